@@ -1,0 +1,1 @@
+"""The doors: command line and the same verbs for Python. No logic."""

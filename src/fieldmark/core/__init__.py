@@ -1,0 +1,1 @@
+"""Errors, settings as frozen values, the run folder, seeds, progress. Imports nothing of ours."""

@@ -1,0 +1,76 @@
+"""Settings as frozen values: strict, closed, equal by content, readable from JSON and TOML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from fieldmark.core.errors import PlanError, several
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""A share between 0 and 1."""
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+
+SpecT = TypeVar("SpecT")
+
+
+class Spec(BaseModel):
+    """A frozen, strict value of settings; unknown names are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
+
+    def fingerprint(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the settings."""
+        return fingerprint(self.model_dump(mode="json"))
+
+
+def fingerprint(value: Any) -> str:
+    """A short hash of any JSON value; equal values hash alike on every machine.
+
+    Example:
+        >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+        True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def parse(kind: type[SpecT] | Any, text: str, *, name: str) -> SpecT:
+    """A value of ``kind`` from JSON text, every mistake told at once.
+
+    JSON is also the way of TOML: a strict model reads JSON lists as tuples.
+
+    Raises:
+        PlanError: The text is no JSON, or does not fit ``kind``.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(text)  # type: ignore[no-any-return]
+    except ValidationError as error:
+        mistakes = [
+            f"{'.'.join(str(part) for part in e['loc']) or name}: {e['msg']}, got {e['input']!r}" for e in error.errors()
+        ]
+        raise PlanError(
+            f"{name} has {len(mistakes)} mistake(s).",
+            got=several(mistakes, most=10),
+            fix="mend those settings; `fieldmark plan NAME --json` prints a whole plan that works.",
+        ) from error
+
+
+def read(kind: type[SpecT] | Any, path: Path) -> SpecT:
+    """A value of ``kind`` from a ``.json`` or ``.toml`` file."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".toml":
+            text = json.dumps(tomllib.loads(text), default=str)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PlanError(f"{path} cannot be read.", got=error, fix="give a readable UTF-8 .toml or .json file.") from error
+    return parse(kind, text, name=str(path))

@@ -1,0 +1,1 @@
+"""Collections (tables of photos), label vocabularies, folds, samplers."""

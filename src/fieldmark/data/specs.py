@@ -1,0 +1,98 @@
+"""Settings of folds and samplers (no arrays, no torch): what a plan says about data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fieldmark.core.spec import Count, Fraction, Natural, Spec
+
+
+class PlainFolds(Spec):
+    """K folds at random; a group is never split."""
+
+    kind: Literal["plain"] = "plain"
+    n_folds: Annotated[int, Field(ge=2)] = 5
+
+
+class StratifiedFolds(Spec):
+    """K folds with the share of each class alike; a group is never split."""
+
+    kind: Literal["stratified"] = "stratified"
+    n_folds: Annotated[int, Field(ge=2)] = 5
+
+
+class IdentityFolds(Spec):
+    """K true folds over identities' photos; photos of identities with a single photo (group) stay in training.
+
+    Photos of the unknown identity are spread over the folds, so that each fold has strangers to refuse.
+    """
+
+    kind: Literal["identity"] = "identity"
+    n_folds: Annotated[int, Field(ge=2)] = 5
+
+
+class HumpbackHoldout(Spec):
+    """The local validation of the humpback source text: one photo of each of 512 identities and 230 unknowns.
+
+    Identities with one photo (group) stay in training. Fewer are taken, in proportion, where the collection is smaller.
+    """
+
+    kind: Literal["humpback_holdout"] = "humpback_holdout"
+    n_known: Count = 512
+    n_unknown: Natural = 230
+
+
+class DisjointIdentities(Spec):
+    """K folds of whole identities: nobody of a validation fold is in its training part (open set)."""
+
+    kind: Literal["disjoint"] = "disjoint"
+    n_folds: Annotated[int, Field(ge=2)] = 5
+
+
+class ByDate(Spec):
+    """One fold: the latest share of the photos (whole days) is validation, as new photos come after old ones."""
+
+    kind: Literal["by_date"] = "by_date"
+    share: Fraction = 0.2
+
+
+Folds = Annotated[
+    PlainFolds | StratifiedFolds | IdentityFolds | HumpbackHoldout | DisjointIdentities | ByDate,
+    Field(discriminator="kind"),
+]
+
+
+class PlainSampler(Spec):
+    """Every item once an epoch, in a new random order."""
+
+    kind: Literal["plain"] = "plain"
+
+
+class LogWeightSampler(Spec):
+    """Items drawn with replacement, weight = log(1 + N / n_label) over the item's labels.
+
+    The source text gives the words only ("sampling with logarithmic weights"); ``over`` chooses the reading:
+    the largest or the mean weight of the item's labels.
+    """
+
+    kind: Literal["log_weight"] = "log_weight"
+    over: Literal["max", "mean"] = "max"
+
+
+class PkSampler(Spec):
+    """Batches of P identities x K photos, a share of the slots from unknowns (T7)."""
+
+    kind: Literal["pk"] = "pk"
+    k: Annotated[int, Field(ge=2)] = 4
+    unknown_share: Fraction = 0.25
+
+
+class TupleSampler(Spec):
+    """One item an identity and epoch: anchor, positive, random other identity, random unknown (T6)."""
+
+    kind: Literal["tuples"] = "tuples"
+
+
+Sampler = Annotated[PlainSampler | LogWeightSampler | PkSampler | TupleSampler, Field(discriminator="kind")]

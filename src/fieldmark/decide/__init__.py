@@ -1,0 +1,1 @@
+"""Scores to answers: ranked identities, strangers, thresholds found on validation."""

@@ -1,0 +1,1 @@
+"""Scores and truth in, one number out."""

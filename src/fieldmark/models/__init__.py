@@ -1,0 +1,1 @@
+"""A backbone by name (timm), a neck, a head by task."""

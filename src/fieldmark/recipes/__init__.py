@@ -1,0 +1,1 @@
+"""Whole plans, one file a contest; functions that return a Plan."""

@@ -1,0 +1,1 @@
+"""Collections drawn by code (flukes), for the demo, tests and scale."""

@@ -1,0 +1,1 @@
+"""The one training loop: accumulate, freeze, schedule, save, resume; predict and embed."""
