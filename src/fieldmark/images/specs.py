@@ -76,8 +76,10 @@ class ImaterialistAugment(Spec):
 
 
 class WhaleAugment(Spec):
-    """The list of the whale notes (T16): rotation, shear, zoom, shift, and light; no mirror, as a mirrored fluke is
-    another whale."""
+    """The list of the whale notes (T16): rotation, shear, zoom, shift, and light.
+
+    No mirror, as a mirrored fluke is another whale. ``zoom`` below 1 shrinks the subject.
+    """
 
     kind: Literal["whale"] = "whale"
     rotate_deg: Annotated[float, Field(ge=0, le=45)] = 5.0

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fieldmark.core.spec import Count, Fraction, Positive, Spec
+
+
+def _learnable(gamma: float) -> float:
+    if 0 < gamma < 1:
+        raise ValueError("no gradient can be trusted between 0 and 1: use 0 (plain BCE) or any value >= 1")
+    return gamma
 
 
 class Bce(Spec):
@@ -28,7 +34,7 @@ class Focal(Spec):
     """Focal loss, summed over labels, averaged over images (T25)."""
 
     kind: Literal["focal"] = "focal"
-    gamma: Annotated[float, Field(ge=0)] = 2.0
+    gamma: Annotated[float, Field(ge=0), AfterValidator(_learnable)] = 2.0
     weight: Positive = 1.0
 
 

@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fieldmark.core.spec import Count, Fraction, Positive, Spec
+from fieldmark.core.spec import Count, Positive, Spec
+
+DropRate = Annotated[float, Field(ge=0, lt=1)]
+"""Share of features zeroed in training."""
 
 
 class PackageWeights(Spec):
@@ -51,7 +54,7 @@ class SigmoidHead(Spec):
     """One independent yes-or-no question a label."""
 
     kind: Literal["sigmoid"] = "sigmoid"
-    dropout: Fraction = 0.0
+    dropout: DropRate = 0.0
 
 
 class OneVsRestHead(Spec):
@@ -59,7 +62,7 @@ class OneVsRestHead(Spec):
 
     kind: Literal["one_vs_rest"] = "one_vs_rest"
     scale: Positive = 16.0
-    dropout: Fraction = 0.2
+    dropout: DropRate = 0.2
 
 
 class CosineHead(Spec):
@@ -70,7 +73,7 @@ class CosineHead(Spec):
 
     kind: Literal["cosine"] = "cosine"
     scale: Positive = 30.0
-    dropout: Fraction = 0.0
+    dropout: DropRate = 0.0
 
 
 class EmbeddingHead(Spec):

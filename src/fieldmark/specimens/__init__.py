@@ -1,1 +1,1 @@
-"""Collections drawn by code (flukes), for the demo, tests and scale."""
+"""Collections drawn by code, for the demo, tests and scale: a module a subject (flukes), on one shared canvas."""

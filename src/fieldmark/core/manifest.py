@@ -1,0 +1,35 @@
+"""What a run was made with: versions, machine, time."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+LIBRARIES = ("fieldmark", "torch", "torchvision", "timm", "numpy", "polars", "pillow", "simplejpeg", "safetensors", "pydantic")
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of the libraries a result can depend on."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and system; no host or user name."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"system": platform.system(), "machine": platform.machine(), "processor": _processor(), "cores": cores}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,168 @@
+"""Any table of photos to a Collection: every mistake told at once, or the good rows with a list of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.data.checks import check_duplicates, check_files, check_labels, check_values
+from fieldmark.data.collection import Collection, occurring
+from fieldmark.data.drafts import Draft, Layout, Options
+from fieldmark.data.frames import SCHEMA
+from fieldmark.data.layouts import draft
+from fieldmark.data.mistakes import Mistake, refusal
+from fieldmark.data.sheets import ROW
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a table holds, good and bad.
+
+    Attributes:
+        collection: The rows without a mistake.
+        mistakes: What :func:`read` would refuse.
+        notes: What is harmless and yet worth knowing: rows that stand twice, files that are no photos.
+    """
+
+    collection: Collection
+    mistakes: tuple[Mistake, ...]
+    notes: tuple[Mistake, ...] = ()
+
+
+def read(  # noqa: PLR0913 - the reader's options, all by keyword
+    path: Path | str,
+    *,
+    layout: Layout = "auto",
+    columns: Mapping[str, str] | None = None,
+    questions: Sequence[str] = (),
+    photos: Path | str | None = None,
+    unknown: str | None = "auto",
+    labelled: bool = True,
+    allow_outside: bool = False,
+    check_files: bool = True,
+    encoding: str = "utf-8",
+    separator: str = "|",
+) -> Collection:
+    """The collection at ``path``, if all of it is in order. :func:`survey` describes the options.
+
+    Raises:
+        DataError: There is nothing to read, or the table has mistakes; all of them are told, by file, row and column.
+    """
+    found = survey(
+        path,
+        layout=layout,
+        columns=columns,
+        questions=questions,
+        photos=photos,
+        unknown=unknown,
+        labelled=labelled,
+        allow_outside=allow_outside,
+        check_files=check_files,
+        encoding=encoding,
+        separator=separator,
+    )
+    if found.mistakes:
+        raise refusal(str(path), found.mistakes)
+    return found.collection
+
+
+def survey(  # noqa: PLR0913 - the reader's options, all by keyword
+    path: Path | str,
+    *,
+    layout: Layout = "auto",
+    columns: Mapping[str, str] | None = None,
+    questions: Sequence[str] = (),
+    photos: Path | str | None = None,
+    unknown: str | None = "auto",
+    labelled: bool = True,
+    allow_outside: bool = False,
+    check_files: bool = True,
+    encoding: str = "utf-8",
+    separator: str = "|",
+) -> Survey:
+    """The good rows at ``path``, and every mistake of the others.
+
+    Args:
+        path: A CSV, TSV, Parquet or JSON file, or a folder that holds one, or a folder with a folder for each individual.
+        layout: "auto" goes by the looks; see :data:`fieldmark.data.drafts.Layout`.
+        columns: Our column names with the table's, ``{"identity": "whale", "group": "dup_group"}``; for the others the
+            names the field uses are recognised.
+        questions: The columns that are questions; an empty cell is a question not answered.
+        photos: The folder of the photos, if it is not the table's own or one that is usual beside it.
+        unknown: The identity that stands for "nobody we know"; "auto" knows new_whale, unknown and new_individual; "" makes
+            photos without identity strangers; None: there is none.
+        labelled: False for new photos: labels may be missing.
+        allow_outside: Photos may lie outside of the folder of photos (absolute paths, ``..``, links).
+        check_files: False leaves the disk alone: no file need exist, and links are not looked through.
+        encoding: How a text table is written.
+        separator: What stands between the labels of one cell.
+
+    Raises:
+        DataError: There is nothing to read at ``path``, or an option does not fit it.
+    """
+    options = Options(
+        layout=layout,
+        columns=dict(columns or {}),
+        questions=tuple(questions),
+        photos=None if photos is None else Path(photos),
+        unknown=unknown,
+        labelled=labelled,
+        allow_outside=allow_outside,
+        check_files=check_files,
+        encoding=encoding,
+        separator=separator,
+    )
+    return _checked(draft(Path(path), options), options)
+
+
+def _checked(made: Draft, options: Options) -> Survey:
+    """The draft's good rows as a collection, with all mistakes."""
+    if not {"image", "file"} <= set(made.table.columns) or made.table.is_empty():
+        mistakes = made.mistakes or [
+            Mistake(made.source, None, None, "has no photos", "", "give a table or folder with at least one photo")
+        ]
+        nothing = pl.DataFrame({"image": [], "file": []}, schema={"image": pl.String, "file": pl.String})
+        collection = Collection.of(nothing, root=made.folders[0] if made.folders else Path(), name=made.name)
+        return Survey(collection, tuple(mistakes), tuple(made.notes))
+
+    made, found = check_values(made)
+    found += check_labels(made, options)
+    repeated, notes = [], list(made.notes)
+    twice, repeats, again = check_duplicates(made)
+    found += twice
+    notes += again
+    repeated += repeats
+    made, root, lost = check_files(made, options)
+    found += lost
+
+    bad = {mistake.row for mistake in found} | set(repeated)
+    table = made.table.filter(~pl.col(ROW).is_in(list(bad)) & ~pl.col("image").is_in(_ids_of(made, twice)))
+    table = table.drop(ROW)
+    if "identity" in table.columns:
+        empty = pl.col("identity").is_null() | (pl.col("identity") == "")
+        blank = "" if options.unknown == "" else None
+        table = table.with_columns(identity=pl.when(empty).then(pl.lit(blank, dtype=pl.String)).otherwise("identity"))
+    if "group" in table.columns:
+        table = table.with_columns(group=pl.when(pl.col("group") != "").then("group"))
+    mistakes = [*made.mistakes, *found]
+    names = {"questions": made.questions, "tags": made.tags, "tag_groups": made.tag_groups}
+    try:
+        vocabulary = occurring(table, unknown=options.unknown, **names)
+    except FieldmarkError as error:
+        column = made.theirs.get("identity", "identity")
+        mistakes.append(Mistake(made.source, None, column, error.problem, str(error.got), error.fix.rstrip(".")))
+        vocabulary = occurring(table, unknown=None, **names)
+    ours = [column for column in SCHEMA if column in table.columns]
+    table = table.select(ours + [column for column in table.columns if column not in SCHEMA])
+    collection = Collection(table=table, root=root, vocabulary=vocabulary, name=made.name)
+    return Survey(collection, tuple(mistakes), tuple(notes))
+
+
+def _ids_of(made: Draft, mistakes: Sequence[Mistake]) -> list[str]:
+    """The ids in the rows of some mistakes: none of an id's contradicting rows can be trusted."""
+    rows = [mistake.row for mistake in mistakes]
+    return made.table.filter(pl.col(ROW).is_in(rows))["image"].drop_nulls().to_list()

@@ -1,0 +1,286 @@
+"""The gallery: embeddings of all known photos, to be compared with other photos only.
+
+A network knows the photos it was trained on; how alike such a photo is to itself says nothing. The store therefore
+hands out no embeddings: it compares, and leaves out the pair of a photo with itself.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Float32, Int, Int64
+
+from fieldmark.core.errors import DataError, FieldmarkError, RunError, ShapeError, several
+from fieldmark.core.files import publish, read_json, told_disk_faults, write_json
+from fieldmark.decide import identities
+from fieldmark.decide.centroids import check_unit_length
+from fieldmark.decide.specs import Best, Centroid, IdentityScore
+from fieldmark.gallery import search
+
+FORMAT = 1
+EMBEDDING, ROWS, META = "embedding.npy", "rows.parquet", "meta.json"
+COMPARED_AT_ONCE = 2**24  # similarities held at once: 64 MiB
+
+Embedded = Float[np.ndarray, "view query dim"]
+
+
+class GalleryStore:
+    """Known photos in one or several views (as they are, mirrored ...), ready to be compared with queries.
+
+    Two photos are compared view by view and the cosines averaged. That mean is the cosine of the views laid side by
+    side, so one row a photo is stored and every search is a plain one.
+    """
+
+    def __init__(
+        self, rows: Float32[np.ndarray, "image width"], images: Sequence[str], classes: np.ndarray, meta: dict
+    ) -> None:
+        self._rows = rows
+        self._images = tuple(images)
+        self._classes = np.asarray(classes, np.int64)
+        self._classes.flags.writeable = False
+        self._meta = meta
+        self._row = {image: row for row, image in enumerate(self._images)}
+
+    @classmethod
+    def write(
+        cls,
+        folder: Path,
+        embedding: Float[np.ndarray, "view image dim"],
+        *,
+        images: Sequence[str],
+        classes: Int[np.ndarray, " image"],
+        made_by: str = "",
+    ) -> GalleryStore:
+        """Put a gallery on disk, in one move, and open it.
+
+        Args:
+            folder: Where; must not exist.
+            embedding: Embeddings of length 1, a matrix a view.
+            images: Ids of the photos, all different.
+            classes: Identity of each photo; -1 for strangers.
+            made_by: Fingerprint of the network and its preprocessing; :meth:`open` can insist on it.
+
+        Raises:
+            RunError: The folder exists or cannot be written.
+            ShapeError: The arrays do not fit, are empty, or rows are not of length 1.
+            DataError: An id occurs twice.
+            FieldmarkError: A class is below -1 or no whole number.
+        """
+        embedding, classes = np.asarray(embedding), np.asarray(classes)
+        if (
+            embedding.ndim != 3
+            or not embedding.size
+            or not len(images) == len(np.atleast_1d(classes)) == embedding.shape[1]
+        ):
+            raise ShapeError(
+                "A gallery needs an embedding of each photo in each view, its id and its class.",
+                got=f"embedding {embedding.shape}, {len(images)} images, classes {classes.shape}",
+                fix="pass (view, image, dim), with embedding[None] for a single view, and at least one photo.",
+            )
+        _refuse_twice(images)
+        identities.check_classes(classes, n_classes=int(classes.max()) + 1 if classes.max() >= 0 else 1)
+        if folder.exists():
+            raise RunError(
+                "A gallery is written once.", got=f"{folder} exists", fix="choose another folder or remove this one."
+            )
+        rows = _side_by_side(embedding, what="embedding")
+        aside = folder.with_name(f".{folder.name}.tmp")
+        meta = {
+            "kind": "gallery",
+            "format": FORMAT,
+            "n_views": len(embedding),
+            "dim": embedding.shape[2],
+            "made_by": made_by,
+        }
+        with told_disk_faults(folder):
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            np.save(aside / EMBEDDING, rows, allow_pickle=False)
+            pl.DataFrame(
+                {"image": list(images), "class": classes}, schema={"image": pl.String, "class": pl.Int64}
+            ).write_parquet(aside / ROWS)
+            write_json(aside / META, meta)
+            publish(aside, folder)
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path, *, made_by: str | None = None) -> GalleryStore:
+        """The gallery in ``folder``; embeddings stay on disk (memory-mapped).
+
+        Args:
+            folder: Where :meth:`write` put it.
+            made_by: If given, the fingerprint of the network the queries come from.
+
+        Raises:
+            RunError: It is not there, is another kind of folder, is damaged, or comes from another network.
+        """
+        meta = read_json(folder / META)
+        if not isinstance(meta, dict) or meta.get("kind") != "gallery" or meta.get("format") != FORMAT:
+            raise RunError(
+                f"{folder} holds no gallery that this version reads.",
+                got=json.dumps(meta)[:200],
+                fix="embed the gallery again.",
+            )
+        if made_by is not None and made_by != meta["made_by"]:
+            raise RunError(
+                "Gallery and queries come from different networks: their embeddings cannot be compared.",
+                got=f"gallery {meta['made_by'] or '(not noted)'}, queries {made_by}",
+                fix="embed the gallery again with the network of the queries.",
+            )
+        try:
+            table = pl.read_parquet(folder / ROWS)
+            rows = np.load(folder / EMBEDDING, mmap_mode="r", allow_pickle=False)
+            if rows.shape != (table.height, meta["n_views"] * meta["dim"]) or rows.dtype != np.float32:
+                raise ValueError(  # noqa: TRY301 - one way out for every kind of damage
+                    f"embedding {rows.shape} {rows.dtype}, {table.height} rows, {meta}"
+                )
+            return cls(rows, table["image"].to_list(), table["class"].to_numpy(), meta)
+        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+            raise RunError(f"The gallery in {folder} is damaged.", got=error, fix="embed the gallery again.") from error
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Ids of the photos."""
+        return self._images
+
+    @property
+    def classes(self) -> Int64[np.ndarray, " image"]:
+        """Identity of each photo; -1 for strangers."""
+        return self._classes
+
+    @property
+    def n_views(self) -> int:
+        """Views of each photo."""
+        return int(self._meta["n_views"])
+
+    @property
+    def dim(self) -> int:
+        """Length of one view's embedding."""
+        return int(self._meta["dim"])
+
+    @property
+    def made_by(self) -> str:
+        """Fingerprint of the network and its preprocessing; empty if it was not noted."""
+        return str(self._meta["made_by"])
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def without(self, images: Iterable[str]) -> GalleryStore:
+        """The gallery less some photos, held in memory: what validation photos are to be compared with.
+
+        Ids that are not in the gallery are left out all the same.
+
+        Raises:
+            FieldmarkError: No photo would be left.
+        """
+        out = set(images)
+        keep = np.array([image not in out for image in self._images])
+        if not keep.any():
+            raise FieldmarkError(
+                "Nothing would be left to compare with.",
+                got=f"all {len(self)} photos of the gallery are left out",
+                fix="leave out the queries only, or write a gallery with other photos too.",
+            )
+        images = [image for image in self._images if image not in out]
+        return GalleryStore(self._rows[keep], images, self._classes[keep], self._meta)
+
+    def compare(self, query: Embedded, query_images: Sequence[str]) -> Float32[np.ndarray, "query image"]:
+        """How alike each query is to each photo: cosines, averaged over the views; -inf for a photo with itself.
+
+        Args:
+            query: Embeddings of length 1 in the gallery's views.
+            query_images: Ids of the queries; ids that are no gallery photo's (new photos) are fine.
+
+        Raises:
+            ShapeError: Views, dim or number of queries do not fit, or rows are not of length 1.
+        """
+        rows, own = self._queries(query, query_images)
+        return self._compare(rows, own)
+
+    def scores(
+        self, query: Embedded, query_images: Sequence[str], *, n_classes: int, by: IdentityScore | None = None
+    ) -> Float32[np.ndarray, "query class"]:
+        """How alike each query is to each identity, its own photo left out; -inf where no other photo is left.
+
+        Raises:
+            ShapeError: As for :meth:`compare`.
+            FieldmarkError: ``by`` is a centroid and a query is in the gallery (its centroid would contain it).
+        """
+        by = by or Best()
+        rows, own = self._queries(query, query_images)
+        if isinstance(by, Centroid):
+            inside = [query_images[place] for place in np.flatnonzero(own != search.NOBODY).tolist()]
+            if inside:
+                raise FieldmarkError(
+                    f"{len(inside)} queries are in the gallery: their identity's centroid would contain them.",
+                    got=several(inside),
+                    fix="compare with gallery.without(query_images), or use Best() or MeanTop(m=3).",
+                )
+            return identities.from_embeddings(rows, self._rows, self._classes, n_classes=n_classes, by=by)
+        step = max(1, COMPARED_AT_ONCE // len(self))
+        blocks = [
+            identities.from_similarity(
+                self._compare(rows[start : start + step], own[start : start + step]),
+                self._classes,
+                n_classes=n_classes,
+                by=by,
+            )
+            for start in range(0, len(rows), step)
+        ]
+        return np.concatenate(blocks)
+
+    def nearest(
+        self, query: Embedded, query_images: Sequence[str], *, k: int
+    ) -> tuple[Int64[np.ndarray, "query rank"], Float32[np.ndarray, "query rank"]]:
+        """The ``k`` other photos most alike each query; see :func:`fieldmark.gallery.search.nearest`."""
+        rows, own = self._queries(query, query_images)
+        return search.nearest(rows, self._rows, k=k, own=own)
+
+    def best_photos(
+        self, query: Embedded, query_images: Sequence[str], names: Int[np.ndarray, "query rank"]
+    ) -> tuple[Int64[np.ndarray, "query rank"], Float32[np.ndarray, "query rank"]]:
+        """Each answered identity's photo most alike the query; see ``search.best_photo_per_identity``."""
+        rows, own = self._queries(query, query_images)
+        return search.best_photo_per_identity(rows, self._rows, self._classes, names, own=own)
+
+    def _queries(self, query: np.ndarray, query_images: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """One row a query, and its own row in the gallery (-1 if it is not there)."""
+        query = np.asarray(query)
+        wanted = (self.n_views, len(query_images), self.dim)
+        if isinstance(query_images, str) or query.shape != wanted or not len(query_images):
+            raise ShapeError(
+                "Queries must be embedded as the gallery is, and each needs its id.",
+                got=f"query {query.shape}, {len(query_images)} ids; gallery of {self.n_views} view(s), dim {self.dim}",
+                fix="pass (view, query, dim) in the gallery's views, query[None] for a single one, and one id a query.",
+            )
+        own = np.array([self._row.get(image, search.NOBODY) for image in query_images], np.int64)
+        return _side_by_side(query, what="query"), own
+
+    def _compare(self, rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+        cosine = rows @ self._rows.T
+        inside = np.flatnonzero(own != search.NOBODY)
+        cosine[inside, own[inside]] = -np.inf
+        return cosine
+
+
+def _side_by_side(embedding: np.ndarray, *, what: str) -> Float32[np.ndarray, "image width"]:
+    """(view, image, dim) to (image, view * dim) of length 1, whose products are the mean cosines of the views."""
+    for view in embedding:
+        check_unit_length(view, what=what)
+    n_views, n_images, dim = embedding.shape
+    rows = np.moveaxis(embedding, 0, 1).reshape(n_images, n_views * dim)
+    return np.ascontiguousarray(rows / np.float32(np.sqrt(n_views)), np.float32)
+
+
+def _refuse_twice(images: Sequence[str]) -> None:
+    if len(set(images)) == len(images):
+        return
+    known: set[str] = set()
+    twice = [image for image in images if image in known or known.add(image)]
+    raise DataError("Some photos are in the gallery twice.", got=several(twice), fix="give each photo once.")

@@ -1,0 +1,194 @@
+"""The same photo, taken a little differently: turned, moved, lit, blurred. Every change is drawn from the given rng.
+
+The pixels are moved and lit by the functions of torchvision; what they are asked for is drawn here, from a numpy
+generator that belongs to one sample. So a sample is a function of its seed alone: threads, workers and a resumed run
+change nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
+
+from fieldmark.images.specs import Augment, ImaterialistAugment, ImetAugment, NoAugment, WhaleAugment
+
+Picture = UInt8[Tensor, "3 height width"]
+Colours = Float[Tensor, "3 height width"]
+"""The same on the 0-1 scale, between the changes, so that it is rounded once."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One affine change of place; the values of the class change nothing.
+
+    Attributes:
+        turn_deg: Clockwise.
+        shear_deg: Slant of the upright lines.
+        zoom: Above 1 the subject grows, below 1 it shrinks and the outside comes into view.
+        right: Shift as a share of the width; negative to the left.
+        down: Shift as a share of the height; negative upwards.
+    """
+
+    turn_deg: float = 0.0
+    shear_deg: float = 0.0
+    zoom: float = 1.0
+    right: float = 0.0
+    down: float = 0.0
+
+
+def augment(picture: Picture, spec: Augment, rng: np.random.Generator) -> Picture:
+    """The picture as another photograph of the same thing might show it.
+
+    Args:
+        picture: RGB, 0-255, already cropped and resized.
+        spec: Which list, with its numbers.
+        rng: The sample's own generator; the same state gives the same picture, to the bit.
+
+    Returns:
+        A picture of the same shape; the input is never written to.
+
+    Source:
+        See :func:`imet`, :func:`imaterialist` and :func:`whale`.
+    """
+    if isinstance(spec, NoAugment):
+        return picture
+    colours = picture.to(torch.float32) / 255
+    match spec:
+        case ImetAugment():
+            colours = imet(colours, rng)
+        case ImaterialistAugment(strength=strength):
+            colours = imaterialist(colours, strength, rng)
+        case WhaleAugment():
+            colours = whale(colours, spec, rng)
+    return (colours * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def imet(colours: Colours, rng: np.random.Generator) -> Colours:
+    """The list of iMet: mirror (.5), light or contrast (.3), shift and turn (.3), noise (.3).
+
+    Brightness and contrast are factors of 0.9-1.1, one of the two by equal chance. Shifts are up to a tenth of each
+    side, turns up to 15 degrees, the outside is the picture reflected. Noise is the same in all three channels, its
+    standard deviation drawn from 2.55-12.75 of 255.
+
+    Source:
+        iMet 2019, first place: HorizontalFlip(.5), OneOf(RandomBrightness(.1), RandomContrast(.1), p=.3),
+        ShiftScaleRotate(.1, 0, 15, p=.3), IAAAdditiveGaussianNoise(p=.3). The noise's range, its single channel and
+        the reflected border are those packages' defaults of the time (from memory). Ours: contrast is about the mean
+        grey, brightness multiplies.
+    """
+    if rng.random() < 0.5:
+        colours = functional.horizontal_flip(colours)
+    if rng.random() < 0.3:
+        light = functional.adjust_brightness if rng.random() < 0.5 else functional.adjust_contrast
+        colours = light(colours, rng.uniform(0.9, 1.1))
+    if rng.random() < 0.3:
+        move = Move(turn_deg=rng.uniform(-15, 15), right=rng.uniform(-0.1, 0.1), down=rng.uniform(-0.1, 0.1))
+        colours = moved(colours, move, outside="reflect")
+    if rng.random() < 0.3:
+        colours = noisy(colours, sd=rng.uniform(2.55, 12.75), rng=rng)
+    return colours
+
+
+def imaterialist(colours: Colours, strength: float, rng: np.random.Generator) -> Colours:
+    """The list of iMaterialist: crop, mirror, scale, rotate, shear, noise, blur, contrast.
+
+    At strength 1: a crop of 80-100 % of the sides at a random place, scale 0.8-1.2, turns up to 25 and shear up to 8
+    degrees, contrast 0.75-1.5, noise of up to 12.75 of 255, and for every second picture a blur of up to 1.5 px; all
+    shrink with strength, and at 0 nothing changes. Mirrored by a chance of ``strength``, at most one half. The outside
+    is the picture's mean colour. Crop, scale, turn and shear are one resampling.
+
+    Source:
+        iMaterialist 2017, sixth place, slides: the names and a link to imgaug, no numbers. Ours: close to the example
+        in imgaug's introduction (from memory), whose blur of 0.5 px can hardly be seen.
+    """
+    if rng.random() < min(0.5, strength):
+        colours = functional.horizontal_flip(colours)
+    kept = 1 - 0.2 * strength * rng.random()
+    slack = (1 / kept - 1) / 2
+    move = Move(
+        turn_deg=rng.uniform(-25, 25) * strength,
+        shear_deg=rng.uniform(-8, 8) * strength,
+        zoom=(1 + rng.uniform(-0.2, 0.2) * strength) / kept,
+        right=rng.uniform(-slack, slack),
+        down=rng.uniform(-slack, slack),
+    )
+    colours = moved(colours, move, outside="mean")
+    colours = functional.adjust_contrast(colours, 1 + rng.uniform(-0.25, 0.5) * strength)
+    if rng.random() < 0.5:
+        colours = blurred(colours, sigma_px=1.5 * strength * rng.random())
+    return noisy(colours, sd=12.75 * strength * rng.random(), rng=rng)
+
+
+def whale(colours: Colours, spec: WhaleAugment, rng: np.random.Generator) -> Colours:
+    """The list of the whales: turn, shear, zoom and shift in one resampling, then light; no mirror.
+
+    The outside is the picture's mean colour. Light is brightness, then contrast, each a factor of 1 - light to
+    1 + light.
+
+    Source:
+        Humpback 2018, Siamese notes: rotation and shear of 5 degrees, zoom 0.8-1, shift 5 %, outside filled with the
+        mean. Ours: one zoom for both directions (theirs has two); light; grey.
+    """
+    move = Move(
+        turn_deg=rng.uniform(-1, 1) * spec.rotate_deg,
+        shear_deg=rng.uniform(-1, 1) * spec.shear_deg,
+        zoom=rng.uniform(*spec.zoom),
+        right=rng.uniform(-1, 1) * spec.shift,
+        down=rng.uniform(-1, 1) * spec.shift,
+    )
+    colours = moved(colours, move, outside="mean")
+    colours = functional.adjust_brightness(colours, 1 + rng.uniform(-1, 1) * spec.light)
+    colours = functional.adjust_contrast(colours, 1 + rng.uniform(-1, 1) * spec.light)
+    if rng.random() < spec.grey:
+        colours = functional.rgb_to_grayscale(colours, num_output_channels=3)
+    return colours
+
+
+def moved(colours: Colours, move: Move, *, outside: Literal["mean", "reflect"]) -> Colours:
+    """The picture turned, slanted, zoomed and shifted about its centre, in one bilinear resampling.
+
+    Args:
+        colours: 0-1.
+        move: What to do.
+        outside: What comes into view at the border: the picture's mean colour, or the picture mirrored there.
+    """
+    if move == Move():
+        return colours
+    _, height, width = colours.shape
+    fill, pad_px = colours.mean(dim=(1, 2)).tolist(), (0, 0)
+    if outside == "reflect":
+        pad_px = (width // 2, height // 2)
+        colours = functional.pad(colours, [*pad_px], padding_mode="reflect")
+    colours = functional.affine(
+        colours,
+        angle=move.turn_deg,
+        translate=[move.right * width, move.down * height],
+        scale=move.zoom,
+        shear=[move.shear_deg, 0.0],
+        interpolation=InterpolationMode.BILINEAR,
+        fill=fill,
+    )
+    return colours[:, pad_px[1] : pad_px[1] + height, pad_px[0] : pad_px[0] + width]
+
+
+def noisy(colours: Colours, *, sd: float, rng: np.random.Generator) -> Colours:
+    """The picture with grey Gaussian noise of standard deviation ``sd`` (of 255), alike in all channels."""
+    if sd == 0:
+        return colours
+    noise = rng.standard_normal(tuple(colours.shape[1:]), dtype=np.float32)
+    return colours + torch.from_numpy(noise) * (sd / 255)
+
+
+def blurred(colours: Colours, *, sigma_px: float) -> Colours:
+    """The picture under a Gaussian of ``sigma_px``, cut off at three sigmas."""
+    if sigma_px < 0.05:  # not a pixel moves by as much as 1 of 255
+        return colours
+    side = 2 * int(np.ceil(3 * sigma_px)) + 1
+    return functional.gaussian_blur(colours, kernel_size=[side, side], sigma=[sigma_px, sigma_px])

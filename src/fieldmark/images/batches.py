@@ -1,0 +1,186 @@
+"""Photos in batches, read ahead by threads; the result is the same for any number of them.
+
+Threads rather than processes: the decoder and the resize let go of Python's lock, and nothing has to be copied.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from fieldmark.core.errors import ImageError, ShapeError
+from fieldmark.core.seeds import generator
+from fieldmark.images.crops import Box
+from fieldmark.images.preprocess import prepare
+from fieldmark.images.reading import DEFAULT, Limits, read
+from fieldmark.images.specs import Augment, NoAugment, Preprocess
+
+Job = TypeVar("Job")
+Loaded = TypeVar("Loaded")
+Batch = UInt8[Tensor, "batch 3 height width"]
+CHECKED_AT_ONCE = 64
+
+
+def stream(jobs: Iterable[Job], load: Callable[[Job], Loaded], *, n_workers: int, ahead: int = 4) -> Iterator[Loaded]:
+    """What ``load`` gives for every job, in the order of the jobs, prepared ahead by threads.
+
+    Args:
+        jobs: Taken one by one, never more than ``ahead`` before they are needed.
+        load: A function of its job alone; it runs in the threads.
+        n_workers: Threads; 0 loads in the caller's own.
+        ahead: Jobs begun before their turn: this bounds the memory.
+
+    Yields:
+        The results. What ``load`` raised is raised at its job's turn, with all results before it delivered. Closing
+        the iterator lets running jobs end, drops the others and leaves no thread behind.
+    """
+    if n_workers == 0:
+        yield from map(load, jobs)
+        return
+    rest = iter(jobs)
+    begun: deque[Future[Loaded]] = deque()
+    pool = ThreadPoolExecutor(max_workers=n_workers, thread_name_prefix="fieldmark-reader")
+    try:
+        begun.extend(pool.submit(load, job) for job in islice(rest, max(1, ahead)))
+        while begun:
+            result = begun.popleft().result()
+            begun.extend(pool.submit(load, job) for job in islice(rest, 1))
+            yield result
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def load_batch(
+    paths: Sequence[Path], preprocess: Preprocess, *, boxes: Sequence[Box | None] | None = None, flip: bool = False
+) -> Batch:
+    """Some photos as they are, with nothing left to chance, as one batch.
+
+    Raises:
+        ImageError: One of them cannot be read; it names the file.
+        ShapeError: There are no paths, or not as many boxes.
+    """
+    source = PhotoSource(paths, preprocess, boxes=boxes)
+    items = np.arange(len(paths), dtype=np.int64) + (len(paths) if flip else 0)
+    return source.load(items, epoch=0, start=0)
+
+
+class PhotoSource:
+    """The photos of a training or of a collection, addressed by item: an item is a photo, as it is or mirrored.
+
+    Item ``i`` below ``n`` is photo ``i``; item ``i + n`` is photo ``i`` mirrored. A sample's chance is a function of
+    (seed, epoch, position in the epoch), so that order of work, threads and resuming change nothing.
+
+    Args:
+        paths: One file a photo.
+        preprocess: How a file becomes the network's input.
+        boxes: One box a photo, None where there is none; in pixels of the upright picture.
+        augment: How photos are varied; ``NoAugment`` makes every item a fixed picture.
+        seed: Of the run.
+        limits: What to refuse.
+
+    Raises:
+        ShapeError: There are no paths, or not as many boxes as paths.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        preprocess: Preprocess,
+        *,
+        boxes: Sequence[Box | None] | None = None,
+        augment: Augment = NoAugment(),  # noqa: B008 - a frozen value
+        seed: int = 0,
+        limits: Limits = DEFAULT,
+    ) -> None:
+        if not paths or (boxes is not None and len(boxes) != len(paths)):
+            raise ShapeError(
+                "PhotoSource needs at least one photo, and a box (or None) for each of them.",
+                got=f"{len(paths)} paths, {'no' if boxes is None else len(boxes)} boxes",
+                fix="pass boxes=None, or as many boxes as paths.",
+            )
+        self.paths = tuple(paths)
+        self.boxes = None if boxes is None else tuple(boxes)
+        self.preprocess = preprocess
+        self.augment = augment
+        self.seed = seed
+        self.limits = limits
+
+    def load(self, items: Int64[np.ndarray, " batch"], *, epoch: int, start: int) -> Batch:
+        """The pictures of some items.
+
+        Args:
+            items: 0 to 2n - 1; those from n on are mirrored.
+            epoch: From 0.
+            start: Position of the first item in its epoch, from 0.
+
+        Raises:
+            ImageError: A photo cannot be read; it names the file.
+            ShapeError: There is no item, or one is none of ours.
+        """
+        n_photos = len(self.paths)
+        if len(items) == 0 or min(items) < 0 or max(items) >= 2 * n_photos:
+            raise ShapeError(
+                "load() takes items of its own photos.",
+                got=f"{len(items)} items" + (f" from {min(items)} to {max(items)}" if len(items) else ""),
+                fix=f"use 0 to {n_photos - 1}, and {n_photos} to {2 * n_photos - 1} for the mirrored ones.",
+            )
+        return torch.stack([self._picture(int(item), epoch, start + at) for at, item in enumerate(items)])
+
+    def batches(
+        self,
+        order: Sequence[Int64[np.ndarray, " batch"]] | Int64[np.ndarray, "n_batches batch"],
+        *,
+        epoch: int,
+        n_workers: int,
+        skip_batches: int = 0,
+    ) -> Iterator[Batch]:
+        """The batches of an epoch, in order, read ahead by threads.
+
+        Args:
+            order: The items of every batch; the last may be shorter.
+            epoch: From 0.
+            n_workers: Threads; 0 reads in the caller's own.
+            skip_batches: Batches already done before an interruption; they are not read.
+        """
+        starts = accumulate((len(items) for items in order), initial=0)
+        jobs = islice(zip(order, starts, strict=False), skip_batches, None)
+        return stream(jobs, lambda job: self.load(job[0], epoch=epoch, start=job[1]), n_workers=n_workers)
+
+    def _picture(self, item: int, epoch: int, position: int) -> UInt8[Tensor, "3 height width"]:
+        mirrored, at = divmod(item, len(self.paths))
+        return prepare(
+            self.paths[at],
+            self.preprocess,
+            box=None if self.boxes is None else self.boxes[at],
+            augment=self.augment,
+            flip=bool(mirrored),
+            rng=None if isinstance(self.augment, NoAugment) else generator(self.seed, "augment", epoch, position),
+            limits=self.limits,
+        )
+
+
+def check(paths: Sequence[Path], *, n_workers: int = 0, limits: Limits = DEFAULT) -> list[tuple[Path, ImageError]]:
+    """The files that cannot be read, each with its reason, in the order of ``paths``.
+
+    Every file is decoded whole: what passes here cannot fail in a training, unless it changes.
+    """
+    parts = (paths[at : at + CHECKED_AT_ONCE] for at in range(0, len(paths), CHECKED_AT_ONCE))
+    found = stream(parts, lambda part: [(path, _fault(path, limits)) for path in part], n_workers=n_workers)
+    return [(path, fault) for part in found for path, fault in part if fault is not None]
+
+
+def _fault(path: Path, limits: Limits) -> ImageError | None:
+    try:
+        read(path, limits=limits)
+    except ImageError as error:
+        return error
+    return None

@@ -1,0 +1,37 @@
+"""Small pictures for pages: always decoded and written anew, so that nothing of the file but its colours gets out."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.images.reading import DEFAULT, Limits, decode, opened
+
+
+def thumbnail(source: Path | bytes, *, longest_px: int = 320, quality: int = 82, limits: Limits = DEFAULT) -> bytes:
+    """A small upright JPEG of a picture, without its notes (place, camera, owner) and without anything hidden in it.
+
+    Args:
+        source: A file, or the bytes of one.
+        longest_px: The longer side; a smaller picture keeps its size.
+        quality: JPEG quality, 1-95.
+        limits: What to refuse.
+
+    Raises:
+        ImageError: The picture cannot be read.
+        FieldmarkError: ``longest_px`` is below 1.
+    """
+    if longest_px < 1:
+        raise FieldmarkError("A thumbnail needs at least one pixel.", got=f"longest_px={longest_px}", fix="use 320.")
+    photo = opened(source, limits=limits)
+    share = min(1.0, longest_px / max(photo.height, photo.width))
+    height_px, width_px = (max(1, round(side * share)) for side in (photo.height, photo.width))
+    picture = Image.fromarray(decode(photo, at_least=(height_px, width_px)))
+    if picture.size != (width_px, height_px):
+        picture = picture.resize((width_px, height_px), Image.Resampling.LANCZOS)
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=quality, optimize=True)
+    return file.getvalue()

@@ -1,0 +1,79 @@
+"""What losses are given: classes as one-hot rows, and the refusals all losses share."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fieldmark.core.errors import ShapeError, several
+
+UNKNOWN = -1
+"""The class of a photo of nobody we know."""
+
+
+def one_hot(classes: Int[Tensor, " batch"], n_classes: int) -> Float[Tensor, "batch class"]:
+    """A row a picture with 1 at its class; for an unknown (-1) a row of zeros, a no to every question.
+
+    Args:
+        classes: -1 to ``n_classes - 1``.
+        n_classes: Number of columns.
+
+    Raises:
+        ShapeError: ``classes`` is not one whole number a picture, or one of them has no column.
+
+    Example:
+        >>> one_hot(torch.tensor([1, -1]), 3).tolist()
+        [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    check_classes(classes, n_classes, by="one_hot")
+    return (classes[:, None] == torch.arange(n_classes, device=classes.device)).float()
+
+
+def check_classes(classes: Tensor, n_classes: int | None, *, by: str, batch: int | None = None) -> None:
+    """Refuse classes that are not one whole number a picture, from -1 up to ``n_classes - 1``.
+
+    Raises:
+        ShapeError: As said; naming the loss ``by``.
+    """
+    if classes.ndim != 1 or classes.is_floating_point() or (batch is not None and classes.shape[0] != batch):
+        raise ShapeError(
+            f"{by}() needs one class a picture, as whole numbers.",
+            got=f"classes {tuple(classes.shape)} of {classes.dtype}"
+            + (f" for {batch} pictures" if batch is not None else ""),
+            fix="pass a vector of class numbers, -1 for unknowns, as long as the batch.",
+        )
+    outside = classes[classes < UNKNOWN] if n_classes is None else classes[(classes < UNKNOWN) | (classes >= n_classes)]
+    if len(outside):
+        raise ShapeError(
+            f"{by}() was given classes that have no logit.",
+            got=several(outside.tolist()),
+            fix=f"use -1 (unknown) to {n_classes - 1}, or build the network with more classes."
+            if n_classes is not None
+            else "use -1 for unknowns and 0 or more for classes.",
+        )
+
+
+def check_logits(logits: Tensor, *, by: str, truth: Tensor | None = None) -> None:
+    """Refuse logits that are not a matrix with at least one picture and label, or that ``truth`` does not match.
+
+    Raises:
+        ShapeError: As said; naming the loss ``by``.
+    """
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ShapeError(
+            f"{by}() needs a matrix of logits, one row a picture.",
+            got=f"logits {tuple(logits.shape)}",
+            fix="pass (batch, label) with at least one of each; leave out empty batches.",
+        )
+    if truth is not None and truth.shape != logits.shape:
+        raise ShapeError(
+            f"{by}() needs one truth value for every logit.",
+            got=f"logits {tuple(logits.shape)}, truth {tuple(truth.shape)}",
+            fix="pass truth as a (batch, label) matrix of 0 and 1; one_hot() turns classes into one.",
+        )
+
+
+def precise(numbers: Tensor) -> Tensor:
+    """At least float32: sums of many small nats are lost in bf16."""
+    return numbers.to(torch.promote_types(numbers.dtype, torch.float32))

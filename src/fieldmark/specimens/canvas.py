@@ -1,0 +1,170 @@
+"""What every drawn subject shares: smooth polygons and strokes, textures of chance, looking a texture up, a camera's faults.
+
+Textures are square tiles that repeat without a seam. They are made once a process, from their own names and numbers alone,
+and a drawing takes its piece at a place of its own: so a picture costs look-ups, not random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float32, Num, UInt8
+from PIL import Image, ImageDraw, ImageFilter
+
+from fieldmark.core import seeds
+
+TILE_PX = 1024
+"""Side of every texture; a power of two, so that repeating it is a bit mask."""
+
+Stroke = tuple[Num[np.ndarray, "point 2"], float]
+"""A line on the canvas: its (x, y) points and its width, in pixels."""
+
+
+def fill(
+    polygon: Num[np.ndarray, "point 2"], *, size_px: tuple[int, int], finer: int = 3
+) -> Float32[np.ndarray, "height width"]:
+    """How much of each pixel lies inside a polygon, 0 to 1: a silhouette without stairs.
+
+    Args:
+        polygon: Corners (x, y) in pixels; the centre of the top left pixel is (0.5, 0.5).
+        size_px: Width and height of the canvas.
+        finer: The polygon is filled this many times larger in each direction, then averaged down.
+
+    Returns:
+        The share of each pixel that is covered.
+
+    Source:
+        Ours.
+    """
+    large = Image.new("L", (size_px[0] * finer, size_px[1] * finer))
+    ImageDraw.Draw(large).polygon((polygon * finer).ravel().tolist(), fill=255)
+    return np.asarray(large.reduce(finer), dtype=np.float32) / 255
+
+
+def strokes(
+    lines: Sequence[Stroke], *, size_px: tuple[int, int], finer: int = 2
+) -> Float32[np.ndarray, "height width"]:
+    """How much of each pixel is covered by any of the lines, 0 to 1.
+
+    A line thinner than the fine grid is drawn fainter, not thicker, so that a hair stays a hair at every size.
+
+    Args:
+        lines: Points and width of each line, in pixels of the canvas.
+        size_px: Width and height of the canvas.
+        finer: As in :func:`fill`.
+
+    Returns:
+        The share of each pixel that is covered.
+
+    Source:
+        Ours.
+    """
+    large = Image.new("L", (size_px[0] * finer, size_px[1] * finer))
+    draw = ImageDraw.Draw(large)
+    for points, width_px in sorted(lines, key=lambda line: line[1]):
+        fine_px = width_px * finer
+        draw.line((points * finer).ravel().tolist(), fill=round(255 * min(1.0, fine_px)), width=max(1, round(fine_px)))
+    return np.asarray(large.reduce(finer), dtype=np.float32) / 255
+
+
+@lru_cache(maxsize=16)
+def tile(name: str, *, roughness: float, stretch: float = 1.0, widest: float = 0.25) -> Float32[np.ndarray, "side side"]:
+    """A square of cloudy noise that repeats without a seam: mean 0, deviation 1.
+
+    It is made of waves of chance direction and phase; the longer a wave, the stronger.
+
+    Args:
+        name: Another name, another noise.
+        roughness: Fall of strength with frequency: 0 is grain, 1 is rough rock, 2 is soft cloud.
+        stretch: How many times longer than high the spots are.
+        widest: Longest wave, as a share of the tile. Smaller values give spots of more even size.
+
+    Returns:
+        The tile, read-only, as the same array is handed to every caller.
+
+    Source:
+        Spectral synthesis of 1/f noise (Saupe, in *The Science of Fractal Images*, 1988, chapter 2).
+    """
+    chance = seeds.generator("tile", name)
+    down = np.fft.fftfreq(TILE_PX)[:, None] / stretch
+    across = np.fft.rfftfreq(TILE_PX)[None, :] * stretch
+    frequency = np.hypot(down, across)
+    strength = np.where(frequency * TILE_PX * widest < 1, 0.0, np.maximum(frequency, 1 / TILE_PX) ** -roughness)
+    waves = strength * np.exp(2j * np.pi * chance.random(frequency.shape))
+    noise = np.fft.irfft2(waves, s=(TILE_PX, TILE_PX))
+    noise = ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    noise.setflags(write=False)
+    return noise
+
+
+def patch(
+    texture: Float32[np.ndarray, "side side"],
+    down: Num[np.ndarray, " height"],
+    across: Num[np.ndarray, " width"],
+) -> Float32[np.ndarray, "height width"]:
+    """The piece of a repeating tile at these rows and columns (in texels, any sign and size)."""
+    mask = len(texture) - 1
+    return texture[down.astype(np.int64) & mask][:, across.astype(np.int64) & mask]
+
+
+def look_up(
+    texture: Float32[np.ndarray, "rows columns channel"],
+    x: Float32[np.ndarray, "height width"],
+    y: Float32[np.ndarray, "height width"],
+) -> Float32[np.ndarray, "height width channel"]:
+    """Values of a texture between its texels (bilinear); places outside take the nearest border texel.
+
+    Args:
+        texture: Rows, columns and channels.
+        x: Column to read for each pixel, in texels; the centre of the first column is 0.
+        y: Row to read for each pixel, likewise.
+
+    Returns:
+        One value a pixel and channel.
+    """
+    rows, columns, channels = texture.shape
+    x = np.clip(x, 0, columns - 1.001)
+    y = np.clip(y, 0, rows - 1.001)
+    left, top = x.astype(np.int32), y.astype(np.int32)
+    right_share, low_share = (x - left)[..., None], (y - top)[..., None]
+    flat = texture.reshape(-1, channels)
+    corner = top * columns + left
+    upper = flat[corner] * (1 - right_share) + flat[corner + 1] * right_share
+    lower = flat[corner + columns] * (1 - right_share) + flat[corner + columns + 1] * right_share
+    return upper * (1 - low_share) + lower * low_share
+
+
+def ramp(values: Float32[np.ndarray, "*shape"], low: float, high: float) -> Float32[np.ndarray, "*shape"]:
+    """From 0 at ``low`` to 1 at ``high``, soft at both ends (``3 t^2 - 2 t^3``)."""
+    t = np.clip((values - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def photograph(
+    light: Float32[np.ndarray, "height width 3"], *, blur_px: float, grain: float, grey: bool, place: tuple[int, int]
+) -> UInt8[np.ndarray, "height width 3"]:
+    """What a camera makes of the light that falls into it: out of focus, grainy, perhaps without colour, 8 bits.
+
+    Args:
+        light: Red, green and blue; 0 is black, 1 is white, more is burnt out.
+        blur_px: Deviation of the blur, pixels; below 0.2 none.
+        grain: Deviation of the sensor noise, in units of ``light``.
+        grey: Drop the colour.
+        place: Row and column of the noise tile where this photo's grain begins.
+
+    Returns:
+        Red, green and blue, 0 to 255.
+
+    Source:
+        Ours.
+    """
+    height, width = light.shape[:2]
+    if grey:
+        light = np.broadcast_to((light @ np.float32([0.299, 0.587, 0.114]))[..., None], light.shape)
+    if blur_px >= 0.2:
+        sharp = Image.fromarray((np.clip(light, 0, 1) * 255 + 0.5).astype(np.uint8))
+        light = np.asarray(sharp.filter(ImageFilter.GaussianBlur(blur_px)), dtype=np.float32) / 255
+    specks = patch(tile("grain", roughness=0.25), np.arange(height) + place[0], np.arange(width) + place[1])
+    return (np.clip(light + grain * specks[..., None], 0, 1) * 255 + 0.5).astype(np.uint8)

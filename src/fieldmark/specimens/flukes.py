@@ -1,0 +1,235 @@
+"""Photographs of whales' tails: one individual (:class:`Fluke`) seen once (:class:`View`).
+
+A subject is a module of this kind: a frozen value that is an individual, one that is a view, and a function that draws
+the one in the other. Both values come from a seed and a number, so any photo can be drawn again alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy.random import Generator
+
+from fieldmark.core import seeds
+from fieldmark.specimens import skin as plane
+from fieldmark.specimens.canvas import look_up, patch, photograph, tile
+from fieldmark.specimens.sea import Sea, draw_foam, draw_sea
+from fieldmark.specimens.skin import Fluke, skin
+
+__all__ = ["Fluke", "Pose", "View", "draw_fluke"]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How the tail stands before the camera; pairs are left and right fluke.
+
+    Attributes:
+        scale: Half span as a share of the picture's width.
+        centre: Where the middle of the tail lies, shares of width and height.
+        roll_rad: Turn in the picture's plane.
+        yaw: Perspective of a tail turned about its stem; the positive half is nearer.
+        reach: How much of its length each fluke shows.
+        rise: How much of its height the tail shows; small when seen flat over the water.
+        curl: How far each tip bends up.
+        lean: How far each fluke tilts up as a whole.
+        water: Height at which the sea hides the tail, half spans.
+    """
+
+    scale: float
+    centre: tuple[float, float]
+    roll_rad: float
+    yaw: float
+    reach: tuple[float, float]
+    rise: float
+    curl: tuple[float, float]
+    lean: tuple[float, float]
+    water: float
+
+    @classmethod
+    def of(cls, chance: Generator) -> Pose:
+        """A chance moment of a dive, most often close and from behind."""
+        turn_rad = chance.normal(0, 0.33)
+        fold_rad = chance.uniform(0.0, 0.4)
+        far = chance.random() < 0.1
+        lean, curl = chance.normal(0.02, 0.08), chance.normal(0.02, 0.06)
+        return cls(
+            scale=float(chance.uniform(0.14, 0.26) if far else chance.uniform(0.3, 0.48)),
+            centre=(float(chance.normal(0.5, 0.03)), float(chance.normal(0.5, 0.04))),
+            roll_rad=float(chance.normal(0, 0.07)),
+            yaw=float(0.4 * np.sin(turn_rad)),
+            reach=(float(max(0.35, np.cos(fold_rad + turn_rad))), float(max(0.35, np.cos(fold_rad - turn_rad)))),
+            rise=float(chance.uniform(0.5, 1.05)),
+            curl=(float(curl + chance.normal(0, 0.05)), float(curl + chance.normal(0, 0.05))),
+            lean=(float(lean + chance.normal(0, 0.05)), float(lean + chance.normal(0, 0.05))),
+            water=float(-chance.uniform(0.7, 1.05) if chance.random() < 0.35 else -chance.uniform(0.28, 0.62)),
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """One photograph: the pose, the light, the sea, the camera.
+
+    Attributes:
+        pose: How the tail stands.
+        light: Brightness of the left and the right fluke.
+        gloss: Strength of the sheen of wet skin.
+        haze: How far the tail fades into the colour of the air, 0 to 1.
+        contrast: Contrast of the whole; 1 leaves it as it is.
+        exposure: Brightness of the whole; 1 leaves it as it is.
+        sea: The water.
+        spray: Amount of water in the air, 0 to 1.
+        blur: Deviation of the blur as a share of the picture's width.
+        grain: Deviation of the sensor noise, 0 to 1.
+        grey: Whether the photo has no colour.
+        jpeg_quality: Quality for whoever saves it, 1 to 95.
+        place: Row and column in the noise tiles.
+    """
+
+    pose: Pose
+    light: tuple[float, float]
+    gloss: float
+    haze: float
+    contrast: float
+    exposure: float
+    sea: Sea
+    spray: float
+    blur: float
+    grain: float
+    grey: bool
+    jpeg_quality: int
+    place: tuple[int, int]
+
+    @classmethod
+    def of(cls, seed: int, number: int) -> View:
+        """View ``number`` of the world ``seed``: always the same moment."""
+        chance = seeds.generator(seed, "view", number)
+        day = chance.choice([0.35, 0.8, 1.1], p=[0.15, 0.45, 0.4])
+        return cls(
+            pose=Pose.of(chance),
+            light=(float(day * chance.uniform(0.75, 1.2)), float(day * chance.uniform(0.75, 1.2))),
+            gloss=float(chance.uniform(0, 0.14)),
+            haze=float(chance.random() ** 3 * 0.5),
+            contrast=float(chance.uniform(0.75, 1.2)),
+            exposure=float(chance.uniform(0.85, 1.15)),
+            sea=Sea.of(chance),
+            spray=float(max(0.0, chance.uniform(-1, 1))),
+            blur=float(chance.uniform(0, 0.0022) + 0.004 * (chance.random() < 0.12)),
+            grain=float(chance.uniform(0.003, 0.022)),
+            grey=bool(chance.random() < 0.35),
+            jpeg_quality=int(chance.integers(55, 93)),
+            place=(int(chance.integers(1 << 20)), int(chance.integers(1 << 20))),
+        )
+
+
+def draw_fluke(
+    individual: Fluke, view: View, *, size_px: tuple[int, int] = (320, 160)
+) -> UInt8[np.ndarray, "height width 3"]:
+    """One photograph of one individual: red, green and blue, 0 to 255.
+
+    The tail is a flat texture (:func:`fieldmark.specimens.skin.skin`). For each pixel the pose is undone to find the
+    place of the tail that shows there; what lies below the water line is hidden.
+
+    Args:
+        individual: Whose tail.
+        view: The moment.
+        size_px: Width and height of the picture.
+
+    Returns:
+        The picture; the same values give the same bytes.
+
+    Source:
+        Ours, after the photographs of the Humpback Whale Identification contests.
+    """
+    width, height = size_px
+    pose = view.pose
+    scale_px = pose.scale * width
+    x, y = _place_on_tail(pose, size_px)
+    tail = _skin_seen(individual, scale_px, x, y)
+    light = draw_sea(view.sea, size_px=size_px)
+
+    line = _water_line(view, scale_px, size_px)
+    rows = np.arange(height, dtype=np.float32)[:, None]
+    dry = np.clip((line - rows) / max(1.0, 0.012 * scale_px) + 0.5, 0, 1)
+    cover = tail[..., 1:] * dry[..., None]
+    shade = _shade(view, x, y)
+    lit = tail[..., :1] * dry[..., None] * shade[..., None] + cover * view.gloss * np.maximum(shade, 0)[..., None] * 0.4
+    air = np.float32(view.sea.crest) * 0.6 + 0.25
+    light = light * (1 - cover) + lit * (1 - view.haze) + air * cover * view.haze
+
+    light = _splash(view, light, rows - line, scale_px)
+    light = (light - 0.45) * view.contrast + 0.45
+    blur_px = view.blur * width
+    return photograph(light * view.exposure, blur_px=blur_px, grain=view.grain, grey=view.grey, place=view.place)
+
+
+def _middle(pose: Pose) -> float:
+    """Height of the middle of what shows of the tail, in half spans after the pose."""
+    top = 0.28 * pose.rise + max(pose.lean) + max(pose.curl)
+    return (max(top, 0.1) + pose.water * pose.rise) / 2
+
+
+def _place_on_tail(
+    pose: Pose, size_px: tuple[int, int]
+) -> tuple[Float32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
+    """Which place of the flat tail (x, y in half spans) each pixel shows: the pose, undone step by step."""
+    width, height = size_px
+    scale_px = pose.scale * width
+    column = (np.arange(width, dtype=np.float32) + 0.5 - pose.centre[0] * width)[None, :] / scale_px
+    row = (pose.centre[1] * height - np.arange(height, dtype=np.float32) - 0.5)[:, None] / scale_px + _middle(pose)
+    cos, sin = np.cos(pose.roll_rad), np.sin(pose.roll_rad)
+    x, y = cos * column + sin * row, cos * row - sin * column
+    depth = np.maximum(0.2, 1 - pose.yaw * x)
+    x, y = x / depth, y / depth
+    right = x > 0
+    x = x / np.where(right, pose.reach[1], pose.reach[0])
+    out = np.abs(x)
+    y = y - out * np.where(right, pose.lean[1], pose.lean[0]) - out**2 * np.where(right, pose.curl[1], pose.curl[0])
+    return x.astype(np.float32), (y / pose.rise).astype(np.float32)
+
+
+def _skin_seen(
+    individual: Fluke, scale_px: float, x: Float32[np.ndarray, "height width"], y: Float32[np.ndarray, "height width"]
+) -> Float32[np.ndarray, "height width 2"]:
+    """Brightness and cover at places of the tail; small tails read a smaller texture, so that they do not flicker."""
+    texels = round(max(24, 2 ** (round(2 * np.log2(scale_px * 1.1)) / 2)))
+    texture = skin(individual, texels=texels)
+    return look_up(texture, (x - plane.LEFT) * texels - 0.5, (plane.TOP - y) * texels - 0.5)
+
+
+def _water_line(view: View, scale_px: float, size_px: tuple[int, int]) -> Float32[np.ndarray, " width"]:
+    """Row of the water's surface in front of the tail, for each column."""
+    pose, (width, height) = view.pose, size_px
+    level = pose.centre[1] * height + (_middle(pose) - pose.water * pose.rise) * scale_px
+    swell = tile("water", roughness=1.5, stretch=3.2, widest=0.08)
+    ripple = patch(swell, np.array([view.place[0]]), np.arange(width) * (200 / scale_px) + view.place[1])[0]
+    return (level + 0.03 * scale_px * view.sea.chop * ripple).astype(np.float32)
+
+
+def _shade(
+    view: View, x: Float32[np.ndarray, "height width"], y: Float32[np.ndarray, "height width"]
+) -> Float32[np.ndarray, "height width"]:
+    """Light on the skin: each fluke its own, darker towards the stem, with a bright ridge in the middle."""
+    side = np.clip(x / 0.15, -1, 1) * 0.5 + 0.5
+    light = view.light[0] + (view.light[1] - view.light[0]) * side
+    return light * (1 + 0.35 * y + 0.1 * np.exp(-((x / 0.05) ** 2)))
+
+
+def _splash(
+    view: View,
+    light: Float32[np.ndarray, "height width 3"],
+    below: Float32[np.ndarray, "height width"],
+    scale_px: float,
+) -> Float32[np.ndarray, "height width 3"]:
+    """Foam where the tail meets the water, and spray in the air above it."""
+    width = light.shape[1]
+    aside = (np.arange(width, dtype=np.float32) - view.pose.centre[0] * width) / scale_px
+    depth = below / scale_px
+    near = np.exp(-((aside / 0.7) ** 2)) * np.exp(-np.abs(depth - 0.03) / np.where(depth > 0.03, 0.14, 0.06))
+    foam = draw_foam(view.sea, near * (0.25 + 0.85 * view.sea.foam), scale_px=scale_px)
+    if view.spray > 0:
+        mist = np.exp(-((aside / 0.9) ** 2)) * np.exp(-np.maximum(0, -depth) / 0.3) * (depth < 0.1)
+        foam = np.maximum(foam, 0.75 * draw_foam(view.sea, mist * 0.75 * view.spray, scale_px=scale_px * 0.35))
+    white = np.maximum(0.82, np.float32(view.sea.crest))
+    return light + foam[..., None] * (white - light)

@@ -1,0 +1,89 @@
+"""The verb *embed*: what each network says of the photos it has not seen, and a gallery of the known ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from fieldmark.core.spec import Spec
+from fieldmark.data.scores import OutOfFold
+from fieldmark.gallery.store import GalleryStore
+from fieldmark.stages.job import Job
+from fieldmark.stages.split import read_folds
+
+if TYPE_CHECKING:
+    from fieldmark.stages.nets import SavedNet
+
+
+class Embed(Spec):
+    """Show every photo to the networks of ``of``.
+
+    Validation photos are answered by the network that has not learnt from them, new photos by all networks. The
+    head's probabilities go to the out-of-fold store, embeddings of known photos to one gallery a network.
+
+    Attributes:
+        of: The train stage.
+        on: Its split stage.
+        flip: Look at each photo mirrored too (test-time augmentation).
+    """
+
+    verb: Literal["embed"] = "embed"
+    name: str
+    of: str
+    on: str
+    flip: bool = True
+
+    def reads(self) -> tuple[str, ...]:
+        """The train stage and its split."""
+        return (self.of, self.on)
+
+    def run(self, job: Job, folder: Path) -> str:
+        """Write ``gallery<k>/``, ``validation<k>.npy``, ``new<k>.npy`` and the out-of-fold store ``scores/``."""
+        from fieldmark.stages.nets import saved_nets
+
+        known, new = job.known, job.new
+        fold = read_folds(job, self.on)
+        nets = saved_nets(job.run.stage(self.of), device=job.device)
+        names = list(known.vocabulary.identities)
+        store = OutOfFold.create(folder / "scores", names) if nets[0].judges else None
+        new_proba = np.zeros((len(new) if new else 0, len(names)), dtype=np.float32)
+        for k, net in enumerate(nets):
+            proba = self._known(job, folder, net, k=k, fold=fold)
+            if store is not None and proba is not None:
+                images = np.array(known.images, dtype=object)
+                store.add(list(images[fold == k]), proba, fold=k, trained_on=list(images[fold != k]))
+            if new is not None and len(new):
+                looked = net.look(
+                    new, flip=self.flip, n_identities=len(names), what=f"new photos, network {k + 1}", **job.pace
+                )
+                np.save(folder / f"new{k}.npy", looked.embedding)
+                if looked.proba is not None:
+                    new_proba += looked.proba / len(nets)
+        if store is not None:
+            if new is not None and len(new):
+                store.add(new.images, new_proba, fold=-1, trained_on=known.images)
+            store.close()
+        return f"{len(nets)} network(s), {len(known)} known photos" + (f", {len(new)} new photos" if new else "")
+
+    def _known(self, job: Job, folder: Path, net: SavedNet, *, k: int, fold: np.ndarray) -> np.ndarray | None:
+        """Write the gallery of network k and its validation photos' embeddings; give its probabilities for them."""
+        known = job.known
+        judged, taught = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        of_taught = net.look(known.take(taught), flip=self.flip, what=f"training photos, network {k + 1}", **job.pace)
+        of_judged = net.look(
+            known.take(judged),
+            flip=self.flip,
+            n_identities=len(known.vocabulary.identities),
+            what=f"validation photos, network {k + 1}",
+            **job.pace,
+        )
+        views, _, dim = of_taught.embedding.shape
+        embedding = np.zeros((views, len(known), dim), dtype=np.float32)
+        embedding[:, taught], embedding[:, judged] = of_taught.embedding, of_judged.embedding
+        # Unlabelled photos (class -2) are nobody to compare with, as strangers are.
+        classes = np.maximum(known.classes, -1)
+        GalleryStore.write(folder / f"gallery{k}", embedding, images=known.images, classes=classes, made_by=net.sha256)
+        np.save(folder / f"validation{k}.npy", of_judged.embedding)
+        return of_judged.proba

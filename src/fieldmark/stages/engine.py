@@ -1,0 +1,176 @@
+"""Run a plan's stages one after the other; skip finished ones, go on with an interrupted one."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fieldmark.core.errors import PlanError, RunError
+from fieldmark.core.files import write_json, write_text
+from fieldmark.core.manifest import hardware, versions
+from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.run import RunFolder
+from fieldmark.core.spec import read
+from fieldmark.data.collection import Collection
+from fieldmark.stages.job import Job
+from fieldmark.stages.plan import Plan, Stage
+from fieldmark.stages.train import Train
+
+PLAN = "plan.json"
+KNOWN = "collection"
+NEW = "new"
+METRICS = "metrics.json"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run folder read back: its plan and its photos."""
+
+    run: RunFolder
+    plan: Plan
+    known: Collection
+    new: Collection | None
+    seed: int
+
+    def job(self, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET) -> Job:
+        """What its stages are given."""
+        return Job(self.run, self.known, self.new, self.seed, device=device, n_workers=n_workers, progress=progress)
+
+
+def execute(
+    plan: Plan,
+    known: Collection,
+    folder: Path,
+    *,
+    new: Collection | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+) -> RunFolder:
+    """Run ``plan`` on ``known`` in ``folder``, or go on with it there.
+
+    Args:
+        plan: Checked.
+        known: Photos with identities.
+        folder: The run folder; made if absent.
+        new: Photos to answer.
+        seed: Of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Threads that read photos ahead.
+        progress: Told what goes on.
+
+    Returns:
+        The run, all stages finished.
+
+    Raises:
+        RunError: The folder holds another run, or another process works in it.
+        PlanError: The photos are not what the plan needs.
+    """
+    _check_photos(plan, known)
+    leads = int(os.environ.get("RANK", "0")) == 0
+    key = {
+        "plan": plan.fingerprint(),
+        "data": known.fingerprint(),
+        "new": new.fingerprint() if new is not None else None,
+        "seed": seed,
+    }
+    run = _begin(folder, key, plan, known, new) if leads else RunFolder(folder)
+    job = Job(run, known, new, seed, device=device, n_workers=n_workers, progress=progress)
+    if not leads:
+        _follow(job, plan)
+        return run
+    with run.locked():
+        for stage in plan.stages:
+            _stage(job, stage)
+    return run
+
+
+def _begin(folder: Path, key: dict[str, object], plan: Plan, known: Collection, new: Collection | None) -> RunFolder:
+    run = RunFolder.create(folder, key=key)
+    with run.locked():
+        if not (folder / PLAN).exists():
+            known.write(folder / KNOWN)
+            if new is not None:
+                new.write(folder / NEW)
+            began = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
+            write_json(folder / MANIFEST, {"began": began, **key, "versions": versions(), "hardware": hardware()})
+            write_text(folder / PLAN, plan.model_dump_json(indent=2) + "\n")
+    return run
+
+
+def _stage(job: Job, stage: Stage) -> None:
+    """Run one stage unless it is finished."""
+    run, progress = job.run, job.progress
+    if run.done(stage.name):
+        progress.say(f"{stage.name}: finished before ({run.receipt(stage.name)['said']})")
+    else:
+        progress.say(f"{stage.name}: {stage.verb} ...")
+        began = time.monotonic()
+        workshop = run.workshop(stage.name, fresh=not isinstance(stage, Train))
+        said = stage.run(job, workshop)
+        took = round(time.monotonic() - began, 2)
+        run.finish(stage.name, receipt={"verb": stage.verb, "said": said, "took_s": took})
+        progress.say(f"{stage.name}: {said} ({took:.0f} s)")
+    if isinstance(stage, Train):
+        _meet(job)
+
+
+def _follow(job: Job, plan: Plan) -> None:
+    """What processes other than the first do: train along, leave the rest to the first."""
+    for stage in plan.stages:
+        if isinstance(stage, Train):
+            _wait_for(job.run, stage.reads())
+            if not job.run.done(stage.name):
+                stage.run(job, job.run.workshop(stage.name, fresh=False))
+            _meet(job)
+
+
+def _meet(job: Job) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from fieldmark.train.ranks import ranks
+
+        ranks(job.device).wait()
+
+
+def _wait_for(run: RunFolder, names: tuple[str, ...], *, wait_s: float = 600.0) -> None:
+    """Wait until the first process has finished the stages ``names``.
+
+    Raises:
+        RunError: It has not within ``wait_s``.
+    """
+    until = time.monotonic() + wait_s
+    while not all(run.done(name) for name in names):
+        if time.monotonic() > until:
+            raise RunError(
+                "The first process does not get on.", got=f"no {', '.join(names)} after {wait_s:.0f} s",
+                fix="look at the first process's messages, then run the same command again.",
+            )
+        time.sleep(0.1)
+
+
+def _check_photos(plan: Plan, known: Collection) -> None:
+    if not known.vocabulary.identities:
+        raise PlanError(
+            f"The plan '{plan.name}' tells individuals apart, but these photos name none.",
+            got=f"{known.name}: columns {', '.join(known.table.columns)}",
+            fix="say which column holds the individual's name: --column identity=NAME.",
+        )
+
+
+def open_run(folder: Path) -> Opened:
+    """The run in ``folder``: plan, photos and seed.
+
+    Raises:
+        RunError: No run lies there.
+    """
+    run = RunFolder.open(folder)
+    if not (folder / PLAN).exists():
+        raise RunError("That run has hardly begun.", got=folder, fix="run the same `fieldmark train` command again.")
+    plan: Plan = read(Plan, folder / PLAN)
+    new = Collection.open(folder / NEW) if (folder / NEW).exists() else None
+    return Opened(run=run, plan=plan, known=Collection.open(folder / KNOWN), new=new, seed=int(run.key["seed"]))

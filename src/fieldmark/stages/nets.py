@@ -1,0 +1,97 @@
+"""Trained networks with everything they need to look at a photo."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.spec import parse
+from fieldmark.data.collection import Collection
+from fieldmark.images.batches import PhotoSource
+from fieldmark.images.specs import Preprocess
+from fieldmark.images.views import merge_flip_scores
+from fieldmark.models.network import Network
+from fieldmark.models.store import open as open_network
+from fieldmark.train.embed import embed
+from fieldmark.train.ranks import ranks
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What one network says of photos: an embedding a view, and each identity's probability."""
+
+    embedding: Float32[np.ndarray, "view image dim"]
+    proba: Float32[np.ndarray, "image identity"] | None
+
+
+@dataclass(frozen=True)
+class SavedNet:
+    """A network, its preprocessing, the SHA-256 of its weights, and where it computes."""
+
+    network: Network
+    preprocess: Preprocess
+    sha256: str
+    device: torch.device
+
+    @property
+    def judges(self) -> bool:
+        """Whether its head gives identities a probability."""
+        return self.network.head is not None
+
+    def look(
+        self,
+        photos: Collection,
+        *,
+        flip: bool,
+        n_identities: int | None = None,
+        n_workers: int = 2,
+        progress: Progress = QUIET,
+        what: str = "",
+    ) -> Looked:
+        """Embeddings of each view, and probabilities over all of them.
+
+        A head with twice as many answers as there are identities took mirrored photos for other identities (T3):
+        identity k then has the mean of answer k to the photo and answer k + N to the mirrored photo.
+
+        Args:
+            photos: Any.
+            flip: Also look at the mirrored photo.
+            n_identities: Also give the probabilities of so many identities, if the head has any.
+            n_workers: Threads that read ahead.
+            progress: Told as batches end.
+            what: What to call the job there.
+        """
+        source = PhotoSource(photos.paths, self.preprocess, boxes=photos.boxes)
+        seen = embed(
+            self.network,
+            source,
+            device=self.device,
+            flip=flip,
+            logits=n_identities is not None and self.judges,
+            n_workers=n_workers,
+            progress=progress,
+            what=what,
+        )
+        if seen.logits is None or n_identities is None:
+            return Looked(seen.embedding, None)
+        proba = 1 / (1 + np.exp(-seen.logits.astype(np.float64)))
+        if flip and self.network.n_classes == 2 * n_identities:
+            return Looked(seen.embedding, merge_flip_scores(proba[0], proba[1], n_classes=n_identities).astype(np.float32))
+        return Looked(seen.embedding, proba[:, :, :n_identities].mean(axis=0).astype(np.float32))
+
+
+def saved_nets(folder: Path, *, device: str) -> list[SavedNet]:
+    """The networks of a finished train stage, one a fold."""
+    at = ranks(device).device
+    nets = []
+    for place in sorted(folder.glob("fold*"), key=lambda path: int(path.name.removeprefix("fold"))):
+        stored = open_network(place)
+        network = stored.network.to(at, memory_format=torch.channels_last)
+        nets.append(SavedNet(network, parse(Preprocess, json.dumps(stored.preprocess), name=str(place)), stored.sha256, at))
+    return nets

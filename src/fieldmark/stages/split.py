@@ -1,0 +1,44 @@
+"""The verb *split*: which photos a network may learn from, and which judge it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fieldmark.core.spec import Spec
+from fieldmark.data.folds import assign
+from fieldmark.data.specs import Folds
+from fieldmark.stages.job import Job
+
+FOLDS = "fold.npy"
+
+
+class Split(Spec):
+    """Give each photo its fold: ``k >= 0`` is validation of network k, ``-1`` is training for all."""
+
+    verb: Literal["split"] = "split"
+    name: str = "split"
+    folds: Folds
+
+    def reads(self) -> tuple[str, ...]:
+        """Nothing but the collection."""
+        return ()
+
+    def run(self, job: Job, folder: Path) -> str:
+        """Write the fold of each photo; say how many judge and how many teach."""
+        known = job.known
+        fold = assign(self.folds, classes=known.classes, groups=known.groups, dates=known.dates, seed=job.seed)
+        np.save(folder / FOLDS, fold.astype(np.int64))
+        judges = fold >= 0
+        strangers = int((judges & (known.classes == -1)).sum())
+        return (
+            f"{int(fold.max()) + 1} fold(s); validation {int(judges.sum())} photos "
+            f"({int(judges.sum()) - strangers} of known identities, {strangers} unknown) of {len(known)}"
+        )
+
+
+def read_folds(job: Job, name: str) -> np.ndarray:
+    """The fold of each known photo that the split stage ``name`` wrote."""
+    return np.load(job.run.stage(name) / FOLDS, allow_pickle=False)

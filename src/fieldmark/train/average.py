@@ -1,0 +1,62 @@
+"""An exponential moving average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class MovingAverage:
+    """Smoothed weights: ``average = decay * average + (1 - decay) * weights`` after every update.
+
+    The decay starts lower, at ``(1 + n) / (10 + n)`` after n updates, so that the first random weights are soon
+    forgotten. Whole numbers (batch-norm counters) are copied.
+
+    Args:
+        network: Whose weights.
+        decay: Between 0 and 1; 0.999 remembers about 1,000 updates.
+
+    Source:
+        Polyak & Juditsky 1992; the warm start as in TensorFlow's ExponentialMovingAverage.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.n_updates = 0
+        self._tensors = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The averaged weights by name."""
+        return self._tensors
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take the network's present weights in."""
+        self.n_updates += 1
+        n = self.n_updates
+        decay = min(self.decay, (1 + n) / (10 + n))
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point():
+                self._tensors[name].lerp_(tensor, 1 - decay)
+            else:
+                self._tensors[name].copy_(tensor)
+
+    def load(self, tensors: dict[str, Tensor], *, n_updates: int) -> None:
+        """Go on from saved averages."""
+        self.n_updates = n_updates
+        for name, tensor in tensors.items():
+            self._tensors[name].copy_(tensor)
+
+    @contextmanager
+    def worn_by(self, network: nn.Module) -> Iterator[None]:
+        """The network with the averaged weights inside the block, with its own again after it."""
+        own = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        network.load_state_dict(self._tensors)
+        try:
+            yield
+        finally:
+            network.load_state_dict(own)

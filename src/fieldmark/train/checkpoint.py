@@ -1,0 +1,82 @@
+"""The state of a training, whole or not there, and checked before it is believed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fieldmark.core.errors import RunError
+from fieldmark.core.files import publish, read_json, sha256, told_disk_faults, write_json
+
+STATE = "state.json"
+TENSORS = "tensors.safetensors"
+
+
+@dataclass
+class State:
+    """All that a resumed training needs to equal an undisturbed one.
+
+    Attributes:
+        numbers: JSON values: position, history, running sums, best so far.
+        tensors: Network, optimiser, moving average, and the dropout generator's state, by name.
+    """
+
+    numbers: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save(state: State, folder: Path, *, number: int, keep: int = 2) -> None:
+    """Write a checkpoint beside the older ones, then drop all but the newest ``keep``."""
+    place = folder / f"{number:09d}"
+    aside = folder / f".{number:09d}.part"
+    for old in (aside, place):
+        if old.exists():
+            shutil.rmtree(old)
+    with told_disk_faults(place):
+        aside.mkdir(parents=True)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}, aside / TENSORS)
+    write_json(aside / STATE, {"sha256": sha256(aside / TENSORS), "numbers": state.numbers})
+    publish(aside, place)
+    for old in sorted(folder.glob("[0-9]*"))[:-keep]:
+        shutil.rmtree(old)
+
+
+def load(folder: Path) -> State | None:
+    """The newest whole checkpoint below ``folder``; a damaged one is passed over for the one before it."""
+    for place in sorted(folder.glob("[0-9]*"), reverse=True):
+        try:
+            noted = read_json(place / STATE)
+            if sha256(place / TENSORS) == noted["sha256"]:
+                return State(numbers=noted["numbers"], tensors=load_file(place / TENSORS))
+        except (RunError, OSError, KeyError, TypeError):
+            continue
+    return None
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, names: dict[int, str]) -> dict[str, Tensor]:
+    """The optimiser's memory by parameter name: ``optimiser/exp_avg/<name>``; plain numbers become 0-d tensors."""
+    found = {}
+    for parameter, memory in optimiser.state.items():
+        for key, value in memory.items():
+            if value is not None:
+                found[f"optimiser/{key}/{names[id(parameter)]}"] = torch.as_tensor(value)
+    return found
+
+
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer, named: dict[str, torch.nn.Parameter], tensors: dict[str, Tensor]
+) -> None:
+    """Give the optimiser the memory that :func:`optimiser_tensors` noted."""
+    for full, value in tensors.items():
+        if not full.startswith("optimiser/"):
+            continue
+        _, key, name = full.split("/", 2)
+        parameter = named[name]
+        # Adam counts its steps in a CPU tensor; everything else lies in memory as its parameter does.
+        optimiser.state[parameter][key] = value if key == "step" else torch.empty_like(parameter).copy_(value)

@@ -1,0 +1,103 @@
+"""Settings of training (no torch): optimiser, legs, schedules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fieldmark.core.spec import Count, Fraction, Natural, Positive, Spec
+
+
+class Constant(Spec):
+    """The same learning rate throughout."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class StepDown(Spec):
+    """The learning rate times ``factor`` after every ``every_epochs`` epochs (iMet first place: a fifth)."""
+
+    kind: Literal["step_down"] = "step_down"
+    every_epochs: Count = 5
+    factor: Fraction = 0.2
+
+
+class Plateau(Spec):
+    """The learning rate times ``factor`` once the watched number has not improved for more than ``patience`` epochs."""
+
+    kind: Literal["plateau"] = "plateau"
+    patience: Natural = 1
+    factor: Fraction = 0.2
+
+
+class Cosine(Spec):
+    """Linear warm-up over the share ``warmup`` of the updates, then a half cosine down to ``floor`` of the rate."""
+
+    kind: Literal["cosine"] = "cosine"
+    warmup: Fraction = 0.05
+    floor: Fraction = 0.01
+
+
+class OneCycle(Spec):
+    """From a 25th of the rate up over the share ``rise`` of the updates and down to a 10,000th, both by cosine."""
+
+    kind: Literal["one_cycle"] = "one_cycle"
+    rise: Fraction = 0.3
+
+
+Schedule = Annotated[Constant | StepDown | Plateau | Cosine | OneCycle, Field(discriminator="kind")]
+
+
+class Leg(Spec):
+    """One leg of a staged training.
+
+    Attributes:
+        epochs: At most so many passes of the sampler.
+        lr: Learning rate of the backbone.
+        schedule: How it changes within the leg.
+        min_photos: Only classes with at least so many training photos take part (unknowns always do).
+        freeze: Backbone stages that stay as they are, with their batch-norm statistics.
+        stop_at: End the leg once the training MAP@5 of an epoch reaches this.
+        patience: End the leg after so many epochs without a better watched number.
+    """
+
+    epochs: Natural
+    lr: Positive = 3e-4
+    schedule: Schedule = Constant()
+    min_photos: Count = 1
+    freeze: tuple[str, ...] = ()
+    stop_at: Fraction | None = None
+    patience: Count | None = None
+
+
+class Training(Spec):
+    """Everything the loop needs besides network, photos and loss.
+
+    Attributes:
+        legs: Trained one after the other, each from where the last one ended; none leaves the network as built.
+        batch: Items in one forward pass (over all processes).
+        accumulate: Forward passes in one update; the effective batch is ``batch * accumulate``.
+        epoch_batches: Forward passes an epoch; None for as many as the sampler gives.
+        optimiser: AdamW, Adam (weight decay as L2) or SGD with momentum 0.9.
+        lr_head_times: The head's and neck's learning rate in multiples of the backbone's.
+        clip: Longest gradient (Euclidean norm over all parameters); None for no limit.
+        ema: Decay of an exponential moving average of the weights, which is then what is validated and kept.
+        precision: Numbers in the forward pass; ``auto`` is bf16 on a GPU that has it, else fp32.
+        keep: Whether the last weights or those of the best epoch (by the watched number) are the result.
+        checkpoint_every_s: Seconds between checkpoints within an epoch (each epoch's end has one anyway).
+    """
+
+    legs: tuple[Leg, ...] = ()
+    batch: Annotated[int, Field(ge=2)] = 48
+    accumulate: Count = 1
+    epoch_batches: Count | None = None
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    weight_decay: Annotated[float, Field(ge=0)] = 2e-4
+    lr_head_times: Positive = 1.0
+    clip: Positive | None = 5.0
+    ema: Fraction | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    keep: Literal["last", "best"] = "last"
+    checkpoint_every_s: Positive = 120.0
