@@ -122,8 +122,8 @@ def sample_run(photos: list[Photo], *, n_examples: int = 40) -> RunPage:
     return RunPage(
         title="Humpback flukes, winter season",
         recipe="humpback-classify · small",
-        summary="Of 742 validation photos the right whale was first for 61 %, and among the first five for 74 %. Of the "
-        "230 photos of whales nobody knows, 171 were rightly called new.",
+        summary="Of 742 validation photos the right whale was first for 61 %, and among the first five for 74 %. "
+        "Of the 230 photos of whales nobody knows, 171 were rightly called new.",
         scores_note="On 742 validation photos no network was trained on. The line below a number is its 95 % interval "
         "(bootstrap over whales).",
         scores=(
@@ -256,8 +256,8 @@ def sample_inspection(photos: list[Photo]) -> InspectPage:
     widths = rng.choice([1050, 1050, 1050, 700, 600, 850, 1200, 397], 8164) + rng.integers(0, 30, 8164)
     return InspectPage(
         title="humpback2018",
-        summary="8,164 photos of 3,961 whales and 812 of whales nobody knows. More than half of the whales have a single "
-        "photo. Four places in the table must be mended before training, and three files cannot be read.",
+        summary="8,164 photos of 3,961 whales and 812 of whales nobody knows. More than half of the whales have a "
+        "single photo. Four places in the table must be mended before training, and three files cannot be read.",
         facts=(
             Fact("Photos", "8,164"),
             Fact("Identities", "3,961", "2,073 have a single photo"),

@@ -105,7 +105,8 @@ def check_duplicates(made: Draft) -> tuple[list[Mistake], list[int], list[Mistak
     """Ids that stand more than once.
 
     Returns:
-        Mistakes (rows that contradict the first of their id), the rows that merely repeat it, and a note for each of those.
+        Mistakes (rows that contradict the first of their id), the rows that merely repeat it, and a note for each of
+        those.
     """
     if not made.table["image"].is_duplicated().any():
         return [], [], []

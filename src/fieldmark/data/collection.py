@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,10 +29,10 @@ class Collection:
     """One row a photo; a frozen value, never changed in place.
 
     Attributes:
-        table: ``image`` (id, text) and ``file`` (text, below ``root``), and as present ``identity``, ``labels`` (list of
-            text), ``group``, ``date``, ``box_x box_y box_w box_h`` (px of the true size), ``width`` and ``height`` (true
-            size in px), ``url``, ``text``; one column (list of text) for each question of the vocabulary; any other
-            column is carried along as text.
+        table: ``image`` (id, text) and ``file`` (text, below ``root``), and as present ``identity``, ``labels``
+            (list of text), ``group``, ``date``, ``box_x box_y box_w box_h`` (px of the true size), ``width`` and
+            ``height`` (true size in px), ``url``, ``text``; one column (list of text) for each question of the
+            vocabulary; any other column is carried along as text.
         root: The folder of the photos.
         vocabulary: The names that may occur in ``identity``, ``labels`` and the questions.
         name: What the collection is called in reports.
@@ -80,7 +81,8 @@ class Collection:
             frame: At least a column ``image`` or ``file``; the other of the two is taken from it.
             root: The folder of the photos.
             name: What the collection is called in reports.
-            unknown: The word for "nobody we know"; "auto" knows new_whale, unknown and new_individual; None: there is none.
+            unknown: The word for "nobody we know"; "auto" knows new_whale, unknown and new_individual; None: there
+                is none.
             questions: The columns that are questions.
             vocabulary: The names to use instead of those that occur in the frame.
 
@@ -121,14 +123,14 @@ class Collection:
         return [self.root / file for file in self.table["file"]]
 
     @cached_property
-    def classes(self) -> Int64[np.ndarray, "image"]:
+    def classes(self) -> Int64[np.ndarray, " image"]:
         """Class of each photo's identity; -1 the unknown identity, -2 none given."""
         if "identity" not in self.table.columns:
             return _frozen(np.full(len(self), -2, dtype=np.int64))
         return _frozen(self.vocabulary.classes(self.table["identity"]))
 
     @cached_property
-    def groups(self) -> Int64[np.ndarray, "image"]:
+    def groups(self) -> Int64[np.ndarray, " image"]:
         """A number each photo shares with the photos of its group; a photo without group has its own."""
         alone = pl.concat_str(pl.lit("photo "), pl.int_range(pl.len()).cast(pl.String))
         key = alone
@@ -213,11 +215,11 @@ class Collection:
         return replace(self, table=table, vocabulary=vocabulary)
 
     def fingerprint(self) -> str:
-        """16 hex digits of the table, the vocabulary, and the name and size of each file; where it lies does not matter."""
+        """16 hex digits of the table, the vocabulary, and each file's name and size; where they lie does not matter."""
         digest = hashlib.sha256(self.vocabulary.to_json().encode())
         digest.update(repr(sorted(self.table.schema.items())).encode())
         digest.update(self.table.select(sorted(self.table.columns)).write_json().encode())
-        digest.update(json.dumps([_size(path) for path in self.paths]).encode())
+        digest.update(json.dumps([_size(f"{self.root}/{file}") for file in self.table["file"]]).encode())
         return digest.hexdigest()[:16]
 
     def write(self, folder: Path | str) -> None:
@@ -283,7 +285,7 @@ def occurring(
             raise DataError(
                 "Two words of the table may stand for the unknown identity.",
                 got=several(sorted(words)),
-                fix=f"say which: unknown={sorted(words)[0]!r}, or write one of them everywhere.",
+                fix=f"say which: unknown={min(words)!r}, or write one of them everywhere.",
             )
         unknown = words[0] if words else None
     if tags is None:
@@ -308,10 +310,10 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     """Bytes of a file, -1 where it is missing."""
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - Path objects would cost eight times as much
     except (OSError, ValueError):
         return -1
 

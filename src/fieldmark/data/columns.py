@@ -31,8 +31,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 """Names by which our columns go elsewhere, the preferred first; letters and digits only, lower case.
 
-``box`` is one cell "x, y, w, h"; ``x0 y0 x1 y1`` are corners. ``width`` and ``height`` prefer the size of the original, as
-that is the true shape of a photo that was squashed.
+``box`` is one cell "x, y, w, h"; ``x0 y0 x1 y1`` are corners. ``width`` and ``height`` prefer the size of the
+original, as that is the true shape of a photo that was squashed.
 """
 
 

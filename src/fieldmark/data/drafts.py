@@ -1,4 +1,4 @@
-"""What a layout hands to the reader: a table in our names, still text, with all it says about where photos and names are."""
+"""What a layout hands to the reader: a table in our names, still text, and where photos and label names are."""
 
 from __future__ import annotations
 

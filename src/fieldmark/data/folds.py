@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 
 from fieldmark.core.errors import DataError, ShapeError
 from fieldmark.core.seeds import generator
+from fieldmark.data.decks import spread
 from fieldmark.data.identity_folds import disjoint, holdout, within_identities
 from fieldmark.data.specs import (
     ByDate,
@@ -47,17 +48,17 @@ class FoldCounts:
 def assign(
     spec: Folds,
     *,
-    classes: Int64[np.ndarray, "image"],
-    groups: Int64[np.ndarray, "image"],
+    classes: Int64[np.ndarray, " image"],
+    groups: Int64[np.ndarray, " image"],
     dates: np.ndarray | None = None,
     truth: Float[np.ndarray, "image label"] | None = None,
     seed: int,
-) -> Int64[np.ndarray, "image"]:
+) -> Int64[np.ndarray, " image"]:
     """The fold of each photo: k >= 0 is validation of fold k and training of the others; -1 is training in all.
 
     A group (an encounter, copies of one picture) is never split. The splits over identities also leave groups that
-    contradict themselves (two identities, or an identity and a stranger) in training, as nobody could say what the right
-    answer is, and photos without identity.
+    contradict themselves (two identities, or an identity and a stranger) in training, as nobody could say what the
+    right answer is, and photos without identity.
 
     Args:
         spec: Which split.
@@ -95,7 +96,7 @@ def assign(
             return _by_date(groups, dates, spec.share)
 
 
-def describe(fold: Int64[np.ndarray, "image"], classes: Int64[np.ndarray, "image"]) -> list[FoldCounts]:
+def describe(fold: Int64[np.ndarray, " image"], classes: Int64[np.ndarray, " image"]) -> list[FoldCounts]:
     """The counts of every fold, in order."""
     counts = []
     for number in range(int(fold.max(initial=-1)) + 1):
@@ -108,39 +109,24 @@ def describe(fold: Int64[np.ndarray, "image"], classes: Int64[np.ndarray, "image
     return counts
 
 
-def _plain(
-    groups: Int64[np.ndarray, "image"], n_folds: int, rng: np.random.Generator
-) -> Int64[np.ndarray, "image"]:
+def _plain(groups: Int64[np.ndarray, " image"], n_folds: int, rng: np.random.Generator) -> Int64[np.ndarray, " image"]:
     """Groups in random order, large ones first, each into the fold with the fewest photos."""
     _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     _enough(len(sizes), n_folds, "groups of photos")
     return spread(sizes, n_folds, rng)[member]
 
 
-def spread(sizes: Int64[np.ndarray, "group"], n_folds: int, rng: np.random.Generator) -> Int64[np.ndarray, "group"]:
-    """A fold for each thing of a size, so that the folds' sums are alike: large things first, each to the smallest fold."""
-    order = rng.permutation(len(sizes))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    fold = np.empty(len(sizes), dtype=np.int64)
-    filled = np.zeros(n_folds, dtype=np.int64)
-    for thing in order:
-        smallest = int(filled.argmin())
-        fold[thing] = smallest
-        filled[smallest] += sizes[thing]
-    return fold
-
-
 def _stratified(
-    classes: Int64[np.ndarray, "image"],
-    groups: Int64[np.ndarray, "image"],
+    classes: Int64[np.ndarray, " image"],
+    groups: Int64[np.ndarray, " image"],
     truth: Float[np.ndarray, "image label"] | None,
     n_folds: int,
     rng: np.random.Generator,
-) -> Int64[np.ndarray, "image"]:
+) -> Int64[np.ndarray, " image"]:
     """Groups with the rarest labels first, each into the fold that has the least of that label.
 
-    Ties go to the fold with the fewest photos, then to chance. The unknown identity, and photos without any label, count as
-    labels of their own.
+    Ties go to the fold with the fewest photos, then to chance. The unknown identity, and photos without any label,
+    count as labels of their own.
 
     **Source:** T22, K. Lopuhin's folds for iMet 2019, with groups in the place of images (ours).
     """
@@ -173,7 +159,7 @@ def _stratified(
 
 
 def _labels(
-    classes: Int64[np.ndarray, "image"], truth: Float[np.ndarray, "image label"] | None
+    classes: Int64[np.ndarray, " image"], truth: Float[np.ndarray, "image label"] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of photo and label: at least one for every photo, labels counted from 0."""
     if truth is None:
@@ -185,10 +171,13 @@ def _labels(
     return rows, np.unique(labels, return_inverse=True)[1]
 
 
-def _by_date(groups: Int64[np.ndarray, "image"], dates: np.ndarray | None, share: float) -> Int64[np.ndarray, "image"]:
+def _by_date(
+    groups: Int64[np.ndarray, " image"], dates: np.ndarray | None, share: float
+) -> Int64[np.ndarray, " image"]:
     """Fold 0: the fewest latest days that hold at least ``share`` of the photos.
 
-    A group that spans several days counts as taken on its last one, so that no training photo is younger than the border.
+    A group that spans several days counts as taken on its last one, so that no training photo is younger than the
+    border.
     """
     missing = len(groups) if dates is None else int(np.isnat(dates.astype("datetime64[D]")).sum())
     if dates is None or missing:

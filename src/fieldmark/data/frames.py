@@ -31,8 +31,9 @@ SCHEMA: dict[str, pl.DataType] = {
 def of_any(frame: Any) -> pl.DataFrame:
     """A polars frame from a polars or pandas frame, or a mapping of names to columns.
 
-    A pandas frame is known by its looks (``columns``, and columns with ``tolist``), so pandas need not be installed. Its
-    missing values become null, and whole numbers that it keeps as floats (as it does beside missing ones) whole again.
+    A pandas frame is known by its looks (``columns``, and columns with ``tolist``), so pandas need not be installed.
+    Its missing values become null, and whole numbers that it keeps as floats (as it does beside missing ones) whole
+    again.
 
     Raises:
         DataError: ``frame`` is nothing of the kind.
@@ -62,7 +63,9 @@ def typed(table: pl.DataFrame, *, lists: Iterable[str] = ()) -> pl.DataFrame:
     clash = sorted(lists & SCHEMA.keys())
     if clash:
         raise DataError(
-            "A question has the name of one of our own columns.", got=", ".join(clash), fix="rename that question's column."
+            "A question has the name of one of our own columns.",
+            got=", ".join(clash),
+            fix="rename that question's column.",
         )
     columns = []
     for series in table.get_columns():

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from fieldmark.core.errors import DataError
+from fieldmark.data.decks import spread
 from fieldmark.data.vocabulary import UNKNOWN
 
 _NO_PAIR = "photograph somebody twice, or use kind='disjoint', which needs no second photo."
@@ -24,13 +25,13 @@ class Groups:
         n_groups_of: For each identity (by class) the number of groups it is in, the contradicting ones too.
     """
 
-    member: Int64[np.ndarray, "image"]
-    identity: Int64[np.ndarray, "group"]
-    is_clean: Bool[np.ndarray, "group"]
-    n_groups_of: Int64[np.ndarray, "identity"]
+    member: Int64[np.ndarray, " image"]
+    identity: Int64[np.ndarray, " group"]
+    is_clean: Bool[np.ndarray, " group"]
+    n_groups_of: Int64[np.ndarray, " identity"]
 
     @classmethod
-    def of(cls, classes: Int64[np.ndarray, "image"], groups: Int64[np.ndarray, "image"]) -> Groups:
+    def of(cls, classes: Int64[np.ndarray, " image"], groups: Int64[np.ndarray, " image"]) -> Groups:
         """The groups of photos with these classes."""
         _, member = np.unique(groups, return_inverse=True)
         n_groups = int(member.max()) + 1
@@ -42,23 +43,23 @@ class Groups:
         known = pairs[pairs[:, 0] >= 0, 0]
         return cls(member, lowest, lowest == highest, np.bincount(known, minlength=int(classes.max(initial=-1)) + 1))
 
-    def askable(self) -> Int64[np.ndarray, "group"]:
+    def askable(self) -> Int64[np.ndarray, " group"]:
         """The clean groups of identities that are in another group as well: validation may take some of them."""
         known = np.flatnonzero(self.is_clean & (self.identity >= 0))
         return known[self.n_groups_of[self.identity[known]] >= 2]
 
-    def strange(self) -> Int64[np.ndarray, "group"]:
+    def strange(self) -> Int64[np.ndarray, " group"]:
         """The clean groups of the unknown identity."""
         return np.flatnonzero(self.is_clean & (self.identity == UNKNOWN))
 
 
 def within_identities(
-    classes: Int64[np.ndarray, "image"], groups: Int64[np.ndarray, "image"], n_folds: int, rng: np.random.Generator
-) -> Int64[np.ndarray, "image"]:
+    classes: Int64[np.ndarray, " image"], groups: Int64[np.ndarray, " image"], n_folds: int, rng: np.random.Generator
+) -> Int64[np.ndarray, " image"]:
     """K folds over the photos of each identity; who has a single group stays in training; strangers in all folds.
 
-    The groups of an identity are dealt to consecutive folds, like cards, so two or more never all lie in one fold: every
-    identity that is asked for is also in the training part.
+    The groups of an identity are dealt to consecutive folds, like cards, so two or more never all lie in one fold:
+    every identity that is asked for is also in the training part.
 
     Raises:
         DataError: No identity is in two groups.
@@ -78,20 +79,22 @@ def within_identities(
 
 
 def holdout(
-    classes: Int64[np.ndarray, "image"],
-    groups: Int64[np.ndarray, "image"],
+    classes: Int64[np.ndarray, " image"],
+    groups: Int64[np.ndarray, " image"],
     *,
     n_known: int,
     n_unknown: int,
     rng: np.random.Generator,
-) -> Int64[np.ndarray, "image"]:
+) -> Int64[np.ndarray, " image"]:
     """Fold 0: one group of each of ``n_known`` identities and ``n_unknown`` groups of strangers; the rest is training.
 
-    One group counts as one photo: its other photos are copies of the query (or of its encounter), so they go to validation
-    with it rather than stay in training. At most half of the identities with two groups are asked for; where that is fewer
-    than ``n_known``, ``n_unknown`` shrinks in the same proportion; at most half of the strangers are taken.
+    One group counts as one photo: its other photos are copies of the query (or of its encounter), so they go to
+    validation with it rather than stay in training. At most half of the identities with two groups are asked for;
+    where that is fewer than ``n_known``, ``n_unknown`` shrinks in the same proportion; at most half of the strangers
+    are taken.
 
-    **Source:** humpback_classify_and_metric_notes, "Local Validation" (512 identities, 230 new_whale); shrinking is ours.
+    **Source:** humpback_classify_and_metric_notes, "Local Validation" (512 identities, 230 new_whale); shrinking is
+    ours.
 
     Raises:
         DataError: No identity is in two groups.
@@ -113,8 +116,8 @@ def holdout(
 
 
 def disjoint(
-    classes: Int64[np.ndarray, "image"], groups: Int64[np.ndarray, "image"], n_folds: int, rng: np.random.Generator
-) -> Int64[np.ndarray, "image"]:
+    classes: Int64[np.ndarray, " image"], groups: Int64[np.ndarray, " image"], n_folds: int, rng: np.random.Generator
+) -> Int64[np.ndarray, " image"]:
     """K folds of whole identities, alike in photos; strangers are spread over the folds.
 
     An identity that is in a group which contradicts itself stays in training as a whole: that group can be in no
@@ -136,13 +139,7 @@ def disjoint(
         )
     fold_of = np.full(max(int(classes.max()), 0) + 1, -1, dtype=np.int64)
     sizes = np.bincount(classes[classes >= 0], minlength=len(fold_of))[whole]
-    order = rng.permutation(len(whole))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    filled = np.zeros(n_folds, dtype=np.int64)
-    for at in order:  # the largest first, each into the smallest fold
-        smallest = int(filled.argmin())
-        fold_of[whole[at]] = smallest
-        filled[smallest] += sizes[at]
+    fold_of[whole] = spread(sizes, n_folds, rng)
     fold = np.where(held.is_clean & (held.identity >= 0), fold_of[np.maximum(held.identity, 0)], -1)
     strange = rng.permutation(held.strange())
     fold[strange] = np.arange(len(strange)) % n_folds

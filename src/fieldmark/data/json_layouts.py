@@ -35,24 +35,27 @@ def recognise(file: Path) -> Layout:
     raise DataError(
         f"{file} is of no known layout.",
         got=f"keys {', '.join(map(repr, list(content)[:8]))}",
-        fix="give COCO JSON (images, annotations, categories), or say layout='imaterialist2018' for photos without labels.",
+        fix="give COCO JSON (images, annotations, categories), or say layout='imaterialist2018' if unlabelled.",
     )
 
 
-def coco(file: Path, options: Options) -> Draft:
+def coco(file: Path, _: Options) -> Draft:
     """COCO JSON: one row a photo, its categories as labels; its box where it has just one.
 
     Source: Lin et al. 2014, arXiv:1405.0312; the format at cocodataset.org.
     """
-    return _coco(file, options, identities=False)
+    return _coco(file, identities=False)
 
 
-def coco_identities(file: Path, options: Options) -> Draft:
-    """COCO JSON whose categories are individuals: one row a box; a photo with several boxes gets ids ``ID#annotation``."""
-    return _coco(file, options, identities=True)
+def coco_identities(file: Path, _: Options) -> Draft:
+    """COCO JSON whose categories are individuals: one row a box.
+
+    A photo with several boxes becomes several rows, with the ids ``ID#ANNOTATION``.
+    """
+    return _coco(file, identities=True)
 
 
-def _coco(file: Path, options: Options, *, identities: bool) -> Draft:
+def _coco(file: Path, *, identities: bool) -> Draft:
     content = _load(file)
     photos, mistakes = _table(content, "images", file.name, {"key": ("id",), "file": ("file_name",)})
     sizes = [_texts(_entries(content, "images"), (side,)) for side in ("width", "height")]
@@ -90,11 +93,11 @@ def _coco(file: Path, options: Options, *, identities: bool) -> Draft:
     )
 
 
-def imaterialist2017(file: Path, options: Options) -> Draft:
-    """iMaterialist 2017: one row a photo, one column a task (question) with all its right labels.
+def imaterialist2017(file: Path, _: Options) -> Draft:
+    """The form of iMaterialist 2017: one row a photo, one column a task (question) with all its right labels.
 
-    Names come from ``*task_map.json`` and ``*label_map.json`` beside it; without them the ids are the names. The map does
-    not say which labels belong to a task, so a question's answers are those that occur.
+    Names come from ``*task_map.json`` and ``*label_map.json`` beside it; without them the ids are the names. The map
+    does not say which labels belong to a task, so a question's answers are those that occur.
 
     Source: iMaterialist Challenge at FGVC4 2017 (github.com/visipedia/imat_comp), files train.data.json and maps.
     """
@@ -129,8 +132,8 @@ def imaterialist2017(file: Path, options: Options) -> Draft:
     )
 
 
-def imaterialist2018(file: Path, options: Options) -> Draft:
-    """iMaterialist 2018: one row a photo with its label ids; names from ``*label_map.json`` where it lies beside.
+def imaterialist2018(file: Path, _: Options) -> Draft:
+    """The form of iMaterialist 2018: one row a photo with its label ids; names from a ``*label_map.json`` beside it.
 
     Source: iMaterialist Challenge (Fashion and Furniture) at FGVC5 2018, files train.json and validation.json.
     """

@@ -152,8 +152,13 @@ def _missing_columns(sheet: Sheet, theirs: dict[str, str], source: str, options:
     has = ", ".join(sheet.names)
     mistakes = []
     if "image" not in theirs and "file" not in theirs:
-        looks = " (the first row looks like a photo, not like names of columns)" if any(map(is_photo, sheet.names)) else ""
-        hint = _hint(("image", "file"), sheet.names) or "say which column it is: columns={'image': ...} (--column image=...)"
+        looks = (
+            " (the first row looks like a photo, not like names of columns)" if any(map(is_photo, sheet.names)) else ""
+        )
+        hint = (
+            _hint(("image", "file"), sheet.names)
+            or "say which column it is: columns={'image': ...} (--column image=...)"
+        )
         mistakes.append(Mistake(source, 1, None, f"no column names the photos{looks}", has, hint))
     named = "identity" in theirs or "labels" in theirs or options.questions
     if options.labelled and not named:
@@ -185,7 +190,7 @@ def humpback(file: Path, options: Options) -> Draft:
 
 
 def imet2019(file: Path, options: Options) -> Draft:
-    """The iMet contests' ``train.csv`` (id, attribute_ids separated by spaces) with the names in ``labels.csv`` beside it.
+    """The iMet contests' ``train.csv`` (id, attribute_ids with spaces between) and the names in ``labels.csv``.
 
     Tags come in the order of ``labels.csv``, so that column k is attribute k; photos are ``ID.png`` or ``ID.jpg``.
 
@@ -211,7 +216,8 @@ def imet2019(file: Path, options: Options) -> Draft:
 def folders(folder: Path, options: Options) -> Draft:
     """A folder with one folder for each individual; the folder's name is the identity.
 
-    Photos in deeper folders belong to the first; hidden files are passed over; other files that are no photos are noted.
+    Photos in deeper folders belong to the first; hidden files are passed over; other files that are no photos are
+    noted.
     """
     rows: dict[str, list[str]] = {"file": [], "identity": []}
     mistakes, notes = [], []

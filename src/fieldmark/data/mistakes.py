@@ -14,7 +14,8 @@ class Mistake:
 
     Attributes:
         file: Name of the table, or of the photo where there is no table.
-        row: Row as a spreadsheet counts (the header is row 1); in Parquet and JSON the entry, from 1; None: the whole file.
+        row: Row as a spreadsheet counts (the header is row 1); in Parquet and JSON the entry, from 1; None: the
+            whole file.
         column: The column's name in that file, or None.
         problem: What is wrong, the same words for the same kind of mistake.
         value: The offending text.

@@ -23,7 +23,7 @@ def is_photo(name: str) -> bool:
 
 
 def tidy(files: pl.Series) -> pl.Series:
-    """File names with ``/`` between folders and no ``.`` steps, as tables written on Windows have ``\\``."""
+    r"""File names with ``/`` between folders and no ``.`` steps, as tables written on Windows have ``\``."""
     text = files.str.replace_all("\\", "/", literal=True)
     return text.str.replace_all(r"(/)(?:\.?/)+", "/").str.replace(r"^(\./)+", "")
 
@@ -55,8 +55,8 @@ def look(files: pl.Series, root: Path, *, by_stem: bool = False, allow_outside: 
         allow_outside: Links and absolute paths may lead anywhere.
 
     Returns:
-        One row a name: ``file`` (the name, completed by its ending where needed), ``problem`` (null where all is well) and
-        ``hint`` (a file of nearly the same name, or null).
+        One row a name: ``file`` (the name, completed by its ending where needed), ``problem`` (null where all is
+        well) and ``hint`` (a file of nearly the same name, or null).
     """
     wanted = files.fill_null("").to_frame("file").with_row_index("at")
     wanted = wanted.with_columns(
@@ -64,7 +64,9 @@ def look(files: pl.Series, root: Path, *, by_stem: bool = False, allow_outside: 
         name=pl.col("file").str.extract(r"([^/]*)$"),
     )
     wanted = wanted.with_columns(  # the root of an absolute path is "/", not ""
-        parent=pl.when(pl.col("file").str.starts_with("/") & (pl.col("parent") == "")).then(pl.lit("/")).otherwise("parent")
+        parent=pl.when(pl.col("file").str.starts_with("/") & (pl.col("parent") == ""))
+        .then(pl.lit("/"))
+        .otherwise("parent")
     )
     present = _listings(wanted["parent"].unique().to_list(), root, allow_outside=allow_outside)
     folded = pl.col("name").str.to_lowercase()
@@ -90,7 +92,7 @@ def look(files: pl.Series, root: Path, *, by_stem: bool = False, allow_outside: 
 
 
 def walk(root: Path) -> Iterator[tuple[str, bool]]:
-    """Every visible entry that is no folder below ``root``: its path relative to it, and whether it is a link to a folder.
+    """Every visible entry below ``root`` but folders: its path relative to it, and whether it links to a folder.
 
     Folders behind links are not entered, so no loop and no way out exists. Names that are no UTF-8 come with "?" marks.
     """
@@ -110,7 +112,7 @@ def walk(root: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _listings(parents: list[str], root: Path, *, allow_outside: bool) -> pl.DataFrame:
-    """All entries of the folders; ``problem`` is "" for good files. A folder outside of ``root`` is one entry named ""."""
+    """All entries of the folders; ``problem`` is "" for good files. A folder outside ``root`` is one entry named ""."""
     rows: dict[str, list[str]] = {"parent": [], "name": [], "problem": []}
     base = _real(root)
     for parent in parents:

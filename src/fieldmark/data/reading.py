@@ -16,6 +16,7 @@ from fieldmark.data.frames import SCHEMA
 from fieldmark.data.layouts import draft
 from fieldmark.data.mistakes import Mistake, refusal
 from fieldmark.data.sheets import ROW
+from fieldmark.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,15 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
     """The good rows at ``path``, and every mistake of the others.
 
     Args:
-        path: A CSV, TSV, Parquet or JSON file, or a folder that holds one, or a folder with a folder for each individual.
+        path: A CSV, TSV, Parquet or JSON file, or a folder that holds one, or a folder with a folder for each
+            individual.
         layout: "auto" goes by the looks; see :data:`fieldmark.data.drafts.Layout`.
         columns: Our column names with the table's, ``{"identity": "whale", "group": "dup_group"}``; for the others the
             names the field uses are recognised.
         questions: The columns that are questions; an empty cell is a question not answered.
         photos: The folder of the photos, if it is not the table's own or one that is usual beside it.
-        unknown: The identity that stands for "nobody we know"; "auto" knows new_whale, unknown and new_individual; "" makes
-            photos without identity strangers; None: there is none.
+        unknown: The identity that stands for "nobody we know"; "auto" knows new_whale, unknown and new_individual;
+            "" makes photos without identity strangers; None: there is none.
         labelled: False for new photos: labels may be missing.
         allow_outside: Photos may lie outside of the folder of photos (absolute paths, ``..``, links).
         check_files: False leaves the disk alone: no file need exist, and links are not looked through.
@@ -122,44 +124,47 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
 def _checked(made: Draft, options: Options) -> Survey:
     """The draft's good rows as a collection, with all mistakes."""
     if not {"image", "file"} <= set(made.table.columns) or made.table.is_empty():
-        mistakes = made.mistakes or [
-            Mistake(made.source, None, None, "has no photos", "", "give a table or folder with at least one photo")
-        ]
-        nothing = pl.DataFrame({"image": [], "file": []}, schema={"image": pl.String, "file": pl.String})
+        fix = "give a table or folder with at least one photo"
+        mistakes = made.mistakes or [Mistake(made.source, None, None, "has no photos", "", fix)]
+        nothing = pl.DataFrame(schema={"image": pl.String, "file": pl.String})
         collection = Collection.of(nothing, root=made.folders[0] if made.folders else Path(), name=made.name)
         return Survey(collection, tuple(mistakes), tuple(made.notes))
 
-    made, found = check_values(made)
-    found += check_labels(made, options)
-    repeated, notes = [], list(made.notes)
-    twice, repeats, again = check_duplicates(made)
-    found += twice
-    notes += again
-    repeated += repeats
+    made, mistakes = check_values(made)
+    mistakes += check_labels(made, options)
+    contradictions, repeats, notes = check_duplicates(made)
     made, root, lost = check_files(made, options)
-    found += lost
+    bad = {mistake.row for mistake in (*mistakes, *contradictions, *lost)} | set(repeats)
+    table = made.table.filter(~pl.col(ROW).is_in(list(bad)) & ~pl.col("image").is_in(_ids_of(made, contradictions)))
+    table = _tidied(table, unknown=options.unknown)
+    vocabulary, ambiguous = _vocabulary(table, made, options)
+    return Survey(
+        Collection(table=table, root=root, vocabulary=vocabulary, name=made.name),
+        (*made.mistakes, *mistakes, *contradictions, *lost, *ambiguous),
+        (*made.notes, *notes),
+    )
 
-    bad = {mistake.row for mistake in found} | set(repeated)
-    table = made.table.filter(~pl.col(ROW).is_in(list(bad)) & ~pl.col("image").is_in(_ids_of(made, twice)))
-    table = table.drop(ROW)
-    if "identity" in table.columns:
-        empty = pl.col("identity").is_null() | (pl.col("identity") == "")
-        blank = "" if options.unknown == "" else None
-        table = table.with_columns(identity=pl.when(empty).then(pl.lit(blank, dtype=pl.String)).otherwise("identity"))
-    if "group" in table.columns:
-        table = table.with_columns(group=pl.when(pl.col("group") != "").then("group"))
-    mistakes = [*made.mistakes, *found]
-    names = {"questions": made.questions, "tags": made.tags, "tag_groups": made.tag_groups}
+
+def _tidied(table: pl.DataFrame, *, unknown: str | None) -> pl.DataFrame:
+    """The good rows with our columns first; empty cells of identity and group are missing ones."""
+    for column in {"identity", "group"} & set(table.columns):
+        blank = "" if column == "identity" and unknown == "" else None
+        is_empty = pl.col(column).is_null() | (pl.col(column) == "")
+        filled = pl.when(is_empty).then(pl.lit(blank, dtype=pl.String)).otherwise(column)
+        table = table.with_columns(filled.alias(column))
+    ours = [column for column in SCHEMA if column in table.columns]
+    return table.select(ours + [column for column in table.columns if column not in {*SCHEMA, ROW}])
+
+
+def _vocabulary(table: pl.DataFrame, made: Draft, options: Options) -> tuple[Vocabulary, list[Mistake]]:
+    """The names that occur, or that the layout lists; two words for the unknown identity are a mistake."""
+    tags, groups, questions = made.tags, made.tag_groups, made.questions
     try:
-        vocabulary = occurring(table, unknown=options.unknown, **names)
+        return occurring(table, unknown=options.unknown, tags=tags, tag_groups=groups, questions=questions), []
     except FieldmarkError as error:
         column = made.theirs.get("identity", "identity")
-        mistakes.append(Mistake(made.source, None, column, error.problem, str(error.got), error.fix.rstrip(".")))
-        vocabulary = occurring(table, unknown=None, **names)
-    ours = [column for column in SCHEMA if column in table.columns]
-    table = table.select(ours + [column for column in table.columns if column not in SCHEMA])
-    collection = Collection(table=table, root=root, vocabulary=vocabulary, name=made.name)
-    return Survey(collection, tuple(mistakes), tuple(notes))
+        mistake = Mistake(made.source, None, column, error.problem, str(error.got), error.fix.rstrip("."))
+        return occurring(table, unknown=None, tags=tags, tag_groups=groups, questions=questions), [mistake]
 
 
 def _ids_of(made: Draft, mistakes: Sequence[Mistake]) -> list[str]:

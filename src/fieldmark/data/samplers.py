@@ -15,7 +15,7 @@ from fieldmark.data.vocabulary import UNLABELLED
 def draw(
     spec: Sampler,
     *,
-    classes: Int64[np.ndarray, "item"] | None = None,
+    classes: Int64[np.ndarray, " item"] | None = None,
     truth: Float[np.ndarray, "item label"] | None = None,
     batch: int,
     seed: int,
@@ -41,10 +41,10 @@ def draw(
     if (classes is None) == (truth is None) or batch < 1:
         raise PlanError(
             "A sampler needs either classes or truth, and a batch of at least 1.",
-            got=f"classes {'no' if classes is None else 'yes'}, truth {'no' if truth is None else 'yes'}, batch {batch}",
+            got=f"classes: {classes is not None}, truth: {truth is not None}, batch {batch}",
             fix="pass classes for identities, truth for tags.",
         )
-    n_items = len(classes) if classes is not None else len(truth)  # type: ignore[arg-type] - one of them is given
+    n_items = next(len(given) for given in (classes, truth) if given is not None)
     if not n_items:
         raise DataError("There are no items to draw from.", got="0 items", fix="give a training part with photos.")
     rng = generator(seed, "sampler", spec.kind, epoch)
@@ -62,20 +62,23 @@ def draw(
 
 def log_weights(
     *,
-    classes: Int64[np.ndarray, "item"] | None = None,
+    classes: Int64[np.ndarray, " item"] | None = None,
     truth: Float[np.ndarray, "item label"] | None = None,
     over: str = "max",
-) -> Float64[np.ndarray, "item"]:
+) -> Float64[np.ndarray, " item"]:
     """How often each item is drawn, relative to others: the largest or mean ``log(1 + N / n_label)`` of its labels.
 
     N is the number of items and n_label that of the items with the label, so rare labels are seen more often, but not
-    1 / n times as often. Strangers count as one label. An item without labels weighs log(2), like one whose label all have.
+    1 / n times as often. Strangers count as one label. An item without labels weighs log(2), like one whose label
+    all have.
 
     **Source:** iMet 2019 first place, "sampling with logarithmic weights"; the formula and both readings are ours.
     """
-    if truth is None:
+    if classes is not None:
         _, label, counts = np.unique(classes, return_inverse=True, return_counts=True)
         return np.log1p(len(label) / counts)[label]
+    if truth is None:
+        raise PlanError("Weights need classes or truth.", got="neither", fix="pass one of them.")
     weights = np.empty(len(truth))
     counts = (truth > 0).sum(axis=0)
     of_label = np.log1p(len(truth) / np.maximum(counts, 1))
@@ -88,7 +91,7 @@ def log_weights(
 
 
 def _weighted(
-    weights: Float64[np.ndarray, "item"], steps: int, batch: int, rng: np.random.Generator
+    weights: Float64[np.ndarray, " item"], steps: int, batch: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, "step slot"]:
     """Items with replacement, in proportion to their weights."""
     edges = np.cumsum(weights)
@@ -97,7 +100,7 @@ def _weighted(
 
 
 def _pk(
-    spec: PkSampler, classes: Int64[np.ndarray, "item"], steps: int, batch: int, rng: np.random.Generator
+    spec: PkSampler, classes: Int64[np.ndarray, " item"], steps: int, batch: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, "step slot"]:
     """Batches of P identities x K photos, then strangers.
 
@@ -113,11 +116,12 @@ def _pk(
     n_people = (batch - round(batch * share)) // spec.k
     n_strange = batch - n_people * spec.k
     if n_people < 1 or (n_strange and share == 0):
-        whole = max(batch // spec.k, 1) * spec.k
+        smallest = -(-spec.k // (1 - share)) + 1 if share < 1 else 0  # of which the known slots hold K
+        enough = max(batch // spec.k, 1) * spec.k if share == 0 else int(smallest)
         raise PlanError(
             "The batch does not divide into identities of K photos.",
             got=f"batch {batch}, k {spec.k}, share of strangers {share:g}",
-            fix=f"use batch={whole if share == 0 else 4 * spec.k}, or another k.",
+            fix=f"use batch={enough}, or another k." if share < 1 else "use unknown_share=0.25.",
         )
     people = dealt(by_class.n, steps, n_people, rng)
     visit = np.arange(people.size).reshape(people.shape) // by_class.n  # which time this identity is on
@@ -129,7 +133,9 @@ def _pk(
     return np.concatenate([known, strangers[dealt(len(strangers), steps, n_strange, rng)]], axis=1)
 
 
-def _tuples(classes: Int64[np.ndarray, "item"], batch: int, rng: np.random.Generator) -> Int64[np.ndarray, "step slot"]:
+def _tuples(
+    classes: Int64[np.ndarray, " item"], batch: int, rng: np.random.Generator
+) -> Int64[np.ndarray, "step slot"]:
     """One tuple an identity: anchor, another photo of it (itself if it is the only one), somebody else, a stranger.
 
     Without strangers the fourth is one more known other. The last batch is filled with the epoch's first tuples.
@@ -159,7 +165,7 @@ def _tuples(classes: Int64[np.ndarray, "item"], batch: int, rng: np.random.Gener
 class _ByClass:
     """The items of each identity, in random order; identities are counted from 0 in order of their class."""
 
-    def __init__(self, classes: Int64[np.ndarray, "item"], rng: np.random.Generator) -> None:
+    def __init__(self, classes: Int64[np.ndarray, " item"], rng: np.random.Generator) -> None:
         known = rng.permutation(np.flatnonzero(classes >= 0))
         if not len(known):
             raise DataError(
@@ -181,10 +187,12 @@ class _ByClass:
         return self.items(another, rng.integers(0, self.counts[another]))
 
 
-def _labelled(classes: Int64[np.ndarray, "item"] | None, kind: str) -> Int64[np.ndarray, "item"]:
+def _labelled(classes: Int64[np.ndarray, " item"] | None, kind: str) -> Int64[np.ndarray, " item"]:
     """The classes, if every item has one."""
     if classes is None:
-        raise PlanError("This sampler draws by identity.", got=f"kind={kind!r} with truth", fix="use kind='log_weight'.")
+        raise PlanError(
+            "This sampler draws by identity.", got=f"kind={kind!r} with truth", fix="use kind='log_weight'."
+        )
     unlabelled = int((classes <= UNLABELLED).sum())
     if unlabelled:
         raise DataError(

@@ -42,7 +42,8 @@ class Sheet:
 def read_sheet(path: Path, *, encoding: str = "utf-8") -> Sheet:
     """The records of a ``.csv``, ``.tsv``, ``.txt`` or ``.parquet`` file; nothing is guessed but the separator.
 
-    Every cell stays the text it is, so leading zeros live. Ragged rows, unnamed and repeated columns are left out and told.
+    Every cell stays the text it is, so leading zeros live. Ragged rows, unnamed and repeated columns are left out
+    and told.
 
     Args:
         path: The file.

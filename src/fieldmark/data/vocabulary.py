@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Self
@@ -31,7 +32,8 @@ class Question(Spec):
 class Vocabulary(Spec):
     """The names a model can say, in the order of its columns.
 
-    Identities, tags and questions may each be empty. The unknown identity (``new_whale``) is a word of the tables, not a
+    Identities, tags and questions may each be empty. The unknown identity (``new_whale``) is a word of the tables,
+    not a
     class: it has no column, and photos that carry it have class -1. Files address labels by name; columns are only for
     use inside a function.
 
@@ -82,13 +84,11 @@ class Vocabulary(Spec):
                 )
             groups = tuple(tag_groups[tag] for tag in tags)
         return cls(
-            identities=tuple(sorted(set(identities) - {unknown})),  # type: ignore[arg-type] - unknown may be None
+            identities=tuple(sorted({name for name in identities if name != unknown})),
             unknown=unknown,
             tags=tags,
             tag_groups=groups,
-            questions=tuple(
-                Question(name=name, answers=tuple(answers)) for name, answers in (questions or {}).items()
-            ),
+            questions=tuple(Question(name=name, answers=tuple(answers)) for name, answers in (questions or {}).items()),
         )
 
     @model_validator(mode="after")
@@ -123,7 +123,9 @@ class Vocabulary(Spec):
             return cls.model_validate_json(text)
         except (ValidationError, FieldmarkError) as error:
             raise DataError(
-                "The vocabulary cannot be read.", got=error, fix="read the table again; vocabulary.json is written with it."
+                "The vocabulary cannot be read.",
+                got=error,
+                fix="read the table again; vocabulary.json is written with it.",
             ) from error
 
     def to_json(self) -> str:
@@ -138,7 +140,7 @@ class Vocabulary(Spec):
     def _tag_column(self) -> dict[str, int]:
         return {name: column for column, name in enumerate(self.tags)}
 
-    def classes(self, names: Sequence[str | None] | pl.Series) -> Int64[np.ndarray, "image"]:
+    def classes(self, names: Sequence[str | None] | pl.Series) -> Int64[np.ndarray, " image"]:
         """Columns of identity names; -1 for the unknown identity, -2 for None.
 
         Raises:
@@ -150,7 +152,7 @@ class Vocabulary(Spec):
         try:
             return np.fromiter((table[name] for name in names), dtype=np.int64, count=len(names))
         except KeyError as error:
-            raise _unheard("identity", error.args[0], table.keys() - {None}) from None
+            raise _unheard("identity", error.args[0], (name for name in table if name is not None)) from None
 
     def identity(self, column: int) -> str:
         """The name of a class; of -1 the unknown identity.
@@ -229,13 +231,14 @@ def _unheard(kind: str, name: object, known: Iterable[str]) -> DataError:
     few = len(known) <= 20  # a list of 5,004 whales is no help
     hint = nearest(str(name), known)
     if not few and not hint.startswith("did"):
-        hint = f"use one of the {len(known)} known names, such as {', '.join(repr(each) for each in sorted(known)[:3])}."
-    return DataError(f"The vocabulary has no {kind} of that name.", got=name, fix=hint if known else "it has none at all.")
+        hint = (
+            f"use one of the {len(known)} known names, such as {', '.join(repr(each) for each in sorted(known)[:3])}."
+        )
+    return DataError(
+        f"The vocabulary has no {kind} of that name.", got=name, fix=hint if known else "it has none at all."
+    )
 
 
 def _repeated(names: Sequence[str]) -> list[str]:
     """The names that stand more than once."""
-    if len(set(names)) == len(names):
-        return []
-    seen: set[str] = set()
-    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    return [name for name, number in Counter(names).items() if number > 1]

@@ -256,7 +256,7 @@ def _at_share(first: np.ndarray, share: float) -> float:
     choice = int(np.argmin(np.abs(reached - share * len(first))))
     if not len(cuts):
         return 0.0
-    edges = np.concatenate([[np.nextafter(cuts[0], -np.inf)], cuts, [np.nextafter(cuts[-1], np.inf)]])
+    edges = np.concatenate([[_next_to(cuts[0], -np.inf)], cuts, [_next_to(cuts[-1], np.inf)]])
     return _between(edges[choice], edges[choice + 1])
 
 
@@ -290,7 +290,7 @@ def _at_budget(queries: _Queries, spec: FalseMatchBudget) -> float:
                 fix="allow a larger budget, ask for less confidence, add strangers, or use hold='observed'.",
             )
     finite = _finite(queries.first)
-    lowest = float(np.nextafter(finite.min(), -np.inf))
+    lowest = _next_to(finite.min(), -np.inf)
     return max(float(stranger[allowed]), lowest) if allowed < n else lowest
 
 
@@ -304,6 +304,11 @@ def _between(low: float, high: float) -> float:
     if low <= short < high:
         return short
     return float(middle) if low <= middle < high else float(low)
+
+
+def _next_to(value: float, towards: float) -> float:
+    """The nearest float32 number beyond ``value``."""
+    return float(np.nextafter(np.float32(value), np.float32(towards)))
 
 
 def _finite(first: np.ndarray) -> np.ndarray:

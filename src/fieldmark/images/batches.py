@@ -5,6 +5,7 @@ Threads rather than processes: the decoder and the resize let go of Python's loc
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -113,6 +114,29 @@ class PhotoSource:
         self.augment = augment
         self.seed = seed
         self.limits = limits
+
+    def __len__(self) -> int:
+        """How many photos there are."""
+        return len(self.paths)
+
+    @property
+    def n_items(self) -> int:
+        """How many items there are: every photo as it is and mirrored."""
+        return 2 * len(self.paths)
+
+    def fixed(self) -> str | None:
+        """A hash of all that decides what the items look like; None if chance has a say.
+
+        Files count by path, size and time of change: what is kept under this hash cannot be stale.
+        """
+        if not isinstance(self.augment, NoAugment):
+            return None
+        digest = hashlib.sha256(self.preprocess.model_dump_json().encode())
+        for at, path in enumerate(self.paths):
+            seen = path.stat()
+            digest.update(f"{path.resolve()} {seen.st_size} {seen.st_mtime_ns}".encode())
+            digest.update(repr(None if self.boxes is None else self.boxes[at]).encode())
+        return digest.hexdigest()
 
     def load(self, items: Int64[np.ndarray, " batch"], *, epoch: int, start: int) -> Batch:
         """The pictures of some items.

@@ -206,8 +206,11 @@ def gif_frames(data: bytes) -> int:
             at += 11 + ((3 << ((data[at + 9] & 7) + 1)) if data[at + 9] & 0x80 else 0)
         elif data[at] == 0x21:
             at += 2
-        else:
+        elif data[at] == 0x3B:
             break
+        else:  # stray bytes between blocks do occur
+            at += 1
+            continue
         while at < len(data) and data[at]:  # blocks of at most 255 bytes, an empty one ends them
             at += data[at] + 1
         at += 1

@@ -106,7 +106,7 @@ class Probe:
         format: ``JPEG``, ``PNG``, ``WEBP``, ``TIFF``, ``GIF`` or ``BMP``.
         mode: Pillow's word for the colours in the file, e.g. ``L``, ``RGB``, ``CMYK``, ``I;16``.
         orientation: EXIF's 1-8; 1 is upright as stored.
-        n_frames: Pictures in the file; only the first is ever read.
+        n_frames: Pictures in the file, of which only the first is ever read; 1 for every JPEG.
         n_bytes: Size of the file.
     """
 
@@ -316,6 +316,8 @@ def _told(name: str, data: bytes, kind: Kind) -> Iterator[None]:
     except _FAULTS as error:
         said = _words(error)
         got = f"{name} ({kind}, {len(data):,} bytes): {said}"
+        if isinstance(error, Image.DecompressionBombError):  # of a frame larger than the header promised
+            raise _too_large(name, said, "Pillow allows", "max_pixels") from error
         if isinstance(error, MemoryError):
             problem, fix = "The picture does not fit into memory.", "make it smaller, or give the machine more memory."
         elif is_cut_short(data, kind) or any(word in said.lower() for word in ("truncated", "premature end of jpeg")):

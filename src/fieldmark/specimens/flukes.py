@@ -50,20 +50,20 @@ class Pose:
     @classmethod
     def of(cls, chance: Generator) -> Pose:
         """A chance moment of a dive, most often close and from behind."""
-        turn_rad = chance.normal(0, 0.33)
-        fold_rad = chance.uniform(0.0, 0.4)
-        far = chance.random() < 0.1
-        lean, curl = chance.normal(0.02, 0.08), chance.normal(0.02, 0.06)
+        turn_rad = chance.normal(0, 0.24)
+        fold_rad = chance.uniform(0.0, 0.35)
+        far = chance.random() < 0.06
+        lean, curl = chance.normal(0.02, 0.05), chance.normal(0.02, 0.04)
         return cls(
-            scale=float(chance.uniform(0.14, 0.26) if far else chance.uniform(0.3, 0.48)),
+            scale=float(chance.uniform(0.14, 0.26) if far else chance.uniform(0.36, 0.47)),
             centre=(float(chance.normal(0.5, 0.03)), float(chance.normal(0.5, 0.04))),
-            roll_rad=float(chance.normal(0, 0.07)),
+            roll_rad=float(chance.normal(0, 0.05)),
             yaw=float(0.4 * np.sin(turn_rad)),
             reach=(float(max(0.35, np.cos(fold_rad + turn_rad))), float(max(0.35, np.cos(fold_rad - turn_rad)))),
-            rise=float(chance.uniform(0.5, 1.05)),
-            curl=(float(curl + chance.normal(0, 0.05)), float(curl + chance.normal(0, 0.05))),
-            lean=(float(lean + chance.normal(0, 0.05)), float(lean + chance.normal(0, 0.05))),
-            water=float(-chance.uniform(0.7, 1.05) if chance.random() < 0.35 else -chance.uniform(0.28, 0.62)),
+            rise=float(chance.triangular(0.5, 0.9, 1.05)),
+            curl=(float(curl + chance.normal(0, 0.025)), float(curl + chance.normal(0, 0.025))),
+            lean=(float(lean + chance.normal(0, 0.025)), float(lean + chance.normal(0, 0.025))),
+            water=float(chance.choice([-0.35, -0.55, -0.9], p=[0.2, 0.6, 0.2]) + chance.uniform(-0.1, 0.1)),
         )
 
 
@@ -105,18 +105,18 @@ class View:
     def of(cls, seed: int, number: int) -> View:
         """View ``number`` of the world ``seed``: always the same moment."""
         chance = seeds.generator(seed, "view", number)
-        day = chance.choice([0.35, 0.8, 1.1], p=[0.15, 0.45, 0.4])
+        day = chance.choice([0.35, 0.8, 1.1], p=[0.1, 0.45, 0.45])
         return cls(
             pose=Pose.of(chance),
-            light=(float(day * chance.uniform(0.75, 1.2)), float(day * chance.uniform(0.75, 1.2))),
+            light=(float(day * chance.uniform(0.85, 1.15)), float(day * chance.uniform(0.85, 1.15))),
             gloss=float(chance.uniform(0, 0.14)),
-            haze=float(chance.random() ** 3 * 0.5),
-            contrast=float(chance.uniform(0.75, 1.2)),
+            haze=float(chance.random() ** 3 * 0.4),
+            contrast=float(chance.uniform(0.8, 1.15)),
             exposure=float(chance.uniform(0.85, 1.15)),
             sea=Sea.of(chance),
             spray=float(max(0.0, chance.uniform(-1, 1))),
             blur=float(chance.uniform(0, 0.0022) + 0.004 * (chance.random() < 0.12)),
-            grain=float(chance.uniform(0.003, 0.022)),
+            grain=float(chance.uniform(0.003, 0.018)),
             grey=bool(chance.random() < 0.35),
             jpeg_quality=int(chance.integers(55, 93)),
             place=(int(chance.integers(1 << 20)), int(chance.integers(1 << 20))),

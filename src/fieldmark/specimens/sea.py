@@ -56,7 +56,7 @@ class Sea:
             trough=(trough[0] * bright, trough[1] * bright, trough[2] * bright),
             crest=(crest[0] * bright, crest[1] * bright, crest[2] * bright),
             horizon=float(chance.uniform(0.02, 0.3) if chance.random() < 0.22 else -chance.uniform(0.1, 1.5)),
-            chop=float(chance.uniform(0.3, 1.0)),
+            chop=float(chance.uniform(0.25, 0.85)),
             wave_px=float(chance.uniform(250, 700)),
             foam=float(chance.random()),
             place=(int(chance.integers(1 << 20)), int(chance.integers(1 << 20))),

@@ -124,7 +124,7 @@ class Fluke:
         """Individual ``number`` of the world ``seed``: always the same animal."""
         chance = seeds.generator(seed, "fluke", number)
         pigment = int(chance.choice(5, p=PIGMENT_TYPES)) + 1
-        build = {"lift": chance.uniform(0.12, 0.36), "hump": chance.uniform(0.0, 0.12), "bow": chance.uniform(1.3, 2.1)}
+        build = {"lift": chance.uniform(0.08, 0.4), "hump": chance.uniform(-0.02, 0.14), "bow": chance.uniform(1.2, 2.4)}
         return cls(
             pigment=pigment,
             left=_half(chance, pigment, build),
@@ -139,20 +139,20 @@ class Fluke:
 def _half(chance: Generator, pigment: int, build: dict[str, float]) -> Half:
     """One fluke: the build of both with a deviation, and marks of its own."""
     tooth_height = chance.choice([0.006, 0.015, 0.03], p=[0.35, 0.4, 0.25])
-    white_from = (-0.35, 0.1, 0.36, 0.62, 1.3)[pigment - 1] + chance.normal(0, 0.1)
+    white_from = (-0.4, 0.08, 0.36, 0.62, 1.3)[pigment - 1] + chance.normal(0, 0.12)
     return Half(
         lift=float(build["lift"] + chance.normal(0, 0.02)),
         hump=float(build["hump"] + chance.normal(0, 0.015)),
         hook=float(max(0.0, chance.normal(0.02, 0.04))),
         bow=float(build["bow"] + chance.normal(0, 0.08)),
-        waves=tuple((chance.normal(0, 1, 5) * [0.022, 0.018, 0.012, 0.009, 0.007]).tolist()),
+        waves=tuple((chance.normal(0, 1, 5) * [0.026, 0.024, 0.018, 0.013, 0.009]).tolist()),
         teeth=tuple((tooth_height * chance.random(44) ** 1.5 * (chance.random(44) < 0.7)).tolist()),
         notches=tuple(
             Notch(float(chance.uniform(0.12, 0.93)), float(depth), float(depth * chance.uniform(0.3, 0.9)))
             for depth in 0.025 + chance.gamma(1.2, 0.03, chance.poisson(2.2)).clip(max=0.14)
         ),
         white_from=float(white_from),
-        ragged=float(chance.uniform(0.15, 0.75)),
+        ragged=float(chance.uniform(0.2, 1.0)),
         rims=(float(chance.uniform(0.012, 0.07)), float(chance.uniform(0.005, 0.06))),
         speckle=float(chance.random() ** 2),
         blotch=float(chance.random() ** 2),

@@ -14,7 +14,7 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import parse
 from fieldmark.data.collection import Collection
 from fieldmark.images.batches import PhotoSource
-from fieldmark.images.specs import Preprocess
+from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.images.views import merge_flip_scores
 from fieldmark.models.network import Network
 from fieldmark.models.store import open as open_network
@@ -67,7 +67,7 @@ class SavedNet:
             progress: Told as batches end.
             what: What to call the job there.
         """
-        source = PhotoSource(photos.paths, self.preprocess, boxes=photos.boxes)
+        source = photo_source(photos, self.preprocess)
         seen = embed(
             self.network,
             source,
@@ -81,9 +81,17 @@ class SavedNet:
         if seen.logits is None or n_identities is None:
             return Looked(seen.embedding, None)
         proba = 1 / (1 + np.exp(-seen.logits.astype(np.float64)))
-        if flip and self.network.n_classes == 2 * n_identities:
-            return Looked(seen.embedding, merge_flip_scores(proba[0], proba[1], n_classes=n_identities).astype(np.float32))
-        return Looked(seen.embedding, proba[:, :, :n_identities].mean(axis=0).astype(np.float32))
+        both = merge_flip_scores(proba[0], proba[1], n_identities) if flip else proba[0][:, :n_identities]
+        return Looked(seen.embedding, both.astype(np.float32))
+
+
+def photo_source(
+    photos: Collection, preprocess: Preprocess, *, augment: Augment = NoAugment(), seed: int = 0  # noqa: B008 - frozen
+) -> PhotoSource:
+    """The photos of a collection, with their boxes, as the networks' input."""
+    boxes = photos.boxes
+    given = None if boxes is None else [None if np.isnan(box).any() else tuple(map(float, box)) for box in boxes]
+    return PhotoSource(photos.paths, preprocess, boxes=given, augment=augment, seed=seed)
 
 
 def saved_nets(folder: Path, *, device: str) -> list[SavedNet]:

@@ -97,7 +97,7 @@ class Train(Spec):
 
     def _lesson(self, job: Job, *, k: int, fold: np.ndarray) -> Lesson:
         """Items 0 ... n-1 are the photos, n ... 2n-1 the same photos mirrored."""
-        from fieldmark.images.batches import PhotoSource
+        from fieldmark.stages.nets import photo_source
         from fieldmark.train.loop import Lesson
 
         known = job.known
@@ -109,9 +109,7 @@ class Train(Spec):
             mirrored = np.where(classes >= 0, classes + n_identities, classes)
             classes = np.concatenate([classes, mirrored])
             items = np.concatenate([items, items + n])
-        source = PhotoSource(
-            known.paths, self.preprocess, boxes=known.boxes, augment=self.augment, seed=hash_seed(job.seed, self.name, k)
-        )
+        source = photo_source(known, self.preprocess, augment=self.augment, seed=hash_seed(job.seed, self.name, k))
         return Lesson(
             source=source,
             items=items,
@@ -123,16 +121,14 @@ class Train(Spec):
 
     def _watch(self, job: Job, *, k: int, fold: np.ndarray, group: Ranks) -> Watch | None:
         """MAP@5 among identities on this fold's known validation photos, by the head's logits."""
-        from fieldmark.images.batches import PhotoSource
+        from fieldmark.stages.nets import photo_source
         from fieldmark.train.embed import embed
 
         known = job.known
         rows = np.flatnonzero((fold == k) & (known.classes >= 0))
         if self.net.head.kind == "embedding" or not len(rows) or not self.training.legs:
             return None
-        source = PhotoSource(
-            [known.paths[row] for row in rows], self.preprocess, boxes=None if known.boxes is None else known.boxes[rows]
-        )
+        source = photo_source(known.take(rows), self.preprocess)
         truth, n_identities = known.classes[rows], len(known.vocabulary.identities)
 
         def watch(network: Network) -> dict[str, float]:

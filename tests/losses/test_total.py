@@ -1,0 +1,90 @@
+"""The weighted sum: its parts, its names, and what it refuses; one-hot rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fieldmark.core.errors import PlanError, ShapeError
+from fieldmark.losses.bce import bce
+from fieldmark.losses.cross_entropy import cross_entropy
+from fieldmark.losses.focal import focal
+from fieldmark.losses.inputs import one_hot
+from fieldmark.losses.ohem import ohem_bce
+from fieldmark.losses.specs import BatchHardTriplet, Bce, CrossEntropy, Focal, OhemBce
+from fieldmark.losses.total import total
+from fieldmark.losses.triplet import batch_hard_triplet
+
+CLASSES = torch.tensor([0, 2, -1, 2])
+
+
+@pytest.fixture
+def logits() -> torch.Tensor:
+    return torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+
+@pytest.fixture
+def embedding() -> torch.Tensor:
+    drawn = torch.randn(4, 5, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.normalize(drawn, dim=1).requires_grad_()
+
+
+def test_the_sum_is_weighted_and_the_parts_are_not(logits: torch.Tensor, embedding: torch.Tensor) -> None:
+    losses = (OhemBce(hardest=2, weight=0.5), BatchHardTriplet(margin=0.4, weight=3.0), CrossEntropy(smoothing=0.1))
+    value, parts = total(losses, embedding=embedding, logits=logits, classes=CLASSES)
+    assert torch.equal(parts["ohem_bce"], ohem_bce(logits, CLASSES, hardest=2))
+    assert torch.equal(parts["triplet"], batch_hard_triplet(embedding, CLASSES, margin=0.4))
+    assert torch.equal(parts["cross_entropy"], cross_entropy(logits, CLASSES, smoothing=0.1))
+    assert torch.allclose(value, 0.5 * parts["ohem_bce"] + 3 * parts["triplet"] + parts["cross_entropy"])
+    assert not any(part.requires_grad for part in parts.values())
+    value.backward()
+    assert logits.grad is not None
+    assert embedding.grad is not None
+
+
+def test_losses_on_labels_take_classes_as_one_hot_rows_unless_truth_is_given(logits: torch.Tensor) -> None:
+    truth = torch.tensor([[1.0, 1, 0]] * 4)
+    _, from_classes = total((Bce(), Focal(gamma=1.0)), logits=logits, classes=CLASSES)
+    _, from_truth = total((Bce(), Focal(gamma=1.0)), logits=logits, classes=CLASSES, truth=truth)
+    assert torch.equal(from_classes["bce"], bce(logits, one_hot(CLASSES, 3)))
+    assert torch.equal(from_truth["bce"], bce(logits, truth))
+    assert torch.equal(from_truth["focal"], focal(logits, truth, gamma=1.0))
+
+
+def test_two_losses_of_a_kind_have_two_names(logits: torch.Tensor) -> None:
+    _, parts = total((Focal(), Focal(gamma=1.0), Focal(gamma=0.0)), logits=logits, classes=CLASSES)
+    assert list(parts) == ["focal", "focal 2", "focal 3"]
+    assert len({part.item() for part in parts.values()}) == 3
+
+
+def test_all_that_is_lacking_is_told_at_once(embedding: torch.Tensor) -> None:
+    with pytest.raises(PlanError) as refused:
+        total((OhemBce(), Focal(), BatchHardTriplet()), embedding=embedding)
+    told = str(refused.value)
+    assert "ohem_bce lacks classes and logits" in told
+    assert "focal lacks logits and truth or classes and logits" in told
+    assert "triplet lacks classes" in told
+    assert "a head with logits" in refused.value.fix
+    assert "leave out ohem_bce, focal, triplet" in refused.value.fix
+
+
+def test_a_missing_embedding_is_named(logits: torch.Tensor) -> None:
+    with pytest.raises(PlanError) as refused:
+        total((BatchHardTriplet(),), logits=logits, classes=CLASSES)
+    assert "pass the network's embedding" in refused.value.fix
+
+
+def test_no_loss_is_refused() -> None:
+    with pytest.raises(PlanError) as refused:
+        total(())
+    assert '{kind = "focal"}' in refused.value.fix
+
+
+def test_an_unknown_is_a_row_of_noes() -> None:
+    assert one_hot(CLASSES, 3).tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 1]]
+
+
+def test_a_class_without_column_is_refused() -> None:
+    with pytest.raises(ShapeError) as refused:
+        one_hot(torch.tensor([3]), 3)
+    assert "more classes" in refused.value.fix
