@@ -29,7 +29,7 @@ def slow_scores(similarity, classes, n_classes, m):
     return scores
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 25), st.integers(1, 6), st.integers(1, 5))
 def test_best_and_mean_top_equal_slow_loops(seed, n_queries, n_gallery, n_classes, m):
     query, gallery = unit(n_queries, 3, seed), unit(n_gallery, 3, seed + 1)
@@ -42,7 +42,9 @@ def test_best_and_mean_top_equal_slow_loops(seed, n_queries, n_gallery, n_classe
         np.testing.assert_allclose(fast, slow, atol=1e-6)
         similarity_holed = np.where(np.random.default_rng(seed).random(similarity.shape) < 0.3, -np.inf, similarity)
         slow = slow_scores(similarity_holed, classes, n_classes, many)
-        np.testing.assert_allclose(from_similarity(similarity_holed, classes, n_classes=n_classes, by=by), slow, atol=1e-6)
+        np.testing.assert_allclose(
+            from_similarity(similarity_holed, classes, n_classes=n_classes, by=by), slow, atol=1e-6
+        )
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -79,7 +81,7 @@ def slow_centroid(photos, by):
     return sum(kept) / np.linalg.norm(sum(kept))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 14), min_size=1, max_size=5), st.sampled_from([-0.5, 0.5, 0.8]))
 def test_centroids_equal_slow_loops(seed, n_photos, close):
     classes = np.concatenate([np.repeat(np.arange(len(n_photos)), n_photos), [-1]])
@@ -121,16 +123,36 @@ def test_bundles_hold_every_known_photo_once():
     [
         (lambda: from_embeddings(unit(2, 3, 0), unit(2, 4, 0), np.zeros(2, int), n_classes=1), ShapeError, "same dim"),
         (lambda: from_embeddings(np.zeros((0, 3)), unit(2, 3, 0), np.zeros(2, int), n_classes=1), ShapeError, "empty"),
-        (lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0), np.zeros(3, int), n_classes=1), ShapeError, "(gallery,)"),
+        (
+            lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0), np.zeros(3, int), n_classes=1),
+            ShapeError,
+            "(gallery,)",
+        ),
         (lambda: from_embeddings(2 * unit(2, 3, 0), unit(2, 3, 0), np.zeros(2, int), n_classes=1), ShapeError, "norm"),
-        (lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0) * np.nan, np.zeros(2, int), n_classes=1), ShapeError, "NaN"),
-        (lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0), np.array([0, 1]), n_classes=1), FieldmarkError, "n_classes"),
-        (lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0), np.array([0, -2]), n_classes=1), FieldmarkError, "nobody"),
+        (
+            lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0) * np.nan, np.zeros(2, int), n_classes=1),
+            ShapeError,
+            "NaN",
+        ),
+        (
+            lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0), np.array([0, 1]), n_classes=1),
+            FieldmarkError,
+            "n_classes",
+        ),
+        (
+            lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0), np.array([0, -2]), n_classes=1),
+            FieldmarkError,
+            "nobody",
+        ),
         (lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0), np.zeros(2), n_classes=1), FieldmarkError, "Vocabulary"),
         (lambda: from_similarity(np.ones((2, 3)), np.zeros(2, int), n_classes=1), ShapeError, "one class a column"),
         (lambda: from_similarity(np.ones((0, 3)), np.zeros(3, int), n_classes=1), ShapeError, "at least one query"),
         (lambda: from_similarity(np.full((1, 1), np.nan), np.zeros(1, int), n_classes=1), FieldmarkError, "-inf"),
-        (lambda: from_similarity(np.ones((1, 1)), np.zeros(1, int), n_classes=1, by=Centroid()), FieldmarkError, "Best()"),
+        (
+            lambda: from_similarity(np.ones((1, 1)), np.zeros(1, int), n_classes=1, by=Centroid()),
+            FieldmarkError,
+            "Best()",
+        ),
         (lambda: centroids(np.ones(3), np.zeros(3, int), n_classes=1), ShapeError, "(image, dim)"),
         (lambda: centroids(3 * unit(2, 3, 0), np.zeros(2, int), n_classes=1), ShapeError, "norm"),
     ],

@@ -39,7 +39,7 @@ QUERIES = st.tuples(st.integers(1, 9), st.integers(1, 6)).flatmap(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(QUERIES, st.integers(1, 6))
 def test_max_map_is_the_best_of_all_thresholds(queries, k):
     scores, truth = queries
@@ -50,7 +50,7 @@ def test_max_map_is_the_best_of_all_thresholds(queries, k):
     assert math.isfinite(found.at)
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(QUERIES, st.integers(1, 6), st.floats(-4, 2))
 def test_figures_of_a_threshold_and_its_curve_are_those_of_the_ranking(queries, k, at):
     scores, truth = queries
@@ -67,7 +67,7 @@ def test_figures_of_a_threshold_and_its_curve_are_those_of_the_ranking(queries, 
             assert getattr(drawn, name)[0] == pytest.approx(value)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(arrays(np.float64, st.integers(1, 40), elements=st.floats(-5, 5)), st.data())
 def test_max_map_is_exact_for_scores_that_are_close_together(first, data):
     """Random cut points: no grid would hit them."""
@@ -92,7 +92,7 @@ def test_strangers_only_are_all_refused_and_nobody_if_all_are_known():
     assert (known.share_unknown, known.map_at_k, known.false_match_rate) == (0, 1, None)
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(arrays(np.float32, st.integers(1, 30), elements=st.sampled_from([-1.0, -0.5, 0.0, 0.3, 0.7])), st.floats(0, 1))
 def test_target_share_is_the_nearest_that_can_be_had(first, share):
     found = find(TargetShare(share=share), first[:, None])
@@ -108,7 +108,7 @@ def test_target_share_without_ties_is_met(share, unknown):
     assert find(TargetShare(share=share), scores).share_unknown * 1000 == pytest.approx(unknown)
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(QUERIES, st.sampled_from([0.0, 0.2, 0.5, 0.75, 1.0]))
 def test_a_budget_is_held_by_the_lowest_threshold_that_can(queries, budget):
     scores, truth = queries
@@ -139,7 +139,9 @@ def test_a_budget_by_bound_is_more_careful_and_keeps_its_promise_on_new_stranger
 @pytest.mark.parametrize(("count", "n"), [(0, 1), (0, 100), (3, 7), (49, 50), (230, 2300), (1200, 100_000)])
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
 def test_the_bound_is_clopper_and_pearsons(count, n, confidence):
-    assert upper_bound(count, n, confidence=confidence) == pytest.approx(beta.ppf(confidence, count + 1, n - count), rel=1e-6)
+    assert upper_bound(count, n, confidence=confidence) == pytest.approx(
+        beta.ppf(confidence, count + 1, n - count), rel=1e-6
+    )
 
 
 def test_the_bound_of_all_is_one():

@@ -25,7 +25,7 @@ def slow_width(proba, right, n_bins):
 ROWS = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.73, 1.0]), st.booleans()), min_size=1, max_size=40)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.integers(1, 20))
 def test_equal_width_equals_slow_loops(rows, n_bins):
     proba, right = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
@@ -41,7 +41,7 @@ def test_equal_mass_without_ties_is_equally_many_in_each_bin():
     assert reliability(proba, right, n_bins=10, bins="mass").n.tolist() == [10] * 10
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(ROWS, st.integers(1, 8), st.randoms(use_true_random=False))
 def test_equal_mass_does_not_depend_on_the_order_of_the_answers(rows, n_bins, random):
     mixed = list(rows)

@@ -25,7 +25,7 @@ def slow_error(answer, truth, question_of):
     return wrong, pairs
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 9))
 def test_equals_slow_loops(seed, n):
     chance = np.random.default_rng(seed)

@@ -23,7 +23,7 @@ def slow_f(answer, truth, beta, if_empty):
     return (1 + beta**2) * found / below if below else if_empty
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(PAIRS, st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.0, 1.0]))
 def test_equals_slow_loops(pair, beta, if_empty):
     answer, truth = pair

@@ -29,12 +29,14 @@ ANSWERS = st.integers(1, 12).flatmap(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(ANSWERS, st.integers(1, 7))
 def test_map_equals_slow_loops_for_ragged_answers_with_repeats(answers, k):
     ranked, truth = answers
     assert map_at_k(ranked, truth, k=k) == pytest.approx(slow_map(ranked, truth, k))
-    assert top_k(ranked, truth, k=k) == pytest.approx(np.mean([right in row[:k] for row, right in zip(*answers, strict=True)]))
+    assert top_k(ranked, truth, k=k) == pytest.approx(
+        np.mean([right in row[:k] for row, right in zip(*answers, strict=True)])
+    )
     assert average_precision(ranked, truth, k=k).mean() == pytest.approx(map_at_k(ranked, truth, k=k))
 
 

@@ -26,11 +26,17 @@ def test_no_name_given_is_no_wrong_name():
 
 
 def slow_auc(score, known):
-    wins = [(a > b) + (a == b) / 2 for a, k in zip(score, known, strict=True) if k for b, s in zip(score, known, strict=True) if not s]
+    wins = [
+        (a > b) + (a == b) / 2
+        for a, k in zip(score, known, strict=True)
+        if k
+        for b, s in zip(score, known, strict=True)
+        if not s
+    ]
     return sum(wins) / len(wins)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30))
 def test_auc_equals_slow_loops_and_scikit_learn_with_ties_and_negative_scores(rows):
     score, known = np.array([row[0] for row in rows]) / 2, np.array([row[1] for row in rows])

@@ -22,7 +22,7 @@ CONTRAST = """() => {
   for (const e of document.querySelectorAll('body *')) {
     if (!e.offsetParent || ![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
     const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
-    if ((a + .05) / (b + .05) < 4.5) poor.push(e.tagName + '.' + e.className + ': ' + e.textContent.trim().slice(0, 30));
+    if ((a + .05) / (b + .05) < 4.5) poor.push(e.className + ': ' + e.textContent.trim().slice(0, 30));
   }
   return poor;
 }"""

@@ -14,6 +14,7 @@ from fieldmark.data.sheets import ROW
 
 _BOX = ("box_x", "box_y", "box_w", "box_h")
 _CORNERS = ("x0", "y0", "x1", "y1")
+_AT = "place in the table"
 
 
 def check_values(made: Draft) -> tuple[Draft, list[Mistake]]:
@@ -142,7 +143,7 @@ def check_duplicates(made: Draft) -> tuple[list[Mistake], list[int], list[Mistak
 def check_files(made: Draft, options: Options) -> tuple[Draft, Path, list[Mistake]]:
     """The draft with each photo's file found, the folder they lie in, and the names that lead nowhere or outside."""
     column = "file"
-    made = replace(made, table=made.table.with_columns(file=tidy(made.table[column])))
+    made = replace(made, table=made.table.with_columns(file=tidy(made.table[column])).with_row_index(_AT))
     fix = "name a file below the folder of photos, or say allow_outside=True (--allow-outside) if you trust the table"
     control = pl.col(column).str.contains(r"[\x00-\x1f\x7f]").fill_null(value=False)
     outside = control if options.allow_outside else pl.lit(leaves(made.table[column]))
@@ -154,7 +155,7 @@ def check_files(made: Draft, options: Options) -> tuple[Draft, Path, list[Mistak
         folder = made.folders[1] if made.by_stem and len(made.folders) > 1 else made.folders[0]
         table = made.table.with_columns(file=pl.col(column) + ending)
         mistakes += made.mark(_blank(column) & ~outside, column=column, problem=EMPTY, fix="name the photo's file")
-        return replace(made, table=table), folder, mistakes
+        return replace(made, table=table.drop(_AT)), folder, mistakes
 
     tried = []
     for folder in made.folders or (Path(),):
@@ -163,7 +164,7 @@ def check_files(made: Draft, options: Options) -> tuple[Draft, Path, list[Mistak
         if tried[-1][0] == len(sound):
             break
     _, root, found = max(tried, key=lambda each: each[0])
-    found = found.with_columns(sound[ROW])
+    found = found.with_columns(sound[ROW], sound[_AT])
     lost = found.drop_nulls("problem")
     fixes = {MISSING: f"put the photo into {root}, or say where the photos are (--photos FOLDER)", OUTSIDE: fix}
     theirs = made.theirs.get(column, column)
@@ -171,8 +172,8 @@ def check_files(made: Draft, options: Options) -> tuple[Draft, Path, list[Mistak
         value = f"{name} (there is {hint})" if hint and problem == MISSING else name
         fix_this = fixes.get(problem, "give a photo that can be read")
         mistakes.append(Mistake(made.source, row, theirs, problem, value, fix_this))
-    table = made.table.join(found.select(ROW, found="file"), on=ROW, how="left", maintain_order="left")
-    table = table.with_columns(file=pl.coalesce("found", "file")).drop("found")
+    table = made.table.join(found.select(_AT, found="file"), on=_AT, how="left", maintain_order="left")
+    table = table.with_columns(file=pl.coalesce("found", "file")).drop("found", _AT)
     return replace(made, table=table), root, mistakes
 
 

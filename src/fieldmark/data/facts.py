@@ -120,11 +120,12 @@ def _label_counts(collection: Collection) -> tuple[tuple[str, int], ...]:
 
 def _cooccurrence(table: pl.DataFrame, names: list[str]) -> Int64[np.ndarray, "label label"]:
     """For each two of the names the photos that have both."""
-    has = np.zeros((len(table), len(names)), dtype=np.int64)
-    for column, name in enumerate(names):
-        if "labels" in table:
-            has[:, column] = table["labels"].list.contains(name).fill_null(value=False).to_numpy()
-    return has.T @ has
+    has = np.zeros((len(table), len(names)))  # floats, as only they multiply quickly; exact to 2^53
+    if names:
+        pairs = table.select("labels").with_row_index("row").explode("labels").filter(pl.col("labels").is_in(names))
+        columns = pairs["labels"].replace_strict(names, list(range(len(names))), return_dtype=pl.Int64)
+        has[pairs["row"].to_numpy(), columns.to_numpy()] = 1
+    return (has.T @ has).astype(np.int64)
 
 
 def _conflicts(table: pl.DataFrame) -> tuple[Conflict, ...]:

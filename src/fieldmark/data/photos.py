@@ -108,7 +108,7 @@ def walk(root: Path) -> Iterator[tuple[str, bool]]:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(f"{path}/")
                 else:
-                    yield path, entry.is_symlink() and entry.is_dir()
+                    yield path, entry.is_symlink() and Path(entry.path).is_dir()  # False for a loop of links
 
 
 def _listings(parents: list[str], root: Path, *, allow_outside: bool) -> pl.DataFrame:

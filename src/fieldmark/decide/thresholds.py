@@ -285,7 +285,7 @@ def _at_budget(queries: _Queries, spec: FalseMatchBudget) -> float:
                 else int(np.ceil(np.log1p(-spec.confidence) / np.log1p(-spec.budget)))
             )
             raise FieldmarkError(
-                f"{n} strangers cannot prove a false-match rate of {spec.budget:.2%} at {spec.confidence:.0%} confidence.",
+                f"{n} strangers cannot prove a false-match rate of {spec.budget:.2%} ({spec.confidence:.0%} sure).",
                 got=f"{n} strangers; {needed} would do",
                 fix="allow a larger budget, ask for less confidence, add strangers, or use hold='observed'.",
             )

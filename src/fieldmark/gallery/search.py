@@ -56,7 +56,7 @@ def nearest(
     similarity = np.empty((len(query), k), np.float32)
     for start in range(0, len(query), QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
-        index[rows], similarity[rows] = _nearest_block(query[rows], gallery, own[rows], k=k, most=most, block=block)
+        index[rows], similarity[rows] = _nearest_block(query[rows], gallery, own[rows], k=k, block=block)
     return index, similarity
 
 
@@ -131,14 +131,14 @@ def _checked(query: np.ndarray, gallery: np.ndarray, own: np.ndarray | None) -> 
 
 
 def _nearest_block(
-    query: np.ndarray, gallery: np.ndarray, own: np.ndarray, *, k: int, most: int, block: int
+    query: np.ndarray, gallery: np.ndarray, own: np.ndarray, *, k: int, block: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    n_kept = min(k + SPARE, most)
+    n_kept = min(k + SPARE, len(gallery))
     index, rough = _scan(query.astype(np.float32, copy=False), gallery, own, k=n_kept, block=block)
     exact = _exact(query, gallery, index)
     order = np.lexsort((index, -exact), axis=1)[:, :k]
     index, exact = np.take_along_axis(index, order, axis=1), np.take_along_axis(exact, order, axis=1)
-    if n_kept < most:
+    if n_kept < len(gallery):
         # Rounding of a float32 product of unit vectors; photos further apart than this cannot change places.
         doubt = 8 * np.finfo(np.float32).eps * np.sqrt(query.shape[1])
         open_rows = np.flatnonzero(rough[:, -1] >= exact[:, -1] - doubt)

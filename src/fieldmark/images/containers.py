@@ -7,6 +7,7 @@ before a decoder sees them, so that a malformed note cannot spoil a good picture
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,6 +20,7 @@ TIFF_KEPT = frozenset(
     | {332, 338, 339, 347, *range(512, 522), 529, 530, 531, 532}
 )
 TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+TIFF_OFFSETS, TIFF_LENGTHS = (273, 324), (279, 325)  # of strips, of tiles
 ORIENTATION = 0x0112
 MOST_FRAMES = 10_000
 
@@ -161,38 +163,24 @@ def slim_tiff(data: bytes) -> Slim:
         ValueError: The directory lies outside the file, or its tags point at more bytes than the file has: a file
             that names one long stretch thousands of times would otherwise be read thousands of times.
     """
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in {b"+\0", b"\0+"}
-    count_code, word_code, entry_size = ("Q", "Q", 20) if big else ("H", "I", 12)
-    word = struct.calcsize(order + word_code)
-    head = struct.calcsize(order + count_code)
-    (start,) = struct.unpack_from(order + word_code, data, 8 if big else 4)
-    if start + head > len(data):
-        raise ValueError("truncated: the directory lies behind the end of the file")
-    (n_entries,) = struct.unpack_from(order + count_code, data, start)
-    end = start + head + n_entries * entry_size
-    if end > len(data):
-        raise ValueError("truncated: the directory ends behind the end of the file")
-
+    tiff = _Directory.first(data)
     kept: list[bytes] = []
     orientation, tag_bytes, notes_bytes = 1, 0, 0
-    for at in range(start + head, end, entry_size):
-        tag, kind, count = struct.unpack_from(order + "HH" + word_code, data, at)
+    for at, tag, kind, count in tiff.entries(data):
         size = count * TIFF_SIZES.get(kind, 1)
         if tag in TIFF_KEPT:
-            kept.append(data[at : at + entry_size])
+            kept.append(data[at : at + tiff.entry_size])
             tag_bytes += size
         else:
             notes_bytes += min(size, len(data))
         if tag == ORIENTATION and count == 1:
-            orientation = _sensible(_inline(data, at + 4 + word, kind, order))
+            orientation = _sensible(_inline(data, at + 4 + tiff.word_size, kind, tiff.order))
     if tag_bytes > len(data):
         raise ValueError("truncated: tags point behind the end of the file")
-    directory = struct.pack(order + count_code, len(kept)) + b"".join(kept) + bytes(word)
-    directory = directory[: len(data) - start]  # the last word may be missing in a file cut there
-    n_frames = _tiff_pages(data, start, order=order, count_code=count_code, word_code=word_code)
-    slim = b"".join((data[:start], directory, data[start + len(directory) :]))
-    return Slim(slim, orientation=orientation, n_frames=n_frames, notes_bytes=notes_bytes)
+    directory = struct.pack(tiff.order + tiff.count_code, len(kept)) + b"".join(kept) + bytes(tiff.word_size)
+    directory = directory[: len(data) - tiff.start]  # the last word may be missing in a file cut there
+    slim = b"".join((data[: tiff.start], directory, data[tiff.start + len(directory) :]))
+    return Slim(slim, orientation=orientation, n_frames=_tiff_pages(data, tiff), notes_bytes=notes_bytes)
 
 
 def gif_frames(data: bytes) -> int:
@@ -229,7 +217,7 @@ def is_cut_short(data: bytes, kind: Kind) -> bool:
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if kind == "BMP":
         return int.from_bytes(data[2:6], "little") > len(data)
-    return False
+    return _tiff_pixels_end(data) > len(data)
 
 
 def _inline(data: bytes, at: int, kind: int, order: str) -> int:
@@ -242,15 +230,80 @@ def _sensible(orientation: int) -> int:
     return orientation if 1 <= orientation <= 8 else 1
 
 
-def _tiff_pages(data: bytes, start: int, *, order: str, count_code: str, word_code: str) -> int:
+@dataclass(frozen=True)
+class _Directory:
+    """One directory of a TIFF, or of a BigTIFF, whose counts and offsets are wider."""
+
+    order: str
+    count_code: str
+    word_code: str
+    entry_size: int
+    start: int
+
+    @classmethod
+    def first(cls, data: bytes) -> _Directory:
+        """The one that the file's header points at; ValueError where it is not in the file."""
+        order = "<" if data[:2] == b"II" else ">"
+        big = data[2:4] in {b"+\0", b"\0+"}
+        count_code, word_code, entry_size = ("Q", "Q", 20) if big else ("H", "I", 12)
+        if len(data) < (16 if big else 8):
+            raise ValueError("truncated: the header is not whole")
+        (start,) = struct.unpack_from(order + word_code, data, 8 if big else 4)
+        tiff = cls(order, count_code, word_code, entry_size, start)
+        if tiff.link(data) > len(data):
+            raise ValueError("truncated: the directory lies behind the end of the file")
+        return tiff
+
+    @property
+    def word_size(self) -> int:
+        """Bytes of an offset."""
+        return struct.calcsize(self.order + self.word_code)
+
+    @property
+    def body(self) -> int:
+        """Where the entries begin."""
+        return self.start + struct.calcsize(self.order + self.count_code)
+
+    def link(self, data: bytes) -> int:
+        """Where the entries end, and the offset of the next directory stands; behind the file if there is none."""
+        if self.body > len(data):
+            return len(data) + 1
+        (n_entries,) = struct.unpack_from(self.order + self.count_code, data, self.start)
+        return self.body + n_entries * self.entry_size
+
+    def entries(self, data: bytes) -> Iterator[tuple[int, int, int, int]]:
+        """Where each tag stands, its number, its kind and its count."""
+        for at in range(self.body, self.link(data), self.entry_size):
+            yield at, *struct.unpack_from(self.order + "HH" + self.word_code, data, at)
+
+
+def _tiff_pages(data: bytes, tiff: _Directory) -> int:
     """Pages of a TIFF, by following the chain of directories; a chain that turns back on itself ends there."""
-    head, entry_size = struct.calcsize(order + count_code), 20 if word_code == "Q" else 12
     seen: set[int] = set()
-    while start and start not in seen and len(seen) < MOST_FRAMES and start + head <= len(data):
-        seen.add(start)
-        (n_entries,) = struct.unpack_from(order + count_code, data, start)
-        link = start + head + n_entries * entry_size
-        if link + struct.calcsize(order + word_code) > len(data):
+    while tiff.start and tiff.start not in seen and len(seen) < MOST_FRAMES and tiff.link(data) <= len(data):
+        seen.add(tiff.start)
+        link = tiff.link(data)
+        if link + tiff.word_size > len(data):
             break
-        (start,) = struct.unpack_from(order + word_code, data, link)
+        tiff = replace(tiff, start=struct.unpack_from(tiff.order + tiff.word_code, data, link)[0])
     return len(seen)
+
+
+def _tiff_pixels_end(data: bytes) -> int:
+    """Where the last strip or tile of the first page ends; behind the file where that cannot be found."""
+    try:
+        tiff = _Directory.first(data)
+        found: dict[int, tuple[int, ...]] = {}
+        for at, tag, kind, count in tiff.entries(data):
+            code = {3: "H", 4: "I", 16: "Q"}.get(kind)
+            if tag not in {*TIFF_OFFSETS, *TIFF_LENGTHS} or code is None:
+                continue
+            value_at = at + 4 + tiff.word_size
+            if count * TIFF_SIZES[kind] > tiff.word_size:
+                (value_at,) = struct.unpack_from(tiff.order + tiff.word_code, data, value_at)
+            found[tag] = struct.unpack_from(f"{tiff.order}{min(count, len(data))}{code}", data, value_at)
+    except (ValueError, struct.error):
+        return len(data) + 1
+    starts = [start for tag in TIFF_OFFSETS for start in found.get(tag, ())]
+    lengths = [length for tag in TIFF_LENGTHS for length in found.get(tag, ())]
+    return max((start + length for start, length in zip(starts, lengths, strict=False)), default=0)

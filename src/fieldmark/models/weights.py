@@ -25,6 +25,9 @@ State = dict[str, Tensor]
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema", "net", "weights")
 """Names under which training scripts put the state dict inside a checkpoint, most telling first."""
 
+DEEPEST = 3
+"""Wrappers within wrappers that are opened; a hostile file may hold itself."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -108,8 +111,9 @@ def read_state(path: Path, *, sha256: str | None = None, mend: str | None = None
             fix=mend or "fetch the file again, or correct sha256 if you trust this file.",
         )
     content = _decode(data, path)
-    while wrapper := next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None):
-        content = content[wrapper]
+    for _ in range(DEEPEST):
+        wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        content = content if wrapper is None else content[wrapper]
     strange = [f"{key}: {type(value).__name__}" for key, value in content.items() if not isinstance(value, Tensor)]
     if strange or not content:
         raise WeightsError(

@@ -23,7 +23,8 @@ INK = "#010203"
 """Stands for ``currentColor`` until the SVG is written; black would be left out of it."""
 
 _COLOURS = ("#0072b2", "#c8520a", "#008a63", "#b0568a")
-_LONGEST_NAME = 26
+LONGEST_NAME = 26
+"""In letters."""
 _STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
@@ -77,6 +78,26 @@ def canvas(title: str, *, height: int = 240) -> Iterator[Canvas]:
         yield Canvas(title, Figure(figsize=(WIDTH / 72, height / 72), dpi=72, layout="constrained"))
 
 
+def shortened(name: str) -> str:
+    """The name on one line, cut where it is too long for the side of a plot.
+
+    Example:
+        >>> shortened("a name that is much too long to stand beside a bar")
+        'a name that is much too l…'
+    """
+    plain = " ".join(printable(name).split())
+    if _columns(plain) <= LONGEST_NAME:
+        return plain
+    while _columns(plain) >= LONGEST_NAME:
+        plain = plain[: LONGEST_NAME - 1] if len(plain) > LONGEST_NAME else plain[:-1]
+    return plain + "…"
+
+
+def _columns(text: str) -> int:
+    """About how wide the text is, in small letters; signs of East Asian scripts count two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
 class Canvas:
     """One plot in the making; made by :func:`canvas`."""
 
@@ -98,12 +119,10 @@ class Canvas:
         Names may be in any script, and matplotlib's font holds few: a placeholder of about the same length is drawn
         and replaced in the finished SVG, where the reader's own fonts show it.
         """
-        plain = " ".join(printable(name).split())
-        shown = plain if len(plain) <= _LONGEST_NAME else plain[: _LONGEST_NAME - 1] + "…"
+        shown = shortened(name)
         self._names.append(shown)
         token = f"@{len(self._names) - 1}@"
-        width = sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in shown)
-        return token + "n" * (width - len(token))
+        return token + "n" * (_columns(shown) - len(token))
 
     def legend(self, *, columns: int) -> None:
         """The names of the lines, above the axes."""

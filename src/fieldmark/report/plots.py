@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.report.canvas import INK, canvas, colour
+from fieldmark.report.canvas import INK, LONGEST_NAME, canvas, colour
 from fieldmark.report.contents import Cooccurrence, Curve, LabelCount, ThresholdScan
 from fieldmark.report.wording import counted, number, percent
 
@@ -48,7 +48,7 @@ def history(curves: Sequence[Curve], *, title: str, over: str = "epoch", log: bo
                 "drawstyle": "steps-post" if curve.kind == "lr" else None,
             }
             axes.plot(at, np.where(shown, value, np.nan), label=plot.text(curve.name), **look, **_line(place))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(_power)
@@ -143,7 +143,10 @@ def cooccurrence(pairs: Cooccurrence, *, most: int = 14) -> str:
     share = counts / np.maximum(np.diag(counts), 1)[:, None]
     names = [pairs.labels[place] for place in frequent]
     places = np.arange(len(names))
-    with canvas("Labels on the same photos", height=110 + 21 * len(names)) as plot:
+    with canvas(
+        "Labels on the same photos",
+        height=40 + 5 * min(LONGEST_NAME, max(map(len, names), default=0)) + 21 * len(names),
+    ) as plot:
         from matplotlib.patches import Rectangle
 
         axes = plot.axes()
@@ -184,8 +187,8 @@ def image_sizes(widths_px: Int[np.ndarray, " image"], heights_px: Int[np.ndarray
 def _heaped(
     widths: Float[np.ndarray, " image"], heights: Float[np.ndarray, " image"]
 ) -> tuple[Float[np.ndarray, " dot"], Float[np.ndarray, " dot"], Int[np.ndarray, " dot"]]:
-    """Sizes within a thirtieth of the range as one dot at their mean, so that many photos make a small picture."""
-    grain = max(1.0, *(np.ptp(side) / 30 for side in (widths, heights) if len(side)))
+    """Sizes within a thirtieth of the largest as one dot at their mean, so that many photos make a small picture."""
+    grain = max(1.0, float(np.max([*widths, *heights], initial=0)) / 30)
     _, dot = np.unique(np.round(np.stack([widths, heights]) / grain), axis=1, return_inverse=True)
     counts = np.bincount(dot.ravel())
     across, up = (np.bincount(dot.ravel(), weights=side) / np.maximum(counts, 1) for side in (widths, heights))
@@ -234,15 +237,15 @@ def _ends(curve: Curve) -> str:
     return f"{curve.name}: from {number(float(curve.value[0]))} to {number(float(curve.value[-1]))}"
 
 
-def _power(value: float, _place: int | None = None) -> str:
+def _power(value: float, _place: float) -> str:
     """1e-4 and not 0.0001."""
     return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
-def _no_words(_value: float, _place: int | None = None) -> str:
+def _no_words(_value: float, _place: float) -> str:
     return ""
 
 
-def _plain(value: float, _place: int | None = None) -> str:
+def _plain(value: float, _place: float) -> str:
     """1,000 and not 10 to the third."""
     return f"{value:,.0f}" if value >= 1 else ""

@@ -134,6 +134,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _jpeg(image: Image.Image, most_bytes: int) -> bytes:
     """The best of four qualities that fits."""
+    image.info.clear()  # a comment or colour profile would be written along
     content = b""
     for quality in _QUALITIES:
         buffer = io.BytesIO()

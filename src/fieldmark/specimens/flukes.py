@@ -55,7 +55,7 @@ class Pose:
         far = chance.random() < 0.06
         lean, curl = chance.normal(0.02, 0.05), chance.normal(0.02, 0.04)
         return cls(
-            scale=float(chance.uniform(0.14, 0.26) if far else chance.uniform(0.36, 0.47)),
+            scale=float(chance.uniform(0.14, 0.26) if far else chance.uniform(0.38, 0.47)),
             centre=(float(chance.normal(0.5, 0.03)), float(chance.normal(0.5, 0.04))),
             roll_rad=float(chance.normal(0, 0.05)),
             yaw=float(0.4 * np.sin(turn_rad)),
@@ -105,7 +105,7 @@ class View:
     def of(cls, seed: int, number: int) -> View:
         """View ``number`` of the world ``seed``: always the same moment."""
         chance = seeds.generator(seed, "view", number)
-        day = chance.choice([0.35, 0.8, 1.1], p=[0.1, 0.45, 0.45])
+        day = chance.choice([0.5, 0.85, 1.1], p=[0.1, 0.45, 0.45])
         return cls(
             pose=Pose.of(chance),
             light=(float(day * chance.uniform(0.85, 1.15)), float(day * chance.uniform(0.85, 1.15))),
@@ -115,7 +115,7 @@ class View:
             exposure=float(chance.uniform(0.85, 1.15)),
             sea=Sea.of(chance),
             spray=float(max(0.0, chance.uniform(-1, 1))),
-            blur=float(chance.uniform(0, 0.0022) + 0.004 * (chance.random() < 0.12)),
+            blur=float(chance.uniform(0, 0.0022) + 0.004 * (chance.random() < 0.08)),
             grain=float(chance.uniform(0.003, 0.018)),
             grey=bool(chance.random() < 0.35),
             jpeg_quality=int(chance.integers(55, 93)),
@@ -156,9 +156,11 @@ def draw_fluke(
     shade = _shade(view, x, y)
     lit = tail[..., :1] * dry[..., None] * shade[..., None] + cover * view.gloss * np.maximum(shade, 0)[..., None] * 0.4
     air = np.float32(view.sea.crest) * 0.6 + 0.25
+    depth = (rows - line) / scale_px
+    light = light * (1 - 0.4 * (tail[..., 1] * (1 - dry) * np.exp(-np.maximum(0, depth) / 0.15))[..., None])
     light = light * (1 - cover) + lit * (1 - view.haze) + air * cover * view.haze
 
-    light = _splash(view, light, rows - line, scale_px)
+    light = _splash(view, light, depth, tail[..., 1])
     light = (light - 0.45) * view.contrast + 0.45
     blur_px = view.blur * width
     return photograph(light * view.exposure, blur_px=blur_px, grain=view.grain, grey=view.grey, place=view.place)
@@ -219,15 +221,16 @@ def _shade(
 def _splash(
     view: View,
     light: Float32[np.ndarray, "height width 3"],
-    below: Float32[np.ndarray, "height width"],
-    scale_px: float,
+    depth: Float32[np.ndarray, "height width"],
+    tail: Float32[np.ndarray, "height width"],
 ) -> Float32[np.ndarray, "height width 3"]:
-    """Foam where the tail meets the water, and spray in the air above it."""
+    """Foam where the tail cuts the water, and spray in the air above; ``depth`` is below the surface, in half spans."""
     width = light.shape[1]
+    scale_px = view.pose.scale * width
     aside = (np.arange(width, dtype=np.float32) - view.pose.centre[0] * width) / scale_px
-    depth = below / scale_px
-    near = np.exp(-((aside / 0.7) ** 2)) * np.exp(-np.abs(depth - 0.03) / np.where(depth > 0.03, 0.14, 0.06))
-    foam = draw_foam(view.sea, near * (0.25 + 0.85 * view.sea.foam), scale_px=scale_px)
+    near = np.exp(-((aside / 0.7) ** 2)) * np.exp(-np.abs(depth - 0.03) / np.where(depth > 0.03, 0.12, 0.05))
+    cut = tail * np.exp(-((depth / 0.035) ** 2))
+    foam = draw_foam(view.sea, near * (0.2 + 0.8 * view.sea.foam) + 0.55 * cut, scale_px=scale_px)
     if view.spray > 0:
         mist = np.exp(-((aside / 0.9) ** 2)) * np.exp(-np.maximum(0, -depth) / 0.3) * (depth < 0.1)
         foam = np.maximum(foam, 0.75 * draw_foam(view.sea, mist * 0.75 * view.spray, scale_px=scale_px * 0.35))

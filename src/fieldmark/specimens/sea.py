@@ -13,16 +13,16 @@ from fieldmark.specimens.canvas import patch, ramp, tile
 Colour = tuple[float, float, float]
 
 WATERS: tuple[tuple[Colour, Colour], ...] = (
-    ((0.05, 0.13, 0.26), (0.34, 0.50, 0.68)),
-    ((0.10, 0.30, 0.52), (0.42, 0.66, 0.88)),
-    ((0.16, 0.19, 0.22), (0.46, 0.50, 0.54)),
+    ((0.08, 0.16, 0.28), (0.34, 0.48, 0.64)),
+    ((0.14, 0.31, 0.48), (0.44, 0.64, 0.82)),
+    ((0.19, 0.23, 0.27), (0.48, 0.53, 0.58)),
     ((0.30, 0.31, 0.32), (0.66, 0.67, 0.68)),
     ((0.55, 0.57, 0.60), (0.86, 0.88, 0.92)),
-    ((0.84, 0.84, 0.85), (1.04, 1.04, 1.05)),
+    ((0.76, 0.77, 0.79), (1.0, 1.0, 1.01)),
     ((0.10, 0.15, 0.18), (0.40, 0.48, 0.52)),
 )
 """Colour of the troughs and of the crests: deep blue, bright blue, slate, grey, pale, burnt-out white, dark green."""
-WATERS_SHARE = (0.15, 0.17, 0.17, 0.16, 0.13, 0.14, 0.08)
+WATERS_SHARE = (0.15, 0.14, 0.24, 0.22, 0.11, 0.06, 0.08)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Sea:
     def of(cls, chance: Generator) -> Sea:
         """A chance day at sea."""
         trough, crest = WATERS[chance.choice(len(WATERS), p=WATERS_SHARE)]
-        bright = chance.normal(1.0, 0.1)
+        bright = chance.normal(1.0, 0.07)
         return cls(
             trough=(trough[0] * bright, trough[1] * bright, trough[2] * bright),
             crest=(crest[0] * bright, crest[1] * bright, crest[2] * bright),
@@ -87,7 +87,7 @@ def draw_sea(sea: Sea, *, size_px: tuple[int, int]) -> Float32[np.ndarray, "heig
 
     shown = np.minimum(1, near * 6)[:, None]
     swell, ripples = waves(1.0), waves(2.6)
-    crests = 0.36 + sea.chop * shown * (0.17 * swell + 0.3 * np.exp(-2.5 * np.abs(ripples + 0.3 * swell)) - 0.1)
+    crests = 0.42 + sea.chop * shown * (0.17 * swell + 0.3 * np.exp(-2.5 * np.abs(ripples + 0.3 * swell)) - 0.1)
     crests -= 0.15 * (near[:, None] - 0.5)
     trough, crest = np.float32(sea.trough), np.float32(sea.crest)
     light = trough + np.clip(crests, -0.1, 1.3)[..., None] * (crest - trough)

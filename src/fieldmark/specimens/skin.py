@@ -232,7 +232,7 @@ def _tone(
     cloud = patch(tile("pigment", roughness=1.5, widest=0.3), rows, columns)
     streak = patch(tile("streaks", roughness=1.3, stretch=0.3, widest=0.1), rows, columns + span * 90)
     spots = patch(tile("spots", roughness=0.6, widest=0.02), rows, columns)
-    begun = (span - half.white_from) / 0.3 + half.ragged * (cloud + 0.5 * streak)
+    begun = (span - half.white_from) / 0.3 + half.ragged * (cloud + 0.35 * streak)
     rim = 0.5 + 0.4 * patch(tile("rim", roughness=1.0, widest=0.06), rows, columns)
     inside = np.minimum((trailing - high) / half.rims[0], (high - leading) / half.rims[1]) - 1 - rim
     white = ramp(np.minimum(begun, inside) + 0.2 * spots, -0.35, 0.4)

@@ -1,0 +1,80 @@
+"""Tell who is on the photograph: fine-grained recognition that gives a decision with a known error.
+
+The commands of ``fieldmark`` are functions here under the same names: :func:`inspect`, :func:`train`, :func:`identify` and
+so on; :func:`read` gives a :class:`Collection` of photos, which all of them take. Nothing heavy is loaded before one
+of them is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inspect import Signature
+
+    from fieldmark.app.verbs import demo, evaluate, identify, inspect, plan, predict, recipes, report, runs, train
+    from fieldmark.core.errors import FieldmarkError
+    from fieldmark.data.collection import Collection
+    from fieldmark.data.reading import read
+
+__version__ = "0.1.0"
+__all__ = [
+    "Collection",
+    "FieldmarkError",
+    "__version__",
+    "demo",
+    "evaluate",
+    "identify",
+    "inspect",
+    "plan",
+    "predict",
+    "read",
+    "recipes",
+    "report",
+    "runs",
+    "train",
+]
+
+_VERBS = "fieldmark.app.verbs"
+_HOME = {
+    "Collection": "fieldmark.data.collection",
+    "FieldmarkError": "fieldmark.core.errors",
+    "read": "fieldmark.data.reading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name from its room when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module 'fieldmark' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME.get(name, _VERBS)), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Room(ModuleType):
+    """A room that is also a verb: ``fieldmark.train`` holds the training loop, and ``fieldmark.train(...)`` trains.
+
+    Python binds a loaded room to this package under the room's name, where it would hide the verb of that name.
+    """
+
+    @property
+    def __signature__(self) -> Signature:
+        from inspect import signature
+
+        return signature(self._verb)
+
+    @property
+    def _verb(self) -> Any:
+        return getattr(importlib.import_module(_VERBS), self.__name__.rpartition(".")[2])
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        return self._verb(*args, **settings)
+
+
+for _name in ("recipes", "report", "train"):
+    importlib.import_module(f"fieldmark.{_name}").__class__ = _Room

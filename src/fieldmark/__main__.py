@@ -1,0 +1,8 @@
+"""``python -m fieldmark`` is ``fieldmark``; ``torchrun -m fieldmark train ...`` trains on many processes."""
+
+import sys
+
+from fieldmark.app.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

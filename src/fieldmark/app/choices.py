@@ -1,0 +1,151 @@
+"""What a user types, as values: recipes by name with their settings, plans by recipe, file or run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from fieldmark.core.errors import FieldmarkError, PlanError, nearest, several
+
+if TYPE_CHECKING:
+    from fieldmark.stages.plan import Plan
+
+Setting = bool | int | float | str
+PLAN_SUFFIXES = (".toml", ".json")
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe of the shelf.
+
+    Attributes:
+        name: As typed.
+        about: What it is for, in a line.
+        sizes: What ``--size`` takes, the smallest first; the default is ``size``.
+        settings: What ``--set`` takes, with the defaults.
+    """
+
+    name: str
+    about: str
+    sizes: tuple[str, ...]
+    size: str | None
+    settings: Mapping[str, Setting]
+
+
+def recipes() -> tuple[Recipe, ...]:
+    """The recipes on the shelf, by name."""
+    from fieldmark.recipes.shelf import SHELF
+
+    return tuple(_described(name, SHELF[name]) for name in sorted(SHELF))
+
+
+def choose(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None) -> Plan:
+    """The plan that is meant.
+
+    Args:
+        what: A plan, the name of a recipe, a ``.toml`` or ``.json`` file, or a run folder.
+        size: Of a recipe: ``toy``, ``small`` or ``full``.
+        settings: Of a recipe; texts are understood as the setting's own kind.
+
+    Raises:
+        PlanError: There is no such recipe, size or setting, or the file holds no plan that works.
+    """
+    from fieldmark.stages.plan import Plan, read_plan
+
+    path = Path(what) if isinstance(what, str | Path) else None
+    if path is None or path.suffix in PLAN_SUFFIXES or path.is_dir():
+        if size or settings:
+            chosen = [f"size={size}"] if size else []
+            raise PlanError(
+                "Only recipes have sizes and settings; a plan that is written down says all itself.",
+                got=", ".join([*chosen, *(f"{name}={value}" for name, value in (settings or {}).items())]),
+                fix="leave out --size and --set, or name a recipe: `fieldmark recipes` lists them.",
+            )
+        if isinstance(what, Plan):
+            return what.check()
+        assert path is not None  # noqa: S101 - for the type checker: only a plan has none
+        return read_plan(path / PLAN if path.is_dir() else path)
+    return _cook(str(what), size, settings or {})
+
+
+def _cook(name: str, size: str | None, settings: Mapping[str, Setting]) -> Plan:
+    from fieldmark.recipes.shelf import SHELF
+
+    if name not in SHELF:
+        raise PlanError("There is no recipe of that name.", got=name, fix=nearest(name, SHELF))
+    recipe = _described(name, SHELF[name])
+    if size is not None and size not in recipe.sizes:
+        raise PlanError(f"The recipe '{name}' has no such size.", got=size, fix=nearest(size, recipe.sizes))
+    strange = [one for one in settings if one not in recipe.settings]
+    if strange:
+        raise PlanError(
+            f"The recipe '{name}' has no such setting.", got=several(strange), fix=nearest(strange[0], recipe.settings)
+        )
+    chosen = {one: understood(one, value, like=recipe.settings[one]) for one, value in settings.items()}
+    return SHELF[name](**({"size": size} if size is not None else {}), **chosen).check()
+
+
+def _described(name: str, recipe: Callable[..., Plan]) -> Recipe:
+    parameters = signature(recipe, eval_str=True).parameters
+    size = parameters.get("size")
+    return Recipe(
+        name=name,
+        about=(recipe.__doc__ or "").strip().partition("\n")[0],
+        sizes=get_args(size.annotation) if size else (),
+        size=size.default if size and size.default is not Parameter.empty else None,
+        settings={one: parameter.default for one, parameter in parameters.items() if one != "size"},
+    )
+
+
+def understood(name: str, value: Setting, *, like: Setting) -> Setting:
+    """``value`` in the kind of the setting's default: texts are read, and a wrong kind is refused.
+
+    Raises:
+        PlanError: It is of another kind.
+
+    Example:
+        >>> understood("flip_identity", "false", like=True), understood("epochs", "3", like=1.0)
+        (False, 3.0)
+    """
+    kind = type(like)
+    try:
+        if kind is bool:
+            return value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()]
+        if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+            raise ValueError(value)  # noqa: TRY301 - one way out
+        return kind(value)
+    except (KeyError, ValueError) as error:
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "text")
+        raise PlanError(
+            f"The setting '{name}' takes {wanted}.", got=value, fix=f"for instance --set {name}={_shown(like)}."
+        ) from error
+
+
+def pairs(typed: Iterable[str], *, option: str, example: str) -> dict[str, str]:
+    """The texts ``name=value`` as a mapping.
+
+    Raises:
+        FieldmarkError: One has no ``=``, or a name stands twice.
+
+    Example:
+        >>> pairs(["identity=whale"], option="--column", example="identity=whale")
+        {'identity': 'whale'}
+    """
+    found: dict[str, str] = {}
+    wrong = []
+    for text in typed:
+        name, equals, value = text.partition("=")
+        if not equals or not name or name in found:
+            wrong.append(text)
+        found[name] = value
+    if wrong:
+        raise FieldmarkError(f"{option} takes a name, =, and a value, each name once.", got=several(wrong), fix=f"{option} {example}")
+    return found
+
+
+def _shown(value: Setting) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

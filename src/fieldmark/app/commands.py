@@ -1,0 +1,264 @@
+"""The commands: what was typed goes to a verb, what it gives is printed."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fieldmark.app import options
+from fieldmark.app.choices import pairs
+
+if TYPE_CHECKING:
+    from fieldmark.app.verbs import Trained
+
+ALL: list[click.Command] = []
+
+
+def _command(function: Any) -> click.Command:
+    """A command under the function's name, with ``--debug``, on the list of all."""
+    debug = click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback instead of three lines.")
+    made = click.command(function.__name__, context_settings={"max_content_width": 100})(debug(function))
+    ALL.append(made)
+    return made
+
+
+def _progress() -> Any:
+    from fieldmark.app.terminal import progress
+
+    return progress()
+
+
+@_command
+@click.option("--folder", type=options.PATH, default=Path("fieldmark-demo"), show_default=True, help="Where to draw and train.")
+@options.size
+@options.computing
+def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
+    """Draw flukes, train on them, identify one.
+
+    Nothing is downloaded. The same command again goes on where it was.
+    """
+    from fieldmark.app import tables, verbs
+
+    shown = verbs.demo(folder, size=size or "small", device=device, n_workers=workers, progress=_progress())
+    tables.write(
+        tables.measures(shown.trained.measures),
+        tables.measures(shown.tested),
+        "The second table is of the drawn test photos, which neither the network nor the threshold has seen.",
+        "",
+        f"$ fieldmark identify {_words(shown.trained.folder, shown.identified.file)}",
+        tables.identification(shown.identified, root=shown.root),
+        f"It is {shown.truth}.",
+        "",
+        f"report: {shown.trained.report}",
+        f"about the photos: {shown.inspection}",
+    )
+
+
+@_command
+@click.argument("data", type=options.PATH)
+@click.option("--html", type=options.PATH, default=Path("inspect.html"), show_default=True, help="Where to write the page.")
+@options.force
+@options.workers
+@options.reading
+def inspect(data: Path, html: Path, force: bool, workers: int, **typed: Any) -> None:
+    """Show what lies in DATA, and what will be refused.
+
+    DATA is a table of photos (CSV, TSV, Parquet, JSON) or a folder with one folder for each individual.
+    """
+    from fieldmark.app import tables, verbs
+
+    reading = options.read_by(**typed)
+    page = verbs.inspect(data, html=html, force=force, n_workers=workers, progress=_progress(), **reading)
+    tables.write(*tables.inspection(page), f"page: {html}")
+
+
+@_command
+@click.argument("recipe")
+@click.argument("data", type=options.PATH)
+@click.option("--run", type=options.PATH, required=True, help="The folder of the run; made if absent.")
+@click.option("--new", type=options.PATH, help="Photos to answer: a table, a folder or a photo.")
+@options.size
+@options.settings
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@options.computing
+@options.skip_broken
+@options.reading
+def train(
+    recipe: str,
+    data: Path,
+    run: Path,
+    new: Path | None,
+    size: str | None,
+    settings: tuple[str, ...],
+    seed: int,
+    device: str,
+    workers: int,
+    **typed: Any,
+) -> None:
+    """Train RECIPE (a name, or a plan in a .toml or .json file) on DATA.
+
+    The same command again goes on where it was interrupted. Under torchrun several processes train together:
+    torchrun --nproc-per-node 2 -m fieldmark train ...
+    """
+    from fieldmark.app import tables, verbs
+
+    trained = verbs.train(
+        recipe,
+        data,
+        run=run,
+        new=new,
+        size=size,
+        settings=pairs(settings, option="--set", example="flip_identity=false"),
+        seed=seed,
+        device=device,
+        n_workers=workers,
+        progress=_progress(),
+        **options.read_by(**typed),
+    )
+    if verbs.leads():
+        tables.write(tables.measures(trained.measures), *_outcome(trained))
+
+
+def _outcome(trained: Trained) -> list[str]:
+    """Where everything lies, and what to type next."""
+    lines = [f"left out: {len(trained.skipped):,} files that cannot be read"] if trained.skipped else []
+    lines += [f"report: {trained.report}"]
+    lines += [f"submission: {trained.submission}"] if trained.submission else []
+    return [*lines, f"next: fieldmark identify {_words(trained.folder)} PHOTO.jpg"]
+
+
+@_command
+@click.argument("what", metavar="RECIPE|FILE|RUN")
+@options.size
+@options.settings
+@options.as_json
+def plan(what: str, size: str | None, settings: tuple[str, ...], as_json: bool) -> None:
+    """Show the stages of a recipe, a plan or a run; run none."""
+    from fieldmark.app import tables, verbs
+
+    chosen = verbs.plan(what, size=size, settings=pairs(settings, option="--set", example="flip_identity=false"))
+    if as_json:
+        click.echo(chosen.model_dump_json(indent=2))
+    else:
+        tables.write(tables.stages(chosen))
+
+
+@_command
+def recipes() -> None:
+    """List the recipes with their sizes and settings."""
+    from fieldmark.app import tables, verbs
+
+    tables.write(tables.recipes(verbs.recipes()))
+
+
+@_command
+@click.argument("folder", type=options.PATH, default=Path())
+def runs(folder: Path) -> None:
+    """List the runs below FOLDER (here, if none is named)."""
+    import datetime
+
+    from fieldmark.app import tables, verbs
+
+    found = verbs.runs(folder)
+    if found:
+        tables.write(tables.runs(found, now=datetime.datetime.now(tz=datetime.UTC)))
+    else:
+        tables.write(f"No run lies in {folder} or below it.")
+
+
+@_command
+@options.run_argument
+@click.argument("data", type=options.PATH, required=False)
+@options.computing
+@options.skip_broken
+@options.reading
+def evaluate(run: Path, data: Path | None, device: str, workers: int, **typed: Any) -> None:
+    """Say how good RUN is: on its validation photos, or on DATA.
+
+    Names in DATA that the run does not know count as strangers; photos that it has learnt from are left out.
+    """
+    from fieldmark.app import tables, verbs
+
+    reading = options.read_by(**typed)
+    found = verbs.evaluate(run, data, device=device, n_workers=workers, progress=_progress(), **reading)
+    tables.write(tables.measures(found))
+
+
+@_command
+@options.run_argument
+@click.argument("photos", type=options.PATH)
+@click.option("--out", type=options.PATH, required=True, help="The CSV to write.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["people", "submission"]),
+    default="people",
+    show_default=True,
+    help="A table for people, or the contest's form.",
+)
+@options.places
+@options.force
+@options.computing
+@options.skip_broken
+@options.reading
+def predict(
+    run: Path, photos: Path, out: Path, form: Any, k: int | None, force: bool, device: str, workers: int, **typed: Any
+) -> None:
+    """Say who is on each of PHOTOS (a table, a folder or a photo), as a CSV."""
+    from fieldmark.app import tables, verbs
+
+    found = verbs.predict(
+        run,
+        photos,
+        out=out,
+        form=form,
+        k=k,
+        force=force,
+        device=device,
+        n_workers=workers,
+        progress=_progress(),
+        **options.read_by(**typed),
+    )
+    n_new = sum(one.is_new for one in found)
+    tables.write(f"{len(found):,} photos answered, {n_new:,} of them by nobody we know first: {out}")
+
+
+@_command
+@options.run_argument
+@click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
+@options.places
+@options.as_json
+@options.skip_broken
+@options.computing
+def identify(
+    run: Path, photos: tuple[Path, ...], k: int | None, as_json: bool, skip_broken: bool, device: str, workers: int
+) -> None:
+    """Say who is on each PHOTO: ranked names, the most alike known photo of each, and "new" where it stands."""
+    import json
+
+    from fieldmark.app import answers, tables, verbs
+
+    found = verbs.identify(
+        run, photos, k=k, skip_broken=skip_broken, device=device, n_workers=workers, progress=_progress()
+    )
+    if as_json:
+        for one in found:
+            click.echo(json.dumps(answers.as_json(one), allow_nan=False))
+        return
+    tables.write(*(tables.identification(one, root=Path()) for one in found))
+
+
+@_command
+@options.run_argument
+def report(run: Path) -> None:
+    """Write the page of a finished RUN anew, and print where it is."""
+    from fieldmark.app import verbs
+
+    click.echo(verbs.report(run))
+
+
+def _words(*words: object) -> str:
+    return " ".join(shlex.quote(str(word)) for word in words)

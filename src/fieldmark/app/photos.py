@@ -1,0 +1,248 @@
+"""What a user points at, as photos: tables, folders and single files, with the broken ones told or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from fieldmark.core.errors import DataError, FieldmarkError, several
+from fieldmark.core.progress import QUIET, Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fieldmark.data.collection import Collection
+    from fieldmark.data.drafts import Layout
+    from fieldmark.data.reading import Survey
+    from fieldmark.report.contents import SkippedFile
+
+SAMPLE = "sample_submission.csv"
+TEST = "test"
+
+
+class Reading(TypedDict, total=False):
+    """How to read a table of photos; every verb that takes photos takes these by keyword.
+
+    Attributes:
+        layout: ``auto`` goes by the looks; else ``table``, ``folders``, ``coco``, ``coco_identities``, ``humpback``,
+            ``imet2019``, ``imaterialist2017`` or ``imaterialist2018``.
+        columns: Our column names with the table's: ``{"identity": "whale"}``.
+        photos: The folder of the photos, if it is not one that is usual beside the table.
+        unknown: The name that stands for "nobody we know"; without it new_whale, unknown and new_individual are understood.
+        encoding: How a text table is written.
+        allow_outside: Photos may lie outside of the folder of photos.
+        skip_broken: Leave out photos that are missing or cannot be read, instead of refusing the table.
+    """
+
+    layout: Layout
+    columns: Mapping[str, str]
+    photos: Path | str | None
+    unknown: str | None
+    encoding: str
+    allow_outside: bool
+    skip_broken: bool
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos of which every file was decoded once, and the files that were left out."""
+
+    collection: Collection
+    skipped: tuple[SkippedFile, ...] = ()
+
+
+def gather(
+    data: Collection | Path | str,
+    *,
+    labelled: bool,
+    reading: Reading,
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+) -> Photos:
+    """The photos at ``data``, all of which can be read.
+
+    Args:
+        data: A collection, or where to read one: a table, a folder, or a single photo.
+        labelled: Whether somebody must be named on them.
+        reading: The reader's options; only ``skip_broken`` has a meaning for a collection.
+        n_workers: Threads that look at the files.
+        progress: Told as photos are done.
+
+    Raises:
+        DataError: The table has mistakes, or photos cannot be read (and are not to be skipped); all are told.
+    """
+    from fieldmark.data.mistakes import refusal
+    from fieldmark.data.photos import MISSING, NOT_A_FILE
+    from fieldmark.report.contents import SkippedFile
+
+    skip_broken = reading.get("skip_broken", False)
+    found, name = look_up(data, labelled=labelled, reading=reading), str(data) if isinstance(data, Path | str) else data.name
+    lost = [mistake for mistake in found.mistakes if skip_broken and mistake.problem in {MISSING, NOT_A_FILE}]
+    wrong = [mistake for mistake in found.mistakes if mistake not in lost]
+    if wrong:
+        raise refusal(name, wrong)
+    skipped = tuple(SkippedFile(mistake.value, mistake.problem) for mistake in lost)
+    collection, faulty = _decodable(found.collection, name, skip_broken=skip_broken, n_workers=n_workers, progress=progress)
+    skipped += faulty
+    if not len(collection):
+        raise DataError(
+            f"No photo of {name} can be read.",
+            got=several([f"{one.file}: {one.reason}" for one in skipped]),
+            fix=f"`fieldmark inspect {name}` shows what is wrong.",
+        )
+    return Photos(_without_the_gone(collection) if skipped else collection, skipped)
+
+
+def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading) -> Survey:
+    """The good rows of ``data`` and its mistakes.
+
+    Raises:
+        DataError: There is nothing to read.
+        FieldmarkError: Reading options were given for what is a collection already.
+    """
+    from fieldmark.data.collection import Collection
+    from fieldmark.data.photos import is_photo
+    from fieldmark.data.reading import Survey, survey
+
+    options = {name: value for name, value in reading.items() if name != "skip_broken"}
+    if isinstance(data, Collection):
+        if options:
+            raise FieldmarkError(
+                "A collection is read already; options of reading have no meaning for it.",
+                got=", ".join(options),
+                fix="give them to fieldmark.read(), or give the path instead of the collection.",
+            )
+        return Survey(data, ())
+    path = Path(data)
+    if not labelled and path.is_file() and is_photo(path.name):
+        return Survey(of_files([path]), ())
+    found = survey(path, labelled=labelled, **options)  # type: ignore[arg-type]
+    return found
+
+
+def of_files(files: Sequence[Path]) -> Collection:
+    """Single photos as a collection; each is called what the user typed.
+
+    Raises:
+        DataError: A path is no file.
+    """
+    from fieldmark.data.collection import Collection
+
+    files = list(dict.fromkeys(files))
+    lost = [path for path in files if not path.is_file()]
+    if lost or not files:
+        is_folder = any(path.is_dir() for path in lost)
+        raise DataError(
+            "There is no photo of that name.",
+            got=several(lost) or "no photo at all",
+            fix=f"`fieldmark predict RUN {next(path for path in lost if path.is_dir())} --out answers.csv` takes a folder."
+            if is_folder
+            else "check the path.",
+        )
+    table = {"image": [str(path) for path in files], "file": [str(path.absolute()) for path in files]}
+    return Collection.of(table, root=Path("/"), name="photos")
+
+
+def new_beside(data: Collection | Path | str) -> Collection | None:
+    """The photos to answer that lie beside the training table in the whale contests' folder, in the contest's order.
+
+    Source:
+        Kaggle Humpback Whale Identification 2018/19: ``train.csv``, ``train/``, ``test/``, ``sample_submission.csv``.
+    """
+    if not isinstance(data, Path | str):
+        return None
+    from fieldmark.data.layouts import recognise
+    from fieldmark.data.reading import read
+
+    layout, table = recognise(Path(data))
+    sample, photos = table.with_name(SAMPLE), table.with_name(TEST)
+    if layout != "humpback" or table.name == SAMPLE or not sample.is_file() or not photos.is_dir():
+        return None
+    found = read(sample, layout="humpback", photos=photos, labelled=False, unknown=None)
+    return unnamed(replace(found, name=TEST))
+
+
+def unnamed(photos: Collection) -> Collection:
+    """The same photos without identities: those of a sample submission are mere examples, and new photos need none."""
+    from fieldmark.data.collection import Collection
+
+    table = photos.table.drop("identity", strict=False)
+    return Collection.of(table, root=photos.root, name=photos.name, unknown=None)
+
+
+def renamed(photos: Collection) -> Collection:
+    """The photos under ids that no known photo has: two cameras may both have an IMG_0001.jpg."""
+    import polars as pl
+
+    ids = pl.concat_str(pl.lit("\x1fasked "), pl.int_range(pl.len()).cast(pl.String)).alias("image")
+    return replace(photos, table=photos.table.with_columns(ids))
+
+
+def judging(photos: Collection, known: Collection, *, progress: Progress) -> tuple[Collection, np.ndarray]:
+    """The photos by which a run can be judged, and who is on them.
+
+    Raises:
+        DataError: None is left, or no column names individuals.
+    """
+    from fieldmark.stages.inspecting import known_already
+
+    if "identity" not in photos.table.columns:
+        raise DataError(
+            "No column says who is on the photos.",
+            got=several(photos.table.columns),
+            fix="name it: --column identity=NAME; `fieldmark predict` answers photos without names.",
+        )
+    truth, seen_before = _truth_for(photos, known), known_already(photos, known)
+    keep = (truth != -2) & ~seen_before
+    if seen_before.any():
+        progress.say(f"left out: {int(seen_before.sum()):,} photos that the run knows already")
+    if not keep.any():
+        raise DataError(
+            "No photo is left to judge by.",
+            got=f"{len(photos):,} photos, {int(seen_before.sum()):,} known to the run, {int((truth == -2).sum()):,} without a name",
+            fix="give photos with names that the run has not learnt from; without DATA its validation photos are used.",
+        )
+    return photos.take(keep), truth[keep]
+
+
+def _truth_for(photos: Collection, known: Collection) -> np.ndarray:
+    """The class that each photo's identity has in ``known``: -1 for whom it does not know, -2 where none is given."""
+    import numpy as np
+
+    names = known.vocabulary.identities
+    number = {name: at for at, name in enumerate(names)}
+    given = photos.table["identity"].to_list() if "identity" in photos.table.columns else [None] * len(photos)
+    return np.array([-2 if name is None else number.get(name, -1) for name in given], dtype=np.int64)
+
+
+def _decodable(
+    collection: Collection, name: str, *, skip_broken: bool, n_workers: int, progress: Progress
+) -> tuple[Collection, tuple[SkippedFile, ...]]:
+    """The photos that can be decoded, and the others."""
+    from fieldmark.stages.inspecting import broken, look
+
+    seen = look(collection.paths, n_workers=n_workers, progress=progress)
+    faulty = broken(collection, seen)
+    if faulty and not skip_broken:
+        raise DataError(
+            f"{len(faulty)} photo(s) of {name} cannot be read.",
+            got=several([f"{one.file}: {one.reason}" for one in faulty]),
+            fix="mend or replace them, or leave them out with --skip-broken.",
+        )
+    return collection.take([row for row, one in enumerate(seen) if one.fault is None]), faulty
+
+
+def _without_the_gone(collection: Collection) -> Collection:
+    """The vocabulary without individuals of whom no photo is left."""
+    from fieldmark.data.collection import occurring
+
+    vocabulary = occurring(
+        collection.table,
+        unknown=collection.vocabulary.unknown,
+        questions=[question.name for question in collection.vocabulary.questions],
+        tags=collection.vocabulary.tags,
+        tag_groups=dict(zip(collection.vocabulary.tags, collection.vocabulary.tag_groups, strict=True)),
+    )
+    return replace(collection, vocabulary=vocabulary)

@@ -1,0 +1,132 @@
+"""What the commands print: tables for people, by rich."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fieldmark.app.terminal import lasts, shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fieldmark.app.choices import Recipe
+    from fieldmark.app.overview import RunSummary
+    from fieldmark.report.contents import InspectPage
+    from fieldmark.stages.expert import Identification
+    from fieldmark.stages.measure import Measure
+    from fieldmark.stages.plan import Plan
+
+NARROWEST = 100
+MOST_PROBLEMS = 20
+
+
+def write(*lines: object) -> None:
+    """Print tables and lines of text; names in them cannot command the terminal."""
+    from rich.console import Console
+
+    is_watched = sys.stdout.isatty()
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=None if is_watched else NARROWEST)
+    for line in lines:
+        if isinstance(line, str):
+            # rich would break a long path in two, and nobody could copy it.
+            console.print(shown(line), soft_wrap=True)
+        else:
+            console.print(line)
+
+
+def measures(found: Sequence[Measure]) -> Table:
+    """The measures of a run, each with its interval and what it means."""
+    table = _table("", ">value", ">95 % interval", ">photos", "")
+    for one in found:
+        interval = f"{one.low:.3f} - {one.high:.3f}" if math.isfinite(one.low) and math.isfinite(one.high) else ""
+        _row(table, one.name, f"{one.value:.3f}", interval, f"{one.n:,}", one.meaning)
+    return table
+
+
+def identification(one: Identification, *, root: Path) -> Table:
+    """The ranked names for one photo."""
+    from fieldmark.app.answers import below
+
+    table = _table(">", "who", ">score", "most alike known photo", ">similarity", title=shown(one.image))
+    for match in one.matches:
+        who = f"{match.identity} (nobody we know)" if match.is_new else match.identity
+        alike = "" if match.similarity is None or not math.isfinite(match.similarity) else f"{match.similarity:.3f}"
+        score = f"{match.score:.3f}" if math.isfinite(match.score) else ""
+        _row(table, str(match.place), who, score, below(match, root) or "", alike)
+    return table
+
+
+def stages(plan: Plan) -> Table:
+    """The stages of a plan in their order."""
+    table = _table(">", "stage", "verb", "reads", title=shown(plan.name))
+    for number, stage in enumerate(plan.stages, start=1):
+        _row(table, str(number), stage.name, stage.verb, ", ".join(stage.reads()))
+    return table
+
+
+def recipes(found: Sequence[Recipe]) -> Table:
+    """The recipes on the shelf."""
+    table = _table("recipe", "sizes", "settings", "what for")
+    for one in found:
+        settings = ", ".join(f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in one.settings.items())
+        sizes = ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
+        _row(table, one.name, sizes, settings, one.about)
+    return table
+
+
+def runs(found: Sequence[RunSummary], *, now: datetime.datetime) -> Table:
+    """Runs at a glance."""
+    table = _table("run", "recipe", ">stages", "result", ">age")
+    for one in found:
+        result = f"{one.headline[0]} {one.headline[1]:.3f}" if one.headline else "unfinished"
+        age = lasts((now - one.began).total_seconds()) if one.began else ""
+        _row(table, str(one.folder), one.recipe, f"{one.n_finished} of {one.n_stages}", result, age)
+    return table
+
+
+def inspection(page: InspectPage) -> list[object]:
+    """What lies in a collection, in short: the facts, then what would be refused."""
+    facts = _table("", ">", "", title=shown(page.title))
+    for fact in page.facts:
+        _row(facts, fact.name, fact.value, fact.note)
+    lines: list[object] = [page.summary, facts]
+    wrong = [(f"{one.file}{f', row {one.row}' if one.row is not None else ''}", one.column, one.problem, one.value) for one in page.problems]
+    wrong += [(one.file, "", one.reason, "") for one in page.broken]
+    if wrong:
+        refused = _table("where", "column", "what is wrong", "found there", title="what will be refused")
+        for row in wrong[:MOST_PROBLEMS]:
+            _row(refused, *row)
+        lines.append(refused)
+        if len(wrong) > MOST_PROBLEMS:
+            lines.append(f"... and {len(wrong) - MOST_PROBLEMS:,} more ({len(wrong):,} in all)")
+    return lines
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """An empty table; ``>`` before a column's name sets it flush right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=None if title is None else Text(title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_header=any(column.strip(">") for column in columns),
+        pad_edge=False,
+    )
+    for column in columns:
+        table.add_column(Text(column.removeprefix(">")), justify="right" if column.startswith(">") else "left", overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    from rich.text import Text
+
+    table.add_row(*(Text(shown(cell).replace("\n", "\\n")) for cell in cells))

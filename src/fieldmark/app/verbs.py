@@ -1,0 +1,431 @@
+"""The commands as Python functions of the same names; ``fieldmark.train(...)`` is :func:`train` here.
+
+Photos are given as a path, which is read with the options of :class:`fieldmark.app.photos.Reading`, or as a
+:class:`~fieldmark.data.collection.Collection` that was read before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Unpack
+
+from fieldmark.app.choices import Recipe, Setting, choose
+from fieldmark.app.choices import recipes as _recipes
+from fieldmark.app.overview import RunSummary, list_runs
+from fieldmark.app.photos import Photos, Reading, gather, judging, look_up, new_beside, of_files, renamed, unnamed
+from fieldmark.core.errors import FieldmarkError, RunError
+from fieldmark.core.progress import QUIET, Progress
+
+if TYPE_CHECKING:
+    from fieldmark.app.demonstration import Demonstration
+    from fieldmark.data.collection import Collection
+    from fieldmark.report.contents import InspectPage, SkippedFile
+    from fieldmark.stages.expert import Expert, Identification
+    from fieldmark.stages.measure import Measure
+    from fieldmark.stages.plan import Plan
+
+Form = Literal["submission", "people"]
+NEEDED = ("torch", "torchvision", "timm")
+INSTALL = 'pip install "fieldmark[train]"'
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left.
+
+    Attributes:
+        folder: The run.
+        measures: How good it is on photos it has not learnt from.
+        report: The page about it.
+        submission: The answers for new photos in the contest's form, or None without new photos.
+        skipped: Files that were left out.
+    """
+
+    folder: Path
+    measures: tuple[Measure, ...]
+    report: Path
+    submission: Path | None = None
+    skipped: tuple[SkippedFile, ...] = ()
+
+
+def inspect(
+    data: Collection | Path | str,
+    *,
+    html: Path | str | None = None,
+    force: bool = False,
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+    **reading: Unpack[Reading],
+) -> InspectPage:
+    """What lies in a collection: counts, sizes, samples, duplicates, broken files, and all that would be refused.
+
+    Every photo is decoded once. Nothing is changed.
+
+    Args:
+        data: A table, a folder of folders, or a collection.
+        html: Where to write the page about it; None writes none.
+        force: Whether an existing page may be written over.
+        n_workers: Threads that look at the photos.
+        progress: Told as photos are done.
+        **reading: See :class:`fieldmark.app.photos.Reading`.
+
+    Returns:
+        What the page shows.
+
+    Raises:
+        DataError: There is no table or folder of photos at ``data``.
+        RunError: The page exists.
+    """
+    from fieldmark.report.pages import inspect_page, write_page
+    from fieldmark.stages import inspecting
+
+    page_file = _vacant(html, force=force)
+    page = inspecting.inspect(look_up(data, labelled=True, reading=reading), n_workers=n_workers, progress=progress)
+    if page_file is not None:
+        write_page(page_file, inspect_page(page))
+    return page
+
+
+def train(
+    recipe: str | Path | Plan,
+    data: Collection | Path | str,
+    *,
+    run: Path | str,
+    new: Collection | Path | str | None = None,
+    size: str | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+    **reading: Unpack[Reading],
+) -> Trained:
+    """Run a recipe on photos with names; the same call again goes on where it was interrupted.
+
+    Args:
+        recipe: A recipe's name, a plan, or a ``.toml`` or ``.json`` file that holds one.
+        data: Photos with names.
+        run: The folder of the run; made if absent.
+        new: Photos to answer. In the whale contests' folder the ``test/`` beside ``train.csv`` is taken.
+        size: Of the recipe: ``toy``, ``small`` or ``full``.
+        settings: Of the recipe, such as ``{"flip_identity": False}``.
+        seed: Of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Threads that read photos ahead.
+        progress: Told what goes on.
+        **reading: How to read ``data``; see :class:`fieldmark.app.photos.Reading`.
+
+    Raises:
+        PlanError: The recipe or a setting does not exist, or cannot work.
+        DataError: The photos have mistakes; all are told.
+        RunError: The folder holds another run, or another process works in it.
+    """
+    plan = choose(recipe, size=size, settings=settings)
+    _need_torch()
+    from fieldmark.core.files import write_json
+    from fieldmark.stages.engine import execute, open_run
+    from fieldmark.stages.reporting import REPORT, SKIPPED
+    from fieldmark.stages.reporting import report as write_report
+
+    pace = {"n_workers": n_workers, "progress": progress}
+    known = gather(data, labelled=True, reading=reading, **pace)  # type: ignore[arg-type]
+    answered = _new_photos(data, new, reading, n_workers=n_workers, progress=progress)
+    folder = Path(run)
+    execute(
+        plan,
+        known.collection,
+        folder,
+        new=answered.collection if answered else None,
+        seed=seed,
+        device=device,
+        n_workers=n_workers,
+        progress=progress,
+    )
+    skipped = (*known.skipped, *(answered.skipped if answered else ()))
+    if not leads():
+        return Trained(folder, (), folder / REPORT, None, skipped)
+    write_json(folder / SKIPPED, [{"file": one.file, "reason": one.reason} for one in skipped])
+    measures = write_report(open_run(folder))
+    return Trained(folder, measures, folder / REPORT, _submission(plan, folder), skipped)
+
+
+def plan(
+    what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None
+) -> Plan:
+    """The stages of a recipe, of a plan in a file, or of a run, without running any.
+
+    Args:
+        what: A recipe's name, a ``.toml`` or ``.json`` file, or a run folder.
+        size: Of a recipe: ``toy``, ``small`` or ``full``.
+        settings: Of a recipe.
+
+    Raises:
+        PlanError: There is no such recipe, size or setting, or the file holds no plan that works.
+    """
+    return choose(what, size=size, settings=settings)
+
+
+def recipes() -> tuple[Recipe, ...]:
+    """The recipes there are, with what each is for, its sizes and its settings."""
+    return _recipes()
+
+
+def runs(folder: Path | str = ".") -> tuple[RunSummary, ...]:
+    """The runs in a folder and below it, the latest first; hidden folders are passed over.
+
+    Raises:
+        RunError: There is no such folder.
+    """
+    return list_runs(Path(folder))
+
+
+def evaluate(
+    run: Path | str,
+    data: Collection | Path | str | None = None,
+    *,
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+    **reading: Unpack[Reading],
+) -> tuple[Measure, ...]:
+    """How good a run is: on its own validation photos, or on other photos with names.
+
+    Names that the run does not know count as strangers. Photos that are, byte for byte, photos the run has learnt
+    from are left out, as it cannot be judged by them.
+
+    Args:
+        run: The folder of a finished run.
+        data: Other photos with names; None for the run's validation photos.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Threads that read photos ahead.
+        progress: Told what goes on.
+        **reading: How to read ``data``; see :class:`fieldmark.app.photos.Reading`.
+
+    Raises:
+        RunError: No finished run lies there.
+        DataError: The photos have mistakes, or none is left to judge by.
+    """
+    from fieldmark.stages.engine import open_run
+    from fieldmark.stages.measure import measure
+    from fieldmark.stages.reporting import Judged
+
+    if data is None:
+        judged = Judged(open_run(Path(run)))
+        return measure(judged.scores, judged.truth, unknown_at=judged.unknown_at, k=judged.rank.k)
+    expert = _expert(run, device=device)
+    given = gather(data, labelled=True, reading=reading, n_workers=n_workers, progress=progress)
+    photos, truth = judging(given.collection, expert.opened.known, progress=progress)
+    scores, _ = expert.scores(renamed(photos), n_workers=n_workers, progress=progress)
+    return measure(scores, truth, unknown_at=expert.unknown_at, k=expert.rank.k)
+
+
+def predict(
+    run: Path | str,
+    photos: Collection | Path | str,
+    *,
+    out: Path | str | None = None,
+    form: Form = "people",
+    k: int | None = None,
+    force: bool = False,
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+    **reading: Unpack[Reading],
+) -> list[Identification]:
+    """Who is on each of many photos, and a table of it.
+
+    Args:
+        run: The folder of a finished run.
+        photos: A table, a folder, a single photo or a collection; names in it are not looked at.
+        out: The CSV to write; None writes none.
+        form: ``people``: a row for each photo and place, harmless in a spreadsheet; ``submission``: the whale contests'.
+        k: Places an answer; None for as many as the run was made with.
+        force: Whether an existing ``out`` may be written over.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Threads that read photos ahead.
+        progress: Told what goes on.
+        **reading: See :class:`fieldmark.app.photos.Reading`.
+
+    Raises:
+        RunError: No finished run lies there, or ``out`` exists.
+        DataError: The photos have mistakes, or names do not fit the form.
+    """
+    from fieldmark.app.answers import write_answers
+
+    table = _vacant(out, force=force)
+    _sensible(k)
+    expert = _expert(run, device=device)
+    given = gather(photos, labelled=False, reading=reading, n_workers=n_workers, progress=progress)
+    found = _identified(expert, given, k=k, n_workers=n_workers, progress=progress)
+    if table is not None:
+        write_answers(table, found, form=form, root=expert.opened.known.root)
+    return found
+
+
+def identify(
+    run: Path | str,
+    photos: Path | str | Sequence[Path | str],
+    *,
+    k: int | None = None,
+    skip_broken: bool = False,
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+) -> list[Identification]:
+    """Who is on a photo: ranked names, each with its most alike known photo, and "new" where it stands.
+
+    Args:
+        run: The folder of a finished run.
+        photos: One photo or several.
+        k: Places an answer; None for as many as the run was made with.
+        skip_broken: Leave out photos that cannot be read.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Threads that read photos ahead.
+        progress: Told what goes on.
+
+    Returns:
+        One answer a photo, in the order of ``photos``; a photo named twice is answered once.
+
+    Raises:
+        RunError: No finished run lies there.
+        DataError: There is no such photo, or it cannot be read.
+    """
+    _sensible(k)
+    files = [Path(photos)] if isinstance(photos, Path | str) else [Path(photo) for photo in photos]
+    collection = of_files(files)
+    expert = _expert(run, device=device)
+    given = gather(collection, labelled=False, reading={"skip_broken": skip_broken}, n_workers=n_workers, progress=progress)
+    return _identified(expert, given, k=k, n_workers=n_workers, progress=progress)
+
+
+def report(run: Path | str) -> Path:
+    """Write ``metrics.json`` and ``report.html`` of a finished run anew; give the page's path.
+
+    Raises:
+        RunError: No finished run lies there.
+    """
+    from fieldmark.stages.engine import open_run
+    from fieldmark.stages.reporting import REPORT
+    from fieldmark.stages.reporting import report as write_report
+
+    write_report(open_run(Path(run)))
+    return Path(run) / REPORT
+
+
+def demo(
+    folder: Path | str = "fieldmark-demo",
+    *,
+    size: str = "small",
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+) -> Demonstration:
+    """Draw a collection of flukes, train on it, and identify a photo: a look at everything, with nothing to download.
+
+    Args:
+        folder: Where to draw and train; the same call again goes on where it was.
+        size: Of the recipe: ``toy``, ``small`` or ``full``.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Threads.
+        progress: Told what goes on.
+
+    Raises:
+        RunError: The folder is in use by something else.
+    """
+    _need_torch()
+    from fieldmark.app.demonstration import demonstrate
+
+    return demonstrate(Path(folder), size=size, device=device, n_workers=n_workers, progress=progress)
+
+
+def leads() -> bool:
+    """Whether this process is the only one or the first of several that train together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _need_torch() -> None:
+    """Tell at once what is missing, before photos are read.
+
+    Raises:
+        FieldmarkError: torch, torchvision or timm is not installed.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise FieldmarkError("Networks need packages that are not installed.", got=", ".join(missing), fix=INSTALL)
+
+
+def _vacant(path: Path | str | None, *, force: bool) -> Path | None:
+    """The path, if nothing would be lost by writing there.
+
+    Raises:
+        RunError: It exists, and that is not allowed.
+    """
+    if path is None:
+        return None
+    place = Path(path)
+    if place.is_dir():
+        raise RunError("A file cannot be written where a folder is.", got=place, fix=f"name a file: {place / 'answers.csv'}")
+    if place.exists() and not force:
+        raise RunError("That file exists already.", got=place, fix="give another name, or --force to write over it.")
+    return place
+
+
+def _sensible(k: int | None) -> None:
+    if k is not None and k < 1:
+        raise FieldmarkError("An answer has at least one place.", got=f"k={k}", fix="use --k 5.")
+
+
+def _new_photos(
+    data: Collection | Path | str,
+    new: Collection | Path | str | None,
+    reading: Reading,
+    *,
+    n_workers: int,
+    progress: Progress,
+) -> Photos | None:
+    """The photos to answer: those that were named, else those that lie beside the contest's table."""
+    options: Reading = {"skip_broken": reading.get("skip_broken", False)}
+    if new is None:
+        new = new_beside(data)
+        if new is None:
+            return None
+        progress.say(f"new photos to answer: {len(new):,} in {new.root}")
+    elif not isinstance(new, Path | str):
+        pass
+    else:
+        options |= {"encoding": reading.get("encoding", "utf-8"), "allow_outside": reading.get("allow_outside", False)}
+    found = gather(new, labelled=False, reading=options, n_workers=n_workers, progress=progress)
+    return replace(found, collection=unnamed(found.collection))
+
+
+def _submission(plan: Plan, folder: Path) -> Path | None:
+    """The contest's file that an answer stage of the plan left, if it had new photos."""
+    from fieldmark.stages.answer import SUBMISSION
+
+    places = [folder / stage.name / SUBMISSION for stage in plan.stages if stage.verb == "answer"]
+    return next((path for path in places if path.exists()), None)
+
+
+def _expert(run: Path | str, *, device: str) -> Expert:
+    """The expert of a finished run; whether a run lies there is told before torch is asked for."""
+    from fieldmark.core.run import RunFolder
+
+    RunFolder.open(Path(run))
+    _need_torch()
+    from fieldmark.stages.expert import Expert
+
+    return Expert.open(Path(run), device=device)
+
+
+def _identified(
+    expert: Expert, given: Photos, *, k: int | None, n_workers: int, progress: Progress
+) -> list[Identification]:
+    for one in given.skipped:
+        progress.say(f"left out: {one.file}: {one.reason}")
+    photos = given.collection
+    found = expert.identify(renamed(photos), k=k, n_workers=n_workers, progress=progress)
+    return [replace(one, image=image) for one, image in zip(found, photos.images, strict=True)]

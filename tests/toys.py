@@ -1,0 +1,47 @@
+"""Small parts that several tests build on: a tiny network, sixteen tiny photos' truth, a lesson."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fieldmark.data.specs import PkSampler
+from fieldmark.images.batches import PhotoSource
+from fieldmark.images.specs import Augment, NoAugment, Preprocess
+from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
+from fieldmark.models.backbone import stages
+from fieldmark.models.network import Network, build
+from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights
+from fieldmark.train.loop import Lesson
+from fieldmark.train.ranks import Ranks
+
+NET = Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=OneVsRestHead(dropout=0.2))
+INPUT = Preprocess(height_px=32, width_px=32)
+CLASSES = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, -1, -1, -1, -1], dtype=np.int64)
+
+
+def network(seed: int = 0, net: Net = NET, n_classes: int = 4) -> Network:
+    return build(net, n_classes=n_classes, seed=seed)
+
+
+def lesson(
+    photos: list[Path], *, augment: Augment | None = None, losses: Losses = (OhemBce(hardest=4), BatchHardTriplet())
+) -> Lesson:
+    source = PhotoSource(photos, INPUT, augment=augment or NoAugment(), seed=3)
+    return Lesson(
+        source=source,
+        items=np.arange(len(photos)),
+        sampler=PkSampler(k=2),
+        losses=losses,
+        classes=np.concatenate([CLASSES, CLASSES]),
+    )
+
+
+def alone() -> Ranks:
+    return Ranks(rank=0, world=1, device=torch.device("cpu"))
+
+
+def stage_names(net: Network) -> list[str]:
+    return list(stages(net.backbone))
