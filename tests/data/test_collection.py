@@ -1,6 +1,6 @@
 """The table of photos as a value: arrays, choice of rows, identity of content, and the way to disk and back."""
 
-import datetime
+import datetime as dt
 import json
 import math
 from pathlib import Path
@@ -103,6 +103,11 @@ def test_grouping_by_another_column(tmp_path) -> None:
     assert caught.value.fix == "did you mean 'dup_group'?"
 
 
+def test_a_group_may_have_any_name(tmp_path) -> None:
+    groups = whales(tmp_path, group=["photo 1", None, "1", "group 1"]).groups
+    assert len(set(groups.tolist())) == 4
+
+
 def test_under_a_trained_vocabulary_new_individuals_are_strangers(tmp_path) -> None:
     trained = Vocabulary.of(identities=["w_2", "w_9"], unknown="new_whale")
     assert whales(tmp_path).under(trained).classes.tolist() == [0, -1, -1, -2]
@@ -169,9 +174,7 @@ def test_the_unknown_identity_is_recognised(tmp_path, word) -> None:
 
 
 def test_to_disk_and_back(tmp_path) -> None:
-    collection = whales(
-        tmp_path, labels=[["a"], [], None, ["b", "c"]], date=[datetime.date(2020, 1, 2), None, None, None]
-    )
+    collection = whales(tmp_path, labels=[["a"], [], None, ["b", "c"]], date=[dt.date(2020, 1, 2), None, None, None])
     collection.write(tmp_path / "out")
     again = Collection.open(tmp_path / "out")
     assert again.table.equals(collection.table, null_equal=True)

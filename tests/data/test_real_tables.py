@@ -80,7 +80,7 @@ def test_openclipart(real) -> None:
 
 
 def test_fashion_products(real) -> None:
-    questions = "gender masterCategory subCategory articleType baseColour season year usage".split()
+    questions = ["gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "year", "usage"]
     collection = read(real / "fashion_products", questions=questions)
     assert len(collection) == 12_490
     sizes = [len(question.answers) for question in collection.vocabulary.questions]

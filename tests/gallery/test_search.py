@@ -102,3 +102,21 @@ def test_refusals_say_what_to_do(call, error, fix):
     with pytest.raises(error) as refusal:
         call()
     assert fix in refusal.value.fix
+
+
+def test_more_near_twins_than_spare_places_are_still_told_apart(monkeypatch):
+    """Their float32 products differ in the last digits only, in no meaningful order."""
+    monkeypatch.setattr(search, "SPARE", 1)
+    for seed in range(5):
+        photos, query = unit(2, 640, seed), unit(4, 640, seed + 100)
+        chance = np.random.default_rng(seed)
+        noise = chance.normal(size=(200, 640)) * 1e-9
+        gallery = (photos[chance.integers(0, 2, 200)] + noise).astype(np.float32)
+        index, _ = nearest(query, gallery, k=4, block=37)
+        assert index.tolist() == [slow_nearest(one, gallery, -1, 4)[0] for one in query]
+
+
+def test_a_query_from_outside_is_compared_with_all_photos_though_another_leaves_its_own_out():
+    gallery = unit(1, 33, 3).repeat(5, axis=0)
+    index, _ = nearest(gallery[:2], gallery, k=4, own=np.array([-1, 0]), block=4)
+    assert index.tolist() == [[0, 1, 2, 3], [1, 2, 3, 4]]

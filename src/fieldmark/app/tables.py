@@ -26,17 +26,21 @@ MOST_PROBLEMS = 20
 
 
 def write(*lines: object) -> None:
-    """Print tables and lines of text; names in them cannot command the terminal."""
+    """Print tables and lines of text; names in them cannot command the terminal, and into files go no trailing blanks."""
     from rich.console import Console
 
     is_watched = sys.stdout.isatty()
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=None if is_watched else NARROWEST)
-    for line in lines:
-        if isinstance(line, str):
-            # rich would break a long path in two, and nobody could copy it.
-            console.print(shown(line), soft_wrap=True)
-        else:
-            console.print(line)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if is_watched else NARROWEST)
+    with console.capture() as captured:
+        for line in lines:
+            if isinstance(line, str):
+                # rich would break a long path in two, and nobody could copy it.
+                console.print(shown(line), soft_wrap=True)
+            else:
+                console.print(line)
+    text = captured.get()
+    sys.stdout.write(text if is_watched else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+    sys.stdout.flush()
 
 
 def measures(found: Sequence[Measure]) -> Table:
@@ -119,6 +123,7 @@ def _table(*columns: str, title: str | None = None) -> Table:
         title_style="bold",
         box=box.SIMPLE_HEAD,
         show_header=any(column.strip(">") for column in columns),
+        show_edge=False,
         pad_edge=False,
     )
     for column in columns:

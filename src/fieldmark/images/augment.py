@@ -1,8 +1,8 @@
 """The same photo, taken a little differently: turned, moved, lit, blurred. Every change is drawn from the given rng.
 
-The pixels are moved and lit by the functions of torchvision; what they are asked for is drawn here, from a numpy
-generator that belongs to one sample. So a sample is a function of its seed alone: threads, workers and a resumed run
-change nothing.
+Mirror, light, grey and blur are torchvision's; what they are asked for is drawn here, from a numpy generator that
+belongs to one sample. So a sample is a function of its seed alone: threads, workers and a resumed run change nothing.
+Moving is ours, as torchvision's affine cannot reflect at the border.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
+from torch.nn.functional import grid_sample
 from torchvision.transforms.v2 import functional
 
 from fieldmark.images.specs import Augment, ImaterialistAugment, ImetAugment, NoAugment, WhaleAugment
@@ -162,20 +162,19 @@ def moved(colours: Colours, move: Move, *, outside: Literal["mean", "reflect"]) 
     if move == Move():
         return colours
     _, height, width = colours.shape
-    fill, pad_px = colours.mean(dim=(1, 2)).tolist(), (0, 0)
+    turn, slant = np.deg2rad(move.turn_deg), np.tan(np.deg2rad(move.shear_deg))
+    turning = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    back = np.linalg.inv(move.zoom * turning @ np.array([[1.0, -slant], [0.0, 1.0]]))
+    x = torch.arange(width) - ((width - 1) / 2 + move.right * width)
+    y = (torch.arange(height) - ((height - 1) / 2 + move.down * height))[:, None]
+    # Where each pixel comes from; -1 and 1 are the centres of the outermost pixels, about which is reflected.
+    across = (back[0, 0] * x + back[0, 1] * y) * (2 / max(width - 1, 1))
+    down = (back[1, 0] * x + back[1, 1] * y) * (2 / max(height - 1, 1))
+    grid = torch.stack((across, down), dim=-1)[None]
     if outside == "reflect":
-        pad_px = (width // 2, height // 2)
-        colours = functional.pad(colours, [*pad_px], padding_mode="reflect")
-    colours = functional.affine(
-        colours,
-        angle=move.turn_deg,
-        translate=[move.right * width, move.down * height],
-        scale=move.zoom,
-        shear=[move.shear_deg, 0.0],
-        interpolation=InterpolationMode.BILINEAR,
-        fill=fill,
-    )
-    return colours[:, pad_px[1] : pad_px[1] + height, pad_px[0] : pad_px[0] + width]
+        return grid_sample(colours[None], grid, padding_mode="reflection", align_corners=True)[0]
+    mean = colours.mean(dim=(1, 2), keepdim=True)
+    return grid_sample((colours - mean)[None], grid, padding_mode="zeros", align_corners=True)[0] + mean
 
 
 def noisy(colours: Colours, *, sd: float, rng: np.random.Generator) -> Colours:

@@ -125,8 +125,9 @@ class Canvas:
         return token + "n" * (_columns(shown) - len(token))
 
     def legend(self, *, columns: int) -> None:
-        """The names of the lines, above the axes."""
-        self._figure.legend(loc="outside upper left", ncols=columns, borderpad=0.1, columnspacing=1.4)
+        """The names of the lines, above the axes; nothing where no line was drawn."""
+        if any(axes.get_legend_handles_labels()[1] for axes in self._figure.axes):
+            self._figure.legend(loc="outside upper left", ncols=columns, borderpad=0.1, columnspacing=1.4)
 
     def svg(self, *, description: str = "") -> str:
         """The finished plot.

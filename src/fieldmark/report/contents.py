@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from fieldmark.core.errors import ShapeError
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -191,11 +193,24 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class TwinGroup:
-    """Files that show the same picture; ``names`` are what the table calls them, in the order of ``files``."""
+    """Files that show the same picture; ``names`` are what the table calls them, in the order of ``files``.
+
+    Raises:
+        ShapeError: There are not as many names as files.
+    """
 
     files: tuple[str, ...]
     names: tuple[str, ...]
     picture: bytes | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names that cannot be told apart by file."""
+        if len(self.files) != len(self.names):
+            raise ShapeError(
+                "A group of twins needs a name for every file.",
+                got=f"{len(self.files)} files, {len(self.names)} names",
+                fix="pass one name for each file, in the same order.",
+            )
 
     @property
     def is_conflict(self) -> bool:

@@ -228,8 +228,9 @@ def _threshold(scan: ThresholdScan) -> dict[str, Any]:
         ("named “new”", scan.share_new, percent, "of all validation photos"),
         ("false matches", scan.false_match_rate, percent, "of the strangers were given somebody's name"),
     ):
-        if values is not None:
-            facts.append(Fact(name, tell(float(np.interp(scan.chosen_at, scan.at, values))), note))
+        value = float("nan") if values is None else float(np.interp(scan.chosen_at, scan.at, values))
+        if np.isfinite(value):
+            facts.append(Fact(name, tell(value), note))
     return {"svg": _svg(plots.threshold_plot(scan)), "facts": facts}
 
 

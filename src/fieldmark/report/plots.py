@@ -72,14 +72,14 @@ def threshold_plot(scan: ThresholdScan) -> str:
     with canvas(f"{scan.score_name} at each threshold") as plot:
         axes = plot.axes(across="threshold")
         for place, (name, values) in enumerate(lines):
-            if values is not None:
+            if values is not None and np.isfinite(values).any():
                 axes.plot(*_aligned(name, scan.at, values), label=plot.text(name), **_line(place))
         axes.axvline(scan.chosen_at, color=INK, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
         chosen = float(np.interp(scan.chosen_at, scan.at, scan.score))
         axes.plot([scan.chosen_at], [chosen], marker="o", markersize=6.5, color=colour(0), markeredgecolor=INK)
         place = {"xy": (scan.chosen_at, 1), "xycoords": ("data", "axes fraction"), "xytext": (0, 3)}
         axes.annotate(f"chosen {scan.chosen_at:.3g}", **place, textcoords="offset points", ha="center", fontsize=9.5)
-        axes.set_ylim(0, max(1.0, float(np.nanmax(scan.score))))
+        axes.set_ylim(0, max(1.0, float(np.max(scan.score[np.isfinite(scan.score)], initial=0))))
         plot.legend(columns=2)
         return plot.svg(description=f"Chosen: {number(scan.chosen_at)}, where {scan.score_name} is {number(chosen)}.")
 

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from fieldmark.core import seeds
 from fieldmark.specimens import skin as plane
 from fieldmark.specimens.canvas import look_up, patch, photograph, tile
-from fieldmark.specimens.sea import Sea, draw_foam, draw_sea
+from fieldmark.specimens.sea import Sea, draw_foam, draw_sea, planes
 from fieldmark.specimens.skin import Fluke, skin
 
 __all__ = ["Fluke", "Pose", "View", "draw_fluke"]
@@ -146,24 +146,21 @@ def draw_fluke(
     pose = view.pose
     scale_px = pose.scale * width
     x, y = _place_on_tail(pose, size_px)
-    tail = _skin_seen(individual, scale_px, x, y)
+    skin_light, tail = _skin_seen(individual, scale_px, x, y)
     light = draw_sea(view.sea, size_px=size_px)
 
-    line = _water_line(view, scale_px, size_px)
     rows = np.arange(height, dtype=np.float32)[:, None]
-    dry = np.clip((line - rows) / max(1.0, 0.012 * scale_px) + 0.5, 0, 1)
-    cover = tail[..., 1:] * dry[..., None]
+    depth = (rows - _water_line(view, scale_px, size_px)) / scale_px
+    dry = np.clip(0.5 - depth * min(scale_px, 80), 0, 1)
+    light *= 1 - 0.3 * tail * (1 - dry) * np.exp(-np.maximum(0, depth) / 0.15)
     shade = _shade(view, x, y)
-    lit = tail[..., :1] * dry[..., None] * shade[..., None] + cover * view.gloss * np.maximum(shade, 0)[..., None] * 0.4
-    air = np.float32(view.sea.crest) * 0.6 + 0.25
-    depth = (rows - line) / scale_px
-    light = light * (1 - 0.4 * (tail[..., 1] * (1 - dry) * np.exp(-np.maximum(0, depth) / 0.15))[..., None])
-    light = light * (1 - cover) + lit * (1 - view.haze) + air * cover * view.haze
+    lit = (skin_light + 0.4 * view.gloss * tail) * shade * (1 - view.haze)
+    air = 0.6 * planes(view.sea.crest) + 0.25
+    light = light * (1 - tail * dry) + dry * (lit + air * view.haze * tail)
 
-    light = _splash(view, light, depth, tail[..., 1])
-    light = (light - 0.45) * view.contrast + 0.45
-    blur_px = view.blur * width
-    return photograph(light * view.exposure, blur_px=blur_px, grain=view.grain, grey=view.grey, place=view.place)
+    light = _splash(view, light, depth, tail)
+    light = ((light - 0.45) * view.contrast + 0.45) * view.exposure
+    return photograph(light, blur_px=view.blur * width, grain=view.grain, grey=view.grey, place=view.place)
 
 
 def _middle(pose: Pose) -> float:
@@ -193,7 +190,7 @@ def _place_on_tail(
 
 def _skin_seen(
     individual: Fluke, scale_px: float, x: Float32[np.ndarray, "height width"], y: Float32[np.ndarray, "height width"]
-) -> Float32[np.ndarray, "height width 2"]:
+) -> Float32[np.ndarray, "2 height width"]:
     """Brightness and cover at places of the tail; small tails read a smaller texture, so that they do not flicker."""
     texels = round(max(24, 2 ** (round(2 * np.log2(scale_px * 1.1)) / 2)))
     texture = skin(individual, texels=texels)
@@ -220,12 +217,12 @@ def _shade(
 
 def _splash(
     view: View,
-    light: Float32[np.ndarray, "height width 3"],
+    light: Float32[np.ndarray, "3 height width"],
     depth: Float32[np.ndarray, "height width"],
     tail: Float32[np.ndarray, "height width"],
-) -> Float32[np.ndarray, "height width 3"]:
+) -> Float32[np.ndarray, "3 height width"]:
     """Foam where the tail cuts the water, and spray in the air above; ``depth`` is below the surface, in half spans."""
-    width = light.shape[1]
+    width = light.shape[2]
     scale_px = view.pose.scale * width
     aside = (np.arange(width, dtype=np.float32) - view.pose.centre[0] * width) / scale_px
     near = np.exp(-((aside / 0.7) ** 2)) * np.exp(-np.abs(depth - 0.03) / np.where(depth > 0.03, 0.12, 0.05))
@@ -234,5 +231,5 @@ def _splash(
     if view.spray > 0:
         mist = np.exp(-((aside / 0.9) ** 2)) * np.exp(-np.maximum(0, -depth) / 0.3) * (depth < 0.1)
         foam = np.maximum(foam, 0.75 * draw_foam(view.sea, mist * 0.75 * view.spray, scale_px=scale_px * 0.35))
-    white = np.maximum(0.82, np.float32(view.sea.crest))
-    return light + foam[..., None] * (white - light)
+    white = np.maximum(0.82, planes(view.sea.crest))
+    return light + foam * (white - light)

@@ -63,7 +63,12 @@ class Sea:
         )
 
 
-def draw_sea(sea: Sea, *, size_px: tuple[int, int]) -> Float32[np.ndarray, "height width 3"]:
+def planes(colour: Colour) -> Float32[np.ndarray, "3 1 1"]:
+    """A colour in the shape that mixes with light, which is kept plane by plane."""
+    return np.array(colour, dtype=np.float32)[:, None, None]
+
+
+def draw_sea(sea: Sea, *, size_px: tuple[int, int]) -> Float32[np.ndarray, "3 height width"]:
     """Sea and sky as light, 0 to about 1.
 
     Every row lies at a distance of one over its depth below the horizon; the wave tile is laid on the water in that
@@ -89,11 +94,11 @@ def draw_sea(sea: Sea, *, size_px: tuple[int, int]) -> Float32[np.ndarray, "heig
     swell, ripples = waves(1.0), waves(2.6)
     crests = 0.42 + sea.chop * shown * (0.17 * swell + 0.3 * np.exp(-2.5 * np.abs(ripples + 0.3 * swell)) - 0.1)
     crests -= 0.15 * (near[:, None] - 0.5)
-    trough, crest = np.float32(sea.trough), np.float32(sea.crest)
-    light = trough + np.clip(crests, -0.1, 1.3)[..., None] * (crest - trough)
+    trough, crest = planes(sea.trough), planes(sea.crest)
+    light = trough + np.clip(crests, -0.1, 1.3) * (crest - trough)
     if sea.horizon > 0:
-        sky = (0.45 * crest + 0.5) * (1.05 - 0.3 * np.maximum(0, -below)[:, None, None])
-        light += ramp(-below, 0, 0.02)[:, None, None] * (sky - light)
+        sky = (0.45 * crest + 0.5) * (1.05 - 0.3 * np.maximum(0, -below)[:, None])
+        light += ramp(-below, 0, 0.02)[:, None] * (sky - light)
     return light
 
 

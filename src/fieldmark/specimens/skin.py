@@ -1,7 +1,7 @@
 """One humpback's tail seen flat from behind: the edge, the black and the white, the scars.
 
-Everything is measured in half spans: the notch between the two flukes is (0, 0), the tips lie near (-1, 0.3) and (1, 0.3),
-the leading edge meets the stem at about (0, -0.5). Each fluke (``Half``) is described on its own with coordinates along
+Everything is measured in half spans: the notch between the two flukes is (0, 0), the tips lie near (-1, 0.3) and
+(1, 0.3), the leading edge meets the stem at about (0, -0.5). Each fluke (``Half``) is described on its own with coordinates along
 the span (0 at the notch, 1 at the tip) and across it (0 at the trailing edge, 1 at the leading edge); the left one is
 drawn mirrored. No mark of one half is shared with the other, so a mirrored tail is another animal.
 """
@@ -124,7 +124,11 @@ class Fluke:
         """Individual ``number`` of the world ``seed``: always the same animal."""
         chance = seeds.generator(seed, "fluke", number)
         pigment = int(chance.choice(5, p=PIGMENT_TYPES)) + 1
-        build = {"lift": chance.uniform(0.08, 0.4), "hump": chance.uniform(-0.02, 0.14), "bow": chance.uniform(1.2, 2.4)}
+        build = {
+            "lift": chance.uniform(0.08, 0.4),
+            "hump": chance.uniform(-0.02, 0.14),
+            "bow": chance.uniform(1.2, 2.4),
+        }
         return cls(
             pigment=pigment,
             left=_half(chance, pigment, build),
@@ -213,9 +217,7 @@ def outline(fluke: Fluke) -> Float64[np.ndarray, "point 2"]:
         trailing, leading = edges(half, along)
         trailing -= fluke.notch_depth * np.exp(-along / fluke.notch_width)
         free = along > NECK
-        halves.append(
-            np.concatenate([np.stack([along, trailing], 1), np.stack([along[free], leading[free]], 1)[::-1]])
-        )
+        halves.append(np.concatenate([np.stack([along, trailing], 1), np.stack([along[free], leading[free]], 1)[::-1]]))
     stem = np.array([[NECK * 0.85, -0.65], [NECK * 0.95, -0.8], [NECK * 1.25, -0.95], [0.22, BOTTOM - 0.1]])
     return np.concatenate([halves[1], stem, stem[::-1] * [-1, 1], halves[0][::-1] * [-1, 1]])
 
@@ -232,7 +234,7 @@ def _tone(
     cloud = patch(tile("pigment", roughness=1.5, widest=0.3), rows, columns)
     streak = patch(tile("streaks", roughness=1.3, stretch=0.3, widest=0.1), rows, columns + span * 90)
     spots = patch(tile("spots", roughness=0.6, widest=0.02), rows, columns)
-    begun = (span - half.white_from) / 0.3 + half.ragged * (cloud + 0.35 * streak)
+    begun = (span - half.white_from) / 0.3 - 1.2 * np.exp(-span / 0.07) + half.ragged * (cloud + 0.35 * streak)
     rim = 0.5 + 0.4 * patch(tile("rim", roughness=1.0, widest=0.06), rows, columns)
     inside = np.minimum((trailing - high) / half.rims[0], (high - leading) / half.rims[1]) - 1 - rim
     white = ramp(np.minimum(begun, inside) + 0.2 * spots, -0.35, 0.4)
@@ -245,7 +247,7 @@ def _tone(
 def _marks(half: Half, *, side: int, texels: float) -> list[Stroke]:
     """The scratches and rings of one fluke as lines in texels; ``side`` is -1 for the left fluke."""
 
-    def at(along: float, across: float) -> Float64[np.ndarray, "2"]:
+    def at(along: float, across: float) -> Float64[np.ndarray, " xy"]:
         trailing, leading = edges(half, np.array([along]))
         return np.array([along, trailing[0] + across * (leading[0] - trailing[0])])
 
@@ -266,8 +268,8 @@ def _to_texels(points: Float64[np.ndarray, "point 2"], texels: float) -> Float64
     return np.stack([(points[:, 0] - LEFT) * texels, (TOP - points[:, 1]) * texels], axis=1)
 
 
-@lru_cache(maxsize=64)
-def skin(fluke: Fluke, *, texels: int) -> Float32[np.ndarray, "rows columns 2"]:
+@lru_cache(maxsize=8)
+def skin(fluke: Fluke, *, texels: int) -> Float32[np.ndarray, "2 rows columns"]:
     """The whole tail as a flat texture: brightness of the skin, and where there is skin at all.
 
     Args:
@@ -292,6 +294,6 @@ def skin(fluke: Fluke, *, texels: int) -> Float32[np.ndarray, "rows columns 2"]:
     mottled = patch(tile("pigment", roughness=1.5, widest=0.3), height * 700 + fluke.left.place[1], np.arange(columns))
     tone = fluke.black * (1 + 0.2 * mottled) + (fluke.white - fluke.black) * white
     cover = fill(_to_texels(outline(fluke), texels), size_px=size_px)
-    texture = np.stack([tone * cover, cover], axis=-1).astype(np.float32)
+    texture = np.stack([tone * cover, cover]).astype(np.float32)
     texture.setflags(write=False)
     return texture

@@ -1,0 +1,310 @@
+"""Whole collections of drawn photographs, laid out as the Humpback Whale Identification contest laid out its own.
+
+```
+train/xxxxxxxx.jpg   test/xxxxxxxx.jpg
+train.csv              Image,Id; strangers are `new_whale`; broken files are listed like any other
+sample_submission.csv  Image,Id; five guesses, the same for every test photo
+test_truth.csv         Image,Id; the answers
+flaws.csv              Image,Flaw,Of; which photos are copies (and of which), which are broken
+README.txt             how it was drawn
+```
+
+A photo is a function of the seed and its number, and its name a one-to-one scramble of the number: nothing has to be
+remembered while drawing, so a million photos need no more memory than the table of who is on them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+from PIL import Image
+
+from fieldmark.core import seeds
+from fieldmark.core.errors import DataError, PlanError, several
+from fieldmark.core.progress import QUIET, Progress
+from fieldmark.specimens.flukes import Fluke, View, draw_fluke
+
+STRANGER = "new_whale"
+CONTEST_COUNTS = (
+    (1, 2073), (2, 1285), (3, 568), (4, 273), (5, 172), (6, 136), (7, 86), (8, 76), (9, 62), (10, 46), (11, 39),
+    (12, 26), (13, 14), (14, 16), (15, 19), (16, 16), (17, 17), (18, 6), (19, 8), (20, 7), (21, 7), (22, 5), (23, 4),
+    (24, 7), (25, 2), (27, 1), (29, 2), (30, 3), (31, 3), (32, 1), (33, 1), (34, 2), (35, 1), (36, 1), (37, 3), (40, 3),
+    (45, 2), (47, 1), (48, 1), (49, 1), (50, 1), (51, 1), (54, 1), (57, 1), (61, 1), (62, 1), (65, 1), (73, 1),
+)  # fmt: skip
+"""How many whales of the 2018/19 contest have how many training photos: (photos, whales), 5,004 whales in all."""
+BATCH = 256
+"""Photos handed to the workers at a time; bounds what waits in memory."""
+NAME_BITS, IDENTITY_BITS = 32, 28
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What :func:`draw_flukes` has written: where, how many image files, and the table of the test answers."""
+
+    folder: Path
+    n_photos: int
+    truth_file: Path
+
+
+@dataclass(frozen=True)
+class _Who:
+    """Who is on which photo: photos are numbered through, training photos first, then copies, broken ones, test photos.
+
+    ``individual`` has one entry a photo; individuals from ``n_identities`` on are strangers. ``original`` is the photo
+    that each copy shows again.
+    """
+
+    n_identities: int
+    n_plain: int
+    individual: Int64[np.ndarray, " photo"]
+    original: Int64[np.ndarray, " copy"]
+    n_broken: int
+
+    @property
+    def n_train(self) -> int:
+        return self.n_plain + len(self.original) + self.n_broken
+
+
+def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and all have a default
+    folder: Path,
+    *,
+    n_identities: int = 100,
+    photos_per_identity: int | None = None,
+    n_strangers: int = 40,
+    n_test: int = 60,
+    share_strangers_test: float = 0.25,
+    n_near_duplicates: int = 6,
+    n_broken: int = 1,
+    size_px: tuple[int, int] = (320, 160),
+    seed: int = 0,
+    n_workers: int = 1,
+    progress: Progress = QUIET,
+) -> Drawn:
+    """Draw a collection of whales' tails into an empty folder.
+
+    The same arguments give the same bytes, whatever the number of workers.
+
+    Args:
+        folder: Where to; made if absent, refused if not empty.
+        n_identities: Known whales.
+        photos_per_identity: Training photos of each; None follows the contest, where 41 % of the whales have one
+            photo, 26 % two, and one has 73.
+        n_strangers: Training photos of further whales, one each, listed as ``new_whale``.
+        n_test: Test photos.
+        share_strangers_test: Share of them that shows yet other whales, 0 to 1; the others show a known whale, each
+            whale equally often in the mean.
+        n_near_duplicates: Smaller and newly compressed copies of training photos, with the same identity.
+        n_broken: Files that are cut off half way, listed in ``train.csv`` under a known whale.
+        size_px: Width and height of a photo; twice as wide as high suits a tail.
+        seed: Another seed, another ocean.
+        n_workers: Threads that draw.
+        progress: Where to tell how far it is.
+
+    Returns:
+        The folder, the number of image files, and the table of the test answers.
+
+    Raises:
+        PlanError: Numbers that cannot be drawn; all are told at once.
+        DataError: The folder holds something already.
+
+    Source:
+        Ours; layout and counts after Kaggle's humpback-whale-identification (2018/19).
+    """
+    folder = Path(folder)
+    least, most = (1, 73) if photos_per_identity is None else (photos_per_identity, photos_per_identity)
+    _refuse(
+        {
+            "n_identities": (n_identities, 1, 1 << IDENTITY_BITS),
+            "photos_per_identity": (least, 1, 1 << 20),
+            "n_strangers": (n_strangers, 0, 1 << 30),
+            "n_test": (n_test, 0, 1 << 30),
+            "share_strangers_test": (share_strangers_test, 0, 1),
+            "n_near_duplicates": (n_near_duplicates, 0, max(0, n_identities * least + n_strangers)),
+            "n_broken": (n_broken, 0, 1 << 20),
+            "photos of known whales": (n_identities * most, 1, 1 << (NAME_BITS - 1)),
+            "width": (size_px[0], 64, 4096),
+            "height": (size_px[1], 32, 4096),
+            "n_workers": (n_workers, 1, 256),
+        },
+        folder,
+    )
+    counts = _photo_counts(n_identities, photos_per_identity, seed=seed)
+    n_new = round(n_test * share_strangers_test)
+    who = _who(counts, n_strangers, n_known=n_test - n_new, n_new=n_new, flaws=(n_near_duplicates, n_broken), seed=seed)
+    names, ids = _names(len(who.individual), seed), _identities(n_identities, seed)
+
+    for part in ("train", "test"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+
+    def write(number: int) -> None:
+        part = "train" if number < who.n_train else "test"
+        (folder / part / f"{names[number]:08x}.jpg").write_bytes(_photo(who, number, size_px=size_px, seed=seed))
+
+    with ThreadPoolExecutor(n_workers) as pool:
+        numbers = iter(progress.track(range(len(names)), total=len(names), what="photos"))
+        while batch := list(islice(numbers, BATCH)):
+            list(pool.map(write, batch))
+    _write_tables(folder, who, names, ids, favourites=np.argsort(-counts, kind="stable")[:4])
+    arguments = f"{n_identities=} {photos_per_identity=} {n_strangers=} {n_test=} {share_strangers_test=} "
+    arguments += f"{n_near_duplicates=} {n_broken=} {size_px=} {seed=}"
+    (folder / "README.txt").write_text(README.format(n=len(names), arguments=arguments), encoding="utf-8")
+    return Drawn(folder=folder, n_photos=len(names), truth_file=folder / "test_truth.csv")
+
+
+README = """{n} pictures of whales' tails, drawn by fieldmark.specimens: no whale has been photographed for them.
+{arguments}
+
+train.csv              Image,Id of the pictures in train/; `new_whale` is a whale seen only once, here or anywhere
+sample_submission.csv  Image,Id with five guesses for each picture in test/
+test_truth.csv         Image,Id: the answers
+flaws.csv              Image,Flaw,Of: smaller copies of training pictures, and files that are cut off
+"""
+
+
+def _refuse(limits: dict[str, tuple[float, float, float]], folder: Path) -> None:
+    """Raise if a number lies outside its limits (value, least, most) or the folder is in use."""
+    wrong = {
+        name: (value, least, most)
+        for name, (value, least, most) in limits.items()
+        if not least <= value <= most or (not isinstance(value, int) and not name.startswith("share"))
+    }
+    if wrong:
+        raise PlanError(
+            f"This collection cannot be drawn: {len(wrong)} number(s) out of range.",
+            got=several([f"{name} = {value}" for name, (value, _, _) in wrong.items()], most=10),
+            fix="give " + "; ".join(f"{name} from {least} to {most}" for name, (_, least, most) in wrong.items()) + ".",
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(
+            "A collection is only drawn into a new or empty folder.",
+            got=folder,
+            fix=f"give another folder, such as {folder.with_name(folder.name + '-2')}, or empty this one.",
+        )
+
+
+def _photo_counts(n_identities: int, each: int | None, *, seed: int) -> Int64[np.ndarray, " identity"]:
+    """Training photos of each identity: ``each``, or the contest's law at evenly spaced quantiles, in chance order."""
+    if each is not None:
+        return np.full(n_identities, each, dtype=np.int64)
+    photos, whales = np.array(CONTEST_COUNTS).T
+    share = (np.arange(n_identities) + 0.5) / n_identities
+    rank = np.searchsorted(np.cumsum(whales) / whales.sum(), share, side="right")
+    return seeds.generator(seed, "counts").permutation(photos[rank].astype(np.int64))
+
+
+def _who(
+    counts: Int64[np.ndarray, " identity"],
+    n_strangers: int,
+    *,
+    n_known: int,
+    n_new: int,
+    flaws: tuple[int, int],
+    seed: int,
+) -> _Who:
+    """Decide who is on which photo; ``flaws`` are the numbers of copies and of broken files."""
+    chance = seeds.generator(seed, "who")
+    n_identities = len(counts)
+    plain = np.concatenate([np.repeat(np.arange(n_identities), counts), n_identities + np.arange(n_strangers)])
+    original = chance.choice(len(plain), flaws[0], replace=False)
+    broken = chance.integers(n_identities, size=flaws[1])
+    test = np.concatenate([chance.integers(n_identities, size=n_known), n_identities + n_strangers + np.arange(n_new)])
+    individual = np.concatenate([plain, plain[original], broken, test])
+    return _Who(n_identities, len(plain), individual, original, flaws[1])
+
+
+def _scramble(numbers: Int64[np.ndarray, " number"], *, key: int, n_bits: int) -> Int64[np.ndarray, " number"]:
+    """Another number of ``n_bits`` for each number, never the same for two.
+
+    Adding, multiplying by an odd number and folding the upper bits into the lower ones can each be undone.
+
+    Source:
+        The mixing steps are those of MurmurHash3's finaliser, cut to ``n_bits``.
+    """
+    mask = np.uint64((1 << n_bits) - 1)
+    x = numbers.astype(np.uint64)
+    for step in range(3):
+        odd = np.uint64(seeds.hash_seed(key, "odd", step) | 1)
+        x = (x * odd + np.uint64(seeds.hash_seed(key, "plus", step))) & mask
+        x ^= x >> np.uint64(n_bits // 2 + 1)
+    return x.astype(np.int64)
+
+
+def _names(n_photos: int, seed: int) -> Int64[np.ndarray, " photo"]:
+    """The name of each photo as a number of eight hexadecimal digits."""
+    return _scramble(np.arange(n_photos), key=seeds.hash_seed(seed, "names"), n_bits=NAME_BITS)
+
+
+def _identities(n_identities: int, seed: int) -> Int64[np.ndarray, " identity"]:
+    """The name of each identity as a number of seven hexadecimal digits."""
+    return _scramble(np.arange(n_identities), key=seeds.hash_seed(seed, "identities"), n_bits=IDENTITY_BITS)
+
+
+def _photo(who: _Who, number: int, *, size_px: tuple[int, int], seed: int) -> bytes:
+    """The JPEG file of one photo; a copy is its original once more, made smaller and compressed again."""
+    n_copies = len(who.original)
+    is_copy = who.n_plain <= number < who.n_plain + n_copies
+    shown = int(who.original[number - who.n_plain]) if is_copy else number
+    view = View.of(seed, shown)
+    picture = draw_fluke(Fluke.of(seed, int(who.individual[shown])), view, size_px=size_px)
+    file = _jpeg(Image.fromarray(picture), view.jpeg_quality)
+    chance = seeds.generator(seed, "flaw", number)
+    if is_copy:
+        share = chance.uniform(0.6, 0.9)
+        with Image.open(io.BytesIO(file)) as again:
+            smaller = again.resize((round(size_px[0] * share), round(size_px[1] * share)), Image.Resampling.BICUBIC)
+        return _jpeg(smaller, int(chance.integers(60, 85)))
+    if who.n_plain + n_copies <= number < who.n_train:
+        return file[: int(len(file) * chance.uniform(0.4, 0.6))]
+    return file
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def _write_tables(
+    folder: Path,
+    who: _Who,
+    names: Int64[np.ndarray, " photo"],
+    ids: Int64[np.ndarray, " identity"],
+    *,
+    favourites: Int64[np.ndarray, " identity"],
+) -> None:
+    """Write the four tables, each in the order of the photos' names."""
+
+    def image(number: int) -> str:
+        return f"{names[number]:08x}.jpg"
+
+    def identity(number: int) -> str:
+        individual = who.individual[number]
+        return f"w_{ids[individual]:07x}" if individual < who.n_identities else STRANGER
+
+    def by_name(first: int, stop: int) -> Iterator[int]:
+        return (first + int(place) for place in np.argsort(names[first:stop]))
+
+    n_all, copies = len(names), who.n_plain + len(who.original)
+    guess = " ".join([STRANGER, *(f"w_{ids[individual]:07x}" for individual in favourites)])
+    flaws = [[image(n), "copy", image(int(who.original[n - who.n_plain]))] for n in by_name(who.n_plain, copies)]
+    flaws += [[image(n), "broken", ""] for n in by_name(copies, who.n_train)]
+    train, test = ((0, who.n_train), (who.n_train, n_all))
+    _write_csv(folder / "flaws.csv", ["Image", "Flaw", "Of"], flaws)
+    _write_csv(folder / "test_truth.csv", ["Image", "Id"], ([image(n), identity(n)] for n in by_name(*test)))
+    _write_csv(folder / "sample_submission.csv", ["Image", "Id"], ([image(n), guess] for n in by_name(*test)))
+    _write_csv(folder / "train.csv", ["Image", "Id"], ([image(n), identity(n)] for n in by_name(*train)))
+
+
+def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
