@@ -27,9 +27,13 @@ def network(seed: int = 0, net: Net = NET, n_classes: int = 4) -> Network:
 
 
 def lesson(
-    photos: list[Path], *, augment: Augment | None = None, losses: Losses = (OhemBce(hardest=4), BatchHardTriplet())
+    photos: list[Path],
+    *,
+    augment: Augment | None = None,
+    versions: int | None = None,
+    losses: Losses = (OhemBce(hardest=4), BatchHardTriplet()),
 ) -> Lesson:
-    source = PhotoSource(photos, INPUT, augment=augment or NoAugment(), seed=3)
+    source = PhotoSource(photos, INPUT, augment=augment or NoAugment(), versions=versions, seed=3)
     return Lesson(
         source=source,
         items=np.arange(len(photos)),

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -23,7 +24,9 @@ from fieldmark.stages.train import Train
 from fieldmark.train.specs import Leg, Training
 
 
-def tiny(*, size: Literal["toy", "small"] = "toy", flip_identity: bool = True, epochs: int = 1, lr: float = 1e-3) -> Plan:
+def tiny_plan(
+    *, size: Literal["toy", "small"] = "toy", flip_identity: bool = True, epochs: int = 1, lr: float = 1e-3
+) -> Plan:
     """The smallest plan that does all there is to do.
 
     More of it.
@@ -53,11 +56,11 @@ def tiny(*, size: Literal["toy", "small"] = "toy", flip_identity: bool = True, e
 def shelf(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shelf with the one recipe ``tiny``."""
     module = ModuleType("fieldmark.recipes.shelf")
-    module.SHELF = {"tiny": tiny}
+    module.SHELF = {"tiny": tiny_plan}
     monkeypatch.setitem(sys.modules, "fieldmark.recipes.shelf", module)
 
 
-def draw(path: Path, who: int, *, shot: int) -> None:
+def draw_photo(path: Path, who: int, *, shot: int) -> None:
     """One photo of an individual: its own coarse pattern under the noise of the shot."""
     pattern = np.random.default_rng(who).integers(0, 255, (4, 8, 3), dtype=np.uint8)
     large = np.asarray(Image.fromarray(pattern).resize((64, 32))).astype(int)
@@ -73,15 +76,17 @@ def write_whales(folder: Path) -> Path:
         rows += [(f"w{who}_{shot}.jpg", f"w_{who}", who, shot) for shot in range(3)]
     rows += [(f"n{who}.jpg", "new_whale", 100 + who, 0) for who in range(3)]
     for image, _, who, shot in rows:
-        draw(folder / "train" / image, who, shot=shot)
+        draw_photo(folder / "train" / image, who, shot=shot)
     for number in range(3):
-        draw(folder / "test" / f"t{number}.jpg", number, shot=9)
-    write_csv(folder / "train.csv", [("Image", "Id"), *((image, name) for image, name, _, _ in rows)])
-    write_csv(folder / "sample_submission.csv", [("Image", "Id"), *((f"t{n}.jpg", "new_whale w_1") for n in (2, 0, 1))])
+        draw_photo(folder / "test" / f"t{number}.jpg", number, shot=9)
+    write_rows(folder / "train.csv", [("Image", "Id"), *((image, name) for image, name, _, _ in rows)])
+    write_rows(
+        folder / "sample_submission.csv", [("Image", "Id"), *((f"t{n}.jpg", "new_whale w_1") for n in (2, 0, 1))]
+    )
     return folder
 
 
-def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
+def write_rows(path: Path, rows: list[tuple[str, ...]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
 
@@ -98,5 +103,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("trained")
     data = write_whales(folder / "whales")
-    fieldmark.train(tiny(), data, run=folder / "run", n_workers=0)
+    fieldmark.train(tiny_plan(), data, run=folder / "run", n_workers=0)
     return folder
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Plan]:
+    return tiny_plan
+
+
+@pytest.fixture
+def draw() -> Callable[..., None]:
+    return draw_photo
+
+
+@pytest.fixture
+def write_csv() -> Callable[..., None]:
+    return write_rows

@@ -135,7 +135,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_without_torch_the_package_to_install_is_named(
     monkeypatch: pytest.MonkeyPatch, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fieldmark.app.verbs.find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setattr("fieldmark.app.guards.find_spec", lambda name: None if name == "torch" else object())
     assert main(["identify", str(trained / "run"), str(trained / "whales/test/t0.jpg")]) == 1
     assert capsys.readouterr().err.splitlines()[1:] == ["  got: torch", '  fix: pip install "fieldmark[train]"']
 

@@ -526,3 +526,18 @@ def test_turns_agree_with_pillow() -> None:
         data = saved(Image.fromarray(scene(40, 56)), "PNG", orientation)
         with Image.open(io.BytesIO(data)) as stored:
             assert (read(data) == np.asarray(ImageOps.exif_transpose(stored))).all()
+
+
+@pytest.mark.real
+def test_real_whales_look_the_same_scaled_or_whole() -> None:
+    data = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    paths = sorted((data / "meta_humpback2019" / "images_fullres").glob("*.jpg"))
+    if not paths:
+        pytest.skip(f"no full-resolution whales under {data}; set FIELDMARK_DATA")
+    for path in paths:
+        with Image.open(path) as stored:
+            whole = np.asarray(stored.convert("RGB"))
+        assert np.abs(read(path).astype(int) - whole).mean() < 0.5
+        scaled = Image.fromarray(read(path, at_least=(160, 320))).resize((256, 128), Image.Resampling.BICUBIC)
+        small = Image.fromarray(whole).resize((256, 128), Image.Resampling.BICUBIC)
+        assert np.abs(np.asarray(scaled).astype(int) - small).mean() < 2.5  # rough water differs most

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from toys import CLASSES, INPUT, NET, alone, lesson, network
 
 from fieldmark.images.batches import PhotoSource
-from fieldmark.images.specs import WhaleAugment
+from fieldmark.images.specs import Augment, NoAugment, WhaleAugment
 from fieldmark.models.backbone import stages
 from fieldmark.models.network import freeze
 from fieldmark.train.features import KeptFeatures, body
@@ -15,24 +16,26 @@ from fieldmark.train.loop import fit
 from fieldmark.train.specs import Leg, Training
 
 
+ITEMS = np.arange(2 * len(CLASSES))
+
+
 def n_files(folder: Path) -> int:
-    return len(list(folder.glob("*.npy")))
+    return len([path for path in folder.glob("*.npy") if not path.name.endswith(".done.npy")])
 
 
+@pytest.mark.parametrize(("augment", "versions"), [(NoAugment(), None), (WhaleAugment(), 3)])
 @pytest.mark.parametrize("n_frozen", [1, 3, 99])
 def test_kept_features_change_nothing_but_speed(
-    photos: list[Path], tmp_path: Path, n_frozen: int, monkeypatch: pytest.MonkeyPatch
+    photos: list[Path], tmp_path: Path, n_frozen: int, augment: Augment, versions: int | None
 ) -> None:
     frozen = tuple(list(stages(network().backbone))[:n_frozen])
     training = Training(legs=(Leg(epochs=2, lr=1e-2, freeze=frozen),), batch=8)
     kept = network()
-    fit(kept, lesson(photos), training, folder=tmp_path / "kept" / "checkpoints", seed=5, group=alone())
-    assert n_files(tmp_path / "kept" / ".features") == 1
+    fit(kept, lesson(photos, augment=augment, versions=versions), training, folder=tmp_path / "kept", seed=5, group=alone(), features=tmp_path / "features")
+    assert n_files(tmp_path / "features") == 1
 
-    monkeypatch.setattr(PhotoSource, "fixed", lambda _: None)
     plain = network()
-    fit(plain, lesson(photos), training, folder=tmp_path / "plain" / "checkpoints", seed=5, group=alone())
-    assert not (tmp_path / "plain" / ".features").exists()
+    fit(plain, lesson(photos, augment=augment, versions=versions), training, folder=tmp_path / "plain", seed=5, group=alone())
     for (name, a), b in zip(kept.state_dict().items(), plain.state_dict().values(), strict=True):
         assert torch.allclose(a.float(), b.float(), atol=2e-4), name
 
@@ -44,7 +47,7 @@ def test_they_are_read_again_by_another_head_and_not_by_another_network(photos: 
     def looked_at(seed: int, net=NET, files: PhotoSource = source) -> None:
         one = network(seed, net)
         freeze(one, frozen)
-        _, kept = body(one, files, frozen, folder=tmp_path, group=alone())
+        _, kept = body(one, files, frozen, items=ITEMS, folder=tmp_path)
         assert isinstance(kept, KeptFeatures)
 
     looked_at(0)
@@ -62,18 +65,18 @@ def test_a_changed_photo_is_looked_at_again(photos: list[Path], tmp_path: Path) 
     copies = [tmp_path / path.name for path in photos]
     for path, copy in zip(photos, copies, strict=True):
         copy.write_bytes(path.read_bytes())
-    before = PhotoSource(copies, INPUT).fixed()
+    before = PhotoSource(copies, INPUT).fingerprint()
     copies[3].write_bytes(photos[0].read_bytes() + b"\0")
-    assert PhotoSource(copies, INPUT).fixed() != before
+    assert PhotoSource(copies, INPUT).fingerprint() != before
 
 
 def test_nothing_is_kept_where_chance_has_a_say_or_nothing_is_frozen(photos: list[Path], tmp_path: Path) -> None:
     one = network()
     source = PhotoSource(photos, INPUT, augment=WhaleAugment())
-    assert body(one, source, ("stem",), folder=tmp_path, group=alone())[1] is source
+    assert body(one, source, ("stem",), items=ITEMS, folder=tmp_path)[1] is source
     fixed = PhotoSource(photos, INPUT)
-    assert body(one, fixed, (), folder=tmp_path, group=alone())[1] is fixed
-    assert body(one, fixed, ("blocks.1",), folder=tmp_path, group=alone())[1] is fixed
+    assert body(one, fixed, (), items=ITEMS, folder=tmp_path)[1] is fixed
+    assert body(one, fixed, ("blocks.1",), items=ITEMS, folder=tmp_path)[1] is fixed
 
 
 def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path: Path) -> None:
@@ -81,9 +84,47 @@ def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path:
     frozen = tuple(stages(one.backbone))[:1]
     freeze(one, frozen)
     source = PhotoSource(photos, INPUT)
-    forward, kept = body(one, source, frozen, folder=tmp_path, group=alone())
+    forward, kept = body(one, source, frozen, items=ITEMS, folder=tmp_path)
     one.eval()
     items = torch.tensor([[0, 0 + len(CLASSES)]]).numpy()
     with torch.no_grad():
         got = forward(next(kept.batches(items, epoch=0, n_workers=0))).embedding
     assert not torch.allclose(got[0], got[1], atol=1e-4)
+
+
+def test_a_filling_that_was_interrupted_goes_on_and_folds_share_it(photos: list[Path], tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    class Counting:
+        def __init__(self, most: int) -> None:
+            self.most, self.n = most, 0
+
+        def say(self, text: str) -> None:
+            pass
+
+        def track(self, items, *, total, what):
+            for item in items:
+                if self.n == self.most:
+                    raise Killed
+                self.n += 1
+                yield item
+
+    one = network()
+    frozen = tuple(stages(one.backbone))[:1]
+    freeze(one, frozen)
+    source = PhotoSource(photos * 9, INPUT)
+    items = np.arange(2 * len(photos) * 9)
+
+    def kept(folder: Path, progress: Counting, some: np.ndarray = items) -> np.ndarray:
+        source_of = body(one, source, frozen, items=some, folder=folder, progress=progress)[1]
+        return torch.cat(list(source_of.batches(some.reshape(-1, 8), epoch=0, n_workers=0))).numpy()
+
+    whole = kept(tmp_path / "whole", Counting(99))
+    with pytest.raises(Killed):
+        kept(tmp_path / "halves", Counting(2))
+    rest = Counting(99)
+    assert (kept(tmp_path / "halves", rest) == whole).all()
+    assert rest.n == 5 - 2
+    again = Counting(0)
+    assert (kept(tmp_path / "halves", again, items[:64]) == whole[:64]).all()

@@ -47,8 +47,8 @@ def write_answers(
     Args:
         path: The file.
         found: The answers, in the order of their rows.
-        form: ``people``: one row a photo and place, harmless in a spreadsheet. ``submission``: ``Image,Id`` with the names
-            separated by blanks, best first, exactly as they are.
+        form: ``people``: one row a photo and place, harmless in a spreadsheet. ``submission``: ``Image,Id`` with the
+            names separated by blanks, best first, exactly as they are.
         root: Known photos are named as they lie below this folder.
 
     Raises:
@@ -60,7 +60,9 @@ def write_answers(
     from fieldmark.report.exports import write_answers_csv
 
     if form == "submission":
-        split = sorted({match.identity for one in found for match in one.matches if match.identity.split() != [match.identity]})
+        split = sorted(
+            {match.identity for one in found for match in one.matches if match.identity.split() != [match.identity]}
+        )
         if split:
             raise DataError(
                 "The contest's form separates names by blanks, and some names have blanks.",
@@ -71,7 +73,15 @@ def write_answers(
         write_answers_csv(path, rows, ("Image", "Id"), for_people=False)
         return
     rows = [
-        (one.image, match.place, match.identity, match.is_new, _rounded(match.score), below(match, root), _rounded(match.similarity))
+        (
+            one.image,
+            match.place,
+            match.identity,
+            match.is_new,
+            _rounded(match.score),
+            below(match, root),
+            _rounded(match.similarity),
+        )
         for one in found
         for match in one.matches
     ]

@@ -111,7 +111,7 @@ def understood(name: str, value: Setting, *, like: Setting) -> Setting:
         >>> understood("flip_identity", "false", like=True), understood("epochs", "3", like=1.0)
         (False, 3.0)
     """
-    kind = type(like)
+    kind: type[Any] = type(like)
     try:
         if kind is bool:
             return value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()]
@@ -119,7 +119,7 @@ def understood(name: str, value: Setting, *, like: Setting) -> Setting:
             raise ValueError(value)  # noqa: TRY301 - one way out
         return kind(value)
     except (KeyError, ValueError) as error:
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "text")
+        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(kind.__name__, "text")
         raise PlanError(
             f"The setting '{name}' takes {wanted}.", got=value, fix=f"for instance --set {name}={_shown(like)}."
         ) from error
@@ -143,7 +143,9 @@ def pairs(typed: Iterable[str], *, option: str, example: str) -> dict[str, str]:
             wrong.append(text)
         found[name] = value
     if wrong:
-        raise FieldmarkError(f"{option} takes a name, =, and a value, each name once.", got=several(wrong), fix=f"{option} {example}")
+        raise FieldmarkError(
+            f"{option} takes a name, =, and a value, each name once.", got=several(wrong), fix=f"{option} {example}"
+        )
     return found
 
 

@@ -11,9 +11,8 @@ import click
 
 from fieldmark import __version__
 from fieldmark.app import commands
+from fieldmark.app.guards import INSTALL, NEEDED
 from fieldmark.core.errors import FieldmarkError
-
-MISSING = {"torch", "torchvision", "timm", "safetensors"}
 
 
 class _InOrder(click.Group):
@@ -32,7 +31,7 @@ class _InOrder(click.Group):
 @click.option("--debug", is_flag=True, help="Show a traceback instead of three lines; also after a command.")
 @click.pass_context
 def application(context: click.Context, debug: bool) -> None:  # noqa: ARG001 - main() looks for it
-    """Tell who is on the photograph: a decision with a known error.
+    r"""Tell who is on the photograph: a decision with a known error.
 
     \b
     fieldmark demo                                        everything at a glance
@@ -85,8 +84,8 @@ def _told(error: Exception, typed: Sequence[str]) -> FieldmarkError | None:
         path = context.command_path if context else "fieldmark"
         return FieldmarkError(error.format_message(), got=shlex.join(["fieldmark", *typed]), fix=f"{path} --help")
     name = (getattr(error, "name", None) or "").partition(".")[0]
-    if name in MISSING:
-        return FieldmarkError("Networks need packages that are not installed.", got=name, fix='pip install "fieldmark[train]"')
+    if name in NEEDED:
+        return FieldmarkError("Networks need packages that are not installed.", got=name, fix=INSTALL)
     return None
 
 

@@ -32,7 +32,9 @@ def _progress() -> Any:
 
 
 @_command
-@click.option("--folder", type=options.PATH, default=Path("fieldmark-demo"), show_default=True, help="Where to draw and train.")
+@click.option(
+    "--folder", type=options.PATH, default=Path("fieldmark-demo"), show_default=True, help="Where to draw and train."
+)
 @options.size
 @options.computing
 def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
@@ -59,7 +61,9 @@ def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
 
 @_command
 @click.argument("data", type=options.PATH)
-@click.option("--html", type=options.PATH, default=Path("inspect.html"), show_default=True, help="Where to write the page.")
+@click.option(
+    "--html", type=options.PATH, default=Path("inspect.html"), show_default=True, help="Where to write the page."
+)
 @options.force
 @options.workers
 @options.reading
@@ -103,7 +107,7 @@ def train(
     The same command again goes on where it was interrupted. Under torchrun several processes train together:
     torchrun --nproc-per-node 2 -m fieldmark train ...
     """
-    from fieldmark.app import tables, verbs
+    from fieldmark.app import guards, tables, verbs
 
     trained = verbs.train(
         recipe,
@@ -118,7 +122,7 @@ def train(
         progress=_progress(),
         **options.read_by(**typed),
     )
-    if verbs.leads():
+    if guards.leads():
         tables.write(tables.measures(trained.measures), *_outcome(trained))
 
 
@@ -158,13 +162,13 @@ def recipes() -> None:
 @click.argument("folder", type=options.PATH, default=Path())
 def runs(folder: Path) -> None:
     """List the runs below FOLDER (here, if none is named)."""
-    import datetime
+    import datetime as dt
 
     from fieldmark.app import tables, verbs
 
     found = verbs.runs(folder)
     if found:
-        tables.write(tables.runs(found, now=datetime.datetime.now(tz=datetime.UTC)))
+        tables.write(tables.runs(found, now=dt.datetime.now(tz=dt.UTC)))
     else:
         tables.write(f"No run lies in {folder} or below it.")
 

@@ -15,23 +15,48 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-LAYOUTS = ("auto", "table", "folders", "coco", "coco_identities", "humpback", "imet2019", "imaterialist2017", "imaterialist2018")
+LAYOUTS = (
+    "auto",
+    "table",
+    "folders",
+    "coco",
+    "coco_identities",
+    "humpback",
+    "imet2019",
+    "imaterialist2017",
+    "imaterialist2018",
+)
 PATH = click.Path(path_type=Path)
 
 run_argument = click.argument("run", type=PATH)
-skip_broken = click.option("--skip-broken", is_flag=True, help="Leave out photos that are missing or cannot be read, and list them.")
+skip_broken = click.option(
+    "--skip-broken", is_flag=True, help="Leave out photos that are missing or cannot be read, and list them."
+)
 force = click.option("--force", is_flag=True, help="Write over a file that exists.")
 places = click.option("--k", type=int, help="Places an answer; by default as many as the run was made with.")
 size = click.option("--size", help="Size of the recipe: toy, small or full.")
-settings = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; may be repeated.")
+settings = click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; may be repeated."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-workers = click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Threads that read photos ahead.")
+workers = click.option(
+    "--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Threads that read photos ahead."
+)
 
 _READING = (
-    click.option("--layout", type=click.Choice(LAYOUTS), metavar="NAME", default="auto", show_default=True, help=f"How the table is laid out: {', '.join(LAYOUTS)}."),
+    click.option(
+        "--layout",
+        type=click.Choice(LAYOUTS),
+        metavar="NAME",
+        default="auto",
+        show_default=True,
+        help=f"How the table is laid out: {', '.join(LAYOUTS)}.",
+    ),
     click.option("--column", multiple=True, metavar="OURS=THEIRS", help="Which column is which; may be repeated."),
-    click.option("--photos", "photo_folder", type=PATH, help="The folder of the photos, if it is not beside the table."),
+    click.option(
+        "--photos", "photo_folder", type=PATH, help="The folder of the photos, if it is not beside the table."
+    ),
     click.option("--unknown", help='The name that stands for "nobody we know".'),
     click.option("--encoding", default="utf-8", show_default=True, help="How a text table is written."),
     click.option("--allow-outside", is_flag=True, help="Photos may lie outside of the folder of photos."),

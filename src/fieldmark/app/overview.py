@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class RunSummary:
     n_finished: int
     n_stages: int
     headline: tuple[str, float] | None
-    began: datetime.datetime | None
+    began: dt.datetime | None
 
 
 def list_runs(folder: Path) -> tuple[RunSummary, ...]:
@@ -32,14 +32,16 @@ def list_runs(folder: Path) -> tuple[RunSummary, ...]:
     from fieldmark.core.run import KEY
 
     if not folder.is_dir():
-        raise RunError("There is no folder of that name.", got=folder, fix="give a folder that has runs in it or below it.")
+        raise RunError(
+            "There is no folder of that name.", got=folder, fix="give a folder that has runs in it or below it."
+        )
     found = []
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if KEY in files:
             folders.clear()
             found.append(_summary(Path(root)))
-    epoch = datetime.datetime.fromtimestamp(0, tz=datetime.UTC)
+    epoch = dt.datetime.fromtimestamp(0, tz=dt.UTC)
     return tuple(sorted(found, key=lambda one: one.began or epoch, reverse=True))
 
 
@@ -66,5 +68,5 @@ def _summary(folder: Path) -> RunSummary:
         n_finished=len(finished),
         n_stages=len(stages),
         headline=(str(first["name"]), float(first["value"])) if isinstance(first, dict) else None,
-        began=datetime.datetime.fromisoformat(began) if isinstance(began, str) else None,
+        began=dt.datetime.fromisoformat(began) if isinstance(began, str) else None,
     )

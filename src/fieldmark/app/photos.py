@@ -30,7 +30,8 @@ class Reading(TypedDict, total=False):
             ``imet2019``, ``imaterialist2017`` or ``imaterialist2018``.
         columns: Our column names with the table's: ``{"identity": "whale"}``.
         photos: The folder of the photos, if it is not one that is usual beside the table.
-        unknown: The name that stands for "nobody we know"; without it new_whale, unknown and new_individual are understood.
+        unknown: The name that stands for "nobody we know"; without it new_whale, unknown and new_individual are
+            understood.
         encoding: How a text table is written.
         allow_outside: Photos may lie outside of the folder of photos.
         skip_broken: Leave out photos that are missing or cannot be read, instead of refusing the table.
@@ -78,13 +79,18 @@ def gather(
     from fieldmark.report.contents import SkippedFile
 
     skip_broken = reading.get("skip_broken", False)
-    found, name = look_up(data, labelled=labelled, reading=reading), str(data) if isinstance(data, Path | str) else data.name
+    found, name = (
+        look_up(data, labelled=labelled, reading=reading),
+        str(data) if isinstance(data, Path | str) else data.name,
+    )
     lost = [mistake for mistake in found.mistakes if skip_broken and mistake.problem in {MISSING, NOT_A_FILE}]
     wrong = [mistake for mistake in found.mistakes if mistake not in lost]
     if wrong:
         raise refusal(name, wrong)
     skipped = tuple(SkippedFile(mistake.value, mistake.problem) for mistake in lost)
-    collection, faulty = _decodable(found.collection, name, skip_broken=skip_broken, n_workers=n_workers, progress=progress)
+    collection, faulty = _decodable(
+        found.collection, name, skip_broken=skip_broken, n_workers=n_workers, progress=progress
+    )
     skipped += faulty
     if not len(collection):
         raise DataError(
@@ -118,8 +124,7 @@ def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading) 
     path = Path(data)
     if not labelled and path.is_file() and is_photo(path.name):
         return Survey(of_files([path]), ())
-    found = survey(path, labelled=labelled, **options)  # type: ignore[arg-type]
-    return found
+    return survey(path, labelled=labelled, **options)  # type: ignore[arg-type]
 
 
 def of_files(files: Sequence[Path]) -> Collection:
@@ -132,20 +137,63 @@ def of_files(files: Sequence[Path]) -> Collection:
 
     files = list(dict.fromkeys(files))
     lost = [path for path in files if not path.is_file()]
+    folders = [path for path in lost if path.is_dir()]
     if lost or not files:
-        is_folder = any(path.is_dir() for path in lost)
         raise DataError(
             "There is no photo of that name.",
             got=several(lost) or "no photo at all",
-            fix=f"`fieldmark predict RUN {next(path for path in lost if path.is_dir())} --out answers.csv` takes a folder."
-            if is_folder
+            fix=f"`fieldmark predict RUN {folders[0]} --out answers.csv` takes a folder."
+            if folders
             else "check the path.",
         )
+    strange = [repr(str(path)) for path in files if not _is_text(path)]
+    if strange:
+        raise DataError("A photo's name is no Unicode text.", got=several(strange), fix="rename the photo.")
     table = {"image": [str(path) for path in files], "file": [str(path.absolute()) for path in files]}
     return Collection.of(table, root=Path("/"), name="photos")
 
 
-def new_beside(data: Collection | Path | str) -> Collection | None:
+def _is_text(path: Path) -> bool:
+    """Whether the path is Unicode; Linux takes any bytes for a name."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def new_photos(
+    data: Collection | Path | str,
+    new: Collection | Path | str | None,
+    reading: Reading,
+    *,
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+) -> Photos | None:
+    """The photos to answer: those that were named, else those that lie beside the contest's table; None without any.
+
+    Args:
+        data: The photos to learn from.
+        new: The photos to answer, if the user named any.
+        reading: How ``data`` is read; of it, ``new`` shares the encoding and what is done with broken files.
+        n_workers: Threads that look at the files.
+        progress: Told as photos are done.
+
+    Raises:
+        DataError: The photos have mistakes; all are told.
+    """
+    shared = ("skip_broken", "encoding", "allow_outside") if isinstance(new, Path | str) else ("skip_broken",)
+    options: Reading = {name: reading[name] for name in shared if name in reading}  # type: ignore[misc, assignment]
+    if new is None:
+        new = _beside(data)
+        if new is None:
+            return None
+        progress.say(f"new photos to answer: {len(new):,} in {new.root}")
+    found = gather(new, labelled=False, reading=options, n_workers=n_workers, progress=progress)
+    return replace(found, collection=_unnamed(found.collection))
+
+
+def _beside(data: Collection | Path | str) -> Collection | None:
     """The photos to answer that lie beside the training table in the whale contests' folder, in the contest's order.
 
     Source:
@@ -161,10 +209,10 @@ def new_beside(data: Collection | Path | str) -> Collection | None:
     if layout != "humpback" or table.name == SAMPLE or not sample.is_file() or not photos.is_dir():
         return None
     found = read(sample, layout="humpback", photos=photos, labelled=False, unknown=None)
-    return unnamed(replace(found, name=TEST))
+    return _unnamed(replace(found, name=TEST))
 
 
-def unnamed(photos: Collection) -> Collection:
+def _unnamed(photos: Collection) -> Collection:
     """The same photos without identities: those of a sample submission are mere examples, and new photos need none."""
     from fieldmark.data.collection import Collection
 
@@ -201,7 +249,8 @@ def judging(photos: Collection, known: Collection, *, progress: Progress) -> tup
     if not keep.any():
         raise DataError(
             "No photo is left to judge by.",
-            got=f"{len(photos):,} photos, {int(seen_before.sum()):,} known to the run, {int((truth == -2).sum()):,} without a name",
+            got=f"{len(photos):,} photos, {int(seen_before.sum()):,} of them known to the run, "
+            f"{int((truth == -2).sum()):,} without a name",
             fix="give photos with names that the run has not learnt from; without DATA its validation photos are used.",
         )
     return photos.take(keep), truth[keep]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 import sys
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ MOST_PROBLEMS = 20
 
 
 def write(*lines: object) -> None:
-    """Print tables and lines of text; names in them cannot command the terminal, and into files go no trailing blanks."""
+    """Print tables and lines of text; names cannot command the terminal, and no trailing blanks go into files."""
     from rich.console import Console
 
     is_watched = sys.stdout.isatty()
@@ -77,13 +77,15 @@ def recipes(found: Sequence[Recipe]) -> Table:
     """The recipes on the shelf."""
     table = _table("recipe", "sizes", "settings", "what for")
     for one in found:
-        settings = ", ".join(f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in one.settings.items())
+        settings = ", ".join(
+            f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in one.settings.items()
+        )
         sizes = ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
         _row(table, one.name, sizes, settings, one.about)
     return table
 
 
-def runs(found: Sequence[RunSummary], *, now: datetime.datetime) -> Table:
+def runs(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:
     """Runs at a glance."""
     table = _table("run", "recipe", ">stages", "result", ">age")
     for one in found:
@@ -99,7 +101,10 @@ def inspection(page: InspectPage) -> list[object]:
     for fact in page.facts:
         _row(facts, fact.name, fact.value, fact.note)
     lines: list[object] = [page.summary, facts]
-    wrong = [(f"{one.file}{f', row {one.row}' if one.row is not None else ''}", one.column, one.problem, one.value) for one in page.problems]
+    wrong = [
+        (f"{one.file}{f', row {one.row}' if one.row is not None else ''}", one.column, one.problem, one.value)
+        for one in page.problems
+    ]
     wrong += [(one.file, "", one.reason, "") for one in page.broken]
     if wrong:
         refused = _table("where", "column", "what is wrong", "found there", title="what will be refused")
@@ -127,7 +132,9 @@ def _table(*columns: str, title: str | None = None) -> Table:
         pad_edge=False,
     )
     for column in columns:
-        table.add_column(Text(column.removeprefix(">")), justify="right" if column.startswith(">") else "left", overflow="fold")
+        table.add_column(
+            Text(column.removeprefix(">")), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
     return table
 
 

@@ -21,8 +21,8 @@ _COMMANDING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206
 
 
 def progress(*, stream: TextIO | None = None) -> Progress:
-    """Bars if ``stream`` (standard error) is a terminal, else plain lines; nothing in processes that only train along."""
-    from fieldmark.app.verbs import leads
+    """Bars if ``stream`` (standard error) is a terminal, else lines; nothing in processes that only train along."""
+    from fieldmark.app.guards import leads
 
     stream = stream or sys.stderr
     if not leads():
@@ -56,7 +56,8 @@ class Lines:
             if now - told >= self._every_s and done < total:
                 told = now
                 rate = done / (now - began)
-                self.say(f"{what}: {done:,} of {total:,} ({done / total:.0%}), {rate:.1f}/s, {lasts((total - done) / rate)} left")
+                left = lasts((total - done) / rate)
+                self.say(f"{what}: {done:,} of {total:,} ({done / total:.0%}), {rate:.1f}/s, {left} left")
 
 
 class LiveBars:

@@ -6,18 +6,16 @@ Photos are given as a path, which is read with the options of :class:`fieldmark.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from fieldmark.app.choices import Recipe, Setting, choose
 from fieldmark.app.choices import recipes as _recipes
+from fieldmark.app.guards import leads, need_torch, sensible, vacant
 from fieldmark.app.overview import RunSummary, list_runs
-from fieldmark.app.photos import Photos, Reading, gather, judging, look_up, new_beside, of_files, renamed, unnamed
-from fieldmark.core.errors import FieldmarkError, RunError
+from fieldmark.app.photos import Photos, Reading, gather, judging, look_up, new_photos, of_files, renamed
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from fieldmark.stages.plan import Plan
 
 Form = Literal["submission", "people"]
-NEEDED = ("torch", "torchvision", "timm")
-INSTALL = 'pip install "fieldmark[train]"'
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def inspect(
     from fieldmark.report.pages import inspect_page, write_page
     from fieldmark.stages import inspecting
 
-    page_file = _vacant(html, force=force)
+    page_file = vacant(html, force=force)
     page = inspecting.inspect(look_up(data, labelled=True, reading=reading), n_workers=n_workers, progress=progress)
     if page_file is not None:
         write_page(page_file, inspect_page(page))
@@ -125,7 +121,7 @@ def train(
         RunError: The folder holds another run, or another process works in it.
     """
     plan = choose(recipe, size=size, settings=settings)
-    _need_torch()
+    need_torch()
     from fieldmark.core.files import write_json
     from fieldmark.stages.engine import execute, open_run
     from fieldmark.stages.reporting import REPORT, SKIPPED
@@ -133,7 +129,7 @@ def train(
 
     pace = {"n_workers": n_workers, "progress": progress}
     known = gather(data, labelled=True, reading=reading, **pace)  # type: ignore[arg-type]
-    answered = _new_photos(data, new, reading, n_workers=n_workers, progress=progress)
+    answered = new_photos(data, new, reading, n_workers=n_workers, progress=progress)
     folder = Path(run)
     execute(
         plan,
@@ -153,9 +149,7 @@ def train(
     return Trained(folder, measures, folder / REPORT, _submission(plan, folder), skipped)
 
 
-def plan(
-    what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None
-) -> Plan:
+def plan(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None) -> Plan:
     """The stages of a recipe, of a plan in a file, or of a run, without running any.
 
     Args:
@@ -225,7 +219,7 @@ def evaluate(
 
 def predict(
     run: Path | str,
-    photos: Collection | Path | str,
+    data: Collection | Path | str,
     *,
     out: Path | str | None = None,
     form: Form = "people",
@@ -240,9 +234,9 @@ def predict(
 
     Args:
         run: The folder of a finished run.
-        photos: A table, a folder, a single photo or a collection; names in it are not looked at.
+        data: A table, a folder, a single photo or a collection; names in it are not looked at.
         out: The CSV to write; None writes none.
-        form: ``people``: a row for each photo and place, harmless in a spreadsheet; ``submission``: the whale contests'.
+        form: ``people``: a row for each photo and place, harmless in a spreadsheet; ``submission``: the contest's.
         k: Places an answer; None for as many as the run was made with.
         force: Whether an existing ``out`` may be written over.
         device: ``auto``, ``cpu``, ``cuda`` ...
@@ -256,10 +250,10 @@ def predict(
     """
     from fieldmark.app.answers import write_answers
 
-    table = _vacant(out, force=force)
-    _sensible(k)
+    table = vacant(out, force=force)
+    sensible(k)
     expert = _expert(run, device=device)
-    given = gather(photos, labelled=False, reading=reading, n_workers=n_workers, progress=progress)
+    given = gather(data, labelled=False, reading=reading, n_workers=n_workers, progress=progress)
     found = _identified(expert, given, k=k, n_workers=n_workers, progress=progress)
     if table is not None:
         write_answers(table, found, form=form, root=expert.opened.known.root)
@@ -294,11 +288,13 @@ def identify(
         RunError: No finished run lies there.
         DataError: There is no such photo, or it cannot be read.
     """
-    _sensible(k)
+    sensible(k)
     files = [Path(photos)] if isinstance(photos, Path | str) else [Path(photo) for photo in photos]
     collection = of_files(files)
     expert = _expert(run, device=device)
-    given = gather(collection, labelled=False, reading={"skip_broken": skip_broken}, n_workers=n_workers, progress=progress)
+    given = gather(
+        collection, labelled=False, reading={"skip_broken": skip_broken}, n_workers=n_workers, progress=progress
+    )
     return _identified(expert, given, k=k, n_workers=n_workers, progress=progress)
 
 
@@ -336,70 +332,10 @@ def demo(
     Raises:
         RunError: The folder is in use by something else.
     """
-    _need_torch()
+    need_torch()
     from fieldmark.app.demonstration import demonstrate
 
     return demonstrate(Path(folder), size=size, device=device, n_workers=n_workers, progress=progress)
-
-
-def leads() -> bool:
-    """Whether this process is the only one or the first of several that train together."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _need_torch() -> None:
-    """Tell at once what is missing, before photos are read.
-
-    Raises:
-        FieldmarkError: torch, torchvision or timm is not installed.
-    """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise FieldmarkError("Networks need packages that are not installed.", got=", ".join(missing), fix=INSTALL)
-
-
-def _vacant(path: Path | str | None, *, force: bool) -> Path | None:
-    """The path, if nothing would be lost by writing there.
-
-    Raises:
-        RunError: It exists, and that is not allowed.
-    """
-    if path is None:
-        return None
-    place = Path(path)
-    if place.is_dir():
-        raise RunError("A file cannot be written where a folder is.", got=place, fix=f"name a file: {place / 'answers.csv'}")
-    if place.exists() and not force:
-        raise RunError("That file exists already.", got=place, fix="give another name, or --force to write over it.")
-    return place
-
-
-def _sensible(k: int | None) -> None:
-    if k is not None and k < 1:
-        raise FieldmarkError("An answer has at least one place.", got=f"k={k}", fix="use --k 5.")
-
-
-def _new_photos(
-    data: Collection | Path | str,
-    new: Collection | Path | str | None,
-    reading: Reading,
-    *,
-    n_workers: int,
-    progress: Progress,
-) -> Photos | None:
-    """The photos to answer: those that were named, else those that lie beside the contest's table."""
-    options: Reading = {"skip_broken": reading.get("skip_broken", False)}
-    if new is None:
-        new = new_beside(data)
-        if new is None:
-            return None
-        progress.say(f"new photos to answer: {len(new):,} in {new.root}")
-    elif not isinstance(new, Path | str):
-        pass
-    else:
-        options |= {"encoding": reading.get("encoding", "utf-8"), "allow_outside": reading.get("allow_outside", False)}
-    found = gather(new, labelled=False, reading=options, n_workers=n_workers, progress=progress)
-    return replace(found, collection=unnamed(found.collection))
 
 
 def _submission(plan: Plan, folder: Path) -> Path | None:
@@ -415,7 +351,7 @@ def _expert(run: Path | str, *, device: str) -> Expert:
     from fieldmark.core.run import RunFolder
 
     RunFolder.open(Path(run))
-    _need_torch()
+    need_torch()
     from fieldmark.stages.expert import Expert
 
     return Expert.open(Path(run), device=device)

@@ -164,12 +164,12 @@ def moved(colours: Colours, move: Move, *, outside: Literal["mean", "reflect"]) 
     _, height, width = colours.shape
     turn, slant = np.deg2rad(move.turn_deg), np.tan(np.deg2rad(move.shear_deg))
     turning = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    back = np.linalg.inv(move.zoom * turning @ np.array([[1.0, -slant], [0.0, 1.0]]))
+    back = np.linalg.inv(move.zoom * turning @ np.array([[1.0, -slant], [0.0, 1.0]])).tolist()
     x = torch.arange(width) - ((width - 1) / 2 + move.right * width)
     y = (torch.arange(height) - ((height - 1) / 2 + move.down * height))[:, None]
     # Where each pixel comes from; -1 and 1 are the centres of the outermost pixels, about which is reflected.
-    across = (back[0, 0] * x + back[0, 1] * y) * (2 / max(width - 1, 1))
-    down = (back[1, 0] * x + back[1, 1] * y) * (2 / max(height - 1, 1))
+    across = (back[0][0] * x + back[0][1] * y) * (2 / max(width - 1, 1))
+    down = (back[1][0] * x + back[1][1] * y) * (2 / max(height - 1, 1))
     grid = torch.stack((across, down), dim=-1)[None]
     if outside == "reflect":
         return grid_sample(colours[None], grid, padding_mode="reflection", align_corners=True)[0]

@@ -80,11 +80,15 @@ class PhotoSource:
     Item ``i`` below ``n`` is photo ``i``; item ``i + n`` is photo ``i`` mirrored. A sample's chance is a function of
     (seed, epoch, position in the epoch), so that order of work, threads and resuming change nothing.
 
+    With ``versions`` there are ``versions * 2n`` different pictures, called rows: row ``item + 2n * version``.
+
     Args:
         paths: One file a photo.
         preprocess: How a file becomes the network's input.
         boxes: One box a photo, None where there is none; in pixels of the upright picture.
         augment: How photos are varied; ``NoAugment`` makes every item a fixed picture.
+        versions: Vary each item in so many fixed ways and show one of them each time; None: anew each time. With
+            fixed ways there is a finite number of pictures, so that features of them can be kept.
         seed: Of the run.
         limits: What to refuse.
 
@@ -99,6 +103,7 @@ class PhotoSource:
         *,
         boxes: Sequence[Box | None] | None = None,
         augment: Augment = NoAugment(),  # noqa: B008 - a frozen value
+        versions: int | None = None,
         seed: int = 0,
         limits: Limits = DEFAULT,
     ) -> None:
@@ -112,6 +117,7 @@ class PhotoSource:
         self.boxes = None if boxes is None else tuple(boxes)
         self.preprocess = preprocess
         self.augment = augment
+        self.versions = 1 if isinstance(augment, NoAugment) else versions
         self.seed = seed
         self.limits = limits
 
@@ -120,23 +126,34 @@ class PhotoSource:
         return len(self.paths)
 
     @property
-    def n_items(self) -> int:
-        """How many items there are: every photo as it is and mirrored."""
-        return 2 * len(self.paths)
+    def n_rows(self) -> int | None:
+        """How many different pictures there are, mirrored ones included; None where chance makes ever new ones."""
+        return None if self.versions is None else 2 * len(self.paths) * self.versions
 
-    def fixed(self) -> str | None:
-        """A hash of all that decides what the items look like; None if chance has a say.
+    def fingerprint(self) -> str:
+        """A hash of all that decides what the rows look like.
 
         Files count by path, size and time of change: what is kept under this hash cannot be stale.
         """
-        if not isinstance(self.augment, NoAugment):
-            return None
         digest = hashlib.sha256(self.preprocess.model_dump_json().encode())
+        if not isinstance(self.augment, NoAugment):
+            digest.update(f"{self.augment.model_dump_json()} {self.versions} {self.seed}".encode())
         for at, path in enumerate(self.paths):
             seen = path.stat()
             digest.update(f"{path.resolve()} {seen.st_size} {seen.st_mtime_ns}".encode())
             digest.update(repr(None if self.boxes is None else self.boxes[at]).encode())
         return digest.hexdigest()
+
+    def rows(self, items: Int64[np.ndarray, " batch"], *, epoch: int, start: int) -> Int64[np.ndarray, " batch"]:
+        """Which picture each item shows at its position of an epoch, where pictures are numbered (see ``n_rows``)."""
+        if self.versions is None or self.versions == 1:
+            return items
+        version = generator(self.seed, "version", epoch, start).integers(self.versions, size=len(items))
+        return items + 2 * len(self.paths) * version
+
+    def load_rows(self, rows: Int64[np.ndarray, " batch"]) -> Batch:
+        """The pictures of some rows."""
+        return torch.stack([self._row(int(row)) for row in rows])
 
     def load(self, items: Int64[np.ndarray, " batch"], *, epoch: int, start: int) -> Batch:
         """The pictures of some items.
@@ -157,7 +174,14 @@ class PhotoSource:
                 got=f"{len(items)} items" + (f" from {min(items)} to {max(items)}" if len(items) else ""),
                 fix=f"use 0 to {n_photos - 1}, and {n_photos} to {2 * n_photos - 1} for the mirrored ones.",
             )
-        return torch.stack([self._picture(int(item), epoch, start + at) for at, item in enumerate(items)])
+        if self.versions is not None:
+            return self.load_rows(self.rows(items, epoch=epoch, start=start))
+        return torch.stack(
+            [
+                self._picture(int(item), generator(self.seed, "augment", epoch, start + at))
+                for at, item in enumerate(items)
+            ]
+        )
 
     def batches(
         self,
@@ -179,7 +203,11 @@ class PhotoSource:
         jobs = islice(zip(order, starts, strict=False), skip_batches, None)
         return stream(jobs, lambda job: self.load(job[0], epoch=epoch, start=job[1]), n_workers=n_workers)
 
-    def _picture(self, item: int, epoch: int, position: int) -> UInt8[Tensor, "3 height width"]:
+    def _row(self, row: int) -> UInt8[Tensor, "3 height width"]:
+        version, item = divmod(row, 2 * len(self.paths))
+        return self._picture(item, generator(self.seed, "augment", item, version))
+
+    def _picture(self, item: int, rng: np.random.Generator) -> UInt8[Tensor, "3 height width"]:
         mirrored, at = divmod(item, len(self.paths))
         return prepare(
             self.paths[at],
@@ -187,7 +215,7 @@ class PhotoSource:
             box=None if self.boxes is None else self.boxes[at],
             augment=self.augment,
             flip=bool(mirrored),
-            rng=None if isinstance(self.augment, NoAugment) else generator(self.seed, "augment", epoch, position),
+            rng=rng,
             limits=self.limits,
         )
 

@@ -84,7 +84,7 @@ class WhaleAugment(Spec):
     kind: Literal["whale"] = "whale"
     rotate_deg: Annotated[float, Field(ge=0, le=45)] = 5.0
     shear_deg: Annotated[float, Field(ge=0, le=45)] = 5.0
-    zoom: tuple[float, float] = (0.8, 1.0)
+    zoom: tuple[Positive, Positive] = (0.8, 1.0)
     shift: Fraction = 0.05
     light: Fraction = 0.2
     grey: Fraction = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ def execute(
     with run.locked():
         for stage in plan.stages:
             _stage(job, stage)
+        shutil.rmtree(folder / ".features", ignore_errors=True)
     return run
 
 

@@ -113,7 +113,9 @@ def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) ->
     good = np.array([one.fault is None for one in seen], dtype=bool)
     bad = broken(photos, seen)
     whole = photos.take(good)
-    sizes = np.array([(one.width_px, one.height_px) for one in seen if one.fault is None], dtype=np.int64).reshape(-1, 2)
+    sizes = np.array([(one.width_px, one.height_px) for one in seen if one.fault is None], dtype=np.int64).reshape(
+        -1, 2
+    )
     twins = _twins(whole)
     classes = photos.classes
     counts = np.bincount(classes[classes >= 0], minlength=len(photos.vocabulary.identities))
@@ -166,7 +168,9 @@ def _contents(photos: Collection, counts: np.ndarray) -> list[Fact]:
         note = f"{n_single:,} with a single photo; most photos of one: {int(counts.max()):,}"
         facts.append(Fact("Individuals", f"{int((counts > 0).sum()):,}", note))
     if (classes == -1).any():
-        facts.append(Fact("Nobody we know", f"{int((classes == -1).sum()):,}", f"photos named {vocabulary.unknown or 'nothing'}"))
+        facts.append(
+            Fact("Nobody we know", f"{int((classes == -1).sum()):,}", f"photos named {vocabulary.unknown or 'nothing'}")
+        )
     if "identity" in photos.table.columns and (classes == -2).any():
         facts.append(Fact("Without a name", f"{int((classes == -2).sum()):,}", "photos whose identity is empty"))
     if vocabulary.tags:
@@ -174,7 +178,9 @@ def _contents(photos: Collection, counts: np.ndarray) -> list[Fact]:
         facts.append(Fact("Labels", f"{len(vocabulary.tags):,}", f"{a_photo:.1f} a photo"))
     facts += [Fact(f"Question {one.name}", f"{len(one.answers):,}", "answers") for one in vocabulary.questions]
     if "group" in photos.table.columns:
-        facts.append(Fact("Groups", f"{len(np.unique(photos.groups)):,}", "never split between training and validation"))
+        facts.append(
+            Fact("Groups", f"{len(np.unique(photos.groups)):,}", "never split between training and validation")
+        )
     return facts
 
 
@@ -202,7 +208,9 @@ def _faults(found: Survey, bad: Sequence[SkippedFile], twins: Sequence[TwinGroup
         Fact("Pictures in several files", f"{len(twins):,}", conflicts),
     ]
     if found.notes:
-        facts.append(Fact("Left out rightly", f"{len(found.notes):,}", "rows that repeat others, files that are no photos"))
+        facts.append(
+            Fact("Left out rightly", f"{len(found.notes):,}", "rows that repeat others, files that are no photos")
+        )
     return facts
 
 
@@ -277,7 +285,9 @@ def _identities(photos: Collection) -> tuple[IdentityRow, ...]:
         IdentityRow(
             photos.vocabulary.identities[number],
             int(counts[number]),
-            tuple(Tile(images[row], _picture(paths[row])) for row in np.flatnonzero(classes == number)[:N_TILES].tolist()),
+            tuple(
+                Tile(images[row], _picture(paths[row])) for row in np.flatnonzero(classes == number)[:N_TILES].tolist()
+            ),
         )
         for number in commonest
     )

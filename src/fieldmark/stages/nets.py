@@ -86,12 +86,17 @@ class SavedNet:
 
 
 def photo_source(
-    photos: Collection, preprocess: Preprocess, *, augment: Augment = NoAugment(), seed: int = 0  # noqa: B008 - frozen
+    photos: Collection,
+    preprocess: Preprocess,
+    *,
+    augment: Augment = NoAugment(),  # noqa: B008 - a frozen value
+    versions: int | None = None,
+    seed: int = 0,
 ) -> PhotoSource:
     """The photos of a collection, with their boxes, as the networks' input."""
     boxes = photos.boxes
     given = None if boxes is None else [None if np.isnan(box).any() else tuple(map(float, box)) for box in boxes]
-    return PhotoSource(photos.paths, preprocess, boxes=given, augment=augment, seed=seed)
+    return PhotoSource(photos.paths, preprocess, boxes=given, augment=augment, versions=versions, seed=seed)
 
 
 def saved_nets(folder: Path, *, device: str) -> list[SavedNet]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fieldmark.core.files import write_json
 from fieldmark.core.seeds import hash_seed
-from fieldmark.core.spec import Spec
+from fieldmark.core.spec import Count, Spec
 from fieldmark.data.specs import Sampler, TupleSampler
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
@@ -32,6 +32,8 @@ class Train(Spec):
         net: Backbone, neck and head.
         preprocess: How a file becomes the network's input; stored with the network.
         augment: What training does to photos on top of it.
+        versions: Vary each photo in so many fixed ways instead of anew each time; then features of frozen lower stages
+            are computed once a version and kept, which makes training of the upper ones several times quicker.
         losses: Their weighted sum is minimised.
         sampler: How an epoch's order is drawn.
         flip_identity: A mirrored photo of identity k is one of identity k + N (T3); strangers stay strangers.
@@ -45,6 +47,7 @@ class Train(Spec):
     net: Net = Net()
     preprocess: Preprocess
     augment: Augment = NoAugment()
+    versions: Count | None = None
     losses: Losses = (OhemBce(), BatchHardTriplet())
     sampler: Sampler = TupleSampler()
     flip_identity: bool = False
@@ -87,6 +90,7 @@ class Train(Spec):
             progress=job.progress,
             scalar=_scalars(job, f"{self.name}-fold{k}") if group.leads else None,
             n_workers=job.n_workers,
+            features=job.run.path / ".features",
         )
         if group.leads:
             place.mkdir(exist_ok=True)
@@ -109,7 +113,9 @@ class Train(Spec):
             mirrored = np.where(classes >= 0, classes + n_identities, classes)
             classes = np.concatenate([classes, mirrored])
             items = np.concatenate([items, items + n])
-        source = photo_source(known, self.preprocess, augment=self.augment, seed=hash_seed(job.seed, self.name, k))
+        source = photo_source(
+            known, self.preprocess, augment=self.augment, versions=self.versions, seed=hash_seed(job.seed, self.name)
+        )
         return Lesson(
             source=source,
             items=items,

@@ -111,6 +111,7 @@ def fit(
     progress: Progress = QUIET,
     scalar: Callable[[str, float, int], None] | None = None,
     n_workers: int = 2,
+    features: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Train ``network`` in place, going on from ``folder`` if it holds a checkpoint.
 
@@ -128,6 +129,7 @@ def fit(
         progress: Told each epoch.
         scalar: Told (name, value, update) for curves, e.g. ``SummaryWriter.add_scalar``.
         n_workers: Threads that read ahead.
+        features: Folder in which features of frozen lower parts may be kept (see ``train.features``).
 
     Returns:
         One row an epoch: leg, epoch, update, lr, loss and its parts, map5 on the training batches, watched numbers,
@@ -137,6 +139,7 @@ def fit(
         TrainingError: The loss is NaN or infinite; names the update and its items; checkpoints stay as they are.
     """
     trainer = _Trainer(network, lesson, training, folder, seed, group, watch, progress, scalar, n_workers)
+    trainer.features = features
     return trainer.run()
 
 
@@ -187,11 +190,16 @@ class _Trainer:
         if state is not None:
             named = dict(self.network.named_parameters())
             checkpoint.restore_optimiser(self.optimiser, named, state.tensors)
-        forward, source = body(
-            self.network, self.lesson.source, leg.freeze, folder=self.folder.parent / ".features", group=self.group,
-            progress=self.progress,
-        )
         members = self.lesson.members(leg)
+        forward, source = body(
+            self.network,
+            self.lesson.source,
+            leg.freeze,
+            items=members,
+            folder=self.features if self.group.world == 1 else None,
+            progress=self.progress,
+            n_workers=self.n_workers,
+        )
         while self.at.epoch < leg.epochs:
             if self._epoch(leg, members, forward, source):
                 break

@@ -1,0 +1,97 @@
+"""The demo: a collection drawn by code, a recipe, a score, one photo identified, a page about all of it."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fieldmark.app import verbs
+from fieldmark.core.progress import QUIET, Progress
+
+if TYPE_CHECKING:
+    from fieldmark.stages.expert import Identification
+    from fieldmark.stages.measure import Measure
+
+RECIPE = "humpback-classify"
+DRAWN: Mapping[str, Mapping[str, Any]] = {
+    "toy": {"n_identities": 12, "photos_per_identity": 4, "n_strangers": 12, "n_test": 16, "n_near_duplicates": 2},
+    "small": {"n_identities": 60, "n_strangers": 40, "n_test": 60, "n_near_duplicates": 6},
+    "full": {"n_identities": 1000, "n_strangers": 400, "n_test": 400, "n_near_duplicates": 40},
+}
+"""What is drawn for each size of the recipe."""
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What the demo has to show.
+
+    Attributes:
+        trained: The run, judged by its validation photos.
+        tested: The measures on drawn test photos, which nothing in the run has learnt from.
+        identified: The answer for one test photo.
+        truth: Who is on it.
+        root: The folder of the known photos.
+        inspection: The page about the collection.
+    """
+
+    trained: verbs.Trained
+    tested: tuple[Measure, ...]
+    identified: Identification
+    truth: str
+    root: Path
+    inspection: Path
+
+
+def demonstrate(
+    folder: Path, *, size: str = "small", device: str = "auto", n_workers: int = 2, progress: Progress = QUIET
+) -> Demonstration:
+    """Draw, inspect, train, score, identify; what was done before is not done again.
+
+    Args:
+        folder: Holds ``photos/``, ``inspect.html`` and ``run/`` afterwards.
+        size: Of the recipe; larger ones get more photos.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Threads.
+        progress: Told what goes on.
+
+    Raises:
+        PlanError: The recipe has no such size.
+        RunError: The folder holds another run.
+    """
+    plan = verbs.plan(RECIPE, size=size)
+    photos = _drawn(folder / "photos", DRAWN.get(size, DRAWN["small"]), n_workers=n_workers, progress=progress)
+    inspection = folder / "inspect.html"
+    page = verbs.inspect(photos, html=inspection, force=True, n_workers=n_workers, progress=progress)
+    progress.say(page.summary)
+    pace = {"device": device, "n_workers": n_workers, "progress": progress}
+    trained = verbs.train(plan, photos, run=folder / "run", skip_broken=True, **pace)  # type: ignore[arg-type]
+    answers = photos / "test_truth.csv"
+    tested = verbs.evaluate(trained.folder, answers, photos=photos / "test", **pace)  # type: ignore[arg-type]
+    image, truth = _a_known_one(answers)
+    (identified,) = verbs.identify(trained.folder, photos / "test" / image, device=device, n_workers=n_workers)
+    return Demonstration(trained, tested, identified, truth, photos / "train", inspection)
+
+
+def _drawn(folder: Path, numbers: Mapping[str, Any], *, n_workers: int, progress: Progress) -> Path:
+    """The drawn collection, whole or not there: an interrupted drawing is begun again."""
+    from fieldmark.specimens.collections import draw_flukes
+
+    if not folder.exists():
+        aside = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(aside, ignore_errors=True)
+        drawn = draw_flukes(aside, n_workers=max(1, n_workers), progress=progress, **numbers)
+        aside.rename(folder)
+        progress.say(f"drawn: {drawn.n_photos:,} photos in {folder}")
+    return folder
+
+
+def _a_known_one(answers: Path) -> tuple[str, str]:
+    """The first test photo that shows a known whale, and which."""
+    from fieldmark.specimens.collections import STRANGER
+
+    with answers.open(encoding="utf-8", newline="") as file:
+        return next((row["Image"], row["Id"]) for row in csv.DictReader(file) if row["Id"] != STRANGER)

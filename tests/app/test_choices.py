@@ -1,0 +1,87 @@
+"""What is typed becomes the value that was meant, or an error that says what to type."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fieldmark.app.choices import choose, pairs, recipes, understood
+from fieldmark.core.errors import FieldmarkError, PlanError
+
+
+def refused(what: object, **options: object) -> PlanError:
+    with pytest.raises(PlanError) as caught:
+        choose(what, **options)
+    return caught.value
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_recipe_takes_its_size_and_settings_as_typed(tiny: Callable) -> None:
+    plan = choose("tiny", size="small", settings={"flip_identity": "false", "epochs": "3", "lr": "1e-4"})
+    assert plan == tiny(size="small", flip_identity=False, epochs=3, lr=1e-4)
+
+
+@pytest.mark.usefixtures("shelf")
+def test_settings_may_be_values_as_well(tiny: Callable) -> None:
+    assert choose("tiny", settings={"flip_identity": False, "lr": 1}) == tiny(flip_identity=False, lr=1.0)
+
+
+@pytest.mark.usefixtures("shelf")
+def test_unknown_recipe_size_and_setting_name_the_nearest() -> None:
+    assert refused("tinny").fix == "did you mean 'tiny'?"
+    assert refused("tiny", size="smal").fix == "did you mean 'small'?"
+    error = refused("tiny", settings={"flip_identiy": "false"})
+    assert error.fix == "did you mean 'flip_identity'?"
+    assert error.got == "flip_identiy"
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_setting_of_the_wrong_kind_shows_one_that_works() -> None:
+    assert refused("tiny", settings={"flip_identity": "maybe"}).fix == "for instance --set flip_identity=true."
+    assert refused("tiny", settings={"epochs": "2.5"}).fix == "for instance --set epochs=1."
+    assert refused("tiny", settings={"lr": "fast"}).problem == "The setting 'lr' takes a number."
+    assert refused("tiny", settings={"epochs": True}).problem == "The setting 'epochs' takes a whole number."
+
+
+@pytest.mark.parametrize("suffix", [".json", ".toml"])
+def test_a_file_is_the_plan_it_holds(tmp_path: Path, suffix: str, tiny: Callable) -> None:
+    file = tmp_path / f"mine{suffix}"
+    toml = 'name = "mine"\n[[stages]]\nverb = "split"\nfolds = {kind = "plain", n_folds = 3}\n'
+    file.write_text(tiny().model_dump_json() if suffix == ".json" else toml)
+    plan = choose(file)
+    assert plan.name == ("tiny" if suffix == ".json" else "mine")
+
+
+def test_a_file_takes_no_settings(tmp_path: Path) -> None:
+    error = refused(tmp_path / "mine.toml", size="toy", settings={"lr": "1"})
+    assert error.got == "size=toy, lr=1"
+    assert "fieldmark recipes" in error.fix
+
+
+def test_a_run_is_its_plan(trained: Path, tiny: Callable) -> None:
+    assert choose(trained / "run") == tiny()
+
+
+@pytest.mark.usefixtures("shelf")
+def test_the_shelf_tells_sizes_and_settings() -> None:
+    (one,) = recipes()
+    assert (one.name, one.sizes, one.size) == ("tiny", ("toy", "small"), "toy")
+    assert one.about == "The smallest plan that does all there is to do."
+    assert one.settings == {"flip_identity": True, "epochs": 1, "lr": 1e-3}
+
+
+def test_pairs_keep_what_stands_after_the_first_sign() -> None:
+    assert pairs(["identity=a=b", "group="], option="--column", example="x=y") == {"identity": "a=b", "group": ""}
+
+
+@pytest.mark.parametrize("typed", [["whale"], ["=whale"], ["a=1", "a=2"]])
+def test_pairs_without_name_or_sign_or_twice_are_refused(typed: list[str]) -> None:
+    with pytest.raises(FieldmarkError) as caught:
+        pairs(typed, option="--column", example="identity=whale")
+    assert caught.value.fix == "--column identity=whale"
+
+
+def test_text_settings_stay_text() -> None:
+    assert understood("name", "007", like="x") == "007"
+    assert json.dumps(understood("n", "007", like=1)) == "7"
