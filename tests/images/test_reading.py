@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 from fieldmark.core.errors import ImageError
+from fieldmark.images.containers import TIFF_KEPT
 from fieldmark.images.reading import Limits, decode, opened, probe, read
 
 BLOCK = 8  # px: a block of a JPEG, so that flat colours stay flat
@@ -314,9 +315,10 @@ def gif(width: int, height: int) -> bytes:
     return b"GIF89a" + size + b"\0\0\0," + bytes(4) + size + b"\0\x08\x01\0\0;"
 
 
-def tiff_of_one_stretch_named_often(n_tags: int, n_bytes: int) -> bytes:
-    tags = b"".join(struct.pack("<HHII", 273, 1, n_bytes, 8) for _ in range(n_tags))
-    return b"II*\0" + struct.pack("<IH", 8, n_tags) + tags + bytes(n_bytes)
+def tiff_of_one_stretch_named_often(n_bytes: int) -> bytes:
+    """Every tag a picture may have points at the same long stretch; some versions of Pillow copy it for each."""
+    tags = b"".join(entry(tag, 7, n_bytes, 1000) for tag in sorted(TIFF_KEPT))
+    return (b"II*\0" + struct.pack("<IH", 8, len(TIFF_KEPT)) + tags).ljust(1000, b"\0") + bytes(n_bytes)
 
 
 def many_scans() -> bytes:
@@ -340,7 +342,7 @@ def hostile() -> dict[str, bytes]:
         + bytes(178),
         "jpeg": small.getvalue().replace(struct.pack(">HH", 64, 64), struct.pack(">HH", 65_000, 65_000)),
         "scans": many_scans(),
-        "tiff": tiff_of_one_stretch_named_often(5_000, 2**20),
+        "tiff": tiff_of_one_stretch_named_often(4 * 2**20),
         "bmp": b"BM"
         + struct.pack("<IIIIiiHHIIiiII", 100, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0)
         + bytes(46),
@@ -352,6 +354,13 @@ def test_bombs_are_refused_by_their_size(name: str) -> None:
     with pytest.raises(ImageError, match="too large") as refused:
         read(hostile()[name])
     assert "Limits(" in refused.value.fix
+
+
+def test_tags_that_name_more_bytes_than_there_are_stop_before_pillow() -> None:
+    with pytest.raises(ImageError) as refused:
+        read(tiff_of_one_stretch_named_often(2000))
+    assert "tags point behind the end" in refused.value.got
+    assert "again" in refused.value.fix
 
 
 def test_bombs_cost_no_memory(tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fieldmark.core.errors import DataError, PlanError, RunError
+from fieldmark.core.files import read_json
+from fieldmark.core.run import RunFolder
+from fieldmark.data.collection import Collection
+from fieldmark.data.scores import Scores
+from fieldmark.data.specs import IdentityFolds
+from fieldmark.recipes.humpback import humpback_classify
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.expert import Expert
+from fieldmark.stages.plan import Plan
+from fieldmark.stages.rank import Rank
+from fieldmark.stages.reporting import report
+from fieldmark.stages.split import Split
+from fieldmark.stages.train import Train
+
+
+class Told:
+    def __init__(self, stop_at: str = "\0") -> None:
+        self.lines: list[str] = []
+        self.stop_at = stop_at
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+        if self.stop_at in text:
+            raise KeyboardInterrupt
+
+    def track(self, items: Any, *, total: int, what: str) -> Any:
+        yield from items
+
+
+def digests(run: RunFolder) -> dict[str, str]:
+    names = ("net/fold0/weights.safetensors", "features/scores/values.npy", "ranking/validation.npy", "answers/submission.csv")
+    return {name: hashlib.sha256((run.path / name).read_bytes()).hexdigest() for name in names}
+
+
+def test_every_stage_leaves_its_work(finished: RunFolder) -> None:
+    assert finished.stages() == ["split", "net", "features", "ranking", "answers"]
+    assert {"plan.json", "manifest.json", "run.json", "collection", "new"} <= {path.name for path in finished.path.iterdir()}
+    manifest = read_json(finished.path / "manifest.json")
+    assert manifest["seed"] == 1
+    assert "torch" in manifest["versions"]
+    assert not (finished.path / ".features").exists()
+
+
+def test_a_run_is_skipped_when_finished_and_refuses_another_seed(
+    finished: RunFolder, known: Collection, new: Collection
+) -> None:
+    before, told = digests(finished), Told()
+    execute(humpback_classify(size="toy"), known, finished.path, new=new, seed=1, progress=told)
+    assert digests(finished) == before
+    assert all("finished before" in line for line in told.lines)
+    with pytest.raises(RunError) as caught:
+        execute(humpback_classify(size="toy"), known, finished.path, new=new, seed=2)
+    assert "--run" in caught.value.fix
+
+
+@pytest.mark.parametrize("stop_at", ["epoch 2", "features: embed", "ranking: rank"])
+def test_interrupted_anywhere_it_ends_in_the_same_bits(
+    finished: RunFolder, known: Collection, new: Collection, tmp_path: Path, stop_at: str
+) -> None:
+    plan = humpback_classify(size="toy")
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0, progress=Told(stop_at))
+    again = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=1)
+    assert digests(again) == digests(finished)
+
+
+def test_scores_are_of_photos_the_network_has_not_seen(finished: RunFolder, known: Collection, new: Collection) -> None:
+    fold = np.load(finished.stage("split") / "fold.npy")
+    scores = Scores.open(finished.stage("features") / "scores")
+    judged = {image for image, k in zip(known.images, fold, strict=True) if k == 0}
+    assert set(scores.images) == judged | set(new.images)
+    taught = next(image for image in known.images if image not in judged)
+    with pytest.raises(DataError) as caught:
+        scores.rows([taught])
+    assert "not seen" in caught.value.fix or "unseen" in caught.value.fix
+    assert scores.columns == known.vocabulary.identities
+
+
+def test_the_submission_is_the_contests(finished: RunFolder, known: Collection, new: Collection) -> None:
+    with (finished.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["Image", "Id"]
+    assert [row[0] for row in rows[1:]] == new.images
+    names = {*known.vocabulary.identities, "new_whale"}
+    for _, answer in rows[1:]:
+        assert len(answer.split()) == 5
+        assert set(answer.split()) <= names
+        assert len(set(answer.split())) == 5
+
+
+def test_new_photos_get_the_same_answers_through_the_other_door(finished: RunFolder, new: Collection) -> None:
+    found = Expert.open(finished.path, device="cpu").identify(new, n_workers=0)
+    with (finished.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
+        rows = {row["Image"]: row["Id"].split() for row in csv.DictReader(file)}
+    for one in found:
+        assert [match.identity for match in one.matches] == rows[one.image]
+        for match in one.matches:
+            assert match.is_new == (match.identity == "new_whale")
+            assert (match.photo is None) == match.is_new
+
+
+def test_several_folds_judge_every_photo_that_can_be_judged_once(known: Collection, new: Collection, tmp_path: Path) -> None:
+    plan = humpback_classify(size="toy")
+    stages = [stage.model_copy(update={"folds": IdentityFolds(n_folds=2)}) if isinstance(stage, Split) else stage for stage in plan.stages]
+    short = [
+        stage.model_copy(update={"training": stage.training.model_copy(update={"legs": stage.training.legs[-1:], "epoch_batches": 1})})
+        if isinstance(stage, Train)
+        else stage
+        for stage in stages
+    ]
+    run = execute(Plan(name="two", stages=tuple(short)), known, tmp_path / "run", new=new, seed=1, n_workers=0)
+    fold = np.load(run.stage("split") / "fold.npy")
+    scores = Scores.open(run.stage("features") / "scores")
+    assert fold.max() == 1
+    assert len(scores) == int((fold >= 0).sum()) + len(new)
+    assert len(np.load(run.stage("ranking") / "validation.npy")) == int((fold >= 0).sum())
+    assert len(report(open_run(run.path))) >= 6
+
+
+def test_report_and_metrics_are_written(finished: RunFolder) -> None:
+    measures = report(open_run(finished.path))
+    names = [one.name for one in measures]
+    assert names[0] == "MAP@5"
+    assert {"top-1 of known", "AUC known/new", "false matches"} <= set(names)
+    assert all(one.low <= one.value <= one.high for one in measures)
+    assert [one["name"] for one in read_json(finished.path / "metrics.json")] == names
+    page = (finished.path / "report.html").read_text(encoding="utf-8")
+    assert "humpback-classify" in page
+    assert "data:image/" in page
+
+
+def test_a_damaged_stage_is_found_before_it_is_used(known: Collection, tmp_path: Path) -> None:
+    plan = humpback_classify(size="toy")
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan, known, tmp_path / "run", seed=1, progress=Told("net: train"))
+    path = tmp_path / "run" / "split" / "fold.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RunError) as caught:
+        execute(plan, known, tmp_path / "run", seed=1)
+    assert "delete the folder" in caught.value.fix
+
+
+def test_photos_without_names_are_refused_before_anything_is_made(new: Collection, tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as caught:
+        execute(humpback_classify(size="toy"), new, tmp_path / "run")
+    assert "--column identity=" in caught.value.fix
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_rule_of_the_threshold_is_the_plans(finished: RunFolder) -> None:
+    opened = open_run(finished.path)
+    assert opened.plan.only(Rank).unknown.kind == "max_map"
+    assert opened.seed == 1
