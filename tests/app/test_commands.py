@@ -39,15 +39,12 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.usefixtures("shelf")
 def test_recipes(capsys: Printed) -> None:
-    assert (
-        ran(capsys, "recipes").splitlines()
-        == [
-            "recipe   sizes                  settings                                  what for",
-            "─" * 100,
-            "tiny     toy (default), small   flip_identity=true, epochs=1, lr=0.001   The smallest plan that does",
-            "                                                                          all there is to do.",
-        ]
-        or "tiny     toy (default), small   flip_identity=true, epochs=1" in capsys.readouterr().out
+    title, line, row = ran(capsys, "recipes").splitlines()
+    assert title.split("   ")[0] == "recipe"
+    assert set(line) == {"─"}
+    assert row == (
+        "tiny     toy (default), small   flip_identity=true, epochs=1, lr=0.001   "
+        "The smallest plan that does all there is to do."
     )
 
 
@@ -56,7 +53,7 @@ def test_plan_shows_stages(capsys: Printed) -> None:
     assert ran(capsys, "plan", "tiny", "--size", "small").splitlines() == [
         "tiny",
         "    stage      verb     reads",
-        "────────────────────────────────────────",
+        "───────────────────────────────────────",
         "1   split      split",
         "2   net        train    split",
         "3   features   embed    net, split",

@@ -46,9 +46,9 @@ def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
 
     shown = verbs.demo(folder, size=size or "small", device=device, n_workers=workers, progress=_progress())
     tables.write(
-        tables.measures(shown.trained.measures),
-        tables.measures(shown.tested),
-        "The second table is of the drawn test photos, which neither the network nor the threshold has seen.",
+        tables.measures(shown.trained.measures, of="Validation photos, on which the threshold was chosen"),
+        "",
+        tables.measures(shown.tested, of="Test photos, which nothing was chosen on"),
         "",
         f"$ fieldmark identify {_words(shown.trained.folder, shown.identified.file)}",
         tables.identification(shown.identified, root=shown.root),

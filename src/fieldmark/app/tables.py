@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fieldmark.stages.measure import Measure
     from fieldmark.stages.plan import Plan
 
-NARROWEST = 100
+WIDTH_IN_FILES = 200
 MOST_PROBLEMS = 20
 
 
@@ -30,7 +30,7 @@ def write(*lines: object) -> None:
     from rich.console import Console
 
     is_watched = sys.stdout.isatty()
-    console = Console(highlight=False, markup=False, emoji=False, width=None if is_watched else NARROWEST)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if is_watched else WIDTH_IN_FILES)
     with console.capture() as captured:
         for line in lines:
             if isinstance(line, str):
@@ -43,9 +43,9 @@ def write(*lines: object) -> None:
     sys.stdout.flush()
 
 
-def measures(found: Sequence[Measure]) -> Table:
+def measures(found: Sequence[Measure], *, of: str | None = None) -> Table:
     """The measures of a run, each with its interval and what it means."""
-    table = _table("", ">value", ">95 % interval", ">photos", "")
+    table = _table("", ">value", ">95 % interval", ">photos", "", title=of)
     for one in found:
         interval = f"{one.low:.3f} - {one.high:.3f}" if math.isfinite(one.low) and math.isfinite(one.high) else ""
         _row(table, one.name, f"{one.value:.3f}", interval, f"{one.n:,}", one.meaning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import parse
 from fieldmark.data.collection import Collection
 from fieldmark.images.batches import PhotoSource
+from fieldmark.images.crops import Box
+from fieldmark.images.reading import probe
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.images.views import merge_flip_scores
 from fieldmark.models.network import Network
@@ -94,9 +97,31 @@ def photo_source(
     seed: int = 0,
 ) -> PhotoSource:
     """The photos of a collection, with their boxes, as the networks' input."""
-    boxes = photos.boxes
-    given = None if boxes is None else [None if np.isnan(box).any() else tuple(map(float, box)) for box in boxes]
-    return PhotoSource(photos.paths, preprocess, boxes=given, augment=augment, versions=versions, seed=seed)
+    return PhotoSource(
+        photos.paths, preprocess, boxes=_corners(photos), augment=augment, versions=versions, seed=seed
+    )
+
+
+def _corners(photos: Collection) -> list[Box | None] | None:
+    """Boxes as (left, top, right, bottom) in pixels of the file.
+
+    The table's boxes count pixels of the true size (columns ``width`` and ``height``, where it has them), which is not
+    the file's where files were resized.
+    """
+    if photos.boxes is None:
+        return None
+    true = photos.table.select("width", "height").rows() if {"width", "height"} <= set(photos.table.columns) else None
+    corners: list[Box | None] = []
+    for row, (left, top, width, height) in enumerate(photos.boxes.tolist()):
+        if math.isnan(left + top + width + height):
+            corners.append(None)
+            continue
+        across = down = 1.0
+        if true is not None and None not in true[row]:
+            file = probe(photos.paths[row])
+            across, down = file.width / true[row][0], file.height / true[row][1]
+        corners.append((left * across, top * down, (left + width) * across, (top + height) * down))
+    return corners
 
 
 def saved_nets(folder: Path, *, device: str) -> list[SavedNet]:

@@ -1,0 +1,157 @@
+"""What inspecting finds in photos whose faults are known."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fieldmark.core.errors import ImageError
+from fieldmark.data.collection import Collection
+from fieldmark.data.reading import Survey, survey
+from fieldmark.report.contents import Fact, InspectPage
+from fieldmark.stages.inspecting import broken, inspect, known_already, look
+
+
+def paint(path: Path, seed: int, *, size_px: tuple[int, int] = (40, 20), **notes: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    width, height = size_px
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **notes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five photos of two animals and a stranger, a twin under another name, a broken file, a missing one."""
+    paint(tmp_path / "photos/a1.jpg", 1)
+    paint(tmp_path / "photos/a2.png", 2, size_px=(80, 60))
+    paint(tmp_path / "photos/b1.jpg", 3)
+    paint(tmp_path / "photos/new.jpg", 4)
+    shutil.copy(tmp_path / "photos/a1.jpg", tmp_path / "photos/twin.jpg")
+    (tmp_path / "photos/cut.jpg").write_bytes((tmp_path / "photos/b1.jpg").read_bytes()[:300])
+    rows = ["a1.jpg,anna", "a2.png,anna", "b1.jpg,bo", "new.jpg,unknown", "twin.jpg,bo", "cut.jpg,bo", "gone.jpg,bo"]
+    (tmp_path / "seen.csv").write_text("\n".join(["image,identity", *rows]) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def page(folder: Path) -> InspectPage:
+    return inspect(survey(folder / "seen.csv"), n_workers=2)
+
+
+def fact(page: InspectPage, name: str) -> Fact:
+    return next(one for one in page.facts if one.name == name)
+
+
+def test_counts_are_those_of_the_table(page: InspectPage) -> None:
+    assert page.summary == (
+        "6 photos of 2 individuals and 1 of nobody we know. 1 place must be mended before training. "
+        "1 file cannot be read."
+    )
+    assert fact(page, "Individuals") == Fact("Individuals", "2", "0 with a single photo; most photos of one: 3")
+    assert fact(page, "Nobody we know").value == "1"
+    assert page.photos_per_identity.tolist() == [2, 3]
+
+
+def test_sizes_and_kinds_are_those_of_the_readable_files(page: InspectPage) -> None:
+    assert sorted(zip(page.widths_px.tolist(), page.heights_px.tolist(), strict=True)) == [(40, 20)] * 4 + [(80, 60)]
+    assert fact(page, "Middle size") == Fact("Middle size", "40 x 20 px", "from 40 x 20 to 80 x 60")
+    assert fact(page, "Kinds").value == "JPEG 4, PNG 1"
+
+
+def test_broken_missing_and_equal_files_are_found(page: InspectPage) -> None:
+    assert [one.file for one in page.broken] == ["cut.jpg"]
+    assert "truncated" in page.broken[0].reason
+    (problem,) = page.problems
+    assert (problem.file, problem.row, problem.column, problem.value) == ("seen.csv", 8, "image", "gone.jpg")
+    (twins,) = page.twins
+    assert twins.files == ("a1.jpg", "twin.jpg")
+    assert twins.names == ("anna", "bo")
+    assert twins.is_conflict
+    assert fact(page, "Pictures in several files") == Fact(
+        "Pictures in several files", "1", "1 picture with different names"
+    )
+
+
+def test_samples_are_pictures_of_readable_files_under_their_names(page: InspectPage) -> None:
+    assert sorted(tile.name for tile in page.samples) == ["a1.jpg", "a2.png", "b1.jpg", "new.jpg", "twin.jpg"]
+    assert all(tile.picture for tile in page.samples)
+    assert {tile.name: tile.note for tile in page.samples}["new.jpg"] == "unknown"
+    assert {row.name: row.n_photos for row in page.identities} == {"anna": 2, "bo": 2}
+
+
+def test_the_same_collection_gives_the_same_page_for_any_number_of_threads(folder: Path) -> None:
+    found = survey(folder / "seen.csv")
+    one, two = inspect(found, n_workers=1), inspect(found, n_workers=4)
+    assert one.samples == two.samples
+    assert one.facts == two.facts
+
+
+def test_pictures_on_the_page_have_no_notes(tmp_path: Path) -> None:
+    notes = Image.Exif()
+    notes[0x010E] = "SECRET"
+    paint(tmp_path / "anna/a.jpg", 1, exif=notes)
+    page = inspect(survey(tmp_path))
+    assert b"SECRET" in (tmp_path / "anna/a.jpg").read_bytes()
+    assert all(b"SECRET" not in tile.picture for tile in page.samples)
+
+
+def test_labels_are_counted_alone_and_together(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        paint(tmp_path / f"{name}.jpg", ord(name))
+    table = {
+        "image": ["a", "b", "c"],
+        "file": ["a.jpg", "b.jpg", "c.jpg"],
+        "labels": [["calf", "scar"], ["scar"], []],
+    }
+    page = inspect(Survey(Collection.of(table, root=tmp_path), ()))
+    assert {one.name: one.count for one in page.labels} == {"calf": 1, "scar": 2}
+    assert page.cooccurrence.labels == ("scar", "calf")
+    assert page.cooccurrence.counts.tolist() == [[2, 1], [1, 1]]
+    assert fact(page, "Labels") == Fact("Labels", "2", "1.0 a photo")
+    assert page.photos_per_identity is None
+
+
+def test_answers_of_questions_are_counted(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        paint(tmp_path / f"{name}.jpg", ord(name))
+    table = {"image": ["a.jpg", "b.jpg"], "colour": [["red"], ["red", "blue"]]}
+    page = inspect(Survey(Collection.of(table, root=tmp_path, questions=["colour"]), ()))
+    assert {one.name: one.count for one in page.labels} == {"colour: red": 2, "colour: blue": 1}
+
+
+def test_a_table_without_any_good_row_still_gives_a_page(tmp_path: Path) -> None:
+    (tmp_path / "seen.csv").write_text("image,identity\ngone.jpg,anna\n")
+    page = inspect(survey(tmp_path / "seen.csv"))
+    assert fact(page, "Photos").value == "0"
+    assert len(page.problems) == 1
+    assert page.widths_px is None
+
+
+def test_a_clean_table_says_so(tmp_path: Path) -> None:
+    paint(tmp_path / "anna/a.jpg", 1)
+    assert inspect(survey(tmp_path)).summary == (
+        "1 photo of 1 individual. 1 individual has a single photo. Nothing would be refused."
+    )
+
+
+def test_looking_tells_size_or_fault_in_the_order_of_the_paths(folder: Path) -> None:
+    paths = [folder / "photos" / name for name in ("a2.png", "cut.jpg", "none.jpg")]
+    good, cut, gone = look(paths, n_workers=2)
+    assert (good.kind, good.width_px, good.height_px, good.fault) == ("PNG", 80, 60, None)
+    assert isinstance(cut.fault, ImageError)
+    assert isinstance(gone.fault, ImageError)
+
+
+def test_broken_names_the_file_as_the_table_does(folder: Path) -> None:
+    photos = survey(folder / "seen.csv").collection
+    assert [one.file for one in broken(photos, look(photos.paths))] == ["cut.jpg"]
+
+
+def test_known_photos_are_known_under_any_name(folder: Path) -> None:
+    known = survey(folder / "seen.csv").collection
+    paint(folder / "later/a1.jpg", 77)
+    shutil.copy(folder / "photos/b1.jpg", folder / "later/renamed.jpg")
+    photos = Collection.of({"image": ["a1.jpg", "renamed.jpg", "lost.jpg"]}, root=folder / "later")
+    assert known_already(photos, known).tolist() == [False, True, False]
