@@ -85,3 +85,12 @@ def test_pairs_without_name_or_sign_or_twice_are_refused(typed: list[str]) -> No
 def test_text_settings_stay_text() -> None:
     assert understood("name", "007", like="x") == "007"
     assert json.dumps(understood("n", "007", like=1)) == "7"
+
+
+def test_every_recipe_of_the_shelf_says_what_it_is_for_and_makes_a_plan_at_every_size() -> None:
+    for one in recipes():
+        assert one.about.endswith("."), one.name
+        assert one.sizes, one.name
+        assert one.size in one.sizes, one.name
+        for size in one.sizes:
+            assert choose(one.name, size=size, settings=dict(one.settings)).name == one.name

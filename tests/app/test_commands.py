@@ -313,8 +313,9 @@ def test_answers_hold_nothing_of_a_photos_notes(capsys: Printed, trained: Path, 
 def test_two_processes_train_one_run(tmp_path: Path, whales: Path, tiny: Callable) -> None:
     (tmp_path / "plan.json").write_text(tiny().model_dump_json())
     words = ["train", tmp_path / "plan.json", whales, "--run", tmp_path / "run", "--device", "cpu"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "--"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "fieldmark", *map(str, words)],
+        [*torchrun, "fieldmark", *map(str, words)],
         capture_output=True,
         text=True,
         check=False,

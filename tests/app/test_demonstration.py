@@ -67,3 +67,9 @@ def test_an_impossible_size_is_told_before_anything_is_drawn(
     assert main(["demo", "--folder", str(tmp_path / "demo"), "--size", "huge"]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == "  fix: use one of: small, toy."
     assert not (tmp_path / "demo").exists()
+
+
+def test_the_photo_to_identify_is_of_the_whale_with_the_most_photos(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("Image,Id\na,w_1\nb,w_2\nc,w_2\nd,new_whale\ne,new_whale\nf,new_whale\n")
+    (tmp_path / "test_truth.csv").write_text("Image,Id\n1,new_whale\n2,w_1\n4,w_2\n3,w_2\n")
+    assert demonstration._a_known_one(tmp_path) == ("3", "w_2")

@@ -105,7 +105,7 @@ def train(
     """Train RECIPE (a name, or a plan in a .toml or .json file) on DATA.
 
     The same command again goes on where it was interrupted. Under torchrun several processes train together:
-    torchrun --nproc-per-node 2 -m fieldmark train ...
+    torchrun --nproc-per-node 2 -m -- fieldmark train ...
     """
     from fieldmark.app import guards, tables, verbs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fieldmark.stages.measure import Measure
 
 RECIPE = "humpback-classify"
+ANSWERS = "test_truth.csv"
 DRAWN: Mapping[str, Mapping[str, Any]] = {
     "toy": {"n_identities": 12, "photos_per_identity": 4, "n_strangers": 12, "n_test": 16, "n_near_duplicates": 2},
     "small": {"n_identities": 60, "n_strangers": 40, "n_test": 60, "n_near_duplicates": 6},
@@ -69,9 +71,8 @@ def demonstrate(
     progress.say(page.summary)
     pace = {"device": device, "n_workers": n_workers, "progress": progress}
     trained = verbs.train(plan, photos, run=folder / "run", skip_broken=True, **pace)  # type: ignore[arg-type]
-    answers = photos / "test_truth.csv"
-    tested = verbs.evaluate(trained.folder, answers, photos=photos / "test", **pace)  # type: ignore[arg-type]
-    image, truth = _a_known_one(answers)
+    tested = verbs.evaluate(trained.folder, photos / ANSWERS, photos=photos / "test", **pace)  # type: ignore[arg-type]
+    image, truth = _a_known_one(photos)
     (identified,) = verbs.identify(trained.folder, photos / "test" / image, device=device, n_workers=n_workers)
     return Demonstration(trained, tested, identified, truth, photos / "train", inspection)
 
@@ -89,9 +90,16 @@ def _drawn(folder: Path, numbers: Mapping[str, Any], *, n_workers: int, progress
     return folder
 
 
-def _a_known_one(answers: Path) -> tuple[str, str]:
-    """The first test photo that shows a known whale, and which."""
+def _a_known_one(photos: Path) -> tuple[str, str]:
+    """A test photo of the whale with the most training photos, and its name; of several the first."""
     from fieldmark.specimens.collections import STRANGER
 
-    with answers.open(encoding="utf-8", newline="") as file:
-        return next((row["Image"], row["Id"]) for row in csv.DictReader(file) if row["Id"] != STRANGER)
+    counts = Counter(who for _, who in _rows(photos / "train.csv"))
+    known = [(image, who) for image, who in _rows(photos / ANSWERS) if who != STRANGER]
+    return min(known, key=lambda one: (-counts[one[1]], one[0]))
+
+
+def _rows(table: Path) -> list[tuple[str, str]]:
+    """Image and name in each row of a contest's table."""
+    with table.open(encoding="utf-8", newline="") as file:
+        return [(row["Image"], row["Id"]) for row in csv.DictReader(file)]

@@ -1,4 +1,4 @@
-"""What every drawn subject shares: smooth polygons and strokes, textures of chance, look-ups in them, a camera's faults.
+"""What every drawn subject shares: smooth polygons and strokes, textures of chance, look-ups, a camera's faults.
 
 Textures are square tiles that repeat without a seam. They are made once a process, from their own names and numbers
 alone, and a drawing takes its piece at a place of its own: so a picture costs look-ups, not random numbers.

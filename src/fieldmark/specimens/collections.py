@@ -162,7 +162,7 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
 README = """{n} pictures of whales' tails, drawn by fieldmark.specimens: no whale has been photographed for them.
 {arguments}
 
-train.csv              Image,Id of the pictures in train/; `new_whale` is a whale seen only once, here or anywhere
+train.csv              Image,Id of the pictures in train/; `new_whale` is a whale that nobody has named
 sample_submission.csv  Image,Id with five guesses for each picture in test/
 test_truth.csv         Image,Id: the answers
 flaws.csv              Image,Flaw,Of: smaller copies of training pictures, and files that are cut off

@@ -1,9 +1,9 @@
 """One humpback's tail seen flat from behind: the edge, the black and the white, the scars.
 
 Everything is measured in half spans: the notch between the two flukes is (0, 0), the tips lie near (-1, 0.3) and
-(1, 0.3), the leading edge meets the stem at about (0, -0.5). Each fluke (``Half``) is described on its own with coordinates along
-the span (0 at the notch, 1 at the tip) and across it (0 at the trailing edge, 1 at the leading edge); the left one is
-drawn mirrored. No mark of one half is shared with the other, so a mirrored tail is another animal.
+(1, 0.3), the leading edge meets the stem at about (0, -0.5). Each fluke (``Half``) is described on its own with
+coordinates along the span (0 at the notch, 1 at the tip) and across it (0 at the trailing edge, 1 at the leading edge);
+the left one is drawn mirrored. No mark of one half is shared with the other, so a mirrored tail is another animal.
 """
 
 from __future__ import annotations

@@ -1,0 +1,14 @@
+"""All recipes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from fieldmark.recipes.humpback import humpback_classify, humpback_nearest
+from fieldmark.stages.plan import Plan
+
+SHELF: Mapping[str, Callable[..., Plan]] = MappingProxyType(
+    {"humpback-classify": humpback_classify, "humpback-nearest": humpback_nearest}
+)
+"""Functions with keyword-only settings, ``size`` among them, that return a checked plan."""

@@ -1,0 +1,264 @@
+"""Tables of the documentation that are made from the code: settings of plans, columns, recipes, the map of rooms.
+
+``python tests/docs/render.py`` rewrites them in README.md and docs/. Each stands between two comments:
+``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from fieldmark.app.choices import recipes
+from fieldmark.data.columns import SYNONYMS
+from fieldmark.stages.plan import Plan
+
+HOME = Path(__file__).parents[2]
+ROOMS = (
+    "app recipes stages train gallery report models losses images metrics decide specimens data core".split()  # noqa: SIM905
+)
+"""From the doors down; the order of the import contracts."""
+
+KINDS = {
+    "folds": "PlainFolds StratifiedFolds IdentityFolds HumpbackHoldout DisjointIdentities ByDate",
+    "crops": "FullFrame CropIfNeeded BoxCrop",
+    "augmentations": "NoAugment ImetAugment ImaterialistAugment WhaleAugment",
+    "weights": "PackageWeights FileWeights HubWeights RandomWeights",
+    "heads": "SigmoidHead OneVsRestHead CosineHead EmbeddingHead",
+    "losses": "Bce CrossEntropy Focal OhemBce BatchHardTriplet",
+    "samplers": "PlainSampler LogWeightSampler PkSampler TupleSampler",
+    "schedules": "Constant StepDown Plateau Cosine OneCycle",
+    "votes": "ByLogits Best MeanTop Centroid",
+    "thresholds": "MaxMap TargetShare FalseMatchBudget Fixed",
+}
+"""Closed choices by ``kind``: the heading of plans.md that tells them, and their classes."""
+
+LINKS = {
+    "Net": "[a network](#networks)",
+    "Backbone": "[a backbone](#networks)",
+    "Preprocess": "[preprocessing](#preprocessing)",
+    "Training": "[the training](#training)",
+    "Leg": "[leg](#training)",
+    "Vote": "[vote](#votes)",
+    **{
+        name: f"[{word}](#{heading})"
+        for heading, word in {
+            "folds": "folds",
+            "crops": "a crop",
+            "augmentations": "an augmentation",
+            "weights": "weights",
+            "heads": "a head",
+            "losses": "loss",
+            "samplers": "a sampler",
+            "schedules": "a schedule",
+            "votes": "a way to score",
+            "thresholds": "a threshold",
+        }.items()
+        for name in KINDS[heading].split()
+    },
+}
+
+MEANINGS = {
+    "Split.folds": "Which photos judge.",
+    "Net.backbone": "The part that sees.",
+    "Net.neck": "`bn`: a batch norm between backbone and head.",
+    "Net.head": "The part that answers.",
+    "Backbone.name": "Any network of timm.",
+    "Backbone.weights": "Where its pretrained weights come from.",
+    "Backbone.in_channels": "Channels of the input; 3 for photos.",
+    "Backbone.pool": "How the last feature map becomes one vector.",
+    "Preprocess.height_px": "Height of the network's input.",
+    "Preprocess.width_px": "Width of the network's input; flukes are about twice as wide as high.",
+    "Preprocess.crop": "Which part of the photo is shown.",
+    "Preprocess.mean": "Of each channel on the scale 0 to 1; subtracted.",
+    "Preprocess.std": "Of each channel on the scale 0 to 1; divided by.",
+    "Preprocess.interpolation": "How photos are resized.",
+    "Preprocess.colour": "`grey`: colour is dropped, three equal channels remain.",
+    "Training.betas": "Of Adam and AdamW.",
+    "Training.weight_decay": "Pull of the weights towards 0.",
+    "Vote.by": "How an identity is scored.",
+    "Vote.weight": "Its weight among the votes.",
+}
+"""What the docstrings of these classes leave to the reader."""
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """All settings of a plan: class name to JSON schema."""
+    return {**Plan.model_json_schema()["$defs"]}
+
+
+def plain(text: str) -> str:
+    """A docstring's words as one line of Markdown, without roles and without numbers of our notes."""
+    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text.replace("``", "`"))
+    text = re.sub(r"\s*\(T\d+\w?\)|, T\d+\w?(?=\))", "", text)
+    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+
+
+def about(name: str) -> str:
+    """What the class of that name is for: its docstring without the list of attributes."""
+    return plain(schema()[name].get("description", "").partition("Attributes:")[0])
+
+
+@cache
+def meanings(name: str) -> dict[str, str]:
+    """Field to meaning, from the docstring's list of attributes and :data:`MEANINGS`."""
+    found = {key.partition(".")[2]: text for key, text in MEANINGS.items() if key.startswith(f"{name}.")}
+    told = schema()[name].get("description", "").partition("Attributes:")[2]
+    for field, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", told, flags=re.M):
+        found[field] = plain(text)
+    return found
+
+
+def takes(field: dict[str, Any]) -> str:
+    """What a setting takes, in words, from its JSON schema."""
+    if "$ref" in field:
+        return LINKS[field["$ref"].rpartition("/")[2]]
+    if "oneOf" in field:
+        return takes(field["oneOf"][0])
+    if "anyOf" in field:
+        some = [one for one in field["anyOf"] if one.get("type") != "null"]
+        return f"{takes(some[0])}, or `null`"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    match field.get("type"):
+        case "array" if "prefixItems" in field:
+            return f"{len(field['prefixItems'])} x {takes(field['prefixItems'][0])}"
+        case "array":
+            return f"list of {takes(field['items'])}"
+        case "boolean":
+            return "`true`, `false`"
+        case "string":
+            return "text"
+        case _:
+            return _number(field)
+
+
+def _number(field: dict[str, Any]) -> str:
+    word = "whole number" if field["type"] == "integer" else "number"
+    least, most = field.get("minimum"), field.get("maximum")
+    above, below = field.get("exclusiveMinimum"), field.get("exclusiveMaximum")
+    if least is not None and most is not None:
+        return f"{word} {least:g} to {most:g}"
+    limits = [f"at least {least:g}"] if least is not None else []
+    limits += [f"above {above:g}"] if above is not None else []
+    limits += [f"below {below:g}"] if below is not None else []
+    return " ".join([word, " and ".join(limits)]).strip()
+
+
+def default(name: str, field: str) -> str:
+    """What holds if a setting is left out."""
+    if field in schema()[name].get("required", ()):
+        return "**needed**"
+    value = schema()[name]["properties"][field].get("default")
+    if value is None:
+        return "`null`"
+    if isinstance(value, str):
+        return f"`{value}`"
+    if isinstance(value, dict):
+        return f"`{value['kind']}`" if "kind" in value else "its own"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return ", ".join(f"`{one['kind']}`" if "kind" in one else f"`{one['by']['kind']}`" for one in value)
+    return f"`{json.dumps(value)}`"
+
+
+def fields(name: str) -> list[str]:
+    """The settings of a class, without the word that names it."""
+    return [field for field in schema()[name]["properties"] if field not in {"verb", "kind"}]
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
+    lines = [list(header), *(list(row) for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def settings(name: str) -> str:
+    """Every setting of one class."""
+    rows = []
+    for field in fields(name):
+        meaning = meanings(name).get(field, "Its name in the run folder." if field == "name" else "")
+        rows.append((f"`{field}`", takes(schema()[name]["properties"][field]), default(name, field), meaning))
+    return table(("setting", "takes", "if left out", "meaning"), rows)
+
+
+def kinds(heading: str) -> str:
+    """Every kind of one choice, with its settings."""
+    rows = []
+    for name in KINDS[heading].split():
+        kind = schema()[name]["properties"]["kind"]["const"]
+        told = [
+            f"`{field}`: {takes(schema()[name]['properties'][field])} ({default(name, field)})" for field in fields(name)
+        ]
+        rows.append((f"`{kind}`", about(name), "<br>".join(told) or "none"))
+    return table(("kind", "what it does", "settings (default)"), rows)
+
+
+def shelf() -> str:
+    """Every recipe, with sizes and settings."""
+    rows = []
+    for one in recipes():
+        sizes = ", ".join(f"`{size}`" + (" (default)" if size == one.size else "") for size in one.sizes)
+        told = [f"`{name}={json.dumps(value)}`" for name, value in one.settings.items()]
+        rows.append((f"`{one.name}`", plain(one.about), sizes or "one", "<br>".join(told) or "none"))
+    return table(("recipe", "what it does", "sizes", "settings (default)"), rows)
+
+
+def columns() -> str:
+    """Our columns, and the names by which a table's own are recognised."""
+    return table(("column", "recognised by"), ((f"`{ours}`", ", ".join(names)) for ours, names in SYNONYMS.items()))
+
+
+def rooms() -> str:
+    """The captions of all rooms, from the doors down."""
+    package = HOME / "src" / "fieldmark"
+    found = {path.parent.name: path for path in package.glob("*/__init__.py")}
+    order = [*(room for room in ROOMS if room in found), *sorted(set(found) - set(ROOMS))]
+    captions = ((room, ast.get_docstring(ast.parse(found[room].read_text(encoding="utf-8"))) or "") for room in order)
+    return table(("room", "what it holds"), ((f"`{room}`", plain(caption)) for room, caption in captions))
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "rooms": rooms,
+    "recipes": shelf,
+    "columns": columns,
+    **{f"settings {name}": partial(settings, name) for name in "Split Train Embed Rank Answer".split()},  # noqa: SIM905
+    **{f"settings {name}": partial(settings, name) for name in "Net Backbone Preprocess Training Leg Vote".split()},  # noqa: SIM905
+    **{f"kinds {heading}": partial(kinds, heading) for heading in KINDS},
+}
+"""Everything that is made from the code, by the name in its comments."""
+
+_SECTION = re.compile(r"<!-- begin (?P<name>[^>]+?) -->\n(?P<text>.*?)<!-- end (?P=name) -->", re.S)
+
+
+def sections(text: str) -> dict[str, str]:
+    """The made parts of a page: name to what stands there now."""
+    return {found["name"]: found["text"].strip() for found in _SECTION.finditer(text)}
+
+
+def renewed(text: str) -> str:
+    """A page with every made part made anew."""
+    return _SECTION.sub(
+        lambda found: f"<!-- begin {found['name']} -->\n\n{SECTIONS[found['name']]()}\n\n<!-- end {found['name']} -->", text
+    )
+
+
+def main() -> None:
+    """Rewrite the made parts of every page that has some."""
+    for page in (HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))):
+        before = page.read_text(encoding="utf-8")
+        after = renewed(before)
+        if after != before:
+            page.write_text(after, encoding="utf-8")
+            sys.stdout.write(f"renewed: {page.relative_to(HOME)}\n")
+
+
+if __name__ == "__main__":
+    main()
