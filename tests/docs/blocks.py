@@ -21,7 +21,7 @@ RUN = ("console", "python", "pycon")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 _FENCE = re.compile(r"^(?P<fence>`{3,})(?P<language>[\w-]*)(?P<rest>[^`\n]*)\n(?P<text>.*?)^(?P=fence)$", re.M | re.S)
-_DIRECTION = re.compile(r"<!-- (photos|not run): (.*?) -->\n\s*\Z", re.S)
+_DIRECTION = re.compile(r"<!-- (photos|not run): ((?:(?!-->).)*) -->\n\s*\Z", re.S)
 _TITLE = re.compile(r'title="([^"]+)"')
 
 
@@ -94,6 +94,11 @@ def headings(page: Path) -> set[str]:
     titles = re.findall(r"^#+ (.+?)(?: \{#([\w-]+)\})?$", prose(page), flags=re.M)
     plain = (re.sub(r"[^\w\s-]", "", re.sub(r"[`*]", "", title)).strip().lower() for title, _ in titles)
     return {re.sub(r"[-\s]+", "-", title) for title in plain} | {anchor for _, anchor in titles if anchor}
+
+
+def own_plan() -> str:
+    """The plan in plans.md that a reader may begin with."""
+    return next(block.text for block in blocks(HOME / "docs" / "plans.md") if block.title == "my_plan.toml")
 
 
 class Reader:

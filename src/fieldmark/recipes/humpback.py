@@ -50,7 +50,7 @@ SCALES = {
     "small": Scale(
         net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=OneVsRestHead()),
         preprocess=Preprocess(height_px=96, width_px=192),
-        sampler=PkSampler(k=4, unknown_share=0.125),
+        sampler=PkSampler(k=2, unknown_share=0.125),
         losses=(OhemBce(weight=0.25), BatchHardTriplet()),
         legs=(
             Leg(epochs=10, lr=1e-3, min_photos=2, schedule=Cosine(warmup=0.1, floor=0.3), freeze=LOWER_LITE),

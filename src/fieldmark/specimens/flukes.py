@@ -50,14 +50,14 @@ class Pose:
     @classmethod
     def of(cls, chance: Generator) -> Pose:
         """A chance moment of a dive, most often close and from behind."""
-        turn_rad = chance.normal(0, 0.24)
+        turn_rad = chance.normal(0, 0.2)
         fold_rad = chance.uniform(0.0, 0.35)
         far = chance.random() < 0.06
         lean, curl = chance.normal(0.02, 0.05), chance.normal(0.02, 0.04)
         return cls(
             scale=float(chance.uniform(0.14, 0.26) if far else chance.uniform(0.38, 0.47)),
             centre=(float(chance.normal(0.5, 0.03)), float(chance.normal(0.5, 0.04))),
-            roll_rad=float(chance.normal(0, 0.05)),
+            roll_rad=float(chance.normal(0, 0.04)),
             yaw=float(0.4 * np.sin(turn_rad)),
             reach=(float(max(0.35, np.cos(fold_rad + turn_rad))), float(max(0.35, np.cos(fold_rad - turn_rad)))),
             rise=float(chance.triangular(0.5, 0.9, 1.05)),
@@ -105,14 +105,14 @@ class View:
     def of(cls, seed: int, number: int) -> View:
         """View ``number`` of the world ``seed``: always the same moment."""
         chance = seeds.generator(seed, "view", number)
-        day = chance.choice([0.5, 0.85, 1.1], p=[0.1, 0.45, 0.45])
+        day = chance.choice([0.6, 0.85, 1.1], p=[0.1, 0.45, 0.45])
         return cls(
             pose=Pose.of(chance),
             light=(float(day * chance.uniform(0.85, 1.15)), float(day * chance.uniform(0.85, 1.15))),
             gloss=float(chance.uniform(0, 0.14)),
             haze=float(chance.random() ** 3 * 0.4),
-            contrast=float(chance.uniform(0.8, 1.15)),
-            exposure=float(chance.uniform(0.85, 1.15)),
+            contrast=float(chance.uniform(0.85, 1.12)),
+            exposure=float(chance.uniform(0.88, 1.12)),
             sea=Sea.of(chance),
             spray=float(max(0.0, chance.uniform(-1, 1))),
             blur=float(chance.uniform(0, 0.0022) + 0.004 * (chance.random() < 0.08)),

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # blocks.py and render.py, which is a script too
+
+from blocks import own_plan
+
+if TYPE_CHECKING:
+    from fieldmark.stages.plan import Plan
+
+
+def shrunk(plan: Plan) -> Plan:
+    """The same plan with a tiny network, two folds and short legs, so that it runs in seconds."""
+    from fieldmark.models.specs import Backbone, RandomWeights
+    from fieldmark.stages.split import Split
+    from fieldmark.stages.train import Train
+
+    def small(stage: Train) -> Train:
+        legs = tuple(leg.model_copy(update={"epochs": 1, "freeze": (), "min_photos": 1}) for leg in stage.training.legs)
+        backbone = Backbone(name="test_efficientnet", weights=RandomWeights())
+        return stage.model_copy(
+            update={
+                "net": stage.net.model_copy(update={"backbone": backbone}),
+                "preprocess": stage.preprocess.model_copy(update={"height_px": 32, "width_px": 64}),
+                "training": stage.training.model_copy(update={"legs": legs, "batch": 8}),
+            }
+        )
+
+    def fewer(stage: Split) -> Split:
+        n_folds = {"n_folds": 2} if hasattr(stage.folds, "n_folds") else {}
+        return stage.model_copy(update={"folds": stage.folds.model_copy(update=n_folds)})
+
+    shrink = {Train: small, Split: fewer}
+    stages = tuple(shrink.get(type(stage), lambda same: same)(stage) for stage in plan.stages)
+    return plan.model_copy(update={"stages": stages}).check()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``fieldmark demo`` leaves, small: drawn photos, and a run of the plan that plans.md shows."""
+    import fieldmark
+    from fieldmark.specimens.collections import draw_flukes
+    from fieldmark.stages.plan import read_plan
+
+    folder = tmp_path_factory.mktemp("shown") / "fieldmark-demo"
+    numbers = {"n_identities": 5, "photos_per_identity": 3, "n_strangers": 5, "n_test": 3}
+    draw_flukes(folder / "photos", size_px=(96, 48), n_near_duplicates=0, n_broken=0, **numbers)
+    shown = folder / "my_plan.toml"
+    shown.write_text(own_plan(), encoding="utf-8")
+    fieldmark.train(shrunk(read_plan(shown)), folder / "photos", run=folder / "run", n_workers=0)
+    return folder
+
+
+@pytest.fixture
+def shore(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reader's folder: ``fieldmark-demo/`` and ``whales/``, and recipes that train a tiny network."""
+    from fieldmark.recipes import shelf
+
+    shutil.copytree(demo, tmp_path / "fieldmark-demo")
+    shutil.copytree(demo / "photos", tmp_path / "whales")
+    small = {name: _shrinking(recipe) for name, recipe in shelf.SHELF.items()}
+    monkeypatch.setattr(shelf, "SHELF", MappingProxyType(small))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _shrinking(recipe: Callable[..., Plan]) -> Callable[..., Plan]:
+    @functools.wraps(recipe)
+    def small(**settings: object) -> Plan:
+        return shrunk(recipe(**settings))
+
+    return small

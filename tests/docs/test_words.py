@@ -1,0 +1,163 @@
+"""The pages name everything there is, lead somewhere, and tell nothing of the machine they were written on."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from blocks import HOME, blocks, headings, pages, prose
+
+import fieldmark
+from fieldmark.app.cli import application
+from fieldmark.data.drafts import Layout
+from fieldmark.recipes.shelf import SHELF
+from fieldmark.stages.plan import VERBS
+
+SOURCES = sorted((HOME / "src").rglob("*.py"))
+OPTIONS = {option for command in application.commands.values() for one in command.params for option in one.opts}
+OTHERS = {"--help", "--version", "--force-reinstall", "--no-deps", "--nproc-per-node"}
+"""Of every program, of pip and of torchrun."""
+BY_HAND = ("labbook.md",)
+"""Pages that quote what was measured elsewhere."""
+
+
+@cache
+def site() -> str:
+    return "\n".join(page.read_text(encoding="utf-8") for page in pages())
+
+
+def errors() -> Iterator[str]:
+    """The error classes, found without importing torch."""
+    for path in SOURCES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and any(getattr(base, "id", "").endswith("Error") for base in node.bases):
+                yield node.name
+    yield "FieldmarkError"
+
+
+def tracked() -> list[Path]:
+    """The files under version control; all but built ones where there is no git."""
+    told = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=HOME, capture_output=True, check=False)
+    if told.returncode == 0:
+        found = [HOME / name for name in told.stdout.decode().split("\0") if name]
+    else:
+        found = [path for top in ("src", "tests", "docs", "benchmarks") for path in (HOME / top).rglob("*.*")]
+    return [path for path in found if path.is_file() and path.suffix in {".py", ".md", ".toml", ".txt", ".yml", ".html", ".css", ""}]
+
+
+@pytest.mark.parametrize("command", application.commands)
+def test_every_command_and_option_is_described(command: str) -> None:
+    page = (HOME / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert f"## `fieldmark {command}`" in page
+    options = {option for one in application.commands[command].params for option in one.opts if option.startswith("--")}
+    assert not {option for option in options if f"`{option}" not in page}
+
+
+@pytest.mark.parametrize("verb", [verb.model_fields["verb"].default for verb in VERBS])
+def test_every_stage_verb_has_a_section(verb: str) -> None:
+    assert verb in headings(HOME / "docs" / "plans.md")
+
+
+@pytest.mark.parametrize("name", [*SHELF, *errors(), *get_args(Layout)])
+def test_every_recipe_error_and_layout_is_mentioned(name: str) -> None:
+    assert f"`{name}`" in site()
+
+
+@pytest.mark.parametrize("name", [name for name in fieldmark.__all__ if not name.startswith("__")])
+def test_every_public_name_is_on_the_page_about_python(name: str) -> None:
+    page = (HOME / "docs" / "api.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"^::: [\w.]*\.(\w+)$", page, flags=re.M)) | set(re.findall(r"members: \[(.*)\]", page)[0].split(", "))
+    assert name in described
+
+
+def test_the_page_about_python_names_what_exists() -> None:
+    lost = []
+    for path in re.findall(r"^::: (\S+)$", (HOME / "docs" / "api.md").read_text(encoding="utf-8"), flags=re.M):
+        module, _, name = path.rpartition(".")
+        if path == "fieldmark.app.verbs":
+            module, name = path, "train"
+        source = HOME / "src" / f"{module.replace('.', '/')}.py"
+        tree = ast.parse(source.read_text(encoding="utf-8")) if source.is_file() else ast.Module([], [])
+        if name not in {getattr(node, "name", None) for node in tree.body}:
+            lost.append(path)
+    assert not lost
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    lost = []
+    for link in re.findall(r"\]\(([^)\s]+)", prose(page)):
+        file, _, anchor = link.partition("#")
+        if re.match(r"[a-z]+:", link):
+            continue
+        target = page.parent / file if file else page
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            lost.append(link)
+    assert not lost
+
+
+def test_every_page_is_in_the_menu_and_the_menu_has_no_other() -> None:
+    menu = set(re.findall(r"^ +- .*: (\w+\.md)$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.M))
+    assert menu == {page.name for page in pages() if page.parent.name == "docs"}
+
+
+def test_what_errors_tell_to_type_exists() -> None:
+    """``--option`` in a message of ours is an option, and `fieldmark command` a command."""
+    strays = []
+    for path in SOURCES:
+        if path.parent.name == "report":  # its strings are style sheets
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                options = re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", node.value)
+                strays += [f"{path.name}: {one}" for one in options if one not in OPTIONS | OTHERS]
+                named = re.findall(r"`fieldmark (\w+)", node.value)
+                strays += [f"{path.name}: fieldmark {one}" for one in named if one not in application.commands]
+    assert not strays
+
+
+def test_nothing_is_left_for_later() -> None:
+    """A number that was not measured says so in one way; nothing else is a promise."""
+    wrong = re.compile(r"\b(TODO|FIXME|XXX|TBD|tbd|WIP|lorem ipsum|coming soon)\b|<(not measured|to be measured|n/a|\?+)>")
+    assert not [path.name for path in [*SOURCES, *pages()] if wrong.search(path.read_text(encoding="utf-8"))]
+
+
+def test_no_file_names_the_machine_it_was_written_on() -> None:
+    places = re.compile(r"(?<![\w.])/(?:root|work|tmp|home/\w+)/")
+    found = [
+        f"{path.relative_to(HOME)}: {match[0]}"
+        for path in tracked()
+        if path.is_relative_to(HOME / "src") or path.is_relative_to(HOME / "docs") or path.parent == HOME
+        for match in places.finditer(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+    assert not found
+
+
+def test_no_file_names_an_index_host_or_who_typed_it() -> None:
+    hosts = re.compile(r"(pypi|pythonhosted|npmjs|debian|huggingface)\.(org|com|co)\b", re.I)
+    typists = re.compile(r"\b(claude|anthropic|openai|chatgpt|copilot|subagents?|AI assistant|this session)\b", re.I)
+    found = [
+        f"{path.relative_to(HOME)}: {match[0]}"
+        for path in tracked()
+        if path != Path(__file__) and "naughty_strings" not in path.parts
+        for pattern in (hosts, typists)
+        for match in pattern.finditer(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+    assert not found
+
+
+def test_contributing_is_short() -> None:
+    assert len((HOME / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_tours_do_not_print_scores_that_the_next_change_moves() -> None:
+    """Measured numbers live in the lab book; blocks of other pages that print some would grow stale."""
+    scores = re.compile(r"MAP@5\s+0\.\d")
+    found = [str(block) for page in pages() if page.name not in BY_HAND for block in blocks(page) if scores.search(block.text)]
+    assert not found
