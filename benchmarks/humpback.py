@@ -48,10 +48,20 @@ def photos() -> tuple[Collection, Collection]:
     return known, read(DATA / "challenge.csv", labelled=False)
 
 
-def run(name: str, plan: Plan, folder: Path, *, seed: int, with_new: bool) -> None:
+def run(name: str, plan: Plan, folder: Path, *, seed: int, with_new: bool, reuse: Path | None) -> None:
     known, new = photos()
     began = time.monotonic()
-    execute(plan, known, folder / name, new=new if with_new else None, seed=seed, progress=Lines())
+    kept = folder / "features"
+    execute(
+        plan,
+        known,
+        folder / name,
+        new=new if with_new else None,
+        seed=seed,
+        progress=Lines(),
+        features=kept,
+        reuse=reuse,
+    )
     report(open_run(folder / name))
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
@@ -89,7 +99,9 @@ def main() -> None:
         return
     for name, plan in (mains if options.what == "main" else short).items():
         if not options.only or name in options.only:
-            run(name, plan, options.runs, seed=options.seed, with_new=options.what == "main")
+            late = name.removeprefix("short, no ") in {"tta", "centroids"}
+            reuse = options.runs / "short" if late else None
+            run(name, plan, options.runs, seed=options.seed, with_new=options.what == "main", reuse=reuse)
     table(options.runs, list(mains if options.what == "main" else short))
 
 

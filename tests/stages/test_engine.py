@@ -164,3 +164,16 @@ def test_the_rule_of_the_threshold_is_the_plans(finished: RunFolder) -> None:
     opened = open_run(finished.path)
     assert opened.plan.only(Rank).unknown.kind == "max_map"
     assert opened.seed == 1
+
+
+def test_another_ranking_reuses_the_training_and_other_photos_are_refused(
+    finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    plan, told = humpback_classify(size="toy", centroids=False), Told()
+    run = execute(plan, known, tmp_path / "run", new=new, seed=1, progress=told, reuse=finished.path)
+    assert [line.split(":")[0] for line in told.lines if "finished before" in line] == ["split", "net", "features"]
+    assert digests(run)["net/fold0/weights.safetensors"] == digests(finished)["net/fold0/weights.safetensors"]
+    assert digests(run)["ranking/validation.npy"] != digests(finished)["ranking/validation.npy"]
+    with pytest.raises(RunError) as caught:
+        execute(plan, known, tmp_path / "other", new=new, seed=2, reuse=finished.path)
+    assert "same photos" in caught.value.fix

@@ -115,6 +115,7 @@ class RunFolder:
         for path in folder.iterdir():
             if path.name.startswith("."):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (folder / RECEIPT).unlink(missing_ok=True)
         files = {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
         write_json(folder / RECEIPT, {**receipt, "files": files})
         publish(folder, self.path / stage)

@@ -52,6 +52,8 @@ def execute(
     device: str = "auto",
     n_workers: int = 2,
     progress: Progress = QUIET,
+    features: Path | None = None,
+    reuse: Path | None = None,
 ) -> RunFolder:
     """Run ``plan`` on ``known`` in ``folder``, or go on with it there.
 
@@ -64,6 +66,10 @@ def execute(
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
         progress: Told what goes on.
+        features: Folder for kept features of frozen stages, which several runs may share; None: one in the run folder,
+            gone when the run is finished.
+        reuse: Another run of the same photos and seed: its finished stages are copied as long as settings are equal, so
+            that another threshold or ranking costs no training.
 
     Returns:
         The run, all stages finished.
@@ -81,14 +87,18 @@ def execute(
         "seed": seed,
     }
     run = _begin(folder, key, plan, known, new) if leads else RunFolder(folder)
-    job = Job(run, known, new, seed, device=device, n_workers=n_workers, progress=progress)
+    kept = features or folder / ".features"
+    job = Job(run, known, new, seed, device=device, n_workers=n_workers, progress=progress, features=kept)
     if not leads:
         _follow(job, plan)
         return run
     with run.locked():
+        if reuse is not None:
+            _copy_equal_stages(open_run(reuse), job, plan, key)
         for stage in plan.stages:
             _stage(job, stage)
-        shutil.rmtree(folder / ".features", ignore_errors=True)
+        if features is None:
+            shutil.rmtree(kept, ignore_errors=True)
     return run
 
 
@@ -103,6 +113,28 @@ def _begin(folder: Path, key: dict[str, object], plan: Plan, known: Collection, 
             write_json(folder / MANIFEST, {"began": began, **key, "versions": versions(), "hardware": hardware()})
             write_text(folder / PLAN, plan.model_dump_json(indent=2) + "\n")
     return run
+
+
+def _copy_equal_stages(other: Opened, job: Job, plan: Plan, key: dict[str, object]) -> None:
+    """Copy the first stages that both plans have in common, up to the first that differs.
+
+    Raises:
+        RunError: The other run is of other photos or another seed.
+    """
+    differ = [name for name in ("data", "new", "seed") if other.run.key.get(name) != key[name]]
+    if differ:
+        raise RunError(
+            "Stages of a run of other photos or another seed cannot be reused.",
+            got=f"{other.run.path}: another {', another '.join(differ)}",
+            fix="leave out --reuse, or use the same photos, new photos and --seed.",
+        )
+    for mine, theirs in zip(plan.stages, other.plan.stages, strict=False):
+        if mine != theirs or not other.run.done(theirs.name):
+            return
+        if not job.run.done(mine.name):
+            shutil.copytree(other.run.stage(theirs.name), job.run.workshop(mine.name), dirs_exist_ok=True)
+            receipt = other.run.receipt(theirs.name)
+            job.run.finish(mine.name, receipt={name: value for name, value in receipt.items() if name != "files"})
 
 
 def _stage(job: Job, stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fieldmark.core.progress import QUIET, Progress
@@ -22,6 +23,7 @@ class Job:
         device: As the user typed it: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
         progress: Where to tell how far it is.
+        features: Where features of frozen stages may be kept; None: nowhere.
     """
 
     run: RunFolder
@@ -31,6 +33,7 @@ class Job:
     device: str = "auto"
     n_workers: int = 2
     progress: Progress = field(default=QUIET)
+    features: Path | None = None
 
     @property
     def pace(self) -> dict[str, Any]:

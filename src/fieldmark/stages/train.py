@@ -90,7 +90,7 @@ class Train(Spec):
             progress=job.progress,
             scalar=_scalars(job, f"{self.name}-fold{k}") if group.leads else None,
             n_workers=job.n_workers,
-            features=job.run.path / ".features",
+            features=job.features,
         )
         if group.leads:
             place.mkdir(exist_ok=True)
