@@ -284,6 +284,28 @@ def test_train_prints_measures_and_the_next_command_and_goes_on_when_repeated(
 
 
 @pytest.mark.usefixtures("shelf")
+def test_train_takes_over_equal_stages_of_another_run(capsys: Printed, trained: Path, tmp_path: Path) -> None:
+    plan = json.loads((trained / "run/plan.json").read_text())
+    plan["stages"][3]["k"] = 2
+    (tmp_path / "mine.json").write_text(json.dumps(plan))
+    words = ["train", tmp_path / "mine.json", trained / "whales", "--run", tmp_path / "run", "--reuse", trained / "run"]
+    assert main([str(word) for word in words]) == 0
+    assert "net: train ..." not in capsys.readouterr().err
+    weights = "net/fold0/weights.safetensors"
+    assert sha256(tmp_path / "run" / weights) == sha256(trained / "run" / weights)
+    header, first, *_ = (tmp_path / "run/answers/submission.csv").read_text().splitlines()
+    assert header == "Image,Id"
+    assert len(first.split(",")[1].split()) == 2
+    assert "leave out --reuse" in failed(capsys, *words[:4], tmp_path / "other", *words[5:], "--seed", "9")[-1]
+
+
+def test_new_photos_may_be_inspected_without_names(capsys: Printed, whales: Path, tmp_path: Path) -> None:
+    words = ["inspect", whales / "test", "--html", tmp_path / "page.html"]
+    assert ran(capsys, *words, "--unlabelled").startswith("3 photos. Nothing would be refused.")
+    assert "must be mended" in ran(capsys, *words, "--force").splitlines()[0]
+
+
+@pytest.mark.usefixtures("shelf")
 def test_train_checks_the_recipe_before_the_photos(capsys: Printed, tmp_path: Path) -> None:
     words = ["train", "tiny", tmp_path / "no", "--run", tmp_path / "run"]
     assert failed(capsys, *words, "--set", "epochs")[-1] == "  fix: --set flip_identity=false"

@@ -20,8 +20,10 @@ HOME = Path(__file__).parents[2]
 RUN = ("console", "python", "pycon")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-_FENCE = re.compile(r"^(?P<fence>`{3,})(?P<language>[\w-]*)(?P<rest>[^`\n]*)\n(?P<text>.*?)^(?P=fence)$", re.M | re.S)
-_DIRECTION = re.compile(r"<!-- (photos|not run): ((?:(?!-->).)*) -->\n\s*\Z", re.S)
+_FENCE = re.compile(
+    r"^(?P<fence>`{3,})(?P<language>[\w-]*)(?P<rest>[^`\n]*)\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
+)
+_DIRECTION = re.compile(r"<!-- (photos|not run): ((?:(?!-->).)*) -->\n\s*\Z", re.DOTALL)
 _TITLE = re.compile(r'title="([^"]+)"')
 
 
@@ -79,7 +81,7 @@ def blocks(page: Path) -> list[Block]:
 
 def commands(block: Block) -> Iterator[Command]:
     """The commands of a block with what they print."""
-    for part in re.split(r"^\$ ", block.text, flags=re.M)[1:]:
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         typed, _, told = part.partition("\n")
         yield Command(typed.strip(), told.rstrip())
 
@@ -91,7 +93,7 @@ def prose(page: Path) -> str:
 
 def headings(page: Path) -> set[str]:
     """The anchors of a page, as the site makes them from its headings."""
-    titles = re.findall(r"^#+ (.+?)(?: \{#([\w-]+)\})?$", prose(page), flags=re.M)
+    titles = re.findall(r"^#+ (.+?)(?: \{#([\w-]+)\})?$", prose(page), flags=re.MULTILINE)
     plain = (re.sub(r"[^\w\s-]", "", re.sub(r"[`*]", "", title)).strip().lower() for title, _ in titles)
     return {re.sub(r"[-\s]+", "-", title) for title in plain} | {anchor for _, anchor in titles if anchor}
 
@@ -135,7 +137,7 @@ class Reader:
                 status = main(words[1:])
             except SystemExit as end:
                 status = int(end.code or 0)
-        wanted = 1 if re.search(r"^  fix: ", command.told, flags=re.M) else 0
+        wanted = 1 if re.search(r"^  fix: ", command.told, flags=re.MULTILINE) else 0
         wrong = [] if status == wanted else [f"$ {command.typed}\nended with {status}:\n{said.getvalue()}"]
         if command.told and not doctest.OutputChecker().check_output(f"{command.told}\n", said.getvalue(), FLAGS):
             wrong.append(f"$ {command.typed}\nprinted\n{said.getvalue()}\nbut the page says\n{command.told}")

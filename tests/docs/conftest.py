@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 
 def shrunk(plan: Plan) -> Plan:
-    """The same plan with a tiny network, two folds and short legs, so that it runs in seconds."""
+    """The same plan with a tiny network, two folds and one short leg, so that it runs in seconds."""
     from fieldmark.models.specs import Backbone, RandomWeights
     from fieldmark.stages.split import Split
     from fieldmark.stages.train import Train
 
     def small(stage: Train) -> Train:
-        legs = tuple(leg.model_copy(update={"epochs": 1, "freeze": (), "min_photos": 1}) for leg in stage.training.legs)
+        leg = stage.training.legs[-1:]  # a recipe that learns nothing has none
+        legs = tuple(one.model_copy(update={"epochs": 1, "freeze": (), "min_photos": 1}) for one in leg)
         backbone = Backbone(name="test_efficientnet", weights=RandomWeights())
         return stage.model_copy(
             update={

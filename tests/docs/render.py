@@ -111,12 +111,12 @@ def meanings(name: str) -> dict[str, str]:
     """Field to meaning, from the docstring's list of attributes and :data:`MEANINGS`."""
     found = {key.partition(".")[2]: text for key, text in MEANINGS.items() if key.startswith(f"{name}.")}
     told = schema()[name].get("description", "").partition("Attributes:")[2]
-    for field, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", told, flags=re.M):
+    for field, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", told, flags=re.MULTILINE):
         found[field] = plain(text)
     return found
 
 
-def takes(field: dict[str, Any]) -> str:
+def takes(field: dict[str, Any]) -> str:  # noqa: PLR0911 - one kind of field, one way out
     """What a setting takes, in words, from its JSON schema."""
     if "$ref" in field:
         return LINKS[field["$ref"].rpartition("/")[2]]
@@ -127,17 +127,11 @@ def takes(field: dict[str, Any]) -> str:
         return f"{takes(some[0])}, or `null`"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
-    match field.get("type"):
-        case "array" if "prefixItems" in field:
-            return f"{len(field['prefixItems'])} x {takes(field['prefixItems'][0])}"
-        case "array":
-            return f"list of {takes(field['items'])}"
-        case "boolean":
-            return "`true`, `false`"
-        case "string":
-            return "text"
-        case _:
-            return _number(field)
+    if "prefixItems" in field:
+        return f"{len(field['prefixItems'])} x {takes(field['prefixItems'][0])}"
+    if "items" in field:
+        return f"list of {takes(field['items'])}"
+    return {"boolean": "`true`, `false`", "string": "text"}.get(field["type"]) or _number(field)
 
 
 def _number(field: dict[str, Any]) -> str:
@@ -195,7 +189,8 @@ def kinds(heading: str) -> str:
     for name in KINDS[heading].split():
         kind = schema()[name]["properties"]["kind"]["const"]
         told = [
-            f"`{field}`: {takes(schema()[name]['properties'][field])} ({default(name, field)})" for field in fields(name)
+            f"`{field}`: {takes(schema()[name]['properties'][field])} ({default(name, field)})"
+            for field in fields(name)
         ]
         rows.append((f"`{kind}`", about(name), "<br>".join(told) or "none"))
     return table(("kind", "what it does", "settings (default)"), rows)
@@ -235,7 +230,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
 }
 """Everything that is made from the code, by the name in its comments."""
 
-_SECTION = re.compile(r"<!-- begin (?P<name>[^>]+?) -->\n(?P<text>.*?)<!-- end (?P=name) -->", re.S)
+_SECTION = re.compile(r"<!-- begin (?P<name>[^>]+?) -->\n(?P<text>.*?)<!-- end (?P=name) -->", re.DOTALL)
 
 
 def sections(text: str) -> dict[str, str]:
@@ -246,7 +241,8 @@ def sections(text: str) -> dict[str, str]:
 def renewed(text: str) -> str:
     """A page with every made part made anew."""
     return _SECTION.sub(
-        lambda found: f"<!-- begin {found['name']} -->\n\n{SECTIONS[found['name']]()}\n\n<!-- end {found['name']} -->", text
+        lambda found: f"<!-- begin {found['name']} -->\n\n{SECTIONS[found['name']]()}\n\n<!-- end {found['name']} -->",
+        text,
     )
 
 

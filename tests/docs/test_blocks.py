@@ -16,7 +16,9 @@ MOST_NOT_RUN = 4
 EVERY = [block for page in pages() for block in blocks(page)]
 
 
-@pytest.mark.parametrize("page", [page for page in pages() if any(one.language in RUN for one in blocks(page))], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in pages() if any(one.language in RUN for one in blocks(page))], ids=lambda page: page.name
+)
 def test_what_a_page_tells_to_type_works(page: Path, shore: Path) -> None:
     reader = Reader()
     wrong = [f"{block}: {what}" for block in blocks(page) for what in reader.follow(block)]
@@ -52,7 +54,9 @@ def test_every_command_shown_is_understood(block: Block) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_runs_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_runs_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from fieldmark.app.cli import main
 
     monkeypatch.chdir(tmp_path)
@@ -69,5 +73,3 @@ def test_the_plan_of_your_own_names_parts_that_its_backbone_has() -> None:
     backbone, _ = build_backbone(Backbone(name=train["net"]["backbone"]["name"], weights=RandomWeights()))
     frozen = {name for leg in train["training"]["legs"] for name in leg.get("freeze", ())}
     assert frozen <= set(stages(backbone))
-
-

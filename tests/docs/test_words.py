@@ -43,12 +43,18 @@ def errors() -> Iterator[str]:
 
 def tracked() -> list[Path]:
     """The files under version control; all but built ones where there is no git."""
-    told = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=HOME, capture_output=True, check=False)
+    told = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=HOME, capture_output=True, check=False
+    )
     if told.returncode == 0:
         found = [HOME / name for name in told.stdout.decode().split("\0") if name]
     else:
         found = [path for top in ("src", "tests", "docs", "benchmarks") for path in (HOME / top).rglob("*.*")]
-    return [path for path in found if path.is_file() and path.suffix in {".py", ".md", ".toml", ".txt", ".yml", ".html", ".css", ""}]
+    return [
+        path
+        for path in found
+        if path.is_file() and path.suffix in {".py", ".md", ".toml", ".txt", ".yml", ".html", ".css", ""}
+    ]
 
 
 @pytest.mark.parametrize("command", application.commands)
@@ -72,13 +78,15 @@ def test_every_recipe_error_and_layout_is_mentioned(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in fieldmark.__all__ if not name.startswith("__")])
 def test_every_public_name_is_on_the_page_about_python(name: str) -> None:
     page = (HOME / "docs" / "api.md").read_text(encoding="utf-8")
-    described = set(re.findall(r"^::: [\w.]*\.(\w+)$", page, flags=re.M)) | set(re.findall(r"members: \[(.*)\]", page)[0].split(", "))
+    described = set(re.findall(r"^::: [\w.]*\.(\w+)$", page, flags=re.MULTILINE)) | set(
+        re.findall(r"members: \[(.*)\]", page)[0].split(", ")
+    )
     assert name in described
 
 
 def test_the_page_about_python_names_what_exists() -> None:
     lost = []
-    for path in re.findall(r"^::: (\S+)$", (HOME / "docs" / "api.md").read_text(encoding="utf-8"), flags=re.M):
+    for path in re.findall(r"^::: (\S+)$", (HOME / "docs" / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE):
         module, _, name = path.rpartition(".")
         if path == "fieldmark.app.verbs":
             module, name = path, "train"
@@ -103,7 +111,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_in_the_menu_and_the_menu_has_no_other() -> None:
-    menu = set(re.findall(r"^ +- .*: (\w+\.md)$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.M))
+    menu = set(
+        re.findall(r"^ +- .*: (\w+\.md)$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    )
     assert menu == {page.name for page in pages() if page.parent.name == "docs"}
 
 
@@ -124,7 +134,9 @@ def test_what_errors_tell_to_type_exists() -> None:
 
 def test_nothing_is_left_for_later() -> None:
     """A number that was not measured says so in one way; nothing else is a promise."""
-    wrong = re.compile(r"\b(TODO|FIXME|XXX|TBD|tbd|WIP|lorem ipsum|coming soon)\b|<(not measured|to be measured|n/a|\?+)>")
+    wrong = re.compile(
+        r"\b(TODO|FIXME|XXX|TBD|tbd|WIP|lorem ipsum|coming soon)\b|<(not measured|to be measured|n/a|\?+)>"
+    )
     assert not [path.name for path in [*SOURCES, *pages()] if wrong.search(path.read_text(encoding="utf-8"))]
 
 
@@ -140,8 +152,10 @@ def test_no_file_names_the_machine_it_was_written_on() -> None:
 
 
 def test_no_file_names_an_index_host_or_who_typed_it() -> None:
-    hosts = re.compile(r"(pypi|pythonhosted|npmjs|debian|huggingface)\.(org|com|co)\b", re.I)
-    typists = re.compile(r"\b(claude|anthropic|openai|chatgpt|copilot|subagents?|AI assistant|this session)\b", re.I)
+    hosts = re.compile(r"(pypi|pythonhosted|npmjs|debian|huggingface)\.(org|com|co)\b", re.IGNORECASE)
+    typists = re.compile(
+        r"\b(claude|anthropic|openai|chatgpt|copilot|subagents?|AI assistant|this session)\b", re.IGNORECASE
+    )
     found = [
         f"{path.relative_to(HOME)}: {match[0]}"
         for path in tracked()
@@ -159,5 +173,11 @@ def test_contributing_is_short() -> None:
 def test_tours_do_not_print_scores_that_the_next_change_moves() -> None:
     """Measured numbers live in the lab book; blocks of other pages that print some would grow stale."""
     scores = re.compile(r"MAP@5\s+0\.\d")
-    found = [str(block) for page in pages() if page.name not in BY_HAND for block in blocks(page) if scores.search(block.text)]
+    found = [
+        str(block)
+        for page in pages()
+        if page.name not in BY_HAND
+        for block in blocks(page)
+        if scores.search(block.text)
+    ]
     assert not found

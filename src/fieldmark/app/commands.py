@@ -64,10 +64,11 @@ def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
 @click.option(
     "--html", type=options.PATH, default=Path("inspect.html"), show_default=True, help="Where to write the page."
 )
+@click.option("--unlabelled", is_flag=True, help="These are new photos: names may be missing.")
 @options.force
 @options.workers
 @options.reading
-def inspect(data: Path, html: Path, force: bool, workers: int, **typed: Any) -> None:
+def inspect(data: Path, html: Path, unlabelled: bool, force: bool, workers: int, **typed: Any) -> None:
     """Show what lies in DATA, and what will be refused.
 
     DATA is a table of photos (CSV, TSV, Parquet, JSON) or a folder with one folder for each individual.
@@ -75,7 +76,9 @@ def inspect(data: Path, html: Path, force: bool, workers: int, **typed: Any) -> 
     from fieldmark.app import tables, verbs
 
     reading = options.read_by(**typed)
-    page = verbs.inspect(data, html=html, force=force, n_workers=workers, progress=_progress(), **reading)
+    page = verbs.inspect(
+        data, html=html, labelled=not unlabelled, force=force, n_workers=workers, progress=_progress(), **reading
+    )
     tables.write(*tables.inspection(page), f"page: {html}")
 
 
@@ -87,6 +90,9 @@ def inspect(data: Path, html: Path, force: bool, workers: int, **typed: Any) -> 
 @options.size
 @options.settings
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option(
+    "--reuse", type=options.PATH, help="A run of the same photos and seed; stages that are equal are taken over."
+)
 @options.computing
 @options.skip_broken
 @options.reading
@@ -98,6 +104,7 @@ def train(
     size: str | None,
     settings: tuple[str, ...],
     seed: int,
+    reuse: Path | None,
     device: str,
     workers: int,
     **typed: Any,
@@ -117,6 +124,7 @@ def train(
         size=size,
         settings=pairs(settings, option="--set", example="flip_identity=false"),
         seed=seed,
+        reuse=reuse,
         device=device,
         n_workers=workers,
         progress=_progress(),

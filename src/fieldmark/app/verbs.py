@@ -52,6 +52,7 @@ def inspect(
     data: Collection | Path | str,
     *,
     html: Path | str | None = None,
+    labelled: bool = True,
     force: bool = False,
     n_workers: int = 2,
     progress: Progress = QUIET,
@@ -64,6 +65,7 @@ def inspect(
     Args:
         data: A table, a folder of folders, or a collection.
         html: Where to write the page about it; None writes none.
+        labelled: False for new photos: names may be missing.
         force: Whether an existing page may be written over.
         n_workers: Threads that look at the photos.
         progress: Told as photos are done.
@@ -80,7 +82,7 @@ def inspect(
     from fieldmark.stages import inspecting
 
     page_file = vacant(html, force=force)
-    page = inspecting.inspect(look_up(data, labelled=True, reading=reading), n_workers=n_workers, progress=progress)
+    page = inspecting.inspect(look_up(data, labelled=labelled, reading=reading), n_workers=n_workers, progress=progress)
     if page_file is not None:
         write_page(page_file, inspect_page(page))
     return page
@@ -95,6 +97,7 @@ def train(
     size: str | None = None,
     settings: Mapping[str, Setting] | None = None,
     seed: int = 0,
+    reuse: Path | str | None = None,
     device: str = "auto",
     n_workers: int = 2,
     progress: Progress = QUIET,
@@ -110,6 +113,7 @@ def train(
         size: Of the recipe: ``toy``, ``small`` or ``full``.
         settings: Of the recipe, such as ``{"flip_identity": False}``.
         seed: Of everything random.
+        reuse: Another run of the same photos and seed: its first stages are taken over as far as the plans are equal.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
         progress: Told what goes on.
@@ -137,6 +141,7 @@ def train(
         folder,
         new=answered.collection if answered else None,
         seed=seed,
+        reuse=None if reuse is None else Path(reuse),
         device=device,
         n_workers=n_workers,
         progress=progress,

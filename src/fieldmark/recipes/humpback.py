@@ -50,12 +50,12 @@ SCALES = {
     "small": Scale(
         net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=OneVsRestHead()),
         preprocess=Preprocess(height_px=96, width_px=192),
-        sampler=PkSampler(k=2, unknown_share=0.125),
+        sampler=PkSampler(k=3, unknown_share=0.125),
         losses=(OhemBce(weight=0.25), BatchHardTriplet()),
         legs=(
-            Leg(epochs=10, lr=1e-3, min_photos=2, schedule=Cosine(warmup=0.1, floor=0.3), freeze=LOWER_LITE),
-            Leg(epochs=14, lr=1e-3, schedule=Cosine(warmup=0.02, floor=0.1), freeze=LOWER_LITE),
-            Leg(epochs=6, lr=1e-4, schedule=Constant(), freeze=LOWER_LITE),
+            Leg(epochs=14, lr=1e-3, min_photos=2, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+            Leg(epochs=6, lr=5e-4, schedule=Cosine(warmup=0.02, floor=0.1), freeze=LOWER_LITE),
+            Leg(epochs=2, lr=1e-4, schedule=Constant(), freeze=LOWER_LITE),
         ),
         training=Training(batch=96, epoch_batches=80),
         versions=3,

@@ -12,7 +12,12 @@ from torch import Tensor
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.preprocess import normalise
+from fieldmark.models.inference import for_inference
 from fieldmark.models.network import Network
+
+PER_THREAD = 4
+"""Photos in one forward pass for each of the processor's threads: their feature maps then stay in its cache (measured
+with the shipped backbone: a third less time than 32)."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,12 @@ def embed(
     """Embeddings (and logits) of every photo of ``source``, in its order.
 
     Args:
-        network: Put into evaluation mode for the time, then back as it was.
+        network: Left as it is. A copy made for this call does the work (``models.inference``).
         source: Photos without augmentation.
         device: Where to compute.
         flip: Add the mirrored view as a second one.
         logits: Also give the head's logits.
-        batch: Photos in one forward pass.
+        batch: Most photos in one forward pass. A processor takes fewer where that is quicker.
         n_workers: Threads that read ahead.
         half: Compute in bfloat16 (the results are float32 again).
         progress: Told as batches end.
@@ -59,25 +64,22 @@ def embed(
         Embeddings and logits, one view plain and, with ``flip``, one mirrored.
     """
     n = len(source)
-    starts = range(0, n, batch)
+    batch = min(batch, n, PER_THREAD * torch.get_num_threads() if device.type == "cpu" else batch)
+    # A last batch that is filled up by the last photo keeps every forward pass of one size.
+    order = np.minimum(np.arange(-(-n // batch) * batch), n - 1).reshape(-1, batch)
     vectors: list[list[Tensor]] = [[], []]
     answers: list[list[Tensor]] = [[], []]
-    was_training = network.training
-    network.eval().to(device, memory_format=torch.channels_last)
-    # A last batch that is filled up by its first photo keeps every forward pass of one size.
-    order = np.minimum(np.arange(len(starts) * batch), max(0, n - 1)).reshape(-1, batch) if n else np.zeros((0, batch), int)
-    try:
-        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            stream = source.batches(order, epoch=0, n_workers=n_workers)
-            for pictures in progress.track(stream, total=len(starts), what=what):
-                plain = normalise(pictures.to(device), source.preprocess)
-                for view, seen in enumerate((plain, plain.flip(-1)) if flip else (plain,)):
-                    outputs = network(seen)
-                    vectors[view].append(outputs.embedding.float().cpu())
-                    if logits and outputs.logits is not None:
-                        answers[view].append(outputs.logits.float().cpu())
-    finally:
-        network.train(was_training)
+    height_px, width_px = source.preprocess.height_px, source.preprocess.width_px
+    copied = for_inference(network, device=device, height_px=height_px, width_px=width_px, fold=not half)
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+        stream = source.batches(order, epoch=0, n_workers=n_workers)
+        for pictures in progress.track(stream, total=len(order), what=what):
+            plain = normalise(pictures.to(device), source.preprocess)
+            for view, seen in enumerate((plain, plain.flip(-1)) if flip else (plain,)):
+                outputs = copied(seen)
+                vectors[view].append(outputs.embedding.float().cpu())
+                if logits and outputs.logits is not None:
+                    answers[view].append(outputs.logits.float().cpu())
     views = 2 if flip else 1
     embedding = np.stack([_rows(vectors[view], n, network.width) for view in range(views)])
     told = np.stack([_rows(answers[view], n, network.n_classes) for view in range(views)]) if answers[0] else None
