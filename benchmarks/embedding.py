@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from reading import draw
 from torchvision import transforms
 
 from fieldmark.images.batches import PhotoSource
@@ -30,6 +29,7 @@ from fieldmark.models.backbone import data_config
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
 from fieldmark.train.embed import embed
+from reading import draw
 
 N_CORES = 2
 SIZE_PX = 224

@@ -34,10 +34,10 @@ class Lines:
     def __init__(self) -> None:
         self.began = time.monotonic()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str) -> None:  # noqa: D102 - the protocol's
         print(f"{time.monotonic() - self.began:7.0f} s  {text}", flush=True)
 
-    def track(self, items, *, total, what):  # noqa: ANN001, ANN201 - the protocol's
+    def track(self, items, *, total, what):
         del total, what
         yield from items
 

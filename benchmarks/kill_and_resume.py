@@ -17,7 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
-WATCHED = ("net/fold0/weights.safetensors", "features/scores/values.npy", "ranking/validation.npy", "answers/submission.csv")
+WATCHED = (
+    "net/fold0/weights.safetensors",
+    "features/scores/values.npy",
+    "ranking/validation.npy",
+    "answers/submission.csv",
+)
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -35,7 +40,19 @@ def main() -> None:
     draw_flukes(folder / "flukes", n_identities=24, n_strangers=16, n_test=12, seed=3)
 
     def command(run: Path) -> list[str]:
-        return [sys.executable, "-m", "fieldmark", "train", "humpback-classify", str(folder / "flukes"), "--size", "toy", "--run", str(run), "--skip-broken"]
+        return [
+            sys.executable,
+            "-m",
+            "fieldmark",
+            "train",
+            "humpback-classify",
+            str(folder / "flukes"),
+            "--size",
+            "toy",
+            "--run",
+            str(run),
+            "--skip-broken",
+        ]
 
     began = time.monotonic()
     subprocess.run(command(folder / "whole"), check=True, capture_output=True)

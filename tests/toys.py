@@ -18,6 +18,7 @@ from fieldmark.train.loop import Lesson
 from fieldmark.train.ranks import Ranks
 
 NET = Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=OneVsRestHead(dropout=0.2))
+LOSSES: Losses = (OhemBce(hardest=4), BatchHardTriplet())
 INPUT = Preprocess(height_px=32, width_px=32)
 CLASSES = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, -1, -1, -1, -1], dtype=np.int64)
 
@@ -31,7 +32,7 @@ def lesson(
     *,
     augment: Augment | None = None,
     versions: int | None = None,
-    losses: Losses = (OhemBce(hardest=4), BatchHardTriplet()),
+    losses: Losses = LOSSES,
 ) -> Lesson:
     source = PhotoSource(photos, INPUT, augment=augment or NoAugment(), versions=versions, seed=3)
     return Lesson(

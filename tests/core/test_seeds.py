@@ -9,7 +9,14 @@ from fieldmark.core.seeds import generator, hash_seed
 
 
 def test_parts_are_kept_apart() -> None:
-    seeds = {hash_seed(1, 23), hash_seed(12, 3), hash_seed("1", 23), hash_seed(123), hash_seed("a", "b"), hash_seed("ab")}
+    seeds = {
+        hash_seed(1, 23),
+        hash_seed(12, 3),
+        hash_seed("1", 23),
+        hash_seed(123),
+        hash_seed("a", "b"),
+        hash_seed("ab"),
+    }
     assert len(seeds) == 6
 
 

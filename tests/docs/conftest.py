@@ -32,7 +32,9 @@ def shrunk(plan: Plan) -> Plan:
             update={
                 "net": stage.net.model_copy(update={"backbone": backbone}),
                 "preprocess": stage.preprocess.model_copy(update={"height_px": 32, "width_px": 64}),
-                "training": stage.training.model_copy(update={"legs": legs, "batch": 8}),
+                "training": stage.training.model_copy(
+                    update={"legs": legs, "batch": 4 * getattr(stage.sampler, "k", 2)}
+                ),
             }
         )
 

@@ -59,4 +59,6 @@ def new(whales: Path, known: Collection) -> Collection:
 @pytest.fixture(scope="session")
 def finished(known: Collection, new: Collection, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A whole toy run."""
-    return execute(humpback_classify(size="toy"), known, tmp_path_factory.mktemp("runs") / "toy", new=new, seed=1, n_workers=0)
+    return execute(
+        humpback_classify(size="toy"), known, tmp_path_factory.mktemp("runs") / "toy", new=new, seed=1, n_workers=0
+    )

@@ -39,13 +39,20 @@ class Told:
 
 
 def digests(run: RunFolder) -> dict[str, str]:
-    names = ("net/fold0/weights.safetensors", "features/scores/values.npy", "ranking/validation.npy", "answers/submission.csv")
+    names = (
+        "net/fold0/weights.safetensors",
+        "features/scores/values.npy",
+        "ranking/validation.npy",
+        "answers/submission.csv",
+    )
     return {name: hashlib.sha256((run.path / name).read_bytes()).hexdigest() for name in names}
 
 
 def test_every_stage_leaves_its_work(finished: RunFolder) -> None:
     assert finished.stages() == ["split", "net", "features", "ranking", "answers"]
-    assert {"plan.json", "manifest.json", "run.json", "collection", "new"} <= {path.name for path in finished.path.iterdir()}
+    assert {"plan.json", "manifest.json", "run.json", "collection", "new"} <= {
+        path.name for path in finished.path.iterdir()
+    }
     manifest = read_json(finished.path / "manifest.json")
     assert manifest["seed"] == 1
     assert "torch" in manifest["versions"]
@@ -110,11 +117,20 @@ def test_new_photos_get_the_same_answers_through_the_other_door(finished: RunFol
             assert (match.photo is None) == match.is_new
 
 
-def test_several_folds_judge_every_photo_that_can_be_judged_once(known: Collection, new: Collection, tmp_path: Path) -> None:
+def test_several_folds_judge_every_photo_that_can_be_judged_once(
+    known: Collection, new: Collection, tmp_path: Path
+) -> None:
     plan = humpback_classify(size="toy")
-    stages = [stage.model_copy(update={"folds": IdentityFolds(n_folds=2)}) if isinstance(stage, Split) else stage for stage in plan.stages]
+    stages = [
+        stage.model_copy(update={"folds": IdentityFolds(n_folds=2)}) if isinstance(stage, Split) else stage
+        for stage in plan.stages
+    ]
     short = [
-        stage.model_copy(update={"training": stage.training.model_copy(update={"legs": stage.training.legs[-1:], "epoch_batches": 1})})
+        stage.model_copy(
+            update={
+                "training": stage.training.model_copy(update={"legs": stage.training.legs[-1:], "epoch_batches": 1})
+            }
+        )
         if isinstance(stage, Train)
         else stage
         for stage in stages

@@ -62,12 +62,16 @@ def test_the_optimiser_remembers_to_the_bit(tmp_path: Path) -> None:
         whole, optimiser = fresh()
         trained(3, whole, optimiser)
         tensors = checkpoint.optimiser_tensors(optimiser, {id(p): n for n, p in whole.named_parameters()})
-        checkpoint.save(State({}, {**tensors, **{f"network/{n}": t for n, t in whole.state_dict().items()}}), tmp_path, number=1)
+        checkpoint.save(
+            State({}, {**tensors, **{f"network/{n}": t for n, t in whole.state_dict().items()}}), tmp_path, number=1
+        )
         trained(3, whole, optimiser)
         again, second = fresh()
         state = checkpoint.load(tmp_path)
         assert state is not None
-        again.load_state_dict({n.removeprefix("network/"): t for n, t in state.tensors.items() if n.startswith("network/")})
+        again.load_state_dict(
+            {n.removeprefix("network/"): t for n, t in state.tensors.items() if n.startswith("network/")}
+        )
         checkpoint.restore_optimiser(second, dict(again.named_parameters()), state.tensors)
         trained(3, again, second)
     assert torch.equal(whole.weight, again.weight)

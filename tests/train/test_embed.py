@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from toys import INPUT, network
 
 from fieldmark.images.batches import PhotoSource, load_batch
 from fieldmark.images.preprocess import normalise
 from fieldmark.train.embed import embed
+from toys import INPUT, network
 
 CPU = torch.device("cpu")
 

@@ -5,16 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toys import CLASSES, INPUT, NET, alone, lesson, network
 
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, WhaleAugment
 from fieldmark.models.backbone import stages
 from fieldmark.models.network import freeze
 from fieldmark.train.features import KeptFeatures, body
-from fieldmark.train.loop import fit
+from fieldmark.train.loop import Workshop, fit
 from fieldmark.train.specs import Leg, Training
-
+from toys import CLASSES, INPUT, NET, alone, lesson, network
 
 ITEMS = np.arange(2 * len(CLASSES))
 
@@ -31,11 +30,23 @@ def test_kept_features_change_nothing_but_speed(
     frozen = tuple(list(stages(network().backbone))[:n_frozen])
     training = Training(legs=(Leg(epochs=2, lr=1e-2, freeze=frozen),), batch=8)
     kept = network()
-    fit(kept, lesson(photos, augment=augment, versions=versions), training, folder=tmp_path / "kept", seed=5, group=alone(), features=tmp_path / "features")
+    fit(
+        kept,
+        lesson(photos, augment=augment, versions=versions),
+        training,
+        at=Workshop(tmp_path / "kept", alone(), features=tmp_path / "features"),
+        seed=5,
+    )
     assert n_files(tmp_path / "features") == 1
 
     plain = network()
-    fit(plain, lesson(photos, augment=augment, versions=versions), training, folder=tmp_path / "plain", seed=5, group=alone())
+    fit(
+        plain,
+        lesson(photos, augment=augment, versions=versions),
+        training,
+        at=Workshop(tmp_path / "plain", alone()),
+        seed=5,
+    )
     for (name, a), b in zip(kept.state_dict().items(), plain.state_dict().values(), strict=True):
         assert torch.allclose(a.float(), b.float(), atol=2e-4), name
 
@@ -93,7 +104,7 @@ def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path:
 
 
 def test_a_filling_that_was_interrupted_goes_on_and_folds_share_it(photos: list[Path], tmp_path: Path) -> None:
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     class Counting:
@@ -106,7 +117,7 @@ def test_a_filling_that_was_interrupted_goes_on_and_folds_share_it(photos: list[
         def track(self, items, *, total, what):
             for item in items:
                 if self.n == self.most:
-                    raise Killed
+                    raise KilledError
                 self.n += 1
                 yield item
 
@@ -121,7 +132,7 @@ def test_a_filling_that_was_interrupted_goes_on_and_folds_share_it(photos: list[
         return torch.cat(list(source_of.batches(some.reshape(-1, 8), epoch=0, n_workers=0))).numpy()
 
     whole = kept(tmp_path / "whole", Counting(99))
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         kept(tmp_path / "halves", Counting(2))
     rest = Counting(99)
     assert (kept(tmp_path / "halves", rest) == whole).all()

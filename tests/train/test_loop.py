@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import CLASSES, NET, alone, lesson, network, stage_names
 
 from fieldmark.core.errors import PlanError
 from fieldmark.images.specs import WhaleAugment
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.network import Network
 from fieldmark.train import checkpoint
-from fieldmark.train.loop import TrainingError, fit
+from fieldmark.train.loop import TrainingError, Watch, Workshop, fit
 from fieldmark.train.specs import Cosine, Leg, Plateau, Training
+from toys import CLASSES, NET, alone, lesson, network, stage_names
 
 TRAINING = Training(
     legs=(Leg(epochs=2, lr=1e-2, min_photos=2, schedule=Cosine()), Leg(epochs=2, lr=1e-3, freeze=("stem",))),
@@ -26,7 +26,7 @@ TRAINING = Training(
 )
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -38,16 +38,19 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def trained(photos: list[Path], folder: Path, training: Training = TRAINING, **options: Any) -> tuple[Network, list[dict]]:
+def trained(
+    photos: list[Path], folder: Path, training: Training = TRAINING, *, watch: Watch | None = None, **means: Any
+) -> tuple[Network, list[dict]]:
     net = network()
-    history = fit(net, lesson(photos, augment=WhaleAugment()), training, folder=folder, seed=5, group=alone(), **options)
+    taught = lesson(photos, augment=WhaleAugment())
+    history = fit(net, taught, training, at=Workshop(folder, alone(), **means), seed=5, watch=watch)
     return net, history
 
 
 def killer(at_update: int) -> Callable[[str, float, int], None]:
     def scalar(name: str, _value: float, update: int) -> None:
         if update == at_update and name == "train/lr":
-            raise Killed
+            raise KilledError
 
     return scalar
 
@@ -64,7 +67,7 @@ def test_it_learns_and_tells(photos: list[Path], tmp_path: Path) -> None:
 def test_stopped_at_any_update_it_goes_on_to_the_same_bits(photos: list[Path], tmp_path: Path, at_update: int) -> None:
     whole, history = trained(photos, tmp_path / "whole")
     assert history[-1]["update"] == 8
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         trained(photos, tmp_path / "halves", scalar=killer(at_update))
     again, other = trained(photos, tmp_path / "halves")
     assert same(state(whole), state(again))
@@ -83,7 +86,7 @@ def test_the_number_of_workers_changes_nothing(photos: list[Path], tmp_path: Pat
 def test_another_seed_trains_another_network(photos: list[Path], tmp_path: Path) -> None:
     one, _ = trained(photos, tmp_path / "a")
     other = network()
-    fit(other, lesson(photos, augment=WhaleAugment()), TRAINING, folder=tmp_path / "b", seed=6, group=alone())
+    fit(other, lesson(photos, augment=WhaleAugment()), TRAINING, at=Workshop(tmp_path / "b", alone()), seed=6)
     assert not same(state(one), state(other))
 
 
@@ -91,12 +94,14 @@ def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(photos: l
     net = network()
     before = state(net)
     training = Training(legs=(Leg(epochs=2, lr=1e-2, freeze=("stem", "blocks.0")),), batch=8)
-    fit(net, lesson(photos, augment=WhaleAugment()), training, folder=tmp_path, seed=5, group=alone())
+    fit(net, lesson(photos, augment=WhaleAugment()), training, at=Workshop(tmp_path, alone()), seed=5)
     after = state(net)
     frozen = [n for n in before if n.startswith(("backbone.conv_stem", "backbone.bn1", "backbone.blocks.0."))]
     assert frozen
     assert all(torch.equal(before[n], after[n]) for n in frozen)
-    learning = [n for n in before if n.startswith(("backbone.blocks.1", "head", "neck")) and before[n].is_floating_point()]
+    learning = [
+        n for n in before if n.startswith(("backbone.blocks.1", "head", "neck")) and before[n].is_floating_point()
+    ]
     assert learning
     assert any("running_mean" in n for n in learning)
     assert all(not torch.equal(before[n], after[n]) for n in learning if before[n].abs().sum() > 0)
@@ -113,7 +118,7 @@ def test_accumulating_is_one_larger_batch(photos: list[Path], tmp_path: Path) ->
         taught = lesson(photos, losses=(OhemBce(hardest=4),))
         order = np.arange(16)
         taught = type(taught)(**{**vars(taught), "classes": np.tile([0, 1, 2, 3], 8), "items": order})
-        fit(one, taught, training, folder=tmp_path / str(batch), seed=5, group=alone())
+        fit(one, taught, training, at=Workshop(tmp_path / str(batch), alone()), seed=5)
         ends.append(one.head.state_dict())
     for name in ends[0]:
         assert torch.allclose(ends[0][name], ends[1][name], atol=2e-5), name
@@ -131,13 +136,19 @@ def test_few_photo_classes_are_left_out_of_a_leg_and_unknowns_stay(photos: list[
 
 def test_nan_stops_at_once_names_the_batch_and_leaves_the_checkpoint(photos: list[Path], tmp_path: Path) -> None:
     net = network()
-    fit(net, lesson(photos), Training(legs=(Leg(epochs=1, lr=1e-3),), batch=8), folder=tmp_path, seed=5, group=alone())
+    fit(net, lesson(photos), Training(legs=(Leg(epochs=1, lr=1e-3),), batch=8), at=Workshop(tmp_path, alone()), seed=5)
     good = checkpoint.load(tmp_path)
     bad = network()
     with torch.no_grad():
         next(bad.head.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError) as caught:
-        fit(bad, lesson(photos), Training(legs=(Leg(epochs=1),), batch=8), folder=tmp_path / "bad", seed=5, group=alone())
+        fit(
+            bad,
+            lesson(photos),
+            Training(legs=(Leg(epochs=1),), batch=8),
+            at=Workshop(tmp_path / "bad", alone()),
+            seed=5,
+        )
     assert "update 1" in caught.value.problem
     assert "nan.json" in caught.value.fix
     told = json.loads((tmp_path / "bad" / "nan.json").read_text(encoding="utf-8"))

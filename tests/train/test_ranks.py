@@ -20,7 +20,7 @@ sys.path.insert(0, sys.argv[1])
 from toys import NET, CLASSES, lesson, network, stage_names
 from safetensors.torch import save_file
 from fieldmark.losses.specs import OhemBce
-from fieldmark.train.loop import fit
+from fieldmark.train.loop import Workshop, fit
 from fieldmark.train.ranks import ranks
 from fieldmark.train.specs import Leg, Training
 torch.set_num_threads(1)
@@ -36,7 +36,7 @@ taught = lesson(photos, losses=(OhemBce(hardest=4),))
 taught = type(taught)(**{**vars(taught), "classes": np.tile([0, 1, 2, 3], 8)})
 epochs = 60 if "kill" in sys.argv else 2
 legs = (Leg(epochs=epochs, lr=1e-2, freeze=tuple(stage_names(one))),)
-fit(one, taught, Training(legs=legs, batch=8, checkpoint_every_s=1e-9), folder=out / "checkpoints", seed=5, group=group)
+fit(one, taught, Training(legs=legs, batch=8, checkpoint_every_s=1e-9), at=Workshop(out / "checkpoints", group), seed=5)
 if group.leads:
     save_file({n: t.contiguous() for n, t in one.state_dict().items()}, out / "end.safetensors")
 """
@@ -49,7 +49,9 @@ def run(folder: Path, photos: list[Path], n: int, *extra: str) -> dict[str, torc
     files = ",".join(map(str, photos))
     start = ["-m", "torch.distributed.run", "--nproc-per-node", str(n), "--max-restarts", "2", "--master-port", "29531"]
     command = [sys.executable, *(start if n > 1 else []), str(folder / "worker.py"), tests, str(folder), files, *extra]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return load_file(folder / "end.safetensors")
 
@@ -70,7 +72,7 @@ def test_a_killed_process_is_started_again_and_the_end_is_the_same(photos: list[
 
 def test_a_batch_is_shared_without_gap_or_overlap() -> None:
     parts = [list(range(12))[Ranks(rank, 3, torch.device("cpu")).share(12)] for rank in range(3)]
-    assert sum(parts, []) == list(range(12))
+    assert [item for part in parts for item in part] == list(range(12))
     with pytest.raises(PlanError) as caught:
         Ranks(0, 5, torch.device("cpu")).share(12)
     assert "multiple of 5" in caught.value.fix

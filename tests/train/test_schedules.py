@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_cosine_warms_up_then_falls_to_its_floor() -> None:
     schedule = Cosine(warmup=0.1, floor=0.01)
     rates = [rate(schedule, update=u, updates=1000, epoch=0) for u in range(1000)]
     assert rates[0] == pytest.approx(0.01, abs=0.001)
-    assert all(a < b for a, b in zip(rates[:99], rates[1:100], strict=True))
+    assert all(a < b for a, b in pairwise(rates[:100]))
     assert rates[100] == pytest.approx(1)
     assert rates[550] == pytest.approx(0.01 + 0.99 * (1 + math.cos(math.pi / 2)) / 2)
     assert rates[-1] == pytest.approx(0.01, abs=1e-4)

@@ -75,7 +75,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read.", got=error, fix="check the folder; a damaged run must be trained again.") from error
+        raise RunError(
+            f"{path} cannot be read.", got=error, fix="check the folder; a damaged run must be trained again."
+        ) from error
 
 
 def publish(folder: Path, place: Path) -> None:

@@ -5,9 +5,21 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("fieldmark", "torch", "torchvision", "timm", "numpy", "polars", "pillow", "simplejpeg", "safetensors", "pydantic")
+LIBRARIES = (
+    "fieldmark",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "polars",
+    "pillow",
+    "simplejpeg",
+    "safetensors",
+    "pydantic",
+)
 
 
 def versions() -> dict[str, str]:
@@ -29,7 +41,7 @@ def hardware() -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
             return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()

@@ -46,7 +46,9 @@ class RunFolder:
         run = cls(path)
         if (path / KEY).exists():
             was = read_json(path / KEY)
-            other = [f"{name}: {was.get(name)} there, {value} here" for name, value in key.items() if was.get(name) != value]
+            other = [
+                f"{name}: {was.get(name)} there, {value} here" for name, value in key.items() if was.get(name) != value
+            ]
             if other:
                 raise RunError(
                     f"The folder {path} holds another run.",
@@ -55,7 +57,9 @@ class RunFolder:
                 )
             return run
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} is in use and holds no run.", got=path, fix="give a new or empty folder with --run.")
+            raise RunError(
+                f"{path} is in use and holds no run.", got=path, fix="give a new or empty folder with --run."
+            )
         with told_disk_faults(path):
             path.mkdir(parents=True, exist_ok=True)
         write_json(path / KEY, key)
@@ -69,7 +73,9 @@ class RunFolder:
             RunError: No run lies there.
         """
         if not (path / KEY).is_file():
-            raise RunError("There is no run in that folder.", got=path, fix="`fieldmark runs` lists the runs below a folder.")
+            raise RunError(
+                "There is no run in that folder.", got=path, fix="`fieldmark runs` lists the runs below a folder."
+            )
         return cls(path)
 
     @property
@@ -90,7 +96,9 @@ class RunFolder:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise RunError(
-                    f"Another process works in {self.path}.", got=self.path, fix="wait for it, or give another --run folder."
+                    f"Another process works in {self.path}.",
+                    got=self.path,
+                    fix="wait for it, or give another --run folder.",
                 ) from error
             yield
         finally:
@@ -139,7 +147,11 @@ class RunFolder:
             )
         if stage not in self._checked:
             noted = self.receipt(stage)["files"]
-            bad = [name for name, digest in noted.items() if not (folder / name).is_file() or sha256(folder / name) != digest]
+            bad = [
+                name
+                for name, digest in noted.items()
+                if not (folder / name).is_file() or sha256(folder / name) != digest
+            ]
             if bad:
                 raise RunError(
                     f"Files of stage '{stage}' are missing or damaged.",

@@ -24,9 +24,7 @@ SpecT = TypeVar("SpecT")
 class Spec(BaseModel):
     """A frozen, strict value of settings; unknown names are refused."""
 
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
-    )
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     def fingerprint(self) -> str:
         """The first 16 hex digits of the SHA-256 of the settings."""
@@ -56,7 +54,8 @@ def parse(kind: type[SpecT] | Any, text: str, *, name: str) -> SpecT:
         return TypeAdapter(kind).validate_json(text)  # type: ignore[no-any-return]
     except ValidationError as error:
         mistakes = [
-            f"{'.'.join(str(part) for part in e['loc']) or name}: {e['msg']}, got {e['input']!r}" for e in error.errors()
+            f"{'.'.join(str(part) for part in e['loc']) or name}: {e['msg']}, got {e['input']!r}"
+            for e in error.errors()
         ]
         raise PlanError(
             f"{name} has {len(mistakes)} mistake(s).",
@@ -72,5 +71,7 @@ def read(kind: type[SpecT] | Any, path: Path) -> SpecT:
         if path.suffix == ".toml":
             text = json.dumps(tomllib.loads(text), default=str)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PlanError(f"{path} cannot be read.", got=error, fix="give a readable UTF-8 .toml or .json file.") from error
+        raise PlanError(
+            f"{path} cannot be read.", got=error, fix="give a readable UTF-8 .toml or .json file."
+        ) from error
     return parse(kind, text, name=str(path))

@@ -36,7 +36,7 @@ class Scale(Spec):
 
 
 LOWER_LITE = ("stem", "blocks.0", "blocks.1", "blocks.2")
-"""The lower half of EfficientNet-Lite0: two thirds of its cost, and edges and textures that whales share with ImageNet."""
+"""The lower half of EfficientNet-Lite0: two thirds of its cost; edges and textures, which ImageNet knows too."""
 
 SCALES = {
     "toy": Scale(
@@ -91,8 +91,8 @@ def humpback_classify(
     """One yes-or-no question a whale and triplets, in three legs; a stranger is a no to every question.
 
     Args:
-        size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower half
-            frozen; ``full`` as in the source: SENet-154 at 512 x 256.
+        size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower
+            half frozen; ``full`` as in the source: SENet-154 at 512 x 256.
         flip_identity: A mirrored fluke is another whale (T3).
         triplet: Batch-hard triplets beside the questions (T4).
         unknowns: Train on photos of strangers, as a no to every question (T1).
@@ -176,4 +176,6 @@ def _scale(size: str) -> Scale:
 def _one_leg(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
     """All identities from the start, for as many epochs, at the rate of the first leg, falling to its end."""
     schedule = Cosine(warmup=0.05, floor=0.01)
-    return (legs[-1].model_copy(update={"epochs": sum(leg.epochs for leg in legs), "lr": legs[0].lr, "schedule": schedule}),)
+    return (
+        legs[-1].model_copy(update={"epochs": sum(leg.epochs for leg in legs), "lr": legs[0].lr, "schedule": schedule}),
+    )

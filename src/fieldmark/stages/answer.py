@@ -40,7 +40,7 @@ class Answer(Spec):
 
 
 def submission(ranking: pl.DataFrame, *, images: list[str]) -> str:
-    """The Humpback contest's CSV: ``Image,Id`` with the best names first, one row a photo, in the order of ``images``."""
+    """The Humpback contest's CSV: ``Image,Id``, best names first, one row a photo, in the order of ``images``."""
     names = ranking.sort("place").group_by("image", maintain_order=True).agg(pl.col("identity").str.join(" "))
     table = pl.DataFrame({"image": images}).join(names, on="image", how="left", maintain_order="left")
     return table.rename({"image": "Image", "identity": "Id"}).write_csv()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import shutil
 import time
@@ -42,7 +42,7 @@ class Opened:
         return Job(self.run, self.known, self.new, self.seed, device=device, n_workers=n_workers, progress=progress)
 
 
-def execute(
+def execute(  # noqa: PLR0913 - keywords with defaults
     plan: Plan,
     known: Collection,
     folder: Path,
@@ -80,7 +80,7 @@ def execute(
     """
     _check_photos(plan, known)
     leads = int(os.environ.get("RANK", "0")) == 0
-    key = {
+    key: dict[str, object] = {
         "plan": plan.fingerprint(),
         "data": known.fingerprint(),
         "new": new.fingerprint() if new is not None else None,
@@ -109,7 +109,7 @@ def _begin(folder: Path, key: dict[str, object], plan: Plan, known: Collection, 
             known.write(folder / KNOWN)
             if new is not None:
                 new.write(folder / NEW)
-            began = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
+            began = dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds")
             write_json(folder / MANIFEST, {"began": began, **key, "versions": versions(), "hardware": hardware()})
             write_text(folder / PLAN, plan.model_dump_json(indent=2) + "\n")
     return run
@@ -181,7 +181,8 @@ def _wait_for(run: RunFolder, names: tuple[str, ...], *, wait_s: float = 600.0) 
     while not all(run.done(name) for name in names):
         if time.monotonic() > until:
             raise RunError(
-                "The first process does not get on.", got=f"no {', '.join(names)} after {wait_s:.0f} s",
+                "The first process does not get on.",
+                got=f"no {', '.join(names)} after {wait_s:.0f} s",
                 fix="look at the first process's messages, then run the same command again.",
             )
         time.sleep(0.1)

@@ -52,7 +52,11 @@ def measure(
     known = truth >= 0
     first, best = answers[:, 0], scores.max(axis=1)
     rows = [
-        _mean(f"MAP@{k}", average_precision(answers, truth, k=k), "strangers included; 1 if the right answer is always first")
+        _mean(
+            f"MAP@{k}",
+            average_precision(answers, truth, k=k),
+            "strangers included; 1 if the right answer is always first",
+        )
     ]
     if known.any():
         some, right = named[known], truth[known]
@@ -67,20 +71,30 @@ def measure(
                 (some == right[:, None]).any(axis=1).astype(float),
                 f"share of known individuals whose right name is among the first {k} names",
             ),
-            _mean(f"MAP@{k} of known", average_precision(some, right, k=k), "known individuals only, nobody called new"),
+            _mean(
+                f"MAP@{k} of known", average_precision(some, right, k=k), "known individuals only, nobody called new"
+            ),
             _mean("turned away", (first[known] == -1).astype(float), "share of known individuals called new"),
         ]
     if known.any() and not known.all():
         rows.append(
             _function(
-                "AUC known/new", lambda at: roc_auc(best[at], known[at]), len(truth), "chance that a known one scores above a stranger"
+                "AUC known/new",
+                lambda at: roc_auc(best[at], known[at]),
+                len(truth),
+                "chance that a known one scores above a stranger",
             )
         )
     if not known.all():
-        rows.append(_mean("false matches", (first[~known] != -1).astype(float), "share of strangers given somebody's name"))
+        rows.append(
+            _mean("false matches", (first[~known] != -1).astype(float), "share of strangers given somebody's name")
+        )
     rows.append(
         _function(
-            "wrong names", lambda at: wrong_name_rate(first[at], truth[at]), len(truth), "share of the given first names that are wrong"
+            "wrong names",
+            lambda at: wrong_name_rate(first[at], truth[at]),
+            len(truth),
+            "share of the given first names that are wrong",
         )
     )
     return tuple(rows)

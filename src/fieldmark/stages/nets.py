@@ -97,9 +97,7 @@ def photo_source(
     seed: int = 0,
 ) -> PhotoSource:
     """The photos of a collection, with their boxes, as the networks' input."""
-    return PhotoSource(
-        photos.paths, preprocess, boxes=_corners(photos), augment=augment, versions=versions, seed=seed
-    )
+    return PhotoSource(photos.paths, preprocess, boxes=_corners(photos), augment=augment, versions=versions, seed=seed)
 
 
 def _corners(photos: Collection) -> list[Box | None] | None:
@@ -130,6 +128,8 @@ def saved_nets(folder: Path, *, device: str) -> list[SavedNet]:
     nets = []
     for place in sorted(folder.glob("fold*"), key=lambda path: int(path.name.removeprefix("fold"))):
         stored = open_network(place)
-        network = stored.network.to(at, memory_format=torch.channels_last)
-        nets.append(SavedNet(network, parse(Preprocess, json.dumps(stored.preprocess), name=str(place)), stored.sha256, at))
+        network = stored.network.to(at).to(memory_format=torch.channels_last)
+        nets.append(
+            SavedNet(network, parse(Preprocess, json.dumps(stored.preprocess), name=str(place)), stored.sha256, at)
+        )
     return nets

@@ -43,14 +43,18 @@ class Plan(Spec):
         for stage in self.stages:
             if not stage.name or not stage.name.replace("-", "").replace("_", "").isalnum():
                 mistakes.append(f"stage name '{stage.name}' may have letters, digits, - and _ only")
-            mistakes += [f"{stage.name}: reads '{name}', which no earlier stage writes" for name in stage.reads() if name not in earlier]
+            mistakes += [
+                f"{stage.name}: reads '{name}', which no earlier stage writes"
+                for name in stage.reads()
+                if name not in earlier
+            ]
             mistakes += _misfits(stage, earlier)
             earlier[stage.name] = stage
         if mistakes:
             raise PlanError(
                 f"The plan '{self.name}' has {len(mistakes)} mistake(s).",
                 got=several(mistakes, most=10),
-                fix="mend the stages' names and settings; `fieldmark plan humpback-classify --json` prints a plan that works.",
+                fix="mend names and settings; `fieldmark plan humpback-classify --json` prints a plan that works.",
             )
         return self
 
@@ -63,7 +67,9 @@ class Plan(Spec):
         found = [stage for stage in self.stages if isinstance(stage, kind)]
         if not found:
             raise PlanError(
-                f"The plan '{self.name}' has no stage that can do this.", got=f"no {kind.__name__} stage", fix="add one."
+                f"The plan '{self.name}' has no stage that can do this.",
+                got=f"no {kind.__name__} stage",
+                fix="add one.",
             )
         return found[-1]
 
@@ -90,7 +96,9 @@ def _misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
     for attribute, kind in _WANTED.items():
         source = earlier.get(getattr(stage, attribute, ""))
         if source is not None and not isinstance(source, kind):
-            found.append(f"{stage.name}: '{attribute}' must name a {kind.__name__.lower()} stage, '{source.name}' is none")
+            found.append(
+                f"{stage.name}: '{attribute}' must name a {kind.__name__.lower()} stage, '{source.name}' is none"
+            )
     if isinstance(stage, Rank) and not isinstance(earlier.get(stage.reads_from), Embed | None):
         found.append(f"{stage.name}: 'reads_from' must name an embed stage")
     if isinstance(stage, Answer) and not isinstance(earlier.get(stage.reads_from), Rank | None):

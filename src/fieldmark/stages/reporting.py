@@ -129,9 +129,13 @@ def _summary(judged: Judged, measures: tuple[Measure, ...]) -> str:
     value = {one.name: one.value for one in measures}
     n_known = int((judged.truth >= 0).sum())
     n_new = len(judged.truth) - n_known
-    parts = [f"Of {n_known:,} validation photos of known individuals the right name came first for {value['top-1 of known']:.0%}"] if n_known else []
+    parts = []
     if n_known:
-        parts[0] += f" and among the first {judged.rank.k} for {value[f'top-{judged.rank.k} of known']:.0%}."
+        parts.append(
+            f"Of {n_known:,} validation photos of known individuals the right name came first for "
+            f"{value['top-1 of known']:.0%} and among the first {judged.rank.k} for "
+            f"{value[f'top-{judged.rank.k} of known']:.0%}."
+        )
     if n_new:
         parts.append(
             f"Of {n_new:,} photos of strangers {1 - value['false matches']:.0%} were called new; "
@@ -146,11 +150,16 @@ def _curves(trained: Path) -> tuple[Curve, ...]:
     for path in sorted(trained.glob("fold*/history.json")):
         history: list[dict[str, Any]] = read_json(path)
         fold = path.parent.name if len(list(trained.glob("fold*"))) > 1 else ""
-        names = [name for name in (history[0] if history else {}) if name not in {"leg", "epoch", "update", "images_per_s"}]
+        names = [
+            name for name in (history[0] if history else {}) if name not in {"leg", "epoch", "update", "images_per_s"}
+        ]
         for name in names:
             rows = [row for row in history if name in row]
             kind = "lr" if name == "lr" else "metric" if "map5" in name else "loss"
-            epochs, values = np.array([float(row["epoch"]) for row in rows]), np.array([float(row[name]) for row in rows])
+            epochs, values = (
+                np.array([float(row["epoch"]) for row in rows]),
+                np.array([float(row[name]) for row in rows]),
+            )
             curves.append(Curve(f"{name} {fold}".strip(), kind, epochs, values))
     return tuple(curves)
 
@@ -191,7 +200,11 @@ def _example(judged: Judged, number: int) -> Example:
     gallery = judged.galleries[k]
     place = int(np.searchsorted(np.flatnonzero(judged.fold == k), row))
     query = np.load(judged.embedded / f"validation{k}.npy", mmap_mode="r", allow_pickle=False)[:, [place]]
-    photos = dict(zip(classes, gallery.best_photos(query, [image], np.array([classes]))[0][0].tolist(), strict=True)) if classes else {}
+    photos = (
+        dict(zip(classes, gallery.best_photos(query, [image], np.array([classes]))[0][0].tolist(), strict=True))
+        if classes
+        else {}
+    )
     file_of = dict(zip(known.images, known.paths, strict=True))
     return Example(
         image=image,
@@ -223,7 +236,8 @@ def _confusions(judged: Judged, *, most: int = 8) -> tuple[ConfusedPair, ...]:
     for path, number in zip(judged.known.paths, judged.known.classes, strict=True):
         photo.setdefault(judged.name(int(number)), path)
     return tuple(
-        ConfusedPair(truth, answer, count, _bytes(photo[truth]), _bytes(photo[answer])) for (truth, answer), count in wrong
+        ConfusedPair(truth, answer, count, _bytes(photo[truth]), _bytes(photo[answer]))
+        for (truth, answer), count in wrong
     )
 
 
@@ -232,7 +246,11 @@ def _facts(opened: Opened, judged: Judged) -> tuple[Fact, ...]:
     counts = np.bincount(classes[classes >= 0], minlength=1)
     return (
         Fact("photos", f"{len(classes):,}", f"{int((classes == -1).sum()):,} of individuals without a name"),
-        Fact("individuals", f"{int((counts > 0).sum()):,}", f"{int((counts == 1).sum()):,} with a single photo; most {counts.max():,}"),
+        Fact(
+            "individuals",
+            f"{int((counts > 0).sum()):,}",
+            f"{int((counts == 1).sum()):,} with a single photo; most {counts.max():,}",
+        ),
         Fact("validation", f"{len(judged.rows):,}", "photos kept from the network"),
         Fact("new photos answered", f"{len(opened.new) if opened.new else 0:,}", ""),
     )

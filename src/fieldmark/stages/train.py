@@ -75,22 +75,25 @@ class Train(Spec):
     def _fold(self, job: Job, place: Path, *, k: int, fold: np.ndarray, group: Ranks) -> str:
         from fieldmark.models.network import build
         from fieldmark.models.store import save
-        from fieldmark.train.loop import fit
+        from fieldmark.train.loop import Workshop, fit
 
         n_classes = len(job.known.vocabulary.identities) * (2 if self.flip_identity else 1)
         network = build(self.net, n_classes=n_classes, seed=hash_seed(job.seed, self.name, k))
+        workshop = Workshop(
+            folder=place.with_name(f".fold{k}-checkpoints"),
+            group=group,
+            n_workers=job.n_workers,
+            progress=job.progress,
+            scalar=_scalars(job, f"{self.name}-fold{k}") if group.leads else None,
+            features=job.features,
+        )
         history = fit(
             network,
             self._lesson(job, k=k, fold=fold),
             self.training,
-            folder=place.with_name(f".fold{k}-checkpoints"),
+            at=workshop,
             seed=hash_seed(job.seed, self.name, k, "order"),
-            group=group,
             watch=self._watch(job, k=k, fold=fold, group=group),
-            progress=job.progress,
-            scalar=_scalars(job, f"{self.name}-fold{k}") if group.leads else None,
-            n_workers=job.n_workers,
-            features=job.features,
         )
         if group.leads:
             place.mkdir(exist_ok=True)
@@ -138,7 +141,8 @@ class Train(Spec):
         truth, n_identities = known.classes[rows], len(known.vocabulary.identities)
 
         def watch(network: Network) -> dict[str, float]:
-            logits = embed(network, source, device=group.device, n_workers=job.n_workers, logits=True).logits
+            seen = embed(network, source, device=group.device, n_workers=job.n_workers, logits=True)
+            logits = seen.embedding if seen.logits is None else seen.logits
             own = np.take_along_axis(logits[0], truth[:, None], axis=1)
             place = (logits[0][:, :n_identities] > own).sum(axis=1) + 1
             return {"validation map5 (known)": float(np.where(place <= 5, 1 / place, 0.0).mean())}
@@ -159,5 +163,7 @@ def _last(history: list[dict[str, Any]]) -> str:
     if not history:
         return "the network as it was built (no legs)"
     row = history[-1]
-    told = ", ".join(f"{name} {value:.3f}" for name, value in row.items() if name in {"loss", "map5"} or "map5 (" in name)
+    told = ", ".join(
+        f"{name} {value:.3f}" for name, value in row.items() if name in {"loss", "map5"} or "map5 (" in name
+    )
     return f"{len(history)} epochs, {row['update']} updates; {told}"

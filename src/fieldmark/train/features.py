@@ -119,9 +119,7 @@ class KeptFeatures:
         needed = 4 * int(np.prod(self._shape))
         return self._path.exists() or needed <= share * shutil.disk_usage(self._path.parent).free
 
-    def fill(
-        self, items: Int[np.ndarray, " item"], *, progress: Progress, n_workers: int
-    ) -> None:
+    def fill(self, items: Int[np.ndarray, " item"], *, progress: Progress, n_workers: int) -> None:
         """Compute the blocks that hold a row of ``items`` and are not there yet."""
         n_blocks = -(-self._n_rows // BLOCK)
         done_path = self._path.with_suffix(".done.npy")
@@ -135,7 +133,9 @@ class KeptFeatures:
             wanted = (items[:, None] + n_items * np.arange(self._n_rows // n_items)).reshape(-1)
             blocks = [block for block in np.unique(wanted // BLOCK).tolist() if not done[block]]
             pictures = stream(blocks, self._pictures, n_workers=n_workers)
-            for block, batch in zip(blocks, progress.track(pictures, total=len(blocks), what="features of the frozen part"), strict=True):
+            for block, batch in zip(
+                blocks, progress.track(pictures, total=len(blocks), what="features of the frozen part"), strict=True
+            ):
                 features = self._through(batch)
                 rows[block * BLOCK : (block + 1) * BLOCK] = features[: self._n_rows - block * BLOCK]
                 done[block] = True

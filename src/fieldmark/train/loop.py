@@ -99,37 +99,48 @@ class Position:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Workshop:
+    """Where and by what means a training works; nothing here changes what comes out of it.
+
+    Attributes:
+        folder: For checkpoints; belongs to this training alone.
+        group: This process's place among those that train together.
+        n_workers: Threads that read ahead.
+        progress: Told each epoch.
+        scalar: Told (name, value, update) for curves, e.g. ``SummaryWriter.add_scalar``.
+        features: Folder in which features of frozen lower parts may be kept (see ``train.features``).
+    """
+
+    folder: Path
+    group: Ranks
+    n_workers: int = 2
+    progress: Progress = QUIET
+    scalar: Callable[[str, float, int], None] | None = None
+    features: Path | None = None
+
+
 def fit(
     network: Network,
     lesson: Lesson,
     training: Training,
     *,
-    folder: Path,
+    at: Workshop,
     seed: int,
-    group: Ranks,
     watch: Watch | None = None,
-    progress: Progress = QUIET,
-    scalar: Callable[[str, float, int], None] | None = None,
-    n_workers: int = 2,
-    features: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Train ``network`` in place, going on from ``folder`` if it holds a checkpoint.
+    """Train ``network`` in place, going on from the workshop's folder if it holds a checkpoint.
 
     Order and augmentation are functions of (seed, epoch, position), dropout of (seed, update, process): a resumed
-    training equals an undisturbed one to the bit on the same machine, and ``n_workers`` changes nothing.
+    training equals an undisturbed one to the bit on the same machine.
 
     Args:
         network: Built by ``models.network.build`` with the same seed each time.
         lesson: Items, truth, sampler and losses.
         training: Legs and settings.
-        folder: For checkpoints; belongs to this training alone.
+        at: Where and by what means.
         seed: Of order, augmentation and dropout.
-        group: This process's place among those that train together.
         watch: Measures the network after each epoch.
-        progress: Told each epoch.
-        scalar: Told (name, value, update) for curves, e.g. ``SummaryWriter.add_scalar``.
-        n_workers: Threads that read ahead.
-        features: Folder in which features of frozen lower parts may be kept (see ``train.features``).
 
     Returns:
         One row an epoch: leg, epoch, update, lr, loss and its parts, map5 on the training batches, watched numbers,
@@ -138,36 +149,26 @@ def fit(
     Raises:
         TrainingError: The loss is NaN or infinite; names the update and its items; checkpoints stay as they are.
     """
-    trainer = _Trainer(network, lesson, training, folder, seed, group, watch, progress, scalar, n_workers)
-    trainer.features = features
-    return trainer.run()
+    return _Trainer(network, lesson, training, at, seed, watch).run()
 
 
 class _Trainer:
     def __init__(
-        self,
-        network: Network,
-        lesson: Lesson,
-        training: Training,
-        folder: Path,
-        seed: int,
-        group: Ranks,
-        watch: Watch | None,
-        progress: Progress,
-        scalar: Callable[[str, float, int], None] | None,
-        n_workers: int,
+        self, network: Network, lesson: Lesson, training: Training, at: Workshop, seed: int, watch: Watch | None
     ) -> None:
-        self.network = network.to(group.device, memory_format=torch.channels_last)
-        self.lesson, self.training, self.folder, self.seed, self.group = lesson, training, folder, seed, group
-        self.watch, self.progress, self.scalar, self.n_workers = watch, progress, scalar, n_workers
+        self.group, self.folder, self.progress, self.scalar = at.group, at.folder, at.progress, at.scalar
+        self.n_workers, self.features = at.n_workers, at.features
+        self.network = network.to(self.group.device).to(memory_format=torch.channels_last)
+        self.lesson, self.training, self.seed, self.watch = lesson, training, seed, watch
         self.at = Position()
+        self.optimiser: torch.optim.Optimizer | None = None
         self.average = MovingAverage(network, training.ema) if training.ema is not None else None
         self.names = {id(parameter): name for name, parameter in network.named_parameters()}
         self.saved_at = time.monotonic()
-        self.chance = torch.Generator(device=group.device)
+        self.chance = torch.Generator(device=self.group.device)
         self.network.chance = self.chance
         self.half = training.precision == "bf16" or (
-            training.precision == "auto" and group.device.type == "cuda" and torch.cuda.is_bf16_supported()
+            training.precision == "auto" and self.group.device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
 
     def run(self) -> list[dict[str, Any]]:
@@ -186,10 +187,9 @@ class _Trainer:
 
     def _leg(self, leg: Leg, state: checkpoint.State | None) -> None:
         freeze(self.network, leg.freeze)
-        self.optimiser = _optimiser(self.network, self.training)
+        optimiser = self.optimiser = _optimiser(self.network, self.training)
         if state is not None:
-            named = dict(self.network.named_parameters())
-            checkpoint.restore_optimiser(self.optimiser, named, state.tensors)
+            checkpoint.restore_optimiser(optimiser, dict(self.network.named_parameters()), state.tensors)
         members = self.lesson.members(leg)
         forward, source = body(
             self.network,
@@ -250,7 +250,10 @@ class _Trainer:
         """Forward and backward over the micro-batches, then one step of the optimiser."""
         self.chance.manual_seed(hash_seed(self.seed, "dropout", self.at.updates, self.group.rank))
         factor = rate(leg.schedule, update=self.at.update, updates=updates, epoch=self.at.epoch, drops=self.at.drops)
-        for settings in self.optimiser.param_groups:
+        optimiser = self.optimiser
+        if optimiser is None:
+            return
+        for settings in optimiser.param_groups:
             settings["lr"] = leg.lr * factor * settings["lr_times"]
         told: dict[str, Tensor] = {}
         for rows, batch in zip(items, pictures, strict=True):
@@ -260,12 +263,12 @@ class _Trainer:
             (loss / len(items)).backward()
             for name, value in parts.items():
                 told[name] = told.get(name, torch.zeros((), device=value.device)) + value.detach().float() / len(items)
-        trained = [parameter for settings in self.optimiser.param_groups for parameter in settings["params"]]
+        trained = [parameter for settings in optimiser.param_groups for parameter in settings["params"]]
         self.group.average_gradients(trained)
         if self.training.clip is not None:
             torch.nn.utils.clip_grad_norm_(trained, self.training.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.network)
         self.at.update, self.at.updates = self.at.update + 1, self.at.updates + 1
@@ -387,7 +390,9 @@ class _Trainer:
 
     def _stop(self, rows: np.ndarray, loss: Tensor) -> None:
         items = [self.lesson.names(int(row)) for row in rows]
-        where = f"leg {self.at.leg + 1}, epoch {self.at.epoch + 1}, batch {self.at.batch + 1}, update {self.at.updates + 1}"
+        where = (
+            f"leg {self.at.leg + 1}, epoch {self.at.epoch + 1}, batch {self.at.batch + 1}, update {self.at.updates + 1}"
+        )
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "nan.json", {"where": where, "loss": str(loss.item()), "items": items})
         raise TrainingError(
@@ -423,5 +428,7 @@ def _map5(logits: Float[Tensor, "batch class"], classes: Int[Tensor, " batch"]) 
 
 
 def _line(row: dict[str, Any]) -> str:
-    parts = [f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float) and name != "images_per_s"]
+    parts = [
+        f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float) and name != "images_per_s"
+    ]
     return f"epoch {row['epoch']}: {', '.join(parts)} ({row['images_per_s']} images/s)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Ranks:
             for buffer in network.buffers():
                 if buffer.is_floating_point():
                     dist.all_reduce(buffer)
-                    buffer /= self.world
+                    buffer.div_(self.world)
 
     def wait(self) -> None:
         """Wait until all processes are here."""
@@ -96,7 +96,7 @@ def ranks(device: str = "auto", *, wait_s: float = 600.0) -> Ranks:
     if world > 1 and not dist.is_initialized():
         # After a restart by torchrun the old store still holds the dead group's keys: each try has its own prefix.
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        wait = datetime.timedelta(seconds=wait_s)
+        wait = dt.timedelta(seconds=wait_s)
         agent_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         store = dist.TCPStore(host, port, world, is_master=rank == 0 and not agent_store, timeout=wait)
         tries = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
@@ -118,9 +118,11 @@ def _device(name: str, *, local_rank: int) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise PlanError("There is no device of that name.", got=name, fix="use auto, cpu, cuda, cuda:1 or mps.") from error
+        raise PlanError(
+            "There is no device of that name.", got=name, fix="use auto, cpu, cuda, cuda:1 or mps."
+        ) from error
     if (device.type == "cuda" and not cuda) or (device.type == "mps" and not mps):
-        raise PlanError(f"This machine has no {device.type} device that torch can use.", got=name, fix="use --device cpu.")
+        raise PlanError(
+            f"This machine has no {device.type} device that torch can use.", got=name, fix="use --device cpu."
+        )
     return device
-
-

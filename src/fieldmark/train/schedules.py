@@ -34,14 +34,17 @@ def rate(schedule: Schedule, *, update: int, updates: int, epoch: int, drops: in
             return schedule.factor**drops
         case Cosine():
             warm = schedule.warmup
-            if share < warm:
-                return (update + 1) / (warm * updates + 1)
-            return _half_cosine(1.0, schedule.floor, (share - warm) / max(1e-12, 1 - warm))
+            rising = (update + 1) / (warm * updates + 1)
+            return rising if share < warm else _half_cosine(1.0, schedule.floor, _rest(share, warm))
         case OneCycle():
-            if share < schedule.rise:
-                return _half_cosine(1 / 25, 1.0, share / schedule.rise)
-            return _half_cosine(1.0, 1e-4, (share - schedule.rise) / max(1e-12, 1 - schedule.rise))
+            rising = _half_cosine(1 / 25, 1.0, share / max(1e-12, schedule.rise))
+            return rising if share < schedule.rise else _half_cosine(1.0, 1e-4, _rest(share, schedule.rise))
 
 
 def _half_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2
+
+
+def _rest(share: float, past: float) -> float:
+    """How much of what comes after ``past`` is done."""
+    return (share - past) / max(1e-12, 1 - past)
