@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("main", "switches", "table"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--effort", type=float, default=0.2)
+    parser.add_argument("--effort", type=float, default=0.15)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
     parser.add_argument("--only", nargs="*", help="names of runs, to do a part")

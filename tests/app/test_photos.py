@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from fieldmark.app.photos import gather, judging, look_up, new_photos, of_files, renamed
+from fieldmark.app.photos import gather, judging, look_up, new_photos, of_files
 from fieldmark.core.errors import DataError, FieldmarkError
 from fieldmark.core.progress import QUIET
 from fieldmark.data.collection import Collection
@@ -157,11 +156,3 @@ def test_nothing_left_to_judge_by_is_an_error(whales: Path) -> None:
     with pytest.raises(DataError) as caught:
         judging(of_files([whales / "test/t0.jpg"]), known, progress=QUIET)
     assert "--column identity=NAME" in caught.value.fix
-
-
-def test_renamed_photos_share_no_id_with_known_ones(whales: Path) -> None:
-    known = gather(whales, labelled=True, reading={}).collection
-    other = renamed(known)
-    assert not set(other.images) & set(known.images)
-    assert other.paths == known.paths
-    assert np.array_equal(other.classes, known.classes)

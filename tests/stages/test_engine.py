@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from fieldmark.core.errors import DataError, PlanError, RunError
@@ -193,3 +195,15 @@ def test_another_ranking_reuses_the_training_and_other_photos_are_refused(
     with pytest.raises(RunError) as caught:
         execute(plan, known, tmp_path / "other", new=new, seed=2, reuse=finished.path)
     assert "same photos" in caught.value.fix
+
+
+def test_new_photos_may_not_bear_the_ids_of_known_ones_in_a_run_but_may_be_asked_about(
+    finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    same = replace(new, table=new.table.with_columns(pl.Series("image", known.images[: len(new)])))
+    with pytest.raises(DataError) as caught:
+        execute(humpback_classify(size="toy"), known, tmp_path / "run", new=same)
+    assert "fieldmark predict" in caught.value.fix
+    expert = Expert.open(finished.path, device="cpu")
+    for one, other in zip(expert.identify(same, n_workers=0), expert.identify(new, n_workers=0), strict=True):
+        assert one.matches == other.matches

@@ -220,14 +220,6 @@ def _unnamed(photos: Collection) -> Collection:
     return Collection.of(table, root=photos.root, name=photos.name, unknown=None)
 
 
-def renamed(photos: Collection) -> Collection:
-    """The photos under ids that no known photo has: two cameras may both have an IMG_0001.jpg."""
-    import polars as pl
-
-    ids = pl.concat_str(pl.lit("\x1fasked "), pl.int_range(pl.len()).cast(pl.String)).alias("image")
-    return replace(photos, table=photos.table.with_columns(ids))
-
-
 def judging(photos: Collection, known: Collection, *, progress: Progress) -> tuple[Collection, np.ndarray]:
     """The photos by which a run can be judged, and who is on them.
 

@@ -15,7 +15,7 @@ from fieldmark.app.choices import Recipe, Setting, choose
 from fieldmark.app.choices import recipes as _recipes
 from fieldmark.app.guards import leads, need_torch, sensible, vacant
 from fieldmark.app.overview import RunSummary, list_runs
-from fieldmark.app.photos import Photos, Reading, gather, judging, look_up, new_photos, of_files, renamed
+from fieldmark.app.photos import Photos, Reading, gather, judging, look_up, new_photos, of_files
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def evaluate(
     expert = _expert(run, device=device)
     given = gather(data, labelled=True, reading=reading, n_workers=n_workers, progress=progress)
     photos, truth = judging(given.collection, expert.opened.known, progress=progress)
-    scores, _ = expert.scores(renamed(photos), n_workers=n_workers, progress=progress)
+    scores, _ = expert.scores(photos, n_workers=n_workers, progress=progress)
     return measure(scores, truth, unknown_at=expert.unknown_at, k=expert.rank.k)
 
 
@@ -368,5 +368,5 @@ def _identified(
     for one in given.skipped:
         progress.say(f"left out: {one.file}: {one.reason}")
     photos = given.collection
-    found = expert.identify(renamed(photos), k=k, n_workers=n_workers, progress=progress)
+    found = expert.identify(photos, k=k, n_workers=n_workers, progress=progress)
     return [replace(one, image=image) for one, image in zip(found, photos.images, strict=True)]

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldmark.core.errors import PlanError, RunError
+from fieldmark.core.errors import DataError, PlanError, RunError, several
 from fieldmark.core.files import write_json, write_text
 from fieldmark.core.manifest import hardware, versions
 from fieldmark.core.progress import QUIET, Progress
@@ -78,7 +78,7 @@ def execute(  # noqa: PLR0913 - keywords with defaults
         RunError: The folder holds another run, or another process works in it.
         PlanError: The photos are not what the plan needs.
     """
-    _check_photos(plan, known)
+    _check_photos(plan, known, new)
     leads = int(os.environ.get("RANK", "0")) == 0
     key: dict[str, object] = {
         "plan": plan.fingerprint(),
@@ -188,12 +188,19 @@ def _wait_for(run: RunFolder, names: tuple[str, ...], *, wait_s: float = 600.0) 
         time.sleep(0.1)
 
 
-def _check_photos(plan: Plan, known: Collection) -> None:
+def _check_photos(plan: Plan, known: Collection, new: Collection | None) -> None:
     if not known.vocabulary.identities:
         raise PlanError(
             f"The plan '{plan.name}' tells individuals apart, but these photos name none.",
             got=f"{known.name}: columns {', '.join(known.table.columns)}",
             fix="say which column holds the individual's name: --column identity=NAME.",
+        )
+    both = sorted(set(known.images) & set(new.images)) if new is not None else []
+    if both:
+        raise DataError(
+            "Some new photos have the ids of known photos.",
+            got=several(both),
+            fix="rename them, or leave out the new photos and ask later with `fieldmark predict`, which does not mind.",
         )
 
 

@@ -102,6 +102,8 @@ class Expert:
         known = self.opened.known
         total = np.zeros((len(photos), len(known.vocabulary.identities)), dtype=np.float32)
         embeddings = []
+        # Not their own ids: two cameras may both have an IMG_0001.jpg, and a gallery leaves out the query's own id.
+        asked = [f"\x1fasked {number}" for number in range(len(photos))]
         for net, gallery in zip(self.nets, self.galleries, strict=True):
             looked = net.look(
                 photos,
@@ -114,7 +116,7 @@ class Expert:
             total += identity_scores(
                 self.rank.votes,
                 query=looked.embedding,
-                images=photos.images,
+                images=asked,
                 proba=looked.proba,
                 gallery=gallery,
                 n_classes=total.shape[1],
@@ -139,7 +141,7 @@ class Expert:
         found = []
         for row, (image, file, answer) in enumerate(zip(photos.images, photos.paths, answers, strict=True)):
             named = [one.identity for one in answer if not one.is_unknown]
-            nearest = self._nearest(embeddings[0][:, row : row + 1], image, named)
+            nearest = self._nearest(embeddings[0][:, row : row + 1], named)
             matches = tuple(
                 Match(
                     place=one.place,
@@ -156,11 +158,11 @@ class Expert:
             found.append(Identification(image=image, file=file, matches=matches))
         return found
 
-    def _nearest(self, query: np.ndarray, image: str, identities: Sequence[int]) -> dict[int, tuple[int, float]]:
+    def _nearest(self, query: np.ndarray, identities: Sequence[int]) -> dict[int, tuple[int, float]]:
         """Row and similarity of the most alike known photo of each identity, by the first network."""
         if not identities:
             return {}
-        rows, similarity = self.galleries[0].best_photos(query, [image], np.asarray([identities]))
+        rows, similarity = self.galleries[0].best_photos(query, ["\x1fasked"], np.asarray([identities]))
         return {
             identity: (int(row), float(value))
             for identity, row, value in zip(identities, rows[0], similarity[0], strict=True)
