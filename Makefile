@@ -23,7 +23,7 @@ demo: $(READY)
 	$(BIN)/fieldmark demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow"
@@ -33,14 +33,14 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyrefly check --summary=none
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/docs
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 docs: $(READY)
-	$(BIN)/zensical build --clean
+	$(BIN)/zensical build --clean --strict
 
 bench: $(READY)
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done

@@ -97,13 +97,13 @@ def main() -> None:
         cpu: dict[str, list[float]] = {"ours": [], "plain": []}
         for _ in range(asked.rounds):
             for name, way in (("ours", ours), ("plain", plain)):
-                seconds = measured(lambda way=way: way(network, paths, asked.batch))
-                clock[name].append(seconds[0])
-                cpu[name].append(seconds[1])
+                taken = measured(lambda way=way: way(network, paths, asked.batch))
+                clock[name].append(taken[0])
+                cpu[name].append(taken[1])
     print(f"{asked.n} JPEGs of 1024 x 768, {BACKBONE.name}, batch {asked.batch}, {N_CORES} cores")
     print(f"{'':<8} {'seconds':>8} {'photos/s':>10} {'CPU-s':>10}   (medians of {asked.rounds} rounds)")
-    for name in clock:
-        print(row(name, clock[name], cpu[name], asked.n))
+    for name, seconds in clock.items():
+        print(row(name, seconds, cpu[name], asked.n))
     print(spread("clock", clock["plain"], clock["ours"]))
     print(spread("CPU", cpu["plain"], cpu["ours"]))
     print(f"cosine between the two: mean {cosine.mean():.5f}, least {cosine.min():.5f}")

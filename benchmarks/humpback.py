@@ -37,7 +37,7 @@ class Lines:
     def say(self, text: str) -> None:  # noqa: D102 - the protocol's
         print(f"{time.monotonic() - self.began:7.0f} s  {text}", flush=True)
 
-    def track(self, items, *, total, what):
+    def track(self, items, *, total, what):  # noqa: D102 - the protocol's
         del total, what
         yield from items
 

@@ -1,7 +1,7 @@
 """Tell who is on the photograph: fine-grained recognition that gives a decision with a known error.
 
-The commands of ``fieldmark`` are functions here under the same names: :func:`inspect`, :func:`train`, :func:`identify`
-and so on; :func:`read` gives a :class:`Collection` of photos, which all of them take. Nothing heavy is loaded before
+The commands of ``fieldmark`` are functions here under the same names: ``inspect``, ``train``, ``identify``
+and so on; ``read`` gives a ``Collection`` of photos, which all of them take. Nothing heavy is loaded before
 one of them is used.
 """
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from fieldmark.images.batches import PhotoSource, load_batch
 from fieldmark.images.preprocess import normalise
+from fieldmark.models.network import Network, Outputs
 from fieldmark.train.embed import embed
 from toys import INPUT, network
 
@@ -33,13 +35,63 @@ def test_the_second_view_is_the_mirrored_photo(photos: list[Path]) -> None:
     assert both.logits is None
 
 
-def test_dropout_is_off_and_the_network_is_given_back_as_it_was(photos: list[Path]) -> None:
+def test_dropout_is_off_and_the_network_is_left_as_it_was(photos: list[Path]) -> None:
     net = network().train()
-    one = embed(net, PhotoSource(photos, INPUT), device=CPU)
-    two = embed(net, PhotoSource(photos, INPUT), device=CPU)
-    assert net.training
-    assert (one.embedding == two.embedding).all()
-    np.testing.assert_allclose(np.linalg.norm(one.embedding[0], axis=1), 1, atol=1e-5)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    found = embed(net, PhotoSource(photos, INPUT), device=CPU)
+    assert all(module.training for module in net.modules())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    np.testing.assert_allclose(np.linalg.norm(found.embedding[0], axis=1), 1, atol=1e-5)
+
+
+def test_the_same_call_gives_the_same_bits_with_any_number_of_readers(photos: list[Path]) -> None:
+    net = network()
+    first = embed(net, PhotoSource(photos, INPUT), device=CPU, logits=True, n_workers=0)
+    for n_workers in (0, 1, 3):
+        again = embed(net, PhotoSource(photos, INPUT), device=CPU, logits=True, n_workers=n_workers)
+        assert again.embedding.tobytes() == first.embedding.tobytes()
+        assert again.logits is not None
+        assert first.logits is not None
+        assert again.logits.tobytes() == first.logits.tobytes()
+
+
+def test_a_photo_has_the_same_embedding_alone_and_in_company(photos: list[Path]) -> None:
+    net = network()
+    together = embed(net, PhotoSource(photos, INPUT), device=CPU).embedding[0]
+    alone = [embed(net, PhotoSource([path], INPUT), device=CPU).embedding[0, 0] for path in photos]
+    np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)
+
+
+def test_what_the_network_learned_since_the_last_call_counts(photos: list[Path]) -> None:
+    net = network()
+    source = PhotoSource(photos, INPUT)
+    before = embed(net, source, device=CPU).embedding[0]
+    pictures = normalise(load_batch(photos, INPUT), INPUT)
+    step = torch.optim.SGD(net.parameters(), lr=1.0)
+    net.train()(pictures).logits.sum().backward()  # moves the weights, and the batch norms' statistics
+    step.step()
+    after = embed(net, source, device=CPU).embedding[0]
+    with torch.no_grad():
+        slow = net.eval()(pictures).embedding.numpy()
+    assert np.abs(after - before).max() > 1e-3
+    np.testing.assert_allclose(after, slow, atol=1e-5)
+
+
+def test_a_single_photo_is_one_small_forward_pass(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    forward = Network.forward
+
+    def counted(self: Network, pictures: torch.Tensor) -> Outputs:
+        seen.append(len(pictures))
+        return forward(self, pictures)
+
+    monkeypatch.setattr(Network, "forward", counted)
+    embed(network(), PhotoSource(photos[:1], INPUT), device=CPU)
+    assert set(seen) == {1}
+    seen.clear()
+    embed(network(), PhotoSource(photos, INPUT), device=CPU, batch=3)
+    assert [size for size in seen if size != 1] == [3] * 6
 
 
 def test_bfloat16_points_the_same_way(photos: list[Path]) -> None:

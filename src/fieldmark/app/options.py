@@ -69,7 +69,7 @@ def computing(command: Command) -> Command:
 
 
 def reading(command: Command) -> Command:
-    """The options by which a table of photos is read; :func:`read_by` makes the reader's settings of them."""
+    """The options by which a table of photos is read; ``read_by`` makes the reader's settings of them."""
     for option in reversed(_READING):
         command = option(command)
     return command

@@ -1,7 +1,7 @@
-"""The commands as Python functions of the same names; ``fieldmark.train(...)`` is :func:`train` here.
+"""The commands as Python functions of the same names; ``fieldmark.train(...)`` is ``train`` here.
 
-Photos are given as a path, which is read with the options of :class:`fieldmark.app.photos.Reading`, or as a
-:class:`~fieldmark.data.collection.Collection` that was read before.
+Photos are given as a path, which is read with the options of ``fieldmark.app.photos.Reading``, or as a
+``fieldmark.data.collection.Collection`` that was read before.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def inspect(
         force: Whether an existing page may be written over.
         n_workers: Threads that look at the photos.
         progress: Told as photos are done.
-        **reading: See :class:`fieldmark.app.photos.Reading`.
+        **reading: See ``fieldmark.app.photos.Reading``.
 
     Returns:
         What the page shows.
@@ -117,7 +117,7 @@ def train(
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
         progress: Told what goes on.
-        **reading: How to read ``data``; see :class:`fieldmark.app.photos.Reading`.
+        **reading: How to read ``data``; see ``fieldmark.app.photos.Reading``.
 
     Raises:
         PlanError: The recipe or a setting does not exist, or cannot work.
@@ -202,7 +202,7 @@ def evaluate(
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
         progress: Told what goes on.
-        **reading: How to read ``data``; see :class:`fieldmark.app.photos.Reading`.
+        **reading: How to read ``data``; see ``fieldmark.app.photos.Reading``.
 
     Raises:
         RunError: No finished run lies there.
@@ -247,7 +247,7 @@ def predict(
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
         progress: Told what goes on.
-        **reading: See :class:`fieldmark.app.photos.Reading`.
+        **reading: See ``fieldmark.app.photos.Reading``.
 
     Raises:
         RunError: No finished run lies there, or ``out`` exists.

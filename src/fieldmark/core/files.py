@@ -57,12 +57,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As :func:`write_bytes`, for UTF-8 text."""
+    """As ``write_bytes``, for UTF-8 text."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """As :func:`write_bytes`, for JSON with two blanks of indent; NaN and infinity are refused."""
+    """As ``write_bytes``, for JSON with two blanks of indent; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

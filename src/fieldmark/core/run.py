@@ -20,8 +20,8 @@ RECEIPT = "stage.json"
 class RunFolder:
     """A folder with one sub-folder a finished stage.
 
-    A stage works in a hidden folder of its own (:meth:`workshop`), which outlives a kill so that the stage can go on
-    where it was. :meth:`finish` notes every file's SHA-256 in a receipt and renames the workshop into place: a
+    A stage works in a hidden folder of its own (``workshop``), which outlives a kill so that the stage can go on
+    where it was. ``finish`` notes every file's SHA-256 in a receipt and renames the workshop into place: a
     stage's folder is therefore whole or not there.
 
     Args:
@@ -80,7 +80,7 @@ class RunFolder:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What :meth:`create` was given."""
+        """What ``create`` was given."""
         return dict(read_json(self.path / KEY))
 
     @contextmanager

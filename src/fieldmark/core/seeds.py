@@ -21,5 +21,5 @@ def hash_seed(*parts: int | str) -> int:
 
 
 def generator(*parts: int | str) -> np.random.Generator:
-    """A fresh numpy generator seeded by :func:`hash_seed`."""
+    """A fresh numpy generator seeded by ``hash_seed``."""
     return np.random.Generator(np.random.PCG64(hash_seed(*parts)))

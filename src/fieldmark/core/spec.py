@@ -53,9 +53,13 @@ def parse(kind: type[SpecT] | Any, text: str, *, name: str) -> SpecT:
     try:
         return TypeAdapter(kind).validate_json(text)  # type: ignore[no-any-return]
     except ValidationError as error:
+        found = error.errors()
+        # A list whose items are all wrong is also called too short; the items say it already.
+        inner = {e["loc"][:depth] for e in found for depth in range(len(e["loc"]))}
         mistakes = [
             f"{'.'.join(str(part) for part in e['loc']) or name}: {e['msg']}, got {e['input']!r}"
-            for e in error.errors()
+            for e in found
+            if not (e["type"] == "too_short" and e["loc"] in inner)
         ]
         raise PlanError(
             f"{name} has {len(mistakes)} mistake(s).",

@@ -233,7 +233,7 @@ class Collection:
 
     @classmethod
     def open(cls, folder: Path | str, *, root: Path | str | None = None) -> Self:
-        """The collection that :meth:`write` left in a folder.
+        """The collection that ``write`` left in a folder.
 
         Args:
             folder: Where it was written.
@@ -269,8 +269,8 @@ def occurring(
     """The vocabulary of the names that occur in a typed table, sorted.
 
     Args:
-        table: Columns as :class:`Collection` describes them.
-        unknown: The word for "nobody we know"; "auto" knows :data:`UNKNOWN_NAMES`; None: there is none.
+        table: Columns as ``Collection`` describes them.
+        unknown: The word for "nobody we know"; "auto" knows ``UNKNOWN_NAMES``; None: there is none.
         questions: Names of the columns that are questions.
         tags: The tags in column order, instead of those that occur.
         tag_groups: Group of each tag; without it the text before "::".

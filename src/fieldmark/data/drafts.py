@@ -27,7 +27,7 @@ Layout = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a table of photos is to be read; :func:`fieldmark.data.reading.survey` describes each."""
+    """How a table of photos is to be read; ``fieldmark.data.reading.survey`` describes each."""
 
     layout: Layout = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Draft:
     """A table before it is checked.
 
     Attributes:
-        table: Our columns as text (``labels`` and questions as lists of text), other columns, and :data:`ROW`.
+        table: Our columns as text (``labels`` and questions as lists of text), other columns, and ``ROW``.
         source: Name of the file it came from.
         name: What the collection may be called.
         folders: Where the photos may be, the likeliest first.

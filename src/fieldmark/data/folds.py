@@ -64,8 +64,8 @@ def assign(
         spec: Which split.
         classes: Class of each photo; -1 the unknown identity, -2 none given.
         groups: A number that the photos of a group share.
-        dates: Day of each photo; only :class:`ByDate` needs it.
-        truth: 1 where a photo has a label; :class:`StratifiedFolds` balances these instead of the classes.
+        dates: Day of each photo; only ``ByDate`` needs it.
+        truth: 1 where a photo has a label; ``StratifiedFolds`` balances these instead of the classes.
         seed: Same seed, same folds.
 
     Raises:
@@ -128,7 +128,7 @@ def _stratified(
     Ties go to the fold with the fewest photos, then to chance. The unknown identity, and photos without any label,
     count as labels of their own.
 
-    **Source:** T22, K. Lopuhin's folds for iMet 2019, with groups in the place of images (ours).
+    **Source:** K. Lopuhin's folds for iMet 2019, with groups in the place of images (ours).
     """
     _, member = np.unique(groups, return_inverse=True)
     n_groups = int(member.max()) + 1

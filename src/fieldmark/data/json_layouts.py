@@ -216,7 +216,7 @@ def _texts(entries: list[dict[str, Any]], keys: tuple[str, ...]) -> pl.Series:
 def _table(
     content: Mapping[str, Any], key: str, source: str, columns: Mapping[str, tuple[str, ...]]
 ) -> tuple[pl.DataFrame, list[Mistake]]:
-    """A list of entries as columns of text with :data:`ROW` (from 1); entries that lack one are mistakes."""
+    """A list of entries as columns of text with ``ROW`` (from 1); entries that lack one are mistakes."""
     entries = _entries(content, key)
     table = pl.DataFrame({name: _texts(entries, keys) for name, keys in columns.items()})
     table = table.with_columns(pl.Series(ROW, range(1, len(entries) + 1), dtype=pl.Int64))

@@ -49,7 +49,7 @@ def look(files: pl.Series, root: Path, *, by_stem: bool = False, allow_outside: 
     Symbolic links count as inside only where they end below ``root``.
 
     Args:
-        files: Tidy names, none of which :func:`leaves` (unless ``allow_outside``).
+        files: Tidy names, none of which ``leaves`` (unless ``allow_outside``).
         root: The folder of photos.
         by_stem: Also accept a name without its ending (``1000483014d91860`` for ``1000483014d91860.png``).
         allow_outside: Links and absolute paths may lead anywhere.

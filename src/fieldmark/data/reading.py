@@ -25,7 +25,7 @@ class Survey:
 
     Attributes:
         collection: The rows without a mistake.
-        mistakes: What :func:`read` would refuse.
+        mistakes: What ``read`` would refuse.
         notes: What is harmless and yet worth knowing: rows that stand twice, files that are no photos.
     """
 
@@ -48,7 +48,7 @@ def read(  # noqa: PLR0913 - the reader's options, all by keyword
     encoding: str = "utf-8",
     separator: str = "|",
 ) -> Collection:
-    """The collection at ``path``, if all of it is in order. :func:`survey` describes the options.
+    """The collection at ``path``, if all of it is in order. ``survey`` describes the options.
 
     Raises:
         DataError: There is nothing to read, or the table has mistakes; all of them are told, by file, row and column.
@@ -90,7 +90,7 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
     Args:
         path: A CSV, TSV, Parquet or JSON file, or a folder that holds one, or a folder with a folder for each
             individual.
-        layout: "auto" goes by the looks; see :data:`fieldmark.data.drafts.Layout`.
+        layout: "auto" goes by the looks; see ``fieldmark.data.drafts.Layout``.
         columns: Our column names with the table's, ``{"identity": "whale", "group": "dup_group"}``; for the others the
             names the field uses are recognised.
         questions: The columns that are questions; an empty cell is a question not answered.

@@ -26,7 +26,7 @@ def draw(
     Args:
         spec: Which sampler.
         classes: Class of each item, -1 for strangers. Numbers need not be dense: mirrored items may be ``class + n``.
-        truth: Instead of classes, 1 where an item has a label; for :class:`PlainSampler` and :class:`LogWeightSampler`.
+        truth: Instead of classes, 1 where an item has a label; for ``PlainSampler`` and ``LogWeightSampler``.
         batch: Items a batch, at least 1.
         seed: Same seed and epoch, same order.
         epoch: Number of the epoch.
@@ -108,7 +108,7 @@ def _pk(
     taking the next K of them: K different ones where it has K, else each as evenly as can be. With strangers, the slots
     that K does not divide go to them as well.
 
-    **Source:** T7, seutao's whale solution (K=4, 25 % new_whale); the decks are ours.
+    **Source:** seutao's whale solution (K=4, 25 % new_whale); the decks are ours.
     """
     by_class = _ByClass(classes, rng)
     strangers = np.flatnonzero(classes < 0)
@@ -140,7 +140,7 @@ def _tuples(
 
     Without strangers the fourth is one more known other. The last batch is filled with the epoch's first tuples.
 
-    **Source:** T6, earhian's whale solution.
+    **Source:** earhian's whale solution.
     """
     by_class = _ByClass(classes, rng)
     if batch % 4 or by_class.n < 2:

@@ -26,7 +26,7 @@ VALUES, ROWS, COLUMNS, META = "values.npy", "rows.parquet", "columns.json", "met
 
 
 class OutOfFold:
-    """Writes a store, fold by fold; nothing is there until :meth:`close`.
+    """Writes a store, fold by fold; nothing is there until ``close``.
 
     Use it as a ``with`` block: it closes at the end, and leaves nothing behind where the block fails.
 

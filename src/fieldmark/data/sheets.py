@@ -26,7 +26,7 @@ class Sheet:
     """A file's records as text.
 
     Attributes:
-        table: The columns under their own names, and :data:`ROW`.
+        table: The columns under their own names, and ``ROW``.
         mistakes: What is wrong with the file's form. Where its text cannot be read at all, the table is empty.
     """
 

@@ -82,7 +82,7 @@ class LogWeightSampler(Spec):
 
 
 class PkSampler(Spec):
-    """Batches of P identities x K photos, a share of the slots from unknowns (T7)."""
+    """Batches of P identities x K photos, a share of the slots from unknowns."""
 
     kind: Literal["pk"] = "pk"
     k: Annotated[int, Field(ge=2)] = 4
@@ -90,7 +90,7 @@ class PkSampler(Spec):
 
 
 class TupleSampler(Spec):
-    """One item an identity and epoch: anchor, positive, random other identity, random unknown (T6)."""
+    """One item an identity and epoch: anchor, positive, random other identity, random unknown."""
 
     kind: Literal["tuples"] = "tuples"
 

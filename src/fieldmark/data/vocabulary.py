@@ -114,7 +114,7 @@ class Vocabulary(Spec):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The vocabulary that :meth:`to_json` wrote.
+        """The vocabulary that ``to_json`` wrote.
 
         Raises:
             DataError: The text is no vocabulary.
@@ -129,7 +129,7 @@ class Vocabulary(Spec):
             ) from error
 
     def to_json(self) -> str:
-        """JSON text that :meth:`from_json` reads back to an equal value."""
+        """JSON text that ``from_json`` reads back to an equal value."""
         return self.model_dump_json(indent=1)
 
     @cached_property

@@ -37,7 +37,7 @@ def centroids(
         ShapeError: The arrays do not fit, are empty, or rows are not of length 1.
 
     Source:
-        Humpback Whale 2018/19, 3rd place (T35). As there, the share kept is rounded down, and a photo that was left
+        Humpback Whale 2018/19, 3rd place. As there, the share kept is rounded down, and a photo that was left
         out does not come back.
     """
     by = by or Centroid()

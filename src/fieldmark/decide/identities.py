@@ -25,7 +25,7 @@ def from_embeddings(
 ) -> Float32[np.ndarray, "query class"]:
     """Scores of all identities for each query, from embeddings of unit length.
 
-    Cosine with every photo, then one number an identity: see :class:`~fieldmark.decide.specs.Best` (the default),
+    Cosine with every photo, then one number an identity: see ``fieldmark.decide.specs.Best`` (the default),
     ``MeanTop`` and ``Centroid``. Works block by block: neither the matrix of all similarities nor a copy of the
     gallery is ever held, so ``gallery`` may be a memory map.
 
@@ -44,7 +44,7 @@ def from_embeddings(
         FieldmarkError: A class is outside -1 ... ``n_classes - 1``.
 
     Source:
-        Best photo and mean of the best: common practice; centroids: Humpback 2019, 3rd place (T35).
+        Best photo and mean of the best: common practice; centroids: Humpback 2019, 3rd place.
     """
     by = by or Best()
     query, gallery = np.asarray(query), np.asarray(gallery)
@@ -74,7 +74,7 @@ def from_similarity(
 ) -> Float32[np.ndarray, "query class"]:
     """Scores of all identities for each query, from similarities that are known already.
 
-    As :func:`from_embeddings`, for any similarity (larger is more alike; negative values count like all others).
+    As ``from_embeddings``, for any similarity (larger is more alike; negative values count like all others).
     A similarity of -inf says "not to be compared", as a photo with itself: it is left out of every mean.
 
     Raises:

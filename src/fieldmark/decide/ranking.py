@@ -60,7 +60,7 @@ def rank(
         FieldmarkError: ``k`` is below 1, a score is NaN or +inf, or the threshold is NaN.
 
     Source:
-        Appended constant: Humpback 2018/19, 1st place (T1); first class under it: 5th place (T18).
+        Appended constant: Humpback 2018/19, 1st place; first class under it: 5th place.
     """
     return _answers(scores, unknown_at=unknown_at, k=k)[0]
 
@@ -68,7 +68,7 @@ def rank(
 def candidates(
     scores: Float[np.ndarray, "query class"], *, unknown_at: float | None, k: int = 5
 ) -> tuple[tuple[Candidate, ...], ...]:
-    """As :func:`rank`, as rows for printing with the score of each place; empty places are left out."""
+    """As ``rank``, as rows for printing with the score of each place; empty places are left out."""
     answer, score = _answers(scores, unknown_at=unknown_at, k=k)
     return tuple(
         tuple(
@@ -121,7 +121,7 @@ def top(
 
 
 def _top_block(scores: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`top` for a few rows. NaN sorts as the largest, so it is always among the chosen."""
+    """``top`` for a few rows. NaN sorts as the largest, so it is always among the chosen."""
     n_classes = scores.shape[1]
     chosen = np.argpartition(scores, n_classes - width, axis=1)[:, n_classes - width :]
     last = np.take_along_axis(scores, chosen[:, :1], axis=1)  # the partition's pivot: the k-th largest score

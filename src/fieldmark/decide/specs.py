@@ -26,7 +26,7 @@ class MeanTop(Spec):
 
 
 class Centroid(Spec):
-    """An identity scores by the direction its photos have in common, odd ones left out (T35).
+    """An identity scores by the direction its photos have in common, odd ones left out.
 
     Identities with fewer than ``least`` photos are averaged as they are. Elsewhere ``rounds`` times: average, then
     keep the photos whose cosine with the average is above ``close``, and never fewer than the nearest ``keep``.
@@ -43,13 +43,13 @@ IdentityScore = Annotated[Best | MeanTop | Centroid, Field(discriminator="kind")
 
 
 class MaxMap(Spec):
-    """The threshold with the highest MAP@k on validation, found over every useful cut point (T37)."""
+    """The threshold with the highest MAP@k on validation, found over every useful cut point."""
 
     kind: Literal["max_map"] = "max_map"
 
 
 class TargetShare(Spec):
-    """The threshold at which this share of the queries is answered "nobody we know" first (T37)."""
+    """The threshold at which this share of the queries is answered "nobody we know" first."""
 
     kind: Literal["target_share"] = "target_share"
     share: Fraction = 0.276

@@ -94,7 +94,7 @@ def find(
 ) -> Threshold:
     """The threshold that ``spec`` asks for, and what it does on these queries.
 
-    Use queries the network has not seen, with strangers among them. The best threshold of :class:`MaxMap` is exact:
+    Use queries the network has not seen, with strangers among them. The best threshold of ``MaxMap`` is exact:
     MAP@k changes only where the threshold passes one of a few scores, so all its values are known after one sort.
     Where several thresholds are equally good, the middle of the widest range of them is taken (the lower on a tie);
     the axis ends one mean gap beyond the outermost scores that matter.
@@ -114,7 +114,7 @@ def find(
             or too few for the asked confidence.
 
     Source:
-        Share of new: Humpback 2018/19 (T37); highest MAP@5: 1st and 2nd place, there on a grid of 9 and 50 values.
+        Share of new: Humpback 2018/19; highest MAP@5: 1st and 2nd place, there on a grid of 9 and 50 values.
     """
     queries = _queries(scores, truth, k=k)
     confidence = 0.95

@@ -63,7 +63,7 @@ class GalleryStore:
             embedding: Embeddings of length 1, a matrix a view.
             images: Ids of the photos, all different.
             classes: Identity of each photo; -1 for strangers.
-            made_by: Fingerprint of the network and its preprocessing; :meth:`open` can insist on it.
+            made_by: Fingerprint of the network and its preprocessing; ``open`` can insist on it.
 
         Raises:
             RunError: The folder exists or cannot be written.
@@ -113,7 +113,7 @@ class GalleryStore:
         """The gallery in ``folder``; embeddings stay on disk (memory-mapped).
 
         Args:
-            folder: Where :meth:`write` put it.
+            folder: Where ``write`` put it.
             made_by: If given, the fingerprint of the network the queries come from.
 
         Raises:
@@ -209,7 +209,7 @@ class GalleryStore:
         """How alike each query is to each identity, its own photo left out; -inf where no other photo is left.
 
         Raises:
-            ShapeError: As for :meth:`compare`.
+            ShapeError: As for ``compare``.
             FieldmarkError: ``by`` is a centroid and a query is in the gallery (its centroid would contain it).
         """
         by = by or Best()
@@ -238,7 +238,7 @@ class GalleryStore:
     def nearest(
         self, query: Embedded, query_images: Sequence[str], *, k: int
     ) -> tuple[Int64[np.ndarray, "query rank"], Float32[np.ndarray, "query rank"]]:
-        """The ``k`` other photos most alike each query; see :func:`fieldmark.gallery.search.nearest`."""
+        """The ``k`` other photos most alike each query; see ``fieldmark.gallery.search.nearest``."""
         rows, own = self._queries(query, query_images)
         return search.nearest(rows, self._rows, k=k, own=own)
 

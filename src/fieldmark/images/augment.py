@@ -55,7 +55,7 @@ def augment(picture: Picture, spec: Augment, rng: np.random.Generator) -> Pictur
         A picture of the same shape; the input is never written to.
 
     Source:
-        See :func:`imet`, :func:`imaterialist` and :func:`whale`.
+        See ``imet``, ``imaterialist`` and ``whale``.
     """
     if isinstance(spec, NoAugment):
         return picture

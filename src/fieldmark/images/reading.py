@@ -101,7 +101,7 @@ class Probe:
     """What a file's header says.
 
     Attributes:
-        width: Of the upright picture, as :func:`read` gives it.
+        width: Of the upright picture, as ``read`` gives it.
         height: Likewise.
         format: ``JPEG``, ``PNG``, ``WEBP``, ``TIFF``, ``GIF`` or ``BMP``.
         mode: Pillow's word for the colours in the file, e.g. ``L``, ``RGB``, ``CMYK``, ``I;16``.
@@ -121,7 +121,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Photo:
-    """A file in memory with its header understood and nothing decoded; :func:`decode` makes pixels of it."""
+    """A file in memory with its header understood and nothing decoded; ``decode`` makes pixels of it."""
 
     name: str
     data: bytes
@@ -182,7 +182,7 @@ def opened(source: Path | bytes, *, limits: Limits = DEFAULT) -> Photo:
     """The file in memory, its header read: for those who must know its size before they say how much is enough.
 
     Raises:
-        ImageError: As :func:`probe`.
+        ImageError: As ``probe``.
     """
     name, data = _loaded(source, limits)
     return _understood(name, data, limits)[0]
@@ -191,7 +191,7 @@ def opened(source: Path | bytes, *, limits: Limits = DEFAULT) -> Photo:
 def decode(
     photo: Photo, *, at_least: Size | None = None, colour: Colour = "rgb"
 ) -> UInt8[np.ndarray, "height width channel"]:
-    """The pixels of an opened file; see :func:`read`.
+    """The pixels of an opened file; see ``read``.
 
     Raises:
         ImageError: The file is truncated or damaged.

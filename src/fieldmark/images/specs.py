@@ -19,7 +19,7 @@ class FullFrame(Spec):
 
 
 class CropIfNeeded(Spec):
-    """At most ``times`` the target side is cut out, then resized (RandomCropIfNeeded, T23).
+    """At most ``times`` the target side is cut out, then resized (RandomCropIfNeeded).
 
     At random places in training, from the centre elsewhere; a picture smaller than that is kept whole.
     """
@@ -29,7 +29,7 @@ class CropIfNeeded(Spec):
 
 
 class BoxCrop(Spec):
-    """The photo's box, enlarged by ``margin`` of its sides and then widened to the target's aspect ratio (T16).
+    """The photo's box, enlarged by ``margin`` of its sides and then widened to the target's aspect ratio.
 
     Photos without a box are taken whole. What lies outside the picture is filled with the picture's mean colour.
     """
@@ -76,7 +76,7 @@ class ImaterialistAugment(Spec):
 
 
 class WhaleAugment(Spec):
-    """The list of the whale notes (T16): rotation, shear, zoom, shift, and light.
+    """The list of the whale notes: rotation, shear, zoom, shift, and light.
 
     No mirror, as a mirrored fluke is another whale. ``zoom`` below 1 shrinks the subject.
     """

@@ -40,7 +40,7 @@ def merge_flip_scores(
         ShapeError: The shapes differ, or have neither ``n_classes`` nor twice as many columns.
 
     Source:
-        Humpback 2018/19, first place: flip as new identity, test-time flip (T3).
+        Humpback 2018/19, first place: flip as new identity, test-time flip.
     """
     n_columns = plain.shape[-1] if plain.ndim == 2 else -1
     if plain.shape != flipped.shape or n_classes < 1 or n_columns not in {n_classes, 2 * n_classes}:

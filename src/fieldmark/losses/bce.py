@@ -26,7 +26,7 @@ def bce(logits: Float[Tensor, "batch label"], truth: Float[Tensor, "batch label"
 
     Source:
         Bishop 2006, Pattern Recognition and Machine Learning, equation 4.90; summed over labels as the focal loss is
-        (T25), so that the two can be exchanged at one learning rate.
+       , so that the two can be exchanged at one learning rate.
     """
     check_logits(logits, by="bce", truth=truth)
     logits = precise(logits)

@@ -33,7 +33,7 @@ def focal(
         FieldmarkError: ``gamma`` is negative or between 0 and 1.
 
     Source:
-        Lin et al. 2017, arXiv:1708.02002, equation 4; summed over labels as in iMet 2019, first place (T25).
+        Lin et al. 2017, arXiv:1708.02002, equation 4; summed over labels as in iMet 2019, first place.
     """
     check_logits(logits, by="focal", truth=truth)
     if gamma < 0 or 0 < gamma < 1:

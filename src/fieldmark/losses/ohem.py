@@ -34,7 +34,7 @@ def ohem_bce(
         FieldmarkError: ``hardest`` is less than 1.
 
     Source:
-        Humpback Whale Identification 2018/19, first place (T2). ``-log(1 - error)`` is the question's BCE, computed
+        Humpback Whale Identification 2018/19, first place. ``-log(1 - error)`` is the question's BCE, computed
         from logits; ordering by it is ordering by error, and still tells apart errors that round to 1.
     """
     check_logits(logits, by="ohem_bce")

@@ -31,7 +31,7 @@ class CrossEntropy(Spec):
 
 
 class Focal(Spec):
-    """Focal loss, summed over labels, averaged over images (T25)."""
+    """Focal loss, summed over labels, averaged over images."""
 
     kind: Literal["focal"] = "focal"
     gamma: Annotated[float, Field(ge=0), AfterValidator(_learnable)] = 2.0
@@ -39,7 +39,7 @@ class Focal(Spec):
 
 
 class OhemBce(Spec):
-    """One-vs-rest BCE on the ``hardest`` questions of each image, plus the true one's own (T2)."""
+    """One-vs-rest BCE on the ``hardest`` questions of each image, plus the true one's own."""
 
     kind: Literal["ohem_bce"] = "ohem_bce"
     hardest: Count = 30
@@ -47,7 +47,7 @@ class OhemBce(Spec):
 
 
 class BatchHardTriplet(Spec):
-    """Furthest same, nearest other; unknowns are others to everybody and positives to nobody (T4)."""
+    """Furthest same, nearest other; unknowns are others to everybody and positives to nobody."""
 
     kind: Literal["triplet"] = "triplet"
     margin: Positive = 0.3

@@ -35,7 +35,7 @@ def batch_hard_triplet(
 
     Source:
         Hermans et al. 2017, arXiv:1703.07737, equation 5; unknowns: Humpback Whale Identification 2018/19, first place
-        (T4).
+       .
     """
     if embedding.ndim != 2 or 0 in embedding.shape:
         raise ShapeError(

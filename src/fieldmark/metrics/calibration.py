@@ -58,7 +58,7 @@ def calibration_error(
 def reliability(
     proba: Float[np.ndarray, " answer"], right: Bool[np.ndarray, " answer"], *, n_bins: int = 15, bins: Bins = "width"
 ) -> Reliability:
-    """Claimed and true shares bin by bin, for a reliability diagram; see :func:`calibration_error`."""
+    """Claimed and true shares bin by bin, for a reliability diagram; see ``calibration_error``."""
     proba, right = np.asarray(proba, np.float64), np.asarray(right)
     if proba.ndim != 1 or not len(proba) or right.shape != proba.shape:
         raise ShapeError(

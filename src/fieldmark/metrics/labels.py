@@ -61,7 +61,7 @@ def f_beta(
 def f_beta_per_image(
     answer: Answers, truth: Answers, *, beta: float = 2.0, if_empty: float = 0.0
 ) -> Float64[np.ndarray, " image"]:
-    """F-beta of each image; see :func:`f_beta`. Feed it to ``interval()``."""
+    """F-beta of each image; see ``f_beta``. Feed it to ``interval()``."""
     found, n_answer, n_truth = _counts(answer, truth, beta=beta)
     return _f(found.sum(axis=1), n_answer.sum(axis=1), n_truth.sum(axis=1), beta=beta, if_empty=if_empty)
 

@@ -41,7 +41,7 @@ def false_match_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, "
 
 
 def turned_away_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
-    """Share of those we know that were answered "nobody we know"; the other side of :func:`false_match_rate`.
+    """Share of those we know that were answered "nobody we know"; the other side of ``false_match_rate``.
 
     Raises:
         ShapeError: The arrays differ in length or are empty.

@@ -49,7 +49,7 @@ def error_per_question(
         FieldmarkError: An answer belongs to another question or is no label, or no pair has truth.
 
     Source:
-        The metric of iMaterialist 2017 (FGVC4): mean error over annotated pairs of image and task (T39).
+        The metric of iMaterialist 2017 (FGVC4): mean error over annotated pairs of image and task.
     """
     answer, truth, question_of = np.asarray(answer), np.asarray(truth, bool), np.asarray(question_of)
     if answer.ndim != 2 or not answer.size or truth.shape != (len(answer), len(np.atleast_1d(question_of))):

@@ -44,14 +44,14 @@ def map_at_k(ranked: Ranked, truth: Int[np.ndarray, " query"] | Sequence[int], *
 
 
 def top_k(ranked: Ranked, truth: Int[np.ndarray, " query"] | Sequence[int], *, k: int = 1) -> float:
-    """Share of the queries whose right name is among the first ``k`` answers; see :func:`map_at_k`."""
+    """Share of the queries whose right name is among the first ``k`` answers; see ``map_at_k``."""
     return float((_places(ranked, truth, k=k) > 0).mean())
 
 
 def average_precision(
     ranked: Ranked, truth: Int[np.ndarray, " query"] | Sequence[int], *, k: int = 5
 ) -> Float64[np.ndarray, " query"]:
-    """What each query adds to :func:`map_at_k`: 1/place of its right name, or 0. Feed it to ``interval()``."""
+    """What each query adds to ``map_at_k``: 1/place of its right name, or 0. Feed it to ``interval()``."""
     place = _places(ranked, truth, k=k)
     return np.divide(1.0, place, out=np.zeros(len(place)), where=place > 0)
 

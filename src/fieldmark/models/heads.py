@@ -43,7 +43,7 @@ class BatchNormNeck(nn.Module):
         width: Number of features.
 
     Source:
-        Luo et al. 2019, arXiv:1903.07071 (BNNeck); T1.
+        Luo et al. 2019, arXiv:1903.07071 (BNNeck).
     """
 
     def __init__(self, width: int) -> None:
@@ -99,7 +99,7 @@ class OneVsRest(nn.Module):
         scale: Makes up for the embedding's unit length; 16 in the source.
 
     Source:
-        Humpback Whale Identification 2018/19, first place (T1); weights start as N(0, 0.001), read as the deviation.
+        Humpback Whale Identification 2018/19, first place; weights start as N(0, 0.001), read as the deviation.
     """
 
     reads_pooled = False

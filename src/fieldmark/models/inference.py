@@ -16,7 +16,7 @@ from fieldmark.core.seeds import generator
 from fieldmark.models.network import Network
 
 CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
-"""Exactly these use their weights as they are; kinds derived from them may change them first (weight standardisation)."""
+"""Exactly these use their weights as they are; kinds derived from them may change them first."""
 
 NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 
@@ -62,7 +62,7 @@ def for_inference(
 
 def _still(network: Network, device: torch.device) -> Network:
     copied = deepcopy(network).eval().requires_grad_(requires_grad=False)
-    return copied.to(device, memory_format=torch.channels_last)
+    return copied.to(device).to(memory_format=torch.channels_last)
 
 
 def _example(network: Network, *, height_px: int, width_px: int) -> Float[Tensor, "1 channel height width"]:
@@ -86,10 +86,10 @@ def _watched(
     def watch(path: str, module: nn.Module, args: tuple[Tensor, ...], result: Tensor) -> None:
         calls[path] += 1
         if type(module) in CONVOLUTIONS:
-            made[id(result)] = (path, result, result._version)
+            made[id(result)] = (path, result, result._version)  # noqa: SLF001 - torch's count of changes in place
         elif id(args[0]) in made:
             maker, _, version = made[id(args[0])]
-            if args[0]._version == version:  # else an activation has changed it in place, in between
+            if args[0]._version == version:  # noqa: SLF001 - else an activation has changed it in between
                 pairs.append((maker, path))
 
     hooks = [

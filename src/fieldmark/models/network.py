@@ -30,9 +30,9 @@ class Outputs(NamedTuple):
 
 
 class Network(nn.Module):
-    """Backbone, pooling, dropout, neck and head. Built by :func:`build`.
+    """Backbone, pooling, dropout, neck and head. Built by ``build``.
 
-    The embedding is ``unit(neck(dropout(pool(map))))`` (T1). All that stands above the backbone computes in float32,
+    The embedding is ``unit(neck(dropout(pool(map))))``. All that stands above the backbone computes in float32,
     also under autocast: it costs nothing and keeps near distances apart.
 
     Args:
@@ -46,7 +46,7 @@ class Network(nn.Module):
         self.net = net
         self.n_classes = n_classes
         self.frozen: tuple[str, ...] = ()
-        """Names of the backbone's stages that do not learn; set by :func:`freeze`."""
+        """Names of the backbone's stages that do not learn; set by ``freeze``."""
         torch.default_generator.manual_seed(hash_seed(seed, "backbone"))
         self.backbone, self.origin = build_backbone(net.backbone)
         # The head starts alike whatever weights the backbone has, and however many draws it took.
@@ -83,7 +83,7 @@ class Network(nn.Module):
         """The rest of the way for features that have been through ``lower(after)``.
 
         Args:
-            features: What :meth:`lower` gave; pictures for ``after=0``.
+            features: What ``lower`` gave; pictures for ``after=0``.
             after: How many stages of the backbone lie behind them.
 
         Raises:

@@ -58,7 +58,7 @@ class SigmoidHead(Spec):
 
 
 class OneVsRestHead(Spec):
-    """One yes-or-no question an identity on the unit-length feature; a stranger is a no to all (T1)."""
+    """One yes-or-no question an identity on the unit-length feature; a stranger is a no to all."""
 
     kind: Literal["one_vs_rest"] = "one_vs_rest"
     scale: Positive = 16.0

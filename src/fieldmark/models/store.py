@@ -38,7 +38,7 @@ class Stored:
 
     Args:
         network: In test mode, on the CPU.
-        preprocess: What the caller gave to :func:`save`.
+        preprocess: What the caller gave to ``save``.
         sha256: Of the weights file: the name of this network wherever results of two must not be mixed.
     """
 
@@ -71,7 +71,7 @@ def save(network: Network, folder: Path, *, preprocess: dict[str, Any]) -> str:
 
 
 def open(folder: Path) -> Stored:  # noqa: A001 - store.open(folder) is what it does, as in tarfile.open
-    """The network that :func:`save` wrote, in test mode; needs no pretrained weights and no network.
+    """The network that ``save`` wrote, in test mode; needs no pretrained weights and no network.
 
     Raises:
         WeightsError: Files are missing, changed by even one bit, or of another network.

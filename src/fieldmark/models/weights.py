@@ -250,7 +250,7 @@ def _without_classifier(state: State, model: nn.Module) -> State:
 def _widen(weight: Tensor, expected: Tensor | None) -> Tensor:
     """A first convolution for RGB made to fit other channels.
 
-    With more than three, the first three are RGB and each further one starts as their mean (T8: random values
+    With more than three, the first three are RGB and each further one starts as their mean (random values
     there spoil the first epochs). With fewer, the sum is shared out, so that a grey picture answers as its RGB copy.
     """
     if expected is None or weight.ndim != 4 or weight.shape[1] != 3 or expected.ndim != 4:

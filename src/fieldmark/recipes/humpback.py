@@ -93,16 +93,16 @@ def humpback_classify(
     Args:
         size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower
             half frozen; ``full`` as in the source: SENet-154 at 512 x 256.
-        flip_identity: A mirrored fluke is another whale (T3).
-        triplet: Batch-hard triplets beside the questions (T4).
-        unknowns: Train on photos of strangers, as a no to every question (T1).
-        staged: First whales with many photos, then all, then all at a tenth of the rate (T8); else all from the start.
-        tta: Look at each photo mirrored too, and average (T44).
-        centroids: Rank by the likeness to the centroid of a whale's photos (T35), else to its most alike photo.
+        flip_identity: A mirrored fluke is another whale.
+        triplet: Batch-hard triplets beside the questions.
+        unknowns: Train on photos of strangers, as a no to every question.
+        staged: First whales with many photos, then all, then all at a tenth of the rate; else all from the start.
+        tta: Look at each photo mirrored too, and average.
+        centroids: Rank by the likeness to the centroid of a whale's photos, else to its most alike photo.
         effort: Multiplies the epochs of every leg.
 
-    Contest: Humpback Whale Identification 2018/19, first place (source text: classification and metric learning; T1-T4,
-    T6, T8 of the technique list). Differences at ``small`` and why: see the lab book.
+    Contest: Humpback Whale Identification 2018/19, first place as its author's code and
+    others' notes tell it. Differences at ``small`` and why: see the lab book.
 
     Command: ``fieldmark train humpback-classify whales/ --run runs/whales``
     """

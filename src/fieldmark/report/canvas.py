@@ -99,7 +99,7 @@ def _columns(text: str) -> int:
 
 
 class Canvas:
-    """One plot in the making; made by :func:`canvas`."""
+    """One plot in the making; made by ``canvas``."""
 
     def __init__(self, title: str, figure: Figure) -> None:
         self._title = title

@@ -53,7 +53,7 @@ def strokes(
     Args:
         lines: Points and width of each line, in pixels of the canvas.
         size_px: Width and height of the canvas.
-        finer: As in :func:`fill`.
+        finer: As in ``fill``.
 
     Returns:
         The share of each pixel that is covered.

@@ -47,7 +47,7 @@ NAME_BITS, IDENTITY_BITS = 32, 28
 
 @dataclass(frozen=True)
 class Drawn:
-    """What :func:`draw_flukes` has written: where, how many image files, and the table of the test answers."""
+    """What ``draw_flukes`` has written: where, how many image files, and the table of the test answers."""
 
     folder: Path
     n_photos: int

@@ -1,4 +1,4 @@
-"""Photographs of whales' tails: one individual (:class:`Fluke`) seen once (:class:`View`).
+"""Photographs of whales' tails: one individual (``Fluke``) seen once (``View``).
 
 A subject is a module of this kind: a frozen value that is an individual, one that is a view, and a function that draws
 the one in the other. Both values come from a seed and a number, so any photo can be drawn again alone.
@@ -128,7 +128,7 @@ def draw_fluke(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """One photograph of one individual: red, green and blue, 0 to 255.
 
-    The tail is a flat texture (:func:`fieldmark.specimens.skin.skin`). For each pixel the pose is undone to find the
+    The tail is a flat texture (``fieldmark.specimens.skin.skin``). For each pixel the pose is undone to find the
     place of the tail that shows there; what lies below the water line is hidden.
 
     Args:

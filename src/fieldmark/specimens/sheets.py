@@ -18,7 +18,7 @@ def draw_sheet(
         n_views: Columns, at least 1.
         size_px: Width and height of each picture.
         gap_px: White between the pictures.
-        seed: The ocean; the whales are numbers 0, 1, 2 ... of :func:`fieldmark.specimens.flukes.Fluke.of`.
+        seed: The ocean; the whales are numbers 0, 1, 2 ... of ``fieldmark.specimens.flukes.Fluke.of``.
 
     Returns:
         Red, green and blue, 0 to 255.

@@ -59,7 +59,7 @@ class SavedNet:
     ) -> Looked:
         """Embeddings of each view, and probabilities over all of them.
 
-        A head with twice as many answers as there are identities took mirrored photos for other identities (T3):
+        A head with twice as many answers as there are identities took mirrored photos for other identities:
         identity k then has the mean of answer k to the photo and answer k + N to the mirrored photo.
 
         Args:

@@ -36,7 +36,7 @@ class Train(Spec):
             are computed once a version and kept, which makes training of the upper ones several times quicker.
         losses: Their weighted sum is minimised.
         sampler: How an epoch's order is drawn.
-        flip_identity: A mirrored photo of identity k is one of identity k + N (T3); strangers stay strangers.
+        flip_identity: A mirrored photo of identity k is one of identity k + N; strangers stay strangers.
         unknowns: Whether photos of the unknown identity are trained on, as a no to every identity.
         training: Legs, optimiser and the rest.
     """

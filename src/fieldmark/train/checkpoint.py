@@ -72,7 +72,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, names: dict[int, str]) -
 def restore_optimiser(
     optimiser: torch.optim.Optimizer, named: dict[str, torch.nn.Parameter], tensors: dict[str, Tensor]
 ) -> None:
-    """Give the optimiser the memory that :func:`optimiser_tensors` noted."""
+    """Give the optimiser the memory that ``optimiser_tensors`` noted."""
     for full, value in tensors.items():
         if not full.startswith("optimiser/"):
             continue

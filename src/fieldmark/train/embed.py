@@ -33,7 +33,7 @@ class Embedded:
     logits: Float32[np.ndarray, "view image class"] | None
 
 
-def embed(
+def embed(  # noqa: PLR0913 - options, all by keyword
     network: Network,
     source: PhotoSource,
     *,
