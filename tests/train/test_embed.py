@@ -9,7 +9,7 @@ import torch
 from fieldmark.images.batches import PhotoSource, load_batch
 from fieldmark.images.preprocess import normalise
 from fieldmark.models.network import Network, Outputs
-from fieldmark.train.embed import embed
+from fieldmark.train.embed import PER_THREAD, embed
 from toys import INPUT, network
 
 CPU = torch.device("cpu")
@@ -78,7 +78,7 @@ def test_what_the_network_learned_since_the_last_call_counts(photos: list[Path])
     np.testing.assert_allclose(after, slow, atol=1e-5)
 
 
-def test_a_single_photo_is_one_small_forward_pass(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forward_passes_are_small_and_of_one_size(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     forward = Network.forward
 
@@ -87,11 +87,12 @@ def test_a_single_photo_is_one_small_forward_pass(photos: list[Path], monkeypatc
         return forward(self, pictures)
 
     monkeypatch.setattr(Network, "forward", counted)
-    embed(network(), PhotoSource(photos[:1], INPUT), device=CPU)
-    assert set(seen) == {1}
-    seen.clear()
-    embed(network(), PhotoSource(photos, INPUT), device=CPU, batch=3)
-    assert [size for size in seen if size != 1] == [3] * 6
+    net = network()
+    for n_photos, batch, sizes in ((1, 64, [1]), (15, 64, [PER_THREAD] * 8), (3, 1, [1] * 3)):
+        seen.clear()
+        embed(net, PhotoSource(photos[:n_photos], INPUT), device=CPU, batch=batch)
+        assert seen[-len(sizes) :] == sizes
+        assert set(seen[: -len(sizes)]) <= {1}  # the example of for_inference()
 
 
 def test_bfloat16_points_the_same_way(photos: list[Path]) -> None:
