@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.metrics.intervals import DRAWN_AT_ONCE, interval
+from fieldmark.metrics.intervals import DRAWN_AT_ONCE, interval, share_interval
 from fieldmark.metrics.open_set import roc_auc
 
 
@@ -78,3 +80,26 @@ def test_refusals_say_what_to_do(of, options, error, fix):
 def test_a_refusal_on_all_queries_is_told():
     with pytest.raises(FieldmarkError, match="compares the scores"):
         interval(lambda rows: roc_auc(np.ones(3)[rows], np.ones(3, bool)[rows]), n_queries=3)
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "low", "high"), [(0, 8, 0.0, 0.3244), (8, 8, 0.6756, 1.0), (5, 10, 0.2366, 0.7634)]
+)
+def test_shares_have_wilsons_interval_also_at_the_ends(count: int, n: int, low: float, high: float) -> None:
+    found = share_interval(count, n)
+    assert found.value == count / n
+    assert found.low == pytest.approx(low, abs=1e-4)
+    assert found.high == pytest.approx(high, abs=1e-4)
+
+
+@given(st.integers(1, 500), st.data())
+def test_a_shares_interval_holds_the_share_and_stays_within_0_and_1(n: int, data: st.DataObject) -> None:
+    found = share_interval(data.draw(st.integers(0, n)), n)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.low < found.high
+
+
+def test_a_share_of_nothing_is_refused() -> None:
+    with pytest.raises(FieldmarkError) as caught:
+        share_interval(3, 2)
+    assert "0 <= count <= n" in caught.value.fix

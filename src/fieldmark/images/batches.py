@@ -21,7 +21,7 @@ from torch import Tensor
 from fieldmark.core.errors import ImageError, ShapeError
 from fieldmark.core.seeds import generator
 from fieldmark.images.crops import Box
-from fieldmark.images.preprocess import prepare
+from fieldmark.images.preprocess import SPARE, prepare
 from fieldmark.images.reading import DEFAULT, Limits, read
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 
@@ -135,7 +135,7 @@ class PhotoSource:
 
         Files count by path, size and time of change: what is kept under this hash cannot be stale.
         """
-        digest = hashlib.sha256(self.preprocess.model_dump_json().encode())
+        digest = hashlib.sha256(f"{self.preprocess.model_dump_json()} {SPARE}".encode())
         if not isinstance(self.augment, NoAugment):
             digest.update(f"{self.augment.model_dump_json()} {self.versions} {self.seed}".encode())
         for at, path in enumerate(self.paths):

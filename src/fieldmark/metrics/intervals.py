@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -33,6 +35,33 @@ class Interval:
     def __str__(self) -> str:
         """As ``0.412 (0.398 to 0.425)``."""
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def share_interval(count: int, n: int, *, share: float = 0.95) -> Interval:
+    """A share and its Wilson interval: for yes-or-no numbers, where drawing anew goes blind at the ends.
+
+    Of 8 strangers none was given a name: any number of draws would say 0 to 0. The Wilson interval says 0 to 0.32.
+
+    Args:
+        count: How many were a yes, 0 to ``n``.
+        n: Of how many, at least 1.
+        share: How often such intervals hold the true share.
+
+    Raises:
+        FieldmarkError: ``count`` is outside 0 ... ``n``, or ``n`` is below 1.
+
+    Source:
+        Wilson 1927, J. Am. Stat. Assoc. 22; without continuity correction.
+    """
+    if n < 1 or not 0 <= count <= n:
+        raise FieldmarkError(
+            "A share needs a count out of a number.", got=f"{count} of {n}", fix="use 0 <= count <= n."
+        )
+    z = NormalDist().inv_cdf(0.5 + share / 2)
+    value = count / n
+    middle = (value + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
+    return Interval(value, min(value, max(0.0, middle - reach)), max(value, min(1.0, middle + reach)), share)
 
 
 def interval(

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int64
 
 from fieldmark.core.spec import Spec
 from fieldmark.decide.ranking import rank
-from fieldmark.metrics.intervals import interval
-from fieldmark.metrics.open_set import roc_auc, wrong_name_rate
+from fieldmark.metrics.intervals import interval, share_interval
+from fieldmark.metrics.open_set import roc_auc
 from fieldmark.metrics.ranking import average_precision
 
 
@@ -20,7 +20,7 @@ class Measure(Spec):
     Attributes:
         name: Short, the field's own term.
         value: Measured.
-        low: Lower end of the 95 % bootstrap interval over photos.
+        low: Lower end of the 95 % interval over photos (bootstrap; Wilson's for shares).
         high: Upper end.
         n: Photos it is measured on.
         meaning: In plain words.
@@ -61,20 +61,20 @@ def measure(
     if known.any():
         some, right = named[known], truth[known]
         rows += [
-            _mean(
+            _share(
                 "top-1 of known",
-                (some[:, 0] == right).astype(float),
+                some[:, 0] == right,
                 "share of known individuals whose right name is the first name",
             ),
-            _mean(
+            _share(
                 f"top-{k} of known",
-                (some == right[:, None]).any(axis=1).astype(float),
+                (some == right[:, None]).any(axis=1),
                 f"share of known individuals whose right name is among the first {k} names",
             ),
             _mean(
                 f"MAP@{k} of known", average_precision(some, right, k=k), "known individuals only, nobody called new"
             ),
-            _mean("turned away", (first[known] == -1).astype(float), "share of known individuals called new"),
+            _share("turned away", first[known] == -1, "share of known individuals called new"),
         ]
     if known.any() and not known.all():
         rows.append(
@@ -86,23 +86,22 @@ def measure(
             )
         )
     if not known.all():
-        rows.append(
-            _mean("false matches", (first[~known] != -1).astype(float), "share of strangers given somebody's name")
-        )
-    rows.append(
-        _function(
-            "wrong names",
-            lambda at: wrong_name_rate(first[at], truth[at]),
-            len(truth),
-            "share of the given first names that are wrong",
-        )
-    )
+        rows.append(_share("false matches", first[~known] != -1, "share of strangers given somebody's name"))
+    named_first = first >= 0
+    if named_first.any():
+        wrong = first[named_first] != truth[named_first]
+        rows.append(_share("wrong names", wrong, "share of the given first names that are wrong"))
     return tuple(rows)
 
 
 def _mean(name: str, values: np.ndarray, meaning: str) -> Measure:
     found = interval(values)
     return Measure(name=name, value=found.value, low=found.low, high=found.high, n=len(values), meaning=meaning)
+
+
+def _share(name: str, yes: np.ndarray, meaning: str) -> Measure:
+    found = share_interval(int(yes.sum()), len(yes))
+    return Measure(name=name, value=found.value, low=found.low, high=found.high, n=len(yes), meaning=meaning)
 
 
 def _function(name: str, function: Callable[[np.ndarray], float], n: int, meaning: str) -> Measure:

@@ -106,7 +106,7 @@ def _page(opened: Opened, judged: Judged, measures: tuple[Measure, ...]) -> RunP
         scores=tuple(ScoreRow(one.name, one.value, one.low, one.high, one.meaning) for one in measures),
         scores_note=(
             f"Measured on {len(judged.rows):,} validation photos that the network has not seen; "
-            "95 % bootstrap intervals over photos. The threshold was chosen on the same photos."
+            "95 % intervals over photos. The threshold was chosen on the same photos."
         ),
         curves=_curves(run.stage(opened.plan.only(Train).name)),
         threshold=_scan(judged),
@@ -137,10 +137,9 @@ def _summary(judged: Judged, measures: tuple[Measure, ...]) -> str:
             f"{value[f'top-{judged.rank.k} of known']:.0%}."
         )
     if n_new:
-        parts.append(
-            f"Of {n_new:,} photos of strangers {1 - value['false matches']:.0%} were called new; "
-            f"the rest were given somebody's name."
-        )
+        called_new = round((1 - value["false matches"]) * n_new)
+        rest = "" if called_new == n_new else "; the rest were given somebody's name"
+        parts.append(f"Of {n_new:,} photos of strangers {called_new:,} were called new{rest}.")
     return " ".join(parts)
 
 
