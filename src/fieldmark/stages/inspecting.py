@@ -20,7 +20,6 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.reading import Survey
 from fieldmark.images.reading import decode, opened
-from fieldmark.images.thumbnails import thumbnail
 from fieldmark.report.contents import (
     Cooccurrence,
     Fact,
@@ -33,6 +32,7 @@ from fieldmark.report.contents import (
     TwinGroup,
 )
 from fieldmark.report.wording import counted
+from fieldmark.stages.pictures import picture
 
 N_SAMPLES = 36
 N_IDENTITIES = 8
@@ -244,7 +244,7 @@ def _twins(photos: Collection) -> tuple[TwinGroup, ...]:
         TwinGroup(
             files=tuple(files[row] for row in rows),
             names=tuple(said[row] for row in rows),
-            picture=_picture(paths[rows[0]]) if place < N_TWIN_PICTURES else None,
+            picture=picture(photos, rows[0]) if place < N_TWIN_PICTURES else None,
         )
         for place, rows in enumerate(groups)
     )
@@ -272,13 +272,13 @@ def _labels(photos: Collection) -> tuple[tuple[LabelCount, ...], Cooccurrence | 
 def _samples(photos: Collection) -> tuple[Tile, ...]:
     """Photos drawn by lot, always the same ones of a collection."""
     lot = generator("inspect", len(photos)).permutation(len(photos))[:N_SAMPLES]
-    said, paths = _said(photos), photos.paths
-    return tuple(Tile(photos.images[row], _picture(paths[row]), said[row]) for row in sorted(lot.tolist()))
+    said, images = _said(photos), photos.images
+    return tuple(Tile(images[row], picture(photos, row), said[row]) for row in sorted(lot.tolist()))
 
 
 def _identities(photos: Collection) -> tuple[IdentityRow, ...]:
     """The individuals with the most photos, a few of each."""
-    classes, paths, images = photos.classes, photos.paths, photos.images
+    classes, images = photos.classes, photos.images
     counts = np.bincount(classes[classes >= 0], minlength=len(photos.vocabulary.identities))
     commonest = [int(number) for number in np.argsort(-counts, kind="stable")[:N_IDENTITIES] if counts[number] > 1]
     return tuple(
@@ -286,18 +286,11 @@ def _identities(photos: Collection) -> tuple[IdentityRow, ...]:
             photos.vocabulary.identities[number],
             int(counts[number]),
             tuple(
-                Tile(images[row], _picture(paths[row])) for row in np.flatnonzero(classes == number)[:N_TILES].tolist()
+                Tile(images[row], picture(photos, row)) for row in np.flatnonzero(classes == number)[:N_TILES].tolist()
             ),
         )
         for number in commonest
     )
-
-
-def _picture(path: Path) -> bytes | None:
-    try:
-        return thumbnail(path, longest_px=THUMBNAIL_PX)
-    except ImageError:
-        return None
 
 
 def _n_bytes(path: Path) -> int:

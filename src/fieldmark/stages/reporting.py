@@ -29,6 +29,7 @@ from fieldmark.report.contents import (
 from fieldmark.report.pages import run_page, write_page
 from fieldmark.stages.engine import MANIFEST, METRICS, Opened
 from fieldmark.stages.measure import Measure, measure
+from fieldmark.stages.pictures import picture
 from fieldmark.stages.rank import DECISION, RANKING, SCORES, Rank
 from fieldmark.stages.split import FOLDS
 from fieldmark.stages.train import Train
@@ -204,18 +205,18 @@ def _example(judged: Judged, number: int) -> Example:
         if classes
         else {}
     )
-    file_of = dict(zip(known.images, known.paths, strict=True))
+    row_of = {image: row for row, image in enumerate(known.images)}
     return Example(
         image=image,
         truth=truth,
-        picture=_bytes(known.paths[row]),
+        picture=picture(known, row),
         candidates=tuple(
             Candidate(
                 name=name,
                 score=score,
                 is_truth=name == truth,
                 is_unknown=name not in column,
-                picture=_bytes(file_of[gallery.images[photos[column[name]]]]) if name in column else None,
+                picture=picture(known, row_of[gallery.images[photos[column[name]]]]) if name in column else None,
             )
             for name, score in answer
         ),
@@ -231,13 +232,14 @@ def _confusions(judged: Judged, *, most: int = 8) -> tuple[ConfusedPair, ...]:
         if truth >= 0 and first[judged.known.images[row]] in set(judged.known.vocabulary.identities)
     )
     wrong = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1]][:most]
-    photo: dict[str, Path] = {}
-    for path, number in zip(judged.known.paths, judged.known.classes, strict=True):
-        photo.setdefault(judged.name(int(number)), path)
-    return tuple(
-        ConfusedPair(truth, answer, count, _bytes(photo[truth]), _bytes(photo[answer]))
-        for (truth, answer), count in wrong
-    )
+    row_of: dict[str, int] = {}
+    for row, number in enumerate(judged.known.classes.tolist()):
+        row_of.setdefault(judged.name(number), row)
+
+    def shown(name: str) -> bytes | None:
+        return picture(judged.known, row_of[name])
+
+    return tuple(ConfusedPair(truth, answer, count, shown(truth), shown(answer)) for (truth, answer), count in wrong)
 
 
 def _facts(opened: Opened, judged: Judged) -> tuple[Fact, ...]:
@@ -253,10 +255,3 @@ def _facts(opened: Opened, judged: Judged) -> tuple[Fact, ...]:
         Fact("validation", f"{len(judged.rows):,}", "photos kept from the network"),
         Fact("new photos answered", f"{len(opened.new) if opened.new else 0:,}", ""),
     )
-
-
-def _bytes(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
