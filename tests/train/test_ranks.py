@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -42,12 +43,27 @@ if group.leads:
 """
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def run(folder: Path, photos: list[Path], n: int, *extra: str) -> dict[str, torch.Tensor]:
     folder.mkdir()
     (folder / "worker.py").write_text(WORKER, encoding="utf-8")
     tests = str(Path(__file__).parent.parent)
     files = ",".join(map(str, photos))
-    start = ["-m", "torch.distributed.run", "--nproc-per-node", str(n), "--max-restarts", "2", "--master-port", "29531"]
+    start = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        str(n),
+        "--max-restarts",
+        "2",
+        "--master-port",
+        str(free_port()),
+    ]
     command = [sys.executable, *(start if n > 1 else []), str(folder / "worker.py"), tests, str(folder), files, *extra]
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
