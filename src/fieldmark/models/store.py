@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import safetensors.torch
 
 from fieldmark.core.errors import PlanError, WeightsError
+from fieldmark.core.files import write_bytes
 from fieldmark.core.spec import Natural, Spec, read
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Net, RandomWeights
@@ -64,9 +64,9 @@ def save(network: Network, folder: Path, *, preprocess: dict[str, Any]) -> str:
     data = safetensors.torch.save(state)
     digest = hashlib.sha256(data).hexdigest()
     card = Card(net=network.net, n_classes=network.n_classes, preprocess=preprocess, weights_sha256=digest)
-    _write(folder / WEIGHTS, data)
+    write_bytes(folder / WEIGHTS, data)
     # Last: a folder with a card is whole.
-    _write(folder / CARD, card.model_dump_json(indent=2).encode())
+    write_bytes(folder / CARD, card.model_dump_json(indent=2).encode())
     return digest
 
 
@@ -86,13 +86,3 @@ def open(folder: Path) -> Stored:  # noqa: A001 - store.open(folder) is what it 
     fill(network, state, name=f"{card.net.backbone.name} with its neck and head")
     network.net = card.net
     return Stored(network.eval(), card.preprocess, digest)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All of ``data`` or the old file, whenever the power fails."""
-    aside = path.with_name(f".{path.name}.part")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)

@@ -142,7 +142,8 @@ class Train(Spec):
 
         def watch(network: Network) -> dict[str, float]:
             seen = embed(network, source, device=group.device, n_workers=job.n_workers, logits=True)
-            logits = seen.embedding if seen.logits is None else seen.logits
+            if (logits := seen.logits) is None:  # the head gives none; there is nothing to watch
+                return {}
             own = np.take_along_axis(logits[0], truth[:, None], axis=1)
             place = (logits[0][:, :n_identities] > own).sum(axis=1) + 1
             return {"validation map5 (known)": float(np.where(place <= 5, 1 / place, 0.0).mean())}
