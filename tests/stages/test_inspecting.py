@@ -11,7 +11,7 @@ from fieldmark.core.errors import ImageError
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import Survey, survey
 from fieldmark.report.contents import Fact, InspectPage
-from fieldmark.stages.inspecting import broken, inspect, known_already, look
+from fieldmark.stages.inspecting import broken, inspect, look
 
 
 def paint(path: Path, seed: int, *, size_px: tuple[int, int] = (40, 20), **notes: object) -> None:
@@ -147,11 +147,3 @@ def test_looking_tells_size_or_fault_in_the_order_of_the_paths(folder: Path) -> 
 def test_broken_names_the_file_as_the_table_does(folder: Path) -> None:
     photos = survey(folder / "seen.csv").collection
     assert [one.file for one in broken(photos, look(photos.paths))] == ["cut.jpg"]
-
-
-def test_known_photos_are_known_under_any_name(folder: Path) -> None:
-    known = survey(folder / "seen.csv").collection
-    paint(folder / "later/a1.jpg", 77)
-    shutil.copy(folder / "photos/b1.jpg", folder / "later/renamed.jpg")
-    photos = Collection.of({"image": ["a1.jpg", "renamed.jpg", "lost.jpg"]}, root=folder / "later")
-    assert known_already(photos, known).tolist() == [False, True, False]

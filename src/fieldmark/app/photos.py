@@ -226,7 +226,7 @@ def judging(photos: Collection, known: Collection, *, progress: Progress) -> tup
     Raises:
         DataError: None is left, or no column names individuals.
     """
-    from fieldmark.stages.inspecting import known_already
+    from fieldmark.data.twins import among
 
     if "identity" not in photos.table.columns:
         raise DataError(
@@ -234,7 +234,7 @@ def judging(photos: Collection, known: Collection, *, progress: Progress) -> tup
             got=several(photos.table.columns),
             fix="name it: --column identity=NAME; `fieldmark predict` answers photos without names.",
         )
-    truth, seen_before = _truth_for(photos, known), known_already(photos, known)
+    truth, seen_before = _truth_for(photos, known), among(photos.paths, known.paths)
     keep = (truth != -2) & ~seen_before
     if seen_before.any():
         progress.say(f"left out: {int(seen_before.sum()):,} photos that the run knows already")

@@ -55,12 +55,12 @@ SCALES = {
         sampler=PkSampler(k=3, unknown_share=0.125),
         losses=(OhemBce(weight=0.25), BatchHardTriplet()),
         legs=(
-            Leg(epochs=14, lr=1e-3, min_photos=2, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
-            Leg(epochs=6, lr=5e-4, schedule=Cosine(warmup=0.02, floor=0.1), freeze=LOWER_LITE),
-            Leg(epochs=2, lr=1e-4, schedule=Constant(), freeze=LOWER_LITE),
+            Leg(epochs=16, lr=1e-3, min_photos=2, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+            Leg(epochs=6, lr=2e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+            Leg(epochs=2, lr=5e-5, schedule=Constant(), freeze=LOWER_LITE),
         ),
         training=Training(batch=96, epoch_batches=80),
-        versions=3,
+        versions=6,
         # Chosen on validation photos: after so short a training the head knows less than the embedding.
         logits_weight=0.25,
     ),

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
 
 from fieldmark.core.errors import ImageError
-from fieldmark.core.files import sha256
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
 from fieldmark.data.collection import Collection
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.reading import Survey
+from fieldmark.data.twins import twins
 from fieldmark.images.reading import decode, opened
 from fieldmark.report.contents import (
     Cooccurrence,
@@ -80,20 +78,6 @@ def broken(collection: Collection, seen: Sequence[Seen]) -> tuple[SkippedFile, .
         for file, one in zip(collection.table["file"], seen, strict=True)
         if one.fault is not None
     )
-
-
-def known_already(photos: Collection, known: Collection) -> Bool[np.ndarray, " image"]:
-    """Which of the photos are, byte for byte, photos of ``known``, whatever they are called there.
-
-    Only files of equal size are read.
-    """
-    sizes = defaultdict(list)
-    for path in known.paths:
-        sizes[_n_bytes(path)].append(path)
-    digests = {
-        size: {_digest(path) for path in sizes[size]} for size in {_n_bytes(path) for path in photos.paths} & set(sizes)
-    }
-    return np.array([_digest(path) in digests.get(_n_bytes(path), ()) for path in photos.paths], dtype=bool)
 
 
 def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) -> InspectPage:
@@ -198,14 +182,14 @@ def _files(sizes: np.ndarray, kinds: Counter[str]) -> list[Fact]:
     ]
 
 
-def _faults(found: Survey, bad: Sequence[SkippedFile], twins: Sequence[TwinGroup]) -> list[Fact]:
+def _faults(found: Survey, bad: Sequence[SkippedFile], copies: Sequence[TwinGroup]) -> list[Fact]:
     """What is to be mended or known."""
-    n_conflicts = sum(twin.is_conflict for twin in twins)
+    n_conflicts = sum(copy.is_conflict for copy in copies)
     conflicts = f"{counted(n_conflicts, 'picture')} with different names" if n_conflicts else ""
     facts = [
         Fact("To mend", f"{len(found.mistakes):,}", "places in the table" if found.mistakes else ""),
         Fact("Broken files", f"{len(bad):,}", "--skip-broken leaves them out" if bad else ""),
-        Fact("Pictures in several files", f"{len(twins):,}", conflicts),
+        Fact("Pictures in several files", f"{len(copies):,}", conflicts),
     ]
     if found.notes:
         facts.append(
@@ -228,18 +212,9 @@ def _said(photos: Collection) -> list[str]:
 
 
 def _twins(photos: Collection) -> tuple[TwinGroup, ...]:
-    """Groups of files with the same bytes; only files of equal size are read."""
-    rows_of_size: dict[int, list[int]] = defaultdict(list)
-    for row, path in enumerate(photos.paths):
-        rows_of_size[_n_bytes(path)].append(row)
-    paths, files, said = photos.paths, photos.table["file"].to_list(), _said(photos)
-    same: dict[str, list[int]] = defaultdict(list)
-    for rows in rows_of_size.values():
-        if len(rows) > 1:
-            for row in rows:
-                same[_digest(paths[row])].append(row)
-    groups = sorted((rows for rows in same.values() if len({paths[row] for row in rows}) > 1), key=lambda rows: rows[0])
-    groups.sort(key=lambda rows: len({said[row] for row in rows}) == 1)
+    """Groups of files with the same bytes, those under two names first."""
+    files, said = photos.table["file"].to_list(), _said(photos)
+    groups = sorted(twins(photos.paths), key=lambda rows: len({said[row] for row in rows}) == 1)
     return tuple(
         TwinGroup(
             files=tuple(files[row] for row in rows),
@@ -291,18 +266,3 @@ def _identities(photos: Collection) -> tuple[IdentityRow, ...]:
         )
         for number in commonest
     )
-
-
-def _n_bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
-
-
-def _digest(path: Path) -> str:
-    """The SHA-256 of a file; a file that cannot be read is like no other."""
-    try:
-        return sha256(path)
-    except OSError:
-        return hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()

@@ -11,6 +11,8 @@ from fieldmark.core.files import write_json
 from fieldmark.core.seeds import hash_seed
 from fieldmark.core.spec import Count, Spec
 from fieldmark.data.specs import Sampler, TupleSampler
+from fieldmark.data.twins import named_strangers
+from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Net
@@ -37,7 +39,8 @@ class Train(Spec):
         losses: Their weighted sum is minimised.
         sampler: How an epoch's order is drawn.
         flip_identity: A mirrored photo of identity k is one of identity k + N; strangers stay strangers.
-        unknowns: Whether photos of the unknown identity are trained on, as a no to every identity.
+        unknowns: Whether photos of the unknown identity are trained on, as a no to every identity. A stranger whose
+            file is a copy of one with a name is nobody to learn "no" from and is left out.
         training: Legs, optimiser and the rest.
     """
 
@@ -89,7 +92,7 @@ class Train(Spec):
         )
         history = fit(
             network,
-            self._lesson(job, k=k, fold=fold),
+            self.lesson(job, k=k, fold=fold),
             self.training,
             at=workshop,
             seed=hash_seed(job.seed, self.name, k, "order"),
@@ -102,14 +105,15 @@ class Train(Spec):
         group.wait()
         return _last(history)
 
-    def _lesson(self, job: Job, *, k: int, fold: np.ndarray) -> Lesson:
-        """Items 0 ... n-1 are the photos, n ... 2n-1 the same photos mirrored."""
+    def lesson(self, job: Job, *, k: int, fold: np.ndarray) -> Lesson:
+        """What network ``k`` learns from: items 0 ... n-1 are the photos, n ... 2n-1 the same photos mirrored."""
         from fieldmark.stages.nets import photo_source
         from fieldmark.train.loop import Lesson
 
         known = job.known
         n, classes = len(known), known.classes
-        teach = (fold != k) & ((classes >= 0) | ((classes == -1) & self.unknowns))
+        strangers = (classes == UNKNOWN) & self.unknowns & ~named_strangers(known.paths, classes)
+        teach = (fold != k) & ((classes >= 0) | strangers)
         items = np.flatnonzero(teach)
         if self.flip_identity:
             n_identities = len(known.vocabulary.identities)
