@@ -1,7 +1,7 @@
 """Ten times `kill -9` at random moments of a toy run, the same command again each time; the end must be the same bits.
 
-The undisturbed run goes first and tells how long a run takes; the kills fall evenly over that time, at moments drawn
-with the printed seed.
+The undisturbed run goes first and tells how long each stage takes. A kill waits until a stage drawn with the printed
+seed is at work (training more often than the others), and falls at a random moment of it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ import tempfile
 import time
 from pathlib import Path
 
+from fieldmark.core.files import read_json
+
 WATCHED = (
     "net/fold0/weights.safetensors",
     "features/scores/values.npy",
     "ranking/validation.npy",
     "answers/submission.csv",
 )
+
+
+STAGES = ("net", "net", "net", "net", "net", "features", "features", "ranking", "answers", "split")
+"""What is interrupted, as often as it stands here."""
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -56,9 +62,9 @@ def main() -> None:
 
     began = time.monotonic()
     subprocess.run(command(folder / "whole"), check=True, capture_output=True)
-    took_s = time.monotonic() - began
     whole = digests(folder / "whole")
-    print(f"undisturbed run: {took_s:.1f} s; seed of the moments {options.seed}")
+    took_s = {name: read_json(folder / "whole" / name / "stage.json")["took_s"] for name in STAGES}
+    print(f"undisturbed run: {time.monotonic() - began:.1f} s; seed of the moments {options.seed}")
     chance = random.Random(options.seed)  # noqa: S311 - moments, not secrets
     killed = 0
     while killed < options.kills:
@@ -66,7 +72,10 @@ def main() -> None:
         # A killed run begins anew only here; between the kills of one run it goes on.
         while killed < options.kills:
             process = subprocess.Popen(command(run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            wait_s = chance.uniform(0.3, 1.0) * took_s
+            target = chance.choice(STAGES)
+            while process.poll() is None and not (run / f".{target}.part").exists():
+                time.sleep(0.002)
+            wait_s = chance.uniform(0.0, 1.0) * took_s[target]
             try:
                 process.wait(timeout=wait_s)
             except subprocess.TimeoutExpired:
@@ -74,7 +83,7 @@ def main() -> None:
                 process.wait()
                 killed += 1
                 done = sorted(path.parent.name for path in run.glob("*/stage.json"))
-                print(f"kill {killed} after {wait_s:.1f} s; finished stages: {', '.join(done) or 'none'}")
+                print(f"kill {killed}, {wait_s:.2f} s into {target}; finished stages: {', '.join(done) or 'none'}")
             else:
                 break
         subprocess.run(command(run), check=True, capture_output=True)
