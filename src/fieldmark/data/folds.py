@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 
 from fieldmark.core.errors import DataError, ShapeError
 from fieldmark.core.seeds import generator
@@ -21,6 +21,7 @@ from fieldmark.data.specs import (
     PlainFolds,
     StratifiedFolds,
 )
+from fieldmark.data.stratified import Truth, positives, stratify
 
 TRAINING = -1
 """The fold of a photo that is training in every fold."""
@@ -51,7 +52,7 @@ def assign(
     classes: Int64[np.ndarray, " image"],
     groups: Int64[np.ndarray, " image"],
     dates: np.ndarray | None = None,
-    truth: Float[np.ndarray, "image label"] | None = None,
+    truth: Truth | None = None,
     seed: int,
 ) -> Int64[np.ndarray, " image"]:
     """The fold of each photo: k >= 0 is validation of fold k and training of the others; -1 is training in all.
@@ -85,7 +86,7 @@ def assign(
         case PlainFolds():
             return _plain(groups, spec.n_folds, rng)
         case StratifiedFolds():
-            return _stratified(classes, groups, truth, spec.n_folds, rng)
+            return _stratified(classes, groups, truth, spec, rng)
         case IdentityFolds():
             return within_identities(classes, groups, spec.n_folds, rng)
         case HumpbackHoldout():
@@ -119,56 +120,17 @@ def _plain(groups: Int64[np.ndarray, " image"], n_folds: int, rng: np.random.Gen
 def _stratified(
     classes: Int64[np.ndarray, " image"],
     groups: Int64[np.ndarray, " image"],
-    truth: Float[np.ndarray, "image label"] | None,
-    n_folds: int,
+    truth: Truth | None,
+    spec: StratifiedFolds,
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, " image"]:
-    """Groups with the rarest labels first, each into the fold that has the least of that label.
+    """Groups so that every fold has the same share of each label, or of each class where there is no ``truth``.
 
-    Ties go to the fold with the fewest photos, then to chance. The unknown identity, and photos without any label,
-    count as labels of their own.
-
-    **Source:** K. Lopuhin's folds for iMet 2019, with groups in the place of images (ours).
+    The unknown identity, photos without identity, and photos without any label count as labels of their own.
     """
-    _, member = np.unique(groups, return_inverse=True)
-    n_groups = int(member.max()) + 1
-    _enough(n_groups, n_folds, "groups of photos")
-    rows, labels = _labels(classes, truth)
-    totals = np.bincount(labels)
-    # what each group holds, as runs of (group, label, count)
-    pairs, counts = np.unique(np.stack([member[rows], labels], axis=1), axis=0, return_counts=True)
-    starts = np.searchsorted(pairs[:, 0], np.arange(n_groups + 1))
-    rarest = np.minimum.reduceat(totals[pairs[:, 1]], starts[:-1])
-    sizes = np.bincount(member)
-    order = rng.permutation(n_groups)
-    order = order[np.lexsort((-sizes[order], rarest[order]))]
-
-    fold = np.empty(n_groups, dtype=np.int64)
-    has = np.zeros((n_folds, len(totals)), dtype=np.int64)
-    filled = np.zeros(n_folds, dtype=np.int64)
-    chance = rng.random((n_groups, n_folds))
-    for group in order:
-        run = slice(starts[group], starts[group + 1])
-        own = pairs[run, 1]
-        rare = own[totals[own].argmin()]
-        chosen = int(np.lexsort((chance[group], filled, has[:, rare]))[0])
-        fold[group] = chosen
-        has[chosen, own] += counts[run]
-        filled[chosen] += sizes[group]
-    return fold[member]
-
-
-def _labels(
-    classes: Int64[np.ndarray, " image"], truth: Float[np.ndarray, "image label"] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of photo and label: at least one for every photo, labels counted from 0."""
-    if truth is None:
-        return np.arange(len(classes)), np.unique(classes, return_inverse=True)[1]
-    rows, labels = np.nonzero(truth)
-    bare = np.setdiff1d(np.arange(len(truth)), rows)
-    rows = np.concatenate([rows, bare])
-    labels = np.concatenate([labels, np.full(len(bare), truth.shape[1], dtype=labels.dtype)])
-    return rows, np.unique(labels, return_inverse=True)[1]
+    _enough(len(np.unique(groups)), spec.n_folds, "groups of photos")
+    rows, labels = (np.arange(len(classes)), classes) if truth is None else positives(truth)
+    return stratify(rows, labels, groups, n_folds=spec.n_folds, method=spec.method, rng=rng)
 
 
 def _by_date(

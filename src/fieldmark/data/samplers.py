@@ -17,6 +17,7 @@ def draw(
     *,
     classes: Int64[np.ndarray, " item"] | None = None,
     truth: Float[np.ndarray, "item label"] | None = None,
+    weights: Float64[np.ndarray, " item"] | None = None,
     batch: int,
     seed: int,
     epoch: int,
@@ -27,6 +28,8 @@ def draw(
         spec: Which sampler.
         classes: Class of each item, -1 for strangers. Numbers need not be dense: mirrored items may be ``class + n``.
         truth: Instead of classes, 1 where an item has a label; for ``PlainSampler`` and ``LogWeightSampler``.
+        weights: Instead of either, how often each item is drawn relative to others: what ``log_weights`` gave, worked
+            out once for many epochs. ``PlainSampler`` takes them for their number.
         batch: Items a batch, at least 1.
         seed: Same seed and epoch, same order.
         epoch: Number of the epoch.
@@ -35,16 +38,19 @@ def draw(
         As many full batches as it takes to show as many items as there are (for tuples: one tuple an identity).
 
     Raises:
-        PlanError: ``batch`` does not suit the sampler, or neither or both of ``classes`` and ``truth`` are given.
+        PlanError: ``batch`` does not suit the sampler, or not exactly one of ``classes``, ``truth`` and ``weights`` is
+            given.
         DataError: There are no items, or too few identities for the sampler.
     """
-    if (classes is None) == (truth is None) or batch < 1:
+    given = [one for one in (classes, truth, weights) if one is not None]
+    if len(given) != 1 or batch < 1:
         raise PlanError(
             "A sampler needs either classes or truth, and a batch of at least 1.",
-            got=f"classes: {classes is not None}, truth: {truth is not None}, batch {batch}",
+            got=f"classes: {classes is not None}, truth: {truth is not None}, weights: {weights is not None}, "
+            f"batch {batch}",
             fix="pass classes for identities, truth for tags.",
         )
-    n_items = next(len(given) for given in (classes, truth) if given is not None)
+    n_items = len(given[0])
     if not n_items:
         raise DataError("There are no items to draw from.", got="0 items", fix="give a training part with photos.")
     rng = generator(seed, "sampler", spec.kind, epoch)
@@ -53,7 +59,9 @@ def draw(
         case PlainSampler():
             return np.resize(rng.permutation(n_items), (steps, batch))
         case LogWeightSampler():
-            return _weighted(log_weights(classes=classes, truth=truth, over=spec.over), steps, batch, rng)
+            if weights is None:
+                weights = log_weights(classes=classes, truth=truth, over=spec.over)
+            return _weighted(weights, steps, batch, rng)
         case PkSampler():
             return _pk(spec, _labelled(classes, spec.kind), steps, batch, rng)
         case TupleSampler():
