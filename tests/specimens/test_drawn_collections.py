@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fieldmark.core.errors import DataError, PlanError
-from fieldmark.specimens.collections import CONTEST_COUNTS, Drawn, _photo_counts, _scramble, draw_flukes
+from fieldmark.specimens.collections import CONTEST_COUNTS, Drawn, _photo_counts, draw_flukes
+from fieldmark.specimens.files import scramble
 
 SMALL = {
     "n_identities": 12,
@@ -165,7 +166,7 @@ def test_drawing_tells_how_far_it_is(tmp_path: Path) -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**62), st.integers(0, 2**15), st.sampled_from([16, 28, 32]))
 def test_no_two_numbers_share_a_name(key: int, first: int, n_bits: int) -> None:
-    names = _scramble(np.arange(first, first + 2000), key=key, n_bits=n_bits)
+    names = scramble(np.arange(first, first + 2000), key=key, n_bits=n_bits)
     assert len(np.unique(names)) == 2000
     assert names.min() >= 0
     assert names.max() < 1 << n_bits

@@ -69,7 +69,7 @@ def strokes(
     return np.asarray(large.reduce(finer), dtype=np.float32) / 255
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def tile(
     name: str, *, roughness: float, stretch: float = 1.0, widest: float = 0.25
 ) -> Float32[np.ndarray, "side side"]:

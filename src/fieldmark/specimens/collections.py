@@ -15,12 +15,8 @@ remembered while drawing, so a million photos need no more memory than the table
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +24,18 @@ from jaxtyping import Int64
 from PIL import Image
 
 from fieldmark.core import seeds
-from fieldmark.core.errors import DataError, PlanError, several
 from fieldmark.core.progress import QUIET, Progress
+from fieldmark.specimens.files import (
+    NAME_BITS,
+    Drawn,
+    draw_all,
+    jpeg,
+    photo_names,
+    refuse,
+    scramble,
+    shrunken,
+    write_csv,
+)
 from fieldmark.specimens.flukes import Fluke, View, draw_fluke
 
 STRANGER = "new_whale"
@@ -40,18 +46,7 @@ CONTEST_COUNTS = (
     (45, 2), (47, 1), (48, 1), (49, 1), (50, 1), (51, 1), (54, 1), (57, 1), (61, 1), (62, 1), (65, 1), (73, 1),
 )  # fmt: skip
 """How many whales of the 2018/19 contest have how many training photos: (photos, whales), 5,004 whales in all."""
-BATCH = 256
-"""Photos handed to the workers at a time; bounds what waits in memory."""
-NAME_BITS, IDENTITY_BITS = 32, 28
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What ``draw_flukes`` has written: where, how many image files, and the table of the test answers."""
-
-    folder: Path
-    n_photos: int
-    truth_file: Path
+IDENTITY_BITS = 28
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,7 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
     """
     folder = Path(folder)
     least, most = (1, 73) if photos_per_identity is None else (photos_per_identity, photos_per_identity)
-    _refuse(
+    refuse(
         {
             "n_identities": (n_identities, 1, 1 << IDENTITY_BITS),
             "photos_per_identity": (least, 1, 1 << 20),
@@ -139,7 +134,7 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
     counts = _photo_counts(n_identities, photos_per_identity, seed=seed)
     n_new = round(n_test * share_strangers_test)
     who = _who(counts, n_strangers, n_known=n_test - n_new, n_new=n_new, flaws=(n_near_duplicates, n_broken), seed=seed)
-    names, ids = _names(len(who.individual), seed), _identities(n_identities, seed)
+    names, ids = photo_names(len(who.individual), seed), _identities(n_identities, seed)
 
     for part in ("train", "test"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -148,10 +143,7 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
         part = "train" if number < who.n_train else "test"
         (folder / part / f"{names[number]:08x}.jpg").write_bytes(_photo(who, number, size_px=size_px, seed=seed))
 
-    with ThreadPoolExecutor(n_workers) as pool:
-        numbers = iter(progress.track(range(len(names)), total=len(names), what="photos"))
-        while batch := list(islice(numbers, BATCH)):
-            list(pool.map(write, batch))
+    draw_all(write, len(names), n_workers=n_workers, progress=progress)
     _write_tables(folder, who, names, ids, favourites=np.argsort(-counts, kind="stable")[:4])
     arguments = f"{n_identities=} {photos_per_identity=} {n_strangers=} {n_test=} {share_strangers_test=} "
     arguments += f"{n_near_duplicates=} {n_broken=} {size_px=} {seed=}"
@@ -167,27 +159,6 @@ sample_submission.csv  Image,Id with five guesses for each picture in test/
 test_truth.csv         Image,Id: the answers
 flaws.csv              Image,Flaw,Of: smaller copies of training pictures, and files that are cut off
 """
-
-
-def _refuse(limits: dict[str, tuple[float, float, float]], folder: Path) -> None:
-    """Raise if a number lies outside its limits (value, least, most) or the folder is in use."""
-    wrong = {
-        name: (value, least, most)
-        for name, (value, least, most) in limits.items()
-        if not least <= value <= most or (not isinstance(value, int) and not name.startswith("share"))
-    }
-    if wrong:
-        raise PlanError(
-            f"This collection cannot be drawn: {len(wrong)} number(s) out of range.",
-            got=several([f"{name} = {value}" for name, (value, _, _) in wrong.items()], most=10),
-            fix="give " + "; ".join(f"{name} from {least} to {most}" for name, (_, least, most) in wrong.items()) + ".",
-        )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(
-            "A collection is only drawn into a new or empty folder.",
-            got=folder,
-            fix=f"give another folder, such as {folder.with_name(folder.name + '-2')}, or empty this one.",
-        )
 
 
 def _photo_counts(n_identities: int, each: int | None, *, seed: int) -> Int64[np.ndarray, " identity"]:
@@ -220,31 +191,9 @@ def _who(
     return _Who(n_identities, len(plain), individual, original, flaws[1])
 
 
-def _scramble(numbers: Int64[np.ndarray, " number"], *, key: int, n_bits: int) -> Int64[np.ndarray, " number"]:
-    """Another number of ``n_bits`` for each number, never the same for two.
-
-    Adding, multiplying by an odd number and folding the upper bits into the lower ones can each be undone.
-
-    Source:
-        The mixing steps are those of MurmurHash3's finaliser, cut to ``n_bits``.
-    """
-    mask = np.uint64((1 << n_bits) - 1)
-    x = numbers.astype(np.uint64)
-    for step in range(3):
-        odd = np.uint64(seeds.hash_seed(key, "odd", step) | 1)
-        x = (x * odd + np.uint64(seeds.hash_seed(key, "plus", step))) & mask
-        x ^= x >> np.uint64(n_bits // 2 + 1)
-    return x.astype(np.int64)
-
-
-def _names(n_photos: int, seed: int) -> Int64[np.ndarray, " photo"]:
-    """The name of each photo as a number of eight hexadecimal digits."""
-    return _scramble(np.arange(n_photos), key=seeds.hash_seed(seed, "names"), n_bits=NAME_BITS)
-
-
 def _identities(n_identities: int, seed: int) -> Int64[np.ndarray, " identity"]:
     """The name of each identity as a number of seven hexadecimal digits."""
-    return _scramble(np.arange(n_identities), key=seeds.hash_seed(seed, "identities"), n_bits=IDENTITY_BITS)
+    return scramble(np.arange(n_identities), key=seeds.hash_seed(seed, "identities"), n_bits=IDENTITY_BITS)
 
 
 def _photo(who: _Who, number: int, *, size_px: tuple[int, int], seed: int) -> bytes:
@@ -254,22 +203,14 @@ def _photo(who: _Who, number: int, *, size_px: tuple[int, int], seed: int) -> by
     shown = int(who.original[number - who.n_plain]) if is_copy else number
     view = View.of(seed, shown)
     picture = draw_fluke(Fluke.of(seed, int(who.individual[shown])), view, size_px=size_px)
-    file = _jpeg(Image.fromarray(picture), view.jpeg_quality)
+    file = jpeg(Image.fromarray(picture), view.jpeg_quality)
     chance = seeds.generator(seed, "flaw", number)
     if is_copy:
         share = chance.uniform(0.6, 0.9)
-        with Image.open(io.BytesIO(file)) as again:
-            smaller = again.resize((round(size_px[0] * share), round(size_px[1] * share)), Image.Resampling.BICUBIC)
-        return _jpeg(smaller, int(chance.integers(60, 85)))
+        return jpeg(shrunken(file, share), int(chance.integers(60, 85)))
     if who.n_plain + n_copies <= number < who.n_train:
         return file[: int(len(file) * chance.uniform(0.4, 0.6))]
     return file
-
-
-def _jpeg(picture: Image.Image, quality: int) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
-    return file.getvalue()
 
 
 def _write_tables(
@@ -297,14 +238,7 @@ def _write_tables(
     flaws = [[image(n), "copy", image(int(who.original[n - who.n_plain]))] for n in by_name(who.n_plain, copies)]
     flaws += [[image(n), "broken", ""] for n in by_name(copies, who.n_train)]
     train, test = ((0, who.n_train), (who.n_train, n_all))
-    _write_csv(folder / "flaws.csv", ["Image", "Flaw", "Of"], flaws)
-    _write_csv(folder / "test_truth.csv", ["Image", "Id"], ([image(n), identity(n)] for n in by_name(*test)))
-    _write_csv(folder / "sample_submission.csv", ["Image", "Id"], ([image(n), guess] for n in by_name(*test)))
-    _write_csv(folder / "train.csv", ["Image", "Id"], ([image(n), identity(n)] for n in by_name(*train)))
-
-
-def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    write_csv(folder / "flaws.csv", ["Image", "Flaw", "Of"], flaws)
+    write_csv(folder / "test_truth.csv", ["Image", "Id"], ([image(n), identity(n)] for n in by_name(*test)))
+    write_csv(folder / "sample_submission.csv", ["Image", "Id"], ([image(n), guess] for n in by_name(*test)))
+    write_csv(folder / "train.csv", ["Image", "Id"], ([image(n), identity(n)] for n in by_name(*train)))
