@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fieldmark.data.specs import PkSampler
+from fieldmark.data.specs import LogWeightSampler, PkSampler, Sampler
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
-from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
+from fieldmark.losses.specs import BatchHardTriplet, Bce, Losses, OhemBce
 from fieldmark.models.backbone import stages
 from fieldmark.models.network import Network, build
-from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights
+from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights, SigmoidHead
 from fieldmark.train.loop import Lesson
 from fieldmark.train.ranks import Ranks
 
@@ -21,6 +21,11 @@ NET = Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), 
 LOSSES: Losses = (OhemBce(hardest=4), BatchHardTriplet())
 INPUT = Preprocess(height_px=32, width_px=32)
 CLASSES = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, -1, -1, -1, -1], dtype=np.int64)
+
+TAG_NET = Net(backbone=NET.backbone, head=SigmoidHead(dropout=0.2))
+TAG_LOSSES: Losses = (Bce(),)
+TRUTH = np.stack([CLASSES == 0, CLASSES == 1, CLASSES >= 2, CLASSES == 3], axis=1).astype(np.float32)
+"""Labels of the sixteen photos, by their colours; grey ones have none."""
 
 
 def network(seed: int = 0, net: Net = NET, n_classes: int = 4) -> Network:
@@ -41,6 +46,23 @@ def lesson(
         sampler=PkSampler(k=2),
         losses=losses,
         classes=np.concatenate([CLASSES, CLASSES]),
+    )
+
+
+def tag_lesson(
+    photos: list[Path],
+    *,
+    augment: Augment | None = None,
+    losses: Losses = TAG_LOSSES,
+    sampler: Sampler = LogWeightSampler(),  # noqa: B008 - a frozen value
+    truth: np.ndarray = TRUTH,
+) -> Lesson:
+    return Lesson(
+        source=PhotoSource(photos, INPUT, augment=augment or NoAugment(), seed=3),
+        items=np.arange(len(photos)),
+        sampler=sampler,
+        losses=losses,
+        truth=truth,
     )
 
 

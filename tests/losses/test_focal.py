@@ -95,3 +95,15 @@ def test_truth_of_another_shape_is_refused() -> None:
     with pytest.raises(ShapeError) as refused:
         focal(torch.zeros(2, 3), torch.zeros(3, 2))
     assert "one_hot()" in refused.value.fix
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.0, 3.0])
+def test_with_soft_truth_the_best_answer_is_the_truth(gamma: float) -> None:
+    truth = torch.tensor([[0.05, 0.3, 0.5, 0.7, 0.99]], dtype=torch.float64)
+    logits = truth.logit().requires_grad_()
+    best = focal(logits, truth, gamma=gamma)
+    best.backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max() < 1e-12
+    for step in (-0.1, 0.1):
+        assert focal(logits.detach() + step, truth, gamma=gamma) > best

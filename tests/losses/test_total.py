@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from fieldmark.core.errors import PlanError, ShapeError
+from fieldmark.losses.asymmetric import asymmetric
 from fieldmark.losses.bce import bce
 from fieldmark.losses.cross_entropy import cross_entropy
 from fieldmark.losses.focal import focal
 from fieldmark.losses.inputs import one_hot
 from fieldmark.losses.ohem import ohem_bce
-from fieldmark.losses.specs import BatchHardTriplet, Bce, CrossEntropy, Focal, OhemBce
-from fieldmark.losses.total import total
+from fieldmark.losses.soft_f import soft_f
+from fieldmark.losses.specs import Asymmetric, BatchHardTriplet, Bce, CrossEntropy, Focal, OhemBce, SoftF
+from fieldmark.losses.total import of_each, total
 from fieldmark.losses.triplet import batch_hard_triplet
 
 CLASSES = torch.tensor([0, 2, -1, 2])
@@ -88,3 +90,30 @@ def test_a_class_without_column_is_refused() -> None:
     with pytest.raises(ShapeError) as refused:
         one_hot(torch.tensor([3]), 3)
     assert "more classes" in refused.value.fix
+
+
+ON_LABELS = (Bce(weight=0.5), Focal(), SoftF(weight=3.0), Asymmetric())
+
+
+def test_each_loss_on_labels_is_taken_by_its_settings(logits: torch.Tensor) -> None:
+    truth = torch.tensor([[1.0, 1, 0], [0, 0.3, 0], [0, 0, 0], [0.5, 1, 1]])
+    losses = (SoftF(beta=1.0, weight=2.0), Asymmetric(gamma_yes=2.0, gamma_no=1.0, clip=0.1))
+    value, parts = total(losses, logits=logits, truth=truth)
+    assert torch.equal(parts["soft_f"], soft_f(logits, truth, beta=1.0))
+    assert torch.equal(parts["asymmetric"], asymmetric(logits, truth, gamma_yes=2.0, gamma_no=1.0, clip=0.1))
+    assert torch.allclose(value, 2 * parts["soft_f"] + parts["asymmetric"])
+
+
+def test_each_image_by_itself_is_the_loss_of_a_batch_of_one(logits: torch.Tensor) -> None:
+    truth = torch.tensor([[1.0, 1, 0], [0, 0.3, 0], [0, 0, 0], [0.5, 1, 1]])
+    found = of_each(ON_LABELS, logits=logits, truth=truth)
+    slow = [total(ON_LABELS, logits=logits[[i]], truth=truth[[i]])[0].item() for i in range(4)]
+    assert found.tolist() == pytest.approx(slow, rel=1e-5)
+    assert not found.requires_grad
+    assert found.mean().item() == pytest.approx(total(ON_LABELS, logits=logits, truth=truth)[0].item(), rel=1e-5)
+
+
+def test_images_are_not_judged_by_themselves_where_they_are_compared(logits: torch.Tensor) -> None:
+    with pytest.raises(PlanError) as refused:
+        of_each((Bce(), BatchHardTriplet()), logits=logits, truth=torch.zeros(4, 3))
+    assert "bce, focal, soft_f or asymmetric" in refused.value.fix

@@ -268,6 +268,15 @@ def test_all_stages_frozen_leave_neck_and_head() -> None:
     assert not any(module.training for module in network.train().backbone.modules())
 
 
+def test_all_is_every_stage_of_the_backbone() -> None:
+    by_word, by_names = small(), small()
+    freeze(by_word, ("all",))
+    freeze(by_names, stages(by_names.backbone))
+    assert by_word.frozen == by_names.frozen == tuple(stages(by_word.backbone))
+    assert not any(p.requires_grad for p in by_word.backbone.parameters())
+    assert all(p.requires_grad for p in by_word.head.parameters())
+
+
 def test_unknown_stages_are_refused_and_nothing_is_frozen() -> None:
     network = small()
     with pytest.raises(PlanError) as refused:

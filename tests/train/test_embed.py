@@ -101,3 +101,13 @@ def test_bfloat16_points_the_same_way(photos: list[Path]) -> None:
     half = embed(net, PhotoSource(photos, INPUT), device=CPU, half=True).embedding[0]
     assert half.dtype == np.float32
     assert ((full * half).sum(axis=1) > 0.999).all()
+
+
+def test_some_photos_are_looked_at_in_the_order_asked(photos: list[Path]) -> None:
+    net, source = network(), PhotoSource(photos, INPUT)
+    whole = embed(net, source, device=CPU, flip=True).embedding
+    some = np.array([11, 2, 2, 7])
+    np.testing.assert_allclose(
+        embed(net, source, device=CPU, items=some, flip=True).embedding, whole[:, some], atol=1e-5
+    )
+    assert embed(net, source, device=CPU, items=some[:0]).embedding.shape == (1, 0, net.width)

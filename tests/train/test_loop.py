@@ -14,7 +14,7 @@ from fieldmark.images.specs import WhaleAugment
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.network import Network
 from fieldmark.train import checkpoint
-from fieldmark.train.loop import TrainingError, Watch, Workshop, fit
+from fieldmark.train.loop import Position, TrainingError, Watch, Workshop, fit
 from fieldmark.train.specs import Cosine, Leg, Plateau, Training
 from toys import CLASSES, NET, alone, lesson, network, stage_names
 
@@ -198,6 +198,11 @@ def test_a_leg_ends_early_by_patience_or_at_its_goal_and_plateau_drops_the_rate(
     plateau = Training(legs=(Leg(epochs=5, lr=1e-3, schedule=Plateau(patience=1)),), batch=8)
     rates = [row["lr"] for row in trained(photos, tmp_path / "c", plateau, watch=flat)[1]]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 2e-4, 2e-4])
+
+
+def test_a_checkpoint_of_an_older_version_is_read() -> None:
+    at = Position.read({"leg": 1, "epoch": 2, "batch": 3, "update": 14, "updates": 30, "history": [{"loss": 1.0}]})
+    assert (at.leg, at.epoch, at.batch, at.updates, at.history) == (1, 2, 3, 30, [{"loss": 1.0}])
 
 
 def test_epoch_batches_cap_an_epoch(photos: list[Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import sys, time, os
 from pathlib import Path
 import numpy as np, torch
 sys.path.insert(0, sys.argv[1])
-from toys import NET, CLASSES, lesson, network, stage_names
+from toys import NET, TAG_NET, CLASSES, lesson, network, stage_names, tag_lesson
 from safetensors.torch import save_file
 from fieldmark.losses.specs import OhemBce
 from fieldmark.train.loop import Workshop, fit
@@ -35,8 +35,13 @@ net = NET.model_copy(update={"neck": "none", "head": NET.head.model_copy(update=
 one = network(net=net)
 taught = lesson(photos, losses=(OhemBce(hardest=4),))
 taught = type(taught)(**{**vars(taught), "classes": np.tile([0, 1, 2, 3], 8)})
+if "tags" in sys.argv:  # labels, and the hardest items once more each epoch
+    head = TAG_NET.head.model_copy(update={"dropout": 0.0})
+    one = network(net=TAG_NET.model_copy(update={"neck": "none", "head": head}))
+    taught = tag_lesson(photos)
+mining = {"hardest": 0.3} if "tags" in sys.argv else {}
 epochs = 60 if "kill" in sys.argv else 2
-legs = (Leg(epochs=epochs, lr=1e-2, freeze=tuple(stage_names(one))),)
+legs = (Leg(epochs=epochs, lr=1e-2, freeze=tuple(stage_names(one)), **mining),)
 fit(one, taught, Training(legs=legs, batch=8, checkpoint_every_s=1e-9), at=Workshop(out / "checkpoints", group), seed=5)
 if group.leads:
     save_file({n: t.contiguous() for n, t in one.state_dict().items()}, out / "end.safetensors")
@@ -75,6 +80,13 @@ def run(folder: Path, photos: list[Path], n: int, *extra: str) -> dict[str, torc
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(photos: list[Path], tmp_path: Path) -> None:
     one, two = run(tmp_path / "one", photos, 1), run(tmp_path / "two", photos, 2)
+    for name in one:
+        assert torch.allclose(one[name], two[name], atol=1e-4), name
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_same_items_hardest(photos: list[Path], tmp_path: Path) -> None:
+    one, two = run(tmp_path / "one", photos, 1, "tags"), run(tmp_path / "two", photos, 2, "tags")
     for name in one:
         assert torch.allclose(one[name], two[name], atol=1e-4), name
 

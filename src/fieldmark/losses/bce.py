@@ -25,8 +25,8 @@ def bce(logits: Float[Tensor, "batch label"], truth: Float[Tensor, "batch label"
         ShapeError: ``logits`` and ``truth`` differ in shape, or are empty.
 
     Source:
-        Bishop 2006, Pattern Recognition and Machine Learning, equation 4.90; summed over labels as the focal loss is
-       , so that the two can be exchanged at one learning rate.
+        Bishop 2006, Pattern Recognition and Machine Learning, equation 4.90; summed over labels as the focal loss is,
+        so that the two can be exchanged at one learning rate.
     """
     check_logits(logits, by="bce", truth=truth)
     logits = precise(logits)

@@ -19,9 +19,13 @@ def focal(
     Each label is its own yes-or-no question. A question the network already answers well is muted by
     ``(1 - p_right) ** gamma``, so rare and hard labels get a hearing.
 
+    With soft truth ``y`` the probability of being right is ``p ** y * (1 - p) ** (1 - y)``: for a yes and for a no it
+    is the usual one, and the loss is least exactly where ``p = y``. (``y p + (1 - y) (1 - p)`` would reward being surer
+    than the truth.)
+
     Args:
         logits: Raw scores, before the sigmoid.
-        truth: 1 where the image has the label, else 0.
+        truth: 1 where the image has the label, else 0; values between are soft labels.
         gamma: How strongly easy questions are muted. 0 is plain BCE; values between 0 and 1 are refused, as their
             gradient is infinite at p_right = 1.
 
@@ -33,7 +37,8 @@ def focal(
         FieldmarkError: ``gamma`` is negative or between 0 and 1.
 
     Source:
-        Lin et al. 2017, arXiv:1708.02002, equation 4; summed over labels as in iMet 2019, first place.
+        Lin et al. 2017, arXiv:1708.02002, equation 4; summed over labels as in iMet 2019, first place; soft truth is
+        ours.
     """
     check_logits(logits, by="focal", truth=truth)
     if gamma < 0 or 0 < gamma < 1:

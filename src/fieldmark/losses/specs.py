@@ -38,6 +38,27 @@ class Focal(Spec):
     weight: Positive = 1.0
 
 
+class SoftF(Spec):
+    """One minus the F-beta of probabilities, 0 to 1, averaged over images; for last epochs, or beside another loss."""
+
+    kind: Literal["soft_f"] = "soft_f"
+    beta: Positive = 2.0
+    weight: Positive = 1.0
+
+
+class Asymmetric(Spec):
+    """Focal loss with a power of its own for labels that are not there; summed over labels, averaged over images.
+
+    A label that is not there costs nothing up to a probability of ``clip``.
+    """
+
+    kind: Literal["asymmetric"] = "asymmetric"
+    gamma_yes: Annotated[float, Field(ge=0), AfterValidator(_learnable)] = 1.0
+    gamma_no: Annotated[float, Field(ge=0), AfterValidator(_learnable)] = 4.0
+    clip: Fraction = 0.05
+    weight: Positive = 1.0
+
+
 class OhemBce(Spec):
     """One-vs-rest BCE on the ``hardest`` questions of each image, plus the true one's own."""
 
@@ -54,6 +75,11 @@ class BatchHardTriplet(Spec):
     weight: Positive = 1.0
 
 
-Loss = Annotated[Bce | CrossEntropy | Focal | OhemBce | BatchHardTriplet, Field(discriminator="kind")]
+Loss = Annotated[
+    Bce | CrossEntropy | Focal | SoftF | Asymmetric | OhemBce | BatchHardTriplet, Field(discriminator="kind")
+]
 Losses = Annotated[tuple[Loss, ...], Field(min_length=1)]
 """A weighted sum."""
+
+PER_LABEL = (Bce, Focal, SoftF, Asymmetric)
+"""Losses that take labels, soft ones too, and judge each image by itself."""

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from fieldmark.core.errors import PlanError, several
+from fieldmark.losses.asymmetric import asymmetric
 from fieldmark.losses.bce import bce
 from fieldmark.losses.cross_entropy import cross_entropy
 from fieldmark.losses.focal import focal
-from fieldmark.losses.inputs import one_hot
+from fieldmark.losses.inputs import check_logits, one_hot
 from fieldmark.losses.ohem import ohem_bce
-from fieldmark.losses.specs import BatchHardTriplet, Bce, CrossEntropy, Focal, Loss, OhemBce
+from fieldmark.losses.soft_f import soft_f
+from fieldmark.losses.specs import (
+    PER_LABEL,
+    Asymmetric,
+    BatchHardTriplet,
+    Bce,
+    CrossEntropy,
+    Focal,
+    Loss,
+    OhemBce,
+    SoftF,
+)
 from fieldmark.losses.triplet import batch_hard_triplet
 
 
@@ -33,7 +46,7 @@ def total(
         logits: Raw scores, for losses that ask about labels.
         classes: One class a picture, -1 for unknowns. Losses on many labels take it as one-hot rows where ``truth``
             is not given.
-        truth: 0 or 1 for every logit.
+        truth: 0 to 1 for every logit.
 
     Returns:
         The sum to learn from, and a value a loss by its kind (``focal``, a second one ``focal 2``): before its weight,
@@ -55,10 +68,30 @@ def total(
     return sum(sums[1:], start=sums[0]), parts
 
 
+def of_each(
+    losses: Sequence[Loss], *, logits: Float[Tensor, "batch label"], truth: Float[Tensor, "batch label"]
+) -> Float[Tensor, " batch"]:
+    """The weighted sum of ``losses`` on labels for each image by itself, without gradient; its mean is ``total``'s.
+
+    Raises:
+        PlanError: A loss does not judge images by themselves.
+        ShapeError: ``logits`` and ``truth`` do not match in shape.
+    """
+    if not all(isinstance(loss, PER_LABEL) for loss in losses):
+        raise PlanError(
+            "Only losses on labels judge each image by itself.",
+            got=", ".join(loss.kind for loss in losses if not isinstance(loss, PER_LABEL)),
+            fix="use bce, focal, soft_f or asymmetric.",
+        )
+    check_logits(logits, by="of_each", truth=truth)
+    with torch.no_grad():
+        return torch.vmap(lambda z, y: total(losses, logits=z[None], truth=y[None])[0])(logits, truth)
+
+
 def needs(loss: Loss) -> tuple[frozenset[str], ...]:
     """What a loss must be given: any one of these sets."""
     match loss:
-        case Bce() | Focal():
+        case Bce() | Focal() | SoftF() | Asymmetric():
             return frozenset({"logits", "truth"}), frozenset({"logits", "classes"})
         case CrossEntropy() | OhemBce():
             return (frozenset({"logits", "classes"}),)
@@ -104,9 +137,21 @@ def _value(
             return cross_entropy(logits, classes, smoothing=loss.smoothing)
         case OhemBce() if logits is not None and classes is not None:
             return ohem_bce(logits, classes, hardest=loss.hardest)
-        case Bce() | Focal() if logits is not None:
+        case Bce() | Focal() | SoftF() | Asymmetric() if logits is not None:
             if truth is None and classes is not None:
                 truth = one_hot(classes, logits.shape[1])
             if truth is not None:
-                return bce(logits, truth) if isinstance(loss, Bce) else focal(logits, truth, gamma=loss.gamma)
+                return _on_labels(loss, logits, truth)
     raise TypeError(f"no rule computes {loss.kind}")
+
+
+def _on_labels(loss: Bce | Focal | SoftF | Asymmetric, logits: Tensor, truth: Tensor) -> Tensor:
+    match loss:
+        case Bce():
+            return bce(logits, truth)
+        case Focal():
+            return focal(logits, truth, gamma=loss.gamma)
+        case SoftF():
+            return soft_f(logits, truth, beta=loss.beta)
+        case Asymmetric():
+            return asymmetric(logits, truth, gamma_yes=loss.gamma_yes, gamma_no=loss.gamma_no, clip=loss.clip)

@@ -34,8 +34,8 @@ def batch_hard_triplet(
         FieldmarkError: ``margin`` is not above 0.
 
     Source:
-        Hermans et al. 2017, arXiv:1703.07737, equation 5; unknowns: Humpback Whale Identification 2018/19, first place
-       .
+        Hermans et al. 2017, arXiv:1703.07737, equation 5; unknowns: Humpback Whale Identification 2018/19, first
+        place.
     """
     if embedding.ndim != 2 or 0 in embedding.shape:
         raise ShapeError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Self, cast
 
 import torch
@@ -15,6 +15,9 @@ from fieldmark.models.backbone import build_backbone, split, stages
 from fieldmark.models.heads import BatchNormNeck, Dropout, build_head, unit
 from fieldmark.models.pooling import Pool
 from fieldmark.models.specs import EmbeddingHead, Net
+
+ALL = "all"
+"""In place of stage names: every stage of the backbone."""
 
 
 class Outputs(NamedTuple):
@@ -89,8 +92,16 @@ class Network(nn.Module):
         Raises:
             PlanError: The backbone cannot be cut there.
         """
-        if features.ndim == 2:  # lower() has pooled them already
-            return self._above(features.float())
+        return self.upper(after)(features)
+
+    def upper(self, after: int) -> Callable[[Tensor], Outputs]:
+        """What ``forward_from`` does, for many batches: the cut is looked for once.
+
+        Raises:
+            PlanError: The backbone cannot be cut there.
+        """
+        if self.pools_below(after):
+            return lambda features: self._above(features.float())
         parts = split(self.backbone, after)
         if parts is None:
             raise PlanError(
@@ -98,7 +109,8 @@ class Network(nn.Module):
                 got=f"after = {after}",
                 fix="use after = 0, or a family of plain stages such as 'resnet50' or 'tf_efficientnet_lite0'.",
             )
-        return self._above(self.pool(parts[1](features)))
+        rest = parts[1]
+        return lambda features: self._above(self.pool(rest(features)))
 
     def _above(self, feature: Float[Tensor, "batch width"]) -> Outputs:
         with torch.autocast(feature.device.type, enabled=False):
@@ -117,9 +129,11 @@ class Network(nn.Module):
         parts = split(self.backbone, n_stages)
         if parts is None:
             return None
-        whole = n_stages == len(stages(self.backbone))
-        pooled = whole and not any(True for _ in self.pool.parameters())
-        return nn.Sequential(parts[0], self.pool) if pooled else parts[0]
+        return nn.Sequential(parts[0], self.pool) if self.pools_below(n_stages) else parts[0]
+
+    def pools_below(self, n_stages: int) -> bool:
+        """Whether ``lower(n_stages)`` gives a vector a picture: with all stages, where the pooling learns nothing."""
+        return n_stages == len(stages(self.backbone)) and not any(True for _ in self.pool.parameters())
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's own signature
         """Training mode for all that learns; frozen stages stay as at test time, batch statistics included."""
@@ -164,19 +178,22 @@ def freeze(network: Network, names: Iterable[str]) -> None:
 
     Args:
         network: Changed in place.
-        names: Stage names as ``stages(network.backbone)`` gives them; none: everything learns.
+        names: Stage names as ``stages(network.backbone)`` gives them; ``all`` for the whole backbone; none: everything
+            learns.
 
     Raises:
         PlanError: The backbone has no stages of these names; nothing was changed.
     """
     named = stages(network.backbone)
     chosen = set(names)
+    if ALL in chosen:
+        chosen = chosen - {ALL} | named.keys()
     unknown = sorted(chosen - named.keys())
     if unknown:
         raise PlanError(
             f"The backbone {network.net.backbone.name!r} has no stages of these names.",
             got=several(unknown),
-            fix=nearest(unknown[0], named),
+            fix=nearest(unknown[0], [*named, ALL]),
         )
     still = {name for stage in chosen for name in named[stage]}
     network.requires_grad_(requires_grad=True)

@@ -39,11 +39,12 @@ class MovingAverage:
         self.n_updates += 1
         n = self.n_updates
         decay = min(self.decay, (1 + n) / (10 + n))
-        for name, tensor in network.state_dict().items():
-            if tensor.is_floating_point():
-                self._tensors[name].lerp_(tensor, 1 - decay)
-            else:
-                self._tensors[name].copy_(tensor)
+        present = network.state_dict()
+        smooth = [name for name, tensor in present.items() if tensor.is_floating_point()]
+        # One call for all: hundreds of small ones would cost more than a step of a head on kept features.
+        torch._foreach_lerp_([self._tensors[name] for name in smooth], [present[name] for name in smooth], 1 - decay)
+        for name in present.keys() - set(smooth):
+            self._tensors[name].copy_(present[name])
 
     def load(self, tensors: dict[str, Tensor], *, n_updates: int) -> None:
         """Go on from saved averages."""

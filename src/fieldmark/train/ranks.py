@@ -66,6 +66,14 @@ class Ranks:
             values = values / self.world
         return values
 
+    def gather(self, values: Tensor) -> Tensor:
+        """What all processes have of a (step, slot) matrix, each its share of the slots, in the order of ``share``."""
+        if self.world == 1:
+            return values
+        parts = [torch.empty_like(values) for _ in range(self.world)]
+        dist.all_gather(parts, values.contiguous())
+        return torch.cat(parts, dim=1)
+
     def average_buffers(self, network: nn.Module) -> None:
         """Give all processes the mean of their batch-norm statistics."""
         if self.world > 1:

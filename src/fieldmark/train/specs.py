@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fieldmark.core.spec import Count, Fraction, Natural, Positive, Spec
+from fieldmark.losses.specs import Losses
 
 
 class Constant(Spec):
@@ -24,11 +25,20 @@ class StepDown(Spec):
 
 
 class Plateau(Spec):
-    """The learning rate times ``factor`` once the watched number has not improved for more than ``patience`` epochs."""
+    """The learning rate times ``factor`` once the watched number has not improved for more than ``patience`` epochs.
+
+    Attributes:
+        patience: Epochs without improvement that are borne.
+        factor: A fifth in the iMet 2019 kernels.
+        drops: End the leg where a drop would follow so many; None: go on dropping.
+        rebuild: Start the optimiser afresh at each drop, without its memory of earlier gradients.
+    """
 
     kind: Literal["plateau"] = "plateau"
     patience: Natural = 1
     factor: Fraction = 0.2
+    drops: Count | None = None
+    rebuild: bool = False
 
 
 class Cosine(Spec):
@@ -49,6 +59,10 @@ class OneCycle(Spec):
 Schedule = Annotated[Constant | StepDown | Plateau | Cosine | OneCycle, Field(discriminator="kind")]
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+"""A fraction of something that is never nothing."""
+
+
 class Leg(Spec):
     """One leg of a staged training.
 
@@ -57,7 +71,13 @@ class Leg(Spec):
         lr: Learning rate of the backbone.
         schedule: How it changes within the leg.
         min_photos: Only classes with at least so many training photos take part (unknowns always do).
-        freeze: Backbone stages that stay as they are, with their batch-norm statistics.
+        freeze: Backbone stages that stay as they are, with their batch-norm statistics; ``("all",)`` for the whole
+            backbone, so that only neck and head learn.
+        losses: What is minimised in this leg; None: what the lesson says. (Where nobody watches validation photos, the
+            training loss is what must improve, and that of other losses is another number.)
+        hardest: Show this share of the items, those with the highest loss when last seen in this leg, as ``mining``
+            says. Items not seen yet are not among them; the first epoch is a normal one. Labels only.
+        mining: ``added``: the hardest once more beside each normal epoch. ``only``: nothing but them, each once.
         stop_at: End the leg once the training MAP@5 of an epoch reaches this.
         patience: End the leg after so many epochs without a better watched number.
     """
@@ -67,6 +87,9 @@ class Leg(Spec):
     schedule: Schedule = Constant()
     min_photos: Count = 1
     freeze: tuple[str, ...] = ()
+    losses: Losses | None = None
+    hardest: Share | None = None
+    mining: Literal["added", "only"] = "added"
     stop_at: Fraction | None = None
     patience: Count | None = None
 
@@ -81,11 +104,14 @@ class Training(Spec):
         epoch_batches: Forward passes an epoch; None for as many as the sampler gives.
         optimiser: AdamW, Adam (weight decay as L2) or SGD with momentum 0.9.
         lr_head_times: The head's and neck's learning rate in multiples of the backbone's.
+        mixup: Blend every picture with another of its forward pass, and its labels likewise: the share of the larger is
+            drawn from Beta(mixup, mixup), 0.2 to 0.4 are usual; None: not at all. Where lower stages are frozen, their
+            results are blended, which is the same idea for less work. Labels only.
         clip: Longest gradient (Euclidean norm over all parameters); None for no limit.
         ema: Decay of an exponential moving average of the weights, which is then what is validated and kept.
         precision: Numbers in the forward pass; ``auto`` is bf16 on a GPU that has it, else fp32.
         keep: Whether the last weights or those of the best epoch (by the watched number) are the result.
-        checkpoint_every_s: Seconds between checkpoints within an epoch (each epoch's end has one anyway).
+        checkpoint_every_s: Seconds between checkpoints (each leg's end has one anyway).
     """
 
     legs: tuple[Leg, ...] = ()
@@ -96,8 +122,14 @@ class Training(Spec):
     betas: tuple[Fraction, Fraction] = (0.9, 0.99)
     weight_decay: Annotated[float, Field(ge=0)] = 2e-4
     lr_head_times: Positive = 1.0
+    mixup: Positive | None = None
     clip: Positive | None = 5.0
     ema: Fraction | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     keep: Literal["last", "best"] = "last"
     checkpoint_every_s: Positive = 120.0
+
+    @property
+    def spares_backbone(self) -> bool:
+        """Whether no leg changes the backbone; what it gives for a photo then serves all epochs, folds and answers."""
+        return all("all" in leg.freeze for leg in self.legs)

@@ -1,0 +1,139 @@
+"""What is learnt: items, their truth, how they are drawn and judged; and whether it can be learnt as planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from fieldmark.core.errors import PlanError, several
+from fieldmark.data.samplers import log_weights
+from fieldmark.data.specs import LogWeightSampler, Sampler
+from fieldmark.images.batches import PhotoSource
+from fieldmark.losses.specs import PER_LABEL, Losses
+from fieldmark.models.network import Network
+from fieldmark.train.features import Source
+from fieldmark.train.specs import Leg, Training
+
+ROWS = 8192
+"""Rows of a large matrix of labels that are looked at together."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt: items, their truth, how they are drawn and judged.
+
+    Attributes:
+        source: Gives pictures by item number (see ``images.batches.PhotoSource``).
+        items: The items that may be drawn.
+        classes: Class of *every* item of the source, -1 for unknown; or None.
+        truth: Labels of every item of the source, or of every photo (item ``i + len(truth)``, the mirrored photo, then
+            has those of photo ``i``); yes or no, or 0 to 1 for soft labels; a memory-mapped file will do. Or None.
+        sampler: How an epoch's order is drawn. A soft label counts from 0.5 on.
+        losses: Their weighted sum is minimised, where a leg has none of its own.
+        names: What to call an item in an error.
+    """
+
+    source: Source
+    items: Int[np.ndarray, " item"]
+    sampler: Sampler
+    losses: Losses
+    classes: Int[np.ndarray, " all_items"] | None = None
+    truth: Float[np.ndarray, "row label"] | Bool[np.ndarray, "row label"] | None = None
+    names: Callable[[int], str] = str
+
+    def members(self, leg: Leg) -> Int[np.ndarray, " member"]:
+        """The items of one leg: classes with too few photos are left out, unknowns stay; with labels all take part.
+
+        Raises:
+            PlanError: Nothing is left.
+        """
+        if self.classes is None or leg.min_photos == 1:
+            return self.items
+        mine = self.classes[self.items]
+        counts = np.bincount(mine[mine >= 0], minlength=1)
+        keep = (mine < 0) | (counts[np.maximum(mine, 0)] >= leg.min_photos)
+        if not (mine[keep] >= 0).any():
+            raise PlanError(
+                "A leg of the training has no identity with that many photos.",
+                got=f"min_photos {leg.min_photos}; the commonest identity has {counts.max()}",
+                fix="lower min_photos or leave this leg out.",
+            )
+        return self.items[keep]
+
+    def sampling(self, members: Int[np.ndarray, " member"]) -> dict[str, np.ndarray]:
+        """What ``data.samplers.draw`` needs to know of the members; worked out once a leg."""
+        if self.classes is not None:
+            return {"classes": self.classes[members]}
+        if self.truth is None or not isinstance(self.sampler, LogWeightSampler):
+            return {"weights": np.ones(len(members))}
+        has = np.concatenate([rows >= 0.5 for rows in self._rows(members)])
+        return {"weights": log_weights(truth=has, over=self.sampler.over)}
+
+    def classes_of(self, items: Int[np.ndarray, " batch"]) -> Int[Tensor, " batch"] | None:
+        """The classes of some items."""
+        return None if self.classes is None else torch.from_numpy(self.classes[items])
+
+    def truth_of(self, items: Int[np.ndarray, " batch"]) -> Float[Tensor, "batch label"] | None:
+        """The labels of some items as numbers from 0 to 1."""
+        if self.truth is None:
+            return None
+        return torch.from_numpy(np.asarray(self.truth[items % len(self.truth)], dtype=np.float32))
+
+    def check(self, training: Training, network: Network, *, watched: bool) -> None:
+        """Refuse what this lesson and network cannot do of a training.
+
+        Args:
+            training: As planned.
+            network: To be trained.
+            watched: Whether validation photos are looked at after each epoch.
+
+        Raises:
+            PlanError: As said; all mistakes at once.
+        """
+        told = [*self._truth_mistakes(network.n_classes), *self._leg_mistakes(training)]
+        if self.truth is None and training.mixup is not None:
+            told.append("mixup blends labels, and this lesson has none: set mixup = None")
+        if training.keep == "best" and not watched and len({leg.losses for leg in training.legs}) > 1:
+            told.append(
+                "legs with losses of their own have no common best epoch: watch validation photos, or keep 'last'"
+            )
+        if told:
+            raise PlanError(
+                f"This lesson cannot be learnt as planned: {len(told)} mistake(s).",
+                got=several(told, most=10),
+                fix="mend those settings of the lesson or the training.",
+            )
+
+    def _truth_mistakes(self, n_classes: int) -> Iterator[str]:
+        truth = self.truth
+        if truth is None:
+            return
+        if self.classes is not None:
+            yield "both classes and truth are given: leave out one"
+        if truth.ndim != 2 or truth.shape[1] != n_classes:
+            yield f"truth {truth.shape} for a network of {n_classes} labels: give a column a label"
+        if isinstance(self.source, PhotoSource) and len(truth) not in {len(self.source), 2 * len(self.source)}:
+            yield f"truth of {len(truth)} rows for {len(self.source)} photos: give a row a photo, or a row an item"
+        elif truth.dtype != np.bool_ and not all(0 <= rows.min() <= rows.max() <= 1 for rows in self._rows(self.items)):
+            yield "truth outside 0 to 1: give yes or no, or how likely each label is"
+
+    def _leg_mistakes(self, training: Training) -> Iterator[str]:
+        for number, leg in enumerate(training.legs, start=1):
+            if leg.hardest is None:
+                continue
+            if self.truth is None:
+                yield f"leg {number}: only the loss on labels tells which items are hardest: set hardest = None"
+            others = [loss.kind for loss in leg.losses or self.losses if not isinstance(loss, PER_LABEL)]
+            if others:
+                yield f"leg {number}: {', '.join(others)} cannot tell which items are hardest: set hardest = None"
+
+    def _rows(self, items: Int[np.ndarray, " item"]) -> Iterator[np.ndarray]:
+        """The labels of some items, a block at a time: they may lie in a file larger than memory."""
+        if self.truth is not None:
+            for start in range(0, len(items), ROWS):
+                yield self.truth[items[start : start + ROWS] % len(self.truth)]
