@@ -15,13 +15,18 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
+
 from fieldmark.core.files import read_json
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
+from fieldmark.decide.ranking import rank
+from fieldmark.metrics.intervals import interval
+from fieldmark.metrics.ranking import average_precision
 from fieldmark.recipes.shelf import SHELF
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.plan import Plan
-from fieldmark.stages.reporting import report
+from fieldmark.stages.reporting import Judged, report
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "humpback2018_100px"
 SWITCHES = ("flip_identity", "triplet", "unknowns", "staged", "tta", "centroids")
@@ -76,6 +81,27 @@ def table(folder: Path, names: list[str]) -> None:
             print(f"| {name} | " + " | ".join(cells) + " |")
 
 
+def worth(folder: Path, names: list[str]) -> None:
+    """How much MAP@5 each run lacks to the first, photo by photo."""
+    print("\n| run | difference in MAP@5 (95 %) | of known individuals (95 %) |\n|---|---|---|")
+    found = {name: judged_photos(folder / name) for name in names if (folder / name / "metrics.json").exists()}
+    for name in list(found)[1:]:
+        cells = []
+        for with_all, without in zip(found[names[0]], found[name], strict=True):
+            ends = interval(without - with_all)
+            cells.append(f"{ends.value:+.3f} ({ends.low:+.3f} to {ends.high:+.3f})")
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def judged_photos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision at 5 of each validation photo, and of each known one with nobody called new."""
+    judged = Judged(open_run(folder))
+    known, k = judged.truth >= 0, judged.rank.k
+    answers = rank(judged.scores, unknown_at=judged.unknown_at, k=k)
+    named = rank(judged.scores[known], unknown_at=None, k=k)
+    return average_precision(answers, judged.truth, k=k), average_precision(named, judged.truth[known], k=k)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("main", "switches", "table"))
@@ -96,6 +122,7 @@ def main() -> None:
     if options.what == "table":
         table(options.runs, list(mains))
         table(options.runs, list(short))
+        worth(options.runs, list(short))
         return
     for name, plan in (mains if options.what == "main" else short).items():
         if not options.only or name in options.only:
@@ -103,6 +130,8 @@ def main() -> None:
             reuse = options.runs / "short" if late else None
             run(name, plan, options.runs, seed=options.seed, with_new=options.what == "main", reuse=reuse)
     table(options.runs, list(mains if options.what == "main" else short))
+    if options.what == "switches":
+        worth(options.runs, list(short))
 
 
 if __name__ == "__main__":

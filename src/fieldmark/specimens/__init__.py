@@ -1,1 +1,1 @@
-"""Collections drawn by code, for the demo, tests and scale: a module a subject (flukes, museum objects), on one shared canvas."""
+"""Collections drawn by code, for the demo, tests and scale: a module a subject (flukes, museum objects), one canvas."""
