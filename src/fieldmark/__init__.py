@@ -1,6 +1,6 @@
-"""Tell who is on the photograph: fine-grained recognition that gives a decision with a known error.
+"""Tell who or what is on the photograph: fine-grained recognition that gives a decision with a known error.
 
-The commands of ``fieldmark`` are functions here under the same names: ``inspect``, ``train``, ``identify``
+The commands of ``fieldmark`` are functions here under the same names: ``inspect``, ``train``, ``identify``, ``tag``
 and so on; ``read`` gives a ``Collection`` of photos, which all of them take. Nothing heavy is loaded before
 one of them is used.
 """
@@ -14,7 +14,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inspect import Signature
 
-    from fieldmark.app.verbs import demo, evaluate, identify, inspect, plan, predict, recipes, report, runs, train
+    from fieldmark.app.verbs import (
+        demo,
+        doubts,
+        evaluate,
+        identify,
+        inspect,
+        plan,
+        predict,
+        recipes,
+        report,
+        runs,
+        tag,
+        train,
+        tune,
+    )
     from fieldmark.core.errors import FieldmarkError
     from fieldmark.data.collection import Collection
     from fieldmark.data.reading import read
@@ -25,6 +39,7 @@ __all__ = [
     "FieldmarkError",
     "__version__",
     "demo",
+    "doubts",
     "evaluate",
     "identify",
     "inspect",
@@ -34,7 +49,9 @@ __all__ = [
     "recipes",
     "report",
     "runs",
+    "tag",
     "train",
+    "tune",
 ]
 
 _VERBS = "fieldmark.app.verbs"

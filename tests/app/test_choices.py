@@ -82,6 +82,18 @@ def test_pairs_without_name_or_sign_or_twice_are_refused(typed: list[str]) -> No
     assert caught.value.fix == "--column identity=whale"
 
 
+def test_a_setting_that_may_be_none_takes_its_own_kind_or_none() -> None:
+    (imet,) = [one for one in recipes() if one.name == "imet2019"]
+    assert (imet.settings["networks"], imet.kinds["networks"]) == (None, int)
+    assert choose("imet2019", settings={"networks": "none"}) == choose("imet2019")
+    assert choose("imet2019", settings={"networks": "1"}) == choose("imet2019", settings={"networks": 1})
+    error = refused("imet2019", settings={"networks": "few"})
+    assert (error.problem, error.fix) == (
+        "The setting 'networks' takes a whole number.",
+        "for instance --set networks=none.",
+    )
+
+
 def test_text_settings_stay_text() -> None:
     assert understood("name", "007", like="x") == "007"
     assert json.dumps(understood("n", "007", like=1)) == "7"

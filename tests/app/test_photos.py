@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.app.photos import gather, judging, look_up, new_photos, of_files
+from fieldmark.app.judges import judging
+from fieldmark.app.photos import gather, look_up, new_photos, of_files
 from fieldmark.core.errors import DataError, FieldmarkError
 from fieldmark.core.progress import QUIET
 from fieldmark.data.collection import Collection

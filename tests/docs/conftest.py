@@ -4,6 +4,7 @@ import functools
 import shutil
 import sys
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -64,12 +65,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shore(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A reader's folder: ``fieldmark-demo/`` and ``whales/``, and recipes that train a tiny network."""
+def shore(demo: Path, museum: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reader's folder: ``fieldmark-demo/``, ``whales/`` and ``museum/``, and recipes that train tiny networks."""
     from fieldmark.recipes import shelf
 
     shutil.copytree(demo, tmp_path / "fieldmark-demo")
     shutil.copytree(demo / "photos", tmp_path / "whales")
+    shutil.copytree(museum, tmp_path / "museum")
     small = {name: _shrinking(recipe) for name, recipe in shelf.SHELF.items()}
     monkeypatch.setattr(shelf, "SHELF", MappingProxyType(small))
     monkeypatch.chdir(tmp_path)
@@ -77,8 +79,11 @@ def shore(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _shrinking(recipe: Callable[..., Plan]) -> Callable[..., Plan]:
+    least = {"networks": 1, "trees": False}
+    chosen = {name: value for name, value in least.items() if name in signature(recipe).parameters}
+
     @functools.wraps(recipe)
     def small(**settings: object) -> Plan:
-        return shrunk(recipe(**settings))
+        return shrunk(recipe(**{**settings, **chosen}))
 
     return small

@@ -20,9 +20,7 @@ from fieldmark.data.columns import SYNONYMS
 from fieldmark.stages.plan import Plan
 
 HOME = Path(__file__).parents[2]
-ROOMS = (
-    "app recipes stages train gallery report models losses images metrics decide specimens data core".split()  # noqa: SIM905
-)
+ROOMS = "app recipes stages train gallery clean stack report models losses images metrics decide specimens data core"
 """From the doors down; the order of the import contracts."""
 
 KINDS = {
@@ -31,13 +29,21 @@ KINDS = {
     "augmentations": "NoAugment ImetAugment ImaterialistAugment WhaleAugment",
     "weights": "PackageWeights FileWeights HubWeights RandomWeights",
     "heads": "SigmoidHead OneVsRestHead CosineHead EmbeddingHead",
-    "losses": "Bce CrossEntropy Focal OhemBce BatchHardTriplet",
+    "losses": "Bce Focal SoftF Asymmetric CrossEntropy OhemBce BatchHardTriplet",
     "samplers": "PlainSampler LogWeightSampler PkSampler TupleSampler",
     "schedules": "Constant StepDown Plateau Cosine OneCycle",
     "votes": "ByLogits Best MeanTop Centroid",
     "thresholds": "MaxMap TargetShare FalseMatchBudget Fixed",
+    "noise": "Percentile Absolute RobustZ",
+    "sureties": "MeanSurety PlausibleSurety",
+    "amounts": "SureShare SureTop",
+    "targets": "HardTargets SoftTargets",
+    "cutoffs": "Preset GlobalF2 GroupF2 LabelF2 Relative CountMatch",
 }
 """Closed choices by ``kind``: the heading of plans.md that tells them, and their classes."""
+
+PLACES = {"sureties": "guesses", "amounts": "guesses", "targets": "guesses"}
+"""Headings under which several choices stand."""
 
 LINKS = {
     "Net": "[a network](#networks)",
@@ -46,8 +52,12 @@ LINKS = {
     "Training": "[the training](#training)",
     "Leg": "[leg](#training)",
     "Vote": "[vote](#votes)",
+    "Guesses": "[guesses](#guesses)",
+    "Stacking": "[its settings](#stacking)",
+    "Cutoff": "[cutoff](#cutoffs)",
+    **dict.fromkeys("Candidates Negatives Features Relevance Trees".split(), "[settings](#stacking)"),  # noqa: SIM905
     **{
-        name: f"[{word}](#{heading})"
+        name: f"[{word}](#{PLACES.get(heading, heading)})"
         for heading, word in {
             "folds": "folds",
             "crops": "a crop",
@@ -59,6 +69,11 @@ LINKS = {
             "schedules": "a schedule",
             "votes": "a way to score",
             "thresholds": "a threshold",
+            "noise": "a limit",
+            "sureties": "a measure",
+            "amounts": "an amount",
+            "targets": "targets",
+            "cutoffs": "a rule",
         }.items()
         for name in KINDS[heading].split()
     },
@@ -84,6 +99,18 @@ MEANINGS = {
     "Training.weight_decay": "Pull of the weights towards 0.",
     "Vote.by": "How an identity is scored.",
     "Vote.weight": "Its weight among the votes.",
+    "Stacking.candidates": "Which pairs of a photo and a label are judged.",
+    "Stacking.negatives": "How many wrong pairs are learnt from.",
+    "Stacking.features": "What is known of a pair.",
+    "Stacking.trees": "The trees.",
+    "Cutoff.at": "Labels with a higher probability are given.",
+    "Cutoff.least": "The likeliest so many of the group are given in any case.",
+    "Cutoff.most": "No more than so many of the group are given.",
+    "Guesses.surety": "How sure the networks are of a photo.",
+    "Guesses.amount": "How many of the surest photos join.",
+    "Guesses.targets": "What is learnt from them.",
+    "Guesses.most_per_label": "No label gets more photos than this.",
+    "Guesses.cap_at": "What counts as a label there.",
 }
 """What the docstrings of these classes leave to the reader."""
 
@@ -123,14 +150,15 @@ def takes(field: dict[str, Any]) -> str:  # noqa: PLR0911 - one kind of field, o
     if "oneOf" in field:
         return takes(field["oneOf"][0])
     if "anyOf" in field:
-        some = [one for one in field["anyOf"] if one.get("type") != "null"]
-        return f"{takes(some[0])}, or `null`"
+        return ", or ".join("`null`" if one.get("type") == "null" else takes(one) for one in field["anyOf"])
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "prefixItems" in field:
         return f"{len(field['prefixItems'])} x {takes(field['prefixItems'][0])}"
     if "items" in field:
         return f"list of {takes(field['items'])}"
+    if field.get("type") == "object":
+        return f"{takes(field['additionalProperties'])} for each group"
     return {"boolean": "`true`, `false`", "string": "text"}.get(field["type"]) or _number(field)
 
 
@@ -156,10 +184,15 @@ def default(name: str, field: str) -> str:
     if isinstance(value, str):
         return f"`{value}`"
     if isinstance(value, dict):
-        return f"`{value['kind']}`" if "kind" in value else "its own"
+        return f"`{value['kind']}`" if "kind" in value else _told(name, field, value)
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return ", ".join(f"`{one['kind']}`" if "kind" in one else f"`{one['by']['kind']}`" for one in value)
     return f"`{json.dumps(value)}`"
+
+
+def _told(name: str, field: str, value: dict[str, Any]) -> str:
+    """A table of groups as it is typed; settings of their own are told where they stand."""
+    return f"`{json.dumps(value)}`" if schema()[name]["properties"][field].get("type") == "object" else "its own"
 
 
 def fields(name: str) -> list[str]:
@@ -189,11 +222,17 @@ def kinds(heading: str) -> str:
     for name in KINDS[heading].split():
         kind = schema()[name]["properties"]["kind"]["const"]
         told = [
-            f"`{field}`: {takes(schema()[name]['properties'][field])} ({default(name, field)})"
+            f"`{field}`: {takes(schema()[name]['properties'][field])} ({default(name, field)}){_meaning(name, field)}"
             for field in fields(name)
         ]
         rows.append((f"`{kind}`", about(name), "<br>".join(told) or "none"))
     return table(("kind", "what it does", "settings (default)"), rows)
+
+
+def _meaning(name: str, field: str) -> str:
+    """What the docstring says of a setting, behind what it takes."""
+    meaning = meanings(name).get(field)
+    return f": {meaning}" if meaning else ""
 
 
 def shelf() -> str:
@@ -215,17 +254,21 @@ def rooms() -> str:
     """The captions of all rooms, from the doors down."""
     package = HOME / "src" / "fieldmark"
     found = {path.parent.name: path for path in package.glob("*/__init__.py")}
-    order = [*(room for room in ROOMS if room in found), *sorted(set(found) - set(ROOMS))]
+    order = [*(room for room in ROOMS.split() if room in found), *sorted(set(found) - set(ROOMS.split()))]
     captions = ((room, ast.get_docstring(ast.parse(found[room].read_text(encoding="utf-8"))) or "") for room in order)
     return table(("room", "what it holds"), ((f"`{room}`", plain(caption)) for room, caption in captions))
 
+
+STAGES = "Split Train Embed Rank Score Drop Enlarge Look Stack Cut Answer"
+PARTS = (
+    "Net Backbone Preprocess Training Leg Vote Guesses Cutoff Stacking Candidates Negatives Features Relevance Trees"
+)
 
 SECTIONS: dict[str, Callable[[], str]] = {
     "rooms": rooms,
     "recipes": shelf,
     "columns": columns,
-    **{f"settings {name}": partial(settings, name) for name in "Split Train Embed Rank Answer".split()},  # noqa: SIM905
-    **{f"settings {name}": partial(settings, name) for name in "Net Backbone Preprocess Training Leg Vote".split()},  # noqa: SIM905
+    **{f"settings {name}": partial(settings, name) for name in (STAGES + " " + PARTS).split()},
     **{f"kinds {heading}": partial(kinds, heading) for heading in KINDS},
 }
 """Everything that is made from the code, by the name in its comments."""

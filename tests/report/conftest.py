@@ -11,7 +11,17 @@ import pytest
 @pytest.fixture(scope="session")
 def samples() -> ModuleType:
     """The builders of sample_pages.py, which is a script too."""
-    spec = importlib.util.spec_from_file_location("sample_pages", Path(__file__).with_name("sample_pages.py"))
+    return _script("sample_pages")
+
+
+@pytest.fixture(scope="session")
+def label_samples() -> ModuleType:
+    """The builders of sample_label_pages.py."""
+    return _script("sample_label_pages")
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fieldmark.report.label_pages import labels_page
 from fieldmark.report.pages import inspect_page, run_page, write_page
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -29,11 +30,12 @@ CONTRAST = """() => {
 
 
 @pytest.fixture(scope="module")
-def pages(samples, tmp_path_factory) -> dict[str, Path]:
+def pages(samples, label_samples, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     photos = samples.drawn_photos()
     write_page(folder / "run.html", run_page(samples.sample_run(photos)))
     write_page(folder / "inspect.html", inspect_page(samples.sample_inspection(photos)))
+    write_page(folder / "labels.html", labels_page(label_samples.sample_labels()))
     return {path.stem: path for path in folder.iterdir()}
 
 
@@ -49,7 +51,7 @@ def browser():
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
-@pytest.mark.parametrize("name", ["run", "inspect"])
+@pytest.mark.parametrize("name", ["run", "inspect", "labels"])
 def test_page_fits_asks_for_nothing_and_can_be_read(pages, browser, name, width, scheme):
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     told: list[str] = []
@@ -66,3 +68,32 @@ def test_page_fits_asks_for_nothing_and_can_be_read(pages, browser, name, width,
     assert told == []
     assert [url for url in asked if not url.startswith(("file://", "data:"))] == []
     page.close()
+
+
+SHOWN = """() => [...document.querySelectorAll('[data-find] tbody tr')].filter(row => !row.hidden)
+                    .map(row => row.cells[0].textContent)"""
+
+
+def test_labels_can_be_searched_and_sorted(pages, browser):
+    page = browser.new_page()
+    page.goto(pages["labels"].as_uri())
+    assert len(page.evaluate(SHOWN)) == 486
+    page.get_by_label("Find a label").fill("EDOUARD tag::")
+    assert page.evaluate(SHOWN) == ["tag::Édouard never seen"]
+    assert page.locator("[data-find] output").inner_text() == "1 of 486"
+    page.get_by_label("Find a label").fill("")
+    page.locator("[data-find]").get_by_role("button", name="Photos").click()
+    assert page.evaluate(SHOWN)[-1] == "tag::Édouard never seen"
+    page.locator("[data-find]").get_by_role("button", name="Photos").click()
+    assert page.evaluate(SHOWN)[0] == "tag::Édouard never seen"
+    assert page.locator("[data-find] th[aria-sort=ascending]").inner_text().startswith("Photos")
+    page.close()
+
+
+def test_without_scripts_the_list_of_labels_is_whole_and_no_search_is_offered(pages, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(pages["labels"].as_uri())
+    assert page.locator("[data-find] tbody tr").count() == 486
+    assert not page.get_by_label("Find a label").is_visible()
+    context.close()

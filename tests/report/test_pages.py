@@ -31,7 +31,8 @@ from fieldmark.report.contents import (
     Tile,
     TwinGroup,
 )
-from fieldmark.report.pages import MOST_ROWS, inspect_page, run_page, write_page
+from fieldmark.report.pages import inspect_page, run_page, write_page
+from fieldmark.report.rendering import MOST_ROWS
 from naughty_strings import NAUGHTY
 
 VOID = {"meta", "img", "br"}

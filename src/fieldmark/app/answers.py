@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from fieldmark.core.errors import DataError, several
 
 if TYPE_CHECKING:
+    from fieldmark.data.vocabulary import Vocabulary
     from fieldmark.stages.expert import Identification, Match
+    from fieldmark.stages.tagger import Tagged
 
+TAGS = ("image", "label", "proba", "given")
 PEOPLE = ("image", "place", "identity", "is_new", "score", "most_alike_photo", "similarity")
 
 
@@ -86,6 +89,53 @@ def write_answers(
         for match in one.matches
     ]
     write_answers_csv(path, rows, PEOPLE, for_people=True)
+
+
+def tags_as_json(one: Tagged) -> dict[str, Any]:
+    """The labels of a photo as JSON values; keys are added in later versions, never renamed.
+
+    ``photo`` (as typed), ``given`` (the labels it is given), and ``labels``, the likeliest first, each with ``label``,
+    ``group`` (empty without one), ``proba`` (0 to 1) and ``given``.
+    """
+    return {
+        "photo": one.image,
+        "given": list(one.answer),
+        "labels": [
+            {"label": tag.label, "group": tag.group, "proba": _rounded(tag.proba), "given": tag.given}
+            for tag in one.tags
+        ],
+    }
+
+
+def write_tags(
+    path: Path, found: Sequence[Tagged], *, form: Literal["submission", "people"], vocabulary: Vocabulary
+) -> None:
+    """Write the labels of photos as CSV.
+
+    Args:
+        path: The file.
+        found: The photos, in the order of their rows.
+        form: ``people``: one row a photo and label, harmless in a spreadsheet. ``submission``: ``id,attribute_ids``
+            with the numbers of the given labels.
+        vocabulary: Of the run; a label's number is its place there.
+
+    Source:
+        The submission is that of Kaggle iMet Collection 2019.
+    """
+    from fieldmark.report.exports import write_answers_csv
+
+    if form == "people":
+        rows = [(one.image, tag.label, _rounded(tag.proba), tag.given) for one in found for tag in one.tags]
+        write_answers_csv(path, rows, TAGS, for_people=True)
+        return
+    import polars as pl
+
+    from fieldmark.core.files import write_text
+    from fieldmark.stages.answer import label_submission
+
+    given = [(one.image, label) for one in found for label in one.answer]
+    answers = pl.DataFrame(given, schema={"image": pl.String, "label": pl.String}, orient="row")
+    write_text(path, label_submission(answers, images=[one.image for one in found], labels=vocabulary.tags))
 
 
 def below(match: Match, root: Path) -> str | None:

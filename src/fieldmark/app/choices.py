@@ -13,7 +13,7 @@ from fieldmark.core.errors import FieldmarkError, PlanError, nearest, several
 if TYPE_CHECKING:
     from fieldmark.stages.plan import Plan
 
-Setting = bool | int | float | str
+Setting = bool | int | float | str | None
 PLAN_SUFFIXES = (".toml", ".json")
 PLAN = "plan.json"
 
@@ -27,6 +27,7 @@ class Recipe:
         about: What it is for, in a line.
         sizes: What ``--size`` takes, the smallest first; the default is ``size``.
         settings: What ``--set`` takes, with the defaults.
+        kinds: The kind of value that each setting takes.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Recipe:
     sizes: tuple[str, ...]
     size: str | None
     settings: Mapping[str, Setting]
+    kinds: Mapping[str, type]
 
 
 def recipes() -> tuple[Recipe, ...]:
@@ -85,24 +87,42 @@ def _cook(name: str, size: str | None, settings: Mapping[str, Setting]) -> Plan:
         raise PlanError(
             f"The recipe '{name}' has no such setting.", got=several(strange), fix=nearest(strange[0], recipe.settings)
         )
-    chosen = {one: understood(one, value, like=recipe.settings[one]) for one, value in settings.items()}
+    chosen = {
+        one: understood(one, value, kind=recipe.kinds[one], like=recipe.settings[one])
+        for one, value in settings.items()
+    }
     return SHELF[name](**({"size": size} if size is not None else {}), **chosen).check()
 
 
 def _described(name: str, recipe: Callable[..., Plan]) -> Recipe:
     parameters = signature(recipe, eval_str=True).parameters
     size = parameters.get("size")
+    rest = {one: parameter for one, parameter in parameters.items() if one != "size"}
     return Recipe(
         name=name,
         about=(recipe.__doc__ or "").strip().partition("\n")[0],
         sizes=get_args(size.annotation) if size else (),
         size=size.default if size and size.default is not Parameter.empty else None,
-        settings={one: parameter.default for one, parameter in parameters.items() if one != "size"},
+        settings={one: parameter.default for one, parameter in rest.items()},
+        kinds={one: _kind(parameter) for one, parameter in rest.items()},
     )
 
 
-def understood(name: str, value: Setting, *, like: Setting) -> Setting:
-    """``value`` in the kind of the setting's default: texts are read, and a wrong kind is refused.
+def _kind(parameter: Parameter) -> type:
+    """The kind of a setting's default; where that is None, what stands beside None in the annotation."""
+    if parameter.default is not None:
+        return type(parameter.default)
+    return next(kind for kind in get_args(parameter.annotation) if kind is not type(None))
+
+
+def understood(name: str, value: Setting, *, like: Setting, kind: type[Any] | None = None) -> Setting:
+    """``value`` in the kind of the setting: texts are read, and a wrong kind is refused.
+
+    Args:
+        name: Of the setting.
+        value: As typed, or as a value.
+        like: The setting's default; where that is None, None (``none``) may be chosen.
+        kind: What it takes; None for the default's own kind.
 
     Raises:
         PlanError: It is of another kind.
@@ -111,17 +131,19 @@ def understood(name: str, value: Setting, *, like: Setting) -> Setting:
         >>> understood("flip_identity", "false", like=True), understood("epochs", "3", like=1.0)
         (False, 3.0)
     """
-    kind: type[Any] = type(like)
+    takes: type[Any] = kind or type(like)
+    if like is None and (value is None or str(value).lower() == "none"):
+        return None
     try:
-        if kind is bool:
+        if takes is bool:
             return value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()]
-        if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+        if value is None or isinstance(value, bool) or (takes is int and isinstance(value, float)):
             raise ValueError(value)  # noqa: TRY301 - one way out
-        return kind(value)
+        return takes(value)
     except (KeyError, ValueError) as error:
-        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(kind.__name__, "text")
+        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(takes.__name__, "text")
         raise PlanError(
-            f"The setting '{name}' takes {wanted}.", got=value, fix=f"for instance --set {name}={_shown(like)}."
+            f"The setting '{name}' takes {wanted}.", got=value, fix=f"for instance --set {name}={as_typed(like)}."
         ) from error
 
 
@@ -149,5 +171,6 @@ def pairs(typed: Iterable[str], *, option: str, example: str) -> dict[str, str]:
     return found
 
 
-def _shown(value: Setting) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def as_typed(value: Setting) -> str:
+    """The value as a user types it."""
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -31,13 +31,15 @@ class _InOrder(click.Group):
 @click.option("--debug", is_flag=True, help="Show a traceback instead of three lines; also after a command.")
 @click.pass_context
 def application(context: click.Context, debug: bool) -> None:  # noqa: ARG001 - main() looks for it
-    """Tell who is on the photograph: a decision with a known error.
+    """Tell who or what is on the photograph: a decision with a known error.
 
     \b
     fieldmark demo                                        everything at a glance
     fieldmark inspect whales/                             what lies in your photos
     fieldmark train humpback-classify whales/ --run run   learn who is who
     fieldmark identify run photo.jpg                      who is it?
+    fieldmark train imet2019 museum/ --run tags           learn what is on photos
+    fieldmark tag tags photo.jpg                          what is on it?
     """  # noqa: D301 - click's own mark for lines to be left alone
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

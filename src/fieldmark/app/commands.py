@@ -91,6 +91,9 @@ def inspect(data: Path, html: Path, unlabelled: bool, force: bool, workers: int,
 @options.settings
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option(
+    "--patch", type=options.PATH, help="A CSV of decisions about doubtful labels, as `fieldmark doubts` writes it."
+)
+@click.option(
     "--reuse", type=options.PATH, help="A run of the same photos and seed; stages that are equal are taken over."
 )
 @options.computing
@@ -104,6 +107,7 @@ def train(
     size: str | None,
     settings: tuple[str, ...],
     seed: int,
+    patch: Path | None,
     reuse: Path | None,
     device: str,
     workers: int,
@@ -123,6 +127,7 @@ def train(
         new=new,
         size=size,
         settings=pairs(settings, option="--set", example="flip_identity=false"),
+        patch=patch,
         seed=seed,
         reuse=reuse,
         device=device,
@@ -139,7 +144,8 @@ def _outcome(trained: Trained) -> list[str]:
     lines = [f"left out: {len(trained.skipped):,} files that cannot be read"] if trained.skipped else []
     lines += [f"report: {trained.report}"]
     lines += [f"submission: {trained.submission}"] if trained.submission else []
-    return [*lines, f"next: fieldmark identify {_words(trained.folder)} PHOTO.jpg"]
+    verb = "tag" if trained.tells == "labels" else "identify"
+    return [*lines, f"next: fieldmark {verb} {_words(trained.folder)} PHOTO.jpg"]
 
 
 @_command
@@ -190,7 +196,8 @@ def runs(folder: Path) -> None:
 def evaluate(run: Path, data: Path | None, device: str, workers: int, **typed: Any) -> None:
     """Say how good RUN is: on its validation photos, or on DATA.
 
-    Names in DATA that the run does not know count as strangers; photos that it has learnt from are left out.
+    Individuals in DATA that the run does not know count as strangers, and labels that it does not know are left out;
+    so are photos that it has learnt from.
     """
     from fieldmark.app import tables, verbs
 
@@ -212,14 +219,24 @@ def evaluate(run: Path, data: Path | None, device: str, workers: int, **typed: A
     help="A table for people, or the contest's form.",
 )
 @options.places
+@click.option("--most", type=int, help="Labels a photo to tell, given or not; 15 by default.")
 @options.force
 @options.computing
 @options.skip_broken
 @options.reading
 def predict(
-    run: Path, photos: Path, out: Path, form: Any, k: int | None, force: bool, device: str, workers: int, **typed: Any
+    run: Path,
+    photos: Path,
+    out: Path,
+    form: Any,
+    k: int | None,
+    most: int | None,
+    force: bool,
+    device: str,
+    workers: int,
+    **typed: Any,
 ) -> None:
-    """Say who is on each of PHOTOS (a table, a folder or a photo), as a CSV."""
+    """Say who or what is on each of PHOTOS (a table, a folder or a photo), as a CSV."""
     from fieldmark.app import tables, verbs
 
     found = verbs.predict(
@@ -228,14 +245,14 @@ def predict(
         out=out,
         form=form,
         k=k,
+        most=most,
         force=force,
         device=device,
         n_workers=workers,
         progress=_progress(),
         **options.read_by(**typed),
     )
-    n_new = sum(one.is_new for one in found)
-    tables.write(f"{len(found):,} photos answered, {n_new:,} of them by nobody we know first: {out}")
+    tables.write(f"{len(found):,} photos answered, {tables.answered(found)}: {out}")
 
 
 @_command
@@ -261,6 +278,73 @@ def identify(
             click.echo(json.dumps(answers.as_json(one), allow_nan=False))
         return
     tables.write(*(tables.identification(one, root=Path.cwd()) for one in found))
+
+
+@_command
+@options.run_argument
+@click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
+@click.option(
+    "--most", type=int, default=15, show_default=True, help="Labels a photo to tell; given ones are always told."
+)
+@options.as_json
+@options.skip_broken
+@options.computing
+def tag(
+    run: Path, photos: tuple[Path, ...], most: int, as_json: bool, skip_broken: bool, device: str, workers: int
+) -> None:
+    """Say what is on each PHOTO: its labels by group, each with its probability; those it is given are marked."""
+    import json
+
+    from fieldmark.app import answers, tables, verbs
+
+    found = verbs.tag(
+        run, photos, most=most, skip_broken=skip_broken, device=device, n_workers=workers, progress=_progress()
+    )
+    if as_json:
+        for one in found:
+            click.echo(json.dumps(answers.tags_as_json(one), allow_nan=False))
+        return
+    tables.write(*(part for one in found for part in tables.tags(one)))
+
+
+@_command
+@options.run_argument
+@click.option("--out", type=options.PATH, help="The CSV to write; filled in, it is a patch for `fieldmark train`.")
+@click.option("--most", type=int, default=200, show_default=True, help="How many to tell.")
+@options.scores_of
+@options.force
+def doubts(run: Path, out: Path | None, most: int, stage: str | None, force: bool) -> None:
+    """List the labels in RUN's table that are likeliest wrong or missing.
+
+    Networks judge that have not seen the photo. Decide in the CSV's column, then train with --patch.
+    """
+    from fieldmark.app import tables, verbs
+
+    found = verbs.doubts(run, out=out, most=most, stage=stage, force=force)
+    tables.write(*tables.doubts(found), *([] if out is None else [f"written: {out}"]))
+
+
+@_command
+@options.run_argument
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    type=click.Choice(options.RULES),
+    metavar="NAME",
+    help=f"A rule to try; may be repeated, all by default: {', '.join(options.RULES)}.",
+)
+@options.scores_of
+@click.option("--out", type=options.PATH, help="A .json file for the run's plan with the best of these rules in it.")
+@options.force
+def tune(run: Path, rules: tuple[Any, ...], stage: str | None, out: Path | None, force: bool) -> None:
+    """Show what each rule for cutoffs is worth on RUN's out-of-fold scores; train nothing."""
+    from fieldmark.app import tables, verbs
+
+    found = verbs.tune(run, rules=rules, stage=stage, out=out, force=force, progress=_progress())
+    tables.write(tables.tuned(found))
+    if out is not None:
+        tables.write(f"plan: {out}", f"next: fieldmark train {_words(out)} DATA --run NEW --reuse {_words(run)}")
 
 
 @_command

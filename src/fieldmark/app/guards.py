@@ -1,12 +1,17 @@
-"""What is asked before a verb begins: is everything installed, would a file be lost, who speaks."""
+"""What is asked before a verb begins: is everything installed, would a file be lost, can this run answer that."""
 
 from __future__ import annotations
 
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fieldmark.core.errors import FieldmarkError, RunError
+
+if TYPE_CHECKING:
+    from fieldmark.stages.engine import Opened
+    from fieldmark.stages.plan import Plan
 
 NEEDED = ("torch", "torchvision", "timm")
 INSTALL = 'pip install "fieldmark[train]"'
@@ -46,11 +51,58 @@ def vacant(path: Path | str | None, *, force: bool) -> Path | None:
     return place
 
 
-def sensible(k: int | None) -> None:
-    """Tell an impossible number of places before photos are looked at.
+def sensible(k: int | None = None, most: int | None = None) -> None:
+    """Tell an impossible number before photos are looked at.
+
+    Args:
+        k: Places an answer.
+        most: How many labels to tell.
 
     Raises:
-        FieldmarkError: ``k`` is below 1.
+        FieldmarkError: One is below 1.
     """
     if k is not None and k < 1:
         raise FieldmarkError("An answer has at least one place.", got=f"k={k}", fix="use --k 5.")
+    if most is not None and most < 1:
+        raise FieldmarkError("At least one is told.", got=f"most={most}", fix="use --most 15.")
+
+
+def tells_labels(plan: Plan) -> bool:
+    """Whether a run of this plan tells labels; else it tells individuals."""
+    return any(stage.verb == "cut" for stage in plan.stages)
+
+
+def run_of_labels(run: Path | str, *, instead: str) -> Opened:
+    """The run that lies there, which must tell labels; torch is not asked for yet.
+
+    Args:
+        run: Its folder.
+        instead: What to type where it tells individuals.
+
+    Raises:
+        RunError: No run lies there, or it tells individuals.
+    """
+    from fieldmark.stages.engine import open_run
+
+    opened = open_run(Path(run))
+    if not tells_labels(opened.plan):
+        raise RunError("That run tells individuals, not labels.", got=run, fix=instead)
+    return opened
+
+
+def run_of_individuals(run: Path | str, *, instead: str) -> Opened:
+    """The run that lies there, which must tell individuals; torch is not asked for yet.
+
+    Args:
+        run: Its folder.
+        instead: What to type where it tells labels.
+
+    Raises:
+        RunError: No run lies there, or it tells labels.
+    """
+    from fieldmark.stages.engine import open_run
+
+    opened = open_run(Path(run))
+    if tells_labels(opened.plan):
+        raise RunError("That run tells labels, not individuals.", got=run, fix=instead)
+    return opened

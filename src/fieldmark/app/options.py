@@ -26,6 +26,8 @@ LAYOUTS = (
     "imaterialist2017",
     "imaterialist2018",
 )
+RULES = ("preset", "global", "group", "group-limits", "label", "relative", "count", "own")
+"""As ``fieldmark.stages.tuning`` knows them; written out, as that would load numpy for ``--help``."""
 PATH = click.Path(path_type=Path)
 
 run_argument = click.argument("run", type=PATH)
@@ -34,6 +36,7 @@ skip_broken = click.option(
 )
 force = click.option("--force", is_flag=True, help="Write over a file that exists.")
 places = click.option("--k", type=int, help="Places an answer; by default as many as the run was made with.")
+scores_of = click.option("--stage", metavar="NAME", help="Whose scores to go by; by default the last that fit.")
 size = click.option("--size", help="Size of the recipe: toy, small or full.")
 settings = click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; may be repeated."

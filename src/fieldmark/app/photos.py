@@ -11,13 +11,13 @@ from fieldmark.core.errors import DataError, FieldmarkError, several
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from fieldmark.data.collection import Collection
     from fieldmark.data.drafts import Layout
     from fieldmark.data.reading import Survey
     from fieldmark.report.contents import SkippedFile
 
+CONTESTS = ("humpback", "imet2019")
+"""Layouts in which photos to answer lie beside the training table."""
 SAMPLE = "sample_submission.csv"
 TEST = "test"
 
@@ -53,6 +53,11 @@ class Photos:
     collection: Collection
     skipped: tuple[SkippedFile, ...] = ()
 
+    def tell(self, progress: Progress) -> None:
+        """Say which files were left out."""
+        for one in self.skipped:
+            progress.say(f"left out: {one.file}: {one.reason}")
+
 
 def gather(
     data: Collection | Path | str,
@@ -66,7 +71,7 @@ def gather(
 
     Args:
         data: A collection, or where to read one: a table, a folder, or a single photo.
-        labelled: Whether somebody must be named on them.
+        labelled: Whether the table must say who or what is on them.
         reading: The reader's options; only ``skip_broken`` has a meaning for a collection.
         n_workers: Threads that look at the files.
         progress: Told as photos are done.
@@ -194,10 +199,11 @@ def new_photos(
 
 
 def _beside(data: Collection | Path | str) -> Collection | None:
-    """The photos to answer that lie beside the training table in the whale contests' folder, in the contest's order.
+    """The photos to answer that lie beside the training table in a contest's folder, in the contest's order.
 
     Source:
-        Kaggle Humpback Whale Identification 2018/19: ``train.csv``, ``train/``, ``test/``, ``sample_submission.csv``.
+        Kaggle Humpback Whale Identification 2018/19 and iMet Collection 2019: ``train.csv``, ``train/``, ``test/``,
+        ``sample_submission.csv``.
     """
     if not isinstance(data, Path | str):
         return None
@@ -206,56 +212,18 @@ def _beside(data: Collection | Path | str) -> Collection | None:
 
     layout, table = recognise(Path(data))
     sample, photos = table.with_name(SAMPLE), table.with_name(TEST)
-    if layout != "humpback" or table.name == SAMPLE or not sample.is_file() or not photos.is_dir():
+    if layout not in CONTESTS or table.name == SAMPLE or not sample.is_file() or not photos.is_dir():
         return None
-    found = read(sample, layout="humpback", photos=photos, labelled=False, unknown=None)
+    found = read(sample, layout=layout, photos=photos, labelled=False, unknown=None)
     return _unnamed(replace(found, name=TEST))
 
 
 def _unnamed(photos: Collection) -> Collection:
-    """The same photos without identities: those of a sample submission are mere examples, and new photos need none."""
+    """The same photos without names and labels: a sample submission's are mere examples, and new photos need none."""
     from fieldmark.data.collection import Collection
 
-    table = photos.table.drop("identity", strict=False)
+    table = photos.table.drop("identity", "labels", strict=False)
     return Collection.of(table, root=photos.root, name=photos.name, unknown=None)
-
-
-def judging(photos: Collection, known: Collection, *, progress: Progress) -> tuple[Collection, np.ndarray]:
-    """The photos by which a run can be judged, and who is on them.
-
-    Raises:
-        DataError: None is left, or no column names individuals.
-    """
-    from fieldmark.data.twins import among
-
-    if "identity" not in photos.table.columns:
-        raise DataError(
-            "No column says who is on the photos.",
-            got=several(photos.table.columns),
-            fix="name it: --column identity=NAME; `fieldmark predict` answers photos without names.",
-        )
-    truth, seen_before = _truth_for(photos, known), among(photos.paths, known.paths)
-    keep = (truth != -2) & ~seen_before
-    if seen_before.any():
-        progress.say(f"left out: {int(seen_before.sum()):,} photos that the run knows already")
-    if not keep.any():
-        raise DataError(
-            "No photo is left to judge by.",
-            got=f"{len(photos):,} photos, {int(seen_before.sum()):,} of them known to the run, "
-            f"{int((truth == -2).sum()):,} without a name",
-            fix="give photos with names that the run has not learnt from; without DATA its validation photos are used.",
-        )
-    return photos.take(keep), truth[keep]
-
-
-def _truth_for(photos: Collection, known: Collection) -> np.ndarray:
-    """The class that each photo's identity has in ``known``: -1 for whom it does not know, -2 where none is given."""
-    import numpy as np
-
-    names = known.vocabulary.identities
-    number = {name: at for at, name in enumerate(names)}
-    given = photos.table["identity"].to_list() if "identity" in photos.table.columns else [None] * len(photos)
-    return np.array([-2 if name is None else number.get(name, -1) for name in given], dtype=np.int64)
 
 
 def _decodable(

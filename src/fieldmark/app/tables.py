@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fieldmark.app.choices import as_typed
 from fieldmark.app.terminal import lasts, shown
 
 if TYPE_CHECKING:
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     from fieldmark.app.choices import Recipe
     from fieldmark.app.overview import RunSummary
     from fieldmark.report.contents import InspectPage
+    from fieldmark.stages.doubting import Doubt
     from fieldmark.stages.expert import Identification
     from fieldmark.stages.measure import Measure
     from fieldmark.stages.plan import Plan
+    from fieldmark.stages.tagger import Tagged
+    from fieldmark.stages.tuning import Tuned
 
 WIDTH_IN_FILES = 200
 MOST_PROBLEMS = 20
@@ -73,13 +77,51 @@ def stages(plan: Plan) -> Table:
     return table
 
 
+def answered(found: Sequence[Identification] | Sequence[Tagged]) -> str:
+    """How many photos got what, in short."""
+    from fieldmark.stages.expert import Identification
+
+    n_new = [one.is_new for one in found if isinstance(one, Identification)]
+    n_given = [len(one.answer) for one in found if not isinstance(one, Identification)]
+    return f"{sum(n_given):,} labels given" if n_given else f"{sum(n_new):,} of them by nobody we know first"
+
+
+def tags(one: Tagged) -> list[object]:
+    """A photo's name and its labels by group, the likeliest of each first; those it is given are marked."""
+    table = _table("group", "label", ">proba", "given")
+    for group in sorted({tag.group for tag in one.tags}):
+        for tag in (tag for tag in one.tags if tag.group == group):
+            label = tag.label.removeprefix(f"{group}::") if group else tag.label
+            _row(table, group, label, f"{tag.proba:.3f}", "yes" if tag.given else "")
+    # Not the table's title, which rich would break to the width of this narrow table.
+    return [one.image, table]
+
+
+def doubts(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
+    """The most doubtful labels, in short."""
+    table = _table("photo", "label", "perhaps", ">proba", ">doubt")
+    for one in found[:most]:
+        _row(table, one.image, one.label, one.kind, f"{one.proba:.3f}", f"{one.doubt:.3f}")
+    return [table, *([f"... and {len(found) - most:,} more"] if len(found) > most else [])]
+
+
+def tuned(found: Sequence[Tuned]) -> Table:
+    """Each rule for cutoffs with what it is worth."""
+    table = _table("rule", ">F2 as found", ">F2 honest", ">95 % interval", ">labels a photo", "")
+    best = max(found, key=lambda one: one.honest.value)
+    for one in found:
+        marks = (["best"] if one is best else []) + (["the run's own"] if one.is_own else [])
+        values = (f"{one.as_found.value:.3f}", f"{one.honest.value:.3f}")
+        interval = f"{one.honest.low:.3f} - {one.honest.high:.3f}"
+        _row(table, one.name, *values, interval, f"{one.cutoffs.mean_labels:.2f}", ", ".join(marks))
+    return table
+
+
 def recipes(found: Sequence[Recipe]) -> Table:
     """The recipes on the shelf."""
     table = _table("recipe", "sizes", "settings", "what for")
     for one in found:
-        settings = ", ".join(
-            f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in one.settings.items()
-        )
+        settings = ", ".join(f"{name}={as_typed(value)}" for name, value in one.settings.items())
         sizes = ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
         _row(table, one.name, sizes, settings, one.about)
     return table

@@ -6,26 +6,48 @@ Photos are given as a path, which is read with the options of ``fieldmark.app.ph
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
+from fieldmark.app import individuals, labels
 from fieldmark.app.choices import Recipe, Setting, choose
 from fieldmark.app.choices import recipes as _recipes
-from fieldmark.app.guards import leads, need_torch, sensible, vacant
+from fieldmark.app.guards import leads, need_torch, sensible, tells_labels, vacant
+from fieldmark.app.individuals import identify
+from fieldmark.app.labels import doubts, tag, tune
 from fieldmark.app.overview import RunSummary, list_runs
-from fieldmark.app.photos import Photos, Reading, gather, judging, look_up, new_photos, of_files
+from fieldmark.app.photos import Reading, gather, look_up, new_photos
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
     from fieldmark.app.demonstration import Demonstration
     from fieldmark.data.collection import Collection
     from fieldmark.report.contents import InspectPage, SkippedFile
-    from fieldmark.stages.expert import Expert, Identification
+    from fieldmark.stages.expert import Identification
     from fieldmark.stages.measure import Measure
     from fieldmark.stages.plan import Plan
+    from fieldmark.stages.tagger import Tagged
 
+__all__ = [
+    "Form",
+    "Trained",
+    "demo",
+    "doubts",
+    "evaluate",
+    "identify",
+    "inspect",
+    "plan",
+    "predict",
+    "recipes",
+    "report",
+    "runs",
+    "tag",
+    "train",
+    "tune",
+]
 Form = Literal["submission", "people"]
 
 
@@ -37,6 +59,7 @@ class Trained:
         folder: The run.
         measures: How good it is on photos it has not learnt from.
         report: The page about it.
+        tells: ``labels`` or ``individuals``; ``tag`` or ``identify`` is the verb for its photos.
         submission: The answers for new photos in the contest's form, or None without new photos.
         skipped: Files that were left out.
     """
@@ -44,6 +67,7 @@ class Trained:
     folder: Path
     measures: tuple[Measure, ...]
     report: Path
+    tells: Literal["labels", "individuals"] = "individuals"
     submission: Path | None = None
     skipped: tuple[SkippedFile, ...] = ()
 
@@ -96,6 +120,7 @@ def train(
     new: Collection | Path | str | None = None,
     size: str | None = None,
     settings: Mapping[str, Setting] | None = None,
+    patch: Path | str | None = None,
     seed: int = 0,
     reuse: Path | str | None = None,
     device: str = "auto",
@@ -103,17 +128,20 @@ def train(
     progress: Progress = QUIET,
     **reading: Unpack[Reading],
 ) -> Trained:
-    """Run a recipe on photos with names; the same call again goes on where it was interrupted.
+    """Run a recipe on photos with names or labels; the same call again goes on where it was interrupted.
 
     Args:
         recipe: A recipe's name, a plan, or a ``.toml`` or ``.json`` file that holds one.
-        data: Photos with names.
+        data: Photos with names or labels.
         run: The folder of the run; made if absent.
-        new: Photos to answer. In the whale contests' folder the ``test/`` beside ``train.csv`` is taken.
+        new: Photos to answer. In a folder as the whale contests and iMet give it, the ``test/`` beside ``train.csv``
+            is taken.
         size: Of the recipe: ``toy``, ``small`` or ``full``.
         settings: Of the recipe, such as ``{"flip_identity": False}``.
+        patch: A CSV of decisions about doubtful labels, which change the photos' labels before training.
         seed: Of everything random.
-        reuse: Another run of the same photos and seed: its first stages are taken over as far as the plans are equal.
+        reuse: Another run of the same photos, patch and seed: its first stages are taken over as far as the plans are
+            equal.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
         progress: Told what goes on.
@@ -126,13 +154,17 @@ def train(
     """
     plan = choose(recipe, size=size, settings=settings)
     need_torch()
+    from fieldmark.clean.patches import read_patch
     from fieldmark.core.files import write_json
     from fieldmark.stages.engine import execute, open_run
     from fieldmark.stages.reporting import REPORT, SKIPPED
     from fieldmark.stages.reporting import report as write_report
 
+    decisions = None if patch is None else read_patch(Path(patch))
     pace = {"n_workers": n_workers, "progress": progress}
     known = gather(data, labelled=True, reading=reading, **pace)  # type: ignore[arg-type]
+    if decisions is not None:
+        known = labels.patched(known, decisions, progress=progress)
     answered = new_photos(data, new, reading, n_workers=n_workers, progress=progress)
     folder = Path(run)
     execute(
@@ -147,11 +179,12 @@ def train(
         progress=progress,
     )
     skipped = (*known.skipped, *(answered.skipped if answered else ()))
+    tells: Literal["labels", "individuals"] = "labels" if tells_labels(plan) else "individuals"
     if not leads():
-        return Trained(folder, (), folder / REPORT, None, skipped)
+        return Trained(folder, (), folder / REPORT, tells, None, skipped)
     write_json(folder / SKIPPED, [{"file": one.file, "reason": one.reason} for one in skipped])
     measures = write_report(open_run(folder))
-    return Trained(folder, measures, folder / REPORT, _submission(plan, folder), skipped)
+    return Trained(folder, measures, folder / REPORT, tells, _submission(plan, folder), skipped)
 
 
 def plan(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None) -> Plan:
@@ -191,14 +224,14 @@ def evaluate(
     progress: Progress = QUIET,
     **reading: Unpack[Reading],
 ) -> tuple[Measure, ...]:
-    """How good a run is: on its own validation photos, or on other photos with names.
+    """How good a run is: on its own validation photos, or on other photos with names or labels.
 
-    Names that the run does not know count as strangers. Photos that are, byte for byte, photos the run has learnt
-    from are left out, as it cannot be judged by them.
+    Individuals that the run does not know count as strangers; labels that it does not know are told and left out.
+    Photos that are, byte for byte, photos the run has learnt from are left out, as it cannot be judged by them.
 
     Args:
         run: The folder of a finished run.
-        data: Other photos with names; None for the run's validation photos.
+        data: Other photos with names or labels; None for the run's validation photos.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
         progress: Told what goes on.
@@ -209,17 +242,18 @@ def evaluate(
         DataError: The photos have mistakes, or none is left to judge by.
     """
     from fieldmark.stages.engine import open_run
-    from fieldmark.stages.measure import measure
-    from fieldmark.stages.reporting import Judged
 
+    opened = open_run(Path(run))
+    pace = {"n_workers": n_workers, "progress": progress}
+    if tells_labels(opened.plan):
+        if data is None:
+            return labels.judged(opened)
+        tagger = labels.tagger_of(opened, device=device)
+        return labels.judged_by(tagger, gather(data, labelled=True, reading=reading, **pace), **pace)
     if data is None:
-        judged = Judged(open_run(Path(run)))
-        return measure(judged.scores, judged.truth, unknown_at=judged.unknown_at, k=judged.rank.k)
-    expert = _expert(run, device=device)
-    given = gather(data, labelled=True, reading=reading, n_workers=n_workers, progress=progress)
-    photos, truth = judging(given.collection, expert.opened.known, progress=progress)
-    scores, _ = expert.scores(photos, n_workers=n_workers, progress=progress)
-    return measure(scores, truth, unknown_at=expert.unknown_at, k=expert.rank.k)
+        return individuals.judged(opened)
+    expert = individuals.expert_of(opened, device=device)
+    return individuals.judged_by(expert, gather(data, labelled=True, reading=reading, **pace), **pace)
 
 
 def predict(
@@ -229,20 +263,23 @@ def predict(
     out: Path | str | None = None,
     form: Form = "people",
     k: int | None = None,
+    most: int | None = None,
     force: bool = False,
     device: str = "auto",
     n_workers: int = 2,
     progress: Progress = QUIET,
     **reading: Unpack[Reading],
-) -> list[Identification]:
-    """Who is on each of many photos, and a table of it.
+) -> list[Identification] | list[Tagged]:
+    """Who or what is on each of many photos, and a table of it.
 
     Args:
         run: The folder of a finished run.
-        data: A table, a folder, a single photo or a collection; names in it are not looked at.
+        data: A table, a folder, a single photo or a collection; names and labels in it are not looked at.
         out: The CSV to write; None writes none.
-        form: ``people``: a row for each photo and place, harmless in a spreadsheet; ``submission``: the contest's.
-        k: Places an answer; None for as many as the run was made with.
+        form: ``people``: a row for each photo and place (or label), harmless in a spreadsheet; ``submission``: the
+            contest's.
+        k: Individuals: places an answer; None for as many as the run was made with.
+        most: Labels: how many a photo to tell, the likeliest first; given ones are always told. None for 15.
         force: Whether an existing ``out`` may be written over.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
@@ -252,55 +289,30 @@ def predict(
     Raises:
         RunError: No finished run lies there, or ``out`` exists.
         DataError: The photos have mistakes, or names do not fit the form.
+        FieldmarkError: ``k`` was given for labels, or ``most`` for individuals.
     """
-    from fieldmark.app.answers import write_answers
+    from fieldmark.app.answers import write_answers, write_tags
+    from fieldmark.stages.engine import open_run
 
     table = vacant(out, force=force)
-    sensible(k)
-    expert = _expert(run, device=device)
-    given = gather(data, labelled=False, reading=reading, n_workers=n_workers, progress=progress)
-    found = _identified(expert, given, k=k, n_workers=n_workers, progress=progress)
+    sensible(k, most)
+    opened = open_run(Path(run))
+    of_labels = tells_labels(opened.plan)
+    _fits(k=k, most=most, of_labels=of_labels)
+    pace = {"n_workers": n_workers, "progress": progress}
+    if of_labels:
+        tagger = labels.tagger_of(opened, device=device)
+        given = gather(data, labelled=False, reading=reading, **pace)
+        tags = labels.tagged(tagger, given, most=most or labels.MOST_TAGS, **pace)
+        if table is not None:
+            write_tags(table, tags, form=form, vocabulary=opened.known.vocabulary)
+        return tags
+    expert = individuals.expert_of(opened, device=device)
+    given = gather(data, labelled=False, reading=reading, **pace)
+    found = individuals.identified(expert, given, k=k, **pace)
     if table is not None:
-        write_answers(table, found, form=form, root=expert.opened.known.root)
+        write_answers(table, found, form=form, root=opened.known.root)
     return found
-
-
-def identify(
-    run: Path | str,
-    photos: Path | str | Sequence[Path | str],
-    *,
-    k: int | None = None,
-    skip_broken: bool = False,
-    device: str = "auto",
-    n_workers: int = 2,
-    progress: Progress = QUIET,
-) -> list[Identification]:
-    """Who is on a photo: ranked names, each with its most alike known photo, and "new" where it stands.
-
-    Args:
-        run: The folder of a finished run.
-        photos: One photo or several.
-        k: Places an answer; None for as many as the run was made with.
-        skip_broken: Leave out photos that cannot be read.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
-
-    Returns:
-        One answer a photo, in the order of ``photos``; a photo named twice is answered once.
-
-    Raises:
-        RunError: No finished run lies there.
-        DataError: There is no such photo, or it cannot be read.
-    """
-    sensible(k)
-    files = [Path(photos)] if isinstance(photos, Path | str) else [Path(photo) for photo in photos]
-    collection = of_files(files)
-    expert = _expert(run, device=device)
-    given = gather(
-        collection, labelled=False, reading={"skip_broken": skip_broken}, n_workers=n_workers, progress=progress
-    )
-    return _identified(expert, given, k=k, n_workers=n_workers, progress=progress)
 
 
 def report(run: Path | str) -> Path:
@@ -343,30 +355,21 @@ def demo(
     return demonstrate(Path(folder), size=size, device=device, n_workers=n_workers, progress=progress)
 
 
+def _fits(*, k: int | None, most: int | None, of_labels: bool) -> None:
+    """Tell an option that has no meaning for what the run tells.
+
+    Raises:
+        FieldmarkError: Places are for individuals, a number of labels for labels.
+    """
+    if of_labels and k is not None:
+        raise FieldmarkError("Labels have no places; cutoffs give them.", got=f"k={k}", fix="use --most 15.")
+    if not of_labels and most is not None:
+        raise FieldmarkError("This run tells individuals, not labels.", got=f"most={most}", fix="use --k 5.")
+
+
 def _submission(plan: Plan, folder: Path) -> Path | None:
     """The contest's file that an answer stage of the plan left, if it had new photos."""
     from fieldmark.stages.answer import SUBMISSION
 
     places = [folder / stage.name / SUBMISSION for stage in plan.stages if stage.verb == "answer"]
     return next((path for path in places if path.exists()), None)
-
-
-def _expert(run: Path | str, *, device: str) -> Expert:
-    """The expert of a finished run; whether a run lies there is told before torch is asked for."""
-    from fieldmark.core.run import RunFolder
-
-    RunFolder.open(Path(run))
-    need_torch()
-    from fieldmark.stages.expert import Expert
-
-    return Expert.open(Path(run), device=device)
-
-
-def _identified(
-    expert: Expert, given: Photos, *, k: int | None, n_workers: int, progress: Progress
-) -> list[Identification]:
-    for one in given.skipped:
-        progress.say(f"left out: {one.file}: {one.reason}")
-    photos = given.collection
-    found = expert.identify(photos, k=k, n_workers=n_workers, progress=progress)
-    return [replace(one, image=image) for one, image in zip(found, photos.images, strict=True)]

@@ -6,9 +6,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from fieldmark.recipes.humpback import humpback_classify, humpback_nearest
+from fieldmark.recipes.imet import imet2019, tags_plain
 from fieldmark.stages.plan import Plan
 
 SHELF: Mapping[str, Callable[..., Plan]] = MappingProxyType(
-    {"humpback-classify": humpback_classify, "humpback-nearest": humpback_nearest}
+    {
+        "humpback-classify": humpback_classify,
+        "humpback-nearest": humpback_nearest,
+        "imet2019": imet2019,
+        "tags-plain": tags_plain,
+    }
 )
 """Functions with keyword-only settings, ``size`` among them, that return a checked plan."""

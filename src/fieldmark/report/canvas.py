@@ -6,10 +6,15 @@ import html
 import io
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Float
+
+from fieldmark.core.errors import ShapeError
 from fieldmark.report.wording import printable
 
 if TYPE_CHECKING:
@@ -25,6 +30,10 @@ INK = "#010203"
 _COLOURS = ("#0072b2", "#c8520a", "#008a63", "#b0568a")
 LONGEST_NAME = 26
 """In letters."""
+MOST_POINTS = 300
+"""A longer line is drawn as the means of so many stretches."""
+
+_DASHES = ("-", (0, (5, 2)), (0, (1.4, 1.4)), (0, (6, 2, 1.4, 2)))
 _STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
@@ -98,6 +107,44 @@ def _columns(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
+def line(place: int) -> dict[str, Any]:
+    """The look of the line at ``place``: lines differ in dashes as well as in colour; sixteen of them in both."""
+    return {"color": colour(place), "linestyle": _DASHES[(place + place // 4) % 4], "linewidth": 1.8}
+
+
+def aligned(
+    name: str, at: Float[np.ndarray, " point"], value: Float[np.ndarray, " point"]
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """Places and values of a line as numbers.
+
+    Args:
+        name: Of the line, for the refusal.
+        at: Where it was measured.
+        value: What was measured there.
+
+    Raises:
+        ShapeError: They are not flat arrays of the same length.
+    """
+    at, value = np.asarray(at, dtype=float), np.asarray(value, dtype=float)
+    if at.shape != value.shape or at.ndim != 1:
+        raise ShapeError(
+            "A plot needs one value for every place.",
+            got=f"{name}: places {at.shape}, values {value.shape}",
+            fix="pass two flat arrays of the same length.",
+        )
+    return at, value
+
+
+def thinned(
+    at: Float[np.ndarray, " point"], value: Float[np.ndarray, " point"]
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """Means of neighbouring points, so that a million steps make a small picture."""
+    if len(at) <= MOST_POINTS:
+        return at, value
+    stretches = np.array_split(np.arange(len(at)), MOST_POINTS)
+    return np.array([at[one].mean() for one in stretches]), np.array([value[one].mean() for one in stretches])
+
+
 class Canvas:
     """One plot in the making; made by ``canvas``."""
 
@@ -142,7 +189,8 @@ class Canvas:
 
     def _dressed(self, drawn: str, description: str) -> str:
         """Matplotlib's SVG without its frame, fonts, spare ids and digits, with our title, colours and names."""
-        prefix = "plot-" + re.sub(r"[^a-z0-9]+", "-", self._title.lower()).strip("-")
+        # A number and not the title's letters: titles in other scripts have none that an id may hold.
+        prefix = f"plot-{zlib.crc32(self._title.encode(errors='replace')):08x}"
         view = re.search(r'viewBox="[^"]*"', drawn)
         body = drawn[drawn.index("<g ") :]
         used = set(re.findall(r"#([\w.-]+)[\")]", body))
@@ -150,7 +198,7 @@ class Canvas:
         body = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}-", body).replace("xlink:href", "href")
         body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
         body = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", body)
-        body = re.sub(r"(\d+\.\d\d)\d+", r"\1", body)
+        body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), body)  # words keep theirs
         body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><")
         body = body.replace(INK, "currentColor")
         for place, value in enumerate(_COLOURS, start=1):

@@ -1,12 +1,9 @@
-"""The two pages: what a run came to, and what lies in a collection. One file each, complete in itself."""
+"""Two pages: what a run that identifies came to, and what lies in a collection. One file each, complete in itself."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import metadata, resources
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,25 +17,14 @@ from fieldmark.report.contents import (
     Fact,
     InspectPage,
     RunPage,
-    ScoreRow,
     ThresholdScan,
     Tile,
 )
-from fieldmark.report.thumbnails import Thumbnail, shown
-from fieldmark.report.wording import counted, duration, grouped, number, ordinal, percent, printable, unbroken
-
-MOST_ROWS = 200
-"""Of a table of files or problems; the count of all is told."""
-
-MOST_TWINS = 40
-FIRST_EXAMPLES = 6
-"""So many are open at once, the others one click away."""
+from fieldmark.report.rendering import LARGE, MOST_TWINS, SMALL, aspect, rendered, run_parts, safe
+from fieldmark.report.thumbnails import shown
+from fieldmark.report.wording import counted, number, ordinal, percent
 
 _CURVE_TITLES = {"loss": "Loss", "metric": "Score", "lr": "Learning rate"}
-
-# Forty examples of a query and five candidates then stay below 2.7 MB as base64, whatever the photos.
-_LARGE = {"area_px": 40_000, "most_bytes": 14_000}
-_SMALL = {"area_px": 18_000, "most_bytes": 7_000}
 
 
 def run_page(page: RunPage) -> str:
@@ -53,8 +39,8 @@ def run_page(page: RunPage) -> str:
     confusions = [
         {
             "row": pair,
-            "truth_picture": shown(pair.truth_picture, **_SMALL),
-            "answer_picture": shown(pair.answer_picture, **_SMALL),
+            "truth_picture": shown(pair.truth_picture, **SMALL),
+            "answer_picture": shown(pair.answer_picture, **SMALL),
         }
         for pair in page.confusions
     ]
@@ -68,19 +54,16 @@ def run_page(page: RunPage) -> str:
         ("plan", "Plan", page.stages or page.plan_json),
         ("manifest", "Manifest", page.manifest),
     )
-    return _rendered(
+    return rendered(
         "run.html",
         page=page,
         sections=[(anchor, words) for anchor, words, content in sections if content],
-        aspect=_aspect(examples),
-        scores=[_score(row) for row in page.scores],
+        aspect=aspect(examples),
         threshold=_threshold(page.threshold) if page.threshold else None,
         confusions=confusions,
         curves=_curves(page.curves, over=page.curves_over),
-        plan=_pretty(page.plan_json),
-        took_s=sum(stage.took_s or 0.0 for stage in page.stages),
-        manifest=grouped(page.manifest),
         **examples,
+        **run_parts(page),
     )
 
 
@@ -108,18 +91,18 @@ def inspect_page(page: InspectPage) -> str:
         ("identities", "Identities", page.identities),
         ("samples", "Sample", page.samples),
     )
-    return _rendered(
+    return rendered(
         "inspect.html",
         page=page,
         sections=[(anchor, words) for anchor, words, content in sections if content],
-        aspect=_aspect(pictures),
+        aspect=aspect(pictures),
         plots=drawn,
-        together=_svg(plots.cooccurrence(page.cooccurrence)) if page.cooccurrence else None,
+        together=safe(plots.cooccurrence(page.cooccurrence)) if page.cooccurrence else None,
         pairs=_pairs(page.cooccurrence) if page.cooccurrence else [],
         twins=[
             {
                 "row": twin,
-                "picture": shown(twin.picture, **_SMALL),
+                "picture": shown(twin.picture, **SMALL),
                 "lines": list(zip(twin.files, twin.names, strict=True)),
             }
             for twin in twins
@@ -139,32 +122,6 @@ def write_page(path: Path, html: str) -> None:
     write_bytes(path, html.encode())
 
 
-def _rendered(template: str, **content: Any) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("fieldmark.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else printable(value),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, counted=counted, duration=duration, unbroken=unbroken)
-    style = resources.files("fieldmark.report").joinpath("templates/style.css").read_text(encoding="utf-8")
-    limits = {"most_rows": MOST_ROWS, "most_twins": MOST_TWINS, "first_examples": FIRST_EXAMPLES}
-    version = metadata.version("fieldmark")
-    return environment.get_template(template).render(style=Markup(style), version=version, **limits, **content)  # noqa: S704 - our own file
-
-
-def _svg(text: str) -> Any:
-    """Marked as safe: plots escape the names in them."""
-    from markupsafe import Markup
-
-    return Markup(text)  # noqa: S704 - see above
-
-
 def _examples(examples: Sequence[Example]) -> list[dict[str, Any]]:
     return [
         {
@@ -172,7 +129,7 @@ def _examples(examples: Sequence[Example]) -> list[dict[str, Any]]:
             "truth": example.truth,
             "rank": example.rank,
             "verdict": _verdict(example),
-            "picture": shown(example.picture, **_LARGE),
+            "picture": shown(example.picture, **LARGE),
             "has_bars": all(one.score is not None and 0 <= one.score <= 1 for one in example.candidates),
             "candidates": [
                 {
@@ -180,7 +137,7 @@ def _examples(examples: Sequence[Example]) -> list[dict[str, Any]]:
                     "score": one.score,
                     "is_truth": one.is_truth,
                     "is_unknown": one.is_unknown,
-                    "picture": shown(one.picture, **_SMALL),
+                    "picture": shown(one.picture, **SMALL),
                 }
                 for one in example.candidates
             ],
@@ -196,29 +153,7 @@ def _verdict(example: Example) -> str:
 
 
 def _tiles(tiles: Sequence[Tile]) -> list[dict[str, Any]]:
-    return [{"row": tile, "picture": shown(tile.picture, **_SMALL)} for tile in tiles]
-
-
-def _aspect(content: Any) -> float:
-    """Width to height of the frames of a page: that of its typical picture, within bounds."""
-    found = [picture.width_px / picture.height_px for picture in _thumbnails(content)]
-    return min(2.2, max(0.8, median(found))) if found else 1.5
-
-
-def _thumbnails(content: Any) -> Iterator[Thumbnail]:
-    if isinstance(content, Thumbnail):
-        yield content
-    elif isinstance(content, Mapping):
-        yield from _thumbnails(list(content.values()))
-    elif isinstance(content, Iterable) and not isinstance(content, str | bytes):
-        for one in content:
-            yield from _thumbnails(one)
-
-
-def _score(row: ScoreRow) -> dict[str, Any]:
-    has_interval = row.low is not None and row.high is not None
-    ends = (row.low, row.value, row.high) if has_interval else (row.value,)
-    return {"row": row, "has_interval": has_interval, "on_scale": all(0 <= (end or 0.0) <= 1 for end in ends)}
+    return [{"row": tile, "picture": shown(tile.picture, **SMALL)} for tile in tiles]
 
 
 def _threshold(scan: ThresholdScan) -> dict[str, Any]:
@@ -231,7 +166,7 @@ def _threshold(scan: ThresholdScan) -> dict[str, Any]:
         value = float("nan") if values is None else float(np.interp(scan.chosen_at, scan.at, values))
         if np.isfinite(value):
             facts.append(Fact(name, tell(value), note))
-    return {"svg": _svg(plots.threshold_plot(scan)), "facts": facts}
+    return {"svg": safe(plots.threshold_plot(scan)), "facts": facts}
 
 
 def _curves(curves: Sequence[Curve], *, over: str) -> list[tuple[str, Any]]:
@@ -239,15 +174,9 @@ def _curves(curves: Sequence[Curve], *, over: str) -> list[tuple[str, Any]]:
     for kind, title in _CURVE_TITLES.items():
         alike = [curve for curve in curves if curve.kind == kind]
         if alike:
-            svg = plots.history(alike, title=title, over=over, log=kind == "lr" and _spans_decades(alike))
-            drawn.append((title, _svg(svg)))
+            svg = plots.history(alike, title=title, over=over, log=kind == "lr" and plots.spans_decades(alike))
+            drawn.append((title, safe(svg)))
     return drawn
-
-
-def _spans_decades(curves: Sequence[Curve]) -> bool:
-    values = np.concatenate([np.asarray(curve.value, dtype=float) for curve in curves])
-    above = values[np.isfinite(values) & (values > 0)]
-    return bool(above.size) and bool(above.max() >= 30 * above.min())
 
 
 def _collection_plots(page: InspectPage) -> list[tuple[str, Any]]:
@@ -258,7 +187,7 @@ def _collection_plots(page: InspectPage) -> list[tuple[str, Any]]:
         drawn.append(("Image sizes", plots.image_sizes(page.widths_px, page.heights_px)))
     if page.labels:
         drawn.append((f"Most frequent of {counted(len(page.labels), 'label')}", plots.label_frequency(page.labels)))
-    return [(title, _svg(svg)) for title, svg in drawn]
+    return [(title, safe(svg)) for title, svg in drawn]
 
 
 def _pairs(pairs: Cooccurrence, *, most: int = 12) -> list[tuple[str, str, int]]:
@@ -271,11 +200,3 @@ def _pairs(pairs: Cooccurrence, *, most: int = 12) -> list[tuple[str, str, int]]
         for place in order
         if counts[place] > 0
     ]
-
-
-def _pretty(text: str) -> str:
-    """JSON with indents; any other text as it is."""
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
-        return text

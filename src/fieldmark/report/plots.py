@@ -7,20 +7,14 @@ colour-blind readers tell apart), the ground is clear. The same input gives the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.report.canvas import INK, LONGEST_NAME, canvas, colour
+from fieldmark.report.canvas import INK, LONGEST_NAME, aligned, canvas, colour, line, thinned
 from fieldmark.report.contents import Cooccurrence, Curve, LabelCount, ThresholdScan
 from fieldmark.report.wording import counted, number, percent
-
-MOST_POINTS = 300
-"""A longer line is drawn as the means of so many stretches."""
-
-_DASHES = ("-", (0, (5, 2)), (0, (1.4, 1.4)), (0, (6, 2, 1.4, 2)))
 
 
 def history(curves: Sequence[Curve], *, title: str, over: str = "epoch", log: bool = False) -> str:
@@ -41,13 +35,13 @@ def history(curves: Sequence[Curve], *, title: str, over: str = "epoch", log: bo
     with canvas(title) as plot:
         axes = plot.axes(across=over)
         for place, curve in enumerate(curves):
-            at, value = _thinned(*_aligned(curve.name, curve.at, curve.value))
+            at, value = thinned(*aligned(curve.name, curve.at, curve.value))
             shown = np.isfinite(value) & ((value > 0) | (not log))
             look = {
                 "marker": "o" if shown.sum() == 1 else "",
                 "drawstyle": "steps-post" if curve.kind == "lr" else None,
             }
-            axes.plot(at, np.where(shown, value, np.nan), label=plot.text(curve.name), **look, **_line(place))
+            axes.plot(at, np.where(shown, value, np.nan), label=plot.text(curve.name), **look, **line(place))
         axes.locator_params(axis="x", integer=True)
         if log:
             axes.set_yscale("log")
@@ -56,6 +50,13 @@ def history(curves: Sequence[Curve], *, title: str, over: str = "epoch", log: bo
         if len(curves) > 1:
             plot.legend(columns=2)
         return plot.svg(description="; ".join(_ends(curve) for curve in curves))
+
+
+def spans_decades(curves: Sequence[Curve]) -> bool:
+    """Whether the values are so far apart that only a logarithmic axis shows them all."""
+    values = np.concatenate([np.asarray(curve.value, dtype=float) for curve in curves])
+    above = values[np.isfinite(values) & (values > 0)]
+    return bool(above.size) and bool(above.max() >= 30 * above.min())
 
 
 def threshold_plot(scan: ThresholdScan) -> str:
@@ -73,7 +74,7 @@ def threshold_plot(scan: ThresholdScan) -> str:
         axes = plot.axes(across="threshold")
         for place, (name, values) in enumerate(lines):
             if values is not None and np.isfinite(values).any():
-                axes.plot(*_aligned(name, scan.at, values), label=plot.text(name), **_line(place))
+                axes.plot(*aligned(name, scan.at, values), label=plot.text(name), **line(place))
         axes.axvline(scan.chosen_at, color=INK, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
         chosen = float(np.interp(scan.chosen_at, scan.at, scan.score))
         axes.plot([scan.chosen_at], [chosen], marker="o", markersize=6.5, color=colour(0), markeredgecolor=INK)
@@ -171,7 +172,7 @@ def image_sizes(widths_px: Int[np.ndarray, " image"], heights_px: Int[np.ndarray
     Raises:
         ShapeError: There are not as many widths as heights.
     """
-    widths, heights = _aligned("image sizes", widths_px, heights_px)
+    widths, heights = aligned("image sizes", widths_px, heights_px)
     across, up, counts = _heaped(widths, heights)
     with canvas("Image sizes") as plot:
         axes = plot.axes(across="width in px", up="height in px")
@@ -201,34 +202,6 @@ def _sizes_in_words(widths: Float[np.ndarray, " image"], heights: Float[np.ndarr
     typical = f"{np.median(widths):.0f} x {np.median(heights):.0f}"
     wide = percent(float(np.mean(widths > heights)))
     return f"Typical: {typical} px; {wide} are wider than high."
-
-
-def _line(place: int) -> dict[str, Any]:
-    """Lines differ in dashes as well as in colour."""
-    return {"color": colour(place), "linestyle": _DASHES[place % 4], "linewidth": 1.8}
-
-
-def _aligned(
-    name: str, at: Float[np.ndarray, " point"], value: Float[np.ndarray, " point"]
-) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    at, value = np.asarray(at, dtype=float), np.asarray(value, dtype=float)
-    if at.shape != value.shape or at.ndim != 1:
-        raise ShapeError(
-            "A plot needs one value for every place.",
-            got=f"{name}: places {at.shape}, values {value.shape}",
-            fix="pass two flat arrays of the same length.",
-        )
-    return at, value
-
-
-def _thinned(
-    at: Float[np.ndarray, " point"], value: Float[np.ndarray, " point"]
-) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """Means of neighbouring points, so that a million steps make a small picture."""
-    if len(at) <= MOST_POINTS:
-        return at, value
-    stretches = np.array_split(np.arange(len(at)), MOST_POINTS)
-    return np.array([at[one].mean() for one in stretches]), np.array([value[one].mean() for one in stretches])
 
 
 def _ends(curve: Curve) -> str:

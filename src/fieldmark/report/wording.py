@@ -39,6 +39,18 @@ def percent(share: float) -> str:
     return f"{100 * share:.{places}f}\xa0%"
 
 
+def likelihood(proba: float) -> str:
+    r"""A probability in percent that never says never, nor always.
+
+    Example:
+        >>> likelihood(0.6123), likelihood(0.9991), likelihood(0.0)
+        ('61\xa0%', '>99\xa0%', '<0.1\xa0%')
+    """
+    if 0.995 <= proba <= 1:
+        return ">99\xa0%"
+    return "<0.1\xa0%" if 0 <= proba < 0.0005 else percent(proba)
+
+
 def duration(seconds: float) -> str:
     """A time in its two largest units.
 

@@ -1,4 +1,4 @@
-"""The verb *answer*: the contest's submission and a table for people."""
+"""The verb *answer*: the contest's submission."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import polars as pl
 
 from fieldmark.core.files import write_text
 from fieldmark.core.spec import Spec
+from fieldmark.stages.cut import ANSWERS
 from fieldmark.stages.job import Job
 from fieldmark.stages.rank import RANKING
 
@@ -16,10 +17,10 @@ SUBMISSION = "submission.csv"
 
 
 class Answer(Spec):
-    """Write the ranked names of the new photos.
+    """Write what new photos show: ranked names of individuals, or labels.
 
     Attributes:
-        reads_from: The rank stage.
+        reads_from: The rank or cut stage.
     """
 
     verb: Literal["answer"] = "answer"
@@ -27,15 +28,21 @@ class Answer(Spec):
     reads_from: str
 
     def reads(self) -> tuple[str, ...]:
-        """The rank stage."""
+        """The rank or cut stage."""
         return (self.reads_from,)
 
     def run(self, job: Job, folder: Path) -> str:
-        """Write ``submission.csv`` (Image, Id: names separated by blanks) for the new photos, if there are any."""
-        ranking = pl.read_parquet(job.run.stage(self.reads_from) / RANKING).filter(pl.col("part") == "new")
-        if job.new is None or ranking.is_empty():
+        """Write ``submission.csv`` in the contest's form for the new photos, if there are any."""
+        if job.new is None or not len(job.new):
             return "no new photos to answer"
-        write_text(folder / SUBMISSION, submission(ranking, images=job.new.images))
+        place = job.run.stage(self.reads_from)
+        if (place / RANKING).exists():
+            ranking = pl.read_parquet(place / RANKING).filter(pl.col("part") == "new")
+            content = submission(ranking, images=job.new.images)
+        else:
+            answers = pl.read_parquet(place / ANSWERS).filter(pl.col("part") == "new")
+            content = label_submission(answers, images=job.new.images, labels=job.known.vocabulary.tags)
+        write_text(folder / SUBMISSION, content)
         return f"{len(job.new)} photos answered in {SUBMISSION}"
 
 
@@ -44,3 +51,22 @@ def submission(ranking: pl.DataFrame, *, images: list[str]) -> str:
     names = ranking.sort("place").group_by("image", maintain_order=True).agg(pl.col("identity").str.join(" "))
     table = pl.DataFrame({"image": images}).join(names, on="image", how="left", maintain_order="left")
     return table.rename({"image": "Image", "identity": "Id"}).write_csv()
+
+
+def label_submission(answers: pl.DataFrame, *, images: list[str], labels: tuple[str, ...]) -> str:
+    """The iMet contest's CSV: ``id,attribute_ids``, numbers of labels in ascending order, one row a photo."""
+    numbers = pl.DataFrame(
+        {"label": labels, "number": range(len(labels))}, schema={"label": pl.String, "number": pl.Int64}
+    )
+    given = (
+        answers.join(numbers, on="label", how="left")
+        .sort("number")
+        .group_by("image")
+        .agg(pl.col("number").cast(pl.String).str.join(" "))
+    )
+    table = pl.DataFrame({"image": images}).join(given, on="image", how="left", maintain_order="left")
+    return (
+        table.rename({"image": "id", "number": "attribute_ids"})
+        .with_columns(pl.col("attribute_ids").fill_null(""))
+        .write_csv()
+    )

@@ -9,13 +9,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldmark.core.errors import DataError, PlanError, RunError, several
+from fieldmark.core.errors import DataError, PlanError, RunError, nearest, several
 from fieldmark.core.files import write_json, write_text
 from fieldmark.core.manifest import hardware, versions
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.run import RunFolder
 from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
+from fieldmark.stages.cut import Cut
 from fieldmark.stages.job import Job
 from fieldmark.stages.plan import Plan, Stage
 from fieldmark.stages.train import Train
@@ -189,7 +190,23 @@ def _wait_for(run: RunFolder, names: tuple[str, ...], *, wait_s: float = 600.0) 
 
 
 def _check_photos(plan: Plan, known: Collection, new: Collection | None) -> None:
-    if not known.vocabulary.identities:
+    tags = any(isinstance(stage, Cut) or (isinstance(stage, Train) and stage.learns_labels) for stage in plan.stages)
+    if tags and not known.vocabulary.tags:
+        raise PlanError(
+            f"The plan '{plan.name}' tells labels, but these photos have none.",
+            got=f"{known.name}: columns {', '.join(known.table.columns)}",
+            fix="say which column holds the labels: --column labels=NAME.",
+        )
+    groups = {name for stage in plan.stages if isinstance(stage, Train) for name in stage.groups}
+    if unheard := sorted(groups - set(known.vocabulary.groups)):
+        raise PlanError(
+            f"The plan '{plan.name}' names label groups that these photos do not have.",
+            got=several(unheard),
+            fix=nearest(unheard[0], [name for name in known.vocabulary.groups if name])
+            if any(known.vocabulary.groups)
+            else "leave out specialise: these labels have no groups (a group is the text before '::').",
+        )
+    if not tags and not known.vocabulary.identities:
         raise PlanError(
             f"The plan '{plan.name}' tells individuals apart, but these photos name none.",
             got=f"{known.name}: columns {', '.join(known.table.columns)}",

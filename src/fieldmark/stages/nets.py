@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import parse
@@ -87,6 +88,44 @@ class SavedNet:
         both = merge_flip_scores(proba[0], proba[1], n_identities) if flip else proba[0][:, :n_identities]
         return Looked(seen.embedding, both.astype(np.float32))
 
+    def label_proba(
+        self,
+        source: PhotoSource,
+        *,
+        items: Int64[np.ndarray, " photo"],
+        flip: bool,
+        features: Path | None = None,
+        n_workers: int = 2,
+        progress: Progress = QUIET,
+        what: str = "",
+    ) -> Float32[np.ndarray, "photo label"]:
+        """The probability of each label for some photos of ``source``: the mean over views.
+
+        Args:
+            source: Photos without augmentation.
+            items: Which of them.
+            flip: Also look at the mirrored photo.
+            features: Where features of a frozen backbone may lie; they are then not computed again.
+            n_workers: Threads that read ahead.
+            progress: Told as batches end.
+            what: What to call the job there.
+        """
+        seen = embed(
+            self.network,
+            source,
+            items=items,
+            features=features,
+            device=self.device,
+            flip=flip,
+            logits=True,
+            n_workers=n_workers,
+            progress=progress,
+            what=what,
+        )
+        if seen.logits is None:
+            raise TypeError("a network that answers labels has logits")
+        return (1 / (1 + np.exp(-seen.logits))).mean(axis=0).astype(np.float32)
+
 
 def photo_source(
     photos: Collection,
@@ -98,6 +137,31 @@ def photo_source(
 ) -> PhotoSource:
     """The photos of a collection, with their boxes, as the networks' input."""
     return PhotoSource(photos.paths, preprocess, boxes=_corners(photos), augment=augment, versions=versions, seed=seed)
+
+
+def label_source(
+    parts: Sequence[Collection | None],
+    preprocess: Preprocess,
+    *,
+    augment: Augment = NoAugment(),  # noqa: B008 - a frozen value
+    versions: int | None = None,
+    seed: int = 0,
+) -> PhotoSource:
+    """The photos of several collections, one after the other, as the networks' input.
+
+    Training and scoring ask for the same photos in the same order, so that kept features serve both.
+    """
+    photos = [part for part in parts if part is not None and len(part)]
+    corners = [_corners(part) or [None] * len(part) for part in photos]
+    boxes = [box for part in corners for box in part]
+    return PhotoSource(
+        [path for part in photos for path in part.paths],
+        preprocess,
+        boxes=boxes if any(box is not None for box in boxes) else None,
+        augment=augment,
+        versions=versions,
+        seed=seed,
+    )
 
 
 def _corners(photos: Collection) -> list[Box | None] | None:

@@ -11,14 +11,24 @@ from pydantic import Field
 from fieldmark.core.errors import PlanError, several
 from fieldmark.core.spec import Spec, read
 from fieldmark.stages.answer import Answer
+from fieldmark.stages.cut import Cut
+from fieldmark.stages.drop import Drop
 from fieldmark.stages.embed import Embed
+from fieldmark.stages.enlarge import Enlarge
+from fieldmark.stages.look import Look
 from fieldmark.stages.rank import ByLogits, Rank
+from fieldmark.stages.score import Score
 from fieldmark.stages.split import Split
+from fieldmark.stages.stack import Stack
 from fieldmark.stages.train import Train
 
-Stage = Annotated[Split | Train | Embed | Rank | Answer, Field(discriminator="verb")]
-VERBS = (Split, Train, Embed, Rank, Answer)
-StageT = TypeVar("StageT", Split, Train, Embed, Rank, Answer)
+Stage = Annotated[
+    Split | Train | Embed | Rank | Score | Drop | Enlarge | Look | Stack | Cut | Answer, Field(discriminator="verb")
+]
+VERBS = (Split, Train, Embed, Rank, Score, Drop, Enlarge, Look, Stack, Cut, Answer)
+StageT = TypeVar("StageT", Split, Train, Embed, Rank, Score, Drop, Enlarge, Look, Stack, Cut, Answer)
+SCORING = (Score, Stack)
+"""Stages that leave scores of labels."""
 
 
 class Plan(Spec):
@@ -87,24 +97,41 @@ def read_plan(path: Path) -> Plan:
     return plan.check()
 
 
-_WANTED = {"on": Split, "of": Train}
+_WANTED: dict[tuple[str, str], tuple[type[Spec], ...]] = {
+    ("train", "warm"): (Train,),
+    ("train", "trusted"): (Drop,),
+    ("train", "enlarged"): (Enlarge,),
+    ("train", "filled"): SCORING,
+    ("embed", "of"): (Train,),
+    ("rank", "reads_from"): (Embed,),
+    ("score", "of"): (Train,),
+    ("score", "also"): (Score,),
+    ("drop", "judge"): SCORING,
+    ("enlarge", "judge"): (Score,),
+    ("stack", "reads_from"): (Score,),
+    ("stack", "looks"): (Look,),
+    ("cut", "reads_from"): SCORING,
+    ("answer", "reads_from"): (Rank, Cut),
+}
+"""Which kinds of stages an attribute may name; ``on`` always names a split."""
 
 
 def _misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
     """What cannot work in one stage, given those before it."""
     found = []
-    for attribute, kind in _WANTED.items():
-        source = earlier.get(getattr(stage, attribute, ""))
-        if source is not None and not isinstance(source, kind):
-            found.append(
-                f"{stage.name}: '{attribute}' must name a {kind.__name__.lower()} stage, '{source.name}' is none"
-            )
-    if isinstance(stage, Rank) and not isinstance(earlier.get(stage.reads_from), Embed | None):
-        found.append(f"{stage.name}: 'reads_from' must name an embed stage")
-    if isinstance(stage, Answer) and not isinstance(earlier.get(stage.reads_from), Rank | None):
-        found.append(f"{stage.name}: 'reads_from' must name a rank stage")
+    wanted = {"on": (Split,)} | {name: kinds for (verb, name), kinds in _WANTED.items() if verb == stage.verb}
+    for attribute, kinds in wanted.items():
+        named = getattr(stage, attribute, None) or ()
+        for name in (named,) if isinstance(named, str) else named:
+            source = earlier.get(name)
+            if source is not None and not isinstance(source, kinds):
+                verbs = " or ".join(kind.__name__.lower() for kind in kinds)
+                article = "an" if verbs[0] in "aeiou" else "a"
+                found.append(f"{stage.name}: '{attribute}' must name {article} {verbs} stage, '{name}' is none")
     if isinstance(stage, Train):
         found += _training_misfits(stage)
+    if isinstance(stage, Train | Score | Embed):
+        found += _task_misfits(stage, earlier)
     if isinstance(stage, Rank) and any(isinstance(vote.by, ByLogits) for vote in stage.votes):
         embed = earlier.get(stage.reads_from)
         train = earlier.get(embed.of) if isinstance(embed, Embed) else None
@@ -116,10 +143,35 @@ def _misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
 def _training_misfits(stage: Train) -> list[str]:
     found = []
     head, batch, sampler = stage.net.head.kind, stage.training.batch, stage.sampler
+    if stage.learns_labels and sampler.kind in {"tuples", "pk"}:
+        found.append(f"{stage.name}: a sigmoid head learns labels, which the sampler '{sampler.kind}' cannot draw")
+    for_labels = [name for name in ("groups", "trusted", "enlarged", "filled") if getattr(stage, name)]
+    if for_labels and not stage.learns_labels:
+        found.append(f"{stage.name}: {', '.join(for_labels)} are for labels, which need a sigmoid head")
     if head == "embedding" and any(loss.kind != "triplet" for loss in stage.losses):
         found.append(f"{stage.name}: an embedding head has no logits, its loss can only be triplet")
     if sampler.kind == "tuples" and batch % 4:
         found.append(f"{stage.name}: batch {batch} is no multiple of 4, which tuples need")
     if sampler.kind == "pk" and batch % sampler.k:
         found.append(f"{stage.name}: batch {batch} is no multiple of k = {sampler.k}")
+    return found
+
+
+def _task_misfits(stage: Train | Score | Embed, earlier: dict[str, Stage]) -> list[str]:
+    """Individuals and labels do not mix: embed and rank are for the former, score and cut for the latter."""
+    names = {"score": "of", "embed": "of", "train": "warm"}
+    named = getattr(stage, names[stage.verb]) or ()
+    found = []
+    for name in (named,) if isinstance(named, str) else named:
+        source = earlier.get(name)
+        if not isinstance(source, Train):
+            continue
+        if isinstance(stage, Score) and not source.learns_labels:
+            found.append(f"{stage.name}: '{name}' learns individuals; score needs networks with a sigmoid head")
+        if isinstance(stage, Embed) and source.learns_labels:
+            found.append(f"{stage.name}: '{name}' learns labels; embed is for individuals, use score")
+        if isinstance(stage, Train) and stage.learns_labels != source.learns_labels:
+            found.append(f"{stage.name}: 'warm' must name a stage that learns the same kind of thing")
+        if isinstance(stage, Train) and not set(stage.groups or source.groups) <= set(source.groups or stage.groups):
+            found.append(f"{stage.name}: 'warm' stage '{name}' does not answer all of {', '.join(stage.groups)}")
     return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from fieldmark.core.spec import Spec
 from fieldmark.data.folds import assign
-from fieldmark.data.specs import Folds
+from fieldmark.data.specs import Folds, StratifiedFolds
 from fieldmark.stages.job import Job
 
 FOLDS = "fold.npy"
@@ -29,12 +29,18 @@ class Split(Spec):
     def run(self, job: Job, folder: Path) -> str:
         """Write the fold of each photo; say how many judge and how many teach."""
         known = job.known
-        fold = assign(self.folds, classes=known.classes, groups=known.groups, dates=known.dates, seed=job.seed)
+        truth = known.truth if known.vocabulary.tags and isinstance(self.folds, StratifiedFolds) else None
+        fold = assign(
+            self.folds, classes=known.classes, groups=known.groups, dates=known.dates, truth=truth, seed=job.seed
+        )
         np.save(folder / FOLDS, fold.astype(np.int64))
         judges = fold >= 0
+        n_folds = int(fold.max()) + 1
+        if not known.vocabulary.identities:
+            return f"{n_folds} fold(s) of {int(judges.sum()) // n_folds} photos or so, of {len(known)}"
         strangers = int((judges & (known.classes == -1)).sum())
         return (
-            f"{int(fold.max()) + 1} fold(s); validation {int(judges.sum())} photos "
+            f"{n_folds} fold(s); validation {int(judges.sum())} photos "
             f"({int(judges.sum()) - strangers} of known identities, {strangers} unknown) of {len(known)}"
         )
 

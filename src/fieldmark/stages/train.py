@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fieldmark.core.files import write_json
+from fieldmark.core.files import read_json, write_json
 from fieldmark.core.seeds import hash_seed
-from fieldmark.core.spec import Count, Spec
+from fieldmark.core.spec import Count, Fraction, Spec
 from fieldmark.data.specs import Sampler, TupleSampler
-from fieldmark.data.twins import named_strangers
-from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Net
 from fieldmark.stages.job import Job
+from fieldmark.stages.lessons import columns_of, identity_lesson, identity_watch, label_lesson
+from fieldmark.stages.scored import filled_by, kept_by, picked_by
 from fieldmark.stages.split import read_folds
 from fieldmark.train.specs import Training
 
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from fieldmark.train.loop import Lesson, Watch
     from fieldmark.train.ranks import Ranks
 
+LABELS = "labels.json"
+"""Beside the network of a fold: the names of the labels it answers."""
+
 
 class Train(Spec):
-    """Train a network for each fold of ``on``.
+    """Train a network for each fold of ``on``: a sigmoid head learns labels, every other head individuals.
 
     Attributes:
         on: The split stage.
@@ -38,10 +42,17 @@ class Train(Spec):
             are computed once a version and kept, which makes training of the upper ones several times quicker.
         losses: Their weighted sum is minimised.
         sampler: How an epoch's order is drawn.
-        flip_identity: A mirrored photo of identity k is one of identity k + N; strangers stay strangers.
-        unknowns: Whether photos of the unknown identity are trained on, as a no to every identity. A stranger whose
-            file is a copy of one with a name is nobody to learn "no" from and is left out.
         training: Legs, optimiser and the rest.
+        warm: A train stage on the same split whose networks these start from, each fold from its own.
+        flip_identity: Individuals: a mirrored photo of identity k is one of identity k + N; strangers stay strangers.
+        unknowns: Individuals: whether photos of the unknown identity are trained on, as a no to every identity. A
+            stranger whose file is a copy of one with a name is nobody to learn "no" from and is left out.
+        groups: Labels: only those of these groups; none named means all.
+        trusted: Labels: a drop stage; the photos it dropped do not teach (and are validated on all the same).
+        enlarged: Labels: an enlarge stage; the new photos it picked teach too.
+        filled: Labels: a stage with out-of-fold scores; a label it is sure of counts ``fill_times`` its probability
+            where the table lacks it.
+        fill_times: See ``filled``.
     """
 
     verb: Literal["train"] = "train"
@@ -53,13 +64,24 @@ class Train(Spec):
     versions: Count | None = None
     losses: Losses = (OhemBce(), BatchHardTriplet())
     sampler: Sampler = TupleSampler()
+    training: Training = Training()
+    warm: str | None = None
     flip_identity: bool = False
     unknowns: bool = True
-    training: Training = Training()
+    groups: tuple[str, ...] = ()
+    trusted: str | None = None
+    enlarged: str | None = None
+    filled: str | None = None
+    fill_times: Fraction = 0.7
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether it learns labels rather than individuals."""
+        return self.net.head.kind == "sigmoid"
 
     def reads(self) -> tuple[str, ...]:
-        """The split stage."""
-        return (self.on,)
+        """The split stage, and the stages it learns more from."""
+        return (self.on, *(name for name in (self.warm, self.trusted, self.enlarged, self.filled) if name is not None))
 
     def run(self, job: Job, folder: Path) -> str:
         """Write ``fold<k>/`` with the network and its history for each fold; say how the last epochs went."""
@@ -75,13 +97,32 @@ class Train(Spec):
             said.append(self._fold(job, place, k=k, fold=fold, group=group))
         return said[-1] if said else "all folds were trained already"
 
+    def lesson(self, job: Job, *, k: int, fold: np.ndarray) -> Lesson:
+        """What network ``k`` learns from."""
+        if not self.learns_labels:
+            return identity_lesson(self, job, k=k, fold=fold)
+        columns = columns_of(self.groups, job.known.vocabulary)
+        truth = job.known.truth
+        if self.filled is not None:
+            truth = filled_by(job, self.filled, truth, times=self.fill_times)
+        return label_lesson(
+            self,
+            job,
+            k=k,
+            fold=fold,
+            kept=kept_by(job, self.trusted),
+            truth=np.ascontiguousarray(truth[:, columns]),
+            extra=None if self.enlarged is None else picked_by(job, self.enlarged, k=k, columns=columns),
+        )
+
     def _fold(self, job: Job, place: Path, *, k: int, fold: np.ndarray, group: Ranks) -> str:
         from fieldmark.models.network import build
         from fieldmark.models.store import save
         from fieldmark.train.loop import Workshop, fit
 
-        n_classes = len(job.known.vocabulary.identities) * (2 if self.flip_identity else 1)
-        network = build(self.net, n_classes=n_classes, seed=hash_seed(job.seed, self.name, k))
+        network = build(self.net, n_classes=self._n_classes(job), seed=hash_seed(job.seed, self.name, k))
+        if self.warm is not None:
+            self._warm_up(job, network, k=k)
         workshop = Workshop(
             folder=place.with_name(f".fold{k}-checkpoints"),
             group=group,
@@ -101,58 +142,35 @@ class Train(Spec):
         if group.leads:
             place.mkdir(exist_ok=True)
             save(network, place, preprocess=self.preprocess.model_dump(mode="json"))
+            if self.learns_labels:
+                write_json(place / LABELS, self._labels(job))
             write_json(place / "history.json", history)
         group.wait()
         return _last(history)
 
-    def lesson(self, job: Job, *, k: int, fold: np.ndarray) -> Lesson:
-        """What network ``k`` learns from: items 0 ... n-1 are the photos, n ... 2n-1 the same photos mirrored."""
-        from fieldmark.stages.nets import photo_source
-        from fieldmark.train.loop import Lesson
+    def _n_classes(self, job: Job) -> int:
+        if self.learns_labels:
+            return len(self._labels(job))
+        return len(job.known.vocabulary.identities) * (2 if self.flip_identity else 1)
 
-        known = job.known
-        n, classes = len(known), known.classes
-        strangers = (classes == UNKNOWN) & self.unknowns & ~named_strangers(known.paths, classes)
-        teach = (fold != k) & ((classes >= 0) | strangers)
-        items = np.flatnonzero(teach)
-        if self.flip_identity:
-            n_identities = len(known.vocabulary.identities)
-            mirrored = np.where(classes >= 0, classes + n_identities, classes)
-            classes = np.concatenate([classes, mirrored])
-            items = np.concatenate([items, items + n])
-        source = photo_source(
-            known, self.preprocess, augment=self.augment, versions=self.versions, seed=hash_seed(job.seed, self.name)
-        )
-        return Lesson(
-            source=source,
-            items=items,
-            sampler=self.sampler,
-            losses=self.losses,
-            classes=classes,
-            names=lambda item: known.images[item % n] + (" mirrored" if item >= n else ""),
-        )
+    def _labels(self, job: Job) -> list[str]:
+        """The labels its networks answer, in the order of their logits."""
+        tags = job.known.vocabulary.tags
+        return [tags[column] for column in columns_of(self.groups, job.known.vocabulary)]
+
+    def _warm_up(self, job: Job, network: Network, *, k: int) -> None:
+        """Start from network ``k`` of another stage: backbone, neck, and the head's answers to the labels in common."""
+        from fieldmark.models.warm import start_from
+
+        place = job.run.stage(self.warm or "") / f"fold{k}"
+        columns: Sequence[int] = range(network.n_classes)
+        if self.learns_labels:
+            theirs = {name: column for column, name in enumerate(read_json(place / LABELS))}
+            columns = [theirs[name] for name in self._labels(job)]
+        start_from(network, place, columns=columns)
 
     def _watch(self, job: Job, *, k: int, fold: np.ndarray, group: Ranks) -> Watch | None:
-        """MAP@5 among identities on this fold's known validation photos, by the head's logits."""
-        from fieldmark.stages.nets import photo_source
-        from fieldmark.train.embed import embed
-
-        known = job.known
-        rows = np.flatnonzero((fold == k) & (known.classes >= 0))
-        if self.net.head.kind == "embedding" or not len(rows) or not self.training.legs:
-            return None
-        source = photo_source(known.take(rows), self.preprocess)
-        truth, n_identities = known.classes[rows], len(known.vocabulary.identities)
-
-        def watch(network: Network) -> dict[str, float]:
-            seen = embed(network, source, device=group.device, n_workers=job.n_workers, logits=True)
-            if (logits := seen.logits) is None:  # the head gives none; there is nothing to watch
-                return {}
-            own = np.take_along_axis(logits[0], truth[:, None], axis=1)
-            place = (logits[0][:, :n_identities] > own).sum(axis=1) + 1
-            return {"validation map5 (known)": float(np.where(place <= 5, 1 / place, 0.0).mean())}
-
-        return watch
+        return None if self.learns_labels else identity_watch(self, job, k=k, fold=fold, group=group)
 
 
 def _scalars(job: Job, name: str) -> Any:

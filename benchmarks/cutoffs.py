@@ -1,0 +1,143 @@
+"""Claim: cutoffs for the whole iMet 2019 table are found in seconds: two groups with limits in 15, each label in 20.
+
+Run ``OMP_NUM_THREADS=1 python benchmarks/cutoffs.py [--rows N] [--data FOLDER]``. The labels are the real ones
+(``meta_imet2019``: 109,237 images, 1,103 labels, 3.2 an image); the scores of three models are simulated from them (see
+``simulated``) and averaged, so F2 says how the rules compare, not how good a network is. Every rule is timed without
+and with its honest number: five parts, each judged by cutoffs found on the other four.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fieldmark.decide.cutoffs import cut, find_cutoffs
+from fieldmark.decide.specs import CountMatch, GlobalF2, GroupF2, LabelF2, Preset, Relative
+from fieldmark.metrics.labels import f_beta_per_image
+
+RULES = {
+    "preset of the winner": Preset(),
+    "relative, highest / 7": Relative(),
+    "count match, 5.2 labels an image": CountMatch(),
+    "one cutoff": GlobalF2(),
+    "one a group": GroupF2(limits=False),
+    "one a group, least and most": GroupF2(),
+    "one a label": LabelF2(limits=False),
+    "one a label, not drawn to its group's": LabelF2(shrink=0, limits=False),
+    "one a label, least and most": LabelF2(),
+}
+
+
+def imet(folder: Path) -> tuple[np.ndarray, list[str], dict[str, np.ndarray]]:
+    """The real label table: truth, label names, columns of the two groups."""
+    with (folder / "labels.csv").open(encoding="utf-8") as file:
+        names = [row["attribute_name"] for row in csv.DictReader(file)]
+    with (folder / "train.csv").open(encoding="utf-8") as file:
+        ids = [row["attribute_ids"].split() for row in csv.DictReader(file)]
+    truth = np.zeros((len(ids), len(names)), bool)
+    truth[np.repeat(np.arange(len(ids)), [len(some) for some in ids]), [int(one) for some in ids for one in some]] = (
+        True
+    )
+    groups = {
+        group: np.array([column for column, name in enumerate(names) if name.startswith(f"{group}::")])
+        for group in ("culture", "tag")
+    }
+    return truth, names, groups
+
+
+def simulated(truth: np.ndarray, *, seed: int, n_models: int = 3) -> list[np.ndarray]:
+    """Probabilities of several models for real labels.
+
+    Each label has a strength (1 to 3.8): by so many standard deviations its evidence is higher where it is right. The
+    noise of a cell is shared by the models (correlation 0.8), and labels are confused with those alike: labels have a
+    place in 16 dimensions, and what lies near the right labels of an image gets more evidence. Evidence becomes
+    log-odds by Bayes with the label's frequency; then each model distorts every label by its own slope (0.7 to 1.1)
+    and shift (standard deviation 0.6), as focal loss and sampling do.
+    """
+    n_images, n_labels = truth.shape
+    chance = np.random.default_rng(seed)
+    frequency = (truth.sum(axis=0) + 0.5) / (n_images + 1)
+    prior = np.log(frequency / (1 - frequency)).astype(np.float32)
+    strength = chance.uniform(1.0, 3.8, n_labels).astype(np.float32)
+    place = chance.standard_normal((n_labels, 16), dtype=np.float32) / 4
+    shift = chance.normal(0, 0.6, (n_models, n_labels)).astype(np.float32)
+    slope = chance.uniform(0.7, 1.1, (n_models, n_labels)).astype(np.float32)
+    proba = [np.empty(truth.shape, np.float32) for _ in range(n_models)]
+    for start in range(0, n_images, 2048):
+        right = truth[start : start + 2048].astype(np.float32)
+        scene = right @ place
+        scene /= np.maximum(np.linalg.norm(scene, axis=1, keepdims=True), 1e-6)
+        common = strength * right + 1.2 * scene @ place.T + 0.9 * chance.standard_normal(right.shape, np.float32)
+        for model in range(n_models):
+            evidence = common + 0.44 * chance.standard_normal(right.shape, np.float32)
+            logit = slope[model] * (prior + strength * evidence - strength**2 / 2) + shift[model]
+            proba[model][start : start + 2048] = 1 / (1 + np.exp(-logit))
+    return proba
+
+
+def timed(job: Callable[[], Any]) -> tuple[Any, float]:
+    """What a job gives and its CPU seconds, all threads together."""
+    start = time.process_time()
+    result = job()
+    return result, time.process_time() - start
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    here = Path(__file__).resolve().parent
+    data = Path(os.environ.get("FIELDMARK_DATA", here.parent.parent / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=data / "meta_imet2019")
+    parser.add_argument("--rows", type=int, help="only the first images")
+    parser.add_argument("--seed", type=int, default=0)
+    choice = parser.parse_args()
+
+    truth, names, groups = imet(choice.data)
+    truth = truth[: choice.rows]
+    models = simulated(truth, seed=choice.seed)
+    proba = np.mean(models, axis=0)
+    print(f"{truth.shape[0]:,} images x {truth.shape[1]:,} labels, {truth.sum() / len(truth):.2f} labels an image")
+
+    options = {"groups": groups, "names": names}
+    small = slice(0, 500)
+    for rule in RULES.values():  # compiles, or reads what was compiled before
+        find_cutoffs(rule, proba[small], truth[small], **options, parts=0)
+    for number, one in enumerate(models, start=1):
+        found, seconds = timed(lambda one=one: find_cutoffs(GlobalF2(), one, truth, **options, parts=0))
+        print(f"model {number} alone, one cutoff: F2 {found.fitted} in {seconds:.1f} CPU-s")
+    del models
+    before = peak_mib()
+
+    print(f"\n{'mean of the three models':<40} {'CPU-s':>6} {'F2 fitted':>10} {'CPU-s':>6}  F2 crossed")
+    for what, rule in RULES.items():
+        alone, seconds = timed(lambda rule=rule: find_cutoffs(rule, proba, truth, **options, parts=0))
+        crossed, more = timed(lambda rule=rule: find_cutoffs(rule, proba, truth, **options, parts=5))
+        print(f"{what:<40} {seconds:6.1f} {alone.fitted.value:10.4f} {more:6.1f}  {crossed.crossed.value:.4f} ", end="")
+        print(f"({crossed.crossed.low:.4f} to {crossed.crossed.high:.4f}), {crossed.mean_labels:.2f} labels an image")
+        for name, group in alone.groups.items():  # of a label rule: where a label has none of its own
+            print(f"    {name}: above {group.at:.4f}, least {group.least}, most {group.most}")
+
+    answer, seconds = timed(lambda: cut(crossed, proba, **options))
+    print(f"\ncut: {seconds:.1f} CPU-s; ", end="")
+    f, seconds = timed(lambda: f_beta_per_image(answer, truth))
+    print(f"F2 of each image: {seconds:.1f} CPU-s, mean {f.mean():.4f}")
+    grid = np.linspace(0.01, 0.99, 99, dtype=np.float32)
+    on_grid = max(f_beta_per_image(proba[:5000] > at, truth[:5000]).mean() for at in grid)
+    exact = find_cutoffs(GlobalF2(), proba[:5000], truth[:5000], **options, parts=0)
+    print(f"5,000 images: exact best cutoff {exact.fitted.value:.6f}, best of 99 on a grid {on_grid:.6f}")
+    print(f"memory: {before:,.0f} MiB before the searches, {peak_mib():,.0f} MiB at most")
+
+
+if __name__ == "__main__":
+    main()

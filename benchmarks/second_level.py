@@ -1,0 +1,212 @@
+"""Claim: at true scale the second level takes minutes and bounded memory, and beats the mean of the models.
+
+    python benchmarks/second_level.py                the whole table of iMet 2019, 109,237 images x 1,103 labels
+    python benchmarks/second_level.py --rows 5000    so many of its images
+
+Labels and folds are real (iMet 2019 training table; the five folds of one of its competitors). There are no pictures,
+so everything that a network would say is simulated from the labels, fold by fold alike:
+
+* Three models. Each sees a label through noise (a normal signal, two thirds of the noise shared by all models); labels
+  differ in how well a model sees them, rare ones being seen worse, and two models are weak on one label group each.
+  12 % of the labels of a photo cannot be seen at all, and a photo looks a little like the other labels of its labels'
+  families. Dark photos and tall ones are harder. Probabilities follow Bayes' rule for a model that knows how common a
+  label is, but neither how hard the photo is nor how well it sees the label; then one model is too sure, one not
+  sure enough, one too shy of rare labels.
+* Looks: the brightness and height that made the photo hard, and two numbers without meaning.
+* A second view, independent of the models' noise: a photo is the sum of directions of its labels, and much noise. Of
+  it come the embedding (1,280 numbers) and 1,000 ImageNet probabilities.
+
+So the gain shows that the machine finds what is there, not how much there is in real scores. The gain from the scores
+and looks alone is measured beside it (--views scores).
+
+F2 is the mean over images, with one cutoff for all labels, found on one half of the images and judged on the other,
+both ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from fieldmark.core.seeds import generator
+from fieldmark.metrics.intervals import interval
+from fieldmark.metrics.labels import f_beta_per_image
+from fieldmark.stack.evidence import Evidence
+from fieldmark.stack.second_level import second_level
+from fieldmark.stack.specs import Candidates, Features, Negatives, Stacking, Trees
+
+DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "meta_imet2019"
+MODELS = ("senet154", "pnasnet5", "seresnext101")
+N_LABELS, N_CULTURES = 1103, 398
+BLOCK = 4096
+DIM, N_CLASSES, LATENT = 1280, 1000, 64
+CUTOFFS = np.geomspace(0.01, 0.8, 60).astype(np.float32)
+
+
+def real_table(n_rows: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and folds of some real images."""
+    with gzip.open(DATA / "folds_nurmau_5fold.csv.gz") as file:
+        table = pl.read_csv(file.read())
+    if n_rows is not None:
+        table = table.sample(n_rows, seed=0)
+    truth = np.zeros((table.height, N_LABELS), bool)
+    for row, labels in enumerate(table["attribute_ids"].str.split(" ").to_list()):
+        truth[row, [int(label) for label in labels]] = True
+    return truth, table["fold"].to_numpy().astype(np.int64)
+
+
+def simulate(folder: Path, truth: np.ndarray) -> None:
+    """Scores of three models and what else is known, as .npy files; see the module."""
+    n_images = len(truth)
+    chance = generator("second level", "world")
+    count = truth.sum(axis=0)
+    share = (count + 0.5) / (n_images + 1)
+    family = np.arange(N_LABELS) // 4  # neighbours in the alphabet of their group
+    commonness = np.log10(np.maximum(share * 109_237, 3))[None]
+    sight = 2.2 + 0.42 * commonness + chance.normal(0, 0.35, (len(MODELS), N_LABELS))
+    for model, weak in enumerate((slice(0, 0), slice(0, N_CULTURES), slice(N_CULTURES, None))):
+        sight[model, weak] -= 0.5
+    directions = chance.normal(size=(N_LABELS, LATENT)) / np.sqrt(LATENT)
+    directions += (chance.normal(size=(N_LABELS, LATENT)) / np.sqrt(LATENT))[family]
+    to_classes = chance.normal(size=(LATENT, N_CLASSES)).astype(np.float32)
+    to_embedding = np.linalg.qr(chance.normal(size=(DIM, LATENT)))[0].T.astype(np.float32)
+    bright, tall = generator("second level", "bright").beta(2, 2, n_images), chance.random(n_images) < 0.45
+    looks = np.stack([bright, chance.gamma(4, 10, n_images), 300 + 50 * chance.random(n_images), tall], axis=1)
+    np.save(folder / "looks.npy", looks.astype(np.float32))
+    ease = (0.55 + 0.7 * bright) * np.where(tall, 0.9, 1.05)
+    widths = dict.fromkeys(MODELS, N_LABELS) | {"imagenet": N_CLASSES, "embeddings": DIM}
+    new = {
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(n_images, width))
+        for name, width in widths.items()
+    }
+    bias = np.log(share / (1 - share))
+    believed = sight.mean(axis=1)
+    temperature, shy = (1.6, 0.6, 1.0), (0.0, 0.0, 0.1)
+    for start in range(0, n_images, BLOCK):
+        rows = slice(start, start + BLOCK)
+        chance, labels = generator("second level", start), truth[rows]
+        seen = labels & (chance.random(labels.shape) > 0.12)
+        related = np.zeros((len(labels), family.max() + 1), np.float32)
+        np.maximum.at(related, (np.nonzero(seen)[0], family[np.nonzero(seen)[1]]), 1)
+        signal = np.where(seen, 1, 0.35 * related[:, family]).astype(np.float32) * ease[rows, None].astype(np.float32)
+        together = chance.standard_normal(labels.shape, np.float32) * np.float32(0.65**0.5)
+        for model, name in enumerate(MODELS):
+            own = chance.standard_normal(labels.shape, np.float32) * np.float32(0.35**0.5)
+            x = sight[model].astype(np.float32) * signal + together + own
+            logits = bias * (1 + shy[model]) + believed[model] * (x - believed[model] / 2)
+            new[name][rows] = 1 / (1 + np.exp(-temperature[model] * logits))
+        n_each = np.maximum(1, labels.sum(axis=1, keepdims=True))
+        latent = labels @ directions / n_each**0.5 + chance.normal(size=(len(labels), LATENT)) * 3.0 / np.sqrt(LATENT)
+        latent = (latent / np.linalg.norm(latent, axis=1, keepdims=True)).astype(np.float32)
+        new["embeddings"][rows] = latent @ to_embedding
+        heat = np.exp(3 * latent @ to_classes)
+        new["imagenet"][rows] = heat / heat.sum(axis=1, keepdims=True)
+
+
+def cut_f2(proba: np.ndarray, truth: np.ndarray, cutoff: float) -> np.ndarray:
+    """F2 of each image at one cutoff."""
+    return np.concatenate(
+        [f_beta_per_image(proba[s : s + BLOCK] > cutoff, truth[s : s + BLOCK]) for s in range(0, len(proba), BLOCK)]
+    )
+
+
+def judged_f2(proba: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    """F2 of each image, its cutoff found on the other half; and the two cutoffs."""
+    half = np.arange(len(truth)) % 2
+    f2 = np.stack([cut_f2(proba, truth, cutoff) for cutoff in CUTOFFS])
+    best = [int(f2[:, half != side].mean(axis=1).argmax()) for side in (0, 1)]
+    return np.where(half == 0, f2[best[0]], f2[best[1]]), [float(CUTOFFS[index]) for index in best]
+
+
+class Lines:
+    """Progress as plain lines with the time since the start."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+
+    def say(self, text: str) -> None:  # noqa: D102 - the protocol's
+        print(f"{time.monotonic() - self.began:7.0f} s  {text}", flush=True)
+
+    def track(self, items, *, total, what):  # noqa: D102 - the protocol's
+        for number, item in enumerate(items, start=1):
+            if total < 20 or number == 1:
+                self.say(f"{what} {number} of {total}")
+            yield item
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, help="so many images instead of all")
+    parser.add_argument("--views", choices=("all", "scores"), default="all", help="with or without the second view")
+    parser.add_argument("--top-k", type=int, default=Candidates().top_k)
+    parser.add_argument("--rounds", type=int, default=Trees().n_rounds)
+    parser.add_argument("--leaves", type=int, default=Trees().num_leaves)
+    parser.add_argument("--rate", type=float, default=Trees().learning_rate)
+    parser.add_argument("--negatives", type=float, default=Negatives().per_positive)
+    parser.add_argument("--least", type=float, default=Candidates().least)
+    parser.add_argument("--unite", action="store_true", help="unite true labels with the candidates learnt from")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--scratch", type=Path, help="folder for the simulated scores and the table")
+    parser.add_argument("--simulate-only", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    truth, fold = real_table(options.rows)
+    if options.simulate_only:
+        simulate(options.scratch, truth)
+        return
+    with tempfile.TemporaryDirectory(dir=options.scratch) as name:
+        folder = Path(name)
+        # In a process of its own, so that its memory is not counted.
+        again = [sys.executable, __file__, "--simulate-only", "--scratch", str(folder)]
+        subprocess.run(again + (["--rows", str(options.rows)] if options.rows else []), check=True)
+        measure(options, folder, truth, fold)
+
+
+def measure(options: argparse.Namespace, folder: Path, truth: np.ndarray, fold: np.ndarray) -> None:
+    loaded = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+    evidence = Evidence(
+        {name: loaded[name] for name in MODELS}, loaded["looks"], loaded["imagenet"], loaded["embeddings"]
+    )
+    features = Features() if options.views == "all" else Features(imagenet="off", relevance=None)
+    by = Stacking(
+        candidates=Candidates(top_k=options.top_k, least=options.least, unite_positives=options.unite),
+        negatives=Negatives(per_positive=options.negatives),
+        features=features,
+        trees=Trees(n_rounds=options.rounds, num_leaves=options.leaves, learning_rate=options.rate),
+    )
+    groups = (np.arange(N_LABELS) >= N_CULTURES).astype(np.int64)
+    print(f"{len(truth):,} images x {N_LABELS:,} labels, {truth.sum():,} true; {fold.max() + 1} folds; {by}")
+    wall, cpu = time.monotonic(), time.process_time()
+    found = second_level(
+        evidence, truth, fold, by=by, label_groups=groups, n_threads=options.threads, scratch=folder, progress=Lines()
+    )
+    wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"\nscores to out-of-fold answers: {wall / 60:.1f} min, {cpu / 60:.1f} CPU-min, largest memory {peak:.2f} GiB"
+    )
+    n_each = found.n_judged / len(truth)
+    print(f"{found.n_judged:,} cells judged, {n_each:.1f} an image; recall ceiling {found.recall_ceiling:.4f}")
+    f2 = {}
+    contestants = {name: loaded[name] for name in MODELS}
+    contestants |= {"mean of the models": evidence.mean_of(slice(None)), "second level": found.proba}
+    for name, proba in contestants.items():
+        f2[name], cutoffs = judged_f2(proba, truth)
+        print(f"  {name:<20} F2 {interval(f2[name])}  cutoffs {cutoffs[0]:.3f}, {cutoffs[1]:.3f}")
+    print(f"  {'gain over the mean':<20} F2 {interval(f2['second level'] - f2['mean of the models'])}")
+    print(f"digest of the answers: {hashlib.sha256(found.proba.tobytes()).hexdigest()[:16]}")
+    print("importance: " + "; ".join(f"{name} {share:.3f}" for name, share in found.importance[:15]))
+
+
+if __name__ == "__main__":
+    main()

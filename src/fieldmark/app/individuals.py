@@ -1,0 +1,92 @@
+"""The verbs' half for runs that tell individuals: who is on a photo, and how often that is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fieldmark.app.guards import need_torch, run_of_individuals, sensible
+from fieldmark.app.judges import judging
+from fieldmark.app.photos import Photos, gather, of_files
+from fieldmark.core.progress import QUIET, Progress
+
+if TYPE_CHECKING:
+    from fieldmark.stages.engine import Opened
+    from fieldmark.stages.expert import Expert, Identification
+    from fieldmark.stages.measure import Measure
+
+
+def identify(
+    run: Path | str,
+    photos: Path | str | Sequence[Path | str],
+    *,
+    k: int | None = None,
+    skip_broken: bool = False,
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+) -> list[Identification]:
+    """Who is on a photo: ranked names, each with its most alike known photo, and "new" where it stands.
+
+    Args:
+        run: The folder of a finished run that tells individuals.
+        photos: One photo or several.
+        k: Places an answer; None for as many as the run was made with.
+        skip_broken: Leave out photos that cannot be read.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Threads that read photos ahead.
+        progress: Told what goes on.
+
+    Returns:
+        One answer a photo, in the order of ``photos``; a photo named twice is answered once.
+
+    Raises:
+        RunError: No finished run lies there, or it tells labels.
+        DataError: There is no such photo, or it cannot be read.
+    """
+    sensible(k)
+    files = [Path(photos)] if isinstance(photos, Path | str) else [Path(photo) for photo in photos]
+    collection = of_files(files)
+    opened = run_of_individuals(run, instead=f"`fieldmark tag {run} PHOTO` tells the labels of a photo.")
+    expert = expert_of(opened, device=device)
+    given = gather(
+        collection, labelled=False, reading={"skip_broken": skip_broken}, n_workers=n_workers, progress=progress
+    )
+    return identified(expert, given, k=k, n_workers=n_workers, progress=progress)
+
+
+def expert_of(opened: Opened, *, device: str) -> Expert:
+    """The expert of a finished run; torch is asked for only after the run was found."""
+    need_torch()
+    from fieldmark.stages.expert import Expert
+
+    return Expert(opened, device=device)
+
+
+def identified(
+    expert: Expert, given: Photos, *, k: int | None, n_workers: int, progress: Progress
+) -> list[Identification]:
+    """The answers to photos, each under the id that the user typed."""
+    given.tell(progress)
+    found = expert.identify(given.collection, k=k, n_workers=n_workers, progress=progress)
+    return [replace(one, image=image) for one, image in zip(found, given.collection.images, strict=True)]
+
+
+def judged(opened: Opened) -> tuple[Measure, ...]:
+    """How good a run is on its own validation photos."""
+    from fieldmark.stages.measure import measure
+    from fieldmark.stages.reporting import Judged
+
+    own = Judged(opened)
+    return measure(own.scores, own.truth, unknown_at=own.unknown_at, k=own.rank.k)
+
+
+def judged_by(expert: Expert, given: Photos, *, n_workers: int, progress: Progress) -> tuple[Measure, ...]:
+    """How good a run is on other photos with names; those it has learnt from are left out."""
+    from fieldmark.stages.measure import measure
+
+    photos, truth = judging(given.collection, expert.opened.known, progress=progress)
+    scores, _ = expert.scores(photos, n_workers=n_workers, progress=progress)
+    return measure(scores, truth, unknown_at=expert.unknown_at, k=expert.rank.k)

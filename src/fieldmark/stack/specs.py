@@ -1,0 +1,110 @@
+"""Settings of the second level (no arrays, no lightgbm): what is asked, of which cells, and of whom."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fieldmark.core.spec import Count, Fraction, Natural, Positive, Spec
+
+Noise = Annotated[float, Field(gt=0, lt=0.5)]
+"""A share above 0 and below one half."""
+SomeShare = Annotated[float, Field(gt=0, le=1)]
+
+
+class Candidates(Spec):
+    """Which cells (an image and a label) are worth judging.
+
+    Attributes:
+        top_k: The labels that any one model ranks this high in an image.
+        least: Of those, the ones to which that model gives at least this probability.
+        unite_positives: Learn also from true labels that no model ranked so high. They are never judged, as only
+            the truth knows them.
+    """
+
+    top_k: Count = 20
+    least: Fraction = 0.0
+    unite_positives: bool = False
+
+
+class Negatives(Spec):
+    """How many wrong cells are learnt from; the probabilities are put right for it afterwards.
+
+    Attributes:
+        per_positive: Wrong cells for each right one, drawn at random; None takes all.
+    """
+
+    per_positive: Positive | None = 8.0
+
+
+class Relevance(Spec):
+    """How the labels of the most alike photos speak for a label.
+
+    Attributes:
+        k: Photos that have a say.
+        sharpness: How much more the nearest says than the others: a say is ``exp(-sharpness * (1 - cosine))``.
+        noise: How often a photo has, or lacks, a label by mistake.
+    """
+
+    k: Count = 20
+    sharpness: Positive = 20.0
+    noise: Noise = 0.001
+
+
+class Features(Spec):
+    """The columns of the table besides each model's probability.
+
+    Attributes:
+        combinations: Sum, quotient and product of the probabilities of every two and three models.
+        spread: Mean, median, standard deviation, greatest and least over the models.
+        ranks: The label's place within its image, by each model.
+        looks: Brightness, colourfulness, longer side, and whether taller than wide.
+        imagenet: The shipped backbone's 1,000 ImageNet probabilities: ``raw`` as so many columns (small sets only),
+            ``reduced`` to one number a cell and ``n_components`` an image, or ``off``.
+        n_components: Principal components of the reduced form; at most the ImageNet classes are used.
+        share: How common the label is.
+        label: Which label it is, and of which group.
+        relevance: What the labels of alike photos say; None for nothing.
+    """
+
+    combinations: bool = True
+    spread: bool = True
+    ranks: bool = True
+    looks: bool = True
+    imagenet: Literal["raw", "reduced", "off"] = "reduced"
+    n_components: Natural = 8
+    share: bool = True
+    label: bool = True
+    relevance: Relevance | None = Relevance()
+
+
+class Trees(Spec):
+    """Boosted trees that answer one question of every cell: does the image have the label?
+
+    Attributes:
+        n_rounds: Trees.
+        learning_rate: How much each tree may correct.
+        num_leaves: Leaves of a tree.
+        min_data_in_leaf: Cells that a leaf must hold.
+        feature_fraction: Share of the columns each tree may look at.
+        bagging_fraction: Share of the cells each tree may look at.
+        lambda_l2: Pull of the leaves towards zero.
+    """
+
+    n_rounds: Count = 200
+    learning_rate: SomeShare = 0.05
+    num_leaves: Annotated[int, Field(ge=2, le=4096)] = 31
+    min_data_in_leaf: Count = 100
+    feature_fraction: SomeShare = 0.7
+    bagging_fraction: SomeShare = 0.8
+    lambda_l2: Annotated[float, Field(ge=0)] = 1.0
+
+
+class Stacking(Spec):
+    """All settings of the second level."""
+
+    candidates: Candidates = Candidates()
+    negatives: Negatives = Negatives()
+    features: Features = Features()
+    trees: Trees = Trees()

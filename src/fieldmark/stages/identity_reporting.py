@@ -1,0 +1,240 @@
+"""The page and the numbers of a run that identifies: who is taken for whom, and how surely."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from fieldmark.core.files import read_json
+from fieldmark.data.vocabulary import Vocabulary
+from fieldmark.decide.thresholds import curve
+from fieldmark.gallery.store import GalleryStore
+from fieldmark.report.contents import (
+    Candidate,
+    ConfusedPair,
+    Curve,
+    Example,
+    Fact,
+    RunPage,
+    ThresholdScan,
+)
+from fieldmark.report.pages import run_page
+from fieldmark.stages.engine import Opened
+from fieldmark.stages.measure import Measure, measure
+from fieldmark.stages.page_ends import page_end, score_rows
+from fieldmark.stages.pictures import picture
+from fieldmark.stages.rank import DECISION, RANKING, SCORES, Rank
+from fieldmark.stages.split import FOLDS
+from fieldmark.stages.train import Train
+
+N_EXAMPLES = 12
+
+
+def identity_report(opened: Opened) -> tuple[tuple[Measure, ...], str]:
+    """The measures of a finished run that identifies, and its page as HTML.
+
+    Raises:
+        RunError: The run is not finished.
+    """
+    judged = Judged(opened)
+    measures = measure(judged.scores, judged.truth, unknown_at=judged.unknown_at, k=judged.rank.k)
+    return measures, run_page(_page(opened, judged, measures))
+
+
+class Judged:
+    """The validation photos of a finished run, with scores, truth and ranking."""
+
+    def __init__(self, opened: Opened) -> None:
+        run, plan = opened.run, opened.plan
+        self.rank = plan.only(Rank)
+        place = run.stage(self.rank.name)
+        self.known = opened.known
+        self.fold = np.load(run.stage(self.rank.on) / FOLDS, allow_pickle=False)
+        self.rows = np.flatnonzero(self.fold >= 0)
+        self.truth = self.known.classes[self.rows]
+        self.scores: np.ndarray = np.load(place / SCORES, allow_pickle=False)
+        self.unknown_at = float(read_json(place / DECISION)["at"])
+        self.ranking = pl.read_parquet(place / RANKING).filter(pl.col("part") == "validation")
+        self.embedded = run.stage(self.rank.reads_from)
+        self.answers: dict[str, list[tuple[str, float]]] = {
+            image: list(zip(identity, score, strict=True))
+            for image, identity, score in self.ranking.sort("place")
+            .group_by("image", maintain_order=True)
+            .agg("identity", "score")
+            .iter_rows()
+        }
+
+    @cached_property
+    def galleries(self) -> list[GalleryStore]:
+        """For each fold, the photos its network was trained on."""
+        stores = []
+        for k in range(int(self.fold.max()) + 1):
+            judges = [self.known.images[row] for row in np.flatnonzero(self.fold == k)]
+            stores.append(GalleryStore.open(self.embedded / f"gallery{k}").without(judges))
+        return stores
+
+    def name(self, truth: int) -> str:
+        """The name of a class."""
+        return named(truth, self.known.vocabulary)
+
+
+def named(truth: int, vocabulary: Vocabulary) -> str:
+    """The name of a class; the word for "nobody we know" for -1."""
+    return vocabulary.identities[truth] if truth >= 0 else vocabulary.unknown or "new"
+
+
+def _page(opened: Opened, judged: Judged, measures: tuple[Measure, ...]) -> RunPage:
+    best, worst = _examples(judged)
+    return RunPage(
+        title=f"{opened.plan.name} on {opened.known.name}",
+        recipe=opened.plan.name,
+        summary=_summary(judged, measures),
+        scores=score_rows(measures),
+        scores_note=(
+            f"Measured on {len(judged.rows):,} validation photos that the network has not seen; "
+            "95 % intervals over photos. The threshold was chosen on the same photos."
+        ),
+        curves=_curves(opened.run.stage(opened.plan.only(Train).name)),
+        threshold=_scan(judged),
+        best=best,
+        worst=worst,
+        confusions=_confusions(judged),
+        facts=_facts(opened, judged),
+        **page_end(opened),
+    )
+
+
+def _summary(judged: Judged, measures: tuple[Measure, ...]) -> str:
+    value = {one.name: one.value for one in measures}
+    n_known = int((judged.truth >= 0).sum())
+    n_new = len(judged.truth) - n_known
+    parts = []
+    if n_known:
+        parts.append(
+            f"Of {n_known:,} validation photos of known individuals the right name came first for "
+            f"{value['top-1 of known']:.0%} and among the first {judged.rank.k} for "
+            f"{value[f'top-{judged.rank.k} of known']:.0%}."
+        )
+    if n_new:
+        called_new = round((1 - value["false matches"]) * n_new)
+        rest = "" if called_new == n_new else "; the rest were given somebody's name"
+        parts.append(f"Of {n_new:,} photos of strangers {called_new:,} were called new{rest}.")
+    return " ".join(parts)
+
+
+def _curves(trained: Path) -> tuple[Curve, ...]:
+    """Loss, metric and learning rate of each fold over the epochs."""
+    curves = []
+    for path in sorted(trained.glob("fold*/history.json")):
+        history: list[dict[str, Any]] = read_json(path)
+        fold = path.parent.name if len(list(trained.glob("fold*"))) > 1 else ""
+        names = [
+            name for name in (history[0] if history else {}) if name not in {"leg", "epoch", "update", "images_per_s"}
+        ]
+        for name in names:
+            rows = [row for row in history if name in row]
+            kind = "lr" if name == "lr" else "metric" if "map5" in name else "loss"
+            epochs, values = (
+                np.array([float(row["epoch"]) for row in rows]),
+                np.array([float(row[name]) for row in rows]),
+            )
+            curves.append(Curve(f"{name} {fold}".strip(), kind, epochs, values))
+    return tuple(curves)
+
+
+def _scan(judged: Judged, *, n_points: int = 120) -> ThresholdScan:
+    best = judged.scores.max(axis=1)
+    at = np.unique(np.append(np.quantile(best, np.linspace(0, 1, n_points)), judged.unknown_at))
+    found = curve(judged.scores, judged.truth, at, k=judged.rank.k)
+    return ThresholdScan(
+        at=found.at,
+        score=found.map_at_k,
+        chosen_at=judged.unknown_at,
+        share_new=found.share_unknown,
+        false_match_rate=found.false_match_rate if (judged.truth == -1).any() else None,
+        score_name=f"MAP@{judged.rank.k}",
+    )
+
+
+def _examples(judged: Judged) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """The surest right answers and the surest wrong ones: each query beside its candidates."""
+    sure: list[tuple[float, int, bool]] = []
+    for number, row in enumerate(judged.rows):
+        answer = judged.answers[judged.known.images[row]]
+        margin = answer[0][1] - (answer[1][1] if len(answer) > 1 else 0.0)
+        sure.append((margin, number, answer[0][0] == judged.name(int(judged.truth[number]))))
+    sure.sort(reverse=True)
+    right = [number for _, number, is_right in sure if is_right and judged.truth[number] >= 0][:N_EXAMPLES]
+    wrong = [number for _, number, is_right in sure if not is_right][:N_EXAMPLES]
+    return tuple(_example(judged, n) for n in right), tuple(_example(judged, n) for n in wrong)
+
+
+def _example(judged: Judged, number: int) -> Example:
+    known, row = judged.known, int(judged.rows[number])
+    k, image, truth = int(judged.fold[row]), known.images[int(row)], judged.name(int(judged.truth[number]))
+    column = {name: place for place, name in enumerate(known.vocabulary.identities)}
+    answer = judged.answers[image]
+    classes = [column[name] for name, _ in answer if name in column]
+    gallery = judged.galleries[k]
+    place = int(np.searchsorted(np.flatnonzero(judged.fold == k), row))
+    query = np.load(judged.embedded / f"validation{k}.npy", mmap_mode="r", allow_pickle=False)[:, [place]]
+    photos = (
+        dict(zip(classes, gallery.best_photos(query, [image], np.array([classes]))[0][0].tolist(), strict=True))
+        if classes
+        else {}
+    )
+    row_of = {image: row for row, image in enumerate(known.images)}
+    return Example(
+        image=image,
+        truth=truth,
+        picture=picture(known, row),
+        candidates=tuple(
+            Candidate(
+                name=name,
+                score=score,
+                is_truth=name == truth,
+                is_unknown=name not in column,
+                picture=picture(known, row_of[gallery.images[photos[column[name]]]]) if name in column else None,
+            )
+            for name, score in answer
+        ),
+    )
+
+
+def _confusions(judged: Judged, *, most: int = 8) -> tuple[ConfusedPair, ...]:
+    """Which known individuals were taken for which others, the commonest first."""
+    first = {image: answer[0][0] for image, answer in judged.answers.items()}
+    pairs = Counter(
+        (judged.name(int(truth)), first[judged.known.images[row]])
+        for row, truth in zip(judged.rows, judged.truth, strict=True)
+        if truth >= 0 and first[judged.known.images[row]] in set(judged.known.vocabulary.identities)
+    )
+    wrong = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1]][:most]
+    row_of: dict[str, int] = {}
+    for row, number in enumerate(judged.known.classes.tolist()):
+        row_of.setdefault(judged.name(number), row)
+
+    def shown(name: str) -> bytes | None:
+        return picture(judged.known, row_of[name])
+
+    return tuple(ConfusedPair(truth, answer, count, shown(truth), shown(answer)) for (truth, answer), count in wrong)
+
+
+def _facts(opened: Opened, judged: Judged) -> tuple[Fact, ...]:
+    classes = opened.known.classes
+    counts = np.bincount(classes[classes >= 0], minlength=1)
+    return (
+        Fact("photos", f"{len(classes):,}", f"{int((classes == -1).sum()):,} of individuals without a name"),
+        Fact(
+            "individuals",
+            f"{int((counts > 0).sum()):,}",
+            f"{int((counts == 1).sum()):,} with a single photo; most {counts.max():,}",
+        ),
+        Fact("validation", f"{len(judged.rows):,}", "photos kept from the network"),
+        Fact("new photos answered", f"{len(opened.new) if opened.new else 0:,}", ""),
+    )

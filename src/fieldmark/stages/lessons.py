@@ -1,0 +1,140 @@
+"""What a network is given to learn from: items, truth and how it is watched, for individuals and for labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from fieldmark.core.seeds import hash_seed
+from fieldmark.data.twins import named_strangers
+from fieldmark.data.vocabulary import UNKNOWN, Vocabulary
+from fieldmark.stages.job import Job
+
+if TYPE_CHECKING:
+    from fieldmark.models.network import Network
+    from fieldmark.stages.train import Train
+    from fieldmark.train.loop import Lesson, Watch
+    from fieldmark.train.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class Extra:
+    """New photos that a network learns from beside the known ones: rows of ``job.new`` and their targets, 0-1."""
+
+    rows: Int64[np.ndarray, " extra"]
+    targets: Float32[np.ndarray, "extra label"]
+
+
+def identity_lesson(stage: Train, job: Job, *, k: int, fold: np.ndarray) -> Lesson:
+    """Individuals for network ``k``: items 0 ... n-1 are the photos, n ... 2n-1 the same photos mirrored."""
+    from fieldmark.stages.nets import photo_source
+    from fieldmark.train.loop import Lesson
+
+    known = job.known
+    n, classes = len(known), known.classes
+    strangers = (classes == UNKNOWN) & stage.unknowns & ~named_strangers(known.paths, classes)
+    teach = (fold != k) & ((classes >= 0) | strangers)
+    items = np.flatnonzero(teach)
+    if stage.flip_identity:
+        n_identities = len(known.vocabulary.identities)
+        mirrored = np.where(classes >= 0, classes + n_identities, classes)
+        classes = np.concatenate([classes, mirrored])
+        items = np.concatenate([items, items + n])
+    source = photo_source(
+        known, stage.preprocess, augment=stage.augment, versions=stage.versions, seed=hash_seed(job.seed, stage.name)
+    )
+    return Lesson(
+        source=source,
+        items=items,
+        sampler=stage.sampler,
+        losses=stage.losses,
+        classes=classes,
+        names=lambda item: known.images[item % n] + (" mirrored" if item >= n else ""),
+    )
+
+
+def label_lesson(
+    stage: Train,
+    job: Job,
+    *,
+    k: int,
+    fold: np.ndarray,
+    kept: np.ndarray,
+    truth: Float32[np.ndarray, "image label"],
+    extra: Extra | None,
+) -> Lesson:
+    """Labels for network ``k``: items are the known photos, then the new ones; all of them mirrored follow.
+
+    Without augmentation the mirrored photos are items of their own, so that features of a frozen backbone can be
+    kept; with one, mirroring is the augmentation's own business.
+
+    Args:
+        stage: The train stage.
+        job: Known and new photos.
+        k: The fold that is held back.
+        fold: Of each known photo.
+        kept: Which known photos may teach at all.
+        truth: Targets of the known photos for the columns this network answers.
+        extra: New photos with targets for the same columns.
+    """
+    from fieldmark.stages.nets import label_source
+    from fieldmark.train.loop import Lesson
+
+    n, n_new = len(job.known), len(job.new) if job.new is not None else 0
+    items = np.flatnonzero((fold != k) & kept)
+    targets = np.zeros((n + n_new, truth.shape[1]), dtype=np.float32)
+    targets[:n] = truth
+    if extra is not None and len(extra.rows):
+        targets[n + extra.rows] = extra.targets
+        items = np.concatenate([items, n + extra.rows])
+    if stage.augment.kind == "none":
+        items = np.concatenate([items, items + n + n_new])
+    images = [*job.known.images, *(job.new.images if job.new is not None else ())]
+    return Lesson(
+        source=label_source(
+            (job.known, job.new),
+            stage.preprocess,
+            augment=stage.augment,
+            versions=stage.versions,
+            seed=hash_seed(job.seed, stage.name),
+        ),
+        items=items,
+        sampler=stage.sampler,
+        losses=stage.losses,
+        truth=targets,
+        names=lambda item: images[item % len(images)] + (" mirrored" if item >= len(images) else ""),
+    )
+
+
+def identity_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: Ranks) -> Watch | None:
+    """MAP@5 among identities on this fold's known validation photos, by the head's logits."""
+    from fieldmark.stages.nets import photo_source
+    from fieldmark.train.embed import embed
+
+    known = job.known
+    rows = np.flatnonzero((fold == k) & (known.classes >= 0))
+    if stage.net.head.kind == "embedding" or not len(rows) or not stage.training.legs:
+        return None
+    source = photo_source(known.take(rows), stage.preprocess)
+    truth, n_identities = known.classes[rows], len(known.vocabulary.identities)
+
+    def watch(network: Network) -> dict[str, float]:
+        seen = embed(network, source, device=group.device, n_workers=job.n_workers, logits=True)
+        if (logits := seen.logits) is None:  # the head gives none; there is nothing to watch
+            return {}
+        own = np.take_along_axis(logits[0], truth[:, None], axis=1)
+        place = (logits[0][:, :n_identities] > own).sum(axis=1) + 1
+        return {"validation map5 (known)": float(np.where(place <= 5, 1 / place, 0.0).mean())}
+
+    return watch
+
+
+def columns_of(groups: Sequence[str], vocabulary: Vocabulary) -> Int64[np.ndarray, " column"]:
+    """The columns of the labels in these groups, in column order; of all labels if none is named."""
+    if not groups:
+        return np.arange(len(vocabulary.tags), dtype=np.int64)
+    return np.array(sorted(column for group in groups for column in vocabulary.groups[group]), dtype=np.int64)

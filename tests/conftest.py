@@ -1,0 +1,71 @@
+"""Drawn collections and finished runs that tests of several rooms look at; none of them may change one."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CULTURES = ("culture::egyptian", "culture::greek", "culture::japanese")
+TAGS = ("tag::blue", "tag::gold", "tag::people", "tag::red")
+PAINT = {
+    "tag::blue": (30, 60, 200),
+    "tag::gold": (210, 170, 40),
+    "tag::people": (120, 80, 60),
+    "tag::red": (200, 30, 40),
+}
+
+
+def paint(path: Path, labels: list[str], *, shot: int) -> None:
+    """An object of which the labels can be seen: stripes in the colours of its tags, a frame by its culture."""
+    colours = [PAINT[label] for label in labels if label in PAINT] or [(128, 128, 128)]
+    pixels = np.zeros((48, 56, 3), dtype=float)
+    for stripe, rows in enumerate(np.array_split(np.arange(48), 6)):
+        pixels[rows] = colours[stripe % len(colours)]
+    for place, culture in enumerate(CULTURES):
+        if culture in labels:
+            pixels[: 4 + 4 * place] = 255 * (place % 2)
+            pixels[:, : 4 + 4 * place] = 255 * (place % 2)
+    pixels += np.random.default_rng(shot).normal(0, 12, pixels.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+
+def write_museum(folder: Path, *, n_known: int = 50, n_new: int = 6) -> Path:
+    """A folder as the iMet contest gives it: train.csv, labels.csv, train/, test/, sample_submission.csv."""
+    names, chance = (*CULTURES, *TAGS), np.random.default_rng(7)
+    rows = []
+    for number in range(n_known + n_new):
+        tags = sorted(chance.choice(TAGS, size=1 + number % 3, replace=False).tolist())
+        labels = ([CULTURES[number % 3]] if number % 4 else []) + tags
+        rows.append((f"{number:016x}", " ".join(str(names.index(label)) for label in labels)))
+        paint(folder / ("train" if number < n_known else "test") / f"{number:016x}.png", labels, shot=number)
+    tables = {
+        "train.csv": [("id", "attribute_ids"), *rows[:n_known]],
+        "labels.csv": [("attribute_id", "attribute_name"), *((str(at), name) for at, name in enumerate(names))],
+        "sample_submission.csv": [
+            ("id", "attribute_ids"),
+            *((image, "0 1 2") for image, _ in reversed(rows[n_known:])),
+        ],
+    }
+    for name, lines in tables.items():
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(lines)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def museum(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Painted objects in the iMet contest's folder."""
+    return write_museum(tmp_path_factory.mktemp("museum") / "museum")
+
+
+@pytest.fixture(scope="session")
+def museum_run(museum: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole toy run of ``imet2019`` on the museum."""
+    import fieldmark
+
+    run = tmp_path_factory.mktemp("runs") / "tags"
+    fieldmark.train("imet2019", museum, run=run, size="toy", n_workers=0)
+    return run

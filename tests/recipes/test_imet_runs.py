@@ -1,0 +1,108 @@
+"""The toy form of ``imet2019`` runs all it has, and goes on where it was interrupted."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fieldmark
+from fieldmark.core.progress import QUIET
+from fieldmark.stages.engine import open_run
+from fieldmark.stages.scored import known_proba, new_proba
+
+WORK = ("*.npy", "*.safetensors", "*.parquet", "cutoffs.json", "*.csv")
+
+
+def digests(run: Path) -> dict[str, str]:
+    """What the stages made, by file: SHA-256."""
+    files = {path for pattern in WORK for path in run.glob(f"*/**/{pattern}")}
+    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+
+
+def test_every_stage_of_all_five_steps_leaves_its_work(museum_run: Path) -> None:
+    opened = open_run(museum_run)
+    assert set(opened.run.stages()) == {stage.name for stage in opened.plan.stages}
+    steps = {"zoo", "trusted", "zoo2", "enlarged", "zoo3", "special", "trees", "cutoffs", "answers"}
+    assert steps <= set(opened.run.stages())
+    job = opened.job()
+    n_labels = len(opened.known.vocabulary.tags)
+    for name in ("zoo", "zoo2", "zoo3", "special", "trees"):
+        known, new = known_proba(job, name), new_proba(job, name)
+        assert known.shape == (50, n_labels)
+        assert new.shape == (6, n_labels)
+        assert ((known >= 0) & (known <= 1)).all()
+        assert np.ptp(known) > 0
+    dropped = pl.read_parquet(museum_run / "trusted/dropped.parquet")
+    assert len(dropped) == 1  # 2 % of 50 photos
+    labels = fieldmark.core.files.read_json(museum_run / "special-tiny32/fold0/labels.json")
+    assert labels == [name for name in opened.known.vocabulary.tags if name.startswith("tag::")]
+
+
+def test_the_report_measures_what_the_cutoffs_give(museum_run: Path) -> None:
+    assert (museum_run / "report.html").stat().st_size > 10_000
+    names = [one["name"] for one in fieldmark.core.files.read_json(museum_run / "metrics.json")]
+    assert names[0] == "mean F2"
+
+
+class Interrupting:
+    """Progress that stops the run when it is told a text for the first time."""
+
+    def __init__(self, *at: str) -> None:
+        self.at = list(at)
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+        if self.at and self.at[0] in text:
+            self.at.pop(0)
+            raise KeyboardInterrupt
+
+    def track(self, items: Any, *, total: int, what: str) -> Any:
+        return QUIET.track(items, total=total, what=what)
+
+
+def test_interrupted_in_several_stages_it_goes_on_there_to_the_same_bits(
+    museum: Path, museum_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fieldmark.stages.stack import Stack
+    from fieldmark.stages.train import Train
+
+    run = tmp_path / "run"
+    began: list[str] = []
+
+    def train() -> None:
+        fieldmark.train("imet2019", museum, run=run, size="toy", n_workers=0, progress=told)
+
+    fold, judged = Train._fold, Stack.run
+
+    def second_fold_fails(stage: Train, *args: Any, k: int, **more: Any) -> str:
+        began.append(f"{stage.name} {k}")
+        if began.count("zoo3-tiny48 1") == 1 and began[-1] == "zoo3-tiny48 1":
+            raise KeyboardInterrupt
+        return fold(stage, *args, k=k, **more)
+
+    def stack_fails_once(stage: Stack, *args: Any) -> str:
+        began.append(stage.name)
+        said = judged(stage, *args)
+        if began.count(stage.name) == 1:
+            raise KeyboardInterrupt
+        return said
+
+    monkeypatch.setattr(Train, "_fold", second_fold_fails)
+    monkeypatch.setattr(Stack, "run", stack_fails_once)
+    told = Interrupting("trusted: drop")
+    for stopped_in in ("trusted", "zoo3-tiny48", "trees"):
+        with pytest.raises(KeyboardInterrupt):
+            train()
+        finished = {path.parent.name for path in run.glob("*/stage.json")}
+        assert stopped_in not in finished
+        assert (run / f".{stopped_in}.part").exists() or stopped_in == "trusted"
+    told.lines.clear()
+    train()
+    assert [line.split(":")[0] for line in told.lines if line.endswith(" ...")] == ["trees", "cutoffs", "answers"]
+    assert len([one for one in began if one.startswith("zoo3-tiny48")]) == 4  # folds 0, 1 (stopped), 1, 2
+    assert max(began.count(one) for one in began if one not in {"zoo3-tiny48 1", "trees"}) == 1
+    assert digests(run) == digests(museum_run)

@@ -1,0 +1,328 @@
+"""The page and the numbers of a finished run that tags; what its stages left is written by hand."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from fieldmark.core.errors import RunError
+from fieldmark.core.files import read_json, write_json, write_text
+from fieldmark.core.run import RunFolder
+from fieldmark.data.collection import Collection
+from fieldmark.decide.cutoffs import Cutoffs, Estimate
+from fieldmark.decide.specs import Cutoff
+from fieldmark.recipes.imet import imet2019, tags_plain
+from fieldmark.stages.cut import CUTOFFS
+from fieldmark.stages.engine import METRICS, Opened, open_run
+from fieldmark.stages.judged_labels import CROSSED, JudgedLabels, crossed_f2, plain_cutoffs
+from fieldmark.stages.label_reporting import label_report
+from fieldmark.stages.ladder import ladder
+from fieldmark.stages.marked_photos import doubts, dropped, examples
+from fieldmark.stages.plan import Plan
+from fieldmark.stages.reporting import REPORT, report
+from fieldmark.stages.scored import write_scored
+from fieldmark.stages.split import FOLDS
+from fieldmark.stages.train import Train
+
+N, N_NEW, N_FOLDS = 60, 8, 3
+LABELS = ("culture::greek", "culture::dutch", "tag::vases", "tag::<b>ink</b>", "tag::plants", "tag::women")
+FOLD = np.arange(N) % N_FOLDS
+FORGOTTEN = (5, 2)
+"""A photo that shows a label which the table lacks."""
+TWINS = range(20, 40)
+"""Copies of one picture."""
+NOISE = {"zoo": 0.3, "zoo2": 0.2, "zoo3": 0.6, "special": 0.15, "trees": 0.05}
+"""How wrong the scores of each stage are: zoo3 loses, the trees win."""
+GROUPS = {"culture": Cutoff(at=0.5, least=0, most=1), "tag": Cutoff(at=0.4, least=1, most=4)}
+
+
+def shown() -> np.ndarray:
+    """Which photo shows which label."""
+    chance = np.random.default_rng(11)
+    truth = chance.random((N, len(LABELS))) < np.array([0.3, 0.2, 0.5, 0.3, 0.4, 0.3])
+    truth[np.arange(N), 2 + np.arange(N) % 4] = True
+    truth[FORGOTTEN] = True
+    return truth
+
+
+def collections(folder: Path) -> tuple[Collection, Collection]:
+    chance = np.random.default_rng(12)
+    names = {"known": [f"{n:03d}.png" for n in range(N)], "new": [f"new{n}.png" for n in range(N_NEW)]}
+    for part, images in names.items():
+        (folder / part).mkdir()
+        for image in images:
+            pixels = np.full((24, 20, 3), chance.integers(0, 255, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / part / image)
+    table = shown()
+    table[FORGOTTEN] = False
+    labels = [[name for name, has in zip(LABELS, row, strict=True) if has] for row in table]
+    groups = ["twins" if n in TWINS else f"alone {n}" for n in range(N)]
+    known = Collection.of({"image": names["known"], "labels": labels, "group": groups}, root=folder / "known")
+    assert known.vocabulary.tags == tuple(sorted(LABELS))
+    new = Collection.of({"image": names["new"]}, root=folder / "new", vocabulary=known.vocabulary)
+    return known, new
+
+
+class ByHand:
+    """Writes the stages of a run as if they had run."""
+
+    def __init__(self, folder: Path, plan: Plan, known: Collection, new: Collection | None) -> None:
+        self.run = RunFolder.create(folder, key={"seed": 0})
+        known.write(folder / "collection")
+        if new is not None:
+            new.write(folder / "new")
+        write_text(folder / "plan.json", plan.model_dump_json())
+        write_json(folder / "manifest.json", {"seed": 0, "versions": {"numpy": "2"}})
+        self.plan, self.known, self.new = plan, known, new
+        self.opened = Opened(self.run, plan, known, new, 0)
+        self.chance = np.random.default_rng(13)
+
+    def finish(self, name: str, said: str) -> None:
+        self.run.finish(name, receipt={"verb": "", "said": said, "took_s": 1.0})
+
+    def split(self) -> None:
+        np.save(self.run.workshop("split") / FOLDS, FOLD)
+        self.finish("split", "3 folds")
+
+    def trained(self) -> None:
+        for stage in self.plan.stages:
+            if isinstance(stage, Train):
+                for k in range(N_FOLDS):
+                    place = self.run.workshop(stage.name, fresh=k == 0) / f"fold{k}"
+                    place.mkdir()
+                    rows = [{"leg": 1, "epoch": e, "loss": 9 / e + k, "lr": 0.1 / e} for e in (1, 2, 3)]
+                    write_json(place / "history.json", rows)
+                    write_json(place / "labels.json", list(self.known.vocabulary.tags))
+                self.finish(stage.name, "loss 3")
+
+    def scored(self, name: str, *, noise: float) -> None:
+        column = [LABELS.index(label) for label in self.known.vocabulary.tags]
+        truth = shown()[:, column]
+        proba = np.clip(0.2 + 0.6 * truth + self.chance.normal(0, noise, truth.shape), 0.01, 0.99).astype(np.float32)
+        proba[FORGOTTEN[0], self.known.vocabulary.tags.index(LABELS[FORGOTTEN[1]])] = 0.99
+        new = None
+        if self.new is not None:
+            new = np.tile(np.linspace(0.9, 0.1, len(LABELS), dtype=np.float32), (N_FOLDS, N_NEW, 1))
+        folder = self.run.workshop(name)
+        for voice in ("net", "mean"):
+            write_scored(
+                folder, voice, self.opened.job(), columns=self.known.vocabulary.tags, fold=FOLD, proba=proba, new=new
+            )
+        if name == "trees":
+            write_json(folder / "importance.json", [{"column": f"c{n}", "share": n / 435} for n in range(30)])
+            write_json(folder / "ceiling.json", {"recall_ceiling": 0.875, "n_judged": 321})
+        self.finish(name, f"{name} scored")
+
+    def moved(self) -> None:
+        gone = {"image": ["003.png", "007.png"], "error": [2.5, 1.25]}
+        pl.DataFrame(gone, schema={"image": pl.String, "error": pl.Float32}).write_parquet(
+            self.run.workshop("trusted") / "dropped.parquet"
+        )
+        self.finish("trusted", "2 of 60 photos dropped")
+        place = self.run.workshop("enlarged")
+        for k in range(N_FOLDS):
+            np.save(place / f"picked{k}.npy", np.array([4, 2]))
+            np.save(place / f"targets{k}.npy", np.eye(2, len(LABELS), dtype=np.float32))
+        self.finish("enlarged", "2 to 2 of 8 new photos joined")
+
+    def cut(self, cutoffs: Cutoffs) -> None:
+        write_text(self.run.workshop("cutoffs") / CUTOFFS, cutoffs.model_dump_json())
+        self.finish("cutoffs", "cut")
+        self.run.workshop("answers")
+        self.finish("answers", "8 photos answered")
+
+
+def found_cutoffs(groups: dict[str, Cutoff] = GROUPS) -> Cutoffs:
+    crossed = Estimate(value=0.512, low=0.41, high=0.613)
+    return Cutoffs(kind="group_f2", groups=groups, beta=2, n_images=N, mean_labels=2.5, fitted=crossed, crossed=crossed)
+
+
+@pytest.fixture(scope="session")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """A run of the whole recipe, all stages finished."""
+    folder = tmp_path_factory.mktemp("tagged")
+    hand = ByHand(folder / "run", imet2019(size="toy"), *collections(folder))
+    hand.split()
+    hand.trained()
+    for name, noise in NOISE.items():
+        hand.scored(name, noise=noise)
+    hand.moved()
+    hand.cut(found_cutoffs())
+    return open_run(folder / "run")
+
+
+@pytest.fixture(scope="session")
+def judged(tagged: Opened) -> JudgedLabels:
+    return JudgedLabels(tagged)
+
+
+@pytest.fixture(scope="session")
+def page(tagged: Opened) -> str:
+    report(tagged)
+    return (tagged.run.path / REPORT).read_text(encoding="utf-8")
+
+
+def section(page: str, name: str) -> str:
+    return page.split(f'<section id="{name}"')[1].split("</section>", maxsplit=1)[0]
+
+
+def words(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).replace("\xa0", " ")
+
+
+def slow_f2(answer: np.ndarray, truth: np.ndarray) -> float:
+    values = []
+    for given, right in zip(answer.tolist(), truth.tolist(), strict=True):
+        below = 4 * sum(right) + sum(given)
+        values.append(5 * sum(a and b for a, b in zip(given, right, strict=True)) / below if below else 0.0)
+    return sum(values) / len(values)
+
+
+def test_numbers_are_those_of_the_answers_and_say_what_they_flatter(tagged: Opened, judged: JudgedLabels) -> None:
+    measures = {one.name: one for one in report(tagged)}
+    assert read_json(tagged.run.path / METRICS) == [one.model_dump(mode="json") for one in measures.values()]
+    assert measures["mean F2"].value == pytest.approx(slow_f2(judged.answer, judged.truth))
+    assert list(measures)[1] == CROSSED
+    assert measures[CROSSED].value == 0.512
+    assert judged.answer[:, judged.groups["culture"]].sum(axis=1).max() == 1  # most
+    assert judged.answer[:, judged.groups["tag"]].sum(axis=1).min() >= 1  # least
+
+
+def test_page_says_in_a_sentence_what_a_registrar_wants_to_know(page: str, judged: JudgedLabels) -> None:
+    found = int((judged.answer & judged.truth).sum())
+    lead = words(page.split('class="lead">')[1].split("</p>", maxsplit=1)[0])
+    assert f"found {100 * found / judged.truth.sum():.0f} of every 100 labels" in lead
+    assert f"it gave {100 * found / judged.answer.sum():.0f} are in the table" in lead
+    assert "with cutoffs found on other photos, mean F2 is 0.512" in words(section(page, "scores"))
+
+
+def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Opened, judged: JudgedLabels) -> None:
+    rungs = ladder(tagged, judged)
+    assert [rung.name for rung in rungs] == list(NOISE)
+    assert rungs[0].change is None
+    verdicts = {rung.name: rung.change.verdict for rung in rungs if rung.change}
+    assert verdicts["zoo3"] == "worse"
+    assert verdicts["trees"] == "better"
+    for before, rung in pairwise(rungs):
+        assert rung.change is not None
+        assert rung.change.value == pytest.approx(rung.value - before.value)
+        assert rung.change.low < rung.change.value < rung.change.high
+        paired, apart = rung.change.high - rung.change.low, (rung.high - rung.low) + (before.high - before.low)
+        assert paired < apart
+
+
+def test_rungs_tell_only_what_is_new(tagged: Opened, judged: JudgedLabels) -> None:
+    news = {rung.name: " | ".join(rung.news) for rung in ladder(tagged, judged)}
+    assert "2 networks a fold" in news["zoo"]
+    assert "minimise focal" in news["zoo"]
+    assert "without what trusted left out: 2 of 60 photos dropped" in news["zoo2"]
+    assert "hardest 5.0\xa0%" in news["zoo2"]
+    assert "with what enlarged took in: 2 to 2 of 8 new photos joined" in news["zoo3"]
+    assert "trusted" not in news["zoo3"]
+    assert "answer tag alone" in news["special"]
+    assert "minimise bce" in news["special"]
+    assert "boosted trees over what the networks of zoo3 and special say" in news["trees"]
+
+
+def test_no_photo_is_cut_where_its_own_labels_were_looked_at(judged: JudgedLabels) -> None:
+    """Scores that say nothing: cutoffs found on the same photos flatter, those of other photos do not."""
+    part = np.arange(N) % 2
+    proba = np.random.default_rng(1).random(judged.truth.shape).astype(np.float32)
+    found = crossed_f2(judged, proba, part)
+    for one in (0, 1):
+        here, there = part == one, part != one
+        answer = judged.cut_by(plain_cutoffs(judged, proba[there], judged.truth[there]), proba[here])
+        assert found[here].mean() == pytest.approx(slow_f2(answer, judged.truth[here]))
+    flattered = judged.cut_by(plain_cutoffs(judged, proba, judged.truth), proba)
+    assert found.mean() < slow_f2(flattered, judged.truth)
+
+
+def test_a_forgotten_label_comes_first_among_the_doubts_with_its_photo(tagged: Opened, judged: JudgedLabels) -> None:
+    found, note = doubts(tagged, judged)
+    first = next(one for one in found if one.kind == "missing")
+    assert (first.image, first.label) == (f"{FORGOTTEN[0]:03d}.png", LABELS[FORGOTTEN[1]])
+    assert first.picture is not None
+    assert first.label not in first.others
+    assert "special" in note
+    assert len(found) == len({(one.image, one.label) for one in found}) <= 40
+
+
+def test_photos_left_out_are_shown_with_what_the_judge_says(tagged: Opened, judged: JudgedLabels) -> None:
+    (left,) = dropped(tagged, judged)
+    assert (left.n, [one.image for one in left.worst], left.others) == (2, ["003.png", "007.png"], ())
+    assert left.worst[0].note == "error 2.500"
+    table = {name for name, has in zip(judged.names, judged.truth[3], strict=True) if has}
+    assert {mark.label for mark in left.worst[0].marks if mark.kind in {"right", "missed"}} == table
+    assert not {mark.label for mark in left.worst[0].marks if mark.kind == "extra"} & table
+
+
+def test_page_has_every_section_and_every_name_is_inert(page: str) -> None:
+    assert re.findall(r'<section id="(\w+)"', page) == [
+        "scores", "stages", "examples", "doubts", "labels", "cutoffs", "moved", "trees", "learning", "data", "plan",
+        "manifest",
+    ]  # fmt: skip
+    assert "<b>ink" not in page
+    assert "tag::&lt;b&gt;ink&lt;/b&gt;" in page
+    moved = words(section(page, "moved"))
+    assert "Left out by trusted : 2 photos" in moved
+    assert "new4.png" in moved
+    trees = words(section(page, "trees"))
+    assert "judged 321 pairs of photo and label. These hold 88 % of the labels" in trees
+    assert "25 weightiest of 30 columns" in trees
+    assert trees.index("c29") < trees.index("c28")
+    assert section(page, "learning").count("<figure") == 9  # two networks in four stages, one learning rate
+    assert section(page, "cutoffs").count("<svg") == 2
+    assert len(page.encode()) < 1_000_000
+
+
+def test_of_copies_of_a_picture_one_is_shown(judged: JudgedLabels) -> None:
+    twins = {judged.known.images[row] for row in TWINS}
+    for photos in examples(judged):
+        assert len(photos) == 16
+        assert len(twins & {photo.image for photo in photos}) <= 1
+
+
+def test_the_best_photos_are_right_and_the_worst_are_not(judged: JudgedLabels) -> None:
+    best, worst = examples(judged)
+    assert {mark.kind for mark in best[0].marks} == {"right"}
+    assert len(best[0].marks) >= len(best[1].marks)
+    assert {mark.kind for mark in worst[0].marks} & {"missed", "extra"}
+    notes = [float(photo.note.removeprefix("F2 ")) for photo in worst]
+    assert notes == sorted(notes)
+
+
+def test_the_scan_of_a_group_has_the_chosen_cutoff_and_its_score(judged: JudgedLabels) -> None:
+    at, value = judged.scan("tag")
+    chosen = float(value[np.flatnonzero(at == GROUPS["tag"].at)[0]])
+    assert chosen == pytest.approx(slow_f2(judged.answer, judged.truth))
+    assert (np.diff(at) > 0).all()
+
+
+def test_a_plan_without_the_later_stages_has_a_shorter_page(tmp_path: Path) -> None:
+    known, _ = collections(tmp_path)
+    hand = ByHand(tmp_path / "run", tags_plain(size="toy"), known, None)
+    hand.split()
+    hand.trained()
+    hand.scored("zoo", noise=0.2)
+    hand.cut(Cutoffs(kind="relative", times=7.0, beta=2, n_images=N, mean_labels=3.0))
+    measures, html = label_report(open_run(tmp_path / "run"))
+    assert CROSSED not in {one.name for one in measures}
+    assert re.findall(r'<section id="(\w+)"', html) == [
+        "scores", "stages", "examples", "doubts", "labels", "learning", "data", "plan", "manifest",
+    ]  # fmt: skip
+    assert "The cutoffs were not found on these photos' labels" in words(html).replace("&#39;", "'")
+
+
+def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
+    known, new = collections(tmp_path)
+    hand = ByHand(tmp_path / "run", imet2019(size="toy"), known, new)
+    hand.split()
+    with pytest.raises(RunError) as caught:
+        report(open_run(tmp_path / "run"))
+    assert "fieldmark train" in caught.value.fix
