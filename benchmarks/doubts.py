@@ -25,7 +25,7 @@ confidence_weighted_entropy and normalized_margin (the same order as self_confid
 prune_by_class and both (the same findings as the default), low_normalized_margin and low_self_confidence (worse, and
 they refuse labels that nobody was given).
 
-The numbers in the code of ``fieldmark.clean`` were chosen on seed 0, and seeds 1 to 3 of the drawn scores were looked at;
+The numbers in the code of ``fieldmark.clean`` were chosen on seed 0, after a look at seeds 1 to 3 of the drawn scores;
 the figures come from seeds 4 to 6.
 """
 

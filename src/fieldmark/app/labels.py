@@ -147,8 +147,9 @@ def patched(photos: Photos, patch: Patch, *, progress: Progress) -> Photos:
     """
     from fieldmark.clean.patches import apply
 
+    changed = replace(photos, collection=apply(patch, photos.collection))
     progress.say(f"patch: {len(patch.changes):,} decisions of {patch.name}")
-    return replace(photos, collection=apply(patch, photos.collection))
+    return changed
 
 
 def tagger_of(opened: Opened, *, device: str) -> Tagger:

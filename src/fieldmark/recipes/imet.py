@@ -12,7 +12,7 @@ from fieldmark.decide.specs import Cutoff, CutoffRule, GroupF2, Preset
 from fieldmark.images.specs import Augment, CropIfNeeded, ImetAugment, NoAugment, Preprocess
 from fieldmark.losses.specs import Asymmetric, Bce, Focal, Losses, SoftF
 from fieldmark.models.specs import Backbone, HubWeights, Net, RandomWeights, SigmoidHead
-from fieldmark.stack.specs import Negatives, Stacking, Trees
+from fieldmark.stack.specs import Stacking, Trees
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.cut import Cut
 from fieldmark.stages.drop import Drop
@@ -127,7 +127,7 @@ SCALES = {
         special_legs=(Leg(epochs=3, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
         training=Training(batch=256),
         folds=5,
-        stacking=Stacking(negatives=Negatives(per_positive=None)),
+        stacking=Stacking(),
     ),
     "full": Scale(
         zoo=(

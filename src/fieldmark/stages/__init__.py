@@ -1,1 +1,1 @@
-"""The verbs of a plan: split, train, embed, rank, answer. Each reads, calls one room, writes."""
+"""The verbs of a plan: split, train, score, drop, stack, cut, answer and others. Each reads, calls one room, writes."""

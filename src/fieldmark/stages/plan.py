@@ -130,6 +130,10 @@ def _misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
                 found.append(f"{stage.name}: '{attribute}' must name {article} {verbs} stage, '{name}' is none")
     if isinstance(stage, Train):
         found += _training_misfits(stage)
+    if isinstance(stage, Stack):
+        split = earlier.get(stage.on)
+        if isinstance(split, Split) and getattr(split.folds, "n_folds", 3) < 3:
+            found.append(f"{stage.name}: trees need three folds or more, '{split.name}' has two")
     if isinstance(stage, Train | Score | Embed):
         found += _task_misfits(stage, earlier)
     if isinstance(stage, Rank) and any(isinstance(vote.by, ByLogits) for vote in stage.votes):
