@@ -1,7 +1,8 @@
 """Ten times `kill -9` at random moments of a toy run, the same command again each time; the end must be the same bits.
 
-The undisturbed run goes first and tells how long each stage takes. A kill waits until a stage drawn with the printed
-seed is at work (training more often than the others), and falls at a random moment of it.
+The undisturbed run goes first and tells how long each stage takes. Before each kill a stage that is not finished yet is
+drawn with the printed seed, training more often than the others; the kill comes at a random moment after the run says
+that it begins this stage. A run whose stages are finished is compared, and a fresh one begun.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from fieldmark.core.files import read_json
@@ -29,10 +31,33 @@ WATCHED = (
 
 STAGES = ("net", "net", "net", "net", "net", "features", "features", "ranking", "answers", "split")
 """What is interrupted, as often as it stands here."""
+ORDER = ("split", "net", "features", "ranking", "answers")
 
 
 def digests(run: Path) -> dict[str, str]:
     return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in WATCHED}
+
+
+def killed(command: list[str], target: str, *, wait_s: float) -> bool:
+    """Run the command; kill it ``wait_s`` after it begins the stage. False if it ended before that."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr or ():
+        # The stage and its verb, as in "net: train ..."; not "net: finished before (...)".
+        if line.startswith(f"{target}: ") and line.rstrip().endswith("..."):
+            break
+    try:
+        process.wait(timeout=wait_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return True
+    process.communicate()
+    return False
+
+
+def at_work(run: Path) -> str:
+    """The first stage of the plan that is not finished."""
+    return next((name for name in ORDER if not (run / name / "stage.json").exists()), "the report")
 
 
 def main() -> None:
@@ -66,31 +91,28 @@ def main() -> None:
     took_s = {name: read_json(folder / "whole" / name / "stage.json")["took_s"] for name in STAGES}
     print(f"undisturbed run: {time.monotonic() - began:.1f} s; seed of the moments {options.seed}")
     chance = random.Random(options.seed)  # noqa: S311 - moments, not secrets
-    killed = 0
-    while killed < options.kills:
-        run = folder / f"killed{killed}"
-        # A killed run begins anew only here; between the kills of one run it goes on.
-        while killed < options.kills:
-            process = subprocess.Popen(command(run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            target = chance.choice(STAGES)
-            while process.poll() is None and not (run / f".{target}.part").exists():
-                time.sleep(0.002)
-            wait_s = chance.uniform(0.0, 1.0) * took_s[target]
-            try:
-                process.wait(timeout=wait_s)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                killed += 1
-                done = sorted(path.parent.name for path in run.glob("*/stage.json"))
-                print(f"kill {killed}, {wait_s:.2f} s into {target}; finished stages: {', '.join(done) or 'none'}")
-            else:
+    fell: Counter[str] = Counter()
+    number = 0
+    while fell.total() < options.kills:
+        run = folder / f"killed{number}"
+        number += 1
+        while fell.total() < options.kills:
+            left = [name for name in STAGES if not (run / name / "stage.json").exists()]
+            if not left:
                 break
+            target = chance.choice(left)
+            if killed(command(run), target, wait_s=chance.random() * took_s[target]):
+                fell[at_work(run)] += 1
+                done = sorted(path.parent.name for path in run.glob("*/stage.json"))
+                print(
+                    f"kill {fell.total()} in {at_work(run)}; finished stages: {', '.join(done) or 'none'}", flush=True
+                )
         subprocess.run(command(run), check=True, capture_output=True)
         same = digests(run) == whole
-        print(f"{run.name}: {'identical' if same else 'DIFFERENT'}")
+        print(f"{run.name}: {'identical' if same else 'DIFFERENT'}", flush=True)
         if not same:
             sys.exit(1)
+    print("kills: " + ", ".join(f"{count} in {name}" for name, count in fell.most_common()))
     for name, digest in whole.items():
         print(f"{digest[:16]}  {name}")
     shutil.rmtree(folder)

@@ -149,6 +149,54 @@ def _outcome(trained: Trained) -> list[str]:
 
 
 @_command
+@click.argument("recipe")
+@click.argument("data", type=options.PATH)
+@click.option("--stage", metavar="NAME", help="A train stage that needs no other before it; the first by default.")
+@click.option("--updates", type=click.IntRange(min=10), default=100, show_default=True, help="How many rates to try.")
+@click.option("--out", type=options.PATH, help="An .svg file for the plot.")
+@options.size
+@options.settings
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@options.force
+@options.computing
+@options.skip_broken
+@options.reading
+def rates(
+    recipe: str,
+    data: Path,
+    stage: str | None,
+    updates: int,
+    out: Path | None,
+    size: str | None,
+    settings: tuple[str, ...],
+    seed: int,
+    force: bool,
+    device: str,
+    workers: int,
+    **typed: Any,
+) -> None:
+    """Try learning rates for RECIPE on DATA: train shortly while the rate grows, and show the loss at each."""
+    from fieldmark.app import tables, verbs
+
+    found = verbs.rates(
+        recipe,
+        data,
+        stage=stage,
+        n_updates=updates,
+        out=out,
+        size=size,
+        settings=pairs(settings, option="--set", example="loss=bce"),
+        seed=seed,
+        force=force,
+        device=device,
+        n_workers=workers,
+        progress=_progress(),
+        **options.read_by(**typed),
+    )
+    tables.write(tables.rates(found), *([] if out is None else [f"plot: {out}"]))
+
+
+@_command
 @click.argument("what", metavar="RECIPE|FILE|RUN")
 @options.size
 @options.settings

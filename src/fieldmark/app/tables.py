@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from fieldmark.app.choices import Recipe
     from fieldmark.app.overview import RunSummary
+    from fieldmark.app.rates import Rates
     from fieldmark.report.contents import InspectPage
     from fieldmark.stages.doubting import Doubt
     from fieldmark.stages.expert import Identification
@@ -53,6 +54,23 @@ def measures(found: Sequence[Measure], *, of: str | None = None) -> Table:
     for one in found:
         interval = f"{one.low:.3f} - {one.high:.3f}" if math.isfinite(one.low) and math.isfinite(one.high) else ""
         _row(table, one.name, f"{one.value:.3f}", interval, f"{one.n:,}", one.meaning)
+    return table
+
+
+def rates(found: Rates) -> Table:
+    """The loss at some of the rates that were tried, the planned and the suggested one marked."""
+    curve = found.curve
+    table = _table(">learning rate", ">loss", "", title=found.stage)
+    n = len(curve.rates)
+    shown_at = sorted({round(place * (n - 1) / 12) for place in range(13)}) if n else []
+    marks = {int(abs(curve.rates - found.planned).argmin()): "planned"} if n else {}
+    if curve.suggested is not None:
+        best = int(abs(curve.rates - curve.suggested).argmin())
+        marks[best] = f"{marks[best]}; falls fastest" if best in marks else "falls fastest"
+    for at in sorted({*shown_at, *marks}):
+        _row(table, f"{curve.rates[at]:.1e}", f"{curve.smoothed[at]:.4g}", marks.get(at, ""))
+    if curve.ran_away:
+        _row(table, "", "", "then the loss leaps")
     return table
 
 

@@ -19,6 +19,7 @@ from fieldmark.app.individuals import identify
 from fieldmark.app.labels import doubts, tag, tune
 from fieldmark.app.overview import RunSummary, list_runs
 from fieldmark.app.photos import Reading, gather, look_up, new_photos
+from fieldmark.app.rates import rates
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
 
@@ -41,6 +42,7 @@ __all__ = [
     "inspect",
     "plan",
     "predict",
+    "rates",
     "recipes",
     "report",
     "runs",

@@ -52,6 +52,31 @@ def history(curves: Sequence[Curve], *, title: str, over: str = "epoch", log: bo
         return plot.svg(description="; ".join(_ends(curve) for curve in curves))
 
 
+def rate_plot(
+    rates: Float[np.ndarray, " update"], losses: Float[np.ndarray, " update"], *, chosen: float | None
+) -> str:
+    """The loss at each learning rate that was tried, with the suggested rate marked.
+
+    Args:
+        rates: Growing, above 0.
+        losses: At each rate.
+        chosen: The suggested one; None: none.
+
+    Raises:
+        ShapeError: There are not as many losses as rates.
+    """
+    with canvas("Loss at each learning rate") as plot:
+        axes = plot.axes(across="learning rate", up="loss")
+        axes.plot(*aligned("loss", rates, losses), **line(0))
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_power)
+        axes.xaxis.set_minor_formatter(_no_words)
+        if chosen is not None:
+            axes.axvline(chosen, color=INK, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+        fell = "the loss never fell" if chosen is None else f"the loss falls fastest at {chosen:.2g}"
+        return plot.svg(description=fell)
+
+
 def spans_decades(curves: Sequence[Curve]) -> bool:
     """Whether the values are so far apart that only a logarithmic axis shows them all."""
     values = np.concatenate([np.asarray(curve.value, dtype=float) for curve in curves])

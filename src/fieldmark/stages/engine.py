@@ -79,7 +79,7 @@ def execute(  # noqa: PLR0913 - keywords with defaults
         RunError: The folder holds another run, or another process works in it.
         PlanError: The photos are not what the plan needs.
     """
-    _check_photos(plan, known, new)
+    check_photos(plan, known, new)
     leads = int(os.environ.get("RANK", "0")) == 0
     key: dict[str, object] = {
         "plan": plan.fingerprint(),
@@ -189,7 +189,13 @@ def _wait_for(run: RunFolder, names: tuple[str, ...], *, wait_s: float = 600.0) 
         time.sleep(0.1)
 
 
-def _check_photos(plan: Plan, known: Collection, new: Collection | None) -> None:
+def check_photos(plan: Plan, known: Collection, new: Collection | None) -> None:
+    """Refuse photos that a plan cannot learn from.
+
+    Raises:
+        PlanError: They lack the labels, label groups or individuals that the plan tells.
+        DataError: A new photo has the id of a known one.
+    """
     tags = any(isinstance(stage, Cut) or (isinstance(stage, Train) and stage.learns_labels) for stage in plan.stages)
     if tags and not known.vocabulary.tags:
         raise PlanError(

@@ -120,7 +120,7 @@ class Train(Spec):
         from fieldmark.models.store import save
         from fieldmark.train.loop import Workshop, fit
 
-        network = build(self.net, n_classes=self._n_classes(job), seed=hash_seed(job.seed, self.name, k))
+        network = build(self.net, n_classes=self.n_classes(job), seed=hash_seed(job.seed, self.name, k))
         if self.warm is not None:
             self._warm_up(job, network, k=k)
         workshop = Workshop(
@@ -148,7 +148,8 @@ class Train(Spec):
         group.wait()
         return _last(history)
 
-    def _n_classes(self, job: Job) -> int:
+    def n_classes(self, job: Job) -> int:
+        """How many answers its networks give."""
         if self.learns_labels:
             return len(self._labels(job))
         return len(job.known.vocabulary.identities) * (2 if self.flip_identity else 1)
