@@ -147,3 +147,21 @@ def test_looking_tells_size_or_fault_in_the_order_of_the_paths(folder: Path) -> 
 def test_broken_names_the_file_as_the_table_does(folder: Path) -> None:
     photos = survey(folder / "seen.csv").collection
     assert [one.file for one in broken(photos, look(photos.paths))] == ["cut.jpg"]
+
+
+def test_names_of_labels_are_looked_at(tmp_path: Path) -> None:
+    rows = []
+    for number in range(60):
+        paint(tmp_path / f"{number}.png", number % 3)
+        rows.append(f"{number}.png,{'men and women|men' if number < 8 else 'teapots' if number < 30 else 'teapotts'}")
+    rows[0] = "0.png,men and women|men|women"
+    (tmp_path / "objects.csv").write_text("\n".join(["image,labels", *rows]) + "\n")
+    hints = {(one.label, one.relation, one.other): one.seen for one in inspect(survey(tmp_path)).name_hints}
+    assert hints["men and women", "implies", "women"] == "7 of 8 photos lack it"
+    assert ("men and women", "implies", "men") not in hints
+    assert hints["teapotts", "is spelt nearly as", "teapots"] == "30 and 22; 0 have both"
+    assert hints["teapotts", "is never with", "teapots"] == "30 and 22; chance would give 11 both"
+
+
+def test_individuals_have_no_names_of_labels(page: InspectPage) -> None:
+    assert page.name_hints == ()

@@ -218,6 +218,23 @@ class TwinGroup:
         return len(set(self.names)) > 1
 
 
+@dataclass(frozen=True)
+class NameHint:
+    """What the names and counts of two labels say about each other, for a person to judge.
+
+    Attributes:
+        label: One label.
+        relation: A word or two between them, such as "implies".
+        other: The other label.
+        seen: What the photos say, such as "12 of 40 photos lack it".
+    """
+
+    label: str
+    relation: str
+    other: str
+    seen: str
+
+
 @dataclass(frozen=True, eq=False)
 class InspectPage:
     """Everything the page about a collection shows; what is left empty is left out of the page.
@@ -235,6 +252,7 @@ class InspectPage:
     photos_per_identity: Int[np.ndarray, " identity"] | None = None
     labels: tuple[LabelCount, ...] = ()
     cooccurrence: Cooccurrence | None = None
+    name_hints: tuple[NameHint, ...] = ()
     widths_px: Int[np.ndarray, " image"] | None = None
     heights_px: Int[np.ndarray, " image"] | None = None
     samples: tuple[Tile, ...] = ()

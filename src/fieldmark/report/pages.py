@@ -88,6 +88,7 @@ def inspect_page(page: InspectPage) -> str:
         ("twins", "Duplicates", page.twins),
         ("counts", "Counts", drawn),
         ("together", "Pairs", page.cooccurrence),
+        ("names", "Names", page.name_hints),
         ("identities", "Identities", page.identities),
         ("samples", "Sample", page.samples),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fieldmark.clean.label_graph import inspect_labels
 from fieldmark.core.errors import ImageError
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
@@ -24,6 +25,7 @@ from fieldmark.report.contents import (
     IdentityRow,
     InspectPage,
     LabelCount,
+    NameHint,
     Problem,
     SkippedFile,
     Tile,
@@ -37,6 +39,8 @@ N_IDENTITIES = 8
 N_TILES = 6
 N_TOGETHER = 16
 N_TWIN_PICTURES = 40
+N_HINTS = 15
+"""Of each kind."""
 THUMBNAIL_PX = 400
 
 
@@ -115,6 +119,7 @@ def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) ->
         photos_per_identity=counts[counts > 0] if (counts > 0).any() else None,
         labels=labels,
         cooccurrence=together,
+        name_hints=_name_hints(photos),
         widths_px=sizes[:, 0] if len(sizes) else None,
         heights_px=sizes[:, 1] if len(sizes) else None,
         samples=_samples(whole),
@@ -242,6 +247,37 @@ def _labels(photos: Collection) -> tuple[tuple[LabelCount, ...], Cooccurrence | 
     chosen = truth[:, commonest]
     together = Cooccurrence(tuple(vocabulary.tags[at] for at in commonest), (chosen.T @ chosen).astype(np.int64))
     return (*tags, *answers), together if len(commonest) > 1 else None
+
+
+def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
+    """Labels that imply, repeat or exclude each other; of each kind those that touch the most photos."""
+    if not photos.vocabulary.tags or not len(photos):
+        return ()
+    graph = inspect_labels(photos.vocabulary.tags, photos.truth > 0)
+    hints = [
+        NameHint(one.label, "implies", one.implied, f"{one.n_missing:,} of {counted(one.n, 'photo')} lack it")
+        for one in graph.implications[:N_HINTS]
+        if one.n_missing
+    ]
+    hints += [
+        NameHint(
+            one.first,
+            "is spelt nearly as",
+            one.second,
+            f"{one.n_first:,} and {one.n_second:,}; {one.n_both:,} have both",
+        )
+        for one in graph.alike[:N_HINTS]
+    ]
+    hints += [
+        NameHint(
+            one.first,
+            "is never with",
+            one.second,
+            f"{one.n_first:,} and {one.n_second:,}; chance would give {one.expected:.0f} both",
+        )
+        for one in graph.apart[:N_HINTS]
+    ]
+    return tuple(hints)
 
 
 def _samples(photos: Collection) -> tuple[Tile, ...]:
