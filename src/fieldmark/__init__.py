@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from fieldmark.app.verbs import (
+        boxes,
         demo,
         doubts,
+        download,
         evaluate,
+        flips,
         identify,
         inspect,
+        match,
         plan,
         predict,
         rates,
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
         tag,
         train,
         tune,
+        twins,
     )
     from fieldmark.core.errors import FieldmarkError
     from fieldmark.data.collection import Collection
@@ -39,11 +44,15 @@ __all__ = [
     "Collection",
     "FieldmarkError",
     "__version__",
+    "boxes",
     "demo",
     "doubts",
+    "download",
     "evaluate",
+    "flips",
     "identify",
     "inspect",
+    "match",
     "plan",
     "predict",
     "rates",
@@ -54,6 +63,7 @@ __all__ = [
     "tag",
     "train",
     "tune",
+    "twins",
 ]
 
 _VERBS = "fieldmark.app.verbs"
@@ -95,5 +105,5 @@ class _Room(ModuleType):
         return self._verb(*args, **settings)
 
 
-for _name in ("recipes", "report", "train"):
+for _name in ("download", "recipes", "report", "train"):
     importlib.import_module(f"fieldmark.{_name}").__class__ = _Room

@@ -35,7 +35,7 @@ def test_names_with_blanks_do_not_fit_a_submission(tmp_path: Path) -> None:
 def test_a_table_for_people_runs_no_formula_and_names_photos_as_their_table_does(tmp_path: Path) -> None:
     write_answers(tmp_path / "p.csv", [answer("=cmd()", image="@a.jpg")], form="people", root=Path("/known"))
     _, row = (tmp_path / "p.csv").read_text(encoding="utf-8-sig").splitlines()
-    assert row == "'@a.jpg,1,'=cmd(),False,0.9,in/=cmd().jpg,0.5"
+    assert row == "'@a.jpg,1,'=cmd(),False,0.9,in/=cmd().jpg,0.5,,"
 
 
 def test_json_has_null_where_there_is_no_number() -> None:
@@ -47,4 +47,10 @@ def test_json_has_null_where_there_is_no_number() -> None:
 
 
 def test_an_empty_answer_is_not_new() -> None:
-    assert as_json(Identification("a.jpg", Path("a.jpg"), ())) == {"photo": "a.jpg", "is_new": False, "matches": []}
+    assert as_json(Identification("a.jpg", Path("a.jpg"), ())) == {
+        "photo": "a.jpg",
+        "is_new": False,
+        "known_proba": None,
+        "right_proba": None,
+        "matches": [],
+    }

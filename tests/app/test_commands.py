@@ -125,7 +125,10 @@ def test_evaluate_on_other_photos_counts_unknown_names_as_strangers(
 def test_identify_prints_a_table_a_photo(capsys: Printed, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained)
     lines = ran(capsys, "identify", "run", "whales/test/t0.jpg", "whales/test/t1.jpg").splitlines()
-    assert [line for line in lines if line.startswith("whales/test")] == ["whales/test/t0.jpg", "whales/test/t1.jpg"]
+    titles = [line.split(": ") for line in lines if line.startswith("whales/test")]
+    assert [title for title, _ in titles] == ["whales/test/t0.jpg", "whales/test/t1.jpg"]
+    (one,) = fieldmark.identify("run", "whales/test/t1.jpg")
+    assert titles[1][1] == f"known {one.known_proba:.0%}, first name right {one.right_proba:.0%}"
     assert lines[1].split() == ["who", "score", "most", "alike", "known", "photo", "similarity"]
     assert [line.split()[0] for line in lines[3:6]] == ["1", "2", "3"]
     known = [line for line in lines[3:6] if "new_whale" not in line]
@@ -137,7 +140,8 @@ def test_identify_as_json_has_stable_keys(capsys: Printed, trained: Path) -> Non
     lines = [json.loads(line) for line in ran(capsys, "identify", trained / "run", *photos, "--json").splitlines()]
     assert [one["photo"] for one in lines] == photos
     for one in lines:
-        assert list(one) == ["photo", "is_new", "matches"]
+        assert list(one) == ["photo", "is_new", "known_proba", "right_proba", "matches"]
+        assert 0 <= one["right_proba"] <= one["known_proba"] <= 1
         assert isinstance(one["is_new"], bool)
         assert one["is_new"] == one["matches"][0]["is_new"]
         assert [match["place"] for match in one["matches"]] == [1, 2, 3]
@@ -190,7 +194,8 @@ def test_predict_for_people(capsys: Printed, trained: Path, tmp_path: Path) -> N
     assert text.startswith("3 photos answered, ")
     rows = rows_of(out)
     columns = ["image", "place", "identity", "is_new", "score", "most_alike_photo", "similarity"]
-    assert list(rows[0]) == columns
+    assert list(rows[0]) == [*columns, "known_proba", "right_proba"]
+    assert all(0 <= float(row["known_proba"]) <= 1 for row in rows)
     assert [(row["image"], row["place"]) for row in rows] == [(f"t{n}.jpg", place) for n in range(3) for place in "12"]
     assert all((row["most_alike_photo"] == "") == (row["is_new"] == "True") for row in rows)
 

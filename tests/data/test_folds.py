@@ -12,12 +12,26 @@ from fieldmark.data.specs import (
     DisjointIdentities,
     HumpbackHoldout,
     IdentityFolds,
+    OpenHoldout,
     PlainFolds,
     StratifiedFolds,
 )
 
-SPECS = [PlainFolds(), StratifiedFolds(), IdentityFolds(), HumpbackHoldout(), DisjointIdentities(), ByDate()]
-BY_IDENTITY = [IdentityFolds(n_folds=3), HumpbackHoldout(n_known=6, n_unknown=3), DisjointIdentities(n_folds=2)]
+SPECS = [
+    PlainFolds(),
+    StratifiedFolds(),
+    IdentityFolds(),
+    HumpbackHoldout(),
+    OpenHoldout(),
+    DisjointIdentities(),
+    ByDate(),
+]
+BY_IDENTITY = [
+    IdentityFolds(n_folds=3),
+    HumpbackHoldout(n_known=6, n_unknown=3),
+    OpenHoldout(n_known=6, n_strangers=3),
+    DisjointIdentities(n_folds=2),
+]
 
 
 @st.composite
@@ -188,6 +202,39 @@ def test_the_holdout_takes_what_the_notes_say_where_it_can_and_shrinks_in_propor
     classes = np.concatenate([np.repeat(np.arange(200), 3), np.full(3000, -1)])
     counts = describe(assign(HumpbackHoldout(), classes=classes, groups=np.arange(3600), seed=0), classes)
     assert (counts[0].known, counts[0].strangers) == (100, round(230 * 100 / 512))
+
+
+@settings(max_examples=40, deadline=None)
+@given(photos=collections(), n_known=st.integers(1, 6), n_strangers=st.integers(0, 6), seed=st.integers(0, 3))
+def test_the_open_holdout_holds_back_whole_identities_as_strangers(photos, n_known, n_strangers, seed) -> None:
+    fold = split(OpenHoldout(n_known=n_known, n_strangers=n_strangers), photos, seed)
+    plain = split(HumpbackHoldout(n_known=n_known, n_unknown=n_strangers), photos, seed)
+    assert (fold is None) == (plain is None)
+    if fold is None:
+        return
+    classes, _, _ = photos
+    held = np.setdiff1d(classes[(fold == 0) & (classes >= 0)], classes[fold == -1])
+    assert len(held) <= len(np.unique(classes[classes >= 0])) // 10
+    asked = np.setdiff1d(classes[(fold == 0) & (classes >= 0)], held)
+    assert 1 <= len(asked) <= n_known
+    if not n_strangers:
+        assert not len(held)
+
+
+def test_the_open_holdout_finds_strangers_where_nobody_is_unknown_single_photos_first() -> None:
+    photos_of = np.repeat([1, 1, 2, 3, 4], [100, 100, 100, 50, 50])
+    classes = np.repeat(np.arange(len(photos_of)), photos_of)
+    dates = np.full(len(classes), np.datetime64("2026-01-01"))
+    fold = split(OpenHoldout(n_known=100, n_strangers=30), (classes, np.arange(len(classes)), dates))
+    (counts,) = describe(fold, classes)
+    assert (counts.known, counts.strangers) == (100, 30)
+    held = np.setdiff1d(classes[fold == 0], classes[fold == -1])
+    assert (photos_of[held] == 1).all()
+    lions = np.repeat(np.arange(40), 8)
+    (counts,) = describe(
+        split(OpenHoldout(n_known=20, n_strangers=9), (lions, np.arange(len(lions)), dates[: len(lions)])), lions
+    )
+    assert (counts.known, counts.strangers) == (20, 16)  # two of 40 lions, whole
 
 
 def test_copies_of_a_query_do_not_stay_in_training() -> None:

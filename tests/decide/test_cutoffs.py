@@ -247,6 +247,22 @@ def test_limits_beside_label_cutoffs_are_the_best_of_one_group(table, shrink):
     assert found.fitted.value == pytest.approx(best)
 
 
+def test_most_counts_higher_labels_that_their_own_cutoff_leaves_out():
+    proba = np.array([[0.9, 0.8, 0.7]], np.float32)
+    cutoffs = Cutoffs(
+        kind="label_f2",
+        groups={"all": Cutoff(at=0.5, least=0, most=2)},
+        labels={"a": 0.95},
+        beta=2.0,
+        n_images=1,
+        mean_labels=0.0,
+    )
+    given = cut(cutoffs, proba, groups={"all": np.arange(3)}, names=["a", "b", "c"])
+    assert given.tolist() == [[False, True, False]]  # "c" is only the third
+    least = cutoffs.model_copy(update={"groups": {"all": Cutoff(at=0.5, least=1, most=None)}})
+    assert cut(least, proba, groups={"all": np.arange(3)}, names=["a", "b", "c"]).tolist() == [[True, True, True]]
+
+
 @settings(max_examples=60, deadline=None)
 @given(tables(), st.floats(0.05, 1.9))
 def test_count_match_comes_as_near_as_equal_scores_allow(table, mean):

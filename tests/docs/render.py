@@ -20,20 +20,30 @@ from fieldmark.data.columns import SYNONYMS
 from fieldmark.stages.plan import Plan
 
 HOME = Path(__file__).parents[2]
-ROOMS = "app recipes stages train gallery clean stack report models losses images metrics decide specimens data core"
+ROOMS = "app recipes stages train gallery clean stack report download models losses images metrics decide specimens data core"
 """From the doors down; the order of the import contracts."""
 
 KINDS = {
-    "folds": "PlainFolds StratifiedFolds IdentityFolds HumpbackHoldout DisjointIdentities ByDate",
+    "folds": "PlainFolds StratifiedFolds IdentityFolds HumpbackHoldout OpenHoldout DisjointIdentities ByDate",
+    "finders": "TableBoxes GrabCut FeatureNorm Agreed Trained",
     "crops": "FullFrame CropIfNeeded BoxCrop",
     "augmentations": "NoAugment ImetAugment ImaterialistAugment WhaleAugment",
     "weights": "PackageWeights FileWeights HubWeights RandomWeights",
-    "heads": "SigmoidHead OneVsRestHead CosineHead EmbeddingHead",
-    "losses": "Bce Focal SoftF Asymmetric CrossEntropy OhemBce BatchHardTriplet",
-    "samplers": "PlainSampler LogWeightSampler PkSampler TupleSampler",
+    "heads": "SigmoidHead OneVsRestHead CosineHead AffinityHead EmbeddingHead PairHead",
+    "losses": (
+        "Bce Focal SoftF Asymmetric CrossEntropy OhemBce BatchHardTriplet LocalTriplet ArcFace CosFace SphereFace "
+        "CombinedMargin Elastic Affinity PairBce PairTriplet"
+    ),
+    "samplers": "PlainSampler LogWeightSampler PkSampler TupleSampler AssignmentSampler",
+    "solvers": "ExactAssignment NearestAssignment",
     "schedules": "Constant StepDown Plateau Cosine OneCycle",
-    "votes": "ByLogits Best MeanTop Centroid",
+    "votes": "ByLogits Best MeanTop Nearest SumAbove Centroid",
     "thresholds": "MaxMap TargetShare FalseMatchBudget Fixed",
+    "probabilities": "Logistic Isotonic",
+    "points": "Sift Akaze Xfeat Superpoint",
+    "blends": "ByScore ByRank ByVote",
+    "afterthoughts": "Swap Transposed",
+    "beliefs": "SureIdentity FewShot Agreement",
     "noise": "Percentile Absolute RobustZ",
     "sureties": "MeanSurety PlausibleSurety",
     "amounts": "SureShare SureTop",
@@ -42,7 +52,13 @@ KINDS = {
 }
 """Closed choices by ``kind``: the heading of plans.md that tells them, and their classes."""
 
-PLACES = {"sureties": "guesses", "amounts": "guesses", "targets": "guesses"}
+PLACES = {
+    "sureties": "guesses",
+    "amounts": "guesses",
+    "targets": "guesses",
+    "solvers": "samplers",
+    "beliefs": "recruit",
+}
 """Headings under which several choices stand."""
 
 LINKS = {
@@ -55,20 +71,39 @@ LINKS = {
     "Guesses": "[guesses](#guesses)",
     "Stacking": "[its settings](#stacking)",
     "Cutoff": "[cutoff](#cutoffs)",
+    "Lending": "[what is tried](#lend)",
+    "BoxSource": "[a way to boxes](#crops)",
+    "Align": "[landmarks](#landmarks-and-masks)",
+    "Point": "[a landmark](#landmarks-and-masks)",
+    "MaskChannel": "[a mask](#landmarks-and-masks)",
+    "MarginByCount": "[one by photos](#margins)",
+    "PerGroup": "[groups](#thresholds)",
+    "Reciprocal": "[its settings](#votes)",
+    "Evidence": "[evidence](#recheck)",
+    "IdentityStacking": "[its settings](#stack_identities)",
+    "Tuning": "[a search](#stack_identities)",
+    "Recruits": "[its settings](#recruit)",
     **dict.fromkeys("Candidates Negatives Features Relevance Trees".split(), "[settings](#stacking)"),  # noqa: SIM905
     **{
         name: f"[{word}](#{PLACES.get(heading, heading)})"
         for heading, word in {
             "folds": "folds",
+            "finders": "a finder",
             "crops": "a crop",
             "augmentations": "an augmentation",
             "weights": "weights",
             "heads": "a head",
             "losses": "loss",
             "samplers": "a sampler",
+            "solvers": "a solver",
             "schedules": "a schedule",
             "votes": "a way to score",
             "thresholds": "a threshold",
+            "probabilities": "a curve",
+            "points": "points",
+            "blends": "a rule",
+            "afterthoughts": "second thought",
+            "beliefs": "a rule",
             "noise": "a limit",
             "sureties": "a measure",
             "amounts": "an amount",
@@ -81,12 +116,9 @@ LINKS = {
 
 MEANINGS = {
     "Split.folds": "Which photos judge.",
-    "Net.backbone": "The part that sees.",
-    "Net.neck": "`bn`: a batch norm between backbone and head.",
-    "Net.head": "The part that answers.",
     "Backbone.name": "Any network of timm.",
     "Backbone.weights": "Where its pretrained weights come from.",
-    "Backbone.in_channels": "Channels of the input; 3 for photos.",
+    "Backbone.in_channels": "Channels of the input: 3 for photos, 4 with a mask.",
     "Backbone.pool": "How the last feature map becomes one vector.",
     "Preprocess.height_px": "Height of the network's input.",
     "Preprocess.width_px": "Width of the network's input; flukes are about twice as wide as high.",
@@ -95,6 +127,25 @@ MEANINGS = {
     "Preprocess.std": "Of each channel on the scale 0 to 1; divided by.",
     "Preprocess.interpolation": "How photos are resized.",
     "Preprocess.colour": "`grey`: colour is dropped, three equal channels remain.",
+    "Preprocess.align": "Photos are moved so that their landmarks lie alike; null: they are not.",
+    "Preprocess.mask": "A fourth channel that shows where the subject is; null: none.",
+    "BoxSource.by": "Where boxes come from; `full` is the whole frame.",
+    "BoxSource.weight": "How often training takes it, in proportion to the others.",
+    "BoxSource.in_use": "Whether photos are looked at by it when the network is asked; several are averaged.",
+    "Align.points": "The landmarks, three or more.",
+    "Align.by": "Whose landmarks: the table's columns `x_NAME` and `y_NAME`, or those of a trained finder.",
+    "Align.p": "Share of the samples that training with augmentation aligns.",
+    "Align.jitter": "Training moves each landmark by up to this share of the target's sides.",
+    "Align.in_use": "What the network is shown when it is asked; `both` are averaged.",
+    "Point.name": "As in the columns of the table.",
+    "Point.x": "Where the reference shape has it, as a share of the target's width.",
+    "Point.y": "The same of its height.",
+    "Point.mirror": "The landmark that it becomes in the mirrored photo; null: itself.",
+    "MaskChannel.dropped": "Share of the samples whose mask training with augmentation leaves empty.",
+    "MaskChannel.by": "Whose masks: the table's column `mask`, or a finder's.",
+    "MarginByCount.coef": "The margin is `coef * photos ** power + floor`.",
+    "MarginByCount.power": "At most 0: the more photos, the smaller.",
+    "MarginByCount.floor": "What is asked of everybody.",
     "Training.betas": "Of Adam and AdamW.",
     "Training.weight_decay": "Pull of the weights towards 0.",
     "Vote.by": "How an identity is scored.",
@@ -129,8 +180,8 @@ def plain(text: str) -> str:
 
 
 def about(name: str) -> str:
-    """What the class of that name is for: its docstring without the list of attributes."""
-    return plain(schema()[name].get("description", "").partition("Attributes:")[0])
+    """What the class of that name is for: its docstring without the list of attributes and the source."""
+    return plain(re.split(r"^(?:Attributes|Source):", schema()[name].get("description", ""), flags=re.MULTILINE)[0])
 
 
 @cache
@@ -171,6 +222,7 @@ def _number(field: dict[str, Any]) -> str:
     limits = [f"at least {least:g}"] if least is not None else []
     limits += [f"above {above:g}"] if above is not None else []
     limits += [f"below {below:g}"] if below is not None else []
+    limits += [f"at most {most:g}"] if most is not None else []
     return " ".join([word, " and ".join(limits)]).strip()
 
 
@@ -182,11 +234,12 @@ def default(name: str, field: str) -> str:
     if value is None:
         return "`null`"
     if isinstance(value, str):
-        return f"`{value}`"
+        return f"`{value}`" if value else "empty"
     if isinstance(value, dict):
         return f"`{value['kind']}`" if "kind" in value else _told(name, field, value)
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return ", ".join(f"`{one['kind']}`" if "kind" in one else f"`{one['by']['kind']}`" for one in value)
+        kinds_told = [one.get("kind") or one.get("by", {}).get("kind") for one in value]
+        return ", ".join(f"`{kind}`" for kind in kinds_told) if all(kinds_told) else "its own"
     return f"`{json.dumps(value)}`"
 
 
@@ -259,9 +312,14 @@ def rooms() -> str:
     return table(("room", "what it holds"), ((f"`{room}`", plain(caption)) for room, caption in captions))
 
 
-STAGES = "Split Train Embed Rank Score Drop Enlarge Look Stack Cut Answer"
+STAGES = (
+    "Split Boxes Train Embed Rank Recruit Rescore Recheck StackIdentities Blend ThinkAgain "
+    "Score Drop Enlarge Look Stack Lend Cut Answer"
+)
 PARTS = (
-    "Net Backbone Preprocess Training Leg Vote Guesses Cutoff Stacking Candidates Negatives Features Relevance Trees"
+    "Net Backbone Preprocess BoxSource Align Point MaskChannel MarginByCount Training Leg Vote Reciprocal PerGroup "
+    "Evidence IdentityStacking Tuning Recruits Guesses Cutoff Stacking Candidates Negatives Features Relevance Trees "
+    "Lending"
 )
 
 SECTIONS: dict[str, Callable[[], str]] = {

@@ -79,7 +79,7 @@ def test_it_hands_out_no_embeddings():
     public = {name for name in dir(GalleryStore) if not name.startswith("_")}
     assert public == {
         "write", "open", "images", "classes", "n_views", "dim", "made_by",
-        "compare", "scores", "nearest", "best_photos", "without",
+        "compare", "scores", "nearest", "best_photos", "without", "judged", "rivals",
     }  # fmt: skip
 
 

@@ -107,3 +107,31 @@ def test_with_soft_truth_the_best_answer_is_the_truth(gamma: float) -> None:
     assert logits.grad.abs().max() < 1e-12
     for step in (-0.1, 0.1):
         assert focal(logits.detach() + step, truth, gamma=gamma) > best
+
+
+def test_alpha_weighs_yes_and_no() -> None:
+    logits, truth = draw(5)
+    yes, no = (focal(logits, truth, alpha=alpha).item() for alpha in (1.0, 0.0))
+    assert yes + no == pytest.approx(focal(logits, truth).item())
+    assert focal(logits, truth, alpha=0.25).item() == pytest.approx(0.25 * yes + 0.75 * no)
+    assert focal(logits, torch.ones_like(truth), alpha=0.0).item() == 0
+    torchvision = pytest.importorskip("torchvision.ops").sigmoid_focal_loss
+    theirs = torchvision(logits, truth, alpha=0.25, gamma=2.0).sum(dim=1).mean()
+    assert torch.allclose(focal(logits, truth, alpha=0.25), theirs, rtol=1e-4)
+
+
+def test_detached_weighs_alike_and_is_learnt_from_otherwise() -> None:
+    logits, truth = draw(6)
+    logits.requires_grad_()
+    plain, detached = focal(logits, truth), focal(logits, truth, detached=True)
+    assert plain.item() == pytest.approx(detached.item())
+    (gradient,) = torch.autograd.grad(detached, logits)
+    p = logits.detach().sigmoid()
+    p_wrong = torch.where(truth > 0, 1 - p, p)
+    assert torch.allclose(gradient, p_wrong**2 * (p - truth) / len(logits), atol=1e-6)
+
+
+def test_an_alpha_that_is_no_share_is_refused() -> None:
+    with pytest.raises(FieldmarkError) as told:
+        focal(*draw(1), alpha=2.0)
+    assert "alpha=0.25" in told.value.fix

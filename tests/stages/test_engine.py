@@ -197,6 +197,20 @@ def test_another_ranking_reuses_the_training_and_other_photos_are_refused(
     assert "same photos" in caught.value.fix
 
 
+def test_equal_stages_behind_a_different_one_are_reused_unless_they_read_it(
+    finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    plan = humpback_classify(size="toy")
+    split, net, features, ranking, answers = plan.stages
+    other = net.model_copy(update={"name": "other", "training": net.training.model_copy(update={"legs": ()})})
+    longer = Plan(
+        name="longer", stages=(split, other, net, features.model_copy(update={"flip": False}), ranking, answers)
+    )
+    told = Told()
+    execute(longer.check(), known, tmp_path / "run", new=new, seed=1, progress=told, reuse=finished.path)
+    assert [line.split(":")[0] for line in told.lines if "finished before" in line] == ["split", "net"]
+
+
 def test_new_photos_may_not_bear_the_ids_of_known_ones_in_a_run_but_may_be_asked_about(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:

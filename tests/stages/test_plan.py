@@ -28,7 +28,7 @@ def test_a_plan_survives_json() -> None:
         (changed(1, on="nowhere"), "reads 'nowhere', which no earlier stage writes"),
         (changed(2, of="split"), "'of' must name a train stage"),
         (changed(3, reads_from="net"), "'reads_from' must name an embed stage"),
-        (changed(4, reads_from="features"), "'reads_from' must name a rank or cut stage"),
+        (changed(4, reads_from="features"), "'reads_from' must name a rank or rescore"),
         (changed(2, name="net"), "stage name 'net' is used 2 times"),
         (changed(0, name="a/b"), "letters, digits"),
         (Plan.model_construct(name="x", stages=tuple(reversed(GOOD.stages))), "no earlier stage"),

@@ -15,19 +15,32 @@ if TYPE_CHECKING:
     from fieldmark.stages.tagger import Tagged
 
 TAGS = ("image", "label", "proba", "given")
-PEOPLE = ("image", "place", "identity", "is_new", "score", "most_alike_photo", "similarity")
+PEOPLE = (
+    "image",
+    "place",
+    "identity",
+    "is_new",
+    "score",
+    "most_alike_photo",
+    "similarity",
+    "known_proba",
+    "right_proba",
+)
 
 
 def as_json(one: Identification) -> dict[str, Any]:
     """An answer as JSON values; keys are added in later versions, never renamed.
 
-    ``photo`` (as typed), ``is_new``, and ``matches``, each with ``place`` (1 is first), ``identity``, ``score``,
+    ``photo`` (as typed), ``is_new``, ``known_proba`` (that the animal is one we know, or null), ``right_proba`` (that
+    the first name is right, or null), and ``matches``, each with ``place`` (1 is first), ``identity``, ``score``,
     ``is_new``, ``photo`` (the most alike known photo, or null) and ``similarity`` (-1 to 1, or null). No other word of
     the photo gets out: neither where nor when nor by whom it was taken.
     """
     return {
         "photo": one.image,
         "is_new": one.is_new,
+        "known_proba": _rounded(one.known_proba),
+        "right_proba": _rounded(one.right_proba),
         "matches": [
             {
                 "place": match.place,
@@ -84,6 +97,8 @@ def write_answers(
             _rounded(match.score),
             below(match, root),
             _rounded(match.similarity),
+            _rounded(one.known_proba),
+            _rounded(one.right_proba),
         )
         for one in found
         for match in one.matches

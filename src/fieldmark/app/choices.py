@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from fieldmark.core.errors import FieldmarkError, PlanError, nearest, several
 
@@ -112,7 +112,9 @@ def _kind(parameter: Parameter) -> type:
     """The kind of a setting's default; where that is None, what stands beside None in the annotation."""
     if parameter.default is not None:
         return type(parameter.default)
-    return next(kind for kind in get_args(parameter.annotation) if kind is not type(None))
+    found = next(kind for kind in get_args(parameter.annotation) if kind is not type(None))
+    # One of several words is typed as a word; the recipe refuses those it does not know.
+    return str if get_origin(found) is Literal else found
 
 
 def understood(name: str, value: Setting, *, like: Setting, kind: type[Any] | None = None) -> Setting:

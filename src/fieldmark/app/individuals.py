@@ -76,11 +76,9 @@ def identified(
 
 def judged(opened: Opened) -> tuple[Measure, ...]:
     """How good a run is on its own validation photos."""
-    from fieldmark.stages.measure import measure
-    from fieldmark.stages.reporting import Judged
+    from fieldmark.stages.identity_reporting import Judged
 
-    own = Judged(opened)
-    return measure(own.scores, own.truth, unknown_at=own.unknown_at, k=own.rank.k)
+    return Judged(opened).measures()
 
 
 def judged_by(expert: Expert, given: Photos, *, n_workers: int, progress: Progress) -> tuple[Measure, ...]:
@@ -89,4 +87,4 @@ def judged_by(expert: Expert, given: Photos, *, n_workers: int, progress: Progre
 
     photos, truth = judging(given.collection, expert.opened.known, progress=progress)
     scores, _ = expert.scores(photos, n_workers=n_workers, progress=progress)
-    return measure(scores, truth, unknown_at=expert.unknown_at, k=expert.rank.k)
+    return measure(scores, truth, unknown_at=expert.decision.at(photos), k=expert.k)

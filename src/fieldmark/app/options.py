@@ -63,6 +63,12 @@ _READING = (
     click.option("--unknown", help='The name that stands for "nobody we know".'),
     click.option("--encoding", default="utf-8", show_default=True, help="How a text table is written."),
     click.option("--allow-outside", is_flag=True, help="Photos may lie outside of the folder of photos."),
+    click.option(
+        "--boxes",
+        multiple=True,
+        metavar="[NAME=]FILE",
+        help="A CSV of boxes, landmarks or masks of these photos; with a name, a further source.",
+    ),
 )
 
 
@@ -86,6 +92,7 @@ def read_by(
     unknown: str | None,
     encoding: str,
     allow_outside: bool,
+    boxes: tuple[str, ...] = (),
     skip_broken: bool = False,
 ) -> Reading:
     """The reader's settings, of those that differ from its defaults."""
@@ -96,6 +103,7 @@ def read_by(
         "unknown": unknown,
         "encoding": encoding if encoding != "utf-8" else None,
         "allow_outside": allow_outside or None,
+        "boxes": boxes or None,
         "skip_broken": skip_broken or None,
     }
     return {name: value for name, value in chosen.items() if value is not None}  # type: ignore[return-value]

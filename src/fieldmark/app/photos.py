@@ -35,6 +35,8 @@ class Reading(TypedDict, total=False):
         encoding: How a text table is written.
         allow_outside: Photos may lie outside of the folder of photos.
         skip_broken: Leave out photos that are missing or cannot be read, instead of refusing the table.
+        boxes: Tables of boxes, landmarks or masks of these photos: ``boxes.csv``, or ``NAME=boxes.csv`` for a further
+            source under that name.
     """
 
     layout: Layout
@@ -44,6 +46,7 @@ class Reading(TypedDict, total=False):
     encoding: str
     allow_outside: bool
     skip_broken: bool
+    boxes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading) 
     from fieldmark.data.photos import is_photo
     from fieldmark.data.reading import Survey, survey
 
-    options = {name: value for name, value in reading.items() if name != "skip_broken"}
+    options = {name: value for name, value in reading.items() if name not in {"skip_broken", "boxes"}}
+    marks = reading.get("boxes", ())
     if isinstance(data, Collection):
         if options:
             raise FieldmarkError(
@@ -125,11 +129,27 @@ def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading) 
                 got=", ".join(options),
                 fix="give them to fieldmark.read(), or give the path instead of the collection.",
             )
-        return Survey(data, ())
+        return Survey(_with_marks(data, marks), ())
     path = Path(data)
     if not labelled and path.is_file() and is_photo(path.name):
-        return Survey(of_files([path]), ())
-    return survey(path, labelled=labelled, **options)  # type: ignore[arg-type]
+        return Survey(_with_marks(of_files([path]), marks), ())
+    found = survey(path, labelled=labelled, **options)  # type: ignore[arg-type]
+    return replace(found, collection=_with_marks(found.collection, marks)) if marks else found
+
+
+def _with_marks(photos: Collection, tables: Sequence[str], *, strict: bool = True) -> Collection:
+    """The photos with what tables of boxes say of them; unless ``strict``, a table may be of other photos.
+
+    Raises:
+        DataError: A table has mistakes, or names none of these photos.
+    """
+    from fieldmark.data.marks import marked, read_marks
+
+    for name in tables:
+        source, is_named, file = str(name).partition("=")
+        source, file = (source, file) if is_named else ("", source)
+        photos = marked(photos, read_marks(file), source=source, strict=strict)
+    return photos
 
 
 def of_files(files: Sequence[Path]) -> Collection:
@@ -195,7 +215,9 @@ def new_photos(
             return None
         progress.say(f"new photos to answer: {len(new):,} in {new.root}")
     found = gather(new, labelled=False, reading=options, n_workers=n_workers, progress=progress)
-    return replace(found, collection=_unnamed(found.collection))
+    # One table may hold the boxes of both, or of the known ones alone.
+    marked = _with_marks(found.collection, reading.get("boxes", ()), strict=False)
+    return replace(found, collection=_unnamed(marked))
 
 
 def _beside(data: Collection | Path | str) -> Collection | None:

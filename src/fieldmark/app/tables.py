@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fieldmark.app.choices import Recipe
+    from fieldmark.app.download import Downloaded
     from fieldmark.app.overview import RunSummary
     from fieldmark.app.rates import Rates
+    from fieldmark.gallery.flips import FlipVerdict
     from fieldmark.report.contents import InspectPage
     from fieldmark.stages.doubting import Doubt
     from fieldmark.stages.expert import Identification
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
     from fieldmark.stages.plan import Plan
     from fieldmark.stages.tagger import Tagged
     from fieldmark.stages.tuning import Tuned
+    from fieldmark.stages.twinning import Twins
 
 WIDTH_IN_FILES = 200
 MOST_PROBLEMS = 20
+MOST_HOSTS = 10
 
 
 def write(*lines: object) -> None:
@@ -74,11 +78,68 @@ def rates(found: Rates) -> Table:
     return table
 
 
+def downloaded(found: Downloaded) -> list[object]:
+    """What came and what did not, in short: causes, the worst hosts, how fast addresses die."""
+    from fieldmark.download.causes import CAUSES
+
+    here, tally = found.holdings, found.tally
+    came = f"{tally.n_new:,} came in this run, {tally.n_same:,} are as they were"
+    lines: list[object] = [
+        f"{here.n_here:,} of {here.n_wanted:,} photos are here ({here.n_bytes / 2**20:,.1f} MiB); {came}"
+    ]
+    if here.causes:
+        causes = _table("missing because", ">photos", "")
+        for cause, n in here.causes.items():
+            _row(causes, cause, f"{n:,}", CAUSES[cause].meaning)
+        hosts = _table("host", ">addresses", ">alive")
+        for host in here.survival.hosts[:MOST_HOSTS]:
+            _row(hosts, host.host, f"{host.n:,}", f"{host.n_here:,}")
+        lines += [causes, "", hosts]
+    lives = here.survival
+    if lives.a_day is not None:
+        lines.append(f"addresses that die: {100 * lives.a_day:.3g} % a day ({lives.n_lost:,} lost so far)")
+    if here.changed:
+        lines.append(f"another picture than before at {len(here.changed):,} addresses; the first one stays")
+    if here.twins:
+        many = f"{len(here.twins):,} pictures, one of them under {len(here.twins[0]):,}"
+        lines.append(f"the same picture under several ids: {many}")
+    if found.verdict is not None:
+        verdict = found.verdict
+        lines.append(
+            f"manifest: {verdict.n_same:,} photos are the same, {len(verdict.other):,} are others, "
+            f"{len(verdict.missing):,} are missing"
+        )
+    return [*lines, f"table: {found.table}", f"page: {found.page}"]
+
+
+def flips(found: FlipVerdict) -> list[Table | str]:
+    """What mirroring costs, and what that means for the settings."""
+    table = _table("mean cosine of two photos", ">as they are", ">one mirrored")
+    _row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
+    _row(table, "of different individuals", f"{found.other:.3f}", f"{found.other_mirrored:.3f}")
+    means = {
+        "other": "Mirrored photos show other individuals: flips=other (flip_identity=true).",
+        "same": "Mirrored photos show the same individuals: flips=same (flip_identity=false).",
+        "unsure": "These photos do not tell. Go by what you know of the species.",
+        "blind": "The network does not see whether these photos are mirrored. Go by what you know of the species.",
+    }
+    lost = found.lost
+    # Of next to nothing any share can be lost, or gained many times over: such numbers would only puzzle.
+    share = f"{lost.value:.0%} ({lost.low:.0%} to {lost.high:.0%})" if lost.high > 0 else "nothing"
+    words = (
+        f"Mirroring takes {share} of what tells individuals apart; {found.n_identities:,} individuals with two photos."
+    )
+    return [table, words, means[found.verdict]]
+
+
 def identification(one: Identification, *, root: Path) -> Table:
     """The ranked names for one photo."""
     from fieldmark.app.answers import below
 
-    table = _table(">", "who", ">score", "most alike known photo", ">similarity", title=shown(one.image))
+    sure = ""
+    if one.known_proba is not None and one.right_proba is not None:
+        sure = f": known {one.known_proba:.0%}, first name right {one.right_proba:.0%}"
+    table = _table(">", "who", ">score", "most alike known photo", ">similarity", title=shown(f"{one.image}{sure}"))
     for match in one.matches:
         who = f"{match.identity} (nobody we know)" if match.is_new else match.identity
         alike = "" if match.similarity is None or not math.isfinite(match.similarity) else f"{match.similarity:.3f}"
@@ -133,6 +194,30 @@ def tuned(found: Sequence[Tuned]) -> Table:
         interval = f"{one.honest.low:.3f} - {one.honest.high:.3f}"
         _row(table, one.name, *values, interval, f"{one.cutoffs.mean_labels:.2f}", ", ".join(marks))
     return table
+
+
+def twins(found: Twins, *, most: int = 10) -> list[object]:
+    """What was found in photos of one picture, in short: counts, contradictions, names that may be one."""
+    from fieldmark.stages.twin_pages import facts, why
+
+    counts = _table("", ">", "")
+    for fact in facts(found):
+        _row(counts, fact.name, fact.value, fact.note)
+    lines: list[object] = [counts]
+    if found.conflicts:
+        wrong = _table("photos", "names", "", title="names that contradict each other")
+        for one in found.conflicts[:most]:
+            names = ", ".join(twin.name or "-" for twin in one.twins)
+            _row(wrong, ", ".join(twin.image for twin in one.twins), names, one.verdict)
+        lines.append(wrong)
+        lines += [f"... and {len(found.conflicts) - most:,} more"] if len(found.conflicts) > most else []
+    if found.suggested:
+        pairs = _table("name", "name", "why", title="perhaps one individual")
+        for one in found.suggested[:most]:
+            _row(pairs, one.first, one.second, why(one))
+        lines.append(pairs)
+        lines += [f"... and {len(found.suggested) - most:,} more"] if len(found.suggested) > most else []
+    return lines
 
 
 def recipes(found: Sequence[Recipe]) -> Table:

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Literal, Unpack
 from fieldmark.app import individuals, labels
 from fieldmark.app.choices import Recipe, Setting, choose
 from fieldmark.app.choices import recipes as _recipes
+from fieldmark.app.download import download
+from fieldmark.app.duplicates import twins
+from fieldmark.app.flips import flips
 from fieldmark.app.guards import leads, need_torch, sensible, tells_labels, vacant
 from fieldmark.app.individuals import identify
 from fieldmark.app.labels import doubts, tag, tune
 from fieldmark.app.overview import RunSummary, list_runs
+from fieldmark.app.pairs import match
 from fieldmark.app.photos import Reading, gather, look_up, new_photos
 from fieldmark.app.rates import rates
+from fieldmark.app.subjects import boxes
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
 
@@ -35,11 +40,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Form",
     "Trained",
+    "boxes",
     "demo",
     "doubts",
+    "download",
     "evaluate",
+    "flips",
     "identify",
     "inspect",
+    "match",
     "plan",
     "predict",
     "rates",
@@ -49,6 +58,7 @@ __all__ = [
     "tag",
     "train",
     "tune",
+    "twins",
 ]
 Form = Literal["submission", "people"]
 
@@ -142,8 +152,8 @@ def train(
         settings: Of the recipe, such as ``{"flip_identity": False}``.
         patch: A CSV of decisions about doubtful labels, which change the photos' labels before training.
         seed: Of everything random.
-        reuse: Another run of the same photos, patch and seed: its first stages are taken over as far as the plans are
-            equal.
+        reuse: Another run of the same photos, patch and seed: stages that are equal in both plans, and read only
+            such stages, are taken over.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
         progress: Told what goes on.

@@ -1,1 +1,1 @@
-"""What is wrong with the labels: doubtful cells and images, sure guesses, names that imply names."""
+"""What is wrong with the data: doubtful labels, one picture twice, names that contradict; and sure guesses."""

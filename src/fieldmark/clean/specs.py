@@ -112,3 +112,43 @@ class Guesses(Spec):
     targets: Targets = HardTargets()
     most_per_label: Count | None = None
     cap_at: Fraction = 0.5
+
+
+class SureIdentity(Spec):
+    """Photos whose best identity scores at least ``at``."""
+
+    kind: Literal["sure"] = "sure"
+    at: float = 0.8
+
+
+class FewShot(Spec):
+    """Photos whose best identity has at most ``most_photos`` known photos and scores at least ``at``.
+
+    They help where it is needed most: an identity of one photo has nothing it could be compared with in training.
+    """
+
+    kind: Literal["few_shot"] = "few_shot"
+    at: float = 0.65
+    most_photos: Count = 1
+
+
+class Agreement(Spec):
+    """Photos whose first identity is that of more than half of the rankings, and in the mean leads by ``gap``."""
+
+    kind: Literal["agreement"] = "agreement"
+    gap: Annotated[float, Field(ge=0)] = 0.2
+
+
+IdentityRule = Annotated[SureIdentity | FewShot | Agreement, Field(discriminator="kind")]
+
+
+class Recruits(Spec):
+    """Which photos without names join the training of identities.
+
+    Attributes:
+        rule: When a name is believed.
+        most_per_identity: No identity gets more new photos than this, the surest first; None: no limit.
+    """
+
+    rule: IdentityRule = SureIdentity()
+    most_per_identity: Count | None = None

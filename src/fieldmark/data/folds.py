@@ -11,13 +11,14 @@ from jaxtyping import Int64
 from fieldmark.core.errors import DataError, ShapeError
 from fieldmark.core.seeds import generator
 from fieldmark.data.decks import spread
-from fieldmark.data.identity_folds import disjoint, holdout, within_identities
+from fieldmark.data.identity_folds import disjoint, holdout, open_holdout, within_identities
 from fieldmark.data.specs import (
     ByDate,
     DisjointIdentities,
     Folds,
     HumpbackHoldout,
     IdentityFolds,
+    OpenHoldout,
     PlainFolds,
     StratifiedFolds,
 )
@@ -46,7 +47,7 @@ class FoldCounts:
     training: int
 
 
-def assign(
+def assign(  # noqa: PLR0911 - one a split
     spec: Folds,
     *,
     classes: Int64[np.ndarray, " image"],
@@ -91,6 +92,8 @@ def assign(
             return within_identities(classes, groups, spec.n_folds, rng)
         case HumpbackHoldout():
             return holdout(classes, groups, n_known=spec.n_known, n_unknown=spec.n_unknown, rng=rng)
+        case OpenHoldout():
+            return open_holdout(classes, groups, n_known=spec.n_known, n_strangers=spec.n_strangers, rng=rng)
         case DisjointIdentities():
             return disjoint(classes, groups, spec.n_folds, rng)
         case ByDate():

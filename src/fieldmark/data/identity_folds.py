@@ -115,6 +115,41 @@ def holdout(
     return fold[held.member]
 
 
+def open_holdout(
+    classes: Int64[np.ndarray, " image"],
+    groups: Int64[np.ndarray, " image"],
+    *,
+    n_known: int,
+    n_strangers: int,
+    rng: np.random.Generator,
+) -> Int64[np.ndarray, " image"]:
+    """Fold 0: as ``holdout``, and where strangers are few whole identities are held back to be strangers.
+
+    They are those of a single group first, else any; an identity in a group that contradicts itself is never taken,
+    nor one that is asked for.
+
+    **Source:** ours; strangers in validation are what a threshold for "nobody we know" is found by.
+
+    Raises:
+        DataError: No identity is in two groups.
+    """
+    fold = holdout(classes, groups, n_known=n_known, n_unknown=n_strangers, rng=rng)
+    held = Groups.of(classes, groups)
+    asked = len(np.unique(held.member[(fold == 0) & (classes >= 0)]))
+    wanted = n_strangers if asked == n_known else round(n_strangers * asked / n_known)
+    wanted -= int(((fold == 0) & (classes == UNKNOWN)).sum())
+    doubtful = classes[~held.is_clean[held.member]]
+    taken = np.concatenate([classes[fold == 0], doubtful])
+    free = np.setdiff1d(np.unique(classes[classes >= 0]), taken)
+    most = len(np.unique(classes[classes >= 0])) // 10
+    order = rng.permutation(free)
+    order = order[np.argsort(held.n_groups_of[order] > 1, kind="stable")][:most]
+    n_photos = np.cumsum(np.bincount(classes[classes >= 0])[order])
+    n_taken = int(np.searchsorted(n_photos, wanted)) + 1 if wanted > 0 else 0
+    fold[np.isin(classes, order[:n_taken])] = 0
+    return fold
+
+
 def disjoint(
     classes: Int64[np.ndarray, " image"], groups: Int64[np.ndarray, " image"], n_folds: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, " image"]:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float64, Int64
 from fieldmark.core.errors import DataError, PlanError
 from fieldmark.core.seeds import generator
 from fieldmark.data.decks import dealt
-from fieldmark.data.specs import LogWeightSampler, PkSampler, PlainSampler, Sampler, TupleSampler
+from fieldmark.data.specs import AssignmentSampler, LogWeightSampler, PkSampler, PlainSampler, Sampler, TupleSampler
 from fieldmark.data.vocabulary import UNLABELLED
 
 
@@ -66,6 +66,12 @@ def draw(
             return _pk(spec, _labelled(classes, spec.kind), steps, batch, rng)
         case TupleSampler():
             return _tuples(_labelled(classes, spec.kind), batch, rng)
+        case AssignmentSampler():
+            raise PlanError(
+                "Assignment mining looks at the photos with the network in training: classes alone draw nothing.",
+                got=f"sampler '{spec.kind}'",
+                fix="train with it, or draw with kind='pk'.",
+            )
 
 
 def log_weights(

@@ -49,6 +49,19 @@ class HumpbackHoldout(Spec):
     n_unknown: Natural = 230
 
 
+class OpenHoldout(Spec):
+    """Known individuals and strangers to judge by, for collections with or without photos of nobody we know.
+
+    One photo (group) of each of ``n_known`` identities, and ``n_strangers`` photos or so of strangers: half of those
+    there are at most, then whole identities that training never sees, single photos first, a tenth of all at most.
+    Fewer are taken, in proportion, where the collection is smaller.
+    """
+
+    kind: Literal["open_holdout"] = "open_holdout"
+    n_known: Count = 512
+    n_strangers: Natural = 230
+
+
 class DisjointIdentities(Spec):
     """K folds of whole identities: nobody of a validation fold is in its training part (open set)."""
 
@@ -64,7 +77,7 @@ class ByDate(Spec):
 
 
 Folds = Annotated[
-    PlainFolds | StratifiedFolds | IdentityFolds | HumpbackHoldout | DisjointIdentities | ByDate,
+    PlainFolds | StratifiedFolds | IdentityFolds | HumpbackHoldout | OpenHoldout | DisjointIdentities | ByDate,
     Field(discriminator="kind"),
 ]
 
@@ -100,4 +113,34 @@ class TupleSampler(Spec):
     kind: Literal["tuples"] = "tuples"
 
 
-Sampler = Annotated[PlainSampler | LogWeightSampler | PkSampler | TupleSampler, Field(discriminator="kind")]
+class ExactAssignment(Spec):
+    """Opponents by linear assignment over all pairs: the hardest there are. Memory grows with the square of photos."""
+
+    kind: Literal["exact"] = "exact"
+
+
+class NearestAssignment(Spec):
+    """Opponents by linear assignment among the ``k`` most alike strangers of each photo: quicker, hardly less hard."""
+
+    kind: Literal["nearest"] = "nearest"
+    k: Count = 32
+
+
+class AssignmentSampler(Spec):
+    """Every photo beside one of its own identity and beside one that is hard to tell from it, in four places in all.
+
+    Photos of identities with two or more photos take part; a batch is a multiple of 4.
+
+    Attributes:
+        solver: How opponents are found.
+        every_epochs: Look at all photos anew after so many epochs; until then no pair of opponents comes twice.
+    """
+
+    kind: Literal["assignment"] = "assignment"
+    solver: Annotated[ExactAssignment | NearestAssignment, Field(discriminator="kind")] = ExactAssignment()
+    every_epochs: Count = 5
+
+
+Sampler = Annotated[
+    PlainSampler | LogWeightSampler | PkSampler | TupleSampler | AssignmentSampler, Field(discriminator="kind")
+]

@@ -219,15 +219,20 @@ def _answers(
             given = block > block.max(axis=1, keepdims=True) / np.float32(cutoffs.times)
         for name, cutoff in cutoffs.groups.items():
             if cutoff.least or cutoff.most is not None:
-                given[:, groups[name]] = _limited(block[:, groups[name]], given[:, groups[name]], cutoff)
+                of_group = block[:, groups[name]], given[:, groups[name]]
+                given[:, groups[name]] = _limited(*of_group, cutoff, one_cutoff=not cutoffs.labels)
         yield given
 
 
-def _limited(score: np.ndarray, given: np.ndarray, cutoff: Cutoff) -> np.ndarray:
-    """``given`` held to the least and most of a group. Few images need it, so only those are sorted."""
+def _limited(score: np.ndarray, given: np.ndarray, cutoff: Cutoff, *, one_cutoff: bool) -> np.ndarray:
+    """``given`` held to the least and most of a group.
+
+    With one cutoff the given labels are the highest, and only images with too few or too many need to be sorted. With
+    cutoffs of their own a label may be given that is not among the highest, whatever their number.
+    """
     count = np.count_nonzero(given, axis=1)
     most = score.shape[1] if cutoff.most is None else cutoff.most
-    odd = np.flatnonzero((count < cutoff.least) | (count > most))
+    odd = np.flatnonzero((count < cutoff.least) | (count > most)) if one_cutoff else np.arange(len(score))
     order = np.argsort(-score[odd], axis=1, kind="stable")
     place = np.empty_like(order)
     np.put_along_axis(place, order, np.arange(score.shape[1])[None], axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,8 @@ EMPTY = -2
 """A place no candidate is left for; equal to no truth."""
 
 ROW_BLOCK = 1024
+
+UnknownScore = float | Float[np.ndarray, " query"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,16 @@ class Candidate:
 
 
 def rank(
-    scores: Float[np.ndarray, "query class"], *, unknown_at: float | None, k: int = 5
+    scores: Float[np.ndarray, "query class"], *, unknown_at: UnknownScore, k: int = 5
 ) -> Int64[np.ndarray, "query rank"]:
     """The first ``k`` answers of each query, best first, -1 being "nobody we know".
 
-    "Nobody we know" is one more candidate whose score is the same for every query. A class must be strictly above
-    it to come before it; classes of equal score come in the order of their numbers.
+    "Nobody we know" is one more candidate whose score is the same for every query (or for every group). A class must
+    be strictly above it to come before it; classes of equal score come in the order of their numbers.
 
     Args:
         scores: Larger is likelier; negative scores count like all others; -inf means never.
-        unknown_at: The score of "nobody we know"; None leaves it out.
+        unknown_at: The score of "nobody we know", one for all queries or one each; None leaves it out.
         k: Places an answer, at least 1.
 
     Returns:
@@ -57,7 +58,7 @@ def rank(
 
     Raises:
         ShapeError: ``scores`` is no matrix or is empty.
-        FieldmarkError: ``k`` is below 1, a score is NaN or +inf, or the threshold is NaN.
+        FieldmarkError: ``k`` is below 1, a score is NaN or +inf, or a threshold is NaN or not there.
 
     Source:
         Appended constant: Humpback 2018/19, 1st place; first class under it: 5th place.
@@ -66,7 +67,7 @@ def rank(
 
 
 def candidates(
-    scores: Float[np.ndarray, "query class"], *, unknown_at: float | None, k: int = 5
+    scores: Float[np.ndarray, "query class"], *, unknown_at: UnknownScore, k: int = 5
 ) -> tuple[tuple[Candidate, ...], ...]:
     """As ``rank``, as rows for printing with the score of each place; empty places are left out."""
     answer, score = _answers(scores, unknown_at=unknown_at, k=k)
@@ -135,7 +136,7 @@ def _top_block(scores: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.take_along_axis(chosen, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
-def _answers(scores: np.ndarray, *, unknown_at: float | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _answers(scores: np.ndarray, *, unknown_at: UnknownScore, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Answers and the score of each place (NaN at empty places)."""
     classes, values = top(scores, k=k)
     # In float64, as a float32 threshold could be rounded onto a score it does not reach.
@@ -143,16 +144,18 @@ def _answers(scores: np.ndarray, *, unknown_at: float | None, k: int) -> tuple[n
     classes = np.pad(classes, ((0, 0), (0, n_missing)), constant_values=EMPTY)
     values = np.pad(values.astype(np.float64), ((0, 0), (0, n_missing)), constant_values=-np.inf)
     if unknown_at is not None:
-        if math.isnan(unknown_at):
+        threshold = np.asarray(unknown_at, np.float64)
+        if threshold.shape not in {(), (len(values),)} or np.isnan(threshold).any():
             raise FieldmarkError(
-                "The threshold is not a number.",
-                got=unknown_at,
-                fix="give a number, or None to leave 'nobody we know' out.",
+                "The threshold is not a number, or not one number a query.",
+                got=unknown_at if threshold.ndim == 0 else f"{threshold.shape} for {len(values)} queries, or NaN",
+                fix="give a number, one a query, or None to leave 'nobody we know' out.",
             )
-        n_before = ((values > unknown_at) & (classes != EMPTY)).sum(axis=1, keepdims=True)
+        threshold = np.broadcast_to(threshold, len(values))[:, None]
+        n_before = ((values > threshold) & (classes != EMPTY)).sum(axis=1, keepdims=True)
         place = np.arange(k)
         behind = place - (place > n_before)
         here = place == n_before
         classes = np.where(here, UNKNOWN, np.take_along_axis(classes, behind, axis=1))
-        values = np.where(here, unknown_at, np.take_along_axis(values, behind, axis=1))
+        values = np.where(here, threshold, np.take_along_axis(values, behind, axis=1))
     return classes, np.where(classes == EMPTY, np.nan, values)

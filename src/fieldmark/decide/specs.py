@@ -39,7 +39,42 @@ class Centroid(Spec):
     least: Annotated[int, Field(ge=2)] = 4
 
 
-IdentityScore = Annotated[Best | MeanTop | Centroid, Field(discriminator="kind")]
+class Nearest(Spec):
+    """As ``Best``, but only the ``n`` photos most alike the query have a say.
+
+    An identity without any photo among them scores as low as the last of them: it is no more alike than that.
+    """
+
+    kind: Literal["nearest"] = "nearest"
+    n: Count = 500
+
+
+class SumAbove(Spec):
+    """An identity scores the sum of its photos' likeness above ``floor``; its best one where none is above.
+
+    Whoever has a photo above the floor stands before all who have none; with the threshold ``Fixed(at=floor)``
+    "nobody we know" stands between the two.
+    """
+
+    kind: Literal["sum_above"] = "sum_above"
+    floor: Share = 0.7
+
+
+IdentityScore = Annotated[Best | MeanTop | Nearest | SumAbove | Centroid, Field(discriminator="kind")]
+
+
+class Reciprocal(Spec):
+    """Photos count as alike if they have neighbours in common too (k-reciprocal re-ranking).
+
+    Attributes:
+        k1: Neighbours of a photo that are looked at.
+        k2: Nearest photos over which a photo's neighbourhood is averaged; 1 for none.
+        weight: How much the plain likeness still says; 1 changes nothing.
+    """
+
+    k1: Annotated[int, Field(ge=2)] = 20
+    k2: Count = 6
+    weight: Fraction = 0.3
 
 
 class MaxMap(Spec):
@@ -75,7 +110,112 @@ class Fixed(Spec):
     at: float
 
 
+class PerGroup(Spec):
+    """Thresholds for each group of photos alone (a species, a side, a survey).
+
+    Attributes:
+        column: The column of the photos' table that names the group.
+        least: Validation photos, and strangers or known ones among them where the rule asks for those, that a group
+            needs for a threshold of its own; smaller groups, and photos of a group never seen, take the common one.
+    """
+
+    column: str
+    least: Count = 50
+
+
 UnknownAt = Annotated[MaxMap | TargetShare | FalseMatchBudget | Fixed, Field(discriminator="kind")]
+
+
+class Logistic(Spec):
+    """A probability that rises smoothly with the evidence: the best score, its lead, and its height over the crowd.
+
+    Attributes:
+        pull: Towards "the evidence says nothing": counts like so many queries of no evidence.
+    """
+
+    kind: Literal["logistic"] = "logistic"
+    pull: Positive = 1.0
+
+
+class Isotonic(Spec):
+    """A probability that never falls as the best score rises, and is free otherwise; wants hundreds of queries."""
+
+    kind: Literal["isotonic"] = "isotonic"
+
+
+Calibration = Annotated[Logistic | Isotonic, Field(discriminator="kind")]
+
+
+class ByScore(Spec):
+    """The weighted mean of the models' scores, each on its own scale first.
+
+    A model's scale is that of the ``depth`` highest scores of its validation queries: their mean becomes 0, their
+    standard deviation 1.
+    """
+
+    kind: Literal["score"] = "score"
+    depth: Count = 20
+
+
+class ByRank(Spec):
+    """The weighted mean of the places that the models give, "nobody we know" being one of the ranked.
+
+    Places beyond ``depth`` count as ``depth + 1``. Equal means go by the models' scores.
+    """
+
+    kind: Literal["rank"] = "rank"
+    depth: Count = 100
+
+
+class ByVote(Spec):
+    """Each model votes with its first answers: the first place is worth most, "nobody we know" is voted for too.
+
+    Attributes:
+        worth: Of the first, second ... place. Equal sums go by the models' scores.
+    """
+
+    kind: Literal["vote"] = "vote"
+    worth: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5)
+
+
+BlendRule = Annotated[ByScore | ByRank | ByVote, Field(discriminator="kind")]
+
+
+class Swap(Spec):
+    """Nearly equal first and second names change places where that spreads the answers over more individuals.
+
+    Attributes:
+        lead: The first name must lead by less than this.
+        used: The first name must be first on at least so many photos already.
+        adjacent: Look also at places two and three, three and four ...: a name used as first gives way to one that
+            is used less.
+    """
+
+    kind: Literal["swap"] = "swap"
+    lead: Positive = 0.3
+    used: Count = 2
+    adjacent: bool = False
+
+
+class Transposed(Spec):
+    """Ask the other way round: which of these photos is the most alike an individual known from a single photo?
+
+    If that photo has the individual in second place, it comes first; over "nobody we know" only where nobody else
+    was given its name.
+
+    Attributes:
+        at: The individual's score for that photo must be at least this.
+        over_new: Whether it may also come before "nobody we know".
+        most_photos: Individuals with at most so many photos ask.
+    """
+
+    kind: Literal["transposed"] = "transposed"
+    at: float = 0.46
+    over_new: bool = True
+    most_photos: Count = 1
+
+
+Afterthought = Annotated[Swap | Transposed, Field(discriminator="kind")]
 
 
 class Cutoff(Spec):

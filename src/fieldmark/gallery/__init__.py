@@ -1,1 +1,1 @@
-"""Embeddings to their nearest neighbours."""
+"""Embeddings to ranked identities: nearest neighbours, re-ranking, matching points; photos only compare with others."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,15 @@ from fieldmark.core.errors import DataError, FieldmarkError, RunError, ShapeErro
 from fieldmark.core.files import publish, read_json, told_disk_faults, write_json
 from fieldmark.decide import identities
 from fieldmark.decide.centroids import check_unit_length
-from fieldmark.decide.specs import Best, Centroid, IdentityScore
+from fieldmark.decide.specs import Best, Centroid, IdentityScore, Reciprocal
 from fieldmark.gallery import search
+from fieldmark.gallery.reranking import Neighbourhoods
+from fieldmark.gallery.rivals import Rivals, describe
 
 FORMAT = 1
 EMBEDDING, ROWS, META = "embedding.npy", "rows.parquet", "meta.json"
 COMPARED_AT_ONCE = 2**24  # similarities held at once: 64 MiB
+JUDGED_AT_ONCE = 2**14  # pairs whose vectors are held at once: 160 MiB at dim 1,280
 
 Embedded = Float[np.ndarray, "view query dim"]
 
@@ -45,6 +48,7 @@ class GalleryStore:
         self._classes.flags.writeable = False
         self._meta = meta
         self._row = {image: row for row, image in enumerate(self._images)}
+        self._neighbourhoods: tuple[Reciprocal, Neighbourhoods] | None = None
 
     @classmethod
     def write(
@@ -204,29 +208,49 @@ class GalleryStore:
         return self._compare(rows, own)
 
     def scores(
-        self, query: Embedded, query_images: Sequence[str], *, n_classes: int, by: IdentityScore | None = None
+        self,
+        query: Embedded,
+        query_images: Sequence[str],
+        *,
+        n_classes: int,
+        by: IdentityScore | None = None,
+        reciprocal: Reciprocal | None = None,
     ) -> Float32[np.ndarray, "query class"]:
         """How alike each query is to each identity, its own photo left out; -inf where no other photo is left.
 
+        Args:
+            query: Embeddings of length 1 in the gallery's views.
+            query_images: Ids of the queries.
+            n_classes: How many identities there are.
+            by: How an identity's photos become one score.
+            reciprocal: Count neighbours in common as likeness too; not for centroids, which have none.
+
         Raises:
             ShapeError: As for ``compare``.
-            FieldmarkError: ``by`` is a centroid and a query is in the gallery (its centroid would contain it).
+            FieldmarkError: ``by`` is a centroid, or neighbours count, and a query is in the gallery (its centroid, or
+                neighbourhood, would contain it).
         """
         by = by or Best()
         rows, own = self._queries(query, query_images)
-        if isinstance(by, Centroid):
+        if isinstance(by, Centroid) or reciprocal is not None:
             inside = [query_images[place] for place in np.flatnonzero(own != search.NOBODY).tolist()]
             if inside:
+                what = "identity's centroid" if isinstance(by, Centroid) else "neighbours' neighbourhoods"
                 raise FieldmarkError(
-                    f"{len(inside)} queries are in the gallery: their identity's centroid would contain them.",
+                    f"{len(inside)} queries are in the gallery: their {what} would contain them.",
                     got=several(inside),
-                    fix="compare with gallery.without(query_images), or use Best() or MeanTop(m=3).",
+                    fix="compare with gallery.without(query_images), or use Best() or MeanTop(m=3)"
+                    + (" without reciprocal." if reciprocal is not None else "."),
                 )
+        if isinstance(by, Centroid):
             return identities.from_embeddings(rows, self._rows, self._classes, n_classes=n_classes, by=by)
         step = max(1, COMPARED_AT_ONCE // len(self))
+        around = None if reciprocal is None else self._around(reciprocal)
         blocks = [
             identities.from_similarity(
-                self._compare(rows[start : start + step], own[start : start + step]),
+                self._compare(rows[start : start + step], own[start : start + step])
+                if around is None
+                else around.likeness(rows[start : start + step]),
                 self._classes,
                 n_classes=n_classes,
                 by=by,
@@ -248,6 +272,107 @@ class GalleryStore:
         """Each answered identity's photo most alike the query; see ``search.best_photo_per_identity``."""
         rows, own = self._queries(query, query_images)
         return search.best_photo_per_identity(rows, self._rows, self._classes, names, own=own)
+
+    def judged(
+        self,
+        query: Embedded,
+        query_images: Sequence[str],
+        names: Int[np.ndarray, "query rank"],
+        *,
+        by: Callable[[Float32[np.ndarray, "pair dim"], Float32[np.ndarray, "pair dim"]], Float32[np.ndarray, " pair"]],
+    ) -> Float32[np.ndarray, "query rank"]:
+        """How a judge of pairs finds each query and each of its candidates: by the candidate's photo it likes best.
+
+        Args:
+            query: Embeddings of length 1 in the gallery's views.
+            query_images: Ids of the queries; the pair of a photo with itself is never judged.
+            names: Candidates of each query, as ``decide.ranking.top()`` gives them; -1 or less is nobody.
+            by: The judge: embeddings of two photos, in one view, to one number; views are averaged.
+
+        Returns:
+            The largest number over each candidate's photos; -inf where there is nobody, or no other photo of him.
+
+        Raises:
+            ShapeError: As for ``compare``, or ``names`` has no row a query.
+        """
+        rows, own = self._queries(query, query_images)
+        if np.ndim(names) != 2 or len(names) != len(rows):
+            raise ShapeError(
+                "Each query needs a row of candidates.",
+                got=f"{len(rows)} queries, names {np.shape(names)}",
+                fix="pass names as (query, rank).",
+            )
+        photos = np.argsort(self._classes, kind="stable")
+        first, last = (np.searchsorted(self._classes[photos], names, side=side) for side in ("left", "right"))
+        counts = np.where(names >= 0, last - first, 0)
+        best = np.full(names.shape, -np.inf, np.float32)
+        step = max(1, JUDGED_AT_ONCE // max(1, int(counts.sum(axis=1).max(initial=0))))
+        for start in range(0, len(rows), step):
+            some = slice(start, start + step)
+            many = counts[some].ravel()
+            cell = np.repeat(np.arange(len(many)), many)
+            within = np.arange(len(cell)) - np.repeat(np.cumsum(many) - many, many)
+            photo = photos[np.repeat(first[some].ravel(), many) + within]
+            asked = start + cell // names.shape[1]
+            value = self._judged(rows[asked], self._rows[photo], by)
+            value[own[asked] == photo] = -np.inf
+            np.maximum.at(best[some].reshape(-1), cell, value)
+        return best
+
+    def _judged(self, query: np.ndarray, photo: np.ndarray, by: Callable[..., np.ndarray]) -> np.ndarray:
+        """The mean over views of what the judge says of pairs of rows."""
+        scale = np.float32(np.sqrt(self.n_views))
+        views = [slice(view * self.dim, (view + 1) * self.dim) for view in range(self.n_views)]
+        said = [by(query[:, view] * scale, photo[:, view] * scale) for view in views]
+        return np.asarray(np.mean(said, axis=0), dtype=np.float32)
+
+    def rivals(
+        self,
+        query: Embedded,
+        query_images: Sequence[str],
+        *,
+        trained_on: Iterable[str],
+        n_photos: int = 100,
+        n_components: int = 0,
+    ) -> Rivals:
+        """The identities among each query's nearest photos, described in numbers, for a second level to judge.
+
+        A network has seen its training photos with their names: what it says of them looks surer than anything it will
+        say of a new photo. A judge that learns from such numbers is 90 % right while learning and useless after. So
+        they are refused here, where they would be made.
+
+        Args:
+            query: Embeddings of length 1 in the gallery's views.
+            query_images: Ids of the queries.
+            trained_on: Ids of all photos that the network was trained on.
+            n_photos: Nearest photos whose identities are candidates.
+            n_components: Principal components of which the difference of the two photos is told; 0: none.
+
+        Raises:
+            DataError: The network was trained on a query, or a query is in the gallery; all are told at once.
+            ShapeError: As for ``compare``.
+            FieldmarkError: ``n_photos`` is below 1.
+        """
+        rows, own = self._queries(query, query_images)
+        seen = set(trained_on)
+        mistakes = [f"{image}: the network was trained on it" for image in query_images if image in seen]
+        mistakes += [
+            f"{query_images[place]}: in the gallery" for place in np.flatnonzero(own != search.NOBODY).tolist()
+        ]
+        if mistakes:
+            raise DataError(
+                "A second level can only learn from photos that the network has not seen.",
+                got=several(mistakes),
+                fix="describe photos by the network of the fold that holds them back, and compare them with "
+                "gallery.without(query_images).",
+            )
+        return describe(rows, self._rows, self._classes, n_photos=n_photos, n_components=n_components)
+
+    def _around(self, by: Reciprocal) -> Neighbourhoods:
+        """The photos' neighbourhoods, found once for the same settings."""
+        if self._neighbourhoods is None or self._neighbourhoods[0] != by:
+            self._neighbourhoods = by, Neighbourhoods.of(self._rows, by)
+        return self._neighbourhoods[1]
 
     def _queries(self, query: np.ndarray, query_images: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """One row a query, and its own row in the gallery (-1 if it is not there)."""

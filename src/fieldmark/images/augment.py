@@ -7,6 +7,7 @@ Moving is ours, as torchvision's affine cannot reflect at the border.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,8 +20,8 @@ from torchvision.transforms.v2 import functional
 
 from fieldmark.images.specs import Augment, ImaterialistAugment, ImetAugment, NoAugment, WhaleAugment
 
-Picture = UInt8[Tensor, "3 height width"]
-Colours = Float[Tensor, "3 height width"]
+Picture = UInt8[Tensor, "channel height width"]
+Colours = Float[Tensor, "channel height width"]
 """The same on the 0-1 scale, between the changes, so that it is rounded once."""
 
 
@@ -47,7 +48,7 @@ def augment(picture: Picture, spec: Augment, rng: np.random.Generator) -> Pictur
     """The picture as another photograph of the same thing might show it.
 
     Args:
-        picture: RGB, 0-255, already cropped and resized.
+        picture: RGB, 0-255, already cropped and resized; a fourth channel (a mask) is moved with it and not lit.
         spec: Which list, with its numbers.
         rng: The sample's own generator; the same state gives the same picture, to the bit.
 
@@ -87,12 +88,14 @@ def imet(colours: Colours, rng: np.random.Generator) -> Colours:
         colours = functional.horizontal_flip(colours)
     if rng.random() < 0.3:
         light = functional.adjust_brightness if rng.random() < 0.5 else functional.adjust_contrast
-        colours = light(colours, rng.uniform(0.9, 1.1))
+        factor = rng.uniform(0.9, 1.1)
+        colours = _lit(colours, lambda seen: light(seen, factor))
     if rng.random() < 0.3:
         move = Move(turn_deg=rng.uniform(-15, 15), right=rng.uniform(-0.1, 0.1), down=rng.uniform(-0.1, 0.1))
         colours = moved(colours, move, outside="reflect")
     if rng.random() < 0.3:
-        colours = noisy(colours, sd=rng.uniform(2.55, 12.75), rng=rng)
+        sd = rng.uniform(2.55, 12.75)
+        colours = _lit(colours, lambda seen: noisy(seen, sd=sd, rng=rng))
     return colours
 
 
@@ -120,10 +123,13 @@ def imaterialist(colours: Colours, strength: float, rng: np.random.Generator) ->
         down=rng.uniform(-slack, slack),
     )
     colours = moved(colours, move, outside="mean")
-    colours = functional.adjust_contrast(colours, 1 + rng.uniform(-0.25, 0.5) * strength)
+    contrast = 1 + rng.uniform(-0.25, 0.5) * strength
+    colours = _lit(colours, lambda seen: functional.adjust_contrast(seen, contrast))
     if rng.random() < 0.5:
-        colours = blurred(colours, sigma_px=1.5 * strength * rng.random())
-    return noisy(colours, sd=12.75 * strength * rng.random(), rng=rng)
+        sigma_px = 1.5 * strength * rng.random()
+        colours = _lit(colours, lambda seen: blurred(seen, sigma_px=sigma_px))
+    sd = 12.75 * strength * rng.random()
+    return _lit(colours, lambda seen: noisy(seen, sd=sd, rng=rng))
 
 
 def whale(colours: Colours, spec: WhaleAugment, rng: np.random.Generator) -> Colours:
@@ -144,11 +150,18 @@ def whale(colours: Colours, spec: WhaleAugment, rng: np.random.Generator) -> Col
         down=rng.uniform(-1, 1) * spec.shift,
     )
     colours = moved(colours, move, outside="mean")
-    colours = functional.adjust_brightness(colours, 1 + rng.uniform(-1, 1) * spec.light)
-    colours = functional.adjust_contrast(colours, 1 + rng.uniform(-1, 1) * spec.light)
+    brightness, contrast = (1 + rng.uniform(-1, 1) * spec.light for _ in range(2))
+    colours = _lit(
+        colours, lambda seen: functional.adjust_contrast(functional.adjust_brightness(seen, brightness), contrast)
+    )
     if rng.random() < spec.grey:
-        colours = functional.rgb_to_grayscale(colours, num_output_channels=3)
+        colours = _lit(colours, lambda seen: functional.rgb_to_grayscale(seen, num_output_channels=3))
     return colours
+
+
+def _lit(colours: Colours, change: Callable[[Colours], Colours]) -> Colours:
+    """The picture with its three colours changed, and its mask, if it has one, left alone."""
+    return change(colours) if len(colours) == 3 else torch.cat([change(colours[:3]), colours[3:]])
 
 
 def moved(colours: Colours, move: Move, *, outside: Literal["mean", "reflect"]) -> Colours:
@@ -157,7 +170,8 @@ def moved(colours: Colours, move: Move, *, outside: Literal["mean", "reflect"]) 
     Args:
         colours: 0-1.
         move: What to do.
-        outside: What comes into view at the border: the picture's mean colour, or the picture mirrored there.
+        outside: What comes into view at the border: the picture's mean colour (and no mask), or the picture mirrored
+            there.
     """
     if move == Move():
         return colours
@@ -174,6 +188,7 @@ def moved(colours: Colours, move: Move, *, outside: Literal["mean", "reflect"]) 
     if outside == "reflect":
         return grid_sample(colours[None], grid, padding_mode="reflection", align_corners=True)[0]
     mean = colours.mean(dim=(1, 2), keepdim=True)
+    mean[3:] = 0
     return grid_sample((colours - mean)[None], grid, padding_mode="zeros", align_corners=True)[0] + mean
 
 

@@ -24,10 +24,11 @@ from fieldmark.images.crops import Box
 from fieldmark.images.preprocess import SPARE, prepare
 from fieldmark.images.reading import DEFAULT, Limits, read
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
+from fieldmark.images.subjects import ANYWHERE, Subject
 
 Job = TypeVar("Job")
 Loaded = TypeVar("Loaded")
-Batch = UInt8[Tensor, "batch 3 height width"]
+Batch = UInt8[Tensor, "batch channel height width"]
 CHECKED_AT_ONCE = 64
 
 
@@ -85,7 +86,9 @@ class PhotoSource:
     Args:
         paths: One file a photo.
         preprocess: How a file becomes the network's input.
-        boxes: One box a photo, None where there is none; in pixels of the upright picture.
+        boxes: One box a photo, None where there is none; in pixels of the upright picture. Short for ``subjects`` that
+            have one box each.
+        subjects: What is known of where each photo's subject is; instead of ``boxes``.
         augment: How photos are varied; ``NoAugment`` makes every item a fixed picture.
         versions: Vary each item in so many fixed ways and show one of them each time; None: anew each time. With
             fixed ways there is a finite number of pictures, so that features of them can be kept.
@@ -93,7 +96,7 @@ class PhotoSource:
         limits: What to refuse.
 
     Raises:
-        ShapeError: There are no paths, or not as many boxes as paths.
+        ShapeError: There are no paths, or not as many boxes or subjects as paths.
     """
 
     def __init__(
@@ -102,19 +105,22 @@ class PhotoSource:
         preprocess: Preprocess,
         *,
         boxes: Sequence[Box | None] | None = None,
+        subjects: Sequence[Subject] | None = None,
         augment: Augment = NoAugment(),  # noqa: B008 - a frozen value
         versions: int | None = None,
         seed: int = 0,
         limits: Limits = DEFAULT,
     ) -> None:
-        if not paths or (boxes is not None and len(boxes) != len(paths)):
+        if boxes is not None and subjects is None:
+            subjects = [Subject((box,)) for box in boxes]
+        if not paths or (subjects is not None and len(subjects) != len(paths)):
             raise ShapeError(
                 "PhotoSource needs at least one photo, and a box (or None) for each of them.",
-                got=f"{len(paths)} paths, {'no' if boxes is None else len(boxes)} boxes",
+                got=f"{len(paths)} paths, {'no' if subjects is None else len(subjects)} boxes",
                 fix="pass boxes=None, or as many boxes as paths.",
             )
         self.paths = tuple(paths)
-        self.boxes = None if boxes is None else tuple(boxes)
+        self.subjects = None if subjects is None else tuple(subjects)
         self.preprocess = preprocess
         self.augment = augment
         self.versions = 1 if isinstance(augment, NoAugment) else versions
@@ -141,7 +147,7 @@ class PhotoSource:
         for at, path in enumerate(self.paths):
             seen = path.stat()
             digest.update(f"{path.resolve()} {seen.st_size} {seen.st_mtime_ns}".encode())
-            digest.update(repr(None if self.boxes is None else self.boxes[at]).encode())
+            digest.update(repr(None if self.subjects is None else self.subjects[at]).encode())
         return digest.hexdigest()
 
     def rows(self, items: Int64[np.ndarray, " batch"], *, epoch: int, start: int) -> Int64[np.ndarray, " batch"]:
@@ -203,16 +209,16 @@ class PhotoSource:
         jobs = islice(zip(order, starts, strict=False), skip_batches, None)
         return stream(jobs, lambda job: self.load(job[0], epoch=epoch, start=job[1]), n_workers=n_workers)
 
-    def _row(self, row: int) -> UInt8[Tensor, "3 height width"]:
+    def _row(self, row: int) -> UInt8[Tensor, "channel height width"]:
         version, item = divmod(row, 2 * len(self.paths))
         return self._picture(item, generator(self.seed, "augment", item, version))
 
-    def _picture(self, item: int, rng: np.random.Generator) -> UInt8[Tensor, "3 height width"]:
+    def _picture(self, item: int, rng: np.random.Generator) -> UInt8[Tensor, "channel height width"]:
         mirrored, at = divmod(item, len(self.paths))
         return prepare(
             self.paths[at],
             self.preprocess,
-            box=None if self.boxes is None else self.boxes[at],
+            subject=ANYWHERE if self.subjects is None else self.subjects[at],
             augment=self.augment,
             flip=bool(mirrored),
             rng=rng,

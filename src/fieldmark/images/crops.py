@@ -52,8 +52,8 @@ def source_rect(
     Source:
         ``CropIfNeeded``: iMet 2019, first place, RandomCropIfNeeded; both sides by themselves, so that the aspect
         ratio is not kept. ``BoxCrop``: Humpback 2018, Siamese notes; each side moved out by ``margin`` of the box,
-        cut at the border, then the shorter direction widened about the centre. Their added pixel is left out, as it
-        belongs to boxes that name their last pixel.
+        cut at the border, then the shorter direction widened about the centre. Their added pixel is ``margin_px``, 0
+        here, as it belongs to boxes that name their last pixel.
     """
     height, width = size
     match crop:
@@ -64,10 +64,10 @@ def source_rect(
             slack = (height - cut[0], width - cut[1])
             at = [side // 2 if rng is None else int(rng.integers(0, side + 1)) for side in slack]
             return Rect(at[0], at[1], cut[0], cut[1])
-        case BoxCrop(margin=margin):
+        case BoxCrop(margin=margin, margin_px=margin_px):
             if box is None:
                 return Rect(0, 0, height, width)
-            return _around(_within(box, size, margin), aspect=target[1] / target[0])
+            return _around(_within(box, size, margin, margin_px), aspect=target[1] / target[0])
 
 
 def landing(rect: Rect, size: tuple[int, int], target: tuple[int, int]) -> Landing:
@@ -96,7 +96,7 @@ def landing(rect: Rect, size: tuple[int, int], target: tuple[int, int]) -> Landi
     return Landing((source[0], source[1]), (filled[0], filled[1]))
 
 
-def _within(box: Box, size: tuple[int, int], margin: float) -> Rect:
+def _within(box: Box, size: tuple[int, int], margin: float, margin_px: float) -> Rect:
     """The box with its margin, cut at the picture's border."""
     left, top, right, bottom = box
     height, width = size
@@ -109,7 +109,7 @@ def _within(box: Box, size: tuple[int, int], margin: float) -> Rect:
             got=f"left {left}, top {top}, right {right}, bottom {bottom} in a picture {width} wide and {height} high",
             fix="give left, top, right, bottom in pixels of the upright picture, or leave the box empty.",
         )
-    across, down = margin * (right - left), margin * (bottom - top)
+    across, down = margin * (right - left) + margin_px, margin * (bottom - top) + margin_px
     left, right = max(0.0, left - across), min(float(width), right + across)
     top, bottom = max(0.0, top - down), min(float(height), bottom + down)
     return Rect(top, left, bottom - top, right - left)

@@ -1,6 +1,8 @@
-"""What losses are given: classes as one-hot rows, and the refusals all losses share."""
+"""What losses are given: classes as one-hot rows, circumstances, and the refusals all losses share."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +12,25 @@ from fieldmark.core.errors import ShapeError, several
 
 UNKNOWN = -1
 """The class of a photo of nobody we know."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a loss may have to know besides a network's outputs and the truth.
+
+    Attributes:
+        scale: Logit of a cosine of 1, where logits are scaled cosines; else None.
+        counts: Training photos of each class; None where nobody counted.
+        flip_identity: Whether the upper half of the classes are the mirror images of the lower half, in their order.
+        done: Share of the training that is done, 0 to 1.
+        chance: Where draws come from.
+    """
+
+    scale: float | None = None
+    counts: Int[Tensor, " class"] | None = None
+    flip_identity: bool = False
+    done: float = 1.0
+    chance: torch.Generator | None = None
 
 
 def one_hot(classes: Int[Tensor, " batch"], n_classes: int) -> Float[Tensor, "batch class"]:
@@ -52,6 +73,37 @@ def check_classes(classes: Tensor, n_classes: int | None, *, by: str, batch: int
             if n_classes is not None
             else "use -1 for unknowns and 0 or more for classes.",
         )
+
+
+def without_mirror(
+    logits: Float[Tensor, "batch class"], classes: Int[Tensor, " batch"], *, by: str
+) -> Float[Tensor, "batch class"]:
+    """The logits with the mirror image of each picture's own class at minus infinity: it is not asked about.
+
+    Where mirrored photos are other identities, class ``k + n`` is class ``k`` mirrored, for n = half of the classes. A
+    fluke and its mirror image look alike; that the one should not be the other is learnt from all others.
+
+    Args:
+        logits: Raw scores, before the softmax.
+        classes: -1 to number of columns - 1; rows of unknowns (-1) stay as they are.
+        by: The loss that asks.
+
+    Raises:
+        ShapeError: An odd number of columns: not every class has a mirror image.
+
+    Source:
+        Humpback Whale Identification 2018/19, third place, who set that logit to a constant.
+    """
+    n_columns = logits.shape[1]
+    if n_columns % 2:
+        raise ShapeError(
+            f"{by}() needs a mirrored class for every class.",
+            got=f"{n_columns} classes, an odd number",
+            fix="build the network with twice as many classes as identities, or set flip_identity = False.",
+        )
+    mirror = (classes.clamp(min=0).long() + n_columns // 2) % n_columns
+    asked = torch.ones_like(logits, dtype=torch.bool).scatter(1, mirror[:, None], (classes == UNKNOWN)[:, None])
+    return logits.masked_fill(~asked, -torch.inf)
 
 
 def check_logits(logits: Tensor, *, by: str, truth: Tensor | None = None) -> None:

@@ -51,11 +51,17 @@ def batch_hard_triplet(
     embedding = precise(embedding)
     # Not by the dot product: near pairs would lose half their digits, and the root at 0 its gradient.
     distance = torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
+    return hardest(distance, classes, margin=margin)
 
+
+def hardest(
+    distance: Float[Tensor, "batch batch"], classes: Int[Tensor, " batch"], *, margin: float
+) -> Float[Tensor, ""]:
+    """The batch-hard rule on any distance; what a picture is from itself counts as 0, whatever the matrix says."""
     known = classes != UNKNOWN
     itself = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
     alike = classes[:, None] == classes[None, :]
-    same = itself | (alike & known[:, None])
+    same = alike & known[:, None] & ~itself
     # Unequal classes are never both unknown.
     other = ~alike
     furthest = distance.masked_fill(~same, 0.0).amax(dim=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,6 +11,12 @@ from torch.nn import functional
 
 from fieldmark.core.errors import ShapeError
 from fieldmark.models import specs
+
+Reads = Literal["pooled", "neck", "embedding"]
+"""What a head takes: the pooled feature, what the neck made of it, or that at unit length."""
+
+NEAREST = 1e-6
+"""Least distance, in units of sigma, to a centre: at none at all the odds would be infinite."""
 
 
 class Dropout(nn.Module):
@@ -75,7 +83,7 @@ class Linear(nn.Module):
         n_classes: Number of labels.
     """
 
-    reads_pooled = True
+    reads: Reads = "pooled"
 
     def __init__(self, width: int, n_classes: int) -> None:
         super().__init__()
@@ -102,7 +110,7 @@ class OneVsRest(nn.Module):
         Humpback Whale Identification 2018/19, first place; weights start as N(0, 0.001), read as the deviation.
     """
 
-    reads_pooled = False
+    reads: Reads = "embedding"
 
     def __init__(self, width: int, n_classes: int, *, scale: float) -> None:
         super().__init__()
@@ -117,7 +125,7 @@ class OneVsRest(nn.Module):
 
 
 class Cosine(nn.Module):
-    """Scaled cosines between the embedding and one learned direction a class.
+    """Scaled cosines between the embedding and the nearest of some learned directions of each class.
 
     The place of ArcFace and its family: they change the true class's cosine, ``logits / scale``, in the loss, where
     the truth is known; what the head gives is what is used after training.
@@ -126,22 +134,106 @@ class Cosine(nn.Module):
         width: Length of the embedding.
         n_classes: Number of classes.
         scale: Logit of a cosine of 1.
+        centres: Directions a class. An animal that looks one way from the left and another from the right need not be
+            pulled to one place between, and odd photos gather at a direction of their own.
 
     Source:
-        Wang et al. 2018, arXiv:1801.09414, section 3.1 (normalised softmax).
+        Wang et al. 2018, arXiv:1801.09414, section 3.1 (normalised softmax); sub-centres: Deng et al. 2020, ECCV,
+        section 3.2.
     """
 
-    reads_pooled = False
+    reads: Reads = "embedding"
 
-    def __init__(self, width: int, n_classes: int, *, scale: float) -> None:
+    def __init__(self, width: int, n_classes: int, *, scale: float, centres: int = 1) -> None:
         super().__init__()
-        self.scale = scale
-        self.directions = nn.Parameter(torch.empty(n_classes, width))
-        nn.init.xavier_uniform_(self.directions)
+        self.scale, self.n_centres = scale, centres
+        directions = torch.empty(n_classes * centres, width)
+        nn.init.xavier_uniform_(directions)
+        # Classes come first: a warm start takes some of them.
+        self.directions = nn.Parameter(directions if centres == 1 else directions.view(n_classes, centres, width))
 
     def forward(self, embedding: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch class"]:
-        """``scale`` times the cosine to each class."""
-        return self.scale * functional.linear(embedding, unit(self.directions))
+        """``scale`` times the cosine to the nearest direction of each class."""
+        cosines = functional.linear(embedding, unit(self.directions.flatten(0, -2)))
+        return self.scale * nearest(cosines.unflatten(1, (-1, self.n_centres)))
+
+
+def nearest(cosines: Float[Tensor, "batch class centre"]) -> Float[Tensor, "batch class"]:
+    """The largest of each class's cosines; only that direction learns from the picture."""
+    return cosines.max(dim=2).values
+
+
+class Affinities(nn.Module):
+    """Log-odds of the affinity to each class: ``exp(-d / sigma)``, d the squared distance to its nearest centre.
+
+    Their sigmoid is the affinity, so that it can be read as every other head's answer is: what lies far from all
+    centres is a no to every class.
+
+    Args:
+        width: Length of the feature.
+        n_classes: Number of classes.
+        centres: Of each class.
+        sigma: Squared distance at which the affinity has fallen to 1 / e; None: ``width``, as the neck gives each
+            feature a spread of 1.
+
+    Source:
+        Hayat et al. 2019, arXiv:1901.07711, equation 3. Log-odds and the default of sigma are ours.
+    """
+
+    reads: Reads = "neck"
+
+    def __init__(self, width: int, n_classes: int, *, centres: int, sigma: float | None) -> None:
+        super().__init__()
+        self.sigma, self.n_centres = float(width) if sigma is None else sigma, centres
+        self.centres = nn.Parameter(torch.empty(n_classes, centres, width))
+        nn.init.normal_(self.centres, std=0.01)
+
+    def forward(self, feature: Float[Tensor, "batch width"]) -> Float[Tensor, "batch class"]:
+        """One logit a class."""
+        flat = self.centres.flatten(0, 1)
+        lengths = feature.square().sum(dim=1, keepdim=True) + flat.square().sum(dim=1)
+        squared = (lengths - 2 * functional.linear(feature, flat)).unflatten(1, self.centres.shape[:2])
+        distance = (squared.min(dim=2).values / self.sigma).clamp(min=NEAREST)
+        # log(s / (1 - s)) for s = exp(-distance), in a form that neither overflows nor rounds 1 - s to 0.
+        return -distance - torch.log(-torch.expm1(-distance))
+
+
+class Stripes(nn.Module):
+    """Unit-length vectors of horizontal stripes of a feature map, top to bottom.
+
+    Args:
+        width: Channels of the map.
+        n_stripes: How many; the map must have at least as many rows.
+        channels_last: Maps come as batch, height, width, channel (Swin and kin).
+        dim: Length of each vector; 512 in the source.
+
+    Source:
+        Zhang et al. 2017, arXiv:1711.08184, section 3.1 (1x1 convolution, batch norm and ReLU); Humpback Whale
+        Identification 2018/19, first place.
+    """
+
+    def __init__(self, width: int, n_stripes: int, *, channels_last: bool = False, dim: int = 512) -> None:
+        super().__init__()
+        self.n_stripes, self.channels_last = n_stripes, channels_last
+        self.squeeze = nn.Conv1d(width, dim, 1, bias=False)
+        self.norm = nn.BatchNorm1d(dim)
+
+    def forward(self, features: Tensor) -> Float[Tensor, "batch stripe dim"]:
+        """A vector a stripe.
+
+        Raises:
+            ShapeError: ``features`` is no map (but tokens, or a vector), or has fewer rows than there are stripes.
+        """
+        rows = features.movedim(-1, 1) if self.channels_last and features.ndim == 4 else features
+        if rows.ndim != 4 or rows.shape[2] < self.n_stripes:
+            raise ShapeError(
+                f"A network with {self.n_stripes} stripes needs a feature map of as many rows.",
+                got=f"features {tuple(features.shape)}" + (f", {rows.shape[2]} rows" if rows.ndim == 4 else ", no map"),
+                fix="use fewer stripes, higher pictures or a convolutional backbone; or stripes = None.",
+            )
+        means = functional.adaptive_avg_pool2d(rows.float(), (self.n_stripes, 1)).squeeze(3)
+        seen = functional.relu(self.norm(self.squeeze(means)))
+        return functional.normalize(seen, dim=1).transpose(1, 2)
 
 
 def unit(feature: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
@@ -149,7 +241,7 @@ def unit(feature: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
     return functional.normalize(feature, dim=1)
 
 
-def build_head(head: specs.Head, *, width: int, n_classes: int) -> Linear | OneVsRest | Cosine | None:
+def build_head(head: specs.Head, *, width: int, n_classes: int) -> Linear | OneVsRest | Cosine | Affinities | None:
     """The module that gives the logits; None for an embedding alone.
 
     Args:
@@ -163,6 +255,8 @@ def build_head(head: specs.Head, *, width: int, n_classes: int) -> Linear | OneV
         case specs.OneVsRestHead():
             return OneVsRest(width, n_classes, scale=head.scale)
         case specs.CosineHead():
-            return Cosine(width, n_classes, scale=head.scale)
-        case specs.EmbeddingHead():
+            return Cosine(width, n_classes, scale=head.scale, centres=head.centres)
+        case specs.AffinityHead():
+            return Affinities(width, n_classes, centres=head.centres, sigma=head.sigma)
+        case specs.EmbeddingHead() | specs.PairHead():
             return None

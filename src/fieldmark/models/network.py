@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from fieldmark.core.errors import PlanError, nearest, several
 from fieldmark.core.seeds import hash_seed
 from fieldmark.models.backbone import build_backbone, split, stages
-from fieldmark.models.heads import BatchNormNeck, Dropout, build_head, unit
+from fieldmark.models.heads import BatchNormNeck, Dropout, Stripes, build_head, unit
+from fieldmark.models.pair import Pair
 from fieldmark.models.pooling import Pool
-from fieldmark.models.specs import EmbeddingHead, Net
+from fieldmark.models.specs import EmbeddingHead, Net, PairHead
 
 ALL = "all"
 """In place of stage names: every stage of the backbone."""
@@ -24,12 +25,13 @@ class Outputs(NamedTuple):
     """What a network gives for a batch of pictures, all in float32.
 
     ``embedding`` has unit length; ``logits`` are None for an embedding head; ``feature`` is the pooled feature as it
-    left the backbone.
+    left the backbone; ``stripes`` are unit-length vectors of the picture's stripes, where the net has any.
     """
 
     embedding: Float[Tensor, "batch dim"]
     logits: Float[Tensor, "batch class"] | None
     feature: Float[Tensor, "batch width"]
+    stripes: Float[Tensor, "batch stripe dim"] | None = None
 
 
 class Network(nn.Module):
@@ -56,17 +58,21 @@ class Network(nn.Module):
         torch.default_generator.manual_seed(hash_seed(seed, "head"))
         traits: Any = self.backbone
         width = int(traits.num_features)
+        channels_last = getattr(traits, "output_fmt", "NCHW") == "NHWC"
         self.pool = Pool(
             net.backbone.pool,
-            channels_last=getattr(traits, "output_fmt", "NCHW") == "NHWC",
+            channels_last=channels_last,
             n_prefix_tokens=int(getattr(traits, "num_prefix_tokens", 0)),
         )
         self.dropout = Dropout(getattr(net.head, "dropout", 0.0))
         self.neck = BatchNormNeck(width) if net.neck == "bn" else nn.Identity()
-        projected = net.head.dim if isinstance(net.head, EmbeddingHead) else None
+        projected = net.head.dim if isinstance(net.head, EmbeddingHead | PairHead) else None
         self.projection = nn.Linear(width, projected, bias=False) if projected else nn.Identity()
         self.head = build_head(net.head, width=width, n_classes=n_classes)
         self.width = projected or width
+        self.pair = Pair(self.width, hidden=net.head.hidden) if isinstance(net.head, PairHead) else None
+        """Compares the embeddings of two photos; None where the head looks at one."""
+        self.stripes = Stripes(width, net.stripes, channels_last=channels_last) if net.stripes else None
         self.chance = torch.Generator().manual_seed(hash_seed(seed, "dropout"))
 
     @property
@@ -80,7 +86,7 @@ class Network(nn.Module):
 
     def forward(self, pictures: Float[Tensor, "batch channel height width"]) -> Outputs:
         """Embedding and logits of a batch of preprocessed pictures."""
-        return self._above(self.pool(cast("Any", self.backbone).forward_features(pictures)))
+        return self._of_map(cast("Any", self.backbone).forward_features(pictures))
 
     def forward_from(self, features: Tensor, *, after: int) -> Outputs:
         """The rest of the way for features that have been through ``lower(after)``.
@@ -101,7 +107,7 @@ class Network(nn.Module):
             PlanError: The backbone cannot be cut there.
         """
         if self.pools_below(after):
-            return lambda features: self._above(features.float())
+            return lambda features: self._above(features.float(), None)
         parts = split(self.backbone, after)
         if parts is None:
             raise PlanError(
@@ -110,21 +116,29 @@ class Network(nn.Module):
                 fix="use after = 0, or a family of plain stages such as 'resnet50' or 'tf_efficientnet_lite0'.",
             )
         rest = parts[1]
-        return lambda features: self._above(self.pool(rest(features)))
+        return lambda features: self._of_map(rest(features))
 
-    def _above(self, feature: Float[Tensor, "batch width"]) -> Outputs:
+    def _of_map(self, features: Tensor) -> Outputs:
+        with torch.autocast(features.device.type, enabled=False):
+            stripes = None if self.stripes is None else self.stripes(features)
+        return self._above(self.pool(features), stripes)
+
+    def _above(self, feature: Float[Tensor, "batch width"], stripes: Tensor | None) -> Outputs:
         with torch.autocast(feature.device.type, enabled=False):
             thinned = self.dropout(feature)
-            embedding = unit(self.projection(self.neck(thinned)))
+            necked = self.neck(thinned)
+            embedding = unit(self.projection(necked))
             if self.head is None:
-                return Outputs(embedding, None, feature)
-            return Outputs(embedding, self.head(thinned if self.head.reads_pooled else embedding), feature)
+                return Outputs(embedding, None, feature, stripes)
+            read = {"pooled": thinned, "neck": necked, "embedding": embedding}[self.head.reads]
+            return Outputs(embedding, self.head(read), feature, stripes)
 
     def lower(self, n_stages: int) -> nn.Module | None:
         """The first ``n_stages`` stages as a module whose results can be kept while they are frozen.
 
         With all stages and a pooling that learns nothing, the pooling is part of it: a vector a picture is far less to
-        keep than a map. None where the backbone cannot be cut there.
+        keep than a map. (Stripes need the map, so a network with stripes keeps that.) None where the backbone cannot be
+        cut there.
         """
         parts = split(self.backbone, n_stages)
         if parts is None:
@@ -132,8 +146,12 @@ class Network(nn.Module):
         return nn.Sequential(parts[0], self.pool) if self.pools_below(n_stages) else parts[0]
 
     def pools_below(self, n_stages: int) -> bool:
-        """Whether ``lower(n_stages)`` gives a vector a picture: with all stages, where the pooling learns nothing."""
-        return n_stages == len(stages(self.backbone)) and not any(True for _ in self.pool.parameters())
+        """Whether ``lower(n_stages)`` gives a vector a picture: with all stages, where the pooling is all that follows.
+
+        It is not where the pooling learns, or stripes are looked at.
+        """
+        learns = any(True for _ in self.pool.parameters())
+        return n_stages == len(stages(self.backbone)) and not learns and self.stripes is None
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's own signature
         """Training mode for all that learns; frozen stages stay as at test time, batch statistics included."""
@@ -161,7 +179,7 @@ def build(net: Net, *, n_classes: int, seed: int) -> Network:
         PlanError: No such backbone, or nothing to tell apart.
         WeightsError: The backbone's weights are missing, damaged or of another network.
     """
-    if n_classes < 1 and not isinstance(net.head, EmbeddingHead):
+    if n_classes < 1 and not isinstance(net.head, EmbeddingHead | PairHead):
         raise PlanError(
             "A network needs at least one class.",
             got=f"n_classes = {n_classes}",

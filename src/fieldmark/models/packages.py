@@ -114,18 +114,32 @@ def locate(package: Package) -> Path:
     Raises:
         WeightsError: The package, or the file in it, is not there.
     """
+    return file_of(package.distribution, package.file, install=package.install)
+
+
+def file_of(distribution: str, file: str, *, install: str) -> Path:
+    """A file inside an installed distribution; its code is never imported.
+
+    Args:
+        distribution: Its name.
+        file: Path inside the site folder, with forward slashes.
+        install: The command that brings it.
+
+    Raises:
+        WeightsError: The distribution, or the file in it, is not there.
+    """
     try:
-        path = Path(str(metadata.distribution(package.distribution).locate_file(package.file)))
+        path = Path(str(metadata.distribution(distribution).locate_file(file)))
     except metadata.PackageNotFoundError as error:
         raise WeightsError(
             "The package with the pretrained weights is not installed.",
-            got=f"no distribution named {package.distribution}",
-            fix=f"run `{package.install}`.",
+            got=f"no distribution named {distribution}",
+            fix=f"run `{install}`.",
         ) from error
     if not path.is_file():
         raise WeightsError(
             "The package with the pretrained weights has lost its file.",
-            got=f"{package.distribution} without {package.file}",
-            fix=f"run `{package.install} --force-reinstall --no-deps`.",
+            got=f"{distribution} without {file}",
+            fix=f"run `{install} --force-reinstall --no-deps`.",
         )
     return path

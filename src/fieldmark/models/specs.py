@@ -66,13 +66,35 @@ class OneVsRestHead(Spec):
 
 
 class CosineHead(Spec):
-    """Scaled cosines between the unit-length feature and one learned direction a class.
+    """Scaled cosines between the unit-length feature and learned directions of each class.
 
     Margins (ArcFace and its family) change the logits of the true class in the loss, not here.
+
+    Attributes:
+        scale: Logit of a cosine of 1.
+        centres: Directions a class, of which the nearest counts: a whale has two ends of its fluke, a lion two sides.
+        dropout: Of the pooled feature.
     """
 
     kind: Literal["cosine"] = "cosine"
     scale: Positive = 30.0
+    centres: Count = 1
+    dropout: DropRate = 0.0
+
+
+class AffinityHead(Spec):
+    """Nearness of the neck's feature, at its own length, to the nearest of some centres of each class.
+
+    Attributes:
+        centres: Of each class.
+        sigma: Squared distance at which the affinity has fallen to 1 / e; None: the number of features. (10 in the
+            paper; features of 1,280 numbers around unit spread would then never be near anything.)
+        dropout: Of the pooled feature.
+    """
+
+    kind: Literal["affinity"] = "affinity"
+    centres: Count = 2
+    sigma: Positive | None = None
     dropout: DropRate = 0.0
 
 
@@ -83,12 +105,36 @@ class EmbeddingHead(Spec):
     dim: Count | None = None
 
 
-Head = Annotated[SigmoidHead | OneVsRestHead | CosineHead | EmbeddingHead, Field(discriminator="kind")]
+class PairHead(Spec):
+    """How likely two photos show the same individual, learnt from their unit-length features; no logits of one photo.
+
+    Attributes:
+        dim: Project the features to so many first; None: compare them as they are. Time to compare grows with it.
+        hidden: Width of the little network that all features share.
+    """
+
+    kind: Literal["pair"] = "pair"
+    dim: Count | None = None
+    hidden: Count = 32
+
+
+Head = Annotated[
+    SigmoidHead | OneVsRestHead | CosineHead | AffinityHead | EmbeddingHead | PairHead, Field(discriminator="kind")
+]
 
 
 class Net(Spec):
-    """Backbone, neck and head: all that is needed to build the network again."""
+    """Backbone, neck and head: all that is needed to build the network again.
+
+    Attributes:
+        backbone: What sees.
+        neck: What stands between its feature and the embedding.
+        head: What answers.
+        stripes: Also a vector for each of so many stripes of the picture, top to bottom (for the loss
+            ``local_triplet``); the backbone's last map must have as many rows.
+    """
 
     backbone: Backbone = Backbone()
     neck: Literal["none", "bn"] = "bn"
     head: Head = OneVsRestHead()
+    stripes: Annotated[int, Field(ge=2)] | None = None

@@ -54,7 +54,9 @@ def _other_head(network: Network, trained: Network, columns: Sequence[int] | Non
         return []
     mistakes = []
     if not _alike(network.head, trained.head):
-        mistakes.append(f"head {trained.net.head.kind} for {network.net.head.kind} (or of another scale)")
+        mistakes.append(
+            f"head {trained.net.head.kind} for {network.net.head.kind} (or of another scale or number of centres)"
+        )
     outside = [column for column in columns if not 0 <= column < trained.n_classes]
     if outside:
         mistakes.append(f"{len(outside)} columns outside 0 to {trained.n_classes - 1}: {outside[:3]}")
@@ -65,8 +67,10 @@ def _other_head(network: Network, trained: Network, columns: Sequence[int] | Non
 
 def _alike(one: nn.Module | None, other: nn.Module | None) -> bool:
     """Whether two heads ask their questions in the same way."""
-    same_scale = getattr(one, "scale", None) == getattr(other, "scale", None)
-    return one is not None and type(one) is type(other) and same_scale
+    same_traits = all(
+        getattr(one, trait, None) == getattr(other, trait, None) for trait in ("scale", "n_centres", "sigma")
+    )
+    return one is not None and type(one) is type(other) and same_traits
 
 
 def _differing(own: dict[str, Tensor], saved: dict[str, Tensor]) -> list[str]:

@@ -17,6 +17,7 @@ from fieldmark.stages.answer import Answer
 from fieldmark.stages.cut import Cut
 from fieldmark.stages.drop import Drop
 from fieldmark.stages.enlarge import Enlarge
+from fieldmark.stages.lend import Lend
 from fieldmark.stages.look import Look
 from fieldmark.stages.plan import Plan, Stage
 from fieldmark.stages.score import Score
@@ -123,8 +124,8 @@ SCALES = {
         zoo=(_lite("lite0", 224), _lite("lite0-max", 224, pool="max"), _lite("lite0-160", 160)),
         augment=NoAugment(),
         sampler=LogWeightSampler(),
-        legs=(Leg(epochs=10, lr=2e-3, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
-        special_legs=(Leg(epochs=3, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
+        legs=(Leg(epochs=30, lr=2e-3, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
+        special_legs=(Leg(epochs=9, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
         training=Training(batch=256),
         folds=5,
         stacking=Stacking(),
@@ -155,6 +156,7 @@ def imet2019(  # noqa: PLR0913 - every stage and every gain is a switch
     enlarge: bool = True,
     specialise: str = "tag",
     trees: bool = True,
+    neighbours: bool = False,
     distil: bool = False,
     soft_f2: bool = False,
     mixup: float = 0.0,
@@ -176,6 +178,7 @@ def imet2019(  # noqa: PLR0913 - every stage and every gain is a switch
         enlarge: Stage 3: add new photos whose labels are sure, and train anew.
         specialise: Stage 4: networks for this group of labels alone, with BCE; empty for none.
         trees: Stage 5: boosted trees over image x label.
+        neighbours: Mix the last scores with the labels of the most alike photos.
         distil: A label the table lacks counts 0.7 times its out-of-fold probability, from stage 2 on.
         soft_f2: Soft F2 alone in the last epochs.
         mixup: Mix pictures two by two, with this parameter of the Beta distribution; 0 for none.
@@ -211,12 +214,21 @@ def imet2019(  # noqa: PLR0913 - every stage and every gain is a switch
     if specialise:
         stages += zoo.trained("special", given, warm=best, groups=(specialise,))
         best, voices = "special", (best, "special")
+    looks = None if scale.eye is None else "looks"
+    if neighbours and looks is None:
+        raise PlanError(
+            f"The recipe at size '{size}' has no pretrained network to tell alike photos by.",
+            got="neighbours=true",
+            fix="use size=small, or leave out neighbours.",
+        )
+    if scale.eye is not None and (trees or neighbours):
+        stages.append(Look(name="looks", backbone=scale.eye))
     if trees:
-        looks = None if scale.eye is None else "looks"
-        if scale.eye is not None:
-            stages.append(Look(name="looks", backbone=scale.eye))
         stages.append(Stack(name="trees", reads_from=voices, looks=looks, on="split", settings=scale.stacking))
         best = "trees"
+    if neighbours and looks is not None:
+        stages.append(Lend(name="lent", reads_from=best, on="split", looks=looks))
+        best = "lent"
     rule: CutoffRule = IMET_CUTOFFS if source_cutoffs else GroupF2()
     stages += [Cut(name="cutoffs", reads_from=best, rule=rule), Answer(name="answers", reads_from="cutoffs")]
     return Plan(name="imet2019", stages=tuple(stages)).check()

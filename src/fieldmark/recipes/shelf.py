@@ -7,13 +7,17 @@ from types import MappingProxyType
 
 from fieldmark.recipes.humpback import humpback_classify, humpback_nearest
 from fieldmark.recipes.imet import imet2019, tags_plain
+from fieldmark.recipes.reidentify import reidentify
+from fieldmark.recipes.siamese import humpback_siamese
 from fieldmark.stages.plan import Plan
 
 SHELF: Mapping[str, Callable[..., Plan]] = MappingProxyType(
     {
         "humpback-classify": humpback_classify,
         "humpback-nearest": humpback_nearest,
+        "humpback-siamese": humpback_siamese,
         "imet2019": imet2019,
+        "reidentify": reidentify,
         "tags-plain": tags_plain,
     }
 )

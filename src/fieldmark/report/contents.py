@@ -77,12 +77,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One query photo beside its candidates, best first."""
+    """One query photo beside its candidates, best first; ``lines`` shows the points it shares with the first."""
 
     image: str
     truth: str
     picture: bytes | None
     candidates: tuple[Candidate, ...]
+    lines: bytes | None = None
 
     @property
     def rank(self) -> int | None:

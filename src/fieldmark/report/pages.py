@@ -20,7 +20,7 @@ from fieldmark.report.contents import (
     ThresholdScan,
     Tile,
 )
-from fieldmark.report.rendering import LARGE, MOST_TWINS, SMALL, aspect, rendered, run_parts, safe
+from fieldmark.report.rendering import LARGE, MOST_TWINS, SMALL, WIDE, aspect, rendered, run_parts, safe
 from fieldmark.report.thumbnails import shown
 from fieldmark.report.wording import counted, number, ordinal, percent
 
@@ -131,6 +131,7 @@ def _examples(examples: Sequence[Example]) -> list[dict[str, Any]]:
             "rank": example.rank,
             "verdict": _verdict(example),
             "picture": shown(example.picture, **LARGE),
+            "lines": shown(example.lines, **WIDE),
             "has_bars": all(one.score is not None and 0 <= one.score <= 1 for one in example.candidates),
             "candidates": [
                 {

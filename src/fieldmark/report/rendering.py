@@ -28,6 +28,7 @@ FIRST_EXAMPLES = 6
 # Forty examples of a query and five candidates then stay below 2.7 MB as base64, whatever the photos.
 LARGE = {"area_px": 40_000, "most_bytes": 14_000}
 SMALL = {"area_px": 18_000, "most_bytes": 7_000}
+WIDE = {"area_px": 160_000, "most_bytes": 36_000}
 """Sizes of thumbnails."""
 
 

@@ -108,3 +108,50 @@ class Stacking(Spec):
     negatives: Negatives = Negatives()
     features: Features = Features()
     trees: Trees = Trees()
+
+
+class Lending(Spec):
+    """Labels of alike photos beside the networks' own; what is tried, the best is taken.
+
+    Attributes:
+        relevance: Settings of the neighbours; the ones under which the known labels are likeliest.
+        weights: Of what the neighbours say, the networks' having the rest; the one with the best mean F2.
+    """
+
+    relevance: Annotated[tuple[Relevance, ...], Field(min_length=1)] = tuple(
+        Relevance(k=k, sharpness=sharpness) for k in (10, 30) for sharpness in (5.0, 20.0)
+    )
+    weights: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+
+
+class Tuning(Spec):
+    """Settings of trees searched by Optuna, on other photos than those they then judge.
+
+    Attributes:
+        n_trials: Settings tried for each part.
+    """
+
+    n_trials: Count = 20
+
+
+class IdentityStacking(Spec):
+    """Trees that judge the likeliest individuals of a photo.
+
+    Attributes:
+        n_photos: Nearest photos whose individuals are judged.
+        columns: ``likeness``: cosines, places and counts. ``embedding``: only the difference of the two photos in the
+            main directions of the gallery (PCA). ``both``.
+        n_components: Main directions.
+        n_parts: Parts of the photos; each is judged by trees that learnt from the others.
+        negatives: Wrong candidates learnt from.
+        trees: Their settings.
+        tuning: Search better ones; None: not.
+    """
+
+    n_photos: Count = 100
+    columns: Literal["likeness", "embedding", "both"] = "likeness"
+    n_components: Count = 16
+    n_parts: Annotated[int, Field(ge=2)] = 5
+    negatives: Negatives = Negatives(per_positive=30.0)
+    trees: Trees = Trees(n_rounds=120, num_leaves=15, min_data_in_leaf=40)
+    tuning: Tuning | None = None

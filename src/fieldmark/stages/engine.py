@@ -16,6 +16,7 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.run import RunFolder
 from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
+from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.cut import Cut
 from fieldmark.stages.job import Job
 from fieldmark.stages.plan import Plan, Stage
@@ -26,6 +27,8 @@ KNOWN = "collection"
 NEW = "new"
 METRICS = "metrics.json"
 MANIFEST = "manifest.json"
+FINDING_S = 24 * 3600.0
+"""How long other processes wait while the first looks for subjects."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ def execute(  # noqa: PLR0913 - keywords with defaults
         progress: Told what goes on.
         features: Folder for kept features of frozen stages, which several runs may share; None: one in the run folder,
             gone when the run is finished.
-        reuse: Another run of the same photos and seed: its finished stages are copied as long as settings are equal, so
-            that another threshold or ranking costs no training.
+        reuse: Another run of the same photos and seed: its finished stages are copied where settings are equal, and
+            those of the stages they read, so that another threshold or ranking costs no training.
 
     Returns:
         The run, all stages finished.
@@ -98,6 +101,7 @@ def execute(  # noqa: PLR0913 - keywords with defaults
             _copy_equal_stages(open_run(reuse), job, plan, key)
         for stage in plan.stages:
             _stage(job, stage)
+            job = _seen(job, stage)
         if features is None:
             shutil.rmtree(kept, ignore_errors=True)
     return run
@@ -117,7 +121,7 @@ def _begin(folder: Path, key: dict[str, object], plan: Plan, known: Collection, 
 
 
 def _copy_equal_stages(other: Opened, job: Job, plan: Plan, key: dict[str, object]) -> None:
-    """Copy the first stages that both plans have in common, up to the first that differs.
+    """Copy the finished stages that both plans have in common and that read nothing but such stages.
 
     Raises:
         RunError: The other run is of other photos or another seed.
@@ -129,12 +133,17 @@ def _copy_equal_stages(other: Opened, job: Job, plan: Plan, key: dict[str, objec
             got=f"{other.run.path}: another {', another '.join(differ)}",
             fix="leave out --reuse, or use the same photos, new photos and --seed.",
         )
-    for mine, theirs in zip(plan.stages, other.plan.stages, strict=False):
-        if mine != theirs or not other.run.done(theirs.name):
-            return
+    theirs = {stage.name: stage for stage in other.plan.stages}
+    equal: set[str] = set()
+    for mine in plan.stages:
+        if isinstance(mine, Boxes) and mine != theirs.get(mine.name):
+            return  # whatever comes after sees other boxes
+        if mine != theirs.get(mine.name) or not equal.issuperset(mine.reads()) or not other.run.done(mine.name):
+            continue
+        equal.add(mine.name)
         if not job.run.done(mine.name):
-            shutil.copytree(other.run.stage(theirs.name), job.run.workshop(mine.name), dirs_exist_ok=True)
-            receipt = other.run.receipt(theirs.name)
+            shutil.copytree(other.run.stage(mine.name), job.run.workshop(mine.name), dirs_exist_ok=True)
+            receipt = other.run.receipt(mine.name)
             job.run.finish(mine.name, receipt={name: value for name, value in receipt.items() if name != "files"})
 
 
@@ -155,9 +164,17 @@ def _stage(job: Job, stage: Stage) -> None:
         _meet(job)
 
 
+def _seen(job: Job, stage: Stage) -> Job:
+    """The job for the stages after this one: they see the boxes that were found."""
+    return stage.applied(job) if isinstance(stage, Boxes) else job
+
+
 def _follow(job: Job, plan: Plan) -> None:
     """What processes other than the first do: train along, leave the rest to the first."""
     for stage in plan.stages:
+        if isinstance(stage, Boxes):
+            _wait_for(job.run, (stage.name,), wait_s=FINDING_S)
+            job = _seen(job, stage)
         if isinstance(stage, Train):
             _wait_for(job.run, stage.reads())
             if not job.run.done(stage.name):

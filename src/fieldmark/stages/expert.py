@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from fieldmark.core.files import read_json
 from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
 from fieldmark.decide.ranking import candidates
+from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.store import GalleryStore
+from fieldmark.stack.identity_trees import IdentityTrees
+from fieldmark.stages.blend import Blend
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.engine import Opened, open_run
+from fieldmark.stages.finding import with_found
+from fieldmark.stages.local_evidence import KEPT, Looker, fused
 from fieldmark.stages.nets import SavedNet, saved_nets
-from fieldmark.stages.rank import DECISION, Rank, identity_scores
+from fieldmark.stages.plan import ranking_stage
+from fieldmark.stages.rank import Rank, identity_scores
+from fieldmark.stages.ranked import Decision
+from fieldmark.stages.recheck import FUSION, Recheck
+from fieldmark.stages.rescore import Rescore, rescored
+from fieldmark.stages.stack_identities import TREES, StackIdentities, mean_of, rivals_of, scattered
+from fieldmark.stages.think_again import ThinkAgain
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,8 @@ class Match:
         is_new: Whether this place says "nobody we know".
         photo: The most alike photo of this identity in the gallery; None for "nobody we know".
         similarity: Its cosine (mean over views), -1 to 1.
+        proba: Probability that this answer is right; told of the first name and of "nobody we know", where the run
+            learnt it.
     """
 
     place: int
@@ -39,15 +52,26 @@ class Match:
     is_new: bool
     photo: Path | None
     similarity: float | None
+    proba: float | None = None
 
 
 @dataclass(frozen=True)
 class Identification:
-    """Who is on one photo: the matches, best first."""
+    """Who is on one photo: the matches, best first.
+
+    Attributes:
+        image: The photo's id.
+        file: Its file.
+        matches: The answers.
+        known_proba: Probability that the animal is one we know; None where the run could not learn it.
+        right_proba: Probability that the first name is right; None likewise.
+    """
 
     image: str
     file: Path
     matches: tuple[Match, ...]
+    known_proba: float | None = None
+    right_proba: float | None = None
 
     @property
     def is_new(self) -> bool:
@@ -67,12 +91,32 @@ class Expert:
     """
 
     def __init__(self, opened: Opened, *, device: str = "auto") -> None:
-        self.opened = opened
-        self.rank = opened.plan.only(Rank)
+        self.opened = opened = _answering(opened)
+        final = ranking_stage(opened.plan)
+        self.blend = final if isinstance(final, Blend) else None
+        self.experts = (
+            [Expert(_up_to(opened, name), device=device) for name in self.blend.reads_from] if self.blend else []
+        )
+        self.rank: Rank | StackIdentities = (
+            self.experts[0].rank
+            if self.experts
+            else final
+            if isinstance(final, StackIdentities)
+            else opened.plan.only(Rank)
+        )
         self.embed = next(
             stage for stage in opened.plan.stages if isinstance(stage, Embed) and stage.name == self.rank.reads_from
         )
-        self.unknown_at = float(read_json(opened.run.stage(self.rank.name) / DECISION)["at"])
+        paired = [one for one in opened.plan.stages if isinstance(one, Rescore) and one.reads_from == self.rank.name]
+        ranked = {self.rank.name, *(one.name for one in paired)}
+        again = [one for one in opened.plan.stages if isinstance(one, Recheck) and one.reads_from in ranked]
+        self.recheck = again[-1] if again else None
+        asked = None if self.recheck is None else self.recheck.reads_from
+        self.rescore = next((one for one in reversed(paired) if asked in {None, one.name}), None)
+        last = self.blend or self.recheck or self.rescore or self.rank
+        self.k = last.k
+        self.decision = Decision.read(opened.run.stage(last.name))
+        self.unknown_at = self.decision.threshold.at
         self._device = device
 
     @classmethod
@@ -99,9 +143,12 @@ class Expert:
         self, photos: Collection, *, n_workers: int = 2, progress: Progress = QUIET
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Each identity's score for each photo (mean over networks), and the photos' embeddings by each network."""
+        if self.blend is not None:
+            return self._blended(self.blend, photos, n_workers=n_workers, progress=progress)
         known = self.opened.known
+        photos = with_found(photos, self.nets[0].preprocess.finders(), n_workers=n_workers, progress=progress)
         total = np.zeros((len(photos), len(known.vocabulary.identities)), dtype=np.float32)
-        embeddings = []
+        embeddings, judged = [], []
         # Not their own ids: two cameras may both have an IMG_0001.jpg, and a gallery leaves out the query's own id.
         asked = [f"\x1fasked {number}" for number in range(len(photos))]
         for net, gallery in zip(self.nets, self.galleries, strict=True):
@@ -113,16 +160,77 @@ class Expert:
                 progress=progress,
                 what="photos",
             )
-            total += identity_scores(
-                self.rank.votes,
-                query=looked.embedding,
-                images=asked,
-                proba=looked.proba,
-                gallery=gallery,
-                n_classes=total.shape[1],
-            )
+            judged.append(self._by_one(looked.embedding, asked, looked.proba, gallery))
             embeddings.append(looked.embedding)
-        return total / len(self.nets), embeddings
+        total = mean_of(judged) if isinstance(self.rank, StackIdentities) else sum(judged, total) / len(self.nets)
+        if self.rescore is not None:
+            total = rescored(
+                self.rescore,
+                self.opened,
+                photos,
+                total,
+                images=asked,
+                device=self._device,
+                n_workers=n_workers,
+                progress=progress,
+            )
+        if self.recheck is not None:
+            total = self._rechecked(self.recheck, photos, total, embeddings[0], asked, progress)
+        return total, embeddings
+
+    def _by_one(
+        self, embedding: np.ndarray, asked: list[str], proba: np.ndarray | None, gallery: GalleryStore
+    ) -> np.ndarray:
+        """Each identity's score by one network and its gallery."""
+        n_classes = len(self.opened.known.vocabulary.identities)
+        if isinstance(self.rank, Rank):
+            return identity_scores(
+                self.rank.votes,
+                query=embedding,
+                images=asked,
+                proba=proba,
+                gallery=gallery,
+                n_classes=n_classes,
+                reciprocal=self.rank.reciprocal,
+            )
+        known = self.opened.known.images
+        found = rivals_of(self.rank.settings, gallery, embedding, asked, trained_on=known, proba=proba)
+        trees = IdentityTrees.load(self.opened.run.stage(self.rank.name) / TREES)
+        return scattered(found, trees.judge(found.table, found.names), n_classes)
+
+    def _blended(
+        self, stage: Blend, photos: Collection, *, n_workers: int, progress: Progress
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The scores of the experts behind each blended ranking, blended; the first one's embeddings."""
+        looked = [one.scores(photos, n_workers=n_workers, progress=progress) for one in self.experts]
+        scales = stage.scales(self.opened.run.stage(stage.name))
+        at = [one.decision.at(photos) for one in self.experts]
+        return stage.mixed([scores for scores, _ in looked], at, scales), looked[0][1]
+
+    def _rechecked(
+        self,
+        stage: Recheck,
+        photos: Collection,
+        scores: np.ndarray,
+        embedding: np.ndarray,
+        asked: list[str],
+        progress: Progress,
+    ) -> np.ndarray:
+        """The scores with keypoints counted, as the recheck stage did for new photos."""
+        run = self.opened.run
+        fusion: Fusion = read(Fusion, run.stage(stage.name) / FUSION)
+        found = Looker(stage.evidence, run.path / KEPT).recheck(
+            photos,
+            scores,
+            embedding,
+            images=asked,
+            gallery=self.galleries[0],
+            known=self.opened.known,
+            shortlist=stage.shortlist,
+            n_photos=stage.photos,
+            progress=progress,
+        )
+        return fused(scores, found, fusion)
 
     def identify(
         self, photos: Collection, *, k: int | None = None, n_workers: int = 2, progress: Progress = QUIET
@@ -137,10 +245,13 @@ class Expert:
         """
         known = self.opened.known
         scores, embeddings = self.scores(photos, n_workers=n_workers, progress=progress)
-        answers = candidates(scores, unknown_at=self.unknown_at, k=k or self.rank.k)
-        found = []
+        answers = candidates(scores, unknown_at=self.decision.at(photos), k=k or self.k)
+        sure, found = self.decision.sure(scores), []
         for row, (image, file, answer) in enumerate(zip(photos.images, photos.paths, answers, strict=True)):
             named = [one.identity for one in answer if not one.is_unknown]
+            known_proba, right_proba = (
+                (None, None) if sure is None else (_told(sure.known[row]), _told(sure.right[row]))
+            )
             nearest = self._nearest(embeddings[0][:, row : row + 1], named)
             matches = tuple(
                 Match(
@@ -152,10 +263,15 @@ class Expert:
                     is_new=one.is_unknown,
                     photo=None if one.is_unknown else known.paths[nearest[one.identity][0]],
                     similarity=None if one.is_unknown else nearest[one.identity][1],
+                    proba=(None if known_proba is None else 1 - known_proba)
+                    if one.is_unknown
+                    else right_proba
+                    if one.identity == named[0]
+                    else None,
                 )
                 for one in answer
             )
-            found.append(Identification(image=image, file=file, matches=matches))
+            found.append(Identification(image, file, matches, known_proba=known_proba, right_proba=right_proba))
         return found
 
     def _nearest(self, query: np.ndarray, identities: Sequence[int]) -> dict[int, tuple[int, float]]:
@@ -167,3 +283,26 @@ class Expert:
             identity: (int(row), float(value))
             for identity, row, value in zip(identities, rows[0], similarity[0], strict=True)
         }
+
+
+def _answering(opened: Opened) -> Opened:
+    """The run up to the stage that answers single photos: second thoughts about a pile are none about one photo."""
+    stages = {stage.name: stage for stage in opened.plan.stages}
+    final = ranking_stage(opened.plan)
+    while isinstance(final, ThinkAgain):
+        final = stages[final.reads_from]
+    return _up_to(opened, final.name)
+
+
+def _up_to(opened: Opened, name: str) -> Opened:
+    """The run with only the stages that the stage ``name`` is made of."""
+    needed = {name}
+    for stage in reversed(opened.plan.stages):
+        if stage.name in needed:
+            needed |= set(stage.reads())
+    stages = tuple(stage for stage in opened.plan.stages if stage.name in needed)
+    return replace(opened, plan=opened.plan.model_copy(update={"stages": stages}))
+
+
+def _told(proba: float) -> float | None:
+    return None if np.isnan(proba) else float(proba)

@@ -12,6 +12,8 @@ import polars as pl
 
 from fieldmark.core.files import read_json
 from fieldmark.data.vocabulary import Vocabulary
+from fieldmark.decide.calibrated import Sure
+from fieldmark.decide.specs import MaxMap
 from fieldmark.decide.thresholds import curve
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.report.contents import (
@@ -25,11 +27,16 @@ from fieldmark.report.contents import (
 )
 from fieldmark.report.pages import run_page
 from fieldmark.stages.engine import Opened
-from fieldmark.stages.measure import Measure, measure
+from fieldmark.stages.match_pictures import MatchPictures
+from fieldmark.stages.measure import Measure, measure, measure_decision
 from fieldmark.stages.page_ends import page_end, score_rows
 from fieldmark.stages.pictures import picture
-from fieldmark.stages.rank import DECISION, RANKING, SCORES, Rank
-from fieldmark.stages.split import FOLDS
+from fieldmark.stages.plan import ranking_stage
+from fieldmark.stages.rank import Rank
+from fieldmark.stages.ranked import RANKING, SCORES, Decision, names_of
+from fieldmark.stages.split import FOLDS, judged_classes
+from fieldmark.stages.stack_identities import StackIdentities
+from fieldmark.stages.think_again import ThinkAgain
 from fieldmark.stages.train import Train
 
 N_EXAMPLES = 12
@@ -42,7 +49,7 @@ def identity_report(opened: Opened) -> tuple[tuple[Measure, ...], str]:
         RunError: The run is not finished.
     """
     judged = Judged(opened)
-    measures = measure(judged.scores, judged.truth, unknown_at=judged.unknown_at, k=judged.rank.k)
+    measures = judged.measures()
     return measures, run_page(_page(opened, judged, measures))
 
 
@@ -51,14 +58,18 @@ class Judged:
 
     def __init__(self, opened: Opened) -> None:
         run, plan = opened.run, opened.plan
-        self.rank = plan.only(Rank)
-        place = run.stage(self.rank.name)
+        self.final = ranking_stage(plan)
+        self.rank = next(one for one in reversed(plan.stages) if isinstance(one, Rank | StackIdentities))
+        place = run.stage(self.final.name)
+        self.lines = MatchPictures(opened)
         self.known = opened.known
         self.fold = np.load(run.stage(self.rank.on) / FOLDS, allow_pickle=False)
         self.rows = np.flatnonzero(self.fold >= 0)
-        self.truth = self.known.classes[self.rows]
+        self.truth = judged_classes(opened.job(), self.rank.on)[self.rows]
         self.scores: np.ndarray = np.load(place / SCORES, allow_pickle=False)
-        self.unknown_at = float(read_json(place / DECISION)["at"])
+        self.decision = Decision.read(place)
+        self.unknown_at = self.decision.threshold.at
+        self.at = self.decision.at(self.known.take(self.rows))
         self.ranking = pl.read_parquet(place / RANKING).filter(pl.col("part") == "validation")
         self.embedded = run.stage(self.rank.reads_from)
         self.answers: dict[str, list[tuple[str, float]]] = {
@@ -68,6 +79,43 @@ class Judged:
             .agg("identity", "score")
             .iter_rows()
         }
+
+    def measures(self) -> tuple[Measure, ...]:
+        """How good the ranking is, and what to expect of the decision with other photos."""
+        found = measure(self.scores, self.truth, unknown_at=self.at, k=self.final.k)
+        return found + self.measured_decision() if self.decides else found
+
+    @property
+    def decides(self) -> bool:
+        """Whether the last ranking stage finds a threshold; second thoughts take over that of the stage they read."""
+        return not isinstance(self.final, ThinkAgain)
+
+    def measured_decision(self) -> tuple[Measure, ...]:
+        """What to expect of the decision with other photos."""
+        told, per_group = self.truth >= -1, getattr(self.final, "per_group", None)
+        judges = self.known.take(self.rows[told])
+        return measure_decision(
+            self.scores[told],
+            self.truth[told],
+            unknown=MaxMap() if isinstance(self.final, ThinkAgain) else self.final.unknown,
+            sure=self._sure(judges.images),
+            groups=judges.groups,
+            names=None if per_group is None else names_of(judges, per_group.column),
+            per_group=per_group,
+            k=self.final.k,
+        )
+
+    def _sure(self, images: list[str]) -> Sure | None:
+        """How sure the answers were, by curves that have not seen them; None where the ranking does not tell."""
+        if not {"known_proba", "right_proba"} <= set(self.ranking.columns):
+            return None
+        firsts = pl.DataFrame({"image": images}).join(
+            self.ranking.filter(pl.col("place") == 1), on="image", how="left", maintain_order="left"
+        )
+        known, right = (
+            firsts[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in ("known_proba", "right_proba")
+        )
+        return Sure(known=known, right=right)
 
     @cached_property
     def galleries(self) -> list[GalleryStore]:
@@ -193,6 +241,7 @@ def _example(judged: Judged, number: int) -> Example:
         image=image,
         truth=truth,
         picture=picture(known, row),
+        lines=judged.lines.of(image, answer[0][0]),
         candidates=tuple(
             Candidate(
                 name=name,

@@ -207,7 +207,7 @@ def _problem(mistake: Mistake) -> Problem:
     return Problem(mistake.file, mistake.problem, mistake.row, mistake.column or "", mistake.value)
 
 
-def _said(photos: Collection) -> list[str]:
+def names_told(photos: Collection) -> list[str]:
     """What the table calls each photo: its identity, else its labels."""
     if "identity" in photos.table.columns:
         return [name or "" for name in photos.table["identity"]]
@@ -218,7 +218,7 @@ def _said(photos: Collection) -> list[str]:
 
 def _twins(photos: Collection) -> tuple[TwinGroup, ...]:
     """Groups of files with the same bytes, those under two names first."""
-    files, said = photos.table["file"].to_list(), _said(photos)
+    files, said = photos.table["file"].to_list(), names_told(photos)
     groups = sorted(twins(photos.paths), key=lambda rows: len({said[row] for row in rows}) == 1)
     return tuple(
         TwinGroup(
@@ -283,7 +283,7 @@ def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
 def _samples(photos: Collection) -> tuple[Tile, ...]:
     """Photos drawn by lot, always the same ones of a collection."""
     lot = generator("inspect", len(photos)).permutation(len(photos))[:N_SAMPLES]
-    said, images = _said(photos), photos.images
+    said, images = names_told(photos), photos.images
     return tuple(Tile(images[row], picture(photos, row), said[row]) for row in sorted(lot.tolist()))
 
 

@@ -9,6 +9,7 @@ from fieldmark.report.label_contents import Change, Rung
 from fieldmark.report.wording import counted, percent
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.judged_labels import JudgedLabels, crossed_f2
+from fieldmark.stages.lend import Lend
 from fieldmark.stages.plan import SCORING, Stage
 from fieldmark.stages.score import Score
 from fieldmark.stages.scored import known_proba
@@ -58,6 +59,8 @@ def means_of(stage: Stage, opened: Opened) -> tuple[str, ...]:
     if isinstance(stage, Stack):
         looks = "" if stage.looks is None else ", and what was seen of the photos"
         return (f"boosted trees over what the networks of {_listed(stage.reads_from)} say{looks}",)
+    if isinstance(stage, Lend):
+        return (f"labels of alike photos beside what {stage.reads_from} says",)
     if not isinstance(stage, Score):
         return ()
     trained = [one for name in stage.of if isinstance(one := earlier[name], Train)]

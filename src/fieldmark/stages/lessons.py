@@ -11,8 +11,9 @@ from jaxtyping import Float32, Int64
 
 from fieldmark.core.seeds import hash_seed
 from fieldmark.data.twins import named_strangers
-from fieldmark.data.vocabulary import UNKNOWN, Vocabulary
+from fieldmark.data.vocabulary import UNKNOWN, UNLABELLED, Vocabulary
 from fieldmark.stages.job import Job
+from fieldmark.stages.recruit import recruits_of
 
 if TYPE_CHECKING:
     from fieldmark.models.network import Network
@@ -30,30 +31,40 @@ class Extra:
 
 
 def identity_lesson(stage: Train, job: Job, *, k: int, fold: np.ndarray) -> Lesson:
-    """Individuals for network ``k``: items 0 ... n-1 are the photos, n ... 2n-1 the same photos mirrored."""
-    from fieldmark.stages.nets import photo_source
+    """Individuals for network ``k``: items are the photos, then (with recruits) the new ones; all mirrored follow."""
+    from fieldmark.stages.nets import label_source
     from fieldmark.train.loop import Lesson
 
     known = job.known
-    n, classes = len(known), known.classes
-    strangers = (classes == UNKNOWN) & stage.unknowns & ~named_strangers(known.paths, classes)
-    teach = (fold != k) & ((classes >= 0) | strangers)
-    items = np.flatnonzero(teach)
-    if stage.flip_identity:
-        n_identities = len(known.vocabulary.identities)
-        mirrored = np.where(classes >= 0, classes + n_identities, classes)
-        classes = np.concatenate([classes, mirrored])
+    strangers = (known.classes == UNKNOWN) & stage.unknowns & ~named_strangers(known.paths, known.classes)
+    items = np.flatnonzero((fold != k) & ((known.classes >= 0) | strangers))
+    parts, classes = [known], known.classes
+    if stage.enlarged is not None and job.new is not None and len(job.new):
+        rows, names = recruits_of(job, stage.enlarged, k=k)
+        of_new = np.full(len(job.new), UNLABELLED, dtype=np.int64)
+        of_new[rows] = names
+        items = np.concatenate([items, len(known) + np.sort(rows)])
+        parts, classes = [known, job.new], np.concatenate([classes, of_new])
+    images = [image for part in parts for image in part.images]
+    n = len(images)
+    if stage.flip_identity or stage.mirrored:
+        shift = len(known.vocabulary.identities) if stage.flip_identity else 0
+        classes = np.concatenate([classes, np.where(classes >= 0, classes + shift, classes)])
         items = np.concatenate([items, items + n])
-    source = photo_source(
-        known, stage.preprocess, augment=stage.augment, versions=stage.versions, seed=hash_seed(job.seed, stage.name)
-    )
     return Lesson(
-        source=source,
+        source=label_source(
+            parts,
+            stage.preprocess,
+            augment=stage.augment,
+            versions=stage.versions,
+            seed=hash_seed(job.seed, stage.name),
+        ),
         items=items,
         sampler=stage.sampler,
         losses=stage.losses,
         classes=classes,
-        names=lambda item: known.images[item % n] + (" mirrored" if item >= n else ""),
+        names=lambda item: images[item % n] + (" mirrored" if item >= n else ""),
+        flip_identity=stage.flip_identity,
     )
 
 
@@ -117,7 +128,7 @@ def identity_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: R
 
     known = job.known
     rows = np.flatnonzero((fold == k) & (known.classes >= 0))
-    if stage.net.head.kind == "embedding" or not len(rows) or not stage.training.legs:
+    if stage.net.head.kind in {"embedding", "pair"} or not len(rows) or not stage.training.legs:
         return None
     source = photo_source(known.take(rows), stage.preprocess)
     truth, n_identities = known.classes[rows], len(known.vocabulary.identities)

@@ -7,8 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int64
 
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.spec import Spec
-from fieldmark.decide.ranking import rank
+from fieldmark.decide.calibrated import Sure
+from fieldmark.decide.grouped import Names, crossed
+from fieldmark.decide.ranking import UnknownScore, rank
+from fieldmark.decide.specs import FalseMatchBudget, PerGroup, UnknownAt
+from fieldmark.metrics.calibration import calibration_error
 from fieldmark.metrics.intervals import interval, share_interval
 from fieldmark.metrics.open_set import roc_auc
 from fieldmark.metrics.ranking import average_precision
@@ -35,7 +40,11 @@ class Measure(Spec):
 
 
 def measure(
-    scores: Float[np.ndarray, "query identity"], truth: Int64[np.ndarray, " query"], *, unknown_at: float, k: int = 5
+    scores: Float[np.ndarray, "query identity"],
+    truth: Int64[np.ndarray, " query"],
+    *,
+    unknown_at: UnknownScore,
+    k: int = 5,
 ) -> tuple[Measure, ...]:
     """All numbers for photos whose identity is known to us (-1: a stranger).
 
@@ -44,7 +53,7 @@ def measure(
     Args:
         scores: Of each identity; larger is likelier.
         truth: Class of each photo, -1 for strangers.
-        unknown_at: The threshold of "nobody we know".
+        unknown_at: The threshold of "nobody we know", one for all or one each.
         k: Places an answer.
     """
     answers = rank(scores, unknown_at=unknown_at, k=k)
@@ -92,6 +101,90 @@ def measure(
         wrong = first[named_first] != truth[named_first]
         rows.append(_share("wrong names", wrong, "share of the given first names that are wrong"))
     return tuple(rows)
+
+
+BUDGETS = (0.01, 0.05)
+"""False-match budgets whose price is always told."""
+
+
+def measure_decision(
+    scores: Float[np.ndarray, "query identity"],
+    truth: Int64[np.ndarray, " query"],
+    *,
+    unknown: UnknownAt,
+    sure: Sure | None = None,
+    groups: Int64[np.ndarray, " query"] | None = None,
+    names: Names | None = None,
+    per_group: PerGroup | None = None,
+    k: int = 5,
+) -> tuple[Measure, ...]:
+    """What to expect of the decision with other photos: each photo is judged by a threshold found without it.
+
+    Args:
+        scores: Of each identity; larger is likelier.
+        truth: Class of each photo, -1 for strangers.
+        unknown: The rule of the threshold.
+        sure: How sure the answers were, by curves that have not seen the photo.
+        groups: Photos of one number are left out together.
+        names: The group of each photo, for thresholds a group.
+        per_group: How groups are made.
+        k: Places an answer.
+    """
+    known, rows = truth >= 0, []
+    if known.all() or not known.any():
+        return ()
+
+    def thresholds(rule: UnknownAt) -> np.ndarray | None:
+        try:
+            at = crossed(rule, scores, truth, names=names, per=per_group, groups=groups, k=k)
+        except FieldmarkError:  # too few photos to find one on a part of them: nothing is told
+            return None
+        return None if np.isnan(at).any() else at
+
+    at = thresholds(unknown)
+    if at is not None:
+        answers = rank(scores, unknown_at=at, k=k)
+        meaning = "each photo judged by a threshold found without it"
+        rows += [
+            _mean(f"MAP@{k}, crossed", average_precision(answers, truth, k=k), meaning),
+            _share("false matches, crossed", answers[~known, 0] != -1, meaning),
+            _share("turned away, crossed", answers[known, 0] == -1, meaning),
+        ]
+    for budget in BUDGETS:
+        at = thresholds(FalseMatchBudget(budget=budget))
+        if at is not None:
+            first = rank(scores, unknown_at=at, k=1)[:, 0]
+            rule = f"a threshold that kept {budget:.0%} on other photos"
+            rows += [
+                _share(f"false matches at {budget:.0%}", first[~known] != -1, f"observed with {rule}"),
+                _share(f"found at {budget:.0%}", first[known] == truth[known], f"known ones rightly named with {rule}"),
+            ]
+    if sure is not None:
+        right = rank(scores, unknown_at=None, k=1)[:, 0] == truth
+        rows += _honesty("known", sure.known, known) + _honesty("right", sure.right, right & known)
+    return tuple(rows)
+
+
+def _honesty(what: str, proba: np.ndarray, happened: np.ndarray) -> list[Measure]:
+    """How far probabilities and shares lie apart, and whether the likelier ones happened."""
+    told = ~np.isnan(proba)
+    proba, happened = proba[told], happened[told]
+    if not len(proba) or happened.all() or not happened.any():
+        return []
+    return [
+        _function(
+            f"calibration error, {what}",
+            lambda at: calibration_error(proba[at], happened[at], n_bins=10, bins="mass"),
+            len(proba),
+            f"how far the probability of being {what} and the true share lie apart, in ten groups of answers",
+        ),
+        _function(
+            f"AUC of {what}",
+            lambda at: roc_auc(proba[at], happened[at]),
+            len(proba),
+            f"chance that the probability of being {what} is higher where it is so",
+        ),
+    ]
 
 
 def _mean(name: str, values: np.ndarray, meaning: str) -> Measure:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import parse
 from fieldmark.data.collection import Collection
 from fieldmark.images.batches import PhotoSource
-from fieldmark.images.crops import Box
-from fieldmark.images.reading import probe
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
+from fieldmark.images.subjects import ANYWHERE
 from fieldmark.images.views import merge_flip_scores
 from fieldmark.models.network import Network
 from fieldmark.models.store import open as open_network
+from fieldmark.stages.finding import subjects_of, with_found
 from fieldmark.train.embed import embed
 from fieldmark.train.ranks import ranks
 
@@ -61,7 +60,8 @@ class SavedNet:
         """Embeddings of each view, and probabilities over all of them.
 
         A head with twice as many answers as there are identities took mirrored photos for other identities:
-        identity k then has the mean of answer k to the photo and answer k + N to the mirrored photo.
+        identity k then has the mean of answer k to the photo and answer k + N to the mirrored photo. Where the
+        preprocessing has several ways in use (boxes of several sources, aligned and not), each gives its own views.
 
         Args:
             photos: Any.
@@ -71,22 +71,27 @@ class SavedNet:
             progress: Told as batches end.
             what: What to call the job there.
         """
-        source = photo_source(photos, self.preprocess)
-        seen = embed(
-            self.network,
-            source,
-            device=self.device,
-            flip=flip,
-            logits=n_identities is not None and self.judges,
-            n_workers=n_workers,
-            progress=progress,
-            what=what,
-        )
-        if seen.logits is None or n_identities is None:
-            return Looked(seen.embedding, None)
-        proba = 1 / (1 + np.exp(-seen.logits.astype(np.float64)))
-        both = merge_flip_scores(proba[0], proba[1], n_identities) if flip else proba[0][:, :n_identities]
-        return Looked(seen.embedding, both.astype(np.float32))
+        photos = with_found(photos, self.preprocess.finders(), n_workers=n_workers, progress=progress)
+        embeddings, probas = [], []
+        for preprocess in self.preprocess.in_use():
+            seen = embed(
+                self.network,
+                photo_source(photos, preprocess),
+                device=self.device,
+                flip=flip,
+                logits=n_identities is not None and self.judges,
+                n_workers=n_workers,
+                progress=progress,
+                what=what,
+            )
+            embeddings.append(seen.embedding)
+            if seen.logits is None or n_identities is None:
+                continue
+            competing = self.network.net.head.kind == "cosine"
+            proba = _probabilities(seen.logits.astype(np.float64), n_identities, competing=competing)
+            probas.append(merge_flip_scores(proba[0], proba[1], n_identities) if flip else proba[0][:, :n_identities])
+        embedding = embeddings[0] if len(embeddings) == 1 else np.concatenate(embeddings)
+        return Looked(embedding, np.mean(probas, axis=0).astype(np.float32) if probas else None)
 
     def label_proba(
         self,
@@ -127,6 +132,22 @@ class SavedNet:
         return (1 / (1 + np.exp(-seen.logits))).mean(axis=0).astype(np.float32)
 
 
+def _probabilities(
+    logits: Float64[np.ndarray, "view image label"], n_identities: int, *, competing: bool
+) -> Float64[np.ndarray, "view image label"]:
+    """A probability for each answer: each a question of its own, or all identities competing for one place.
+
+    Of a cosine head the latter: its scaled cosines would nearly all be rounded to a sure yes or a sure no. Identities
+    and their mirror images compete each among themselves, as neither is ever asked about the other.
+    """
+    if not competing:
+        return 1 / (1 + np.exp(-logits))
+    blocks = logits.reshape(*logits.shape[:2], -1, n_identities)
+    odds = np.exp(blocks - blocks.max(axis=-1, keepdims=True))
+    odds /= odds.sum(axis=-1, keepdims=True)
+    return odds.reshape(logits.shape)
+
+
 def photo_source(
     photos: Collection,
     preprocess: Preprocess,
@@ -136,7 +157,8 @@ def photo_source(
     seed: int = 0,
 ) -> PhotoSource:
     """The photos of a collection, with their boxes, as the networks' input."""
-    return PhotoSource(photos.paths, preprocess, boxes=_corners(photos), augment=augment, versions=versions, seed=seed)
+    subjects = subjects_of(photos, preprocess)
+    return PhotoSource(photos.paths, preprocess, subjects=subjects, augment=augment, versions=versions, seed=seed)
 
 
 def label_source(
@@ -152,38 +174,16 @@ def label_source(
     Training and scoring ask for the same photos in the same order, so that kept features serve both.
     """
     photos = [part for part in parts if part is not None and len(part)]
-    corners = [_corners(part) or [None] * len(part) for part in photos]
-    boxes = [box for part in corners for box in part]
+    told = [subjects_of(part, preprocess) or [ANYWHERE] * len(part) for part in photos]
+    subjects = [subject for part in told for subject in part]
     return PhotoSource(
         [path for part in photos for path in part.paths],
         preprocess,
-        boxes=boxes if any(box is not None for box in boxes) else None,
+        subjects=subjects if any(subject != ANYWHERE for subject in subjects) else None,
         augment=augment,
         versions=versions,
         seed=seed,
     )
-
-
-def _corners(photos: Collection) -> list[Box | None] | None:
-    """Boxes as (left, top, right, bottom) in pixels of the file.
-
-    The table's boxes count pixels of the true size (columns ``width`` and ``height``, where it has them), which is not
-    the file's where files were resized.
-    """
-    if photos.boxes is None:
-        return None
-    true = photos.table.select("width", "height").rows() if {"width", "height"} <= set(photos.table.columns) else None
-    corners: list[Box | None] = []
-    for row, (left, top, width, height) in enumerate(photos.boxes.tolist()):
-        if math.isnan(left + top + width + height):
-            corners.append(None)
-            continue
-        across = down = 1.0
-        if true is not None and None not in true[row]:
-            file = probe(photos.paths[row])
-            across, down = file.width / true[row][0], file.height / true[row][1]
-        corners.append((left * across, top * down, (left + width) * across, (top + height) * down))
-    return corners
 
 
 def saved_nets(folder: Path, *, device: str) -> list[SavedNet]:

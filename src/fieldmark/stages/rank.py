@@ -7,37 +7,70 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import polars as pl
 from jaxtyping import Float32
 from pydantic import Field
 
 from fieldmark.core.errors import PlanError
-from fieldmark.core.files import write_json
 from fieldmark.core.spec import Count, Positive, Spec
 from fieldmark.data.scores import Scores
-from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decide.ranking import candidates
-from fieldmark.decide.specs import Best, Centroid, MaxMap, MeanTop, UnknownAt
-from fieldmark.decide.thresholds import find
+from fieldmark.decide.specs import (
+    Best,
+    Calibration,
+    Centroid,
+    Logistic,
+    MaxMap,
+    MeanTop,
+    Nearest,
+    PerGroup,
+    Reciprocal,
+    SumAbove,
+    UnknownAt,
+)
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.stages.job import Job
-from fieldmark.stages.split import read_folds
+from fieldmark.stages.ranked import (
+    DECISION,
+    NEW_BY_FOLD,
+    NEW_SCORES,
+    RANKING,
+    SCORES,
+    Decision,
+    ranking_table,
+    write_ranked,
+)
+from fieldmark.stages.split import judged_classes, read_folds
 
-RANKING = "ranking.parquet"
-DECISION = "decision.json"
-SCORES = "validation.npy"
+__all__ = [
+    "DECISION",
+    "NEW_SCORES",
+    "RANKING",
+    "SCORES",
+    "ByLogits",
+    "Rank",
+    "Vote",
+    "identity_scores",
+    "ranking_table",
+]
 
 
 class ByLogits(Spec):
-    """The head's own probability of each identity (mean over views and networks)."""
+    """The head's own opinion of each identity (mean over views and networks).
+
+    Attributes:
+        form: ``proba``: its probability. ``logit``: the logit of that, divided by ``scale``; for a one-vs-rest head
+            that is the cosine with the identity's own weights (and a bias), which adds up with cosines of photos.
+        scale: What the head multiplies cosines by.
+    """
 
     kind: Literal["logits"] = "logits"
+    form: Literal["proba", "logit"] = "proba"
+    scale: Positive = 16.0
 
 
 class Vote(Spec):
     """One way to score identities, and its weight in the sum."""
 
-    by: Annotated[ByLogits | Best | MeanTop | Centroid, Field(discriminator="kind")]
+    by: Annotated[ByLogits | Best | MeanTop | Nearest | SumAbove | Centroid, Field(discriminator="kind")]
     weight: Positive = 1.0
 
 
@@ -50,6 +83,9 @@ class Rank(Spec):
         votes: Ways to score an identity; their weighted mean is the score.
         unknown: How the threshold is found on the validation photos.
         k: How many answers a photo gets.
+        reciprocal: Count neighbours in common as likeness too, in all votes by photos; None: not.
+        per_group: Thresholds for each group of photos (a species); None: one for all.
+        sure: How scores become probabilities; None: they do not.
     """
 
     verb: Literal["rank"] = "rank"
@@ -59,6 +95,9 @@ class Rank(Spec):
     votes: Annotated[tuple[Vote, ...], Field(min_length=1)] = (Vote(by=Best()),)
     unknown: UnknownAt = MaxMap()
     k: Count = 5
+    reciprocal: Reciprocal | None = None
+    per_group: PerGroup | None = None
+    sure: Calibration | None = Logistic()
 
     def reads(self) -> tuple[str, ...]:
         """The embed stage and the split."""
@@ -71,7 +110,7 @@ class Rank(Spec):
         n_folds = int(fold.max()) + 1
         rows = np.flatnonzero(fold >= 0)
         scores = np.zeros((len(rows), len(known.vocabulary.identities)), dtype=np.float32)
-        new_scores = np.zeros((len(new) if new else 0, scores.shape[1]), dtype=np.float32)
+        by_fold = np.zeros((n_folds, len(new) if new else 0, scores.shape[1]), dtype=np.float32)
         for k in range(n_folds):
             gallery, mine = GalleryStore.open(place / f"gallery{k}"), fold == k
             judged = [known.images[row] for row in np.flatnonzero(mine)]
@@ -82,28 +121,42 @@ class Rank(Spec):
                 proba=_proba(place, judged),
                 gallery=gallery.without(judged),
                 n_classes=scores.shape[1],
+                reciprocal=self.reciprocal,
             )
             if new is not None and len(new):
-                new_scores += (
-                    identity_scores(
-                        self.votes,
-                        query=np.load(place / f"new{k}.npy", allow_pickle=False),
-                        images=new.images,
-                        proba=_proba(place, new.images),
-                        gallery=gallery,
-                        n_classes=scores.shape[1],
-                    )
-                    / n_folds
+                by_fold[k] = identity_scores(
+                    self.votes,
+                    query=np.load(place / f"new{k}.npy", allow_pickle=False),
+                    images=new.images,
+                    proba=_proba(place, new.images),
+                    gallery=gallery,
+                    n_classes=scores.shape[1],
+                    reciprocal=self.reciprocal,
                 )
-        threshold = find(self.unknown, scores, known.classes[rows], k=self.k)
-        np.save(folder / SCORES, scores)
-        write_json(folder / DECISION, threshold.model_dump(mode="json"))
-        judges = [known.images[row] for row in rows]
-        parts = [ranking_table("validation", judges, scores, threshold.at, self.k, known.vocabulary)]
-        if new is not None and len(new):
-            parts.append(ranking_table("new", new.images, new_scores, threshold.at, self.k, known.vocabulary))
-        pl.concat(parts).write_parquet(folder / RANKING)
-        return f"unknown below a score of {threshold.at:.4f}; validation MAP@{self.k} {threshold.map_at_k:.4f}"
+        new_scores = by_fold.sum(axis=0) / n_folds
+        if n_folds > 1 and new is not None and len(new):
+            np.save(folder / NEW_BY_FOLD, by_fold)
+        decision = write_ranked(
+            folder,
+            job,
+            rows=rows,
+            truth=judged_classes(job, self.on)[rows],
+            scores=scores,
+            new_scores=new_scores,
+            unknown=self.unknown,
+            k=self.k,
+            per_group=self.per_group,
+            sure=self.sure,
+        )
+        return said(decision)
+
+
+def said(decision: Decision) -> str:
+    """A decision in one line."""
+    threshold = decision.threshold
+    groups = "" if decision.groups is None else f" ({len(decision.groups.groups)} group(s) with one of their own)"
+    reached = "" if threshold.map_at_k is None else f"; validation MAP@{threshold.k} {threshold.map_at_k:.4f}"
+    return f"unknown below a score of {threshold.at:.4f}{groups}{reached}"
 
 
 def identity_scores(
@@ -114,6 +167,7 @@ def identity_scores(
     proba: Float32[np.ndarray, "query identity"] | None,
     gallery: GalleryStore,
     n_classes: int,
+    reciprocal: Reciprocal | None = None,
 ) -> Float32[np.ndarray, "query identity"]:
     """The weighted mean of the votes: larger is likelier; -inf for an identity without photos in the gallery.
 
@@ -123,9 +177,10 @@ def identity_scores(
     total = np.zeros((len(images), n_classes), dtype=np.float32)
     for vote in votes:
         if not isinstance(vote.by, ByLogits):
-            scores = gallery.scores(query, images, n_classes=n_classes, by=vote.by)
+            around = None if isinstance(vote.by, Centroid) else reciprocal
+            scores = gallery.scores(query, images, n_classes=n_classes, by=vote.by, reciprocal=around)
         elif proba is not None:
-            scores = proba
+            scores = proba if vote.by.form == "proba" else _logit(proba) / np.float32(vote.by.scale)
         else:
             raise PlanError(
                 "The network's head gives no probabilities to rank by.",
@@ -136,23 +191,10 @@ def identity_scores(
     return total / sum(vote.weight for vote in votes)
 
 
-def ranking_table(
-    part: str,
-    images: list[str],
-    scores: Float32[np.ndarray, "query identity"],
-    unknown_at: float,
-    k: int,
-    vocabulary: Vocabulary,
-) -> pl.DataFrame:
-    """One row a photo and place: part, image, place (1 is first), identity (by name), score."""
-    names = vocabulary.identities
-    rows = [
-        (part, image, one.place, vocabulary.unknown if one.is_unknown else names[one.identity], one.score)
-        for image, answer in zip(images, candidates(scores, unknown_at=unknown_at, k=k), strict=True)
-        for one in answer
-    ]
-    schema = {"part": pl.String, "image": pl.String, "place": pl.Int64, "identity": pl.String, "score": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+def _logit(proba: np.ndarray) -> np.ndarray:
+    """The logit, within what float32 probabilities can tell apart."""
+    clipped = np.clip(proba, 1e-7, 1 - 1e-7, dtype=np.float64)
+    return np.log(clipped / (1 - clipped)).astype(np.float32)
 
 
 def _proba(place: Path, images: list[str]) -> np.ndarray | None:

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from fieldmark.core.spec import Spec
-from fieldmark.data.folds import assign
+from fieldmark.data.folds import assign, describe
 from fieldmark.data.specs import Folds, StratifiedFolds
+from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.stages.job import Job
 
 FOLDS = "fold.npy"
@@ -38,11 +39,20 @@ class Split(Spec):
         n_folds = int(fold.max()) + 1
         if not known.vocabulary.identities:
             return f"{n_folds} fold(s) of {int(judges.sum()) // n_folds} photos or so, of {len(known)}"
-        strangers = int((judges & (known.classes == -1)).sum())
+        strangers = sum(counts.strangers for counts in describe(fold, known.classes))
         return (
             f"{n_folds} fold(s); validation {int(judges.sum())} photos "
             f"({int(judges.sum()) - strangers} of known identities, {strangers} unknown) of {len(known)}"
         )
+
+
+def judged_classes(job: Job, name: str) -> np.ndarray:
+    """The class of each known photo as its judge has it: an individual without a photo in training is a stranger."""
+    classes, fold = job.known.classes.copy(), read_folds(job, name)
+    for k in range(int(fold.max()) + 1):
+        own = (fold == k) & (classes >= 0)
+        classes[own & ~np.isin(classes, classes[fold != k])] = UNKNOWN
+    return classes
 
 
 def read_folds(job: Job, name: str) -> np.ndarray:

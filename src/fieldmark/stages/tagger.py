@@ -17,7 +17,10 @@ from fieldmark.decide.cutoffs import cut
 from fieldmark.decide.specs import Cutoffs
 from fieldmark.stages.cut import CUTOFFS, Cut, label_groups
 from fieldmark.stages.engine import Opened, open_run
+from fieldmark.stages.finding import with_found
+from fieldmark.stages.lend import Lend, lent_to
 from fieldmark.stages.nets import SavedNet, label_source, saved_nets
+from fieldmark.stages.plan import Stage
 from fieldmark.stages.score import Score
 from fieldmark.stages.stack import Stack, judge
 from fieldmark.stages.train import LABELS
@@ -85,7 +88,16 @@ class Tagger:
         self, photos: Collection, *, n_workers: int = 2, progress: Progress = QUIET
     ) -> Float32[np.ndarray, "photo label"]:
         """The probability of every label of the vocabulary, as the stage before the cutoffs has it for new photos."""
-        stage = self.stages[self.cut.reads_from]
+        return self._proba(self.stages[self.cut.reads_from], photos, n_workers, progress)
+
+    def _proba(
+        self, stage: Stage, photos: Collection, n_workers: int, progress: Progress
+    ) -> Float32[np.ndarray, "photo label"]:
+        if isinstance(stage, Lend):
+            proba = self._proba(self.stages[stage.reads_from], photos, n_workers, progress)
+            return lent_to(
+                self.opened, stage, photos, proba, device=self._device, n_workers=n_workers, progress=progress
+            )
         if isinstance(stage, Stack):
             voices = {
                 f"{name}/{voice}": proba
@@ -142,6 +154,8 @@ class Tagger:
             if name not in self._nets:
                 self._nets[name] = saved_nets(place, device=self._device)
             wide = np.zeros((len(photos), len(tags)), dtype=np.float32)
+            finders = self._nets[name][0].preprocess.finders()
+            photos = with_found(photos, finders, n_workers=n_workers, progress=progress)
             for net in self._nets[name]:
                 source = label_source((photos,), net.preprocess)
                 wide[:, mine] += net.label_proba(

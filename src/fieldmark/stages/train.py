@@ -45,11 +45,12 @@ class Train(Spec):
         training: Legs, optimiser and the rest.
         warm: A train stage on the same split whose networks these start from, each fold from its own.
         flip_identity: Individuals: a mirrored photo of identity k is one of identity k + N; strangers stay strangers.
+        mirrored: Individuals: mirrored photos teach too, as photos of the same individual.
         unknowns: Individuals: whether photos of the unknown identity are trained on, as a no to every identity. A
             stranger whose file is a copy of one with a name is nobody to learn "no" from and is left out.
         groups: Labels: only those of these groups; none named means all.
         trusted: Labels: a drop stage; the photos it dropped do not teach (and are validated on all the same).
-        enlarged: Labels: an enlarge stage; the new photos it picked teach too.
+        enlarged: An enlarge stage (labels) or a recruit stage (individuals); the new photos it picked teach too.
         filled: Labels: a stage with out-of-fold scores; a label it is sure of counts ``fill_times`` its probability
             where the table lacks it.
         fill_times: See ``filled``.
@@ -67,6 +68,7 @@ class Train(Spec):
     training: Training = Training()
     warm: str | None = None
     flip_identity: bool = False
+    mirrored: bool = False
     unknowns: bool = True
     groups: tuple[str, ...] = ()
     trusted: str | None = None
@@ -164,7 +166,8 @@ class Train(Spec):
         from fieldmark.models.warm import start_from
 
         place = job.run.stage(self.warm or "") / f"fold{k}"
-        columns: Sequence[int] = range(network.n_classes)
+        # A head without logits, as a pair head, is taken over whole.
+        columns: Sequence[int] | None = range(network.n_classes) if network.head is not None else None
         if self.learns_labels:
             theirs = {name: column for column, name in enumerate(read_json(place / LABELS))}
             columns = [theirs[name] for name in self._labels(job)]

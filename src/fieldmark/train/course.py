@@ -10,15 +10,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fieldmark.core.errors import PlanError
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.data.samplers import draw
+from fieldmark.data.specs import AssignmentSampler
+from fieldmark.losses.inputs import Circumstances, without_mirror
+from fieldmark.losses.specs import SOFTMAX
 from fieldmark.losses.total import of_each, total
+from fieldmark.models.heads import Cosine
 from fieldmark.models.network import Network, freeze, parameter_groups
 from fieldmark.train import checkpoint
 from fieldmark.train.features import body
 from fieldmark.train.lesson import Lesson
 from fieldmark.train.mining import Hardest
 from fieldmark.train.mixing import mix
+from fieldmark.train.pairs import HardPairs, look_at, unvaried
 from fieldmark.train.specs import Leg, Training
 from fieldmark.train.workshop import Workshop
 
@@ -72,11 +78,15 @@ class Course:
             n_workers=at.n_workers,
         )
         self.hardest = None if leg.hardest is None else Hardest(self.members, share=leg.hardest, mode=leg.mining)
+        self.pairs = self._hard_pairs(leg, at) if isinstance(lesson.sampler, AssignmentSampler) else None
         self.half = training.precision == "bf16" or (
             training.precision == "auto" and at.group.device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
         self.chance = torch.Generator(device=at.group.device)
         network.chance = self.chance
+        counts = lesson.counts(self.members, network.n_classes)
+        self.counts = None if counts is None else counts.to(at.group.device)
+        self.spares_mirror = lesson.flip_identity and any(isinstance(loss, SOFTMAX) for loss in self.losses)
 
     def order(self, epoch: int, *, goes_on: bool = False) -> Int[np.ndarray, "step slot"]:
         """The items of each forward pass of an epoch.
@@ -85,6 +95,8 @@ class Course:
             epoch: Number of the epoch, in all legs.
             goes_on: The epoch was interrupted: the hardest are those it began with.
         """
+        if self.pairs is not None:
+            return self.pairs.order(epoch)[: self.training.epoch_batches]
         drawn = draw(self.lesson.sampler, batch=self.training.batch, seed=self.seed, epoch=epoch, **self.sampling)
         order = self.members[drawn][: self.training.epoch_batches]
         if self.hardest is None:
@@ -94,7 +106,13 @@ class Course:
         return self.hardest.order(order, generator(self.seed, "mining", epoch))
 
     def update(
-        self, items: Int[np.ndarray, "step slot"], batches: Iterable[Tensor], *, lr: float, number: int
+        self,
+        items: Int[np.ndarray, "step slot"],
+        batches: Iterable[Tensor],
+        *,
+        lr: float,
+        number: int,
+        done: float = 1.0,
     ) -> dict[str, Tensor]:
         """Forward and backward over some batches, then one step of the optimiser.
 
@@ -103,6 +121,7 @@ class Course:
             batches: This process's share of them, as the body's source gives them.
             lr: Learning rate of the backbone.
             number: Updates made before, in all legs.
+            done: Share of the training's epochs that is done; margins may grow with it.
 
         Returns:
             Means over the batches of the loss and what else is told, for this process.
@@ -115,7 +134,7 @@ class Course:
         told: dict[str, Tensor] = {}
         of_items: list[Tensor] = []
         for at, (rows, batch) in enumerate(zip(mine, batches, strict=True)):
-            step = self._forward(rows, batch, place=(number, at))
+            step = self._forward(rows, batch, place=(number, at), done=done)
             if not torch.isfinite(step.loss):
                 self.optimiser.zero_grad(set_to_none=True)
                 raise NoNumberError(rows, step.loss)
@@ -133,6 +152,7 @@ class Course:
         """What a checkpoint must hold of the optimiser and of mining."""
         names = {id(parameter): name for name, parameter in self.network.named_parameters()}
         mined = {} if self.hardest is None else self.hardest.tensors()
+        mined |= {} if self.pairs is None else self.pairs.tensors()
         return checkpoint.optimiser_tensors(self.optimiser, names) | mined
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -140,6 +160,35 @@ class Course:
         checkpoint.restore_optimiser(self.optimiser, dict(self.network.named_parameters()), tensors)
         if self.hardest is not None:
             self.hardest.restore(tensors)
+        if self.pairs is not None:
+            self.pairs.restore(tensors)
+
+    def _hard_pairs(self, leg: Leg, at: Workshop) -> HardPairs:
+        """The assignment sampler of this leg; it chooses opponents by photos without augmentation."""
+        network, sampler, classes = self.network, self.lesson.sampler, self.lesson.classes
+        if classes is None or not isinstance(sampler, AssignmentSampler):
+            raise PlanError(
+                "Assignment mining needs individuals to tell apart.",
+                got="a lesson of labels",
+                fix="use sampler = {kind = 'plain'} or 'log_weight' for labels.",
+            )
+        source = unvaried(self.lesson.source)
+        seen = self.body
+        if source is not self.lesson.source:
+            features = at.features if at.group.world == 1 else None
+            asked = {"progress": at.progress, "n_workers": at.n_workers}
+            seen = body(network, source, items=self.members, folder=features, **asked)
+        return HardPairs(
+            sampler,
+            members=self.members,
+            classes=classes[self.members],
+            n_identities=network.n_classes // 2 if self.lesson.flip_identity else None,
+            leg=leg,
+            batch=self.training.batch,
+            seed=self.seed,
+            look=lambda items: look_at(network, seen, items, device=self.group.device, n_workers=at.n_workers),
+            group=self.group,
+        )
 
     def _step(self, lr: float) -> None:
         for settings in self.optimiser.param_groups:
@@ -151,7 +200,7 @@ class Course:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
 
-    def _forward(self, rows: Int[np.ndarray, " batch"], batch: Tensor, *, place: tuple[int, int]) -> Told:
+    def _forward(self, rows: Int[np.ndarray, " batch"], batch: Tensor, *, place: tuple[int, int], done: float) -> Told:
         device = self.group.device
         classes, truth = self.lesson.classes_of(rows), self.lesson.truth_of(rows)
         classes = None if classes is None else classes.to(device)
@@ -164,13 +213,36 @@ class Course:
             outputs = self.body.above(features)
         logits = None if outputs.logits is None else outputs.logits.float()
         embedding = outputs.embedding.float()
-        loss, parts = total(self.losses, embedding=embedding, logits=logits, classes=classes, truth=truth)
+        stripes = None if outputs.stripes is None else outputs.stripes.float()
+        centres = getattr(self.network.head, "centres", None)
+        loss, parts = total(
+            self.losses,
+            embedding=embedding,
+            stripes=stripes,
+            logits=logits,
+            centres=None if centres is None else centres.flatten(0, 1),
+            compare=None if self.network.pair is None else self.network.pair.among(embedding),
+            classes=classes,
+            truth=truth,
+            about=self._about(place, done=done),
+        )
         told = Told(loss, {"loss": loss, **parts})
         if logits is not None and classes is not None and bool((classes >= 0).any()):
-            told.parts["map5"] = _map5(logits.detach(), classes)
+            told.parts["map5"] = _map5(logits.detach(), classes, spares_mirror=self.spares_mirror)
         if logits is not None and truth is not None and self.hardest is not None:
             told.of_items = of_each(self.losses, logits=logits.detach(), truth=truth)
         return told
+
+    def _about(self, place: tuple[int, int], *, done: float) -> Circumstances:
+        """What losses may have to know of this forward pass; its chance is that of the update, as dropout's is."""
+        chance = torch.Generator().manual_seed(hash_seed(self.seed, "loss", *place, self.group.rank))
+        return Circumstances(
+            scale=self.network.head.scale if isinstance(self.network.head, Cosine) else None,
+            counts=self.counts,
+            flip_identity=self.lesson.flip_identity,
+            done=done,
+            chance=chance,
+        )
 
 
 def _optimiser(network: Network, training: Training) -> torch.optim.Optimizer:
@@ -184,9 +256,16 @@ def _optimiser(network: Network, training: Training) -> torch.optim.Optimizer:
             return torch.optim.SGD(groups, lr=1.0, momentum=0.9)
 
 
-def _map5(logits: Float[Tensor, "batch class"], classes: Int[Tensor, " batch"]) -> Tensor:
-    """MAP@5 of the known ones among the batch's own logits; a quick look at how far training is."""
+def _map5(
+    logits: Float[Tensor, "batch class"], classes: Int[Tensor, " batch"], *, spares_mirror: bool = False
+) -> Tensor:
+    """MAP@5 of the known ones among the batch's own logits; a quick look at how far training is.
+
+    What was never asked, whether a photo is its own mirror image, does not count.
+    """
     known = classes >= 0
+    if spares_mirror:
+        logits = without_mirror(logits, classes, by="map5")
     own = logits.gather(1, classes.clamp_min(0)[:, None])
     rank = (logits > own).sum(dim=1) + 1
     gain = torch.where(known & (rank <= 5), 1.0 / rank, torch.zeros(()).to(logits))

@@ -17,6 +17,7 @@ from fieldmark.images.batches import PhotoSource
 from fieldmark.losses.specs import PER_LABEL, Losses
 from fieldmark.models.network import Network
 from fieldmark.train.features import Source
+from fieldmark.train.misfits import misfits
 from fieldmark.train.specs import Leg, Training
 
 ROWS = 8192
@@ -36,6 +37,8 @@ class Lesson:
         sampler: How an epoch's order is drawn. A soft label counts from 0.5 on.
         losses: Their weighted sum is minimised, where a leg has none of its own.
         names: What to call an item in an error.
+        flip_identity: Items ``n ... 2n - 1`` are items ``0 ... n - 1`` mirrored, and a mirrored photo of class k is one
+            of class ``k + N``, for N half of the network's classes.
     """
 
     source: Source
@@ -45,6 +48,7 @@ class Lesson:
     classes: Int[np.ndarray, " all_items"] | None = None
     truth: Float[np.ndarray, "row label"] | Bool[np.ndarray, "row label"] | None = None
     names: Callable[[int], str] = str
+    flip_identity: bool = False
 
     def members(self, leg: Leg) -> Int[np.ndarray, " member"]:
         """The items of one leg: classes with too few photos are left out, unknowns stay; with labels all take part.
@@ -74,6 +78,13 @@ class Lesson:
         has = np.concatenate([rows >= 0.5 for rows in self._rows(members)])
         return {"weights": log_weights(truth=has, over=self.sampler.over)}
 
+    def counts(self, members: Int[np.ndarray, " member"], n_classes: int) -> Int[Tensor, " class"] | None:
+        """How many members each class has; mirrored ones are counted in their own class."""
+        if self.classes is None:
+            return None
+        mine = self.classes[members]
+        return torch.from_numpy(np.bincount(mine[mine >= 0], minlength=n_classes))
+
     def classes_of(self, items: Int[np.ndarray, " batch"]) -> Int[Tensor, " batch"] | None:
         """The classes of some items."""
         return None if self.classes is None else torch.from_numpy(self.classes[items])
@@ -95,7 +106,12 @@ class Lesson:
         Raises:
             PlanError: As said; all mistakes at once.
         """
-        told = [*self._truth_mistakes(network.n_classes), *self._leg_mistakes(training)]
+        told = [
+            *self._truth_mistakes(network.n_classes),
+            *self._flip_mistakes(network.n_classes),
+            *self._leg_mistakes(training),
+            *misfits(network.net, [loss for leg in training.legs for loss in leg.losses or self.losses]),
+        ]
         if self.truth is None and training.mixup is not None:
             told.append("mixup blends labels, and this lesson has none: set mixup = None")
         if training.keep == "best" and not watched and len({leg.losses for leg in training.legs}) > 1:
@@ -121,6 +137,26 @@ class Lesson:
             yield f"truth of {len(truth)} rows for {len(self.source)} photos: give a row a photo, or a row an item"
         elif truth.dtype != np.bool_ and not all(0 <= rows.min() <= rows.max() <= 1 for rows in self._rows(self.items)):
             yield "truth outside 0 to 1: give yes or no, or how likely each label is"
+
+    def _flip_mistakes(self, n_classes: int) -> Iterator[str]:
+        if not self.flip_identity:
+            return
+        if self.classes is None:
+            yield "flip_identity is about individuals, and this lesson has labels: set flip_identity = False"
+        elif n_classes % 2 or len(self.classes) % 2:
+            yield (
+                f"flip_identity pairs classes and items, and there are {n_classes} classes and {len(self.classes)} "
+                "items: give an even number of both"
+            )
+        else:
+            plain, mirrored = np.split(self.classes, 2)
+            expected = np.where(plain >= 0, plain + n_classes // 2, plain)
+            n_wrong = int((mirrored != expected).sum() + (plain >= n_classes // 2).sum())
+            if n_wrong:
+                yield (
+                    f"flip_identity: {n_wrong} mirrored items are not of their photo's class + {n_classes // 2}: "
+                    "pair them, item i + n with item i"
+                )
 
     def _leg_mistakes(self, training: Training) -> Iterator[str]:
         for number, leg in enumerate(training.legs, start=1):

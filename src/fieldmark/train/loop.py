@@ -139,6 +139,7 @@ class _Trainer:
         self.network.train()
         began, began_at = time.monotonic(), self.at.batch
         todo = range(self.at.batch, len(order), n_micro)
+        n_epochs = sum(one.epochs for one in self.training.legs)
         what = f"leg {self.at.leg + 1} epoch {self.at.epoch + 1}/{leg.epochs}"
         for first in self.shop.progress.track(todo, total=len(todo), what=what):
             # Epochs of a mined leg differ in length; of the schedule each is an equal part.
@@ -148,7 +149,13 @@ class _Trainer:
             )
             items = order[first : first + n_micro]
             try:
-                told = course.update(items, islice(stream, len(items)), lr=leg.lr * factor, number=self.at.updates)
+                told = course.update(
+                    items,
+                    islice(stream, len(items)),
+                    lr=leg.lr * factor,
+                    number=self.at.updates,
+                    done=(self.at.epochs + first / len(order)) / n_epochs,
+                )
             except NoNumberError as stopped:
                 self._stop(stopped)
             if self.average is not None:

@@ -74,6 +74,14 @@ class Ranks:
         dist.all_gather(parts, values.contiguous())
         return torch.cat(parts, dim=1)
 
+    def from_first(self, values: Tensor) -> Tensor:
+        """What the first process has; the others bring a tensor of the same shape and type."""
+        if self.world == 1:
+            return values
+        there = values.to(self.device)
+        dist.broadcast(there, src=0)
+        return there.cpu()
+
     def average_buffers(self, network: nn.Module) -> None:
         """Give all processes the mean of their batch-norm statistics."""
         if self.world > 1:

@@ -63,6 +63,9 @@ Share = Annotated[float, Field(gt=0, le=1)]
 """A fraction of something that is never nothing."""
 
 
+NonNegative = Annotated[float, Field(ge=0)]
+
+
 class Leg(Spec):
     """One leg of a staged training.
 
@@ -78,6 +81,8 @@ class Leg(Spec):
         hardest: Show this share of the items, those with the highest loss when last seen in this leg, as ``mining``
             says. Items not seen yet are not among them; the first epoch is a normal one. Labels only.
         mining: ``added``: the hardest once more beside each normal epoch. ``only``: nothing but them, each once.
+        noise: How much chance goes into who opposes whom (assignment sampler), in units of likeness: of the leg's first
+            round, and of its last; geometrically in between. 0: none; far above 1: opponents at random.
         stop_at: End the leg once the training MAP@5 of an epoch reaches this.
         patience: End the leg after so many epochs without a better watched number.
     """
@@ -90,6 +95,7 @@ class Leg(Spec):
     losses: Losses | None = None
     hardest: Share | None = None
     mining: Literal["added", "only"] = "added"
+    noise: tuple[NonNegative, NonNegative] = (0.0, 0.0)
     stop_at: Fraction | None = None
     patience: Count | None = None
 

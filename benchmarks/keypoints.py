@@ -1,0 +1,180 @@
+"""Claim: points that fit together tell what an embedding does not, so that both fused part pairs better than either.
+
+    python benchmarks/keypoints.py [--n-same 150] [--most 1500] [--data DATA] [--folder FOLDER]
+
+Pairs of real photos as a recheck of a shortlist meets them. ``n-same`` animals, one photo of each asked about, beside
+its most alike other photo of that animal; beside a photo of another animal at random; and beside one of a look-alike:
+of the ten animals that the embedding finds most alike one at random, and of that its most alike photo. Each photo is
+brought to 320 px. Copies of a file are left out. Flukes (``humpback2018_100px``): 100 x 100 px squashed, brought back
+to their true shape. Lions (``liondata``): crops of 67-254 px, of which two of one animal show different parts of it.
+
+Rows: the cosine of a frozen EfficientNet-Lite0 (ImageNet, 224 px); each kind of points by its own fused numbers
+(matches, inliers, share); and the embedding with points. Everything learnt is learnt from other animals' pairs (five
+parts, by the first photo's animal). ROC-AUC with 95 % bootstrap intervals over pairs. Times in CPU-seconds of one
+thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from fieldmark.core.seeds import generator
+from fieldmark.gallery.fusion import fit_by_part
+from fieldmark.gallery.keypoint_store import KeypointStore
+from fieldmark.gallery.matching import agreement
+from fieldmark.gallery.specs import Akaze, Evidence, Points, Sift, Xfeat
+from fieldmark.images.batches import PhotoSource
+from fieldmark.images.specs import Preprocess
+from fieldmark.metrics.intervals import interval
+from fieldmark.metrics.open_set import roc_auc
+from fieldmark.models.backbone import data_config
+from fieldmark.models.network import build
+from fieldmark.models.specs import Backbone, EmbeddingHead, Net
+from fieldmark.stages.local_evidence import numbers_of
+from fieldmark.train.embed import embed
+
+DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SIZE_PX = 320
+KINDS = {
+    "SIFT": Sift(size_px=SIZE_PX),
+    "AKAZE": Akaze(size_px=SIZE_PX),
+    "XFeat": Xfeat(size_px=SIZE_PX),
+    "XFeat + LighterGlue": Xfeat(size_px=SIZE_PX, matcher="lighterglue", most=512),
+}
+N_PARTS, LOOK_ALIKES = 5, 10
+
+
+def photos(name: str, *, most: int) -> pl.DataFrame:
+    """File, identity and true size of photos of animals with two or more, copies left out."""
+    table = pl.read_csv(DATA / name / "labels.csv").filter(pl.col("identity") != "new_whale")
+    by = "sha1" if "sha1" in table.columns else "sha1_source"
+    sizes = ("orig_height", "orig_width") if "orig_width" in table.columns else ("height", "width")
+    table = table.unique(by, keep="first", maintain_order=True)
+    table = table.filter(pl.len().over("identity") > 1).sort("identity", maintain_order=True).head(most)
+    table = table.filter(pl.len().over("identity") > 1)
+    return table.select("file", "identity", height=pl.col(sizes[0]), width=pl.col(sizes[1]))
+
+
+def embedded(paths: list[Path]) -> np.ndarray:
+    backbone = Backbone()
+    seen = data_config(backbone.name)
+    network = build(Net(backbone=backbone, head=EmbeddingHead(), neck="none"), n_classes=1, seed=0)
+    preprocess = Preprocess(height_px=224, width_px=224, mean=seen.mean, std=seen.std)
+    return embed(network, PhotoSource(paths, preprocess), device=torch.device("cpu")).embedding[0]
+
+
+def chosen_pairs(identity: np.ndarray, embedding: np.ndarray, *, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows, and what they are: 1 the same animal, 0 two at random, -1 look-alikes."""
+    chance = generator(0, "keypoint pairs")
+    members = {name: np.flatnonzero(identity == name) for name in np.unique(identity)}
+    several = [name for name, rows in members.items() if len(rows) > 1]
+    rows, kinds = [], []
+    for name in chance.permutation(several)[:n]:  # an animal once, so that none weighs more than others
+        first = int(chance.choice(members[name]))
+        cosine = embedding @ embedding[first]
+        others = {one: float(cosine[its].max()) for one, its in members.items() if one != name}
+        alike = sorted(others, key=lambda one: -others[one])[:LOOK_ALIKES]
+        strangers = np.flatnonzero(identity != name)
+
+        def nearest(its: np.ndarray, first: int = first, cosine: np.ndarray = cosine) -> int:
+            its = its[its != first]
+            return int(its[np.argmax(cosine[its])])
+
+        rows += [(first, nearest(members[name])), (first, int(chance.choice(strangers)))]
+        rows += [(first, nearest(members[alike[int(chance.integers(len(alike)))]]))]
+        kinds += [1, 0, -1]
+    return np.array(rows), np.array(kinds)
+
+
+def evidence(files: list[Path], table: pl.DataFrame, pairs: np.ndarray, spec: Points, kept: Path) -> np.ndarray:
+    """The three numbers of each pair; prints how long an image and a pair take."""
+    store, wanted = KeypointStore(kept, spec), sorted(set(pairs.ravel().tolist()))
+    began = time.thread_time()
+    points = {row: store.of(files[row], true_size=(table["height"][row], table["width"][row])) for row in wanted}
+    middle = time.thread_time()
+    counted = Evidence(points=spec)
+    found = [agreement(points[a], points[b], counted) for a, b in pairs.tolist()]
+    ended = time.thread_time()
+    print(
+        f"    {1e3 * (middle - began) / len(wanted):6.1f} ms an image, {1e3 * (ended - middle) / len(pairs):6.2f} ms a "
+        f"pair, {np.mean([len(one) for one in points.values()]):.0f} points",
+        flush=True,
+    )
+    return np.array([numbers_of(one) for one in found])
+
+
+def judged(numbers: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Each pair's log-odds by weights of the other parts."""
+    logit = np.empty(len(same))
+    for one, fusion in fit_by_part(numbers, same, part).items():
+        proba = fusion.proba(numbers[part == one])
+        logit[part == one] = np.log(proba) - np.log1p(-proba)
+    return logit
+
+
+def row(name: str, numbers: np.ndarray, kinds: np.ndarray, part: np.ndarray, cosine: np.ndarray) -> None:
+    """One line of the table; each column is learnt and judged on its own kinds of pairs."""
+    told = []
+    for left_out in (0, -1):
+        mine = kinds != left_out
+        same, plain = kinds[mine] == 1, cosine[mine]
+        score = plain if numbers is cosine else judged(numbers[mine], same, part[mine])
+
+        def gain(at: np.ndarray, s: np.ndarray = score, t: np.ndarray = same, p: np.ndarray = plain) -> float:
+            return roc_auc(s[at], t[at]) - roc_auc(p[at], t[at])
+
+        def auc(at: np.ndarray, s: np.ndarray = score, t: np.ndarray = same) -> float:
+            return roc_auc(s[at], t[at])
+
+        told += [interval(one, n_queries=len(same), n_draws=500) for one in (auc, gain)]
+    alike, alike_gain, random, random_gain = told
+    print(f"  {name:<32} {random!s:<22}  {alike!s:<22}  {random_gain!s:<24}  {alike_gain!s}", flush=True)
+
+
+def compare(name: str, *, n: int, most: int, kept: Path) -> None:
+    table = photos(name, most=most)
+    files = [DATA / name / file for file in table["file"]]
+    identity = table["identity"].to_numpy()
+    embedding = embedded(files)
+    pairs, kinds = chosen_pairs(identity, embedding, n=n)
+    n_same = int((kinds == 1).sum())
+    print(f"\n{name}: {len(files):,} photos; {n_same} pairs of one animal, as many of two at random and of look-alikes")
+    part = np.repeat(np.arange(n_same) % N_PARTS, 3)
+    cosine = (embedding[pairs[:, 0]] * embedding[pairs[:, 1]]).sum(axis=1, dtype=np.float64)
+    told = {}
+    for kind, spec in KINDS.items():
+        print(f"  {kind}")
+        told[kind] = evidence(files, table, pairs, spec, kept / name)
+    names = ("another at random", "a look-alike", "gain over embedding", "likewise, look-alikes")
+    print(f"  {'ROC-AUC against':<32} " + "  ".join(f"{one:<22}" for one in names))
+    row("embedding", cosine, kinds, part, cosine)
+    for kind, numbers in told.items():
+        row(kind, numbers, kinds, part, cosine)
+    for kind, numbers in told.items():
+        row(f"embedding + {kind}", np.column_stack([cosine, numbers]), kinds, part, cosine)
+    row("embedding + SIFT + XFeat", np.column_stack([cosine, told["SIFT"], told["XFeat"]]), kinds, part, cosine)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n-same", type=int, default=150, help="pairs of one animal; three times as many in all")
+    parser.add_argument("--most", type=int, default=1500, help="photos embedded, among which others look alike")
+    parser.add_argument("--data", nargs="*", default=["humpback2018_100px", "liondata"])
+    parser.add_argument("--folder", type=Path, help="where points are kept; times are then those of reading them")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in chosen.data:
+            compare(name, n=chosen.n_same, most=chosen.most, kept=chosen.folder or Path(scratch))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""What was marked on photos, in a table of its own or in the photos': boxes, landmarks, masks; any number of sources.
+
+Coordinates are pixels of the upright photo at its true size (columns ``width`` and ``height`` of the photos, where they
+have them; else the file's). Decimals are welcome, shares of the picture are not: 0.5 may be half a pixel or half a
+picture, and nobody could tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float32
+
+from fieldmark.core.errors import DataError, nearest, several
+from fieldmark.data.checks import check_values
+from fieldmark.data.collection import BOX, Collection
+from fieldmark.data.columns import place
+from fieldmark.data.drafts import Draft
+from fieldmark.data.mistakes import Mistake
+from fieldmark.data.sheets import ROW, read_sheet
+
+OURS = ("image", "file", "box", *BOX, "x0", "y0", "x1", "y1")
+MASK = "mask"
+_PIXELS = "write pixels of the upright photo"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Boxes, landmarks and masks of photos, and in which row of which file each photo's stand.
+
+    Attributes:
+        table: ``image``, and as present ``box_x box_y box_w box_h``, ``x_NAME y_NAME`` for each landmark (float, null
+            where it was not marked), ``mask`` (text).
+        points: Names of the landmarks, in the order of the file's columns.
+        source: Name of the file.
+    """
+
+    table: pl.DataFrame
+    points: tuple[str, ...]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether it marks boxes."""
+        return set(BOX) <= set(self.table.columns)
+
+
+def read_marks(path: Path | str, *, encoding: str = "utf-8") -> Marks:
+    """A table of boxes, landmarks (``x_left_tip, y_left_tip, ...``) and masks, if all of it is in order.
+
+    The photo's column is ``image`` or ``file`` (or a name the field uses); a box is ``x0 y0 x1 y1`` or one cell
+    ``box`` of left, top, width, height. A photo without a box, or without a landmark, has empty cells or no row.
+
+    Args:
+        path: A CSV, TSV or Parquet file.
+        encoding: How a text table is written.
+
+    Raises:
+        DataError: There is nothing marked in it, or cells are wrong; all mistakes by file, row and column.
+    """
+    path = Path(path)
+    sheet = read_sheet(path, encoding=encoding)
+    theirs = {ours: name for ours, name in place(sheet.names, {}).items() if ours in OURS}
+    points = _landmarks(sheet.names)
+    if "image" not in theirs and "file" in theirs:
+        theirs["image"] = theirs.pop("file")
+    marked = points or MASK in sheet.names or "box" in theirs or set(BOX) <= theirs.keys() or "x1" in theirs
+    if not sheet.mistakes and ("image" not in theirs or not marked):
+        lacking = "photo" if "image" not in theirs else "box, landmark or mask"
+        raise DataError(
+            f"The table names no {lacking}.",
+            got=f"{path}: columns {', '.join(sheet.names) or 'none'}",
+            fix="give columns image, x0, y0, x1, y1; for landmarks x_NAME and y_NAME, such as x_left_tip, y_left_tip.",
+        )
+    frame = sheet.table.rename({name: ours for ours, name in theirs.items()})
+    wanted = [ROW, *theirs, *(f"{axis}_{point}" for point in points for axis in "xy")]
+    frame = frame.select(list(dict.fromkeys(wanted + ([MASK] if MASK in frame.columns else []))))
+    made = Draft(table=frame, source=path.name, name="", folders=(), theirs=theirs)
+    made, wrong = check_values(made)
+    mistakes = [*sheet.mistakes, *wrong, *_twice(made), *_shares(made), *_wrong_points(made, points)]
+    if mistakes:
+        raise refused(str(path), mistakes)
+    numbers = [pl.col(f"{axis}_{point}").cast(pl.Float32, strict=False) for point in points for axis in "xy"]
+    return Marks(made.table.with_columns(numbers).drop(ROW), points, path.name)
+
+
+def refused(name: str, mistakes: Sequence[Mistake]) -> DataError:
+    """One error that tells all mistakes of a table of marks."""
+    fixes = list(dict.fromkeys(mistake.fix for mistake in mistakes if mistake.fix))
+    return DataError(
+        f"{name} has {len(mistakes)} mistake(s).",
+        got=several(mistakes, most=10),
+        fix="; ".join(fixes) + "." if fixes else "mend the file.",
+    )
+
+
+def marked(photos: Collection, marks: Marks, *, source: str = "", strict: bool = True) -> Collection:
+    """The photos with what was marked on them.
+
+    Photos are found by their id, or by their file's name. Marks of other photos are left out; photos without marks
+    have none.
+
+    Args:
+        photos: Any.
+        marks: As read.
+        source: Empty: these become the photos' own boxes, masks and landmarks. Else a name under which they are kept
+            beside them (columns ``box.SOURCE``, ``mask.SOURCE``, ``x_NAME.SOURCE``).
+        strict: Refuse marks of which none is of these photos; else the photos are given back as they are.
+
+    Raises:
+        DataError: Not one mark is of these photos, or boxes lie outside of their pictures (where sizes are known).
+    """
+    named = _of(photos, marks)
+    if named is None:
+        if not strict:
+            return photos
+        raise DataError(
+            f"{marks.source} marks none of these photos.",
+            got=f"{several(marks.table['image'].head(3).to_list())}\nphotos: {several(photos.images[:3])}",
+            fix="name the photos in both tables alike.",
+        )
+    outside = _outside(photos, named)
+    if outside:
+        raise refused(marks.source, outside)
+    columns = []
+    if marks.has_boxes:
+        if source:
+            cell = pl.concat_str([pl.col(name).cast(pl.String) for name in BOX], separator=", ")
+            columns.append(named.select(cell).to_series().alias(f"box.{source}"))
+        else:
+            columns += [named[name] for name in BOX]
+    if MASK in marks.table.columns:
+        columns.append(named[MASK].alias(f"{MASK}.{source}" if source else MASK))
+    end = f".{source}" if source else ""
+    names = [f"{axis}_{point}" for point in marks.points for axis in "xy"]
+    columns += [named[name].cast(pl.String).alias(f"{name}{end}") for name in names]
+    return replace(photos, table=photos.table.with_columns(columns))
+
+
+def boxes_of(photos: Collection, source: str = "") -> Float32[np.ndarray, "image 4"] | None:
+    """Left, top, width, height by a source, in px of the true size; nan where it has none; None without such a source.
+
+    Raises:
+        DataError: A cell is no box.
+    """
+    column = f"box.{source}"
+    if not source:
+        return photos.boxes
+    if column not in photos.table.columns:
+        return None
+    parts = [[_number(word) for word in (cell or "").split(",")] for cell in photos.table[column]]
+    wrong = [
+        f"{image}: {cell!r}"
+        for image, cell, part in zip(photos.images, photos.table[column], parts, strict=True)
+        if cell and (len(part) != 4 or not np.isfinite(part).all() or min(part[2:]) <= 0)
+    ]
+    if wrong:
+        raise DataError(
+            f"Column '{column}' holds cells that are no boxes.",
+            got=several(wrong),
+            fix="write left, top, width, height in pixels, such as '12, 30, 200, 90', or leave the cell empty.",
+        )
+    return np.array([part if len(part) == 4 else [np.nan] * 4 for part in parts], dtype=np.float32).reshape(-1, 4)
+
+
+def masks_of(photos: Collection, source: str = "") -> list[str | None]:
+    """Each photo's mask by a source, as ``images.masks`` writes them; None where it has none."""
+    column = f"{MASK}.{source}" if source else MASK
+    if column not in photos.table.columns:
+        return [None] * len(photos)
+    return [cell or None for cell in photos.table[column]]
+
+
+def points_of(photos: Collection, names: Sequence[str]) -> Float32[np.ndarray, "image point 2"]:
+    """Landmarks by name, in px of the true size; nan where one was not marked.
+
+    Raises:
+        DataError: There is no such landmark, or a cell is no number.
+    """
+    known = _landmarks(photos.table.columns)
+    absent = [name for name in names if name not in known]
+    if absent:
+        raise DataError(
+            "The photos have no landmarks of that name.",
+            got=several(absent),
+            fix=nearest(absent[0], known) if known else "add them: --boxes MARKS.csv with columns x_NAME and y_NAME.",
+        )
+    found = np.full((len(photos), len(names), 2), np.nan, dtype=np.float32)
+    for at, name in enumerate(names):
+        for axis, letter in enumerate("xy"):
+            cells = photos.table[f"{letter}_{name}"]
+            numbers = cells.cast(pl.Float32, strict=False)
+            wrong = photos.table.filter(numbers.is_null() & cells.is_not_null() & (cells != ""))["image"].to_list()
+            if wrong:
+                raise DataError(
+                    f"Column '{letter}_{name}' holds cells that are no numbers.", got=several(wrong), fix=f"{_PIXELS}."
+                )
+            found[:, at, axis] = numbers.fill_null(float("nan")).to_numpy()
+    return found
+
+
+def _landmarks(columns: Sequence[str]) -> tuple[str, ...]:
+    """The names that have both an ``x_`` and a ``y_`` column."""
+    return tuple(name[2:] for name in columns if name.startswith("x_") and len(name) > 2 and f"y_{name[2:]}" in columns)
+
+
+def _twice(made: Draft) -> list[Mistake]:
+    fix = "keep one row for each photo"
+    return made.mark(
+        pl.col("image").is_duplicated() & pl.col("image").is_not_null(), column="image", problem="stands twice", fix=fix
+    )
+
+
+def _shares(made: Draft) -> list[Mistake]:
+    """Boxes that lie within one pixel: they were surely meant as shares of the picture."""
+    if not set(BOX) <= set(made.table.columns):
+        return []
+    right, below = pl.col("box_x") + pl.col("box_w"), pl.col("box_y") + pl.col("box_h")
+    tiny = (right <= 1) & (below <= 1) & (pl.col("box_w") > 0)
+    shown = pl.concat_str([pl.col(name).cast(pl.String) for name in BOX], separator=", ")
+    column = next((name for name in ("x0", "box", "box_x") if name in made.theirs), "image")
+    fix = f"{_PIXELS}, not shares of the picture: multiply by its width and height"
+    return made.mark(tiny, column=column, problem="is no box in pixels", fix=fix, value=shown)
+
+
+def _wrong_points(made: Draft, points: Sequence[str]) -> list[Mistake]:
+    mistakes = []
+    for name in points:
+        blank = {axis: _blank(f"{axis}_{name}") for axis in "xy"}
+        for axis, other in (("x", "y"), ("y", "x")):
+            column = f"{axis}_{name}"
+            number = pl.col(column).cast(pl.Float64, strict=False)
+            bad = ~blank[axis] & ~number.is_finite().fill_null(value=False)
+            mistakes += made.mark(bad, column=column, problem="is no number", fix=f"{_PIXELS}, or leave it empty")
+            half = blank[axis] & ~blank[other]
+            mistakes += made.mark(half, column=column, problem="half a landmark", fix="fill in x and y, or neither")
+    return mistakes
+
+
+def _blank(column: str) -> pl.Expr:
+    return pl.col(column).is_null() | (pl.col(column).cast(pl.String) == "")
+
+
+def _of(photos: Collection, marks: Marks) -> pl.DataFrame | None:
+    """One row a photo, null where nothing was marked; None where no mark is of these photos."""
+    asked = photos.table.select("image", "file").with_columns(
+        name=pl.col("file").str.extract(r"([^/]*)$"), stem=pl.col("image").str.replace(r"\.[^.]*$", "")
+    )
+    for key in ("image", "file", "name", "stem"):
+        named = asked.join(marks.table, left_on=key, right_on="image", how="left", maintain_order="left")
+        if asked[key].is_in(marks.table["image"].to_list()).any():
+            return named
+    return None
+
+
+def _outside(photos: Collection, named: pl.DataFrame) -> list[Mistake]:
+    """Boxes that do not overlap their picture, where its true size is known."""
+    if not {"width", "height"} <= set(photos.table.columns) or "box_x" not in named.columns:
+        return []
+    sized = named.with_columns(width=photos.table["width"], height=photos.table["height"])
+    gone = (pl.col("box_x") >= pl.col("width")) | (pl.col("box_y") >= pl.col("height"))
+    gone |= (pl.col("box_x") + pl.col("box_w") <= 0) | (pl.col("box_y") + pl.col("box_h") <= 0)
+    fix = f"{_PIXELS} at its true size (columns width and height)"
+    rows = sized.filter(gone.fill_null(value=False)).select("image", *BOX, "width", "height")
+    return [
+        Mistake(str(image), None, None, "box outside of its photo", f"{x}, {y}, {w}, {h} in {width} x {height}", fix)
+        for image, x, y, w, h, width, height in rows.iter_rows()
+    ]
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return float("nan")

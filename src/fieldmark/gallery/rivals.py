@@ -1,0 +1,160 @@
+"""The identities that a query may be, described in numbers: what a second level looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.decide.centroids import centroids
+from fieldmark.decide.specs import Centroid
+from fieldmark.gallery.search import nearest
+
+COLUMNS = (
+    "first",
+    "second",
+    "third",
+    "sum of three",
+    "centroid",
+    "rank",
+    "among nearest",
+    "photos",
+    "behind first",
+    "before next",
+    "best of query",
+    "spread of query",
+    "rivals",
+)
+"""Of an identity: cosines of its three photos most alike the query (NaN where it has fewer) and their sum, the cosine
+with its robust centroid, its place among the rivals (1 is first), how many of the nearest photos are its own, how many
+photos it has, how far its best photo is behind the best rival's and before the next one's. Of the query: its best
+cosine, the standard deviation of its nearest ones, and how many rivals there are."""
+PAIRS_AT_ONCE = 2**15
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """One row a query and candidate, by query, the most alike candidate first.
+
+    Attributes:
+        query: Row of the query.
+        identity: Class of the candidate.
+        photo: Gallery row of its photo most alike the query.
+        table: The numbers.
+        names: What each column holds.
+        n_queries: Of how many queries.
+    """
+
+    query: Int64[np.ndarray, " rival"]
+    identity: Int64[np.ndarray, " rival"]
+    photo: Int64[np.ndarray, " rival"]
+    table: Float32[np.ndarray, "rival column"]
+    names: tuple[str, ...]
+    n_queries: int
+
+
+def describe(
+    query: Float32[np.ndarray, "query dim"],
+    gallery: Float32[np.ndarray, "gallery dim"],
+    classes: Int64[np.ndarray, " gallery"],
+    *,
+    n_photos: int,
+    n_components: int = 0,
+) -> Rivals:
+    """The identities among each query's ``n_photos`` nearest photos; see ``GalleryStore.rivals``, which guards it.
+
+    Args:
+        query: One embedding a row, length 1; none of a photo in the gallery.
+        gallery: One embedding a photo, length 1.
+        classes: The identity of each photo; -1 for strangers, who are no candidates.
+        n_photos: Nearest photos that name candidates.
+        n_components: How many principal components of the gallery the difference of the photos is told in.
+
+    Raises:
+        FieldmarkError: ``n_photos`` is below 1.
+
+    Source:
+        Happywhale 2022, 7th place (T43); the query's own columns are ours.
+    """
+    if n_photos < 1:
+        raise FieldmarkError("Rivals come from nearest photos.", got=f"n_photos={n_photos}", fix="use 1 or more; 100.")
+    index, cosine = nearest(query, gallery, k=min(n_photos, len(gallery)))
+    n_classes = max(int(classes.max(initial=-1)) + 1, 1)
+    asked, place = np.nonzero(classes[index] >= 0)
+    near = classes[index[asked, place]]
+    pair, first, many = np.unique(asked * n_classes + near, return_index=True, return_counts=True)
+    row, name = np.divmod(pair, n_classes)
+    # The nearest photos come best first, so the first occurrence is the identity's most alike photo.
+    best, photo = cosine[asked[first], place[first]], index[asked[first], place[first]]
+    order = np.lexsort((name, -best, row))
+    row, name, best, photo, many = (column[order] for column in (row, name, best, photo, many))
+    three, centre = _likeness(query, gallery, classes, row, name, n_classes=n_classes)
+    of_query = np.searchsorted(row, row)
+    n_rivals = np.bincount(row, minlength=len(query))[row]
+    behind = np.append(best[1:], np.nan)
+    behind[np.append(row[1:] != row[:-1], True)] = np.nan  # nobody comes next
+    columns = [
+        *three.T,
+        np.nansum(three, axis=1),
+        centre,
+        np.arange(len(row)) - of_query + 1,
+        many,
+        np.bincount(classes[classes >= 0], minlength=n_classes)[name],
+        best[of_query] - best,
+        best - behind,
+        best[of_query],
+        cosine.std(axis=1)[row],
+        n_rivals,
+    ]
+    table = np.stack(columns, axis=1).astype(np.float32) if len(row) else np.zeros((0, len(COLUMNS)), np.float32)
+    names = COLUMNS
+    if n_components:
+        apart = _apart(query, gallery, row, photo, n_components=n_components)
+        table = np.concatenate([table, apart], axis=1)
+        names = (*COLUMNS, *(f"component {number + 1}" for number in range(apart.shape[1])))
+    return Rivals(row, name, photo, table, names, len(query))
+
+
+def _likeness(
+    query: np.ndarray, gallery: np.ndarray, classes: np.ndarray, row: np.ndarray, name: np.ndarray, *, n_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of each rival's three most alike photos (NaN where it has fewer), and with its centroid."""
+    photos = np.argsort(classes, kind="stable")
+    begin = np.searchsorted(classes[photos], np.arange(n_classes + 1))
+    centre = centroids(gallery, classes, n_classes=n_classes, by=Centroid())
+    three, to_centre = np.full((len(row), 3), np.nan, np.float32), np.empty(len(row), np.float32)
+    counts = (begin[1:] - begin[:-1])[name]
+    for start in _steps(counts):
+        some = slice(*start)
+        many = counts[some]
+        cell = np.repeat(np.arange(len(many)), many)
+        within = np.arange(len(cell)) - np.repeat(np.cumsum(many) - many, many)
+        of = photos[begin[name[some]][cell] + within]
+        value = np.einsum("pd,pd->p", gallery[of], query[row[some]][cell])
+        order = np.lexsort((-value, cell))
+        keep = within < 3  # after sorting, the places within a cell hold its values best first
+        three[some][cell[keep], within[keep]] = value[order][keep]
+        to_centre[some] = np.einsum("pd,pd->p", centre[name[some]], query[row[some]])
+    return three, to_centre
+
+
+def _steps(counts: np.ndarray) -> list[tuple[int, int]]:
+    """Rows in pieces of about ``PAIRS_AT_ONCE`` photos."""
+    ends = np.cumsum(counts)
+    cuts = np.unique(np.searchsorted(ends, np.arange(PAIRS_AT_ONCE, int(ends[-1]) if len(ends) else 0, PAIRS_AT_ONCE)))
+    edges = [0, *(int(cut) + 1 for cut in cuts), len(counts)]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
+
+
+def _apart(
+    query: np.ndarray, gallery: np.ndarray, row: np.ndarray, photo: np.ndarray, *, n_components: int
+) -> Float32[np.ndarray, "rival component"]:
+    """How far the query and the rival's best photo lie apart along each main direction of the gallery."""
+    centred = gallery - gallery.mean(axis=0)
+    value, direction = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
+    width = min(n_components, len(value))
+    basis = direction[:, ::-1][:, :width].astype(np.float32)
+    return np.abs((query @ basis)[row] - (gallery @ basis)[photo])

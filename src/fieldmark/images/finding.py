@@ -1,0 +1,183 @@
+"""Boxes without anybody's clicks: the subject by its colours, or by where a pretrained network reacts (no torch)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.images.masks import Mask, bounds
+from fieldmark.images.reading import DEFAULT, Limits, decode, opened
+from fieldmark.images.specs import GrabCut
+
+Shares = tuple[float, float, float, float]
+"""(left, top, right, bottom) as shares of the upright picture's width and height."""
+FULL: Shares = (0.0, 0.0, 1.0, 1.0)
+PART = 0.1
+"""Pieces of a mask below this share of its largest are spray and specks."""
+LEAST, MOST = 0.01, 0.97
+"""A subject that takes less or more of the picture than this was not found."""
+UPSAMPLED_PX = 80
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a finder thinks the subject is.
+
+    Attributes:
+        box: None where it found nothing: the full frame is then looked at.
+        mask: The subject's pixels, if the finder tells.
+        points: (x, y) of each landmark as shares, if the finder tells.
+        note: Why there is no box.
+    """
+
+    box: Shares | None
+    mask: Mask | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    note: str = ""
+
+
+def small_picture(
+    source: Path | bytes, *, longest_px: int, limits: Limits = DEFAULT
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The upright picture with its longer side at most ``longest_px``; smaller ones keep their size.
+
+    Raises:
+        ImageError: The picture cannot be read.
+    """
+    photo = opened(source, limits=limits)
+    share = min(1.0, longest_px / max(photo.height, photo.width))
+    height, width = (max(1, round(side * share)) for side in (photo.height, photo.width))
+    pixels = decode(photo, at_least=(height, width))
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+
+
+def grabcut(pixels: UInt8[np.ndarray, "height width 3"], spec: GrabCut) -> Found:
+    """What is unlike the border of the picture: colours of border and inside are told apart, again and again.
+
+    Args:
+        pixels: A small upright picture.
+        spec: Border, iterations, seed.
+
+    Raises:
+        FieldmarkError: OpenCV is not installed.
+
+    Source:
+        Rother, Kolmogorov, Blake 2004, "GrabCut", by OpenCV. Ours: the starting rectangle (a border of 4 %), and that
+        only pieces of at least a tenth of the largest count.
+    """
+    cv2 = _opencv()
+    height, width = pixels.shape[:2]
+    across, down = max(1, round(spec.border * width)), max(1, round(spec.border * height))
+    inner = (across, down, width - 2 * across, height - 2 * down)
+    if min(inner[2:]) < 4 or np.ptp(pixels.reshape(-1, 3), axis=0).max() < 8:
+        return Found(None, note="too small or too even")
+    labels = np.zeros((height, width), dtype=np.uint8)
+    cv2.setRNGSeed(spec.seed)  # of this thread; its first guess at the colours is drawn
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    blue_first = np.ascontiguousarray(pixels[:, :, ::-1])
+    try:
+        cv2.grabCut(blue_first, labels, inner, *models, spec.iterations, cv2.GC_INIT_WITH_RECT)
+    except cv2.error:  # no pixel is left on one side
+        return Found(None, note="nothing stands out")
+    return of_mask((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
+
+
+def by_strength(strength: Float[np.ndarray, "height width"]) -> Found:
+    """What a pretrained network reacts to, where its reactions fall into strong and weak ones.
+
+    Args:
+        strength: Length of the feature vector at each place of the last map, in the picture's own directions.
+
+    Source:
+        Otsu 1979 for the split; feature norms as a sign of the subject: ours, after Wei et al. 2017, "SCDA".
+    """
+    low, high = float(strength.min()), float(strength.max())
+    if not np.isfinite(high) or high - low <= 1e-6 * max(abs(high), 1.0):
+        return Found(None, note="nothing stands out")
+    grey = Image.fromarray(((strength - low) / (high - low)).astype(np.float32))
+    fine = np.asarray(grey.resize((UPSAMPLED_PX, UPSAMPLED_PX), Image.Resampling.BILINEAR))
+    return of_mask(fine > otsu(fine))
+
+
+def otsu(values: Float[np.ndarray, ...], *, n_bins: int = 256) -> float:
+    """The value that splits numbers into two groups of the least variance.
+
+    Source: Otsu 1979, "A threshold selection method from gray-level histograms", equation 18.
+    """
+    counts, edges = np.histogram(values, bins=n_bins)
+    middle = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)[:-1]
+    above = counts.sum() - below
+    sums = np.cumsum(counts * middle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
+    return float(edges[1:-1][np.nanargmax(np.where((below > 0) & (above > 0), between, np.nan))])
+
+
+def of_mask(mask: Mask) -> Found:
+    """The box around the large pieces of a mask, and the mask without the small ones."""
+    whole = _large_pieces(mask)
+    share, box = float(whole.mean()), bounds(whole)
+    if box is None or not LEAST <= share <= MOST:
+        return Found(None, note="nothing stands out" if share < LEAST else "all of it stands out")
+    return Found(box, whole)
+
+
+def agreed(one: Found, other: Found, *, least_iou: float) -> Found:
+    """The first finding where the second overlaps it enough; else no box, and why.
+
+    Where one of them found nothing, there is nothing to agree with: the full frame is kept.
+    """
+    if one.box is None or other.box is None:
+        return Found(None, note=f"only one finder found something ({one.note or other.note})")
+    overlap = iou(one.box, other.box)
+    return replace(one, note="") if overlap >= least_iou else Found(None, note=f"two finders disagree: {overlap:.2f}")
+
+
+def iou(one: Shares, other: Shares) -> float:
+    """Intersection over union of two boxes, 0 to 1.
+
+    Example:
+        >>> iou((0, 0, 2, 2), (1, 0, 3, 2))
+        0.3333333333333333
+    """
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(0.0, width) * max(0.0, height)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return shared / max(sum(areas) - shared, 1e-12)
+
+
+def _large_pieces(mask: Bool[np.ndarray, "height width"]) -> Mask:
+    from scipy.ndimage import label  # here, as it takes half a second to load
+
+    pieces, n_pieces = label(mask)
+    if n_pieces == 0:
+        return mask
+    areas = np.bincount(pieces.reshape(-1))[1:]
+    return np.isin(pieces, 1 + np.flatnonzero(areas >= PART * areas.max()))
+
+
+def _opencv() -> Any:
+    """OpenCV, which is loaded when first needed.
+
+    Raises:
+        FieldmarkError: It is not installed.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise FieldmarkError(
+            "Finding subjects by colour needs OpenCV, which is not installed.",
+            got=str(error),
+            fix='pip install "fieldmark[boxes]", or use `--by features`.',
+        ) from error
+    return cv2

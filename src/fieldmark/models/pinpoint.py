@@ -1,0 +1,212 @@
+"""A small regressor of boxes and landmarks on a frozen pretrained backbone: one heat map a coordinate or landmark."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+import safetensors.torch
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from fieldmark.core.errors import PlanError, WeightsError
+from fieldmark.core.files import write_bytes
+from fieldmark.core.spec import Spec, read
+from fieldmark.models.backbone import build_backbone, split, stages
+from fieldmark.models.specs import Backbone
+from fieldmark.models.weights import read_state
+
+WEIGHTS, CARD = "finder.safetensors", "finder.json"
+FINE = 16
+"""Pixels between two places of the finer map: deep enough to know a tip, fine enough to say where it is."""
+BOX_AXES = (0, 1, 0, 1)
+"""Which axis each of left, top, right, bottom is read off: x, y, x, y."""
+AGAIN = "make it again: `fieldmark boxes PHOTOS --clicks CLICKS.csv --save FOLDER --out boxes.csv`."
+
+
+class Maps(NamedTuple):
+    """Two feature maps of the same pictures: one fine and shallow, one coarse and deep."""
+
+    fine: Float[Tensor, "batch channel row column"]
+    coarse: Float[Tensor, "batch channel2 row2 column2"]
+
+
+class Eye(nn.Module):
+    """A frozen pretrained backbone that gives its last map and one of half its depth.
+
+    Args:
+        backbone: Name, with packaged weights by default.
+        side_px: Of the square pictures it will be shown.
+
+    Raises:
+        PlanError: The backbone gives no feature map (a transformer), or timm has none of that name.
+    """
+
+    def __init__(self, backbone: Backbone, *, side_px: int) -> None:
+        super().__init__()
+        model, _ = build_backbone(backbone)
+        self.lower, self.upper = _cut(model, side_px=side_px, name=backbone.name)
+        self.eval().requires_grad_(requires_grad=False)
+
+    @torch.inference_mode()
+    def forward(self, pictures: Float[Tensor, "batch 3 side side"]) -> Maps:
+        """Both maps."""
+        fine = self.lower(pictures)
+        return Maps(fine, self.upper(fine))
+
+
+def strength(maps: Maps) -> Float[Tensor, "batch row column"]:
+    """How strongly the backbone reacts at each place: the length of the deep map's vector."""
+    return maps.coarse.float().norm(dim=1)
+
+
+class Pinpointer(nn.Module):
+    """Where box edges and landmarks are, as shares of the picture.
+
+    Each landmark has a heat map, a weighted sum of the feature maps' channels; its place is the mean of all places,
+    weighted by the softmax of their heat. Each edge of the box has one too, of which only x or y is read off. A line
+    for each coordinate then corrects its scale, as means of places cannot reach the picture's border.
+
+    Args:
+        widths: Channels of the fine and of the coarse map.
+        points: Names of the landmarks.
+        has_box: Whether it tells a box.
+
+    Source:
+        Soft-argmax: Luvizon et al. 2017, arXiv:1710.02322, equation 4. Ours: one heat map for each edge.
+    """
+
+    def __init__(self, widths: tuple[int, int], *, points: Sequence[str], has_box: bool) -> None:
+        super().__init__()
+        self.points, self.has_box = tuple(points), has_box
+        edges = BOX_AXES if has_box else ()
+        self.maps = [*range(len(edges)), *(len(edges) + at // 2 for at in range(2 * len(self.points)))]
+        self.axes = [*edges, *(at % 2 for at in range(2 * len(self.points)))]
+        n_maps = len(edges) + len(self.points)
+        self.fine, self.coarse = nn.Conv2d(widths[0], n_maps, 1), nn.Conv2d(widths[1], n_maps, 1)
+        for part in (self.fine, self.coarse):  # every heat map starts even: no draw, no seed
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(cast("Tensor", part.bias))
+        self.scale, self.shift = nn.Parameter(torch.ones(len(self.axes))), nn.Parameter(torch.zeros(len(self.axes)))
+        for name, width in zip(("fine", "coarse"), widths, strict=True):
+            self.register_buffer(f"{name}_mean", torch.zeros(1, width, 1, 1))
+            self.register_buffer(f"{name}_sd", torch.ones(1, width, 1, 1))
+
+    def measure(self, maps: Maps) -> None:
+        """Take mean and deviation of every channel from these maps; they are then scaled by them."""
+        for name, half in zip(("fine", "coarse"), maps, strict=True):
+            values = half.float()
+            getattr(self, f"{name}_mean").copy_(values.mean(dim=(0, 2, 3), keepdim=True))
+            getattr(self, f"{name}_sd").copy_(values.std(dim=(0, 2, 3), keepdim=True).clamp(min=1e-3))
+
+    def heat(self, maps: Maps) -> Float[Tensor, "batch map row column"]:
+        """The heat maps before the softmax."""
+        heats = []
+        for name, values in zip(("fine", "coarse"), maps, strict=True):
+            scaled = (values.float() - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_sd")
+            heats.append(getattr(self, name)(scaled) / scaled.shape[1] ** 0.5)
+        rows_columns = heats[0].shape[-2:]
+        return heats[0] + interpolate(heats[1], size=rows_columns, mode="bilinear", align_corners=False)
+
+    def forward(self, maps: Maps) -> Float[Tensor, "batch coordinate"]:
+        """Left, top, right, bottom, if it tells a box; then x and y of each landmark; shares of the picture."""
+        heat = self.heat(maps)
+        rows, columns = heat.shape[-2:]
+        chance = heat.flatten(2).softmax(dim=2).unflatten(2, (rows, columns))
+        x = (torch.arange(columns, device=heat.device) + 0.5) / columns
+        y = (torch.arange(rows, device=heat.device) + 0.5) / rows
+        places = torch.stack((chance.sum(dim=2) @ x, chance.sum(dim=3) @ y), dim=2)
+        return (places[:, self.maps, self.axes] - 0.5) * self.scale + 0.5 + self.shift
+
+
+class Card(Spec):
+    """What ``finder.json`` says."""
+
+    format: Literal[1] = 1
+    backbone: Backbone
+    side_px: int
+    widths: tuple[int, int]
+    points: tuple[str, ...]
+    has_box: bool
+    weights_sha256: str
+    errors: dict[str, float]
+    """Of cross-validation, as they were measured."""
+
+
+@dataclass(frozen=True)
+class StoredPinpointer:
+    """A regressor as it was saved, with what its pictures must look like."""
+
+    pinpointer: Pinpointer
+    card: Card
+
+
+def save_pinpointer(
+    pinpointer: Pinpointer, folder: Path, *, backbone: Backbone, side_px: int, errors: dict[str, float]
+) -> str:
+    """Write the regressor into ``folder`` (made if needed); the SHA-256 of its weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = safetensors.torch.save({name: value.contiguous() for name, value in pinpointer.state_dict().items()})
+    digest = hashlib.sha256(data).hexdigest()
+    fine, coarse = pinpointer.fine.in_channels, pinpointer.coarse.in_channels
+    card = Card(
+        backbone=backbone,
+        side_px=side_px,
+        widths=(fine, coarse),
+        points=pinpointer.points,
+        has_box=pinpointer.has_box,
+        weights_sha256=digest,
+        errors=errors,
+    )
+    write_bytes(folder / WEIGHTS, data)
+    write_bytes(folder / CARD, card.model_dump_json(indent=2).encode())
+    return digest
+
+
+def open_pinpointer(folder: Path, *, sha256: str | None = None) -> StoredPinpointer:
+    """The regressor that ``save_pinpointer`` wrote.
+
+    Args:
+        folder: Where it lies.
+        sha256: What its weights must hash to; None: what its own card says.
+
+    Raises:
+        WeightsError: Files are missing, changed, or another regressor's.
+    """
+    try:
+        card: Card = read(Card, folder / CARD)
+    except PlanError as error:
+        raise WeightsError(f"{folder} holds no finder of boxes or landmarks.", got=error.got, fix=AGAIN) from error
+    state, _ = read_state(folder / WEIGHTS, sha256=sha256 or card.weights_sha256, mend=AGAIN)
+    pinpointer = Pinpointer(card.widths, points=card.points, has_box=card.has_box)
+    try:
+        pinpointer.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{folder} holds another finder's weights.", got=str(error)[:200], fix=AGAIN) from error
+    return StoredPinpointer(pinpointer.eval(), card)
+
+
+def _cut(model: nn.Module, *, side_px: int, name: str) -> tuple[nn.Module, nn.Module]:
+    """The backbone cut after its last stage whose map is still fine; uncut where it cannot be."""
+    model.eval()
+    picture = torch.zeros(1, 3, side_px, side_px)
+    n_all = len(stages(model))
+    whole = split(model, n_all)
+    with torch.inference_mode():
+        last: Any = whole[0](picture) if whole else None
+        if last is None or last.ndim != 4 or getattr(model, "output_fmt", "NCHW") != "NCHW":
+            raise PlanError(
+                f"The backbone {name!r} gives no feature map to find subjects on.",
+                got="no map" if last is None else f"shape {tuple(last.shape)}",
+                fix="use a convolutional backbone such as 'tf_efficientnet_lite0'.",
+            )
+        for n_lower in range(n_all - 1, 0, -1):
+            parts = split(model, n_lower)
+            if parts is not None and parts[0](picture).shape[-1] >= side_px // FINE:
+                return parts
+    return split(model, n_all) or (model, nn.Identity())

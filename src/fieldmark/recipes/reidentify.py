@@ -1,0 +1,237 @@
+"""Who is it, for any species: what the winners of two whale contests agree on, with today's losses."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fieldmark.clean.specs import Recruits, SureIdentity
+from fieldmark.core.errors import PlanError, nearest
+from fieldmark.core.spec import Spec
+from fieldmark.data.specs import OpenHoldout, PkSampler
+from fieldmark.decide.specs import Best, Centroid, FalseMatchBudget, MaxMap, UnknownAt
+from fieldmark.gallery.specs import Evidence
+from fieldmark.images.specs import (
+    Agreed,
+    BoxCrop,
+    BoxSource,
+    FeatureNorm,
+    Finder,
+    GrabCut,
+    Preprocess,
+    TableBoxes,
+    WhaleAugment,
+)
+from fieldmark.losses.specs import ArcFace, BatchHardTriplet, CosFace, CrossEntropy, Elastic, Losses, MarginByCount
+from fieldmark.models.specs import Backbone, CosineHead, HubWeights, Net, RandomWeights
+from fieldmark.recipes.humpback import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size
+from fieldmark.stages.answer import Answer
+from fieldmark.stages.boxes import Boxes
+from fieldmark.stages.embed import Embed
+from fieldmark.stages.plan import Plan, Stage
+from fieldmark.stages.rank import ByLogits, Rank, Vote
+from fieldmark.stages.recheck import Recheck
+from fieldmark.stages.recruit import Recruit
+from fieldmark.stages.split import Split
+from fieldmark.stages.stack_identities import StackIdentities
+from fieldmark.stages.train import Train
+from fieldmark.train.specs import Cosine, Leg, Training
+
+Margin = Literal["arcface", "cosface", "elastic", "none"]
+Flips = Literal["other", "same", "none"]
+BoxesFrom = Literal["none", "table", "agreed", "grabcut", "features"]
+FINDERS: dict[str, Finder] = {
+    "table": TableBoxes(),
+    "agreed": Agreed(),
+    "grabcut": GrabCut(),
+    "features": FeatureNorm(),
+}
+
+
+class Scale(Spec):
+    """What differs between the sizes of the recipe."""
+
+    net: Net
+    preprocess: Preprocess
+    legs: tuple[Leg, ...]
+    training: Training
+    versions: int | None = None
+
+
+SCALES = {
+    "toy": Scale(
+        net=Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=CosineHead(scale=16)),
+        preprocess=Preprocess(height_px=32, width_px=64),
+        legs=(Leg(epochs=2, lr=1e-3),),
+        training=Training(batch=16),
+    ),
+    "small": Scale(
+        net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=CosineHead(scale=24)),
+        preprocess=Preprocess(height_px=160, width_px=160),
+        legs=(
+            Leg(epochs=18, lr=1e-3, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+            Leg(epochs=4, lr=1e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+        ),
+        training=Training(batch=96, epoch_batches=80),
+        versions=6,
+    ),
+    "full": Scale(
+        net=Net(
+            backbone=Backbone(name="tf_efficientnetv2_m", weights=HubWeights(), pool="gem"),
+            head=CosineHead(scale=20.96, centres=2),
+        ),
+        preprocess=Preprocess(height_px=512, width_px=512, mean=IMAGENET_MEAN, std=IMAGENET_STD),
+        legs=(Leg(epochs=30, lr=1.6e-3, schedule=Cosine(warmup=0.2, floor=0.01)),),
+        training=Training(batch=64, lr_head_times=10.0),
+    ),
+}
+
+
+def reidentify(  # noqa: PLR0913 - every technique is a switch
+    *,
+    size: Size = "small",
+    margin: Margin = "arcface",
+    by_count: bool = True,
+    centres: int | None = None,
+    warmup: float = 0.2,
+    triplet: bool = True,
+    flips: Flips = "other",
+    unknowns: bool = True,
+    tta: bool = True,
+    centroids: bool = True,
+    logits_weight: float = 0.5,
+    rounds: int = 0,
+    recruit_at: float = 0.8,
+    evidence: bool = False,
+    trees: bool = False,
+    budget: float | None = None,
+    boxes: BoxesFrom = "none",
+    height_px: int | None = None,
+    width_px: int | None = None,
+    effort: float = 1.0,
+) -> Plan:
+    """Who is it, for any species: a margin that grows with rarity, triplets, neighbours and head together.
+
+    Args:
+        size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower
+            half frozen; ``full``: EfficientNetV2-M at 512 px.
+        margin: Of the softmax over individuals: ``arcface``, ``cosface``, ``elastic``, or ``none``.
+        by_count: Rare individuals are asked for a larger margin.
+        centres: Directions an individual; None: as the size has it.
+        warmup: The margin grows to its whole over this share of the training.
+        triplet: Batch-hard triplets beside the softmax.
+        flips: A mirrored photo shows ``other`` individuals (flukes, stripes seen from one side), the ``same`` one
+            (faces from in front), or is not shown (``none``).
+        unknowns: Photos of nobody we know teach too: as others in triplets, and without a margin as unlike all.
+        tta: Look at each photo mirrored too.
+        centroids: Rank by the likeness to the centroid of an individual's photos, else to its most alike photo.
+        logits_weight: Of the head's own probabilities, where likeness weighs 1.
+        rounds: So often learn anew with new photos whose individual is sure.
+        recruit_at: Score from which it is sure.
+        evidence: Look again at the first ten by matching points (needs the extra ``keypoints``).
+        trees: Let boosted trees judge the candidates.
+        budget: Give strangers a name in at most this share, rather than find the best MAP@5.
+        boxes: Look into boxes: of the ``table``, or found by colour (``grabcut``), by a network (``features``), or
+            where both agree (``agreed``); ``none``: the whole photo.
+        height_px: Of the network's input, at least 32; None: as the size has it.
+        width_px: The same; flukes are twice as wide as high.
+        effort: Multiplies the epochs.
+
+    Source: ours, of parts: Happywhale 2022, first place (margin by count, neighbours and head together); Humpback
+    Whale Identification 2018/19, first and third place (flips as other individuals, triplets, centroids).
+
+    Command: ``fieldmark train reidentify lions.csv --run runs/lions``
+    """
+    scale = _scale(size, centres=centres, height_px=height_px, width_px=width_px)
+    rule: UnknownAt = MaxMap() if budget is None else FalseMatchBudget(budget=budget)
+    alike = Centroid() if centroids else Best()
+    votes = (Vote(by=alike),)
+    if logits_weight:
+        votes = (*votes, Vote(by=ByLogits(), weight=logits_weight))
+    train = Train(
+        name="net",
+        on="split",
+        net=scale.net,
+        preprocess=scale.preprocess,
+        augment=WhaleAugment(),
+        versions=scale.versions,
+        losses=_losses(margin, by_count=by_count, warmup=warmup, triplet=triplet, unknowns=unknowns),
+        sampler=PkSampler(k=3 if size == "small" else 4, unknown_share=0.125 if unknowns else 0.0),
+        flip_identity=flips == "other",
+        mirrored=flips == "same",
+        unknowns=unknowns,
+        training=scale.training.model_copy(
+            update={
+                "legs": tuple(
+                    leg.model_copy(update={"epochs": max(1, round(leg.epochs * effort))}) for leg in scale.legs
+                )
+            }
+        ),
+    )
+    stages: list[Stage] = [Split(name="split", folds=OpenHoldout())]
+    if boxes != "none":
+        if boxes not in FINDERS:
+            raise PlanError("Boxes do not come from there.", got=boxes, fix=nearest(boxes, ["none", *FINDERS]))
+        crop = BoxCrop(margin=0.1, jitter=0.05, sources=(BoxSource(by=FINDERS[boxes]),))
+        train = train.model_copy(update={"preprocess": scale.preprocess.model_copy(update={"crop": crop})})
+        if boxes != "table":
+            stages.append(Boxes(name="boxes", finder=FINDERS[boxes]))
+    for turn in range(rounds + 1):
+        again = "" if not turn else str(turn + 1)
+        if turn:
+            stages.append(
+                Recruit(
+                    name=f"recruits{again}", judges=(best,), on="split", rule=Recruits(rule=SureIdentity(at=recruit_at))
+                )
+            )
+        enlarged = f"recruits{again}" if turn else None
+        stages += [
+            train.model_copy(update={"name": f"net{again}", "enlarged": enlarged}),
+            Embed(name=f"features{again}", of=f"net{again}", on="split", flip=tta),
+            Rank(name=f"ranking{again}", reads_from=f"features{again}", on="split", votes=votes, unknown=rule),
+        ]
+        best, embedded = f"ranking{again}", f"features{again}"
+    if trees:
+        stages.append(StackIdentities(name="trees", reads_from=embedded, on="split", unknown=rule))
+        best = "trees"
+    if evidence:
+        if trees:
+            raise PlanError(
+                "Points are matched for the first of a ranking by likeness.",
+                got="trees=true, evidence=true",
+                fix="leave out one of the two.",
+            )
+        stages.append(
+            Recheck(name="evidence", reads_from=best, embedded=embedded, on="split", evidence=Evidence(), unknown=rule)
+        )
+        best = "evidence"
+    return Plan(name="reidentify", stages=(*stages, Answer(name="answers", reads_from=best))).check()
+
+
+def _losses(margin: Margin, *, by_count: bool, warmup: float, triplet: bool, unknowns: bool) -> Losses:
+    """The softmax with its margin, what teaches doubt, and the triplets."""
+    kinds: dict[str, Losses] = {
+        "arcface": (ArcFace(margin=MarginByCount() if by_count else 0.3, warmup=warmup),),
+        "cosface": (CosFace(margin=MarginByCount() if by_count else 0.2, warmup=warmup),),
+        "elastic": (Elastic(warmup=warmup),),
+        "none": (CrossEntropy(unknowns="uniform" if unknowns else "left_out"),),
+    }
+    if margin not in kinds:
+        raise PlanError("The recipe has no such margin.", got=margin, fix=nearest(margin, kinds))
+    return (*kinds[margin], BatchHardTriplet()) if triplet else kinds[margin]
+
+
+def _scale(size: str, *, centres: int | None, height_px: int | None, width_px: int | None) -> Scale:
+    if size not in SCALES:
+        raise PlanError("The recipe has no such size.", got=size, fix=nearest(size, SCALES))
+    scale = SCALES[size]
+    sides = {name: side for name, side in (("height_px", height_px), ("width_px", width_px)) if side is not None}
+    if small := {name: side for name, side in sides.items() if side < 32}:
+        raise PlanError(
+            "A network cannot tell individuals apart on so small a picture.",
+            got=", ".join(f"{name}={side}" for name, side in small.items()),
+            fix="use at least 32; 96 to 224 is usual on a laptop.",
+        )
+    net = scale.net
+    if centres is not None:
+        net = net.model_copy(update={"head": net.head.model_copy(update={"centres": centres})})
+    return scale.model_copy(update={"net": net, "preprocess": scale.preprocess.model_copy(update=sides)})

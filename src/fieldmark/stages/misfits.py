@@ -1,0 +1,189 @@
+"""What cannot work in a plan: stages that read the wrong kind of stage, or settings that do not go together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fieldmark.core.spec import Spec
+from fieldmark.stages.blend import Blend
+from fieldmark.stages.boxes import Boxes
+from fieldmark.stages.cut import Cut
+from fieldmark.stages.drop import Drop
+from fieldmark.stages.embed import Embed
+from fieldmark.stages.enlarge import Enlarge
+from fieldmark.stages.lend import Lend
+from fieldmark.stages.look import Look
+from fieldmark.stages.rank import ByLogits, Rank
+from fieldmark.stages.recheck import Recheck
+from fieldmark.stages.recruit import Recruit
+from fieldmark.stages.rescore import Rescore
+from fieldmark.stages.score import Score
+from fieldmark.stages.split import Split
+from fieldmark.stages.stack import Stack
+from fieldmark.stages.stack_identities import StackIdentities
+from fieldmark.stages.think_again import ThinkAgain
+from fieldmark.stages.train import Train
+from fieldmark.train.misfits import misfits as loss_misfits
+
+if TYPE_CHECKING:
+    from fieldmark.stages.plan import Stage
+
+RANKERS = (Rank, Rescore, Recheck, StackIdentities, Blend, ThinkAgain)
+"""Stages that leave ranked individuals."""
+SCORING = (Score, Stack, Lend)
+"""Stages that leave scores of labels."""
+
+_WANTED: dict[tuple[str, str], tuple[type[Spec], ...]] = {
+    ("train", "warm"): (Train,),
+    ("train", "trusted"): (Drop,),
+    ("train", "enlarged"): (Enlarge, Recruit),
+    ("recruit", "judges"): RANKERS,
+    ("train", "filled"): SCORING,
+    ("embed", "of"): (Train,),
+    ("rank", "reads_from"): (Embed,),
+    ("rescore", "reads_from"): (Rank,),
+    ("rescore", "of"): (Train,),
+    ("rescore", "embedded"): (Embed,),
+    ("recheck", "reads_from"): (Rank, Rescore),
+    ("recheck", "embedded"): (Embed,),
+    ("score", "of"): (Train,),
+    ("score", "also"): (Score,),
+    ("drop", "judge"): SCORING,
+    ("enlarge", "judge"): (Score,),
+    ("stack", "reads_from"): (Score,),
+    ("stack", "looks"): (Look,),
+    ("lend", "reads_from"): (Score, Stack),
+    ("lend", "looks"): (Look,),
+    ("cut", "reads_from"): SCORING,
+    ("stack_identities", "reads_from"): (Embed,),
+    ("blend", "reads_from"): RANKERS,
+    ("think_again", "reads_from"): RANKERS,
+    ("answer", "reads_from"): (*RANKERS, Cut),
+}
+"""Which kinds of stages an attribute may name; ``on`` always names a split."""
+
+
+def misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
+    """What cannot work in one stage, given those before it."""
+    found = []
+    wanted = {"on": (Split,)} | {name: kinds for (verb, name), kinds in _WANTED.items() if verb == stage.verb}
+    for attribute, kinds in wanted.items():
+        named = getattr(stage, attribute, None) or ()
+        for name in (named,) if isinstance(named, str) else named:
+            source = earlier.get(name)
+            if source is not None and not isinstance(source, kinds):
+                verbs = " or ".join(str(kind.model_fields["verb"].default) for kind in kinds)
+                article = "an" if verbs[0] in "aeiou" else "a"
+                found.append(f"{stage.name}: '{attribute}' must name {article} {verbs} stage, '{name}' is none")
+    if isinstance(stage, Train):
+        found += _training_misfits(stage) + _looking_misfits(stage, earlier) + _picked_misfits(stage, earlier)
+    if isinstance(stage, Stack):
+        split = earlier.get(stage.on)
+        if isinstance(split, Split) and getattr(split.folds, "n_folds", 3) < 3:
+            found.append(f"{stage.name}: trees need three folds or more, '{split.name}' has two")
+    if isinstance(stage, Train | Score | Embed):
+        found += _task_misfits(stage, earlier)
+    if isinstance(stage, Rescore):
+        found += _rescoring_misfits(stage, earlier)
+    return found + _ranking_misfits(stage, earlier)
+
+
+def _ranking_misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
+    """Rankings of other photos, and votes that nobody can cast."""
+    found = []
+    if isinstance(stage, Blend) and len(stage.weights) not in {0, len(stage.reads_from)}:
+        found.append(f"{stage.name}: {len(stage.weights)} weights for {len(stage.reads_from)} rankings")
+    if isinstance(stage, Recruit) and stage.rule.rule.kind == "agreement" and len(stage.judges) < 2:
+        found.append(f"{stage.name}: one ranking alone cannot agree with others: name two judges, or use sure")
+    if isinstance(stage, Blend | ThinkAgain | Recruit):
+        sources = stage.judges if isinstance(stage, Recruit) else stage.reads_from
+        sources = (sources,) if isinstance(sources, str) else sources
+        others = [name for name in sources if getattr(earlier.get(name), "on", stage.on) != stage.on]
+        found += [f"{stage.name}: '{name}' was split by another stage than '{stage.on}'" for name in others]
+    if isinstance(stage, Rank) and any(isinstance(vote.by, ByLogits) for vote in stage.votes):
+        embed = earlier.get(stage.reads_from)
+        train = earlier.get(embed.of) if isinstance(embed, Embed) else None
+        if isinstance(train, Train) and train.net.head.kind in {"embedding", "pair"}:
+            found.append(f"{stage.name}: ranks by logits, but the head of '{train.name}' gives none")
+    return found
+
+
+def _looking_misfits(stage: Train, earlier: dict[str, Stage]) -> list[str]:
+    """Boxes that nobody looks for, and a mask that the network has no channel for."""
+    found, wanted = [], stage.preprocess.n_channels
+    if stage.net.backbone.in_channels != wanted:
+        found.append(
+            f"{stage.name}: its pictures have {wanted} channels, its backbone takes {stage.net.backbone.in_channels}: "
+            f"set net.backbone.in_channels = {wanted}"
+        )
+    at_hand = [other.finder for other in earlier.values() if isinstance(other, Boxes)]
+    lacking = [finder.kind for finder in stage.preprocess.finders() if finder not in at_hand]
+    if lacking:
+        found.append(
+            f"{stage.name}: nobody looks for its boxes ({', '.join(lacking)}): put a boxes stage with that very finder "
+            "before it"
+        )
+    return found
+
+
+def _picked_misfits(stage: Train, earlier: dict[str, Stage]) -> list[str]:
+    """Labels picked for individuals, or the other way round."""
+    picked = earlier.get(stage.enlarged or "")
+    if not isinstance(picked, Enlarge | Recruit) or stage.learns_labels == isinstance(picked, Enlarge):
+        return []
+    what = "individuals; labels need an enlarge stage" if stage.learns_labels else "labels; individuals need recruit"
+    return [f"{stage.name}: enlarged by '{picked.name}', which picks {what}"]
+
+
+def _training_misfits(stage: Train) -> list[str]:
+    found = []
+    head, batch, sampler = stage.net.head.kind, stage.training.batch, stage.sampler
+    if stage.learns_labels and sampler.kind in {"tuples", "pk", "assignment"}:
+        found.append(f"{stage.name}: a sigmoid head learns labels, which the sampler '{sampler.kind}' cannot draw")
+    for_labels = [name for name in ("groups", "trusted", "filled") if getattr(stage, name)]
+    if for_labels and not stage.learns_labels:
+        found.append(f"{stage.name}: {', '.join(for_labels)} are for labels, which need a sigmoid head")
+    losses = [loss for leg in stage.training.legs for loss in leg.losses or ()] + list(stage.losses)
+    found += [f"{stage.name}: {told}" for told in loss_misfits(stage.net, losses)]
+    if head == "embedding" and any(loss.kind not in {"triplet", "local_triplet"} for loss in losses):
+        found.append(f"{stage.name}: an embedding head has no logits, its loss can only be triplet or local_triplet")
+    of_pairs = {"triplet", "local_triplet", "pair_bce", "pair_triplet"}
+    if head == "pair" and any(loss.kind not in of_pairs for loss in losses):
+        found.append(f"{stage.name}: a pair head has no logits of one photo: use pair_bce, pair_triplet or triplet")
+    if sampler.kind in {"tuples", "assignment"} and batch % 4:
+        needs = "tuples need" if sampler.kind == "tuples" else "assignment mining needs"
+        found.append(f"{stage.name}: batch {batch} is no multiple of 4, which {needs}")
+    if sampler.kind == "pk" and batch % sampler.k:
+        found.append(f"{stage.name}: batch {batch} is no multiple of k = {sampler.k}")
+    return found
+
+
+def _rescoring_misfits(stage: Rescore, earlier: dict[str, Stage]) -> list[str]:
+    """Pairs are judged by a pair head, of what the very same networks embedded."""
+    found = []
+    train, embed = earlier.get(stage.of), earlier.get(stage.embedded)
+    if isinstance(train, Train) and train.net.head.kind != "pair":
+        found.append(f"{stage.name}: '{train.name}' has no pair head: give it head = {{kind = 'pair'}}")
+    if isinstance(embed, Embed) and embed.of != stage.of:
+        found.append(f"{stage.name}: '{embed.name}' embeds by '{embed.of}', not by '{stage.of}'")
+    return found
+
+
+def _task_misfits(stage: Train | Score | Embed, earlier: dict[str, Stage]) -> list[str]:
+    """Individuals and labels do not mix: embed and rank are for the former, score and cut for the latter."""
+    names = {"score": "of", "embed": "of", "train": "warm"}
+    named = getattr(stage, names[stage.verb]) or ()
+    found = []
+    for name in (named,) if isinstance(named, str) else named:
+        source = earlier.get(name)
+        if not isinstance(source, Train):
+            continue
+        if isinstance(stage, Score) and not source.learns_labels:
+            found.append(f"{stage.name}: '{name}' learns individuals; score needs networks with a sigmoid head")
+        if isinstance(stage, Embed) and source.learns_labels:
+            found.append(f"{stage.name}: '{name}' learns labels; embed is for individuals, use score")
+        if isinstance(stage, Train) and stage.learns_labels != source.learns_labels:
+            found.append(f"{stage.name}: 'warm' must name a stage that learns the same kind of thing")
+        if isinstance(stage, Train) and not set(stage.groups or source.groups) <= set(source.groups or stage.groups):
+            found.append(f"{stage.name}: 'warm' stage '{name}' does not answer all of {', '.join(stage.groups)}")
+    return found

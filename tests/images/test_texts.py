@@ -1,0 +1,53 @@
+"""Text in photos: with a reader made here, and with RapidOCR where it is installed."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from fieldmark.clean.written_ids import plain
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.images.texts import ENOUGH_PX, INSTALL, NEEDED, text_reader, texts
+
+
+def label(path: Path, text: str) -> Path:
+    picture = Image.new("RGB", (460, 120), (90, 120, 150))
+    ImageDraw.Draw(picture).text((20, 30), text, fill="white", font=ImageFont.load_default(36))
+    picture.save(path)
+    return path
+
+
+def test_photos_are_read_in_order_and_broken_ones_hold_nothing(tmp_path: Path) -> None:
+    large = Image.new("RGB", (4 * ENOUGH_PX, 4 * ENOUGH_PX), (250, 0, 0))
+    large.save(tmp_path / "large.jpg")
+    shapes = []
+
+    def reader(pixels: np.ndarray) -> list[str]:
+        shapes.append(pixels.shape)
+        return ["red"] if pixels[0, 0, 0] > pixels[0, 0, 2] else []
+
+    paths = [label(tmp_path / "a.png", "x"), tmp_path / "gone.jpg", tmp_path / "large.jpg"]
+    assert texts(paths, reader) == [(), (), ("red",)]
+    assert shapes == [(120, 460, 3), (ENOUGH_PX, ENOUGH_PX, 3)]
+
+
+def test_what_is_missing_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldmark.images.texts.find_spec", lambda name: None)
+    with pytest.raises(FieldmarkError) as told:
+        text_reader()
+    assert told.value.got == ", ".join(NEEDED)
+    assert told.value.fix == INSTALL
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(any(find_spec(name) is None for name in NEEDED), reason="the extra `text` is not installed")
+def test_ids_drawn_on_pictures_are_read(tmp_path: Path) -> None:
+    ids = ["w_0a1b2c3", "HWC 034", "SPLASH 7718"]
+    paths = [label(tmp_path / f"{n}.png", one) for n, one in enumerate(ids)]
+    paths.append(tmp_path / "blank.png")
+    Image.new("RGB", (300, 200), "grey").save(paths[-1])
+    found = texts(paths, text_reader())
+    assert [plain("".join(lines)) for lines in found] == [*(plain(one) for one in ids), ""]

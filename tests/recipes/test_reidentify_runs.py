@@ -1,0 +1,127 @@
+"""The toy form of ``reidentify`` runs all it has: margins, rounds with recruits, trees, a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fieldmark
+from fieldmark.core.errors import PlanError
+from fieldmark.core.files import read_json
+from fieldmark.data.vocabulary import UNKNOWN
+from fieldmark.recipes.reidentify import reidentify
+from fieldmark.specimens.collections import draw_flukes
+from fieldmark.stages.engine import open_run
+from fieldmark.stages.lessons import identity_lesson
+from fieldmark.stages.ranked import SCORES
+from fieldmark.stages.recruit import Recruit, recruits_of
+from fieldmark.stages.split import judged_classes, read_folds
+from fieldmark.stages.train import Train
+
+
+@pytest.fixture(scope="module")
+def flukes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flukes")
+    draw_flukes(folder, n_identities=24, n_strangers=4, n_test=10, seed=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(flukes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plan = reidentify(size="toy", rounds=1, recruit_at=-1.0, budget=0.5)
+    folder = tmp_path_factory.mktemp("reidentify") / "run"
+    fieldmark.train(plan, flukes, run=folder, n_workers=0, skip_broken=True)
+    return folder
+
+
+def test_whole_identities_are_held_back_as_strangers(run: Path) -> None:
+    opened = open_run(run)
+    job = opened.job()
+    fold, classes = read_folds(job, "split"), opened.known.classes
+    held = np.setdiff1d(classes[(fold == 0) & (classes >= 0)], classes[fold == -1])
+    assert len(held) >= 1
+    judged = judged_classes(job, "split")
+    assert (judged[np.isin(classes, held)] == UNKNOWN).all()
+    assert np.array_equal(judged[~np.isin(classes, held)], classes[~np.isin(classes, held)])
+    scores = np.load(run / "ranking" / SCORES)
+    rows = np.flatnonzero(fold >= 0)
+    assert np.isneginf(scores[:, held]).all()  # nobody of the gallery bears their names
+    strangers = {one["name"]: one["n"] for one in read_json(run / "metrics.json")}["false matches"]
+    assert strangers == int((judged[rows] == UNKNOWN).sum())
+
+
+def test_recruits_teach_the_next_round_and_nothing_else(run: Path) -> None:
+    opened = open_run(run)
+    job = opened.job()
+    rows, names = recruits_of(job, "recruits2", k=0)
+    assert len(rows) > 0
+    stage = next(one for one in opened.plan.stages if isinstance(one, Train) and one.name == "net2")
+    fold = read_folds(job, "split")
+    lesson = identity_lesson(stage, job, k=0, fold=fold)
+    n, n_all, n_names = len(opened.known), len(opened.known) + len(opened.new), len(opened.known.vocabulary.identities)
+    recruited = lesson.items[(lesson.items >= n) & (lesson.items < n_all)]
+    assert sorted(recruited.tolist()) == sorted((n + rows).tolist())
+    assert lesson.classes[n + rows].tolist() == names.tolist()
+    assert lesson.classes[n_all + n + rows].tolist() == (names + n_names).tolist()  # mirrored
+    assert not np.isin(np.flatnonzero(fold == 0), lesson.items % n_all).any()
+    for gallery in ("features", "features2"):
+        kept = pl.read_parquet(run / gallery / "gallery0" / "rows.parquet")["image"].to_list()
+        assert kept == opened.known.images
+
+
+def test_a_new_photo_that_copies_a_validation_photo_is_not_recruited(run: Path, tmp_path: Path) -> None:
+    opened = open_run(run)
+    job = opened.job()
+    row = int(np.flatnonzero(read_folds(job, "split") == 0)[0])
+    picked, _ = recruits_of(job, "recruits2", k=0)
+    copy = opened.new.paths[int(picked[0])]
+    kept = copy.read_bytes()
+    copy.write_bytes(opened.known.paths[row].read_bytes())
+    try:
+        stage = next(one for one in opened.plan.stages if isinstance(one, Recruit))
+        stage.run(job, tmp_path)
+        assert int(picked[0]) not in np.load(tmp_path / "picked0.npy")
+        assert len(np.load(tmp_path / "picked0.npy")) == len(picked) - 1
+    finally:
+        copy.write_bytes(kept)
+
+
+@pytest.mark.parametrize("margin", ["cosface", "elastic", "none"])
+def test_every_margin_checks(margin: str) -> None:
+    assert reidentify(size="toy", margin=margin).stages[1].losses[0].kind in {"cosface", "elastic", "cross_entropy"}
+
+
+@pytest.mark.parametrize("boxes", ["table", "agreed", "grabcut", "features"])
+def test_boxes_are_looked_for_and_looked_into(boxes: str) -> None:
+    stages = {stage.verb: stage for stage in reidentify(size="toy", boxes=boxes).stages}
+    (source,) = stages["train"].preprocess.crop.sources
+    assert ("boxes" in stages) == (boxes != "table")
+    assert boxes == "table" or stages["boxes"].finder == source.by
+
+
+def test_words_can_be_typed_where_the_default_is_none() -> None:
+    plan = fieldmark.plan("humpback-siamese", settings={"mining": "exact"})
+    assert plan.stages[1].sampler.solver.kind == "exact"
+    assert fieldmark.plan("humpback-siamese", settings={"mining": "batch"}).stages[1].sampler.kind == "pk"
+    with pytest.raises(PlanError) as told:
+        fieldmark.plan("humpback-siamese", settings={"mining": "exactly"})
+    assert "exact" in told.value.fix
+
+
+@pytest.mark.parametrize(
+    ("settings", "fix"),
+    [
+        ({"boxes": "tabel"}, "table"),
+        ({"margin": "arcfase"}, "arcface"),
+        ({"height_px": 8}, "at least 32"),
+        ({"trees": True, "evidence": True}, "leave out one"),
+        ({"size": "tiny"}, "toy"),
+    ],
+)
+def test_refusals(settings: dict[str, object], fix: str) -> None:
+    with pytest.raises(PlanError) as told:
+        reidentify(**settings)
+    assert fix in told.value.fix

@@ -1,0 +1,190 @@
+"""A ranking that knows nothing, mended by points that fit: the verb on hand-made folders, then in whole runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from drawn_photos import seen_from, textured, turned
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.run import RunFolder
+from fieldmark.data.collection import Collection
+from fieldmark.gallery.fusion import Fusion
+from fieldmark.gallery.specs import Evidence, Sift
+from fieldmark.gallery.store import GalleryStore
+from fieldmark.stages.job import Job
+from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, box_of, fused
+from fieldmark.stages.ranked import DECISION, NEW_SCORES, RANKING, SCORES
+from fieldmark.stages.recheck import EVIDENCE, FUSION, Recheck
+from fieldmark.stages.split import FOLDS
+
+pytest.importorskip("cv2", reason="keypoints need OpenCV")
+N_IDENTITIES, N_STRANGERS, DIM = 5, 3, 6
+STAGE = Recheck(
+    name="again",
+    reads_from="ranking",
+    embedded="features",
+    on="split",
+    evidence=Evidence(points=Sift(size_px=160, most=150, clahe=False), within_px=4, least=8),
+    shortlist=4,
+)
+
+
+def unit(rng: np.random.Generator, n: int) -> np.ndarray:
+    rows = rng.normal(size=(1, n, DIM)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=2, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Each animal's first photo is known, its second and third judge; embeddings and the ranking are pure chance."""
+    root, rng = tmp_path_factory.mktemp("marks"), np.random.default_rng(0)
+    shown = [(f"a{one}", one, view) for one in range(N_IDENTITIES) for view in range(3)]
+    shown += [("unknown", 50 + one, 0) for one in range(N_STRANGERS)]
+    rows = []
+    for number, (name, animal, view) in enumerate(shown):
+        pixels = textured(animal) if view == 0 else seen_from(textured(animal), turned(degrees=9 * (-1) ** view))
+        Image.fromarray(pixels).save(root / f"{number:02d}.png")
+        rows.append((f"{number:02d}.png", name))
+    Image.fromarray(seen_from(textured(2), turned(degrees=5))).save(root / "new.png")
+    known = Collection.of(pl.DataFrame(rows, schema=["image", "identity"], orient="row"), root=root)
+    new = Collection.of({"image": ["new.png"]}, root=root)
+    fold = np.array([-1 if view == 0 and name != "unknown" else 0 for name, _, view in shown])
+    run = RunFolder.create(root / "run", key={"seed": 0})
+    np.save(run.workshop("split") / FOLDS, fold)
+    run.finish("split", receipt={"said": ""})
+    place, judges = run.workshop("features"), np.flatnonzero(fold == 0)
+    embedding = unit(rng, len(known))
+    GalleryStore.write(place / "gallery0", embedding, images=known.images, classes=known.classes)
+    np.save(place / "validation0.npy", embedding[:, judges])
+    np.save(place / "new0.npy", unit(rng, 1))
+    run.finish("features", receipt={"said": ""})
+    place = run.workshop("ranking")
+    np.save(place / SCORES, rng.random((len(judges), N_IDENTITIES)).astype(np.float32))
+    np.save(place / NEW_SCORES, rng.random((1, N_IDENTITIES)).astype(np.float32))
+    run.finish("ranking", receipt={"said": ""})
+    return Job(run=run, known=known, new=new, seed=0)
+
+
+@pytest.fixture(scope="module")
+def done(job: Job) -> Path:
+    folder = job.run.workshop("again")
+    job_said = STAGE.run(job, folder)
+    (folder / "said.txt").write_text(job_said)
+    return folder
+
+
+def test_points_mend_a_ranking_by_chance(job: Job, done: Path) -> None:
+    before = np.load(job.run.stage("ranking") / SCORES)
+    scores, truth = np.load(done / SCORES), job.known.classes[np.load(job.run.stage("split") / FOLDS) == 0]
+    known = truth >= 0
+    listed = (np.argsort(-before, axis=1)[:, :4] == truth[:, None]).any(axis=1)
+    assert (scores.argmax(axis=1) == truth)[known & listed].all()
+    assert (before.argmax(axis=1) == truth)[known & listed].mean() < 0.7
+    assert scores[known & listed].max(axis=1).min() > scores[~known].max(axis=1).max()
+    assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_it_writes_what_a_rank_stage_writes(job: Job, done: Path) -> None:
+    ranking = pl.read_parquet(done / RANKING)
+    assert {"part", "image", "place", "identity", "score"} <= set(ranking.columns)
+    assert set(ranking["part"]) == {"validation", "new"}
+    assert "at" in json.loads((done / DECISION).read_text())
+    assert np.load(done / NEW_SCORES).shape == (1, N_IDENTITIES)
+    assert "pairs laid side by side" in (done / "said.txt").read_text()
+
+
+def test_every_pair_that_was_compared_is_noted(job: Job, done: Path) -> None:
+    table = pl.read_parquet(done / EVIDENCE)
+    judged = table.filter(pl.col("part") == "validation")
+    assert judged.height == 4 * (2 * N_IDENTITIES + N_STRANGERS)
+    names = dict(zip(job.known.images, job.known.table["identity"], strict=True))
+    assert all(names[photo] == name for photo, name in table.select("photo", "identity").iter_rows())
+    same = pl.Series([names[image] == name for image, name in judged.select("image", "identity").iter_rows()])
+    assert judged.filter(same)["inliers"].min() > judged.filter(~same)["inliers"].max()
+
+
+def test_no_photo_is_compared_with_those_that_judge(job: Job, done: Path) -> None:
+    fold = np.load(job.run.stage("split") / FOLDS)
+    judges = {job.known.images[row] for row in np.flatnonzero(fold == 0)}
+    table = pl.read_parquet(done / EVIDENCE).filter(pl.col("part") == "validation")
+    assert not judges & set(table["photo"])
+
+
+def test_a_photo_is_judged_by_weights_of_others(job: Job, done: Path) -> None:
+    """One set of weights for all would be found again in every photo's probability."""
+    fusion = Fusion.model_validate_json((done / FUSION).read_text())
+    fold = np.load(job.run.stage("split") / FOLDS)
+    scores = np.load(job.run.stage("ranking") / SCORES)
+    looker = Looker(STAGE.evidence, job.run.path / KEPT)
+    found = STAGE._of_validation(job, looker, scores, np.flatnonzero(fold == 0))
+    assert not np.allclose(fused(scores, found, fusion), np.load(done / SCORES))
+
+
+def test_points_are_kept_and_found_again(job: Job, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = list((job.run.path / KEPT).iterdir())
+    assert len(kept) == len(job.known) + 1
+    from fieldmark.gallery import keypoint_store
+
+    monkeypatch.setattr(keypoint_store, "find", lambda *_, **__: pytest.fail("found anew"))
+    assert len(Looker(STAGE.evidence, job.run.path / KEPT).points(job.known, 0)) > 10
+
+
+def test_too_few_of_the_known_are_told(job: Job) -> None:
+    strangers = pl.Series(["unknown"] * len(job.known))
+    known = Collection(
+        job.known.table.with_columns(identity=strangers), root=job.known.root, vocabulary=job.known.vocabulary
+    )
+    with pytest.raises(FieldmarkError, match="both kinds") as told:
+        STAGE.run(Job(run=job.run, known=known, new=None, seed=0), job.run.workshop("third"))
+    assert "longer shortlist" in told.value.fix
+
+
+def test_nobody_off_the_shortlist_overtakes() -> None:
+    scores = np.array([[0.9, 0.8, 0.1, -np.inf]], np.float32)
+    numbers = np.array([[[0.9, 0, 0, 0], [0.8, 3, 2, 0.5]]], float)
+    counts = np.zeros((1, 2), int)
+    found = Rechecked(np.array([[0, 1]]), numbers, counts, counts, counts)
+    fusion = Fusion(intercept=-1, weights=(2.0, 0.5, 0.5, 1.0), n_pairs=9, n_same=3)
+    proba = fused(scores, found, fusion)[0]
+    assert proba[1] > proba[0] > proba[2] > proba[3] == -np.inf
+
+
+def test_boxes_are_told_by_their_corners() -> None:
+    photos = Collection.of(
+        {"image": ["a", "b"], "box_x": [3.0, None], "box_y": [4.0, None], "box_w": [10.0, None], "box_h": [20.0, None]},
+        root=Path(),
+    )
+    assert box_of(photos, 0) == (3, 4, 13, 24)
+    assert box_of(photos, 1) is None
+
+
+def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, job: Job) -> None:
+    """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
+    pytest.importorskip("timm")
+    from fieldmark.recipes.humpback import humpback_nearest
+    from fieldmark.stages.engine import execute, open_run
+    from fieldmark.stages.expert import Expert
+    from fieldmark.stages.plan import Plan
+    from fieldmark.stages.reporting import REPORT, report
+
+    plan = humpback_nearest(size="toy")
+    again = STAGE.model_copy(update={"shortlist": 5})
+    stages = tuple(
+        one.model_copy(update={"reads_from": "again"}) if one.verb == "answer" else one for one in plan.stages
+    )
+    plan = Plan(name="again", stages=(*stages[:-1], again, stages[-1])).check()
+    execute(plan, job.known, tmp_path / "run", new=job.new, n_workers=0)
+    opened = open_run(tmp_path / "run")
+    expert = Expert(opened)
+    assert expert.recheck == again
+    scores, _ = expert.scores(job.new, n_workers=0)
+    assert np.allclose(scores, np.load(opened.run.stage("again") / NEW_SCORES), atol=1e-5)
+    assert expert.identify(job.new, n_workers=0)[0].matches[0].identity == "a2"
+    report(opened)
+    assert "Points that" in (tmp_path / "run" / REPORT).read_text()
