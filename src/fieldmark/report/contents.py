@@ -137,6 +137,7 @@ class RunPage:
     curves: tuple[Curve, ...] = ()
     curves_over: str = "epoch"
     threshold: ThresholdScan | None = None
+    expected: tuple[ScoreRow, ...] = ()
     worst: tuple[Example, ...] = ()
     best: tuple[Example, ...] = ()
     confusions: tuple[ConfusedPair, ...] = ()

@@ -49,8 +49,8 @@ def identity_report(opened: Opened) -> tuple[tuple[Measure, ...], str]:
         RunError: The run is not finished.
     """
     judged = Judged(opened)
-    measures = judged.measures()
-    return measures, run_page(_page(opened, judged, measures))
+    measures, expected = judged.seen(), judged.expected()
+    return measures + expected, run_page(_page(opened, judged, measures, expected))
 
 
 class Judged:
@@ -82,8 +82,15 @@ class Judged:
 
     def measures(self) -> tuple[Measure, ...]:
         """How good the ranking is, and what to expect of the decision with other photos."""
-        found = measure(self.scores, self.truth, unknown_at=self.at, k=self.final.k)
-        return found + self.measured_decision() if self.decides else found
+        return self.seen() + self.expected()
+
+    def seen(self) -> tuple[Measure, ...]:
+        """How good the ranking is on the photos that the threshold was found on."""
+        return measure(self.scores, self.truth, unknown_at=self.at, k=self.final.k)
+
+    def expected(self) -> tuple[Measure, ...]:
+        """What to expect of the decision with other photos; nothing where the last stage does not decide anew."""
+        return self.measured_decision() if self.decides else ()
 
     @property
     def decides(self) -> bool:
@@ -136,7 +143,7 @@ def named(truth: int, vocabulary: Vocabulary) -> str:
     return vocabulary.identities[truth] if truth >= 0 else vocabulary.unknown or "new"
 
 
-def _page(opened: Opened, judged: Judged, measures: tuple[Measure, ...]) -> RunPage:
+def _page(opened: Opened, judged: Judged, measures: tuple[Measure, ...], expected: tuple[Measure, ...]) -> RunPage:
     best, worst = _examples(judged)
     return RunPage(
         title=f"{opened.plan.name} on {opened.known.name}",
@@ -149,6 +156,7 @@ def _page(opened: Opened, judged: Judged, measures: tuple[Measure, ...]) -> RunP
         ),
         curves=_curves(opened.run.stage(opened.plan.only(Train).name)),
         threshold=_scan(judged),
+        expected=score_rows(expected),
         best=best,
         worst=worst,
         confusions=_confusions(judged),
@@ -165,8 +173,8 @@ def _summary(judged: Judged, measures: tuple[Measure, ...]) -> str:
     if n_known:
         parts.append(
             f"Of {n_known:,} validation photos of known individuals the right name came first for "
-            f"{value['top-1 of known']:.0%} and among the first {judged.rank.k} for "
-            f"{value[f'top-{judged.rank.k} of known']:.0%}."
+            f"{value['top-1 of known']:.0%} and among the first {judged.final.k} for "
+            f"{value[f'top-{judged.final.k} of known']:.0%}."
         )
     if n_new:
         called_new = round((1 - value["false matches"]) * n_new)
@@ -198,14 +206,14 @@ def _curves(trained: Path) -> tuple[Curve, ...]:
 def _scan(judged: Judged, *, n_points: int = 120) -> ThresholdScan:
     best = judged.scores.max(axis=1)
     at = np.unique(np.append(np.quantile(best, np.linspace(0, 1, n_points)), judged.unknown_at))
-    found = curve(judged.scores, judged.truth, at, k=judged.rank.k)
+    found = curve(judged.scores, judged.truth, at, k=judged.final.k)
     return ThresholdScan(
         at=found.at,
         score=found.map_at_k,
         chosen_at=judged.unknown_at,
         share_new=found.share_unknown,
         false_match_rate=found.false_match_rate if (judged.truth == -1).any() else None,
-        score_name=f"MAP@{judged.rank.k}",
+        score_name=f"MAP@{judged.final.k}",
     )
 
 
