@@ -20,7 +20,10 @@ from fieldmark.data.columns import SYNONYMS
 from fieldmark.stages.plan import Plan
 
 HOME = Path(__file__).parents[2]
-ROOMS = "app recipes stages train gallery clean stack report download models losses images metrics decide specimens data core"
+ROOMS = (
+    "app recipes stages train gallery clean stack report download models losses images metrics decide specimens "
+    "data core"
+)
 """From the doors down; the order of the import contracts."""
 
 KINDS = {

@@ -115,6 +115,7 @@ def test_words_can_be_typed_where_the_default_is_none() -> None:
     ("settings", "fix"),
     [
         ({"boxes": "tabel"}, "table"),
+        ({"rounds": -1}, "rounds=0"),
         ({"margin": "arcfase"}, "arcface"),
         ({"height_px": 8}, "at least 32"),
         ({"trees": True, "evidence": True}, "leave out one"),

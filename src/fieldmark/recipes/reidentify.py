@@ -175,6 +175,9 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
         train = train.model_copy(update={"preprocess": scale.preprocess.model_copy(update={"crop": crop})})
         if boxes != "table":
             stages.append(Boxes(name="boxes", finder=FINDERS[boxes]))
+    if rounds < 0:
+        raise PlanError("There cannot be so few rounds.", got=f"rounds={rounds}", fix="use rounds=0 for none.")
+    best = embedded = ""
     for turn in range(rounds + 1):
         again = "" if not turn else str(turn + 1)
         if turn:
