@@ -179,7 +179,8 @@ def imet2019(  # noqa: PLR0913 - every stage and every gain is a switch
         specialise: Stage 4: networks for this group of labels alone, with BCE; empty for none.
         trees: Stage 5: boosted trees over image x label.
         neighbours: Mix the last scores with the labels of the most alike photos.
-        distil: A label the table lacks counts 0.7 times its out-of-fold probability, from stage 2 on.
+        distil: A label the table lacks counts 0.7 times its out-of-fold probability, from stage 2 on. Later out-of-fold
+            scores flatter then (the teacher has learnt from the student's judges): believe other photos only.
         soft_f2: Soft F2 alone in the last epochs.
         mixup: Mix pictures two by two, with this parameter of the Beta distribution; 0 for none.
         log_weights: Show photos with rare labels more often.
