@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from fieldmark.core.errors import PlanError, nearest
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import HumpbackHoldout, PkSampler, Sampler, TupleSampler
 from fieldmark.decide.specs import Best, Centroid, MaxMap
 from fieldmark.images.specs import Preprocess, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Backbone, EmbeddingHead, HubWeights, Net, OneVsRestHead, RandomWeights
+from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.plan import Plan
@@ -18,9 +16,6 @@ from fieldmark.stages.rank import ByLogits, Rank, Vote
 from fieldmark.stages.split import Split
 from fieldmark.stages.train import Train
 from fieldmark.train.specs import Constant, Cosine, Leg, Training
-
-Size = Literal["toy", "small", "full"]
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Scale(Spec):
@@ -36,9 +31,6 @@ class Scale(Spec):
     logits_weight: float = 1.0
     """Of the head's own probabilities in the ranking, where likeness weighs 1."""
 
-
-LOWER_LITE = ("stem", "blocks.0", "blocks.1", "blocks.2")
-"""The lower half of EfficientNet-Lite0: two thirds of its cost; edges and textures, which ImageNet knows too."""
 
 SCALES = {
     "toy": Scale(
@@ -110,9 +102,9 @@ def humpback_classify(
 
     Command: ``fieldmark train humpback-classify whales/ --run runs/whales``
     """
-    scale = _scale(size)
+    scale = of_size(SCALES, size)
     legs = scale.legs if staged else _one_leg(scale.legs)
-    legs = tuple(leg.model_copy(update={"epochs": max(1, round(leg.epochs * effort))}) for leg in legs)
+    legs = with_effort(legs, effort)
     losses = scale.losses if triplet else tuple(loss for loss in scale.losses if loss.kind != "triplet")
     alike = Centroid() if centroids else Best()
     return Plan(
@@ -154,7 +146,7 @@ def humpback_nearest(*, size: Size = "small", tta: bool = False) -> Plan:
 
     Source: ours; the usual first baseline of identification contests.
     """
-    scale = _scale(size)
+    scale = of_size(SCALES, size)
     preprocess = scale.preprocess
     if size != "toy":
         preprocess = preprocess.model_copy(update={"height_px": 224, "width_px": 224})
@@ -169,12 +161,6 @@ def humpback_nearest(*, size: Size = "small", tta: bool = False) -> Plan:
             Answer(name="answers", reads_from="ranking"),
         ),
     ).check()
-
-
-def _scale(size: str) -> Scale:
-    if size not in SCALES:
-        raise PlanError("The recipe has no such size.", got=size, fix=nearest(size, SCALES))
-    return SCALES[size]
 
 
 def _one_leg(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:

@@ -12,6 +12,7 @@ from fieldmark.decide.specs import Cutoff, CutoffRule, GroupF2, Preset
 from fieldmark.images.specs import Augment, CropIfNeeded, ImetAugment, NoAugment, Preprocess
 from fieldmark.losses.specs import Asymmetric, Bce, Focal, Losses, SoftF
 from fieldmark.models.specs import Backbone, HubWeights, Net, RandomWeights, SigmoidHead
+from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stack.specs import Stacking, Trees
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.cut import Cut
@@ -26,7 +27,6 @@ from fieldmark.stages.stack import Stack
 from fieldmark.stages.train import Train
 from fieldmark.train.specs import Cosine, Leg, StepDown, Training
 
-Size = Literal["toy", "small", "full"]
 LossName = Literal["focal", "bce", "asymmetric", "mixed"]
 
 LOSSES: dict[str, Losses] = {
@@ -76,7 +76,7 @@ class Given(Spec):
 
 def _contest(name: str, side_px: int) -> Member:
     """One of the source's networks with its size; mean and deviation are those its weights were trained with."""
-    mean, std = ((0.5,) * 3, (0.5,) * 3) if name.startswith("pnas") else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    mean, std = ((0.5,) * 3, (0.5,) * 3) if name.startswith("pnas") else (IMAGENET_MEAN, IMAGENET_STD)
     return Member(
         name=name.removeprefix("legacy_").replace("_", "-"),
         net=Net(backbone=Backbone(name=name, weights=HubWeights()), neck="none", head=SigmoidHead()),
@@ -101,7 +101,6 @@ def _tiny(name: str, side_px: int) -> Member:
 
 
 ALL = ("all",)
-LOWER_LITE = ("stem", "blocks.0", "blocks.1", "blocks.2")
 FINE_TUNED = (
     Leg(epochs=2, lr=2e-3, freeze=ALL),
     Leg(epochs=4, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=LOWER_LITE),
@@ -261,9 +260,7 @@ def tags_plain(*, size: Size = "small", tuned: bool = True, effort: float = 1.0)
 
 
 def _scale(size: str, *, networks: int | None, finetune: bool, log_weights: bool) -> Scale:
-    if size not in SCALES:
-        raise PlanError("The recipe has no such size.", got=size, fix=nearest(size, SCALES))
-    scale = SCALES[size]
+    scale = of_size(SCALES, size)
     if networks is not None and not 1 <= networks <= len(scale.zoo):
         raise PlanError(
             f"The zoo at size '{size}' has {len(scale.zoo)} networks.",
@@ -319,10 +316,7 @@ class _Zoo:
         return [*stages, Score(name=name, of=of, on="split", also=() if warm is None else (warm,))]
 
     def _legs(self, legs: tuple[Leg, ...], *, hardest: float) -> tuple[Leg, ...]:
-        made = [
-            leg.model_copy(update={"epochs": max(1, round(leg.epochs * self.effort)), "hardest": hardest or None})
-            for leg in legs
-        ]
+        made = [leg.model_copy(update={"hardest": hardest or None}) for leg in with_effort(legs, self.effort)]
         if self.soft_f2:
             last = made[-1]
             made.append(

@@ -23,7 +23,7 @@ from fieldmark.images.specs import (
 )
 from fieldmark.losses.specs import ArcFace, BatchHardTriplet, CosFace, CrossEntropy, Elastic, Losses, MarginByCount
 from fieldmark.models.specs import Backbone, CosineHead, HubWeights, Net, RandomWeights
-from fieldmark.recipes.humpback import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size
+from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.embed import Embed
@@ -159,13 +159,7 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
         flip_identity=flips == "other",
         mirrored=flips == "same",
         unknowns=unknowns,
-        training=scale.training.model_copy(
-            update={
-                "legs": tuple(
-                    leg.model_copy(update={"epochs": max(1, round(leg.epochs * effort))}) for leg in scale.legs
-                )
-            }
-        ),
+        training=scale.training.model_copy(update={"legs": with_effort(scale.legs, effort)}),
     )
     stages: list[Stage] = [Split(name="split", folds=OpenHoldout())]
     if boxes != "none":
@@ -224,9 +218,7 @@ def _losses(margin: Margin, *, by_count: bool, warmup: float, triplet: bool, unk
 
 
 def _scale(size: str, *, centres: int | None, height_px: int | None, width_px: int | None) -> Scale:
-    if size not in SCALES:
-        raise PlanError("The recipe has no such size.", got=size, fix=nearest(size, SCALES))
-    scale = SCALES[size]
+    scale = of_size(SCALES, size)
     sides = {name: side for name, side in (("height_px", height_px), ("width_px", width_px)) if side is not None}
     if small := {name: side for name, side in sides.items() if side < 32}:
         raise PlanError(

@@ -18,7 +18,7 @@ from fieldmark.decide.specs import Best, MaxMap
 from fieldmark.images.specs import BoxCrop, Preprocess, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Losses, PairBce, PairTriplet
 from fieldmark.models.specs import Backbone, HubWeights, Net, PairHead, RandomWeights
-from fieldmark.recipes.humpback import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size
+from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.plan import Plan, Stage
@@ -139,15 +139,13 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
 
     Command: ``fieldmark train humpback-siamese whales/ --run runs/siamese``
     """
-    if size not in SCALES:
-        raise PlanError("The recipe has no such size.", got=size, fix=nearest(size, SCALES))
+    scale = of_size(SCALES, size)
     if alone and not rescoring:
         raise PlanError(
             "The pair head cannot rank alone and not at all.",
             got="alone=true, rescoring=false",
             fix="leave out one of the two.",
         )
-    scale = SCALES[size]
     losses = _losses(pair_loss, triplet=triplet, mined=mining != "batch")
     train = Train(
         name="net",
@@ -210,4 +208,4 @@ def _sampler(mining: Mining, *, every_epochs: int) -> Sampler:
 
 def _legs(legs: tuple[Leg, ...], *, noise: bool, effort: float) -> tuple[Leg, ...]:
     changes = {} if noise else {"noise": (0.0, 0.0)}
-    return tuple(leg.model_copy(update={"epochs": max(1, round(leg.epochs * effort)), **changes}) for leg in legs)
+    return tuple(leg.model_copy(update=changes) for leg in with_effort(legs, effort))

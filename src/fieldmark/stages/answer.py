@@ -11,7 +11,7 @@ from fieldmark.core.files import write_text
 from fieldmark.core.spec import Spec
 from fieldmark.stages.cut import ANSWERS
 from fieldmark.stages.job import Job
-from fieldmark.stages.rank import RANKING
+from fieldmark.stages.ranked import RANKING
 
 SUBMISSION = "submission.csv"
 

@@ -15,7 +15,7 @@ from fieldmark.stack.knn import neighbours, relevance
 from fieldmark.stack.lending import choose_lending, mixed
 from fieldmark.stack.specs import Lending, Relevance
 from fieldmark.stages.job import Job
-from fieldmark.stages.look import FEATURES, Eye, Look
+from fieldmark.stages.look import FEATURES, Eye, Look, unit_rows
 from fieldmark.stages.scored import MEAN, known_proba, new_proba, write_scored
 from fieldmark.stages.split import read_folds
 
@@ -98,8 +98,3 @@ def lent_to(
     nearest = neighbours(unit_rows(features), gallery, k=chosen.relevance.k)
     lent = relevance(nearest, opened.known.truth > 0, chosen.relevance)
     return mixed(proba, lent, weight=chosen.weight)
-
-
-def unit_rows(features: Float32[np.ndarray, "image dim"]) -> Float32[np.ndarray, "image dim"]:
-    """Every row at length 1."""
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)

@@ -95,3 +95,8 @@ class Eye:
                 classes.append(proba.float().cpu())
         seen = looks(photos.paths, n_threads=max(1, n_workers))
         return seen, torch.cat(classes)[:n].numpy(), torch.cat(features)[:n].numpy()
+
+
+def unit_rows(features: Float32[np.ndarray, "image dim"]) -> Float32[np.ndarray, "image dim"]:
+    """Every row at length 1."""
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Self, TypeVar, get_args
 
 from pydantic import Field
 
@@ -53,50 +53,10 @@ Stage = Annotated[
     | Answer,
     Field(discriminator="verb"),
 ]
-VERBS = (
-    Split,
-    Boxes,
-    Train,
-    Embed,
-    Rank,
-    Rescore,
-    Recheck,
-    StackIdentities,
-    Blend,
-    ThinkAgain,
-    Recruit,
-    Score,
-    Drop,
-    Enlarge,
-    Look,
-    Stack,
-    Lend,
-    Cut,
-    Answer,
-)
+VERBS: tuple[type[Spec], ...] = get_args(get_args(Stage)[0])
+"""The classes of all stages."""
 __all__ = ["RANKERS", "SCORING", "VERBS", "Plan", "Stage", "ranking_stage", "read_plan"]
-StageT = TypeVar(
-    "StageT",
-    Split,
-    Boxes,
-    Train,
-    Embed,
-    Rank,
-    Rescore,
-    Recheck,
-    StackIdentities,
-    Blend,
-    ThinkAgain,
-    Recruit,
-    Score,
-    Drop,
-    Enlarge,
-    Look,
-    Stack,
-    Lend,
-    Cut,
-    Answer,
-)
+StageT = TypeVar("StageT", bound=Spec)
 
 
 class Plan(Spec):

@@ -28,29 +28,8 @@ from fieldmark.decide.specs import (
 )
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.stages.job import Job
-from fieldmark.stages.ranked import (
-    DECISION,
-    NEW_BY_FOLD,
-    NEW_SCORES,
-    RANKING,
-    SCORES,
-    Decision,
-    ranking_table,
-    write_ranked,
-)
+from fieldmark.stages.ranked import NEW_BY_FOLD, Decision, write_ranked
 from fieldmark.stages.split import judged_classes, read_folds
-
-__all__ = [
-    "DECISION",
-    "NEW_SCORES",
-    "RANKING",
-    "SCORES",
-    "ByLogits",
-    "Rank",
-    "Vote",
-    "identity_scores",
-    "ranking_table",
-]
 
 
 class ByLogits(Spec):

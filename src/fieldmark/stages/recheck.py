@@ -86,12 +86,13 @@ class Recheck(Spec):
             found = self._of(job, looker, job.new, new_scores, embedding, GalleryStore.open(embedded / "gallery0"))
             new_scores = fused(new_scores, found, fusion)
             counts.append(_counts("new", job.new, found, known))
-        before = find(self.unknown, scores, judged_classes(job, self.on)[rows], k=self.k)
+        truth = judged_classes(job, self.on)[rows]
+        before = find(self.unknown, scores, truth, k=self.k)
         decision = write_ranked(
             folder,
             job,
             rows=rows,
-            truth=judged_classes(job, self.on)[rows],
+            truth=truth,
             scores=proba,
             new_scores=new_scores,
             unknown=self.unknown,

@@ -6,12 +6,12 @@ from fieldmark.core.files import write_json
 from fieldmark.report.pages import write_page
 from fieldmark.stages.cut import Cut
 from fieldmark.stages.engine import METRICS, Opened
-from fieldmark.stages.identity_reporting import Judged, identity_report
+from fieldmark.stages.identity_reporting import identity_report
 from fieldmark.stages.label_reporting import label_report
 from fieldmark.stages.measure import Measure
 from fieldmark.stages.page_ends import SKIPPED
 
-__all__ = ["REPORT", "SKIPPED", "Judged", "report"]
+__all__ = ["REPORT", "SKIPPED", "report"]
 
 REPORT = "report.html"
 

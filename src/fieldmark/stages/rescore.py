@@ -82,7 +82,7 @@ class Rescore(Spec):
             folder,
             job,
             rows=rows,
-            truth=judged_classes(job, self.on)[rows],
+            truth=truth,
             scores=mix(scores, judged, weight=weight),
             new_scores=None if new_scores is None else mix(new_scores, self._of_new(job, new_scores), weight=weight),
             unknown=self.unknown,

@@ -18,7 +18,7 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.stack.specs import Stacking
 from fieldmark.stages.job import Job
-from fieldmark.stages.look import CLASSES, FEATURES, LOOKS, Eye, Look
+from fieldmark.stages.look import CLASSES, FEATURES, LOOKS, Eye, Look, unit_rows
 from fieldmark.stages.scored import MEAN, known_proba, new_proba, voices_of, write_scored
 from fieldmark.stages.split import read_folds
 
@@ -97,8 +97,7 @@ def evidence_of(scores: Mapping[str, np.ndarray], seen: list[np.ndarray] | None 
     if seen is None:
         return Evidence(scores=scores)
     looks, classes, features = seen
-    length = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return Evidence(scores=scores, looks=looks, imagenet=classes, embeddings=features / length)
+    return Evidence(scores=scores, looks=looks, imagenet=classes, embeddings=unit_rows(features))
 
 
 def settled(settings: Stacking, *, looks: bool) -> Stacking:
