@@ -1,11 +1,14 @@
-"""Real whales: the baseline, the recipe, and what each of its switches is worth at one equal, shorter budget.
+"""Real whales: the baseline, the recipes, their ensemble, and what each switch is worth at one equal, shorter budget.
 
-    python benchmarks/humpback.py main --runs runs       the baseline and the recipe at small size; the submission
-    python benchmarks/humpback.py switches --runs runs   the recipe at --effort, then with every switch off once
-    python benchmarks/humpback.py table --runs runs      the tables of what is finished
+    python benchmarks/humpback.py main --runs runs --seed 1     baseline and recipes for --epochs; their submissions
+    python benchmarks/humpback.py blend --runs runs --seed 1    the ensemble of what ``main`` left; its submission
+    python benchmarks/humpback.py switches --runs runs          each recipe for four epochs, then with one switch turned
+    python benchmarks/humpback.py table --runs runs             the tables of what is finished
+
+``--only NAME ...`` does a part: names as they stand in the tables. Runs that share ``--runs`` share the kept features.
 
 Nothing here looks at the challenge part's answers: numbers are of the validation part (one photo of each of 512
-individuals and 230 photos of strangers, groups of identical files kept together).
+individuals and 230 photos of strangers, groups of identical files kept together), the same for all recipes of a seed.
 """
 
 from __future__ import annotations
@@ -14,23 +17,93 @@ import argparse
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from fieldmark.core.files import read_json
+from fieldmark.core.files import read_json, write_json
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
+from fieldmark.data.specs import HumpbackHoldout
+from fieldmark.decide.blending import Scale, blend
+from fieldmark.decide.calibrated import crossed_sureness
 from fieldmark.decide.ranking import rank
+from fieldmark.decide.specs import MaxMap
+from fieldmark.decide.thresholds import find
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.ranking import average_precision
 from fieldmark.recipes.shelf import SHELF
+from fieldmark.stages.answer import submission
+from fieldmark.stages.blend import blend_runs
 from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.identity_reporting import Judged
+from fieldmark.stages.measure import measure, measure_decision
 from fieldmark.stages.plan import Plan
-from fieldmark.stages.reporting import Judged, report
+from fieldmark.stages.reporting import report
+from fieldmark.stages.split import Split
+from fieldmark.stages.train import Train
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "humpback2018_100px"
-SWITCHES = ("flip_identity", "triplet", "unknowns", "staged", "tta", "centroids")
-COLUMNS = ("MAP@5", "top-1 of known", "MAP@5 of known", "AUC known/new", "false matches")
+COLUMNS = (
+    "MAP@5",
+    "top-1 of known",
+    "MAP@5 of known",
+    "AUC known/new",
+    "false matches at 1%",
+    "found at 1%",
+    "false matches at 5%",
+    "found at 5%",
+)
+RECIPES = ("humpback-classify", "humpback-siamese", "reidentify")
+FLUKES = {"height_px": 96, "width_px": 192}
+"""What ``reidentify`` is told of flukes: they are twice as wide as high. The whale recipes know."""
+
+
+class Turned(NamedTuple):
+    """A recipe with one switch turned; where training is the same, that of the recipe is reused."""
+
+    recipe: str
+    switch: str
+    options: dict[str, object]
+    same_training: bool = False
+
+    @property
+    def name(self) -> str:
+        """As it stands in the tables."""
+        return f"{self.recipe}, {self.switch}"
+
+
+CLASSIFY, SIAMESE, ANY = RECIPES
+SWITCHES = (
+    *(Turned(CLASSIFY, f"no {one}", {one: False}) for one in ("flip_identity", "triplet", "unknowns", "staged")),
+    *(Turned(CLASSIFY, f"no {one}", {one: False}, same_training=True) for one in ("tta", "centroids")),
+    Turned(SIAMESE, "mining exact", {"mining": "exact"}),
+    Turned(SIAMESE, "mining batch", {"mining": "batch"}),
+    Turned(SIAMESE, "no noise", {"noise": False}),
+    Turned(SIAMESE, "pair_loss triplet", {"pair_loss": "triplet"}),
+    Turned(SIAMESE, "no triplet", {"triplet": False}),
+    Turned(SIAMESE, "no flip_identity", {"flip_identity": False}),
+    Turned(SIAMESE, "no tta", {"tta": False}, same_training=True),
+    Turned(SIAMESE, "no rescoring", {"rescoring": False}, same_training=True),
+    Turned(SIAMESE, "alone", {"alone": True}, same_training=True),
+    Turned(ANY, "margin cosface", {"margin": "cosface"}),
+    Turned(ANY, "margin elastic", {"margin": "elastic"}),
+    Turned(ANY, "margin none", {"margin": "none"}),
+    Turned(ANY, "no by_count", {"by_count": False}),
+    Turned(ANY, "centres 2", {"centres": 2}),
+    Turned(ANY, "warmup 0", {"warmup": 0.0}),
+    Turned(ANY, "no triplet", {"triplet": False}),
+    Turned(ANY, "flips same", {"flips": "same"}),
+    Turned(ANY, "flips none", {"flips": "none"}),
+    Turned(ANY, "no unknowns", {"unknowns": False}),
+    Turned(ANY, "rounds 1", {"rounds": 1}, same_training=True),
+    Turned(ANY, "boxes agreed", {"boxes": "agreed"}),
+    Turned(ANY, "no tta", {"tta": False}, same_training=True),
+    Turned(ANY, "no centroids", {"centroids": False}, same_training=True),
+    Turned(ANY, "logits_weight 0", {"logits_weight": 0.0}, same_training=True),
+    Turned(ANY, "trees", {"trees": True}, same_training=True),
+    Turned(ANY, "evidence", {"evidence": True}, same_training=True),
+)
 
 
 class Lines:
@@ -53,60 +126,97 @@ def photos() -> tuple[Collection, Collection]:
     return known, read(DATA / "challenge.csv", labelled=False)
 
 
-def run(name: str, plan: Plan, folder: Path, *, seed: int, with_new: bool, reuse: Path | None) -> None:
+def plan_of(recipe: str, epochs: int | None, **options: object) -> Plan:
+    """A recipe for so many epochs (None: all of its own), judged by the same validation photos as the others."""
+    if recipe == ANY:
+        options = FLUKES | options
+    efforts = [1.0] if epochs is None or recipe not in RECIPES else np.arange(0.05, 1.0, 0.01).tolist()
+    plans = (SHELF[recipe](**options, effort=effort) if recipe in RECIPES else SHELF[recipe]() for effort in efforts)
+    plan = next(plan for plan in plans if epochs is None or recipe not in RECIPES or n_epochs(plan) == epochs)
+    split = Split(name="split", folds=HumpbackHoldout())
+    return plan.model_copy(update={"stages": (split, *plan.stages[1:])}).check()
+
+
+def n_epochs(plan: Plan) -> int:
+    """Of the plan's first training."""
+    train = next(stage for stage in plan.stages if isinstance(stage, Train))
+    return sum(leg.epochs for leg in train.training.legs)
+
+
+def run(name: str, plan: Plan, folder: Path, *, seed: int, reuse: Path | None = None) -> None:
     known, new = photos()
     began = time.monotonic()
-    kept = folder / "features"
-    execute(
-        plan,
-        known,
-        folder / name,
-        new=new if with_new else None,
-        seed=seed,
-        progress=Lines(),
-        features=kept,
-        reuse=reuse,
-    )
+    execute(plan, known, folder / name, new=new, seed=seed, progress=Lines(), features=folder / "features", reuse=reuse)
     report(open_run(folder / name))
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
+def ensemble(folder: Path, names: list[str], name: str) -> None:
+    """Judge the blend by score of finished runs as a run is judged, and write its answers."""
+    seen = [Judged(open_run(folder / one)) for one in names]
+    scores = blend([one.scores for one in seen], scales=[Scale.of(one.scores) for one in seen])
+    truth, k = seen[0].truth, seen[0].rank.k
+    groups = seen[0].known.take(seen[0].rows).groups
+    at = find(MaxMap(), scores, truth, k=k).at
+    sure = crossed_sureness(scores, truth, groups=groups)
+    rows = measure(scores, truth, unknown_at=at, k=k)
+    rows += measure_decision(scores, truth, unknown=MaxMap(), sure=sure, groups=groups, k=k)
+    (folder / name).mkdir(exist_ok=True)
+    write_json(folder / name / "metrics.json", [row.model_dump(mode="json") for row in rows])
+    np.savez(folder / name / "judged.npz", scores=scores, truth=truth, unknown_at=at)
+    table, _ = blend_runs([folder / one for one in names])
+    (folder / name / "submission.csv").write_text(submission(table, images=photos()[1].images))
+
+
 def table(folder: Path, names: list[str]) -> None:
-    print("| run | " + " | ".join(COLUMNS) + " |\n|---|" + "---|" * len(COLUMNS))
+    print("\n| run | " + " | ".join(COLUMNS) + " |\n|---|" + "---|" * len(COLUMNS))
     for name in names:
         path = folder / name / "metrics.json"
         if path.exists():
             found = {row["name"]: row for row in read_json(path)}
-            cells = [f"{found[c]['value']:.3f} ({found[c]['low']:.3f}-{found[c]['high']:.3f})" for c in COLUMNS]
+            cells = [_cell(found.get(column)) for column in COLUMNS]
             print(f"| {name} | " + " | ".join(cells) + " |")
 
 
-def worth(folder: Path, names: list[str]) -> None:
-    """How much MAP@5 each run lacks to the first, photo by photo."""
-    print("\n| run | difference in MAP@5 (95 %) | of known individuals (95 %) |\n|---|---|---|")
-    found = {name: judged_photos(folder / name) for name in names if (folder / name / "metrics.json").exists()}
-    for name in list(found)[1:]:
-        cells = []
-        for with_all, without in zip(found[names[0]], found[name], strict=True):
-            ends = interval(without - with_all)
-            cells.append(f"{ends.value:+.3f} ({ends.low:+.3f} to {ends.high:+.3f})")
-        print(f"| {name} | " + " | ".join(cells) + " |")
+def _cell(row: dict[str, float] | None) -> str:
+    return "" if row is None else f"{row['value']:.3f} ({row['low']:.3f}-{row['high']:.3f})"
+
+
+def worth(folder: Path, first: str, others: list[str]) -> None:
+    """How much MAP@5 each run has more than the first, photo by photo."""
+    if not (folder / first / "metrics.json").exists():
+        return
+    print(f"\n| {first} | difference in MAP@5 (95 %) | of known individuals (95 %) |\n|---|---|---|")
+    base = judged_photos(folder / first)
+    for name in others:
+        if (folder / name / "metrics.json").exists():
+            cells = []
+            for mine, theirs in zip(base, judged_photos(folder / name), strict=True):
+                ends = interval(theirs - mine)
+                cells.append(f"{ends.value:+.3f} ({ends.low:+.3f} to {ends.high:+.3f})")
+            print(f"| {name.removeprefix(first + ', ')} | " + " | ".join(cells) + " |")
 
 
 def judged_photos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Average precision at 5 of each validation photo, and of each known one with nobody called new."""
-    judged = Judged(open_run(folder))
-    known, k = judged.truth >= 0, judged.rank.k
-    answers = rank(judged.scores, unknown_at=judged.unknown_at, k=k)
-    named = rank(judged.scores[known], unknown_at=None, k=k)
-    return average_precision(answers, judged.truth, k=k), average_precision(named, judged.truth[known], k=k)
+    if (folder / "judged.npz").exists():
+        found = np.load(folder / "judged.npz")
+        scores, truth, at, k = found["scores"], found["truth"], float(found["unknown_at"]), 5
+    else:
+        judged = Judged(open_run(folder))
+        scores, truth, at, k = judged.scores, judged.truth, judged.unknown_at, judged.rank.k
+    known = truth >= 0
+    answers = rank(scores, unknown_at=at, k=k)
+    named = rank(scores[known], unknown_at=None, k=k)
+    return average_precision(answers, truth, k=k), average_precision(named, truth[known], k=k)
 
 
-def main() -> None:
+def main() -> None:  # noqa: PLR0912 - a door
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("main", "switches", "table"))
+    parser.add_argument("what", choices=("main", "blend", "switches", "table"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--effort", type=float, default=0.15)
+    parser.add_argument("--epochs", type=int, help="of each recipe of main; default: all of its own")
+    parser.add_argument("--short", type=int, default=4, help="epochs of each recipe of switches")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
     parser.add_argument("--only", nargs="*", help="names of runs, to do a part")
@@ -115,23 +225,37 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(options.threads)
-    classify, nearest = SHELF["humpback-classify"], SHELF["humpback-nearest"]
-    mains = {"nearest": nearest(), "classify": classify()}
-    short = {"short": classify(effort=options.effort)}
-    short |= {f"short, no {switch}": classify(effort=options.effort, **{switch: False}) for switch in SWITCHES}
-    if options.what == "table":
-        table(options.runs, list(mains))
-        table(options.runs, list(short))
-        worth(options.runs, list(short))
-        return
-    for name, plan in (mains if options.what == "main" else short).items():
-        if not options.only or name in options.only:
-            late = name.removeprefix("short, no ") in {"tta", "centroids"}
-            reuse = options.runs / "short" if late else None
-            run(name, plan, options.runs, seed=options.seed, with_new=options.what == "main", reuse=reuse)
-    table(options.runs, list(mains if options.what == "main" else short))
+    length = "" if options.epochs is None else f", {options.epochs} epochs"
+    names = {recipe: f"{recipe}{length}, seed {options.seed}" for recipe in RECIPES}
+    nearest, blended = f"humpback-nearest, seed {options.seed}", f"ensemble{length}, seed {options.seed}"
+    short = {recipe: f"short {recipe}" for recipe in RECIPES}
+    mains = {nearest: plan_of("humpback-nearest", None)}
+    mains |= {names[recipe]: plan_of(recipe, options.epochs) for recipe in RECIPES}
+    wanted = options.only
+
+    if options.what == "main":
+        for name, plan in mains.items():
+            if not wanted or any(name.startswith(one) for one in wanted):
+                run(name, plan, options.runs, seed=options.seed)
+    if options.what == "blend":
+        ensemble(options.runs, list(names.values()), blended)
     if options.what == "switches":
-        worth(options.runs, list(short))
+        bases = {short[recipe]: plan_of(recipe, options.short) for recipe in RECIPES}
+        for name, plan in bases.items():
+            if not wanted or name in wanted:
+                run(name, plan, options.runs, seed=options.seed)
+        for one in SWITCHES:
+            if not wanted or one.name in wanted:
+                plan = plan_of(one.recipe, options.short, **one.options)
+                reuse = options.runs / short[one.recipe] if one.same_training else None
+                run(f"short {one.name}", plan, options.runs, seed=options.seed, reuse=reuse)
+    table(options.runs, [*mains, blended])
+    if options.what in {"main", "blend", "table"}:
+        worth(options.runs, blended, list(mains))
+    if options.what in {"switches", "table"}:
+        table(options.runs, [*short.values(), *(f"short {one.name}" for one in SWITCHES)])
+        for recipe in RECIPES:
+            worth(options.runs, short[recipe], [f"short {one.name}" for one in SWITCHES if one.recipe == recipe])
 
 
 if __name__ == "__main__":

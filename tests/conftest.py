@@ -4,8 +4,11 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
+
+from fieldmark.specimens.shop import write_garments
 
 CULTURES = ("culture::egyptian", "culture::greek", "culture::japanese")
 TAGS = ("tag::blue", "tag::gold", "tag::people", "tag::red")
@@ -68,4 +71,26 @@ def museum_run(museum: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     run = tmp_path_factory.mktemp("runs") / "tags"
     fieldmark.train("imet2019", museum, run=run, size="toy", n_workers=0)
+    return run
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn garments with questions; of two of the new photos only the row is left."""
+    folder = tmp_path_factory.mktemp("shop") / "shop"
+    write_garments(folder, n_train=48, n_test=8, size_px=48, seed=1)
+    for photo in sorted(pl.read_csv(folder / "new.csv")["file"].to_list())[:2]:
+        (folder / photo).unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shop_run(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole toy run of ``imaterialist2017`` on the shop, trees among its voices."""
+    import fieldmark
+
+    run = tmp_path_factory.mktemp("runs") / "shop"
+    fieldmark.train(
+        "imaterialist2017", shop, new=shop / "new.csv", run=run, size="toy", settings={"trees": True}, n_workers=0
+    )
     return run

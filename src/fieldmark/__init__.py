@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from fieldmark.app.verbs import (
+        audit,
         boxes,
         demo,
         doubts,
@@ -44,6 +45,7 @@ __all__ = [
     "Collection",
     "FieldmarkError",
     "__version__",
+    "audit",
     "boxes",
     "demo",
     "doubts",

@@ -19,7 +19,7 @@ from fieldmark.core.errors import FieldmarkError
 HEAVY = ("torch", "torchvision", "timm", "polars", "matplotlib", "sklearn", "numpy", "PIL", "pydantic", "rich")
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "demo inspect twins boxes match download train rates flips plan recipes runs evaluate predict identify tag doubts "
+    "demo inspect twins audit boxes match download train rates flips plan recipes runs evaluate predict identify tag doubts "
     "tune report"
 )
 

@@ -178,7 +178,8 @@ def test_imaterialist2017(tmp_path) -> None:
     dump(tmp_path / "train.data.json", imaterialist(tmp_path))
     collection = read(tmp_path / "train.data.json")
     assert collection.images == ["01", "2", "3"]
-    assert [question.name for question in collection.vocabulary.questions] == ["shoe:sole", "dress:colour"]
+    assert [question.name for question in collection.vocabulary.questions] == ["category", "shoe:sole", "dress:colour"]
+    assert collection.table["category"].to_list() == [["shoe", "dress"], ["dress"], ["shoe"]]
     assert collection.vocabulary.question("dress:colour").answers == ("flat", "red")
     assert collection.answers("dress:colour").tolist() == [[0, 1], [1, 1], [0, 0]]
     assert collection.answers("shoe:sole").tolist() == [[1], [0], [1]]

@@ -32,9 +32,9 @@ KINDS = {
     "crops": "FullFrame CropIfNeeded BoxCrop",
     "augmentations": "NoAugment ImetAugment ImaterialistAugment WhaleAugment",
     "weights": "PackageWeights FileWeights HubWeights RandomWeights",
-    "heads": "SigmoidHead OneVsRestHead CosineHead AffinityHead EmbeddingHead PairHead",
+    "heads": "SigmoidHead QuestionsHead OneVsRestHead CosineHead AffinityHead EmbeddingHead PairHead",
     "losses": (
-        "Bce Focal SoftF Asymmetric CrossEntropy OhemBce BatchHardTriplet LocalTriplet ArcFace CosFace SphereFace "
+        "Bce Focal SoftF Asymmetric QuestionSoftmax CrossEntropy OhemBce BatchHardTriplet LocalTriplet ArcFace CosFace SphereFace "
         "CombinedMargin Elastic Affinity PairBce PairTriplet"
     ),
     "samplers": "PlainSampler LogWeightSampler PkSampler TupleSampler AssignmentSampler",
@@ -47,6 +47,8 @@ KINDS = {
     "blends": "ByScore ByRank ByVote",
     "afterthoughts": "Swap Transposed",
     "beliefs": "SureIdentity FewShot Agreement",
+    "merging": "WeightedMean GeometricMean RankMean",
+    "textmodels": "NGrams MiniLm",
     "noise": "Percentile Absolute RobustZ",
     "sureties": "MeanSurety PlausibleSurety",
     "amounts": "SureShare SureTop",

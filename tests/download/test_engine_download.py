@@ -72,7 +72,7 @@ PLANNED = {
     "liar": ("failed", "not_a_picture", 200),
     "nothing": ("failed", "empty", 200),
     "truncated": ("failed", "truncated", 200),
-    "short": ("failed", "truncated", None),
+    "short": ("failed", "truncated", 200),
     "broken": ("failed", "server_error", 500),
     "endless": ("failed", "too_large", 200),
     "huge": ("failed", "too_large", 200),

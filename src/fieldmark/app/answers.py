@@ -11,6 +11,7 @@ from fieldmark.core.errors import DataError, several
 
 if TYPE_CHECKING:
     from fieldmark.data.vocabulary import Vocabulary
+    from fieldmark.stages.answerer import Answered
     from fieldmark.stages.expert import Identification, Match
     from fieldmark.stages.tagger import Tagged
 
@@ -151,6 +152,62 @@ def write_tags(
     given = [(one.image, label) for one in found for label in one.answer]
     answers = pl.DataFrame(given, schema={"image": pl.String, "label": pl.String}, orient="row")
     write_text(path, label_submission(answers, images=[one.image for one in found], labels=vocabulary.tags))
+
+
+REPLIES = ("image", "question", "answer", "proba", "applies")
+
+
+def replies_as_json(one: Answered) -> dict[str, Any]:
+    """The answers about a photo as JSON values; keys are added in later versions, never renamed.
+
+    ``photo`` (as typed), ``answers`` (question to answer, of those that apply), and ``questions``, each with
+    ``question``, ``answer``, ``proba`` (0 to 1), ``applies`` and ``others`` (answer and ``proba``).
+    """
+    return {
+        "photo": one.image,
+        "answers": one.answer,
+        "questions": [
+            {
+                "question": reply.question,
+                "answer": reply.answer,
+                "proba": _rounded(reply.proba),
+                "applies": reply.applies,
+                "others": [{"answer": name, "proba": _rounded(proba)} for name, proba in reply.others],
+            }
+            for reply in one.replies
+        ],
+    }
+
+
+def write_replies(
+    path: Path, found: Sequence[Answered], *, form: Literal["submission", "people"], vocabulary: Vocabulary
+) -> None:
+    """Write the answers about photos as CSV.
+
+    Args:
+        path: The file.
+        found: The photos, in the order of their rows.
+        form: ``people``: one row a photo and question, harmless in a spreadsheet. ``submission``: ``id,predicted``.
+        vocabulary: Of the run.
+
+    Source:
+        The submission is that of the iMaterialist Challenge at FGVC4 2017.
+    """
+    from fieldmark.report.exports import write_answers_csv
+
+    told = [(one.image, reply) for one in found for reply in one.replies]
+    if form == "people":
+        rows = [(image, one.question, one.answer, _rounded(one.proba), one.applies) for image, one in told]
+        write_answers_csv(path, rows, REPLIES, for_people=True)
+        return
+    import polars as pl
+
+    from fieldmark.core.files import write_text
+    from fieldmark.stages.answer import question_submission
+
+    schema = {"image": pl.String, "question": pl.String, "answer": pl.String}
+    answers = pl.DataFrame([(image, one.question, one.answer) for image, one in told], schema=schema, orient="row")
+    write_text(path, question_submission(answers, vocabulary=vocabulary))
 
 
 def below(match: Match, root: Path) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from fieldmark import __version__
-from fieldmark.app import commands
+from fieldmark.app import auditing, commands
 from fieldmark.app.guards import INSTALL, NEEDED
 from fieldmark.core.errors import FieldmarkError
 
@@ -47,6 +47,8 @@ def application(context: click.Context, debug: bool) -> None:  # noqa: ARG001 - 
 
 for _command in commands.ALL:
     application.add_command(_command)
+    if _command.name == "twins":  # both tell what is wrong with photos, before anything is trained on them
+        application.add_command(auditing.audit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

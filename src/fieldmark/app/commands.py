@@ -319,7 +319,9 @@ def _outcome(trained: Trained) -> list[str]:
     lines = [f"left out: {len(trained.skipped):,} files that cannot be read"] if trained.skipped else []
     lines += [f"report: {trained.report}"]
     lines += [f"submission: {trained.submission}"] if trained.submission else []
-    verb = "tag" if trained.tells == "labels" else "identify"
+    from fieldmark.app.guards import ASK
+
+    verb = ASK[trained.tells]
     return [*lines, f"next: fieldmark {verb} {_words(trained.folder)} PHOTO.jpg"]
 
 
@@ -551,6 +553,46 @@ def tag(
             click.echo(json.dumps(answers.tags_as_json(one), allow_nan=False))
         return
     tables.write(*(part for one in found for part in tables.tags(one)))
+
+
+@_command
+@options.run_argument
+@click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
+@click.option("--text", help="What is written about the photo, for runs that learnt from texts.")
+@click.option("--most", type=int, default=2, show_default=True, help="Other answers to tell beside each.")
+@options.as_json
+@options.skip_broken
+@options.computing
+def attributes(
+    run: Path,
+    photos: tuple[Path, ...],
+    text: str | None,
+    most: int,
+    as_json: bool,
+    skip_broken: bool,
+    device: str,
+    workers: int,
+) -> None:
+    """Answer RUN's questions about each PHOTO: a tree of answers, each with its probability."""
+    import json
+
+    from fieldmark.app import answers, tables, verbs
+
+    found = verbs.attributes(
+        run,
+        photos,
+        text=text,
+        most=most,
+        skip_broken=skip_broken,
+        device=device,
+        n_workers=workers,
+        progress=_progress(),
+    )
+    if as_json:
+        for one in found:
+            click.echo(json.dumps(answers.replies_as_json(one), allow_nan=False))
+        return
+    tables.write(*(part for one in found for part in tables.replies(one)))
 
 
 @_command

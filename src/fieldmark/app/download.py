@@ -13,8 +13,7 @@ from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
-    from aiohttp.abc import AbstractResolver
-
+    from fieldmark.download.addresses import Resolver
     from fieldmark.download.engine import Tally
     from fieldmark.download.results import Holdings, Verdict
     from fieldmark.download.specs import Again, Fetching
@@ -58,7 +57,7 @@ def download(
     encoding: str = "utf-8",
     manifest: Path | str | None = None,
     fetching: Fetching | None = None,
-    resolver: AbstractResolver | None = None,
+    resolver: Resolver | None = None,
     progress: Progress = QUIET,
 ) -> Downloaded:
     """Get the photos that a table names by their addresses, and note what became of each address.
@@ -81,11 +80,14 @@ def download(
     Raises:
         DataError: There is no such table, or rows lack an id or address; all are told.
         RunError: The folder holds something else, another download works in it, or the disk is full.
-        FieldmarkError: aiohttp is not installed.
+        FieldmarkError: The packages of the extra ``download`` are not installed.
     """
-    if find_spec("aiohttp") is None:
+    absent = [name for name in ("httptools", "yarl") if find_spec(name) is None]
+    if absent:
         raise FieldmarkError(
-            "Downloads need a package that is not installed.", got="aiohttp", fix='pip install "fieldmark[download]"'
+            "Downloads need packages that are not installed.",
+            got=", ".join(absent),
+            fix='pip install "fieldmark[download]"',
         )
     from fieldmark.core.files import write_text
     from fieldmark.download.addresses import also_at

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from fieldmark.app.guards import INSTALL, run_of_individuals, vacant
+from fieldmark.app.guards import INSTALL, run_of, vacant
 from fieldmark.app.photos import Reading, look_up
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
@@ -87,7 +87,7 @@ def twins(
         raise FieldmarkError("Comparing hashes needs a package that is not installed.", got="numba", fix=INSTALL)
     paths = (out, html, identities, transfer, texts)
     table, page_file, names, given, written = (vacant(path, force=force) for path in paths)
-    opened = None if run is None else run_of_individuals(run, instead="leave out --run.")
+    opened = None if run is None else run_of(run, "individuals", instead="leave out --run.")
     from fieldmark.report.pages import write_page
     from fieldmark.report.twin_pages import twins_page
     from fieldmark.stages import twin_pages

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fieldmark.core.errors import FieldmarkError, RunError
 
 if TYPE_CHECKING:
     from fieldmark.stages.engine import Opened
-    from fieldmark.stages.plan import Plan
 
 NEEDED = ("torch", "torchvision", "timm")
 INSTALL = 'pip install "fieldmark[train]"'
@@ -67,42 +66,28 @@ def sensible(k: int | None = None, most: int | None = None) -> None:
         raise FieldmarkError("At least one is told.", got=f"most={most}", fix="use --most 15.")
 
 
-def tells_labels(plan: Plan) -> bool:
-    """Whether a run of this plan tells labels; else it tells individuals."""
-    return any(stage.verb == "cut" for stage in plan.stages)
+Told = Literal["labels", "answers", "individuals"]
+"""What a run tells of a photo."""
+ASK = {"labels": "tag", "answers": "attributes", "individuals": "identify"}
+"""The command that asks a run about a photo."""
 
 
-def run_of_labels(run: Path | str, *, instead: str) -> Opened:
-    """The run that lies there, which must tell labels; torch is not asked for yet.
+def run_of(run: Path | str, what: Told, *, instead: str | None = None) -> Opened:
+    """The run that lies there, which must tell ``what``; torch is not asked for yet.
 
     Args:
         run: Its folder.
-        instead: What to type where it tells individuals.
+        what: What it must tell.
+        instead: What to type where it tells something else; None: the command that asks it about a photo.
 
     Raises:
-        RunError: No run lies there, or it tells individuals.
+        RunError: No run lies there, or it tells something else.
     """
     from fieldmark.stages.engine import open_run
 
     opened = open_run(Path(run))
-    if not tells_labels(opened.plan):
-        raise RunError("That run tells individuals, not labels.", got=run, fix=instead)
-    return opened
-
-
-def run_of_individuals(run: Path | str, *, instead: str) -> Opened:
-    """The run that lies there, which must tell individuals; torch is not asked for yet.
-
-    Args:
-        run: Its folder.
-        instead: What to type where it tells labels.
-
-    Raises:
-        RunError: No run lies there, or it tells labels.
-    """
-    from fieldmark.stages.engine import open_run
-
-    opened = open_run(Path(run))
-    if tells_labels(opened.plan):
-        raise RunError("That run tells labels, not individuals.", got=run, fix=instead)
+    tells = opened.plan.tells
+    if tells != what:
+        fix = instead or f"`fieldmark {ASK[tells]} {run} PHOTO` asks it about a photo."
+        raise RunError(f"That run tells {tells}, not {what}.", got=run, fix=fix)
     return opened

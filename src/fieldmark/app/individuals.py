@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldmark.app.guards import need_torch, run_of_individuals, sensible
+from fieldmark.app.guards import need_torch, run_of, sensible
 from fieldmark.app.judges import judging
 from fieldmark.app.photos import Photos, gather, of_files
 from fieldmark.core.progress import QUIET, Progress
@@ -49,7 +49,7 @@ def identify(
     sensible(k)
     files = [Path(photos)] if isinstance(photos, Path | str) else [Path(photo) for photo in photos]
     collection = of_files(files)
-    opened = run_of_individuals(run, instead=f"`fieldmark tag {run} PHOTO` tells the labels of a photo.")
+    opened = run_of(run, "individuals")
     expert = expert_of(opened, device=device)
     given = gather(
         collection, labelled=False, reading={"skip_broken": skip_broken}, n_workers=n_workers, progress=progress

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldmark.app.guards import need_torch, run_of_labels, sensible, vacant
+from fieldmark.app.guards import need_torch, run_of, sensible, vacant
 from fieldmark.app.judges import judging_labels
 from fieldmark.app.photos import Photos, gather, of_files
 from fieldmark.core.errors import FieldmarkError
@@ -56,7 +56,7 @@ def tag(
     sensible(most=most)
     files = [Path(photos)] if isinstance(photos, Path | str) else [Path(photo) for photo in photos]
     collection = of_files(files)
-    opened = run_of_labels(run, instead=f"`fieldmark identify {run} PHOTO` tells who is on a photo.")
+    opened = run_of(run, "labels")
     tagger = tagger_of(opened, device=device)
     given = gather(
         collection, labelled=False, reading={"skip_broken": skip_broken}, n_workers=n_workers, progress=progress
@@ -93,7 +93,7 @@ def doubts(
 
     sensible(most=most)
     table = vacant(out, force=force)
-    opened = run_of_labels(run, instead=OF_LABELS)
+    opened = run_of(run, "labels", instead=OF_LABELS)
     found = doubtful_cells(opened, stage=stage, most=most)
     if table is not None:
         write_doubts(table, found, opened.known)
@@ -131,7 +131,7 @@ def tune(
     if out is not None and Path(out).suffix != ".json":
         raise FieldmarkError("A plan is written as .json.", got=out, fix=f"use --out {Path(out).with_suffix('.json')}.")
     plan_file = vacant(out, force=force)
-    opened = run_of_labels(run, instead=OF_LABELS)
+    opened = run_of(run, "labels", instead=OF_LABELS)
     found = tuned(opened, rules=rules, stage=stage, progress=progress)
     if plan_file is not None:
         best = max(found, key=lambda one: one.honest.value)

@@ -63,6 +63,13 @@ _READING = (
     click.option("--unknown", help='The name that stands for "nobody we know".'),
     click.option("--encoding", default="utf-8", show_default=True, help="How a text table is written."),
     click.option("--allow-outside", is_flag=True, help="Photos may lie outside of the folder of photos."),
+    click.option("--question", multiple=True, metavar="COLUMN", help="A column that is a question; may be repeated."),
+    click.option(
+        "--questions",
+        type=PATH,
+        metavar="FILE",
+        help="A TOML file about the questions; by default questions.toml beside the table.",
+    ),
     click.option(
         "--boxes",
         multiple=True,
@@ -92,6 +99,8 @@ def read_by(
     unknown: str | None,
     encoding: str,
     allow_outside: bool,
+    question: tuple[str, ...] = (),
+    questions: Path | None = None,
     boxes: tuple[str, ...] = (),
     skip_broken: bool = False,
 ) -> Reading:
@@ -103,6 +112,7 @@ def read_by(
         "unknown": unknown,
         "encoding": encoding if encoding != "utf-8" else None,
         "allow_outside": allow_outside or None,
+        "questions": questions or question or None,
         "boxes": boxes or None,
         "skip_broken": skip_broken or None,
     }

@@ -20,6 +20,8 @@ CONTESTS = ("humpback", "imet2019")
 """Layouts in which photos to answer lie beside the training table."""
 SAMPLE = "sample_submission.csv"
 TEST = "test"
+OF_NEW = ("image", "file", "url", "text", "width", "height")
+"""Columns that a table of new photos shares with that of known ones; who or what is on them it does not tell."""
 
 
 class Reading(TypedDict, total=False):
@@ -35,6 +37,8 @@ class Reading(TypedDict, total=False):
         encoding: How a text table is written.
         allow_outside: Photos may lie outside of the folder of photos.
         skip_broken: Leave out photos that are missing or cannot be read, instead of refusing the table.
+        questions: The columns that are questions, or a TOML file about them; without it ``questions.toml`` beside the
+            table, if there is one.
         boxes: Tables of boxes, landmarks or masks of these photos: ``boxes.csv``, or ``NAME=boxes.csv`` for a further
             source under that name.
     """
@@ -46,6 +50,7 @@ class Reading(TypedDict, total=False):
     encoding: str
     allow_outside: bool
     skip_broken: bool
+    questions: Sequence[str] | Path | str
     boxes: Sequence[str]
 
 
@@ -67,6 +72,7 @@ def gather(
     *,
     labelled: bool,
     reading: Reading,
+    gone_too: bool = False,
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Photos:
@@ -76,6 +82,7 @@ def gather(
         data: A collection, or where to read one: a table, a folder, or a single photo.
         labelled: Whether the table must say who or what is on them.
         reading: The reader's options; only ``skip_broken`` has a meaning for a collection.
+        gone_too: Keep the rows of photos that are missing or broken, with an empty file name: texts may answer.
         n_workers: Threads that look at the files.
         progress: Told as photos are done.
 
@@ -86,6 +93,8 @@ def gather(
     from fieldmark.data.photos import MISSING, NOT_A_FILE
     from fieldmark.report.contents import SkippedFile
 
+    if gone_too:
+        return _with_the_gone(data, labelled=labelled, reading=reading, n_workers=n_workers, progress=progress)
     skip_broken = reading.get("skip_broken", False)
     found, name = (
         look_up(data, labelled=labelled, reading=reading),
@@ -109,7 +118,41 @@ def gather(
     return Photos(_without_the_gone(collection) if skipped else collection, skipped)
 
 
-def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading) -> Survey:
+def _with_the_gone(
+    data: Collection | Path | str, *, labelled: bool, reading: Reading, n_workers: int, progress: Progress
+) -> Photos:
+    """All rows; those whose photo is missing or broken without a file."""
+    import polars as pl
+
+    from fieldmark.data.mistakes import refusal
+    from fieldmark.stages.inspecting import broken, look
+
+    name = str(data) if isinstance(data, Path | str) else data.name
+    unlooked: Reading = {**reading}
+    unlooked.pop("skip_broken", None)
+    found = look_up(data, labelled=labelled, reading=unlooked, check_files=False)
+    if found.mistakes:
+        raise refusal(name, found.mistakes)
+    photos = found.collection
+    there = [path.is_file() for path in photos.paths]
+    seen = look([path for path, is_there in zip(photos.paths, there, strict=True) if is_there],
+                n_workers=n_workers, progress=progress)  # fmt: skip
+    faulty = broken(photos.take(there), seen)
+    kept = iter(one.fault is None for one in seen)
+    good = [is_there and next(kept) for is_there in there]
+    if not any(good):
+        raise DataError(
+            f"No photo of {name} can be read.",
+            got=several([str(path) for path in photos.paths]),
+            fix="say where the photos are: --photos FOLDER.",
+        )
+    if n_gone := good.count(False):
+        progress.say(f"gone: {n_gone:,} of {len(good):,} photos have no file that can be read; texts answer, if any")
+    table = photos.table.with_columns(file=pl.when(pl.Series(good)).then("file").otherwise(pl.lit("")))
+    return Photos(replace(photos, table=table), faulty)
+
+
+def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading, check_files: bool = True) -> Survey:
     """The good rows of ``data`` and its mistakes.
 
     Raises:
@@ -133,7 +176,7 @@ def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading) 
     path = Path(data)
     if not labelled and path.is_file() and is_photo(path.name):
         return Survey(_with_marks(of_files([path]), marks), ())
-    found = survey(path, labelled=labelled, **options)  # type: ignore[arg-type]
+    found = survey(path, labelled=labelled, check_files=check_files, **options)  # type: ignore[arg-type]
     return replace(found, collection=_with_marks(found.collection, marks)) if marks else found
 
 
@@ -192,6 +235,7 @@ def new_photos(
     new: Collection | Path | str | None,
     reading: Reading,
     *,
+    gone_too: bool = False,
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Photos | None:
@@ -200,24 +244,47 @@ def new_photos(
     Args:
         data: The photos to learn from.
         new: The photos to answer, if the user named any.
-        reading: How ``data`` is read; of it, ``new`` shares the encoding and what is done with broken files.
+        reading: How ``data`` is read; of it, ``new`` shares the encoding and what is done with broken files, the names
+            of columns that both tables have, and the folder of photos where its own are not beside it.
+        gone_too: Keep the rows of photos that are missing or broken.
         n_workers: Threads that look at the files.
         progress: Told as photos are done.
 
     Raises:
         DataError: The photos have mistakes; all are told.
     """
-    shared = ("skip_broken", "encoding", "allow_outside") if isinstance(new, Path | str) else ("skip_broken",)
-    options: Reading = {name: reading[name] for name in shared if name in reading}  # type: ignore[misc, assignment]
+    options = _shared(reading, new)
     if new is None:
         new = _beside(data)
         if new is None:
             return None
         progress.say(f"new photos to answer: {len(new):,} in {new.root}")
-    found = gather(new, labelled=False, reading=options, n_workers=n_workers, progress=progress)
+    found = gather(new, labelled=False, reading=options, gone_too=gone_too, n_workers=n_workers, progress=progress)
     # One table may hold the boxes of both, or of the known ones alone.
     marked = _with_marks(found.collection, reading.get("boxes", ()), strict=False)
     return replace(found, collection=_unnamed(marked))
+
+
+def _shared(reading: Reading, new: Collection | Path | str | None) -> Reading:
+    """Of the options for the known photos, those that hold for the new ones."""
+    if not isinstance(new, Path | str):
+        return {"skip_broken": reading["skip_broken"]} if "skip_broken" in reading else {}
+    from fieldmark.data.sheets import read_sheet
+
+    names = ("skip_broken", "encoding", "allow_outside")
+    options: Reading = {name: reading[name] for name in names if name in reading}  # type: ignore[misc, assignment]
+    path = Path(new)
+    if path.is_file() and path.suffix.lower() in {".csv", ".tsv", ".parquet"} and reading.get("columns"):
+        there = read_sheet(path, encoding=reading.get("encoding", "utf-8")).names
+        both = {ours: theirs for ours, theirs in reading["columns"].items() if theirs in there and ours in OF_NEW}
+        if both:
+            options["columns"] = both
+    folder = reading.get("photos")
+    if folder is not None and path.is_file():
+        seen = look_up(path, labelled=False, reading=options, check_files=False).collection
+        if not any(one.is_file() for one in seen.paths):
+            options["photos"] = folder
+    return options
 
 
 def _beside(data: Collection | Path | str) -> Collection | None:
@@ -272,8 +339,8 @@ def _without_the_gone(collection: Collection) -> Collection:
     vocabulary = occurring(
         collection.table,
         unknown=collection.vocabulary.unknown,
-        questions=[question.name for question in collection.vocabulary.questions],
         tags=collection.vocabulary.tags,
         tag_groups=dict(zip(collection.vocabulary.tags, collection.vocabulary.tag_groups, strict=True)),
     )
-    return replace(collection, vocabulary=vocabulary)
+    questions = collection.vocabulary.questions
+    return replace(collection, vocabulary=vocabulary.model_copy(update={"questions": questions}))

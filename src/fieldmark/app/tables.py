@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fieldmark.app.rates import Rates
     from fieldmark.gallery.flips import FlipVerdict
     from fieldmark.report.contents import InspectPage
+    from fieldmark.stages.answerer import Answered
+    from fieldmark.stages.auditing import Audit
     from fieldmark.stages.doubting import Doubt
     from fieldmark.stages.expert import Identification
     from fieldmark.stages.measure import Measure
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 WIDTH_IN_FILES = 200
 MOST_PROBLEMS = 20
 MOST_HOSTS = 10
+MOST_LEAKS = 40
+LEAST_TOLD = 0.01
+"""Probability from which another answer is told."""
 
 
 def write(*lines: object) -> None:
@@ -156,7 +161,7 @@ def stages(plan: Plan) -> Table:
     return table
 
 
-def answered(found: Sequence[Identification] | Sequence[Tagged]) -> str:
+def answered(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answered]) -> str:
     """How many photos got what, in short."""
     from fieldmark.stages.expert import Identification
 
@@ -174,6 +179,17 @@ def tags(one: Tagged) -> list[object]:
             _row(table, group, label, f"{tag.proba:.3f}", "yes" if tag.given else "")
     # Not the table's title, which rich would break to the width of this narrow table.
     return [one.image, table]
+
+
+def replies(one: Answered) -> list[object]:
+    """A photo's name and the answers about it as a tree; questions that do not apply are counted."""
+    table = _table("question", "answer", ">proba", "else")
+    for reply in one.replies:
+        if reply.applies:
+            others = ", ".join(f"{name} {proba:.2f}" for name, proba in reply.others if proba >= LEAST_TOLD)
+            _row(table, f"{'  ' * reply.depth}{reply.question}", reply.answer, f"{reply.proba:.3f}", others)
+    silent = sum(not reply.applies for reply in one.replies)
+    return [one.image, table, *([f"{silent} questions do not apply"] if silent else [])]
 
 
 def doubts(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
@@ -218,6 +234,26 @@ def twins(found: Twins, *, most: int = 10) -> list[object]:
         lines.append(pairs)
         lines += [f"... and {len(found.suggested) - most:,} more"] if len(found.suggested) > most else []
     return lines
+
+
+def leaks(found: Audit, *, everything: bool = False) -> list[object]:
+    """What can be guessed without the pictures, in short: clues that tell something, copies, and a warning."""
+    from fieldmark.stages.audit_pages import copied, crossed, facts, summary
+    from fieldmark.stages.auditing import judged
+
+    table = _table("to guess", "clue", ">with it", ">blind", ">guessed", ">gain", ">95 % interval", "verdict")
+    telling = [one for one in found.gains if everything or one.verdict != "none"]
+    for one in telling[: None if everything else MOST_LEAKS]:
+        numbers = (f"{one.blind:.3f}", f"{one.guessed:.3f}", f"{one.gain.value:+.3f}")
+        between = f"{one.gain.low:+.3f} to {one.gain.high:+.3f}"
+        _row(table, one.target, one.clue, f"{one.n_given / one.n_photos:.0%}", *numbers, between, judged(one))
+    lines: list[object] = [table] if telling else []
+    if not everything and len(telling) > MOST_LEAKS:
+        lines.append(f"... and {len(telling) - MOST_LEAKS:,} more")
+    mute = [name for name in dict.fromkeys(one.clue for one in found.gains) if name not in {t.clue for t in telling}]
+    lines += [f"tell nothing: {', '.join(mute)}"] if mute else []
+    lines += [f"{one.name.lower()}: {one.value}{f' ({one.note})' if one.note else ''}" for one in facts(found)]
+    return [*lines, *copied(found), *crossed(found), summary(found)]
 
 
 def recipes(found: Sequence[Recipe]) -> Table:

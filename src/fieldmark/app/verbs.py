@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from fieldmark.app import individuals, labels
+from fieldmark.app import asked, individuals, labels
+from fieldmark.app.asked import attributes
+from fieldmark.app.audit import audit
 from fieldmark.app.choices import Recipe, Setting, choose
 from fieldmark.app.choices import recipes as _recipes
 from fieldmark.app.download import download
 from fieldmark.app.duplicates import twins
 from fieldmark.app.flips import flips
-from fieldmark.app.guards import leads, need_torch, sensible, tells_labels, vacant
+from fieldmark.app.guards import Told, leads, need_torch, sensible, vacant
 from fieldmark.app.individuals import identify
 from fieldmark.app.labels import doubts, tag, tune
 from fieldmark.app.overview import RunSummary, list_runs
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from fieldmark.app.demonstration import Demonstration
     from fieldmark.data.collection import Collection
     from fieldmark.report.contents import InspectPage, SkippedFile
+    from fieldmark.stages.answerer import Answered
     from fieldmark.stages.expert import Identification
     from fieldmark.stages.measure import Measure
     from fieldmark.stages.plan import Plan
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Form",
     "Trained",
+    "attributes",
+    "audit",
     "boxes",
     "demo",
     "doubts",
@@ -71,7 +76,7 @@ class Trained:
         folder: The run.
         measures: How good it is on photos it has not learnt from.
         report: The page about it.
-        tells: ``labels`` or ``individuals``; ``tag`` or ``identify`` is the verb for its photos.
+        tells: ``labels``, ``answers`` or ``individuals``; ``tag``, ``attributes`` or ``identify`` is the verb for its photos.
         submission: The answers for new photos in the contest's form, or None without new photos.
         skipped: Files that were left out.
     """
@@ -79,7 +84,7 @@ class Trained:
     folder: Path
     measures: tuple[Measure, ...]
     report: Path
-    tells: Literal["labels", "individuals"] = "individuals"
+    tells: Told = "individuals"
     submission: Path | None = None
     skipped: tuple[SkippedFile, ...] = ()
 
@@ -177,7 +182,9 @@ def train(
     known = gather(data, labelled=True, reading=reading, **pace)  # type: ignore[arg-type]
     if decisions is not None:
         known = labels.patched(known, decisions, progress=progress)
-    answered = new_photos(data, new, reading, n_workers=n_workers, progress=progress)
+    # Questions are answered about photos that are gone, too.
+    gone_too = plan.tells == "answers"
+    answered = new_photos(data, new, reading, gone_too=gone_too, n_workers=n_workers, progress=progress)
     folder = Path(run)
     execute(
         plan,
@@ -191,12 +198,11 @@ def train(
         progress=progress,
     )
     skipped = (*known.skipped, *(answered.skipped if answered else ()))
-    tells: Literal["labels", "individuals"] = "labels" if tells_labels(plan) else "individuals"
     if not leads():
-        return Trained(folder, (), folder / REPORT, tells, None, skipped)
+        return Trained(folder, (), folder / REPORT, plan.tells, None, skipped)
     write_json(folder / SKIPPED, [{"file": one.file, "reason": one.reason} for one in skipped])
     measures = write_report(open_run(folder))
-    return Trained(folder, measures, folder / REPORT, tells, _submission(plan, folder), skipped)
+    return Trained(folder, measures, folder / REPORT, plan.tells, _submission(plan, folder), skipped)
 
 
 def plan(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None) -> Plan:
@@ -257,7 +263,12 @@ def evaluate(
 
     opened = open_run(Path(run))
     pace = {"n_workers": n_workers, "progress": progress}
-    if tells_labels(opened.plan):
+    if opened.plan.tells == "answers":
+        if data is None:
+            return asked.judged(opened)
+        answerer = asked.answerer_of(opened, device=device)
+        return asked.judged_by(answerer, gather(data, labelled=True, reading=reading, **pace), **pace)
+    if opened.plan.tells == "labels":
         if data is None:
             return labels.judged(opened)
         tagger = labels.tagger_of(opened, device=device)
@@ -281,7 +292,7 @@ def predict(
     n_workers: int = 2,
     progress: Progress = QUIET,
     **reading: Unpack[Reading],
-) -> list[Identification] | list[Tagged]:
+) -> list[Identification] | list[Tagged] | list[Answered]:
     """Who or what is on each of many photos, and a table of it.
 
     Args:
@@ -303,16 +314,22 @@ def predict(
         DataError: The photos have mistakes, or names do not fit the form.
         FieldmarkError: ``k`` was given for labels, or ``most`` for individuals.
     """
-    from fieldmark.app.answers import write_answers, write_tags
+    from fieldmark.app.answers import write_answers, write_replies, write_tags
     from fieldmark.stages.engine import open_run
 
     table = vacant(out, force=force)
     sensible(k, most)
     opened = open_run(Path(run))
-    of_labels = tells_labels(opened.plan)
-    _fits(k=k, most=most, of_labels=of_labels)
+    _fits(k=k, most=most, tells=opened.plan.tells)
     pace = {"n_workers": n_workers, "progress": progress}
-    if of_labels:
+    if opened.plan.tells == "answers":
+        answerer = asked.answerer_of(opened, device=device)
+        given = gather(data, labelled=False, reading=reading, gone_too=True, **pace)
+        replies = asked.answered(answerer, given, most=most or asked.MOST_OTHERS, **pace)
+        if table is not None:
+            write_replies(table, replies, form=form, vocabulary=opened.known.vocabulary)
+        return replies
+    if opened.plan.tells == "labels":
         tagger = labels.tagger_of(opened, device=device)
         given = gather(data, labelled=False, reading=reading, **pace)
         tags = labels.tagged(tagger, given, most=most or labels.MOST_TAGS, **pace)
@@ -367,15 +384,19 @@ def demo(
     return demonstrate(Path(folder), size=size, device=device, n_workers=n_workers, progress=progress)
 
 
-def _fits(*, k: int | None, most: int | None, of_labels: bool) -> None:
+def _fits(*, k: int | None, most: int | None, tells: Told) -> None:
     """Tell an option that has no meaning for what the run tells.
 
     Raises:
-        FieldmarkError: Places are for individuals, a number of labels for labels.
+        FieldmarkError: Places are for individuals, a number of labels for labels, of other answers for answers.
     """
-    if of_labels and k is not None:
+    if tells == "labels" and k is not None:
         raise FieldmarkError("Labels have no places; cutoffs give them.", got=f"k={k}", fix="use --most 15.")
-    if not of_labels and most is not None:
+    if tells == "answers" and k is not None:
+        raise FieldmarkError(
+            "A question has one answer.", got=f"k={k}", fix="use --most 2 for other answers beside it."
+        )
+    if tells == "individuals" and most is not None:
         raise FieldmarkError("This run tells individuals, not labels.", got=f"most={most}", fix="use --k 5.")
 
 

@@ -13,11 +13,12 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from fieldmark.core.errors import DataError, nearest, several
 from fieldmark.data.frames import SCHEMA, of_any, typed
-from fieldmark.data.vocabulary import Vocabulary
+from fieldmark.data.questions import Asked, questions_of
+from fieldmark.data.vocabulary import GROUP_MARK, Vocabulary
 
 UNKNOWN_NAMES = ("new_whale", "unknown", "new_individual")
 """Words for "nobody we know" that are understood without being told, in any case of letters."""
@@ -72,7 +73,7 @@ class Collection:
         root: Path | str,
         name: str = "collection",
         unknown: str | None = "auto",
-        questions: Sequence[str] = (),
+        questions: Sequence[str | Asked] = (),
         vocabulary: Vocabulary | None = None,
     ) -> Self:
         """A collection from a polars or pandas frame (or a mapping of columns) in our column names.
@@ -83,7 +84,7 @@ class Collection:
             name: What the collection is called in reports.
             unknown: The word for "nobody we know"; "auto" knows new_whale, unknown and new_individual; None: there
                 is none.
-            questions: The columns that are questions.
+            questions: The columns that are questions, by name or with all that is known of them.
             vocabulary: The names to use instead of those that occur in the frame.
 
         Raises:
@@ -94,14 +95,15 @@ class Collection:
             table = table.with_columns(image=pl.col("file"))
         if "file" not in table.columns and "image" in table.columns:
             table = table.with_columns(file=pl.col("image"))
-        absent = [question for question in questions if question not in table.columns]
+        columns = [one if isinstance(one, str) else one.name for one in questions]
+        absent = [column for column in columns if column not in table.columns]
         if absent:
             raise DataError(
                 "The table lacks a column for a question.",
                 got=several(absent),
                 fix=nearest(absent[0], table.columns),
             )
-        table = typed(table, lists=questions)
+        table = typed(table, lists=columns)
         vocabulary = vocabulary or occurring(table, unknown=unknown, questions=questions)
         return cls(table=table, root=Path(root), vocabulary=vocabulary, name=name)
 
@@ -121,6 +123,11 @@ class Collection:
     def paths(self) -> list[Path]:
         """The file of each photo."""
         return [self.root / file for file in self.table["file"]]
+
+    @property
+    def present(self) -> Bool[np.ndarray, " image"]:
+        """Whether a photo has a file; an empty name stands for a photo that is gone, of which only the row is left."""
+        return (self.table["file"] != "").to_numpy()
 
     @cached_property
     def classes(self) -> Int64[np.ndarray, " image"]:
@@ -168,6 +175,32 @@ class Collection:
         """
         self.vocabulary.question(question)
         return self.vocabulary.answers(question, self.table[question])
+
+    def answering(self) -> Self:
+        """The same photos with every answer as a label, named ``question::answer``; a question is a label group.
+
+        So whatever learns labels learns answers. Labels that the photos had go; the questions stay in the vocabulary.
+        """
+        vocabulary = self.vocabulary
+        marked = [
+            pl.col(one.name).list.eval(pl.lit(f"{one.name}{GROUP_MARK}") + pl.element()).fill_null([])
+            for one in vocabulary.questions
+        ]
+        empty = pl.lit([], dtype=pl.List(pl.String))
+        labels = pl.concat_list(marked) if marked else empty
+        groups = [one.name for one in vocabulary.questions for _ in one.answers]
+        known = {"tags": vocabulary.answer_names, "tag_groups": tuple(groups), "identities": (), "unknown": None}
+        return replace(
+            self,
+            table=self.table.drop("identity", strict=False).with_columns(labels=labels),
+            vocabulary=vocabulary.model_copy(update=known),
+        )
+
+    @property
+    def told(self) -> Bool[np.ndarray, "image question"]:
+        """Whether a photo's answer to each question is given; where it is not, no answer is known to be wrong."""
+        lists = [self.table[one.name].list.len().fill_null(0) > 0 for one in self.vocabulary.questions]
+        return np.stack([one.to_numpy() for one in lists], axis=1) if lists else np.zeros((len(self), 0), np.bool_)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Self:
         """The photos of those rows (numbers, or one True or False a photo), with the same vocabulary."""
@@ -262,7 +295,7 @@ def occurring(
     table: pl.DataFrame,
     *,
     unknown: str | None,
-    questions: Sequence[str] = (),
+    questions: Sequence[str | Asked] = (),
     tags: Iterable[str] | None = None,
     tag_groups: Mapping[str, str] | None = None,
 ) -> Vocabulary:
@@ -271,12 +304,13 @@ def occurring(
     Args:
         table: Columns as ``Collection`` describes them.
         unknown: The word for "nobody we know"; "auto" knows ``UNKNOWN_NAMES``; None: there is none.
-        questions: Names of the columns that are questions.
+        questions: The columns that are questions, by name or with all that is known of them.
         tags: The tags in column order, instead of those that occur.
         tag_groups: Group of each tag; without it the text before "::".
 
     Raises:
-        DataError: With "auto", more than one word for the unknown identity occurs.
+        DataError: With "auto", more than one word for the unknown identity occurs; or a question has an answer that is
+            not among those listed for it.
     """
     identities = table["identity"].drop_nulls().unique().to_list() if "identity" in table.columns else []
     if unknown == "auto":
@@ -295,7 +329,7 @@ def occurring(
         unknown=unknown,
         tags=tags,
         tag_groups=tag_groups,
-        questions={question: _names(table[question]) for question in questions},
+        questions=questions_of(table, questions),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import polars as pl
 
 from fieldmark.data.mistakes import Mistake
+from fieldmark.data.questions import Asked
 from fieldmark.data.sheets import ROW
 
 Layout = Literal[
@@ -32,6 +33,7 @@ class Options:
     layout: Layout = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
     questions: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
     photos: Path | None = None
     unknown: str | None = "auto"
     labelled: bool = True
@@ -56,6 +58,7 @@ class Draft:
         tags: The tags in column order, where the layout lists them; None: those that occur.
         tag_groups: Group of each tag, where the layout says so.
         questions: The columns that are questions.
+        asked: The same with all that is known of them; empty where only names are.
         mistakes: What is wrong so far.
         notes: What was left out rightly, or is worth knowing.
     """
@@ -70,6 +73,7 @@ class Draft:
     tags: tuple[str, ...] | None = None
     tag_groups: Mapping[str, str] | None = None
     questions: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
     mistakes: list[Mistake] = field(default_factory=list)
     notes: list[Mistake] = field(default_factory=list)
 

@@ -1,8 +1,7 @@
-"""Layouts that come as JSON: COCO and the two iMaterialist contests."""
+"""Layouts that come as JSON: COCO and iMaterialist 2018 (that of 2017 has a module of its own)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,9 @@ import polars as pl
 
 from fieldmark.core.errors import DataError, nearest
 from fieldmark.data.drafts import Draft, Layout, Options
+from fieldmark.data.json_entries import entries, load, names_beside, strays, stream, table, texts
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.sheets import ROW
-
-_FIX_ENTRY = "give every entry its id; see the form of the contest or of COCO"
 
 
 def recognise(file: Path) -> Layout:
@@ -24,11 +22,16 @@ def recognise(file: Path) -> Layout:
     Raises:
         DataError: None of them.
     """
-    content = _load(file)
-    first = next(iter(_entries(content, "annotations")), {})
+    for key, given in stream(file, batch=1024):
+        if key == "annotations":
+            if given and "taskId" in given[0]:
+                return "imaterialist2017"
+            break
+    content = load(file)
+    first = next(iter(entries(content, "annotations")), {})
     if "categories" in content:
         return "coco"
-    if "taskId" in first:
+    if not first and "imageId" in next(iter(entries(content, "images")), {}):
         return "imaterialist2017"
     if {"labelId", "label_id"} & first.keys():
         return "imaterialist2018"
@@ -56,21 +59,25 @@ def coco_identities(file: Path, _: Options) -> Draft:
 
 
 def _coco(file: Path, *, identities: bool) -> Draft:
-    content = _load(file)
-    photos, mistakes = _table(content, "images", file.name, {"key": ("id",), "file": ("file_name",)})
-    sizes = [_texts(_entries(content, "images"), (side,)) for side in ("width", "height")]
+    content = load(file)
+    photos, mistakes = table(entries(content, "images"), "images", file.name, {"key": ("id",), "file": ("file_name",)})
+    sizes = [texts(entries(content, "images"), (side,)) for side in ("width", "height")]
     photos = photos.with_columns(width=sizes[0], height=sizes[1])
-    categories, more = _table(content, "categories", file.name, {"category": ("id",), "label": ("name",)})
-    marks, yet_more = _table(content, "annotations", file.name, {"key": ("image_id",), "category": ("category_id",)})
-    given = _entries(content, "annotations")
-    marks = marks.with_columns(mark=_texts(given, ("id",)), box=_texts(given, ("bbox",)))
+    categories, more = table(
+        entries(content, "categories"), "categories", file.name, {"category": ("id",), "label": ("name",)}
+    )
+    marks, yet_more = table(
+        entries(content, "annotations"), "annotations", file.name, {"key": ("image_id",), "category": ("category_id",)}
+    )
+    given = entries(content, "annotations")
+    marks = marks.with_columns(mark=texts(given, ("id",)), box=texts(given, ("bbox",)))
     marks = marks.join(categories.select("category", "label"), on="category", how="left", maintain_order="left")
     mistakes += more + yet_more
     fix = "add it to the file's categories"
-    mistakes += _strays(marks.filter(pl.col("label").is_null()), "category", "no such category", file.name, fix)
-    strays = marks.join(photos, on="key", how="anti", maintain_order="left")
+    mistakes += strays(marks.filter(pl.col("label").is_null()), "category", "no such category", file.name, fix)
+    lost = marks.join(photos, on="key", how="anti", maintain_order="left")
     fix = "add the photo to the file's images"
-    mistakes += _strays(strays, "key", "annotation of no listed photo", file.name, fix)
+    mistakes += strays(lost, "key", "annotation of no listed photo", file.name, fix)
     marks = marks.drop_nulls("label").filter(pl.col("category").is_not_null())
     if identities:
         several = pl.len().over("key") > 1
@@ -93,54 +100,15 @@ def _coco(file: Path, *, identities: bool) -> Draft:
     )
 
 
-def imaterialist2017(file: Path, _: Options) -> Draft:
-    """The form of iMaterialist 2017: one row a photo, one column a task (question) with all its right labels.
-
-    Names come from ``*task_map.json`` and ``*label_map.json`` beside it; without them the ids are the names. The map
-    does not say which labels belong to a task, so a question's answers are those that occur.
-
-    Source: iMaterialist Challenge at FGVC4 2017 (github.com/visipedia/imat_comp), files train.data.json and maps.
-    """
-    content = _load(file)
-    photos, mistakes = _contest_photos(content, file.name)
-    keys = {"image": ("imageId",), "task": ("taskId",), "label": ("labelId",)}
-    marks, more = _table(content, "annotations", file.name, keys)
-    mistakes += more
-    tasks = _map(file, "task_map", "taskInfo", ("taskId", "taskName"))
-    labels = _map(file, "label_map", "labelInfo", ("labelId", "labelName"))
-    mistakes += _unknown(marks, "task", tasks, file.name) + _unknown(marks, "label", labels, file.name)
-    if tasks:
-        marks = marks.with_columns(task=pl.col("task").replace_strict(tasks, default=None)).drop_nulls("task")
-    if labels:
-        marks = marks.with_columns(label=pl.col("label").replace_strict(labels, default=None)).drop_nulls("label")
-    strays = marks.join(photos, on="image", how="anti", maintain_order="left")
-    fix = "add the photo to the file's images"
-    mistakes += _strays(strays, "image", "annotation of no listed photo", file.name, fix)
-    occurring = set(marks["task"])
-    questions = tuple(task for task in dict.fromkeys([*tasks.values(), *marks["task"]]) if task in occurring)
-    wide = marks.group_by("image", "task").agg(pl.col("label").unique(maintain_order=True))
-    wide = wide.pivot(on="task", on_columns=list(questions), index="image", values="label", aggregate_function="first")
-    return Draft(
-        table=photos.join(wide, on="image", how="left", maintain_order="left"),
-        source=file.name,
-        name="",
-        folders=(),
-        by_stem=True,
-        ending=".jpg",
-        questions=questions,
-        mistakes=mistakes,
-    )
-
-
 def imaterialist2018(file: Path, _: Options) -> Draft:
     """The form of iMaterialist 2018: one row a photo with its label ids; names from a ``*label_map.json`` beside it.
 
     Source: iMaterialist Challenge (Fashion and Furniture) at FGVC5 2018, files train.json and validation.json.
     """
-    content = _load(file)
+    content = load(file)
     photos, mistakes = _contest_photos(content, file.name)
-    given = _entries(content, "annotations")
-    marks, more = _table(content, "annotations", file.name, {"image": ("imageId", "image_id")})
+    given = entries(content, "annotations")
+    marks, more = table(entries(content, "annotations"), "annotations", file.name, {"image": ("imageId", "image_id")})
     lists = [entry.get("labelId", entry.get("label_id")) for entry in given]
     lists = [each if isinstance(each, list) else [] if each is None else [each] for each in lists]
     labels = pl.Series([[str(label) for label in each] for each in lists], dtype=pl.List(pl.String))
@@ -155,7 +123,7 @@ def imaterialist2018(file: Path, _: Options) -> Draft:
         ending=".jpg",
         mistakes=mistakes + more,
     )
-    named = _map(file, "label_map", "labelInfo", ("labelId", "labelName"))
+    named = names_beside(file, "label_map", "labelInfo", ("labelId", "labelName"))
     if not named:
         return made
     frame, unknown = named_labels(made, named, file="label_map.json")
@@ -183,69 +151,8 @@ def named_labels(made: Draft, named: Mapping[str, str], *, file: str) -> tuple[p
 
 def _contest_photos(content: Mapping[str, Any], source: str) -> tuple[pl.DataFrame, list[Mistake]]:
     """Ids and addresses of an iMaterialist file's photos; of several addresses the first."""
-    photos, mistakes = _table(content, "images", source, {"image": ("imageId", "image_id")})
-    urls = [entry.get("url") for entry in _entries(content, "images")]
+    photos, mistakes = table(entries(content, "images"), "images", source, {"image": ("imageId", "image_id")})
+    urls = [entry.get("url") for entry in entries(content, "images")]
     urls = [url[0] if isinstance(url, list) and url else url for url in urls]
     text = pl.Series([None if url is None or url == [] else str(url) for url in urls], dtype=pl.String)
     return photos.with_columns(url=text, file=pl.col("image")), mistakes
-
-
-def _load(file: Path) -> dict[str, Any]:
-    """The content of a JSON file, which must be an object."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file} cannot be read as JSON.", got=error, fix="give a whole JSON file in UTF-8.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{file} is of no known layout.", got=type(content).__name__, fix="give a JSON object.")
-    return content
-
-
-def _entries(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """The list below a key; nothing where it is missing, entries that are no objects as empty ones."""
-    entries = content.get(key)
-    return [entry if isinstance(entry, dict) else {} for entry in entries] if isinstance(entries, list) else []
-
-
-def _texts(entries: list[dict[str, Any]], keys: tuple[str, ...]) -> pl.Series:
-    """For each entry the first of the keys that it has, as text; null where it has none."""
-    values = [next((entry[key] for key in keys if entry.get(key) is not None), None) for entry in entries]
-    return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
-
-
-def _table(
-    content: Mapping[str, Any], key: str, source: str, columns: Mapping[str, tuple[str, ...]]
-) -> tuple[pl.DataFrame, list[Mistake]]:
-    """A list of entries as columns of text with ``ROW`` (from 1); entries that lack one are mistakes."""
-    entries = _entries(content, key)
-    table = pl.DataFrame({name: _texts(entries, keys) for name, keys in columns.items()})
-    table = table.with_columns(pl.Series(ROW, range(1, len(entries) + 1), dtype=pl.Int64))
-    mistakes = []
-    for name, keys in columns.items():
-        rows = table.filter(pl.col(name).is_null())[ROW]
-        mistakes += [Mistake(source, row, f"{key}.{keys[0]}", "the entry lacks this", "", _FIX_ENTRY) for row in rows]
-    return table, mistakes
-
-
-def _map(file: Path, kind: str, key: str, names: tuple[str, str]) -> dict[str, str]:
-    """Ids and names of the one ``*task_map.json`` or ``*label_map.json`` beside the file; empty where there is none."""
-    beside = sorted(file.parent.glob(f"*{kind}.json"))
-    if not beside:
-        return {}
-    entries = _entries(_load(beside[0]), key)
-    return {str(entry.get(names[0])): str(entry.get(names[1])) for entry in entries}
-
-
-def _unknown(marks: pl.DataFrame, column: str, known: Mapping[str, str], source: str) -> list[Mistake]:
-    """The annotations whose task or label is not in its map."""
-    if not known:
-        return []
-    strange = marks.filter(~pl.col(column).is_in(list(known)))
-    fix = f"use the ids of {column}_map.json"
-    return _strays(strange, column, f"unknown {column}", source, fix)
-
-
-def _strays(rows: pl.DataFrame, column: str, problem: str, source: str, fix: str) -> list[Mistake]:
-    """A mistake for every row."""
-    pairs = rows.select(ROW, pl.col(column).fill_null("")).iter_rows()
-    return [Mistake(source, row, f"annotations.{column}", problem, value, fix) for row, value in pairs]

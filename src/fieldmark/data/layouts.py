@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from fieldmark.core.errors import DataError, nearest
-from fieldmark.data import json_layouts
+from fieldmark.data import imaterialist, json_layouts
 from fieldmark.data.columns import SYNONYMS, place
 from fieldmark.data.drafts import Draft, Layout, Options
 from fieldmark.data.mistakes import Mistake
@@ -17,7 +17,14 @@ from fieldmark.data.photos import is_photo, walk
 from fieldmark.data.sheets import ROW, Sheet, read_sheet
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
-MAIN_FILES = ("train.csv", "labels.csv", "train.data.json", "train.json", "collection.parquet")
+MAIN_FILES = (
+    "train.csv",
+    "labels.csv",
+    "train.data.json",
+    "fgvc4_iMat.train.data.json",
+    "train.json",
+    "collection.parquet",
+)
 """The file that stands for a folder, the first that is there."""
 PHOTO_FOLDERS = ("images", "train", "photos", "train_images", "img")
 
@@ -41,7 +48,7 @@ def draft(path: Path, options: Options) -> Draft:
         "folders": folders,
         "coco": json_layouts.coco,
         "coco_identities": json_layouts.coco_identities,
-        "imaterialist2017": json_layouts.imaterialist2017,
+        "imaterialist2017": imaterialist.imaterialist2017,
         "imaterialist2018": json_layouts.imaterialist2018,
     }
     if layout not in reader:
@@ -136,6 +143,7 @@ def table(file: Path, options: Options) -> Draft:
         theirs=theirs,
         by_stem=by_stem,
         questions=options.questions,
+        asked=options.asked,
         mistakes=sheet.mistakes + missing,
     )
 

@@ -15,6 +15,7 @@ from fieldmark.data.drafts import Draft, Layout, Options
 from fieldmark.data.frames import SCHEMA
 from fieldmark.data.layouts import draft
 from fieldmark.data.mistakes import Mistake, refusal
+from fieldmark.data.questions import FILE, Asked, read_questions
 from fieldmark.data.sheets import ROW
 from fieldmark.data.vocabulary import Vocabulary
 
@@ -39,7 +40,7 @@ def read(  # noqa: PLR0913 - the reader's options, all by keyword
     *,
     layout: Layout = "auto",
     columns: Mapping[str, str] | None = None,
-    questions: Sequence[str] = (),
+    questions: Sequence[str | Asked] | Path | str | None = None,
     photos: Path | str | None = None,
     unknown: str | None = "auto",
     labelled: bool = True,
@@ -76,7 +77,7 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
     *,
     layout: Layout = "auto",
     columns: Mapping[str, str] | None = None,
-    questions: Sequence[str] = (),
+    questions: Sequence[str | Asked] | Path | str | None = None,
     photos: Path | str | None = None,
     unknown: str | None = "auto",
     labelled: bool = True,
@@ -93,7 +94,8 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
         layout: "auto" goes by the looks; see ``fieldmark.data.drafts.Layout``.
         columns: Our column names with the table's, ``{"identity": "whale", "group": "dup_group"}``; for the others the
             names the field uses are recognised.
-        questions: The columns that are questions; an empty cell is a question not answered.
+        questions: The columns that are questions, or a TOML file about them (``fieldmark.data.questions``); an empty
+            cell is a question not answered. None: ``questions.toml`` beside the table, if it lies there.
         photos: The folder of the photos, if it is not the table's own or one that is usual beside it.
         unknown: The identity that stands for "nobody we know"; "auto" knows new_whale, unknown and new_individual;
             "" makes photos without identity strangers; None: there is none.
@@ -106,10 +108,12 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
     Raises:
         DataError: There is nothing to read at ``path``, or an option does not fit it.
     """
+    asked = _asked(questions, Path(path), labelled=labelled)
     options = Options(
         layout=layout,
         columns=dict(columns or {}),
-        questions=tuple(questions),
+        questions=tuple(one.name for one in asked),
+        asked=asked,
         photos=None if photos is None else Path(photos),
         unknown=unknown,
         labelled=labelled,
@@ -119,6 +123,16 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
         separator=separator,
     )
     return _checked(draft(Path(path), options), options)
+
+
+def _asked(questions: Sequence[str | Asked] | Path | str | None, path: Path, *, labelled: bool) -> tuple[Asked, ...]:
+    """The questions that are meant."""
+    if questions is None:
+        beside = (path if path.is_dir() else path.parent) / FILE
+        return read_questions(beside) if labelled and beside.is_file() else ()
+    if isinstance(questions, str | Path):
+        return read_questions(Path(questions))
+    return tuple(Asked(name=one) if isinstance(one, str) else one for one in questions)
 
 
 def _checked(made: Draft, options: Options) -> Survey:
@@ -158,13 +172,13 @@ def _tidied(table: pl.DataFrame, *, unknown: str | None) -> pl.DataFrame:
 
 def _vocabulary(table: pl.DataFrame, made: Draft, options: Options) -> tuple[Vocabulary, list[Mistake]]:
     """The names that occur, or that the layout lists; two words for the unknown identity are a mistake."""
-    tags, groups, questions = made.tags, made.tag_groups, made.questions
+    tags, groups, questions = made.tags, made.tag_groups, made.asked or made.questions
     try:
         return occurring(table, unknown=options.unknown, tags=tags, tag_groups=groups, questions=questions), []
     except FieldmarkError as error:
-        column = made.theirs.get("identity", "identity")
+        column = made.theirs.get("identity", "identity") if "unknown identity" in error.problem else None
         mistake = Mistake(made.source, None, column, error.problem, str(error.got), error.fix.rstrip("."))
-        return occurring(table, unknown=None, tags=tags, tag_groups=groups, questions=questions), [mistake]
+        return occurring(table, unknown=None, tags=tags, tag_groups=groups, questions=made.questions), [mistake]
 
 
 def _ids_of(made: Draft, mistakes: Sequence[Mistake]) -> list[str]:

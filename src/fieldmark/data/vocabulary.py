@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int64
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from fieldmark.core.errors import DataError, FieldmarkError, nearest, several
 from fieldmark.core.spec import Spec
@@ -22,11 +22,33 @@ UNLABELLED = -2
 GROUP_MARK = "::"
 
 
+class Applies(Spec):
+    """When a question is asked at all: where another question has one of these answers."""
+
+    question: str
+    answers: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class Question(Spec):
-    """One thing that is asked of a photo, with the answers it may get; answers may be shared between questions."""
+    """One thing that is asked of a photo, with the answers it may get; answers may be shared between questions.
+
+    Attributes:
+        name: Of the question.
+        answers: That it may get, in column order.
+        applies: Asked only of photos where an earlier question has certain answers (heels: of shoes); None: of all.
+        below: An earlier question whose answers these are kinds of (shirt, of topwear); None: none.
+        parents: For each answer those of ``below`` that it may be a kind of; several where tables disagree.
+        code: What a contest's files call the question; "" where they use its name.
+        codes: The same for each answer; empty where they use names.
+    """
 
     name: str
     answers: tuple[str, ...]
+    applies: Applies | None = None
+    below: str | None = None
+    parents: tuple[tuple[str, ...], ...] = ()
+    code: str = ""
+    codes: tuple[str, ...] = ()
 
 
 class Vocabulary(Spec):
@@ -59,7 +81,7 @@ class Vocabulary(Spec):
         unknown: str | None = None,
         tags: Iterable[str] = (),
         tag_groups: Mapping[str, str] | None = None,
-        questions: Mapping[str, Iterable[str]] | None = None,
+        questions: Mapping[str, Iterable[str]] | Iterable[Question] | None = None,
     ) -> Self:
         """A vocabulary of the names that occur in a table.
 
@@ -68,7 +90,7 @@ class Vocabulary(Spec):
             unknown: The word for "nobody we know", or None.
             tags: Names in column order, without repeats.
             tag_groups: Group of each tag; without it the text before "::" is the group.
-            questions: Answers of each question in column order.
+            questions: Answers of each question in column order, or whole questions.
 
         Raises:
             DataError: A name stands twice, or a tag has no group in ``tag_groups``.
@@ -88,7 +110,9 @@ class Vocabulary(Spec):
             unknown=unknown,
             tags=tags,
             tag_groups=groups,
-            questions=tuple(Question(name=name, answers=tuple(answers)) for name, answers in (questions or {}).items()),
+            questions=tuple(Question(name=name, answers=tuple(answers)) for name, answers in (questions or {}).items())
+            if isinstance(questions, Mapping | None)
+            else tuple(questions),
         )
 
     @model_validator(mode="after")
@@ -109,6 +133,12 @@ class Vocabulary(Spec):
                 "Each tag needs one group.",
                 got=f"{len(self.tags)} tags, {len(self.tag_groups)} groups",
                 fix="give tag_groups as many entries as tags; '' stands for none.",
+            )
+        if wrong := _wrong_ties(self.questions):
+            raise DataError(
+                "Questions do not fit together.",
+                got=several(wrong),
+                fix="let 'applies' and 'below' name earlier questions and answers that those have.",
             )
         return self
 
@@ -202,12 +232,44 @@ class Vocabulary(Spec):
         return _one_hot(given, columns, kind=f"answer to {name!r}")
 
     @cached_property
+    def answer_names(self) -> tuple[str, ...]:
+        """A name for each answer of each question, as ``heel type::flat``: the question is the group of its answers."""
+        return tuple(f"{one.name}{GROUP_MARK}{answer}" for one in self.questions for answer in one.answers)
+
+    @cached_property
+    def question_of(self) -> Int64[np.ndarray, " answer"]:
+        """The number of the question that each of ``answer_names`` answers."""
+        return np.repeat(np.arange(len(self.questions)), [len(one.answers) for one in self.questions])
+
+    @cached_property
     def groups(self) -> dict[str, tuple[int, ...]]:
         """Columns of each group of tags, groups in order of first appearance."""
         columns: dict[str, list[int]] = {}
         for column, group in enumerate(self.tag_groups):
             columns.setdefault(group, []).append(column)
         return {group: tuple(members) for group, members in columns.items()}
+
+
+def _wrong_ties(questions: Sequence[Question]) -> list[str]:
+    """Ties to questions or answers that are not there, or come later (so that no question can depend on itself)."""
+    wrong: list[str] = []
+    earlier: dict[str, tuple[str, ...]] = {}
+    for one in questions:
+        if one.applies is not None:
+            strange = sorted(set(one.applies.answers) - set(earlier.get(one.applies.question, ())))
+            if strange:
+                wrong.append(f"{one.name!r} applies where {one.applies.question!r} is {several(strange)}")
+        if one.below is not None:
+            above = set(earlier.get(one.below, ()))
+            wrong += [f"{one.name!r} is below {one.below!r}"] if one.below not in earlier else []
+            if len(one.parents) != len(one.answers) or not all(above.issuperset(names) for names in one.parents):
+                wrong.append(f"{one.name!r}: parents of {len(one.parents)} of {len(one.answers)} answers")
+        elif one.parents:
+            wrong.append(f"{one.name!r} has parents but is below no question")
+        if len(one.codes) not in {0, len(one.answers)}:
+            wrong.append(f"{one.name!r}: {len(one.codes)} codes for {len(one.answers)} answers")
+        earlier[one.name] = one.answers
+    return wrong
 
 
 def _one_hot(

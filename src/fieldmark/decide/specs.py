@@ -181,6 +181,50 @@ class ByVote(Spec):
 BlendRule = Annotated[ByScore | ByRank | ByVote, Field(discriminator="kind")]
 
 
+class WeightedMean(Spec):
+    """The weighted mean of the models' probabilities: a model that is sure of an answer can be outvoted.
+
+    Attributes:
+        each_question: Weights of their own for each question; else one set for all.
+        least: Photos that must be told of a question for weights of its own; other questions take the common ones.
+    """
+
+    kind: Literal["weighted_mean"] = "weighted_mean"
+    each_question: bool = False
+    least: Count = 200
+
+
+class GeometricMean(Spec):
+    """The weighted mean of the logarithms: what one model rules out is ruled out.
+
+    Attributes:
+        floor: No probability counts as lower than this.
+        each_question: As for ``WeightedMean``.
+        least: As for ``WeightedMean``.
+    """
+
+    kind: Literal["geometric_mean"] = "geometric_mean"
+    floor: Annotated[float, Field(gt=0, le=0.01)] = 1e-6
+    each_question: bool = False
+    least: Count = 200
+
+
+class RankMean(Spec):
+    """The weighted mean of the places that the models give the answers of a question; how sure they are says nothing.
+
+    Attributes:
+        each_question: As for ``WeightedMean``.
+        least: As for ``WeightedMean``.
+    """
+
+    kind: Literal["rank_mean"] = "rank_mean"
+    each_question: bool = False
+    least: Count = 200
+
+
+MergeRule = Annotated[WeightedMean | GeometricMean | RankMean, Field(discriminator="kind")]
+
+
 class Swap(Spec):
     """Nearly equal first and second names change places where that spreads the answers over more individuals.
 

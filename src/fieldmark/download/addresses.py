@@ -6,12 +6,14 @@ an answer that changes between check and use (DNS rebinding) finds nothing to ch
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from fieldmark.download.causes import Failed
@@ -38,7 +40,7 @@ def address(text: str, *, base: URL | None = None) -> URL:
         is_sound = url.host and url.port and not re.search(r"[\s\x00-\x1f]", url.host) and len(text) <= MOST_CHARACTERS
         if url.scheme not in {"http", "https"} or not is_sound:
             raise ValueError("only http:// and https:// with a host are asked")  # noqa: TRY301 - one way out
-        return url.with_fragment(None)
+        return url.with_fragment(None) if url.raw_fragment else url
     except (ValueError, TypeError, UnicodeError) as error:
         raise Failed("bad_address", f"{shown(text)[:120]}: {error}") from error
 
@@ -112,7 +114,39 @@ def check_number(url: URL) -> None:
         raise Failed("private_address", host)
 
 
-class CheckedResolver(AbstractResolver):
+class Resolver(Protocol):
+    """Who looks names up; those of aiohttp will do."""
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Sequence[Mapping[str, Any]]:
+        """The numbers of a name, each as the item ``host`` of a mapping.
+
+        Raises:
+            OSError: The name leads nowhere.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Look no more names up."""
+        ...
+
+
+class SystemResolver:
+    """Asks the system."""
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[dict[str, Any]]:
+        """The numbers of a name.
+
+        Raises:
+            OSError: It leads nowhere.
+        """
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        return [{"hostname": host, "host": address[0], "port": port} for *_, address in found]
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+
+class CheckedResolver:
     """Looks names up and passes on public numbers only.
 
     Args:
@@ -120,18 +154,18 @@ class CheckedResolver(AbstractResolver):
         allow_private: Pass on all.
     """
 
-    def __init__(self, inner: AbstractResolver, *, allow_private: bool) -> None:
+    def __init__(self, inner: Resolver, *, allow_private: bool) -> None:
         self._inner = inner
         self._allow_private = allow_private
 
-    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:  # type: ignore[override]
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Mapping[str, Any]]:
         """The numbers of a name that may be connected to.
 
         Raises:
             Failed: It has none.
             OSError: The name leads nowhere.
         """
-        found = await self._inner.resolve(host, port, family)  # type: ignore[arg-type]
+        found = await self._inner.resolve(host, port, family)
         allowed = [one for one in found if self._allow_private or is_public(one["host"])]
         if found and not allowed:
             raise Failed("private_address", f"{host} is {found[0]['host']}")

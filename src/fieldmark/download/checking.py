@@ -1,11 +1,12 @@
-"""Is it a photo? Bytes are decoded, hashed, perhaps made smaller, and written aside, in threads."""
+"""Is it a photo? Bytes are hashed, decoded, perhaps made smaller, and written aside; what takes long, in threads."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,11 +20,15 @@ from fieldmark.download.asking import Answer
 from fieldmark.download.causes import Failed
 from fieldmark.download.names import place
 from fieldmark.download.specs import Fetching
-from fieldmark.images.containers import Kind, sniff
+from fieldmark.images.containers import sniff
 from fieldmark.images.reading import Limits, decode, opened
+from fieldmark.images.reading import Photo as Picture
 from fieldmark.images.thumbnails import thumbnail
 
 _WEB_PAGE = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<script")
+_SCAN = b"\xff\xda"
+QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS = 64 * 2**10, 2**20, 12
+"""A JPEG of no more is decoded within milliseconds: it is done at once, as handing it to a thread costs more."""
 A_TURN = 16
 """So many pictures are checked before the event loop is told; waking it for each would cost more than it gains."""
 
@@ -51,62 +56,111 @@ class Photo:
     kept_sha256: str
 
 
-def checked(
-    answer: Answer,
-    *,
-    image: str,
-    aside: Path,
-    fetching: Fetching,
-    wanted: str | None = None,
-    known: frozenset[str] = frozenset(),
-    version: int = 1,
-) -> Photo:
-    """The photo in an answer, every pixel of it gone through the decoder, lying whole in the folder ``aside``.
+@dataclass(frozen=True)
+class Likeness:
+    """An answer that begins like a photo, its header understood and nothing decoded.
+
+    Attributes:
+        data: All of its bytes.
+        digest: Their SHA-256.
+        photo: What the header says.
+        status: Of the answer.
+    """
+
+    data: bytes
+    digest: str
+    photo: Picture
+    status: int
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it is decoded in less time than it takes to wake up a thread for it, give or take."""
+        return (
+            self.photo.kind == "JPEG"
+            and len(self.data) <= QUICK_BYTES
+            and self.photo.width * self.photo.height <= QUICK_PIXELS
+            and self.data.count(_SCAN) <= QUICK_SCANS
+        )
+
+
+def is_small(answer: Answer) -> bool:
+    """Whether an answer is looked at in no time."""
+    return isinstance(answer.body, bytes) and len(answer.body) <= QUICK_BYTES and not answer.packing
+
+
+def recognised(answer: Answer, *, fetching: Fetching, wanted: str | None = None) -> Likeness:
+    """The header of the photo in an answer, and its hash.
 
     Args:
         answer: What an address gave.
-        image: The id.
-        aside: A folder for files not yet in their place.
-        fetching: What is too much, and what size to keep.
+        fetching: What is too much.
         wanted: The SHA-256 it must have.
-        known: SHA-256 of pictures that lie in place already; these are not decoded or written again.
-        version: Which picture of the address it would be.
 
     Raises:
-        Failed: It is no photo, not whole, too large, or not the one wanted.
+        Failed: It is no photo, too large, or not the one wanted.
     """
     data = _unpacked(answer, fetching.max_bytes)
     digest = hashlib.sha256(data).hexdigest()
     if wanted is not None and digest != wanted:
         raise Failed("another_picture", f"sha256 {digest}", status=answer.status)
-    kind = _kind(data, answer)
-    try:
-        photo = opened(data, limits=Limits(max_pixels=fetching.max_pixels, max_bytes=fetching.max_bytes))
-        kept = data
-        if digest not in known:
-            if fetching.resize_px is not None:
-                limits = Limits(max_pixels=fetching.max_pixels, max_bytes=fetching.max_bytes)
-                kept = thumbnail(data, longest_px=fetching.resize_px, quality=fetching.quality, limits=limits)
-                kind = "JPEG"
-            else:
-                # An eighth of the size in grey: all bits are still read, which is what finds faults.
-                decode(photo, at_least=(1, 1), colour="grey")
-    except ImageError as error:
-        raise Failed(_fault(error), str(error.got).partition(": ")[2], status=answer.status) from error
-    file = place(image, kind, version=version)
-    lies = aside / Path(file).name
-    if digest not in known:
+    _refuse_others(data, answer)
+    with _told(answer.status):
+        return Likeness(data, digest, opened(data, limits=_limits(fetching)), answer.status)
+
+
+def laid_aside(
+    seen: Likeness, *, image: str, aside: Path, fetching: Fetching, known: frozenset[str] = frozenset()
+) -> Photo:
+    """The photo, every pixel of it gone through the decoder, lying whole in the folder ``aside``.
+
+    Args:
+        seen: What was recognised.
+        image: The id.
+        aside: A folder for files not yet in their place.
+        fetching: What is too much, and what size to keep.
+        known: SHA-256 of the pictures that the address gave before, which lie in place already and are not decoded or
+            written again.
+
+    Raises:
+        Failed: It is damaged or not whole.
+        RunError: The disk is full or fails.
+    """
+    data, digest, kept, kind = seen.data, seen.digest, seen.data, seen.photo.kind
+    is_new = digest not in known
+    with _told(seen.status):
+        if is_new and fetching.resize_px is not None:
+            kept = thumbnail(data, longest_px=fetching.resize_px, quality=fetching.quality, limits=_limits(fetching))
+            kind = "JPEG"
+        elif is_new:
+            # An eighth of the size in grey: all bits are still read, which is what finds faults.
+            decode(seen.photo, at_least=(1, 1), colour="grey")
+    file = place(image, kind, version=len(known) + 1)
+    lies = aside / file.rpartition("/")[2]
+    if is_new:
         with told_disk_faults(lies):
             lies.write_bytes(kept)
     return Photo(
         sha256=digest,
         n_bytes=len(data),
-        width=photo.width,
-        height=photo.height,
+        width=seen.photo.width,
+        height=seen.photo.height,
         file=file,
         aside=lies,
         kept_sha256=digest if kept is data else hashlib.sha256(kept).hexdigest(),
     )
+
+
+def _limits(fetching: Fetching) -> Limits:
+    return Limits(max_pixels=fetching.max_pixels, max_bytes=fetching.max_bytes)
+
+
+@contextmanager
+def _told(status: int) -> Iterator[None]:
+    """What the reader of pictures complains of becomes one cause."""
+    try:
+        yield
+    except ImageError as error:
+        raise Failed(_fault(error), str(error.got).partition(": ")[2], status=status) from error
 
 
 def _unpacked(answer: Answer, most_bytes: int) -> bytes:
@@ -130,15 +184,14 @@ def _unpacked(answer: Answer, most_bytes: int) -> bytes:
     raise Failed("odd_packing", f"no {answer.packing} after all", status=answer.status)
 
 
-def _kind(data: bytes, answer: Answer) -> Kind:
-    """What kind of picture the bytes begin like.
+def _refuse_others(data: bytes, answer: Answer) -> None:
+    """Refuse what does not begin like a picture.
 
     Raises:
-        Failed: They are none.
+        Failed: It does not.
     """
-    kind = sniff(data)
-    if kind is not None:
-        return kind
+    if sniff(data) is not None:
+        return
     if not data:
         raise Failed("empty", status=answer.status)
     start = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()

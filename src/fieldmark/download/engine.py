@@ -9,19 +9,17 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from aiohttp.abc import AbstractResolver
-
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import hash_seed
-from fieldmark.download.addresses import host_of
+from fieldmark.download.addresses import Resolver
 from fieldmark.download.agenda import Agenda, Host
 from fieldmark.download.asking import Answer, Asker, Known
 from fieldmark.download.causes import Failed
-from fieldmark.download.checking import Bench, Photo, checked
+from fieldmark.download.checking import Bench, Photo, is_small, laid_aside, recognised
 from fieldmark.download.journal import Journal, Note, Row
 from fieldmark.download.specs import Fetching
 
@@ -81,7 +79,7 @@ def fetch(
     *,
     visit: int,
     wanted: Mapping[str, str] | None = None,
-    resolver: AbstractResolver | None = None,
+    resolver: Resolver | None = None,
     progress: Progress = QUIET,
 ) -> Tally:
     """Ask for photos; all that comes is in its place and in the journal when this returns, also when it is interrupted.
@@ -122,7 +120,7 @@ def _outcome(main: Callable[[], Coroutine[Any, Any, Tally]]) -> Tally | BaseExce
 
 
 class _Run:
-    """The event loop's side: one dispatcher, a task an address, a thread that writes."""
+    """The event loop's side: a task an address, a thread that writes."""
 
     def __init__(
         self, journal: Journal, fetching: Fetching, *, visit: int, wanted: Mapping[str, str], progress: Progress
@@ -133,16 +131,19 @@ class _Run:
         self._wanted = wanted
         self._progress = progress
         self._agenda: Agenda[Job] = Agenda(n_a_host=fetching.n_a_host)
-        self._notes: SimpleQueue[Note | None] = SimpleQueue()
+        self._batch: list[Note] = []
+        self._batches: SimpleQueue[list[Note]] = SimpleQueue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: BaseException | None = None
         self._tally = Tally()
         self._told_at = 0.0
+        self._is_ending = False
 
-    async def whole(self, photos: Sequence[list[Row]], resolver: AbstractResolver | None) -> Tally:
+    async def whole(self, photos: Sequence[list[Row]], resolver: Resolver | None) -> Tally:
         """Ask for all of them."""
         self._loop = asyncio.get_running_loop()
-        self._changed = asyncio.Event()
+        self._over = asyncio.Event()
+        self._turn: asyncio.TimerHandle | None = None
         self._told_at = self._loop.time()
         self._ticks = self._progress.track(repeat(None), total=len(photos), what="photos")
         for rows in photos:
@@ -152,14 +153,18 @@ class _Run:
         try:
             with Bench(n_workers=self._fetching.n_workers) as bench:
                 async with Asker(self._fetching, aside=self._journal.aside, resolver=resolver) as asker:
+                    self._ask = partial(self._one, asker, bench)
                     try:
-                        await self._dispatch(partial(self._one, asker, bench))
+                        self._begin()
+                        await self._over.wait()
                     finally:
+                        self._is_ending = True
                         for task in self._tasks:
                             task.cancel()
                         await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
-            self._notes.put(None)
+            self._hand_over()
+            self._batches.put([])
             writer.join()
             if isinstance(self._ticks, Generator):  # takes a bar off the terminal
                 self._ticks.close()
@@ -167,29 +172,39 @@ class _Run:
             raise self._broken
         return self._tally
 
-    async def _dispatch(self, one: Callable[[Job, Host[Job]], Coroutine[Any, Any, None]]) -> None:
-        """Begin what is due, as long as anything waits or runs."""
-        while self._broken is None and (self._agenda.n_waiting or self._tasks):
+    def _begin(self) -> None:
+        """Begin all that is due; be called again when the next is, and see when all is done."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        while not self._is_ending and self._broken is None and len(self._tasks) < self._fetching.n_at_once:
+            found = self._agenda.take(self._loop.time())
+            if not isinstance(found, tuple):
+                if found is not None:
+                    self._turn = self._loop.call_at(found, self._begin)
+                break
+            task = self._loop.create_task(self._go_on(*found))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        if self._broken is not None or not (self._agenda.n_waiting or self._tasks):
+            self._over.set()
+
+    async def _go_on(self, job: Job, host: Host[Job]) -> None:
+        """Ask for one photo, and then for whatever is due; a task for each would cost more."""
+        found: tuple[Job, Host[Job]] | float | None = (job, host)
+        while isinstance(found, tuple):
+            await self._ask(*found)
             found = None
-            if len(self._tasks) < self._fetching.n_at_once:
+            if not self._is_ending and self._broken is None:
                 found = self._agenda.take(self._loop.time())
-            if isinstance(found, tuple):
-                task = self._loop.create_task(one(*found))
-                self._tasks.add(task)
-                task.add_done_callback(self._ended)
-                continue
-            self._changed.clear()
-            wait_s = None if found is None else max(0.0, found - self._loop.time())
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait_s)
-            except TimeoutError:
-                continue
+                if len(self._tasks) < self._fetching.n_at_once:  # the host that was asked may be asked by others, too
+                    self._begin()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._broken = self._broken or task.exception()
-        self._changed.set()
+        self._begin()
 
     async def _one(self, asker: Asker, bench: Bench, job: Job, host: Host[Job]) -> None:
         """Ask one address once, and see what follows from it."""
@@ -202,7 +217,7 @@ class _Run:
             row = job.row
             try:
                 answer = await asker.ask(row.url, key=row.key, known=row.known)
-                photo = None if answer.status == 304 else await bench.check(self._check_of(row, answer))
+                photo = None if answer.status == 304 else await self._checked(bench, row, answer)
             except Failed as failed:
                 self._failed(job, host, failed)
             else:
@@ -211,17 +226,20 @@ class _Run:
         finally:
             self._agenda.finished(host)
 
-    def _check_of(self, row: Row, answer: Answer) -> Callable[[], Photo]:
-        return partial(
-            checked,
-            answer,
-            image=row.image,
-            aside=self._journal.aside,
-            fetching=self._fetching,
-            wanted=self._wanted.get(row.image),
-            known=row.digests,
-            version=len(row.digests) + 1,
+    async def _checked(self, bench: Bench, row: Row, answer: Answer) -> Photo:
+        """The photo of an answer; small ones are checked here and now, others in a thread.
+
+        Raises:
+            Failed: It is none.
+        """
+        look = partial(recognised, answer, fetching=self._fetching, wanted=self._wanted.get(row.image))
+        keep = partial(
+            laid_aside, image=row.image, aside=self._journal.aside, fetching=self._fetching, known=row.digests
         )
+        if not is_small(answer):
+            return await bench.check(lambda: keep(look()))
+        seen = look()
+        return keep(seen) if seen.is_quick else await bench.check(partial(keep, seen))
 
     def _came(self, job: Job, answer: Answer, photo: Photo | None) -> None:
         """Note a photo that came, or that is as it was."""
@@ -236,7 +254,7 @@ class _Run:
         known = Known(answer.etag or kept.etag, answer.last_modified or kept.last_modified)
         if photo is not None:
             known = Known(answer.etag, answer.last_modified)
-        self._notes.put(Note(row, time.time(), job.tries, answer.status, photo, known))
+        self._note(Note(row, time.time(), job.tries, answer.status, photo, known))
         self._tick()
 
     def _failed(self, job: Job, host: Host[Job], failed: Failed) -> None:
@@ -248,7 +266,7 @@ class _Run:
             self._put(job, at=now + self._wait_s(job))
             return
         row = job.row
-        self._notes.put(
+        self._note(
             Note(
                 row,
                 time.time(),
@@ -288,7 +306,7 @@ class _Run:
         return longest * (0.5 + 0.5 * (hash_seed("wait", job.row.url, job.tries) % 1000) / 1000)
 
     def _put(self, job: Job, *, at: float = 0.0) -> None:
-        self._agenda.add(job, host=host_of(job.row.url), at=at)
+        self._agenda.add(job, host=job.row.host, at=at)
 
     def _tick(self) -> None:
         """One photo less to go."""
@@ -298,29 +316,28 @@ class _Run:
             self._told_at = now
             self._progress.say(f"did not come so far: {told(self._tally.causes)}")
 
+    def _note(self, note: Note) -> None:
+        """Have it written with others, as waking up writer and disk for each would cost more than the rest."""
+        self._batch.append(note)
+        if len(self._batch) >= BATCH:
+            self._hand_over()
+        elif len(self._batch) == 1:
+            self._loop.call_later(BATCH_S, self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._batch:
+            self._batches.put(self._batch)
+            self._batch = []
+
     def _write(self) -> None:
-        """The thread of the journal: notes go there in batches, until None comes."""
-        is_open = True
+        """The thread of the journal: notes go there batch by batch, until an empty one comes."""
         try:
-            while is_open:
-                batch: list[Note] = []
-                until = None
-                while len(batch) < BATCH:
-                    try:
-                        note = self._notes.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
-                    except Empty:
-                        break
-                    if note is None:
-                        is_open = False
-                        break
-                    batch.append(note)
-                    until = until or time.monotonic() + BATCH_S
-                if batch:
-                    self._journal.note(batch, visit=self._visit, at=time.time())
+            while batch := self._batches.get():
+                self._journal.note(batch, visit=self._visit, at=time.time())
             self._journal.settle()
         except BaseException as error:  # raised again in the thread that waits
             self._broken = self._broken or error
-            self._loop.call_soon_threadsafe(self._changed.set)
+            self._loop.call_soon_threadsafe(self._over.set)
 
 
 def told(causes: Counter[str], *, most: int = 5) -> str:

@@ -62,6 +62,14 @@ CREATE INDEX IF NOT EXISTS address_image ON address (image);
 """
 
 
+_ARRIVED = """
+UPDATE address SET state = 'arrived', cause = NULL, detail = NULL, lost_at = NULL, status = ?1,
+    file = ?2, sha256 = ?3, kept_sha256 = ?4, n_bytes = ?5, width = ?6, height = ?7, etag = ?8, last_modified = ?9,
+    alive_from = ?10, alive_to = ?10, last_at = ?10, first_at = coalesce(first_at, ?10), tries = tries + ?11
+WHERE key = ?12
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """An address to ask.
@@ -70,6 +78,7 @@ class Row:
         key: Its number in the journal.
         image: The photo's id.
         url: The address.
+        host: Its host, in small letters.
         known: What it said of the photo it gave before; None if it never gave one.
         digests: SHA-256 of the pictures it gave before.
     """
@@ -77,6 +86,7 @@ class Row:
     key: int
     image: str
     url: str
+    host: str
     known: Known | None = None
     digests: frozenset[str] = frozenset()
 
@@ -191,10 +201,12 @@ class Journal:
         found: dict[str, list[Row]] = {}
         here = {image for (image,) in self.rows("SELECT image FROM address WHERE state = 'done'")}
         marks = ", ".join("?" * len(states))
-        question = f"SELECT key, image, url FROM address WHERE wanted AND state IN ({marks}) ORDER BY image, place"  # noqa: S608 - marks only
-        for key, image, url in self._db.execute(question, states):
+        question = (
+            f"SELECT key, image, url, host FROM address WHERE wanted AND state IN ({marks}) ORDER BY image, place"  # noqa: S608 - marks only
+        )
+        for key, image, url, host in self._db.execute(question, states):
             if image not in here:
-                found.setdefault(image, []).append(Row(key, image, url))
+                found.setdefault(image, []).append(Row(key, image, url, host))
         if again == "all":
             for row in self._kept():
                 found[row.image] = [row]
@@ -205,9 +217,10 @@ class Journal:
         others: dict[int, set[str]] = {}
         for key, digest in self.rows("SELECT key, sha256 FROM version"):
             others.setdefault(key, set()).add(digest)
-        question = "SELECT key, image, url, etag, last_modified, sha256 FROM address WHERE wanted AND state = 'done'"
-        for key, image, url, etag, last_modified, digest in self.rows(question):
-            yield Row(key, image, url, Known(etag, last_modified), frozenset({digest, *others.get(key, ())}))
+        columns = "key, image, url, host, etag, last_modified, sha256"
+        question = f"SELECT {columns} FROM address WHERE wanted AND state = 'done'"  # noqa: S608 - our own names
+        for key, image, url, host, etag, last_modified, digest in self.rows(question):
+            yield Row(key, image, url, host, Known(etag, last_modified), frozenset({digest, *others.get(key, ())}))
 
     def begin(self, again: Again, *, at: float) -> int:
         """Note that a run begins; give its number."""
@@ -238,7 +251,7 @@ class Journal:
         with told_disk_faults(self.folder):
             for note in new:
                 if note.photo is not None:
-                    _move(note.photo.aside, self.folder / note.photo.file)
+                    _move(note.photo.aside, f"{self.folder}/{note.photo.file}")
         self._placed += [note.row.key for note in new if note.row.known is None]
 
     def settle(self) -> None:
@@ -257,6 +270,11 @@ class Journal:
     def _enter(self, note: Note) -> None:
         """One note into the tables."""
         row, photo = note.row, note.photo
+        if photo is not None and row.known is None:
+            facts = (photo.file, photo.sha256, photo.kept_sha256, photo.n_bytes, photo.width, photo.height)
+            said = (note.known.etag, note.known.last_modified)
+            self._db.execute(_ARRIVED, (note.status, *facts, *said, note.at, note.tries, row.key))
+            return
         if note.tries == 0:  # not asked: what is known of a kept photo stays as it is
             if row.known is None:
                 self._set(row.key, state="failed", cause=note.cause, detail=note.detail)
@@ -270,11 +288,7 @@ class Journal:
         else:
             said = {"etag": note.known.etag, "last_modified": note.known.last_modified}
             self._set(row.key, cause=None, detail=None, alive_to=note.at, lost_at=None, **said, **times)
-            if photo is not None and row.known is None:
-                facts = {"file": photo.file, "sha256": photo.sha256, "kept_sha256": photo.kept_sha256}
-                size = {"n_bytes": photo.n_bytes, "width": photo.width, "height": photo.height}
-                self._set(row.key, state="arrived", alive_from=note.at, **facts, **size)
-            elif photo is not None and photo.sha256 not in row.digests:
+            if photo is not None and photo.sha256 not in row.digests:
                 facts = (photo.file, photo.sha256, photo.n_bytes, photo.width, photo.height)
                 self._db.execute(
                     "INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -304,7 +318,7 @@ class Journal:
             for _, file in (*kept, *self.rows("SELECT key, file FROM version")):
                 path = lie.pop(Path(file).name, None)
                 if path is not None:
-                    _move(path, self.folder / file)
+                    _move(path, f"{self.folder}/{file}")
             for path in lie.values():
                 path.unlink(missing_ok=True)
         there = {
@@ -349,10 +363,10 @@ def flush(paths: Sequence[Path]) -> None:
             os.close(descriptor)
 
 
-def _move(path: Path, place: Path) -> None:
+def _move(path: Path, place: str) -> None:
     """Rename into place; the shelf is made if it is not there."""
     try:
-        path.replace(place)
+        os.replace(path, place)  # noqa: PTH105 - makes no Path of each of a million places
     except FileNotFoundError:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
         path.replace(place)

@@ -10,6 +10,7 @@ from urllib.robotparser import RobotFileParser
 from yarl import URL
 
 from fieldmark.download.causes import Failed
+from fieldmark.download.wires import seen
 
 AGENT = "fieldmark"
 MOST_BYTES = 512 * 2**10
@@ -40,9 +41,10 @@ class Robots:
             del self._rules[origin], self._failed[origin]
         if origin not in self._rules:
             self._rules[origin] = asyncio.create_task(self._read(origin))
-            self._rules[origin].add_done_callback(_seen)
+            self._rules[origin].add_done_callback(seen)
+        reading = self._rules[origin]
         # Many wait for one file: who gives up must not take it from the others.
-        rules = await asyncio.shield(self._rules[origin])
+        rules = reading.result() if reading.done() else await asyncio.shield(reading)
         if rules is None:
             return 0.0
         if not rules.can_fetch(AGENT, str(url)):
@@ -61,9 +63,3 @@ class Robots:
         rules = RobotFileParser()
         rules.parse(text.decode("utf-8", "replace").splitlines())
         return rules
-
-
-def _seen(task: asyncio.Task[RobotFileParser | None]) -> None:
-    """Look at how it ended, as perhaps nobody waits any more and asyncio would complain."""
-    if not task.cancelled():
-        task.exception()

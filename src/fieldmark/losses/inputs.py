@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fieldmark.core.errors import ShapeError, several
@@ -22,6 +22,8 @@ class Circumstances:
         scale: Logit of a cosine of 1, where logits are scaled cosines; else None.
         counts: Training photos of each class; None where nobody counted.
         flip_identity: Whether the upper half of the classes are the mirror images of the lower half, in their order.
+        question_of: The question of each answer, where the head answers questions; else None.
+        below: Which answers of an earlier question each answer is a kind of, where its form is ``conditional``.
         done: Share of the training that is done, 0 to 1.
         chance: Where draws come from.
     """
@@ -29,6 +31,8 @@ class Circumstances:
     scale: float | None = None
     counts: Int[Tensor, " class"] | None = None
     flip_identity: bool = False
+    question_of: Int[Tensor, " answer"] | None = None
+    below: Bool[Tensor, "answer answer"] | None = None
     done: float = 1.0
     chance: torch.Generator | None = None
 

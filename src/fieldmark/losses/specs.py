@@ -40,6 +40,18 @@ class CrossEntropy(Spec):
     weight: Positive = 1.0
 
 
+class QuestionSoftmax(Spec):
+    """Softmax cross-entropy within each question that is told; needs a head for questions.
+
+    Where several answers are right each has an equal share. With the head's form ``conditional`` an answer competes
+    with those only that lie below the right answer to the question above.
+    """
+
+    kind: Literal["question_softmax"] = "question_softmax"
+    smoothing: Fraction = 0.0
+    weight: Positive = 1.0
+
+
 class Focal(Spec):
     """Focal loss, summed over labels, averaged over images.
 
@@ -212,6 +224,7 @@ class PairTriplet(Spec):
 Loss = Annotated[
     Bce
     | CrossEntropy
+    | QuestionSoftmax
     | Focal
     | SoftF
     | Asymmetric

@@ -20,6 +20,7 @@ from fieldmark.losses.inputs import Circumstances, check_classes, check_logits, 
 from fieldmark.losses.margins import arcface, combined, cosface, elastic, of_counts, ramp
 from fieldmark.losses.ohem import ohem_bce
 from fieldmark.losses.pairs import Compare, pair_bce, pair_triplet
+from fieldmark.losses.questions import only_told, question_softmax
 from fieldmark.losses.soft_f import soft_f
 from fieldmark.losses.specs import (
     PER_LABEL,
@@ -39,6 +40,7 @@ from fieldmark.losses.specs import (
     OhemBce,
     PairBce,
     PairTriplet,
+    QuestionSoftmax,
     SoftF,
     SphereFace,
 )
@@ -54,6 +56,7 @@ MENDS = {
     "embedding": "pass the network's embedding",
     "stripes": "give the network stripes, as stripes = 8",
     "scale": 'use head = {kind = "cosine"}',
+    "questions": 'use head = {kind = "questions"}',
     "centres": 'use head = {kind = "affinity"}',
     "compare": 'use head = {kind = "pair"}',
     "counts": "pass the number of training photos of each class",
@@ -85,7 +88,7 @@ def total(
         compare: A pair head, asked about rows of the batch.
         classes: One class a picture, -1 for unknowns. Losses on many labels take it as one-hot rows where ``truth``
             is not given.
-        truth: 0 to 1 for every logit.
+        truth: 0 to 1 for every logit; NaN where it is not told, of which nothing is learnt.
         about: What else margins may ask for: scale, counts, flips, how far training is, chance.
 
     Returns:
@@ -106,6 +109,7 @@ def total(
         "truth": truth,
         "scale": about.scale,
         "counts": about.counts,
+        "questions": about.question_of,
         "chance": about.chance,
     }
     there = {name: value for name, value in given.items() if value is not None}
@@ -147,6 +151,8 @@ def needs(loss: Loss) -> tuple[frozenset[str], ...]:  # noqa: PLR0911 - one for 
             return frozenset({"logits", "truth"}), frozenset({"logits", "classes"})
         case CrossEntropy() | OhemBce():
             return (frozenset({"logits", "classes"}),)
+        case QuestionSoftmax():
+            return (frozenset({"logits", "truth", "questions"}),)
         case BatchHardTriplet():
             return (frozenset({"embedding", "classes"}),)
         case LocalTriplet():
@@ -209,11 +215,17 @@ def _value(loss: Loss, there: dict[str, Any], about: Circumstances) -> Tensor:  
                 uniform_unknowns=loss.unknowns == "uniform",
                 flip_identity=about.flip_identity,
             )
+        case QuestionSoftmax():
+            return question_softmax(
+                there["logits"], there["truth"], there["questions"], below=about.below, smoothing=loss.smoothing
+            )
         case ArcFace() | CosFace() | SphereFace() | CombinedMargin() | Elastic():
             return _with_margin(loss, there, about)
         case Bce() | Focal() | SoftF() | Asymmetric():
             logits, truth = there["logits"], there.get("truth")
-            return _on_labels(loss, logits, one_hot(there["classes"], logits.shape[1]) if truth is None else truth)
+            if truth is None:
+                return _on_labels(loss, logits, one_hot(there["classes"], logits.shape[1]))
+            return _on_labels(loss, *only_told(logits, truth))
 
 
 def _with_margin(

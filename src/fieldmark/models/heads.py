@@ -96,6 +96,39 @@ class Linear(nn.Module):
         return self.questions(feature)
 
 
+class Answers(nn.Module):
+    """One logit for each answer of each question; answers that are one label share it.
+
+    Args:
+        width: Number of features.
+        layout: Which answer is which label, and which question's.
+        conditional: Whether answers compete below the answer to the question above.
+
+    Source:
+        iMaterialist 2017, sixth place: 381 outputs for 45 questions, whose 576 answers share labels.
+    """
+
+    reads: Reads = "pooled"
+
+    question_of: Tensor
+    below: Tensor | None
+
+    def __init__(self, width: int, layout: specs.AnswerLayout, *, conditional: bool) -> None:
+        super().__init__()
+        self.labels = Linear(width, max(layout.label_of) + 1)
+        self.label_of = list(layout.label_of)
+        # Not persistent: they stand in the settings, and weights of another layout must not bring theirs along.
+        self.register_buffer("question_of", torch.tensor(layout.question_of), persistent=False)
+        below = torch.zeros(len(layout.below), len(layout.below), dtype=torch.bool)
+        for answer, above in enumerate(layout.below):
+            below[answer, list(above)] = True
+        self.register_buffer("below", below if conditional else None, persistent=False)
+
+    def forward(self, feature: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch answer"]:
+        """One logit an answer."""
+        return self.labels(feature)[:, self.label_of]
+
+
 class OneVsRest(nn.Module):
     """One yes-or-no question an identity, asked of the unit-length embedding: ``scale * (W f + b)``.
 
@@ -241,17 +274,30 @@ def unit(feature: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
     return functional.normalize(feature, dim=1)
 
 
-def build_head(head: specs.Head, *, width: int, n_classes: int) -> Linear | OneVsRest | Cosine | Affinities | None:
+def build_head(
+    head: specs.Head, *, width: int, n_classes: int
+) -> Linear | Answers | OneVsRest | Cosine | Affinities | None:
     """The module that gives the logits; None for an embedding alone.
 
     Args:
         head: Its settings.
         width: Length of the feature it reads.
-        n_classes: Number of labels, identities or classes.
+        n_classes: Number of labels, answers, identities or classes.
+
+    Raises:
+        ShapeError: A head for questions has no layout, or one of another number of answers.
     """
     match head:
         case specs.SigmoidHead():
             return Linear(width, n_classes)
+        case specs.QuestionsHead():
+            if head.layout is None or len(head.layout.label_of) != n_classes:
+                raise ShapeError(
+                    "A head for questions must know which answers belong together.",
+                    got=f"layout of {0 if head.layout is None else len(head.layout.label_of)} answers, {n_classes} asked",
+                    fix="let a train stage build it, or give the head its layout.",
+                )
+            return Answers(width, head.layout, conditional=head.form == "conditional")
         case specs.OneVsRestHead():
             return OneVsRest(width, n_classes, scale=head.scale)
         case specs.CosineHead():

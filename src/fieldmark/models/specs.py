@@ -57,6 +57,40 @@ class SigmoidHead(Spec):
     dropout: DropRate = 0.0
 
 
+class AnswerLayout(Spec):
+    """How the logits of a head for questions hang together; a train stage fills it in from the vocabulary.
+
+    Attributes:
+        question_of: For each answer the number of its question, rising from 0.
+        label_of: For each answer the number of its label: "red" of a shoe and "red" of a dress may be one label.
+        below: For each answer those (by number) of an earlier question that it is a kind of; empty: of none.
+    """
+
+    question_of: tuple[int, ...]
+    label_of: tuple[int, ...]
+    below: tuple[tuple[int, ...], ...]
+
+
+class QuestionsHead(Spec):
+    """One answer a question: a logit for each answer that the question may get.
+
+    Attributes:
+        form: ``each``: every answer its own yes or no, their sigmoids then shared out within the question; ``softmax``:
+            the answers of a question compete; ``conditional``: those below the answer to the question above compete,
+            and what is above is answered first.
+        shared: Answers of one name are one label, whatever the question: less to learn, but shoes and dresses must then
+            mean the same by "red".
+        dropout: Of the pooled feature.
+        layout: Filled in by the train stage.
+    """
+
+    kind: Literal["questions"] = "questions"
+    form: Literal["each", "softmax", "conditional"] = "softmax"
+    shared: bool = True
+    dropout: DropRate = 0.0
+    layout: AnswerLayout | None = None
+
+
 class OneVsRestHead(Spec):
     """One yes-or-no question an identity on the unit-length feature; a stranger is a no to all."""
 
@@ -119,7 +153,8 @@ class PairHead(Spec):
 
 
 Head = Annotated[
-    SigmoidHead | OneVsRestHead | CosineHead | AffinityHead | EmbeddingHead | PairHead, Field(discriminator="kind")
+    SigmoidHead | QuestionsHead | OneVsRestHead | CosineHead | AffinityHead | EmbeddingHead | PairHead,
+    Field(discriminator="kind"),
 ]
 
 

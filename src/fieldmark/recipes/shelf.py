@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from fieldmark.recipes.humpback import humpback_classify, humpback_nearest
+from fieldmark.recipes.imaterialist import imaterialist2017
 from fieldmark.recipes.imet import imet2019, tags_plain
 from fieldmark.recipes.reidentify import reidentify
 from fieldmark.recipes.siamese import humpback_siamese
@@ -16,6 +17,7 @@ SHELF: Mapping[str, Callable[..., Plan]] = MappingProxyType(
         "humpback-classify": humpback_classify,
         "humpback-nearest": humpback_nearest,
         "humpback-siamese": humpback_siamese,
+        "imaterialist2017": imaterialist2017,
         "imet2019": imet2019,
         "reidentify": reidentify,
         "tags-plain": tags_plain,

@@ -157,9 +157,34 @@ class Trees:
     n_judged: int
 
 
+@dataclass(frozen=True, slots=True)
+class QuestionRow:
+    """How one question is answered: errors are shares of the ``n`` photos it is told of, ``blind`` without looking.
+
+    ``confused`` is the commonest mistake in words, ``hangs_from`` the question that decides about this one.
+    """
+
+    name: str
+    n_answers: int
+    n: int
+    error: float
+    blind: float
+    confused: str = ""
+    hangs_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRow:
+    """How much each part has to say: for each question a weight a part."""
+
+    stage: str
+    parts: tuple[str, ...]
+    weights: tuple[tuple[str, tuple[float, ...]], ...]
+
+
 @dataclass(frozen=True)
 class LabelsPage:
-    """Everything the page of a run that tags shows; what is left empty is left out of the page.
+    """Everything the page of a run that tags or answers shows; what is left empty is left out of the page.
 
     ``summary`` is the first thing read, for somebody who never heard of F2. ``learning_rates`` has a curve for each
     schedule. ``labels`` may come in any order. ``score_name`` is what the ladder and the cutoffs are measured by.
@@ -178,6 +203,8 @@ class LabelsPage:
     cutoffs: tuple[CutoffRow, ...] = ()
     cutoffs_note: str = ""
     labels: tuple[LabelRow, ...] = ()
+    questions: tuple[QuestionRow, ...] = ()
+    merges: tuple[MergeRow, ...] = ()
     best: tuple[MarkedPhoto, ...] = ()
     worst: tuple[MarkedPhoto, ...] = ()
     doubts: tuple[Doubt, ...] = ()

@@ -81,6 +81,7 @@ def _sections(page: LabelsPage) -> list[tuple[str, str]]:
         ("stages", "Stages", page.ladder),
         ("examples", "Photos", page.worst or page.best),
         ("doubts", "Doubts", page.doubts),
+        ("questions", "Questions", page.questions),
         ("labels", "Labels", page.labels),
         ("cutoffs", "Cutoffs", page.cutoffs),
         ("moved", "Left out, taken in", page.dropped or page.added),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fieldmark.core.spec import Count, Fraction, Natural, Positive, Spec
 
@@ -155,3 +155,69 @@ class IdentityStacking(Spec):
     negatives: Negatives = Negatives(per_positive=30.0)
     trees: Trees = Trees(n_rounds=120, num_leaves=15, min_data_in_leaf=40)
     tuning: Tuning | None = None
+
+
+Span = tuple[Count, Count]
+"""Shortest and longest."""
+
+
+class Linear(Spec):
+    """A weight for each clue and answer; the answers of a question compete.
+
+    Attributes:
+        epochs: How often each text is read.
+        learning_rate: How far a weight goes in its first step; later ones are shorter (Adagrad), the last one is 0.
+        pull: Of a weight towards 0 each time its clue is met.
+        batch_size: Texts a step.
+    """
+
+    epochs: Count = 6
+    learning_rate: Positive = 0.3
+    pull: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    batch_size: Count = 64
+
+
+class NGrams(Spec):
+    """Reads the words of a text and pieces of them; knows nothing beforehand, learns in seconds.
+
+    Attributes:
+        characters: Lengths of the pieces of words, shortest and longest; None: no pieces.
+        words: Words in a row, fewest and most; None: no words.
+        bits: Clues are told apart by so many bits of their hash, so no list of them is kept.
+        least: Clues met in fewer texts are not learnt.
+        most: Of the others, at most so many, the most common ones: bounds the memory.
+        most_characters: A text is read up to here.
+        linear: How it learns.
+    """
+
+    kind: Literal["ngrams"] = "ngrams"
+    characters: Span | None = (3, 5)
+    words: Span | None = (1, 2)
+    bits: Annotated[int, Field(ge=8, le=24)] = 18
+    least: Count = 2
+    most: Count = 2**16
+    most_characters: Count = 1000
+    linear: Linear = Linear()
+
+    @model_validator(mode="after")
+    def _something_is_read(self) -> Self:
+        spans = [span for span in (self.characters, self.words) if span is not None]
+        if not spans or any(shortest > longest for shortest, longest in spans):
+            raise ValueError("characters or words must be given, the shortest first")
+        return self
+
+
+class MiniLm(Spec):
+    """Reads the sense of a text with a shipped language model (English), on which a linear model learns.
+
+    Attributes:
+        max_tokens: Word pieces that are read.
+        linear: How the linear model learns.
+    """
+
+    kind: Literal["minilm"] = "minilm"
+    max_tokens: Annotated[int, Field(ge=8, le=512)] = 128
+    linear: Linear = Linear()
+
+
+TextModel = Annotated[NGrams | MiniLm, Field(discriminator="kind")]

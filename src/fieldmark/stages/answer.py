@@ -9,18 +9,20 @@ import polars as pl
 
 from fieldmark.core.files import write_text
 from fieldmark.core.spec import Spec
+from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.stages.cut import ANSWERS
 from fieldmark.stages.job import Job
 from fieldmark.stages.ranked import RANKING
+from fieldmark.stages.settle import SETTLED
 
 SUBMISSION = "submission.csv"
 
 
 class Answer(Spec):
-    """Write what new photos show: ranked names of individuals, or labels.
+    """Write what new photos show: ranked names of individuals, labels, or answers to questions.
 
     Attributes:
-        reads_from: The rank or cut stage.
+        reads_from: The rank, cut or settle stage.
     """
 
     verb: Literal["answer"] = "answer"
@@ -28,7 +30,7 @@ class Answer(Spec):
     reads_from: str
 
     def reads(self) -> tuple[str, ...]:
-        """The rank or cut stage."""
+        """The rank, cut or settle stage."""
         return (self.reads_from,)
 
     def run(self, job: Job, folder: Path) -> str:
@@ -39,6 +41,9 @@ class Answer(Spec):
         if (place / RANKING).exists():
             ranking = pl.read_parquet(place / RANKING).filter(pl.col("part") == "new")
             content = submission(ranking, images=job.new.images)
+        elif SETTLED in pl.read_parquet_schema(place / ANSWERS):
+            answers = pl.read_parquet(place / ANSWERS).filter(pl.col("part") == "new")
+            content = question_submission(answers, vocabulary=job.known.vocabulary)
         else:
             answers = pl.read_parquet(place / ANSWERS).filter(pl.col("part") == "new")
             content = label_submission(answers, images=job.new.images, labels=job.known.vocabulary.tags)
@@ -51,6 +56,34 @@ def submission(ranking: pl.DataFrame, *, images: list[str]) -> str:
     names = ranking.sort("place").group_by("image", maintain_order=True).agg(pl.col("identity").str.join(" "))
     table = pl.DataFrame({"image": images}).join(names, on="image", how="left", maintain_order="left")
     return table.rename({"image": "Image", "identity": "Id"}).write_csv()
+
+
+def question_submission(answers: pl.DataFrame, *, vocabulary: Vocabulary) -> str:
+    """The iMaterialist 2017 contest's CSV: ``id,predicted`` with ``<image>_<task>`` and a label, every pair answered.
+
+    Questions and answers are called as the contest's files call them (their codes), where they have codes; then
+    questions without one are ours alone and are left out. Rows are by photo, and by task in the order of its number.
+
+    Source:
+        The contest's form as lijiancheng0614/FGVC2017, file submission.py, writes it (``id,predicted``, 45 rows a photo).
+    """
+    coded = any(one.code for one in vocabulary.questions)
+    asked = [one for one in vocabulary.questions if one.code or not coded]
+    asked.sort(key=lambda one: (not one.code.isdigit(), int(one.code) if one.code.isdigit() else 0))
+    rows = [
+        (one.name, one.code or one.name, place, answer, code)
+        for place, one in enumerate(asked)
+        for answer, code in zip(one.answers, one.codes or one.answers, strict=True)
+    ]
+    names = pl.DataFrame(rows, schema=["question", "task", "place", "answer", "predicted"], orient="row")
+    found = answers.with_row_index("row").join(names, on=["question", "answer"], how="inner")
+    first = pl.col("row").min().over("image")
+    return (
+        found.with_columns(first.alias("first"))
+        .sort("first", "place")
+        .select(pl.concat_str("image", pl.lit("_"), "task").alias("id"), "predicted")
+        .write_csv()
+    )
 
 
 def label_submission(answers: pl.DataFrame, *, images: list[str], labels: tuple[str, ...]) -> str:

@@ -20,6 +20,7 @@ from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.cut import Cut
 from fieldmark.stages.job import Job
 from fieldmark.stages.plan import Plan, Stage
+from fieldmark.stages.settle import Settle
 from fieldmark.stages.train import Train
 
 PLAN = "plan.json"
@@ -82,6 +83,8 @@ def execute(  # noqa: PLR0913 - keywords with defaults
         RunError: The folder holds another run, or another process works in it.
         PlanError: The photos are not what the plan needs.
     """
+    if plan.tells == "answers":
+        known = known.answering()
     check_photos(plan, known, new)
     leads = int(os.environ.get("RANK", "0")) == 0
     key: dict[str, object] = {
@@ -213,7 +216,15 @@ def check_photos(plan: Plan, known: Collection, new: Collection | None) -> None:
         PlanError: They lack the labels, label groups or individuals that the plan tells.
         DataError: A new photo has the id of a known one.
     """
-    tags = any(isinstance(stage, Cut) or (isinstance(stage, Train) and stage.learns_labels) for stage in plan.stages)
+    if plan.tells == "answers" and not known.vocabulary.questions:
+        raise PlanError(
+            f"The plan '{plan.name}' answers questions, but these photos have none.",
+            got=f"{known.name}: columns {', '.join(known.table.columns)}",
+            fix="say which columns are questions: --question COLUMN, or write a questions.toml beside the table.",
+        )
+    tags = any(
+        isinstance(stage, Cut | Settle) or (isinstance(stage, Train) and stage.learns_labels) for stage in plan.stages
+    )
     if tags and not known.vocabulary.tags:
         raise PlanError(
             f"The plan '{plan.name}' tells labels, but these photos have none.",

@@ -36,6 +36,11 @@ class Job:
     features: Path | None = None
 
     @property
+    def visible(self) -> Collection | None:
+        """The new photos that have a file."""
+        return self.new if self.new is None or self.new.present.all() else self.new.take(self.new.present)
+
+    @property
     def pace(self) -> dict[str, Any]:
         """The keywords ``n_workers`` and ``progress`` of functions that look at many photos."""
         return {"n_workers": self.n_workers, "progress": self.progress}

@@ -95,7 +95,8 @@ def label_lesson(
     from fieldmark.stages.nets import label_source
     from fieldmark.train.loop import Lesson
 
-    n, n_new = len(job.known), len(job.new) if job.new is not None else 0
+    new = job.visible
+    n, n_new = len(job.known), len(new) if new is not None else 0
     items = np.flatnonzero((fold != k) & kept)
     targets = np.zeros((n + n_new, truth.shape[1]), dtype=np.float32)
     targets[:n] = truth
@@ -104,10 +105,10 @@ def label_lesson(
         items = np.concatenate([items, n + extra.rows])
     if stage.augment.kind == "none":
         items = np.concatenate([items, items + n + n_new])
-    images = [*job.known.images, *(job.new.images if job.new is not None else ())]
+    images = [*job.known.images, *(new.images if new is not None else ())]
     return Lesson(
         source=label_source(
-            (job.known, job.new),
+            (job.known, new),
             stage.preprocess,
             augment=stage.augment,
             versions=stage.versions,
@@ -140,6 +141,32 @@ def identity_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: R
         own = np.take_along_axis(logits[0], truth[:, None], axis=1)
         place = (logits[0][:, :n_identities] > own).sum(axis=1) + 1
         return {"validation map5 (known)": float(np.where(place <= 5, 1 / place, 0.0).mean())}
+
+    return watch
+
+
+def answer_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: Ranks) -> Watch | None:
+    """The share of this fold's validation questions that the head's likeliest answer is right for."""
+    from fieldmark.stages.asked import told_answers
+    from fieldmark.stages.nets import photo_source
+    from fieldmark.train.embed import embed
+
+    known, columns = job.known, columns_of(stage.groups, job.known.vocabulary)
+    rows = np.flatnonzero((fold == k) & known.present)
+    if not len(rows) or not stage.training.legs or stage.training.spares_backbone:
+        return None  # a head alone is trained in seconds, and looking would take longer than learning
+    source = photo_source(known.take(rows), stage.preprocess)
+    truth = known.truth[np.ix_(rows, columns)] > 0
+    told = told_answers(known)[np.ix_(rows, columns)]
+    starts = np.flatnonzero(np.diff(known.vocabulary.question_of[columns], prepend=-1))
+
+    def watch(network: Network) -> dict[str, float]:
+        seen = embed(network, source, device=group.device, n_workers=job.n_workers, logits=True)
+        if (logits := seen.logits) is None:  # the head gives none; there is nothing to watch
+            return {}
+        best = np.maximum.reduceat(logits[0], starts, axis=1).repeat(np.diff([*starts, len(columns)]), axis=1)
+        right = np.logical_or.reduceat((logits[0] == best) & truth, starts, axis=1)
+        return {"validation right": float(right[told[:, starts]].mean())}
 
     return watch
 

@@ -13,14 +13,17 @@ from fieldmark.stages.embed import Embed
 from fieldmark.stages.enlarge import Enlarge
 from fieldmark.stages.lend import Lend
 from fieldmark.stages.look import Look
+from fieldmark.stages.merge import Merge
 from fieldmark.stages.rank import ByLogits, Rank
 from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.recruit import Recruit
 from fieldmark.stages.rescore import Rescore
 from fieldmark.stages.score import Score
+from fieldmark.stages.settle import Settle
 from fieldmark.stages.split import Split
 from fieldmark.stages.stack import Stack
 from fieldmark.stages.stack_identities import StackIdentities
+from fieldmark.stages.texts import Texts
 from fieldmark.stages.think_again import ThinkAgain
 from fieldmark.stages.train import Train
 from fieldmark.train.misfits import misfits as loss_misfits
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
 
 RANKERS = (Rank, Rescore, Recheck, StackIdentities, Blend, ThinkAgain)
 """Stages that leave ranked individuals."""
-SCORING = (Score, Stack, Lend)
-"""Stages that leave scores of labels."""
+SCORING = (Score, Stack, Lend, Texts, Merge)
+"""Stages that leave scores of labels or answers."""
 
 _WANTED: dict[tuple[str, str], tuple[type[Spec], ...]] = {
     ("train", "warm"): (Train,),
@@ -50,7 +53,7 @@ _WANTED: dict[tuple[str, str], tuple[type[Spec], ...]] = {
     ("score", "also"): (Score,),
     ("drop", "judge"): SCORING,
     ("enlarge", "judge"): (Score,),
-    ("stack", "reads_from"): (Score,),
+    ("stack", "reads_from"): (Score, Texts),
     ("stack", "looks"): (Look,),
     ("lend", "reads_from"): (Score, Stack),
     ("lend", "looks"): (Look,),
@@ -58,7 +61,9 @@ _WANTED: dict[tuple[str, str], tuple[type[Spec], ...]] = {
     ("stack_identities", "reads_from"): (Embed,),
     ("blend", "reads_from"): RANKERS,
     ("think_again", "reads_from"): RANKERS,
-    ("answer", "reads_from"): (*RANKERS, Cut),
+    ("merge", "reads_from"): SCORING,
+    ("settle", "reads_from"): SCORING,
+    ("answer", "reads_from"): (*RANKERS, Cut, Settle),
 }
 """Which kinds of stages an attribute may name; ``on`` always names a split."""
 
@@ -91,6 +96,8 @@ def misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
 def _ranking_misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
     """Rankings of other photos, and votes that nobody can cast."""
     found = []
+    if isinstance(stage, Merge) and len(stage.weights) not in {0, len(stage.reads_from)}:
+        found.append(f"{stage.name}: {len(stage.weights)} weights for {len(stage.reads_from)} stages")
     if isinstance(stage, Blend) and len(stage.weights) not in {0, len(stage.reads_from)}:
         found.append(f"{stage.name}: {len(stage.weights)} weights for {len(stage.reads_from)} rankings")
     if isinstance(stage, Recruit) and stage.rule.rule.kind == "agreement" and len(stage.judges) < 2:
@@ -182,7 +189,10 @@ def _task_misfits(stage: Train | Score | Embed, earlier: dict[str, Stage]) -> li
             found.append(f"{stage.name}: '{name}' learns individuals; score needs networks with a sigmoid head")
         if isinstance(stage, Embed) and source.learns_labels:
             found.append(f"{stage.name}: '{name}' learns labels; embed is for individuals, use score")
-        if isinstance(stage, Train) and stage.learns_labels != source.learns_labels:
+        if isinstance(stage, Train) and (stage.learns_labels, stage.learns_answers) != (
+            source.learns_labels,
+            source.learns_answers,
+        ):
             found.append(f"{stage.name}: 'warm' must name a stage that learns the same kind of thing")
         if isinstance(stage, Train) and not set(stage.groups or source.groups) <= set(source.groups or stage.groups):
             found.append(f"{stage.name}: 'warm' stage '{name}' does not answer all of {', '.join(stage.groups)}")

@@ -14,11 +14,14 @@ from jaxtyping import Float32, Float64, Int64
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import parse
 from fieldmark.data.collection import Collection
+from fieldmark.decide.answering import compete, conditional
+from fieldmark.decide.questions import Questions
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.images.subjects import ANYWHERE
 from fieldmark.images.views import merge_flip_scores
 from fieldmark.models.network import Network
+from fieldmark.models.specs import Head, QuestionsHead
 from fieldmark.models.store import open as open_network
 from fieldmark.stages.finding import subjects_of, with_found
 from fieldmark.train.embed import embed
@@ -106,6 +109,8 @@ class SavedNet:
     ) -> Float32[np.ndarray, "photo label"]:
         """The probability of each label for some photos of ``source``: the mean over views.
 
+        Of a head for questions: of each answer, those to one question adding up to 1.
+
         Args:
             source: Photos without augmentation.
             items: Which of them.
@@ -129,7 +134,22 @@ class SavedNet:
         )
         if seen.logits is None:
             raise TypeError("a network that answers labels has logits")
-        return (1 / (1 + np.exp(-seen.logits))).mean(axis=0).astype(np.float32)
+        head = self.network.net.head
+        return np.mean([_label_proba(view, head) for view in seen.logits], axis=0).astype(np.float32)
+
+
+def _label_proba(
+    logits: Float32[np.ndarray, "image label"], head: Head
+) -> Float32[np.ndarray, "image label"] | Float64[np.ndarray, "image label"]:
+    """One view's probabilities, by what the head was trained to say."""
+    if not isinstance(head, QuestionsHead) or head.layout is None:
+        return 1 / (1 + np.exp(-logits))
+    question_of = np.array(head.layout.question_of)
+    if head.form == "each":
+        return Questions.of(question_of).shared_out(1 / (1 + np.exp(-logits.astype(np.float64))))
+    if head.form == "conditional":
+        return conditional(logits, question_of, head.layout.below)
+    return compete(logits, question_of)
 
 
 def _probabilities(

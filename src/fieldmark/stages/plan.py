@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Self, TypeVar, get_args
+from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import Field
 
@@ -19,15 +19,18 @@ from fieldmark.stages.embed import Embed
 from fieldmark.stages.enlarge import Enlarge
 from fieldmark.stages.lend import Lend
 from fieldmark.stages.look import Look
+from fieldmark.stages.merge import Merge
 from fieldmark.stages.misfits import RANKERS, SCORING, misfits
 from fieldmark.stages.rank import Rank
 from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.recruit import Recruit
 from fieldmark.stages.rescore import Rescore
 from fieldmark.stages.score import Score
+from fieldmark.stages.settle import Settle
 from fieldmark.stages.split import Split
 from fieldmark.stages.stack import Stack
 from fieldmark.stages.stack_identities import StackIdentities
+from fieldmark.stages.texts import Texts
 from fieldmark.stages.think_again import ThinkAgain
 from fieldmark.stages.train import Train
 
@@ -49,7 +52,10 @@ Stage = Annotated[
     | Look
     | Stack
     | Lend
+    | Texts
+    | Merge
     | Cut
+    | Settle
     | Answer,
     Field(discriminator="verb"),
 ]
@@ -95,6 +101,12 @@ class Plan(Spec):
                 fix="mend names and settings; `fieldmark plan humpback-classify --json` prints a plan that works.",
             )
         return self
+
+    @property
+    def tells(self) -> Literal["labels", "answers", "individuals"]:
+        """What its runs tell of a photo."""
+        verbs = {stage.verb for stage in self.stages}
+        return "answers" if "settle" in verbs else "labels" if "cut" in verbs else "individuals"
 
     def only(self, kind: type[StageT]) -> StageT:
         """The last stage of this kind.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fieldmark.core.files import write_json
 from fieldmark.report.pages import write_page
-from fieldmark.stages.cut import Cut
+from fieldmark.stages.answer_reporting import answer_report
 from fieldmark.stages.engine import METRICS, Opened
 from fieldmark.stages.identity_reporting import identity_report
 from fieldmark.stages.label_reporting import label_report
@@ -22,8 +22,8 @@ def report(opened: Opened) -> tuple[Measure, ...]:
     Raises:
         RunError: The run is not finished.
     """
-    tells_labels = any(isinstance(stage, Cut) for stage in opened.plan.stages)
-    measures, page = label_report(opened) if tells_labels else identity_report(opened)
+    pages = {"labels": label_report, "answers": answer_report, "individuals": identity_report}
+    measures, page = pages[opened.plan.tells](opened)
     folder = opened.run.path
     write_json(folder / METRICS, [one.model_dump(mode="json") for one in measures])
     write_page(folder / REPORT, page)

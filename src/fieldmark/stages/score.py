@@ -12,7 +12,7 @@ from pydantic import Field
 from fieldmark.core.files import read_json
 from fieldmark.core.spec import Spec
 from fieldmark.stages.job import Job
-from fieldmark.stages.scored import MEAN, known_proba, labels_of, new_proba, voices_of, write_scored
+from fieldmark.stages.scored import MEAN, known_proba, labels_of, new_proba, voices_of, write_absent, write_scored
 from fieldmark.stages.split import read_folds
 from fieldmark.stages.train import LABELS
 
@@ -60,6 +60,7 @@ class Score(Spec):
                     of_new = np.stack([new_proba(job, stage, voice=voice, k=k)[:, columns] for k in folds])
                 total.add(labels, known_proba(job, stage, voice=voice)[:, columns], of_new)
         proba, new = total.mean()
+        write_absent(folder, job)
         tags = job.known.vocabulary.tags
         write_scored(folder, MEAN, job, columns=tags, fold=fold, proba=proba, new=new)
         silent = int((total.n_voices == 0).sum())
@@ -73,22 +74,23 @@ class Score(Spec):
         """What the networks of one train stage say of the known photos, out of fold, and of the new ones."""
         from fieldmark.stages.nets import label_source, saved_nets
 
-        n, n_new = len(job.known), len(job.new) if job.new is not None else 0
+        n, n_new, n_seen = len(job.known), *(len(one) if one is not None else 0 for one in (job.new, job.visible))
         nets = saved_nets(job.run.stage(name), device=job.device)
-        source = label_source((job.known, job.new), nets[0].preprocess)
+        source = label_source((job.known, job.visible), nets[0].preprocess)
         proba = np.zeros((n, n_labels), dtype=np.float32)
+        there = np.flatnonzero(job.new.present) if job.new is not None else np.zeros(0, np.int64)
         new = np.zeros((len(nets), n_new, n_labels), dtype=np.float32)
         for k, net in enumerate(nets):
             judged = np.flatnonzero(fold == k)
             looked = net.label_proba(
                 source,
-                items=np.concatenate([judged, n + np.arange(n_new)]),
+                items=np.concatenate([judged, n + np.arange(n_seen)]),
                 flip=self.flip,
                 features=job.features,
                 what=f"{name}, network {k + 1}",
                 **job.pace,
             )
-            proba[judged], new[k] = looked[: len(judged)], looked[len(judged) :]
+            proba[judged], new[k][there] = looked[: len(judged)], looked[len(judged) :]
         return proba, new if n_new else None
 
 

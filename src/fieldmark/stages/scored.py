@@ -22,6 +22,8 @@ from fieldmark.stages.lessons import Extra
 MEAN = "mean"
 NEW = ".new.npy"
 DROPPED = "dropped.parquet"
+ABSENT = "absent.npy"
+"""Which new photos a stage knows nothing of, as their files are gone; not there where all were seen."""
 
 
 def write_scored(
@@ -46,9 +48,25 @@ def write_scored(
             store.add(job.new.images, new.mean(axis=0), fold=-1, trained_on=list(images))
 
 
+def write_absent(folder: Path, job: Job, absent: Bool[np.ndarray, " photo"] | None = None) -> None:
+    """Note which new photos a stage knows nothing of: by default those whose file is gone."""
+    if absent is None and job.new is not None:
+        absent = ~job.new.present
+    if absent is not None and absent.any():
+        np.save(folder / ABSENT, absent)
+
+
+def absent_of(job: Job, name: str) -> Bool[np.ndarray, " photo"]:
+    """Which new photos a stage with scores knows nothing of."""
+    place = job.run.stage(name) / ABSENT
+    n_new = len(job.new) if job.new is not None else 0
+    return np.load(place, allow_pickle=False) if place.exists() else np.zeros(n_new, dtype=np.bool_)
+
+
 def voices_of(job: Job, name: str) -> list[str]:
-    """The voices of a stage with scores, without their mean, in the order of their names."""
-    return sorted(path.parent.name for path in job.run.stage(name).glob("*/columns.json") if path.parent.name != MEAN)
+    """The voices of a stage with scores, without their mean, in the order of their names; the mean where it is all."""
+    found = sorted(path.parent.name for path in job.run.stage(name).glob("*/columns.json"))
+    return [voice for voice in found if voice != MEAN] or found
 
 
 def labels_of(job: Job, name: str, *, voice: str = MEAN) -> tuple[str, ...]:
@@ -70,6 +88,12 @@ def new_proba(job: Job, name: str, *, voice: str = MEAN, k: int | None = None) -
     scores = Scores.open(place / voice)
     rows = scores.rows(job.new.images) if k is None else np.load(place / f"{voice}{NEW}", mmap_mode="r")[k]
     return _all_columns(rows, scores.columns, job)
+
+
+def speaks_by_fold(job: Job, name: str) -> bool:
+    """Whether a stage's new photos are scored by the networks of each fold alone, too; trees speak once for all."""
+    n_folds = np.load(job.run.stage(name) / f"{MEAN}{NEW}", mmap_mode="r").shape[0]
+    return n_folds > 1
 
 
 def filled_by(

@@ -19,7 +19,7 @@ from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.stack.specs import Stacking
 from fieldmark.stages.job import Job
 from fieldmark.stages.look import CLASSES, FEATURES, LOOKS, Eye, Look, unit_rows
-from fieldmark.stages.scored import MEAN, known_proba, new_proba, voices_of, write_scored
+from fieldmark.stages.scored import MEAN, known_proba, new_proba, voices_of, write_absent, write_scored
 from fieldmark.stages.split import read_folds
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Stack(Spec):
             fresh = {key: new_proba(job, at[0], voice=at[1]) for key, at in voices.items()}
             evidence = self._evidence(fresh, None if self.looks is None else job.run.stage(self.looks) / "new")
             new = made.judge.judge(evidence, n_threads=n_threads)[None]
+        write_absent(folder, job)
         write_scored(folder, MEAN, job, columns=vocabulary.tags, fold=fold, proba=made.proba, new=new)
         (folder / "judge").mkdir(exist_ok=True)
         made.judge.save(folder / "judge")

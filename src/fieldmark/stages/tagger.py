@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from fieldmark.core.files import read_json
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
@@ -17,13 +16,7 @@ from fieldmark.decide.cutoffs import cut
 from fieldmark.decide.specs import Cutoffs
 from fieldmark.stages.cut import CUTOFFS, Cut, label_groups
 from fieldmark.stages.engine import Opened, open_run
-from fieldmark.stages.finding import with_found
-from fieldmark.stages.lend import Lend, lent_to
-from fieldmark.stages.nets import SavedNet, label_source, saved_nets
-from fieldmark.stages.plan import Stage
-from fieldmark.stages.score import Score
-from fieldmark.stages.stack import Stack, judge
-from fieldmark.stages.train import LABELS
+from fieldmark.stages.voices import Voices
 
 
 @dataclass(frozen=True)
@@ -64,10 +57,8 @@ class Tagger:
     def __init__(self, opened: Opened, *, device: str = "auto") -> None:
         self.opened = opened
         self.cut = opened.plan.only(Cut)
-        self.stages = {stage.name: stage for stage in opened.plan.stages}
         self.cutoffs: Cutoffs = read(Cutoffs, opened.run.stage(self.cut.name) / CUTOFFS)
-        self._device = device
-        self._nets: dict[str, list[SavedNet]] = {}
+        self.voices = Voices(opened, device=device)
 
     @classmethod
     def open(cls, folder: Path, *, device: str = "auto") -> Tagger:
@@ -88,26 +79,7 @@ class Tagger:
         self, photos: Collection, *, n_workers: int = 2, progress: Progress = QUIET
     ) -> Float32[np.ndarray, "photo label"]:
         """The probability of every label of the vocabulary, as the stage before the cutoffs has it for new photos."""
-        return self._proba(self.stages[self.cut.reads_from], photos, n_workers, progress)
-
-    def _proba(
-        self, stage: Stage, photos: Collection, n_workers: int, progress: Progress
-    ) -> Float32[np.ndarray, "photo label"]:
-        if isinstance(stage, Lend):
-            proba = self._proba(self.stages[stage.reads_from], photos, n_workers, progress)
-            return lent_to(
-                self.opened, stage, photos, proba, device=self._device, n_workers=n_workers, progress=progress
-            )
-        if isinstance(stage, Stack):
-            voices = {
-                f"{name}/{voice}": proba
-                for name in stage.reads_from
-                for voice, proba in self._voices(self._score(name), photos, n_workers, progress).items()
-            }
-            return judge(
-                self.opened, stage, photos, voices, device=self._device, n_workers=n_workers, progress=progress
-            )
-        return self._mean(self._score(stage.name), photos, n_workers, progress)
+        return self.voices.proba(self.cut.reads_from, photos, n_workers=n_workers, progress=progress)
 
     def answers(self, proba: Float32[np.ndarray, "photo label"]) -> Bool[np.ndarray, "photo label"]:
         """Which labels the cutoffs give."""
@@ -134,46 +106,3 @@ class Tagger:
             tags = (Tag(vocabulary.tags[c], vocabulary.tag_groups[c], float(values[c]), bool(mine[c])) for c in chosen)
             found.append(Tagged(image=image, file=file, tags=tuple(tags)))
         return found
-
-    def _score(self, name: str) -> Score:
-        stage = self.stages[name]
-        if not isinstance(stage, Score):
-            raise TypeError(f"{name} is no score stage")
-        return stage
-
-    def _voices(
-        self, stage: Score, photos: Collection, n_workers: int, progress: Progress
-    ) -> dict[str, Float32[np.ndarray, "photo label"]]:
-        """What each train stage's networks say, in the mean over folds; 0 for labels they do not answer."""
-        tags = self.opened.known.vocabulary.tags
-        column = {name: at for at, name in enumerate(tags)}
-        voices = {}
-        for name in stage.of:
-            place = self.opened.run.stage(name)
-            mine = [column[label] for label in read_json(place / "fold0" / LABELS)]
-            if name not in self._nets:
-                self._nets[name] = saved_nets(place, device=self._device)
-            wide = np.zeros((len(photos), len(tags)), dtype=np.float32)
-            finders = self._nets[name][0].preprocess.finders()
-            photos = with_found(photos, finders, n_workers=n_workers, progress=progress)
-            for net in self._nets[name]:
-                source = label_source((photos,), net.preprocess)
-                wide[:, mine] += net.label_proba(
-                    source, items=np.arange(len(photos)), flip=stage.flip, n_workers=n_workers, progress=progress
-                ) / len(self._nets[name])
-            voices[name] = wide
-        return voices
-
-    def _mean(
-        self, stage: Score, photos: Collection, n_workers: int, progress: Progress
-    ) -> Float32[np.ndarray, "photo label"]:
-        """The mean over all networks that answer a label, those of ``also`` included."""
-        tags = self.opened.known.vocabulary.tags
-        column = {name: at for at, name in enumerate(tags)}
-        total, n_voices = np.zeros((len(photos), len(tags)), dtype=np.float32), np.zeros(len(tags), dtype=np.float32)
-        for part in (stage, *(self._score(name) for name in stage.also)):
-            for name, proba in self._voices(part, photos, n_workers, progress).items():
-                mine = [column[label] for label in read_json(self.opened.run.stage(name) / "fold0" / LABELS)]
-                total += proba
-                n_voices[mine] += 1
-        return total / np.maximum(n_voices, 1)

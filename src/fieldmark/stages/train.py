@@ -14,9 +14,10 @@ from fieldmark.core.spec import Count, Fraction, Spec
 from fieldmark.data.specs import Sampler, TupleSampler
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
-from fieldmark.models.specs import Net
+from fieldmark.models.specs import Net, QuestionsHead
+from fieldmark.stages.asked import answer_layout, told_answers
 from fieldmark.stages.job import Job
-from fieldmark.stages.lessons import columns_of, identity_lesson, identity_watch, label_lesson
+from fieldmark.stages.lessons import answer_watch, columns_of, identity_lesson, identity_watch, label_lesson
 from fieldmark.stages.scored import filled_by, kept_by, picked_by
 from fieldmark.stages.split import read_folds
 from fieldmark.train.specs import Training
@@ -31,7 +32,7 @@ LABELS = "labels.json"
 
 
 class Train(Spec):
-    """Train a network for each fold of ``on``: a sigmoid head learns labels, every other head individuals.
+    """Train a network for each fold of ``on``: of labels, of answers, or of individuals, as its head has it.
 
     Attributes:
         on: The split stage.
@@ -78,8 +79,13 @@ class Train(Spec):
 
     @property
     def learns_labels(self) -> bool:
-        """Whether it learns labels rather than individuals."""
-        return self.net.head.kind == "sigmoid"
+        """Whether it learns labels (answers among them) rather than individuals."""
+        return self.net.head.kind in {"sigmoid", "questions"}
+
+    @property
+    def learns_answers(self) -> bool:
+        """Whether it learns to answer questions."""
+        return self.net.head.kind == "questions"
 
     def reads(self) -> tuple[str, ...]:
         """The split stage, and the stages it learns more from."""
@@ -107,6 +113,8 @@ class Train(Spec):
         truth = job.known.truth
         if self.filled is not None:
             truth = filled_by(job, self.filled, truth, times=self.fill_times)
+        if self.learns_answers:
+            truth = np.where(told_answers(job.known), truth, np.nan).astype(np.float32)
         return label_lesson(
             self,
             job,
@@ -122,7 +130,7 @@ class Train(Spec):
         from fieldmark.models.store import save
         from fieldmark.train.loop import Workshop, fit
 
-        network = build(self.net, n_classes=self.n_classes(job), seed=hash_seed(job.seed, self.name, k))
+        network = build(self._net(job), n_classes=self.n_classes(job), seed=hash_seed(job.seed, self.name, k))
         if self.warm is not None:
             self._warm_up(job, network, k=k)
         workshop = Workshop(
@@ -150,6 +158,14 @@ class Train(Spec):
         group.wait()
         return _last(history)
 
+    def _net(self, job: Job) -> Net:
+        """The network's settings, a head for questions with the layout of its answers."""
+        head = self.net.head
+        if not isinstance(head, QuestionsHead):
+            return self.net
+        layout = answer_layout(job.known.vocabulary, columns_of(self.groups, job.known.vocabulary), shared=head.shared)
+        return self.net.model_copy(update={"head": head.model_copy(update={"layout": layout})})
+
     def n_classes(self, job: Job) -> int:
         """How many answers its networks give."""
         if self.learns_labels:
@@ -174,6 +190,8 @@ class Train(Spec):
         start_from(network, place, columns=columns)
 
     def _watch(self, job: Job, *, k: int, fold: np.ndarray, group: Ranks) -> Watch | None:
+        if self.learns_answers:
+            return answer_watch(self, job, k=k, fold=fold, group=group)
         return None if self.learns_labels else identity_watch(self, job, k=k, fold=fold, group=group)
 
 
@@ -191,6 +209,8 @@ def _last(history: list[dict[str, Any]]) -> str:
         return "the network as it was built (no legs)"
     row = history[-1]
     told = ", ".join(
-        f"{name} {value:.3f}" for name, value in row.items() if name in {"loss", "map5"} or "map5 (" in name
+        f"{name} {value:.3f}"
+        for name, value in row.items()
+        if name in {"loss", "map5", "validation right"} or "map5 (" in name
     )
     return f"{len(history)} epochs, {row['update']} updates; {told}"

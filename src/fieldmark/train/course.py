@@ -17,7 +17,7 @@ from fieldmark.data.specs import AssignmentSampler
 from fieldmark.losses.inputs import Circumstances, without_mirror
 from fieldmark.losses.specs import SOFTMAX
 from fieldmark.losses.total import of_each, total
-from fieldmark.models.heads import Cosine
+from fieldmark.models.heads import Answers, Cosine
 from fieldmark.models.network import Network, freeze, parameter_groups
 from fieldmark.train import checkpoint
 from fieldmark.train.features import body
@@ -236,7 +236,10 @@ class Course:
     def _about(self, place: tuple[int, int], *, done: float) -> Circumstances:
         """What losses may have to know of this forward pass; its chance is that of the update, as dropout's is."""
         chance = torch.Generator().manual_seed(hash_seed(self.seed, "loss", *place, self.group.rank))
+        answers = self.network.head if isinstance(self.network.head, Answers) else None
         return Circumstances(
+            question_of=None if answers is None else answers.question_of,
+            below=None if answers is None else answers.below,
             scale=self.network.head.scale if isinstance(self.network.head, Cosine) else None,
             counts=self.counts,
             flip_identity=self.lesson.flip_identity,

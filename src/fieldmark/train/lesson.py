@@ -135,8 +135,8 @@ class Lesson:
             yield f"truth {truth.shape} for a network of {n_classes} labels: give a column a label"
         if isinstance(self.source, PhotoSource) and len(truth) not in {len(self.source), 2 * len(self.source)}:
             yield f"truth of {len(truth)} rows for {len(self.source)} photos: give a row a photo, or a row an item"
-        elif truth.dtype != np.bool_ and not all(0 <= rows.min() <= rows.max() <= 1 for rows in self._rows(self.items)):
-            yield "truth outside 0 to 1: give yes or no, or how likely each label is"
+        elif truth.dtype != np.bool_ and any(((rows < 0) | (rows > 1)).any() for rows in self._rows(self.items)):
+            yield "truth outside 0 to 1: give yes or no, how likely each label is, or NaN where it is not told"
 
     def _flip_mistakes(self, n_classes: int) -> Iterator[str]:
         if not self.flip_identity:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fieldmark.losses.specs import Affinity, LocalTriplet, Loss, Margined, PairBce, PairTriplet
-from fieldmark.models.specs import AffinityHead, CosineHead, Net, PairHead
+from fieldmark.losses.specs import Affinity, LocalTriplet, Loss, Margined, PairBce, PairTriplet, QuestionSoftmax
+from fieldmark.models.specs import AffinityHead, CosineHead, Net, PairHead, QuestionsHead
 
 
 def misfits(net: Net, losses: Iterable[Loss]) -> list[str]:
@@ -27,6 +27,11 @@ def misfits(net: Net, losses: Iterable[Loss]) -> list[str]:
         if isinstance(loss, PairBce | PairTriplet) and not isinstance(net.head, PairHead):
             found.append(
                 f'{loss.kind} asks about two photos, a {net.head.kind} head sees one: use head = {{kind = "pair"}}'
+            )
+        if isinstance(loss, QuestionSoftmax) and not isinstance(net.head, QuestionsHead):
+            found.append(
+                f"question_softmax answers questions, a {net.head.kind} head has none: "
+                'use head = {kind = "questions"}'
             )
         if isinstance(loss, LocalTriplet) and net.stripes is None:
             found.append("local_triplet compares stripes, the network gives none: set stripes = 8")

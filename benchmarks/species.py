@@ -1,0 +1,406 @@
+"""Claim: the recipe ``reidentify``, unchanged, tells another species apart better than other toolkits' training does.
+
+    OMP_NUM_THREADS=1 python benchmarks/species.py tune --runs runs/lions        settings of all, on the training part
+    OMP_NUM_THREADS=1 python benchmarks/species.py test --runs runs/lions        three seeds on the test part
+    OMP_NUM_THREADS=1 python benchmarks/species.py strangers --runs runs/lions   a fifth of the lions as strangers
+    python benchmarks/species.py table --runs runs/lions                         the tables of what is finished
+
+``--only NAME ...`` does a part: names as they stand in the tables.
+
+Lions (``liondata``): 740 crops of 94 individuals, the published split of 585 to learn from and 155 to ask, everybody
+known. All see the same photos at 160 px, varied in the same six ways and mirrored, through the same backbone
+(EfficientNet-Lite0 of ImageNet) whose lower half stays as it is, for some 14,000 views. What differs is what is
+compared: losses, sampler, optimiser, and how answers are ranked.
+
+* ``reidentify`` holds back eight of the 585 photos for its own decision; in the gallery are all. Whether lions may be
+  mirrored was asked of ``fieldmark flips`` on the training part ("same").
+* pytorch-metric-learning: ``MetricLossOnly`` with ``MPerClassSampler`` (4 a lion, batches of 32), Adam and a cosine
+  schedule; ArcFace by its defaults (28.6 degrees, scale 64), or triplets by the batch-hard miner. Most alike photo.
+* wildlife-tools (0.0.9): ``BasicTrainer`` with its ``ArcFaceLoss`` (0.5, 64), SGD with momentum and a cosine schedule,
+  as its pages show; answers as ``KnnClassifier(k=1)`` gives them: the name of the photo with the largest cosine. Its
+  package wants another OpenCV and much else that its trainer does not need: ``pip install --no-deps wildlife-tools``.
+
+Learning rates (and batch sizes) of all were chosen by ``tune``: two fifths of the training part, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from fieldmark.core.seeds import generator, hash_seed
+from fieldmark.data.collection import Collection
+from fieldmark.data.folds import assign
+from fieldmark.data.reading import read
+from fieldmark.data.specs import IdentityFolds, OpenHoldout
+from fieldmark.decide.identities import from_embeddings
+from fieldmark.decide.ranking import rank
+from fieldmark.decide.specs import Best, Centroid
+from fieldmark.images.specs import WhaleAugment
+from fieldmark.metrics.intervals import interval, share_interval
+from fieldmark.metrics.open_set import roc_auc
+from fieldmark.metrics.ranking import average_precision
+from fieldmark.models.network import Network, build, freeze
+from fieldmark.models.specs import EmbeddingHead, Net
+from fieldmark.recipes.reidentify import SCALES
+from fieldmark.recipes.shelf import SHELF
+from fieldmark.recipes.sizes import LOWER_LITE
+from fieldmark.stages.engine import execute
+from fieldmark.stages.expert import Expert
+from fieldmark.stages.nets import label_source, photo_source
+from fieldmark.stages.plan import Plan
+from fieldmark.stages.split import Split
+from fieldmark.stages.train import Train
+from fieldmark.train.embed import embed
+from fieldmark.train.features import body
+
+DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "liondata"
+EPOCHS, SIDE_PX, M, K = 11, 128, 4, 5
+SMALL = SCALES["small"]
+PREPROCESS = SMALL.preprocess.model_copy(update={"height_px": SIDE_PX, "width_px": SIDE_PX})
+HOLDOUT = OpenHoldout(n_known=8, n_strangers=0)
+CPU = torch.device("cpu")
+
+
+class Task(NamedTuple):
+    """What is learnt from and what is asked, with a folder for features of the frozen half."""
+
+    teach: Collection
+    ask: Collection
+    folder: Path
+    seed: int
+
+    @property
+    def features(self) -> Path:
+        """Shared by all who learn from these photos."""
+        return self.folder.parent / "features"
+
+
+Scores = dict[str, np.ndarray]
+"""Of each way to rank: each lion's score for each photo that is asked."""
+
+
+def task(runs: Path, part: str, seed: int) -> Task:
+    """``test``, or ``validation 0`` ... of the training part."""
+    photos = read(DATA / "labels.csv", unknown=None)
+    given = photos.table["split"].to_numpy() == "train"
+    teach, ask = photos.take(given), photos.take(~given)
+    if part != "test":
+        folds = IdentityFolds(n_folds=5)
+        fold = assign(folds, classes=teach.classes, groups=teach.groups, dates=teach.dates, truth=None, seed=0)
+        held = fold == int(part.removeprefix("validation "))
+        teach, ask = teach.take(~held), teach.take(held)
+    return Task(teach, ask, runs / part, seed)
+
+
+def plan_of(*, lr: float = 1e-3, batch: int = 96, holdout: OpenHoldout = HOLDOUT, **options: Any) -> Plan:
+    """The recipe for as many views as the others have, with another split."""
+    options = {"flips": "same", "height_px": SIDE_PX, "width_px": SIDE_PX} | options
+    epochs = EPOCHS // (1 if options["flips"] == "none" else 2)  # one shows each photo as it is and mirrored
+    plan = SHELF["reidentify"](effort=epochs / 22, **options)
+    stages = [Split(name="split", folds=holdout)]
+    for stage in plan.stages[1:]:
+        if isinstance(stage, Train):
+            legs = tuple(leg.model_copy(update={"lr": leg.lr * lr / 1e-3}) for leg in stage.training.legs)
+            training = stage.training.model_copy(update={"batch": batch, "legs": legs})
+            stages.append(stage.model_copy(update={"training": training}))
+        else:
+            stages.append(stage)
+    return plan.model_copy(update={"stages": tuple(stages)}).check()
+
+
+def ours(at: Task, name: str, **options: Any) -> Scores:
+    folder = at.folder / f"{name}, seed {at.seed}"
+    execute(plan_of(**options), at.teach, folder, seed=at.seed, device="cpu", n_workers=1, features=at.features)
+    expert = Expert.open(folder, device="cpu")
+    scores, embeddings = expert.scores(at.ask, n_workers=1)
+    asked = [f"\x1fasked {number}" for number in range(len(at.ask))]
+    nearest = expert.galleries[0].scores(embeddings[0], asked, n_classes=scores.shape[1], by=Best())
+    return {"": scores, "most alike photo": nearest}
+
+
+class Pictures(torch.utils.data.Dataset):
+    """The photos as ``reidentify`` sees them: varied, mirrored by a half chance, through the frozen lower half."""
+
+    def __init__(self, network: Network, at: Task) -> None:
+        freeze(network, LOWER_LITE)
+        seed = hash_seed(at.seed, "net")
+        source = label_source((at.teach,), PREPROCESS, augment=WhaleAugment(), versions=SMALL.versions, seed=seed)
+        self.body = body(network, source, items=np.arange(2 * len(source)), folder=at.features, n_workers=1)
+        self.labels, self.chance, self.drawn = at.teach.classes, generator(at.seed, "mirrored"), 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
+        self.drawn += 1
+        item = number + len(self) * int(self.chance.integers(2))
+        (features,) = self.body.source.batches(np.array([[item]]), epoch=self.drawn, n_workers=0)
+        return features[0], int(self.labels[number])
+
+
+class Learning(torch.nn.Module):
+    """What of the network learns, as a module of its own."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:  # noqa: D102 - torch's
+        return self.network.forward_from(features, after=len(LOWER_LITE)).embedding
+
+
+def network_of(at: Task, dim: int | None = None) -> Network:
+    return build(Net(neck="none", head=EmbeddingHead(dim=dim)), n_classes=1, seed=hash_seed(at.seed, "peer"))
+
+
+def told(network: Network, at: Task) -> Scores:
+    """The names of the most alike photos, as all peers answer; and by what else ``reidentify`` does to rank."""
+    views = [
+        embed(network, photo_source(photos, PREPROCESS), device=CPU, flip=True, n_workers=1).embedding
+        for photos in (at.ask, at.teach)
+    ]
+    classes, n_classes = at.teach.classes, len(at.teach.vocabulary.identities)
+    query, gallery = views[0][0], views[1][0]
+    both = [np.concatenate([*seen], axis=1) / np.sqrt(2) for seen in views]
+    nearest = from_embeddings(query, gallery, classes, n_classes=n_classes)
+    _check(nearest, query, gallery, at)
+    return {"": nearest, "centroids, mirrored too": from_embeddings(*both, classes, n_classes=n_classes, by=Centroid())}
+
+
+def _check(nearest: np.ndarray, query: np.ndarray, gallery: np.ndarray, at: Task) -> None:
+    """pytorch-metric-learning's own calculator must come to the same number."""
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import CustomKNN
+
+    judge = AccuracyCalculator(include=("precision_at_1",), k=1, knn_func=CustomKNN(CosineSimilarity()), device=CPU)
+    truth, known = torch.from_numpy(at.ask.classes.copy()), torch.from_numpy(at.teach.classes.copy())
+    theirs = judge.get_accuracy(torch.from_numpy(query), truth, torch.from_numpy(gallery), known)["precision_at_1"]
+    assert abs(theirs - (nearest.argmax(axis=1) == at.ask.classes).mean()) < 0.5 / len(query)
+
+
+def frozen(at: Task, name: str) -> Scores:
+    del name
+    return told(network_of(at), at)
+
+
+def metric_learning(
+    at: Task, name: str, *, loss: str, lr: float, batch: int = 32, dim: int | None = None, **options: Any
+) -> Scores:
+    """pytorch-metric-learning's trainer."""
+    from pytorch_metric_learning import losses, miners, samplers, trainers
+    from pytorch_metric_learning.utils import common_functions
+
+    del name
+    _seed(at.seed)
+    common_functions.NUMPY_RANDOM = np.random.RandomState(at.seed)  # the library's own
+    network = network_of(at, dim)
+    learning, pictures = Learning(network), Pictures(network, at)
+    n_classes, width = len(at.teach.vocabulary.identities), dim or network.width
+    sampler = samplers.MPerClassSampler(pictures.labels, m=M, batch_size=batch, length_before_new_iter=len(pictures))
+    n_updates = EPOCHS * (len(sampler) // batch)
+    trained = [weights for weights in learning.parameters() if weights.requires_grad]
+    optimisers = {"trunk_optimizer": torch.optim.Adam(trained, lr=lr, weight_decay=1e-4)}
+    if loss == "arcface":
+        minimised = losses.ArcFaceLoss(n_classes, width, **options)
+        optimisers["metric_loss_optimizer"] = torch.optim.Adam(minimised.parameters(), lr=10 * lr)
+        mining = {}
+    else:
+        minimised, mining = losses.TripletMarginLoss(**options), {"tuple_miner": miners.BatchHardMiner()}
+    schedules = {
+        f"{one.removesuffix('_optimizer')}_scheduler_by_iteration": torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimiser, n_updates
+        )
+        for one, optimiser in optimisers.items()
+    }
+    trainer = trainers.MetricLossOnly(
+        {"trunk": learning},
+        optimisers,
+        batch,
+        {"metric_loss": minimised},
+        pictures,
+        mining_funcs=mining,
+        sampler=sampler,
+        lr_schedulers=schedules,
+        dataloader_num_workers=0,
+        data_device=CPU,
+    )
+    trainer.train(num_epochs=EPOCHS)
+    return told(network.eval(), at)
+
+
+def wildlife(at: Task, name: str, *, lr: float, batch: int = 32) -> Scores:
+    """wildlife-tools' trainer."""
+    from wildlife_tools.train import ArcFaceLoss, BasicTrainer
+
+    del name
+    _seed(at.seed)
+    network = network_of(at)
+    learning, pictures = Learning(network), Pictures(network, at)
+    objective = ArcFaceLoss(len(at.teach.vocabulary.identities), network.width, margin=0.5, scale=64)
+    trained = [one for one in itertools.chain(learning.parameters(), objective.parameters()) if one.requires_grad]
+    optimiser = torch.optim.SGD(trained, lr=lr, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=EPOCHS, eta_min=lr * 1e-3)
+    trainer = BasicTrainer(
+        pictures, learning, objective, optimiser, EPOCHS, schedule, device="cpu", batch_size=batch, num_workers=0
+    )
+    trainer.train()
+    return told(network.eval(), at)
+
+
+def _seed(seed: int) -> None:
+    torch.manual_seed(seed)  # both libraries shuffle by the global generators
+
+
+def cpu(job: Callable[[], Scores]) -> tuple[Scores, float]:
+    began = time.process_time()
+    return job(), time.process_time() - began
+
+
+class Way(NamedTuple):
+    """Somebody's way to learn and to answer."""
+
+    by: Callable[..., Scores]
+    options: dict[str, Any]
+
+
+PML, WT = "pytorch-metric-learning", "wildlife-tools"
+SHIPPED = "reidentify, lr 0.001, batch 96"
+FAMILIES = {
+    "frozen backbone": {"frozen backbone": Way(frozen, {})},
+    "reidentify as shipped": {SHIPPED: Way(ours, {})},
+    "reidentify": {
+        SHIPPED: Way(ours, {}),
+        **{f"reidentify, lr 0.001, batch {batch}": Way(ours, {"batch": batch}) for batch in (48, 32)},
+    },
+    f"{PML}, arcface": {
+        f"{PML}, arcface, lr {lr:g}": Way(metric_learning, {"loss": "arcface", "lr": lr}) for lr in (1e-3, 3e-4)
+    },
+    f"{PML}, triplet": {
+        f"{PML}, triplet, lr {lr:g}": Way(metric_learning, {"loss": "triplet", "lr": lr}) for lr in (3e-4, 1e-4)
+    },
+    WT: {f"{WT}, lr {lr:g}": Way(wildlife, {"lr": lr}) for lr in (3e-2, 1e-2)},
+}
+CANDIDATES = {name: way for ways in FAMILIES.values() for name, way in ways.items()}
+
+
+def chosen(runs: Path, folds: list[int]) -> dict[str, Way]:
+    """Of each family the one with the best MAP@5 on the validation folds that all of its candidates have finished."""
+    found = {}
+    for ways in FAMILIES.values():
+        worth = dict.fromkeys(ways, 0.0)
+        for fold in folds:
+            files = [runs / f"validation {fold}" / f"{name}, seed 1.npz" for name in ways]
+            if all(path.exists() for path in files):
+                for name, path in zip(ways, files, strict=True):
+                    seen = np.load(path)
+                    worth[name] += judged(seen["as shipped"], seen["truth"])[2].mean()
+        best = max(worth, key=worth.__getitem__)
+        found[best] = ways[best]
+    return found
+
+
+def run(runs: Path, part: str, name: str, way: Way, seed: int) -> None:
+    path = runs / part / f"{name}, seed {seed}.npz"
+    if path.exists():
+        return
+    at = task(runs, part, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scores, took = cpu(lambda: way.by(at, name, **way.options))
+    np.savez(path, truth=at.ask.classes, took=took, **{key or "as shipped": value for key, value in scores.items()})
+    print(part, name, f"seed {seed}: {took:.0f} CPU-s", flush=True)
+    for key, value in scores.items():
+        print("   ", key, " ".join(f"{one:.3f}" for one in judged(value, at.ask.classes).mean(axis=1)), flush=True)
+
+
+def judged(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Of each photo: right at once, right among five, average precision at 5."""
+    answers = rank(scores, unknown_at=None, k=K)
+    precision = average_precision(answers, truth, k=K)
+    return np.stack([precision == 1, precision > 0, precision])
+
+
+def strangers(runs: Path, seed: int) -> None:
+    """A fifth of the lions is nobody we know: the recipe with its own split and its own decision."""
+    photos = read(DATA / "labels.csv", unknown=None)
+    names = np.array(photos.vocabulary.identities)
+    strange = np.isin(photos.classes, generator(0, "strangers").permutation(len(names))[: len(names) // 5])
+    given = photos.table["split"].to_numpy() == "train"
+    teach = Collection.of(photos.table.filter(given & ~strange), root=photos.root, unknown=None)
+    ask = photos.take(strange | ~given)
+    folder = runs / f"strangers, seed {seed}"
+    execute(plan_of(holdout=OpenHoldout()), teach, folder, seed=seed, device="cpu", n_workers=1)
+    expert = Expert.open(folder, device="cpu")
+    scores, _ = expert.scores(ask, n_workers=1)
+    known, first = ~strange[strange | ~given], scores.max(axis=1)
+    auc = interval(lambda rows: roc_auc(first[rows], known[rows]), n_queries=len(known))
+    print(f"seed {seed}: AUC {auc}; {known.sum()} photos of known lions, {(~known).sum()} of strangers")
+    for what, at in (
+        ("as decided", expert.unknown_at),
+        ("a tenth of the known refused", np.quantile(first[known], 0.1)),
+    ):
+        told = share_interval(int((first[~known] < at).sum()), int((~known).sum()))
+        print(f"  {what}: {told} of the strangers told apart, {(first[known] < at).mean():.3f} of the known refused")
+
+
+def table(runs: Path, part: str, seeds: list[int], names: list[str]) -> None:
+    """Means over seeds with intervals over photos, and the range of seeds; then what ours has more, photo by photo."""
+    rows: dict[str, np.ndarray] = {}
+    for name in names:
+        files = [path for seed in seeds if (path := runs / part / f"{name}, seed {seed}.npz").exists()]
+        found = [np.load(path) for path in files]
+        for way in [key for key in (found[0] if found else ()) if key not in {"truth", "took"}]:
+            label = name if way == "as shipped" else f"{name}: {way}"
+            rows[label] = np.stack([judged(one[way], one["truth"]) for one in found])
+    print(f"\n{part}\n\n| | seeds | top-1 | top-5 | MAP@5 |\n|---|---|---|---|---|")
+    for name, seen in rows.items():
+        cells = []
+        for number in np.moveaxis(seen, 1, 0):
+            of_seeds = number.mean(axis=1)
+            cells.append(f"{interval(number.mean(axis=0))}, seeds {of_seeds.min():.3f}-{of_seeds.max():.3f}")
+        print(f"| {name} | {len(seen)} | " + " | ".join(cells) + " |")
+    for mine in [name for name in rows if name.startswith("reidentify") and ":" not in name]:
+        print(f"\n| {mine}, more than | top-1 | top-5 | MAP@5 |\n|---|---|---|---|")
+        for name, seen in rows.items():
+            if name != mine:
+                more = rows[mine].mean(axis=0) - seen.mean(axis=0)
+                print(f"| {name} | " + " | ".join(str(interval(one)) for one in more) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("tune", "test", "strangers", "table"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--folds", type=int, nargs="*", default=[0, 1], help="of the training part, to tune on")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
+    parser.add_argument("--only", nargs="*", help="names, to do a part")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    wanted = lambda ways: {name: way for name, way in ways.items() if not options.only or name in options.only}  # noqa: E731
+    if options.what == "tune":
+        for fold, (name, way) in itertools.product(options.folds, wanted(CANDIDATES).items()):
+            run(options.runs, f"validation {fold}", name, way, 1)
+    if options.what == "test":
+        for seed, (name, way) in itertools.product(options.seeds, wanted(chosen(options.runs, options.folds)).items()):
+            run(options.runs, "test", name, way, seed)
+    if options.what == "strangers":
+        for seed in options.seeds:
+            strangers(options.runs, seed)
+    if options.what in {"tune", "table"}:
+        for fold in options.folds:
+            table(options.runs, f"validation {fold}", [1], list(CANDIDATES))
+    if options.what in {"test", "table"}:
+        table(options.runs, "test", options.seeds, list(chosen(options.runs, options.folds)))
+
+
+if __name__ == "__main__":
+    main()

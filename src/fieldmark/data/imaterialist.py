@@ -1,0 +1,229 @@
+"""The JSON of iMaterialist 2017, read: 45 questions named ``category:attribute`` whose answers share 381 labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fieldmark.core.errors import DataError
+from fieldmark.data.drafts import Draft, Options
+from fieldmark.data.json_entries import names_beside, strays, stream, table
+from fieldmark.data.mistakes import Mistake
+from fieldmark.data.questions import Asked
+
+CATEGORY = "category"
+"""The question that the names of the tasks answer by themselves: which kind of thing is on the photo."""
+CATEGORY_MARK = ":"
+ALLOWED = "task_id_label_map.txt"
+"""The end of the name of an optional file beside the others: the labels that each task allows, occurring or not."""
+TASK_MAP = ("task_map", "taskInfo", ("taskId", "taskName"))
+LABEL_MAP = ("label_map", "labelInfo", ("labelId", "labelName"))
+
+_PHOTO = {"image": ("imageId", "image_id")}
+_MARK = {"image": ("imageId",), "task": ("taskId",), "label": ("labelId",)}
+
+
+def imaterialist2017(file: Path, _: Options) -> Draft:
+    """The form of iMaterialist 2017: one row a photo, one column a task (question) with all its right labels.
+
+    The file is read in batches of entries, so that memory follows the finished table and not the text. Names come from
+    ``*task_map.json`` and ``*label_map.json`` beside it; without them the ids are the names. These maps do not say
+    which labels belong to a task, so the answers to a question are those that occur, and before them those that
+    ``*task_id_label_map.txt`` lists (in each line a task's id, then its labels' ids).
+
+    Where tasks are named ``category:attribute``, a first question ``category`` is made of them: a photo is a shoe if a
+    task of shoes is told of it, and those tasks apply to shoes only.
+
+    Of a photo with several addresses, column ``url`` holds the first and ``urls`` all of them.
+
+    Source: iMaterialist Challenge at FGVC4 2017 (github.com/visipedia/imat_comp), files train.data.json and maps.
+    """
+    photos, marks, mistakes = _content(file)
+    tasks, labels = names_beside(file, *TASK_MAP), names_beside(file, *LABEL_MAP)
+    mistakes += _unknown(marks, "task", tasks, file.name) + _unknown(marks, "label", labels, file.name)
+    known = photos["image"].drop_nulls().unique()
+    lost = marks.filter(pl.col("image").is_not_null() & ~pl.col("image").is_in(known.implode()))
+    fix = "add the photo to the file's images"
+    mistakes += strays(lost, "image", "annotation of no listed photo", file.name, fix)
+    marks = marks.drop_nulls().filter(pl.col("image").is_in(known.implode())).select("image", "task", "label")
+    for column, names in (("task", tasks), ("label", labels)):
+        if names:
+            marks = marks.filter(pl.col(column).is_in(list(names)))
+    asked, more = _asked(file, marks, tasks, labels)
+    wide = _wide(photos, marks.unique(maintain_order=True), asked, labels)
+    wide, asked = _with_category(wide, asked)
+    return Draft(
+        table=wide.with_columns(file=pl.col("image")),
+        source=file.name,
+        name="",
+        folders=(),
+        by_stem=True,
+        ending=".jpg",
+        questions=tuple(one.name for one in asked),
+        asked=asked,
+        mistakes=mistakes + more,
+    )
+
+
+@dataclass
+class _Columns:
+    """Two lists of entries as they are read, already packed into columns."""
+
+    source: str
+    photos: list[pl.DataFrame] = field(default_factory=list)
+    marks: list[pl.DataFrame] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
+    n_photos: int = 0
+    n_marks: int = 0
+
+    def add_photos(self, given: list[dict[str, Any]]) -> None:
+        part, wrong = table(given, "images", self.source, _PHOTO, first=self.n_photos + 1)
+        urls = [_urls(entry.get("url")) for entry in given]
+        self.photos.append(part.with_columns(urls=pl.Series(urls, dtype=pl.List(pl.String))))
+        self.mistakes += wrong
+        self.n_photos += len(given)
+
+    def add_marks(self, given: list[dict[str, Any]]) -> None:
+        part, wrong = table(given, "annotations", self.source, _MARK, first=self.n_marks + 1)
+        self.marks.append(part)
+        self.mistakes += wrong
+        self.n_marks += len(given)
+
+
+def _content(file: Path) -> tuple[pl.DataFrame, pl.DataFrame, list[Mistake]]:
+    """Photos (with ``url``, and ``urls`` where a photo has several) and annotations, as text."""
+    columns = _Columns(file.name)
+    for key, given in stream(file):
+        if key == "images":
+            columns.add_photos(given)
+        elif key == "annotations":
+            columns.add_marks(given)
+    if not columns.photos:
+        columns.add_photos([])
+    if not columns.marks:
+        columns.add_marks([])
+    photos, marks = pl.concat(columns.photos, rechunk=True), pl.concat(columns.marks, rechunk=True)
+    first = pl.col("urls").list.first()
+    photos = photos.with_columns(url=first, urls=pl.when(first.is_not_null()).then("urls"))
+    if not (photos["urls"].list.len() > 1).any():
+        photos = photos.drop("urls")
+    return photos, marks, columns.mistakes
+
+
+def _urls(given: Any) -> list[str]:
+    """The addresses of an entry: none, one as text, or a list."""
+    each = given if isinstance(given, list) else [given]
+    return [str(url) for url in each if url is not None]
+
+
+def _unknown(marks: pl.DataFrame, column: str, known: Mapping[str, str], source: str) -> list[Mistake]:
+    """The annotations whose task or label is not in its map."""
+    if not known:
+        return []
+    strange = marks.filter(~pl.col(column).is_in(list(known)))
+    return strays(strange, column, f"unknown {column}", source, f"use the ids of {column}_map.json")
+
+
+def _asked(
+    file: Path, marks: pl.DataFrame, tasks: Mapping[str, str], labels: Mapping[str, str]
+) -> tuple[tuple[Asked, ...], list[Mistake]]:
+    """The questions in the order of the map: those with an annotation, or with a line of allowed labels.
+
+    An answer's ``code`` is its label's id, and a question's that of its task.
+    """
+    listed, mistakes = _allowed(file, tasks, labels)
+    met = marks.select("task", "label").unique().group_by("task").agg("label")
+    occur = {task: {labels.get(label, label) for label in each} for task, each in met.iter_rows()}
+    ids = {labels.get(label, label): label for label in sorted(marks["label"].unique().to_list())}
+    ids |= {name: label for label, name in labels.items()}
+    asked = []
+    for task in dict.fromkeys([*tasks, *listed, *sorted(occur)]):
+        if task not in occur and task not in listed:
+            continue
+        named = dict.fromkeys(labels.get(label, label) for label in listed.get(task, ()))
+        answers = (*named, *sorted(occur.get(task, set()) - named.keys()))
+        codes = {answer: ids.get(answer, answer) for answer in answers}
+        asked.append(Asked(name=tasks.get(task, task), answers=answers, code=task, codes=codes))
+    return tuple(asked), mistakes
+
+
+def _allowed(
+    file: Path, tasks: Mapping[str, str], labels: Mapping[str, str]
+) -> tuple[dict[str, tuple[str, ...]], list[Mistake]]:
+    """The label ids that each task allows, from the file beside; what the maps do not have is a mistake."""
+    beside = sorted(file.parent.glob(f"*{ALLOWED}"))
+    listed: dict[str, tuple[str, ...]] = {}
+    mistakes: list[Mistake] = []
+    if not beside:
+        return listed, mistakes
+    try:
+        lines = beside[0].read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{beside[0]} cannot be read.", got=error, fix="give it as text in UTF-8.") from error
+    for row, line in enumerate(lines, start=1):
+        task, *ids = line.split() or [""]
+        strange = [task] if task and tasks and task not in tasks else []
+        strange += [label for label in ids if labels and label not in labels]
+        fix = "use the ids of task_map.json and label_map.json"
+        mistakes += [Mistake(beside[0].name, row, None, "unknown id", each, fix) for each in strange]
+        if task and not strange:
+            listed[task] = tuple(dict.fromkeys([*listed.get(task, ()), *ids]))
+    return listed, mistakes
+
+
+def _wide(photos: pl.DataFrame, marks: pl.DataFrame, asked: Sequence[Asked], labels: Mapping[str, str]) -> pl.DataFrame:
+    """A column of lists for each question, one after the other: all at once would take several times the memory."""
+    columns = []
+    for one in asked:
+        part = marks.filter(pl.col("task") == one.code).select("image", "label")
+        if labels:
+            part = part.with_columns(pl.col("label").replace_strict(dict(labels), return_dtype=pl.String))
+        told = part.group_by("image").agg(pl.col("label").unique(maintain_order=True))
+        column = photos.select("image").join(told, on="image", how="left", maintain_order="left")["label"]
+        columns.append(column.alias(one.name))
+    return photos.with_columns(columns)
+
+
+def _with_category(wide: pl.DataFrame, asked: tuple[Asked, ...]) -> tuple[pl.DataFrame, tuple[Asked, ...]]:
+    """The same with the question ``category`` before all others, if the tasks' names answer it."""
+    names = categories([one.name for one in asked])
+    if not names:
+        return wide, asked
+    wide = wide.with_columns(category_of(names).alias(CATEGORY))
+    kinds = tuple(dict.fromkeys(names.values()))
+    below = tuple(
+        one.model_copy(update={"applies": {CATEGORY: (names[one.name],)}}) if one.name in names else one
+        for one in asked
+    )
+    return wide, (Asked(name=CATEGORY, answers=kinds), *below)
+
+
+def categories(questions: Sequence[str]) -> dict[str, str]:
+    """The category of each question that is named ``category:attribute``; none if one is itself called category."""
+    if CATEGORY in questions:
+        return {}
+    return {
+        name: name.partition(CATEGORY_MARK)[0]
+        for name in questions
+        if all(name.partition(CATEGORY_MARK)) and not name.startswith(CATEGORY_MARK)
+    }
+
+
+def category_of(names: Mapping[str, str]) -> pl.Expr:
+    """The categories of a photo: those of the questions that are told of it; null where none is."""
+    told = [
+        pl.when(pl.any_horizontal(_told(name) for name, own in names.items() if own == kind))
+        .then(pl.lit([kind], dtype=pl.List(pl.String)))
+        .otherwise(pl.lit([], dtype=pl.List(pl.String)))
+        for kind in dict.fromkeys(names.values())
+    ]
+    found = pl.concat_list(told)
+    return pl.when(found.list.len() > 0).then(found)
+
+
+def _told(name: str) -> pl.Expr:
+    return pl.col(name).list.len().fill_null(0) > 0

@@ -1,0 +1,91 @@
+"""Softmax within each question: its answers compete among themselves, whatever is said of other questions."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.losses.inputs import check_logits, precise
+
+SHUT = -1e4
+"""A logit whose sigmoid is 0 and whose gradient is none, in every precision."""
+
+
+def question_softmax(
+    logits: Float[Tensor, "batch answer"],
+    truth: Float[Tensor, "batch answer"],
+    question_of: Int[Tensor, " answer"],
+    *,
+    below: Bool[Tensor, "answer answer"] | None = None,
+    smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
+    """Cross-entropy within each question that is told: summed over questions, averaged over images.
+
+    Args:
+        logits: Raw scores.
+        truth: Above 0 where the answer is right (several may be), 0 where it is not, NaN in the columns of a question
+            that is not told of the image.
+        question_of: The question of each answer, rising from 0.
+        below: Row ``a`` says which answers of an earlier question answer ``a`` is a kind of; a row of noes: of none.
+            Then an answer competes only with those that lie below a right answer to that question; where that question
+            is not told, with all.
+        smoothing: Share of the truth that is spread evenly over the answers that compete.
+
+    Returns:
+        One number, at least 0, in nats per image.
+
+    Raises:
+        ShapeError: ``question_of`` or ``truth`` does not fit the logits, or they are empty.
+        FieldmarkError: ``smoothing`` is outside 0 to 1.
+
+    Source:
+        iMaterialist 2017, sixth place (softmax output over 381 labels), by question as its rules ask; conditional
+        softmax: Redmon and Farhadi 2017, arXiv:1612.08242, section 4.
+    """
+    check_logits(logits, by="question_softmax", truth=truth)
+    if question_of.shape != logits.shape[1:] or (below is not None and below.shape != 2 * logits.shape[1:]):
+        raise ShapeError(
+            "question_softmax() needs the question of each answer.",
+            got=f"logits {tuple(logits.shape)}, question_of {tuple(question_of.shape)}"
+            + ("" if below is None else f", below {tuple(below.shape)}"),
+            fix="pass one whole number an answer, and a square matrix of them for below.",
+        )
+    if not 0 <= smoothing <= 1:
+        raise FieldmarkError("Answers cannot be smoothed that much.", got=smoothing, fix="use 0 (none) to 1.")
+    logits = precise(logits)
+    told = ~torch.isnan(truth)
+    right = torch.where(told, truth, 0).to(logits).clamp(min=0)
+    compete = told if below is None else told & (_open(right, told, below) | (right > 0))
+    n_questions = int(question_of.max()) + 1
+    columns = question_of.expand_as(logits)
+
+    def by_question(values: Tensor) -> Tensor:
+        return values.new_zeros(len(values), n_questions).scatter_add(1, columns, values)
+
+    shut = logits.masked_fill(~compete, SHUT)
+    highest = shut.detach().new_full((len(shut), n_questions), SHUT).scatter_reduce(1, columns, shut.detach(), "amax")
+    powers = torch.where(compete, torch.exp(shut - highest.gather(1, columns)), 0)
+    level = (highest + by_question(powers).clamp(min=1e-30).log()).gather(1, columns)
+    nats = torch.where(compete, level - shut, 0)
+    share = right / by_question(right).clamp(min=1e-12).gather(1, columns)
+    if smoothing:
+        evenly = compete.to(logits) / by_question(compete.to(logits)).clamp(min=1).gather(1, columns)
+        share = (1 - smoothing) * share + smoothing * evenly
+    return (share * nats).sum(dim=1).mean()
+
+
+def only_told(
+    logits: Float[Tensor, "batch label"], truth: Float[Tensor, "batch label"]
+) -> tuple[Float[Tensor, "batch label"], Float[Tensor, "batch label"]]:
+    """Logits and truth for losses on single labels, which then learn nothing where the truth is NaN (not told)."""
+    untold = torch.isnan(truth)
+    return logits.masked_fill(untold, SHUT), truth.masked_fill(untold, 0)
+
+
+def _open(right: Tensor, told: Tensor, below: Tensor) -> Tensor:
+    """Which answers lie below a right answer; all do of a question below none, or below one that is not told."""
+    kinds = below.to(right)
+    free = ~below.any(dim=1) | (told.to(right) @ kinds.T == 0)
+    return free | ((right > 0).to(right) @ kinds.T > 0)

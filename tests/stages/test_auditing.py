@@ -1,0 +1,171 @@
+"""From a table to clues: with and without files, one part and two, and never more than is there."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from fieldmark.core.errors import DataError, FieldmarkError
+from fieldmark.data.collection import Collection
+from fieldmark.stages.auditing import Audit, Photos, audit, judged
+from fieldmark.stages.side_clues import MEANINGS, clues, meaning, targets
+
+N = 120
+WORDS = ("shirt", "shoe", "bag")
+
+
+def shop(**columns: object) -> Collection:
+    """A shop's table of addresses alone: no file is there."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, N)
+    table = {
+        "image": [f"{rng.integers(10**9):09d}" for _ in range(N)],
+        "kind": [WORDS[one] for one in kind],
+        "colour": rng.choice(["red", "blue"], N).tolist(),
+        "url": [f"http://h{rng.integers(2)}.example/{WORDS[one]}s/{rng.integers(10**6)}.jpg" for one in kind],
+        "text": [f"a {WORDS[one]} \u00e0 la mode" if rng.random() < 0.8 else None for one in kind],
+        **columns,
+    }
+    return Collection.of(pl.DataFrame(table), root=Path("nowhere"), questions=["kind", "colour"])
+
+
+def of(photos: Collection, **options: object) -> Audit:
+    return audit(Photos(photos, [None] * len(photos)), n_workers=1, **options)  # type: ignore[arg-type]
+
+
+def found(result: Audit, target: str) -> set[str]:
+    return {one.clue for one in result.leaks if one.target == target}
+
+
+def test_addresses_and_texts_tell_without_any_file() -> None:
+    result = of(shop())
+    assert found(result, "kind") == {"URL", "text"}
+    assert found(result, "colour") == set()
+    assert (result.n_photos, result.n_tried, result.n_files, result.n_hashed) == (N, N, 0, 0)
+    assert {judged(one) for one in result.leaks} == {"leak or source: you decide"}
+    assert [one.gain.value for one in result.gains] == sorted((one.gain.value for one in result.gains), reverse=True)
+
+
+def test_only_what_is_asked_is_guessed() -> None:
+    assert {one.target for one in of(shop(), only=["colour"]).gains} == {"colour"}
+    with pytest.raises(FieldmarkError) as told:
+        of(shop(), only=["colours"])
+    assert "did you mean 'colour'?" in told.value.fix
+
+
+def test_further_columns_are_clues_by_name_only() -> None:
+    photos = shop(shelf=[f"{WORDS.index(kind)}" for kind in shop().table["kind"].list.first()])
+    assert "column shelf" not in found(of(photos), "kind")
+    assert "column shelf" in found(of(photos, columns=["shelf"]), "kind")
+    with pytest.raises(DataError) as told:
+        of(photos, columns=["shelve"])
+    assert "shelf" in str(told.value.got)
+
+
+def test_files_tell_by_size_and_encoder(tmp_path: Path) -> None:
+    photos, paths = shop(), []
+    chance = np.random.default_rng(1)
+    for number, (kind, colour) in enumerate(photos.table.select("kind", "colour").iter_rows()):
+        width, quality = 16 + 8 * (kind == ["bag"]), 75 if colour == ["red"] else 80
+        pixels = chance.integers(0, 255, (16, width, 3), dtype=np.uint8)
+        paths.append(tmp_path / f"{number}.jpg")
+        Image.fromarray(pixels).save(paths[-1], quality=quality)
+    paths[3].unlink()
+    result = audit(Photos(photos, [path if path.exists() else None for path in paths]), n_workers=1)
+    assert {"size", "shape", "pixels"} <= found(result, "kind")
+    assert "encoder" in found(result, "colour")
+    assert "size" not in found(result, "colour")
+    assert "camera" in result.same_everywhere
+    assert (result.n_files, result.n_hashed) == (N - 1, N - 1)
+
+
+def test_copies_within_a_table_and_across_its_parts(tmp_path: Path) -> None:
+    chance = np.random.default_rng(2)
+    paths = [tmp_path / f"{number}.png" for number in range(60)]
+    for number, path in enumerate(paths):
+        rng = np.random.default_rng(number % 40)  # twenty pictures lie in two files
+        Image.fromarray(rng.integers(0, 255, (32, 32), dtype=np.uint8)).save(path, compress_level=1 + number // 40)
+    table = {
+        "image": [path.name for path in paths],
+        "identity": [f"w{number % 40 % 10}" for number in range(60)],
+        "split": ["train"] * 40 + ["test"] * 20,
+        "text": chance.permutation(60).astype(str).tolist(),
+    }
+    result = audit(Photos(Collection.of(table, root=tmp_path), paths), n_workers=1)
+    assert "same hash" in found(result, "identity")
+    ((kind, looked),) = result.copies
+    assert (kind, looked.n_same, looked.n_other) == ("same hash", 40, 0)
+    assert [(one.part, one.other, one.n_copied) for _, one in result.crossings] == [
+        ("test", "train", 20),
+        ("train", "test", 20),
+    ]
+    known = Photos(Collection.of(table, root=tmp_path).take(range(40)), paths[:40])
+    new = Photos(Collection.of(table, root=tmp_path).take(range(40, 60)), paths[40:])
+    across = audit(known, new, n_workers=1)
+    assert ("new", "train", 20) in [(one.part, one.other, one.n_copied) for _, one in across.crossings]
+    assert not across.copies
+
+
+def test_a_column_of_hashes_spares_the_look_at_files() -> None:
+    hashes = [f"{number % 100 + 1:016x}" for number in range(N)]
+    result = of(shop(phash=hashes))
+    assert result.n_hashed == N
+    assert next(one for kind, one in result.copies if kind == "same hash").gain.n_given == 40
+
+
+def test_the_same_address_twice_is_a_copy() -> None:
+    urls = [f"http://h.example/{number % 60:03d}" for number in range(N)]
+    kinds = [WORDS[number % 60 % 3] for number in range(N)]
+    assert "same address" in found(of(shop(url=urls, kind=kinds)), "kind")
+
+
+def test_large_tables_are_sampled_and_it_is_told() -> None:
+    result = of(shop(), most_photos=100)
+    assert (result.n_photos, result.n_tried) == (N, 100)
+    assert all(one.n_photos <= 100 for one in result.gains)
+    assert of(shop(), most_photos=100).gains == result.gains
+
+
+def test_strangers_and_individuals_are_asked_apart() -> None:
+    names = [f"w{number % 10}" if number % 3 else "new_whale" for number in range(N)]
+    images = [f"{name}-{number}.jpg" for number, name in enumerate(names)]
+    photos = Collection.of({"image": images, "identity": names}, root=Path("nowhere"))
+    assert [one.name for one in targets(photos)] == ["identity", "known or stranger"]
+    result = of(photos)
+    assert "photo id" in found(result, "identity") & found(result, "known or stranger")
+    assert {one.n_photos for one in result.gains if one.target == "identity"} == {80}
+
+
+def test_folders_that_are_the_names_are_no_leak() -> None:
+    files = [f"w{number % 6}/{number:03d}.jpg" for number in range(60)]
+    photos = Collection.of({"file": files, "identity": [file[:2] for file in files]}, root=Path("nowhere"))
+    assert "folder" not in clues(photos, [None] * 60, np.arange(60))
+    elsewhere = Collection.of({"file": files, "identity": [f"x{file[1]}" for file in files]}, root=Path("nowhere"))
+    assert "folder" in found(of(elsewhere), "identity")
+
+
+def test_hostile_cells_are_clues_like_others() -> None:
+    urls = ["http://[::1", "http://", "//", "\u0000", "http://a\u202e/%ff%zz", "9" * 5000] * 20
+    result = of(shop(url=urls, image=[f"{'9' * 4400}{n}" for n in range(N)]))
+    assert any(one.clue == "URL" for one in result.gains)
+
+
+def test_every_clue_has_a_meaning() -> None:
+    photos = shop(date=["2020-01-01"] * N, width=[3] * N, height=[2] * N, file=[f"f/{n}.jpg" for n in range(N)])
+    names = {*clues(photos, [None] * N, np.arange(N)), "same bytes", "same address", "same hash"}
+    assert names <= set(MEANINGS)
+    assert meaning("column shelf") == "a column of the table"
+
+
+def test_tables_that_tell_nothing_are_refused() -> None:
+    nothing = Collection.of({"image": ["a", "b"]}, root=Path("nowhere"))
+    with pytest.raises(DataError) as told:
+        of(nothing)
+    assert "--question COLUMN" in told.value.fix
+    few = Collection.of({"image": ["a", "b"], "identity": ["x", "y"]}, root=Path("nowhere"))
+    with pytest.raises(DataError) as told:
+        of(few)
+    assert "more photos" in told.value.fix
+    assert "2 photos have an answer" in str(told.value.got)
