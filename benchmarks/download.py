@@ -186,9 +186,9 @@ def killed(folder: Path, kinds: list[str], at_once: int, n_kills: int) -> None:
 
 
 def _name(image: str, kinds: list[str]) -> str:
-    """The server's name for an address; redirects share theirs and are not followed up."""
+    """The server's name for an address; redirects share theirs, and all end at photo 0: they are not followed up."""
     kind = kinds[int(image)]
-    return "none" if kind == "away" else f"{kind}/{int(image)}"
+    return "none" if kind == "away" or int(image) == 0 else f"{kind}/{int(image)}"
 
 
 PEER = """

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+import fieldmark.recipes.shelf  # noqa: F401 - the fixture copies it
 from fieldmark.app import demonstration
 from fieldmark.app.cli import main
 
@@ -14,7 +15,8 @@ from fieldmark.app.cli import main
 @pytest.fixture
 def small_demo(monkeypatch: pytest.MonkeyPatch, tiny: Callable) -> None:
     module = ModuleType("fieldmark.recipes.shelf")
-    module.SHELF = {"humpback-classify": tiny}
+    shelf = sys.modules["fieldmark.recipes.shelf"].SHELF
+    module.SHELF = {**shelf, "humpback-classify": tiny}
     monkeypatch.setitem(sys.modules, "fieldmark.recipes.shelf", module)
     few = {
         "n_identities": 5,
@@ -25,6 +27,8 @@ def small_demo(monkeypatch: pytest.MonkeyPatch, tiny: Callable) -> None:
         "size_px": (96, 48),
     }
     monkeypatch.setattr(demonstration, "DRAWN", {"toy": few, "small": few})
+    smaller = {name: {**numbers, "n_train": 36, "n_test": 4} for name, numbers in demonstration.OTHERS.items()}
+    monkeypatch.setattr(demonstration, "OTHERS", smaller)
 
 
 @pytest.mark.usefixtures("small_demo")
@@ -39,7 +43,13 @@ def test_demo_draws_trains_scores_and_identifies(tmp_path: Path, capsys: pytest.
     assert sum(line.startswith("MAP@3 ") and "of known" not in line for line in lines) == 2
     assert any(line.startswith(f"$ fieldmark identify {folder / 'run'} ") for line in lines)
     assert any(line.startswith("It is w_") for line in lines)
-    assert lines[-2:] == [f"report: {folder / 'run/report.html'}", f"about the photos: {folder / 'inspect.html'}"]
+    assert any(line.startswith(f"$ fieldmark tag {folder / 'museum/run'} ") for line in lines)
+    assert any(line.startswith("category ") for line in lines)
+    assert lines[-3:] == [
+        f"report: {folder / 'run/report.html'}",
+        f"about the photos: {folder / 'inspect.html'}",
+        f"reports of the toys: {folder / 'museum/run/report.html'}, {folder / 'shop/run/report.html'}",
+    ]
     assert (folder / "run/report.html").exists()
 
     assert main(words) == 0

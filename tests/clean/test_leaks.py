@@ -13,6 +13,7 @@ from fieldmark.clean.copies import ask_copies, crossings, joined
 from fieldmark.clean.leaks import Gain, Target, blind, guess, paired, reached, untellable
 from fieldmark.clean.ngrams import ngrams
 from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.metrics.intervals import Interval
 
 N = 400
 
@@ -246,3 +247,14 @@ def test_parts_that_share_pictures_are_counted_both_ways() -> None:
 
 def test_chains_of_copies_are_one() -> None:
     assert joined(5, [[0, 1], [3, 1], []]).tolist() == [0, 0, 1, 0, 2]
+
+
+def test_a_small_sure_gain_is_slight_unless_blind_guesses_are_smaller_still() -> None:
+    def found(blind: float, gain: float) -> Gain:
+        of = {"target": "who", "clue": "size", "n_photos": 9000, "n_given": 9000, "n_distinct": 90}
+        return Gain(**of, blind=blind, guessed=blind + gain, gain=Interval(gain, gain / 2, 2 * gain))
+
+    assert found(0.3, 0.004).verdict == "slight"
+    assert found(0.3, 0.011).verdict == "leak"
+    assert found(0.004, 0.004).verdict == "leak"
+    assert found(0.3, -0.1).verdict == "none"

@@ -65,13 +65,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shore(demo: Path, museum: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A reader's folder: ``fieldmark-demo/``, ``whales/`` and ``museum/``, and recipes that train tiny networks."""
+def shore(demo: Path, museum: Path, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reader's folder: ``fieldmark-demo/``, ``whales/``, ``museum/``, ``shop/``; recipes that train tiny networks."""
     from fieldmark.recipes import shelf
 
     shutil.copytree(demo, tmp_path / "fieldmark-demo")
     shutil.copytree(demo / "photos", tmp_path / "whales")
     shutil.copytree(museum, tmp_path / "museum")
+    shutil.copytree(shop, tmp_path / "shop")
     small = {name: _shrinking(recipe) for name, recipe in shelf.SHELF.items()}
     monkeypatch.setattr(shelf, "SHELF", MappingProxyType(small))
     monkeypatch.chdir(tmp_path)

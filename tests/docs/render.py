@@ -34,8 +34,8 @@ KINDS = {
     "weights": "PackageWeights FileWeights HubWeights RandomWeights",
     "heads": "SigmoidHead QuestionsHead OneVsRestHead CosineHead AffinityHead EmbeddingHead PairHead",
     "losses": (
-        "Bce Focal SoftF Asymmetric QuestionSoftmax CrossEntropy OhemBce BatchHardTriplet LocalTriplet ArcFace CosFace SphereFace "
-        "CombinedMargin Elastic Affinity PairBce PairTriplet"
+        "Bce Focal SoftF Asymmetric QuestionSoftmax CrossEntropy OhemBce BatchHardTriplet LocalTriplet ArcFace CosFace "
+        "SphereFace CombinedMargin Elastic Affinity PairBce PairTriplet"
     ),
     "samplers": "PlainSampler LogWeightSampler PkSampler TupleSampler AssignmentSampler",
     "solvers": "ExactAssignment NearestAssignment",
@@ -67,6 +67,7 @@ PLACES = {
 """Headings under which several choices stand."""
 
 LINKS = {
+    "AnswerLayout": "nothing: a train stage fills it in",
     "Net": "[a network](#networks)",
     "Backbone": "[a backbone](#networks)",
     "Preprocess": "[preprocessing](#preprocessing)",
@@ -77,6 +78,7 @@ LINKS = {
     "Stacking": "[its settings](#stacking)",
     "Cutoff": "[cutoff](#cutoffs)",
     "Lending": "[what is tried](#lend)",
+    "Linear": "[its settings](#textmodels)",
     "BoxSource": "[a way to boxes](#crops)",
     "Align": "[landmarks](#landmarks-and-masks)",
     "Point": "[a landmark](#landmarks-and-masks)",
@@ -109,6 +111,8 @@ LINKS = {
             "blends": "a rule",
             "afterthoughts": "second thought",
             "beliefs": "a rule",
+            "merging": "a rule",
+            "textmodels": "a model",
             "noise": "a limit",
             "sureties": "a measure",
             "amounts": "an amount",
@@ -319,12 +323,12 @@ def rooms() -> str:
 
 STAGES = (
     "Split Boxes Train Embed Rank Recruit Rescore Recheck StackIdentities Blend ThinkAgain "
-    "Score Drop Enlarge Look Stack Lend Cut Answer"
+    "Score Drop Enlarge Look Stack Lend Texts Merge Cut Settle Answer"
 )
 PARTS = (
     "Net Backbone Preprocess BoxSource Align Point MaskChannel MarginByCount Training Leg Vote Reciprocal PerGroup "
     "Evidence IdentityStacking Tuning Recruits Guesses Cutoff Stacking Candidates Negatives Features Relevance Trees "
-    "Lending"
+    "Lending Linear"
 )
 
 SECTIONS: dict[str, Callable[[], str]] = {

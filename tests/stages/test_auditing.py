@@ -1,5 +1,6 @@
 """From a table to clues: with and without files, one part and two, and never more than is there."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from fieldmark.core.errors import DataError, FieldmarkError
 from fieldmark.data.collection import Collection
+from fieldmark.data.reading import read
 from fieldmark.stages.auditing import Audit, Photos, audit, judged
 from fieldmark.stages.side_clues import MEANINGS, clues, meaning, targets
 
@@ -169,3 +171,26 @@ def test_tables_that_tell_nothing_are_refused() -> None:
         of(few)
     assert "more photos" in told.value.fix
     assert "2 photos have an answer" in str(told.value.got)
+
+
+DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (DATA / "fashion_products").is_dir(), reason="fashion_products is not there")
+def test_names_and_addresses_of_a_real_shop_tell_its_answers() -> None:
+    photos = read(DATA / "fashion_products" / "labels.csv", questions=["gender", "season"], check_files=False)
+    result = of(photos, most_photos=2000)
+    assert {"text", "order of ids", "URL"} <= found(result, "gender")
+    assert next(one for one in result.gains if one.clue == "text" and one.target == "gender").guessed > 0.9
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (DATA / "humpback2018_100px").is_dir(), reason="humpback2018_100px is not there")
+def test_real_copies_tell_whales_unless_groups_hold_them_together() -> None:
+    photos = read(DATA / "humpback2018_100px" / "labels.csv", check_files=False)
+    alone = Collection(photos.table.drop("group"), photos.root, photos.vocabulary)
+    result = audit(Photos(alone, alone.paths), most_photos=300, only=["identity"], n_workers=1)
+    assert "same bytes" in found(result, "identity")
+    held = audit(Photos(photos, photos.paths), most_photos=300, only=["identity"], n_workers=1)
+    assert not [one for kind, one in held.copies if kind == "same bytes"]

@@ -38,7 +38,7 @@ def _progress() -> Any:
 @options.size
 @options.computing
 def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
-    """Draw flukes, train on them, identify one.
+    """Draw flukes, train on them, identify one; then tag a museum object and answer about a garment at toy size.
 
     Nothing is downloaded. The same command again goes on where it was.
     """
@@ -54,8 +54,15 @@ def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
         tables.identification(shown.identified, root=shown.root),
         f"It is {shown.truth}.",
         "",
+        f"$ fieldmark tag {_words(shown.tagged.trained.folder, shown.tagged.photo)}   (a toy: seconds of training)",
+        *tables.tags(shown.tagged.said),
+        "",
+        f"$ fieldmark attributes {_words(shown.answered.trained.folder, shown.answered.photo)} --text ...   (a toy)",
+        *tables.replies(shown.answered.said),
+        "",
         f"report: {shown.trained.report}",
         f"about the photos: {shown.inspection}",
+        f"reports of the toys: {shown.tagged.trained.report}, {shown.answered.trained.report}",
     )
 
 

@@ -76,7 +76,7 @@ class Trained:
         folder: The run.
         measures: How good it is on photos it has not learnt from.
         report: The page about it.
-        tells: ``labels``, ``answers`` or ``individuals``; ``tag``, ``attributes`` or ``identify`` is the verb for its photos.
+        tells: ``labels``, ``answers`` or ``individuals``: ``tag``, ``attributes`` or ``identify`` asks about a photo.
         submission: The answers for new photos in the contest's form, or None without new photos.
         skipped: Files that were left out.
     """

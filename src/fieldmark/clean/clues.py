@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 from scipy.sparse import csr_matrix
 
-from fieldmark.clean.ngrams import ngrams
+from fieldmark.clean.ngrams import Sparse, ngrams
 from fieldmark.core.errors import ShapeError
 
 Rows = Int64[np.ndarray, " row"]
@@ -63,17 +63,17 @@ class Texts:
         return len(set(self.values))
 
     @cached_property
-    def runs(self) -> csr_matrix:
+    def runs(self) -> Sparse:
         """(photo, run) with 1 where the photo's text has the run."""
         return ngrams(self.values)
 
-    def learn(self, rows: Rows, truth: csr_matrix) -> Judge:
+    def learn(self, rows: Rows, truth: Sparse) -> Judge:
         """The judge that has seen the photos ``rows`` with their ``truth``, a row each."""
         runs = self.runs[rows]
         n_photos = np.asarray(truth.sum(axis=0), np.float32).ravel()
         n_having = np.asarray(runs.sum(axis=0), np.float32).ravel()
         share = n_photos / max(1, len(rows))
-        counts = csr_matrix(runs.T @ truth)  # (run, answer)
+        counts: Sparse = csr_matrix(runs.T @ truth)  # (run, answer)
         of_run = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
         # Where an answer never goes with a run, its evidence depends on how common the run is alone. Runs about as
         # common as each other are therefore put together, and only what does go together stands in the matrix.
@@ -85,7 +85,7 @@ class Texts:
         counts.data = (ratio - absent[step[of_run], counts.indices]).astype(np.float32)
         # A run that none of the learnt photos has tells nothing.
         seen = np.flatnonzero(n_having > 0)
-        steps = csr_matrix((np.ones(len(seen), np.float32), (seen, step[seen])), shape=(len(step), len(common)))
+        steps: Sparse = csr_matrix((np.ones(len(seen), np.float32), (seen, step[seen])), shape=(len(step), len(common)))
         prior = np.where(n_photos > 0, np.log(np.maximum(n_photos, 1)), -np.inf).astype(np.float32)
 
         def judge(asked: Rows) -> list[Scores]:
@@ -130,7 +130,7 @@ class Categories:
         number: dict[str, int] = {}
         return np.array([number.setdefault(value, len(number)) for value in self.values], np.int64)
 
-    def learn(self, rows: Rows, truth: csr_matrix) -> Judge:
+    def learn(self, rows: Rows, truth: Sparse) -> Judge:
         """The judge that has seen the photos ``rows`` with their ``truth``, a row each."""
         return _counted([(self.codes[rows], self.codes)], truth, self.n_distinct, self.STRENGTHS)
 
@@ -164,7 +164,7 @@ class Numbers:
         """Distinct values, a missing one among them."""
         return len(np.unique(self.values))
 
-    def learn(self, rows: Rows, truth: csr_matrix) -> Judge:
+    def learn(self, rows: Rows, truth: Sparse) -> Judge:
         """The judge that has seen the photos ``rows`` with their ``truth``, a row each."""
         known = np.isfinite(self.values)
         learnt = np.sort(self.values[rows][known[rows]])
@@ -178,16 +178,16 @@ class Numbers:
         beside = self._beside(rows, truth) if len(learnt) > 1 else None
         return _counted(levels, truth, n_codes, self.STRENGTHS, beside)
 
-    def _beside(self, rows: Rows, truth: csr_matrix) -> Callable[[Rows], csr_matrix]:
+    def _beside(self, rows: Rows, truth: Sparse) -> Callable[[Rows], Sparse]:
         """How often the two photos next to each asked one have each answer; none where the number is missing."""
         given = np.flatnonzero(np.isfinite(self.values[rows]))
         order = given[np.argsort(self.values[rows[given]], kind="stable")]
         value, answers = self.values[rows[order]], truth[order]
 
-        def beside(asked: Rows) -> csr_matrix:
+        def beside(asked: Rows) -> Sparse:
             place = np.searchsorted(value, self.values[asked])
             left, right = np.clip(place - 1, 0, len(value) - 1), np.clip(place, 0, len(value) - 1)
-            both = csr_matrix(answers[left] + answers[right])
+            both: Sparse = csr_matrix(answers[left] + answers[right])
             both.data *= np.repeat(np.isfinite(self.values[asked]), np.diff(both.indptr))
             return both
 
@@ -199,10 +199,10 @@ Clue = Texts | Categories | Numbers
 
 def _counted(
     levels: Sequence[tuple[Int64[np.ndarray, " learnt"], Int64[np.ndarray, " photo"]]],
-    truth: csr_matrix,
+    truth: Sparse,
     n_codes: int,
     strengths: Sequence[float],
-    beside: Callable[[Rows], csr_matrix] | None = None,
+    beside: Callable[[Rows], Sparse] | None = None,
 ) -> Judge:
     """Shares of answers in ever smaller bins, each helped out by the one around it.
 
@@ -215,16 +215,20 @@ def _counted(
     """
     n_learnt, n_answers = truth.shape
     prior = np.asarray(truth.sum(axis=0), np.float32).ravel() / max(1, n_learnt)
-    counted = []
+    counted: list[tuple[Sparse, np.ndarray, np.ndarray]] = []
     for learnt, codes in levels:
-        member = csr_matrix((np.ones(n_learnt, np.float32), (learnt, np.arange(n_learnt))), shape=(n_codes, n_learnt))
+        member: Sparse = csr_matrix(
+            (np.ones(n_learnt, np.float32), (learnt, np.arange(n_learnt))), shape=(n_codes, n_learnt)
+        )
         n = np.bincount(learnt, minlength=n_codes).astype(np.float32)
         counted.append((csr_matrix(member @ truth), n, codes))
 
     def judge(asked: Rows) -> list[Scores]:
-        bins = [(counts[codes[asked]].toarray(), n[codes[asked]][:, None]) for counts, n, codes in counted]
+        bins: list[tuple[np.ndarray, np.ndarray]] = [
+            (counts[codes[asked]].toarray(), n[codes[asked]][:, None]) for counts, n, codes in counted
+        ]
         if beside is not None:
-            bins.append((beside(asked).toarray(), np.float32(2.0)))
+            bins.append((beside(asked).toarray(), np.full((1, 1), 2, np.float32)))
         scores = []
         for strength in strengths:
             help_out = np.float32(1 / strength)

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from fieldmark.clean.clues import check_lengths
 from fieldmark.clean.leaks import Gain, Target, blind, reached, weighed
+from fieldmark.clean.ngrams import Sparse
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Crossing:
     n_copied: int
 
 
-def joined(n_photos: int, alike: Iterable[Sequence[int]]) -> Int64[np.ndarray, " photo"]:
+def joined(n_photos: int, alike: Iterable[Sequence[int] | np.ndarray]) -> Int64[np.ndarray, " photo"]:
     """A number that photos share which any of the groups, or a chain of them, puts together.
 
     Args:
@@ -80,7 +81,7 @@ def ask_copies(
     votes = _sums(content, told, target)[content[told]]
     own, member = np.unique(np.stack([content, groups]), axis=1, return_inverse=True)
     member = member.ravel()
-    others = csr_matrix(votes - _sums(member, told, target, n=own.shape[1])[member[told]])
+    others: Sparse = csr_matrix(votes - _sums(member, told, target, n=own.shape[1])[member[told]])
     others.eliminate_zeros()
     asked = np.flatnonzero(np.diff(others.indptr) > 0)
     floor = blind(target)
@@ -125,10 +126,12 @@ def crossings(content: Int64[np.ndarray, " photo"], parts: Sequence[str]) -> lis
     return found
 
 
-def _sums(of: Int64[np.ndarray, " photo"], rows: np.ndarray, target: Target, *, n: int | None = None) -> csr_matrix:
+def _sums(of: Int64[np.ndarray, " photo"], rows: np.ndarray, target: Target, *, n: int | None = None) -> Sparse:
     """How many of the photos ``rows`` with each number have each answer."""
     n = int(of.max(initial=-1)) + 1 if n is None else n
-    member = csr_matrix((np.ones(len(rows), np.float32), (of[rows], np.arange(len(rows)))), shape=(n, len(rows)))
+    member: Sparse = csr_matrix(
+        (np.ones(len(rows), np.float32), (of[rows], np.arange(len(rows)))), shape=(n, len(rows))
+    )
     return csr_matrix(member @ target.truth[rows])
 
 

@@ -1,7 +1,8 @@
 """How well answers can be guessed from what is not the picture, and by how much that beats guessing blindly.
 
 Each clue is tried by cross-validation: what is learnt from four fifths of the photos is asked of the others, whole
-groups of photos at a time. What counts is the gain over the best that a guess without any clue can do: the commonest answer.
+groups of photos at a time. What counts is the gain over the best that a guess without any clue can do: the commonest
+answer.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.sparse import csr_matrix
 
 from fieldmark.clean.clues import Clue, Judge, Rows, Scores, check_lengths
+from fieldmark.clean.ngrams import Sparse
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.metrics.intervals import Interval
 
 WORTH = 0.01
-"""A gain below one right answer more among a hundred photos is not worth a warning."""
+"""One right answer more among a hundred photos is worth a warning."""
+WORTH_TIMES = 1.5
+"""So is being right half as often again as blindly: of thousands of individuals a blind guess finds one in hundreds."""
 LEAST_PHOTOS = 20
 LEAST_GROUPS = 10
 SCORES_AT_ONCE = 2**22
@@ -40,7 +43,7 @@ class Target:
     """
 
     name: str
-    truth: csr_matrix
+    truth: Sparse
     ranked: bool = False
 
     def __len__(self) -> int:
@@ -79,10 +82,14 @@ class Gain:
 
     @property
     def verdict(self) -> Verdict:
-        """``leak`` where the gain is surely above zero and at least ``WORTH``; ``slight`` where only the former."""
+        """``leak`` where the gain is surely above zero and worth a warning; ``slight`` where only the former.
+
+        Worth it is a gain of ``WORTH``, or being right ``WORTH_TIMES`` as often as blindly.
+        """
         if self.gain.low <= 0:
             return "none"
-        return "leak" if self.gain.value >= WORTH else "slight"
+        is_worth = self.gain.value >= WORTH or self.guessed >= WORTH_TIMES * self.blind
+        return "leak" if is_worth else "slight"
 
 
 def untellable(target: Target, groups: Int64[np.ndarray, " photo"]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Int64, UInt64
@@ -16,10 +17,12 @@ N_BITS = 18
 """Of the hash that stands for a run: 2**18 features. Two runs that fall together blur, and mislead nobody."""
 MOST_LETTERS = 200
 START, END = "\x02", "\x03"
+Sparse: TypeAlias = Any
+"""A csr matrix of scipy, whose own types know neither its rows nor its products."""
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
-def ngrams(texts: Sequence[str | None]) -> csr_matrix:
+def ngrams(texts: Sequence[str | None]) -> Sparse:
     """Which runs of 2 to 5 letters each text has, its start and its end among the letters.
 
     Case and the ways in which Unicode writes one and the same letter are not told apart; whole words count too.

@@ -11,11 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
-from fieldmark.decide.priors import estimated_shares, recalibrate, shares
 from fieldmark.decide.questions import Questions
 from fieldmark.decide.specs import GeometricMean, MergeRule, RankMean
-
-__all__ = ["Found", "estimated_shares", "find_weights", "merge", "recalibrate", "shares", "simplex"]
 
 CELLS = 2**21
 """Probabilities merged at once: some ten megabytes, whatever the number of photos."""
@@ -95,7 +92,7 @@ def merge(
     if prior is None and not known.all():
         raise FieldmarkError(
             "Of some photos no model knows anything.",
-            got=f"{int((~known).sum())} of {len(known)} photos",
+            got=f"{int((~known).sum())} of {known.size} photos",
             fix="pass prior=shares(truth, question_of): what is answered without looking.",
         )
     if prior is not None and np.shape(prior) != questions.question_of.shape:

@@ -52,6 +52,8 @@ def shown(url: str) -> str:
         >>> shown("https://me:secret@example.org/a.jpg?x=1")
         'https://example.org/a.jpg?x=1'
     """
+    if "@" not in url:
+        return url
     try:
         parts = urlsplit(url)
     except ValueError:

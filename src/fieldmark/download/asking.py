@@ -20,7 +20,8 @@ from fieldmark.download.causes import Failed, of_status
 from fieldmark.download.robots import MOST_BYTES, Robots
 from fieldmark.download.specs import Fetching
 from fieldmark.download.watch import Watch
-from fieldmark.download.wires import Reply, Wires
+from fieldmark.download.wire import Reply
+from fieldmark.download.wires import Wires
 
 OURS = {"User-Agent": f"fieldmark/{__version__}", "Accept": "image/*,*/*;q=0.5"}
 BROWSER = {

@@ -124,17 +124,22 @@ class Journal:
     Args:
         folder: Made if absent.
 
+    Attributes:
+        folder: Likewise.
+        aside: The folder for what is not in its place yet.
+
     Raises:
         RunError: Another process works there, the journal is damaged, or the folder holds something else.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.aside = folder / ASIDE
         if folder.exists() and not (folder / FILE).exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RunError(f"{folder} is in use and holds no download.", got=folder, fix="give a new or empty --out.")
         with told_disk_faults(folder):
-            (folder / ASIDE).mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(folder / ASIDE / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self.aside.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.aside / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -165,11 +170,6 @@ class Journal:
     ) -> None:
         self._db.close()
         os.close(self._lock)
-
-    @property
-    def aside(self) -> Path:
-        """The folder for what is not in its place yet."""
-        return self.folder / ASIDE
 
     def rows(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """What the database answers."""

@@ -23,7 +23,7 @@ def stem(image: str) -> str:
 
     Example:
         >>> stem("0042_1"), stem("../IMG 1.jpg")
-        ('0042_1', 'img_1.jpg~36ae2b9a4e56')
+        ('0042_1', 'img_1.jpg~b6ff8e8ebd95')
     """
     if _PLAIN.fullmatch(image) and not _DEVICES.fullmatch(image):
         return image

@@ -37,10 +37,13 @@ class Mirror(Spec):
 class Fetching(Spec):
     """How addresses are asked and what is taken.
 
+    The seconds are those that others had: while this machine is too busy to run us, the clock stands still. What is too
+    late ends within a second of its time.
+
     Attributes:
         n_at_once: Addresses asked at the same time.
         n_a_host: Of those, at one host.
-        connect_s: Seconds a connection may take to stand.
+        connect_s: Seconds a connection may take to stand; up to three numbers of a host are tried.
         gap_s: Seconds without a byte after which an answer is given up.
         total_s: Seconds for one address with all its redirects, however busily bytes trickle.
         tries: How often one run asks an address that may yet answer.
@@ -58,7 +61,7 @@ class Fetching(Spec):
         resize_px: Keep JPEGs whose longer side has at most so many pixels; None keeps the bytes as they came.
         quality: Of those JPEGs, 1-95.
         n_a_shard: Also pack the photos into tar files of so many, as WebDataset reads them; None packs none.
-        n_workers: Threads that decode.
+        n_workers: Threads that decode what is not small; a small JPEG is decoded at once.
     """
 
     n_at_once: Count = 64

@@ -1,8 +1,8 @@
 """What a picture file tells without its picture: bytes, format, size, how it was saved, and notes of the camera.
 
 Whoever took or saved a photo leaves traces in its file, and they may tell who or what is on it: one keeper's camera,
-one shop's encoder. No pixel is decoded, and only the first part of a file is read where that is enough. Of the place where
-a photo was taken it is told that it is noted, never where.
+one shop's encoder. No pixel is decoded, and only the first part of a file is read where that is enough. Of the place
+where a photo was taken it is told that it is noted, never where.
 """
 
 from __future__ import annotations

@@ -294,7 +294,7 @@ def build_head(
             if head.layout is None or len(head.layout.label_of) != n_classes:
                 raise ShapeError(
                     "A head for questions must know which answers belong together.",
-                    got=f"layout of {0 if head.layout is None else len(head.layout.label_of)} answers, {n_classes} asked",
+                    got=f"a layout of {len(head.layout.label_of) if head.layout else 0} answers, {n_classes} asked",
                     fix="let a train stage build it, or give the head its layout.",
                 )
             return Answers(width, head.layout, conditional=head.form == "conditional")

@@ -107,12 +107,15 @@ class CosineHead(Spec):
     Attributes:
         scale: Logit of a cosine of 1.
         centres: Directions a class, of which the nearest counts: a whale has two ends of its fluke, a lion two sides.
+        imprinted: Begin each class's direction at the mean of its photos, as the untrained network sees them; else
+            anywhere.
         dropout: Of the pooled feature.
     """
 
     kind: Literal["cosine"] = "cosine"
     scale: Positive = 30.0
     centres: Count = 1
+    imprinted: bool = False
     dropout: DropRate = 0.0
 
 

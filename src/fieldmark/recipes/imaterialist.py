@@ -141,8 +141,8 @@ def imaterialist2017(  # noqa: PLR0913 - every technique is a switch
     Args:
         size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop: a head on the frozen shipped backbone;
             ``full`` as in the source: ResNet-50, Inception-v3 and Xception, ten folds.
-        form: Of the head: the answers of a question compete (``softmax``), each is a yes or no (``each``), or is trained
-            as both; ``conditional``: they compete below the answer to the question above, which is answered first.
+        form: Of the head: the answers of a question compete (``softmax``), each is a yes or no (``each``), or they are
+            trained as ``both``; ``conditional``: they compete below the answer to the question above, given first.
         shared: An answer of the same name is the same label in all questions (381 labels for 576 answers in the
             contest).
         pictures: Ask the networks; else texts alone.

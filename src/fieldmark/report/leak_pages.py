@@ -50,12 +50,16 @@ class CrossingRow:
 
 @dataclass(frozen=True)
 class LeaksPage:
-    """All that the page shows; what is empty is left out. ``worth`` is the least gain that is called a leak."""
+    """All that the page shows; what is empty is left out.
+
+    ``worth`` is the least gain that is called a leak, unless guesses are ``worth_times`` as often right as blind ones.
+    """
 
     title: str
     summary: str
     facts: tuple[Fact, ...]
     worth: float
+    worth_times: float
     gains: tuple[GainRow, ...] = ()
     copies: tuple[CopyRow, ...] = ()
     crossings: tuple[CrossingRow, ...] = ()

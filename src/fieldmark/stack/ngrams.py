@@ -114,9 +114,9 @@ class Clues:
         values = (1 + np.log(known.data)) * self.rarity[known.indices]
         weighed = csr_matrix((values.astype(np.float32), known.indices, known.indptr), shape=known.shape)
         kind = np.searchsorted(self.column, np.arange(self.n_hashes, counts.shape[1], self.n_hashes))
-        parts = []
+        parts: list[Sparse] = []
         for first, last in zip([0, *kind], [*kind, len(self)], strict=True):
-            part = weighed[:, first:last]
+            part: Sparse = weighed[:, first:last]
             length = np.sqrt(np.asarray(part.multiply(part).sum(axis=1)).ravel() * (len(kind) + 1))
             parts.append(diags(np.divide(1, length, out=np.zeros_like(length), where=length > 0)) @ part)
         return csr_matrix(hstack(parts, format="csr", dtype=np.float32))

@@ -217,7 +217,7 @@ class MiniLm(Spec):
 
     kind: Literal["minilm"] = "minilm"
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 128
-    linear: Linear = Linear()
+    linear: Linear = Linear(epochs=20, pull=0.0)
 
 
 TextModel = Annotated[NGrams | MiniLm, Field(discriminator="kind")]

@@ -65,7 +65,7 @@ def question_submission(answers: pl.DataFrame, *, vocabulary: Vocabulary) -> str
     questions without one are ours alone and are left out. Rows are by photo, and by task in the order of its number.
 
     Source:
-        The contest's form as lijiancheng0614/FGVC2017, file submission.py, writes it (``id,predicted``, 45 rows a photo).
+        The form that lijiancheng0614/FGVC2017, file submission.py, writes: ``id,predicted``, 45 rows a photo.
     """
     coded = any(one.code for one in vocabulary.questions)
     asked = [one for one in vocabulary.questions if one.code or not coded]

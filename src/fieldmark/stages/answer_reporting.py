@@ -41,8 +41,8 @@ def answer_report(opened: Opened) -> tuple[tuple[Measure, ...], str]:
         summary=_summary(judged, measures),
         scores=score_rows(tuple(one for one in measures if not one.name.startswith("error of "))),
         scores_note=(
-            f"Measured on all {counted(len(judged.known), 'known photo')}, each answered by networks and texts that have "
-            "not seen it; 95 % intervals over photos. Questions that the table does not tell of a photo say nothing."
+            f"Measured on all {counted(len(judged.known), 'known photo')}, each answered by networks and texts that "
+            "have not seen it; 95 % intervals over photos. What the table does not tell of a photo says nothing."
         ),
         score_name="share of questions answered rightly",
         ladder=_ladder(judged),
@@ -153,7 +153,8 @@ def _examples(judged: JudgedAnswers) -> tuple[tuple[MarkedPhoto, ...], tuple[Mar
     wrong, right = judged.told & ~judged.right, judged.told & judged.right
     worst = np.lexsort((-(chosen * wrong).sum(axis=1), -wrong.sum(axis=1)))
     best = np.lexsort((-(chosen * right).sum(axis=1), wrong.sum(axis=1), -right.sum(axis=1)))
-    return tuple(_shown(judged, worst[wrong.any(axis=1)[worst]])), tuple(_shown(judged, best[right.any(axis=1)[best]]))
+    worst, best = worst[wrong[worst].any(axis=1)], best[right[best].any(axis=1)]
+    return tuple(_shown(judged, worst)), tuple(_shown(judged, best))
 
 
 def _shown(judged: JudgedAnswers, rows: np.ndarray) -> Iterable[MarkedPhoto]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fieldmark.clean.leaks import WORTH
+from fieldmark.clean.leaks import WORTH, WORTH_TIMES
 from fieldmark.report.contents import Fact
 from fieldmark.report.exports import write_answers_csv
 from fieldmark.report.leak_pages import CopyRow, CrossingRow, GainRow, LeaksPage
@@ -68,6 +68,7 @@ def page(found: Audit) -> LeaksPage:
         summary=summary(found),
         facts=facts(found),
         worth=WORTH,
+        worth_times=WORTH_TIMES,
         gains=tuple(
             GainRow(
                 target=one.target,

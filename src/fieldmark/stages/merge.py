@@ -47,21 +47,22 @@ class Merge(Spec):
 
     def run(self, job: Job, folder: Path) -> str:
         """Write merged scores as a score stage does, and ``weights.json``."""
-        from fieldmark.decide.merging import find_weights, merge
+        from fieldmark.decide.merging import find_weights
 
         vocabulary, fold = job.known.vocabulary, read_folds(job, self.on)
         truth = told_truth(job.known)
         parts = [known_proba(job, name) for name in self.reads_from]
+        silent = [absent_of(job, name, known=True) for name in self.reads_from]
         prior = prior_of(job.known)
         told: dict[str, object] = {"of": list(self.reads_from), "by": self.by.kind, "prior": prior.tolist()}
         weights = np.tile(np.array(self.weights)[:, None], (1, len(vocabulary.questions))) if self.weights else None
         if weights is None:
-            found = find_weights(parts, truth, vocabulary.question_of, by=self.by, fold=fold)
+            found = find_weights(parts, truth, vocabulary.question_of, by=self.by, fold=fold, absent=silent)
             weights = found.weights
             told |= {"error": found.error, "crossed_error": found.crossed, "alone": found.alone.tolist()}
         told["weights"] = weights.tolist()
         write_json(folder / WEIGHTS, told)
-        proba = merge(parts, vocabulary.question_of, by=self.by, weights=weights)
+        proba = self._merged(parts, silent, question_of=vocabulary.question_of, weights=weights, prior=prior)
         new = None
         if job.new is not None and len(job.new):
             absent = [absent_of(job, name) for name in self.reads_from]

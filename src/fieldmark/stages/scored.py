@@ -22,8 +22,8 @@ from fieldmark.stages.lessons import Extra
 MEAN = "mean"
 NEW = ".new.npy"
 DROPPED = "dropped.parquet"
-ABSENT = "absent.npy"
-"""Which new photos a stage knows nothing of, as their files are gone; not there where all were seen."""
+ABSENT, KNOWN_ABSENT = "absent.npy", "known_absent.npy"
+"""Which new and which known photos a stage knows nothing of: no file, no text. Not there where it knows all."""
 
 
 def write_scored(
@@ -56,11 +56,12 @@ def write_absent(folder: Path, job: Job, absent: Bool[np.ndarray, " photo"] | No
         np.save(folder / ABSENT, absent)
 
 
-def absent_of(job: Job, name: str) -> Bool[np.ndarray, " photo"]:
-    """Which new photos a stage with scores knows nothing of."""
-    place = job.run.stage(name) / ABSENT
-    n_new = len(job.new) if job.new is not None else 0
-    return np.load(place, allow_pickle=False) if place.exists() else np.zeros(n_new, dtype=np.bool_)
+def absent_of(job: Job, name: str, *, known: bool = False) -> Bool[np.ndarray, " photo"]:
+    """Which new photos (or known ones) a stage with scores knows nothing of."""
+    place = job.run.stage(name) / (KNOWN_ABSENT if known else ABSENT)
+    photos = job.known if known else job.new
+    n = len(photos) if photos is not None else 0
+    return np.load(place, allow_pickle=False) if place.exists() else np.zeros(n, dtype=np.bool_)
 
 
 def voices_of(job: Job, name: str) -> list[str]:

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 
 from fieldmark.clean.clues import Categories, Clue, Numbers, Texts
 from fieldmark.clean.leaks import Target
+from fieldmark.clean.ngrams import Sparse
 from fieldmark.core.errors import DataError, nearest, several
 from fieldmark.data.collection import Collection
 from fieldmark.images.traces import Trace
@@ -111,7 +112,7 @@ def meaning(clue: str) -> str:
     return MEANINGS.get(clue, "a column of the table")
 
 
-def _truth(lists: pl.Series, names: Sequence[str]) -> csr_matrix:
+def _truth(lists: pl.Series, names: Sequence[str]) -> Sparse:
     """(photo, name) with 1 where a photo's list has the name; names that are not asked for are passed over."""
     number = {name: place for place, name in enumerate(names)}
     pairs = pl.DataFrame({"name": lists}).with_row_index("row").explode("name").drop_nulls("name").unique()

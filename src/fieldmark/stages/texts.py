@@ -15,7 +15,7 @@ from fieldmark.data.collection import Collection
 from fieldmark.stack.specs import NGrams, TextModel
 from fieldmark.stages.asked import told_truth
 from fieldmark.stages.job import Job
-from fieldmark.stages.scored import write_absent, write_scored
+from fieldmark.stages.scored import KNOWN_ABSENT, write_absent, write_scored
 from fieldmark.stages.split import read_folds
 
 if TYPE_CHECKING:
@@ -66,13 +66,15 @@ class Texts(Spec):
         for k, one in enumerate(judges):
             (folder / f"judge{k}").mkdir(exist_ok=True)
             one.save(folder / f"judge{k}")
+        if (silent := self.absent(known)).any():
+            np.save(folder / KNOWN_ABSENT, silent)
         new = None
         if job.new is not None and len(job.new):
             of_new = self.written(job.new)
             new = np.stack([one.proba(of_new) for one in judges])
             write_absent(folder, job, self.absent(job.new))
         write_scored(folder, VOICE, job, columns=vocabulary.tags, fold=fold, proba=proba, new=new)
-        n_silent = int(self.absent(known).sum())
+        n_silent = int(silent.sum())
         leaks = f", leaks used: {', '.join(self.leaks)}" if self.leaks else ""
         return f"{len(known) - n_silent:,} of {len(known):,} photos have a text{leaks}"
 

@@ -128,6 +128,7 @@ class Train(Spec):
     def _fold(self, job: Job, place: Path, *, k: int, fold: np.ndarray, group: Ranks) -> str:
         from fieldmark.models.network import build
         from fieldmark.models.store import save
+        from fieldmark.train.imprint import imprint
         from fieldmark.train.loop import Workshop, fit
 
         network = build(self._net(job), n_classes=self.n_classes(job), seed=hash_seed(job.seed, self.name, k))
@@ -141,9 +142,12 @@ class Train(Spec):
             scalar=_scalars(job, f"{self.name}-fold{k}") if group.leads else None,
             features=job.features,
         )
+        lesson = self.lesson(job, k=k, fold=fold)
+        if getattr(self.net.head, "imprinted", False) and self.training.legs and not workshop.folder.exists():
+            imprint(network, lesson, self.training.legs[0], at=workshop, seed=hash_seed(job.seed, self.name, k))
         history = fit(
             network,
-            self.lesson(job, k=k, fold=fold),
+            lesson,
             self.training,
             at=workshop,
             seed=hash_seed(job.seed, self.name, k, "order"),

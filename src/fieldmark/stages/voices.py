@@ -104,7 +104,7 @@ class Voices:
             there = np.flatnonzero(photos.present)
             for net in self._nets[name] if len(there) else []:
                 source = label_source((photos.take(there),), net.preprocess)
-                wide[np.ix_(there, mine)] += net.label_proba(
+                wide[np.ix_(there, np.array(mine))] += net.label_proba(
                     source, items=np.arange(len(there)), flip=stage.flip, n_workers=n_workers, progress=progress
                 ) / len(self._nets[name])
             voices[name] = wide

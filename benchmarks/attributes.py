@@ -1,0 +1,215 @@
+"""Real attributes: seven questions about 12,490 products, from pictures, from their names, and from both.
+
+    python benchmarks/attributes.py runs --runs runs --seeds 1 2 3    the recipe, its head flat and hierarchical
+    python benchmarks/attributes.py baseline --runs runs              independent logistic regressions, same features
+    python benchmarks/attributes.py table --runs runs                 error per question on the test part
+
+The test part is every fifth product by lot (seed 0), the same for all; nothing is chosen on it. The addresses leak and
+are not used. ``baseline`` needs the kept features that ``runs`` left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from fieldmark.core.files import read_json, write_json
+from fieldmark.data.collection import Collection
+from fieldmark.data.questions import Asked
+from fieldmark.data.reading import read
+from fieldmark.decide.settling import likeliest
+from fieldmark.metrics.intervals import interval
+from fieldmark.metrics.questions import error_per_question
+from fieldmark.recipes.shelf import SHELF
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.nets import label_source
+from fieldmark.stages.reporting import report
+from fieldmark.stages.scored import new_proba
+from fieldmark.stages.settle import Settle
+from fieldmark.stages.train import Train
+
+DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "fashion_products"
+QUESTIONS = (
+    Asked(name="masterCategory"),
+    Asked(name="subCategory", below="masterCategory"),
+    Asked(name="articleType", below="subCategory"),
+    Asked(name="gender"),
+    Asked(name="baseColour"),
+    Asked(name="season"),
+    Asked(name="usage"),
+)
+FORMS = {"flat": "softmax", "hierarchical": "conditional"}
+VOICES = ("pictures", "texts", "trees", "merged")
+
+
+class Lines:
+    """Progress as plain lines with the time since the start."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+
+    def say(self, text: str) -> None:  # noqa: D102 - the protocol's
+        if not text.startswith("epoch"):
+            print(f"{time.monotonic() - self.began:7.0f} s  {text}", flush=True)
+
+    def track(self, items, *, total, what):  # noqa: D102 - the protocol's
+        del total, what
+        yield from items
+
+
+def photos() -> tuple[Collection, Collection]:
+    """Known products and those of the test part; the latter's truth stays in their table."""
+    every = read(DATA / "labels.csv", questions=QUESTIONS, columns={"text": "productDisplayName"}, photos=DATA)
+    test = np.zeros(len(every), np.bool_)
+    test[np.random.default_rng(0).permutation(len(every))[: len(every) // 5]] = True
+    return every.take(~test), every.take(test)
+
+
+def run(folder: Path, *, name: str, form: str, seed: int, effort: float) -> None:
+    known, test = photos()
+    plan = SHELF["imaterialist2017"](form=form, effort=effort, trees=False)
+    began = time.monotonic()
+    execute(plan, known, folder / name, new=test, seed=seed, progress=Lines(), features=folder / "features")
+    report(open_run(folder / name))
+    measured(folder / name, test)
+    print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def measured(folder: Path, test: Collection) -> None:
+    """Which answers of each voice, and of the settled whole, are right on the test part."""
+    opened = open_run(folder)
+    job, vocabulary = opened.job(), opened.known.vocabulary
+    answers = {}
+    for stage in opened.plan.stages:
+        if stage.name in VOICES:
+            answers[stage.name] = likeliest(new_proba(job, stage.name), vocabulary.question_of)
+    settle = opened.plan.only(Settle)
+    settled = settle.settled(new_proba(job, settle.reads_from), vocabulary)
+    answers["merged, settled"] = np.where(settled >= 0, settled, answers["merged"])
+    pictures = settle.settled(new_proba(job, "pictures"), vocabulary)
+    answers["pictures, settled"] = np.where(pictures >= 0, pictures, answers["pictures"])
+    np.savez(folder / "test.npz", **answers)
+    tell(folder.name, answers, test, opened.known)
+
+
+def truth_of(test: Collection, known: Collection) -> np.ndarray:
+    """Right answers in the columns of the known vocabulary; an answer that training never saw cannot be right."""
+    columns = {name: at for at, name in enumerate(known.vocabulary.answer_names)}
+    truth = np.zeros((len(test), len(columns)), np.bool_)
+    for one in known.vocabulary.questions:
+        for row, given in enumerate(test.table[one.name].to_list()):
+            for answer in given or []:
+                if (column := columns.get(f"{one.name}::{answer}")) is not None:
+                    truth[row, column] = True
+    return truth
+
+
+def tell(name: str, answers: dict[str, np.ndarray], test: Collection, known: Collection) -> dict[str, list[float]]:
+    truth, question_of = truth_of(test, known), known.vocabulary.question_of
+    found = {}
+    for voice, answer in answers.items():
+        errors = error_per_question(answer, truth, question_of)
+        right = np.take_along_axis(truth, answer, axis=1)
+        told = np.stack([truth[:, question_of == q].any(axis=1) for q in range(len(errors.of_question))], axis=1)
+        ends = interval((right & told).sum(axis=1) / told.sum(axis=1))
+        found[voice] = [errors.mean, *errors.of_question.tolist(), 1 - ends.high, 1 - ends.low]
+        cells = " ".join(f"{value:.3f}" for value in errors.of_question)
+        print(f"{name}, {voice}: {errors.mean:.4f} ({1 - ends.high:.4f}-{1 - ends.low:.4f})  {cells}", flush=True)
+    return found
+
+
+def baseline(folder: Path) -> None:
+    """One logistic regression an answer, on the pooled features of the frozen backbone, mirrored photos averaged."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    from fieldmark.stages.nets import saved_nets
+    from fieldmark.train.features import pooled
+
+    known, test = photos()
+    some = next(path for path in sorted(folder.iterdir()) if (path / "metrics.json").exists())
+    opened = open_run(some)
+    train = opened.plan.only(Train)
+    net = saved_nets(opened.run.stage(train.name), device="cpu")[0]
+    source = label_source((known, test), train.preprocess)
+    kept = pooled(net.network, source, folder=folder / "features")
+    n = len(known) + len(test)
+    kept.fill(np.arange(2 * n), progress=Lines(), n_workers=1)
+    rows = np.concatenate(
+        [
+            np.concatenate(list(kept.batches([part], epoch=0, n_workers=0)))
+            for part in np.array_split(np.arange(2 * n), 40)
+        ]
+    )
+    features = (rows[:n] + rows[n:]) / 2
+    features = StandardScaler().fit(features[: len(known)]).transform(features).astype(np.float32)
+    known = known.answering()
+    truth, question_of = known.truth > 0, known.vocabulary.question_of
+    told = known.told[:, question_of]
+    scores = np.zeros((len(test), len(question_of)), np.float32)
+    began = time.process_time()
+    for column in range(len(question_of)):
+        mine = told[:, column]
+        model = LogisticRegression(C=0.01, max_iter=200).fit(features[: len(known)][mine], truth[mine, column])
+        scores[:, column] = model.decision_function(features[len(known) :])
+    print(f"{len(question_of)} regressions: {time.process_time() - began:.0f} CPU-s", flush=True)
+    answers = {"logistic regressions": likeliest(scores - scores.min(), question_of)}
+    write_json(folder / "baseline.json", tell("baseline", answers, test, known))
+
+
+def table(folder: Path) -> None:
+    known, test = photos()
+    known = known.answering()
+    names = [one.name for one in QUESTIONS]
+    print("| | error | " + " | ".join(names) + " |\n|---|" + "---|" * (1 + len(names)))
+    truth = truth_of(test, known)
+    question_of = known.vocabulary.question_of
+    blind = np.tile(likeliest(known.truth.sum(axis=0)[None], question_of), (len(test), 1))
+    _row("commonest answers", [error_per_question(blind, truth, question_of)])
+    if (folder / "baseline.json").exists():
+        (values,) = read_json(folder / "baseline.json").values()
+        print("| logistic regressions | " + " | ".join(f"{value:.3f}" for value in values[: 1 + len(names)]) + " |")
+    for form in FORMS:
+        places = sorted(folder.glob(f"{form}, seed *"))
+        found = [dict(np.load(place / "test.npz")) for place in places if (place / "test.npz").exists()]
+        for voice in found[0] if found else ():
+            if form == "flat" or voice != "texts":
+                _row(
+                    f"{voice}, {form}" if voice != "texts" else voice,
+                    [error_per_question(one[voice], truth, question_of) for one in found],
+                )
+
+
+def _row(name: str, found: list) -> None:
+    values = np.array([[one.mean, *one.of_question] for one in found])
+    spread = values.max(axis=0) - values.min(axis=0)
+    cells = [
+        f"{value:.3f}" + (f" ± {width / 2:.3f}" if len(found) > 1 else "")
+        for value, width in zip(values.mean(axis=0), spread, strict=True)
+    ]
+    print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("runs", "baseline", "table"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
+    parser.add_argument("--effort", type=float, default=0.3)
+    parser.add_argument("--forms", nargs="*", default=list(FORMS))
+    options = parser.parse_args()
+    if options.what == "runs":
+        for seed in options.seeds:
+            for name in options.forms:
+                run(options.runs, name=f"{name}, seed {seed}", form=FORMS[name], seed=seed, effort=options.effort)
+    if options.what == "baseline":
+        baseline(options.runs)
+    table(options.runs)
+
+
+if __name__ == "__main__":
+    main()
