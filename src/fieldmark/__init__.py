@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from fieldmark.app.verbs import (
+        attributes,
         audit,
         boxes,
         demo,
@@ -45,6 +46,7 @@ __all__ = [
     "Collection",
     "FieldmarkError",
     "__version__",
+    "attributes",
     "audit",
     "boxes",
     "demo",

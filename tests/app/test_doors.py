@@ -12,7 +12,7 @@ import click
 import pytest
 
 import fieldmark
-from fieldmark.app import commands
+from fieldmark.app import shell
 from fieldmark.app.cli import application, main
 from fieldmark.core.errors import FieldmarkError
 
@@ -181,7 +181,7 @@ def test_every_command_and_option_is_on_the_page_about_commands() -> None:
     sections = dict(part.split("\n", 1) for part in page.split("\n## `fieldmark ")[1:])
     common = page.split("\n## ")[0]
     missing = []
-    for command in commands.ALL:
+    for command in shell.ALL.values():
         section = next((text for title, text in sections.items() if title.split("`")[0].split()[0] == command.name), "")
         options = [one for one in command.params if isinstance(one, click.Option)]
         missing += [f"{command.name} {one.opts[0]}" for one in options if one.opts[0] not in section + common]
@@ -196,6 +196,6 @@ def test_the_page_about_commands_has_no_command_that_is_not_there() -> None:
 
 
 def test_every_command_has_a_line_of_help() -> None:
-    for command in commands.ALL:
+    for command in shell.ALL.values():
         assert command.help, command.name
         assert all(one.help for one in command.params if isinstance(one, click.Option)), command.name

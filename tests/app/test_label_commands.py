@@ -105,12 +105,12 @@ def test_each_kind_of_run_names_the_command_of_the_other(
     assert failed(capsys, "identify", museum_run, photo(museum)) == [
         "That run tells labels, not individuals.",
         f"  got: {museum_run}",
-        f"  fix: `fieldmark tag {museum_run} PHOTO` tells the labels of a photo.",
+        f"  fix: `fieldmark tag {museum_run} PHOTO` asks it about a photo.",
     ]
     assert failed(capsys, "tag", whales, trained / "whales/test/t0.jpg") == [
         "That run tells individuals, not labels.",
         f"  got: {whales}",
-        f"  fix: `fieldmark identify {whales} PHOTO` tells who is on a photo.",
+        f"  fix: `fieldmark identify {whales} PHOTO` asks it about a photo.",
     ]
     for command in ("doubts", "tune"):
         problem, _, fix = failed(capsys, command, whales)

@@ -67,7 +67,7 @@ PLACES = {
 """Headings under which several choices stand."""
 
 LINKS = {
-    "AnswerLayout": "nothing: a train stage fills it in",
+    "AnswerLayout": "[filled in by the stage](#heads)",
     "Net": "[a network](#networks)",
     "Backbone": "[a backbone](#networks)",
     "Preprocess": "[preprocessing](#preprocessing)",
@@ -328,7 +328,7 @@ STAGES = (
 PARTS = (
     "Net Backbone Preprocess BoxSource Align Point MaskChannel MarginByCount Training Leg Vote Reciprocal PerGroup "
     "Evidence IdentityStacking Tuning Recruits Guesses Cutoff Stacking Candidates Negatives Features Relevance Trees "
-    "Lending Linear"
+    "Lending Linear AnswerLayout"
 )
 
 SECTIONS: dict[str, Callable[[], str]] = {

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from fieldmark.app import options
+from fieldmark.app.shell import command, progress
 
 
-@click.command(context_settings={"max_content_width": 100})
+@command
 @click.argument("data", metavar="TABLE", type=options.PATH)
 @click.option("--new", type=options.PATH, help="New photos, to see whether they lie in TABLE already.")
 @click.option(
@@ -58,7 +59,6 @@ def audit(
     changed.
     """
     from fieldmark.app import tables, verbs
-    from fieldmark.app.terminal import progress
 
     found = verbs.audit(
         data,

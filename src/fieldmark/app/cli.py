@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from fieldmark import __version__
-from fieldmark.app import auditing, commands
+from fieldmark.app import auditing, commands, photo_commands, run_commands, shell  # noqa: F401 - they list commands
 from fieldmark.app.guards import INSTALL, NEEDED
 from fieldmark.core.errors import FieldmarkError
 
@@ -40,15 +40,20 @@ def application(context: click.Context, debug: bool) -> None:  # noqa: ARG001 - 
     fieldmark identify run photo.jpg                      who is it?
     fieldmark train imet2019 museum/ --run tags           learn what is on photos
     fieldmark tag tags photo.jpg                          what is on it?
+    fieldmark train imaterialist2017 shop/ --run shop     learn to answer questions
+    fieldmark attributes shop photo.jpg                   what is it like?
     """  # noqa: D301 - click's own mark for lines to be left alone
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-for _command in commands.ALL:
-    application.add_command(_command)
-    if _command.name == "twins":  # both tell what is wrong with photos, before anything is trained on them
-        application.add_command(auditing.audit)
+ORDER = (
+    "demo inspect twins audit boxes match download train rates flips plan recipes runs evaluate predict identify tag "
+    "attributes doubts tune report"
+)
+"""From the first look at photos to a finished run."""
+for _name in ORDER.split():
+    application.add_command(shell.ALL[_name])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

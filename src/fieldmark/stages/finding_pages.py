@@ -62,7 +62,8 @@ def sheet(photos: Collection, found: Sequence[Found], *, errors: Mapping[str, fl
     tiles = tuple(Tile(photos.images[row], drawn(photos, row, found[row]), found[row].note) for row in lot)
     return InspectPage(
         title=f"Boxes of {photos.name}",
-        summary=f"{len(found) - len(without):,} of {len(photos):,} photos have a box. The rest is looked at whole.",
+        summary=f"{len(found) - len(without):,} of {len(photos):,} photos have a box."
+        + (" The others are looked at whole." if without else ""),
         facts=tuple(facts),
         samples=tiles,
     )

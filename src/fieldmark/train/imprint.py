@@ -49,16 +49,13 @@ def imprint(network: Network, lesson: Lesson, leg: Leg, *, at: Workshop, seed: i
     was_training = network.training
     freeze(network, leg.freeze)
     items = lesson.items[lesson.classes[lesson.items] >= 0]
-    way = body(
-        network, lesson.source, items=items, folder=at.features, progress=at.progress, n_workers=at.n_workers
-    )
+    way = body(network, lesson.source, items=items, folder=at.features, progress=at.progress, n_workers=at.n_workers)
     order = items[np.minimum(np.arange(-(-len(items) // AT_ONCE) * AT_ONCE), len(items) - 1)].reshape(-1, AT_ONCE)
     network.to(at.group.device).eval()
-    seen = []
     with torch.no_grad():
         pictures = way.source.batches(order, epoch=0, n_workers=at.n_workers)
-        for batch in at.progress.track(pictures, total=len(order), what="a first look at everybody"):
-            seen.append(way.above(way.below(batch.to(at.group.device))).feature.float())
+        batches = at.progress.track(pictures, total=len(order), what="a first look at everybody")
+        seen = [way.above(way.below(batch.to(at.group.device))).feature.float() for batch in batches]
         feature = torch.cat(seen)[: len(items)]
         if isinstance(network.neck, BatchNormNeck):
             norm = network.neck.norm

@@ -33,7 +33,8 @@ class Lesson:
         items: The items that may be drawn.
         classes: Class of *every* item of the source, -1 for unknown; or None.
         truth: Labels of every item of the source, or of every photo (item ``i + len(truth)``, the mirrored photo, then
-            has those of photo ``i``); yes or no, or 0 to 1 for soft labels; a memory-mapped file will do. Or None.
+            has those of photo ``i``); yes or no, or 0 to 1 for soft labels; a memory-mapped file will do. Or None. A head for questions
+            takes NaN for what is not told of a photo.
         sampler: How an epoch's order is drawn. A soft label counts from 0.5 on.
         losses: Their weighted sum is minimised, where a leg has none of its own.
         names: What to call an item in an error.
@@ -107,7 +108,7 @@ class Lesson:
             PlanError: As said; all mistakes at once.
         """
         told = [
-            *self._truth_mistakes(network.n_classes),
+            *self._truth_mistakes(network.n_classes, gaps=network.net.head.kind == "questions"),
             *self._flip_mistakes(network.n_classes),
             *self._leg_mistakes(training),
             *misfits(network.net, [loss for leg in training.legs for loss in leg.losses or self.losses]),
@@ -125,7 +126,7 @@ class Lesson:
                 fix="mend those settings of the lesson or the training.",
             )
 
-    def _truth_mistakes(self, n_classes: int) -> Iterator[str]:
+    def _truth_mistakes(self, n_classes: int, *, gaps: bool) -> Iterator[str]:
         truth = self.truth
         if truth is None:
             return
@@ -135,8 +136,8 @@ class Lesson:
             yield f"truth {truth.shape} for a network of {n_classes} labels: give a column a label"
         if isinstance(self.source, PhotoSource) and len(truth) not in {len(self.source), 2 * len(self.source)}:
             yield f"truth of {len(truth)} rows for {len(self.source)} photos: give a row a photo, or a row an item"
-        elif truth.dtype != np.bool_ and any(((rows < 0) | (rows > 1)).any() for rows in self._rows(self.items)):
-            yield "truth outside 0 to 1: give yes or no, how likely each label is, or NaN where it is not told"
+        elif truth.dtype != np.bool_ and not all(_fits(rows, gaps=gaps) for rows in self._rows(self.items)):
+            yield "truth outside 0 to 1: give yes or no, or how likely each label is"
 
     def _flip_mistakes(self, n_classes: int) -> Iterator[str]:
         if not self.flip_identity:
@@ -173,3 +174,9 @@ class Lesson:
         if self.truth is not None:
             for start in range(0, len(items), ROWS):
                 yield self.truth[items[start : start + ROWS] % len(self.truth)]
+
+
+def _fits(rows: np.ndarray, *, gaps: bool) -> bool:
+    """Whether all values are from 0 to 1, or NaN where there may be gaps."""
+    within = (rows >= 0) & (rows <= 1)
+    return bool((within | np.isnan(rows)).all() and within.any()) if gaps else bool(within.all())

@@ -1,0 +1,220 @@
+"""Commands that ask a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fieldmark.app import options
+from fieldmark.app.shell import command, progress, words
+
+
+@command
+@options.run_argument
+@click.argument("data", type=options.PATH, required=False)
+@options.computing
+@options.skip_broken
+@options.reading
+def evaluate(run: Path, data: Path | None, device: str, workers: int, **typed: Any) -> None:
+    """Say how good RUN is: on its validation photos, or on DATA.
+
+    Individuals in DATA that the run does not know count as strangers, and labels that it does not know are left out;
+    so are photos that it has learnt from.
+    """
+    from fieldmark.app import tables, verbs
+
+    reading = options.read_by(**typed)
+    found = verbs.evaluate(run, data, device=device, n_workers=workers, progress=progress(), **reading)
+    tables.write(tables.measures(found))
+
+
+@command
+@options.run_argument
+@click.argument("photos", type=options.PATH)
+@click.option("--out", type=options.PATH, required=True, help="The CSV to write.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["people", "submission"]),
+    default="people",
+    show_default=True,
+    help="A table for people, or the contest's form.",
+)
+@options.places
+@click.option("--most", type=int, help="Labels a photo to tell, given or not; 15 by default.")
+@options.force
+@options.computing
+@options.skip_broken
+@options.reading
+def predict(
+    run: Path,
+    photos: Path,
+    out: Path,
+    form: Any,
+    k: int | None,
+    most: int | None,
+    force: bool,
+    device: str,
+    workers: int,
+    **typed: Any,
+) -> None:
+    """Say who or what is on each of PHOTOS (a table, a folder or a photo), as a CSV."""
+    from fieldmark.app import tables, verbs
+
+    found = verbs.predict(
+        run,
+        photos,
+        out=out,
+        form=form,
+        k=k,
+        most=most,
+        force=force,
+        device=device,
+        n_workers=workers,
+        progress=progress(),
+        **options.read_by(**typed),
+    )
+    tables.write(f"{len(found):,} photos answered, {tables.answered(found)}: {out}")
+
+
+@command
+@options.run_argument
+@click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
+@options.places
+@options.as_json
+@options.skip_broken
+@options.computing
+def identify(
+    run: Path, photos: tuple[Path, ...], k: int | None, as_json: bool, skip_broken: bool, device: str, workers: int
+) -> None:
+    """Say who is on each PHOTO: ranked names, the most alike known photo of each, and "new" where it stands."""
+    import json
+
+    from fieldmark.app import answers, tables, verbs
+
+    found = verbs.identify(
+        run, photos, k=k, skip_broken=skip_broken, device=device, n_workers=workers, progress=progress()
+    )
+    if as_json:
+        for one in found:
+            click.echo(json.dumps(answers.as_json(one), allow_nan=False))
+        return
+    tables.write(*(tables.identification(one, root=Path.cwd()) for one in found))
+
+
+@command
+@options.run_argument
+@click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
+@click.option(
+    "--most", type=int, default=15, show_default=True, help="Labels a photo to tell; given ones are always told."
+)
+@options.as_json
+@options.skip_broken
+@options.computing
+def tag(
+    run: Path, photos: tuple[Path, ...], most: int, as_json: bool, skip_broken: bool, device: str, workers: int
+) -> None:
+    """Say what is on each PHOTO: its labels by group, each with its probability; those it is given are marked."""
+    import json
+
+    from fieldmark.app import answers, tables, verbs
+
+    found = verbs.tag(
+        run, photos, most=most, skip_broken=skip_broken, device=device, n_workers=workers, progress=progress()
+    )
+    if as_json:
+        for one in found:
+            click.echo(json.dumps(answers.tags_as_json(one), allow_nan=False))
+        return
+    tables.write(*(part for one in found for part in tables.tags(one)))
+
+
+@command
+@options.run_argument
+@click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
+@click.option("--text", help="What is written about the photo, for runs that learnt from texts.")
+@click.option("--most", type=int, default=2, show_default=True, help="Other answers to tell beside each.")
+@options.as_json
+@options.skip_broken
+@options.computing
+def attributes(
+    run: Path,
+    photos: tuple[Path, ...],
+    text: str | None,
+    most: int,
+    as_json: bool,
+    skip_broken: bool,
+    device: str,
+    workers: int,
+) -> None:
+    """Answer RUN's questions about each PHOTO: a tree of answers, each with its probability."""
+    import json
+
+    from fieldmark.app import answers, tables, verbs
+
+    found = verbs.attributes(
+        run,
+        photos,
+        text=text,
+        most=most,
+        skip_broken=skip_broken,
+        device=device,
+        n_workers=workers,
+        progress=progress(),
+    )
+    if as_json:
+        for one in found:
+            click.echo(json.dumps(answers.replies_as_json(one), allow_nan=False))
+        return
+    tables.write(*(part for one in found for part in tables.replies(one)))
+
+
+@command
+@options.run_argument
+@click.option("--out", type=options.PATH, help="The CSV to write; filled in, it is a patch for `fieldmark train`.")
+@click.option("--most", type=int, default=200, show_default=True, help="How many to tell.")
+@options.scores_of
+@options.force
+def doubts(run: Path, out: Path | None, most: int, stage: str | None, force: bool) -> None:
+    """List the labels in RUN's table that are likeliest wrong or missing.
+
+    Networks judge that have not seen the photo. Decide in the CSV's column, then train with --patch.
+    """
+    from fieldmark.app import tables, verbs
+
+    found = verbs.doubts(run, out=out, most=most, stage=stage, force=force)
+    tables.write(*tables.doubts(found), *([] if out is None else [f"written: {out}"]))
+
+
+@command
+@options.run_argument
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    type=click.Choice(options.RULES),
+    metavar="NAME",
+    help=f"A rule to try; may be repeated, all by default: {', '.join(options.RULES)}.",
+)
+@options.scores_of
+@click.option("--out", type=options.PATH, help="A .json file for the run's plan with the best of these rules in it.")
+@options.force
+def tune(run: Path, rules: tuple[Any, ...], stage: str | None, out: Path | None, force: bool) -> None:
+    """Show what each rule for cutoffs is worth on RUN's out-of-fold scores; train nothing."""
+    from fieldmark.app import tables, verbs
+
+    found = verbs.tune(run, rules=rules, stage=stage, out=out, force=force, progress=progress())
+    tables.write(tables.tuned(found))
+    if out is not None:
+        tables.write(f"plan: {out}", f"next: fieldmark train {words(out)} DATA --run NEW --reuse {words(run)}")
+
+
+@command
+@options.run_argument
+def report(run: Path) -> None:
+    """Write the page of a finished RUN anew, and print where it is."""
+    from fieldmark.app import verbs
+
+    click.echo(verbs.report(run))
