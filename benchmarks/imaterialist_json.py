@@ -270,7 +270,7 @@ def answer_step(folder: Path) -> None:
     prior = prior_of(known)
     merged = merge(new_parts, question_of, by=by, weights=found.weights, absent=[gone, gone], prior=prior)
     merged = recalibrate(
-        merged, question_of, have=prior, want=estimated_shares(merged, question_of, have=prior, rounds=200, enough=1e-5)
+        merged, question_of, have=prior, want=estimated_shares(merged, question_of, have=prior, rounds=200)
     )
     lap(f"merged; {int(gone.sum()):,} photos gone; shares estimated")
     settled = settle(merged, tree_of(vocabulary))

@@ -77,7 +77,7 @@ class Settle(Spec):
             return proba
         question_of = job.known.vocabulary.question_of
         have = prior_of(job.known)
-        want = estimated_shares(proba, question_of, have=have, rounds=200, enough=1e-5)
+        want = estimated_shares(proba, question_of, have=have, rounds=200)
         names = job.known.vocabulary.answer_names
         write_json(folder / SHIFT, [[name, float(a), float(b)] for name, a, b in zip(names, have, want, strict=True)])
         return recalibrate(proba, question_of, have=have, want=want)

@@ -33,8 +33,8 @@ class Lesson:
         items: The items that may be drawn.
         classes: Class of *every* item of the source, -1 for unknown; or None.
         truth: Labels of every item of the source, or of every photo (item ``i + len(truth)``, the mirrored photo, then
-            has those of photo ``i``); yes or no, or 0 to 1 for soft labels; a memory-mapped file will do. Or None. A head for questions
-            takes NaN for what is not told of a photo.
+            has those of photo ``i``); yes or no, or 0 to 1 for soft labels; a memory-mapped file will do. A
+            head for questions takes NaN for what is not told of a photo. Or None.
         sampler: How an epoch's order is drawn. A soft label counts from 0.5 on.
         losses: Their weighted sum is minimised, where a leg has none of its own.
         names: What to call an item in an error.
