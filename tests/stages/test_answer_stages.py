@@ -30,8 +30,6 @@ ASKED = (
     Asked(
         name="heel", answers=("flat", "high"), applies={"kind": ("shoe",)}, code="3", codes={"flat": "9", "high": "8"}
     ),
-        name="heel", answers=("flat", "high"), applies={"kind": ("shoe",)}, code="3", codes={"flat": "9", "high": "8"}
-    ),
     Asked(name="colour", answers=("red", "blue")),
 )
 
