@@ -37,7 +37,6 @@ from fieldmark.app.shell import command, progress
 @options.force
 @options.workers
 @options.reading
-@click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback instead of three lines.")
 def audit(
     data: Path,
     new: Path | None,

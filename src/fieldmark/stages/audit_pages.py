@@ -17,12 +17,16 @@ GAINS = (
     *("blind", "guessed", "gain", "low", "high", "verdict"),
 )
 """The columns of the table of gains."""
+MOST_LEFT_OUT = 3
+"""Targets that cannot be audited are told with the reason, up to so many."""
 
 
 def summary(found: Audit) -> str:
     """The outcome in a sentence or two."""
     if not found.is_leaky:
-        return f"No clue beside the pictures tells the answers of {found.name}."
+        return (
+            f"No clue beside the pictures is seen to tell the answers of {found.name} ({found.n_tried:,} photos tried)."
+        )
     clues = list(dict.fromkeys(one.clue for one in found.leaks))
     words = f"{counted(len(clues), 'clue tells', 'clues tell')} answers without a look at the picture"
     words = f"{words}: {', '.join(clues)}." if clues else "No clue tells answers."
@@ -38,7 +42,11 @@ def facts(found: Audit) -> tuple[Fact, ...]:
     )
     if found.n_hashed:
         lines.append(Fact("Photos looked at from afar", f"{found.n_hashed:,}", "by their hashes, for copies alone"))
-    lines += [Fact(f"{name} left out", "", why) for name, why in found.left_out]
+    if found.left_out:
+        told = [f"{name}: {why}" for name, why in found.left_out[:MOST_LEFT_OUT]]
+        rest = len(found.left_out) - len(told)
+        note = "; ".join(told) + (f"; and {rest} more" if rest else "")
+        lines.append(Fact("Not asked about", f"{len(found.left_out)}", note))
     if found.same_everywhere:
         lines.append(Fact("The same everywhere", f"{len(found.same_everywhere)}", ", ".join(found.same_everywhere)))
     return tuple(lines)
