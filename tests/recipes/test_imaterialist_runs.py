@@ -205,3 +205,14 @@ def test_a_leak_must_be_named_and_be_there(shop: Path, tmp_path: Path) -> None:
         fieldmark.train("imaterialist2017", shop, run=tmp_path / "run", size="toy", n_workers=0,
                         settings={"pictures": False, "leaks": "adress"})  # fmt: skip
     assert "--column adress=NAME" in refusal.value.fix
+
+
+def test_predict_tells_how_many_questions_it_answered(
+    shop: Path, shop_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fieldmark.app.cli import main
+
+    assert (
+        main(["predict", str(shop_run), str(shop / "new.csv"), "--out", str(tmp_path / "a.csv"), "--workers", "0"]) == 0
+    )
+    assert "8 photos answered" in capsys.readouterr().out

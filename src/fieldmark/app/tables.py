@@ -163,8 +163,12 @@ def stages(plan: Plan) -> Table:
 
 def answered(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answered]) -> str:
     """How many photos got what, in short."""
+    from fieldmark.stages.answerer import Answered
     from fieldmark.stages.expert import Identification
 
+    if any(isinstance(one, Answered) for one in found):
+        n = sum(len(one.answer) for one in found if isinstance(one, Answered))
+        return f"{n:,} questions that apply"
     n_new = [one.is_new for one in found if isinstance(one, Identification)]
     n_given = [len(one.answer) for one in found if not isinstance(one, Identification)]
     return f"{sum(n_given):,} labels given" if n_given else f"{sum(n_new):,} of them by nobody we know first"

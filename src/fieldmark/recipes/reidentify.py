@@ -55,6 +55,8 @@ class Scale(Spec):
     legs: tuple[Leg, ...]
     training: Training
     versions: int | None = None
+    softmax_weight: float = 1.0
+    """Of the softmax over individuals, where triplets weigh 1."""
 
 
 SCALES = {
@@ -65,7 +67,7 @@ SCALES = {
         training=Training(batch=16),
     ),
     "small": Scale(
-        net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=CosineHead(scale=24)),
+        net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=CosineHead(scale=24, imprinted=True)),
         preprocess=Preprocess(height_px=160, width_px=160),
         legs=(
             Leg(epochs=18, lr=1e-3, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
@@ -73,6 +75,8 @@ SCALES = {
         ),
         training=Training(batch=96, epoch_batches=80),
         versions=6,
+        # With few photos each and a short training the triplets teach; a softmax over thousands drowns them.
+        softmax_weight=0.05,
     ),
     "full": Scale(
         net=Net(
@@ -154,7 +158,14 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
         preprocess=scale.preprocess,
         augment=WhaleAugment(),
         versions=scale.versions,
-        losses=_losses(margin, by_count=by_count, warmup=warmup, triplet=triplet, unknowns=unknowns),
+        losses=_losses(
+            margin,
+            by_count=by_count,
+            warmup=warmup,
+            triplet=triplet,
+            unknowns=unknowns,
+            weight=scale.softmax_weight if triplet else 1.0,
+        ),
         sampler=PkSampler(k=3 if size == "small" else 4, unknown_share=0.125 if unknowns else 0.0),
         flip_identity=flips == "other",
         mirrored=flips == "same",
@@ -204,13 +215,13 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
     return Plan(name="reidentify", stages=(*stages, Answer(name="answers", reads_from=best))).check()
 
 
-def _losses(margin: Margin, *, by_count: bool, warmup: float, triplet: bool, unknowns: bool) -> Losses:
+def _losses(margin: Margin, *, by_count: bool, warmup: float, triplet: bool, unknowns: bool, weight: float) -> Losses:
     """The softmax with its margin, what teaches doubt, and the triplets."""
     kinds: dict[str, Losses] = {
-        "arcface": (ArcFace(margin=MarginByCount() if by_count else 0.3, warmup=warmup),),
-        "cosface": (CosFace(margin=MarginByCount() if by_count else 0.2, warmup=warmup),),
-        "elastic": (Elastic(warmup=warmup),),
-        "none": (CrossEntropy(unknowns="uniform" if unknowns else "left_out"),),
+        "arcface": (ArcFace(margin=MarginByCount() if by_count else 0.3, warmup=warmup, weight=weight),),
+        "cosface": (CosFace(margin=MarginByCount() if by_count else 0.2, warmup=warmup, weight=weight),),
+        "elastic": (Elastic(warmup=warmup, weight=weight),),
+        "none": (CrossEntropy(unknowns="uniform" if unknowns else "left_out", weight=weight),),
     }
     if margin not in kinds:
         raise PlanError("The recipe has no such margin.", got=margin, fix=nearest(margin, kinds))
