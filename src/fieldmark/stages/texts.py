@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32
 from fieldmark.core.errors import PlanError, nearest
 from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
-from fieldmark.stack.specs import NGrams, TextModel
+from fieldmark.stack.specs import MiniLm, NGrams, TextModel
 from fieldmark.stages.asked import told_truth
 from fieldmark.stages.job import Job
 from fieldmark.stages.scored import KNOWN_ABSENT, write_absent, write_scored
@@ -61,8 +61,7 @@ class Texts(Spec):
             )
         fold = read_folds(job, self.on)
         truth = told_truth(known)
-        written = self.written(known)
-        proba, judges = cross(written, truth, vocabulary.question_of, fold, by=self.by, seed=job.seed)
+        proba, judges = cross(self.read(known), truth, vocabulary.question_of, fold, by=self.by, seed=job.seed)
         for k, one in enumerate(judges):
             (folder / f"judge{k}").mkdir(exist_ok=True)
             one.save(folder / f"judge{k}")
@@ -70,7 +69,7 @@ class Texts(Spec):
             np.save(folder / KNOWN_ABSENT, silent)
         new = None
         if job.new is not None and len(job.new):
-            of_new = self.written(job.new)
+            of_new = self.read(job.new)
             new = np.stack([one.proba(of_new) for one in judges])
             write_absent(folder, job, self.absent(job.new))
         write_scored(folder, VOICE, job, columns=vocabulary.tags, fold=fold, proba=proba, new=new)
@@ -92,14 +91,23 @@ class Texts(Spec):
             return [""] * len(photos)
         return [" ".join(part for part in cells if part) for cells in zip(*parts, strict=True)]
 
+    def read(self, photos: Collection) -> list[str] | Float32[np.ndarray, "photo dim"]:
+        """The texts as the model takes them: as they are, or as the language model understands them."""
+        written = self.written(photos)
+        if not isinstance(self.by, MiniLm):
+            return written
+        from fieldmark.models.text_encoder import TextEncoder
+
+        return TextEncoder.load().encode(written, max_tokens=self.by.max_tokens)
+
     def absent(self, photos: Collection) -> Bool[np.ndarray, " photo"]:
         """Which photos have no text."""
         return np.array([not one.strip() for one in self.written(photos)], dtype=np.bool_)
 
     def proba(self, opened: Opened, photos: Collection) -> Float32[np.ndarray, "photo answer"]:
         """What a finished stage's models say of other photos; the mean over folds."""
-        written = self.written(photos)
-        return np.mean([one.proba(written) for one in self.judges(opened)], axis=0).astype(np.float32)
+        read = self.read(photos)
+        return np.mean([one.proba(read) for one in self.judges(opened)], axis=0).astype(np.float32)
 
     def judges(self, opened: Opened) -> list[TextJudge]:
         """The models, one a fold."""
