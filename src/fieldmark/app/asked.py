@@ -54,8 +54,7 @@ def attributes(
         FieldmarkError: A text for several photos, or for a run that looks at no text.
     """
     sensible(most=most)
-    files = [Path(photos)] if isinstance(photos, Path | str) else [Path(photo) for photo in photos]
-    collection = of_files(files)
+    collection = of_files(photos)
     opened = run_of(run, "answers")
     if text is not None:
         collection = _with_text(collection, text, opened)
@@ -75,10 +74,9 @@ def answerer_of(opened: Opened, *, device: str) -> Answerer:
 
 
 def answered(answerer: Answerer, given: Photos, *, most: int, n_workers: int, progress: Progress) -> list[Answered]:
-    """The answers about photos, each under the id that the user typed."""
+    """The answers about photos, and which could not be read."""
     given.tell(progress)
-    found = answerer.answer(given.collection, most=most, n_workers=n_workers, progress=progress)
-    return [replace(one, image=image) for one, image in zip(found, given.collection.images, strict=True)]
+    return answerer.answer(given.collection, most=most, n_workers=n_workers, progress=progress)
 
 
 def judged(opened: Opened) -> tuple[Measure, ...]:
@@ -90,16 +88,13 @@ def judged(opened: Opened) -> tuple[Measure, ...]:
 
 def judged_by(answerer: Answerer, given: Photos, *, n_workers: int, progress: Progress) -> tuple[Measure, ...]:
     """How good a run is on other photos whose answers are told; those it has learnt from are left out."""
-    import numpy as np
-
-    from fieldmark.decide.settling import likeliest
+    from fieldmark.decide.settling import filled
     from fieldmark.stages.judged_answers import measure_answers
 
     vocabulary = answerer.opened.known.vocabulary
     photos, truth, told = judging_answers(given.collection, answerer.opened.known, progress=progress)
     proba = answerer.proba(photos, n_workers=n_workers, progress=progress)
-    settled = answerer.settle.settled(proba, vocabulary)
-    answer = np.where(settled >= 0, settled, likeliest(proba, vocabulary.question_of))
+    answer = filled(answerer.settle.settled(proba, vocabulary), proba, vocabulary.question_of)
     return measure_answers(answer, truth, told, vocabulary)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from fieldmark.core.errors import FieldmarkError, RunError
 
 if TYPE_CHECKING:
     from fieldmark.stages.engine import Opened
+    from fieldmark.stages.plan import Told
 
 NEEDED = ("torch", "torchvision", "timm")
 INSTALL = 'pip install "fieldmark[train]"'
@@ -66,8 +67,6 @@ def sensible(k: int | None = None, most: int | None = None) -> None:
         raise FieldmarkError("At least one is told.", got=f"most={most}", fix="use --most 15.")
 
 
-Told = Literal["labels", "answers", "individuals"]
-"""What a run tells of a photo."""
 ASK = {"labels": "tag", "answers": "attributes", "individuals": "identify"}
 """The command that asks a run about a photo."""
 

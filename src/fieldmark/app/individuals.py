@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +46,7 @@ def identify(
         DataError: There is no such photo, or it cannot be read.
     """
     sensible(k)
-    files = [Path(photos)] if isinstance(photos, Path | str) else [Path(photo) for photo in photos]
-    collection = of_files(files)
+    collection = of_files(photos)
     opened = run_of(run, "individuals")
     expert = expert_of(opened, device=device)
     given = gather(
@@ -68,10 +66,9 @@ def expert_of(opened: Opened, *, device: str) -> Expert:
 def identified(
     expert: Expert, given: Photos, *, k: int | None, n_workers: int, progress: Progress
 ) -> list[Identification]:
-    """The answers to photos, each under the id that the user typed."""
+    """The answers to photos, and which could not be read."""
     given.tell(progress)
-    found = expert.identify(given.collection, k=k, n_workers=n_workers, progress=progress)
-    return [replace(one, image=image) for one, image in zip(found, given.collection.images, strict=True)]
+    return expert.identify(given.collection, k=k, n_workers=n_workers, progress=progress)
 
 
 def judged(opened: Opened) -> tuple[Measure, ...]:

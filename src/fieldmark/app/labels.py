@@ -54,8 +54,7 @@ def tag(
         DataError: There is no such photo, or it cannot be read.
     """
     sensible(most=most)
-    files = [Path(photos)] if isinstance(photos, Path | str) else [Path(photo) for photo in photos]
-    collection = of_files(files)
+    collection = of_files(photos)
     opened = run_of(run, "labels")
     tagger = tagger_of(opened, device=device)
     given = gather(
@@ -161,10 +160,9 @@ def tagger_of(opened: Opened, *, device: str) -> Tagger:
 
 
 def tagged(tagger: Tagger, given: Photos, *, most: int, n_workers: int, progress: Progress) -> list[Tagged]:
-    """The labels of photos, each under the id that the user typed."""
+    """The labels of photos, and which could not be read."""
     given.tell(progress)
-    found = tagger.tag(given.collection, most=most, n_workers=n_workers, progress=progress)
-    return [replace(one, image=image) for one, image in zip(found, given.collection.images, strict=True)]
+    return tagger.tag(given.collection, most=most, n_workers=n_workers, progress=progress)
 
 
 def judged(opened: Opened) -> tuple[Measure, ...]:

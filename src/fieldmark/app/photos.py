@@ -175,7 +175,7 @@ def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading, 
         return Survey(_with_marks(data, marks), ())
     path = Path(data)
     if not labelled and path.is_file() and is_photo(path.name):
-        return Survey(_with_marks(of_files([path]), marks), ())
+        return Survey(_with_marks(of_files(path), marks), ())
     found = survey(path, labelled=labelled, check_files=check_files, **options)  # type: ignore[arg-type]
     return replace(found, collection=_with_marks(found.collection, marks)) if marks else found
 
@@ -195,15 +195,16 @@ def _with_marks(photos: Collection, tables: Sequence[str], *, strict: bool = Tru
     return photos
 
 
-def of_files(files: Sequence[Path]) -> Collection:
-    """Single photos as a collection; each is called what the user typed.
+def of_files(photos: Path | str | Sequence[Path | str]) -> Collection:
+    """One photo or several as a collection; each is called what the user typed.
 
     Raises:
         DataError: A path is no file.
     """
     from fieldmark.data.collection import Collection
 
-    files = list(dict.fromkeys(files))
+    typed = [photos] if isinstance(photos, Path | str) else photos
+    files = list(dict.fromkeys(Path(photo) for photo in typed))
     lost = [path for path in files if not path.is_file()]
     folders = [path for path in lost if path.is_dir()]
     if lost or not files:

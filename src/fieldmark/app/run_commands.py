@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +92,13 @@ def identify(
     run: Path, photos: tuple[Path, ...], k: int | None, as_json: bool, skip_broken: bool, device: str, workers: int
 ) -> None:
     """Say who is on each PHOTO: ranked names, the most alike known photo of each, and "new" where it stands."""
-    import json
-
     from fieldmark.app import answers, tables, verbs
 
     found = verbs.identify(
         run, photos, k=k, skip_broken=skip_broken, device=device, n_workers=workers, progress=progress()
     )
     if as_json:
-        for one in found:
-            click.echo(json.dumps(answers.as_json(one), allow_nan=False))
+        _write_json(answers.as_json(one) for one in found)
         return
     tables.write(*(tables.identification(one, root=Path.cwd()) for one in found))
 
@@ -117,16 +116,13 @@ def tag(
     run: Path, photos: tuple[Path, ...], most: int, as_json: bool, skip_broken: bool, device: str, workers: int
 ) -> None:
     """Say what is on each PHOTO: its labels by group, each with its probability; those it is given are marked."""
-    import json
-
     from fieldmark.app import answers, tables, verbs
 
     found = verbs.tag(
         run, photos, most=most, skip_broken=skip_broken, device=device, n_workers=workers, progress=progress()
     )
     if as_json:
-        for one in found:
-            click.echo(json.dumps(answers.tags_as_json(one), allow_nan=False))
+        _write_json(answers.tags_as_json(one) for one in found)
         return
     tables.write(*(part for one in found for part in tables.tags(one)))
 
@@ -150,8 +146,6 @@ def attributes(
     workers: int,
 ) -> None:
     """Answer RUN's questions about each PHOTO: a tree of answers, each with its probability."""
-    import json
-
     from fieldmark.app import answers, tables, verbs
 
     found = verbs.attributes(
@@ -165,8 +159,7 @@ def attributes(
         progress=progress(),
     )
     if as_json:
-        for one in found:
-            click.echo(json.dumps(answers.replies_as_json(one), allow_nan=False))
+        _write_json(answers.replies_as_json(one) for one in found)
         return
     tables.write(*(part for one in found for part in tables.replies(one)))
 
@@ -218,3 +211,9 @@ def report(run: Path) -> None:
     from fieldmark.app import verbs
 
     click.echo(verbs.report(run))
+
+
+def _write_json(found: Iterable[dict[str, Any]]) -> None:
+    """One line of JSON a photo."""
+    for one in found:
+        click.echo(json.dumps(one, allow_nan=False))

@@ -19,7 +19,7 @@ from fieldmark.app.choices import recipes as _recipes
 from fieldmark.app.download import download
 from fieldmark.app.duplicates import twins
 from fieldmark.app.flips import flips
-from fieldmark.app.guards import Told, leads, need_torch, sensible, vacant
+from fieldmark.app.guards import leads, need_torch, sensible, vacant
 from fieldmark.app.individuals import identify
 from fieldmark.app.labels import doubts, tag, tune
 from fieldmark.app.overview import RunSummary, list_runs
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fieldmark.stages.answerer import Answered
     from fieldmark.stages.expert import Identification
     from fieldmark.stages.measure import Measure
-    from fieldmark.stages.plan import Plan
+    from fieldmark.stages.plan import Plan, Told
     from fieldmark.stages.tagger import Tagged
 
 __all__ = [

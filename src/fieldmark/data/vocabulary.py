@@ -232,6 +232,11 @@ class Vocabulary(Spec):
         return _one_hot(given, columns, kind=f"answer to {name!r}")
 
     @cached_property
+    def every_answer(self) -> tuple[str, ...]:
+        """The answers of all questions, one after the other."""
+        return tuple(answer for one in self.questions for answer in one.answers)
+
+    @cached_property
     def answer_names(self) -> tuple[str, ...]:
         """A name for each answer of each question, as ``heel type::flat``: the question is the group of its answers."""
         return tuple(f"{one.name}{GROUP_MARK}{answer}" for one in self.questions for answer in one.answers)

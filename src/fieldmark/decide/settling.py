@@ -170,7 +170,16 @@ def settle(
         block = proba[start : start + rows].astype(np.float64)
         chosen[start : start + rows] = _settled(np.log(np.maximum(block, LEAST)), tree, questions)
     answer = np.where(chosen >= 0, chosen + questions.first, NOT_ASKED)
-    return np.where(answer >= 0, answer, questions.first_highest(proba)) if answer_all else answer
+    return filled(answer, proba, tree.question_of) if answer_all else answer
+
+
+def filled(
+    answer: Int[np.ndarray, "image question"],
+    proba: Float[np.ndarray, "image answer"],
+    question_of: Int[np.ndarray, " answer"],
+) -> Int64[np.ndarray, "image question"]:
+    """The answers, and where a question does not apply its own likeliest answer."""
+    return np.where(answer >= 0, answer, likeliest(proba, question_of))
 
 
 def _settled(nats: np.ndarray, tree: Tree, questions: Questions) -> np.ndarray:

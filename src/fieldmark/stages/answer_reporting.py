@@ -107,7 +107,7 @@ def _means(stage: object) -> str:
 def _questions(judged: JudgedAnswers) -> tuple[QuestionRow, ...]:
     """Each question with its error, that of not looking, and the answers that are mistaken for each other most."""
     rows, vocabulary = [], judged.vocabulary
-    names = np.array([answer for one in vocabulary.questions for answer in one.answers], dtype=object)
+    names = vocabulary.every_answer
     for number, question in enumerate(vocabulary.questions):
         mine = judged.told[:, number]
         if not mine.any():

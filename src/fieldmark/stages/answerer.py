@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import Collection
-from fieldmark.decide.settling import likeliest
+from fieldmark.decide.settling import filled
 from fieldmark.stages.asked import prior_of
 from fieldmark.stages.engine import Opened, open_run
 from fieldmark.stages.settle import Settle
@@ -102,8 +102,8 @@ class Answerer:
         vocabulary = self.opened.known.vocabulary
         proba = self.proba(photos, n_workers=n_workers, progress=progress)
         settled = self.settle.settled(proba, vocabulary)
-        best = np.where(settled >= 0, settled, likeliest(proba, vocabulary.question_of))
-        names = [answer for one in vocabulary.questions for answer in one.answers]
+        best = filled(settled, proba, vocabulary.question_of)
+        names = vocabulary.every_answer
         members = [np.flatnonzero(vocabulary.question_of == q) for q in range(len(vocabulary.questions))]
         depth = _depths(self.opened)
         found = []

@@ -34,7 +34,7 @@ def answer_layout(vocabulary: Vocabulary, columns: Int64[np.ndarray, " column"],
         columns: Of ``vocabulary.answer_names``: whole questions, in order.
         shared: Whether answers of one name are one label.
     """
-    names = [answer for one in vocabulary.questions for answer in one.answers]
+    names = vocabulary.every_answer
     place = {column: at for at, column in enumerate(columns.tolist())}
     label: dict[str, int] = {}
     label_of = [label.setdefault(names[column] if shared else str(column), len(label)) for column in place]

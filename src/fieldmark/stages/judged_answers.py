@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from fieldmark.core.files import read_json
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decide.settling import likeliest
+from fieldmark.decide.settling import filled, likeliest
 from fieldmark.metrics.intervals import interval, share_interval
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.measure import Measure
@@ -57,7 +57,7 @@ class JudgedAnswers:
     def answer(self) -> Int64[np.ndarray, "image question"]:
         """The answer (column) to each question; where it does not apply the likeliest all the same."""
         settled = self.settle.settled(self.proba, self.vocabulary)
-        return np.where(settled >= 0, settled, likeliest(self.proba, self.vocabulary.question_of))
+        return filled(settled, self.proba, self.vocabulary.question_of)
 
     @cached_property
     def right(self) -> Bool[np.ndarray, "image question"]:

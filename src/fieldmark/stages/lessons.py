@@ -147,7 +147,7 @@ def identity_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: R
 
 def answer_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: Ranks) -> Watch | None:
     """The share of this fold's validation questions that the head's likeliest answer is right for."""
-    from fieldmark.stages.asked import told_answers
+    from fieldmark.decide.settling import likeliest
     from fieldmark.stages.nets import photo_source
     from fieldmark.train.embed import embed
 
@@ -157,16 +157,15 @@ def answer_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: Ran
         return None  # a head alone is trained in seconds, and looking would take longer than learning
     source = photo_source(known.take(rows), stage.preprocess)
     truth = known.truth[np.ix_(rows, columns)] > 0
-    told = told_answers(known)[np.ix_(rows, columns)]
-    starts = np.flatnonzero(np.diff(known.vocabulary.question_of[columns], prepend=-1))
+    numbers, question_of = np.unique(known.vocabulary.question_of[columns], return_inverse=True)
+    told = known.told[np.ix_(rows, numbers)]
 
     def watch(network: Network) -> dict[str, float]:
         seen = embed(network, source, device=group.device, n_workers=job.n_workers, logits=True)
         if (logits := seen.logits) is None:  # the head gives none; there is nothing to watch
             return {}
-        best = np.maximum.reduceat(logits[0], starts, axis=1).repeat(np.diff([*starts, len(columns)]), axis=1)
-        right = np.logical_or.reduceat((logits[0] == best) & truth, starts, axis=1)
-        return {"validation right": float(right[told[:, starts]].mean())}
+        right = np.take_along_axis(truth, likeliest(logits[0], question_of), axis=1)
+        return {"validation right": float(right[told].mean())}
 
     return watch
 

@@ -59,6 +59,8 @@ Stage = Annotated[
     | Answer,
     Field(discriminator="verb"),
 ]
+Told = Literal["labels", "answers", "individuals"]
+"""What runs of a plan tell of a photo."""
 VERBS: tuple[type[Spec], ...] = get_args(get_args(Stage)[0])
 """The classes of all stages."""
 __all__ = ["RANKERS", "SCORING", "VERBS", "Plan", "Stage", "ranking_stage", "read_plan"]
@@ -103,7 +105,7 @@ class Plan(Spec):
         return self
 
     @property
-    def tells(self) -> Literal["labels", "answers", "individuals"]:
+    def tells(self) -> Told:
         """What its runs tell of a photo."""
         verbs = {stage.verb for stage in self.stages}
         return "answers" if "settle" in verbs else "labels" if "cut" in verbs else "individuals"

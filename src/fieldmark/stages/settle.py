@@ -13,7 +13,7 @@ from fieldmark.core.files import write_json
 from fieldmark.core.spec import Spec
 from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.decide.priors import estimated_shares, recalibrate
-from fieldmark.decide.settling import Tree, likeliest, settle
+from fieldmark.decide.settling import Tree, filled, likeliest, settle
 from fieldmark.stages.asked import prior_of
 from fieldmark.stages.cut import ANSWERS
 from fieldmark.stages.job import Job
@@ -104,10 +104,9 @@ def answer_table(
     part: str, images: list[str], proba: np.ndarray, settled: np.ndarray, vocabulary: Vocabulary
 ) -> pl.DataFrame:
     """One row a photo and question; a question that does not apply has its likeliest answer all the same."""
-    best = likeliest(proba, vocabulary.question_of)
-    columns = np.where(settled >= 0, settled, best)
+    columns = filled(settled, proba, vocabulary.question_of)
     n_photos, n_questions = columns.shape
-    names = np.array([answer for one in vocabulary.questions for answer in one.answers], dtype=object)
+    names = np.array(vocabulary.every_answer, dtype=object)
     questions = [one.name for one in vocabulary.questions]
     return pl.DataFrame(
         {

@@ -15,14 +15,13 @@ from fieldmark.data.collection import Collection
 from fieldmark.stack.specs import MiniLm, NGrams, TextModel
 from fieldmark.stages.asked import told_truth
 from fieldmark.stages.job import Job
-from fieldmark.stages.scored import KNOWN_ABSENT, write_absent, write_scored
+from fieldmark.stages.scored import KNOWN_ABSENT, MEAN, write_absent, write_scored
 from fieldmark.stages.split import read_folds
 
 if TYPE_CHECKING:
     from fieldmark.stack.texts import TextJudge
     from fieldmark.stages.engine import Opened
 
-VOICE = "mean"
 URL = "url"
 
 
@@ -72,7 +71,7 @@ class Texts(Spec):
             of_new = self.read(job.new)
             new = np.stack([one.proba(of_new) for one in judges])
             write_absent(folder, job, self.absent(job.new))
-        write_scored(folder, VOICE, job, columns=vocabulary.tags, fold=fold, proba=proba, new=new)
+        write_scored(folder, MEAN, job, columns=vocabulary.tags, fold=fold, proba=proba, new=new)
         n_silent = int(silent.sum())
         leaks = f", leaks used: {', '.join(self.leaks)}" if self.leaks else ""
         return f"{len(known) - n_silent:,} of {len(known):,} photos have a text{leaks}"
