@@ -3,6 +3,8 @@
     python benchmarks/humpback.py main --runs runs --seed 1     baseline and recipes for --epochs; their submissions
     python benchmarks/humpback.py blend --runs runs --seed 1    the ensemble of what ``main`` left; its submission
     python benchmarks/humpback.py switches --runs runs          each recipe for --short epochs, then one switch turned
+    python benchmarks/humpback.py blend --runs runs --of A B    the ensemble of any finished runs
+    python benchmarks/humpback.py variants --runs runs          how reidentify came to its softmax and its start
     python benchmarks/humpback.py table --runs runs             the tables of what is finished
 
 The runs of ``switches`` look at each photo once (no mirrored view) and, but for ``rounds``, not at the challenge's, to
@@ -47,6 +49,8 @@ from fieldmark.stages.split import Split
 from fieldmark.stages.train import Train
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "humpback2018_100px"
+VARIANTS = {"as it was": (False, 1.0), "imprinted": (True, 1.0), "imprinted, softmax 0.1": (True, 0.1)}
+"""Of ``reidentify``: whether directions begin at the photos, and the weight of the softmax beside the triplets."""
 COLUMNS = (
     "MAP@5",
     "top-1 of known",
@@ -147,6 +151,18 @@ def n_epochs(plan: Plan) -> int:
     return sum(leg.epochs for leg in train.training.legs)
 
 
+def variant(epochs: int, *, imprinted: bool, weight: float) -> Plan:
+    """``reidentify`` with another start and weight of its softmax."""
+    plan = plan_of(ANY, epochs, tta=False)
+    train = plan.only(Train)
+    head = train.net.head.model_copy(update={"imprinted": imprinted})
+    losses = tuple(
+        loss.model_copy(update={"weight": weight}) if loss.kind == "arcface" else loss for loss in train.losses
+    )
+    other = train.model_copy(update={"net": train.net.model_copy(update={"head": head}), "losses": losses})
+    return plan.model_copy(update={"stages": tuple(other if one is train else one for one in plan.stages)}).check()
+
+
 def run(name: str, plan: Plan, folder: Path, *, seed: int, with_new: bool = True, reuse: Path | None = None) -> None:
     known, new = photos()
     new = new if with_new else None
@@ -218,12 +234,13 @@ def judged_photos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:  # noqa: PLR0912 - a door
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("main", "blend", "switches", "table"))
+    parser.add_argument("what", choices=("main", "blend", "switches", "variants", "table"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--epochs", type=int, help="of each recipe of main; default: all of its own")
     parser.add_argument("--short", type=int, default=4, help="epochs of each recipe of switches")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
+    parser.add_argument("--of", nargs="*", help="of blend: finished runs of one seed; default: those of main")
     parser.add_argument("--only", nargs="*", help="names of runs, to do a part")
     options = parser.parse_args()
     if options.threads:
@@ -243,7 +260,13 @@ def main() -> None:  # noqa: PLR0912 - a door
             if not wanted or any(name.startswith(one) for one in wanted):
                 run(name, plan, options.runs, seed=options.seed)
     if options.what == "blend":
-        ensemble(options.runs, list(names.values()), blended)
+        blended = blended if not options.of else f"ensemble of {' and '.join(options.of)}"
+        ensemble(options.runs, options.of or list(names.values()), blended)
+    if options.what == "variants":
+        for name, (imprinted, weight) in VARIANTS.items():
+            plan = variant(options.short, imprinted=imprinted, weight=weight)
+            run(f"variant {name}", plan, options.runs, seed=options.seed, with_new=False)
+        table(options.runs, [f"variant {name}" for name in VARIANTS])
     if options.what == "switches":
         bases = {short[recipe]: plan_of(recipe, options.short, tta=False) for recipe in RECIPES}
         for name, plan in bases.items():
