@@ -232,7 +232,7 @@ def judged_photos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return average_precision(answers, truth, k=k), average_precision(named, truth[known], k=k)
 
 
-def main() -> None:  # noqa: PLR0912 - a door
+def main() -> None:  # noqa: C901, PLR0912 - a door
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("main", "blend", "switches", "variants", "table"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
