@@ -88,7 +88,8 @@ def judged(
         prior = np.tile(shares(truth[rows[0]], question_of), (len(rows[1]), 1))
         line(f"{kind}: commonest answer", wrong(prior, truth[rows[1]], question_of))
         line(f"{kind}: {by.kind}", wrong(judge.proba(part[1]), truth[rows[1]], question_of))
-        print(f"  {len(rows[0]):,} learnt in {spent:.1f} CPU-s, {len(rows[1]):,} judged; {len(judge.weights):,} clues")
+        n_clues = len(judge.weights.of_clue)
+        print(f"  {len(rows[0]):,} learnt in {spent:.1f} CPU-s, {len(rows[1]):,} judged; {n_clues:,} clues")
 
 
 def names(*, minilm: bool) -> None:
@@ -150,7 +151,8 @@ def scale() -> None:
     judge = learn(texts, truth, question_of, by=NGrams(), seed=0)
     spent = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    print(f"50,000 texts x 45 questions x {len(question_of)} answers, {len(judge.weights):,} clues: {spent:.0f} CPU-s")
+    n_clues = len(judge.weights.of_clue)
+    print(f"50,000 texts x 45 questions x {len(question_of)} answers, {n_clues:,} clues: {spent:.0f} CPU-s")
     print(f"{peak:,.0f} MiB at most, {before:,.0f} before (texts and truth)")
 
 

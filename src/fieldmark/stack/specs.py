@@ -162,19 +162,15 @@ Span = tuple[Count, Count]
 
 
 class Linear(Spec):
-    """A weight for each clue and answer; the answers of a question compete.
+    """Logistic regression, the answers of a question competing; scikit-learn's, by SAGA.
 
     Attributes:
-        epochs: How often each text is read.
-        learning_rate: How far a weight goes in its first step; later ones are shorter (Adagrad), the last one is 0.
-        pull: Of a weight towards 0 each time its clue is met.
-        batch_size: Texts a step.
+        strength: How far weights may go from 0: scikit-learn's ``C``.
+        rounds: How often each text is read, at most.
     """
 
-    epochs: Count = 6
-    learning_rate: Positive = 0.3
-    pull: Annotated[float, Field(ge=0, lt=1)] = 0.001
-    batch_size: Count = 64
+    strength: Positive = 10.0
+    rounds: Count = 20
 
 
 class NGrams(Spec):
@@ -183,9 +179,8 @@ class NGrams(Spec):
     Attributes:
         characters: Lengths of the pieces of words, shortest and longest; None: no pieces.
         words: Words in a row, fewest and most; None: no words.
-        bits: Clues are told apart by so many bits of their hash, so no list of them is kept.
         least: Clues met in fewer texts are not learnt.
-        most: Of the others, at most so many, the most common ones: bounds the memory.
+        most: Of the others, at most so many of each kind, the most common ones: bounds the memory.
         most_characters: A text is read up to here.
         linear: How it learns.
     """
@@ -193,9 +188,8 @@ class NGrams(Spec):
     kind: Literal["ngrams"] = "ngrams"
     characters: Span | None = (3, 5)
     words: Span | None = (1, 2)
-    bits: Annotated[int, Field(ge=8, le=24)] = 18
     least: Count = 2
-    most: Count = 2**16
+    most: Count = 2**15
     most_characters: Count = 1000
     linear: Linear = Linear()
 
@@ -217,7 +211,7 @@ class MiniLm(Spec):
 
     kind: Literal["minilm"] = "minilm"
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 128
-    linear: Linear = Linear(epochs=20, pull=0.0)
+    linear: Linear = Linear(strength=100.0, rounds=50)
 
 
 TextModel = Annotated[NGrams | MiniLm, Field(discriminator="kind")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from fieldmark.core.errors import FieldmarkError, RunError, ShapeError
 from fieldmark.core.files import read_json, sha256, told_disk_faults, write_json
 from fieldmark.core.seeds import hash_seed
 from fieldmark.decide.questions import Questions
-from fieldmark.stack.linear import answered, weighted
-from fieldmark.stack.ngrams import Clues, Sparse, counted
+from fieldmark.stack.linear import Weights
+from fieldmark.stack.ngrams import Clues, Sparse
 from fieldmark.stack.specs import MiniLm, NGrams, TextModel
 from fieldmark.stack.url_words import url_text
 
 __all__ = ["TextJudge", "Texts", "cross", "learn", "url_text"]
 
-FORMAT = 1
+FORMAT = 2
 META, ARRAYS = "texts.json", "texts.safetensors"
 AT_ONCE = 4096
 """Texts judged at once."""
@@ -42,14 +42,12 @@ class TextJudge:
         by: Its settings.
         questions: Its answer columns.
         weights: Of each clue (for ``MiniLm``: direction of the embedding) for each answer.
-        prior: How common each answer was in training, none 0: what a photo without a text is given.
         clues: Of ``NGrams``.
     """
 
     by: TextModel
     questions: Questions
-    weights: Float32[np.ndarray, "clue answer"]
-    prior: Float32[np.ndarray, " answer"]
+    weights: Weights
     clues: Clues | None
 
     def proba(self, texts: Texts) -> Float32[np.ndarray, "image answer"]:
@@ -66,19 +64,17 @@ class TextJudge:
             FieldmarkError: Embeddings were passed to n-grams, or texts to MiniLM.
             ShapeError: Embeddings are of another length.
         """
-        table = _read(texts, self.by)
-        n_wanted = len(self.weights) if self.clues is None else table.shape[1]
-        if table.shape[1] != n_wanted:
+        texts = _read(texts, self.by)
+        if isinstance(texts, np.ndarray) and texts.shape[1] != len(self.weights.of_clue):
             raise ShapeError(
                 "The embeddings are not those that the text model learnt from.",
-                got=f"{table.shape[1]} numbers a text, learnt from {n_wanted}",
+                got=f"{texts.shape[1]} numbers a text, learnt from {len(self.weights.of_clue)}",
                 fix="embed the texts with the same encoder.",
             )
-        proba = np.empty((table.shape[0], len(self.prior)), np.float32)
+        proba = np.empty((len(texts), len(self.weights.prior)), np.float32)
         for start in range(0, len(proba), AT_ONCE):
-            rows = slice(start, start + AT_ONCE)
-            part = table[rows] if self.clues is None else self.clues.table(table[rows])
-            proba[rows] = answered(part, self.weights, self.prior, self.questions)
+            part = texts[start : start + AT_ONCE]
+            proba[start : start + AT_ONCE] = self.weights.proba(_table(part, self.clues), self.questions)
         return proba
 
     def save(self, folder: Path) -> None:
@@ -87,9 +83,9 @@ class TextJudge:
         Raises:
             RunError: The disk is full or cannot be written.
         """
-        arrays = {"weights": self.weights, "prior": self.prior, "question_of": self.questions.question_of}
+        arrays = {**vars(self.weights), "question_of": self.questions.question_of}
         if self.clues is not None:
-            arrays |= {"column": self.clues.column, "rarity": self.clues.rarity}
+            arrays |= {"rarity": self.clues.rarity, **_as_bytes(self.clues.terms)}
         with told_disk_faults(folder):
             save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS)
         write_json(
@@ -121,9 +117,14 @@ class TextJudge:
                 raise ValueError(f"not as written: {ARRAYS}")  # noqa: TRY301 - one way out for all damage
             by: TextModel = TypeAdapter(TextModel).validate_json(json.dumps(meta["by"]))
             arrays = load_arrays((folder / ARRAYS).read_bytes())
-            clues = Clues(arrays["column"], arrays["rarity"], 2**by.bits) if isinstance(by, NGrams) else None
-            return cls(by, Questions.of(arrays["question_of"]), arrays["weights"], arrays["prior"], clues)
-        except (OSError, KeyError, ValueError, ValidationError, SafetensorError, ShapeError) as error:
+            weights = Weights(arrays["of_clue"], arrays["offset"], arrays["prior"])
+            clues = None
+            if isinstance(by, NGrams):
+                clues = Clues(by, _from_bytes(arrays), arrays["rarity"])
+                if len(clues) != sum(map(len, clues.terms)) or len(clues) != len(weights.of_clue):
+                    raise ValueError("clues and weights do not fit each other")  # noqa: TRY301 - likewise
+            return cls(by, Questions.of(arrays["question_of"]), weights, clues)
+        except (OSError, KeyError, TypeError, ValueError, ValidationError, SafetensorError, ShapeError) as error:
             raise RunError(
                 f"The text model in {folder} is damaged.",
                 got=error,
@@ -190,7 +191,7 @@ def cross(
         FieldmarkError: There are fewer than two folds, a fold is empty, or without it nothing is told.
     """
     questions, truth, fold = Questions.of(question_of), np.asarray(truth), np.asarray(fold)
-    table = _checked(texts, truth, questions, by)
+    texts = _checked(texts, truth, questions, by)
     n_photos = np.bincount(fold[fold >= 0]) if fold.shape == truth.shape[:1] else np.zeros(0, np.int64)
     if len(n_photos) < 2 or not n_photos.all():
         raise FieldmarkError(
@@ -203,29 +204,44 @@ def cross(
     for one in range(len(n_photos)):
         held = np.flatnonzero(fold == one)
         rest = np.flatnonzero(fold != one)
-        judge = _learn(table[rest], truth[rest], questions, by=by, seed=hash_seed(seed, "fold", one))
-        part = table[held] if judge.clues is None else judge.clues.table(table[held])
-        proba[held] = answered(part, judge.weights, judge.prior, questions)
+        judge = _learn(_some(texts, rest), truth[rest], questions, by=by, seed=hash_seed(seed, "fold", one))
+        proba[held] = judge.proba(_some(texts, held))
         judges.append(judge)
     return proba, tuple(judges)
 
 
-def _learn(
-    table: Sparse | np.ndarray, truth: np.ndarray, questions: Questions, *, by: TextModel, seed: int
-) -> TextJudge:
+def _as_bytes(terms: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+    """The terms of each kind as arrays; no term holds the end of a line."""
+    return {f"terms{kind}": np.frombuffer("\n".join(one).encode(), np.uint8) for kind, one in enumerate(terms)}
+
+
+def _from_bytes(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], ...]:
+    kinds = sorted(name for name in arrays if name.startswith("terms"))
+    return tuple(tuple(arrays[name].tobytes().decode().split("\n")) if arrays[name].size else () for name in kinds)
+
+
+def _some(texts: Texts, rows: np.ndarray) -> Texts:
+    return texts[rows] if isinstance(texts, np.ndarray) else [texts[row] for row in rows]
+
+
+def _table(texts: Texts, clues: Clues | None) -> Sparse | np.ndarray:
+    """Clues, or directions of the embedding, in columns."""
+    return texts if clues is None or isinstance(texts, np.ndarray) else clues.table(texts)
+
+
+def _learn(texts: Texts, truth: np.ndarray, questions: Questions, *, by: TextModel, seed: int) -> TextJudge:
     if not (np.nan_to_num(truth) > 0).any():
         raise FieldmarkError(
             "There is nothing to learn answers from.",
             got=f"{len(truth)} photos to learn from, none with a right answer to any question",
             fix="pass photos with answers in every fold but one.",
         )
-    clues = Clues.of(table, by) if isinstance(by, NGrams) else None
-    known = table if clues is None else clues.table(table)
-    weights, prior = weighted(known, truth, questions, by=by.linear, seed=seed)
-    return TextJudge(by, questions, weights, prior, clues)
+    clues = Clues.of(texts, by) if isinstance(by, NGrams) and not isinstance(texts, np.ndarray) else None
+    weights = Weights.learnt(_table(texts, clues), truth, questions, by=by.linear, seed=seed)
+    return TextJudge(by, questions, weights, clues)
 
 
-def _checked(texts: Texts, truth: np.ndarray, questions: Questions, by: TextModel) -> Sparse | np.ndarray:
+def _checked(texts: Texts, truth: np.ndarray, questions: Questions, by: TextModel) -> Texts:
     questions.must_fit("truth", truth)
     if len(texts) != len(truth):
         raise ShapeError(
@@ -236,8 +252,8 @@ def _checked(texts: Texts, truth: np.ndarray, questions: Questions, by: TextMode
     return _read(texts, by)
 
 
-def _read(texts: Texts, by: TextModel) -> Sparse | np.ndarray:
-    """Counts of n-grams, or the embeddings as they are."""
+def _read(texts: Texts, by: TextModel) -> Texts:
+    """The texts as they are, or embeddings that were looked at."""
     given = isinstance(texts, np.ndarray)
     if given != isinstance(by, MiniLm) or isinstance(texts, str):
         raise FieldmarkError(
@@ -246,7 +262,7 @@ def _read(texts: Texts, by: TextModel) -> Sparse | np.ndarray:
             fix='pass a list of texts to "ngrams"; to "minilm" what TextEncoder.load().encode(texts) gives.',
         )
     if not isinstance(texts, np.ndarray):
-        return counted(texts, by)  # type: ignore[arg-type]
+        return texts
     if texts.ndim != 2 or not np.isfinite(texts).all():
         raise ShapeError(
             "Embeddings must be one row a photo, of finite numbers.",
