@@ -16,10 +16,12 @@ from fieldmark.recipes.reidentify import reidentify
 from fieldmark.specimens.collections import draw_flukes
 from fieldmark.stages.engine import open_run
 from fieldmark.stages.lessons import identity_lesson
+from fieldmark.stages.nets import saved_nets
 from fieldmark.stages.ranked import SCORES
 from fieldmark.stages.recruit import Recruit, recruits_of
 from fieldmark.stages.split import judged_classes, read_folds
 from fieldmark.stages.train import Train
+from fieldmark.train.opinions import MOST
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,47 @@ def test_a_new_photo_that_copies_a_validation_photo_is_not_recruited(run: Path, 
         assert len(np.load(tmp_path / "picked0.npy")) == len(picked) - 1
     finally:
         copy.write_bytes(kept)
+
+
+def test_strangers_are_taught_as_the_first_network_sees_them(flukes: Path, tmp_path: Path) -> None:
+    plan = reidentify(size="toy", distil=True, effort=0.5)
+    fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True)
+    opened = open_run(tmp_path / "run")
+    job, stage = opened.job(), next(one for one in opened.plan.stages if one.name == "net2")
+    lesson = identity_lesson(stage, job, k=0, fold=read_folds(job, "split"))
+    known = opened.known
+    strangers = lesson.items[lesson.classes[lesson.items] == UNKNOWN]
+    assert len(strangers) == 2 * (known.classes[read_folds(job, "split") != 0] == UNKNOWN).sum() > 0
+    teacher = saved_nets(opened.run.stage("net"), device="cpu")[0]
+    for item in strangers.tolist():
+        mirrored = item >= len(known)
+        said = teacher.competing(known.take([item % len(known)]), mirrored=mirrored, n_workers=0)
+        told = lesson.taught_of(np.array([item])).numpy()
+        likeliest = np.argsort(-said[0])[:MOST]
+        np.testing.assert_allclose(told[0, likeliest], said[0, likeliest], atol=1e-5)
+        assert told.sum() == pytest.approx(1, abs=1e-5)
+    others = np.setdiff1d(np.arange(2 * len(known)), strangers)
+    assert not lesson.taught_of(others).any()
+    history = read_json(tmp_path / "run" / "net2" / "fold0" / "history.json")
+    assert all(row["distilled"] > 0 for row in history)
+
+
+def test_teachers_that_cannot_teach_are_refused_before_anything_is_learnt() -> None:
+    plan = reidentify(size="toy", distil=True)
+    train = next(one for one in plan.stages if one.name == "net2")
+
+    def complaints(**changed: object) -> str:
+        stages = [one.model_copy(update=changed) if one is train else one for one in plan.stages]
+        with pytest.raises(PlanError) as told:
+            plan.model_copy(update={"stages": tuple(stages)}).check()
+        return str(told.value)
+
+    needs = "need all of taught, the loss 'distilled' and unknowns = true"
+    assert needs in complaints(taught=())
+    assert needs in complaints(losses=train.losses[:1])
+    assert needs in complaints(unknowns=False)
+    assert "another flip_identity" in complaints(flip_identity=False)
+    assert "must name a train stage" in complaints(taught=("split",))
 
 
 @pytest.mark.parametrize("margin", ["cosface", "elastic", "none"])

@@ -24,6 +24,7 @@ class Circumstances:
         flip_identity: Whether the upper half of the classes are the mirror images of the lower half, in their order.
         question_of: The question of each answer, where the head answers questions; else None.
         below: Which answers of an earlier question each answer is a kind of, where its form is ``conditional``.
+        taught: What teachers say of each image of the batch that is a stranger; None where nobody teaches.
         done: Share of the training that is done, 0 to 1.
         chance: Where draws come from.
     """
@@ -33,6 +34,7 @@ class Circumstances:
     flip_identity: bool = False
     question_of: Int[Tensor, " answer"] | None = None
     below: Bool[Tensor, "answer answer"] | None = None
+    taught: Float[Tensor, "batch class"] | None = None
     done: float = 1.0
     chance: torch.Generator | None = None
 

@@ -40,6 +40,16 @@ class CrossEntropy(Spec):
     weight: Positive = 1.0
 
 
+class Distilled(Spec):
+    """Softmax cross-entropy of strangers with what the networks of the stages named by ``taught`` say of them.
+
+    Of photos of known individuals nothing is learnt: it stands beside other losses.
+    """
+
+    kind: Literal["distilled"] = "distilled"
+    weight: Positive = 1.0
+
+
 class QuestionSoftmax(Spec):
     """Softmax cross-entropy within each question that is told; needs a head for questions.
 
@@ -224,6 +234,7 @@ class PairTriplet(Spec):
 Loss = Annotated[
     Bce
     | CrossEntropy
+    | Distilled
     | QuestionSoftmax
     | Focal
     | SoftF

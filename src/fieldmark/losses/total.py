@@ -15,6 +15,7 @@ from fieldmark.losses.aligned import local_triplet
 from fieldmark.losses.asymmetric import asymmetric
 from fieldmark.losses.bce import bce
 from fieldmark.losses.cross_entropy import cross_entropy
+from fieldmark.losses.distilled import distilled
 from fieldmark.losses.focal import focal
 from fieldmark.losses.inputs import Circumstances, check_classes, check_logits, one_hot
 from fieldmark.losses.margins import arcface, combined, cosface, elastic, of_counts, ramp
@@ -32,6 +33,7 @@ from fieldmark.losses.specs import (
     CombinedMargin,
     CosFace,
     CrossEntropy,
+    Distilled,
     Elastic,
     Focal,
     LocalTriplet,
@@ -54,6 +56,7 @@ MENDS = {
     "classes": "train on a collection with identities or labels",
     "truth": "train on a collection with identities or labels",
     "embedding": "pass the network's embedding",
+    "taught": "name an earlier train stage by taught",
     "stripes": "give the network stripes, as stripes = 8",
     "scale": 'use head = {kind = "cosine"}',
     "questions": 'use head = {kind = "questions"}',
@@ -89,7 +92,7 @@ def total(
         classes: One class a picture, -1 for unknowns. Losses on many labels take it as one-hot rows where ``truth``
             is not given.
         truth: 0 to 1 for every logit; NaN where it is not told, of which nothing is learnt.
-        about: What else margins may ask for: scale, counts, flips, how far training is, chance.
+        about: What else margins may ask for: scale, counts, flips, teachers, how far training is, chance.
 
     Returns:
         The sum to learn from, and a value a loss by its kind (``focal``, a second one ``focal 2``): before its weight,
@@ -107,6 +110,7 @@ def total(
         "compare": compare,
         "classes": classes,
         "truth": truth,
+        "taught": about.taught,
         "scale": about.scale,
         "counts": about.counts,
         "questions": about.question_of,
@@ -151,6 +155,8 @@ def needs(loss: Loss) -> tuple[frozenset[str], ...]:  # noqa: PLR0911 - one for 
             return frozenset({"logits", "truth"}), frozenset({"logits", "classes"})
         case CrossEntropy() | OhemBce():
             return (frozenset({"logits", "classes"}),)
+        case Distilled():
+            return (frozenset({"logits", "classes", "taught"}),)
         case QuestionSoftmax():
             return (frozenset({"logits", "truth", "questions"}),)
         case BatchHardTriplet():
@@ -215,6 +221,8 @@ def _value(loss: Loss, there: dict[str, Any], about: Circumstances) -> Tensor:  
                 uniform_unknowns=loss.unknowns == "uniform",
                 flip_identity=about.flip_identity,
             )
+        case Distilled():
+            return distilled(there["logits"], there["classes"], there["taught"])
         case QuestionSoftmax():
             return question_softmax(
                 there["logits"], there["truth"], there["questions"], below=about.below, smoothing=loss.smoothing

@@ -21,7 +21,16 @@ from fieldmark.images.specs import (
     TableBoxes,
     WhaleAugment,
 )
-from fieldmark.losses.specs import ArcFace, BatchHardTriplet, CosFace, CrossEntropy, Elastic, Losses, MarginByCount
+from fieldmark.losses.specs import (
+    ArcFace,
+    BatchHardTriplet,
+    CosFace,
+    CrossEntropy,
+    Distilled,
+    Elastic,
+    Losses,
+    MarginByCount,
+)
 from fieldmark.models.specs import Backbone, CosineHead, HubWeights, Net, RandomWeights
 from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.answer import Answer
@@ -103,6 +112,7 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
     tta: bool = True,
     centroids: bool = True,
     logits_weight: float = 0.5,
+    distil: bool = False,
     rounds: int = 0,
     recruit_at: float = 0.8,
     evidence: bool = False,
@@ -129,6 +139,7 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
         tta: Look at each photo mirrored too.
         centroids: Rank by the likeness to the centroid of an individual's photos, else to its most alike photo.
         logits_weight: Of the head's own probabilities, where likeness weighs 1.
+        distil: Learn anew, a first network's word on each stranger being its truth.
         rounds: So often learn anew with new photos whose individual is sure.
         recruit_at: Score from which it is sure.
         evidence: Look again at the first ten by matching points (needs the extra ``keypoints``).
@@ -182,18 +193,22 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
             stages.append(Boxes(name="boxes", finder=FINDERS[boxes]))
     if rounds < 0:
         raise PlanError("There cannot be so few rounds.", got=f"rounds={rounds}", fix="use rounds=0 for none.")
-    best = embedded = ""
-    for turn in range(rounds + 1):
+    best = embedded = taught = ""
+    for turn in range(max(rounds, int(distil)) + 1):
         again = "" if not turn else str(turn + 1)
-        if turn:
+        if 0 < turn <= rounds:
             stages.append(
                 Recruit(
                     name=f"recruits{again}", judges=(best,), on="split", rule=Recruits(rule=SureIdentity(at=recruit_at))
                 )
             )
-        enlarged = f"recruits{again}" if turn else None
+        enlarged = f"recruits{again}" if 0 < turn <= rounds else None
+        learning = train.model_copy(update={"name": f"net{again}", "enlarged": enlarged})
+        if turn and distil:
+            learning = learning.model_copy(update={"taught": (taught,), "losses": (*train.losses, Distilled())})
+        taught = learning.name
         stages += [
-            train.model_copy(update={"name": f"net{again}", "enlarged": enlarged}),
+            learning,
             Embed(name=f"features{again}", of=f"net{again}", on="split", flip=tta),
             Rank(name=f"ranking{again}", reads_from=f"features{again}", on="split", votes=votes, unknown=rule),
         ]

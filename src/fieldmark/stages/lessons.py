@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from fieldmark.models.network import Network
     from fieldmark.stages.train import Train
     from fieldmark.train.loop import Lesson, Watch
+    from fieldmark.train.opinions import Opinions
     from fieldmark.train.ranks import Ranks
+
+
+AT_ONCE = 1024
+"""Strangers that teachers are asked about together: each answer is a probability for every individual."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,35 @@ def identity_lesson(stage: Train, job: Job, *, k: int, fold: np.ndarray) -> Less
         sampler=stage.sampler,
         losses=stage.losses,
         classes=classes,
+        taught=_taught(stage, job, k=k, items=items[classes[items] == UNKNOWN], n_items=len(classes)),
         names=lambda item: images[item % n] + (" mirrored" if item >= n else ""),
         flip_identity=stage.flip_identity,
     )
+
+
+def _taught(stage: Train, job: Job, *, k: int, items: np.ndarray, n_items: int) -> Opinions | None:
+    """What the networks ``k`` of other stages say of the strangers among known photos, mirrored ones as such.
+
+    Strangers are all known photos, as new ones teach only as individuals; item ``i + n`` is item ``i`` mirrored.
+    """
+    from fieldmark.stages.nets import saved_nets
+    from fieldmark.train.opinions import Opinions
+
+    if not stage.taught or not len(items):
+        return None
+    mirrored = stage.flip_identity or stage.mirrored
+    n = n_items // (2 if mirrored else 1)
+    rows = items[items < n]
+    nets = [saved_nets(job.run.stage(name), device=job.device)[k] for name in stage.taught]
+
+    def parts() -> Iterator[np.ndarray]:
+        for view in range(2 if mirrored else 1):
+            for start in range(0, len(rows), AT_ONCE):
+                photos = job.known.take(rows[start : start + AT_ONCE])
+                said = [net.competing(photos, mirrored=view == 1, n_workers=job.n_workers) for net in nets]
+                yield np.asarray(np.mean(said, axis=0, dtype=np.float32))
+
+    return Opinions.of(np.concatenate([rows, rows + n]) if mirrored else rows, parts(), n_items=n_items)
 
 
 def label_lesson(

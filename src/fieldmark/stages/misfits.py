@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 RANKERS = (Rank, Rescore, Recheck, StackIdentities, Blend, ThinkAgain)
 """Stages that leave ranked individuals."""
+JUDGING = ("one_vs_rest", "cosine", "affinity")
+"""Heads with a logit for each individual."""
 SCORING = (Score, Stack, Lend, Texts, Merge)
 """Stages that leave scores of labels or answers."""
 
@@ -40,6 +42,7 @@ _WANTED: dict[tuple[str, str], tuple[type[Spec], ...]] = {
     ("train", "warm"): (Train,),
     ("train", "trusted"): (Drop,),
     ("train", "enlarged"): (Enlarge, Recruit),
+    ("train", "taught"): (Train,),
     ("recruit", "judges"): RANKERS,
     ("train", "filled"): SCORING,
     ("embed", "of"): (Train,),
@@ -81,7 +84,8 @@ def misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
                 article = "an" if verbs[0] in "aeiou" else "a"
                 found.append(f"{stage.name}: '{attribute}' must name {article} {verbs} stage, '{name}' is none")
     if isinstance(stage, Train):
-        found += _training_misfits(stage) + _looking_misfits(stage, earlier) + _picked_misfits(stage, earlier)
+        found += _training_misfits(stage) + _looking_misfits(stage, earlier)
+        found += _picked_misfits(stage, earlier) + _taught_misfits(stage, earlier)
     if isinstance(stage, Stack):
         split = earlier.get(stage.on)
         if isinstance(split, Split) and getattr(split.folds, "n_folds", 3) < 3:
@@ -140,6 +144,29 @@ def _picked_misfits(stage: Train, earlier: dict[str, Stage]) -> list[str]:
         return []
     what = "individuals; labels need an enlarge stage" if stage.learns_labels else "labels; individuals need recruit"
     return [f"{stage.name}: enlarged by '{picked.name}', which picks {what}"]
+
+
+def _taught_misfits(stage: Train, earlier: dict[str, Stage]) -> list[str]:
+    """Strangers that nobody teaches of, or whose teachers answer for others."""
+    losses = [loss.kind for leg in stage.training.legs for loss in leg.losses or ()] + [
+        one.kind for one in stage.losses
+    ]
+    found = []
+    if bool(stage.taught) != ("distilled" in losses) or (stage.taught and not stage.unknowns):
+        found.append(
+            f"{stage.name}: teachers of strangers need all of taught, the loss 'distilled' and unknowns = true"
+        )
+    for name in stage.taught:
+        teacher = earlier.get(name)
+        if not isinstance(teacher, Train):
+            continue
+        if teacher.net.head.kind not in JUDGING or stage.net.head.kind not in JUDGING:
+            found.append(
+                f"{stage.name}: taught by '{name}', but a head of {' or '.join(JUDGING)} must be on both sides"
+            )
+        elif (teacher.flip_identity, teacher.on) != (stage.flip_identity, stage.on):
+            found.append(f"{stage.name}: taught by '{name}' with another split or another flip_identity")
+    return found
 
 
 def _training_misfits(stage: Train) -> list[str]:

@@ -52,6 +52,8 @@ class Train(Spec):
         groups: Labels: only those of these groups; none named means all.
         trusted: Labels: a drop stage; the photos it dropped do not teach (and are validated on all the same).
         enlarged: An enlarge stage (labels) or a recruit stage (individuals); the new photos it picked teach too.
+        taught: Individuals: train stages on the same split; the mean of what their networks of this fold say of each
+            stranger is its truth for the loss ``distilled``.
         filled: Labels: a stage with out-of-fold scores; a label it is sure of counts ``fill_times`` its probability
             where the table lacks it.
         fill_times: See ``filled``.
@@ -74,6 +76,7 @@ class Train(Spec):
     groups: tuple[str, ...] = ()
     trusted: str | None = None
     enlarged: str | None = None
+    taught: tuple[str, ...] = ()
     filled: str | None = None
     fill_times: Fraction = 0.7
 
@@ -89,7 +92,8 @@ class Train(Spec):
 
     def reads(self) -> tuple[str, ...]:
         """The split stage, and the stages it learns more from."""
-        return (self.on, *(name for name in (self.warm, self.trusted, self.enlarged, self.filled) if name is not None))
+        named = (name for name in (self.warm, self.trusted, self.enlarged, self.filled) if name is not None)
+        return (self.on, *named, *self.taught)
 
     def run(self, job: Job, folder: Path) -> str:
         """Write ``fold<k>/`` with the network and its history for each fold; say how the last epochs went."""

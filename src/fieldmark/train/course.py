@@ -224,7 +224,7 @@ class Course:
             compare=None if self.network.pair is None else self.network.pair.among(embedding),
             classes=classes,
             truth=truth,
-            about=self._about(place, done=done),
+            about=self._about(rows, place, done=done),
         )
         told = Told(loss, {"loss": loss, **parts})
         if logits is not None and classes is not None and bool((classes >= 0).any()):
@@ -233,11 +233,13 @@ class Course:
             told.of_items = of_each(self.losses, logits=logits.detach(), truth=truth)
         return told
 
-    def _about(self, place: tuple[int, int], *, done: float) -> Circumstances:
+    def _about(self, rows: Int[np.ndarray, " batch"], place: tuple[int, int], *, done: float) -> Circumstances:
         """What losses may have to know of this forward pass; its chance is that of the update, as dropout's is."""
         chance = torch.Generator().manual_seed(hash_seed(self.seed, "loss", *place, self.group.rank))
         answers = self.network.head if isinstance(self.network.head, Answers) else None
+        taught = self.lesson.taught_of(rows)
         return Circumstances(
+            taught=None if taught is None else taught.to(self.group.device),
             question_of=None if answers is None else answers.question_of,
             below=None if answers is None else answers.below,
             scale=self.network.head.scale if isinstance(self.network.head, Cosine) else None,

@@ -18,6 +18,7 @@ from fieldmark.losses.specs import PER_LABEL, Losses
 from fieldmark.models.network import Network
 from fieldmark.train.features import Source
 from fieldmark.train.misfits import misfits
+from fieldmark.train.opinions import Opinions
 from fieldmark.train.specs import Leg, Training
 
 ROWS = 8192
@@ -38,6 +39,7 @@ class Lesson:
         sampler: How an epoch's order is drawn. A soft label counts from 0.5 on.
         losses: Their weighted sum is minimised, where a leg has none of its own.
         names: What to call an item in an error.
+        taught: What teachers say of strangers among the items, for the loss ``distilled``; or None.
         flip_identity: Items ``n ... 2n - 1`` are items ``0 ... n - 1`` mirrored, and a mirrored photo of class k is one
             of class ``k + N``, for N half of the network's classes.
     """
@@ -48,6 +50,7 @@ class Lesson:
     losses: Losses
     classes: Int[np.ndarray, " all_items"] | None = None
     truth: Float[np.ndarray, "row label"] | Bool[np.ndarray, "row label"] | None = None
+    taught: Opinions | None = None
     names: Callable[[int], str] = str
     flip_identity: bool = False
 
@@ -95,6 +98,10 @@ class Lesson:
         if self.truth is None:
             return None
         return torch.from_numpy(np.asarray(self.truth[items % len(self.truth)], dtype=np.float32))
+
+    def taught_of(self, items: Int[np.ndarray, " batch"]) -> Float[Tensor, "batch class"] | None:
+        """What teachers say of some items."""
+        return None if self.taught is None else self.taught.about(items)
 
     def check(self, training: Training, network: Network, *, watched: bool) -> None:
         """Refuse what this lesson and network cannot do of a training.
