@@ -80,7 +80,7 @@ def test_a_pattern_without_reading_is_refused(copied: Path) -> None:
 def test_ids_in_photos_are_told_beside_names(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a made reader; names as short as these whales' are not looked for."""
     read = iter([["W 4"], ["HWC 034"], *[[]] * 99])
-    monkeypatch.setattr("fieldmark.images.texts.text_reader", lambda: lambda pixels: next(read))
+    monkeypatch.setattr("fieldmark.images.texts.text_reader", lambda by: lambda pixels: next(read))
     fieldmark.twins(copied, texts=tmp_path / "texts.csv", pattern="HWC[0-9]{3}", n_workers=1)
     with (tmp_path / "texts.csv").open(encoding="utf-8-sig") as file:
         (row,) = csv.DictReader(file)

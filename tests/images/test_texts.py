@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import pytest
@@ -39,6 +40,25 @@ def test_what_is_missing_is_told_with_what_to_install(monkeypatch: pytest.Monkey
         text_reader()
     assert told.value.got == ", ".join(NEEDED)
     assert told.value.fix == INSTALL
+
+
+def test_without_the_program_what_to_do_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldmark.images.texts.which", lambda name: None)
+    with pytest.raises(FieldmarkError) as told:
+        text_reader("tesseract")
+    assert "--ocr rapidocr" in told.value.fix
+
+
+@pytest.mark.skipif(which("tesseract") is None, reason="the program tesseract is not installed")
+def test_tesseract_reads_printed_ids(tmp_path: Path) -> None:
+    paths = []
+    for number, one in enumerate(["HWC 034", "SPLASH 7718", ""]):
+        page = Image.new("RGB", (460, 120), "white")
+        ImageDraw.Draw(page).text((20, 30), one, fill="black", font=ImageFont.load_default(36))
+        paths.append(tmp_path / f"{number}.png")
+        page.save(paths[-1])
+    found = texts(paths, text_reader("tesseract"))
+    assert [plain("".join(lines)) for lines in found] == [plain("HWC 034"), plain("SPLASH 7718"), ""]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
+    from fieldmark.images.texts import Engine, ReadText
     from fieldmark.stages.twinning import Twins
 
 MOST_BITS = 16
@@ -28,6 +29,7 @@ def twins(
     transfer: Path | str | None = None,
     texts: Path | str | None = None,
     pattern: str | None = None,
+    ocr: Engine = "rapidocr",
     run: Path | str | None = None,
     within: int = 6,
     force: bool = False,
@@ -50,6 +52,7 @@ def twins(
         texts: The CSV to write of ids that stand written in photos: names of the table, and what fits ``pattern``.
             Every photo is read for text, which takes up to a second each.
         pattern: How ids look in photos, as a regular expression over capitals and digits, such as ``HWC[0-9]{3}``.
+        ocr: Who reads them: ``rapidocr`` (the extra ``text``), or ``tesseract`` (a program of the machine).
         run: A run of these individuals, to suggest also names that look like one to its networks.
         within: Bits of 64 in which the hashes may differ of photos that are compared, 0 to 16.
         force: Whether existing files may be written over.
@@ -105,20 +108,27 @@ def twins(
     if given is not None:
         twin_pages.write_taken_over(given, found)
     if written is not None:
-        _write_ids(written, known, others, pattern=pattern, progress=progress)
+        from fieldmark.images.texts import text_reader
+
+        _write_ids(written, known, others, text_reader(ocr), pattern=pattern, progress=progress)
     if page_file is not None:
         write_page(page_file, twins_page(twin_pages.page(found, known, others)))
     return found
 
 
 def _write_ids(
-    path: Path, known: Collection, others: Collection | None, *, pattern: str | None, progress: Progress
+    path: Path,
+    known: Collection,
+    others: Collection | None,
+    reader: ReadText,
+    *,
+    pattern: str | None,
+    progress: Progress,
 ) -> None:
     """Read the ids in photos, write them, and say how many there are."""
-    from fieldmark.images.texts import text_reader
     from fieldmark.stages.photo_texts import read_ids, text_fact, write_texts
 
-    found = read_ids(known, others, text_reader(), pattern=pattern, progress=progress)
+    found = read_ids(known, others, reader, pattern=pattern, progress=progress)
     write_texts(path, found)
     fact = text_fact(found)
     progress.say(f"{fact.name}: {fact.value} ({fact.note})" if fact.note else f"{fact.name}: {fact.value}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fieldmark.app import fetching, options
 from fieldmark.app.shell import command, progress, words
+
+if TYPE_CHECKING:
+    from fieldmark.images.texts import Engine
 
 
 @command
@@ -45,6 +48,13 @@ def inspect(data: Path, html: Path, unlabelled: bool, force: bool, workers: int,
 @click.option("--transfer", type=options.PATH, help="The CSV to write of names that new photos take from twins.")
 @click.option("--texts", type=options.PATH, help="The CSV to write of ids written in photos; reads every photo.")
 @click.option("--pattern", metavar="REGEX", help="How ids look in photos, in capitals and digits: HWC[0-9]{3}.")
+@click.option(
+    "--ocr",
+    type=click.Choice(["rapidocr", "tesseract"]),
+    default="rapidocr",
+    show_default=True,
+    help="Who reads them: a package (extra text), or a program of this machine.",
+)
 @click.option("--run", type=options.PATH, help="A run, to suggest also names that look like one to its networks.")
 @click.option(
     "--within", type=int, default=6, show_default=True, help="Bits in which hashes may differ of photos to compare."
@@ -61,6 +71,7 @@ def twins(
     transfer: Path | None,
     texts: Path | None,
     pattern: str | None,
+    ocr: Engine,
     run: Path | None,
     within: int,
     force: bool,
@@ -82,6 +93,7 @@ def twins(
         transfer=transfer,
         texts=texts,
         pattern=pattern,
+        ocr=ocr,
         run=run,
         within=within,
         force=force,
