@@ -146,6 +146,17 @@ class Collection:
         return _frozen(self.table.select((key.rank("dense") - 1).cast(pl.Int64)).to_series().to_numpy().copy())
 
     @property
+    def extra(self) -> Bool[np.ndarray, " image"]:
+        """Photos of another collection that teach and nothing more: they never judge, and nobody is compared to them.
+
+        Those with yes (y, true, 1, x) in the column ``extra``; none without the column.
+        """
+        if "extra" not in self.table.columns:
+            return np.zeros(len(self), np.bool_)
+        told = self.table["extra"].fill_null("").str.strip_chars().str.to_lowercase()
+        return told.is_in(["yes", "y", "true", "1", "x"]).to_numpy()
+
+    @property
     def boxes(self) -> Float32[np.ndarray, "image 4"] | None:
         """Left, top, width, height in px of the true size; nan where a photo has no box; None without box columns."""
         if not set(BOX) <= set(self.table.columns):

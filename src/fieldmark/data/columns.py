@@ -14,6 +14,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "identity": ("identity", "individual", "individualid", "identityid", "animalid", "whaleid", "whale"),
     "labels": ("labels", "tags", "attributeids", "label", "tag"),
     "group": ("group", "groupid", "dupgroup", "encounter", "encounterid", "occurrenceid", "sequenceid"),
+    "extra": ("extra", "playground"),
     "date": ("date", "datetime", "timestamp", "datetaken", "capturedate", "eventdate"),
     "width": ("origwidth", "originalwidth", "width", "imagewidth"),
     "height": ("origheight", "originalheight", "height", "imageheight"),

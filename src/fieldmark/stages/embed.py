@@ -82,8 +82,8 @@ class Embed(Spec):
         views, _, dim = of_taught.embedding.shape
         embedding = np.zeros((views, len(known), dim), dtype=np.float32)
         embedding[:, taught], embedding[:, judged] = of_taught.embedding, of_judged.embedding
-        # Unlabelled photos (class -2) are nobody to compare with, as strangers are.
-        classes = np.maximum(known.classes, -1)
+        # Unlabelled photos (class -2) and extra ones are nobody to compare with, as strangers are.
+        classes = np.where(known.extra, -1, np.maximum(known.classes, -1))
         GalleryStore.write(folder / f"gallery{k}", embedding, images=known.images, classes=classes, made_by=net.sha256)
         np.save(folder / f"validation{k}.npy", of_judged.embedding)
         return of_judged.proba

@@ -213,7 +213,7 @@ def check_photos(plan: Plan, known: Collection, new: Collection | None) -> None:
     """Refuse photos that a plan cannot learn from.
 
     Raises:
-        PlanError: They lack the labels, label groups or individuals that the plan tells.
+        PlanError: They lack the labels, label groups or individuals that the plan tells, or only teach where all judge.
         DataError: A new photo has the id of a known one.
     """
     if plan.tells == "answers" and not known.vocabulary.questions:
@@ -230,6 +230,12 @@ def check_photos(plan: Plan, known: Collection, new: Collection | None) -> None:
             f"The plan '{plan.name}' tells labels, but these photos have none.",
             got=f"{known.name}: columns {', '.join(known.table.columns)}",
             fix="say which column holds the labels: --column labels=NAME.",
+        )
+    if tags and known.extra.any():
+        raise PlanError(
+            "Photos that only teach are for plans that tell individuals apart: of labels every photo must be judged.",
+            got=f"{known.name}: {int(known.extra.sum())} photos with yes in the column 'extra'",
+            fix="leave those photos out, or empty the column.",
         )
     groups = {name for stage in plan.stages if isinstance(stage, Train) for name in stage.groups}
     if unheard := sorted(groups - set(known.vocabulary.groups)):

@@ -14,6 +14,7 @@ from fieldmark.data.twins import named_strangers
 from fieldmark.data.vocabulary import UNKNOWN, UNLABELLED, Vocabulary
 from fieldmark.stages.job import Job
 from fieldmark.stages.recruit import recruits_of
+from fieldmark.stages.split import teaches
 
 if TYPE_CHECKING:
     from fieldmark.models.network import Network
@@ -42,7 +43,7 @@ def identity_lesson(stage: Train, job: Job, *, k: int, fold: np.ndarray) -> Less
 
     known = job.known
     strangers = (known.classes == UNKNOWN) & stage.unknowns & ~named_strangers(known.paths, known.classes)
-    items = np.flatnonzero((fold != k) & ((known.classes >= 0) | strangers))
+    items = np.flatnonzero(teaches(job, fold, k=k) & ((known.classes >= 0) | strangers))
     parts, classes = [known], known.classes
     if stage.enlarged is not None and job.new is not None and len(job.new):
         rows, names = recruits_of(job, stage.enlarged, k=k)
@@ -128,7 +129,7 @@ def label_lesson(
 
     new = job.visible
     n, n_new = len(job.known), len(new) if new is not None else 0
-    items = np.flatnonzero((fold != k) & kept)
+    items = np.flatnonzero(teaches(job, fold, k=k) & kept)
     targets = np.zeros((n + n_new, truth.shape[1]), dtype=np.float32)
     targets[:n] = truth
     if extra is not None and len(extra.rows):

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool, Int64
 
 from fieldmark.core.spec import Spec
 from fieldmark.data.folds import assign, describe
 from fieldmark.data.specs import Folds, StratifiedFolds
+from fieldmark.data.twins import among
 from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.stages.job import Job
 
@@ -17,7 +19,10 @@ FOLDS = "fold.npy"
 
 
 class Split(Spec):
-    """Give each photo its fold: ``k >= 0`` is validation of network k, ``-1`` is training for all."""
+    """Give each photo its fold: ``k >= 0`` is validation of network k, ``-1`` is training for all.
+
+    Photos marked in the column ``extra`` are for training alone.
+    """
 
     verb: Literal["split"] = "split"
     name: str = "split"
@@ -29,20 +34,24 @@ class Split(Spec):
 
     def run(self, job: Job, folder: Path) -> str:
         """Write the fold of each photo; say how many judge and how many teach."""
-        known = job.known
+        known = job.known.take(~job.known.extra)
         truth = known.truth if known.vocabulary.tags and isinstance(self.folds, StratifiedFolds) else None
         fold = assign(
             self.folds, classes=known.classes, groups=known.groups, dates=known.dates, truth=truth, seed=job.seed
         )
-        np.save(folder / FOLDS, fold.astype(np.int64))
+        whole = np.full(len(job.known), -1, np.int64)
+        whole[~job.known.extra] = fold
+        np.save(folder / FOLDS, whole)
         judges = fold >= 0
         n_folds = int(fold.max()) + 1
+        n_extra = len(job.known) - len(known)
+        beside = f", and {n_extra} extra ones that only teach" if n_extra else ""
         if not known.vocabulary.identities:
-            return f"{n_folds} fold(s) of {int(judges.sum()) // n_folds} photos or so, of {len(known)}"
+            return f"{n_folds} fold(s) of {int(judges.sum()) // n_folds} photos or so, of {len(known)}{beside}"
         strangers = sum(counts.strangers for counts in describe(fold, known.classes))
         return (
             f"{n_folds} fold(s); validation {int(judges.sum())} photos "
-            f"({int(judges.sum()) - strangers} of known identities, {strangers} unknown) of {len(known)}"
+            f"({int(judges.sum()) - strangers} of known identities, {strangers} unknown) of {len(known)}{beside}"
         )
 
 
@@ -51,8 +60,20 @@ def judged_classes(job: Job, name: str) -> np.ndarray:
     classes, fold = job.known.classes.copy(), read_folds(job, name)
     for k in range(int(fold.max()) + 1):
         own = (fold == k) & (classes >= 0)
-        classes[own & ~np.isin(classes, classes[fold != k])] = UNKNOWN
+        classes[own & ~np.isin(classes, classes[(fold != k) & ~job.known.extra])] = UNKNOWN
     return classes
+
+
+def teaches(job: Job, fold: Int64[np.ndarray, " photo"], *, k: int) -> Bool[np.ndarray, " photo"]:
+    """Which known photos network ``k`` may learn from: no judging one, and no extra one of its group or its file."""
+    known, own = job.known, fold == k
+    spoilt = np.zeros(len(known), np.bool_)
+    if (extra := known.extra).any():
+        spoilt = extra & np.isin(known.groups, known.groups[own])
+        rows = np.flatnonzero(extra & ~spoilt)
+        judged = [path for path, judges in zip(known.paths, own, strict=True) if judges]
+        spoilt[rows] = among([known.paths[row] for row in rows], judged)
+    return ~own & ~spoilt
 
 
 def read_folds(job: Job, name: str) -> np.ndarray:

@@ -1,0 +1,79 @@
+"""Extra photos teach and nothing more: not even of a judging photo's own file or group."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fieldmark
+from fieldmark.core.errors import PlanError
+from fieldmark.core.run import RunFolder
+from fieldmark.data.collection import Collection
+from fieldmark.gallery.store import GalleryStore
+from fieldmark.recipes.humpback import humpback_classify
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.job import Job
+from fieldmark.stages.lessons import identity_lesson
+from fieldmark.stages.split import read_folds, teaches
+from fieldmark.stages.train import Train
+
+EXTRAS = {"003.jpg": "yes", "006.jpg": "1", "009.jpg": "x", "000.jpg": "no", "001.jpg": ""}
+
+
+def marked(known: Collection, **columns: list[str | None]) -> Collection:
+    cells = [EXTRAS.get(image) for image in known.images]
+    table = known.table.with_columns(pl.Series("extra", cells), *(pl.Series(name, c) for name, c in columns.items()))
+    return Collection.of(table, root=known.root, unknown="new_whale")
+
+
+def test_what_is_marked_is_extra(known: Collection) -> None:
+    photos = marked(known)
+    assert [image for image, extra in zip(photos.images, photos.extra, strict=True) if extra] == [
+        "003.jpg",
+        "006.jpg",
+        "009.jpg",
+    ]
+    assert not known.extra.any()
+
+
+def test_they_never_judge_and_nobody_is_compared_to_them(known: Collection, new: Collection, tmp_path: Path) -> None:
+    photos = marked(known)
+    run = execute(humpback_classify(size="toy", effort=0.3), photos, tmp_path / "run", new=new, seed=1, n_workers=0)
+    job = open_run(run.path).job()
+    fold = read_folds(job, "split")
+    assert (fold[photos.extra] == -1).all()
+    stage = next(one for one in humpback_classify(size="toy").stages if isinstance(one, Train))
+    taught = identity_lesson(stage, job, k=0, fold=fold).items
+    assert np.isin(np.flatnonzero(photos.extra & (photos.classes >= 0)), taught).all()
+    gallery = GalleryStore.open(run.stage("features") / "gallery0")
+    assert (gallery.classes[photos.extra] == -1).all()
+    assert (gallery.classes[~photos.extra] == np.maximum(photos.classes, -1)[~photos.extra]).all()
+
+
+def test_one_of_a_judging_photos_group_or_file_does_not_teach_its_network(known: Collection, tmp_path: Path) -> None:
+    shutil.copytree(known.root, tmp_path / "photos")
+    group = [None] * len(known)
+    at = {image: row for row, image in enumerate(known.images)}
+    group[at["006.jpg"]] = group[at["000.jpg"]] = "roll 1"
+    shutil.copy(known.root / "001.jpg", tmp_path / "photos" / "009.jpg")
+    photos = marked(known, group=group)
+    photos = Collection(photos.table, tmp_path / "photos", photos.vocabulary)
+    job = Job(run=RunFolder(tmp_path / "run"), known=photos, new=None, seed=1)
+    fold = np.full(len(photos), -1)
+    fold[[at["000.jpg"], at["001.jpg"]]] = [0, 1]
+    spoilt = [set(np.array(photos.images)[(fold != k) & ~teaches(job, fold, k=k)]) for k in (0, 1)]
+    assert spoilt == [{"006.jpg"}, {"009.jpg"}]
+
+
+def test_of_labels_every_photo_is_judged(museum: Path, tmp_path: Path) -> None:
+    known = fieldmark.read(museum)
+    cells = ["yes" if row % 7 == 0 else None for row in range(len(known))]
+    photos = Collection(known.table.with_columns(pl.Series("extra", cells)), known.root, known.vocabulary)
+    with pytest.raises(PlanError) as told:
+        fieldmark.train("imet2019", photos, run=tmp_path / "run", size="toy", n_workers=0)
+    assert "8 photos with yes" in told.value.got
+    assert not (tmp_path / "run").exists()
