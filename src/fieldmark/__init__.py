@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fieldmark.app.verbs import (
         attributes,
         audit,
+        blend,
         boxes,
         demo,
         doubts,
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "attributes",
     "audit",
+    "blend",
     "boxes",
     "demo",
     "doubts",

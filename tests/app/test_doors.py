@@ -19,8 +19,8 @@ from fieldmark.core.errors import FieldmarkError
 HEAVY = ("torch", "torchvision", "timm", "polars", "matplotlib", "sklearn", "numpy", "PIL", "pydantic", "rich")
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "demo inspect twins audit boxes match download train rates flips plan recipes runs evaluate predict identify tag "
-    "attributes doubts tune report"
+    "demo inspect twins audit boxes match download train rates flips plan recipes runs evaluate predict identify "
+    "blend tag attributes doubts tune report"
 )
 
 

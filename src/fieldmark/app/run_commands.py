@@ -104,6 +104,27 @@ def identify(
 
 
 @command
+@click.argument("runs", metavar="RUN...", type=options.PATH, nargs=-1, required=True)
+@click.option("--out", type=options.PATH, required=True, help="The CSV to write, in the contest's form.")
+@click.option(
+    "--by",
+    type=click.Choice(["score", "rank", "vote"]),
+    default="score",
+    show_default=True,
+    help="Mean score, mean place, or votes of first places.",
+)
+@click.option("--weight", "weights", type=float, multiple=True, help="Of each RUN, in their order; by default alike.")
+@click.option("--k", type=int, default=5, show_default=True, help="Places an answer.")
+@options.force
+def blend(runs: tuple[Path, ...], out: Path, by: Any, weights: tuple[float, ...], k: int, force: bool) -> None:
+    """Blend what several RUNs say of the new photos that all of them answered (trained with --new)."""
+    from fieldmark.app import tables, verbs
+
+    found = verbs.blend(runs, out=out, by=by, weights=weights or None, k=k, force=force)
+    tables.write(tables.blended(found, runs=len(runs), out=out))
+
+
+@command
 @options.run_argument
 @click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
 @click.option(

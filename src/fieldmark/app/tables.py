@@ -15,6 +15,7 @@ from fieldmark.app.terminal import lasts, shown
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from fieldmark.app.blending import Blended
     from fieldmark.app.choices import Recipe
     from fieldmark.app.download import Downloaded
     from fieldmark.app.overview import RunSummary
@@ -172,6 +173,14 @@ def answered(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answe
     n_new = [one.is_new for one in found if isinstance(one, Identification)]
     n_given = [len(one.answer) for one in found if not isinstance(one, Identification)]
     return f"{sum(n_given):,} labels given" if n_given else f"{sum(n_new):,} of them by nobody we know first"
+
+
+def blended(found: Blended, *, runs: int, out: Path) -> str:
+    """How many photos several runs answered together, and what that is worth where it can be told."""
+    at = found.decision.threshold
+    worth = "" if at.map_at_k is None else f"; MAP@{at.k} on their validation photos {at.map_at_k:.3f}"
+    told = f"{found.n_photos:,} photos answered by {runs} runs, {found.n_new:,} of them by nobody we know first"
+    return f"{told}{worth}: {out}"
 
 
 def tags(one: Tagged) -> list[object]:

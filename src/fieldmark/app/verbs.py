@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 from fieldmark.app import asked, individuals, labels
 from fieldmark.app.asked import attributes
 from fieldmark.app.audit import audit
+from fieldmark.app.blending import blend
 from fieldmark.app.choices import Recipe, Setting, choose
 from fieldmark.app.choices import recipes as _recipes
 from fieldmark.app.download import download
@@ -45,6 +46,7 @@ __all__ = [
     "Trained",
     "attributes",
     "audit",
+    "blend",
     "boxes",
     "demo",
     "doubts",
