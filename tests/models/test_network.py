@@ -39,6 +39,53 @@ def pictures(batch: int = 4, channels: int = 3, seed: int = 0) -> torch.Tensor:
     return torch.randn(batch, channels, 64, 64, generator=torch.Generator().manual_seed(seed))
 
 
+# --- two maps
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext"])
+@pytest.mark.parametrize("pool", ["avg", "gem"])
+def test_two_maps_are_pooled_side_by_side(name: str, pool: str) -> None:
+    one, two = (small(name=name, backbone={"pool": pool, "maps": maps}).eval() for maps in (1, 2))
+    assert two.shrinking is not None
+    with torch.no_grad():
+        feature, whole = two(pictures()).feature, one(pictures()).feature
+    assert two.width == feature.shape[1] == two.shrinking.channels + whole.shape[1]
+    torch.testing.assert_close(feature[:, two.shrinking.channels :], whole)
+    # The last map that is larger than the last one, of all that any part of the backbone gave.
+    seen = []
+    for module in one.backbone.modules():
+        module.register_forward_hook(lambda module, given, gave: seen.append(gave))
+    with torch.no_grad():
+        one(pictures())
+        larger = [gave for gave in seen if gave.ndim == 4 and gave.shape[-1] > seen[-1].shape[-1]]
+        before = [gave for gave in larger if gave.shape[1] == two.shrinking.channels]
+        pooled = torch.stack([two.pool_before(gave) for gave in before])
+    assert before[-1].shape[-1] == min(gave.shape[-1] for gave in larger)
+    assert (pooled - feature[:, : two.shrinking.channels]).abs().amax(dim=(1, 2)).min() < 1e-5
+
+
+def test_two_maps_cut_below_the_first_give_the_same_and_above_it_not_at_all() -> None:
+    network = small(backbone={"maps": 2}).eval()
+    n_cut = 0
+    for after in range(1, len(stages(network.backbone)) + 1):
+        lower = network.lower(after)
+        if lower is None:
+            with pytest.raises(PlanError):
+                network.upper(after)
+            continue
+        n_cut += 1
+        with torch.no_grad():
+            cut, whole = network.forward_from(lower(pictures()), after=after), network(pictures())
+        torch.testing.assert_close(cut.feature, whole.feature)
+    assert 0 < n_cut < len(stages(network.backbone))
+
+
+def test_two_maps_need_stages_one_after_the_other() -> None:
+    with pytest.raises(PlanError) as told:
+        small(name="test_vit", backbone={"maps": 2})
+    assert "maps = 1" in told.value.fix
+
+
 # --- chance
 
 

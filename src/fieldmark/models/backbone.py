@@ -6,6 +6,7 @@ import difflib
 from typing import Any, Literal, NamedTuple, cast
 
 import timm
+import torch
 from jaxtyping import Float
 from timm.models import (
     ConvNeXt,
@@ -28,6 +29,9 @@ from fieldmark.models.weights import Origin
 
 SEQUENTIAL = frozenset({ConvNeXt, DenseNet, EfficientNet, InceptionV3, MobileNetV3, ResNet, SENet, Xception})
 """Families whose ``forward_features`` is their children one after the other; held by a test for each."""
+
+PROBE_PX = 224
+"""Side of the empty picture that is sent through to see where maps shrink."""
 
 HEAD_BEGINS = ("global_pool", "head")
 """The child at which timm's networks stop being a feature map."""
@@ -169,6 +173,64 @@ def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None
     if not all(all(link) for link in upper[cut:]):
         return None
     return nn.Sequential(*(link for _, link in links[:cut])), nn.Sequential(*(link for _, link in links[cut:]))
+
+
+class TwoMaps(NamedTuple):
+    """Where a network shrinks its picture for the last time.
+
+    Attributes:
+        at: Links that lie before it.
+        channels: Of the map there.
+        last: Channels of the last map.
+    """
+
+    at: int
+    channels: int
+    last: int
+
+
+def last_shrinking(model: nn.Module) -> TwoMaps:
+    """The place where the last map but one, by size, is done.
+
+    Args:
+        model: A timm network; left as it is.
+
+    Raises:
+        PlanError: It is no sequence of stages, or never shrinks a map.
+    """
+    if type(model) in SEQUENTIAL:
+        was_training, shapes = model.training, []
+        first = next(iter(model.parameters()))
+        features = torch.zeros(1, first.shape[1], PROBE_PX, PROBE_PX, device=first.device)
+        model.eval()  # batch norms shall not learn from it
+        with torch.no_grad():
+            for _, link in _links(model):
+                features = link(features)
+                shapes.append(tuple(features.shape))
+        model.train(was_training)
+        larger = [number for number, shape in enumerate(shapes) if shape[-1] > shapes[-1][-1]]
+        if larger:
+            at = larger[-1] + 1
+            return TwoMaps(at, shapes[larger[-1]][1], shapes[-1][1])
+    raise PlanError(
+        "This backbone has no two maps that could be pooled.",
+        got=type(model).__name__,
+        fix="use maps = 1, or a family of plain stages such as 'resnet50' or 'tf_efficientnet_lite0'.",
+    )
+
+
+def through_two(model: nn.Module, n_stages: int, place: TwoMaps) -> tuple[nn.Module, nn.Module] | None:
+    """The ways from the cut after ``n_stages`` stages to the first of two maps, and from there to the second.
+
+    Returns:
+        None where the network cannot be cut there, or the first map lies below the cut.
+    """
+    links = [link for _, link in _links(model)]
+    parts = split(model, n_stages)
+    if parts is None or n_stages == len(stages(model)):
+        return None
+    cut = 0 if n_stages == 0 else len(cast("nn.Sequential", parts[0]))
+    return (nn.Sequential(*links[cut : place.at]), nn.Sequential(*links[place.at :])) if cut <= place.at else None
 
 
 def _check_name(name: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fieldmark.core.errors import PlanError, nearest, several
 from fieldmark.core.seeds import hash_seed
-from fieldmark.models.backbone import build_backbone, split, stages
+from fieldmark.models.backbone import build_backbone, last_shrinking, split, stages, through_two
 from fieldmark.models.heads import BatchNormNeck, Dropout, Stripes, build_head, unit
 from fieldmark.models.pair import Pair
 from fieldmark.models.pooling import Pool
@@ -64,6 +64,11 @@ class Network(nn.Module):
             channels_last=channels_last,
             n_prefix_tokens=int(getattr(traits, "num_prefix_tokens", 0)),
         )
+        self.shrinking = last_shrinking(self.backbone) if net.backbone.maps == 2 else None
+        self.pool_before = Pool(net.backbone.pool, channels_last=channels_last) if self.shrinking else None
+        """Of the map before the last shrinking, where two are pooled."""
+        if self.shrinking is not None:
+            width = self.shrinking.channels + self.shrinking.last
         self.dropout = Dropout(getattr(net.head, "dropout", 0.0))
         self.neck = BatchNormNeck(width) if net.neck == "bn" else nn.Identity()
         projected = net.head.dim if isinstance(net.head, EmbeddingHead | PairHead) else None
@@ -86,6 +91,8 @@ class Network(nn.Module):
 
     def forward(self, pictures: Float[Tensor, "batch channel height width"]) -> Outputs:
         """Embedding and logits of a batch of preprocessed pictures."""
+        if self.shrinking is not None:
+            return self.upper(0)(pictures)
         return self._of_map(cast("Any", self.backbone).forward_features(pictures))
 
     def forward_from(self, features: Tensor, *, after: int) -> Outputs:
@@ -108,20 +115,37 @@ class Network(nn.Module):
         """
         if self.pools_below(after):
             return lambda features: self._above(features.float(), None)
-        parts = split(self.backbone, after)
+        parts = self._cut(after)
         if parts is None:
             raise PlanError(
                 f"The backbone {self.net.backbone.name!r} cannot be cut inside.",
                 got=f"after = {after}",
                 fix="use after = 0, or a family of plain stages such as 'resnet50' or 'tf_efficientnet_lite0'.",
             )
-        rest = parts[1]
-        return lambda features: self._of_map(rest(features))
+        *first, rest = parts
+        if not first:
+            return lambda features: self._of_map(rest(features))
 
-    def _of_map(self, features: Tensor) -> Outputs:
+        def through_both(features: Tensor) -> Outputs:
+            before = first[0](features)
+            return self._of_map(rest(before), before)
+
+        return through_both
+
+    def _cut(self, after: int) -> tuple[nn.Module, ...] | None:
+        """The way up from a cut, in two where a map on it is pooled; None where there can be no cut."""
+        if self.shrinking is not None:
+            return through_two(self.backbone, after, self.shrinking)
+        parts = split(self.backbone, after)
+        return None if parts is None else parts[1:]
+
+    def _of_map(self, features: Tensor, before: Tensor | None = None) -> Outputs:
         with torch.autocast(features.device.type, enabled=False):
             stripes = None if self.stripes is None else self.stripes(features)
-        return self._above(self.pool(features), stripes)
+        feature = self.pool(features)
+        if self.pool_before is not None and before is not None:
+            feature = torch.cat([self.pool_before(before), feature], dim=1)
+        return self._above(feature, stripes)
 
     def _above(self, feature: Float[Tensor, "batch width"], stripes: Tensor | None) -> Outputs:
         with torch.autocast(feature.device.type, enabled=False):
@@ -141,17 +165,18 @@ class Network(nn.Module):
         cut there.
         """
         parts = split(self.backbone, n_stages)
-        if parts is None:
+        if parts is None or (n_stages and self._cut(n_stages) is None):
             return None
         return nn.Sequential(parts[0], self.pool) if self.pools_below(n_stages) else parts[0]
 
     def pools_below(self, n_stages: int) -> bool:
         """Whether ``lower(n_stages)`` gives a vector a picture: with all stages, where the pooling is all that follows.
 
-        It is not where the pooling learns, or stripes are looked at.
+        It is not where the pooling learns, or stripes or a second map are looked at.
         """
         learns = any(True for _ in self.pool.parameters())
-        return n_stages == len(stages(self.backbone)) and not learns and self.stripes is None
+        alone = self.stripes is None and self.shrinking is None
+        return n_stages == len(stages(self.backbone)) and not learns and alone
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's own signature
         """Training mode for all that learns; frozen stages stay as at test time, batch statistics included."""

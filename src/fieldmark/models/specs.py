@@ -42,12 +42,22 @@ Weights = Annotated[PackageWeights | FileWeights | HubWeights | RandomWeights, F
 
 
 class Backbone(Spec):
-    """A timm network without its classifier, with a pooling of its last feature map."""
+    """A timm network without its classifier, with a pooling of its last feature map.
+
+    Attributes:
+        name: As timm calls it.
+        weights: Where it begins.
+        in_channels: 3, and one for a mask.
+        pool: Average, maximum, or a learnt mean between them (GeM).
+        maps: 2: pool the map before the last shrinking too, and put both side by side; for plain stages one after the
+            other, as those of ResNet, EfficientNet or ConvNeXt.
+    """
 
     name: str = "tf_efficientnet_lite0"
     weights: Weights = PackageWeights()
     in_channels: Count = 3
     pool: Literal["avg", "max", "gem"] = "avg"
+    maps: Literal[1, 2] = 1
 
 
 class SigmoidHead(Spec):

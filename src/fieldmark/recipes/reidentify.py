@@ -85,11 +85,11 @@ SCALES = {
         training=Training(batch=96, epoch_batches=80),
         versions=6,
         # With few photos each and a short training the triplets teach; a softmax over thousands drowns them.
-        softmax_weight=0.05,
+        softmax_weight=0.005,
     ),
     "full": Scale(
         net=Net(
-            backbone=Backbone(name="tf_efficientnetv2_m", weights=HubWeights(), pool="gem"),
+            backbone=Backbone(name="tf_efficientnetv2_m", weights=HubWeights(), pool="gem", maps=2),
             head=CosineHead(scale=20.96, centres=2),
         ),
         preprocess=Preprocess(height_px=512, width_px=512, mean=IMAGENET_MEAN, std=IMAGENET_STD),
