@@ -7,11 +7,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fieldmark.core.files import read_json
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
+from fieldmark.data.specs import PkSampler
 from fieldmark.images.specs import Preprocess
+from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights
 from fieldmark.stages.job import Job
 from fieldmark.stages.train import Train
+from fieldmark.train.ranks import ranks
+from fieldmark.train.specs import Leg, Training
 
 
 @pytest.fixture
@@ -51,3 +56,35 @@ def test_without_unknowns_only_individuals_teach(job: Job) -> None:
     named = {image for image, name in names.items() if name != "new_whale"}
     stage = STAGE.model_copy(update={"unknowns": False})
     assert taught(stage, job, np.full(len(names), -1)) == named
+
+
+def test_few_photos_make_batches_smaller_down_to_a_quarter() -> None:
+    training = Training(batch=96, least_batches=40)
+    assert [training.fitting(n, multiple=3).batch for n in (10_000, 3_840, 3_839, 1_900, 936, 5)] == [
+        96,
+        96,
+        48,
+        24,
+        24,
+        24,
+    ]
+    assert training.fitting(5, multiple=48).batch == 48  # what the sampler needs comes first
+    assert training.fitting(5, multiple=96) is training
+    assert Training(batch=96).fitting(5) is not None
+    assert Training(batch=96).fitting(97).batch == 96
+
+
+def test_a_stage_learns_by_smaller_batches_of_few_photos(job: Job, tmp_path: Path) -> None:
+    job.run.path.mkdir(exist_ok=True)
+    net = Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=OneVsRestHead())
+    updates = {}
+    for least in (1, 100):
+        training = Training(legs=(Leg(epochs=1),), batch=16, least_batches=least)
+        stage = STAGE.model_copy(update={"net": net, "training": training, "sampler": PkSampler(k=2)})
+        fold = np.full(len(job.known), -1)
+        fold[[0, 1]] = 0
+        place = tmp_path / f"least {least}" / "fold0"
+        place.parent.mkdir()
+        stage._fold(job, place, k=0, fold=fold, group=ranks("cpu"))
+        updates[least] = read_json(place / "history.json")[-1]["update"]
+    assert updates[100] >= 3 * updates[1] > 0

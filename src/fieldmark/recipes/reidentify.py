@@ -82,7 +82,7 @@ SCALES = {
             Leg(epochs=18, lr=1e-3, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
             Leg(epochs=4, lr=1e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
         ),
-        training=Training(batch=96, epoch_batches=80),
+        training=Training(batch=96, least_batches=40, epoch_batches=80),
         versions=6,
         # With few photos each and a short training the triplets teach; a softmax over thousands drowns them.
         softmax_weight=0.005,

@@ -184,11 +184,10 @@ def _training_misfits(stage: Train) -> list[str]:
     of_pairs = {"triplet", "local_triplet", "pair_bce", "pair_triplet"}
     if head == "pair" and any(loss.kind not in of_pairs for loss in losses):
         found.append(f"{stage.name}: a pair head has no logits of one photo: use pair_bce, pair_triplet or triplet")
-    if sampler.kind in {"tuples", "assignment"} and batch % 4:
-        needs = "tuples need" if sampler.kind == "tuples" else "assignment mining needs"
-        found.append(f"{stage.name}: batch {batch} is no multiple of 4, which {needs}")
-    if sampler.kind == "pk" and batch % sampler.k:
-        found.append(f"{stage.name}: batch {batch} is no multiple of k = {sampler.k}")
+    if batch % stage.batch_multiple:
+        needs = {"tuples": "4, which tuples need", "assignment": "4, which assignment mining needs"}
+        of = needs.get(sampler.kind, f"k = {stage.batch_multiple}")
+        found.append(f"{stage.name}: batch {batch} is no multiple of {of}")
     return found
 
 

@@ -106,6 +106,8 @@ class Training(Spec):
     Attributes:
         legs: Trained one after the other, each from where the last one ended; none leaves the network as built.
         batch: Items in one forward pass (over all processes).
+        least_batches: Where an epoch would have fewer forward passes, as photos are few, halve the batch, down to a
+            quarter: a few hundred photos then still move the weights often enough.
         accumulate: Forward passes in one update; the effective batch is ``batch * accumulate``.
         epoch_batches: Forward passes an epoch; None for as many as the sampler gives.
         optimiser: AdamW, Adam (weight decay as L2) or SGD with momentum 0.9.
@@ -122,6 +124,7 @@ class Training(Spec):
 
     legs: tuple[Leg, ...] = ()
     batch: Annotated[int, Field(ge=2)] = 48
+    least_batches: Count = 1
     accumulate: Count = 1
     epoch_batches: Count | None = None
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -134,6 +137,18 @@ class Training(Spec):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     keep: Literal["last", "best"] = "last"
     checkpoint_every_s: Positive = 120.0
+
+    def fitting(self, n_items: int, *, multiple: int = 1) -> Training:
+        """The training with the batch that so many items ask for.
+
+        Args:
+            n_items: That may be drawn.
+            multiple: What the batch must remain a multiple of, as the sampler needs.
+        """
+        batch = self.batch
+        while batch > max(2, self.batch / 4) and n_items < self.least_batches * batch and batch % (2 * multiple) == 0:
+            batch //= 2
+        return self if batch == self.batch else self.model_copy(update={"batch": batch})
 
     @property
     def spares_backbone(self) -> bool:
