@@ -49,7 +49,8 @@ def test_directions_are_the_mean_embeddings_of_slow_loops(photos: list[Path], tm
         unit = feature / feature.norm(dim=1, keepdim=True)
     for one in range(4):
         mean = unit[torch.from_numpy(CLASSES[rows] == one)].mean(dim=0)
-        np.testing.assert_allclose(made.head.directions[one].detach(), mean / mean.norm(), atol=2e-4)
+        found = made.head.directions[one].detach()
+        np.testing.assert_allclose(found / found.norm(), mean / mean.norm(), atol=2e-4)
     torch.testing.assert_close(made.head.directions[4].detach(), before[4])  # nobody of that class was seen
 
 
@@ -67,9 +68,13 @@ def test_it_can_be_trained_after_it(photos: list[Path], tmp_path: Path) -> None:
     shop = Workshop(folder=tmp_path / "c", group=alone(), n_workers=0)
     imprint(made, taught(photos), LEG, at=shop, seed=1)
     before = made.head.directions.detach().clone()
-    history = fit(made, taught(photos), Training(batch=8, legs=(LEG,)), at=shop, seed=1)
+    quick = Leg(epochs=2, lr=1e-2)
+    history = fit(made, taught(photos), Training(batch=8, legs=(quick,)), at=shop, seed=1)
     assert len(history) == 2
-    assert not torch.equal(before, made.head.directions.detach())
+    after = made.head.directions.detach()
+    assert not torch.equal(before, after)
+    # Adam turns a short direction so fast that nothing would be left of where it began.
+    assert torch.nn.functional.cosine_similarity(before, after).min() > 0.99
 
 
 def test_other_heads_are_refused(photos: list[Path], tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ SCALES = {
         training=Training(batch=96, least_batches=40, epoch_batches=80),
         versions=6,
         # With few photos each and a short training the triplets teach; a softmax over thousands drowns them.
-        softmax_weight=0.005,
+        softmax_weight=0.02,
     ),
     "full": Scale(
         net=Net(

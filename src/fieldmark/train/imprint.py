@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -25,6 +27,10 @@ def imprint(network: Network, lesson: Lesson, leg: Leg, *, at: Workshop, seed: i
     With thousands of individuals of one or two photos each, a softmax that begins with random directions spends its
     first epochs finding out where everybody is, and pulls the backbone about meanwhile. Their mean embedding is where
     training would bring them anyway.
+
+    Only where a direction points counts, but the longer it is the slower it turns: each step of Adam changes every number
+    of it by about the learning rate. So directions get the length at which their numbers are around 1; at length 1
+    some thirty steps would undo what was set here.
 
     Args:
         network: With a cosine head; changed in place. Classes without a photo keep their random direction.
@@ -69,5 +75,5 @@ def imprint(network: Network, lesson: Lesson, leg: Leg, *, at: Workshop, seed: i
         chance = torch.Generator().manual_seed(hash_seed(seed, "imprint"))
         noise = torch.randn(directions.shape, generator=chance).to(directions)
         apart = APART * noise / noise.norm(dim=2, keepdim=True) if head.n_centres > 1 else 0 * noise
-        directions[met] = unit(total[met])[:, None] + apart[met]
+        directions[met] = (unit(total[met])[:, None] + apart[met]) * math.sqrt(directions.shape[2])
     network.train(was_training)
