@@ -49,7 +49,13 @@ from fieldmark.stages.split import Split
 from fieldmark.stages.train import Train
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "humpback2018_100px"
-VARIANTS = {"as it was": (False, 1.0), "imprinted": (True, 1.0), "imprinted, softmax 0.1": (True, 0.1)}
+VARIANTS = {
+    "not imprinted, softmax 1": (False, 1.0),
+    "softmax 1": (True, 1.0),
+    "softmax 0.1": (True, 0.1),
+    "softmax 0.02": (True, 0.02),
+    "triplets alone": (True, 1e-6),
+}
 """Of ``reidentify``: whether directions begin at the photos, and the weight of the softmax beside the triplets."""
 COLUMNS = (
     "MAP@5",
