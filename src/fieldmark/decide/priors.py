@@ -148,14 +148,22 @@ def estimated_shares(
             fix="pass the probabilities of one photo or more, and rounds=1 or more.",
         )
     have = _checked(have, questions, name="have")
+    found = [_settled(proba[:, part].astype(np.float64), have[part], rounds=rounds) for part in questions.slices]
+    return np.concatenate(found)
+
+
+def _settled(proba: Float64[np.ndarray, "image answer"], have: np.ndarray, *, rounds: int) -> np.ndarray:
+    """The shares of one question's answers, once they stand still."""
     want = have
     for _ in range(rounds):
-        times, total = _ratio(want, have), np.zeros(len(have))
-        for start in range(0, len(proba), ROW_BLOCK):
-            block = proba[start : start + ROW_BLOCK].astype(np.float64) * times
-            # A photo whose only answers have the share 0 tells nothing.
-            total += np.where(questions.widened(questions.total(block)) > 0, questions.shared_out(block), 0).sum(axis=0)
-        before, want = want, np.where(questions.widened(questions.total(total)) > 0, questions.shared_out(total), want)
+        times = _ratio(want, have)
+        whole = proba @ times
+        # A photo whose only answers have the share 0 tells nothing.
+        told = np.divide(1, whole, out=np.zeros_like(whole), where=whole > 0)
+        total = times * (told @ proba)
+        if total.sum() <= 0:
+            break
+        before, want = want, total / total.sum()
         if np.abs(want - before).max() <= STILL:
             break
     return want

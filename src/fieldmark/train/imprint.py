@@ -28,9 +28,9 @@ def imprint(network: Network, lesson: Lesson, leg: Leg, *, at: Workshop, seed: i
     first epochs finding out where everybody is, and pulls the backbone about meanwhile. Their mean embedding is where
     training would bring them anyway.
 
-    Only where a direction points counts, but the longer it is the slower it turns: each step of Adam changes every number
-    of it by about the learning rate. So directions get the length at which their numbers are around 1; at length 1
-    some thirty steps would undo what was set here.
+    Only where a direction points counts, but the longer it is the slower it turns: each step of Adam changes every
+    number of it by about the learning rate. So directions get the length at which their numbers are around 1; at
+    length 1 some thirty steps would undo what was set here.
 
     Args:
         network: With a cosine head; changed in place. Classes without a photo keep their random direction.
