@@ -107,7 +107,7 @@ def test_what_is_missing_is_told_with_what_to_install(shop: Path, monkeypatch: p
     monkeypatch.setattr("fieldmark.app.audit.find_spec", lambda name: None)
     with pytest.raises(FieldmarkError) as told:
         fieldmark.audit(shop, within=2)
-    assert (told.value.got, told.value.fix) == ("scipy, numba", INSTALL)
+    assert (told.value.got, told.value.fix) == ("sklearn, numba", INSTALL)
 
 
 def test_no_table_is_told(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def audit(
         raise FieldmarkError(
             "Clues need photos to be tried on.", got=f"most_photos={most_photos}", fix="use --most 20000."
         )
-    missing = [name for name in ("scipy", *(["numba"] if within else [])) if find_spec(name) is None]
+    missing = [name for name in ("sklearn", *(["numba"] if within else [])) if find_spec(name) is None]
     if missing:
         raise FieldmarkError("An audit needs packages that are not installed.", got=", ".join(missing), fix=INSTALL)
     table, page_file = vacant(out, force=force), vacant(html, force=force)
