@@ -211,7 +211,7 @@ class MiniLm(Spec):
 
     kind: Literal["minilm"] = "minilm"
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 128
-    linear: Linear = Linear(strength=100.0, rounds=50)
+    linear: Linear = Linear(strength=100.0)
 
 
 TextModel = Annotated[NGrams | MiniLm, Field(discriminator="kind")]
