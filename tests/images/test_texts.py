@@ -49,6 +49,13 @@ def test_without_the_program_what_to_do_is_told(monkeypatch: pytest.MonkeyPatch)
     assert "--ocr rapidocr" in told.value.fix
 
 
+def test_an_unknown_reader_is_refused() -> None:
+    with pytest.raises(FieldmarkError) as told:
+        text_reader("abbyy")  # type: ignore[arg-type]
+    assert told.value.got == "abbyy"
+    assert "rapidocr, tesseract" in told.value.fix
+
+
 @pytest.mark.skipif(which("tesseract") is None, reason="the program tesseract is not installed")
 def test_tesseract_reads_printed_ids(tmp_path: Path) -> None:
     paths = []

@@ -103,7 +103,7 @@ def test_strangers_are_taught_as_the_first_network_sees_them(flukes: Path, tmp_p
     teacher = saved_nets(opened.run.stage("net"), device="cpu")[0]
     for item in strangers.tolist():
         mirrored = item >= len(known)
-        said = teacher.competing(known.take([item % len(known)]), mirrored=mirrored, n_workers=0)
+        said = teacher.competing(known.take([item % len(known)]), flip=True, n_workers=0)[int(mirrored)]
         told = lesson.taught_of(np.array([item])).numpy()
         likeliest = np.argsort(-said[0])[:MOST]
         np.testing.assert_allclose(told[0, likeliest], said[0, likeliest], atol=1e-5)

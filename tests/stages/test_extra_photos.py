@@ -77,3 +77,12 @@ def test_of_labels_every_photo_is_judged(museum: Path, tmp_path: Path) -> None:
         fieldmark.train("imet2019", photos, run=tmp_path / "run", size="toy", n_workers=0)
     assert "8 photos with yes" in told.value.got
     assert not (tmp_path / "run").exists()
+
+
+def test_extra_photos_alone_are_refused(known: Collection, tmp_path: Path) -> None:
+    table = known.table.with_columns(pl.lit("yes").alias("extra"))
+    photos = Collection.of(table, root=known.root, unknown="new_whale")
+    with pytest.raises(PlanError) as told:
+        fieldmark.train("humpback-classify", photos, run=tmp_path / "run", size="toy", n_workers=0)
+    assert f"all {len(known)} rows" in told.value.got
+    assert not (tmp_path / "run").exists()

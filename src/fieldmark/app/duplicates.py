@@ -91,11 +91,13 @@ def twins(
     paths = (out, html, identities, transfer, texts)
     table, page_file, names, given, written = (vacant(path, force=force) for path in paths)
     opened = None if run is None else run_of(run, "individuals", instead="leave out --run.")
+    from fieldmark.images.texts import text_reader
     from fieldmark.report.pages import write_page
     from fieldmark.report.twin_pages import twins_page
     from fieldmark.stages import twin_pages
     from fieldmark.stages.twinning import find_twins, likeness_of
 
+    reader = None if written is None else text_reader(ocr)  # what it lacks is told before hours of comparing
     known = _photos(data, reading, progress)
     shared: Reading = {name: reading[name] for name in ("encoding", "allow_outside") if name in reading}  # type: ignore[misc, assignment]
     others = None if new is None else _photos(new, shared if isinstance(new, Path | str) else {}, progress)
@@ -107,10 +109,8 @@ def twins(
         twin_pages.write_identities(names, found)
     if given is not None:
         twin_pages.write_taken_over(given, found)
-    if written is not None:
-        from fieldmark.images.texts import text_reader
-
-        _write_ids(written, known, others, text_reader(ocr), pattern=pattern, progress=progress)
+    if written is not None and reader is not None:
+        _write_ids(written, known, others, reader, pattern=pattern, progress=progress)
     if page_file is not None:
         write_page(page_file, twins_page(twin_pages.page(found, known, others)))
     return found

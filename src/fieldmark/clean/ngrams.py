@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, hstack
 
 from fieldmark.core.seeds import generator
+from fieldmark.core.texts import readable
 
 LENGTHS = (2, 5)
 N_FEATURES = 2**18
@@ -55,6 +56,4 @@ def ngrams(texts: Sequence[str | None]) -> Sparse:
 
 
 def _plain(text: str) -> str:
-    """As it is compared; a lone surrogate, as a broken file name brings along, becomes a question mark."""
-    readable = text[:MOST_LETTERS].encode("utf-8", "replace").decode()
-    return START + unicodedata.normalize("NFKC", readable).casefold() + END
+    return START + unicodedata.normalize("NFKC", readable(text, most=MOST_LETTERS)).casefold() + END

@@ -145,16 +145,16 @@ class Collection:
             key = pl.coalesce(pl.concat_str(pl.lit("group "), pl.col("group")), alone)
         return _frozen(self.table.select((key.rank("dense") - 1).cast(pl.Int64)).to_series().to_numpy().copy())
 
-    @property
+    @cached_property
     def extra(self) -> Bool[np.ndarray, " image"]:
         """Photos of another collection that teach and nothing more: they never judge, and nobody is compared to them.
 
         Those with yes (y, true, 1, x) in the column ``extra``; none without the column.
         """
         if "extra" not in self.table.columns:
-            return np.zeros(len(self), np.bool_)
+            return _frozen(np.zeros(len(self), np.bool_))
         told = self.table["extra"].fill_null("").str.strip_chars().str.to_lowercase()
-        return told.is_in(["yes", "y", "true", "1", "x"]).to_numpy()
+        return _frozen(told.is_in(["yes", "y", "true", "1", "x"]).to_numpy().copy())
 
     @property
     def boxes(self) -> Float32[np.ndarray, "image 4"] | None:

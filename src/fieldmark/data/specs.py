@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -86,6 +86,7 @@ class PlainSampler(Spec):
     """Every item once an epoch, in a new random order."""
 
     kind: Literal["plain"] = "plain"
+    multiple: ClassVar[int] = 1
 
 
 class LogWeightSampler(Spec):
@@ -96,6 +97,7 @@ class LogWeightSampler(Spec):
     """
 
     kind: Literal["log_weight"] = "log_weight"
+    multiple: ClassVar[int] = 1
     over: Literal["max", "mean"] = "max"
 
 
@@ -106,11 +108,17 @@ class PkSampler(Spec):
     k: Annotated[int, Field(ge=2)] = 4
     unknown_share: Fraction = 0.25
 
+    @property
+    def multiple(self) -> int:
+        """What a batch is a multiple of."""
+        return self.k
+
 
 class TupleSampler(Spec):
     """One item an identity and epoch: anchor, positive, random other identity, random unknown."""
 
     kind: Literal["tuples"] = "tuples"
+    multiple: ClassVar[int] = 4
 
 
 class ExactAssignment(Spec):
@@ -137,6 +145,7 @@ class AssignmentSampler(Spec):
     """
 
     kind: Literal["assignment"] = "assignment"
+    multiple: ClassVar[int] = 4
     solver: Annotated[ExactAssignment | NearestAssignment, Field(discriminator="kind")] = ExactAssignment()
     every_epochs: Count = 5
 

@@ -35,9 +35,12 @@ def text_reader(by: Engine = "rapidocr") -> ReadText:
         by: ``rapidocr``, a package, or ``tesseract``, a program that the machine has.
 
     Raises:
-        FieldmarkError: It is missing, or cannot be loaded.
+        FieldmarkError: It is missing, or cannot be loaded, or there is no reader of that name.
     """
-    return _tesseract() if by == "tesseract" else _rapidocr()
+    readers = {"rapidocr": _rapidocr, "tesseract": _tesseract}
+    if by not in readers:
+        raise FieldmarkError("There is no reader of that name.", got=by, fix=f"use one of {', '.join(readers)}.")
+    return readers[by]()
 
 
 def _rapidocr() -> ReadText:

@@ -181,12 +181,10 @@ class TwoMaps(NamedTuple):
     Attributes:
         at: Links that lie before it.
         channels: Of the map there.
-        last: Channels of the last map.
     """
 
     at: int
     channels: int
-    last: int
 
 
 def last_shrinking(model: nn.Module) -> TwoMaps:
@@ -210,8 +208,7 @@ def last_shrinking(model: nn.Module) -> TwoMaps:
         model.train(was_training)
         larger = [number for number, shape in enumerate(shapes) if shape[-1] > shapes[-1][-1]]
         if larger:
-            at = larger[-1] + 1
-            return TwoMaps(at, shapes[larger[-1]][1], shapes[-1][1])
+            return TwoMaps(larger[-1] + 1, shapes[larger[-1]][1])
     raise PlanError(
         "This backbone has no two maps that could be pooled.",
         got=type(model).__name__,

@@ -68,7 +68,7 @@ class Network(nn.Module):
         self.pool_before = Pool(net.backbone.pool, channels_last=channels_last) if self.shrinking else None
         """Of the map before the last shrinking, where two are pooled."""
         if self.shrinking is not None:
-            width = self.shrinking.channels + self.shrinking.last
+            width += self.shrinking.channels
         self.dropout = Dropout(getattr(net.head, "dropout", 0.0))
         self.neck = BatchNormNeck(width) if net.neck == "bn" else nn.Identity()
         projected = net.head.dim if isinstance(net.head, EmbeddingHead | PairHead) else None
@@ -165,7 +165,7 @@ class Network(nn.Module):
         cut there.
         """
         parts = split(self.backbone, n_stages)
-        if parts is None or (n_stages and self._cut(n_stages) is None):
+        if parts is None or self._cut(n_stages) is None:
             return None
         return nn.Sequential(parts[0], self.pool) if self.pools_below(n_stages) else parts[0]
 

@@ -20,6 +20,7 @@ from torch.nn import functional
 from fieldmark.core.errors import FieldmarkError, WeightsError
 from fieldmark.core.files import sha256
 from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.texts import readable
 from fieldmark.models.packages import file_of
 from fieldmark.models.weights import read_state
 
@@ -97,8 +98,7 @@ class TextEncoder:
         if not 3 <= max_tokens <= 512:
             raise FieldmarkError("MiniLM cannot read texts of that length.", got=max_tokens, fix="use 3 to 512 tokens.")
         self.tokenizer.enable_truncation(max_tokens)
-        # A lone surrogate, as a broken file name brings along, is no text to the tokenizer.
-        read = [text[:MOST_CHARACTERS].encode("utf-8", "replace").decode("utf-8") for text in texts]
+        read = [readable(text, most=MOST_CHARACTERS) for text in texts]
         pieces = [each.ids for each in self.tokenizer.encode_batch(read)] if read else []
         rows = np.zeros((len(pieces), DIM), np.float32)
         told = [row for row in np.argsort([len(each) for each in pieces], kind="stable") if len(pieces[row]) > 2]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32
 
+from fieldmark.core.texts import readable
 from fieldmark.stack.specs import NGrams, Span
 
 Sparse = Any
@@ -44,12 +45,12 @@ class Clues:
         A piece may begin or end with the blank beside its word: " re" is how a word begins. Accents and capitals do
         not matter.
         """
-        read, terms, rarity = _readable(texts, by), [], []
+        read, terms, rarity = [readable(text, most=by.most_characters) for text in texts], [], []
         for kind, span in _kinds(by):
-            reader = _reader(kind, span, min_df=min(by.least, max(1, len(texts))), max_features=by.most)
+            reader = _reader(kind, span, min_df=by.least, max_features=by.most)
             try:
                 reader.fit(read)
-            except ValueError:  # so it says that no text holds anything of the kind, or nothing twice
+            except ValueError:  # so it says that the texts hold nothing of the kind, or nothing often enough
                 terms.append(())
                 continue
             terms.append(tuple(reader.get_feature_names_out().tolist()))
@@ -60,11 +61,11 @@ class Clues:
         """One row a text of length 1, the pieces of words and the words each a like part; 0 without known clues."""
         from scipy.sparse import csr_matrix, hstack
 
-        read, kinds = _readable(texts, self.by), len(self.terms)
+        read = [readable(text, most=self.by.most_characters) for text in texts]
         parts: list[Sparse] = [reader.transform(read) for reader in self._readers]
         if not parts:
             return csr_matrix((len(texts), 0), dtype=np.float32)
-        return csr_matrix(hstack(parts, format="csr", dtype=np.float32) / np.float32(np.sqrt(kinds)))
+        return csr_matrix(hstack(parts, format="csr", dtype=np.float32) / np.float32(np.sqrt(len(self.terms))))
 
     @cached_property
     def _readers(self) -> list[Any]:
@@ -92,8 +93,3 @@ def _reader(kind: Analyser, span: Span, **options: Any) -> Any:
     if kind == "word":
         common |= {"tokenizer": _WORD.findall, "token_pattern": None}
     return TfidfVectorizer(analyzer=kind, ngram_range=span, **common)
-
-
-def _readable(texts: Sequence[str], by: NGrams) -> list[str]:
-    """The beginnings; a lone surrogate, as a broken file name brings along, becomes a question mark."""
-    return [text[: by.most_characters].encode("utf-8", "replace").decode() for text in texts]

@@ -237,6 +237,12 @@ def check_photos(plan: Plan, known: Collection, new: Collection | None) -> None:
             got=f"{known.name}: {int(known.extra.sum())} photos with yes in the column 'extra'",
             fix="leave those photos out, or empty the column.",
         )
+    if known.extra.all():
+        raise PlanError(
+            "Every photo only teaches: none is left to judge by, or to be compared to.",
+            got=f"{known.name}: yes in all {len(known)} rows of the column 'extra'",
+            fix="add photos of your own, or empty the column.",
+        )
     groups = {name for stage in plan.stages if isinstance(stage, Train) for name in stage.groups}
     if unheard := sorted(groups - set(known.vocabulary.groups)):
         raise PlanError(

@@ -88,16 +88,16 @@ def _taught(stage: Train, job: Job, *, k: int, items: np.ndarray, n_items: int) 
     mirrored = stage.flip_identity or stage.mirrored
     n = n_items // (2 if mirrored else 1)
     rows = items[items < n]
+    blocks = [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
     nets = [saved_nets(job.run.stage(name), device=job.device)[k] for name in stage.taught]
 
-    def parts() -> Iterator[np.ndarray]:
-        for view in range(2 if mirrored else 1):
-            for start in range(0, len(rows), AT_ONCE):
-                photos = job.known.take(rows[start : start + AT_ONCE])
-                said = [net.competing(photos, mirrored=view == 1, n_workers=job.n_workers) for net in nets]
-                yield np.asarray(np.mean(said, axis=0, dtype=np.float32))
+    def views() -> Iterator[np.ndarray]:
+        for block in blocks:
+            said = [net.competing(job.known.take(block), flip=mirrored, n_workers=job.n_workers) for net in nets]
+            yield from np.asarray(np.mean(said, axis=0, dtype=np.float32))
 
-    return Opinions.of(np.concatenate([rows, rows + n]) if mirrored else rows, parts(), n_items=n_items)
+    order = [view for block in blocks for view in ((block, block + n) if mirrored else (block,))]
+    return Opinions.of(np.concatenate(order), views(), n_items=n_items)
 
 
 def label_lesson(

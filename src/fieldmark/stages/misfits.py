@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fieldmark.core.spec import Spec
+from fieldmark.losses.specs import Loss
 from fieldmark.stages.blend import Blend
 from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.cut import Cut
@@ -148,11 +149,8 @@ def _picked_misfits(stage: Train, earlier: dict[str, Stage]) -> list[str]:
 
 def _taught_misfits(stage: Train, earlier: dict[str, Stage]) -> list[str]:
     """Strangers that nobody teaches of, or whose teachers answer for others."""
-    losses = [loss.kind for leg in stage.training.legs for loss in leg.losses or ()] + [
-        one.kind for one in stage.losses
-    ]
-    found = []
-    if bool(stage.taught) != ("distilled" in losses) or (stage.taught and not stage.unknowns):
+    found, is_distilled = [], any(loss.kind == "distilled" for loss in _losses(stage))
+    if bool(stage.taught) != is_distilled or (stage.taught and not stage.unknowns):
         found.append(
             f"{stage.name}: teachers of strangers need all of taught, the loss 'distilled' and unknowns = true"
         )
@@ -169,6 +167,11 @@ def _taught_misfits(stage: Train, earlier: dict[str, Stage]) -> list[str]:
     return found
 
 
+def _losses(stage: Train) -> list[Loss]:
+    """Those of its legs, and its own."""
+    return [loss for leg in stage.training.legs for loss in leg.losses or ()] + list(stage.losses)
+
+
 def _training_misfits(stage: Train) -> list[str]:
     found = []
     head, batch, sampler = stage.net.head.kind, stage.training.batch, stage.sampler
@@ -177,16 +180,16 @@ def _training_misfits(stage: Train) -> list[str]:
     for_labels = [name for name in ("groups", "trusted", "filled") if getattr(stage, name)]
     if for_labels and not stage.learns_labels:
         found.append(f"{stage.name}: {', '.join(for_labels)} are for labels, which need a sigmoid head")
-    losses = [loss for leg in stage.training.legs for loss in leg.losses or ()] + list(stage.losses)
+    losses = _losses(stage)
     found += [f"{stage.name}: {told}" for told in loss_misfits(stage.net, losses)]
     if head == "embedding" and any(loss.kind not in {"triplet", "local_triplet"} for loss in losses):
         found.append(f"{stage.name}: an embedding head has no logits, its loss can only be triplet or local_triplet")
     of_pairs = {"triplet", "local_triplet", "pair_bce", "pair_triplet"}
     if head == "pair" and any(loss.kind not in of_pairs for loss in losses):
         found.append(f"{stage.name}: a pair head has no logits of one photo: use pair_bce, pair_triplet or triplet")
-    if batch % stage.batch_multiple:
+    if batch % sampler.multiple:
         needs = {"tuples": "4, which tuples need", "assignment": "4, which assignment mining needs"}
-        of = needs.get(sampler.kind, f"k = {stage.batch_multiple}")
+        of = needs.get(sampler.kind, f"k = {sampler.multiple}")
         found.append(f"{stage.name}: batch {batch} is no multiple of {of}")
     return found
 

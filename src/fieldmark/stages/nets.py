@@ -97,28 +97,25 @@ class SavedNet:
         return Looked(embedding, np.mean(probas, axis=0).astype(np.float32) if probas else None)
 
     def competing(
-        self, photos: Collection, *, mirrored: bool = False, n_workers: int = 2
-    ) -> Float32[np.ndarray, "photo class"]:
+        self, photos: Collection, *, flip: bool, n_workers: int = 2
+    ) -> Float32[np.ndarray, "view photo class"]:
         """How all classes of the head compete for each photo, mirror images as classes of their own: they sum to 1.
 
         Args:
             photos: Any.
-            mirrored: Look at the mirrored photos instead.
+            flip: Also look at the mirrored photo, a view of its own.
             n_workers: Threads that read ahead.
         """
         photos = with_found(photos, self.preprocess.finders(), n_workers=n_workers)
         said = []
         for preprocess in self.preprocess.in_use():
             source = photo_source(photos, preprocess)
-            seen = embed(self.network, source, device=self.device, flip=mirrored, logits=True, n_workers=n_workers)
+            seen = embed(self.network, source, device=self.device, flip=flip, logits=True, n_workers=n_workers)
             if seen.logits is None:
                 raise TypeError("a network that judges individuals has logits")
-            logits = seen.logits[-1]
-            if self.network.net.head.kind == "cosine":
-                said.append(torch.from_numpy(logits).softmax(dim=1).numpy())
-            else:
-                odds = 1 / (1 + np.exp(-logits.astype(np.float64)))
-                said.append(odds / odds.sum(axis=1, keepdims=True))
+            competing = self.network.net.head.kind == "cosine"
+            odds = _probabilities(seen.logits.astype(np.float64), seen.logits.shape[2], competing=competing)
+            said.append(odds / odds.sum(axis=2, keepdims=True))
         return np.mean(said, axis=0).astype(np.float32)
 
     def label_proba(

@@ -73,7 +73,7 @@ def try_rates(
         )
         lesson = chosen.lesson(job, k=0, fold=read_folds(job, chosen.on))
         order = hash_seed(seed, chosen.name, 0, "order")
-        return chosen, find_rate(network, lesson, chosen.training, n_updates=n_updates, at=at, seed=order)
+        return chosen, find_rate(network, lesson, chosen.fitted(lesson), n_updates=n_updates, at=at, seed=order)
 
 
 def _chosen(plan: Plan, name: str | None) -> Train:

@@ -11,7 +11,7 @@ import numpy as np
 from fieldmark.core.files import read_json, write_json
 from fieldmark.core.seeds import hash_seed
 from fieldmark.core.spec import Count, Fraction, Spec
-from fieldmark.data.specs import AssignmentSampler, PkSampler, Sampler, TupleSampler
+from fieldmark.data.specs import Sampler, TupleSampler
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Net, QuestionsHead
@@ -81,13 +81,6 @@ class Train(Spec):
     fill_times: Fraction = 0.7
 
     @property
-    def batch_multiple(self) -> int:
-        """What its sampler needs the batch to be a multiple of."""
-        if isinstance(self.sampler, PkSampler):
-            return self.sampler.k
-        return 4 if isinstance(self.sampler, TupleSampler | AssignmentSampler) else 1
-
-    @property
     def learns_labels(self) -> bool:
         """Whether it learns labels (answers among them) rather than individuals."""
         return self.net.head.kind in {"sigmoid", "questions"}
@@ -136,6 +129,10 @@ class Train(Spec):
             extra=None if self.enlarged is None else picked_by(job, self.enlarged, k=k, columns=columns),
         )
 
+    def fitted(self, lesson: Lesson) -> Training:
+        """Its training, with the batch that so many photos ask for."""
+        return self.training.fitting(len(lesson.items), multiple=self.sampler.multiple)
+
     def _fold(self, job: Job, place: Path, *, k: int, fold: np.ndarray, group: Ranks) -> str:
         from fieldmark.models.network import build
         from fieldmark.models.store import save
@@ -154,13 +151,12 @@ class Train(Spec):
             features=job.features,
         )
         lesson = self.lesson(job, k=k, fold=fold)
-        training = self.training.fitting(len(lesson.items), multiple=self.batch_multiple)
         if getattr(self.net.head, "imprinted", False) and self.training.legs and not workshop.folder.exists():
             imprint(network, lesson, self.training.legs[0], at=workshop, seed=hash_seed(job.seed, self.name, k))
         history = fit(
             network,
             lesson,
-            training,
+            self.fitted(lesson),
             at=workshop,
             seed=hash_seed(job.seed, self.name, k, "order"),
             watch=self._watch(job, k=k, fold=fold, group=group),
