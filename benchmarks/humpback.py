@@ -110,6 +110,7 @@ SWITCHES = (
     Turned(ANY, "flips same", {"flips": "same"}),
     Turned(ANY, "flips none", {"flips": "none"}),
     Turned(ANY, "no unknowns", {"unknowns": False}),
+    Turned(ANY, "distil", {"distil": True}),
     Turned(ANY, "rounds 1", {"rounds": 1}),
     Turned(ANY, "boxes agreed", {"boxes": "agreed"}),
     Turned(ANY, "tta", {"tta": True}, same_training=True),

@@ -26,7 +26,7 @@ def arrived(journal: Journal, name: str, content: bytes) -> Note:
     file = place(name, "JPEG")
     aside = journal.aside / Path(file).name
     aside.write_bytes(content)
-    return Note(row, 1.0, 1, 200, Photo("0" * 64, len(content), 9, 9, file, aside, "0" * 64), Known())
+    return Note(row, 1.0, 1, 200, Photo("0" * 64, len(content), 9, 9, file, str(aside), "0" * 64), Known())
 
 
 def test_what_arrived_is_put_in_place_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,7 +225,7 @@ def test_trickles_are_read_now_and_then_and_end_in_time(tmp_path: Path, monkeypa
     assert isinstance(found, Failed)
     assert found.cause.name == "too_slow"
     assert 1.9 < time.monotonic() - began < 4
-    assert n_reads < 40
+    assert n_reads < 20
 
 
 def test_our_own_slowness_is_not_held_against_others() -> None:
@@ -285,7 +285,8 @@ def test_every_cut_is_found_at_an_eighth_of_the_size(tmp_path: Path) -> None:
             assert told.value.cause.name == "truncated"
     seen = recognised(Answer(200, data, "", "image/jpeg", None, None), fetching=QUICK)
     assert seen.is_quick
-    assert laid_aside(seen, image="a", aside=tmp_path, fetching=QUICK).aside.read_bytes() == data
+    kept = laid_aside(seen, image="a", aside=tmp_path, fetching=QUICK)
+    assert Path(kept.aside).read_bytes() == data
 
 
 def test_what_takes_long_is_not_done_at_once(tmp_path: Path) -> None:

@@ -328,6 +328,25 @@ def many_scans() -> bytes:
     return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 600 + b"\xff\xd9"
 
 
+def one_channel_a_scan(n_times: int) -> bytes:
+    """A sequential JPEG, as old cameras wrote them, each of its channels coded by itself, again and again."""
+    file = io.BytesIO()
+    Image.fromarray(scene(64, 64)).convert("L").save(file, "JPEG")
+    data = file.getvalue()
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    channels = b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
+    three = b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, 64, 64, 3) + channels
+    coded = data[scan + 10 : -2]
+    scans = b"".join(b"\xff\xda\0\x08\x01" + bytes((number, 0, 0, 63, 0)) + coded for number in (1, 2, 3))
+    return data[:frame] + three + data[frame + 13 : scan] + scans * n_times + b"\xff\xd9"
+
+
+def test_a_jpeg_with_a_scan_for_each_channel_is_read() -> None:
+    pixels = read(one_channel_a_scan(1))
+    assert pixels.shape == (64, 64, 3)
+    assert pixels.std() > 10
+
+
 def hostile() -> dict[str, bytes]:
     small = io.BytesIO()
     Image.fromarray(scene(64, 64)).save(small, "JPEG")
@@ -342,6 +361,7 @@ def hostile() -> dict[str, bytes]:
         + bytes(178),
         "jpeg": small.getvalue().replace(struct.pack(">HH", 64, 64), struct.pack(">HH", 65_000, 65_000)),
         "scans": many_scans(),
+        "channels": one_channel_a_scan(200),
         "tiff": tiff_of_one_stretch_named_often(4 * 2**20),
         "bmp": b"BM"
         + struct.pack("<IIIIiiHHIIiiII", 100, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0)
@@ -349,7 +369,7 @@ def hostile() -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", ["png", "gif", "webp", "jpeg", "scans", "bmp"])
+@pytest.mark.parametrize("name", ["png", "gif", "webp", "jpeg", "scans", "channels", "bmp"])
 def test_bombs_are_refused_by_their_size(name: str) -> None:
     with pytest.raises(ImageError, match="too large") as refused:
         read(hostile()[name])

@@ -11,6 +11,7 @@ import pytest
 import fieldmark
 from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json
+from fieldmark.core.progress import Quiet
 from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.recipes.reidentify import reidentify
 from fieldmark.specimens.collections import draw_flukes
@@ -169,3 +170,38 @@ def test_refusals(settings: dict[str, object], fix: str) -> None:
     with pytest.raises(PlanError) as told:
         reidentify(**settings)
     assert fix in told.value.fix
+
+
+class Heard(Quiet):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_a_photo_is_asked_about_by_its_box(flukes: Path, tmp_path: Path) -> None:
+    known = fieldmark.read(flukes, unknown="new_whale")
+    marks, one = tmp_path / "boxes.csv", tmp_path / "one.csv"
+    marks.write_text("image,x0,y0,x1,y1\n" + "".join(f"{image},0,0,60,30\n" for image in known.images))
+    plan = reidentify(size="toy", boxes="table", effort=0.01)
+    fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True, boxes=[str(marks)])
+    opened, heard = open_run(tmp_path / "run"), Heard()
+    taught = np.flatnonzero((read_folds(opened.job(), "split") == -1) & (opened.known.classes >= 0))
+    photo = opened.known.paths[taught[0]]
+    name = opened.known.vocabulary.identities[opened.known.classes[taught[0]]]
+    one.write_text(f"image,x0,y0,x1,y1\n{photo.name},20,5,50,30\n")
+
+    def likeness(*boxes: Path) -> float:
+        tables = [str(each) for each in boxes]
+        found = fieldmark.identify(tmp_path / "run", photo, k=30, boxes=tables, n_workers=0, progress=heard)
+        return next(match.similarity or 0 for match in found[0].matches if match.identity == name)
+
+    as_learnt, elsewhere = likeness(marks), likeness(one)
+    assert as_learnt == pytest.approx(1, abs=1e-6)  # the photo as it lies in the gallery
+    assert elsewhere < 1 - 1e-6
+    assert not any("no boxes" in line for line in heard.lines)
+    likeness()
+    assert any("no boxes" in line for line in heard.lines)

@@ -9,7 +9,7 @@ import torch
 from fieldmark.images.batches import PhotoSource, load_batch
 from fieldmark.images.preprocess import normalise
 from fieldmark.models.network import Network, Outputs
-from fieldmark.train.embed import PER_THREAD, embed
+from fieldmark.train.embed import PER_THREAD, TOGETHER, embed
 from toys import INPUT, network
 
 CPU = torch.device("cpu")
@@ -80,19 +80,35 @@ def test_what_the_network_learned_since_the_last_call_counts(photos: list[Path])
 
 def test_forward_passes_are_small_and_of_one_size(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    forward = Network.forward
+    pooled = Network.pooled
 
-    def counted(self: Network, pictures: torch.Tensor) -> Outputs:
+    def counted(self: Network, pictures: torch.Tensor) -> torch.Tensor:
         seen.append(len(pictures))
-        return forward(self, pictures)
+        return pooled(self, pictures)
 
-    monkeypatch.setattr(Network, "forward", counted)
+    monkeypatch.setattr(Network, "pooled", counted)
     net = network()
     for n_photos, batch, sizes in ((1, 64, [1]), (15, 64, [PER_THREAD] * 8), (3, 1, [1] * 3)):
         seen.clear()
         embed(net, PhotoSource(photos[:n_photos], INPUT), device=CPU, batch=batch)
-        assert seen[-len(sizes) :] == sizes
-        assert set(seen[: -len(sizes)]) <= {1}  # the example of for_inference()
+        assert seen == sizes
+
+
+def test_a_head_reads_its_directions_once_for_many_photos(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    above = Network.above
+
+    def counted(self: Network, feature: torch.Tensor, stripes: torch.Tensor | None = None) -> Outputs:
+        seen.append(len(feature))
+        return above(self, feature, stripes)
+
+    monkeypatch.setattr(Network, "above", counted)
+    many = (photos * TOGETHER)[: 2 * TOGETHER + 1]
+    found = embed(network(), PhotoSource(many, INPUT), device=CPU, logits=True)
+    assert seen[-3:] == [TOGETHER, TOGETHER, PER_THREAD]
+    assert set(seen[:-3]) <= {1}  # the example of for_inference()
+    assert found.logits is not None
+    np.testing.assert_allclose(found.logits[0, len(photos)], found.logits[0, 0], atol=1e-5)
 
 
 def test_bfloat16_points_the_same_way(photos: list[Path]) -> None:

@@ -22,6 +22,7 @@ def identify(
     photos: Path | str | Sequence[Path | str],
     *,
     k: int | None = None,
+    boxes: Sequence[str] = (),
     skip_broken: bool = False,
     device: str = "auto",
     n_workers: int = 2,
@@ -33,6 +34,8 @@ def identify(
         run: The folder of a finished run that tells individuals.
         photos: One photo or several.
         k: Places an answer; None for as many as the run was made with.
+        boxes: Tables of boxes, landmarks or masks of these photos, for runs that look into such: ``boxes.csv``, or
+            ``NAME=boxes.csv`` for a further source. Photos are named in them as here, or by their file's name.
         skip_broken: Leave out photos that cannot be read.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
@@ -50,7 +53,11 @@ def identify(
     opened = run_of(run, "individuals")
     expert = expert_of(opened, device=device)
     given = gather(
-        collection, labelled=False, reading={"skip_broken": skip_broken}, n_workers=n_workers, progress=progress
+        collection,
+        labelled=False,
+        reading={"skip_broken": skip_broken, "boxes": boxes},
+        n_workers=n_workers,
+        progress=progress,
     )
     return identified(expert, given, k=k, n_workers=n_workers, progress=progress)
 
@@ -67,7 +74,14 @@ def identified(
     expert: Expert, given: Photos, *, k: int | None, n_workers: int, progress: Progress
 ) -> list[Identification]:
     """The answers to photos, and which could not be read."""
+    from fieldmark.data.marks import boxes_of
+    from fieldmark.stages.train import Train
+
     given.tell(progress)
+    nets = [stage for stage in expert.opened.plan.stages if isinstance(stage, Train)]
+    wanted = {source for net in nets for source in net.preprocess.box_tables()}
+    if any(boxes_of(given.collection, source) is None for source in wanted):
+        progress.say("no boxes: this run looks into boxes of a table; without --boxes TABLE it sees photos whole")
     return expert.identify(given.collection, k=k, n_workers=n_workers, progress=progress)
 
 

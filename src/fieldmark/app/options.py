@@ -41,6 +41,12 @@ size = click.option("--size", help="Size of the recipe: toy, small or full.")
 settings = click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; may be repeated."
 )
+boxes = click.option(
+    "--boxes",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="A CSV of boxes, landmarks or masks of these photos; with a name, a further source.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 workers = click.option(
@@ -70,12 +76,7 @@ _READING = (
         metavar="FILE",
         help="A TOML file about the questions; by default questions.toml beside the table.",
     ),
-    click.option(
-        "--boxes",
-        multiple=True,
-        metavar="[NAME=]FILE",
-        help="A CSV of boxes, landmarks or masks of these photos; with a name, a further source.",
-    ),
+    boxes,
 )
 
 

@@ -85,17 +85,25 @@ def predict(
 @options.run_argument
 @click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
 @options.places
+@options.boxes
 @options.as_json
 @options.skip_broken
 @options.computing
 def identify(
-    run: Path, photos: tuple[Path, ...], k: int | None, as_json: bool, skip_broken: bool, device: str, workers: int
+    run: Path,
+    photos: tuple[Path, ...],
+    k: int | None,
+    boxes: tuple[str, ...],
+    as_json: bool,
+    skip_broken: bool,
+    device: str,
+    workers: int,
 ) -> None:
     """Say who is on each PHOTO: ranked names, the most alike known photo of each, and "new" where it stands."""
     from fieldmark.app import answers, tables, verbs
 
     found = verbs.identify(
-        run, photos, k=k, skip_broken=skip_broken, device=device, n_workers=workers, progress=progress()
+        run, photos, k=k, boxes=boxes, skip_broken=skip_broken, device=device, n_workers=workers, progress=progress()
     )
     if as_json:
         _write_json(answers.as_json(one) for one in found)

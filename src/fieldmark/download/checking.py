@@ -26,7 +26,6 @@ from fieldmark.images.reading import Photo as Picture
 from fieldmark.images.thumbnails import thumbnail
 
 _WEB_PAGE = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<script")
-_SCAN = b"\xff\xda"
 QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS = 64 * 2**10, 2**20, 12
 """A JPEG of no more is decoded within milliseconds: it is done at once, as handing it to a thread costs more."""
 A_TURN = 16
@@ -43,7 +42,7 @@ class Photo:
         width: In pixels, upright, as the address gave it.
         height: Likewise.
         file: Where it belongs below the folder of the download.
-        aside: Where it lies now.
+        aside: Path of where it lies now; no Path, as making one costs as much as hashing a photo.
         kept_sha256: Of the file as it is kept; differs where it was made smaller.
     """
 
@@ -52,7 +51,7 @@ class Photo:
     width: int
     height: int
     file: str
-    aside: Path
+    aside: str
     kept_sha256: str
 
 
@@ -79,7 +78,7 @@ class Likeness:
             self.photo.kind == "JPEG"
             and len(self.data) <= QUICK_BYTES
             and self.photo.width * self.photo.height <= QUICK_PIXELS
-            and self.data.count(_SCAN) <= QUICK_SCANS
+            and self.photo.n_scans <= QUICK_SCANS
         )
 
 
@@ -135,10 +134,10 @@ def laid_aside(
             # An eighth of the size in grey: all bits are still read, which is what finds faults.
             decode(seen.photo, at_least=(1, 1), colour="grey")
     file = place(image, kind, version=len(known) + 1)
-    lies = aside / file.rpartition("/")[2]
+    lies = f"{aside}/{file.rpartition('/')[2]}"
     if is_new:
-        with told_disk_faults(lies):
-            lies.write_bytes(kept)
+        with told_disk_faults(aside), open(lies, "wb") as written:  # noqa: PTH123 - no Path, see Photo
+            written.write(kept)
     return Photo(
         sha256=digest,
         n_bytes=len(data),

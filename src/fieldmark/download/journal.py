@@ -318,7 +318,7 @@ class Journal:
             for _, file in (*kept, *self.rows("SELECT key, file FROM version")):
                 path = lie.pop(Path(file).name, None)
                 if path is not None:
-                    _move(path, f"{self.folder}/{file}")
+                    _move(str(path), f"{self.folder}/{file}")
             for path in lie.values():
                 path.unlink(missing_ok=True)
         there = {
@@ -347,7 +347,7 @@ class _Transaction:
         self._db.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
-def flush(paths: Sequence[Path]) -> None:
+def flush(paths: Sequence[Path | str]) -> None:
     """Bring files (or a folder) to the disk before they are vouched for.
 
     Many at once by one flush of everything: flushing each costs ten times the processor time of writing it.
@@ -363,10 +363,10 @@ def flush(paths: Sequence[Path]) -> None:
             os.close(descriptor)
 
 
-def _move(path: Path, place: str) -> None:
+def _move(path: str, place: str) -> None:
     """Rename into place; the shelf is made if it is not there."""
     try:
         os.replace(path, place)  # noqa: PTH105 - makes no Path of each of a million places
     except FileNotFoundError:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
-        path.replace(place)
+        os.replace(path, place)  # noqa: PTH105

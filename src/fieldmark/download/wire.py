@@ -22,7 +22,8 @@ IN_MEMORY = 256 * 2**10
 """A longer body goes to the disk while it comes, so that many at once do not fill the memory."""
 MOST_HEAD = 64 * 2**10
 TRICKLE, MOST_TRICKLES = 512, 8
-"""After so many parts of so few bytes an answer is read only once a tick: waking up costs more than a byte is worth."""
+"""After so many parts of so few bytes an answer is read now and then: waking up costs more than a byte is worth."""
+PAUSE_TICKS = 4
 
 Place = tuple[str, str, int]
 """Scheme, host and port."""
@@ -127,7 +128,7 @@ class Wire(asyncio.Protocol):
         self._fault: Exception | None = None
         self._n_head = 0
         self._n_trickles = 0
-        self._is_paused = False
+        self._pause = 0
 
     async def ask(self, request: bytes, reply: Reply) -> Reply:
         """Send a question and fill in the reply: its head, and its body if that is wanted.
@@ -161,9 +162,10 @@ class Wire(asyncio.Protocol):
 
     def look(self, gap_s: float) -> None:
         """At a tick: read on, or give up who has been silent for so long."""
-        if self._is_paused:
-            self._is_paused = False
-            self._transport.resume_reading()
+        if self._pause:
+            self._pause -= 1
+            if not self._pause:
+                self._transport.resume_reading()
         if self._watch.now - self.heard_at > gap_s + TICK_S:
             self._end(Failed("silent", self.place[1], status=self._reply.status or None if self._reply else None))
 
@@ -194,7 +196,7 @@ class Wire(asyncio.Protocol):
         elif len(data) < TRICKLE:
             self._n_trickles += 1
             if self._n_trickles > MOST_TRICKLES:
-                self._is_paused = True
+                self._pause = PAUSE_TICKS
                 self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -58,7 +58,7 @@ class Slim:
 class JpegFrame:
     """Size, number of colour channels and scans of a JPEG, from its markers.
 
-    A progressive JPEG of many nearly empty scans is slow out of all proportion to its bytes, so its scans are counted.
+    A JPEG of many nearly empty scans is slow out of all proportion to its bytes, so its scans are counted.
     """
 
     width: int
@@ -127,8 +127,10 @@ def slim_jpeg(data: bytes) -> tuple[Slim, JpegFrame | None]:
             kept.append(data[at:end])
         at = max(end, at + 2)
     rest = data[at:] if at >= 0 else b""
-    if frame is not None and is_progressive:
+    in_first_scan = rest[4] if len(rest) > 4 else 0
+    if frame is not None and (is_progressive or in_first_scan < frame.n_channels):
         # In the coded part 0xFF is followed by 0 or a restart mark, so that these two bytes always begin a scan.
+        # Where the first scan holds all channels at once, the picture ends with it, and others are not looked at.
         frame = replace(frame, n_scans=rest.count(b"\xff\xda"))
     slim = data if notes_bytes == 0 else b"".join((*kept, rest))
     return Slim(slim, orientation=orientation, notes_bytes=notes_bytes), frame

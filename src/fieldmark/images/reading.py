@@ -130,6 +130,7 @@ class Photo:
     width: int
     mode: str
     orientation: int
+    n_scans: int = 1
 
 
 def read(
@@ -283,6 +284,7 @@ def _understood(name: str, data: bytes, limits: Limits) -> tuple[Photo, Slim]:
 
 
 def _header(name: str, data: bytes, kind: Kind, limits: Limits) -> tuple[Slim, Photo]:
+    n_scans = 1
     if kind == "JPEG":
         slim, frame = slim_jpeg(data)
         if frame is None:
@@ -290,6 +292,7 @@ def _header(name: str, data: bytes, kind: Kind, limits: Limits) -> tuple[Slim, P
         if frame.n_scans > limits.max_scans:
             raise _too_large(name, f"{frame.n_scans:,} scans", f"{limits.max_scans:,} scans", "max_scans")
         height, width, mode = frame.height, frame.width, {1: "L", 3: "RGB", 4: "CMYK"}.get(frame.n_channels, "?")
+        n_scans = frame.n_scans
     else:
         slim = {"PNG": slim_png, "TIFF": slim_tiff}.get(kind, Slim)(data)
         image = _plugin(kind, slim.data)
@@ -300,7 +303,10 @@ def _header(name: str, data: bytes, kind: Kind, limits: Limits) -> tuple[Slim, P
         raise ValueError(f"its size is {width} x {height}")
     if slim.orientation >= 5:
         height, width = width, height
-    return slim, Photo(name, slim.data, kind, height=height, width=width, mode=mode, orientation=slim.orientation)
+    photo = Photo(
+        name, slim.data, kind, height=height, width=width, mode=mode, orientation=slim.orientation, n_scans=n_scans
+    )
+    return slim, photo
 
 
 def _plugin(kind: Kind, data: bytes) -> ImageFile.ImageFile:

@@ -91,9 +91,11 @@ class Network(nn.Module):
 
     def forward(self, pictures: Float[Tensor, "batch channel height width"]) -> Outputs:
         """Embedding and logits of a batch of preprocessed pictures."""
-        if self.shrinking is not None:
-            return self.upper(0)(pictures)
-        return self._of_map(cast("Any", self.backbone).forward_features(pictures))
+        return self._of_map(*self._maps(pictures))
+
+    def pooled(self, pictures: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch width"]:
+        """The pooled feature alone; ``above`` goes on from there, best for many pictures at once."""
+        return self._pooled(*self._maps(pictures)).float()
 
     def forward_from(self, features: Tensor, *, after: int) -> Outputs:
         """The rest of the way for features that have been through ``lower(after)``.
@@ -114,7 +116,7 @@ class Network(nn.Module):
             PlanError: The backbone cannot be cut there.
         """
         if self.pools_below(after):
-            return lambda features: self._above(features.float(), None)
+            return lambda features: self.above(features.float())
         parts = self._cut(after)
         if parts is None:
             raise PlanError(
@@ -139,15 +141,8 @@ class Network(nn.Module):
         parts = split(self.backbone, after)
         return None if parts is None else parts[1:]
 
-    def _of_map(self, features: Tensor, before: Tensor | None = None) -> Outputs:
-        with torch.autocast(features.device.type, enabled=False):
-            stripes = None if self.stripes is None else self.stripes(features)
-        feature = self.pool(features)
-        if self.pool_before is not None and before is not None:
-            feature = torch.cat([self.pool_before(before), feature], dim=1)
-        return self._above(feature, stripes)
-
-    def _above(self, feature: Float[Tensor, "batch width"], stripes: Tensor | None) -> Outputs:
+    def above(self, feature: Float[Tensor, "batch width"], stripes: Tensor | None = None) -> Outputs:
+        """Embedding and logits of pooled features."""
         with torch.autocast(feature.device.type, enabled=False):
             thinned = self.dropout(feature)
             necked = self.neck(thinned)
@@ -156,6 +151,25 @@ class Network(nn.Module):
                 return Outputs(embedding, None, feature, stripes)
             read = {"pooled": thinned, "neck": necked, "embedding": embedding}[self.head.reads]
             return Outputs(embedding, self.head(read), feature, stripes)
+
+    def _maps(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The last map, and the one before the last shrinking where both are pooled."""
+        if self.shrinking is None:
+            return cast("Any", self.backbone).forward_features(pictures), None
+        first, rest = cast("tuple[nn.Module, nn.Module]", through_two(self.backbone, 0, self.shrinking))
+        before = first(pictures)
+        return rest(before), before
+
+    def _of_map(self, features: Tensor, before: Tensor | None = None) -> Outputs:
+        with torch.autocast(features.device.type, enabled=False):
+            stripes = None if self.stripes is None else self.stripes(features)
+        return self.above(self._pooled(features, before), stripes)
+
+    def _pooled(self, features: Tensor, before: Tensor | None) -> Tensor:
+        feature = self.pool(features)
+        if self.pool_before is None or before is None:
+            return feature
+        return torch.cat([self.pool_before(before), feature], dim=1)
 
     def lower(self, n_stages: int) -> nn.Module | None:
         """The first ``n_stages`` stages as a module whose results can be kept while they are frozen.
