@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
@@ -150,6 +151,9 @@ class _Run:
             self._put(Job(rows))
         writer = Thread(target=self._write, name="journal")
         writer.start()
+        # What was made so far, a million rows perhaps, is no garbage: the collector need not walk through it each time.
+        gc.collect()
+        gc.freeze()
         try:
             with Bench(n_workers=self._fetching.n_workers) as bench:
                 async with Asker(self._fetching, aside=self._journal.aside, resolver=resolver) as asker:
@@ -163,6 +167,7 @@ class _Run:
                             task.cancel()
                         await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
+            gc.unfreeze()
             self._hand_over()
             self._batches.put([])
             writer.join()

@@ -117,6 +117,8 @@ def best_identities(
             doubt[rows] = np.maximum(doubt[rows], unsure)
             least = np.maximum(bound[rows] - unsure, np.finfo(np.float32).min)
             at, asked = np.divmod(np.flatnonzero((cosine >= least).ravel()), cosine.shape[1])
+            by_query = np.argsort(asked.astype(np.uint16), kind="stable")  # of so few bits it is a radix sort
+            at, asked = at[by_query], asked[by_query]
             kept.append((asked + start, photos[at], cosine[at, asked]))
     return _settled(query, gallery, classes, kept, doubt=doubt, k=k)
 
@@ -173,10 +175,13 @@ def _settled(
     if not kept:
         return found
     asked, photos, value = (np.concatenate(column) for column in zip(*kept, strict=True))
-    first = _first_of_each(asked, classes[photos], photos, value)
-    place = np.arange(len(first)) - np.searchsorted(asked[first], asked[first])
-    floor, last = np.full(len(query), -np.inf, np.float32), first[place == k - 1]
-    floor[asked[last]] = value[last] - doubt[asked[last]]
+    # Blocks come in the order of identities: so do each query's photos, and those of one identity by gallery row.
+    by_query = np.argsort(asked, kind="stable")
+    asked, photos, value = asked[by_query], photos[by_query], value[by_query]
+    first, best = _best_of_each(asked, classes[photos], value)
+    order, place = _places(asked[first], best)
+    floor, last = np.full(len(query), -np.inf, np.float32), order[place == k - 1]
+    floor[asked[first[last]]] = best[last] - doubt[asked[first[last]]]
     still = value >= floor[asked]
     asked, photos = asked[still], photos[still]
     exact = np.empty(len(asked), np.float32)
@@ -186,20 +191,28 @@ def _settled(
         exact[some] = np.einsum(
             "pd,pd->p", gallery[photos[some]].astype(np.float64), query[asked[some]].astype(np.float64)
         )
-    first = _first_of_each(asked, classes[photos], photos, exact)
-    asked, photos, exact = asked[first], photos[first], exact[first]
-    place = np.arange(len(asked)) - np.searchsorted(asked, asked)
+    first, best = _best_of_each(asked, classes[photos], exact)
+    order, place = _places(asked[first], best)
     some = place < k
-    found.identities[asked[some], place[some]] = classes[photos[some]]
-    found.photos[asked[some], place[some]] = photos[some]
-    found.similarity[asked[some], place[some]] = exact[some]
+    places = asked[first[order[some]]], place[some]
+    # The first photo that is as alike as the best of its identity.
+    is_best = np.flatnonzero(exact == np.repeat(best, np.diff(first, append=len(exact))))
+    best_photos = photos[is_best[np.searchsorted(is_best, first)]]
+    found.identities[places] = classes[best_photos[order[some]]]
+    found.photos[places] = best_photos[order[some]]
+    found.similarity[places] = best[order[some]]
     return found
 
 
-def _first_of_each(asked: np.ndarray, names: np.ndarray, photos: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """The best photo of each query and identity, by query and then best identity first."""
-    order = np.lexsort((photos, -value, asked * (int(names.max(initial=0)) + 1) + names))
-    first = np.ones(len(order), bool)
-    first[1:] = (np.diff(asked[order]) != 0) | (np.diff(names[order]) != 0)
-    best = order[first]
-    return best[np.lexsort((names[best], -value[best], asked[best]))]
+def _best_of_each(asked: np.ndarray, names: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the photos of each query and identity begin, and the largest value among them."""
+    is_first = np.ones(len(asked), bool)
+    is_first[1:] = (asked[1:] != asked[:-1]) | (names[1:] != names[:-1])
+    first = np.flatnonzero(is_first)
+    return first, np.maximum.reduceat(value, first)
+
+
+def _places(asked: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of each query from its largest value on, equal ones in their order; and the place of each, from 0."""
+    order = np.lexsort((-value, asked))
+    return order, np.arange(len(asked)) - np.searchsorted(asked, asked)
