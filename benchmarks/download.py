@@ -3,13 +3,13 @@
 Run ``OMP_NUM_THREADS=1 python benchmarks/download.py`` (the extra ``download``; ``--peer PYTHON`` names the interpreter
 of another environment in which img2dataset is installed). A server of its own process plays a web of 10,000 addresses
 on the loopback, a known share of them bad: gone, web pages, truncated, failing once or twice, dripping, redirecting in
-circles, too large, no pictures, changed at the second visit. The photos are drawn JPEGs of about 16 KB, 300 contents
-under 10,000 ids, ready before the first question. Prints, for us: what came in the first run, each cause against the
-server's plan, what a second run asks, what ``--again all`` notices, the photos a client CPU-second (start-up, decoding,
-hashing and flushing to disk included); then the same with three ``kill -9``; for img2dataset the same numbers at the
-same concurrency. Nothing is deleted before the end: for minutes after many deletions ext4 is twenty times as slow to
-make files near by, which then is what would be measured. Let Python keep its bytecode (no PYTHONDONTWRITEBYTECODE), as
-it does wherever a package is installed.
+circles, too large, no pictures, changed at the second visit. The photos are drawn JPEGs of 640 x 480 and 69 KB, as the
+web has them (``--width 288``: thumbnails of 16 KB), 300 contents under 10,000 ids, ready before the first question.
+Prints, for us: what came in the first run, each cause against the server's plan, what a second run asks, what ``--again
+all`` notices, the photos a client CPU-second (start-up, decoding, hashing and flushing to disk included); then the same
+with three ``kill -9``; for img2dataset the same numbers at the same concurrency. Nothing is deleted before the end: for
+minutes after many deletions ext4 is twenty times as slow to make files near by, which then is what would be measured.
+Let Python keep its bytecode (no PYTHONDONTWRITEBYTECODE), as it does wherever a package is installed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import time
 import urllib.request
 from collections import Counter
 from contextlib import closing, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -67,15 +67,15 @@ CAUSE = {
 TIMEOUT_S = 30.0
 
 
-def photo(number: int) -> bytes:
-    return _drawn(number % N_CONTENTS)
+def photo(number: int, width: int) -> bytes:
+    return _drawn(number % N_CONTENTS, width)
 
 
 @cache
-def _drawn(content: int) -> bytes:
-    chance = np.random.default_rng(content)
-    coarse = Image.fromarray(chance.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize((288, 216))
-    noisy = np.asarray(coarse) + chance.normal(0, 9, (216, 288, 3))
+def _drawn(content: int, width: int) -> bytes:
+    chance, height = np.random.default_rng(content), width * 3 // 4
+    coarse = Image.fromarray(chance.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize((width, height))
+    noisy = np.asarray(coarse) + chance.normal(0, 9, (height, width, 3))
     file = io.BytesIO()
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
     return file.getvalue()
@@ -89,9 +89,11 @@ def plan(n: int) -> list[str]:
 
 
 @contextmanager
-def web(folder: Path, kinds: list[str]):
+def web(folder: Path, kinds: list[str], width: int):
     """A fresh server; gives its port and the table of addresses."""
-    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, __file__, "--serve", "--width", str(width)], stdout=subprocess.PIPE, text=True
+    )
     try:
         port = int((server.stdout or io.StringIO()).readline())
         table = folder / f"photos-{port}.csv"
@@ -150,8 +152,8 @@ def told(out: Path, kinds: list[str]) -> None:
     )
 
 
-def whole(folder: Path, kinds: list[str], at_once: int) -> None:
-    with web(folder, kinds) as (port, table):
+def whole(folder: Path, kinds: list[str], at_once: int, width: int) -> None:
+    with web(folder, kinds, width) as (port, table):
         out = folder / "ours"
         cpu_s, wall_s, _ = cost(ours(table, out, at_once))
         n_here = sum(state == "done" for state, _ in states(out).values())
@@ -167,8 +169,8 @@ def whole(folder: Path, kinds: list[str], at_once: int) -> None:
         print(f"--again all: {cpu_s:.1f} CPU-s, {wall_s:.0f} s; {changed} (planned: {kinds.count('changed'):,})")
 
 
-def killed(folder: Path, kinds: list[str], at_once: int, n_kills: int) -> None:
-    with web(folder, kinds) as (port, table):
+def killed(folder: Path, kinds: list[str], at_once: int, width: int, n_kills: int) -> None:
+    with web(folder, kinds, width) as (port, table):
         out, lost, again = folder / "killed", 0, 0
         safe: dict[str, int] = {}
         for number in range(1, n_kills + 1):
@@ -206,9 +208,9 @@ img2dataset.download(url_list=sys.argv[1], input_format="csv", url_col="url", sa
 """
 
 
-def peer(folder: Path, kinds: list[str], at_once: int, python: str, ways: list[str]) -> None:
+def peer(folder: Path, kinds: list[str], at_once: int, width: int, python: str, ways: list[str]) -> None:
     for how in ways:
-        with web(folder, kinds) as (port, table):
+        with web(folder, kinds, width) as (port, table):
             out = folder / f"peer-{how}"
             command = [python, "-c", PEER, str(table), str(out), str(at_once), str(int(TIMEOUT_S)), how]
             for run in ("first run", "second run"):
@@ -233,6 +235,7 @@ def _is_whole(path: Path) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=10_000, help="addresses")
+    parser.add_argument("--width", type=int, default=640, help="of a photo, in pixels; its height is three quarters")
     parser.add_argument("--at-once", type=int, default=64, help="asked at the same time, by both")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--peer", help="a python with img2dataset")
@@ -246,17 +249,17 @@ def main() -> None:
         from server import BadWeb
 
         for content in range(N_CONTENTS):
-            photo(content)  # a web server reads its photos from somewhere, it does not draw them
-        BadWeb(photo, patience_s=60.0).serve()
+            photo(content, chosen.width)  # a web server reads its photos from somewhere, it does not draw them
+        BadWeb(partial(photo, width=chosen.width), patience_s=60.0).serve()
     folder, kinds = Path(tempfile.mkdtemp(prefix="fieldmark-download-", dir=chosen.folder)), plan(chosen.n)
-    mean_kb = np.mean([len(photo(number)) for number in range(N_CONTENTS)]) / 1000
+    mean_kb = np.mean([len(photo(number, chosen.width)) for number in range(N_CONTENTS)]) / 1000
     print(f"{chosen.n:,} addresses, {mean_kb:.1f} kB a photo: {dict(Counter(kinds).most_common())}", flush=True)
     if chosen.only in {None, "whole"}:
-        whole(folder, kinds, chosen.at_once)
+        whole(folder, kinds, chosen.at_once, chosen.width)
     if chosen.only in {None, "killed"}:
-        killed(folder, kinds, chosen.at_once, chosen.kills)
+        killed(folder, kinds, chosen.at_once, chosen.width, chosen.kills)
     if chosen.peer and chosen.only in {None, "peer"}:
-        peer(folder, kinds, chosen.at_once, chosen.peer, chosen.peer_ways)
+        peer(folder, kinds, chosen.at_once, chosen.width, chosen.peer, chosen.peer_ways)
     shutil.rmtree(folder)
 
 

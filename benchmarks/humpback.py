@@ -96,6 +96,7 @@ SWITCHES = (
     Turned(SIAMESE, "no noise", {"noise": False}),
     Turned(SIAMESE, "pair_loss triplet", {"pair_loss": "triplet"}),
     Turned(SIAMESE, "no triplet", {"triplet": False}),
+    Turned(SIAMESE, "compact", {"compact": True}),
     Turned(SIAMESE, "no flip_identity", {"flip_identity": False}),
     Turned(SIAMESE, "tta", {"tta": True}, same_training=True),
     Turned(SIAMESE, "no rescoring", {"rescoring": False}, same_training=True),

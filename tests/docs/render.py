@@ -34,8 +34,8 @@ KINDS = {
     "weights": "PackageWeights FileWeights HubWeights RandomWeights",
     "heads": "SigmoidHead QuestionsHead OneVsRestHead CosineHead AffinityHead EmbeddingHead PairHead",
     "losses": (
-        "Bce Focal SoftF Asymmetric QuestionSoftmax CrossEntropy Distilled OhemBce BatchHardTriplet LocalTriplet "
-        "ArcFace CosFace SphereFace CombinedMargin Elastic Affinity PairBce PairTriplet"
+        "Bce Focal SoftF Asymmetric QuestionSoftmax CrossEntropy Distilled OhemBce BatchHardTriplet Compactness "
+        "LocalTriplet ArcFace CosFace SphereFace CombinedMargin Elastic Affinity PairBce PairTriplet"
     ),
     "samplers": "PlainSampler LogWeightSampler PkSampler TupleSampler AssignmentSampler",
     "solvers": "ExactAssignment NearestAssignment",

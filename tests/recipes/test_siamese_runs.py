@@ -134,6 +134,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"pair_loss": "triplet"},
     {"pair_loss": "triplet", "mining": "batch", "triplet": False},
     {"triplet": False},
+    {"compact": True},
     {"flip_identity": False},
     {"tta": False},
     {"rescoring": False},

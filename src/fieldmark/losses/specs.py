@@ -116,6 +116,13 @@ class BatchHardTriplet(Spec):
     weight: Positive = 1.0
 
 
+class Compactness(Spec):
+    """Photos of one individual close together: the mean squared distance to the middle of theirs in the batch."""
+
+    kind: Literal["compactness"] = "compactness"
+    weight: Positive = 1.0
+
+
 class LocalTriplet(Spec):
     """The triplet loss by the distance of aligned stripes (``net.stripes``)."""
 
@@ -241,6 +248,7 @@ Loss = Annotated[
     | Asymmetric
     | OhemBce
     | BatchHardTriplet
+    | Compactness
     | LocalTriplet
     | ArcFace
     | CosFace

@@ -14,6 +14,7 @@ from fieldmark.losses.affinity import affinity, spread
 from fieldmark.losses.aligned import local_triplet
 from fieldmark.losses.asymmetric import asymmetric
 from fieldmark.losses.bce import bce
+from fieldmark.losses.compact import compactness
 from fieldmark.losses.cross_entropy import cross_entropy
 from fieldmark.losses.distilled import distilled
 from fieldmark.losses.focal import focal
@@ -31,6 +32,7 @@ from fieldmark.losses.specs import (
     BatchHardTriplet,
     Bce,
     CombinedMargin,
+    Compactness,
     CosFace,
     CrossEntropy,
     Distilled,
@@ -159,7 +161,7 @@ def needs(loss: Loss) -> tuple[frozenset[str], ...]:  # noqa: PLR0911 - one for 
             return (frozenset({"logits", "classes", "taught"}),)
         case QuestionSoftmax():
             return (frozenset({"logits", "truth", "questions"}),)
-        case BatchHardTriplet():
+        case BatchHardTriplet() | Compactness():
             return (frozenset({"embedding", "classes"}),)
         case LocalTriplet():
             return (frozenset({"stripes", "classes"}),)
@@ -195,11 +197,13 @@ def _check_given(losses: Sequence[Loss], names: set[str]) -> None:
     )
 
 
-def _value(loss: Loss, there: dict[str, Any], about: Circumstances) -> Tensor:  # noqa: PLR0911 - one for each kind
+def _value(loss: Loss, there: dict[str, Any], about: Circumstances) -> Tensor:  # noqa: PLR0911, PLR0912 - one for each kind
     """One loss before its weight; what it needs is there."""
     match loss:
         case BatchHardTriplet():
             return batch_hard_triplet(there["embedding"], there["classes"], margin=loss.margin)
+        case Compactness():
+            return compactness(there["embedding"], there["classes"])
         case LocalTriplet():
             return local_triplet(there["stripes"], there["classes"], margin=loss.margin)
         case PairBce():

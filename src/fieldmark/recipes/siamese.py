@@ -16,7 +16,7 @@ from fieldmark.data.specs import (
 )
 from fieldmark.decide.specs import Best, MaxMap
 from fieldmark.images.specs import BoxCrop, Preprocess, WhaleAugment
-from fieldmark.losses.specs import BatchHardTriplet, Losses, PairBce, PairTriplet
+from fieldmark.losses.specs import BatchHardTriplet, Compactness, Losses, PairBce, PairTriplet
 from fieldmark.models.specs import Backbone, HubWeights, Net, PairHead, RandomWeights
 from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.answer import Answer
@@ -111,6 +111,7 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
     noise: bool = True,
     pair_loss: PairLoss = "bce",
     triplet: bool = True,
+    compact: bool = False,
     flip_identity: bool = True,
     tta: bool = True,
     rescoring: bool = True,
@@ -127,6 +128,7 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
         noise: Chance among opponents at first, less and less of it later; else the very hardest from the start.
         pair_loss: ``bce``: same or not; ``triplet``: the same likelier than any other by a margin.
         triplet: Batch-hard triplets on the embedding besides, without which the shortlist has little to go by.
+        compact: Draw each whale's photos together besides, wherever others are.
         flip_identity: A mirrored fluke is another whale (and nobody's opponent is its own mirror image).
         tta: Look at each photo mirrored too, and average.
         rescoring: Let the pair head look again at the 20 likeliest whales of the embedding.
@@ -146,7 +148,7 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
             got="alone=true, rescoring=false",
             fix="leave out one of the two.",
         )
-    losses = _losses(pair_loss, triplet=triplet, mined=mining != "batch")
+    losses = _losses(pair_loss, triplet=triplet, compact=compact, mined=mining != "batch")
     train = Train(
         name="net",
         on="split",
@@ -185,14 +187,15 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
     return Plan(name="humpback-siamese", stages=(*stages, Answer(name="answers", reads_from=stages[-1].name))).check()
 
 
-def _losses(pair_loss: PairLoss, *, triplet: bool, mined: bool) -> Losses:
+def _losses(pair_loss: PairLoss, *, triplet: bool, compact: bool, mined: bool) -> Losses:
     kinds: dict[str, Losses] = {
         "bce": (PairBce(pairs="drawn" if mined else "all"),),
         "triplet": (PairTriplet(),),
     }
     if pair_loss not in kinds:
         raise PlanError("The recipe has no such loss on pairs.", got=pair_loss, fix=nearest(pair_loss, kinds))
-    return (*kinds[pair_loss], BatchHardTriplet()) if triplet else kinds[pair_loss]
+    beside = (BatchHardTriplet(),) if triplet else ()
+    return (*kinds[pair_loss], *beside, *((Compactness(),) if compact else ()))
 
 
 def _sampler(mining: Mining, *, every_epochs: int) -> Sampler:

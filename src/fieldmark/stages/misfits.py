@@ -182,10 +182,11 @@ def _training_misfits(stage: Train) -> list[str]:
         found.append(f"{stage.name}: {', '.join(for_labels)} are for labels, which need a sigmoid head")
     losses = _losses(stage)
     found += [f"{stage.name}: {told}" for told in loss_misfits(stage.net, losses)]
-    if head == "embedding" and any(loss.kind not in {"triplet", "local_triplet"} for loss in losses):
-        found.append(f"{stage.name}: an embedding head has no logits, its loss can only be triplet or local_triplet")
-    of_pairs = {"triplet", "local_triplet", "pair_bce", "pair_triplet"}
-    if head == "pair" and any(loss.kind not in of_pairs for loss in losses):
+    of_embeddings = {"triplet", "local_triplet", "compactness"}
+    if head == "embedding" and any(loss.kind not in of_embeddings for loss in losses):
+        told = "triplet, local_triplet or compactness"
+        found.append(f"{stage.name}: an embedding head has no logits, its loss can only be {told}")
+    if head == "pair" and any(loss.kind not in of_embeddings | {"pair_bce", "pair_triplet"} for loss in losses):
         found.append(f"{stage.name}: a pair head has no logits of one photo: use pair_bce, pair_triplet or triplet")
     if batch % sampler.multiple:
         needs = {"tuples": "4, which tuples need", "assignment": "4, which assignment mining needs"}
