@@ -131,6 +131,20 @@ def test_truth_without_a_single_yes_or_no_works(drawn, truth, small):
     assert (sure > 0.9).all() if truth else (sure < 0.1).all()
 
 
+def test_what_is_not_told_is_judged_and_teaches_nothing(toy, small):
+    """Half of the cells of one label are not told: read as no, they would halve its probability."""
+    label = int(np.argmax(toy.truth.sum(axis=0)))
+    is_told = np.ones_like(toy.truth)
+    is_told[::2, label] = False
+    by = small.model_copy(update={"features": BARE})
+    hidden = toy.with_truth(toy.truth & is_told)
+    honest = run(hidden, by, is_told=is_told)
+    means = [made.proba[:, label].mean() for made in (run(toy, by), honest, run(hidden, by))]
+    assert means[1] == pytest.approx(means[0], rel=0.25)
+    assert means[2] < 0.7 * means[0]
+    assert (honest.proba[::2, label] > 0).any()
+
+
 def test_two_folds_are_enough_where_the_truth_tells_nothing(drawn, small):
     toy = drawn(60, n_folds=2)
     by = small.model_copy(update={"features": BARE})

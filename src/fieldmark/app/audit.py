@@ -114,15 +114,18 @@ def _photos(data: Collection | Path | str, reading: Reading, progress: Progress)
 
     if isinstance(data, Collection):
         found = look_up(data, labelled=False, reading=reading).collection
-        return Photos(found, [path if path.is_file() else None for path in found.paths])
+        return Photos(found, _there(found))
     options: dict[str, Any] = {name: each for name, each in reading.items() if name not in {"skip_broken", "boxes"}}
     options = {**_asked(Path(data)), **options}
-    here = survey(data, **options)
     rows = survey(data, check_files=False, **options)
     if rows.mistakes:
         progress.say(f"left out: {len(rows.mistakes):,} places in the table; `fieldmark inspect` shows them")
-    files = dict(zip(here.collection.images, here.collection.paths, strict=True))
-    return Photos(rows.collection, [files.get(image) for image in rows.collection.images])
+    return Photos(rows.collection, _there(rows.collection))
+
+
+def _there(photos: Collection) -> list[Path | None]:
+    """The files of photos; None where there is none."""
+    return [path if path.is_file() else None for path in photos.paths]
 
 
 def _asked(path: Path) -> dict[str, Any]:

@@ -42,11 +42,12 @@ class SecondLevel:
     n_judged: int
 
 
-def second_level(
+def second_level(  # noqa: PLR0913 - options, all by keyword
     evidence: Evidence,
     truth: Bool[np.ndarray, "image label"],
     fold: Int[np.ndarray, " image"],
     *,
+    is_told: Bool[np.ndarray, "image label"] | None = None,
     by: Stacking = Stacking(),  # noqa: B008 - a frozen value
     label_groups: Int[np.ndarray, " label"] | None = None,
     seed: int = 0,
@@ -66,6 +67,7 @@ def second_level(
         truth: Their labels.
         fold: Their folds, 0 and up, whole images; those of the scores may be used again. At least three where the
             features ask the truth (share, reduced ImageNet, relevance), else two.
+        is_told: Where the truth is known at all; other cells are judged and teach nothing. None: everywhere.
         by: All settings.
         label_groups: Group of each label (culture, tag), 0 and up.
         seed: Of drawing negatives and of the trees.
@@ -83,6 +85,8 @@ def second_level(
         nested, so that nothing of the judged fold's truth is used; pruning and thinning as written in the modules.
     """
     check_truth(evidence, truth)
+    if is_told is not None:
+        check_truth(evidence, is_told)
     evidence.must_serve(by.features)
     told_features = by.features.share or by.features.imagenet == "reduced" or by.features.relevance is not None
     fold = _checked_folds(fold, evidence.n_images, least=3 if told_features else 2)
@@ -98,7 +102,9 @@ def second_level(
         table = tabulate(
             evidence, cells, by.features, label_groups=groups, projection=projection, file=file, progress=progress
         )
-        court = _Court(cells, table, told.ask(evidence, fold=fold), fold[cells.image], truth[cells.image, cells.label])
+        where = cells.image, cells.label
+        known = np.ones(len(cells), bool) if is_told is None else is_told[where]
+        court = _Court(cells, table, told.ask(evidence, fold=fold), fold[cells.image], truth[where], known)
         proba, trees, rates = court.sit(by, names, seed=seed, n_threads=n_threads, progress=progress)
         del court, table
     finally:
@@ -131,6 +137,7 @@ class _Court:
     asked: Asked
     fold: Int[np.ndarray, " cell"]
     truth: Bool[np.ndarray, " cell"]
+    is_told: Bool[np.ndarray, " cell"]
 
     def sit(
         self, by: Stacking, names: tuple[str, ...], *, seed: int, n_threads: int, progress: Progress
@@ -141,7 +148,7 @@ class _Court:
         categorical = [names.index(name) for name in CATEGORICAL if name in names]
         folds = self.asked.told.folds
         for one in progress.track(folds, total=len(folds), what="second level"):
-            learnt = np.flatnonzero(self.fold != one)
+            learnt = np.flatnonzero((self.fold != one) & self.is_told)
             if not len(learnt):
                 raise FieldmarkError(
                     "There is no cell to learn from.",

@@ -60,10 +60,12 @@ class Stack(Spec):
         n_threads = os.cpu_count() or 1
         voices = {f"{name}/{voice}": (name, voice) for name in self.reads_from for voice in voices_of(job, name)}
         known = {key: known_proba(job, at[0], voice=at[1]) for key, at in voices.items()}
+        truth = job.known.truth
         made = second_level(
             self._evidence(known, None if self.looks is None else job.run.stage(self.looks) / "known"),
-            job.known.truth > 0,
+            truth > 0,
             fold,
+            is_told=~np.isnan(truth),
             by=settled(self.settings, looks=self.looks is not None),
             label_groups=group_numbers(vocabulary),
             seed=job.seed,
