@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from drawn_photos import textured
-from fieldmark.core.errors import ImageError
+from fieldmark.core.errors import ImageError, ShapeError
 from fieldmark.gallery import keypoint_store
 from fieldmark.gallery.keypoint_store import KeypointStore
 from fieldmark.gallery.specs import Akaze, Sift
@@ -57,21 +57,30 @@ def test_a_copy_of_a_photo_under_another_name_is_not_looked_at_again(photo, tmp_
     KeypointStore(tmp_path / "kept", SPEC).of(tmp_path / "copy.png")
 
 
-def test_another_setting_box_shape_or_content_is_another_file(photo, tmp_path):
+def test_another_setting_box_mask_shape_or_content_is_another_file(photo, tmp_path):
     folder = tmp_path / "kept"
     KeypointStore(folder, SPEC).of(photo)
     KeypointStore(folder, SPEC.model_copy(update={"clahe": False})).of(photo)
     KeypointStore(folder, SPEC).of(photo, box=(0, 0, 200, 200))
     KeypointStore(folder, SPEC).of(photo, true_size=(120, 320))
+    KeypointStore(folder, SPEC).of(photo, mask="1 2 1 1")
     Image.fromarray(textured(1)).save(photo)
     KeypointStore(folder, SPEC).of(photo)
-    assert len(list(folder.iterdir())) == 5
+    assert len(list(folder.iterdir())) == 6
 
 
 def test_a_box_is_told_in_px_of_the_true_size(photo):
     found = KeypointStore(None, SPEC).of(photo, true_size=(480, 640), box=(320, 0, 640, 480))
     assert len(found)
     assert found.xy[:, 0].min() >= found.size[1] / 2 - 1
+
+
+def test_a_mask_is_stretched_over_the_photo_and_goes_before_a_box(photo):
+    found = KeypointStore(None, SPEC).of(photo, mask="1 2 1 1", box=(0, 0, 100, 100))
+    assert len(found) > 10
+    assert found.xy[:, 0].min() >= found.size[1] / 2 - 1
+    with pytest.raises(ShapeError):
+        KeypointStore(None, SPEC).of(photo, mask="no mask")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])

@@ -11,14 +11,17 @@ import pytest
 from PIL import Image
 
 from drawn_photos import seen_from, textured, turned
-from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.errors import FieldmarkError, PlanError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.gallery.store import GalleryStore
+from fieldmark.images.reading import read
+from fieldmark.images.specs import FeatureNorm, Finder, GrabCut, TableBoxes
+from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.job import Job
-from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, box_of, fused
+from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused
 from fieldmark.stages.ranked import DECISION, NEW_SCORES, RANKING, SCORES
 from fieldmark.stages.recheck import EVIDENCE, FUSION, Recheck
 from fieldmark.stages.split import FOLDS
@@ -155,16 +158,52 @@ def test_nobody_off_the_shortlist_overtakes() -> None:
     assert proba[1] > proba[0] > proba[2] > proba[3] == -np.inf
 
 
-def test_boxes_are_told_by_their_corners() -> None:
-    photos = Collection.of(
-        {"image": ["a", "b"], "box_x": [3.0, None], "box_y": [4.0, None], "box_w": [10.0, None], "box_h": [20.0, None]},
-        root=Path(),
-    )
-    assert box_of(photos, 0) == (3, 4, 13, 24)
-    assert box_of(photos, 1) is None
+def test_points_lie_within_the_mask_else_the_box_of_whoever_was_asked(job: Job) -> None:
+    """Left half by the table's box, right half by its mask, upper half by another finder's box."""
+    image = job.known.images[0]
+    height, width = read(job.known.paths[0]).shape[:2]
+    marks = {
+        "image": [image],
+        "box_x": [0.0],
+        "box_y": [0.0],
+        "box_w": [width / 2],
+        "box_h": [float(height)],
+        "mask": ["1 2 1 1"],
+        "box.grabcut": [f"0, 0, {width}, {height / 2}"],
+    }
+    whole = Collection.of(marks, root=job.known.root)
+    boxed = Collection(whole.table.with_columns(pl.lit(None, pl.String).alias("mask")), whole.root, whole.vocabulary)
+    bare = Collection.of({"image": [image]}, root=job.known.root)
+
+    def reach(photos: Collection, within: Finder) -> tuple[float, float, float]:
+        """Least and greatest place from left to right, and greatest from top to bottom."""
+        points = Looker(STAGE.evidence, None, within=within).points(photos, 0)
+        assert len(points) > 10
+        across, down = (points.xy / np.array(points.size)[::-1]).T
+        return float(across.min()), float(across.max()), float(down.max())
+
+    assert reach(whole, TableBoxes())[0] > 0.48
+    assert reach(boxed, TableBoxes())[1] < 0.52
+    assert reach(whole, TableBoxes(source="grabcut"))[2] < 0.52
+    least, greatest, lowest = reach(bare, TableBoxes())
+    assert least < 0.4
+    assert min(greatest, lowest) > 0.6
 
 
-def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, job: Job) -> None:
+def test_boxes_that_nobody_looks_for_are_refused() -> None:
+    from fieldmark.recipes.reidentify import reidentify
+
+    plan = reidentify(size="toy", boxes="grabcut", evidence=True)
+    stages = {stage.name: stage for stage in plan.stages}
+    assert stages["evidence"].within == stages["boxes"].finder
+    other = [one.model_copy(update={"within": FeatureNorm()}) if one.name == "evidence" else one for one in plan.stages]
+    with pytest.raises(PlanError) as told:
+        plan.model_copy(update={"stages": tuple(other)}).check()
+    assert "evidence: nobody looks for its boxes (feature_norm)" in str(told.value)
+
+
+@pytest.mark.parametrize("within", [TableBoxes(), GrabCut()], ids=["table", "grabcut"])
+def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, job: Job, within: Finder) -> None:
     """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
     pytest.importorskip("timm")
     from fieldmark.recipes.humpback import humpback_nearest
@@ -174,11 +213,12 @@ def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, job: 
     from fieldmark.stages.reporting import REPORT, report
 
     plan = humpback_nearest(size="toy")
-    again = STAGE.model_copy(update={"shortlist": 5})
+    again = STAGE.model_copy(update={"shortlist": 5, "within": within})
+    looks = () if isinstance(within, TableBoxes) else (Boxes(name="boxes", finder=within),)
     stages = tuple(
         one.model_copy(update={"reads_from": "again"}) if one.verb == "answer" else one for one in plan.stages
     )
-    plan = Plan(name="again", stages=(*stages[:-1], again, stages[-1])).check()
+    plan = Plan(name="again", stages=(*looks, *stages[:-1], again, stages[-1])).check()
     execute(plan, job.known, tmp_path / "run", new=job.new, n_workers=0)
     opened = open_run(tmp_path / "run")
     expert = Expert(opened)

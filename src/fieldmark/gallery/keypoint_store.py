@@ -16,6 +16,7 @@ from fieldmark.gallery.keypoints import Keypoints, Size, boxed, find
 from fieldmark.gallery.opencv import opencv
 from fieldmark.gallery.specs import Akaze, Points, Sift
 from fieldmark.images.crops import Box
+from fieldmark.images.masks import from_text, stretched
 from fieldmark.images.reading import read
 
 FORMAT = "1"
@@ -25,8 +26,8 @@ ARRAYS = ("xy", "score", "descriptors")
 class KeypointStore:
     """Finds points, or reads those that were found before.
 
-    A file is named by a hash of the photo's content, the settings, the box and the true size, so that it cannot be
-    stale; it is written aside and renamed, so that it is whole; and it holds a hash of its own numbers: a damaged one
+    A file is named by a hash of the photo's content, the settings, box, mask and true size, so that it cannot be stale;
+    it is written aside and renamed, so that it is whole; and it holds a hash of its own numbers: a damaged one
     is made anew.
 
     Args:
@@ -38,40 +39,47 @@ class KeypointStore:
         self.folder, self.points = folder, points
         self._digests: dict[Path, bytes] = {}
 
-    def of(self, photo: Path, *, true_size: Size | None = None, box: Box | None = None) -> Keypoints:
+    def of(
+        self, photo: Path, *, true_size: Size | None = None, box: Box | None = None, mask: str | None = None
+    ) -> Keypoints:
         """The points of a photo.
 
         Args:
             photo: Its file.
             true_size: Height and width it once had, where its file was squashed.
             box: Left, top, right and bottom of the animal, in px of the true size.
+            mask: Where the animal is, as ``fieldmark.images.masks`` writes it; the box then has no say.
 
         Raises:
             ImageError: The photo cannot be read.
+            ShapeError: The mask is none.
             RunError: The folder cannot be written.
             FieldmarkError: OpenCV or weights are missing; see ``fieldmark.gallery.keypoints.find``.
         """
+        box = None if mask else box
         if self.folder is None:
-            return self._found(photo, true_size=true_size, box=box)
-        kept = self.folder / f"{self._name(photo, true_size=true_size, box=box)}.safetensors"
+            return self._found(photo, true_size=true_size, box=box, mask=mask)
+        kept = self.folder / f"{self._name(photo, true_size=true_size, box=box, mask=mask)}.safetensors"
         known = _opened(kept)
         if known is not None:
             return known
-        found = self._found(photo, true_size=true_size, box=box)
+        found = self._found(photo, true_size=true_size, box=box, mask=mask)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_bytes(kept, _packed(found))
         return found
 
-    def _found(self, photo: Path, *, true_size: Size | None, box: Box | None) -> Keypoints:
+    def _found(self, photo: Path, *, true_size: Size | None, box: Box | None, mask: str | None) -> Keypoints:
         pixels = read(photo)
-        mask = None
-        if box is not None:
+        inside = None
+        if mask:
+            inside = stretched(from_text(mask), pixels.shape[:2])
+        elif box is not None:
             across, down = (pixels.shape[1] / true_size[1], pixels.shape[0] / true_size[0]) if true_size else (1.0, 1.0)
             left, top, right, bottom = box
-            mask = boxed(pixels.shape[:2], (left * across, top * down, right * across, bottom * down))
-        return find(self.points, pixels, mask=mask, true_size=true_size)
+            inside = boxed(pixels.shape[:2], (left * across, top * down, right * across, bottom * down))
+        return find(self.points, pixels, mask=inside, true_size=true_size)
 
-    def _name(self, photo: Path, *, true_size: Size | None, box: Box | None) -> str:
+    def _name(self, photo: Path, *, true_size: Size | None, box: Box | None, mask: str | None) -> str:
         """Everything the points depend on, as a short hash."""
         if photo not in self._digests:
             try:
@@ -83,7 +91,7 @@ class KeypointStore:
                     fix="check the path, and whether the file may be read.",
                 ) from error
         by = opencv().__version__ if isinstance(self.points, Sift | Akaze) else ""
-        about = json.dumps([FORMAT, by, self.points.model_dump(mode="json"), true_size, box])
+        about = json.dumps([FORMAT, by, self.points.model_dump(mode="json"), true_size, box, *([mask] if mask else [])])
         return hashlib.sha256(self._digests[photo] + about.encode()).hexdigest()[:32]
 
 

@@ -58,6 +58,20 @@ def from_text(text: str) -> Mask:
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
 
 
+def stretched(mask: Mask, size: tuple[int, int]) -> Mask:
+    """The mask over a picture of that height and width, by the nearest of its pixels.
+
+    Example:
+        >>> stretched(np.array([[False, True]]), (1, 4))
+        array([[False, False,  True,  True]])
+    """
+    rows, columns = (
+        np.minimum(((np.arange(side) + 0.5) * own / side).astype(int), own - 1)
+        for side, own in zip(size, mask.shape, strict=True)
+    )
+    return mask[rows[:, None], columns]
+
+
 def bounds(mask: Mask) -> tuple[float, float, float, float] | None:
     """The box around the subject as shares of width and height: left, top, right, bottom; None if there is none."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -9,7 +9,6 @@ from fieldmark.core.errors import PlanError, nearest
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import OpenHoldout, PkSampler
 from fieldmark.decide.specs import Best, Centroid, FalseMatchBudget, MaxMap, UnknownAt
-from fieldmark.gallery.specs import Evidence
 from fieldmark.images.specs import (
     Agreed,
     BoxCrop,
@@ -224,7 +223,14 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
                 fix="leave out one of the two.",
             )
         stages.append(
-            Recheck(name="evidence", reads_from=best, embedded=embedded, on="split", evidence=Evidence(), unknown=rule)
+            Recheck(
+                name="evidence",
+                reads_from=best,
+                embedded=embedded,
+                on="split",
+                within=TableBoxes() if boxes == "none" else FINDERS[boxes],
+                unknown=rule,
+            )
         )
         best = "evidence"
     return Plan(name="reidentify", stages=(*stages, Answer(name="answers", reads_from=best))).check()

@@ -43,8 +43,12 @@ class Opened:
     seed: int
 
     def job(self, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET) -> Job:
-        """What its stages are given."""
-        return Job(self.run, self.known, self.new, self.seed, device=device, n_workers=n_workers, progress=progress)
+        """What its stages are given: photos with the marks that its boxes stages have found."""
+        job = Job(self.run, self.known, self.new, self.seed, device=device, n_workers=n_workers, progress=progress)
+        for stage in self.plan.stages:
+            if isinstance(stage, Boxes):
+                job = stage.applied(job)
+        return job
 
 
 def execute(  # noqa: PLR0913 - keywords with defaults

@@ -15,8 +15,10 @@ from fieldmark.data.collection import Collection
 from fieldmark.decide.ranking import candidates
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.store import GalleryStore
+from fieldmark.images.specs import TableBoxes
 from fieldmark.stack.identity_trees import IdentityTrees
 from fieldmark.stages.blend import Blend
+from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.engine import Opened, open_run
 from fieldmark.stages.finding import with_found
@@ -207,6 +209,11 @@ class Expert:
         at = [one.decision.at(photos) for one in self.experts]
         return stage.mixed([scores for scores, _ in looked], at, scales), looked[0][1]
 
+    @cached_property
+    def _known(self) -> Collection:
+        """The known photos with what boxes stages have found on them."""
+        return self.opened.job().known
+
     def _rechecked(
         self,
         stage: Recheck,
@@ -219,13 +226,14 @@ class Expert:
         """The scores with keypoints counted, as the recheck stage did for new photos."""
         run = self.opened.run
         fusion: Fusion = read(Fusion, run.stage(stage.name) / FUSION)
-        found = Looker(stage.evidence, run.path / KEPT).recheck(
-            photos,
+        finders = () if isinstance(stage.within, TableBoxes) else (stage.within,)
+        found = Looker(stage.evidence, run.path / KEPT, within=stage.within).recheck(
+            with_found(photos, finders, progress=progress),
             scores,
             embedding,
             images=asked,
             gallery=self.galleries[0],
-            known=self.opened.known,
+            known=self._known,
             shortlist=stage.shortlist,
             n_photos=stage.photos,
             progress=progress,
@@ -295,12 +303,12 @@ def _answering(opened: Opened) -> Opened:
 
 
 def _up_to(opened: Opened, name: str) -> Opened:
-    """The run with only the stages that the stage ``name`` is made of."""
+    """The run with only the stages that the stage ``name`` is made of, and those that tell where the animals are."""
     needed = {name}
     for stage in reversed(opened.plan.stages):
         if stage.name in needed:
             needed |= set(stage.reads())
-    stages = tuple(stage for stage in opened.plan.stages if stage.name in needed)
+    stages = tuple(stage for stage in opened.plan.stages if stage.name in needed or isinstance(stage, Boxes))
     return replace(opened, plan=opened.plan.model_copy(update={"stages": stages}))
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import Collection
+from fieldmark.data.marks import boxes_of, masks_of
 from fieldmark.decide.ranking import top
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.keypoint_store import KeypointStore
@@ -19,7 +20,8 @@ from fieldmark.gallery.matching import Agreement, agreement
 from fieldmark.gallery.shortlist import NOBODY, alike_photos
 from fieldmark.gallery.specs import Evidence
 from fieldmark.gallery.store import GalleryStore
-from fieldmark.images.crops import Box
+from fieldmark.images.specs import Finder, TableBoxes
+from fieldmark.stages.finding import source_name
 
 KEPT = ".keypoints"
 """Folder in a run where points of photos are kept; whoever removes it loses time and nothing else."""
@@ -53,20 +55,35 @@ class Looker:
     Args:
         evidence: Which points, and what counts.
         kept: Where points are kept; None keeps nothing.
+        within: Whose boxes and masks points must lie in; what is not in the tables of photos is left aside.
     """
 
-    def __init__(self, evidence: Evidence, kept: Path | None) -> None:
+    def __init__(self, evidence: Evidence, kept: Path | None, *, within: Finder = TableBoxes()) -> None:  # noqa: B008 - a frozen value
         self.evidence = evidence
         self._store = KeypointStore(kept, evidence.points)
+        self._source = source_name(within)
+        self._told: list[tuple[Collection, tuple[np.ndarray | None, list[str | None]]]] = []
 
     def points(self, photos: Collection, row: int) -> Keypoints:
-        """The points of a photo, within its box if it has one, in its true shape if the table tells it.
+        """The points of a photo, within its mask or box if it has one, in its true shape if the table tells it.
 
         Raises:
             ImageError: The photo cannot be read.
         """
         file = photos.root / photos.table["file"][row]
-        return self._store.of(file, true_size=true_size(photos, row), box=box_of(photos, row))
+        boxes, masks = self._marks(photos)
+        box = None if boxes is None or not np.isfinite(boxes[row]).all() else boxes[row].tolist()
+        corners = None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3])
+        return self._store.of(file, true_size=true_size(photos, row), box=corners, mask=masks[row])
+
+    def _marks(self, photos: Collection) -> tuple[np.ndarray | None, list[str | None]]:
+        """Boxes and masks of all photos of a collection; read from its table once."""
+        for known, marks in self._told:
+            if known is photos:
+                return marks
+        marks = boxes_of(photos, self._source), masks_of(photos, self._source)
+        self._told.append((photos, marks))
+        return marks
 
     def agreement(self, query: Collection, row: int, known: Collection, other: int) -> Agreement:
         """How well a photo agrees with a known one."""
@@ -162,11 +179,3 @@ def true_size(photos: Collection, row: int) -> Size | None:
         return None
     height, width = photos.table["height"][row], photos.table["width"][row]
     return None if height is None or width is None else (int(height), int(width))
-
-
-def box_of(photos: Collection, row: int) -> Box | None:
-    """Left, top, right and bottom of the animal in px of the true size, where the table tells."""
-    if photos.boxes is None or not np.isfinite(photos.boxes[row]).all():
-        return None
-    left, top_, width, height = photos.boxes[row].tolist()
-    return left, top_, left + width, top_ + height

@@ -7,6 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.data.collection import Collection
 from fieldmark.images.reading import read
 from fieldmark.report.match_lines import Side, encoded, match_lines
 from fieldmark.stages.engine import Opened
@@ -35,12 +36,17 @@ class MatchPictures:
         fits = table.filter((pl.col("part") == "validation") & (pl.col("inliers") > 0))
         return {(image, name): photo for image, name, photo in fits.select("image", "identity", "photo").iter_rows()}
 
+    @cached_property
+    def _known(self) -> Collection:
+        return self._opened.job().known
+
     def of(self, image: str, identity: str) -> bytes | None:
         """The lines between a validation photo and its best photo of ``identity`` as a JPEG; None if nothing fits."""
         photo = self._photos.get((image, identity))
         if photo is None or self._stage is None:
             return None
-        known, looker = self._opened.known, Looker(self._stage.evidence, self._opened.run.path / KEPT)
+        known = self._known
+        looker = Looker(self._stage.evidence, self._opened.run.path / KEPT, within=self._stage.within)
         rows = [known.images.index(one) for one in (image, photo)]
         try:
             points = [looker.points(known, row) for row in rows]

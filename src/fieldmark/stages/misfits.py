@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fieldmark.core.spec import Spec
+from fieldmark.images.specs import Finder, TableBoxes
 from fieldmark.losses.specs import Loss
 from fieldmark.stages.blend import Blend
 from fieldmark.stages.boxes import Boxes
@@ -95,6 +97,8 @@ def misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
         found += _task_misfits(stage, earlier)
     if isinstance(stage, Rescore):
         found += _rescoring_misfits(stage, earlier)
+    if isinstance(stage, Recheck):
+        found += _unfound(stage.name, (stage.within,), earlier)
     return found + _ranking_misfits(stage, earlier)
 
 
@@ -128,14 +132,17 @@ def _looking_misfits(stage: Train, earlier: dict[str, Stage]) -> list[str]:
             f"{stage.name}: its pictures have {wanted} channels, its backbone takes {stage.net.backbone.in_channels}: "
             f"set net.backbone.in_channels = {wanted}"
         )
+    return found + _unfound(stage.name, stage.preprocess.finders(), earlier)
+
+
+def _unfound(name: str, finders: Sequence[Finder], earlier: dict[str, Stage]) -> list[str]:
+    """Boxes that a stage wants and nobody looks for."""
     at_hand = [other.finder for other in earlier.values() if isinstance(other, Boxes)]
-    lacking = [finder.kind for finder in stage.preprocess.finders() if finder not in at_hand]
-    if lacking:
-        found.append(
-            f"{stage.name}: nobody looks for its boxes ({', '.join(lacking)}): put a boxes stage with that very finder "
-            "before it"
-        )
-    return found
+    lacking = [finder.kind for finder in finders if finder not in at_hand and not isinstance(finder, TableBoxes)]
+    if not lacking:
+        return []
+    told = f"nobody looks for its boxes ({', '.join(lacking)})"
+    return [f"{name}: {told}: put a boxes stage with that very finder before it"]
 
 
 def _picked_misfits(stage: Train, earlier: dict[str, Stage]) -> list[str]:

@@ -18,6 +18,7 @@ from fieldmark.decide.thresholds import find
 from fieldmark.gallery.fusion import Fusion, fit, fit_by_part
 from fieldmark.gallery.specs import Evidence
 from fieldmark.gallery.store import GalleryStore
+from fieldmark.images.specs import Finder, TableBoxes
 from fieldmark.stages.job import Job
 from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused
 from fieldmark.stages.ranked import SCORES, new_scores_of, write_ranked
@@ -41,6 +42,7 @@ class Recheck(Spec):
         embedded: The embed stage behind it: which photos of an individual are most alike.
         on: The split stage.
         evidence: Which points, and when they agree.
+        within: Whose masks and boxes points must lie in: the table's, or those of a boxes stage with this very finder.
         shortlist: Individuals a photo.
         photos: Photos an individual, at most: the most alike.
         unknown: How the threshold is found on the validation photos.
@@ -55,6 +57,7 @@ class Recheck(Spec):
     embedded: str
     on: str
     evidence: Evidence = Evidence()
+    within: Finder = TableBoxes()
     shortlist: Count = 10
     photos: Count = 2
     unknown: UnknownAt = MaxMap()
@@ -73,7 +76,7 @@ class Recheck(Spec):
             FieldmarkError: OpenCV or weights are missing; or the validation photos have too few of the known.
         """
         known, place = job.known, job.run.stage(self.reads_from)
-        looker = Looker(self.evidence, job.run.path / KEPT)
+        looker = Looker(self.evidence, job.run.path / KEPT, within=self.within)
         rows = np.flatnonzero(read_folds(job, self.on) >= 0)
         scores = np.load(place / SCORES, allow_pickle=False)
         found = self._of_validation(job, looker, scores, rows)
