@@ -220,7 +220,7 @@ def test_trickles_are_read_now_and_then_and_end_in_time(tmp_path: Path, monkeypa
     found = one(
         Peer((b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", *drip)),
         tmp_path,
-        fetching=QUICK.model_copy(update={"total_s": 2.0}),
+        fetching=QUICK.model_copy(update={"total_s": 2.0, "gap_s": 0.5}),
     )
     assert isinstance(found, Failed)
     assert found.cause.name == "too_slow"

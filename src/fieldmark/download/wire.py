@@ -163,6 +163,7 @@ class Wire(asyncio.Protocol):
     def look(self, gap_s: float) -> None:
         """At a tick: read on, or give up who has been silent for so long."""
         if self._pause:
+            self.heard_at = self._watch.now  # it may well speak, it is we who do not listen
             self._pause -= 1
             if not self._pause:
                 self._transport.resume_reading()
