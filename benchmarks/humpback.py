@@ -35,8 +35,10 @@ from fieldmark.decide.calibrated import crossed_sureness
 from fieldmark.decide.ranking import rank
 from fieldmark.decide.specs import MaxMap
 from fieldmark.decide.thresholds import find
+from fieldmark.losses.specs import OhemBce
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.ranking import average_precision
+from fieldmark.models.specs import OneVsRestHead
 from fieldmark.recipes.shelf import SHELF
 from fieldmark.stages.answer import submission
 from fieldmark.stages.blend import blend_runs
@@ -49,14 +51,37 @@ from fieldmark.stages.split import Split
 from fieldmark.stages.train import Train
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "humpback2018_100px"
+
+
+class Variant(NamedTuple):
+    """Another way to train ``reidentify``.
+
+    Attributes:
+        imprinted: Directions begin at the photos.
+        weight: Of the softmax beside the triplets.
+        dropout: Share of the pooled feature that is left out while learning.
+        staged: Only individuals with two photos or more for the first two thirds, then all at a fifth of the rate.
+        questions: One yes-or-no question an individual (the hardest 30, weight 0.25) instead of the softmax.
+    """
+
+    imprinted: bool = True
+    weight: float = 0.02
+    dropout: float = 0.0
+    staged: bool = False
+    questions: bool = False
+
+
 VARIANTS = {
-    "not imprinted, softmax 1": (False, 1.0),
-    "softmax 1": (True, 1.0),
-    "softmax 0.1": (True, 0.1),
-    "softmax 0.02": (True, 0.02),
-    "triplets alone": (True, 1e-6),
+    "not imprinted, softmax 1": Variant(imprinted=False, weight=1.0),
+    "softmax 1": Variant(weight=1.0),
+    "softmax 0.1": Variant(weight=0.1),
+    "softmax 0.02": Variant(),
+    "triplets alone": Variant(weight=1e-6),
+    "dropout": Variant(dropout=0.2),
+    "dropout, staged": Variant(dropout=0.2, staged=True),
+    "dropout, staged, softmax 0.2": Variant(weight=0.2, dropout=0.2, staged=True),
+    "dropout, staged, questions": Variant(dropout=0.2, staged=True, questions=True),
 }
-"""Of ``reidentify``: whether directions begin at the photos, and the weight of the softmax beside the triplets."""
 COLUMNS = (
     "MAP@5",
     "top-1 of known",
@@ -159,15 +184,27 @@ def n_epochs(plan: Plan) -> int:
     return sum(leg.epochs for leg in train.training.legs)
 
 
-def variant(epochs: int, *, imprinted: bool, weight: float) -> Plan:
-    """``reidentify`` with another start and weight of its softmax."""
+def variant(epochs: int, by: Variant) -> Plan:
+    """``reidentify`` trained in another way."""
     plan = plan_of(ANY, epochs, tta=False)
     train = plan.only(Train)
-    head = train.net.head.model_copy(update={"imprinted": imprinted})
+    head = train.net.head.model_copy(update={"imprinted": by.imprinted, "dropout": by.dropout})
     losses = tuple(
-        loss.model_copy(update={"weight": weight}) if loss.kind == "arcface" else loss for loss in train.losses
+        loss.model_copy(update={"weight": by.weight}) if loss.kind == "arcface" else loss for loss in train.losses
     )
-    other = train.model_copy(update={"net": train.net.model_copy(update={"head": head}), "losses": losses})
+    if by.questions:
+        head = OneVsRestHead(dropout=by.dropout)
+        losses = (OhemBce(weight=0.25), *(loss for loss in train.losses if loss.kind == "triplet"))
+    legs = train.training.legs
+    if by.staged:
+        first = legs[0].model_copy(update={"min_photos": 2, "epochs": round(epochs * 0.67)})
+        legs = (first, legs[0].model_copy(update={"lr": 2e-4, "epochs": epochs - first.epochs}))
+    changed = {
+        "net": train.net.model_copy(update={"head": head}),
+        "losses": losses,
+        "training": train.training.model_copy(update={"legs": legs}),
+    }
+    other = train.model_copy(update=changed)
     return plan.model_copy(update={"stages": tuple(other if one is train else one for one in plan.stages)}).check()
 
 
@@ -271,8 +308,10 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
         blended = blended if not options.of else f"ensemble of {' and '.join(options.of)}"
         ensemble(options.runs, options.of or list(names.values()), blended)
     if options.what == "variants":
-        for name, (imprinted, weight) in VARIANTS.items():
-            plan = variant(options.short, imprinted=imprinted, weight=weight)
+        for name, by in VARIANTS.items():
+            if wanted and name not in wanted:
+                continue
+            plan = variant(options.short, by)
             run(f"variant {name}", plan, options.runs, seed=options.seed, with_new=False)
         table(options.runs, [f"variant {name}" for name in VARIANTS])
     if options.what == "switches":
