@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fieldmark.core.errors import ShapeError
-from fieldmark.losses.inputs import UNKNOWN, check_classes, precise
+from fieldmark.losses.inputs import UNKNOWN, check_classes, check_embedding, precise
 
 
 def compactness(embedding: Float[Tensor, "batch dim"], classes: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
@@ -28,12 +27,7 @@ def compactness(embedding: Float[Tensor, "batch dim"], classes: Int[Tensor, " ba
     Source:
         The compactness term beside batch-all pairs of Humpback Whale Identification 2018/19 (iafoss); the form is ours.
     """
-    if embedding.ndim != 2 or 0 in embedding.shape:
-        raise ShapeError(
-            "compactness() needs a matrix of embeddings, one row a picture.",
-            got=f"embedding {tuple(embedding.shape)}",
-            fix="pass (batch, dim) with at least one of each; leave out empty batches.",
-        )
+    check_embedding(embedding, by="compactness")
     check_classes(classes, None, by="compactness", batch=embedding.shape[0])
     embedding = precise(embedding)
     same = (classes[:, None] == classes[None, :]) & (classes != UNKNOWN)[:, None]

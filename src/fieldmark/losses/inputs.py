@@ -57,6 +57,20 @@ def one_hot(classes: Int[Tensor, " batch"], n_classes: int) -> Float[Tensor, "ba
     return (classes[:, None] == torch.arange(n_classes, device=classes.device)).float()
 
 
+def check_embedding(embedding: Tensor, *, by: str) -> None:
+    """Refuse what is no matrix of embeddings.
+
+    Raises:
+        ShapeError: It has other axes, or is empty.
+    """
+    if embedding.ndim != 2 or 0 in embedding.shape:
+        raise ShapeError(
+            f"{by}() needs a matrix of embeddings, one row a picture.",
+            got=f"embedding {tuple(embedding.shape)}",
+            fix="pass (batch, dim) with at least one of each; leave out empty batches.",
+        )
+
+
 def check_classes(classes: Tensor, n_classes: int | None, *, by: str, batch: int | None = None) -> None:
     """Refuse classes that are not one whole number a picture, from -1 up to ``n_classes - 1``.
 

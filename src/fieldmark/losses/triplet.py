@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import relu
 
-from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.losses.inputs import UNKNOWN, check_classes, precise
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.losses.inputs import UNKNOWN, check_classes, check_embedding, precise
 
 
 def batch_hard_triplet(
@@ -37,12 +37,7 @@ def batch_hard_triplet(
         Hermans et al. 2017, arXiv:1703.07737, equation 5; unknowns: Humpback Whale Identification 2018/19, first
         place.
     """
-    if embedding.ndim != 2 or 0 in embedding.shape:
-        raise ShapeError(
-            "batch_hard_triplet() needs a matrix of embeddings, one row a picture.",
-            got=f"embedding {tuple(embedding.shape)}",
-            fix="pass (batch, dim) with at least one of each; leave out empty batches.",
-        )
+    check_embedding(embedding, by="batch_hard_triplet")
     check_classes(classes, None, by="batch_hard_triplet", batch=embedding.shape[0])
     if not margin > 0:
         raise FieldmarkError(

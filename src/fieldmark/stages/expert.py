@@ -15,7 +15,6 @@ from fieldmark.data.collection import Collection
 from fieldmark.decide.ranking import candidates
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.store import GalleryStore
-from fieldmark.images.specs import TableBoxes
 from fieldmark.stack.identity_trees import IdentityTrees
 from fieldmark.stages.blend import Blend
 from fieldmark.stages.boxes import Boxes
@@ -226,9 +225,8 @@ class Expert:
         """The scores with keypoints counted, as the recheck stage did for new photos."""
         run = self.opened.run
         fusion: Fusion = read(Fusion, run.stage(stage.name) / FUSION)
-        finders = () if isinstance(stage.within, TableBoxes) else (stage.within,)
         found = Looker(stage.evidence, run.path / KEPT, within=stage.within).recheck(
-            with_found(photos, finders, progress=progress),
+            with_found(photos, (stage.within,), progress=progress),
             scores,
             embedding,
             images=asked,

@@ -115,10 +115,10 @@ def with_found(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Collection:
-    """The photos with the marks of these finders; those that were found before are not looked for again."""
+    """The photos with the marks of these finders; what a table tells, or was found before, is not looked for again."""
     for finder in finders:
         name = source_name(finder)
-        if f"box.{name}" not in photos.table.columns:
+        if not isinstance(finder, TableBoxes) and f"box.{name}" not in photos.table.columns:
             found = find(photos, finder, device=device, n_workers=n_workers, progress=progress)
             photos = marked(photos, marks_of(photos, found, points=points_told(finder), source=name), source=name)
     return photos
