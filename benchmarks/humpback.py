@@ -126,12 +126,14 @@ SWITCHES = (
     Turned(SIAMESE, "tta", {"tta": True}, same_training=True),
     Turned(SIAMESE, "no rescoring", {"rescoring": False}, same_training=True),
     Turned(SIAMESE, "alone", {"alone": True}, same_training=True),
-    Turned(ANY, "margin cosface", {"margin": "cosface"}),
-    Turned(ANY, "margin elastic", {"margin": "elastic"}),
-    Turned(ANY, "margin none", {"margin": "none"}),
-    Turned(ANY, "no by_count", {"by_count": False}),
-    Turned(ANY, "centres 2", {"centres": 2}),
-    Turned(ANY, "warmup 0", {"warmup": 0.0}),
+    Turned(ANY, "loss cosface", {"loss": "cosface"}),
+    Turned(ANY, "loss elastic", {"loss": "elastic"}),
+    Turned(ANY, "loss softmax", {"loss": "softmax"}),
+    Turned(ANY, "loss arcface", {"loss": "arcface"}),
+    Turned(ANY, "loss arcface, no by_count", {"loss": "arcface", "by_count": False}),
+    Turned(ANY, "loss arcface, centres 2", {"loss": "arcface", "centres": 2}),
+    Turned(ANY, "loss arcface, warmup 0", {"loss": "arcface", "warmup": 0.0}),
+    Turned(ANY, "no staged", {"staged": False}),
     Turned(ANY, "no triplet", {"triplet": False}),
     Turned(ANY, "flips same", {"flips": "same"}),
     Turned(ANY, "flips none", {"flips": "none"}),
@@ -186,7 +188,7 @@ def n_epochs(plan: Plan) -> int:
 
 def variant(epochs: int, by: Variant) -> Plan:
     """``reidentify`` trained in another way."""
-    plan = plan_of(ANY, epochs, tta=False)
+    plan = plan_of(ANY, epochs, tta=False, loss="arcface", staged=False)
     train = plan.only(Train)
     head = train.net.head.model_copy(update={"imprinted": by.imprinted, "dropout": by.dropout})
     losses = tuple(

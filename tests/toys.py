@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fieldmark.core.progress import Quiet
 from fieldmark.data.specs import LogWeightSampler, PkSampler, Sampler
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
@@ -16,6 +17,17 @@ from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights, SigmoidHead
 from fieldmark.train.loop import Lesson
 from fieldmark.train.ranks import Ranks
+
+
+class Heard(Quiet):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
 
 NET = Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=OneVsRestHead(dropout=0.2))
 LOSSES: Losses = (OhemBce(hardest=4), BatchHardTriplet())

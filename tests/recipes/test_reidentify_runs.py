@@ -11,7 +11,7 @@ import pytest
 import fieldmark
 from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json
-from fieldmark.core.progress import Quiet
+from fieldmark.data.specs import OpenHoldout
 from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.recipes.reidentify import reidentify
 from fieldmark.specimens.collections import draw_flukes
@@ -20,9 +20,10 @@ from fieldmark.stages.lessons import identity_lesson
 from fieldmark.stages.nets import saved_nets
 from fieldmark.stages.ranked import SCORES
 from fieldmark.stages.recruit import Recruit, recruits_of
-from fieldmark.stages.split import judged_classes, read_folds
+from fieldmark.stages.split import Split, judged_classes, read_folds
 from fieldmark.stages.train import Train
 from fieldmark.train.opinions import MOST
+from toys import Heard
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +134,45 @@ def test_teachers_that_cannot_teach_are_refused_before_anything_is_learnt() -> N
     assert "must name a train stage" in complaints(taught=("split",))
 
 
-@pytest.mark.parametrize("margin", ["cosface", "elastic", "none"])
-def test_every_margin_checks(margin: str) -> None:
-    assert reidentify(size="toy", margin=margin).stages[1].losses[0].kind in {"cosface", "elastic", "cross_entropy"}
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [("questions", "ohem_bce"), ("cosface", "cosface"), ("elastic", "elastic"), ("softmax", "cross_entropy")],
+)
+@pytest.mark.parametrize("size", ["toy", "small", "full"])
+def test_every_loss_checks_at_every_size(loss: str, kind: str, size: str) -> None:
+    train = reidentify(size=size, loss=loss).only(Train)
+    assert train.losses[0].kind == kind
+    assert train.net.head.kind == ("one_vs_rest" if loss == "questions" else "cosine")
+
+
+def test_a_laptops_size_asks_questions_in_two_legs() -> None:
+    train = reidentify().only(Train)
+    assert [loss.kind for loss in train.losses] == ["ohem_bce", "triplet"]
+    assert [leg.min_photos for leg in train.training.legs] == [2, 1]
+    whole = reidentify(staged=False).only(Train)
+    assert {leg.min_photos for leg in whole.training.legs} == {1}
+    assert sum(leg.epochs for leg in whole.training.legs) == sum(leg.epochs for leg in train.training.legs)
+
+
+def test_the_small_recipe_runs_where_nobody_has_two_photos(tmp_path: Path) -> None:
+    draw_flukes(tmp_path / "flukes", n_identities=24, n_strangers=2, n_test=1, seed=5)
+    table = pl.read_csv(tmp_path / "flukes" / "train.csv")
+    named = table.filter(pl.col("Id") != "new_whale").with_columns(seen=pl.int_range(pl.len()).over("Id"))
+    twice = named.filter(pl.col("seen") == 1)["Id"][0]  # and with one of the two the run is judged
+    once = named.filter((pl.col("seen") == 0) | (pl.col("Id") == twice) & (pl.col("seen") == 1))
+    once.with_columns(image="flukes/train/" + pl.col("Image"), identity="Id").select("image", "identity").write_csv(
+        tmp_path / "once.csv"
+    )
+    small, toy = reidentify(effort=0.01), reidentify(size="toy")
+    legs = tuple(leg.model_copy(update={"freeze": ()}) for leg in small.only(Train).training.legs)
+    train = toy.only(Train)
+    other = train.model_copy(update={"training": train.training.model_copy(update={"legs": legs})})
+    split = toy.only(Split).model_copy(update={"folds": OpenHoldout(n_known=1, n_strangers=6)})
+    plan = toy.model_copy(update={"stages": (split, other, *toy.stages[2:])})
+    heard = Heard()
+    fieldmark.train(plan, tmp_path / "once.csv", run=tmp_path / "run", n_workers=0, skip_broken=True, progress=heard)
+    assert any("all take part" in line for line in heard.lines)
+    assert (tmp_path / "run" / "answers").exists()
 
 
 @pytest.mark.parametrize("boxes", ["table", "agreed", "grabcut", "features"])
@@ -160,7 +197,8 @@ def test_words_can_be_typed_where_the_default_is_none() -> None:
     [
         ({"boxes": "tabel"}, "table"),
         ({"rounds": -1}, "rounds=0"),
-        ({"margin": "arcfase"}, "arcface"),
+        ({"loss": "arcfase"}, "arcface"),
+        ({"loss": "questions", "centres": 2}, "leave out centres"),
         ({"height_px": 8}, "at least 32"),
         ({"trees": True, "evidence": True}, "leave out one"),
         ({"size": "tiny"}, "toy"),
@@ -170,16 +208,6 @@ def test_refusals(settings: dict[str, object], fix: str) -> None:
     with pytest.raises(PlanError) as told:
         reidentify(**settings)
     assert fix in told.value.fix
-
-
-class Heard(Quiet):
-    """Remembers what was said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def test_a_photo_is_asked_about_by_its_box(flukes: Path, tmp_path: Path) -> None:

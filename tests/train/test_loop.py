@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from fieldmark.core.errors import PlanError
 from fieldmark.images.specs import WhaleAugment
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.network import Network
 from fieldmark.train import checkpoint
 from fieldmark.train.loop import Position, TrainingError, Watch, Workshop, fit
 from fieldmark.train.specs import Cosine, Leg, Plateau, Training
-from toys import CLASSES, NET, alone, lesson, network, stage_names
+from toys import CLASSES, NET, Heard, alone, lesson, network, stage_names
 
 TRAINING = Training(
     legs=(Leg(epochs=2, lr=1e-2, min_photos=2, schedule=Cosine()), Leg(epochs=2, lr=1e-3, freeze=("stem",))),
@@ -129,9 +128,16 @@ def test_few_photo_classes_are_left_out_of_a_leg_and_unknowns_stay(photos: list[
     classes = np.array([0, 0, 1] + [2] * 3 + [-1] * 10)
     few = type(taught)(**{**vars(taught), "classes": np.tile(classes, 2)})
     assert few.members(Leg(epochs=1, min_photos=2)).tolist() == [0, 1, *range(3, 16)]
-    with pytest.raises(PlanError) as caught:
-        few.members(Leg(epochs=1, min_photos=9))
-    assert "lower min_photos" in caught.value.fix
+
+
+def test_where_next_to_nobody_has_so_many_photos_all_take_part_and_it_is_told(photos: list[Path]) -> None:
+    taught, heard = lesson(photos), Heard()
+    classes = np.array([0] * 2 + list(range(1, 14)) + [-1])
+    few = type(taught)(**{**vars(taught), "classes": np.tile(classes, 2)})
+    assert few.members(Leg(epochs=1, min_photos=9), progress=heard).tolist() == list(range(16))
+    assert heard.lines == ["0 of 14 individuals have the 9 photos that this leg asks for: all take part in it"]
+    assert few.members(Leg(epochs=1, min_photos=2), progress=heard).tolist() == [0, 1, 15]
+    assert len(heard.lines) == 1
 
 
 def test_nan_stops_at_once_names_the_batch_and_leaves_the_checkpoint(photos: list[Path], tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from fieldmark.clean.specs import Recruits, SureIdentity
 from fieldmark.core.errors import PlanError, nearest
@@ -29,8 +29,9 @@ from fieldmark.losses.specs import (
     Elastic,
     Losses,
     MarginByCount,
+    OhemBce,
 )
-from fieldmark.models.specs import Backbone, CosineHead, HubWeights, Net, RandomWeights
+from fieldmark.models.specs import Backbone, CosineHead, Head, HubWeights, Net, OneVsRestHead, RandomWeights
 from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.boxes import Boxes
@@ -44,7 +45,7 @@ from fieldmark.stages.stack_identities import StackIdentities
 from fieldmark.stages.train import Train
 from fieldmark.train.specs import Cosine, Leg, Training
 
-Margin = Literal["arcface", "cosface", "elastic", "none"]
+Loss = Literal["questions", "arcface", "cosface", "elastic", "softmax"]
 Flips = Literal["other", "same", "none"]
 BoxesFrom = Literal["none", "table", "agreed", "grabcut", "features"]
 FINDERS: dict[str, Finder] = {
@@ -62,9 +63,18 @@ class Scale(Spec):
     preprocess: Preprocess
     legs: tuple[Leg, ...]
     training: Training
+    staged: tuple[Leg, ...] | None = None
+    """Legs of which the first leaves out individuals with one photo; None: there are none, and ``legs`` serve."""
     versions: int | None = None
+    loss: Loss = "arcface"
+    questions_weight: float = 1.0
+    """Of the loss over individuals where triplets weigh 1."""
     softmax_weight: float = 1.0
-    """Of the softmax over individuals, where triplets weigh 1."""
+    """The same where it is a softmax, with a margin or without."""
+
+    def weight(self) -> float:
+        """Of the loss over individuals."""
+        return self.questions_weight if self.loss == "questions" else self.softmax_weight
 
 
 SCALES = {
@@ -75,15 +85,23 @@ SCALES = {
         training=Training(batch=16),
     ),
     "small": Scale(
-        net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=CosineHead(scale=24, imprinted=True)),
+        net=Net(
+            backbone=Backbone(name="tf_efficientnet_lite0"), head=CosineHead(scale=24, imprinted=True, dropout=0.2)
+        ),
         preprocess=Preprocess(height_px=160, width_px=160),
         legs=(
             Leg(epochs=18, lr=1e-3, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
             Leg(epochs=4, lr=1e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
         ),
+        staged=(
+            Leg(epochs=15, lr=1e-3, min_photos=2, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+            Leg(epochs=7, lr=2e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+        ),
         training=Training(batch=96, least_batches=40, epoch_batches=80),
         versions=6,
-        # With few photos each and a short training the triplets teach; a softmax over thousands drowns them.
+        # With few photos each, triplets and questions teach; a softmax over thousands drowns the triplets.
+        loss="questions",
+        questions_weight=0.25,
         softmax_weight=0.02,
     ),
     "full": Scale(
@@ -101,11 +119,12 @@ SCALES = {
 def reidentify(  # noqa: PLR0913 - every technique is a switch
     *,
     size: Size = "small",
-    margin: Margin = "arcface",
+    loss: Loss | None = None,
     by_count: bool = True,
     centres: int | None = None,
     warmup: float = 0.2,
     triplet: bool = True,
+    staged: bool = True,
     flips: Flips = "other",
     unknowns: bool = True,
     tta: bool = True,
@@ -122,16 +141,19 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
     width_px: int | None = None,
     effort: float = 1.0,
 ) -> Plan:
-    """Who is it, for any species: a margin that grows with rarity, triplets, neighbours and head together.
+    """Who is it, for any species: a question an individual or a margin, triplets, neighbours and head together.
 
     Args:
         size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower
             half frozen; ``full``: EfficientNetV2-M at 512 px.
-        margin: Of the softmax over individuals: ``arcface``, ``cosface``, ``elastic``, or ``none``.
-        by_count: Rare individuals are asked for a larger margin.
-        centres: Directions an individual; None: as the size has it.
+        loss: Over individuals: a yes or no of each (``questions``), or which of them all it is, with a margin
+            (``arcface``, ``cosface``, ``elastic``) or without (``softmax``). None: as the size has it, ``questions`` at
+            ``small``, else ``arcface``.
+        by_count: Rare individuals are asked for a larger margin (``arcface`` and ``cosface``).
+        centres: Directions an individual, where it is not asked by questions; None: as the size has it.
         warmup: The margin grows to its whole over this share of the training.
-        triplet: Batch-hard triplets beside the softmax.
+        triplet: Batch-hard triplets beside that loss.
+        staged: At ``small``, only individuals with two photos or more at first, then all; else all from the start.
         flips: A mirrored photo shows ``other`` individuals (flukes, stripes seen from one side), the ``same`` one
             (faces from in front), or is not shown (``none``).
         unknowns: Photos of nobody we know teach too: as others in triplets, and without a margin as unlike all.
@@ -155,7 +177,8 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
 
     Command: ``fieldmark train reidentify lions.csv --run runs/lions``
     """
-    scale = _scale(size, centres=centres, height_px=height_px, width_px=width_px)
+    scale = _scale(size, loss=loss, centres=centres, height_px=height_px, width_px=width_px)
+    legs = scale.staged if staged and scale.staged is not None else scale.legs
     rule: UnknownAt = MaxMap() if budget is None else FalseMatchBudget(budget=budget)
     alike = Centroid() if centroids else Best()
     votes = (Vote(by=alike),)
@@ -169,18 +192,18 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
         augment=WhaleAugment(),
         versions=scale.versions,
         losses=_losses(
-            margin,
+            scale.loss,
             by_count=by_count,
             warmup=warmup,
             triplet=triplet,
             unknowns=unknowns,
-            weight=scale.softmax_weight if triplet else 1.0,
+            weight=scale.weight() if triplet else 1.0,
         ),
         sampler=PkSampler(k=3 if size == "small" else 4, unknown_share=0.125 if unknowns else 0.0),
         flip_identity=flips == "other",
         mirrored=flips == "same",
         unknowns=unknowns,
-        training=scale.training.model_copy(update={"legs": with_effort(scale.legs, effort)}),
+        training=scale.training.model_copy(update={"legs": with_effort(legs, effort)}),
     )
     stages: list[Stage] = [Split(name="split", folds=OpenHoldout())]
     if boxes != "none":
@@ -236,21 +259,24 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
     return Plan(name="reidentify", stages=(*stages, Answer(name="answers", reads_from=best))).check()
 
 
-def _losses(margin: Margin, *, by_count: bool, warmup: float, triplet: bool, unknowns: bool, weight: float) -> Losses:
-    """The softmax with its margin, what teaches doubt, and the triplets."""
-    kinds: dict[str, Losses] = {
+def _losses(loss: Loss, *, by_count: bool, warmup: float, triplet: bool, unknowns: bool, weight: float) -> Losses:
+    """What is learnt of individuals, what teaches doubt, and the triplets."""
+    kinds: dict[Loss, Losses] = {
+        "questions": (OhemBce(weight=weight),),
         "arcface": (ArcFace(margin=MarginByCount() if by_count else 0.3, warmup=warmup, weight=weight),),
         "cosface": (CosFace(margin=MarginByCount() if by_count else 0.2, warmup=warmup, weight=weight),),
         "elastic": (Elastic(warmup=warmup, weight=weight),),
-        "none": (CrossEntropy(unknowns="uniform" if unknowns else "left_out", weight=weight),),
+        "softmax": (CrossEntropy(unknowns="uniform" if unknowns else "left_out", weight=weight),),
     }
-    if margin not in kinds:
-        raise PlanError("The recipe has no such margin.", got=margin, fix=nearest(margin, kinds))
-    return (*kinds[margin], BatchHardTriplet()) if triplet else kinds[margin]
+    return (*kinds[loss], BatchHardTriplet()) if triplet else kinds[loss]
 
 
-def _scale(size: str, *, centres: int | None, height_px: int | None, width_px: int | None) -> Scale:
+def _scale(size: str, *, loss: Loss | None, centres: int | None, height_px: int | None, width_px: int | None) -> Scale:
+    """The size, with what was asked for instead of its own."""
     scale = of_size(SCALES, size)
+    loss = scale.loss if loss is None else loss
+    if loss not in get_args(Loss):
+        raise PlanError("The recipe has no such loss.", got=loss, fix=nearest(loss, get_args(Loss)))
     sides = {name: side for name, side in (("height_px", height_px), ("width_px", width_px)) if side is not None}
     if small := {name: side for name, side in sides.items() if side < 32}:
         raise PlanError(
@@ -258,7 +284,16 @@ def _scale(size: str, *, centres: int | None, height_px: int | None, width_px: i
             got=", ".join(f"{name}={side}" for name, side in small.items()),
             fix="use at least 32; 96 to 224 is usual on a laptop.",
         )
-    net = scale.net
-    if centres is not None:
-        net = net.model_copy(update={"head": net.head.model_copy(update={"centres": centres})})
-    return scale.model_copy(update={"net": net, "preprocess": scale.preprocess.model_copy(update=sides)})
+    head: Head = scale.net.head
+    if loss == "questions":
+        if centres is not None:
+            raise PlanError(
+                "Questions have no centres.",
+                got=f"loss=questions, centres={centres}",
+                fix="leave out centres, or use loss=arcface.",
+            )
+        head = OneVsRestHead()
+    elif centres is not None:
+        head = head.model_copy(update={"centres": centres})
+    net, preprocess = scale.net.model_copy(update={"head": head}), scale.preprocess.model_copy(update=sides)
+    return scale.model_copy(update={"net": net, "preprocess": preprocess, "loss": loss})

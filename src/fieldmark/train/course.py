@@ -67,7 +67,7 @@ class Course:
         freeze(network, leg.freeze)
         self.optimiser = _optimiser(network, training)
         self.losses = leg.losses or lesson.losses
-        self.members = lesson.members(leg)
+        self.members = lesson.members(leg, progress=at.progress)
         self.sampling = lesson.sampling(self.members)
         self.body = body(
             network,

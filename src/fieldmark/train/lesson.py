@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fieldmark.core.errors import PlanError, several
+from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.samplers import log_weights
 from fieldmark.data.specs import LogWeightSampler, Sampler
 from fieldmark.images.batches import PhotoSource
@@ -23,6 +24,8 @@ from fieldmark.train.specs import Leg, Training
 
 ROWS = 8192
 """Rows of a large matrix of labels that are looked at together."""
+LEAST_LEFT = 0.1
+"""Share of the photos of individuals without which a leg for those with many photos is no use."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +57,23 @@ class Lesson:
     names: Callable[[int], str] = str
     flip_identity: bool = False
 
-    def members(self, leg: Leg) -> Int[np.ndarray, " member"]:
+    def members(self, leg: Leg, *, progress: Progress = QUIET) -> Int[np.ndarray, " member"]:
         """The items of one leg: classes with too few photos are left out, unknowns stay; with labels all take part.
 
-        Raises:
-            PlanError: Nothing is left.
+        Where next to nobody has so many photos, all take part too, and it is told: a recipe is to run on any catalogue.
         """
         if self.classes is None or leg.min_photos == 1:
             return self.items
         mine = self.classes[self.items]
         counts = np.bincount(mine[mine >= 0], minlength=1)
-        keep = (mine < 0) | (counts[np.maximum(mine, 0)] >= leg.min_photos)
-        if not (mine[keep] >= 0).any():
-            raise PlanError(
-                "A leg of the training has no identity with that many photos.",
-                got=f"min_photos {leg.min_photos}; the commonest identity has {counts.max()}",
-                fix="lower min_photos or leave this leg out.",
+        enough = counts >= leg.min_photos
+        if counts[enough].sum() < LEAST_LEFT * counts.sum():
+            progress.say(
+                f"{enough.sum():,} of {(counts > 0).sum():,} individuals have the {leg.min_photos} photos "
+                "that this leg asks for: all take part in it"
             )
-        return self.items[keep]
+            return self.items
+        return self.items[(mine < 0) | enough[np.maximum(mine, 0)]]
 
     def sampling(self, members: Int[np.ndarray, " member"]) -> dict[str, np.ndarray]:
         """What ``data.samplers.draw`` needs to know of the members; worked out once a leg."""

@@ -73,7 +73,8 @@ class Leg(Spec):
         epochs: At most so many passes of the sampler.
         lr: Learning rate of the backbone.
         schedule: How it changes within the leg.
-        min_photos: Only classes with at least so many training photos take part (unknowns always do).
+        min_photos: Only classes with at least so many training photos take part (unknowns always do); where these have
+            less than a tenth of the photos, all take part.
         freeze: Backbone stages that stay as they are, with their batch-norm statistics; ``("all",)`` for the whole
             backbone, so that only neck and head learn.
         losses: What is minimised in this leg; None: what the lesson says. (Where nobody watches validation photos, the
