@@ -64,17 +64,11 @@ class Scale(Spec):
     legs: tuple[Leg, ...]
     training: Training
     staged: tuple[Leg, ...] | None = None
-    """Legs of which the first leaves out individuals with one photo; None: there are none, and ``legs`` serve."""
+    """Legs for questions, of which the first leaves out individuals with one photo; None: ``legs`` serve these too."""
     versions: int | None = None
     loss: Loss = "arcface"
     questions_weight: float = 1.0
-    """Of the loss over individuals where triplets weigh 1."""
-    softmax_weight: float = 1.0
-    """The same where it is a softmax, with a margin or without."""
-
-    def weight(self) -> float:
-        """Of the loss over individuals."""
-        return self.questions_weight if self.loss == "questions" else self.softmax_weight
+    """Where triplets weigh 1; a softmax weighs as much as they."""
 
 
 SCALES = {
@@ -85,9 +79,7 @@ SCALES = {
         training=Training(batch=16),
     ),
     "small": Scale(
-        net=Net(
-            backbone=Backbone(name="tf_efficientnet_lite0"), head=CosineHead(scale=24, imprinted=True, dropout=0.2)
-        ),
+        net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=CosineHead(scale=24, imprinted=True)),
         preprocess=Preprocess(height_px=160, width_px=160),
         legs=(
             Leg(epochs=18, lr=1e-3, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
@@ -99,10 +91,9 @@ SCALES = {
         ),
         training=Training(batch=96, least_batches=40, epoch_batches=80),
         versions=6,
-        # With few photos each, triplets and questions teach; a softmax over thousands drowns the triplets.
+        # For thousands of individuals, most with one photo or two; a softmax over so many drowns the triplets.
         loss="questions",
         questions_weight=0.25,
-        softmax_weight=0.02,
     ),
     "full": Scale(
         net=Net(
@@ -147,13 +138,15 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
         size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower
             half frozen; ``full``: EfficientNetV2-M at 512 px.
         loss: Over individuals: a yes or no of each (``questions``), or which of them all it is, with a margin
-            (``arcface``, ``cosface``, ``elastic``) or without (``softmax``). None: as the size has it, ``questions`` at
+            (``arcface``, ``cosface``, ``elastic``) or without (``softmax``). Questions do better for thousands with a
+            photo or two, the others for up to some hundreds with several. None: as the size has it, ``questions`` at
             ``small``, else ``arcface``.
         by_count: Rare individuals are asked for a larger margin (``arcface`` and ``cosface``).
         centres: Directions an individual, where it is not asked by questions; None: as the size has it.
         warmup: The margin grows to its whole over this share of the training.
         triplet: Batch-hard triplets beside that loss.
-        staged: At ``small``, only individuals with two photos or more at first, then all; else all from the start.
+        staged: Questions at ``small`` are asked of individuals with two photos or more at first, then of all; else of
+            all from the start.
         flips: A mirrored photo shows ``other`` individuals (flukes, stripes seen from one side), the ``same`` one
             (faces from in front), or is not shown (``none``).
         unknowns: Photos of nobody we know teach too: as others in triplets, and without a margin as unlike all.
@@ -178,7 +171,7 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
     Command: ``fieldmark train reidentify lions.csv --run runs/lions``
     """
     scale = _scale(size, loss=loss, centres=centres, height_px=height_px, width_px=width_px)
-    legs = scale.staged if staged and scale.staged is not None else scale.legs
+    legs = scale.staged if staged and scale.staged is not None and scale.loss == "questions" else scale.legs
     rule: UnknownAt = MaxMap() if budget is None else FalseMatchBudget(budget=budget)
     alike = Centroid() if centroids else Best()
     votes = (Vote(by=alike),)
@@ -197,7 +190,7 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
             warmup=warmup,
             triplet=triplet,
             unknowns=unknowns,
-            weight=scale.weight() if triplet else 1.0,
+            questions_weight=scale.questions_weight if triplet else 1.0,
         ),
         sampler=PkSampler(k=3 if size == "small" else 4, unknown_share=0.125 if unknowns else 0.0),
         flip_identity=flips == "other",
@@ -259,14 +252,16 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
     return Plan(name="reidentify", stages=(*stages, Answer(name="answers", reads_from=best))).check()
 
 
-def _losses(loss: Loss, *, by_count: bool, warmup: float, triplet: bool, unknowns: bool, weight: float) -> Losses:
+def _losses(
+    loss: Loss, *, by_count: bool, warmup: float, triplet: bool, unknowns: bool, questions_weight: float
+) -> Losses:
     """What is learnt of individuals, what teaches doubt, and the triplets."""
     kinds: dict[Loss, Losses] = {
-        "questions": (OhemBce(weight=weight),),
-        "arcface": (ArcFace(margin=MarginByCount() if by_count else 0.3, warmup=warmup, weight=weight),),
-        "cosface": (CosFace(margin=MarginByCount() if by_count else 0.2, warmup=warmup, weight=weight),),
-        "elastic": (Elastic(warmup=warmup, weight=weight),),
-        "softmax": (CrossEntropy(unknowns="uniform" if unknowns else "left_out", weight=weight),),
+        "questions": (OhemBce(weight=questions_weight),),
+        "arcface": (ArcFace(margin=MarginByCount() if by_count else 0.3, warmup=warmup),),
+        "cosface": (CosFace(margin=MarginByCount() if by_count else 0.2, warmup=warmup),),
+        "elastic": (Elastic(warmup=warmup),),
+        "softmax": (CrossEntropy(unknowns="uniform" if unknowns else "left_out"),),
     }
     return (*kinds[loss], BatchHardTriplet()) if triplet else kinds[loss]
 
