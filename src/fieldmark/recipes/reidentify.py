@@ -68,7 +68,7 @@ class Scale(Spec):
     versions: int | None = None
     loss: Loss = "arcface"
     questions_weight: float = 1.0
-    """Where triplets weigh 1; a softmax weighs as much as they."""
+    """Of the loss over individuals where it asks questions; triplets weigh 1, and so does a softmax."""
 
 
 SCALES = {
