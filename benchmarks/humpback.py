@@ -35,10 +35,8 @@ from fieldmark.decide.calibrated import crossed_sureness
 from fieldmark.decide.ranking import rank
 from fieldmark.decide.specs import MaxMap
 from fieldmark.decide.thresholds import find
-from fieldmark.losses.specs import OhemBce
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.ranking import average_precision
-from fieldmark.models.specs import OneVsRestHead
 from fieldmark.recipes.shelf import SHELF
 from fieldmark.stages.answer import submission
 from fieldmark.stages.blend import blend_runs
@@ -54,21 +52,19 @@ DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared
 
 
 class Variant(NamedTuple):
-    """Another way to train ``reidentify``.
+    """Another way to train ``reidentify`` with a softmax.
 
     Attributes:
         imprinted: Directions begin at the photos.
         weight: Of the softmax beside the triplets.
         dropout: Share of the pooled feature that is left out while learning.
         staged: Only individuals with two photos or more for the first two thirds, then all at a fifth of the rate.
-        questions: One yes-or-no question an individual (the hardest 30, weight 0.25) instead of the softmax.
     """
 
     imprinted: bool = True
     weight: float = 0.02
     dropout: float = 0.0
     staged: bool = False
-    questions: bool = False
 
 
 VARIANTS = {
@@ -80,7 +76,6 @@ VARIANTS = {
     "dropout": Variant(dropout=0.2),
     "dropout, staged": Variant(dropout=0.2, staged=True),
     "dropout, staged, softmax 0.2": Variant(weight=0.2, dropout=0.2, staged=True),
-    "dropout, staged, questions": Variant(dropout=0.2, staged=True, questions=True),
 }
 COLUMNS = (
     "MAP@5",
@@ -187,16 +182,13 @@ def n_epochs(plan: Plan) -> int:
 
 
 def variant(epochs: int, by: Variant) -> Plan:
-    """``reidentify`` trained in another way."""
+    """``reidentify`` with a softmax, trained in another way."""
     plan = plan_of(ANY, epochs, tta=False, loss="arcface", staged=False)
     train = plan.only(Train)
     head = train.net.head.model_copy(update={"imprinted": by.imprinted, "dropout": by.dropout})
     losses = tuple(
         loss.model_copy(update={"weight": by.weight}) if loss.kind == "arcface" else loss for loss in train.losses
     )
-    if by.questions:
-        head = OneVsRestHead(dropout=by.dropout)
-        losses = (OhemBce(weight=0.25), *(loss for loss in train.losses if loss.kind == "triplet"))
     legs = train.training.legs
     if by.staged:
         first = legs[0].model_copy(update={"min_photos": 2, "epochs": round(epochs * 0.67)})

@@ -136,7 +136,13 @@ def test_teachers_that_cannot_teach_are_refused_before_anything_is_learnt() -> N
 
 @pytest.mark.parametrize(
     ("loss", "kind"),
-    [("questions", "ohem_bce"), ("cosface", "cosface"), ("elastic", "elastic"), ("softmax", "cross_entropy")],
+    [
+        ("questions", "ohem_bce"),
+        ("arcface", "arcface"),
+        ("cosface", "cosface"),
+        ("elastic", "elastic"),
+        ("softmax", "cross_entropy"),
+    ],
 )
 @pytest.mark.parametrize("size", ["toy", "small", "full"])
 def test_every_loss_checks_at_every_size(loss: str, kind: str, size: str) -> None:
