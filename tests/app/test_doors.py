@@ -1,5 +1,6 @@
 """What opens the doors: help, versions, errors in three lines, nothing heavy on the way."""
 
+import gc
 import json
 import os
 import resource
@@ -13,7 +14,7 @@ import pytest
 
 import fieldmark
 from fieldmark.app import shell
-from fieldmark.app.cli import application, main
+from fieldmark.app.cli import ROOMY, application, main
 from fieldmark.core.errors import FieldmarkError
 
 HEAVY = ("torch", "torchvision", "timm", "polars", "matplotlib", "sklearn", "numpy", "PIL", "pydantic", "rich")
@@ -37,6 +38,18 @@ def test_help_wakes_nothing_heavy() -> None:
 
 def test_import_wakes_nothing_heavy_and_still_knows_all_names() -> None:
     assert woken("import fieldmark; assert 'identify' in dir(fieldmark); assert fieldmark.__version__") == []
+
+
+def test_only_a_process_of_our_own_collects_garbage_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = gc.get_threshold()
+    try:
+        assert main(["--version"]) == 0
+        assert gc.get_threshold() == kept  # a notebook, or another program, keeps its own
+        monkeypatch.setattr(sys, "argv", ["fieldmark", "--version"])
+        assert main() == 0
+        assert gc.get_threshold() == ROOMY
+    finally:
+        gc.set_threshold(*kept)
 
 
 def test_showing_and_inspecting_wake_no_torch(tmp_path: Path, whales: Path) -> None:

@@ -152,7 +152,6 @@ class _Run:
         writer = Thread(target=self._write, name="journal")
         writer.start()
         # What was made so far, a million rows perhaps, is no garbage: the collector need not walk through it each time.
-        gc.collect()
         gc.freeze()
         try:
             with Bench(n_workers=self._fetching.n_workers) as bench:

@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 TICK_S = 0.25
 MOST_A_TICK_S = 2 * TICK_S
 """A tick that comes later than that was held up by our own machine, which is not the fault of who was asked."""
+
+
+class Limit:
+    """How long something may take; no generator, which would cost each question as much as all of its parsing.
+
+    Args:
+        limits: Where the watch keeps those that count.
+        until: Its time when this is over.
+
+    Raises:
+        TimeoutError: It took longer.
+    """
+
+    def __init__(self, limits: dict[asyncio.Timeout, float], until: float) -> None:
+        self._limits = limits
+        self._until = until
+
+    async def __aenter__(self) -> None:
+        self._timeout = asyncio.timeout(None)
+        await self._timeout.__aenter__()
+        self._limits[self._timeout] = self._until
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._limits.pop(self._timeout, None)
+        await self._timeout.__aexit__(kind, error, trace)
 
 
 class Watch:
@@ -37,19 +64,10 @@ class Watch:
         """Count no more."""
         self._next.cancel()
 
-    @asynccontextmanager
-    async def limit(self, seconds: float) -> AsyncIterator[None]:
-        """End what is done within after so many seconds of this clock.
-
-        Raises:
-            TimeoutError: It took longer.
-        """
-        async with asyncio.timeout(None) as timeout:
-            self._limits[timeout] = self.now + seconds + TICK_S  # the tick that is under way does not count
-            try:
-                yield
-            finally:
-                self._limits.pop(timeout, None)
+    def limit(self, seconds: float) -> Limit:
+        """End what is done within (``async with``) after so many seconds of this clock, with a TimeoutError."""
+        # The tick that is under way does not count.
+        return Limit(self._limits, self.now + seconds + TICK_S)
 
     def _tick(self) -> None:
         self._next = self._loop.call_later(TICK_S, self._tick)

@@ -14,22 +14,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile
 
 from fieldmark.core.errors import ImageError
 from fieldmark.images.containers import (
@@ -49,13 +41,14 @@ Size = tuple[int, int]
 """(height_px, width_px) of the upright picture."""
 
 # Called by name rather than through Image.open(), which obeys and warns by a global limit and tries forty formats.
-_PLUGINS: dict[Kind, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "PNG": PngImagePlugin.PngImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
+# Imported with the first file of its kind, as most tables hold only JPEGs and those seldom need Pillow.
+_PLUGINS: dict[Kind, tuple[str, str]] = {
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
 }
 _FAULTS = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError, OSError),
@@ -311,7 +304,8 @@ def _header(name: str, data: bytes, kind: Kind, limits: Limits) -> tuple[Slim, P
 
 def _plugin(kind: Kind, data: bytes) -> ImageFile.ImageFile:
     """Pillow's reader of this kind, with only the header read."""
-    return _PLUGINS[kind](BytesIO(data), "")
+    module, name = _PLUGINS[kind]
+    return getattr(import_module(module), name)(BytesIO(data), "")
 
 
 @contextmanager

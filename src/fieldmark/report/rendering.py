@@ -10,13 +10,14 @@ from importlib import metadata, resources
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from fieldmark.report.contents import RunPage, ScoreRow
-from fieldmark.report.label_contents import LabelsPage
 from fieldmark.report.thumbnails import Thumbnail
 from fieldmark.report.wording import counted, duration, grouped, likelihood, number, percent, printable, unbroken
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+
+    from fieldmark.report.contents import RunPage, ScoreRow
+    from fieldmark.report.label_contents import LabelsPage
 
 MOST_ROWS = 200
 """Of a table of files or problems; the count of all is told."""
