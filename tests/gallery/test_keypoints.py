@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,17 @@ def test_a_blank_photo_has_nothing_to_agree_by(kind):
 def test_a_mirrored_photo_is_no_agreement(kind):
     left, right = points_of(kind, textured(6)), points_of(kind, np.ascontiguousarray(textured(6)[:, ::-1]))
     assert agreement(left, right, Evidence(points=KINDS[kind])).n_inliers < 20
+
+
+def test_inliers_of_an_impossible_view_count_only_where_all_count():
+    left = points_of("sift", textured(6))
+    right = replace(left, xy=left.xy * np.array([-1, 1], np.float32) + np.array([319, 0], np.float32))  # mirrored places
+    anyhow = agreement(left, right, Evidence(points=KINDS["sift"]))
+    assert anyhow.n_inliers > 20
+    assert not anyhow.plausible
+    refused = agreement(left, right, Evidence(points=KINDS["sift"], views_only=True))
+    assert (refused.n_inliers, refused.inlier_share, refused.n_matches) == (0, 0.0, anyhow.n_matches)
+    assert (refused.homography == anyhow.homography).all()
 
 
 def test_points_lie_within_the_mask_unless_it_has_failed():

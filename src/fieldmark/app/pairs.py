@@ -23,7 +23,8 @@ class Matched:
     Attributes:
         n_points: Points found in each.
         n_matches: Points of one whose nearest in the other has them as its nearest.
-        n_inliers: Matches that one plausible change of viewpoint explains; 0 where there is none.
+        n_inliers: Matches that one change of viewpoint explains; 0 where there is none that a camera could make, unless
+            ``by`` counts others, too (``views_only=False``).
         inlier_share: Inliers as a share of the matches.
         plausible: Whether a camera that went round the animal could have seen it so.
         took_s: Seconds for the comparison itself.
@@ -85,8 +86,7 @@ def match(
             Side(one, of.xy[found.pairs[:, side]], of.size)
             for side, (one, of) in enumerate(zip(pixels, points, strict=True))
         ]
-        fits = found.inlier if found.plausible else found.inlier & False
-        drawn = match_lines(sides[0], sides[1], fits)
+        drawn = match_lines(sides[0], sides[1], found.inlier)
         write_bytes(picture_file, encoded(drawn, form=FORMS[picture_file.suffix.lower()]))
     return Matched(
         n_points=(len(points[0]), len(points[1])),
@@ -107,4 +107,4 @@ def _evidence(by: By | Evidence) -> Evidence:
     kinds = {"xfeat": Xfeat(), "lighterglue": Xfeat(matcher="lighterglue", most=512), "sift": Sift(), "akaze": Akaze()}
     if by not in kinds:
         raise FieldmarkError("There are no points of that kind.", got=by, fix=nearest(by, kinds))
-    return Evidence(points=kinds[by])
+    return Evidence(points=kinds[by], views_only=True)

@@ -30,7 +30,7 @@ class Agreement:
 
     Attributes:
         pairs: Rows of the matched points, in the left photo and in the right.
-        inlier: Whether the homography explains the match.
+        inlier: Whether the homography explains the match, and counts (see ``Evidence.views_only``).
         homography: From px of the left resized photo to those of the right; None where there are too few matches.
         plausible: Whether a camera that went round the animal could have seen it so.
         took_s: Seconds it took, by the clock.
@@ -49,8 +49,8 @@ class Agreement:
 
     @property
     def n_inliers(self) -> int:
-        """Matches that a plausible homography explains; 0 where there is none."""
-        return int(self.inlier.sum()) if self.plausible else 0
+        """Matches that the homography explains; 0 where there is none."""
+        return int(self.inlier.sum())
 
     @property
     def inlier_share(self) -> float:
@@ -68,15 +68,15 @@ def agreement(left: Keypoints, right: Keypoints, evidence: Evidence) -> Agreemen
 
     Returns:
         The same to the bit for the same input; with left and right exchanged, the same matches and nearly the
-        same inliers. A mirrored photo is no agreement: mirror the pixels before points are found to ask for it.
+        same inliers. Points do not agree across a mirror: mirror the pixels before they are found to ask for it.
 
     Raises:
         ShapeError: The points of the two are of different kinds.
         FieldmarkError: OpenCV is not installed.
 
     Source:
-        Humpback 2018/19, fourth place: ratio test, ten matches or more, homography within 9 px, and a check of its
-        eight numbers (there by boosted trees, here by rule).
+        Humpback 2018/19, fourth place: ratio test, ten matches or more, homography within 9 px, and (there always,
+        here with ``views_only``) a check of its eight numbers, there by boosted trees, here by rule.
     """
     began = time.perf_counter()
     pairs = matches(left, right, evidence.points)
@@ -84,6 +84,8 @@ def agreement(left: Keypoints, right: Keypoints, evidence: Evidence) -> Agreemen
     if len(pairs) >= evidence.least:
         homography, inlier = _homography(left.xy[pairs[:, 0]], right.xy[pairs[:, 1]], within_px=evidence.within_px)
     is_plausible = homography is not None and plausible(homography, left.xy[pairs[inlier, 0]])
+    if evidence.views_only and not is_plausible:
+        inlier = np.zeros_like(inlier)
     return Agreement(pairs, inlier, homography, is_plausible, time.perf_counter() - began)
 
 

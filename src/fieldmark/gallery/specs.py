@@ -120,11 +120,15 @@ class Evidence(Spec):
         points: Which points.
         within_px: How far from where the homography puts it a point may lie, in pixels of the resized photo.
         least: Fewer matches than this are no evidence: a homography fits any four.
+        views_only: Count no inliers where the homography is no possible change of viewpoint (it mirrors, or squashes
+            too much). For a pair looked at by itself; on shortlists of real photos it loses more than it brings.
 
     Source:
-        Humpback 2018/19, fourth place: ten matches, RANSAC at 9 px.
+        Humpback 2018/19, fourth place: ten matches, RANSAC at 9 px, and a check of the homography's eight numbers
+        (there by boosted trees).
     """
 
     points: Points = Xfeat()
     within_px: Positive = 9.0
     least: Annotated[int, Field(ge=4)] = 10
+    views_only: bool = False
