@@ -3,12 +3,12 @@
     OMP_NUM_THREADS=1 python benchmarks/homographies.py [--n-same 1500] [--data humpback2018_100px] [--folder FOLDER]
 
 The fourth place of Humpback 2018/19 let boosted trees accept or refuse a homography by its eight numbers; a rule
-(``views_only``) can do so here. Pairs as in ``keypoints.py``: each animal's photo beside one more of its own, beside one
-of another animal at random, and beside a look-alike. Ways to count the inliers of a pair: as they are; 0 where the rule
-refuses; the rule's word as a number of its own beside matches, inliers and share; 0 where trees on the eight numbers
-refuse (less than even odds); and the trees' log-odds as a number of their own. Trees and weights learn from other animals' pairs only (five parts by the first
-photo's animal; the log-odds that weights learn from come from trees that have not seen those pairs either). ROC-AUC of
-"the same animal", 95 % by bootstrap over pairs.
+(``views_only``) can do so here. Pairs as in ``keypoints.py``: each animal's photo beside one more of its own, beside
+one of another animal at random, and beside a look-alike. Ways to count the inliers of a pair: as they are; 0 where the
+rule refuses; the rule's word as a number of its own beside matches, inliers and share; 0 where trees on the eight
+numbers refuse (less than even odds); and the trees' log-odds as a number of their own. Trees and weights learn from
+other animals' pairs only (five parts by the first photo's animal; the log-odds that weights learn from come from trees
+that have not seen those pairs either). ROC-AUC of "the same animal", 95 % by bootstrap over pairs.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
-from keypoints import DATA, KINDS, N_PARTS, SIZE_PX, chosen_pairs, embedded, judged, photos
 
 from fieldmark.gallery.keypoint_store import KeypointStore
 from fieldmark.gallery.matching import Agreement, agreement
 from fieldmark.gallery.specs import Evidence, Points
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.open_set import roc_auc
+from keypoints import DATA, KINDS, N_PARTS, SIZE_PX, chosen_pairs, embedded, judged, photos
 
 TREES = {"objective": "binary", "num_leaves": 7, "learning_rate": 0.05, "min_data_in_leaf": 20, "num_threads": 1}
 ROUNDS = 150
@@ -89,27 +89,33 @@ def compare(found: list[Agreement], kinds: np.ndarray, part: np.ndarray) -> None
         here = [one for one, wanted in zip(found, mine, strict=True) if wanted]
         there = np.isfinite(views_here).all(axis=1)
         trees = by_trees(views_here, same, part_here)
-        print(f"  against {words}: {there.sum():,} of {len(here):,} pairs have a homography ({same[there].mean():.0%} same)")
+        print(
+            f"  against {words}: {there.sum():,} of {len(here):,} pairs have a homography "
+            f"({same[there].mean():.0%} same)"
+        )
         print(f"    by themselves, of those: rule {_auc(ruled[mine][there] * 1.0, same[there])}, ", end="")
         print(f"trees {_auc(trees[there], same[there])}")
         plain = judged(counted(here, there), same, part_here)
         ways = {
             "not checked": plain,
             "rule": judged(counted(here, ruled[mine]), same, part_here),
-            "rule as a number beside": judged(
-                np.column_stack([counted(here, there), ruled[mine]]), same, part_here
-            ),
+            "rule as a number beside": judged(np.column_stack([counted(here, there), ruled[mine]]), same, part_here),
             "trees": judged(counted(here, there & (trees > 0)), same, part_here),
             "log-odds of trees beside": nested(counted(here, there), views_here, same, part_here),
             "rule, log-odds of trees beside": nested(counted(here, ruled[mine]), views_here, same, part_here),
         }
         for way, score in ways.items():
 
-            def gain(at: np.ndarray, s: np.ndarray = score, t: np.ndarray = same, p: np.ndarray = ways["rule"]) -> float:
+            def gain(
+                at: np.ndarray, s: np.ndarray = score, t: np.ndarray = same, p: np.ndarray = ways["rule"]
+            ) -> float:
                 return roc_auc(s[at], t[at]) - roc_auc(p[at], t[at])
 
             over = interval(gain, n_queries=len(same), n_draws=500)
-            print(f"    {way:<32} {_auc(score, same)}   over the rule {over.value:+.4f} ({over.low:+.4f} to {over.high:+.4f})")
+            print(
+                f"    {way:<32} {_auc(score, same)}   over the rule {over.value:+.4f} "
+                f"({over.low:+.4f} to {over.high:+.4f})"
+            )
 
 
 def _auc(score: np.ndarray, same: np.ndarray) -> str:
@@ -129,7 +135,7 @@ def agreements(name: str, spec: Points, *, n: int, kept: Path) -> tuple[list[Agr
     return [agreement(points[a], points[b], Evidence(points=spec)) for a, b in pairs.tolist()], kinds
 
 
-def _kept(path: Path, make) -> np.ndarray:  # noqa: ANN001 - a function of no arguments
+def _kept(path: Path, make) -> np.ndarray:
     if not path.exists():
         np.save(path, make())
     return np.load(path)

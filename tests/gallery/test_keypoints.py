@@ -89,7 +89,9 @@ def test_a_mirrored_photo_is_no_agreement(kind):
 
 def test_inliers_of_an_impossible_view_count_only_where_all_count():
     left = points_of("sift", textured(6))
-    right = replace(left, xy=left.xy * np.array([-1, 1], np.float32) + np.array([319, 0], np.float32))  # mirrored places
+    right = replace(
+        left, xy=left.xy * np.array([-1, 1], np.float32) + np.array([319, 0], np.float32)
+    )  # mirrored places
     anyhow = agreement(left, right, Evidence(points=KINDS["sift"]))
     assert anyhow.n_inliers > 20
     assert not anyhow.plausible
