@@ -43,7 +43,7 @@ from fieldmark.stages.blend import blend_runs
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity_reporting import Judged
 from fieldmark.stages.measure import measure, measure_decision
-from fieldmark.stages.plan import Plan
+from fieldmark.stages.plan import Plan, Stage
 from fieldmark.stages.reporting import report
 from fieldmark.stages.split import Split
 from fieldmark.stages.train import Train
@@ -93,12 +93,16 @@ FLUKES = {"height_px": 96, "width_px": 192}
 
 
 class Turned(NamedTuple):
-    """A recipe with one switch turned; where training is the same, that of the recipe is reused."""
+    """A recipe with one switch turned; where training is the same, that of the recipe is reused.
+
+    ``maps`` is of the network, for which small recipes have no switch.
+    """
 
     recipe: str
     switch: str
     options: dict[str, object]
     same_training: bool = False
+    maps: int = 1
 
     @property
     def name(self) -> str:
@@ -133,6 +137,7 @@ SWITCHES = (
     Turned(ANY, "flips same", {"flips": "same"}),
     Turned(ANY, "flips none", {"flips": "none"}),
     Turned(ANY, "no unknowns", {"unknowns": False}),
+    Turned(ANY, "two maps", {}, maps=2),
     Turned(ANY, "distil", {"distil": True}),
     Turned(ANY, "rounds 1", {"rounds": 1}),
     Turned(ANY, "boxes agreed", {"boxes": "agreed"}),
@@ -173,6 +178,18 @@ def plan_of(recipe: str, epochs: int | None, **options: object) -> Plan:
     plan = next(plan for plan in plans if epochs is None or recipe not in RECIPES or n_epochs(plan) == epochs)
     split = Split(name="split", folds=HumpbackHoldout())
     return plan.model_copy(update={"stages": (split, *plan.stages[1:])}).check()
+
+
+def _with_maps(plan: Plan, maps: int) -> Plan:
+    """The plan whose networks pool so many maps."""
+
+    def changed(stage: Stage) -> Stage:
+        if not isinstance(stage, Train):
+            return stage
+        backbone = stage.net.backbone.model_copy(update={"maps": maps})
+        return stage.model_copy(update={"net": stage.net.model_copy(update={"backbone": backbone})})
+
+    return plan.model_copy(update={"stages": tuple(changed(stage) for stage in plan.stages)}).check()
 
 
 def n_epochs(plan: Plan) -> int:
@@ -315,7 +332,7 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
                 run(name, plan, options.runs, seed=options.seed, with_new=False)
         for one in SWITCHES:
             if not wanted or one.name in wanted:
-                plan = plan_of(one.recipe, options.short, **{"tta": False, **one.options})
+                plan = _with_maps(plan_of(one.recipe, options.short, **{"tta": False, **one.options}), one.maps)
                 reuse = options.runs / short[one.recipe] if one.same_training else None
                 run(
                     f"short {one.name}",
