@@ -3,14 +3,15 @@
     python benchmarks/humpback.py main --runs runs --seed 1     baseline and recipes for --epochs; their submissions
     python benchmarks/humpback.py blend --runs runs --seed 1    the ensemble of what ``main`` left; its submission
     python benchmarks/humpback.py switches --runs runs          each recipe for --short epochs, then one switch turned
-    python benchmarks/humpback.py blend --runs runs --of A B    the ensemble of any finished runs
+    python benchmarks/humpback.py blend --runs runs --of A B    the ensemble of any finished runs; --by rank or vote
     python benchmarks/humpback.py variants --runs runs          how reidentify came to its softmax and its start
     python benchmarks/humpback.py table --runs runs             the tables of what is finished
 
 The runs of ``switches`` look at each photo once (no mirrored view) and, but for ``rounds``, not at the challenge's, to
 save hours; ``tta`` is then a switch turned on.
 
-``--only NAME ...`` does a part: names as they stand in the tables. Runs that share ``--runs`` share the kept features.
+``--only NAME ...`` does a part: names as they stand in the tables, those of ``main`` without the seed. Runs that share
+``--runs`` share the kept features.
 
 Nothing here looks at the challenge part's answers: numbers are of the validation part (one photo of each of 512
 individuals and 230 photos of strangers, groups of identical files kept together), the same for all recipes of a seed.
@@ -21,31 +22,62 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from fieldmark.core.files import read_json, write_json
+from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
-from fieldmark.data.specs import HumpbackHoldout
+from fieldmark.data.specs import HumpbackHoldout, TupleSampler
 from fieldmark.decide.blending import Scale, blend
 from fieldmark.decide.calibrated import crossed_sureness
 from fieldmark.decide.ranking import rank
-from fieldmark.decide.specs import MaxMap
+from fieldmark.decide.specs import (
+    Afterthought,
+    Best,
+    BlendRule,
+    ByRank,
+    ByScore,
+    ByVote,
+    MaxMap,
+    MeanTop,
+    Nearest,
+    Reciprocal,
+    SumAbove,
+    Swap,
+    Transposed,
+)
 from fieldmark.decide.thresholds import find
+from fieldmark.losses.specs import (
+    Affinity,
+    BatchHardTriplet,
+    CombinedMargin,
+    Compactness,
+    LocalTriplet,
+    Loss,
+    OhemBce,
+    SphereFace,
+)
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.ranking import average_precision
+from fieldmark.models.specs import AffinityHead
 from fieldmark.recipes.shelf import SHELF
+from fieldmark.stack.specs import Tuning
 from fieldmark.stages.answer import submission
 from fieldmark.stages.blend import blend_runs
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity_reporting import Judged
 from fieldmark.stages.measure import measure, measure_decision
-from fieldmark.stages.plan import Plan, Stage
+from fieldmark.stages.plan import Plan, ranking_stage
+from fieldmark.stages.rank import ByLogits, Rank, Vote
 from fieldmark.stages.reporting import report
 from fieldmark.stages.split import Split
+from fieldmark.stages.stack_identities import StackIdentities
+from fieldmark.stages.think_again import ThinkAgain
 from fieldmark.stages.train import Train
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "humpback2018_100px"
@@ -87,30 +119,105 @@ COLUMNS = (
     "false matches at 5%",
     "found at 5%",
 )
+BY: dict[str, BlendRule] = {"score": ByScore(), "rank": ByRank(), "vote": ByVote()}
 RECIPES = ("humpback-classify", "humpback-siamese", "reidentify")
 FLUKES = {"height_px": 96, "width_px": 192}
 """What ``reidentify`` is told of flukes: they are twice as wide as high. The whale recipes know."""
 
 
+Change = Callable[[Plan], Plan]
+StageT = TypeVar("StageT", bound=Spec)
+
+
+def _each(kind: type[StageT], change: Callable[[StageT], StageT]) -> Change:
+    """Change every stage of a kind."""
+
+    def changed(plan: Plan) -> Plan:
+        stages = tuple(change(stage) if isinstance(stage, kind) else stage for stage in plan.stages)
+        return plan.model_copy(update={"stages": stages}).check()
+
+    return changed
+
+
+def _losses(*losses: Loss, stripes: int | None = None, head: Spec | None = None) -> Change:
+    """Learn by these losses instead, with a head of another kind if they need one."""
+
+    def changed(train: Train) -> Train:
+        net = {"stripes": stripes} | ({} if head is None else {"head": head})
+        return train.model_copy(update={"net": train.net.model_copy(update=net), "losses": losses})
+
+    return _each(Train, changed)
+
+
+def _maps(n: int) -> Change:
+    """Pool the last ``n`` maps of the backbone."""
+
+    def changed(train: Train) -> Train:
+        backbone = train.net.backbone.model_copy(update={"maps": n})
+        return train.model_copy(update={"net": train.net.model_copy(update={"backbone": backbone})})
+
+    return _each(Train, changed)
+
+
+def _votes(by: Spec, **updates: object) -> Change:
+    """Rank by another likeness; the head's vote stays."""
+
+    def changed(stage: Rank) -> Rank:
+        votes = tuple(
+            vote if isinstance(vote.by, ByLogits) else Vote(by=by, weight=vote.weight) for vote in stage.votes
+        )
+        return stage.model_copy(update={"votes": votes, **updates})
+
+    return _each(Rank, changed)
+
+
+def _trees(**updates: object) -> Change:
+    """Other settings of the second level."""
+
+    def changed(stage: StackIdentities) -> StackIdentities:
+        return stage.model_copy(update={"settings": stage.settings.model_copy(update=updates)})
+
+    return _each(StackIdentities, changed)
+
+
+def _second_thoughts(*rules: Afterthought) -> Change:
+    """Look at the answers as a whole, after the ranking."""
+
+    def changed(plan: Plan) -> Plan:
+        ranking = ranking_stage(plan)
+        again = ThinkAgain(name="again", reads_from=ranking.name, on="split", rules=rules)
+        answer = plan.stages[-1].model_copy(update={"reads_from": again.name})
+        return plan.model_copy(update={"stages": (*plan.stages[:-1], again, answer)}).check()
+
+    return changed
+
+
 class Turned(NamedTuple):
     """A recipe with one switch turned; where training is the same, that of the recipe is reused.
 
-    ``maps`` is of the network, for which small recipes have no switch.
+    ``change`` is of the plan, where the recipe itself has no such switch.
     """
 
     recipe: str
     switch: str
     options: dict[str, object]
     same_training: bool = False
-    maps: int = 1
+    change: Change | None = None
 
     @property
     def name(self) -> str:
         """As it stands in the tables."""
         return f"{self.recipe}, {self.switch}"
 
+    def plan(self, epochs: int) -> Plan:
+        """For so many epochs, each photo looked at once unless the switch says otherwise."""
+        plan = plan_of(self.recipe, epochs, **{"tta": False, **self.options})
+        return plan if self.change is None else self.change(plan)
+
 
 CLASSIFY, SIAMESE, ANY = RECIPES
+ASKED = (OhemBce(weight=0.25), BatchHardTriplet())
+"""What ``reidentify`` learns by, at this size."""
 SWITCHES = (
     *(Turned(CLASSIFY, f"no {one}", {one: False}) for one in ("flip_identity", "triplet", "unknowns", "staged")),
     Turned(CLASSIFY, "tta", {"tta": True}, same_training=True),
@@ -137,14 +244,30 @@ SWITCHES = (
     Turned(ANY, "flips same", {"flips": "same"}),
     Turned(ANY, "flips none", {"flips": "none"}),
     Turned(ANY, "no unknowns", {"unknowns": False}),
-    Turned(ANY, "two maps", {}, maps=2),
+    Turned(ANY, "two maps", {}, change=_maps(2)),
+    Turned(ANY, "aligned stripes too", {}, change=_losses(*ASKED, LocalTriplet(), stripes=3)),
+    Turned(ANY, "compact", {}, change=_losses(*ASKED, Compactness())),
+    Turned(ANY, "affinity", {}, change=_losses(Affinity(), BatchHardTriplet(), head=AffinityHead())),
+    Turned(ANY, "loss sphereface", {"loss": "arcface"}, change=_losses(SphereFace(warmup=0.2), BatchHardTriplet())),
+    Turned(ANY, "loss combined", {"loss": "arcface"}, change=_losses(CombinedMargin(warmup=0.2), BatchHardTriplet())),
+    Turned(ANY, "tuples", {}, change=_each(Train, lambda one: one.model_copy(update={"sampler": TupleSampler()}))),
     Turned(ANY, "distil", {"distil": True}),
     Turned(ANY, "rounds 1", {"rounds": 1}),
     Turned(ANY, "boxes agreed", {"boxes": "agreed"}),
     Turned(ANY, "tta", {"tta": True}, same_training=True),
     Turned(ANY, "no centroids", {"centroids": False}, same_training=True),
     Turned(ANY, "logits_weight 0", {"logits_weight": 0.0}, same_training=True),
+    Turned(ANY, "no centroids, reciprocal", {}, same_training=True, change=_votes(Best(), reciprocal=Reciprocal())),
+    Turned(ANY, "no centroids, mean of the three nearest", {}, same_training=True, change=_votes(MeanTop())),
+    Turned(ANY, "no centroids, nearest 500", {}, same_training=True, change=_votes(Nearest())),
+    Turned(ANY, "no centroids, sum above 0.7", {}, same_training=True, change=_votes(SumAbove())),
+    Turned(ANY, "swap", {}, same_training=True, change=_second_thoughts(Swap())),
+    Turned(ANY, "swap, lead 0.03", {}, same_training=True, change=_second_thoughts(Swap(lead=0.03))),
+    Turned(ANY, "transposed", {}, same_training=True, change=_second_thoughts(Transposed())),
     Turned(ANY, "trees", {"trees": True}, same_training=True),
+    Turned(ANY, "trees on embeddings", {"trees": True}, same_training=True, change=_trees(columns="embedding")),
+    Turned(ANY, "trees on both", {"trees": True}, same_training=True, change=_trees(columns="both")),
+    Turned(ANY, "trees, searched", {"trees": True}, same_training=True, change=_trees(tuning=Tuning())),
     Turned(ANY, "evidence", {"evidence": True}, same_training=True),
 )
 
@@ -178,18 +301,6 @@ def plan_of(recipe: str, epochs: int | None, **options: object) -> Plan:
     plan = next(plan for plan in plans if epochs is None or recipe not in RECIPES or n_epochs(plan) == epochs)
     split = Split(name="split", folds=HumpbackHoldout())
     return plan.model_copy(update={"stages": (split, *plan.stages[1:])}).check()
-
-
-def _with_maps(plan: Plan, maps: int) -> Plan:
-    """The plan whose networks pool so many maps."""
-
-    def changed(stage: Stage) -> Stage:
-        if not isinstance(stage, Train):
-            return stage
-        backbone = stage.net.backbone.model_copy(update={"maps": maps})
-        return stage.model_copy(update={"net": stage.net.model_copy(update={"backbone": backbone})})
-
-    return plan.model_copy(update={"stages": tuple(changed(stage) for stage in plan.stages)}).check()
 
 
 def n_epochs(plan: Plan) -> int:
@@ -228,10 +339,12 @@ def run(name: str, plan: Plan, folder: Path, *, seed: int, with_new: bool = True
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
-def ensemble(folder: Path, names: list[str], name: str) -> None:
-    """Judge the blend by score of finished runs as a run is judged, and write its answers."""
-    seen = [Judged(open_run(folder / one)) for one in names]
-    scores = blend([one.scores for one in seen], scales=[Scale.of(one.scores) for one in seen])
+def ensemble(folder: Path, names: list[str], name: str, *, by: BlendRule) -> None:
+    """Judge the blend of finished runs as a run is judged, and write its answers if they looked at the challenge."""
+    opened = [open_run(folder / one) for one in names]
+    seen = [Judged(one) for one in opened]
+    scales, ats = [Scale.of(one.scores) for one in seen], [one.unknown_at for one in seen]
+    scores = blend([one.scores for one in seen], by=by, scales=scales, unknown_at=ats)
     truth, k = seen[0].truth, seen[0].rank.k
     groups = seen[0].known.take(seen[0].rows).groups
     at = find(MaxMap(), scores, truth, k=k).at
@@ -241,8 +354,9 @@ def ensemble(folder: Path, names: list[str], name: str) -> None:
     (folder / name).mkdir(exist_ok=True)
     write_json(folder / name / "metrics.json", [row.model_dump(mode="json") for row in rows])
     np.savez(folder / name / "judged.npz", scores=scores, truth=truth, unknown_at=at)
-    table, _ = blend_runs([folder / one for one in names])
-    (folder / name / "submission.csv").write_text(submission(table, images=photos()[1].images))
+    if all(one.new is not None for one in opened):
+        table, _ = blend_runs([folder / one for one in names], by=by)
+        (folder / name / "submission.csv").write_text(submission(table, images=photos()[1].images))
 
 
 def table(folder: Path, names: list[str]) -> None:
@@ -297,6 +411,7 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
     parser.add_argument("--of", nargs="*", help="of blend: finished runs of one seed; default: those of main")
+    parser.add_argument("--by", choices=BY, default="score", help="of blend")
     parser.add_argument("--only", nargs="*", help="names of runs, to do a part")
     options = parser.parse_args()
     if options.threads:
@@ -310,14 +425,19 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
     mains = {nearest: plan_of("humpback-nearest", None)}
     mains |= {names[recipe]: plan_of(recipe, options.epochs) for recipe in RECIPES}
     wanted = options.only
+    pointed = f"{ANY}, evidence{length}, seed {options.seed}"
 
     if options.what == "main":
         for name, plan in mains.items():
-            if not wanted or any(name.startswith(one) for one in wanted):
+            if not wanted or name.split(",")[0] in wanted:
                 run(name, plan, options.runs, seed=options.seed)
+        if not wanted or f"{ANY}, evidence" in wanted:
+            plan = plan_of(ANY, options.epochs, evidence=True)
+            run(pointed, plan, options.runs, seed=options.seed, reuse=options.runs / names[ANY])
     if options.what == "blend":
         blended = blended if not options.of else f"ensemble of {' and '.join(options.of)}"
-        ensemble(options.runs, options.of or list(names.values()), blended)
+        blended += "" if options.by == "score" else f", by {options.by}"
+        ensemble(options.runs, options.of or list(names.values()), blended, by=BY[options.by])
     if options.what == "variants":
         for name, by in VARIANTS.items():
             if wanted and name not in wanted:
@@ -332,19 +452,19 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
                 run(name, plan, options.runs, seed=options.seed, with_new=False)
         for one in SWITCHES:
             if not wanted or one.name in wanted:
-                plan = _with_maps(plan_of(one.recipe, options.short, **{"tta": False, **one.options}), one.maps)
                 reuse = options.runs / short[one.recipe] if one.same_training else None
                 run(
                     f"short {one.name}",
-                    plan,
+                    one.plan(options.short),
                     options.runs,
                     seed=options.seed,
                     with_new="rounds" in one.options,
                     reuse=reuse,
                 )
-    table(options.runs, [*mains, blended])
+    table(options.runs, [*mains, pointed, blended])
     if options.what in {"main", "blend", "table"}:
-        worth(options.runs, blended, list(mains))
+        worth(options.runs, blended, [*mains, pointed])
+        worth(options.runs, names[ANY], [pointed])
     if options.what in {"switches", "table"}:
         table(options.runs, [*short.values(), *(f"short {one.name}" for one in SWITCHES)])
         for recipe in RECIPES:

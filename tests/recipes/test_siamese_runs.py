@@ -13,6 +13,7 @@ from fieldmark.core.files import read_json
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
+from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.specs import EmbeddingHead, OneVsRestHead
@@ -22,6 +23,7 @@ from fieldmark.stages.expert import Expert
 from fieldmark.stages.plan import Plan
 from fieldmark.stages.rank import ByLogits, Vote
 from fieldmark.stages.ranked import DECISION, NEW_SCORES, RANKING, SCORES
+from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.rescore import RESCORING, mix, pair_scores
 from fieldmark.train.specs import Training
 
@@ -97,6 +99,23 @@ def test_the_pair_head_alone_judges_everybody(photos: tuple[Collection, Collecti
     assert np.array_equal(there, np.load(run.stage("ranking") / SCORES) > -np.inf)
 
 
+def test_points_are_matched_for_the_shortlist_of_the_pair_head(
+    photos: tuple[Collection, Collection], finished: RunFolder
+) -> None:
+    pytest.importorskip("cv2")
+    folder = finished.path.with_name("points")
+    plan = humpback_siamese(size="toy", evidence=True)
+    looked = plan.only(Recheck)
+    assert looked.reads_from == "pairs"
+    assert plan.stages[-1].reads() == ("evidence",)
+    quick = looked.model_copy(update={"evidence": Evidence(points=Sift(size_px=96, most=100), least=4)})
+    plan = plan.model_copy(update={"stages": tuple(quick if one is looked else one for one in plan.stages)})
+    run = execute(plan, photos[0], folder, new=photos[1], seed=1, n_workers=0, reuse=finished.path)
+    scores, _ = Expert(open_run(run.path), device="cpu").scores(photos[1], n_workers=0)
+    assert np.allclose(scores, np.load(run.stage("evidence") / NEW_SCORES), atol=1e-4)
+    assert not np.allclose(scores, np.load(run.stage("pairs") / NEW_SCORES), atol=1e-4)
+
+
 def test_mixing_lets_nobody_pass_the_shortlist_from_below() -> None:
     scores = np.array([[0.9, 0.8, 0.7, -np.inf]], np.float32)
     judged = np.array([[0.1, 0.6, 0.0, 0.0]], np.float32)
@@ -139,6 +158,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"tta": False},
     {"rescoring": False},
     {"alone": True},
+    {"evidence": True},
     {"effort": 0.5},
 ]
 

@@ -19,6 +19,8 @@ from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.reading import read
 from fieldmark.images.specs import FeatureNorm, Finder, GrabCut, TableBoxes
+from fieldmark.recipes.humpback import humpback_classify, humpback_nearest
+from fieldmark.recipes.sizes import Size
 from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.job import Job
 from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused
@@ -202,11 +204,18 @@ def test_boxes_that_nobody_looks_for_are_refused() -> None:
     assert "evidence: nobody looks for its boxes (feature_norm)" in str(told.value)
 
 
+@pytest.mark.parametrize("size", ["toy", "small", "full"])
+def test_points_are_a_switch_of_the_whales_own_recipe(size: Size) -> None:
+    plan = humpback_classify(size=size, evidence=True)
+    assert plan.stages[:-2] == humpback_classify(size=size).stages[:-1]
+    looked = plan.only(Recheck)
+    assert (looked.reads_from, plan.stages[-1].reads()) == ("ranking", (looked.name,))
+
+
 @pytest.mark.parametrize("within", [TableBoxes(), GrabCut()], ids=["table", "grabcut"])
 def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, job: Job, within: Finder) -> None:
     """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
     pytest.importorskip("timm")
-    from fieldmark.recipes.humpback import humpback_nearest
     from fieldmark.stages.engine import execute, open_run
     from fieldmark.stages.expert import Expert
     from fieldmark.stages.plan import Plan

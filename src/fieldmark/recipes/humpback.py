@@ -11,8 +11,9 @@ from fieldmark.models.specs import Backbone, EmbeddingHead, HubWeights, Net, One
 from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.embed import Embed
-from fieldmark.stages.plan import Plan
+from fieldmark.stages.plan import Plan, Stage
 from fieldmark.stages.rank import ByLogits, Rank, Vote
+from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.split import Split
 from fieldmark.stages.train import Train
 from fieldmark.train.specs import Constant, Cosine, Leg, Training
@@ -82,6 +83,7 @@ def humpback_classify(
     staged: bool = True,
     tta: bool = True,
     centroids: bool = True,
+    evidence: bool = False,
     effort: float = 1.0,
 ) -> Plan:
     """One yes-or-no question a whale and triplets, in three legs; a stranger is a no to every question.
@@ -95,6 +97,7 @@ def humpback_classify(
         staged: First whales with many photos, then all, then all at a tenth of the rate; else all from the start.
         tta: Look at each photo mirrored too, and average.
         centroids: Rank by the likeness to the centroid of a whale's photos, else to its most alike photo.
+        evidence: Look again at the first ten by matching points (needs the extra ``keypoints``); the source had none.
         effort: Multiplies the epochs of every leg.
 
     Contest: Humpback Whale Identification 2018/19, first place as its author's code and
@@ -107,34 +110,34 @@ def humpback_classify(
     legs = with_effort(legs, effort)
     losses = scale.losses if triplet else tuple(loss for loss in scale.losses if loss.kind != "triplet")
     alike = Centroid() if centroids else Best()
-    return Plan(
-        name="humpback-classify",
-        stages=(
-            Split(name="split", folds=HumpbackHoldout()),
-            Train(
-                name="net",
-                on="split",
-                net=scale.net,
-                preprocess=scale.preprocess,
-                augment=WhaleAugment(),
-                versions=scale.versions,
-                losses=losses,
-                sampler=scale.sampler,
-                flip_identity=flip_identity,
-                unknowns=unknowns,
-                training=scale.training.model_copy(update={"legs": legs}),
-            ),
-            Embed(name="features", of="net", on="split", flip=tta),
-            Rank(
-                name="ranking",
-                reads_from="features",
-                on="split",
-                votes=(Vote(by=ByLogits(), weight=scale.logits_weight), Vote(by=alike)),
-                unknown=MaxMap(),
-            ),
-            Answer(name="answers", reads_from="ranking"),
+    stages: list[Stage] = [
+        Split(name="split", folds=HumpbackHoldout()),
+        Train(
+            name="net",
+            on="split",
+            net=scale.net,
+            preprocess=scale.preprocess,
+            augment=WhaleAugment(),
+            versions=scale.versions,
+            losses=losses,
+            sampler=scale.sampler,
+            flip_identity=flip_identity,
+            unknowns=unknowns,
+            training=scale.training.model_copy(update={"legs": legs}),
         ),
-    ).check()
+        Embed(name="features", of="net", on="split", flip=tta),
+        Rank(
+            name="ranking",
+            reads_from="features",
+            on="split",
+            votes=(Vote(by=ByLogits(), weight=scale.logits_weight), Vote(by=alike)),
+            unknown=MaxMap(),
+        ),
+    ]
+    if evidence:
+        stages.append(Recheck(name="evidence", reads_from="ranking", embedded="features", on="split"))
+    answers = Answer(name="answers", reads_from=stages[-1].name)
+    return Plan(name="humpback-classify", stages=(*stages, answers)).check()
 
 
 def humpback_nearest(*, size: Size = "small", tta: bool = False) -> Plan:

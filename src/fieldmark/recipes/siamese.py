@@ -23,6 +23,7 @@ from fieldmark.stages.answer import Answer
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.plan import Plan, Stage
 from fieldmark.stages.rank import Rank, Vote
+from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.rescore import Rescore
 from fieldmark.stages.split import Split
 from fieldmark.stages.train import Train
@@ -116,6 +117,7 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
     tta: bool = True,
     rescoring: bool = True,
     alone: bool = False,
+    evidence: bool = False,
     effort: float = 1.0,
 ) -> Plan:
     """Pairs of photos, same whale or not, the hardest first: opponents by assignment; then the shortlist again.
@@ -133,6 +135,7 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
         tta: Look at each photo mirrored too, and average.
         rescoring: Let the pair head look again at the 20 likeliest whales of the embedding.
         alone: Let the pair head rank everybody by itself, as the source does (there without ``triplet``).
+        evidence: Look again at the first ten by matching points (needs the extra ``keypoints``); the source had none.
         effort: Multiplies the epochs of every leg.
 
     Contest: Humpback Whale Identification 2018/19, the public Siamese network (Piotte, seesee's fork with an ImageNet
@@ -184,6 +187,8 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
                 weight=1.0 if alone else None,
             )
         )
+    if evidence:
+        stages.append(Recheck(name="evidence", reads_from=stages[-1].name, embedded="features", on="split"))
     return Plan(name="humpback-siamese", stages=(*stages, Answer(name="answers", reads_from=stages[-1].name))).check()
 
 
