@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fieldmark.core.errors import FieldmarkError, RunError, ShapeError
 from fieldmark.stack.candidates import candidates
 from fieldmark.stack.evidence import Evidence
-from fieldmark.stack.judge import Judge
+from fieldmark.stack.judge import FORMAT, Judge
 from fieldmark.stack.second_level import second_level
 from fieldmark.stack.specs import Candidates, Features, Negatives, Stacking
 from fieldmark.stack.trees import put_right, thin
@@ -145,6 +145,19 @@ def test_what_is_not_told_is_judged_and_teaches_nothing(toy, small):
     assert (honest.proba[::2, label] > 0).any()
 
 
+def test_what_stands_in_cells_that_are_not_told_changes_nothing_nor_does_the_folder(drawn, small, tmp_path):
+    """With every column that asks the truth: the share, the ImageNet likeness, the neighbours."""
+    toy, new = drawn(120), drawn(20, seed=3)
+    is_told = np.random.default_rng(5).random(toy.truth.shape) >= 0.3
+    yes, no = (run(toy.with_truth(one), small, is_told=is_told) for one in (toy.truth | ~is_told, toy.truth & is_told))
+    cells = np.isin(np.arange(120), np.flatnonzero(is_told.all(axis=1)))
+    np.testing.assert_array_equal(yes.proba[cells], no.proba[cells])
+    proba = yes.judge.judge(new.evidence)
+    np.testing.assert_array_equal(proba, no.judge.judge(new.evidence))
+    yes.judge.save(tmp_path)
+    np.testing.assert_array_equal(Judge.load(tmp_path).judge(new.evidence), proba)
+
+
 def test_two_folds_are_enough_where_the_truth_tells_nothing(drawn, small):
     toy = drawn(60, n_folds=2)
     by = small.model_copy(update={"features": BARE})
@@ -203,7 +216,7 @@ def test_damaged_folders_are_refused_before_anything_reads_them(judged, tmp_path
 def test_another_version_is_refused(judged, tmp_path):
     judged.judge.save(tmp_path)
     meta = tmp_path / "judge.json"
-    meta.write_text(meta.read_text().replace('"format": 1', '"format": 2'))
+    meta.write_text(meta.read_text().replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'))
     with pytest.raises(RunError, match="no second level") as wrong:
         Judge.load(tmp_path)
     assert "again" in wrong.value.fix

@@ -120,29 +120,35 @@ def test_equal_scores_share_the_better_rank(rows):
     assert competition_ranks(scores).tolist() == slow
 
 
-def slow_told(evidence, truth, fold, image, label, folds, by):
+def slow_told(evidence, truth, is_told, fold, image, label, folds, by):
     """The three told columns of one cell, by the photos of ``folds`` alone."""
-    known = [i for i in range(len(fold)) if fold[i] in folds]
+    heard = [i for i in range(len(fold)) if fold[i] in folds]
+    known = [i for i in heard if is_told[i, label]]
     having = [i for i in known if truth[i, label]]
     lacking = [i for i in known if not truth[i, label]]
-    share = math.log((len(having) + 0.5) / (len(known) + 1))
+    share = (len(having) + 0.5) / (len(known) + 1)
     seen, nats = evidence.imagenet.astype(float), 0.0
     for c in range(seen.shape[1]):
         base = (sum(seen[i, c] for i in known) + 1 / seen.shape[1]) / (len(known) + 1)
         inside = (sum(seen[i, c] for i in having) + PRIOR_PHOTOS * base) / (len(having) + PRIOR_PHOTOS)
         outside = (sum(seen[i, c] for i in lacking) + PRIOR_PHOTOS * base) / (len(lacking) + PRIOR_PHOTOS)
         nats += seen[image, c] * math.log(inside / outside)
-    cosines = {i: float(evidence.embeddings[i] @ evidence.embeddings[image]) for i in known}
-    near = sorted(known, key=lambda i: (-cosines[i], i))[: by.k]
+    cosines = {i: float(evidence.embeddings[i] @ evidence.embeddings[image]) for i in heard}
+    near = sorted(heard, key=lambda i: (-cosines[i], i))[: by.k]
     weights = [math.exp(-by.sharpness * (1 - cosines[i])) for i in near]
-    said = sum(w * (1 - by.noise if truth[i, label] else by.noise) for i, w in zip(near, weights, strict=True))
-    return share, nats, said / sum(weights)
+    says = [float(truth[i, label]) if is_told[i, label] else share for i in near]
+    said = sum(w * (by.noise + (1 - 2 * by.noise) * one) for w, one in zip(weights, says, strict=True))
+    return math.log(share), nats, said / sum(weights)
 
 
+@pytest.mark.parametrize("untold", [0.0, 0.4])
 @pytest.mark.parametrize("folds", [(0, 2), (1,), (1, 2, 3)])
-def test_told_columns_equal_slow_loops(drawn, small, folds):
+def test_told_columns_equal_slow_loops(drawn, small, folds, untold):
+    """Also where the truth of some cells is not told."""
     toy = drawn(60)
-    told = Told.of(toy.evidence, toy.truth, toy.fold, small.features)
+    is_told = np.random.default_rng(5).random(toy.truth.shape) >= untold
+    truth = toy.truth | ~is_told  # what stands in an untold cell must not matter
+    told = Told.of(toy.evidence, truth, toy.fold, small.features, is_told=is_told)
     assert told.names == ("label share", "imagenet affinity", "relevance of neighbours")
     others = [one for one in told.folds if one not in folds]
     images = np.flatnonzero(np.isin(toy.fold, others))
@@ -150,7 +156,7 @@ def test_told_columns_equal_slow_loops(drawn, small, folds):
     some = np.flatnonzero(np.isin(cells.image, images))[::5]
     columns = told.ask(toy.evidence, fold=toy.fold).columns(cells.image[some], cells.label[some], folds=folds)
     for row, image, label in zip(columns, cells.image[some], cells.label[some], strict=True):
-        slow = slow_told(toy.evidence, toy.truth, toy.fold, image, label, folds, small.features.relevance)
+        slow = slow_told(toy.evidence, truth, is_told, toy.fold, image, label, folds, small.features.relevance)
         np.testing.assert_allclose(row, slow, rtol=1e-3, atol=1e-4)
 
 

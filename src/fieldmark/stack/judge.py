@@ -22,7 +22,7 @@ from fieldmark.stack.table import Projection, tabulate
 from fieldmark.stack.told import Told
 from fieldmark.stack.trees import answers, planted, put_right
 
-FORMAT = 1
+FORMAT = 2
 META, ARRAYS = "judge.json", "judge.safetensors"
 AT_ONCE = 8192
 """New photos judged at once: their tables stay below some hundred megabytes."""
@@ -157,15 +157,18 @@ class Judge:
     def _arrays(self) -> dict[str, np.ndarray]:
         told, projection = self.told, self.projection
         image, label = np.nonzero(told.truth)
+        untold = None if told.is_told is None else np.argwhere(~told.is_told).astype(np.int32)
         arrays = {
             "label_groups": self.label_groups,
             "fold": told.fold,
-            "n_images": told.n_images,
+            "n_told": told.n_told,
             "n_with": told.n_with,
             "truth_image": image.astype(np.int32),
             "truth_label": label.astype(np.int32),
             "mass": told.mass,
             "all_mass": told.all_mass,
+            "untold_mass": told.untold_mass,
+            "untold": untold,
             "embeddings": told.embeddings,
             "mean": None if projection is None else projection.mean,
             "components": None if projection is None else projection.components,
@@ -176,13 +179,18 @@ class Judge:
     def _of(cls, meta: dict[str, Any], by: Stacking, arrays: dict[str, np.ndarray], trees: tuple[str, ...]) -> Judge:
         truth = np.zeros((len(arrays["fold"]), len(arrays["label_groups"])), bool)
         truth[arrays["truth_image"], arrays["truth_label"]] = True
+        is_told = None if "untold" not in arrays else np.ones_like(truth)
+        if is_told is not None:
+            is_told[tuple(arrays["untold"].T)] = False
         told = Told(
-            n_images=arrays["n_images"],
+            n_told=arrays["n_told"],
             n_with=arrays["n_with"],
             mass=arrays.get("mass"),
             all_mass=arrays.get("all_mass"),
+            untold_mass=arrays.get("untold_mass"),
             embeddings=arrays.get("embeddings"),
             truth=truth,
+            is_told=is_told,
             fold=arrays["fold"],
             by=by.features.relevance,
             share=by.features.share,

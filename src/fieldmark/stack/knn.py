@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.stack.specs import Relevance
@@ -125,14 +125,19 @@ def cell_relevance(
     *,
     image: Int[np.ndarray, " cell"],
     label: Int[np.ndarray, " cell"],
+    usual: tuple[Bool[np.ndarray, "gallery label"], Float64[np.ndarray, " label"]] | None = None,
 ) -> Float32[np.ndarray, " cell"]:
-    """As ``relevance``, for some cells only: row ``image[c]`` of the queries, column ``label[c]``."""
+    """As ``relevance``, for some cells only: row ``image[c]`` of the queries, column ``label[c]``.
+
+    ``usual``: where the truth is told at all, and each label's share; elsewhere a photo says what is usual.
+    """
     voices = says(nearest, by)
     index = nearest.index[:, : by.k]
     value = np.empty(len(image), np.float32)
     for start in range(0, len(image), CELL_BLOCK):
         part = slice(start, start + CELL_BLOCK)
-        heard = truth[index[image[part]], label[part, None]]
+        where = index[image[part]], label[part, None]
+        heard = truth[where] if usual is None else np.where(usual[0][where], truth[where], usual[1][where[1]])
         value[part] = by.noise + (1 - 2 * by.noise) * (voices[image[part]] * heard).sum(axis=1)
     return value
 

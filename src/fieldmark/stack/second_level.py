@@ -95,7 +95,7 @@ def second_level(  # noqa: PLR0913 - options, all by keyword
     projection = None
     if evidence.imagenet is not None and by.features.imagenet == "reduced":
         projection = Projection.of(evidence.imagenet, n_components=by.features.n_components)
-    told = Told.of(evidence, truth, fold, by.features)
+    told = Told.of(evidence, truth, fold, by.features, is_told=is_told)
     names = column_names(evidence, by.features) + told.names
     file = None if scratch is None else scratch / TABLE
     try:

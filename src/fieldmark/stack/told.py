@@ -31,23 +31,27 @@ class Told:
     """What known photos tell of the labels of others, kept so that any fold can be left out.
 
     Attributes:
-        n_images: Photos of each fold.
-        n_with: Of them, those with each label.
+        n_told: Photos of each fold of which it is told whether they have each label.
+        n_with: Of them, those that have it.
         mass: ImageNet probabilities summed over those, or None.
         all_mass: ImageNet probabilities summed over all photos of the fold, or None.
+        untold_mass: The same over those of which it is not told, or None where there are none.
         embeddings: Of the known photos, or None.
         truth: Their labels.
+        is_told: Where that is known; None: everywhere.
         fold: Their folds.
         by: How neighbours are heard, or None.
         share: Whether the labels' shares are a column.
     """
 
-    n_images: Int64[np.ndarray, " fold"]
+    n_told: Int64[np.ndarray, "fold label"]
     n_with: Int64[np.ndarray, "fold label"]
     mass: Float32[np.ndarray, "fold label class"] | None
     all_mass: Float64[np.ndarray, "fold class"] | None
+    untold_mass: Float32[np.ndarray, "fold label class"] | None
     embeddings: Float32[np.ndarray, "image dim"] | None
     truth: Bool[np.ndarray, "image label"]
+    is_told: Bool[np.ndarray, "image label"] | None
     fold: Int64[np.ndarray, " image"]
     by: Relevance | None
     share: bool
@@ -59,24 +63,43 @@ class Told:
         truth: Bool[np.ndarray, "image label"],
         fold: Int[np.ndarray, " image"],
         features: Features,
+        *,
+        is_told: Bool[np.ndarray, "image label"] | None = None,
     ) -> Told:
-        """Count and sum what the known photos say, fold by fold."""
+        """Count and sum what the known photos say, fold by fold; cells that are not told (``is_told``) say nothing."""
         fold = np.asarray(fold, np.int64)
+        if is_told is not None and is_told.all():
+            is_told = None
         n_folds, n_labels = int(fold.max()) + 1, truth.shape[1]
-        n_with = np.zeros((n_folds, n_labels), np.int64)
+        n_told, n_with = np.zeros((2, n_folds, n_labels), np.int64)
         seen = evidence.imagenet if features.imagenet == "reduced" else None
-        mass = None if seen is None else np.zeros((n_folds, n_labels, seen.shape[1]), np.float32)
+        by_label = () if seen is None else (n_folds, n_labels, seen.shape[1])
+        mass = None if seen is None else np.zeros(by_label, np.float32)
         all_mass = None if seen is None else np.zeros((n_folds, seen.shape[1]))
+        untold_mass = None if seen is None or is_told is None else np.zeros(by_label, np.float32)
         for one, images in _by_fold(fold):
-            labels = truth[images]
+            labels = truth[images] if is_told is None else truth[images] & is_told[images]
             n_with[one] += labels.sum(axis=0)
+            n_told[one] += len(images) if is_told is None else is_told[images].sum(axis=0)
             if seen is not None and mass is not None and all_mass is not None:
                 part = np.asarray(seen[images], np.float32)
                 mass[one] += labels.T.astype(np.float32) @ part
                 all_mass[one] += part.sum(axis=0, dtype=np.float64)
-        embeddings = evidence.embeddings if features.relevance is not None else None
-        n_images = np.bincount(fold, minlength=n_folds)
-        return cls(n_images, n_with, mass, all_mass, embeddings, truth, fold, features.relevance, share=features.share)
+                if untold_mass is not None and is_told is not None:
+                    untold_mass[one] += (~is_told[images]).T.astype(np.float32) @ part
+        return cls(
+            n_told=n_told,
+            n_with=n_with,
+            mass=mass,
+            all_mass=all_mass,
+            untold_mass=untold_mass,
+            embeddings=evidence.embeddings if features.relevance is not None else None,
+            truth=truth,
+            is_told=is_told,
+            fold=fold,
+            by=features.relevance,
+            share=features.share,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,7 +114,7 @@ class Told:
     @property
     def folds(self) -> tuple[int, ...]:
         """All folds."""
-        return tuple(range(len(self.n_images)))
+        return tuple(range(len(self.n_told)))
 
     def ask(self, evidence: Evidence, *, fold: Int[np.ndarray, " image"] | None = None) -> Asked:
         """Get ready to tell of some photos: look up their neighbours in every fold.
@@ -154,34 +177,36 @@ class Asked:
         """
         told, folds = self.told, list(folds)
         columns: list[np.ndarray] = []
+        n_told, n_with = told.n_told[folds].sum(axis=0), told.n_with[folds].sum(axis=0)
         if told.share:
-            columns.append(label_share(told.n_images[folds].sum(), told.n_with[folds].sum(axis=0))[label])
+            columns.append(np.log(label_share(n_told, n_with)).astype(np.float32)[label])
         if told.mass is not None and told.all_mass is not None and self.imagenet is not None:
-            weights = affinity_weights(
-                told.n_images[folds].sum(),
-                told.n_with[folds].sum(axis=0),
-                told.mass[folds].sum(axis=0, dtype=np.float64),
-                told.all_mass[folds].sum(axis=0),
-            )
+            all_mass = told.all_mass[folds].sum(axis=0)[None]
+            if told.untold_mass is not None:
+                all_mass = all_mass - told.untold_mass[folds].sum(axis=0, dtype=np.float64)
+            weights = affinity_weights(n_told, n_with, told.mass[folds].sum(axis=0, dtype=np.float64), all_mass)
             columns.append(_affinity(self.imagenet, weights, image, label))
         if told.by is not None:
             images, position = np.unique(image, return_inverse=True)
             lists = [Nearest(self.lists[one].index[images], self.lists[one].cosine[images]) for one in folds]
             best = merge(lists, k=told.by.k)
-            columns.append(cell_relevance(best, told.truth, told.by, image=position, label=label))
+            usual = None if told.is_told is None else (told.is_told, label_share(n_told, n_with))
+            columns.append(cell_relevance(best, told.truth, told.by, image=position, label=label, usual=usual))
         return np.stack(columns, axis=1) if columns else np.empty((len(image), 0), np.float32)
 
 
-def label_share(n_images: int, n_with: Int64[np.ndarray, " label"]) -> Float32[np.ndarray, " label"]:
-    """The logarithm of each label's share of the photos; half a photo is added so that none is minus infinity."""
-    return np.log((n_with + 0.5) / (n_images + 1)).astype(np.float32)
+def label_share(
+    n_told: Int64[np.ndarray, " label"], n_with: Int64[np.ndarray, " label"]
+) -> Float64[np.ndarray, " label"]:
+    """Each label's share of the photos of which it is told; half a photo is added so that none is zero."""
+    return (n_with + 0.5) / (n_told + 1)
 
 
 def affinity_weights(
-    n_images: int,
+    n_told: Int64[np.ndarray, " label"],
     n_with: Int64[np.ndarray, " label"],
     mass: Float64[np.ndarray, "label class"],
-    all_mass: Float64[np.ndarray, " class"],
+    all_mass: Float64[np.ndarray, "#label class"],
 ) -> Float32[np.ndarray, "class label"]:
     """What each ImageNet class says for or against each label, in nats.
 
@@ -190,18 +215,18 @@ def affinity_weights(
     image, the word being uncertain.
 
     Args:
-        n_images: Photos that speak.
-        n_with: Of them, those with each label.
+        n_told: Photos that speak of each label.
+        n_with: Of them, those that have it.
         mass: Their ImageNet probabilities, summed.
-        all_mass: ImageNet probabilities summed over all that speak.
+        all_mass: ImageNet probabilities summed over all that speak; one row where all speak of every label.
 
     Source:
         Ours; the features are those of iMet 2019, 1st place, stage 5, which had all 1,000 as columns.
     """
-    base = (all_mass + 1 / len(all_mass)) / (n_images + 1)
+    base = (all_mass + 1 / all_mass.shape[1]) / (n_told + 1)[:, None]
     inside = (mass + PRIOR_PHOTOS * base) / (n_with + PRIOR_PHOTOS)[:, None]
     # float32 sums may leave a hair below zero where all photos of a class have the label.
-    outside = (np.maximum(all_mass - mass, 0) + PRIOR_PHOTOS * base) / (n_images - n_with + PRIOR_PHOTOS)[:, None]
+    outside = (np.maximum(all_mass - mass, 0) + PRIOR_PHOTOS * base) / (n_told - n_with + PRIOR_PHOTOS)[:, None]
     return np.log(inside / outside).T.astype(np.float32)
 
 
