@@ -20,11 +20,13 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
+from sklearn.isotonic import IsotonicRegression
 
 from fieldmark.core.seeds import generator
 from fieldmark.gallery.fusion import fit_by_part
@@ -50,6 +52,8 @@ KINDS = {
     "XFeat + LighterGlue": Xfeat(size_px=SIZE_PX, matcher="lighterglue", most=512),
 }
 N_PARTS, LOOK_ALIKES = 5, 10
+INLIERS = 1
+"""The place of the inliers among the numbers of a pair."""
 
 
 def photos(name: str, *, most: int) -> pl.DataFrame:
@@ -120,13 +124,32 @@ def judged(numbers: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarra
     return logit
 
 
-def row(name: str, numbers: np.ndarray, kinds: np.ndarray, part: np.ndarray, cosine: np.ndarray) -> None:
+def stairs(numbers: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Each number as a probability by an isotonic curve of the other parts, averaged, as WildFusion has it."""
+    score = np.empty(len(same))
+    for one in np.unique(part):
+        curves = [
+            IsotonicRegression(out_of_bounds="clip").fit(column[part != one], same[part != one]) for column in numbers.T
+        ]
+        each = [curve.predict(column[part == one]) for curve, column in zip(curves, numbers.T, strict=True)]
+        score[part == one] = np.mean(each, axis=0)
+    return score
+
+
+def row(
+    name: str,
+    numbers: np.ndarray,
+    kinds: np.ndarray,
+    part: np.ndarray,
+    cosine: np.ndarray,
+    by: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = judged,
+) -> None:
     """One line of the table; each column is learnt and judged on its own kinds of pairs."""
     told = []
     for left_out in (0, -1):
         mine = kinds != left_out
         same, plain = kinds[mine] == 1, cosine[mine]
-        score = plain if numbers is cosine else judged(numbers[mine], same, part[mine])
+        score = plain if numbers is cosine else by(numbers[mine], same, part[mine])
 
         def gain(at: np.ndarray, s: np.ndarray = score, t: np.ndarray = same, p: np.ndarray = plain) -> float:
             return roc_auc(s[at], t[at]) - roc_auc(p[at], t[at])
@@ -161,6 +184,9 @@ def compare(name: str, *, n: int, most: int, kept: Path) -> None:
     for kind, numbers in told.items():
         row(f"embedding + {kind}", np.column_stack([cosine, numbers]), kinds, part, cosine)
     row("embedding + SIFT + XFeat", np.column_stack([cosine, told["SIFT"], told["XFeat"]]), kinds, part, cosine)
+    inliers = [cosine, *(told[kind][:, INLIERS] for kind in ("SIFT", "XFeat"))]
+    row("likewise, isotonic, averaged", np.column_stack(inliers), kinds, part, cosine, by=stairs)
+    row("likewise, inliers by weights", np.column_stack(inliers), kinds, part, cosine)
 
 
 def main() -> None:
