@@ -52,6 +52,7 @@ from fieldmark.decide.specs import (
     Transposed,
 )
 from fieldmark.decide.thresholds import find
+from fieldmark.gallery.specs import Evidence, Xfeat
 from fieldmark.losses.specs import (
     Affinity,
     BatchHardTriplet,
@@ -74,6 +75,7 @@ from fieldmark.stages.identity_reporting import Judged
 from fieldmark.stages.measure import measure, measure_decision
 from fieldmark.stages.plan import Plan, ranking_stage
 from fieldmark.stages.rank import ByLogits, Rank, Vote
+from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.reporting import report
 from fieldmark.stages.split import Split
 from fieldmark.stages.stack_identities import StackIdentities
@@ -180,6 +182,11 @@ def _trees(**updates: object) -> Change:
     return _each(StackIdentities, changed)
 
 
+def _points(**updates: object) -> Change:
+    """Other settings of the second look."""
+    return _each(Recheck, lambda stage: stage.model_copy(update=updates))
+
+
 def _second_thoughts(*rules: Afterthought) -> Change:
     """Look at the answers as a whole, after the ranking."""
 
@@ -218,6 +225,7 @@ class Turned(NamedTuple):
 CLASSIFY, SIAMESE, ANY = RECIPES
 ASKED = (OhemBce(weight=0.25), BatchHardTriplet())
 """What ``reidentify`` learns by, at this size."""
+AT_320_PX = Evidence(points=Xfeat(size_px=320))
 SWITCHES = (
     *(Turned(CLASSIFY, f"no {one}", {one: False}) for one in ("flip_identity", "triplet", "unknowns", "staged")),
     Turned(CLASSIFY, "tta", {"tta": True}, same_training=True),
@@ -269,6 +277,8 @@ SWITCHES = (
     Turned(ANY, "trees on both", {"trees": True}, same_training=True, change=_trees(columns="both")),
     Turned(ANY, "trees, searched", {"trees": True}, same_training=True, change=_trees(tuning=Tuning())),
     Turned(ANY, "evidence", {"evidence": True}, same_training=True),
+    Turned(ANY, "evidence at 320 px", {"evidence": True}, same_training=True, change=_points(evidence=AT_320_PX)),
+    Turned(ANY, "evidence, shortlist 20", {"evidence": True}, same_training=True, change=_points(shortlist=20)),
 )
 
 
