@@ -3,7 +3,7 @@
     python benchmarks/humpback.py main --runs runs --seed 1     baseline and recipes for --epochs; their submissions
     python benchmarks/humpback.py blend --runs runs --seed 1    the ensemble of what ``main`` left; its submission
     python benchmarks/humpback.py switches --runs runs          each recipe for --short epochs, then one switch turned
-    python benchmarks/humpback.py blend --runs runs --of A B    the ensemble of any finished runs; --by rank or vote
+    python benchmarks/humpback.py blend --runs runs --of A B    the ensemble of any finished runs; --by, --points
     python benchmarks/humpback.py variants --runs runs          how reidentify came to its softmax and its start
     python benchmarks/humpback.py table --runs runs             the tables of what is finished
 
@@ -24,9 +24,11 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import polars as pl
 
 from fieldmark.core.files import read_json, write_json
 from fieldmark.core.spec import Spec
@@ -75,6 +77,7 @@ from fieldmark.stages.identity_reporting import Judged
 from fieldmark.stages.measure import measure, measure_decision
 from fieldmark.stages.plan import Plan, ranking_stage
 from fieldmark.stages.rank import ByLogits, Rank, Vote
+from fieldmark.stages.ranked import NEW_SCORES, RANKING, SCORES
 from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.reporting import report
 from fieldmark.stages.split import Split
@@ -349,7 +352,7 @@ def run(name: str, plan: Plan, folder: Path, *, seed: int, with_new: bool = True
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
-def ensemble(folder: Path, names: list[str], name: str, *, by: BlendRule) -> None:
+def ensemble(folder: Path, names: list[str], name: str, *, by: BlendRule, points: bool) -> None:
     """Judge the blend of finished runs as a run is judged, and write its answers if they looked at the challenge."""
     opened = [open_run(folder / one) for one in names]
     seen = [Judged(one) for one in opened]
@@ -357,16 +360,39 @@ def ensemble(folder: Path, names: list[str], name: str, *, by: BlendRule) -> Non
     scores = blend([one.scores for one in seen], by=by, scales=scales, unknown_at=ats)
     truth, k = seen[0].truth, seen[0].rank.k
     groups = seen[0].known.take(seen[0].rows).groups
+    (folder / name).mkdir(exist_ok=True)
+    looked_at = all(one.new is not None for one in opened)
+    answers = blend_runs([folder / one for one in names], by=by)[0] if looked_at else None
+    if points:
+        places = [one.run.stage(ranking_stage(one.plan).name) for one in opened]
+        of_new = [np.load(place / NEW_SCORES) for place in places] if looked_at else []
+        new_scores = blend(of_new, by=by, scales=scales, unknown_at=ats) if looked_at else None
+        scores, answers = pointed(folder / names[0], folder / name, scores, new_scores)
     at = find(MaxMap(), scores, truth, k=k).at
     sure = crossed_sureness(scores, truth, groups=groups)
     rows = measure(scores, truth, unknown_at=at, k=k)
     rows += measure_decision(scores, truth, unknown=MaxMap(), sure=sure, groups=groups, k=k)
-    (folder / name).mkdir(exist_ok=True)
     write_json(folder / name / "metrics.json", [row.model_dump(mode="json") for row in rows])
     np.savez(folder / name / "judged.npz", scores=scores, truth=truth, unknown_at=at)
-    if all(one.new is not None for one in opened):
-        table, _ = blend_runs([folder / one for one in names], by=by)
-        (folder / name / "submission.csv").write_text(submission(table, images=photos()[1].images))
+    if looked_at:
+        (folder / name / "submission.csv").write_text(submission(answers, images=photos()[1].images))
+
+
+def pointed(
+    run: Path, folder: Path, scores: np.ndarray, new_scores: np.ndarray | None
+) -> tuple[np.ndarray, pl.DataFrame]:
+    """Match points on the shortlists of these scores, with the first run's embeddings: new scores, and the answers."""
+    copytree(run, folder / "run", dirs_exist_ok=True)
+    opened, out = open_run(folder / "run"), folder / "evidence"
+    out.mkdir(exist_ok=True)
+    place = opened.run.workshop("blended")
+    np.save(place / SCORES, scores)
+    if new_scores is not None:
+        np.save(place / NEW_SCORES, new_scores)
+    opened.run.finish("blended", receipt={})
+    looked = Recheck(name="evidence", reads_from="blended", embedded="features", on="split")
+    print(looked.run(opened.job(progress=Lines()), out), flush=True)
+    return np.load(out / SCORES), pl.read_parquet(out / RANKING).filter(pl.col("part") == "new")
 
 
 def table(folder: Path, names: list[str]) -> None:
@@ -422,6 +448,7 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
     parser.add_argument("--of", nargs="*", help="of blend: finished runs of one seed; default: those of main")
     parser.add_argument("--by", choices=BY, default="score", help="of blend")
+    parser.add_argument("--points", action="store_true", help="of blend: match points on the blend's shortlists")
     parser.add_argument("--only", nargs="*", help="names of runs, to do a part")
     options = parser.parse_args()
     if options.threads:
@@ -447,7 +474,8 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
     if options.what == "blend":
         blended = blended if not options.of else f"ensemble of {' and '.join(options.of)}"
         blended += "" if options.by == "score" else f", by {options.by}"
-        ensemble(options.runs, options.of or list(names.values()), blended, by=BY[options.by])
+        blended += ", points" if options.points else ""
+        ensemble(options.runs, options.of or list(names.values()), blended, by=BY[options.by], points=options.points)
     if options.what == "variants":
         for name, by in VARIANTS.items():
             if wanted and name not in wanted:

@@ -140,6 +140,7 @@ def test_a_leak_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as refusal:
         run_of(tmp_path / "run", plan(leaks=("host",)))
     assert "--column host=NAME" in refusal.value.fix
+    assert not (tmp_path / "run").exists()  # before anything is trained
 
 
 def test_what_is_not_told_is_neither_right_nor_wrong() -> None:

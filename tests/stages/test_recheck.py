@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,19 @@ import pytest
 from PIL import Image
 
 from drawn_photos import seen_from, textured, turned
-from fieldmark.core.errors import FieldmarkError, PlanError
+from fieldmark.core.errors import FieldmarkError, PlanError, WeightsError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
+from fieldmark.gallery import keypoints
 from fieldmark.gallery.fusion import Fusion
-from fieldmark.gallery.specs import Evidence, Sift
+from fieldmark.gallery.specs import Evidence, Points, Sift, Xfeat
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.reading import read
 from fieldmark.images.specs import FeatureNorm, Finder, GrabCut, TableBoxes
 from fieldmark.recipes.humpback import humpback_classify, humpback_nearest
 from fieldmark.recipes.sizes import Size
 from fieldmark.stages.boxes import Boxes
+from fieldmark.stages.engine import execute
 from fieldmark.stages.job import Job
 from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused
 from fieldmark.stages.ranked import DECISION, NEW_SCORES, RANKING, SCORES
@@ -212,11 +215,37 @@ def test_points_are_a_switch_of_the_whales_own_recipe(size: Size) -> None:
     assert (looked.reads_from, plan.stages[-1].reads()) == ("ranking", (looked.name,))
 
 
+@pytest.mark.parametrize("kind", [Xfeat(), Xfeat(matcher="lighterglue"), Sift()], ids=str)
+def test_without_opencv_nothing_is_begun(
+    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch, kind: Points
+) -> None:
+    """Said before hours of training, and not by a finished run that is asked to go on."""
+    plan = humpback_classify(size="toy", evidence=True)
+    looks = plan.only(Recheck).model_copy(update={"evidence": Evidence(points=kind)})
+    looks.ready(job.known)
+    stages = tuple(looks if isinstance(one, Recheck) else one for one in plan.stages)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(FieldmarkError, match="OpenCV"):
+        execute(plan.model_copy(update={"stages": stages}), job.known, tmp_path / "run", n_workers=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_weights_nothing_is_begun(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise WeightsError("The weights are not there.", got="nothing", fix="install them.")
+
+    monkeypatch.setattr("fieldmark.models.keypoint_nets.XfeatNet.load", none)
+    keypoints._xfeat.cache_clear()
+    with pytest.raises(WeightsError):
+        execute(humpback_classify(size="toy", evidence=True), job.known, tmp_path / "run", n_workers=0)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("within", [TableBoxes(), GrabCut()], ids=["table", "grabcut"])
 def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, job: Job, within: Finder) -> None:
     """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
     pytest.importorskip("timm")
-    from fieldmark.stages.engine import execute, open_run
+    from fieldmark.stages.engine import open_run
     from fieldmark.stages.expert import Expert
     from fieldmark.stages.plan import Plan
     from fieldmark.stages.reporting import REPORT, report

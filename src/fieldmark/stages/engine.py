@@ -20,7 +20,9 @@ from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.cut import Cut
 from fieldmark.stages.job import Job
 from fieldmark.stages.plan import Plan, Stage
+from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.settle import Settle
+from fieldmark.stages.texts import Texts
 from fieldmark.stages.train import Train
 
 PLAN = "plan.json"
@@ -86,10 +88,14 @@ def execute(  # noqa: PLR0913 - keywords with defaults
     Raises:
         RunError: The folder holds another run, or another process works in it.
         PlanError: The photos are not what the plan needs.
+        FieldmarkError: A later stage needs packages or weights that are not there; nothing was begun.
     """
     if plan.tells == "answers":
         known = known.answering()
     check_photos(plan, known, new)
+    for stage in plan.stages:
+        if isinstance(stage, Recheck | Texts) and not RunFolder(folder).done(stage.name):
+            stage.ready(known)
     leads = int(os.environ.get("RANK", "0")) == 0
     key: dict[str, object] = {
         "plan": plan.fingerprint(),

@@ -10,13 +10,15 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.seeds import generator
 from fieldmark.data.collection import Collection
 from fieldmark.data.marks import boxes_of, masks_of
 from fieldmark.decide.ranking import top
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.keypoint_store import KeypointStore
-from fieldmark.gallery.keypoints import Keypoints, Size
+from fieldmark.gallery.keypoints import Keypoints, Size, find
 from fieldmark.gallery.matching import Agreement, agreement
+from fieldmark.gallery.opencv import opencv
 from fieldmark.gallery.shortlist import NOBODY, alike_photos
 from fieldmark.gallery.specs import Evidence
 from fieldmark.gallery.store import GalleryStore
@@ -150,6 +152,18 @@ class Looker:
                 made.photo[query, place] = photo
                 made.n_inliers[query, place], made.n_matches[query, place] = best
                 made.numbers[query, place, 1:] = numbers_of(one)
+
+
+def try_out(evidence: Evidence) -> None:
+    """Lay a picture of noise beside itself: all that looking for points takes is then known to be there.
+
+    Raises:
+        FieldmarkError: OpenCV or weights are missing.
+    """
+    opencv()
+    noise = generator(0, "points tried out").integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    points = find(evidence.points, noise)
+    agreement(points, points, evidence)
 
 
 def numbers_of(one: Agreement) -> tuple[float, float, float]:

@@ -20,7 +20,7 @@ from fieldmark.gallery.specs import Evidence
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.specs import Finder, TableBoxes
 from fieldmark.stages.job import Job
-from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused
+from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused, try_out
 from fieldmark.stages.ranked import SCORES, new_scores_of, write_ranked
 from fieldmark.stages.split import judged_classes, read_folds
 
@@ -68,6 +68,15 @@ class Recheck(Spec):
     def reads(self) -> tuple[str, ...]:
         """The ranking, what was embedded, and the split."""
         return (self.reads_from, self.embedded, self.on)
+
+    def ready(self, known: Collection) -> None:
+        """Look for points once: what is missing is missed before any training.
+
+        Raises:
+            FieldmarkError: OpenCV or weights are missing.
+        """
+        del known
+        try_out(self.evidence)
 
     def run(self, job: Job, folder: Path) -> str:
         """Write scores, threshold and rankings as a rank stage does, the weights and all counts; say what it brought.

@@ -47,17 +47,29 @@ class Texts(Spec):
         """The split stage."""
         return (self.on,)
 
-    def run(self, job: Job, folder: Path) -> str:
-        """Write out-of-fold scores as a score stage does, and the text models in ``judge<k>/``."""
-        from fieldmark.stack.texts import cross
+    def ready(self, known: Collection) -> None:
+        """Look for the columns, and load what understands the texts: what is missing is missed before any training.
 
-        known, vocabulary = job.known, job.known.vocabulary
+        Raises:
+            PlanError: The table has not all columns of ``leaks``.
+            FieldmarkError: A package or weights are missing.
+        """
         if lacking := [column for column in self.leaks if column not in known.table.columns]:
             raise PlanError(
                 f"{self.name}: the table has no column of that name to answer from.",
                 got=f"{', '.join(lacking)}; the table has {', '.join(known.table.columns)}",
                 fix=f"{nearest(lacking[0], known.table.columns)} Or --column {lacking[0]}=NAME.",
             )
+        if isinstance(self.by, MiniLm):
+            from fieldmark.models.text_encoder import TextEncoder
+
+            TextEncoder.load()
+
+    def run(self, job: Job, folder: Path) -> str:
+        """Write out-of-fold scores as a score stage does, and the text models in ``judge<k>/``."""
+        from fieldmark.stack.texts import cross
+
+        known, vocabulary = job.known, job.known.vocabulary
         fold = read_folds(job, self.on)
         truth = told_truth(known)
         proba, judges = cross(self.read(known), truth, vocabulary.question_of, fold, by=self.by, seed=job.seed)
