@@ -362,12 +362,13 @@ def ensemble(folder: Path, names: list[str], name: str, *, by: BlendRule, points
     groups = seen[0].known.take(seen[0].rows).groups
     (folder / name).mkdir(exist_ok=True)
     looked_at = all(one.new is not None for one in opened)
-    answers = blend_runs([folder / one for one in names], by=by)[0] if looked_at else None
     if points:
         places = [one.run.stage(ranking_stage(one.plan).name) for one in opened]
         of_new = [np.load(place / NEW_SCORES) for place in places] if looked_at else []
         new_scores = blend(of_new, by=by, scales=scales, unknown_at=ats) if looked_at else None
         scores, answers = pointed(folder / names[0], folder / name, scores, new_scores)
+    else:
+        answers = blend_runs([folder / one for one in names], by=by)[0] if looked_at else None
     at = find(MaxMap(), scores, truth, k=k).at
     sure = crossed_sureness(scores, truth, groups=groups)
     rows = measure(scores, truth, unknown_at=at, k=k)

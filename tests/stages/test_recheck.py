@@ -219,7 +219,7 @@ def test_points_are_a_switch_of_the_whales_own_recipe(size: Size) -> None:
 def test_without_opencv_nothing_is_begun(
     tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch, kind: Points
 ) -> None:
-    """Said before hours of training, and not by a finished run that is asked to go on."""
+    """Said before hours of training."""
     plan = humpback_classify(size="toy", evidence=True)
     looks = plan.only(Recheck).model_copy(update={"evidence": Evidence(points=kind)})
     looks.ready(job.known)
