@@ -24,28 +24,20 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from shutil import copytree
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, get_args
 
 import numpy as np
-import polars as pl
 
-from fieldmark.core.files import read_json, write_json
+from fieldmark.app.blending import By, blend
+from fieldmark.core.files import read_json
 from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
 from fieldmark.data.specs import HumpbackHoldout, TupleSampler
-from fieldmark.decide.blending import Scale, blend
-from fieldmark.decide.calibrated import crossed_sureness
 from fieldmark.decide.ranking import rank
 from fieldmark.decide.specs import (
     Afterthought,
     Best,
-    BlendRule,
-    ByRank,
-    ByScore,
-    ByVote,
-    MaxMap,
     MeanTop,
     Nearest,
     Reciprocal,
@@ -53,7 +45,6 @@ from fieldmark.decide.specs import (
     Swap,
     Transposed,
 )
-from fieldmark.decide.thresholds import find
 from fieldmark.gallery.specs import Evidence, Xfeat
 from fieldmark.losses.specs import (
     Affinity,
@@ -70,14 +61,10 @@ from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.specs import AffinityHead
 from fieldmark.recipes.shelf import SHELF
 from fieldmark.stack.specs import Tuning
-from fieldmark.stages.answer import submission
-from fieldmark.stages.blend import blend_runs
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity_reporting import Judged
-from fieldmark.stages.measure import measure, measure_decision
 from fieldmark.stages.plan import Plan, ranking_stage
 from fieldmark.stages.rank import ByLogits, Rank, Vote
-from fieldmark.stages.ranked import NEW_SCORES, RANKING, SCORES
 from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.reporting import report
 from fieldmark.stages.split import Split
@@ -124,7 +111,6 @@ COLUMNS = (
     "false matches at 5%",
     "found at 5%",
 )
-BY: dict[str, BlendRule] = {"score": ByScore(), "rank": ByRank(), "vote": ByVote()}
 RECIPES = ("humpback-classify", "humpback-siamese", "reidentify")
 FLUKES = {"height_px": 96, "width_px": 192}
 """What ``reidentify`` is told of flukes: they are twice as wide as high. The whale recipes know."""
@@ -233,6 +219,7 @@ SWITCHES = (
     *(Turned(CLASSIFY, f"no {one}", {one: False}) for one in ("flip_identity", "triplet", "unknowns", "staged")),
     Turned(CLASSIFY, "tta", {"tta": True}, same_training=True),
     Turned(CLASSIFY, "no centroids", {"centroids": False}, same_training=True),
+    Turned(CLASSIFY, "evidence", {"evidence": True}, same_training=True),
     Turned(SIAMESE, "mining exact", {"mining": "exact"}),
     Turned(SIAMESE, "mining batch", {"mining": "batch"}),
     Turned(SIAMESE, "no noise", {"noise": False}),
@@ -242,6 +229,7 @@ SWITCHES = (
     Turned(SIAMESE, "no flip_identity", {"flip_identity": False}),
     Turned(SIAMESE, "tta", {"tta": True}, same_training=True),
     Turned(SIAMESE, "no rescoring", {"rescoring": False}, same_training=True),
+    Turned(SIAMESE, "evidence", {"evidence": True}, same_training=True),
     Turned(SIAMESE, "alone", {"alone": True}, same_training=True),
     Turned(ANY, "loss cosface", {"loss": "cosface"}),
     Turned(ANY, "loss elastic", {"loss": "elastic"}),
@@ -352,48 +340,11 @@ def run(name: str, plan: Plan, folder: Path, *, seed: int, with_new: bool = True
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
-def ensemble(folder: Path, names: list[str], name: str, *, by: BlendRule, points: bool) -> None:
-    """Judge the blend of finished runs as a run is judged, and write its answers if they looked at the challenge."""
-    opened = [open_run(folder / one) for one in names]
-    seen = [Judged(one) for one in opened]
-    scales, ats = [Scale.of(one.scores) for one in seen], [one.unknown_at for one in seen]
-    scores = blend([one.scores for one in seen], by=by, scales=scales, unknown_at=ats)
-    truth, k = seen[0].truth, seen[0].rank.k
-    groups = seen[0].known.take(seen[0].rows).groups
-    (folder / name).mkdir(exist_ok=True)
-    looked_at = all(one.new is not None for one in opened)
-    if points:
-        places = [one.run.stage(ranking_stage(one.plan).name) for one in opened]
-        of_new = [np.load(place / NEW_SCORES) for place in places] if looked_at else []
-        new_scores = blend(of_new, by=by, scales=scales, unknown_at=ats) if looked_at else None
-        scores, answers = pointed(folder / names[0], folder / name, scores, new_scores)
-    else:
-        answers = blend_runs([folder / one for one in names], by=by)[0] if looked_at else None
-    at = find(MaxMap(), scores, truth, k=k).at
-    sure = crossed_sureness(scores, truth, groups=groups)
-    rows = measure(scores, truth, unknown_at=at, k=k)
-    rows += measure_decision(scores, truth, unknown=MaxMap(), sure=sure, groups=groups, k=k)
-    write_json(folder / name / "metrics.json", [row.model_dump(mode="json") for row in rows])
-    np.savez(folder / name / "judged.npz", scores=scores, truth=truth, unknown_at=at)
-    if looked_at:
-        (folder / name / "submission.csv").write_text(submission(answers, images=photos()[1].images))
-
-
-def pointed(
-    run: Path, folder: Path, scores: np.ndarray, new_scores: np.ndarray | None
-) -> tuple[np.ndarray, pl.DataFrame]:
-    """Match points on the shortlists of these scores, with the first run's embeddings: new scores, and the answers."""
-    copytree(run, folder / "run", dirs_exist_ok=True)
-    opened, out = open_run(folder / "run"), folder / "evidence"
-    out.mkdir(exist_ok=True)
-    place = opened.run.workshop("blended")
-    np.save(place / SCORES, scores)
-    if new_scores is not None:
-        np.save(place / NEW_SCORES, new_scores)
-    opened.run.finish("blended", receipt={})
-    looked = Recheck(name="evidence", reads_from="blended", embedded="features", on="split")
-    print(looked.run(opened.job(progress=Lines()), out), flush=True)
-    return np.load(out / SCORES), pl.read_parquet(out / RANKING).filter(pl.col("part") == "new")
+def together(folder: Path, names: list[str], name: str, *, by: By, points: bool) -> None:
+    """One run of finished runs, as ``fieldmark blend --run`` makes it."""
+    began = time.monotonic()
+    blend([folder / one for one in names], run=folder / name, by=by, points=points, progress=Lines())
+    print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
 def table(folder: Path, names: list[str]) -> None:
@@ -427,14 +378,10 @@ def worth(folder: Path, first: str, others: list[str]) -> None:
 
 def judged_photos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Average precision at 5 of each validation photo, and of each known one with nobody called new."""
-    if (folder / "judged.npz").exists():
-        found = np.load(folder / "judged.npz")
-        scores, truth, at, k = found["scores"], found["truth"], float(found["unknown_at"]), 5
-    else:
-        judged = Judged(open_run(folder))
-        scores, truth, at, k = judged.scores, judged.truth, judged.unknown_at, judged.rank.k
+    judged = Judged(open_run(folder))
+    scores, truth, k = judged.scores, judged.truth, judged.final.k
     known = truth >= 0
-    answers = rank(scores, unknown_at=at, k=k)
+    answers = rank(scores, unknown_at=judged.unknown_at, k=k)
     named = rank(scores[known], unknown_at=None, k=k)
     return average_precision(answers, truth, k=k), average_precision(named, truth[known], k=k)
 
@@ -448,7 +395,7 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
     parser.add_argument("--of", nargs="*", help="of blend: finished runs of one seed; default: those of main")
-    parser.add_argument("--by", choices=BY, default="score", help="of blend")
+    parser.add_argument("--by", choices=get_args(By), default="score", help="of blend")
     parser.add_argument("--points", action="store_true", help="of blend: match points on the blend's shortlists")
     parser.add_argument("--only", nargs="*", help="names of runs, to do a part")
     options = parser.parse_args()
@@ -476,7 +423,7 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
         blended = blended if not options.of else f"ensemble of {' and '.join(options.of)}"
         blended += "" if options.by == "score" else f", by {options.by}"
         blended += ", points" if options.points else ""
-        ensemble(options.runs, options.of or list(names.values()), blended, by=BY[options.by], points=options.points)
+        together(options.runs, options.of or list(names.values()), blended, by=options.by, points=options.points)
     if options.what == "variants":
         for name, by in VARIANTS.items():
             if wanted and name not in wanted:

@@ -50,6 +50,26 @@ def test_a_run_with_all_the_weight_has_its_way(runs: list[Path]) -> None:
         assert found.n_new == (found.answers.filter(pl.col("place") == 1)["identity"] == "new_whale").sum()
 
 
+def test_the_command_makes_a_run_that_can_be_asked(
+    runs: list[Path], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, out = tmp_path / "both", tmp_path / "answers.csv"
+    assert main(["blend", *map(str, runs), "--run", str(made), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "MAP@5" in said
+    assert f"next: fieldmark identify {made} PHOTO.jpg" in said
+    assert (made / "report.html").stat().st_size > 10_000
+    photo = trained / "whales" / "test" / "t0.jpg"
+    (asked,) = fieldmark.identify(made, [photo], n_workers=0)
+    row = pl.read_csv(out).filter(pl.col("Image") == "t0.jpg")["Id"].item().split()
+    assert [match.identity for match in asked.matches] == row
+    assert main(["evaluate", str(made)]) == 0
+    assert main(["blend", *map(str, runs)]) == 1
+    assert "--run runs/together" in capsys.readouterr().err
+    assert main(["blend", *map(str, runs), "--points", "--out", str(tmp_path / "more.csv")]) == 1
+    assert "--points without --run" in capsys.readouterr().err
+
+
 def test_refusals_say_what_to_do(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(RunError) as one:
         fieldmark.blend(runs[:1])

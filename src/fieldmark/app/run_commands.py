@@ -11,6 +11,7 @@ import click
 
 from fieldmark.app import options
 from fieldmark.app.shell import command, progress, words
+from fieldmark.core.errors import FieldmarkError
 
 
 @command
@@ -113,7 +114,11 @@ def identify(
 
 @command
 @click.argument("runs", metavar="RUN...", type=options.PATH, nargs=-1, required=True)
-@click.option("--out", type=options.PATH, required=True, help="The CSV to write, in the contest's form.")
+@click.option("--out", type=options.PATH, help="The CSV to write, in the contest's form.")
+@click.option(
+    "--run", type=options.PATH, help="The folder of a run to make of them all, which answers as any run does."
+)
+@click.option("--points", is_flag=True, help="Match points on the first of the blend; needs --run.")
 @click.option(
     "--by",
     type=click.Choice(["score", "rank", "vote"]),
@@ -124,12 +129,47 @@ def identify(
 @click.option("--weight", "weights", type=float, multiple=True, help="Of each RUN, in their order; by default alike.")
 @click.option("--k", type=int, default=5, show_default=True, help="Places an answer.")
 @options.force
-def blend(runs: tuple[Path, ...], out: Path, by: Any, weights: tuple[float, ...], k: int, force: bool) -> None:
-    """Blend what several RUNs say of the new photos that all of them answered (trained with --new)."""
+@options.computing
+def blend(
+    runs: tuple[Path, ...],
+    out: Path | None,
+    run: Path | None,
+    points: bool,
+    by: Any,
+    weights: tuple[float, ...],
+    k: int,
+    force: bool,
+    device: str,
+    workers: int,
+) -> None:
+    """Blend what several RUNs say: write their answers to new photos (--out), or make one run of them all (--run)."""
     from fieldmark.app import tables, verbs
 
-    found = verbs.blend(runs, out=out, by=by, weights=weights or None, k=k, force=force)
-    tables.write(tables.blended(found, runs=len(runs), out=out))
+    if out is None and run is None:
+        raise FieldmarkError(
+            "A blend goes somewhere.",
+            got="neither --out nor --run",
+            fix="--out answers.csv for answers to the new photos, --run runs/together for a run made of all, or both.",
+        )
+    found = verbs.blend(
+        runs,
+        out=out,
+        run=run,
+        points=points,
+        by=by,
+        weights=weights or None,
+        k=k,
+        force=force,
+        device=device,
+        n_workers=workers,
+        progress=progress(),
+    )
+    if run is not None:
+        tables.write(tables.measures(found.measures))
+    if found.n_photos or run is None:
+        tables.write(tables.blended(found, runs=len(runs), out=out))
+    if run is not None:
+        tables.write(f"report: {run / 'report.html'}", f"next: fieldmark identify {words(run)} PHOTO.jpg")
 
 
 @command

@@ -175,12 +175,12 @@ def answered(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answe
     return f"{sum(n_given):,} labels given" if n_given else f"{sum(n_new):,} of them by nobody we know first"
 
 
-def blended(found: Blended, *, runs: int, out: Path) -> str:
+def blended(found: Blended, *, runs: int, out: Path | None) -> str:
     """How many photos several runs answered together, and what that is worth where it can be told."""
     at = found.decision.threshold
     worth = "" if at.map_at_k is None else f"; MAP@{at.k} on their validation photos {at.map_at_k:.3f}"
     told = f"{found.n_photos:,} photos answered by {runs} runs, {found.n_new:,} of them by nobody we know first"
-    return f"{told}{worth}: {out}"
+    return f"{told}{worth}" + ("" if out is None else f": {out}")
 
 
 def tags(one: Tagged) -> list[object]:

@@ -24,7 +24,7 @@ def blended(
 ) -> tuple[pl.DataFrame, Decision]:
     """See ``fieldmark.stages.blend.blend_runs``."""
     runs = [open_run(folder) for folder in folders]
-    _check_same(runs)
+    check_same(runs)
     first = runs[0]
     if first.new is None or not len(first.new):
         raise RunError("These runs answered no new photos.", got=first.run.path, fix="train with --new.")
@@ -66,7 +66,12 @@ def _judges(opened: Opened) -> np.ndarray:
     return np.flatnonzero(fold >= 0)
 
 
-def _check_same(runs: Sequence[Opened]) -> None:
+def check_same(runs: Sequence[Opened]) -> None:
+    """Refuse runs of other photos than the first's.
+
+    Raises:
+        RunError: Those it has.
+    """
     differ = [
         f"{one.run.path}: other {what} photos"
         for one in runs[1:]

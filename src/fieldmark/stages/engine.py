@@ -97,13 +97,7 @@ def execute(  # noqa: PLR0913 - keywords with defaults
         if isinstance(stage, Recheck | Texts) and not RunFolder(folder).done(stage.name):
             stage.ready(known)
     leads = int(os.environ.get("RANK", "0")) == 0
-    key: dict[str, object] = {
-        "plan": plan.fingerprint(),
-        "data": known.fingerprint(),
-        "new": new.fingerprint() if new is not None else None,
-        "seed": seed,
-    }
-    run = _begin(folder, key, plan, known, new) if leads else RunFolder(folder)
+    run = begin(folder, plan, known, new, seed) if leads else RunFolder(folder)
     kept = features or folder / ".features"
     job = Job(run, known, new, seed, device=device, n_workers=n_workers, progress=progress, features=kept)
     if not leads:
@@ -111,7 +105,7 @@ def execute(  # noqa: PLR0913 - keywords with defaults
         return run
     with run.locked():
         if reuse is not None:
-            _copy_equal_stages(open_run(reuse), job, plan, key)
+            _copy_equal_stages(open_run(reuse), job, plan)
         for stage in plan.stages:
             _stage(job, stage)
             job = _seen(job, stage)
@@ -120,7 +114,18 @@ def execute(  # noqa: PLR0913 - keywords with defaults
     return run
 
 
-def _begin(folder: Path, key: dict[str, object], plan: Plan, known: Collection, new: Collection | None) -> RunFolder:
+def begin(folder: Path, plan: Plan, known: Collection, new: Collection | None, seed: int) -> RunFolder:
+    """The folder of a run with its plan and photos in it, or the same one again.
+
+    Raises:
+        RunError: The folder holds another run, or another process works in it.
+    """
+    key: dict[str, object] = {
+        "plan": plan.fingerprint(),
+        "data": known.fingerprint(),
+        "new": new.fingerprint() if new is not None else None,
+        "seed": seed,
+    }
     run = RunFolder.create(folder, key=key)
     with run.locked():
         if not (folder / PLAN).exists():
@@ -133,12 +138,25 @@ def _begin(folder: Path, key: dict[str, object], plan: Plan, known: Collection, 
     return run
 
 
-def _copy_equal_stages(other: Opened, job: Job, plan: Plan, key: dict[str, object]) -> None:
+def take_over(other: RunFolder, theirs: str, run: RunFolder, mine: str) -> None:
+    """Copy a finished stage of another run; what is there already stays.
+
+    Raises:
+        RunError: The stage is not finished, or a file is missing or damaged.
+    """
+    if not run.done(mine):
+        shutil.copytree(other.stage(theirs), run.workshop(mine), dirs_exist_ok=True)
+        receipt = other.receipt(theirs)
+        run.finish(mine, receipt={name: value for name, value in receipt.items() if name != "files"})
+
+
+def _copy_equal_stages(other: Opened, job: Job, plan: Plan) -> None:
     """Copy the finished stages that both plans have in common and that read nothing but such stages.
 
     Raises:
         RunError: The other run is of other photos or another seed.
     """
+    key = job.run.key
     differ = [name for name in ("data", "new", "seed") if other.run.key.get(name) != key[name]]
     if differ:
         raise RunError(
@@ -154,10 +172,7 @@ def _copy_equal_stages(other: Opened, job: Job, plan: Plan, key: dict[str, objec
         if mine != theirs.get(mine.name) or not equal.issuperset(mine.reads()) or not other.run.done(mine.name):
             continue
         equal.add(mine.name)
-        if not job.run.done(mine.name):
-            shutil.copytree(other.run.stage(mine.name), job.run.workshop(mine.name), dirs_exist_ok=True)
-            receipt = other.run.receipt(mine.name)
-            job.run.finish(mine.name, receipt={name: value for name, value in receipt.items() if name != "files"})
+        take_over(other.run, mine.name, job.run, mine.name)
 
 
 def _stage(job: Job, stage: Stage) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.stack.identity_trees import IdentityTrees
 from fieldmark.stages.blend import Blend
-from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.engine import Opened, open_run
 from fieldmark.stages.finding import with_found
@@ -93,30 +93,22 @@ class Expert:
 
     def __init__(self, opened: Opened, *, device: str = "auto") -> None:
         self.opened = opened = _answering(opened)
-        final = ranking_stage(opened.plan)
-        self.blend = final if isinstance(final, Blend) else None
-        self.experts = (
-            [Expert(_up_to(opened, name), device=device) for name in self.blend.reads_from] if self.blend else []
-        )
-        self.rank: Rank | StackIdentities = (
-            self.experts[0].rank
-            if self.experts
-            else final
-            if isinstance(final, StackIdentities)
-            else opened.plan.only(Rank)
-        )
-        self.embed = next(
-            stage for stage in opened.plan.stages if isinstance(stage, Embed) and stage.name == self.rank.reads_from
-        )
-        paired = [one for one in opened.plan.stages if isinstance(one, Rescore) and one.reads_from == self.rank.name]
-        ranked = {self.rank.name, *(one.name for one in paired)}
-        again = [one for one in opened.plan.stages if isinstance(one, Recheck) and one.reads_from in ranked]
-        self.recheck = again[-1] if again else None
-        asked = None if self.recheck is None else self.recheck.reads_from
-        self.rescore = next((one for one in reversed(paired) if asked in {None, one.name}), None)
-        last = self.blend or self.recheck or self.rescore or self.rank
-        self.k = last.k
-        self.decision = Decision.read(opened.run.stage(last.name))
+        stages = {stage.name: stage for stage in opened.plan.stages}
+        last = final = ranking_stage(opened.plan)
+        self.recheck = last if isinstance(last, Recheck) else None
+        if self.recheck is not None:
+            last = stages[self.recheck.reads_from]
+        self.rescore = last if isinstance(last, Rescore) else None
+        if self.rescore is not None:
+            last = stages[self.rescore.reads_from]
+        self.blend = last if isinstance(last, Blend) else None
+        blended = () if self.blend is None else self.blend.reads_from
+        self.experts = [Expert(_up_to(opened, name), device=device) for name in blended]
+        self.rank = last if isinstance(last, Rank | StackIdentities) else self.experts[0].rank
+        wanted = self.rank.reads_from if self.recheck is None else self.recheck.embedded
+        self.embed = next(one for one in opened.plan.stages if isinstance(one, Embed) and one.name == wanted)
+        self.k = final.k
+        self.decision = Decision.read(opened.run.stage(final.name))
         self.unknown_at = self.decision.threshold.at
         self._device = device
 
@@ -131,7 +123,10 @@ class Expert:
 
     @cached_property
     def nets(self) -> list[SavedNet]:
-        """The networks, one a fold."""
+        """The networks, one a fold; of a blend, those whose photos are shown and compared."""
+        for one in self.experts:
+            if one.embed == self.embed:
+                return one.nets
         return saved_nets(self.opened.run.stage(self.embed.of), device=self._device)
 
     @cached_property
@@ -144,14 +139,22 @@ class Expert:
         self, photos: Collection, *, n_workers: int = 2, progress: Progress = QUIET
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Each identity's score for each photo (mean over networks), and the photos' embeddings by each network."""
-        if self.blend is not None:
-            return self._blended(self.blend, photos, n_workers=n_workers, progress=progress)
+        # Not their own ids: two cameras may both have an IMG_0001.jpg, and a gallery leaves out the query's own id.
+        asked = [f"\x1fasked {number}" for number in range(len(photos))]
+        looked = self._blended if self.blend is not None else self._looked
+        total, embeddings = looked(photos, asked, n_workers=n_workers, progress=progress)
+        if self.recheck is not None:
+            total = self._rechecked(self.recheck, photos, total, embeddings[0], asked, progress)
+        return total, embeddings
+
+    def _looked(
+        self, photos: Collection, asked: list[str], *, n_workers: int, progress: Progress
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The scores of one ranking, looked at again by pairs if the run does so; the embeddings."""
         known = self.opened.known
         photos = with_found(photos, self.nets[0].preprocess.finders(), n_workers=n_workers, progress=progress)
         total = np.zeros((len(photos), len(known.vocabulary.identities)), dtype=np.float32)
         embeddings, judged = [], []
-        # Not their own ids: two cameras may both have an IMG_0001.jpg, and a gallery leaves out the query's own id.
-        asked = [f"\x1fasked {number}" for number in range(len(photos))]
         for net, gallery in zip(self.nets, self.galleries, strict=True):
             looked = net.look(
                 photos,
@@ -175,8 +178,6 @@ class Expert:
                 n_workers=n_workers,
                 progress=progress,
             )
-        if self.recheck is not None:
-            total = self._rechecked(self.recheck, photos, total, embeddings[0], asked, progress)
         return total, embeddings
 
     def _by_one(
@@ -200,13 +201,16 @@ class Expert:
         return scattered(found, trees.judge(found.table, found.names), n_classes)
 
     def _blended(
-        self, stage: Blend, photos: Collection, *, n_workers: int, progress: Progress
+        self, photos: Collection, asked: list[str], *, n_workers: int, progress: Progress
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """The scores of the experts behind each blended ranking, blended; the first one's embeddings."""
+        """The scores of the experts behind each blended ranking, blended; embeddings by the one that is compared."""
+        del asked
+        stage = cast("Blend", self.blend)
         looked = [one.scores(photos, n_workers=n_workers, progress=progress) for one in self.experts]
         scales = stage.scales(self.opened.run.stage(stage.name))
         at = [one.decision.at(photos) for one in self.experts]
-        return stage.mixed([scores for scores, _ in looked], at, scales), looked[0][1]
+        shown = next(n for n, one in enumerate(self.experts) if one.embed == self.embed)
+        return stage.mixed([scores for scores, _ in looked], at, scales), looked[shown][1]
 
     @cached_property
     def _known(self) -> Collection:
@@ -301,13 +305,7 @@ def _answering(opened: Opened) -> Opened:
 
 
 def _up_to(opened: Opened, name: str) -> Opened:
-    """The run with only the stages that the stage ``name`` is made of, and those that tell where the animals are."""
-    needed = {name}
-    for stage in reversed(opened.plan.stages):
-        if stage.name in needed:
-            needed |= set(stage.reads())
-    stages = tuple(stage for stage in opened.plan.stages if stage.name in needed or isinstance(stage, Boxes))
-    return replace(opened, plan=opened.plan.model_copy(update={"stages": stages}))
+    return replace(opened, plan=opened.plan.up_to(name))
 
 
 def _told(proba: float) -> float | None:

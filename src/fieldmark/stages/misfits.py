@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fieldmark.core.spec import Spec
@@ -53,7 +53,7 @@ _WANTED: dict[tuple[str, str], tuple[type[Spec], ...]] = {
     ("rescore", "reads_from"): (Rank,),
     ("rescore", "of"): (Train,),
     ("rescore", "embedded"): (Embed,),
-    ("recheck", "reads_from"): (Rank, Rescore),
+    ("recheck", "reads_from"): (Rank, Rescore, Blend),
     ("recheck", "embedded"): (Embed,),
     ("score", "of"): (Train,),
     ("score", "also"): (Score,),
@@ -98,7 +98,7 @@ def misfits(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
     if isinstance(stage, Rescore):
         found += _rescoring_misfits(stage, earlier)
     if isinstance(stage, Recheck):
-        found += _unfound(stage.name, (stage.within,), earlier)
+        found += _unfound(stage.name, (stage.within,), earlier) + _rechecking_misfits(stage, earlier)
     return found + _ranking_misfits(stage, earlier)
 
 
@@ -211,6 +211,28 @@ def _rescoring_misfits(stage: Rescore, earlier: dict[str, Stage]) -> list[str]:
     if isinstance(embed, Embed) and embed.of != stage.of:
         found.append(f"{stage.name}: '{embed.name}' embeds by '{embed.of}', not by '{stage.of}'")
     return found
+
+
+def _rechecking_misfits(stage: Recheck, earlier: dict[str, Stage]) -> list[str]:
+    """The most alike photos are those that networks behind the ranking find alike."""
+    source = earlier.get(stage.reads_from)
+    behind = source.reads_from if isinstance(source, Blend) else (stage.reads_from,)
+    eyes = [one for name in behind if (one := eye(name, earlier))]
+    if not eyes or stage.embedded in eyes or not isinstance(earlier.get(stage.embedded), Embed):
+        return []
+    return [f"{stage.name}: '{stage.reads_from}' ranks by {' and '.join(eyes)}, not by '{stage.embedded}'"]
+
+
+def eye(name: str, earlier: Mapping[str, Stage]) -> str | None:
+    """The embed stage whose photos a ranking stage shows beside an answer; None: its plan has other mistakes."""
+    stage = earlier.get(name)
+    if isinstance(stage, Rank | StackIdentities):
+        return stage.reads_from
+    if isinstance(stage, Recheck):
+        return stage.embedded
+    if isinstance(stage, Blend):
+        return eye(stage.reads_from[0], earlier)
+    return eye(stage.reads_from, earlier) if isinstance(stage, Rescore | ThinkAgain) else None
 
 
 def _task_misfits(stage: Train | Score | Embed, earlier: dict[str, Stage]) -> list[str]:

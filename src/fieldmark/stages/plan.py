@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar, get_args
 
@@ -63,7 +64,7 @@ Told = Literal["labels", "answers", "individuals"]
 """What runs of a plan tell of a photo."""
 VERBS: tuple[type[Spec], ...] = get_args(get_args(Stage)[0])
 """The classes of all stages."""
-__all__ = ["RANKERS", "SCORING", "VERBS", "Plan", "Stage", "ranking_stage", "read_plan"]
+__all__ = ["RANKERS", "SCORING", "VERBS", "Plan", "Stage", "ranking_stage", "read_plan", "renamed"]
 StageT = TypeVar("StageT", bound=Spec)
 
 
@@ -110,6 +111,15 @@ class Plan(Spec):
         verbs = {stage.verb for stage in self.stages}
         return "answers" if "settle" in verbs else "labels" if "cut" in verbs else "individuals"
 
+    def up_to(self, name: str) -> Self:
+        """The plan with only the stages that the stage ``name`` is made of, and those that tell where animals are."""
+        needed = {name}
+        for stage in reversed(self.stages):
+            if stage.name in needed:
+                needed |= set(stage.reads())
+        stages = tuple(stage for stage in self.stages if stage.name in needed or isinstance(stage, Boxes))
+        return self.model_copy(update={"stages": stages})
+
     def only(self, kind: type[StageT]) -> StageT:
         """The last stage of this kind.
 
@@ -127,6 +137,21 @@ class Plan(Spec):
 
     def _counts(self) -> Counter[str]:
         return Counter(stage.name for stage in self.stages)
+
+
+def renamed(stage: Stage, names: Mapping[str, str]) -> Stage:
+    """The stage, itself and those it reads called by other names; who is not in ``names`` keeps its own."""
+    reads = set(stage.reads())
+
+    def told(value: object) -> object:
+        if isinstance(value, str) and value in reads:
+            return names.get(value, value)
+        if isinstance(value, tuple) and value and all(isinstance(one, str) and one in reads for one in value):
+            return tuple(names.get(one, one) for one in value)
+        return value
+
+    fields = {name: told(getattr(stage, name)) for name in type(stage).model_fields if name not in {"verb", "name"}}
+    return stage.model_copy(update={**fields, "name": names.get(stage.name, stage.name)})
 
 
 def ranking_stage(plan: Plan) -> Rank | Rescore | Recheck | StackIdentities | Blend | ThinkAgain:

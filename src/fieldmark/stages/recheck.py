@@ -38,8 +38,8 @@ class Recheck(Spec):
     others, never from its own copies.
 
     Attributes:
-        reads_from: The rank (or rescore) stage whose scores make the shortlist.
-        embedded: The embed stage behind it: which photos of an individual are most alike.
+        reads_from: The rank, rescore or blend stage whose scores make the shortlist.
+        embedded: The embed stage behind it (of a blend, any): which photos of an individual are most alike.
         on: The split stage.
         evidence: Which points, and when they agree.
         within: Whose masks and boxes points must lie in: the table's, or those of a boxes stage with this very finder.

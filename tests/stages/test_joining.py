@@ -1,0 +1,199 @@
+"""Finished runs joined to one: it holds their stages, learns nothing, and answers as any run does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fieldmark.core.errors import PlanError, RunError
+from fieldmark.core.run import RunFolder
+from fieldmark.data.collection import Collection
+from fieldmark.data.specs import HumpbackHoldout
+from fieldmark.decide.specs import ByVote
+from fieldmark.gallery.specs import Evidence, Sift
+from fieldmark.recipes.humpback import humpback_classify, humpback_nearest
+from fieldmark.recipes.shelf import SHELF
+from fieldmark.stages.answer import Answer
+from fieldmark.stages.blend import Blend, blend_runs
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.expert import Expert
+from fieldmark.stages.joining import join_runs
+from fieldmark.stages.local_evidence import KEPT
+from fieldmark.stages.plan import Plan, ranking_stage, renamed
+from fieldmark.stages.recheck import Recheck
+from fieldmark.stages.reporting import report
+from fieldmark.stages.split import Split
+from fieldmark.stages.train import Train
+
+NEAREST = humpback_nearest(size="toy")
+
+
+@pytest.fixture(scope="module")
+def nearest(known: Collection, new: Collection, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Another recipe on the same photos, seed and split."""
+    return execute(NEAREST, known, tmp_path_factory.mktemp("nearest") / "run", new=new, seed=1, n_workers=0)
+
+
+@pytest.fixture
+def unlearning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Train, "run", lambda *_: pytest.fail("learnt anew"))
+
+
+def names(run: RunFolder) -> list[str]:
+    return [stage.name for stage in open_run(run.path).plan.stages]
+
+
+@pytest.mark.usefixtures("unlearning")
+def test_the_joined_run_ranks_as_the_blend_of_the_answers(
+    finished: RunFolder, nearest: RunFolder, new: Collection, tmp_path: Path
+) -> None:
+    folders = [finished.path, nearest.path]
+    run = join_runs(folders, tmp_path / "both", weights=[2.0, 1.0])
+    both = ["split", "net", "features", "ranking", "net-2", "features-2", "ranking-2", "blended", "answers"]
+    assert names(run) == both
+    wanted, decision = blend_runs(folders, weights=[2.0, 1.0])
+    made = pl.read_parquet(run.stage("blended") / "ranking.parquet").filter(pl.col("part") == "new")
+    assert made.select("image", "place", "identity").equals(wanted.select("image", "place", "identity"))
+    assert np.allclose(made["score"], wanted["score"])
+    assert json.loads((run.stage("blended") / "decision.json").read_text())["at"] == decision.threshold.at
+    submission = pl.read_csv(run.stage("answers") / "submission.csv")
+    assert submission["Image"].to_list() == new.images
+    assert {one.name for one in report(open_run(run.path))} >= {"MAP@5", "top-1 of known"}
+
+
+@pytest.mark.usefixtures("unlearning")
+def test_the_joined_run_answers_single_photos_as_it_ranked_them(
+    finished: RunFolder, nearest: RunFolder, new: Collection, tmp_path: Path
+) -> None:
+    run = join_runs([finished.path, nearest.path], tmp_path / "both", by=ByVote())
+    table = pl.read_parquet(run.stage("blended") / "ranking.parquet").filter(pl.col("part") == "new")
+    wanted = dict(table.sort("place").group_by("image").agg("identity").iter_rows())
+    for one in Expert.open(run.path, device="cpu").identify(new, n_workers=0):
+        assert [match.identity for match in one.matches] == wanted[one.image]
+
+
+def test_points_come_after_the_blend_and_not_before(
+    finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    pytest.importorskip("cv2", reason="keypoints need OpenCV")
+    looked = Recheck(
+        name="evidence",
+        reads_from="ranking",
+        embedded="features",
+        on="split",
+        evidence=Evidence(points=Sift(size_px=64, most=40)),
+        shortlist=2,
+    )
+    ends = (looked, Answer(name="answers", reads_from="evidence"))
+    plan = NEAREST.model_copy(update={"stages": (*NEAREST.stages[:-1], *ends)}).check()
+    pointed = execute(plan, known, tmp_path / "pointed", new=new, seed=1, n_workers=0, reuse=nearest.path)
+    kept = {path.name for path in (pointed.path / KEPT).iterdir()}
+    run = join_runs([pointed.path, finished.path], tmp_path / "both", points=True)
+    stages = open_run(run.path).plan.stages
+    assert [stage.name for stage in stages if isinstance(stage, Recheck)] == ["points"]
+    (blended,) = (stage for stage in stages if isinstance(stage, Blend))
+    assert blended.reads_from == ("ranking", "ranking-2")
+    assert kept <= {path.name for path in (run.path / KEPT).iterdir()}
+    assert pl.read_parquet(run.stage("points") / "evidence.parquet").height > 0
+    table = pl.read_parquet(run.stage("points") / "ranking.parquet").filter(pl.col("part") == "new")
+    wanted = dict(table.sort("place").group_by("image").agg("identity").iter_rows())
+    proba = np.load(run.stage("points") / "new.npy")
+    scores, _ = Expert.open(run.path, device="cpu").scores(new, n_workers=0)
+    assert np.allclose(scores, proba, atol=1e-4)
+    for one in Expert.open(run.path, device="cpu").identify(new, n_workers=0):
+        assert [match.identity for match in one.matches] == wanted[one.image]
+    plain = join_runs([pointed.path, finished.path], tmp_path / "plain")
+    assert open_run(plain.path).plan.only(Blend).reads_from == ("evidence", "ranking-2")
+
+
+def test_it_goes_on_where_it_was_interrupted(
+    finished: RunFolder, nearest: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [finished.path, nearest.path]
+    with monkeypatch.context() as broken:
+        broken.setattr(Blend, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            join_runs(folders, tmp_path / "both")
+    assert not RunFolder(tmp_path / "both").done("blended")
+    stamp = (tmp_path / "both" / "net" / "stage.json").stat().st_mtime_ns
+    run = join_runs(folders, tmp_path / "both")
+    assert (run.path / "net" / "stage.json").stat().st_mtime_ns == stamp
+    assert run.done("answers")
+
+
+def test_a_joined_run_is_a_run_and_joins_others(
+    finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    """A third recipe beside two; what both sides hold stands there once."""
+    both = join_runs([finished.path, nearest.path], tmp_path / "both")
+    plan = humpback_classify(size="toy", centroids=False)
+    third = execute(plan, known, tmp_path / "third", new=new, seed=1, n_workers=0, reuse=finished.path)
+    run = join_runs([both.path, third.path], tmp_path / "three")
+    opened = open_run(run.path)
+    assert names(run)[-4:] == ["blended", "ranking-3", "blended-2", "answers"]
+    assert ranking_stage(opened.plan).reads() == ("blended", "ranking-3", "split")
+    wanted = pl.read_parquet(run.stage("blended-2") / "ranking.parquet").filter(pl.col("part") == "new")
+    answers = Expert.open(run.path, device="cpu").identify(new, n_workers=0)
+    first = wanted.filter(pl.col("place") == 1).select("image", "identity")
+    assert {one.image: one.matches[0].identity for one in answers} == dict(first.iter_rows())
+
+
+def test_runs_that_do_not_fit_are_told(
+    finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError) as refusal:
+        join_runs([finished.path, finished.path], tmp_path / "same")
+    assert "rank alike" in str(refusal.value.got)
+    other = execute(NEAREST, known, tmp_path / "seed", new=new, seed=2, n_workers=0)
+    with pytest.raises(RunError) as refusal:
+        join_runs([finished.path, other.path], tmp_path / "seeds")
+    assert "seed 2" in str(refusal.value.got)
+    split = Split(name="split", folds=HumpbackHoldout(n_known=4, n_unknown=2))
+    plan = NEAREST.model_copy(update={"stages": (split, *NEAREST.stages[1:])})
+    other = execute(plan, known, tmp_path / "split", new=new, seed=1, n_workers=0)
+    with pytest.raises(RunError) as refusal:
+        join_runs([finished.path, other.path], tmp_path / "splits")
+    assert "--out" in refusal.value.fix
+    alone = execute(NEAREST, known, tmp_path / "alone", seed=1, n_workers=0)
+    with pytest.raises(RunError) as refusal:
+        join_runs([finished.path, alone.path], tmp_path / "news")
+    assert "other new photos" in str(refusal.value.got)
+    with pytest.raises(RunError) as refusal:
+        join_runs([finished.path], tmp_path / "one")
+    assert "two run folders" in refusal.value.fix
+    with pytest.raises(PlanError) as wrong:
+        join_runs([finished.path, nearest.path], tmp_path / "weights", weights=[1.0])
+    assert "1 weights for 2 rankings" in str(wrong.value.got)
+    for name in ("same", "seeds", "splits", "news", "one", "weights"):
+        assert not (tmp_path / name).exists()
+    (nearest.path / "net" / "stage.json").rename(tmp_path / "kept.json")
+    with pytest.raises(RunError) as refusal:
+        join_runs([finished.path, nearest.path], tmp_path / "unfinished")
+    (tmp_path / "kept.json").rename(nearest.path / "net" / "stage.json")
+    assert "no finished stage 'net'" in refusal.value.problem
+    assert not (tmp_path / "unfinished").exists()
+
+
+@pytest.mark.parametrize("recipe", sorted(SHELF))
+def test_a_plan_with_other_names_is_the_same_plan(recipe: str) -> None:
+    plan: Plan = SHELF[recipe](size="toy")
+    called = {stage.name: f"{stage.name}-9" for stage in plan.stages}
+    other = Plan(name=plan.name, stages=tuple(renamed(stage, called) for stage in plan.stages)).check()
+    assert [stage.reads() for stage in other.stages] == [
+        tuple(called[name] for name in stage.reads()) for stage in plan.stages
+    ]
+    back = {new: old for old, new in called.items()}
+    assert tuple(renamed(stage, back) for stage in other.stages) == plan.stages
+
+
+def test_points_are_matched_by_an_embedding_behind_the_blend(finished: RunFolder) -> None:
+    plan = open_run(finished.path).plan
+    embed = plan.stages[2].model_copy(update={"name": "others"})
+    looked = Recheck(name="points", reads_from="ranking", embedded="others", on="split")
+    with pytest.raises(PlanError) as refusal:
+        Plan(name="more", stages=(*plan.stages[:-1], embed, looked)).check()
+    assert "ranks by features, not by 'others'" in str(refusal.value.got)
