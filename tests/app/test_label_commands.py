@@ -112,10 +112,13 @@ def test_each_kind_of_run_names_the_command_of_the_other(
         f"  got: {whales}",
         f"  fix: `fieldmark identify {whales} PHOTO` asks it about a photo.",
     ]
-    for command in ("doubts", "tune"):
-        problem, _, fix = failed(capsys, command, whales)
-        assert problem == "That run tells individuals, not labels."
-        assert "fieldmark train imet2019" in fix
+    problem, _, fix = failed(capsys, "tune", whales)
+    assert problem == "That run tells individuals, not labels."
+    assert "fieldmark train imet2019" in fix
+    problem, _, fix = failed(capsys, "doubts", whales)
+    assert problem == "Names are doubted by points, which this run does not match."
+    assert "--set evidence=true" in fix
+    assert failed(capsys, "doubts", whales, "--stage", "ranking")[-1] == "  fix: leave out --stage."
 
 
 def test_impossible_numbers_and_options_of_the_other_kind_are_refused(
@@ -256,7 +259,8 @@ def test_a_patch_with_mistakes_is_told_before_anything_is_made(
     assert "spreadsheets drop leading zeros" in fix
     assert not run.exists()
     whales = ("train", "humpback-nearest", trained / "whales", "--size", "toy", "--run", run, "--patch", patch)
-    assert failed(capsys, *whales)[0] == "There are no labels to change."
+    assert failed(capsys, *whales)[0] == "patch.csv has 4 mistake(s)."
+    assert not run.exists()
 
 
 def read_known(run: Path) -> dict[str, set[str]]:

@@ -170,9 +170,9 @@ def test_unknown_images_and_labels_are_collected_with_the_nearest_name(museum):
 
 
 def test_collections_without_labels_and_tables_of_another_kind_are_refused(museum, tmp_path):
-    whales = Collection.of({"image": ["a"], "identity": ["W"]}, root=Path())
+    bare = Collection.of({"image": ["a"]}, root=Path())
     with pytest.raises(DataError) as caught:
-        apply(Patch(()), whales)
+        apply(Patch(()), bare)
     assert "whose doubts were listed" in caught.value.fix
     with pytest.raises(DataError) as columns:
         export_doubts(tmp_path / "d.csv", pl.DataFrame({"row": [0]}), museum)
@@ -180,3 +180,63 @@ def test_collections_without_labels_and_tables_of_another_kind_are_refused(museu
     with pytest.raises(DataError) as outside:
         export_doubts(tmp_path / "d.csv", doubts_table().with_columns(row=pl.lit(7)), museum)
     assert "row 7" in outside.value.got
+
+
+@pytest.fixture
+def whales() -> Collection:
+    names = ["A", "A", "B", "new_whale", "new_whale"]
+    return Collection.of({"image": ["1", "2", "3", "4", "5"], "identity": names}, root=Path(), name="whales")
+
+
+def test_a_decided_name_takes_the_place_of_the_one_a_photo_has(whales: Collection) -> None:
+    changes = (
+        Change("4", "A", add=True),
+        Change("2", "A", add=False),
+        Change("1", "A", add=False),
+        Change("1", "B", add=True),
+    )
+    for patch in (Patch(changes), Patch(changes[::-1])):
+        patched = apply(patch, whales)
+        assert patched.table["identity"].to_list() == ["B", "new_whale", "B", "A", "new_whale"]
+        assert patched.classes.tolist() == [1, -1, 1, 0, -1]
+        assert patched.fingerprint() != whales.fingerprint()
+        assert apply(patch, patched).fingerprint() == patched.fingerprint()
+
+
+def test_a_name_that_nobody_has_any_more_is_no_class(whales: Collection) -> None:
+    patched = apply(Patch((Change("3", "A", add=True),)), whales)
+    assert patched.vocabulary.identities == ("A",)
+    assert patched.vocabulary.unknown == "new_whale"
+
+
+def test_two_names_for_a_photo_and_names_of_nobody_are_told(whales: Collection) -> None:
+    patch = Patch((Change("4", "A", add=True, row=2), Change("4", "B", add=True, row=3), Change("5", "C", add=True)))
+    with pytest.raises(DataError, match="2 mistake") as caught:
+        apply(patch, whales)
+    assert "row 3, column 'label': is a second name for '4' (row 2): 'B'" in caught.value.got
+    assert "'C'" in caught.value.got
+
+
+def test_a_list_of_doubtful_names_comes_back_as_a_patch(whales: Collection, tmp_path: Path) -> None:
+    table = pl.DataFrame(
+        {
+            "row": [3, 0],
+            "label": ["B", "B"],
+            "kind": ["stranger", "two names"],
+            "given": [False, False],
+            "proba": [0.9, 0.4],
+            "doubt": [0.9, 0.4],
+            "beside": ["3", "=3"],
+        }
+    )
+    export_doubts(tmp_path / "d.csv", table, whales)
+    with (tmp_path / "d.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["beside"], row["kind"]) for row in rows] == [
+        ("4", "3", "stranger"),
+        ("1", "'=3", "two names"),
+    ]
+    text = (tmp_path / "d.csv").read_text(encoding="utf-8-sig").splitlines()
+    (tmp_path / "decided.csv").write_text("\n".join([text[0], text[1] + "add", text[2] + "keep"]), encoding="utf-8")
+    patched = apply(read_patch(tmp_path / "decided.csv"), whales)
+    assert patched.table["identity"].to_list() == ["A", "A", "B", "B", "new_whale"]

@@ -63,6 +63,8 @@ def test_the_joined_run_ranks_as_the_blend_of_the_answers(
     submission = pl.read_csv(run.stage("answers") / "submission.csv")
     assert submission["Image"].to_list() == new.images
     assert {one.name for one in report(open_run(run.path))} >= {"MAP@5", "top-1 of known"}
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "net, validation" in page  # how each network has learnt, if it has
 
 
 @pytest.mark.usefixtures("unlearning")

@@ -70,30 +70,51 @@ def doubts(
     most: int = 200,
     stage: str | None = None,
     force: bool = False,
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
 ) -> list[Doubt]:
-    """The labels of a run's table that are likeliest wrong or missing, by networks that have not seen their photos.
+    """The labels of a run's table that are likeliest wrong or missing, or photos that perhaps show somebody else.
+
+    Labels are judged by networks that have not seen their photos; names by networks and by matching points, which
+    are not learnt: photos of strangers who perhaps have a name, and of individuals who perhaps have two.
 
     Args:
-        run: The folder of a run that tells labels; its stages up to the scores must be finished.
+        run: The folder of a run that tells labels (its stages up to the scores must be finished), or of a finished one
+            that tells individuals and matches points.
         out: The CSV to write, with a column ``decision`` for add, remove or keep; filled in, it is a patch for
             ``train``. None writes none.
         most: How many to tell.
-        stage: Whose scores to go by; None for the last score stage.
+        stage: Of labels, whose scores to go by; None for the last score stage.
         force: Whether an existing ``out`` may be written over.
+        device: Where to compute, of names.
+        n_workers: Threads that read photos ahead.
+        progress: Told what goes on.
 
     Returns:
         The most doubtful first.
 
     Raises:
-        RunError: No such run, or ``out`` exists.
-        PlanError: The run has no such stage with scores.
+        RunError: No such run, it answers questions, or ``out`` exists.
+        PlanError: The run has no such stage with scores, or matches no points.
+        FieldmarkError: ``stage`` is given for names.
     """
-    from fieldmark.stages.doubting import doubtful_cells, write_doubts
-
     sensible(most=most)
     table = vacant(out, force=force)
-    opened = run_of(run, "labels", instead=OF_LABELS)
-    found = doubtful_cells(opened, stage=stage, most=most)
+    from fieldmark.stages.doubting import doubtful_cells, doubtful_names, write_doubts
+    from fieldmark.stages.engine import open_run
+
+    opened = open_run(Path(run))
+    if opened.plan.tells == "answers":
+        run_of(run, "labels", instead=OF_LABELS)
+    if opened.plan.tells == "individuals":
+        if stage is not None:
+            raise FieldmarkError(
+                "Names are doubted by the run's last ranking.", got=f"--stage {stage}", fix="leave out --stage."
+            )
+        found = doubtful_names(opened, most=most, device=device, n_workers=n_workers, progress=progress)
+    else:
+        found = doubtful_cells(opened, stage=stage, most=most)
     if table is not None:
         write_doubts(table, found, opened.known)
     return found

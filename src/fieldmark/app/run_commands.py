@@ -239,14 +239,33 @@ def attributes(
 @click.option("--most", type=int, default=200, show_default=True, help="How many to tell.")
 @options.scores_of
 @options.force
-def doubts(run: Path, out: Path | None, most: int, stage: str | None, force: bool) -> None:
-    """List the labels in RUN's table that are likeliest wrong or missing.
+@options.computing
+def doubts(
+    run: Path,
+    out: Path | None,
+    most: int,
+    stage: str | None,
+    force: bool,
+    device: str,
+    workers: int,
+) -> None:
+    """List what is likeliest wrong or missing in RUN's table: labels, or names of individuals.
 
-    Networks judge that have not seen the photo. Decide in the CSV's column, then train with --patch.
+    Labels are judged by networks that have not seen the photo, names by networks and matching points: strangers who
+    may have a name, individuals who may have two. Decide in the CSV's column, then train with --patch.
     """
     from fieldmark.app import tables, verbs
 
-    found = verbs.doubts(run, out=out, most=most, stage=stage, force=force)
+    found = verbs.doubts(
+        run,
+        out=out,
+        most=most,
+        stage=stage,
+        force=force,
+        device=device,
+        n_workers=workers,
+        progress=progress(),
+    )
     tables.write(*tables.doubts(found), *([] if out is None else [f"written: {out}"]))
 
 

@@ -206,10 +206,11 @@ def replies(one: Answered) -> list[object]:
 
 
 def doubts(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
-    """The most doubtful labels, in short."""
-    table = _table("photo", "label", "perhaps", ">proba", ">doubt")
+    """The most doubtful labels or names, in short."""
+    of_names = any(one.beside for one in found)
+    table = _table("photo", "name" if of_names else "label", "perhaps", ">proba", "beside" if of_names else ">doubt")
     for one in found[:most]:
-        _row(table, one.image, one.label, one.kind, f"{one.proba:.3f}", f"{one.doubt:.3f}")
+        _row(table, one.image, one.label, one.kind, f"{one.proba:.3f}", one.beside if of_names else f"{one.doubt:.3f}")
     return [table, *([f"... and {len(found) - most:,} more"] if len(found) > most else [])]
 
 

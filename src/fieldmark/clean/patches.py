@@ -1,8 +1,9 @@
-"""Decisions about doubtful labels: a list for people to fill, and the small patch file they come back as."""
+"""Decisions about doubtful labels and names: a list for people to fill, and the small patch file they come back as."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection as Names
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from fieldmark.data.mistakes import Mistake
 from fieldmark.data.sheets import ROW, read_sheet
 
 LIST_COLUMNS = ("image", "file", "label", "kind", "given", "proba", "doubt", "decision")
+BESIDE = "beside"
+"""A further column of lists of doubtful names: the known photo that speaks for the name."""
 PATCH_COLUMNS = ("image", "label", "set")
 WORDS: dict[str, bool | None] = {"add": True, "1": True, "remove": False, "0": False, "keep": None}
 """What may stand in ``set`` and ``decision``; "keep" changes nothing."""
@@ -30,8 +33,8 @@ class Change:
 
     Attributes:
         image: Id of the photo.
-        label: Name of the label.
-        add: Whether the label is added or removed.
+        label: Name of the label, or of an individual.
+        add: Whether the label is added or removed; of an individual, whether the photo shows it.
         row: Where the decision stands in its file; the header is row 1.
     """
 
@@ -61,7 +64,7 @@ def export_doubts(path: Path, table: pl.DataFrame, collection: Collection) -> No
 
     Args:
         path: The file to write.
-        table: What ``doubtful`` gave for this collection.
+        table: What ``doubtful`` gave for this collection; of names with a column ``beside``, which is written too.
         collection: Gives the id and file of each row.
 
     Raises:
@@ -76,13 +79,14 @@ def export_doubts(path: Path, table: pl.DataFrame, collection: Collection) -> No
             fix="pass what doubtful() gives for the truth of the same collection.",
         )
     images, files = collection.table["image"], collection.table["file"]
+    further = [table[BESIDE].to_list()] if BESIDE in table.columns and (table[BESIDE] != "").any() else []
     rows = (
-        (images[row], files[row], label, kind, str(int(given)), f"{proba:.4f}", f"{doubt:.4f}", "")
-        for row, label, kind, given, proba, doubt in table.select(
-            "row", "label", "kind", "given", "proba", "doubt"
-        ).iter_rows()
+        (images[row], files[row], label, kind, str(int(given)), f"{proba:.4f}", f"{doubt:.4f}", *beside, "")
+        for (row, label, kind, given, proba, doubt), *beside in zip(
+            table.select("row", "label", "kind", "given", "proba", "doubt").iter_rows(), *further, strict=True
+        )
     )
-    _write(path, LIST_COLUMNS, rows)
+    _write(path, (*LIST_COLUMNS[:-1], *([BESIDE] if further else []), LIST_COLUMNS[-1]), rows)
 
 
 def write_patch(path: Path, patch: Patch) -> None:
@@ -127,51 +131,74 @@ def read_patch(path: Path) -> Patch:
 
 
 def apply(patch: Patch, collection: Collection) -> Collection:
-    """The collection with the decided labels added and removed; its fingerprint changes with them.
+    """The collection with the decided labels and names added and removed; its fingerprint changes with them.
 
-    What is so already stays so: a patch may be applied twice. Added labels come after those the image has.
+    What is so already stays so: a patch may be applied twice. Added labels come after those the image has. A photo has
+    one name at most: an added one takes the place of the one it has, and without its name a photo is of nobody known.
 
     Raises:
-        DataError: The collection has no labels, or the patch names images or labels that it does not have; all are
-            told.
+        DataError: The collection has neither labels nor names, or the patch names images or labels that it does not
+            have, or two individuals for one photo; all are told.
     """
-    if "labels" not in collection.table.columns:
+    vocabulary, table = collection.vocabulary, collection.table
+    names = set(vocabulary.identities) - set(vocabulary.tags) if "identity" in table.columns else set()
+    if "labels" not in table.columns and not names:
         raise DataError(
             "There are no labels to change.",
-            got=f"columns {', '.join(collection.table.columns)}",
+            got=f"columns {', '.join(table.columns)}",
             fix="apply the patch to the collection whose doubts were listed.",
         )
+    if mistakes := _unknown(patch, collection, names):
+        raise _refusal(patch.name, mistakes)
     row_of = {image: row for row, image in enumerate(collection.images)}
-    mistakes = []
+    if "labels" in table.columns:
+        labels = table["labels"].to_list()
+        for each in (one for one in patch.changes if one.label not in names):
+            row = row_of[each.image]
+            has = labels[row] or []
+            if each.add and each.label not in has:
+                labels[row] = [*has, each.label]
+            elif not each.add and each.label in has:
+                labels[row] = [label for label in has if label != each.label]
+        table = table.with_columns(pl.Series("labels", labels, dtype=pl.List(pl.String)))
+    if names:
+        told = table["identity"].to_list()
+        # First what a photo does not show, then what it does.
+        for each in sorted((one for one in patch.changes if one.label in names), key=lambda one: one.add):
+            row = row_of[each.image]
+            is_so = told[row] == each.label
+            told[row] = each.label if each.add else vocabulary.unknown if is_so else told[row]
+        table = table.with_columns(pl.Series("identity", told, dtype=pl.String))
+        left = tuple(name for name in vocabulary.identities if name in set(told))
+        vocabulary = vocabulary.model_copy(update={"identities": left})
+    return replace(collection, table=table, vocabulary=vocabulary)
+
+
+def _unknown(patch: Patch, collection: Collection, names: Names[str]) -> list[Mistake]:
+    """Images and labels that the collection does not have, and second names."""
+    vocabulary, images = collection.vocabulary, set(collection.images)
+    mistakes, shown = [], dict[str, Change]()
     for each in patch.changes:
-        if each.image not in row_of:
+        if each.image not in images:
             fix = "use ids of this collection; spreadsheets drop leading zeros and round long numbers"
             mistakes.append(
                 Mistake(patch.name, each.row or None, "image", "is no image of this collection", each.image, fix)
             )
-        if each.label not in collection.vocabulary.tags:
-            fix = f"write labels as the vocabulary has them: {_hint(each.label, collection.vocabulary.tags)}"
+        if each.label not in vocabulary.tags and each.label not in names:
+            fix = f"write labels as the vocabulary has them: {_hint(each.label, vocabulary.tags or sorted(names))}"
             mistakes.append(
                 Mistake(patch.name, each.row or None, "label", "is no label of this collection", each.label, fix)
             )
-    if mistakes:
-        raise _refusal(patch.name, mistakes)
-
-    labels = collection.table["labels"].to_list()
-    for each in patch.changes:
-        row = row_of[each.image]
-        has = labels[row] or []
-        if each.add and each.label not in has:
-            labels[row] = [*has, each.label]
-        elif not each.add and each.label in has:
-            labels[row] = [label for label in has if label != each.label]
-    changed = pl.Series("labels", labels, dtype=pl.List(pl.String))
-    return replace(collection, table=collection.table.with_columns(changed))
+        elif each.label in names and each.add and shown.setdefault(each.image, each) is not each:
+            problem = f"is a second name for {each.image!r} (row {shown[each.image].row})"
+            fix = "add one name for each photo"
+            mistakes.append(Mistake(patch.name, each.row or None, "label", problem, each.label, fix))
+    return mistakes
 
 
 def _wrong_columns(name: str, columns: Sequence[str]) -> list[Mistake]:
     """Columns that are missing or unknown."""
-    known = {*LIST_COLUMNS, *PATCH_COLUMNS}
+    known = {*LIST_COLUMNS, *PATCH_COLUMNS, BESIDE}
     mistakes = [
         Mistake(name, 1, None, "lacks a column", column, "a patch has the columns image, label and set")
         for column in ("image", "label")

@@ -103,6 +103,18 @@ class ConfusedPair:
 
 
 @dataclass(frozen=True, slots=True)
+class NameDoubt:
+    """A photo that perhaps shows ``name`` though the table says ``given``; ``lines``: the points two photos share."""
+
+    image: str
+    given: str
+    name: str
+    beside: str
+    proba: float
+    lines: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SkippedFile:
     """A file that could not be read, and why."""
 
@@ -141,6 +153,8 @@ class RunPage:
     worst: tuple[Example, ...] = ()
     best: tuple[Example, ...] = ()
     confusions: tuple[ConfusedPair, ...] = ()
+    doubts: tuple[NameDoubt, ...] = ()
+    doubts_note: str = ""
     facts: tuple[Fact, ...] = ()
     skipped: tuple[SkippedFile, ...] = ()
     stages: tuple[StageRow, ...] = ()

@@ -1,37 +1,50 @@
-"""The doubtful labels of a run's own table, by networks that have not seen the photo."""
+"""The doubtful labels and names of a run's own table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
+
+import numpy as np
+import polars as pl
 
 from fieldmark.core.errors import PlanError, nearest
+from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import Collection
+from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.stages.engine import Opened
+from fieldmark.stages.local_evidence import Rechecked
 from fieldmark.stages.plan import SCORING
+from fieldmark.stages.ranked import SCORES
+from fieldmark.stages.recheck import EVIDENCE, Recheck
 from fieldmark.stages.score import Score
 from fieldmark.stages.scored import known_proba
+from fieldmark.stages.split import read_folds
+from fieldmark.stages.think_again import ThinkAgain
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """One cell of the table, a photo and a label, that is perhaps a mistake.
+    """One cell of the table, a photo and a label or an individual's name, that is perhaps a mistake.
 
     Attributes:
         image: The photo's id.
-        label: The label.
-        kind: ``missing``: the table lacks it and it is perhaps there; ``wrong``: the table has it, perhaps wrongly.
-        proba: What the networks give the label, 0 to 1.
+        label: The label or the name.
+        kind: ``missing``: the table lacks it and it is perhaps there; ``wrong``: the table has it, perhaps wrongly;
+            ``stranger``: the photo has no name, and perhaps it is this one; ``two names``: it has another.
+        proba: What the networks (of names: networks and points) give the label, 0 to 1.
         doubt: How likely the table is wrong there, 0 to 1.
+        beside: Of names, the id of the known photo that it agrees with.
     """
 
     image: str
     label: str
-    kind: Literal["missing", "wrong"]
+    kind: Literal["missing", "wrong", "stranger", "two names"]
     proba: float
     doubt: float
+    beside: str = ""
 
 
 def doubtful_cells(opened: Opened, *, stage: str | None = None, most: int = 200) -> list[Doubt]:
@@ -59,6 +72,109 @@ def doubtful_cells(opened: Opened, *, stage: str | None = None, most: int = 200)
     return [Doubt(images[row], label, kind, proba, doubt) for row, label, kind, proba, doubt in cells]
 
 
+def doubtful_names(
+    opened: Opened,
+    *,
+    most: int = 200,
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+) -> list[Doubt]:
+    """The photos of a run's table that perhaps show an individual of another name there, the likeliest first.
+
+    Photos that judged the run are told by networks that have not seen them, and by weights learnt from others. Of
+    those that taught, strangers are compared here: their networks may have learnt that they are nobody, so what
+    speaks for a name is mainly points, which learn nothing. Photos with a name that taught are not doubted.
+
+    Args:
+        opened: A finished run whose last ranking matches points.
+        most: How many.
+        device: Where to compute.
+        n_workers: Threads that read photos ahead.
+        progress: Told what goes on.
+
+    Raises:
+        PlanError: The run matches no points.
+        RunError: A stage is not finished.
+    """
+    from fieldmark.stages.expert import Expert
+
+    final = _pointing(opened)
+    if final is None:
+        raise PlanError(
+            "Names are doubted by points, which this run does not match.",
+            got=f"{opened.run.path}: no recheck stage ranks last",
+            fix="train with --set evidence=true (--reuse this run), or blend runs with --run and --points.",
+        )
+    found, known = judged_names(opened), opened.known
+    fold = read_folds(opened.job(), final.on)
+    others = np.flatnonzero((fold < 0) & (known.classes == UNKNOWN) & known.present)
+    if len(others):
+        expert = Expert(opened, device=device)
+        scores, points = expert.side_by_side(known.take(others), n_workers=n_workers, progress=progress)
+        found += _named_otherwise(known, others, scores, _beside(known, others, cast("Rechecked", points)))
+    return sorted(found, key=lambda one: -one.doubt)[:most]
+
+
+def judged_names(opened: Opened) -> list[Doubt]:
+    """The doubts about photos that judged a run, the likeliest first; none where it matches no points.
+
+    Raises:
+        RunError: A stage is not finished.
+    """
+    final = _pointing(opened)
+    if final is None:
+        return []
+    place = opened.run.stage(final.name)
+    judges = np.flatnonzero(read_folds(opened.job(), final.on) >= 0)
+    table = pl.read_parquet(place / EVIDENCE).filter((pl.col("part") == "validation") & (pl.col("inliers") > 0))
+    beside = {(image, name): photo for image, name, photo in table.select("image", "identity", "photo").iter_rows()}
+    found = _named_otherwise(opened.known, judges, np.load(place / SCORES, allow_pickle=False), beside)
+    return sorted(found, key=lambda one: -one.doubt)
+
+
+def _pointing(opened: Opened) -> Recheck | None:
+    """The stage whose points have the last word on single photos."""
+    from fieldmark.stages.plan import ranking_stage
+
+    final = ranking_stage(opened.plan)
+    stages = {stage.name: stage for stage in opened.plan.stages}
+    while isinstance(final, ThinkAgain):
+        final = stages[final.reads_from]  # type: ignore[assignment] - checked by the plan
+    return final if isinstance(final, Recheck) else None
+
+
+def _beside(known: Collection, rows: np.ndarray, points: Rechecked) -> dict[tuple[str, str], str]:
+    """The known photo that each photo and name agree by, if any point fits."""
+    images, names = known.images, known.vocabulary.identities
+    return {
+        (images[rows[query]], names[points.names[query, place]]): images[points.photo[query, place]]
+        for query, place in np.argwhere((points.photo >= 0) & (points.n_inliers > 0)).tolist()
+    }
+
+
+def _named_otherwise(
+    known: Collection, rows: np.ndarray, scores: np.ndarray, beside: Mapping[tuple[str, str], str]
+) -> list[Doubt]:
+    """For each photo the likeliest name that it does not have and that some point speaks for."""
+    images, names = known.images, known.vocabulary.identities
+    column = {name: number for number, name in enumerate(names)}
+    rivals: dict[str, list[str]] = {}
+    for image, name in beside:
+        rivals.setdefault(image, []).append(name)
+    found = []
+    for row, score in zip(rows.tolist(), scores, strict=True):
+        given = known.classes[row]
+        others = [name for name in rivals.get(images[row], []) if column[name] != given]
+        if not others:
+            continue
+        name = max(others, key=lambda one: score[column[one]])
+        proba = float(score[column[name]])
+        kind = "two names" if given >= 0 else "stranger"
+        found.append(Doubt(images[row], name, kind, proba, proba, beside[images[row], name]))
+    return found
+
+
 def write_doubts(path: Path, found: Sequence[Doubt], known: Collection) -> None:
     """Write doubts as a CSV with an empty column ``decision``; filled in, it is a patch.
 
@@ -67,12 +183,12 @@ def write_doubts(path: Path, found: Sequence[Doubt], known: Collection) -> None:
         found: Doubts about photos of ``known``.
         known: Of the run.
     """
-    import polars as pl
-
     from fieldmark.clean.patches import export_doubts
 
     row_of = {image: row for row, image in enumerate(known.images)}
-    cells = [(row_of[one.image], one.label, one.kind, one.kind == "wrong", one.proba, one.doubt) for one in found]
+    cells = [
+        (row_of[one.image], one.label, one.kind, one.kind == "wrong", one.proba, one.doubt, one.beside) for one in found
+    ]
     schema = {
         "row": pl.Int64,
         "label": pl.String,
@@ -80,6 +196,7 @@ def write_doubts(path: Path, found: Sequence[Doubt], known: Collection) -> None:
         "given": pl.Boolean,
         "proba": pl.Float64,
         "doubt": pl.Float64,
+        "beside": pl.String,
     }
     export_doubts(path, pl.DataFrame(cells, schema=schema, orient="row"), known)
 

@@ -21,7 +21,7 @@ from fieldmark.stages.blend import Blend
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.engine import Opened, open_run
 from fieldmark.stages.finding import with_found
-from fieldmark.stages.local_evidence import KEPT, Looker, fused
+from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused
 from fieldmark.stages.nets import SavedNet, saved_nets
 from fieldmark.stages.plan import ranking_stage
 from fieldmark.stages.rank import Rank, identity_scores
@@ -139,13 +139,30 @@ class Expert:
         self, photos: Collection, *, n_workers: int = 2, progress: Progress = QUIET
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Each identity's score for each photo (mean over networks), and the photos' embeddings by each network."""
+        total, embeddings, _ = self._judged(photos, n_workers=n_workers, progress=progress)
+        return total, embeddings
+
+    def side_by_side(
+        self, photos: Collection, *, n_workers: int = 2, progress: Progress = QUIET
+    ) -> tuple[np.ndarray, Rechecked | None]:
+        """Each identity's score for each photo, and what points said of its shortlist; None if the run matches none."""
+        total, _, found = self._judged(photos, n_workers=n_workers, progress=progress)
+        return total, found
+
+    def _judged(
+        self, photos: Collection, *, n_workers: int, progress: Progress
+    ) -> tuple[np.ndarray, list[np.ndarray], Rechecked | None]:
+        """Scores, embeddings and points."""
         # Not their own ids: two cameras may both have an IMG_0001.jpg, and a gallery leaves out the query's own id.
         asked = [f"\x1fasked {number}" for number in range(len(photos))]
         looked = self._blended if self.blend is not None else self._looked
         total, embeddings = looked(photos, asked, n_workers=n_workers, progress=progress)
-        if self.recheck is not None:
-            total = self._rechecked(self.recheck, photos, total, embeddings[0], asked, progress)
-        return total, embeddings
+        if self.recheck is None:
+            return total, embeddings, None
+        run = self.opened.run
+        fusion: Fusion = read(Fusion, run.stage(self.recheck.name) / FUSION)
+        found = self._rechecked(self.recheck, photos, total, embeddings[0], asked, progress)
+        return fused(total, found, fusion), embeddings, found
 
     def _looked(
         self, photos: Collection, asked: list[str], *, n_workers: int, progress: Progress
@@ -225,11 +242,9 @@ class Expert:
         embedding: np.ndarray,
         asked: list[str],
         progress: Progress,
-    ) -> np.ndarray:
-        """The scores with keypoints counted, as the recheck stage did for new photos."""
-        run = self.opened.run
-        fusion: Fusion = read(Fusion, run.stage(stage.name) / FUSION)
-        found = Looker(stage.evidence, run.path / KEPT, within=stage.within).recheck(
+    ) -> Rechecked:
+        """What points say, as the recheck stage asked them for new photos."""
+        return Looker(stage.evidence, self.opened.run.path / KEPT, within=stage.within).recheck(
             with_found(photos, (stage.within,), progress=progress),
             scores,
             embedding,
@@ -240,7 +255,6 @@ class Expert:
             n_photos=stage.photos,
             progress=progress,
         )
-        return fused(scores, found, fusion)
 
     def identify(
         self, photos: Collection, *, k: int | None = None, n_workers: int = 2, progress: Progress = QUIET

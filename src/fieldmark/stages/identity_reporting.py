@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,15 @@ from fieldmark.report.contents import (
     Curve,
     Example,
     Fact,
+    NameDoubt,
     RunPage,
     ThresholdScan,
 )
 from fieldmark.report.pages import run_page
+from fieldmark.report.wording import counted
+from fieldmark.stages.doubting import judged_names
 from fieldmark.stages.engine import Opened
+from fieldmark.stages.inspecting import names_told
 from fieldmark.stages.match_pictures import MatchPictures
 from fieldmark.stages.measure import Measure, measure, measure_decision
 from fieldmark.stages.page_ends import page_end, score_rows
@@ -39,7 +42,9 @@ from fieldmark.stages.stack_identities import StackIdentities
 from fieldmark.stages.think_again import ThinkAgain
 from fieldmark.stages.train import Train
 
-N_EXAMPLES = 12
+N_EXAMPLES, N_DOUBTS = 12, 8
+LEAST_DOUBT = 0.5
+"""From this probability on a name is told as doubtful."""
 
 
 def identity_report(opened: Opened) -> tuple[tuple[Measure, ...], str]:
@@ -145,6 +150,7 @@ def named(truth: int, vocabulary: Vocabulary) -> str:
 
 def _page(opened: Opened, judged: Judged, measures: tuple[Measure, ...], expected: tuple[Measure, ...]) -> RunPage:
     best, worst = _examples(judged)
+    doubts, note = _doubts(opened, judged)
     return RunPage(
         title=f"{opened.plan.name} on {opened.known.name}",
         recipe=opened.plan.name,
@@ -154,12 +160,14 @@ def _page(opened: Opened, judged: Judged, measures: tuple[Measure, ...], expecte
             f"Measured on {len(judged.rows):,} validation photos that the network has not seen; "
             "95 % intervals over photos. The threshold was chosen on the same photos."
         ),
-        curves=_curves(opened.run.stage(opened.plan.only(Train).name)),
+        curves=_curves(opened),
         threshold=_scan(judged),
         expected=score_rows(expected),
         best=best,
         worst=worst,
         confusions=_confusions(judged),
+        doubts=doubts,
+        doubts_note=note,
         facts=_facts(opened, judged),
         **page_end(opened),
     )
@@ -183,23 +191,23 @@ def _summary(judged: Judged, measures: tuple[Measure, ...]) -> str:
     return " ".join(parts)
 
 
-def _curves(trained: Path) -> tuple[Curve, ...]:
-    """Loss, metric and learning rate of each fold over the epochs."""
+def _curves(opened: Opened) -> tuple[Curve, ...]:
+    """Loss, metric and learning rate of each network over the epochs; of several networks, only what compares them."""
+    names = [stage.name for stage in opened.plan.stages if isinstance(stage, Train)]
+    folds = [(name, path) for name in names for path in sorted(opened.run.stage(name).glob("fold*/history.json"))]
     curves = []
-    for path in sorted(trained.glob("fold*/history.json")):
+    for stage, path in folds:
         history: list[dict[str, Any]] = read_json(path)
-        fold = path.parent.name if len(list(trained.glob("fold*"))) > 1 else ""
-        names = [
-            name for name in (history[0] if history else {}) if name not in {"leg", "epoch", "update", "images_per_s"}
-        ]
-        for name in names:
-            rows = [row for row in history if name in row]
+        told = [stage] * (len(names) > 1) + [path.parent.name] * (len(folds) > len(names))
+        for name in history[0] if history else {}:
             kind = "lr" if name == "lr" else "metric" if "map5" in name else "loss"
-            epochs, values = (
-                np.array([float(row["epoch"]) for row in rows]),
-                np.array([float(row[name]) for row in rows]),
-            )
-            curves.append(Curve(f"{name} {fold}".strip(), kind, epochs, values))
+            compares = name in {"loss", "lr"} or name.startswith("validation")
+            if name in {"leg", "epoch", "update", "images_per_s"} or not (compares or len(names) == 1):
+                continue
+            rows = [row for row in history if name in row]
+            at, value = (np.array([float(row[column]) for row in rows]) for column in ("epoch", name))
+            label = name if len(names) == 1 else name.split(" ")[0]
+            curves.append(Curve(", ".join([*told, label]), kind, at, value))
     return tuple(curves)
 
 
@@ -280,6 +288,23 @@ def _confusions(judged: Judged, *, most: int = 8) -> tuple[ConfusedPair, ...]:
         return picture(judged.known, row_of[name])
 
     return tuple(ConfusedPair(truth, answer, count, shown(truth), shown(answer)) for (truth, answer), count in wrong)
+
+
+def _doubts(opened: Opened, judged: Judged) -> tuple[tuple[NameDoubt, ...], str]:
+    """Validation photos that probably show somebody else than the table says, by points, and a sentence about them."""
+    found = [one for one in judged_names(opened) if one.proba >= LEAST_DOUBT]
+    given = dict(zip(judged.known.images, names_told(judged.known), strict=True))
+    n_strangers = sum(one.kind == "stranger" for one in found)
+    note = (
+        f"{counted(len(found), 'validation photo')} agree point by point with photos of another name, "
+        f"{n_strangers:,} of them strangers in the table: where that is right, the table is wrong, and so are the "
+        "measures above that count them as mistakes. The command “fieldmark doubts” lists more, for a patch."
+    )
+    rows = tuple(
+        NameDoubt(one.image, given[one.image], one.label, one.beside, one.proba, judged.lines.of(one.image, one.label))
+        for one in found[:N_DOUBTS]
+    )
+    return rows, note
 
 
 def _facts(opened: Opened, judged: Judged) -> tuple[Fact, ...]:

@@ -139,7 +139,7 @@ def doubts(opened: Opened, judged: JudgedLabels) -> tuple[tuple[Doubt, ...], str
             chosen[key] = Doubt(
                 cell.image,
                 cell.label,
-                cell.kind,
+                "missing" if cell.kind == "missing" else "wrong",
                 cell.proba,
                 cell.doubt,
                 picture(known, row),
