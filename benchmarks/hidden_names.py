@@ -1,0 +1,181 @@
+"""How many strangers of the whales' table are none, whether points find them, and what they do to the decision.
+
+    python benchmarks/hidden_names.py --runs runs --of "reidentify, seed 1" "reidentify, evidence, seed 1"
+    python benchmarks/hidden_names.py --runs runs --of "reidentify, evidence, seed 1" --doubts
+
+The contest of 2018/19 gave many photos of the playground (``humpback2018_100px``) another name a year later: its table
+(``meta_humpback2019``) has hashes of its photos. A photo whose hash lies within 6 of 64 bits of one there is taken for
+the same; a name of then is a name of now where a named photo is both. Names are later truth for judging only: no run
+here learns from them, and nothing is chosen by them.
+
+``--doubts`` lists doubts about all strangers (``fieldmark doubts``; the first time it finds points for some minutes).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from fieldmark.data.collection import Collection
+from fieldmark.data.reading import read
+from fieldmark.decide.calibrated import crossed_sureness
+from fieldmark.decide.specs import MaxMap
+from fieldmark.decide.thresholds import find
+from fieldmark.images.hashes import hashes
+from fieldmark.metrics.intervals import interval
+from fieldmark.stages.doubting import Doubt, doubtful_names
+from fieldmark.stages.engine import open_run
+from fieldmark.stages.identity_reporting import Judged
+from fieldmark.stages.measure import measure, measure_decision
+
+DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
+WITHIN = 6
+NEW = "new_whale"
+VERDICTS = ("right", "another name", "still new", "cannot be told")
+BANDS = ((0.9, 1.01), (0.7, 0.9), (0.5, 0.7), (0.3, 0.5))
+COLUMNS = (
+    "MAP@5",
+    "top-1 of known",
+    "AUC known/new",
+    "false matches at 1%",
+    "found at 1%",
+    "false matches at 5%",
+    "found at 5%",
+    "AUC of right",
+)
+
+
+@dataclass(frozen=True)
+class Later:
+    """What was said of the playground's photos a year later.
+
+    Attributes:
+        said: Name of then, or ``new_whale``, of each photo that was found again.
+        names: For a name of then the names of now.
+    """
+
+    said: Mapping[str, str]
+    names: Mapping[str, set[str]]
+
+    @classmethod
+    def of(cls, known: Collection) -> Later:
+        """By the hashes of both contests."""
+        told = dict(pl.read_csv(DATA / "meta_humpback2019" / "train.csv").iter_rows())
+        table = pl.read_csv(DATA / "meta_humpback2019" / "phash_size.csv").filter(pl.col("Image").is_in(list(told)))
+        there, then = np.array([int(one, 16) for one in table["phash"]], np.uint64), table["Image"].to_list()
+        said = {}
+        for image, mine in zip(known.images, hashes(known.paths).phash, strict=True):
+            bits = np.bitwise_count(there ^ mine)
+            nearest = int(bits.argmin())
+            if bits[nearest] <= WITHIN:
+                said[image] = told[then[nearest]]
+        names: dict[str, set[str]] = defaultdict(set)
+        for image, name in known.table.select("image", "identity").iter_rows():
+            if name != NEW and said.get(image, NEW) != NEW:
+                names[said[image]].add(name)
+        return cls(said, names)
+
+    def of_today(self, image: str) -> set[str] | None:
+        """The names that the individual on a photo has today; none if it had none; None: nobody knows."""
+        said = self.said.get(image)
+        return None if said is None else self.names.get(said, set())
+
+    def verdict(self, doubt: Doubt) -> str:
+        """What became of a stranger who was given a name; where the named photo beside it lost its own, nobody knows."""
+        names = self.of_today(doubt.image)
+        if names is None or self.said.get(doubt.beside) == NEW:
+            return "cannot be told"
+        if self.said[doubt.image] == NEW:
+            return "still new"
+        return "right" if doubt.label in names else "another name"
+
+
+def counts(known: Collection, later: Later) -> None:
+    """How many photos were found again, and what became of strangers."""
+    strangers = [image for image, name in known.table.select("image", "identity").iter_rows() if name == NEW]
+    again = [image for image in strangers if image in later.said]
+    named = [image for image in again if later.said[image] != NEW]
+    today = [image for image in named if later.of_today(image)]
+    several = [names for names in later.names.values() if len(names) > 1]
+    print(f"{len(later.said):,} of {len(known):,} photos found again")
+    print(f"{len(strangers)} strangers: {len(again)} found again, {len(named)} of them with a name")
+    print(f"{len(today)} of these show an individual that has a name in today's table")
+    print(f"{len(several)} individuals of then have several names today, {sum(map(len, several))} in all")
+
+
+def decision(folder: Path, later: Later) -> None:
+    """The measures of a run by the table, and by what was known later."""
+    judged = Judged(open_run(folder))
+    images = [judged.known.images[row] for row in judged.rows]
+    column = {name: number for number, name in enumerate(judged.known.vocabulary.identities)}
+    shown = {judged.known.table["identity"][row] for row in np.flatnonzero(judged.fold < 0).tolist()}
+    truth, use = judged.truth.copy(), np.ones(len(judged.truth), np.bool_)
+    hidden = right = 0
+    for row in np.flatnonzero(judged.truth < 0).tolist():
+        names = later.of_today(images[row])
+        if names is None:
+            use[row] = False
+        elif candidates := [column[name] for name in sorted(names & shown)]:
+            first = int(judged.scores[row].argmax())
+            hidden, right = hidden + 1, right + (first in candidates)
+            truth[row] = first if first in candidates else candidates[0]
+    n = int((judged.truth < 0).sum())
+    print(f"\n{folder.name}: {n} strangers, {hidden} of them known individuals; first name right for {right}")
+    print("| truth | photos | strangers | " + " | ".join(COLUMNS) + " |\n|---" * 1 + "|---" * (len(COLUMNS) + 2) + "|")
+    for name, of, at in (("the table", judged.truth, np.ones_like(use)), ("what was known later", truth, use)):
+        scores, told, groups = judged.scores[at], of[at], judged.known.take(judged.rows[at]).groups
+        threshold = find(MaxMap(), scores, told, k=5).at
+        sure = crossed_sureness(scores, told, groups=groups)
+        rows = measure(scores, told, unknown_at=threshold, k=5)
+        rows += measure_decision(scores, told, unknown=MaxMap(), sure=sure, groups=groups, k=5)
+        value = {row.name: f"{row.value:.3f} ({row.low:.3f}-{row.high:.3f})" for row in rows}
+        print(f"| {name} | {len(told)} | {int((told < 0).sum())} | " + " | ".join(value[one] for one in COLUMNS) + " |")
+
+
+def doubts(folder: Path, later: Later) -> None:
+    """What became of the strangers that a run doubts."""
+    opened = open_run(folder)
+    seen = hashes(opened.known.paths).phash
+    hash_of = dict(zip(opened.known.images, seen, strict=True))
+    found = [one for one in doubtful_names(opened, most=len(opened.known)) if one.kind == "stranger"]
+    print(f"\n{folder.name}: doubts about strangers\n")
+    print("| probability | photos | no copy of the photo beside | " + " | ".join(VERDICTS) + " |")
+    print("|---|---|---|---|---|---|---|")
+    for low, high in BANDS:
+        part = [one for one in found if low <= one.proba < high]
+        what = Counter(later.verdict(one) for one in part)
+        apart = sum(int(np.bitwise_count(hash_of[one.image] ^ hash_of[one.beside])) > WITHIN for one in part)
+        cells = (len(part), apart, *(what[one] for one in VERDICTS))
+        print(f"| {low} to {min(high, 1.0)} | " + " | ".join(map(str, cells)) + " |")
+    sure = {one.image for one in found if one.proba >= 0.5}
+    hidden = [image for image, names in ((one, later.of_today(one)) for one in opened.known.images) if names]
+    hidden = [image for image in hidden if opened.known.table["identity"][opened.known.images.index(image)] == NEW]
+    share = interval(np.array([image in sure for image in hidden], float))
+    ends = f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})"
+    print(f"of {len(hidden)} strangers with a name, doubted from 0.5 on: {ends}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--of", nargs="*", default=[], help="finished runs of benchmarks/humpback.py")
+    parser.add_argument("--doubts", action="store_true", help="list what the runs doubt, too")
+    options = parser.parse_args()
+    known = read(DATA / "humpback2018_100px" / "labels.csv", unknown=NEW)
+    later = Later.of(known)
+    counts(known, later)
+    for name in options.of:
+        decision(options.runs / name, later)
+        if options.doubts:
+            doubts(options.runs / name, later)
+
+
+if __name__ == "__main__":
+    main()
