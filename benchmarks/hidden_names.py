@@ -8,7 +8,7 @@ The contest of 2018/19 gave many photos of the playground (``humpback2018_100px`
 the same; a name of then is a name of now where a named photo is both. Names are later truth for judging only: no run
 here learns from them, and nothing is chosen by them.
 
-``--doubts`` lists doubts about all strangers (``fieldmark doubts``; the first time it finds points for some minutes).
+Then the pairs of names that ``fieldmark twins --run`` suggests. ``--doubts`` lists doubts about all strangers (``fieldmark doubts``; the first time it finds points for some minutes).
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from fieldmark.app.duplicates import twins
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
 from fieldmark.decide.calibrated import crossed_sureness
@@ -88,7 +90,7 @@ class Later:
         return None if said is None else self.names.get(said, set())
 
     def verdict(self, doubt: Doubt) -> str:
-        """What became of a stranger who was given a name; where the named photo beside it lost its own, nobody knows."""
+        """What became of a stranger given a name; where the named photo beside it lost its own, nobody knows."""
         names = self.of_today(doubt.image)
         if names is None or self.said.get(doubt.beside) == NEW:
             return "cannot be told"
@@ -162,6 +164,19 @@ def doubts(folder: Path, later: Later) -> None:
     print(f"of {len(hidden)} strangers with a name, doubted from 0.5 on: {ends}")
 
 
+def names(folder: Path, known: Collection, later: Later) -> None:
+    """How many of the names that were one individual later ``fieldmark twins --run`` suggests."""
+    true = {frozenset(pair) for several in later.names.values() for pair in combinations(sorted(several), 2)}
+    told = {name for several in later.names.values() for name in several}
+    found = twins(known, run=folder).suggested
+    pairs = [(frozenset((one.first, one.second)), one.n_shared > 0) for one in found]
+    print(f"\n{folder.name}: {len(pairs)} pairs of names suggested; {len(true)} pairs were one individual later")
+    for way, shares in (("share a picture", True), ("look alike", False)):
+        some = [pair for pair, shared in pairs if shared == shares]
+        judged = [pair for pair in some if pair <= told]
+        print(f"{way}: {len(some)}, of which {len(judged)} can be told, {sum(pair in true for pair in judged)} right")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
@@ -173,6 +188,7 @@ def main() -> None:
     counts(known, later)
     for name in options.of:
         decision(options.runs / name, later)
+        names(options.runs / name, known, later)
         if options.doubts:
             doubts(options.runs / name, later)
 
