@@ -8,7 +8,8 @@ The contest of 2018/19 gave many photos of the playground (``humpback2018_100px`
 the same; a name of then is a name of now where a named photo is both. Names are later truth for judging only: no run
 here learns from them, and nothing is chosen by them.
 
-Then the pairs of names that ``fieldmark twins --run`` suggests. ``--doubts`` lists doubts about all strangers (``fieldmark doubts``; the first time it finds points for some minutes).
+Then the pairs of names that ``fieldmark twins --run`` suggests. ``--doubts`` lists doubts about all strangers, as
+``fieldmark doubts`` does; the first time it finds points for some minutes.
 """
 
 from __future__ import annotations
