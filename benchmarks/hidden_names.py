@@ -31,9 +31,12 @@ from fieldmark.data.reading import read
 from fieldmark.decide.calibrated import crossed_sureness
 from fieldmark.decide.specs import MaxMap
 from fieldmark.decide.thresholds import find
+from fieldmark.gallery.identities import best_identities
+from fieldmark.gallery.store import EMBEDDING, GalleryStore
 from fieldmark.images.hashes import hashes
 from fieldmark.metrics.intervals import interval
 from fieldmark.stages.doubting import Doubt, doubtful_names
+from fieldmark.stages.embed import Embed
 from fieldmark.stages.engine import open_run
 from fieldmark.stages.identity_reporting import Judged
 from fieldmark.stages.measure import measure, measure_decision
@@ -176,6 +179,19 @@ def names(folder: Path, known: Collection, later: Later) -> None:
         some = [pair for pair, shared in pairs if shared == shares]
         judged = [pair for pair in some if pair <= told]
         print(f"{way}: {len(some)}, of which {len(judged)} can be told, {sum(pair in true for pair in judged)} right")
+    opened = open_run(folder)
+    place = opened.run.stage(opened.plan.only(Embed).name) / "gallery0"
+    gallery, rows = GalleryStore.open(place), np.load(place / EMBEDDING)
+    of_named = np.flatnonzero(gallery.classes >= 0)
+    alike = best_identities(rows[of_named], rows, gallery.classes, k=11, own=of_named).identities
+    name = opened.known.vocabulary.identities
+    for most in (1, 10):
+        seen = {
+            frozenset((name[own], name[other]))
+            for own, others in zip(gallery.classes[of_named].tolist(), alike.tolist(), strict=True)
+            for other in [one for one in others if one not in {own, -2}][:most]
+        }
+        print(f"among the {most} most alike other names of a photo: {len(seen & true)} of {len(true)} pairs")
 
 
 def main() -> None:
