@@ -57,6 +57,15 @@ def test_whole_identities_are_held_back_as_strangers(run: Path) -> None:
     assert strangers == int((judged[rows] == UNKNOWN).sum())
 
 
+def test_points_look_at_whoever_is_recruited_and_at_the_end() -> None:
+    plan = reidentify(size="toy", rounds=2, evidence=True, distil=True)
+    reads = {stage.name: stage.reads() for stage in plan.stages}
+    assert [reads[name][0] for name in ("recruits2", "recruits3", "answers")] == ["evidence", "evidence2", "evidence3"]
+    assert [reads[f"evidence{again}"][0] for again in ("", "2", "3")] == ["ranking", "ranking2", "ranking3"]
+    once = reidentify(size="toy", evidence=True, distil=True)
+    assert [stage.name for stage in once.stages if stage.verb == "recheck"] == ["evidence2"]
+
+
 def test_recruits_teach_the_next_round_and_nothing_else(run: Path) -> None:
     opened = open_run(run)
     job = opened.job()

@@ -154,7 +154,7 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
         centroids: Rank by the likeness to the centroid of an individual's photos, else to its most alike photo.
         logits_weight: Of the head's own probabilities, where likeness weighs 1.
         distil: Learn anew, a first network's word on each stranger being its truth.
-        rounds: So often learn anew with new photos whose individual is sure.
+        rounds: So often learn anew with new photos whose individual is sure; with ``evidence``, by points too.
         recruit_at: Score from which it is sure.
         evidence: Look again at the first ten by matching points (needs the extra ``keypoints``).
         trees: Let boosted trees judge the candidates.
@@ -208,8 +208,15 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
             stages.append(Boxes(name="boxes", finder=FINDERS[boxes]))
     if rounds < 0:
         raise PlanError("There cannot be so few rounds.", got=f"rounds={rounds}", fix="use rounds=0 for none.")
+    if trees and evidence:
+        raise PlanError(
+            "Points are matched for the first of a ranking by likeness.",
+            got="trees=true, evidence=true",
+            fix="leave out one of the two.",
+        )
     best = embedded = taught = ""
-    for turn in range(max(rounds, int(distil)) + 1):
+    last = max(rounds, int(distil))
+    for turn in range(last + 1):
         again = "" if not turn else str(turn + 1)
         if 0 < turn <= rounds:
             stages.append(
@@ -228,27 +235,20 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
             Rank(name=f"ranking{again}", reads_from=f"features{again}", on="split", votes=votes, unknown=rule),
         ]
         best, embedded = f"ranking{again}", f"features{again}"
-    if trees:
-        stages.append(StackIdentities(name="trees", reads_from=embedded, on="split", unknown=rule))
-        best = "trees"
-    if evidence:
-        if trees:
-            raise PlanError(
-                "Points are matched for the first of a ranking by likeness.",
-                got="trees=true, evidence=true",
-                fix="leave out one of the two.",
-            )
-        stages.append(
-            Recheck(
-                name="evidence",
+        if evidence and (turn < rounds or turn == last):  # whoever is recruited is looked at first
+            looked = Recheck(
+                name=f"evidence{again}",
                 reads_from=best,
                 embedded=embedded,
                 on="split",
                 within=TableBoxes() if boxes == "none" else FINDERS[boxes],
                 unknown=rule,
             )
-        )
-        best = "evidence"
+            stages.append(looked)
+            best = looked.name
+    if trees:
+        stages.append(StackIdentities(name="trees", reads_from=embedded, on="split", unknown=rule))
+        best = "trees"
     return Plan(name="reidentify", stages=(*stages, Answer(name="answers", reads_from=best))).check()
 
 
