@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from fieldmark.core.errors import PlanError, RunError
+from fieldmark.core.errors import FieldmarkError, PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import HumpbackHoldout
@@ -110,6 +111,16 @@ def test_points_come_after_the_blend_and_not_before(
         assert [match.identity for match in one.matches] == wanted[one.image]
     plain = join_runs([pointed.path, finished.path], tmp_path / "plain")
     assert open_run(plain.path).plan.only(Blend).reads_from == ("evidence", "ranking-2")
+
+
+def test_points_that_cannot_be_found_are_told_before_anything_is_made(
+    finished: RunFolder, nearest: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(FieldmarkError) as refusal:
+        join_runs([finished.path, nearest.path], tmp_path / "both", points=True)
+    assert "keypoints" in refusal.value.fix
+    assert not (tmp_path / "both").exists()
 
 
 def test_it_goes_on_where_it_was_interrupted(

@@ -78,6 +78,8 @@ def join_runs(
     names = _names(runs)
     plan = _plan(runs, names, by=by or ByScore(), weights=weights, points=points, k=k)
     first = runs[0]
+    if points:
+        plan.only(Recheck).ready(first.known)
     run = begin(folder, plan, first.known, first.new, first.seed)
     with run.locked():
         for one, called in zip(runs, names, strict=True):
