@@ -152,14 +152,18 @@ def doubts(folder: Path, later: Later) -> None:
     hash_of = dict(zip(opened.known.images, seen, strict=True))
     found = [one for one in doubtful_names(opened, most=len(opened.known)) if one.kind == "stranger"]
     print(f"\n{folder.name}: doubts about strangers\n")
-    print("| probability | photos | no copy of the photo beside | " + " | ".join(VERDICTS) + " |")
-    print("|---|---|---|---|---|---|---|")
-    for low, high in BANDS:
-        part = [one for one in found if low <= one.proba < high]
-        what = Counter(later.verdict(one) for one in part)
-        apart = sum(int(np.bitwise_count(hash_of[one.image] ^ hash_of[one.beside])) > WITHIN for one in part)
-        cells = (len(part), apart, *(what[one] for one in VERDICTS))
-        print(f"| {low} to {min(high, 1.0)} | " + " | ".join(map(str, cells)) + " |")
+    print("| probability | photos | " + " | ".join(VERDICTS) + " |\n|---|---" + "|---" * len(VERDICTS) + "|")
+    for what, copies in (("copies of the photo beside", True), ("other photos", False)):
+        for low, high in BANDS:
+            part = [
+                one
+                for one in found
+                if low <= one.proba < high
+                and copies == (int(np.bitwise_count(hash_of[one.image] ^ hash_of[one.beside])) <= WITHIN)
+            ]
+            told = Counter(later.verdict(one) for one in part)
+            cells = (len(part), *(told[one] for one in VERDICTS))
+            print(f"| {what}, {low} to {min(high, 1.0)} | " + " | ".join(map(str, cells)) + " |")
     sure = {one.image for one in found if one.proba >= 0.5}
     hidden = [image for image, names in ((one, later.of_today(one)) for one in opened.known.images) if names]
     hidden = [image for image in hidden if opened.known.table["identity"][opened.known.images.index(image)] == NEW]

@@ -252,6 +252,7 @@ SWITCHES = (
     Turned(ANY, "tuples", {}, change=_each(Train, lambda one: one.model_copy(update={"sampler": TupleSampler()}))),
     Turned(ANY, "distil", {"distil": True}),
     Turned(ANY, "rounds 1", {"rounds": 1}),
+    Turned(ANY, "rounds 1, evidence", {"rounds": 1, "evidence": True}),
     Turned(ANY, "boxes agreed", {"boxes": "agreed"}),
     Turned(ANY, "tta", {"tta": True}, same_training=True),
     Turned(ANY, "no centroids", {"centroids": False}, same_training=True),
