@@ -32,6 +32,7 @@ from fieldmark.app.blending import By, blend
 from fieldmark.core.files import read_json
 from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
+from fieldmark.data.marks import marked, read_marks
 from fieldmark.data.reading import read
 from fieldmark.data.specs import HumpbackHoldout, TupleSampler
 from fieldmark.decide.ranking import rank
@@ -46,6 +47,7 @@ from fieldmark.decide.specs import (
     Transposed,
 )
 from fieldmark.gallery.specs import Evidence, Xfeat
+from fieldmark.images.specs import Align, BoxCrop, BoxSource, FullFrame, Point
 from fieldmark.losses.specs import (
     Affinity,
     BatchHardTriplet,
@@ -150,6 +152,15 @@ def _maps(n: int) -> Change:
     return _each(Train, changed)
 
 
+def _look(**updates: object) -> Change:
+    """Show the network photos in another way."""
+
+    def changed(train: Train) -> Train:
+        return train.model_copy(update={"preprocess": train.preprocess.model_copy(update=updates)})
+
+    return _each(Train, changed)
+
+
 def _votes(by: Spec, **updates: object) -> Change:
     """Rank by another likeness; the head's vote stays."""
 
@@ -191,7 +202,7 @@ def _second_thoughts(*rules: Afterthought) -> Change:
 class Turned(NamedTuple):
     """A recipe with one switch turned; where training is the same, that of the recipe is reused.
 
-    ``change`` is of the plan, where the recipe itself has no such switch.
+    ``change`` is of the plan, where the recipe itself has no such switch; ``marked`` wants ``--marks``.
     """
 
     recipe: str
@@ -199,6 +210,7 @@ class Turned(NamedTuple):
     options: dict[str, object]
     same_training: bool = False
     change: Change | None = None
+    marked: bool = False
 
     @property
     def name(self) -> str:
@@ -215,6 +227,18 @@ CLASSIFY, SIAMESE, ANY = RECIPES
 ASKED = (OhemBce(weight=0.25), BatchHardTriplet())
 """What ``reidentify`` learns by, at this size."""
 AT_320_PX = Evidence(points=Xfeat(size_px=320))
+CLICKED = BoxCrop(margin=0.1, jitter=0.05)
+"""The boxes that a finder has learnt from clicks, as ``--marks`` has them; so ALIGNED, where flukes' landmarks lie."""
+MIXED = CLICKED.model_copy(update={"sources": (BoxSource(weight=0.6), BoxSource(by=FullFrame(), weight=0.4))})
+ALIGNED = Align(
+    points=(
+        Point(name="left_tip", x=0.06, y=0.1, mirror="right_tip"),
+        Point(name="notch", x=0.5, y=0.53),
+        Point(name="right_tip", x=0.94, y=0.1, mirror="left_tip"),
+        Point(name="root", x=0.5, y=0.9),
+    ),
+    jitter=0.05,
+)
 SWITCHES = (
     *(Turned(CLASSIFY, f"no {one}", {one: False}) for one in ("flip_identity", "triplet", "unknowns", "staged")),
     Turned(CLASSIFY, "tta", {"tta": True}, same_training=True),
@@ -254,6 +278,9 @@ SWITCHES = (
     Turned(ANY, "rounds 1", {"rounds": 1}),
     Turned(ANY, "rounds 1, evidence", {"rounds": 1, "evidence": True}),
     Turned(ANY, "boxes agreed", {"boxes": "agreed"}),
+    Turned(ANY, "boxes of clicks", {}, change=_look(crop=CLICKED), marked=True),
+    Turned(ANY, "boxes mixed", {}, change=_look(crop=MIXED), marked=True),
+    Turned(ANY, "aligned", {}, change=_look(crop=CLICKED, align=ALIGNED), marked=True),
     Turned(ANY, "tta", {"tta": True}, same_training=True),
     Turned(ANY, "no centroids", {"centroids": False}, same_training=True),
     Turned(ANY, "logits_weight 0", {"logits_weight": 0.0}, same_training=True),
@@ -332,8 +359,18 @@ def variant(epochs: int, by: Variant) -> Plan:
     return plan.model_copy(update={"stages": tuple(other if one is train else one for one in plan.stages)}).check()
 
 
-def run(name: str, plan: Plan, folder: Path, *, seed: int, with_new: bool = True, reuse: Path | None = None) -> None:
+def run(
+    name: str,
+    plan: Plan,
+    folder: Path,
+    *,
+    seed: int,
+    with_new: bool = True,
+    reuse: Path | None = None,
+    marks: Path | None = None,
+) -> None:
     known, new = photos()
+    known = known if marks is None else marked(known, read_marks(marks))
     new = new if with_new else None
     began = time.monotonic()
     execute(plan, known, folder / name, new=new, seed=seed, progress=Lines(), features=folder / "features", reuse=reuse)
@@ -398,6 +435,7 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
     parser.add_argument("--of", nargs="*", help="of blend: finished runs of one seed; default: those of main")
     parser.add_argument("--by", choices=get_args(By), default="score", help="of blend")
     parser.add_argument("--points", action="store_true", help="of blend: match points on the blend's shortlists")
+    parser.add_argument("--marks", type=Path, help="of switches: boxes and landmarks; see benchmarks/landmarks.py")
     parser.add_argument("--only", nargs="*", help="names of runs, to do a part")
     options = parser.parse_args()
     if options.threads:
@@ -438,6 +476,8 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
             if not wanted or name in wanted:
                 run(name, plan, options.runs, seed=options.seed, with_new=False)
         for one in SWITCHES:
+            if one.marked and options.marks is None:
+                continue
             if not wanted or one.name in wanted:
                 reuse = options.runs / short[one.recipe] if one.same_training else None
                 run(
@@ -447,6 +487,7 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
                     seed=options.seed,
                     with_new="rounds" in one.options,
                     reuse=reuse,
+                    marks=options.marks if one.marked else None,
                 )
     table(options.runs, [*mains, pointed, blended])
     if options.what in {"main", "blend", "table"}:
