@@ -134,7 +134,7 @@ def decision(folder: Path, later: Later) -> None:
             truth[row] = first if first in candidates else candidates[0]
     n = int((judged.truth < 0).sum())
     print(f"\n{folder.name}: {n} strangers, {hidden} of them known individuals; first name right for {right}")
-    print("| truth | photos | strangers | " + " | ".join(COLUMNS) + " |\n|---" * 1 + "|---" * (len(COLUMNS) + 2) + "|")
+    print("| truth | photos | strangers | " + " | ".join(COLUMNS) + " |\n|---" + "|---" * (len(COLUMNS) + 2) + "|")
     for name, of, at in (("the table", judged.truth, np.ones_like(use)), ("what was known later", truth, use)):
         scores, told, groups = judged.scores[at], of[at], judged.known.take(judged.rows[at]).groups
         threshold = find(MaxMap(), scores, told, k=5).at
@@ -165,8 +165,8 @@ def doubts(folder: Path, later: Later) -> None:
             cells = (len(part), *(told[one] for one in VERDICTS))
             print(f"| {what}, {low} to {min(high, 1.0)} | " + " | ".join(map(str, cells)) + " |")
     sure = {one.image for one in found if one.proba >= 0.5}
-    hidden = [image for image, names in ((one, later.of_today(one)) for one in opened.known.images) if names]
-    hidden = [image for image in hidden if opened.known.table["identity"][opened.known.images.index(image)] == NEW]
+    table = opened.known.table.select("image", "identity").iter_rows()
+    hidden = [image for image, name in table if name == NEW and later.of_today(image)]
     share = interval(np.array([image in sure for image in hidden], float))
     ends = f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})"
     print(f"of {len(hidden)} strangers with a name, doubted from 0.5 on: {ends}")

@@ -85,8 +85,17 @@ def run_of(run: Path | str, what: Told, *, instead: str | None = None) -> Opened
     from fieldmark.stages.engine import open_run
 
     opened = open_run(Path(run))
-    tells = opened.plan.tells
+    must_tell(opened, what, instead=instead)
+    return opened
+
+
+def must_tell(opened: Opened, what: Told, *, instead: str | None = None) -> None:
+    """Refuse an opened run that does not tell ``what``; see ``run_of``.
+
+    Raises:
+        RunError: It tells something else.
+    """
+    tells, run = opened.plan.tells, opened.run.path
     if tells != what:
         fix = instead or f"`fieldmark {ASK[tells]} {run} PHOTO` asks it about a photo."
         raise RunError(f"That run tells {tells}, not {what}.", got=run, fix=fix)
-    return opened

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldmark.app.guards import need_torch, run_of, sensible, vacant
+from fieldmark.app.guards import must_tell, need_torch, run_of, sensible, vacant
 from fieldmark.app.judges import judging_labels
 from fieldmark.app.photos import Photos, gather, of_files
 from fieldmark.core.errors import FieldmarkError
@@ -105,8 +105,6 @@ def doubts(
     from fieldmark.stages.engine import open_run
 
     opened = open_run(Path(run))
-    if opened.plan.tells == "answers":
-        run_of(run, "labels", instead=OF_LABELS)
     if opened.plan.tells == "individuals":
         if stage is not None:
             raise FieldmarkError(
@@ -114,6 +112,7 @@ def doubts(
             )
         found = doubtful_names(opened, most=most, device=device, n_workers=n_workers, progress=progress)
     else:
+        must_tell(opened, "labels", instead=OF_LABELS)
         found = doubtful_cells(opened, stage=stage, most=most)
     if table is not None:
         write_doubts(table, found, opened.known)

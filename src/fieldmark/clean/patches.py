@@ -169,7 +169,8 @@ def apply(patch: Patch, collection: Collection) -> Collection:
             is_so = told[row] == each.label
             told[row] = each.label if each.add else vocabulary.unknown if is_so else told[row]
         table = table.with_columns(pl.Series("identity", told, dtype=pl.String))
-        left = tuple(name for name in vocabulary.identities if name in set(told))
+        kept = set(told)
+        left = tuple(name for name in vocabulary.identities if name in kept)
         vocabulary = vocabulary.model_copy(update={"identities": left})
     return replace(collection, table=table, vocabulary=vocabulary)
 

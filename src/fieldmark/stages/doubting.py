@@ -16,13 +16,12 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.local_evidence import Rechecked
-from fieldmark.stages.plan import SCORING
+from fieldmark.stages.plan import SCORING, answering_stage
 from fieldmark.stages.ranked import SCORES
-from fieldmark.stages.recheck import EVIDENCE, Recheck
+from fieldmark.stages.recheck import Recheck, agreeing, counted, judged_counts
 from fieldmark.stages.score import Score
 from fieldmark.stages.scored import known_proba
 from fieldmark.stages.split import read_folds
-from fieldmark.stages.think_again import ThinkAgain
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,10 @@ def doubtful_names(
     others = np.flatnonzero((fold < 0) & (known.classes == UNKNOWN) & known.present)
     if len(others):
         expert = Expert(opened, device=device)
-        scores, points = expert.side_by_side(known.take(others), n_workers=n_workers, progress=progress)
-        found += _named_otherwise(known, others, scores, _beside(known, others, cast("Rechecked", points)))
+        strangers = known.take(others)
+        scores, points = expert.side_by_side(strangers, n_workers=n_workers, progress=progress)
+        table = counted("known", strangers, cast("Rechecked", points), known)
+        found += _named_otherwise(known, others, scores, agreeing(table))
     return sorted(found, key=lambda one: -one.doubt)[:most]
 
 
@@ -127,30 +128,15 @@ def judged_names(opened: Opened) -> list[Doubt]:
         return []
     place = opened.run.stage(final.name)
     judges = np.flatnonzero(read_folds(opened.job(), final.on) >= 0)
-    table = pl.read_parquet(place / EVIDENCE).filter((pl.col("part") == "validation") & (pl.col("inliers") > 0))
-    beside = {(image, name): photo for image, name, photo in table.select("image", "identity", "photo").iter_rows()}
-    found = _named_otherwise(opened.known, judges, np.load(place / SCORES, allow_pickle=False), beside)
+    scores = np.load(place / SCORES, allow_pickle=False)
+    found = _named_otherwise(opened.known, judges, scores, agreeing(judged_counts(place)))
     return sorted(found, key=lambda one: -one.doubt)
 
 
 def _pointing(opened: Opened) -> Recheck | None:
     """The stage whose points have the last word on single photos."""
-    from fieldmark.stages.plan import ranking_stage
-
-    final = ranking_stage(opened.plan)
-    stages = {stage.name: stage for stage in opened.plan.stages}
-    while isinstance(final, ThinkAgain):
-        final = stages[final.reads_from]  # type: ignore[assignment] - checked by the plan
+    final = answering_stage(opened.plan)
     return final if isinstance(final, Recheck) else None
-
-
-def _beside(known: Collection, rows: np.ndarray, points: Rechecked) -> dict[tuple[str, str], str]:
-    """The known photo that each photo and name agree by, if any point fits."""
-    images, names = known.images, known.vocabulary.identities
-    return {
-        (images[rows[query]], names[points.names[query, place]]): images[points.photo[query, place]]
-        for query, place in np.argwhere((points.photo >= 0) & (points.n_inliers > 0)).tolist()
-    }
 
 
 def _named_otherwise(

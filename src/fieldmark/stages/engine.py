@@ -6,7 +6,7 @@ import datetime as dt
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fieldmark.core.errors import DataError, PlanError, RunError, nearest, several
@@ -43,6 +43,10 @@ class Opened:
     known: Collection
     new: Collection | None
     seed: int
+
+    def up_to(self, name: str) -> Opened:
+        """The run with only the stages that the stage ``name`` is made of, and those that tell where animals are."""
+        return replace(self, plan=self.plan.up_to(name))
 
     def job(self, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET) -> Job:
         """What its stages are given: photos with the marks that its boxes stages have found."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -22,14 +22,14 @@ from fieldmark.stages.embed import Embed
 from fieldmark.stages.engine import Opened, open_run
 from fieldmark.stages.finding import with_found
 from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused
+from fieldmark.stages.misfits import eye
 from fieldmark.stages.nets import SavedNet, saved_nets
-from fieldmark.stages.plan import ranking_stage
+from fieldmark.stages.plan import answering_stage, ranking_stage
 from fieldmark.stages.rank import Rank, identity_scores
 from fieldmark.stages.ranked import Decision
 from fieldmark.stages.recheck import FUSION, Recheck
 from fieldmark.stages.rescore import Rescore, rescored
 from fieldmark.stages.stack_identities import TREES, StackIdentities, mean_of, rivals_of, scattered
-from fieldmark.stages.think_again import ThinkAgain
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Expert:
     """
 
     def __init__(self, opened: Opened, *, device: str = "auto") -> None:
-        self.opened = opened = _answering(opened)
+        self.opened = opened = opened.up_to(answering_stage(opened.plan).name)
         stages = {stage.name: stage for stage in opened.plan.stages}
         last = final = ranking_stage(opened.plan)
         self.recheck = last if isinstance(last, Recheck) else None
@@ -103,10 +103,10 @@ class Expert:
             last = stages[self.rescore.reads_from]
         self.blend = last if isinstance(last, Blend) else None
         blended = () if self.blend is None else self.blend.reads_from
-        self.experts = [Expert(_up_to(opened, name), device=device) for name in blended]
+        self.experts = [Expert(opened.up_to(name), device=device) for name in blended]
         self.rank = last if isinstance(last, Rank | StackIdentities) else self.experts[0].rank
-        wanted = self.rank.reads_from if self.recheck is None else self.recheck.embedded
-        self.embed = next(one for one in opened.plan.stages if isinstance(one, Embed) and one.name == wanted)
+        self.embed = cast("Embed", stages[cast("str", eye(final.name, stages))])
+        self._shown = next((one for one in self.experts if one.embed == self.embed), None)
         self.k = final.k
         self.decision = Decision.read(opened.run.stage(final.name))
         self.unknown_at = self.decision.threshold.at
@@ -124,9 +124,8 @@ class Expert:
     @cached_property
     def nets(self) -> list[SavedNet]:
         """The networks, one a fold; of a blend, those whose photos are shown and compared."""
-        for one in self.experts:
-            if one.embed == self.embed:
-                return one.nets
+        if self._shown is not None:
+            return self._shown.nets
         return saved_nets(self.opened.run.stage(self.embed.of), device=self._device)
 
     @cached_property
@@ -226,8 +225,8 @@ class Expert:
         looked = [one.scores(photos, n_workers=n_workers, progress=progress) for one in self.experts]
         scales = stage.scales(self.opened.run.stage(stage.name))
         at = [one.decision.at(photos) for one in self.experts]
-        shown = next(n for n, one in enumerate(self.experts) if one.embed == self.embed)
-        return stage.mixed([scores for scores, _ in looked], at, scales), looked[shown][1]
+        embeddings = looked[self.experts.index(cast("Expert", self._shown))][1]
+        return stage.mixed([scores for scores, _ in looked], at, scales), embeddings
 
     @cached_property
     def _known(self) -> Collection:
@@ -307,19 +306,6 @@ class Expert:
             identity: (int(row), float(value))
             for identity, row, value in zip(identities, rows[0], similarity[0], strict=True)
         }
-
-
-def _answering(opened: Opened) -> Opened:
-    """The run up to the stage that answers single photos: second thoughts about a pile are none about one photo."""
-    stages = {stage.name: stage for stage in opened.plan.stages}
-    final = ranking_stage(opened.plan)
-    while isinstance(final, ThinkAgain):
-        final = stages[final.reads_from]
-    return _up_to(opened, final.name)
-
-
-def _up_to(opened: Opened, name: str) -> Opened:
-    return replace(opened, plan=opened.plan.up_to(name))
 
 
 def _told(proba: float) -> float | None:

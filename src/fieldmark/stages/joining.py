@@ -75,8 +75,8 @@ def join_runs(
             got=", ".join(f"{one.run.path}: seed {one.seed}" for one in runs),
             fix="blend their answers to new photos instead: --out answers.csv without --run.",
         )
-    names = _names(runs)
-    plan = _plan(runs, names, by=by or ByScore(), weights=weights, points=points, k=k)
+    names, stages = _named(runs)
+    plan = _plan(runs, names, stages, by=by or ByScore(), weights=weights, points=points, k=k)
     first = runs[0]
     if points:
         plan.only(Recheck).ready(first.known)
@@ -107,31 +107,30 @@ def _wanted(opened: Opened, *, points: bool) -> Opened:
     stages = {stage.name: stage for stage in opened.plan.stages}
     while points and isinstance(final, Recheck):
         final = stages[final.reads_from]
-    plan = opened.plan.up_to(final.name)
-    for stage in plan.stages:
+    wanted = opened.up_to(final.name)
+    for stage in wanted.plan.stages:
         opened.run.stage(stage.name)  # finished and whole, or it is told now
-    return Opened(opened.run, plan, opened.known, opened.new, opened.seed)
+    return wanted
 
 
-def _names(runs: Sequence[Opened]) -> list[dict[str, str]]:
-    """What the stages of each run are called in the joined one; stages that left the very same files are one.
+def _named(runs: Sequence[Opened]) -> tuple[list[dict[str, str]], dict[str, Stage]]:
+    """What the stages of each run are called in the joined one, and those; who left the very same files is one stage.
 
     Raises:
         RunError: They were split otherwise, or two runs are the same.
     """
-    made: dict[str, tuple[Stage, object]] = {}
+    stages: dict[str, Stage] = {}
+    left: dict[str, object] = {}
     found: list[dict[str, str]] = []
     for number, opened in enumerate(runs, 1):
         names: dict[str, str] = {}
         for stage in opened.plan.stages:
-            mine, files = renamed(stage, names), opened.run.receipt(stage.name)["files"]
-            same = [
-                name
-                for name, (other, theirs) in made.items()
-                if theirs == files and mine.model_copy(update={"name": name}) == other
-            ]
-            names[stage.name] = same[0] if same else _free(stage.name, made, number)
-            made[names[stage.name]] = (mine.model_copy(update={"name": names[stage.name]}), files)
+            files = opened.run.receipt(stage.name)["files"]
+            alike = (
+                one for one in stages if left[one] == files and renamed(stage, names | {stage.name: one}) == stages[one]
+            )
+            name = names[stage.name] = next(alike, None) or _free(stage.name, stages, number)
+            stages[name], left[name] = renamed(stage, names), files
         found.append(names)
     finals = [names[ranking_stage(one.plan).name] for one, names in zip(runs, found, strict=True)]
     if len(set(finals)) < len(finals):
@@ -148,12 +147,13 @@ def _names(runs: Sequence[Opened]) -> list[dict[str, str]]:
             got=", ".join(f"{one.run.path}" for one in runs),
             fix="blend their answers to new photos instead: --out answers.csv without --run.",
         )
-    return found
+    return found, stages
 
 
 def _plan(
     runs: Sequence[Opened],
     names: Sequence[dict[str, str]],
+    stages: dict[str, Stage],
     *,
     by: BlendRule,
     weights: Sequence[float] | None,
@@ -161,10 +161,6 @@ def _plan(
     k: int,
 ) -> Plan:
     """All stages of all runs, the blend, and what comes after it."""
-    stages: dict[str, Stage] = {}
-    for opened, called in zip(runs, names, strict=True):
-        for stage in opened.plan.stages:
-            stages.setdefault(called[stage.name], renamed(stage, called))
     # What is found on photos stands first: later stages of any run may look into it.
     ordered = sorted(stages.values(), key=lambda stage: not isinstance(stage, Split | Boxes))
     finals = [ranking_stage(one.plan) for one in runs]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import polars as pl
-
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.data.collection import Collection
 from fieldmark.images.reading import read
 from fieldmark.report.match_lines import Side, encoded, match_lines
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.local_evidence import KEPT, Looker
-from fieldmark.stages.recheck import EVIDENCE, Recheck
+from fieldmark.stages.recheck import Recheck, agreeing, judged_counts
 
 
 class MatchPictures:
@@ -32,9 +30,7 @@ class MatchPictures:
         """The known photo that each validation photo and name of its shortlist agree by, if any point fits."""
         if self._stage is None:
             return {}
-        table = pl.read_parquet(self._opened.run.stage(self._stage.name) / EVIDENCE)
-        fits = table.filter((pl.col("part") == "validation") & (pl.col("inliers") > 0))
-        return {(image, name): photo for image, name, photo in fits.select("image", "identity", "photo").iter_rows()}
+        return agreeing(judged_counts(self._opened.run.stage(self._stage.name)))
 
     @cached_property
     def _known(self) -> Collection:

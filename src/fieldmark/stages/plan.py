@@ -64,7 +64,7 @@ Told = Literal["labels", "answers", "individuals"]
 """What runs of a plan tell of a photo."""
 VERBS: tuple[type[Spec], ...] = get_args(get_args(Stage)[0])
 """The classes of all stages."""
-__all__ = ["RANKERS", "SCORING", "VERBS", "Plan", "Stage", "ranking_stage", "read_plan", "renamed"]
+__all__ = ["RANKERS", "SCORING", "VERBS", "Plan", "Stage", "answering_stage", "ranking_stage", "read_plan", "renamed"]
 StageT = TypeVar("StageT", bound=Spec)
 
 
@@ -162,6 +162,19 @@ def ranking_stage(plan: Plan) -> Rank | Rescore | Recheck | StackIdentities | Bl
     """
     found = [stage for stage in plan.stages if isinstance(stage, RANKERS)]
     return found[-1] if found else plan.only(Rank)
+
+
+def answering_stage(plan: Plan) -> Rank | Rescore | Recheck | StackIdentities | Blend | ThinkAgain:
+    """The last stage that ranks single photos: second thoughts about a pile are none about one photo.
+
+    Raises:
+        PlanError: The plan ranks nothing.
+    """
+    stages = {stage.name: stage for stage in plan.stages}
+    final = ranking_stage(plan)
+    while isinstance(final, ThinkAgain):
+        final = stages[final.reads_from]
+    return final
 
 
 def read_plan(path: Path) -> Plan:

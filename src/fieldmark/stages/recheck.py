@@ -90,14 +90,14 @@ class Recheck(Spec):
         scores = np.load(place / SCORES, allow_pickle=False)
         found = self._of_validation(job, looker, scores, rows)
         fusion, proba = self._judged(job, scores, found, rows)
-        counts = [_counts("validation", known.take(rows), found, known)]
+        counts = [counted("validation", known.take(rows), found, known)]
         new_scores = new_scores_of(place, job)
         if job.new is not None and new_scores is not None:
             embedded = job.run.stage(self.embedded)
             embedding = np.load(embedded / "new0.npy", allow_pickle=False)
             found = self._of(job, looker, job.new, new_scores, embedding, GalleryStore.open(embedded / "gallery0"))
             new_scores = fused(new_scores, found, fusion)
-            counts.append(_counts("new", job.new, found, known))
+            counts.append(counted("new", job.new, found, known))
         truth = judged_classes(job, self.on)[rows]
         before = find(self.unknown, scores, truth, k=self.k)
         decision = write_ranked(
@@ -186,7 +186,18 @@ def _some(found: Rechecked, rows: np.ndarray) -> Rechecked:
     )
 
 
-def _counts(part: str, queries: Collection, found: Rechecked, known: Collection) -> pl.DataFrame:
+def agreeing(counts: pl.DataFrame) -> dict[tuple[str, str], str]:
+    """The known photo that each photo and name agree by, if any point fits; of a table that ``counted`` made."""
+    fits = counts.filter(pl.col("inliers") > 0).select("image", "identity", "photo")
+    return {(image, name): photo for image, name, photo in fits.iter_rows()}
+
+
+def judged_counts(place: Path) -> pl.DataFrame:
+    """The pairs of photos that a finished recheck stage laid side by side for photos that judge."""
+    return pl.read_parquet(place / EVIDENCE).filter(pl.col("part") == "validation")
+
+
+def counted(part: str, queries: Collection, found: Rechecked, known: Collection) -> pl.DataFrame:
     """One row a pair of photos: part, image, identity, photo (the best of that individual), matches, inliers."""
     query, place = np.nonzero(found.photo >= 0)
     images, names = np.array(known.images, dtype=object), known.vocabulary.identities
