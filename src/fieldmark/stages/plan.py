@@ -170,10 +170,9 @@ def answering_stage(plan: Plan) -> Rank | Rescore | Recheck | StackIdentities | 
     Raises:
         PlanError: The plan ranks nothing.
     """
-    stages = {stage.name: stage for stage in plan.stages}
     final = ranking_stage(plan)
     while isinstance(final, ThinkAgain):
-        final = stages[final.reads_from]
+        final = ranking_stage(plan.up_to(final.reads_from))
     return final
 
 
