@@ -113,6 +113,30 @@ def test_points_come_after_the_blend_and_not_before(
     assert open_run(plain.path).plan.only(Blend).reads_from == ("evidence", "ranking-2")
 
 
+def test_a_blend_of_points_by_the_second_embedding_shows_that_embedding(
+    finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    pytest.importorskip("cv2", reason="keypoints need OpenCV")
+    both = join_runs([finished.path, nearest.path], tmp_path / "both")
+    looked = Recheck(
+        name="points",
+        reads_from="blended",
+        embedded="features-2",
+        on="split",
+        evidence=Evidence(points=Sift(size_px=64, most=40)),
+        shortlist=2,
+    )
+    again = Blend(name="again", reads_from=("points", "ranking"), on="split")
+    stages = (*open_run(both.path).plan.stages[:-1], looked, again, Answer(name="answers", reads_from="again"))
+    plan = Plan(name="nested", stages=stages).check()
+    run = execute(plan, known, tmp_path / "nested", new=new, seed=1, n_workers=0, reuse=both.path)
+    expert = Expert.open(run.path, device="cpu")
+    assert expert.embed.name == "features-2"
+    scores, embeddings = expert.scores(new, n_workers=0)
+    assert np.allclose(scores, np.load(run.stage("again") / "new.npy"), atol=1e-3)
+    assert np.allclose(embeddings[0], np.load(run.stage("features-2") / "new0.npy"), atol=1e-4)
+
+
 def test_points_that_cannot_be_found_are_told_before_anything_is_made(
     finished: RunFolder, nearest: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
