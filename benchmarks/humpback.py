@@ -241,6 +241,8 @@ ALIGNED = Align(
 )
 SWITCHES = (
     *(Turned(CLASSIFY, f"no {one}", {one: False}) for one in ("flip_identity", "triplet", "unknowns", "staged")),
+    Turned(CLASSIFY, "whole", {"whole": True}),
+    Turned(CLASSIFY, "whole, masks grabcut", {"masks": "grabcut"}),
     Turned(CLASSIFY, "tta", {"tta": True}, same_training=True),
     Turned(CLASSIFY, "no centroids", {"centroids": False}, same_training=True),
     Turned(CLASSIFY, "evidence", {"evidence": True}, same_training=True),

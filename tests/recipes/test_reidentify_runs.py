@@ -27,13 +27,6 @@ from toys import Heard
 
 
 @pytest.fixture(scope="module")
-def flukes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("flukes")
-    draw_flukes(folder, n_identities=24, n_strangers=4, n_test=10, seed=5)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def run(flukes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = reidentify(size="toy", rounds=1, recruit_at=-1.0, budget=0.5)
     folder = tmp_path_factory.mktemp("reidentify") / "run"

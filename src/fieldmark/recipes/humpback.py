@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fieldmark.core.errors import PlanError
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import HumpbackHoldout, PkSampler, Sampler, TupleSampler
 from fieldmark.decide.specs import Best, Centroid, MaxMap
-from fieldmark.images.specs import Preprocess, WhaleAugment
+from fieldmark.images.specs import Finder, MaskChannel, Preprocess, TableBoxes, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Backbone, EmbeddingHead, HubWeights, Net, OneVsRestHead, RandomWeights
+from fieldmark.recipes.finders import FoundBy, finder_of, looking
 from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.embed import Embed
@@ -74,7 +76,7 @@ SCALES = {
 }
 
 
-def humpback_classify(
+def humpback_classify(  # noqa: PLR0913 - every technique is a switch
     *,
     size: Size = "small",
     flip_identity: bool = True,
@@ -83,6 +85,8 @@ def humpback_classify(
     staged: bool = True,
     tta: bool = True,
     centroids: bool = True,
+    whole: bool = False,
+    masks: FoundBy = "none",
     evidence: bool = False,
     effort: float = 1.0,
 ) -> Plan:
@@ -97,6 +101,10 @@ def humpback_classify(
         staged: First whales with many photos, then all, then all at a tenth of the rate; else all from the start.
         tta: Look at each photo mirrored too, and average.
         centroids: Rank by the likeness to the centroid of a whale's photos, else to its most alike photo.
+        whole: At ``small``: the lower half of the network learns too, which takes several times as long.
+        masks: Show the network in a fourth channel where the fluke is: by the ``table``'s masks, or found by colour
+            (``grabcut``), by a network (``features``), or where both agree (``agreed``). A frozen lower half cannot
+            learn to see them, so ``small`` then learns as ``whole`` does.
         evidence: Look again at the first ten by matching points (needs the extra ``keypoints``); the source had none.
         effort: Multiplies the epochs of every leg.
 
@@ -105,13 +113,15 @@ def humpback_classify(
 
     Command: ``fieldmark train humpback-classify whales/ --run runs/whales``
     """
-    scale = of_size(SCALES, size)
+    finder = finder_of(masks, what="Masks")
+    scale = _scale(size, whole=whole, masked_by=finder)
     legs = scale.legs if staged else _one_leg(scale.legs)
     legs = with_effort(legs, effort)
     losses = scale.losses if triplet else tuple(loss for loss in scale.losses if loss.kind != "triplet")
     alike = Centroid() if centroids else Best()
     stages: list[Stage] = [
         Split(name="split", folds=HumpbackHoldout()),
+        *looking(finder),
         Train(
             name="net",
             on="split",
@@ -135,7 +145,8 @@ def humpback_classify(
         ),
     ]
     if evidence:
-        stages.append(Recheck(name="evidence", reads_from="ranking", embedded="features", on="split"))
+        within = finder or TableBoxes()
+        stages.append(Recheck(name="evidence", reads_from="ranking", embedded="features", on="split", within=within))
     answers = Answer(name="answers", reads_from=stages[-1].name)
     return Plan(name="humpback-classify", stages=(*stages, answers)).check()
 
@@ -164,6 +175,27 @@ def humpback_nearest(*, size: Size = "small", tta: bool = False) -> Plan:
             Answer(name="answers", reads_from="ranking"),
         ),
     ).check()
+
+
+def _scale(size: str, *, whole: bool, masked_by: Finder | None) -> Scale:
+    """The size, its lower half learning where it is asked to or has a mask to learn, and with that mask."""
+    scale = of_size(SCALES, size)
+    frozen = all(leg.freeze for leg in scale.legs)
+    if whole and not frozen:
+        raise PlanError(
+            "The lower half of the network learns already.",
+            got=f"size={size}, whole=true",
+            fix="leave out whole; only size=small never lets it learn.",
+        )
+    if frozen and (whole or masked_by is not None):
+        legs = tuple(leg.model_copy(update={"freeze": ()}) for leg in scale.legs)
+        scale = scale.model_copy(update={"legs": legs, "versions": None})
+    if masked_by is not None:
+        backbone = scale.net.backbone.model_copy(update={"in_channels": 4})
+        seen = scale.preprocess.model_copy(update={"mask": MaskChannel(by=masked_by)})
+        net = scale.net.model_copy(update={"backbone": backbone})
+        scale = scale.model_copy(update={"net": net, "preprocess": seen})
+    return scale
 
 
 def _one_leg(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:

@@ -9,17 +9,7 @@ from fieldmark.core.errors import PlanError, nearest
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import OpenHoldout, PkSampler
 from fieldmark.decide.specs import Best, Centroid, FalseMatchBudget, MaxMap, UnknownAt
-from fieldmark.images.specs import (
-    Agreed,
-    BoxCrop,
-    BoxSource,
-    FeatureNorm,
-    Finder,
-    GrabCut,
-    Preprocess,
-    TableBoxes,
-    WhaleAugment,
-)
+from fieldmark.images.specs import BoxCrop, BoxSource, Preprocess, TableBoxes, WhaleAugment
 from fieldmark.losses.specs import (
     ArcFace,
     BatchHardTriplet,
@@ -32,9 +22,9 @@ from fieldmark.losses.specs import (
     OhemBce,
 )
 from fieldmark.models.specs import Backbone, CosineHead, Head, HubWeights, Net, OneVsRestHead, RandomWeights
+from fieldmark.recipes.finders import FoundBy, finder_of, looking
 from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.answer import Answer
-from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.plan import Plan, Stage
 from fieldmark.stages.rank import ByLogits, Rank, Vote
@@ -47,13 +37,6 @@ from fieldmark.train.specs import Cosine, Leg, Training
 
 Loss = Literal["questions", "arcface", "cosface", "elastic", "softmax"]
 Flips = Literal["other", "same", "none"]
-BoxesFrom = Literal["none", "table", "agreed", "grabcut", "features"]
-FINDERS: dict[str, Finder] = {
-    "table": TableBoxes(),
-    "agreed": Agreed(),
-    "grabcut": GrabCut(),
-    "features": FeatureNorm(),
-}
 
 
 class Scale(Spec):
@@ -127,7 +110,7 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
     evidence: bool = False,
     trees: bool = False,
     budget: float | None = None,
-    boxes: BoxesFrom = "none",
+    boxes: FoundBy = "none",
     height_px: int | None = None,
     width_px: int | None = None,
     effort: float = 1.0,
@@ -198,14 +181,11 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
         unknowns=unknowns,
         training=scale.training.model_copy(update={"legs": with_effort(legs, effort)}),
     )
-    stages: list[Stage] = [Split(name="split", folds=OpenHoldout())]
-    if boxes != "none":
-        if boxes not in FINDERS:
-            raise PlanError("Boxes do not come from there.", got=boxes, fix=nearest(boxes, ["none", *FINDERS]))
-        crop = BoxCrop(margin=0.1, jitter=0.05, sources=(BoxSource(by=FINDERS[boxes]),))
+    finder = finder_of(boxes, what="Boxes")
+    stages: list[Stage] = [Split(name="split", folds=OpenHoldout()), *looking(finder)]
+    if finder is not None:
+        crop = BoxCrop(margin=0.1, jitter=0.05, sources=(BoxSource(by=finder),))
         train = train.model_copy(update={"preprocess": scale.preprocess.model_copy(update={"crop": crop})})
-        if boxes != "table":
-            stages.append(Boxes(name="boxes", finder=FINDERS[boxes]))
     if rounds < 0:
         raise PlanError("There cannot be so few rounds.", got=f"rounds={rounds}", fix="use rounds=0 for none.")
     if trees and evidence:
@@ -241,7 +221,7 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
                 reads_from=best,
                 embedded=embedded,
                 on="split",
-                within=TableBoxes() if boxes == "none" else FINDERS[boxes],
+                within=finder or TableBoxes(),
                 unknown=rule,
             )
             stages.append(looked)

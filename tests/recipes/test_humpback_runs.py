@@ -1,0 +1,75 @@
+"""``humpback-classify`` with masks and with its whole network learning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+import fieldmark
+from fieldmark.core.errors import PlanError
+from fieldmark.recipes.finders import FINDERS
+from fieldmark.recipes.humpback import humpback_classify
+from fieldmark.stages.boxes import Boxes
+from fieldmark.stages.engine import open_run
+from fieldmark.stages.recheck import Recheck
+from fieldmark.stages.split import read_folds
+from fieldmark.stages.train import Train
+
+
+def test_the_whole_network_learns_when_asked() -> None:
+    frozen, whole = humpback_classify().only(Train), humpback_classify(whole=True).only(Train)
+    assert all(leg.freeze for leg in frozen.training.legs)
+    assert not any(leg.freeze for leg in whole.training.legs)
+    assert whole.versions is None  # nothing is kept of a network that changes, so each photo may vary anew
+    assert [leg.epochs for leg in whole.training.legs] == [leg.epochs for leg in frozen.training.legs]
+
+
+@pytest.mark.parametrize("masks", ["table", "agreed", "grabcut", "features"])
+@pytest.mark.parametrize("size", ["toy", "small", "full"])
+def test_masks_are_looked_for_and_shown(masks: str, size: Literal["toy", "small", "full"]) -> None:
+    plan = humpback_classify(size=size, masks=masks, evidence=True)
+    train = plan.only(Train)
+    assert train.preprocess.mask is not None
+    assert train.preprocess.mask.by == FINDERS[masks] == plan.only(Recheck).within
+    assert train.net.backbone.in_channels == 4
+    assert not train.training.legs[0].freeze  # a frozen first layer could not learn the fourth channel
+    looking = [stage.finder for stage in plan.stages if isinstance(stage, Boxes)]
+    assert looking == ([] if masks == "table" else [FINDERS[masks]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "fix"),
+    [
+        ({"size": "toy", "whole": True}, "leave out whole"),
+        ({"size": "full", "whole": True}, "leave out whole"),
+        ({"masks": "grabct"}, "grabcut"),
+    ],
+)
+def test_refusals(settings: dict[str, object], fix: str) -> None:
+    with pytest.raises(PlanError) as told:
+        humpback_classify(**settings)
+    assert fix in told.value.fix
+
+
+def test_a_photo_is_seen_with_its_mask(flukes: Path, tmp_path: Path) -> None:
+    known = fieldmark.read(flukes, unknown="new_whale")
+    marks, other = tmp_path / "masks.csv", tmp_path / "other.csv"
+    left, right = "1 2 0 1 1", "1 2 1 1"
+    marks.write_text("image,mask\n" + "".join(f"{image},{left}\n" for image in known.images))
+    plan = humpback_classify(size="toy", masks="table", effort=0.01)
+    fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True, boxes=[str(marks)])
+    opened = open_run(tmp_path / "run")
+    taught = np.flatnonzero((read_folds(opened.job(), "split") == -1) & (opened.known.classes >= 0))
+    photo = opened.known.paths[taught[0]]
+    name = opened.known.vocabulary.identities[opened.known.classes[taught[0]]]
+    other.write_text(f"image,mask\n{photo.name},{right}\n")
+
+    def likeness(masks: Path) -> float:
+        found = fieldmark.identify(tmp_path / "run", photo, k=30, boxes=[str(masks)], n_workers=0)
+        return next(match.similarity or 0 for match in found[0].matches if match.identity == name)
+
+    assert likeness(marks) == pytest.approx(1, abs=1e-6)  # the photo as it lies in the gallery
+    assert likeness(other) < 1 - 1e-6
