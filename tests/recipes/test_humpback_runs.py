@@ -1,4 +1,4 @@
-"""``humpback-classify`` with masks and with its whole network learning."""
+"""The whales' recipes with boxes and masks, and with the whole network learning."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ import fieldmark
 from fieldmark.core.errors import PlanError
 from fieldmark.recipes.finders import FINDERS
 from fieldmark.recipes.humpback import humpback_classify
+from fieldmark.recipes.reidentify import reidentify
+from fieldmark.recipes.siamese import humpback_siamese
 from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.engine import open_run
+from fieldmark.stages.plan import Plan
 from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.split import read_folds
 from fieldmark.stages.train import Train
+from toys import Heard
 
 
 def test_the_whole_network_learns_when_asked() -> None:
@@ -38,6 +42,33 @@ def test_masks_are_looked_for_and_shown(masks: str, size: Literal["toy", "small"
     assert not train.training.legs[0].freeze  # a frozen first layer could not learn the fourth channel
     looking = [stage.finder for stage in plan.stages if isinstance(stage, Boxes)]
     assert looking == ([] if masks == "table" else [FINDERS[masks]])
+
+
+@pytest.mark.parametrize("boxes", ["none", "table", "agreed", "grabcut", "features"])
+def test_pairs_are_looked_at_by_boxes(boxes: str) -> None:
+    plan = humpback_siamese(size="toy", boxes=boxes, evidence=True)
+    assert plan.only(Train).preprocess.finders() == (() if boxes in {"none", "table"} else (FINDERS[boxes],))
+    assert (plan.only(Train).preprocess.crop.kind == "box") == (boxes != "none")
+    assert plan.only(Recheck).within == FINDERS["table" if boxes == "none" else boxes]
+    assert humpback_siamese(size="full").only(Train).preprocess.crop.kind == "box"  # as in the source
+
+
+@pytest.mark.parametrize(
+    ("plan", "what"),
+    [
+        (humpback_classify(size="toy", masks="table"), "masks"),
+        (humpback_siamese(size="toy", boxes="table"), "boxes"),
+        (reidentify(size="toy", boxes="table"), "boxes"),
+    ],
+)
+def test_what_the_table_does_not_tell_is_missed_before_training(
+    plan: Plan, what: str, flukes: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PlanError) as told:
+        fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True)
+    assert f"by the {what} of their table, which tells none" in str(told.value)
+    assert "--boxes" in told.value.fix
+    assert not (tmp_path / "run" / "split").exists()
 
 
 @pytest.mark.parametrize(
@@ -73,3 +104,6 @@ def test_a_photo_is_seen_with_its_mask(flukes: Path, tmp_path: Path) -> None:
 
     assert likeness(marks) == pytest.approx(1, abs=1e-6)  # the photo as it lies in the gallery
     assert likeness(other) < 1 - 1e-6
+    heard = Heard()
+    fieldmark.identify(tmp_path / "run", photo, n_workers=0, progress=heard)
+    assert any("no masks" in line for line in heard.lines)

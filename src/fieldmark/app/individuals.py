@@ -74,14 +74,14 @@ def identified(
     expert: Expert, given: Photos, *, k: int | None, n_workers: int, progress: Progress
 ) -> list[Identification]:
     """The answers to photos, and which could not be read."""
-    from fieldmark.data.marks import boxes_of
+    from fieldmark.stages.finding import untold
     from fieldmark.stages.train import Train
 
     given.tell(progress)
     nets = [stage for stage in expert.opened.plan.stages if isinstance(stage, Train)]
-    wanted = {source for net in nets for source in net.preprocess.box_tables()}
-    if any(boxes_of(given.collection, source) is None for source in wanted):
-        progress.say("no boxes: this run looks into boxes of a table; without --boxes TABLE it sees photos whole")
+    ways = [way for net in nets for way in net.preprocess.in_use()]
+    for what in sorted({one for way in ways for one in untold(given.collection, way)}):
+        progress.say(f"no {what}: this run looks at photos by {what} of a table; name it with --boxes TABLE")
     return expert.identify(given.collection, k=k, n_workers=n_workers, progress=progress)
 
 

@@ -204,12 +204,6 @@ class Preprocess(Spec):
         wanted += [part.by for part in (self.mask, self.align) if part is not None]
         return tuple(dict.fromkeys(one for one in wanted if not isinstance(one, FullFrame | TableBoxes)))
 
-    def box_tables(self) -> tuple[str, ...]:
-        """Sources of boxes that a table must tell when the network is asked; empty for the table's own boxes."""
-        crops = [one.crop for one in self.in_use()]
-        ways = [crop.sources[0].by for crop in crops if isinstance(crop, BoxCrop)]
-        return tuple(way.source for way in ways if isinstance(way, TableBoxes))
-
     def in_use(self) -> tuple[Self, ...]:
         """The ways in which photos are shown to the network when it is asked, each with nothing left to choose.
 

@@ -15,9 +15,10 @@ from fieldmark.data.specs import (
     Sampler,
 )
 from fieldmark.decide.specs import Best, MaxMap
-from fieldmark.images.specs import BoxCrop, Preprocess, WhaleAugment
+from fieldmark.images.specs import BoxCrop, BoxSource, Preprocess, TableBoxes, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Compactness, Losses, PairBce, PairTriplet
 from fieldmark.models.specs import Backbone, HubWeights, Net, PairHead, RandomWeights
+from fieldmark.recipes.finders import FoundBy, finder_of, looking
 from fieldmark.recipes.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.embed import Embed
@@ -45,6 +46,7 @@ class Scale(Spec):
     again: tuple[Leg, ...] = ()
     """A second training that starts from the first one's weights, with weight decay."""
     versions: int | None = None
+    boxes: FoundBy = "none"
 
 
 AGAIN_DECAY = 2e-4
@@ -78,7 +80,6 @@ SCALES = {
         preprocess=Preprocess(
             height_px=384,
             width_px=384,
-            crop=BoxCrop(margin=0.05),
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
             interpolation="bilinear",
@@ -101,6 +102,7 @@ SCALES = {
         ),
         training=Training(batch=64, optimiser="adam", weight_decay=0.0),
         mining="exact",
+        boxes="table",
     ),
 }
 
@@ -118,6 +120,7 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
     rescoring: bool = True,
     alone: bool = False,
     evidence: bool = False,
+    boxes: FoundBy | None = None,
     effort: float = 1.0,
 ) -> Plan:
     """Pairs of photos, same whale or not, the hardest first: opponents by assignment; then the shortlist again.
@@ -136,6 +139,9 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
         rescoring: Let the pair head look again at the 20 likeliest whales of the embedding.
         alone: Let the pair head rank everybody by itself, as the source does (there without ``triplet``).
         evidence: Look again at the first ten by matching points (needs the extra ``keypoints``); the source had none.
+        boxes: Look into boxes: of the ``table``, or found by colour (``grabcut``), by a network (``features``), or
+            where both agree (``agreed``); ``none``: the whole photo. None: ``table`` at ``full``, as in the source,
+            else ``none``.
         effort: Multiplies the epochs of every leg.
 
     Contest: Humpback Whale Identification 2018/19, the public Siamese network (Piotte, seesee's fork with an ImageNet
@@ -152,11 +158,16 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
             fix="leave out one of the two.",
         )
     losses = _losses(pair_loss, triplet=triplet, compact=compact, mined=mining != "batch")
+    finder = finder_of(scale.boxes if boxes is None else boxes, what="Boxes")
+    preprocess = scale.preprocess
+    if finder is not None:
+        crop = BoxCrop(margin=0.05, sources=(BoxSource(by=finder),))
+        preprocess = preprocess.model_copy(update={"crop": crop})
     train = Train(
         name="net",
         on="split",
         net=scale.net,
-        preprocess=scale.preprocess,
+        preprocess=preprocess,
         augment=WhaleAugment(),
         versions=scale.versions,
         losses=losses,
@@ -165,7 +176,7 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
         unknowns=False,
         training=scale.training.model_copy(update={"legs": _legs(scale.legs, noise=noise, effort=effort)}),
     )
-    stages: list[Stage] = [Split(name="split", folds=HumpbackHoldout()), train]
+    stages: list[Stage] = [Split(name="split", folds=HumpbackHoldout()), *looking(finder), train]
     if scale.again:
         legs = _legs(scale.again, noise=noise, effort=effort)
         training = scale.training.model_copy(update={"legs": legs, "weight_decay": AGAIN_DECAY})
@@ -188,7 +199,8 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
             )
         )
     if evidence:
-        stages.append(Recheck(name="evidence", reads_from=stages[-1].name, embedded="features", on="split"))
+        last, within = stages[-1].name, finder or TableBoxes()
+        stages.append(Recheck(name="evidence", reads_from=last, embedded="features", on="split", within=within))
     return Plan(name="humpback-siamese", stages=(*stages, Answer(name="answers", reads_from=stages[-1].name))).check()
 
 

@@ -98,7 +98,7 @@ def execute(  # noqa: PLR0913 - keywords with defaults
         known = known.answering()
     check_photos(plan, known, new)
     for stage in plan.stages:
-        if isinstance(stage, Recheck | Texts) and not RunFolder(folder).done(stage.name):
+        if isinstance(stage, Recheck | Texts | Train) and not RunFolder(folder).done(stage.name):
             stage.ready(known)
     leads = int(os.environ.get("RANK", "0")) == 0
     run = begin(folder, plan, known, new, seed) if leads else RunFolder(folder)

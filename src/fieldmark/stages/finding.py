@@ -156,6 +156,23 @@ def subjects_of(photos: Collection, preprocess: Preprocess) -> list[Subject] | N
     return subjects
 
 
+def untold(photos: Collection, preprocess: Preprocess) -> tuple[str, ...]:
+    """What preprocessing takes from the photos' table and the table tells of no photo: boxes, masks, landmarks."""
+    crop, align, mask = preprocess.crop, preprocess.align, preprocess.mask
+    told = dict[str, bool]()
+    tables = [one.by for one in crop.sources if isinstance(one.by, TableBoxes)] if isinstance(crop, BoxCrop) else []
+    if tables:
+        boxes = [boxes_of(photos, table.source) for table in tables]
+        told["boxes"] = all(one is not None and not np.isnan(one).all() for one in boxes)
+    if mask is not None and isinstance(mask.by, TableBoxes):
+        told["masks"] = any(masks_of(photos, mask.by.source))
+    if align is not None and isinstance(align.by, TableBoxes):
+        end = f".{align.by.source}" if align.by.source else ""
+        points = _landmarks(photos, [f"{point.name}{end}" for point in align.points])
+        told["landmarks"] = points is not None and not np.isnan(points).all()
+    return tuple(what for what, there in told.items() if not there)
+
+
 def points_told(finder: Finder) -> tuple[str, ...]:
     """Names of the landmarks that a finder tells."""
     if not isinstance(finder, Trained):

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json, write_json
 from fieldmark.core.seeds import hash_seed
 from fieldmark.core.spec import Count, Fraction, Spec
+from fieldmark.data.collection import Collection
 from fieldmark.data.specs import Sampler, TupleSampler
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
@@ -94,6 +96,22 @@ class Train(Spec):
         """The split stage, and the stages it learns more from."""
         named = (name for name in (self.warm, self.trusted, self.enlarged, self.filled) if name is not None)
         return (self.on, *named, *self.taught)
+
+    def ready(self, known: Collection) -> None:
+        """Look for the boxes, masks and landmarks that the photos' table should tell.
+
+        Raises:
+            PlanError: It tells them of no photo: the network would see all photos whole, though asked not to.
+        """
+        from fieldmark.stages.finding import untold
+
+        if lacking := untold(known, self.preprocess):
+            what = " and ".join(lacking)
+            raise PlanError(
+                f"{self.name}: photos are to be looked at by the {what} of their table, which tells none.",
+                got=f"columns {', '.join(known.table.columns)}",
+                fix=f"give {what} with --boxes TABLE (`fieldmark boxes` makes one), or set boxes=none, masks=none.",
+            )
 
     def run(self, job: Job, folder: Path) -> str:
         """Write ``fold<k>/`` with the network and its history for each fold; say how the last epochs went."""
