@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 
 from fieldmark.core.progress import Quiet
+from fieldmark.core.run import RunFolder
 from fieldmark.data.specs import LogWeightSampler, PkSampler, Sampler
+from fieldmark.gallery.store import EMBEDDING, ROWS
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.losses.specs import BatchHardTriplet, Bce, Losses, OhemBce
 from fieldmark.models.backbone import stages
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights, SigmoidHead
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.split import read_folds
 from fieldmark.train.loop import Lesson
 from fieldmark.train.ranks import Ranks
 
@@ -84,3 +90,21 @@ def alone() -> Ranks:
 
 def stage_names(net: Network) -> list[str]:
     return list(stages(net.backbone))
+
+
+def without_judges(run: RunFolder, folder: Path) -> RunFolder:
+    """A finished run of one network once more from its ranking on, as if no photo that judges were in its gallery."""
+    shutil.copytree(run.path, folder)
+    opened = open_run(folder)
+    fold, names = read_folds(opened.job(), "split"), [stage.name for stage in opened.plan.stages]
+    for name in names[names.index("features") + 1 :]:
+        shutil.rmtree(folder / name)
+    again = RunFolder(folder)
+    receipt = again.receipt("features")
+    shutil.copytree(folder / "features", again.workshop("features"), dirs_exist_ok=True)
+    shutil.rmtree(folder / "features")
+    place = again.workshop("features", fresh=False) / "gallery0"
+    np.save(place / EMBEDDING, np.load(place / EMBEDDING)[fold < 0])
+    pl.read_parquet(place / ROWS).filter(pl.Series(fold < 0)).write_parquet(place / ROWS)
+    again.finish("features", receipt={name: value for name, value in receipt.items() if name != "files"})
+    return execute(opened.plan, opened.known, folder, new=opened.new, seed=opened.seed, n_workers=0)

@@ -93,3 +93,14 @@ def test_refusals_say_what_to_do():
     with pytest.raises(FieldmarkError) as refusal:
         rank(scores, unknown_at=np.zeros(3))
     assert "one a query" in refusal.value.fix
+
+
+def test_a_group_that_has_met_no_stranger_takes_the_common_threshold():
+    """Of known animals alone the best threshold is none, and then every stranger gets a name."""
+    scores, truth, names = two_species()
+    met = ~((truth < 0) & (np.array(names) == "crow"))
+    kept = [name for name, there in zip(names, met, strict=True) if there]
+    found = find_by_group(MaxMap(), scores[met], truth[met], kept, per=PerGroup(column="s", least=20))
+    assert (truth[met][np.array(kept) == "crow"] >= 0).sum() >= 20
+    assert set(found.groups) == {"zebra"}
+    assert found.at(["crow"]).tolist() == [found.common.at]

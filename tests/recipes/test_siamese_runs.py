@@ -18,6 +18,7 @@ from fieldmark.gallery.store import GalleryStore
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.specs import EmbeddingHead, OneVsRestHead
 from fieldmark.recipes.siamese import humpback_siamese
+from fieldmark.stages.apart import apart
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.expert import Expert
 from fieldmark.stages.plan import Plan
@@ -26,6 +27,7 @@ from fieldmark.stages.ranked import DECISION, NEW_SCORES, RANKING, SCORES
 from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.rescore import RESCORING, mix, pair_scores
 from fieldmark.train.specs import Training
+from toys import without_judges
 
 N_IDENTITIES = 10
 
@@ -84,6 +86,15 @@ def test_rescoring_writes_what_ranking_writes(finished: RunFolder) -> None:
 def test_an_expert_scores_as_the_run_did(finished: RunFolder, photos: tuple[Collection, Collection]) -> None:
     scores, _ = Expert(open_run(finished.path), device="cpu").scores(photos[1], n_workers=0)
     assert np.allclose(scores, np.load(finished.stage("pairs") / NEW_SCORES), atol=1e-4)
+
+
+def test_the_pair_head_says_apart_what_it_says_without_photos_that_judge(finished: RunFolder, tmp_path: Path) -> None:
+    bare = without_judges(finished, tmp_path / "bare")
+    job = open_run(finished.path).job()
+    told, weight = apart(job, "pairs", k=0), read_json(finished.stage("pairs") / RESCORING)["weight"]
+    assert weight == read_json(bare.stage("pairs") / RESCORING)["weight"]
+    np.testing.assert_allclose(told, np.load(bare.stage("pairs") / NEW_SCORES), atol=1e-6)
+    assert not np.allclose(told, np.load(finished.stage("pairs") / NEW_SCORES), atol=1e-3)
 
 
 def test_the_pair_head_alone_judges_everybody(photos: tuple[Collection, Collection], finished: RunFolder) -> None:

@@ -86,3 +86,18 @@ def test_extra_photos_alone_are_refused(known: Collection, tmp_path: Path) -> No
         fieldmark.train("humpback-classify", photos, run=tmp_path / "run", size="toy", n_workers=0)
     assert f"all {len(known)} rows" in told.value.got
     assert not (tmp_path / "run").exists()
+
+
+def test_one_of_an_individual_that_judges_as_a_stranger_does_not_teach(known: Collection, tmp_path: Path) -> None:
+    """Its own photo is held back, so that nobody knows it; photos of it from elsewhere would tell."""
+    names = known.table["identity"].to_list()
+    whom = "w_3"  # four photos: one is its own, the others come from elsewhere
+    rows = [row for row, name in enumerate(names) if name == whom]
+    cells = ["yes" if row in rows[1:] else None for row in range(len(names))]
+    table = known.table.with_columns(pl.Series("extra", cells))
+    photos = Collection.of(table, root=known.root, unknown="new_whale")
+    job = Job(run=RunFolder(tmp_path), known=photos, new=None, seed=0)
+    for held, expected in (([rows[0]], 0), ([], len(rows))):
+        fold = np.full(len(names), -1)
+        fold[held or [0]] = 0
+        assert teaches(job, fold, k=0)[rows].sum() == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,24 @@ import pytest
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.decide.specs import ByVote, Fixed, PerGroup, Reciprocal, SumAbove, Swap, TargetShare, Transposed
+from fieldmark.decide.specs import ByVote, Fixed, MaxMap, PerGroup, Reciprocal, SumAbove, Swap, TargetShare, Transposed
+from fieldmark.decide.thresholds import find
 from fieldmark.recipes.humpback import humpback_classify
 from fieldmark.stack.specs import IdentityStacking, Trees
 from fieldmark.stages.answer import Answer
+from fieldmark.stages.apart import apart
 from fieldmark.stages.blend import Blend, blend_runs, blend_submissions
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.expert import Expert
+from fieldmark.stages.job import Job
 from fieldmark.stages.plan import Plan
 from fieldmark.stages.rank import ByLogits, Rank, Vote
-from fieldmark.stages.ranked import Decision
+from fieldmark.stages.ranked import NEW_SCORES, SCORES, Decision, write_ranked
 from fieldmark.stages.reporting import report
+from fieldmark.stages.split import FOLDS, judged_classes
 from fieldmark.stages.stack_identities import StackIdentities
 from fieldmark.stages.think_again import ThinkAgain
+from toys import without_judges
 
 TOY = humpback_classify(size="toy")
 ALIKE = Rank(
@@ -144,6 +150,21 @@ def test_trees_judge_and_the_expert_agrees(
         assert [match.identity for match in one.matches] == wanted[one.image]
 
 
+def test_every_ranking_says_apart_what_it_says_without_photos_that_judge(
+    finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    stages = (ALIKE, BLEND, TREES)
+    run = execute(
+        with_stages(*stages, reads="trees"), known, tmp_path / "all", new=new, seed=1, n_workers=0, reuse=finished.path
+    )
+    bare = without_judges(run, tmp_path / "bare")
+    job = open_run(run.path).job()
+    for name in ("ranking", "alike", "both", "trees"):
+        told, expected = apart(job, name, k=0), np.load(bare.stage(name) / NEW_SCORES)
+        np.testing.assert_allclose(told, expected, atol=1e-6)
+        assert not np.array_equal(told, np.load(run.stage(name) / NEW_SCORES))
+
+
 def test_trees_fed_with_training_photos_are_refused(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,3 +234,78 @@ def test_rankings_that_do_not_fit_are_told() -> None:
     with pytest.raises(PlanError) as refusal:
         with_stages(TREES.model_copy(update={"reads_from": "ranking"}), reads="trees")
     assert "must name an embed stage" in str(refusal.value.got)
+
+
+def ranked_by_hand(root: Path, names: list[str | None], fold: np.ndarray, scores: np.ndarray) -> Job:
+    """A run whose stage ``ranking`` says these scores of the photos that judge."""
+    known = Collection.of({"image": [f"{n}.png" for n in range(len(names))], "identity": names}, root=root)
+    run = RunFolder.create(root / "run", key={"seed": 0})
+    np.save(run.workshop("split") / FOLDS, fold)
+    run.finish("split", receipt={"said": ""})
+    job = Job(run=run, known=known, new=None, seed=0)
+    place = run.workshop("ranking")
+    np.save(place / SCORES, scores.astype(np.float32))
+    truth = judged_classes(job, "split")[fold >= 0]
+    Decision(find(Fixed(at=0.1), scores[truth >= -1], truth[truth >= -1])).write(place)
+    run.finish("ranking", receipt={"said": ""})
+    return job
+
+
+def test_individuals_ask_back_by_the_photos_there_are_to_compare_with(tmp_path: Path) -> None:
+    """Each judging photo's individual has one other photo; before it stands one that nearly all photos are like."""
+    n = 10
+    names = [f"d{one}" for one in range(n) for _ in range(2)] + ["hub", "hub"]
+    fold = np.array([-1, 0] * n + [-1, -1])
+    scores = np.full((n, n + 1), 0.2)
+    scores[np.arange(n), np.arange(n)], scores[:, n] = 0.6, 0.65 + 0.001 * np.arange(n)
+    job = ranked_by_hand(tmp_path, names, fold, scores)
+    again = ThinkAgain(name="again", reads_from="ranking", on="split", rules=(Transposed(at=-9.0),))
+    again.run(job, job.run.workshop("again"))
+    job.run.finish("again", receipt={"said": ""})
+    after = np.load(job.run.stage("again") / SCORES)
+    assert (scores.argmax(axis=1) == n).all()
+    assert (after.argmax(axis=1) == np.arange(n)).all()
+
+
+def test_a_judging_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None:
+    """Nobody knows who is on it, so nothing is measured by it; it is ranked like any other."""
+    names = ["a", "a", "b", "b", "unknown", None]
+    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.06, 0.05], [0.7, 0.3]])
+    job = ranked_by_hand(tmp_path, names, np.array([-1, 0, -1, 0, 0, 0]), scores)
+    again = ThinkAgain(name="again", reads_from="ranking", on="split", rules=(Swap(),))
+    assert "validation MAP@5 1.0000, 1.0000 before" in again.run(job, job.run.workshop("again"))
+    folder = job.run.workshop("more")
+    rows = np.flatnonzero(np.load(job.run.stage("split") / FOLDS) == 0)
+    decision = write_ranked(
+        folder,
+        job,
+        by="more",
+        rows=rows,
+        truth=judged_classes(job, "split")[rows],
+        scores=scores.astype(np.float32),
+        new_scores=None,
+        unknown=MaxMap(),
+        k=5,
+        sure=None,
+    )
+    assert decision.threshold.n_queries == 3
+    ranked = pl.read_parquet(folder / "ranking.parquet").filter(pl.col("place") == 1)
+    assert dict(ranked.select("image", "identity").iter_rows())["5.png"] == "a"
+
+
+def test_a_photo_without_a_candidate_stops_no_report(
+    finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    """Whose nearest photos all show strangers has nobody to be judged as: new at every threshold."""
+    plan = with_stages(TREES, reads="trees")
+    run = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0, reuse=finished.path)
+    scores = np.load(run.stage("trees") / SCORES)
+    scores[0] = -np.inf
+    receipt = run.receipt("trees")
+    shutil.copytree(run.path / "trees", run.workshop("trees"), dirs_exist_ok=True)
+    shutil.rmtree(run.path / "trees")
+    np.save(run.workshop("trees", fresh=False) / SCORES, scores)
+    run.finish("trees", receipt={name: value for name, value in receipt.items() if name != "files"})
+    measures = {one.name: one.value for one in report(open_run(run.path))}
+    assert np.isfinite(measures["MAP@5"])
+    assert (run.path / "report.html").exists()

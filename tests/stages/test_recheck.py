@@ -30,6 +30,7 @@ from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused
 from fieldmark.stages.ranked import DECISION, NEW_SCORES, RANKING, SCORES
 from fieldmark.stages.recheck import EVIDENCE, FUSION, Recheck
 from fieldmark.stages.split import FOLDS
+from toys import without_judges
 
 pytest.importorskip("cv2", reason="keypoints need OpenCV")
 N_IDENTITIES, N_STRANGERS, DIM = 5, 3, 6
@@ -239,6 +240,25 @@ def test_without_weights_nothing_is_begun(tmp_path: Path, job: Job, monkeypatch:
     with pytest.raises(WeightsError):
         execute(humpback_classify(size="toy", evidence=True), job.known, tmp_path / "run", n_workers=0)
     assert not (tmp_path / "run").exists()
+
+
+def test_points_say_apart_what_they_say_without_photos_that_judge(tmp_path: Path, job: Job) -> None:
+    """The frozen backbone at toy size: nothing learns, so only the gallery differs."""
+    from fieldmark.stages.apart import apart
+    from fieldmark.stages.engine import open_run
+    from fieldmark.stages.plan import Plan
+
+    for animal in range(N_IDENTITIES):
+        Image.fromarray(seen_from(textured(animal), turned(degrees=10))).save(tmp_path / f"new{animal}.png")
+    new = Collection.of({"image": [f"new{animal}.png" for animal in range(N_IDENTITIES)]}, root=tmp_path)
+    plan = humpback_nearest(size="toy")
+    again = STAGE.model_copy(update={"shortlist": 5, "photos": 9})
+    plan = Plan(name="again", stages=(*plan.stages[:-1], again, plan.stages[-1])).check()
+    run = execute(plan, job.known, tmp_path / "run", new=new, n_workers=0)
+    bare = without_judges(run, tmp_path / "bare")
+    told = apart(open_run(run.path).job(), "again", k=0)
+    np.testing.assert_allclose(told, np.load(bare.stage("again") / NEW_SCORES), atol=1e-6)
+    assert not np.allclose(told, np.load(run.stage("again") / NEW_SCORES), atol=1e-3)
 
 
 @pytest.mark.parametrize("within", [TableBoxes(), GrabCut()], ids=["table", "grabcut"])

@@ -6,15 +6,22 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from fieldmark.core.files import read_json
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import PkSampler
 from fieldmark.images.specs import Preprocess
-from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights
+from fieldmark.losses.specs import ArcFace
+from fieldmark.models import store as saved
+from fieldmark.models.network import build
+from fieldmark.models.specs import Backbone, CosineHead, Net, OneVsRestHead, RandomWeights
+from fieldmark.recipes.reidentify import reidentify
 from fieldmark.stages.job import Job
+from fieldmark.stages.lessons import identity_watch
 from fieldmark.stages.train import Train
+from fieldmark.train import checkpoint
 from fieldmark.train.ranks import ranks
 from fieldmark.train.specs import Leg, Training
 
@@ -34,6 +41,12 @@ def job(known: Collection, whales: Path, tmp_path: Path) -> Job:
 
 
 STAGE = Train(name="net", on="split", preprocess=Preprocess(height_px=32, width_px=64))
+WATCHED = STAGE.model_copy(
+    update={
+        "net": Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=OneVsRestHead()),
+        "training": Training(legs=(Leg(epochs=1),)),
+    }
+)
 
 
 def taught(stage: Train, job: Job, fold: np.ndarray) -> set[str]:
@@ -88,3 +101,99 @@ def test_a_stage_learns_by_smaller_batches_of_few_photos(job: Job, tmp_path: Pat
         stage._fold(job, place, k=0, fold=fold, group=ranks("cpu"))
         updates[least] = read_json(place / "history.json")[-1]["update"]
     assert updates[100] >= 3 * updates[1] > 0
+
+
+@pytest.mark.parametrize(("flips", "of_mirrors"), [("same", 0), ("other", 1)])
+def test_a_mirror_image_is_no_second_photo(job: Job, flips: str, of_mirrors: int) -> None:
+    """Individuals with one photo wait for the last leg, whatever a mirrored photo shows."""
+    stage = next(one for one in reidentify(size="small", flips=flips).stages if isinstance(one, Train))
+    first = stage.training.legs[0]
+    assert first.min_photos == 2
+    lesson = stage.lesson(job, k=0, fold=np.full(len(job.known), -1))
+    n, shift = len(job.known), of_mirrors * len(job.known.vocabulary.identities)
+    classes, counts = job.known.classes, np.bincount(job.known.classes[job.known.classes >= 0])
+    once = np.flatnonzero((classes >= 0) & (counts[classes] == 1))
+    assert len(once)
+    assert not np.isin(lesson.members(first) % n, once).any()
+    told = lesson.counts(lesson.items, len(counts) * (1 + of_mirrors)).tolist()
+    assert told[: len(counts)] == counts.tolist()
+    assert told[shift:][: len(counts)] == counts.tolist()
+
+
+def test_an_individual_held_back_as_a_stranger_is_not_watched_as_known(job: Job, tmp_path: Path) -> None:
+    """Who judges as a stranger cannot be right, and would only lower what is watched."""
+    names = np.array(job.known.table["identity"].to_list(), object)
+    twos = [name for name in sorted(set(names) - {"new_whale"}) if (names == name).sum() > 1][:2]
+    watched_by = {}
+    for hidden in ((), ("w_0",)):
+        fold = np.full(len(names), -1)
+        fold[[int(np.flatnonzero(names == name)[0]) for name in twos]] = 0
+        fold[np.isin(names, hidden)] = 0
+        watch = identity_watch(WATCHED, job, k=0, fold=fold, group=ranks("cpu"))
+        network = build(WATCHED.net, n_classes=len(job.known.vocabulary.identities) * 2, seed=0)
+        watched_by[hidden] = watch(network)["validation map5 (known)"]
+    assert watched_by[()] == watched_by["w_0",] > 0
+
+
+WARM_NET = Net(
+    backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=CosineHead(scale=16, imprinted=True)
+)
+IMPRINTED = STAGE.model_copy(
+    update={
+        "net": WARM_NET,
+        "losses": (ArcFace(),),
+        "sampler": PkSampler(k=2),
+        "training": Training(legs=(Leg(epochs=2, lr=1e-3),), batch=12),
+    }
+)
+
+
+def weights(place: Path) -> dict[str, torch.Tensor]:
+    return dict(saved.open(place).network.state_dict())
+
+
+def fresh(job: Job) -> np.ndarray:
+    fold = np.full(len(job.known), -1)
+    fold[[0, 1]] = 0
+    job.run.path.mkdir(exist_ok=True)
+    return fold
+
+
+def test_killed_within_its_first_checkpoint_it_begins_as_it_began(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint's folder alone is no checkpoint: directions are imprinted again."""
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise KilledError
+
+    fold, ends = fresh(job), []
+    for disturbed in (False, True):
+        place = tmp_path / str(disturbed) / "fold0"
+        place.parent.mkdir()
+        if disturbed:
+            with monkeypatch.context() as patched:
+                patched.setattr(checkpoint, "save_file", killed)
+                with pytest.raises(KilledError):
+                    IMPRINTED._fold(job, place, k=0, fold=fold, group=ranks("cpu"))
+            assert place.with_name(".fold0-checkpoints").exists()
+        IMPRINTED._fold(job, place, k=0, fold=fold, group=ranks("cpu"))
+        ends.append(weights(place))
+    assert all(torch.equal(one, ends[1][name]) for name, one in ends[0].items())
+
+
+def test_a_warm_start_keeps_the_directions_it_takes_over(job: Job, tmp_path: Path) -> None:
+    fold = fresh(job)
+    first = job.run.workshop("net")
+    IMPRINTED._fold(job, first / "fold0", k=0, fold=fold, group=ranks("cpu"))
+    job.run.finish("net", receipt={"said": ""})
+    none = Training(legs=(Leg(epochs=0),), batch=12)
+    later = IMPRINTED.model_copy(update={"name": "later", "warm": "net", "training": none})
+    place = tmp_path / "later" / "fold0"
+    place.parent.mkdir()
+    later._fold(job, place, k=0, fold=fold, group=ranks("cpu"))
+    before, after = weights(job.run.stage("net") / "fold0"), weights(place)
+    torch.testing.assert_close(after["head.directions"], before["head.directions"])

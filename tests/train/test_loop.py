@@ -225,3 +225,17 @@ def test_the_global_generators_are_left_alone(photos: list[Path], tmp_path: Path
 
 def test_classes_of_the_fixture_have_strangers() -> None:
     assert (CLASSES == -1).sum() == 4
+
+
+def test_a_photo_and_its_mirror_image_are_one_photo_of_its_class(photos: list[Path]) -> None:
+    """Item i + 16 is item i mirrored: who has one photo has no two, whether the mirror shows the same animal or not."""
+    taught = lesson(photos)
+    classes = np.array([0, 0, 1] + [2] * 3 + [-1] * 10)
+    same = {**vars(taught), "items": np.arange(32), "n_photos": 16}
+    alike = type(taught)(**{**same, "classes": np.tile(classes, 2)})
+    others = type(taught)(**{**same, "classes": np.concatenate([classes, np.where(classes < 0, -1, classes + 3)])})
+    two_or_more = [0, 1, *range(3, 18), *range(19, 32)]
+    for mirrored in (alike, others):
+        assert mirrored.members(Leg(epochs=1, min_photos=2)).tolist() == two_or_more
+    assert alike.counts(alike.items, 3).tolist() == [2, 1, 3]
+    assert others.counts(others.items, 6).tolist() == [2, 1, 3, 2, 1, 3]

@@ -11,7 +11,7 @@ from pydantic import Field
 from fieldmark.core.errors import ShapeError
 from fieldmark.core.spec import Spec
 from fieldmark.decide.calibrated import parts
-from fieldmark.decide.specs import FalseMatchBudget, PerGroup, UnknownAt
+from fieldmark.decide.specs import FalseMatchBudget, MaxMap, PerGroup, UnknownAt
 from fieldmark.decide.thresholds import Threshold, find
 
 Names = Sequence[str | None]
@@ -126,6 +126,8 @@ def crossed(
 
 def _enough(spec: UnknownAt, truth: Int[np.ndarray, " query"], *, least: int) -> bool:
     counted: Bool[np.ndarray, " query"] = truth == -1 if isinstance(spec, FalseMatchBudget) else truth >= -1
+    if isinstance(spec, MaxMap) and not ((truth == -1).any() and (truth >= 0).any()):
+        return False  # whoever has met no stranger would call nobody one
     if isinstance(spec, FalseMatchBudget) and spec.hold == "bound" and spec.budget > 0:
         # As many as a bound can be proven with at all.
         least = max(least, int(np.ceil(np.log1p(-spec.confidence) / np.log1p(-min(spec.budget, 1 - 1e-9)))))

@@ -17,6 +17,7 @@ from fieldmark.core.spec import Count, Positive, Spec
 from fieldmark.decide.blending import Scale, blend
 from fieldmark.decide.ranking import UnknownScore
 from fieldmark.decide.specs import BlendRule, ByScore, ByVote, Calibration, Logistic, MaxMap, PerGroup, UnknownAt
+from fieldmark.stages.apart import apart
 from fieldmark.stages.job import Job
 from fieldmark.stages.rank import said
 from fieldmark.stages.ranked import SCORES, Decision, new_scores_of, write_ranked
@@ -78,6 +79,7 @@ class Blend(Spec):
         decision = write_ranked(
             folder,
             job,
+            by=self.name,
             rows=rows,
             truth=judged_classes(job, self.on)[rows],
             scores=mixed,
@@ -88,6 +90,12 @@ class Blend(Spec):
             sure=self.sure,
         )
         return f"{len(scores)} rankings by {self.by.kind}; {said(decision)}"
+
+    def apart(self, job: Job, *, k: int) -> Float32[np.ndarray, "photo identity"]:
+        """Scores of all new photos by networks ``k``, against photos that do not judge; scales are those of all."""
+        scores = [apart(job, name, k=k) for name in self.reads_from]
+        at = [0.0 if job.new is None else Decision.read(job.run.stage(name)).at(job.new) for name in self.reads_from]
+        return self.mixed(scores, at, self.scales(job.run.stage(self.name)))
 
     def mixed(
         self,

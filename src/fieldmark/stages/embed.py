@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from jaxtyping import Float32
 
 from fieldmark.core.spec import Spec
-from fieldmark.data.scores import OutOfFold
+from fieldmark.data.scores import OutOfFold, Scores
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.stages.job import Job
 from fieldmark.stages.split import read_folds
@@ -17,11 +19,16 @@ if TYPE_CHECKING:
     from fieldmark.stages.nets import SavedNet
 
 
+PROBA = "scores"
+NEW_PROBA = "new_proba"
+
+
 class Embed(Spec):
     """Show every photo to the networks of ``of``.
 
-    Validation photos are answered by the network that has not learnt from them, new photos by all networks. The
-    head's probabilities go to the out-of-fold store, embeddings of known photos to one gallery a network.
+    Validation photos are answered by the network that has not learnt from them, and the head's probabilities for them
+    go to the out-of-fold store; new photos are answered by each network. Embeddings of known photos go to one gallery a
+    network.
 
     Attributes:
         of: The train stage.
@@ -40,15 +47,14 @@ class Embed(Spec):
         return (self.of, self.on)
 
     def run(self, job: Job, folder: Path) -> str:
-        """Write ``gallery<k>/``, ``validation<k>.npy``, ``new<k>.npy`` and the out-of-fold store ``scores/``."""
+        """Write ``gallery<k>``, ``validation<k>.npy``, ``new<k>.npy``, ``new_proba<k>.npy``, ``scores``."""
         from fieldmark.stages.nets import saved_nets
 
         known, new = job.known, job.new
         fold = read_folds(job, self.on)
         nets = saved_nets(job.run.stage(self.of), device=job.device)
         names = list(known.vocabulary.identities)
-        store = OutOfFold.create(folder / "scores", names) if nets[0].judges else None
-        new_proba = np.zeros((len(new) if new else 0, len(names)), dtype=np.float32)
+        store = OutOfFold.create(folder / PROBA, names) if nets[0].judges else None
         for k, net in enumerate(nets):
             proba = self._known(job, folder, net, k=k, fold=fold)
             if store is not None and proba is not None:
@@ -60,10 +66,8 @@ class Embed(Spec):
                 )
                 np.save(folder / f"new{k}.npy", looked.embedding)
                 if looked.proba is not None:
-                    new_proba += looked.proba / len(nets)
+                    np.save(folder / f"{NEW_PROBA}{k}.npy", looked.proba)
         if store is not None:
-            if new is not None and len(new):
-                store.add(new.images, new_proba, fold=-1, trained_on=known.images)
             store.close()
         return f"{len(nets)} network(s), {len(known)} known photos" + (f", {len(new)} new photos" if new else "")
 
@@ -87,3 +91,14 @@ class Embed(Spec):
         GalleryStore.write(folder / f"gallery{k}", embedding, images=known.images, classes=classes, made_by=net.sha256)
         np.save(folder / f"validation{k}.npy", of_judged.embedding)
         return of_judged.proba
+
+
+def head_proba(place: Path, images: Sequence[str]) -> Float32[np.ndarray, "photo identity"] | None:
+    """What the heads say of validation photos, each the one that has not learnt from it; None if they say nothing."""
+    return Scores.open(place / PROBA).rows(list(images)) if (place / PROBA).exists() else None
+
+
+def new_head_proba(place: Path, *, k: int) -> Float32[np.ndarray, "photo identity"] | None:
+    """What the head of network ``k`` says of all new photos; None if it says nothing."""
+    path = place / f"{NEW_PROBA}{k}.npy"
+    return np.load(path, allow_pickle=False) if path.exists() else None

@@ -50,7 +50,17 @@ class Opened:
 
     def job(self, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET) -> Job:
         """What its stages are given: photos with the marks that its boxes stages have found."""
-        job = Job(self.run, self.known, self.new, self.seed, device=device, n_workers=n_workers, progress=progress)
+        stages = {stage.name: stage for stage in self.plan.stages}
+        job = Job(
+            self.run,
+            self.known,
+            self.new,
+            self.seed,
+            device=device,
+            n_workers=n_workers,
+            progress=progress,
+            stages=stages,
+        )
         for stage in self.plan.stages:
             if isinstance(stage, Boxes):
                 job = stage.applied(job)
@@ -102,8 +112,10 @@ def execute(  # noqa: PLR0913 - keywords with defaults
             stage.ready(known)
     leads = int(os.environ.get("RANK", "0")) == 0
     run = begin(folder, plan, known, new, seed) if leads else RunFolder(folder)
-    kept = features or folder / ".features"
-    job = Job(run, known, new, seed, device=device, n_workers=n_workers, progress=progress, features=kept)
+    kept, by_name = features or folder / ".features", {stage.name: stage for stage in plan.stages}
+    job = Job(
+        run, known, new, seed, device=device, n_workers=n_workers, progress=progress, features=kept, stages=by_name
+    )
     if not leads:
         _follow(job, plan)
         return run

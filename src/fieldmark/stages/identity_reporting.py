@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from fieldmark.core.files import read_json
-from fieldmark.data.vocabulary import Vocabulary
+from fieldmark.data.vocabulary import UNLABELLED, Vocabulary
 from fieldmark.decide.calibrated import Sure
 from fieldmark.decide.specs import MaxMap
 from fieldmark.decide.thresholds import curve
@@ -59,7 +59,7 @@ def identity_report(opened: Opened) -> tuple[tuple[Measure, ...], str]:
 
 
 class Judged:
-    """The validation photos of a finished run, with scores, truth and ranking."""
+    """The validation photos of a finished run that have a name or show a stranger, with scores, truth and ranking."""
 
     def __init__(self, opened: Opened) -> None:
         run, plan = opened.run, opened.plan
@@ -69,9 +69,11 @@ class Judged:
         self.lines = MatchPictures(opened)
         self.known = opened.known
         self.fold = np.load(run.stage(self.rank.on) / FOLDS, allow_pickle=False)
-        self.rows = np.flatnonzero(self.fold >= 0)
-        self.truth = judged_classes(opened.job(), self.rank.on)[self.rows]
-        self.scores: np.ndarray = np.load(place / SCORES, allow_pickle=False)
+        rows = np.flatnonzero(self.fold >= 0)
+        truth = judged_classes(opened.job(), self.rank.on)[rows]
+        told = truth > UNLABELLED
+        self.rows, self.truth = rows[told], truth[told]
+        self.scores: np.ndarray = np.load(place / SCORES, allow_pickle=False)[told]
         self.decision = Decision.read(place)
         self.unknown_at = self.decision.threshold.at
         self.at = self.decision.at(self.known.take(self.rows))
@@ -104,11 +106,10 @@ class Judged:
 
     def measured_decision(self) -> tuple[Measure, ...]:
         """What to expect of the decision with other photos."""
-        told, per_group = self.truth >= -1, getattr(self.final, "per_group", None)
-        judges = self.known.take(self.rows[told])
+        per_group, judges = getattr(self.final, "per_group", None), self.known.take(self.rows)
         return measure_decision(
-            self.scores[told],
-            self.truth[told],
+            self.scores,
+            self.truth,
             unknown=MaxMap() if isinstance(self.final, ThinkAgain) else self.final.unknown,
             sure=self._sure(judges.images),
             groups=judges.groups,
@@ -213,7 +214,8 @@ def _curves(opened: Opened) -> tuple[Curve, ...]:
 
 def _scan(judged: Judged, *, n_points: int = 120) -> ThresholdScan:
     best = judged.scores.max(axis=1)
-    at = np.unique(np.append(np.quantile(best, np.linspace(0, 1, n_points)), judged.unknown_at))
+    some = best[np.isfinite(best)]  # a photo without any candidate is new at every threshold
+    at = np.unique(np.append(np.quantile(some, np.linspace(0, 1, n_points)) if len(some) else [], judged.unknown_at))
     found = curve(judged.scores, judged.truth, at, k=judged.final.k)
     return ThresholdScan(
         at=found.at,

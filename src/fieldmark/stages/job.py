@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ class Job:
         n_workers: Threads that read photos ahead.
         progress: Where to tell how far it is.
         features: Where features of frozen stages may be kept; None: nowhere.
+        stages: The plan's stages by name.
     """
 
     run: RunFolder
@@ -34,6 +36,7 @@ class Job:
     n_workers: int = 2
     progress: Progress = field(default=QUIET)
     features: Path | None = None
+    stages: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def visible(self) -> Collection | None:

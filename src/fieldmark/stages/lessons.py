@@ -14,7 +14,7 @@ from fieldmark.data.twins import named_strangers
 from fieldmark.data.vocabulary import UNKNOWN, UNLABELLED, Vocabulary
 from fieldmark.stages.job import Job
 from fieldmark.stages.recruit import recruits_of
-from fieldmark.stages.split import teaches
+from fieldmark.stages.split import classes_by, teaches
 
 if TYPE_CHECKING:
     from fieldmark.models.network import Network
@@ -72,6 +72,7 @@ def identity_lesson(stage: Train, job: Job, *, k: int, fold: np.ndarray) -> Less
         taught=_taught(stage, job, k=k, items=items[classes[items] == UNKNOWN], n_items=len(classes)),
         names=lambda item: images[item % n] + (" mirrored" if item >= n else ""),
         flip_identity=stage.flip_identity,
+        n_photos=n,
     )
 
 
@@ -155,12 +156,12 @@ def label_lesson(
 
 
 def identity_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: Ranks) -> Watch | None:
-    """MAP@5 among identities on this fold's known validation photos, by the head's logits."""
+    """MAP@5 among identities on this fold's validation photos of individuals it learns, by the head's logits."""
     from fieldmark.stages.nets import photo_source
     from fieldmark.train.embed import embed
 
     known = job.known
-    rows = np.flatnonzero((fold == k) & (known.classes >= 0))
+    rows = np.flatnonzero((fold == k) & (classes_by(known, fold) >= 0))
     if stage.net.head.kind in {"embedding", "pair"} or not len(rows) or not stage.training.legs:
         return None
     source = photo_source(known.take(rows), stage.preprocess)

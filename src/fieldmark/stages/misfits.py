@@ -46,7 +46,7 @@ _WANTED: dict[tuple[str, str], tuple[type[Spec], ...]] = {
     ("train", "trusted"): (Drop,),
     ("train", "enlarged"): (Enlarge, Recruit),
     ("train", "taught"): (Train,),
-    ("recruit", "judges"): RANKERS,
+    ("recruit", "judges"): (Rank, Rescore, Recheck, StackIdentities, Blend),
     ("train", "filled"): SCORING,
     ("embed", "of"): (Train,),
     ("rank", "reads_from"): (Embed,),

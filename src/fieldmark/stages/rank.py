@@ -12,7 +12,6 @@ from pydantic import Field
 
 from fieldmark.core.errors import PlanError
 from fieldmark.core.spec import Count, Positive, Spec
-from fieldmark.data.scores import Scores
 from fieldmark.decide.specs import (
     Best,
     Calibration,
@@ -27,8 +26,10 @@ from fieldmark.decide.specs import (
     UnknownAt,
 )
 from fieldmark.gallery.store import GalleryStore
+from fieldmark.stages.apart import gallery_apart
+from fieldmark.stages.embed import head_proba, new_head_proba
 from fieldmark.stages.job import Job
-from fieldmark.stages.ranked import NEW_BY_FOLD, Decision, write_ranked
+from fieldmark.stages.ranked import Decision, write_ranked
 from fieldmark.stages.split import judged_classes, read_folds
 
 
@@ -89,7 +90,7 @@ class Rank(Spec):
         n_folds = int(fold.max()) + 1
         rows = np.flatnonzero(fold >= 0)
         scores = np.zeros((len(rows), len(known.vocabulary.identities)), dtype=np.float32)
-        by_fold = np.zeros((n_folds, len(new) if new else 0, scores.shape[1]), dtype=np.float32)
+        new_scores = np.zeros((len(new) if new else 0, scores.shape[1]), dtype=np.float32)
         for k in range(n_folds):
             gallery, mine = GalleryStore.open(place / f"gallery{k}"), fold == k
             judged = [known.images[row] for row in np.flatnonzero(mine)]
@@ -97,27 +98,17 @@ class Rank(Spec):
                 self.votes,
                 query=np.load(place / f"validation{k}.npy", allow_pickle=False),
                 images=judged,
-                proba=_proba(place, judged),
+                proba=head_proba(place, judged),
                 gallery=gallery.without(judged),
                 n_classes=scores.shape[1],
                 reciprocal=self.reciprocal,
             )
             if new is not None and len(new):
-                by_fold[k] = identity_scores(
-                    self.votes,
-                    query=np.load(place / f"new{k}.npy", allow_pickle=False),
-                    images=new.images,
-                    proba=_proba(place, new.images),
-                    gallery=gallery,
-                    n_classes=scores.shape[1],
-                    reciprocal=self.reciprocal,
-                )
-        new_scores = by_fold.sum(axis=0) / n_folds
-        if n_folds > 1 and new is not None and len(new):
-            np.save(folder / NEW_BY_FOLD, by_fold)
+                new_scores += self._of_new(job, k=k, gallery=gallery) / np.float32(n_folds)
         decision = write_ranked(
             folder,
             job,
+            by=self.name,
             rows=rows,
             truth=judged_classes(job, self.on)[rows],
             scores=scores,
@@ -128,6 +119,22 @@ class Rank(Spec):
             sure=self.sure,
         )
         return said(decision)
+
+    def apart(self, job: Job, *, k: int) -> Float32[np.ndarray, "photo identity"]:
+        """Scores of all new photos by network ``k``, against photos that do not judge it."""
+        return self._of_new(job, k=k, gallery=gallery_apart(job, self.reads_from, self.on, k=k))
+
+    def _of_new(self, job: Job, *, k: int, gallery: GalleryStore) -> Float32[np.ndarray, "photo identity"]:
+        place = job.run.stage(self.reads_from)
+        return identity_scores(
+            self.votes,
+            query=np.load(place / f"new{k}.npy", allow_pickle=False),
+            images=[] if job.new is None else job.new.images,
+            proba=new_head_proba(place, k=k),
+            gallery=gallery,
+            n_classes=len(job.known.vocabulary.identities),
+            reciprocal=self.reciprocal,
+        )
 
 
 def said(decision: Decision) -> str:
@@ -174,8 +181,3 @@ def _logit(proba: np.ndarray) -> np.ndarray:
     """The logit, within what float32 probabilities can tell apart."""
     clipped = np.clip(proba, 1e-7, 1 - 1e-7, dtype=np.float64)
     return np.log(clipped / (1 - clipped)).astype(np.float32)
-
-
-def _proba(place: Path, images: list[str]) -> np.ndarray | None:
-    """What the out-of-fold store says of these photos; None if the head gives no probabilities."""
-    return Scores.open(place / "scores").rows(images) if (place / "scores").exists() else None

@@ -25,14 +25,13 @@ from fieldmark.decide.grouped import GroupThresholds, find_by_group
 from fieldmark.decide.ranking import UnknownScore, candidates
 from fieldmark.decide.specs import Calibration, PerGroup, UnknownAt
 from fieldmark.decide.thresholds import Threshold, find
+from fieldmark.stages.apart import learnt_from
 from fieldmark.stages.job import Job
 
 RANKING = "ranking.parquet"
 DECISION = "decision.json"
 SCORES = "validation.npy"
 NEW_SCORES = "new.npy"
-NEW_BY_FOLD = "new_by_fold.npy"
-"""Of a rank stage with several folds: the new photos' scores by the networks of each."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ def write_ranked(  # noqa: PLR0913 - keywords, all of one decision
     folder: Path,
     job: Job,
     *,
+    by: str,
     rows: Int64[np.ndarray, " photo"],
     truth: Int64[np.ndarray, " photo"],
     scores: Float32[np.ndarray, "photo identity"],
@@ -103,6 +103,7 @@ def write_ranked(  # noqa: PLR0913 - keywords, all of one decision
     Args:
         folder: Of the stage.
         job: The run.
+        by: The stage's name.
         rows: Which known photos are validation.
         truth: The class of each, as ``judged_classes`` has it.
         scores: Theirs.
@@ -121,14 +122,16 @@ def write_ranked(  # noqa: PLR0913 - keywords, all of one decision
         groups = find_by_group(
             unknown, scores[told], truth[told], [names[row] for row in np.flatnonzero(told)], per=per_group, k=k
         )
-    threshold = find(unknown, scores, truth, k=k) if groups is None else groups.common
+    threshold = find(unknown, scores[told], truth[told], k=k) if groups is None else groups.common
     learnt = None if sure is None else sureness(scores[told], truth[told], by=sure)
     decision = Decision(threshold, groups, learnt)
     crossed = None
     if sure is not None:
         found = crossed_sureness(scores[told], truth[told], by=sure, groups=judges.groups[told])
         crossed = Sure(known=_spread(found.known, told), right=_spread(found.right, told))
-    write_decided(folder, job, rows=rows, scores=scores, new_scores=new_scores, decision=decision, k=k, crossed=crossed)
+    write_decided(
+        folder, job, by=by, rows=rows, scores=scores, new_scores=new_scores, decision=decision, k=k, crossed=crossed
+    )
     return decision
 
 
@@ -136,6 +139,7 @@ def write_decided(
     folder: Path,
     job: Job,
     *,
+    by: str,
     rows: Int64[np.ndarray, " photo"],
     scores: Float32[np.ndarray, "photo identity"],
     new_scores: Float32[np.ndarray, "photo identity"] | None,
@@ -143,14 +147,20 @@ def write_decided(
     k: int,
     crossed: Sure | None = None,
 ) -> None:
-    """Write scores and rankings by a decision that stands already; ``crossed``: how sure validation answers are."""
+    """Write scores and rankings by a decision that stands already; ``crossed``: how sure validation answers are.
+
+    How sure an answer is was learnt on photos that no network had seen: of new photos that one has learnt from, it is
+    not told.
+    """
     decision.write(folder)
     np.save(folder / SCORES, scores)
     judges, vocabulary = job.known.take(rows), job.known.vocabulary
     parts = [ranking_table("validation", judges.images, scores, decision.at(judges), k, vocabulary, sure=crossed)]
     if job.new is not None and len(job.new) and new_scores is not None:
         np.save(folder / NEW_SCORES, new_scores)
-        sure = decision.sure(new_scores)
+        sure, learnt = decision.sure(new_scores), learnt_from(job, by)
+        if sure is not None:
+            sure = Sure(known=np.where(learnt, np.nan, sure.known), right=np.where(learnt, np.nan, sure.right))
         parts.append(ranking_table("new", job.new.images, new_scores, decision.at(job.new), k, vocabulary, sure=sure))
     pl.concat(parts).write_parquet(folder / RANKING)
 

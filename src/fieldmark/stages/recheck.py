@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int64
 
 from fieldmark.core.files import write_json
 from fieldmark.core.seeds import generator
-from fieldmark.core.spec import Count, Spec
+from fieldmark.core.spec import Count, Spec, read
 from fieldmark.data.collection import Collection
 from fieldmark.decide.specs import Calibration, Logistic, MaxMap, PerGroup, UnknownAt
 from fieldmark.decide.thresholds import find
@@ -19,6 +19,7 @@ from fieldmark.gallery.fusion import Fusion, fit, fit_by_part
 from fieldmark.gallery.specs import Evidence
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.specs import Finder, TableBoxes
+from fieldmark.stages.apart import apart, gallery_apart
 from fieldmark.stages.job import Job
 from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused, try_out
 from fieldmark.stages.ranked import SCORES, new_scores_of, write_ranked
@@ -99,10 +100,12 @@ class Recheck(Spec):
             new_scores = fused(new_scores, found, fusion)
             counts.append(counted("new", job.new, found, known))
         truth = judged_classes(job, self.on)[rows]
-        before = find(self.unknown, scores, truth, k=self.k)
+        told = truth >= -1
+        before = find(self.unknown, scores[told], truth[told], k=self.k)
         decision = write_ranked(
             folder,
             job,
+            by=self.name,
             rows=rows,
             truth=truth,
             scores=proba,
@@ -117,6 +120,17 @@ class Recheck(Spec):
         table.write_parquet(folder / EVIDENCE)
         reached = f"{decision.threshold.map_at_k:.4f}, {before.map_at_k:.4f} before"
         return f"{table.height:,} pairs laid side by side; validation MAP@{self.k} {reached}"
+
+    def apart(self, job: Job, *, k: int) -> Float32[np.ndarray, "photo identity"]:
+        """Scores of all new photos by network ``k``, against photos that do not judge it; weights are those of all."""
+        scores = apart(job, self.reads_from, k=k)
+        if job.new is None or not len(job.new):
+            return scores
+        looker = Looker(self.evidence, job.run.path / KEPT, within=self.within)
+        embedding = np.load(job.run.stage(self.embedded) / f"new{k}.npy", allow_pickle=False)
+        gallery = gallery_apart(job, self.embedded, self.on, k=k)
+        fusion: Fusion = read(Fusion, job.run.stage(self.name) / FUSION)
+        return fused(scores, self._of(job, looker, job.new, scores, embedding, gallery), fusion)
 
     def _of_validation(
         self, job: Job, looker: Looker, scores: Float32[np.ndarray, "query identity"], rows: Int64[np.ndarray, " query"]

@@ -18,6 +18,7 @@ from fieldmark.decide.ranking import top
 from fieldmark.decide.specs import Calibration, Logistic, MaxMap, UnknownAt
 from fieldmark.decide.thresholds import find
 from fieldmark.gallery.store import GalleryStore
+from fieldmark.stages.apart import apart, gallery_apart
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.job import Job
 from fieldmark.stages.ranked import SCORES, new_scores_of, write_ranked
@@ -73,14 +74,16 @@ class Rescore(Spec):
         place = job.run.stage(self.reads_from)
         rows = np.flatnonzero(read_folds(job, self.on) >= 0)
         truth = judged_classes(job, self.on)[rows]
+        told = truth >= -1
         scores, new_scores = np.load(place / SCORES, allow_pickle=False), new_scores_of(place, job)
         judged = self._of_validation(job, scores, rows)
-        weight = self._best_weight(scores, judged, truth) if self.weight is None else self.weight
-        before = find(self.unknown, scores, truth, k=self.k).map_at_k
+        weight = self._best_weight(scores[told], judged[told], truth[told]) if self.weight is None else self.weight
+        before = find(self.unknown, scores[told], truth[told], k=self.k).map_at_k
         write_json(folder / RESCORING, {"weight": weight, "map_before": before})
         decision = write_ranked(
             folder,
             job,
+            by=self.name,
             rows=rows,
             truth=truth,
             scores=mix(scores, judged, weight=weight),
@@ -112,6 +115,15 @@ class Rescore(Spec):
                 shortlist=self.shortlist,
             )
         return judged
+
+    def apart(self, job: Job, *, k: int) -> Float32[np.ndarray, "photo identity"]:
+        """Scores of all new photos by network ``k``, against photos that do not judge it; the weight is that of all."""
+        scores, images = apart(job, self.reads_from, k=k), [] if job.new is None else job.new.images
+        query = np.load(job.run.stage(self.embedded) / f"new{k}.npy", allow_pickle=False)
+        gallery, by = gallery_apart(job, self.embedded, self.on, k=k), judge(self._nets(job)[k])
+        told = pair_scores(query, images, scores, gallery=gallery, by=by, shortlist=self.shortlist)
+        weight = float(read_json(job.run.stage(self.name) / RESCORING)["weight"])
+        return mix(scores, told, weight=weight)
 
     def _of_new(self, job: Job, scores: Float32[np.ndarray, "query identity"]) -> Float32[np.ndarray, "query identity"]:
         """What all pair heads say of new photos, in the mean."""

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from fieldmark.core.spec import Spec
+from fieldmark.data.collection import Collection
 from fieldmark.data.folds import assign, describe
 from fieldmark.data.specs import Folds, StratifiedFolds
 from fieldmark.data.twins import among
@@ -57,19 +58,28 @@ class Split(Spec):
 
 def judged_classes(job: Job, name: str) -> np.ndarray:
     """The class of each known photo as its judge has it: an individual without a photo in training is a stranger."""
-    classes, fold = job.known.classes.copy(), read_folds(job, name)
+    return classes_by(job.known, read_folds(job, name))
+
+
+def classes_by(known: Collection, fold: Int64[np.ndarray, " photo"]) -> Int64[np.ndarray, " photo"]:
+    """The same for any folds."""
+    classes = known.classes.copy()
     for k in range(int(fold.max()) + 1):
         own = (fold == k) & (classes >= 0)
-        classes[own & ~np.isin(classes, classes[(fold != k) & ~job.known.extra])] = UNKNOWN
+        classes[own & ~np.isin(classes, classes[(fold != k) & ~known.extra])] = UNKNOWN
     return classes
 
 
 def teaches(job: Job, fold: Int64[np.ndarray, " photo"], *, k: int) -> Bool[np.ndarray, " photo"]:
-    """Which known photos network ``k`` may learn from: no judging one, and no extra one of its group or its file."""
+    """Which known photos network ``k`` may learn from: no judging one, and no extra one that would give it away.
+
+    That is an extra photo of a judging one's group, of its file, or of an individual that judges as a stranger.
+    """
     known, own = job.known, fold == k
     spoilt = np.zeros(len(known), np.bool_)
     if (extra := known.extra).any():
-        spoilt = extra & np.isin(known.groups, known.groups[own])
+        hidden = known.classes[own & (known.classes >= 0) & (classes_by(known, fold) == UNKNOWN)]
+        spoilt = extra & (np.isin(known.groups, known.groups[own]) | np.isin(known.classes, hidden))
         rows = np.flatnonzero(extra & ~spoilt)
         judged = [path for path, judges in zip(known.paths, own, strict=True) if judges]
         spoilt[rows] = among([known.paths[row] for row in rows], judged)

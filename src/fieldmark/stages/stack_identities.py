@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
 from fieldmark.core.files import write_json
 from fieldmark.core.spec import Count, Spec
-from fieldmark.data.scores import Scores
 from fieldmark.decide.calibrated import parts
 from fieldmark.decide.specs import Calibration, Isotonic, MaxMap, PerGroup, UnknownAt
 from fieldmark.gallery.rivals import COLUMNS, Rivals
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.stack.specs import IdentityStacking
+from fieldmark.stages.apart import gallery_apart
+from fieldmark.stages.embed import head_proba, new_head_proba
 from fieldmark.stages.job import Job
 from fieldmark.stages.rank import said
 from fieldmark.stages.ranked import write_ranked
 from fieldmark.stages.split import judged_classes, read_folds
+
+if TYPE_CHECKING:
+    from fieldmark.stack.identity_trees import IdentityTrees
 
 TREES = "trees"
 IMPORTANCE = "importance.json"
@@ -92,6 +96,7 @@ class StackIdentities(Spec):
         decision = write_ranked(
             folder,
             job,
+            by=self.name,
             rows=rows,
             truth=truth,
             scores=scores,
@@ -121,15 +126,25 @@ class StackIdentities(Spec):
         if job.new is None:
             raise TypeError("there are new photos where this is asked")
         place, trees = job.run.stage(self.reads_from), IdentityTrees.load(folder / TREES)
-        judged = []
-        for k in range(n_networks):
-            query = np.load(place / f"new{k}.npy", allow_pickle=False)
-            gallery = GalleryStore.open(place / f"gallery{k}")
-            proba = head_proba(place, job.new.images)
-            found = rivals_of(self.settings, gallery, query, job.new.images, trained_on=job.known.images, proba=proba)
-            n_classes = len(job.known.vocabulary.identities)
-            judged.append(scattered(found, trees.judge(found.table, found.names, n_threads=n_threads), n_classes))
-        return mean_of(judged)
+        galleries = [GalleryStore.open(place / f"gallery{k}") for k in range(n_networks)]
+        return mean_of([self._by(job, trees, k=k, gallery=one, n_threads=n_threads) for k, one in enumerate(galleries)])
+
+    def apart(self, job: Job, *, k: int) -> Float32[np.ndarray, "photo identity"]:
+        """Scores of all new photos by network ``k``, against photos that do not judge it; trees are those of all."""
+        from fieldmark.stack.identity_trees import IdentityTrees
+
+        trees = IdentityTrees.load(job.run.stage(self.name) / TREES)
+        gallery = gallery_apart(job, self.reads_from, self.on, k=k)
+        return self._by(job, trees, k=k, gallery=gallery, n_threads=os.cpu_count() or 1)
+
+    def _by(
+        self, job: Job, trees: IdentityTrees, *, k: int, gallery: GalleryStore, n_threads: int
+    ) -> Float32[np.ndarray, "photo identity"]:
+        place, images = job.run.stage(self.reads_from), [] if job.new is None else job.new.images
+        query, proba = np.load(place / f"new{k}.npy", allow_pickle=False), new_head_proba(place, k=k)
+        found = rivals_of(self.settings, gallery, query, images, trained_on=gallery.images, proba=proba)
+        told = trees.judge(found.table, found.names, n_threads=n_threads)
+        return scattered(found, told, len(job.known.vocabulary.identities))
 
 
 def rivals_of(
@@ -174,8 +189,3 @@ def mean_of(judged: Sequence[Float32[np.ndarray, "query identity"]]) -> Float32[
         total += np.where(np.isfinite(one), one, 0) / np.float32(len(judged))
         there |= np.isfinite(one)
     return np.where(there, total, -np.inf).astype(np.float32)
-
-
-def head_proba(place: Path, images: Sequence[str]) -> Float32[np.ndarray, "photo identity"] | None:
-    """What the out-of-fold store says of these photos; None if the head gives no probabilities."""
-    return Scores.open(place / "scores").rows(list(images)) if (place / "scores").exists() else None

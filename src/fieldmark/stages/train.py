@@ -154,6 +154,7 @@ class Train(Spec):
     def _fold(self, job: Job, place: Path, *, k: int, fold: np.ndarray, group: Ranks) -> str:
         from fieldmark.models.network import build
         from fieldmark.models.store import save
+        from fieldmark.train import checkpoint
         from fieldmark.train.imprint import imprint
         from fieldmark.train.loop import Workshop, fit
 
@@ -169,7 +170,8 @@ class Train(Spec):
             features=job.features,
         )
         lesson = self.lesson(job, k=k, fold=fold)
-        if getattr(self.net.head, "imprinted", False) and self.training.legs and not workshop.folder.exists():
+        begun = self.warm is not None or checkpoint.load(workshop.folder) is not None
+        if getattr(self.net.head, "imprinted", False) and self.training.legs and not begun:
             imprint(network, lesson, self.training.legs[0], at=workshop, seed=hash_seed(job.seed, self.name, k))
         history = fit(
             network,

@@ -45,6 +45,8 @@ class Lesson:
         taught: What teachers say of strangers among the items, for the loss ``distilled``; or None.
         flip_identity: Items ``n ... 2n - 1`` are items ``0 ... n - 1`` mirrored, and a mirrored photo of class k is one
             of class ``k + N``, for N half of the network's classes.
+        n_photos: Items ``i`` and ``i + n_photos`` show the same photo, the latter mirrored: a class has so many photos,
+            not items. None: each item is a photo.
     """
 
     source: Source
@@ -56,6 +58,7 @@ class Lesson:
     taught: Opinions | None = None
     names: Callable[[int], str] = str
     flip_identity: bool = False
+    n_photos: int | None = None
 
     def members(self, leg: Leg, *, progress: Progress = QUIET) -> Int[np.ndarray, " member"]:
         """The items of one leg: classes with too few photos are left out, unknowns stay; with labels all take part.
@@ -65,7 +68,7 @@ class Lesson:
         if self.classes is None or leg.min_photos == 1:
             return self.items
         mine = self.classes[self.items]
-        counts = np.bincount(mine[mine >= 0], minlength=1)
+        counts = self._photos(self.items, 1)
         enough = counts >= leg.min_photos
         if counts[enough].sum() < LEAST_LEFT * counts.sum():
             progress.say(
@@ -85,11 +88,19 @@ class Lesson:
         return {"weights": log_weights(truth=has, over=self.sampler.over)}
 
     def counts(self, members: Int[np.ndarray, " member"], n_classes: int) -> Int[Tensor, " class"] | None:
-        """How many members each class has; mirrored ones are counted in their own class."""
+        """How many photos each class has among the members; mirrored ones are counted in their own class."""
         if self.classes is None:
             return None
-        mine = self.classes[members]
-        return torch.from_numpy(np.bincount(mine[mine >= 0], minlength=n_classes))
+        return torch.from_numpy(self._photos(members, n_classes))
+
+    def _photos(self, items: Int[np.ndarray, " item"], n_classes: int) -> Int[np.ndarray, " class"]:
+        """How many photos each class has among some items."""
+        if self.classes is None:
+            raise TypeError("classes are counted where there are some")
+        named = items[self.classes[items] >= 0]
+        photo = named if self.n_photos is None else named % self.n_photos
+        once = np.unique(np.stack([self.classes[named], photo]), axis=1)[0]
+        return np.bincount(once, minlength=n_classes)
 
     def classes_of(self, items: Int[np.ndarray, " batch"]) -> Int[Tensor, " batch"] | None:
         """The classes of some items."""
