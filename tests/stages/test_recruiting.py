@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from fieldmark.core.errors import PlanError
+from fieldmark.core.errors import PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import IdentityFolds
@@ -153,3 +153,11 @@ def test_individuals_without_a_photo_to_learn_from_have_no_score(tmp_path: Path)
     assert apart(job, "ranking", k=0).argmax() == job.known.vocabulary.identities.index("X")
     assert read_folds(job, "split").tolist() == FOLD.tolist()
     assert picked(job) == {}
+
+
+def test_a_run_of_a_version_that_kept_less_says_what_to_do(finished: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(finished.stage("features"), tmp_path / "features")
+    (tmp_path / "features" / "new_proba0.npy").unlink()
+    with pytest.raises(RunError, match="not kept by the version") as told:
+        new_head_proba(tmp_path / "features", k=0)
+    assert "delete the folder" in told.value.fix

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float32
 
+from fieldmark.core.errors import RunError
 from fieldmark.core.spec import Spec
 from fieldmark.data.scores import OutOfFold, Scores
 from fieldmark.gallery.store import GalleryStore
@@ -99,6 +100,18 @@ def head_proba(place: Path, images: Sequence[str]) -> Float32[np.ndarray, "photo
 
 
 def new_head_proba(place: Path, *, k: int) -> Float32[np.ndarray, "photo identity"] | None:
-    """What the head of network ``k`` says of all new photos; None if it says nothing."""
+    """What the head of network ``k`` says of all new photos; None if it says nothing.
+
+    Raises:
+        RunError: The stage was run by an older version, which did not keep it.
+    """
     path = place / f"{NEW_PROBA}{k}.npy"
-    return np.load(path, allow_pickle=False) if path.exists() else None
+    if path.exists():
+        return np.load(path, allow_pickle=False)
+    if (place / PROBA).exists():
+        raise RunError(
+            "What the heads say of the new photos was not kept by the version that asked them.",
+            got=place,
+            fix=f"delete the folder {place} and run the same `fieldmark train` command again.",
+        )
+    return None
