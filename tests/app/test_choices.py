@@ -8,6 +8,7 @@ import pytest
 
 from fieldmark.app.choices import choose, pairs, recipes, understood
 from fieldmark.core.errors import FieldmarkError, PlanError
+from fieldmark.stages.train import Train
 
 
 def refused(what: object, **options: object) -> PlanError:
@@ -106,3 +107,46 @@ def test_every_recipe_of_the_shelf_says_what_it_is_for_and_makes_a_plan_at_every
         assert one.size in one.sizes, one.name
         for size in one.sizes:
             assert choose(one.name, size=size, settings=dict(one.settings)).name == one.name
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"budget": "5"}, "less than or equal to 1"),
+        ({"logits_weight": "-1"}, "greater than 0"),
+        ({"warmup": "nan"}, "takes a number"),
+        ({"effort": "inf"}, "takes a number"),
+        ({"effort": "-1"}, "above 0"),
+        ({"flips": "Same"}, "flips=other, same or none"),
+        ({"loss": "softmx"}, "softmax"),
+        ({"width_px": "4128"}, "less than or equal to 4096"),
+        ({"loss": "arcface", "centres": "0"}, "greater than or equal to 1"),
+        ({"holdout": "whales"}, "holdout=open or humpback"),
+    ],
+    ids=str,
+)
+def test_a_value_that_a_setting_cannot_have_is_refused_in_three_lines(setting: dict[str, str], told: str) -> None:
+    """Before anything is trained, and not as a fault of the program."""
+    with pytest.raises(PlanError) as refused:
+        choose("reidentify", size="small", settings=setting)
+    assert told in str(refused.value)
+    assert refused.value.fix
+
+
+def test_the_words_of_settings_hold_their_defaults() -> None:
+    with_words = 0
+    for recipe in recipes():
+        for name, words in recipe.words.items():
+            with_words += bool(words)
+            assert not words or recipe.settings[name] is None or recipe.settings[name] in words
+            if words:
+                assert choose(recipe.name, size=recipe.sizes[0], settings={name: words[0]})
+    assert with_words > 5
+
+
+def test_none_is_a_word_where_it_is_one_of_the_words() -> None:
+    """Boxes of the pairs' recipe are by its size where nothing is said; "none" says that there are none."""
+    none = choose("humpback-siamese", size="full", settings={"boxes": "none"})
+    unsaid = choose("humpback-siamese", size="full", settings={"boxes": None})
+    assert none.only(Train).preprocess.crop.kind == "full"
+    assert unsaid.only(Train).preprocess.crop.kind == "box"

@@ -13,7 +13,9 @@ from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json
 from fieldmark.data.specs import OpenHoldout
 from fieldmark.data.vocabulary import UNKNOWN
+from fieldmark.recipes.humpback import humpback_classify
 from fieldmark.recipes.reidentify import reidentify
+from fieldmark.recipes.sizes import Size
 from fieldmark.specimens.collections import draw_flukes
 from fieldmark.stages.engine import open_run
 from fieldmark.stages.lessons import identity_lesson
@@ -241,3 +243,12 @@ def test_a_photo_is_asked_about_by_its_box(flukes: Path, tmp_path: Path) -> None
     assert not any("no boxes" in line for line in heard.lines)
     likeness()
     assert any("no boxes" in line for line in heard.lines)
+
+
+@pytest.mark.parametrize("size", ["toy", "small", "full"])
+def test_it_can_be_judged_by_the_photos_of_the_whales_own_recipes(size: Size) -> None:
+    """Runs are made one run only where the same photos judge them."""
+    ours, theirs = reidentify(size=size, holdout="humpback"), humpback_classify(size=size)
+    assert ours.only(Split) == theirs.only(Split)
+    assert ours.stages[1:] == reidentify(size=size).stages[1:]
+    assert reidentify(size=size).only(Split).folds == OpenHoldout()

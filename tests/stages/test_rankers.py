@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from fieldmark.decide.specs import ByVote, Fixed, MaxMap, PerGroup, Reciprocal, 
 from fieldmark.decide.thresholds import find
 from fieldmark.recipes.humpback import humpback_classify
 from fieldmark.stack.specs import IdentityStacking, Trees
-from fieldmark.stages.answer import Answer
+from fieldmark.stages.answer import Answer, submission
 from fieldmark.stages.apart import apart
 from fieldmark.stages.blend import Blend, blend_runs, blend_submissions
 from fieldmark.stages.engine import execute, open_run
@@ -309,3 +310,19 @@ def test_a_photo_without_a_candidate_stops_no_report(
     measures = {one.name: one.value for one in report(open_run(run.path))}
     assert np.isfinite(measures["MAP@5"])
     assert (run.path / "report.html").exists()
+
+
+def test_names_with_blanks_come_as_a_table_of_their_own(tmp_path: Path) -> None:
+    """In the contest's form "a b" would be two names; nothing trained is lost for that."""
+    job = ranked_by_hand(tmp_path, ["=a b", "c"], np.array([-1, 0]), np.array([[0.9, 0.1]]))
+    job = replace(job, new=Collection.of({"image": ["n.png"]}, root=tmp_path))
+    ranking = {"part": "new", "image": "n.png", "place": [1, 2], "identity": ["=a b", "c"], "score": [0.9, 0.1]}
+    pl.DataFrame(ranking).write_parquet(job.run.stage("ranking") / "ranking.parquet")
+    folder = job.run.workshop("answers")
+    said = Answer(name="answers", reads_from="ranking").run(job, folder)
+    assert "answers.csv; no submission.csv, as some names have blanks" in said
+    assert not (folder / "submission.csv").exists()
+    rows = pl.read_csv(folder / "answers.csv")
+    assert rows["identity"].to_list() == ["'=a b", "c"]
+    with pytest.raises(DataError, match="blanks"):
+        submission(pl.DataFrame(ranking), images=["n.png"])

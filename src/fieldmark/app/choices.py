@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, signature
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -28,6 +29,7 @@ class Recipe:
         sizes: What ``--size`` takes, the smallest first; the default is ``size``.
         settings: What ``--set`` takes, with the defaults.
         kinds: The kind of value that each setting takes.
+        words: The words that a setting takes, of those that take some words only.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Recipe:
     size: str | None
     settings: Mapping[str, Setting]
     kinds: Mapping[str, type]
+    words: Mapping[str, tuple[str, ...]]
 
 
 def recipes() -> tuple[Recipe, ...]:
@@ -75,6 +78,9 @@ def choose(what: str | Path | Plan, *, size: str | None = None, settings: Mappin
 
 
 def _cook(name: str, size: str | None, settings: Mapping[str, Setting]) -> Plan:
+    from pydantic import ValidationError
+
+    from fieldmark.core.spec import mistaken, parse
     from fieldmark.recipes.shelf import SHELF
 
     if name not in SHELF:
@@ -88,10 +94,29 @@ def _cook(name: str, size: str | None, settings: Mapping[str, Setting]) -> Plan:
             f"The recipe '{name}' has no such setting.", got=several(strange), fix=nearest(strange[0], recipe.settings)
         )
     chosen = {
-        one: understood(one, value, kind=recipe.kinds[one], like=recipe.settings[one])
+        one: value  # the word "none" is no None where it is one of the words
+        if value in recipe.words[one]
+        else understood(one, value, kind=recipe.kinds[one], like=recipe.settings[one])
         for one, value in settings.items()
     }
-    return SHELF[name](**({"size": size} if size is not None else {}), **chosen).check()
+    wrong = [
+        one
+        for one, value in chosen.items()
+        if recipe.words[one] and value not in recipe.words[one] and value != recipe.settings[one]
+    ]
+    if wrong:
+        one = wrong[0]
+        raise PlanError(
+            f"The setting '{one}' takes one of some words.",
+            got=chosen[one],
+            fix=f"use {one}=" + ", ".join(recipe.words[one][:-1]) + f" or {recipe.words[one][-1]}.",
+        )
+    try:
+        plan = SHELF[name](**({"size": size} if size is not None else {}), **chosen)
+    except ValidationError as error:
+        raise mistaken(error, name=name) from error
+    parse(type(plan), plan.model_dump_json(), name=name)  # a value put into a finished part has not been looked at
+    return plan.check()
 
 
 def _described(name: str, recipe: Callable[..., Plan]) -> Recipe:
@@ -105,7 +130,15 @@ def _described(name: str, recipe: Callable[..., Plan]) -> Recipe:
         size=size.default if size and size.default is not Parameter.empty else None,
         settings={one: parameter.default for one, parameter in rest.items()},
         kinds={one: _kind(parameter) for one, parameter in rest.items()},
+        words={one: _words(parameter.annotation) for one, parameter in rest.items()},
     )
+
+
+def _words(annotation: object) -> tuple[str, ...]:
+    """The words of a setting that takes one of some; without any for all others."""
+    if get_origin(annotation) is Literal:
+        return tuple(str(word) for word in get_args(annotation))
+    return tuple(word for part in get_args(annotation) if get_origin(part) is Literal for word in _words(part))
 
 
 def _kind(parameter: Parameter) -> type:
@@ -140,6 +173,8 @@ def understood(name: str, value: Setting, *, like: Setting, kind: type[Any] | No
         if takes is bool:
             return value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()]
         if value is None or isinstance(value, bool) or (takes is int and isinstance(value, float)):
+            raise ValueError(value)  # noqa: TRY301 - one way out
+        if takes is float and not isfinite(float(value)):
             raise ValueError(value)  # noqa: TRY301 - one way out
         return takes(value)
     except (KeyError, ValueError) as error:

@@ -53,19 +53,24 @@ def parse(kind: type[SpecT] | Any, text: str, *, name: str) -> SpecT:
     try:
         return TypeAdapter(kind).validate_json(text)  # type: ignore[no-any-return]
     except ValidationError as error:
-        found = error.errors()
-        # A list whose items are all wrong is also called too short; the items say it already.
-        inner = {e["loc"][:depth] for e in found for depth in range(len(e["loc"]))}
-        mistakes = [
-            f"{'.'.join(str(part) for part in e['loc']) or name}: {e['msg']}, got {e['input']!r}"
-            for e in found
-            if not (e["type"] == "too_short" and e["loc"] in inner)
-        ]
-        raise PlanError(
-            f"{name} has {len(mistakes)} mistake(s).",
-            got=several(mistakes, most=10),
-            fix="mend those settings; `fieldmark plan NAME --json` prints a whole plan that works.",
-        ) from error
+        raise mistaken(error, name=name) from error
+
+
+def mistaken(error: ValidationError, *, name: str) -> PlanError:
+    """What pydantic found wrong, as an error for people: every mistake with its place and value."""
+    found = error.errors()
+    # A list whose items are all wrong is also called too short; the items say it already.
+    inner = {e["loc"][:depth] for e in found for depth in range(len(e["loc"]))}
+    mistakes = [
+        f"{'.'.join(str(part) for part in e['loc']) or name}: {e['msg']}, got {e['input']!r}"
+        for e in found
+        if not (e["type"] == "too_short" and e["loc"] in inner)
+    ]
+    return PlanError(
+        f"{name} has {len(mistakes)} mistake(s).",
+        got=several(mistakes, most=10),
+        fix="mend those settings; `fieldmark plan NAME --json` prints a whole plan that works.",
+    )
 
 
 def read(kind: type[SpecT] | Any, path: Path) -> SpecT:

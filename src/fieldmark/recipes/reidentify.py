@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from fieldmark.clean.specs import Recruits, SureIdentity
 from fieldmark.core.errors import PlanError, nearest
 from fieldmark.core.spec import Spec
-from fieldmark.data.specs import OpenHoldout, PkSampler
+from fieldmark.data.specs import HumpbackHoldout, OpenHoldout, PkSampler
 from fieldmark.decide.specs import Best, Centroid, FalseMatchBudget, MaxMap, UnknownAt
 from fieldmark.images.specs import BoxCrop, BoxSource, Preprocess, TableBoxes, WhaleAugment
 from fieldmark.losses.specs import (
@@ -37,6 +37,7 @@ from fieldmark.train.specs import Cosine, Leg, Training
 
 Loss = Literal["questions", "arcface", "cosface", "elastic", "softmax"]
 Flips = Literal["other", "same", "none"]
+Holdout = Literal["open", "humpback"]
 
 
 class Scale(Spec):
@@ -113,6 +114,7 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
     boxes: FoundBy = "none",
     height_px: int | None = None,
     width_px: int | None = None,
+    holdout: Holdout = "open",
     effort: float = 1.0,
 ) -> Plan:
     """Who is it, for any species: a question an individual or a margin, triplets, neighbours and head together.
@@ -146,6 +148,8 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
             where both agree (``agreed``); ``none``: the whole photo.
         height_px: Of the network's input, at least 32; None: as the size has it.
         width_px: The same; flukes are twice as wide as high.
+        holdout: Which photos judge: ``open`` holds individuals back as strangers, too; ``humpback`` takes those that
+            judge the whales' own recipes, so that runs of both can be blended to one.
         effort: Multiplies the epochs.
 
     Source: ours, of parts: Happywhale 2022, first place (margin by count, neighbours and head together); Humpback
@@ -182,7 +186,8 @@ def reidentify(  # noqa: PLR0913 - every technique is a switch
         training=scale.training.model_copy(update={"legs": with_effort(legs, effort)}),
     )
     finder = finder_of(boxes, what="Boxes")
-    stages: list[Stage] = [Split(name="split", folds=OpenHoldout()), *looking(finder)]
+    folds = HumpbackHoldout() if holdout == "humpback" else OpenHoldout()
+    stages: list[Stage] = [Split(name="split", folds=folds), *looking(finder)]
     if finder is not None:
         crop = BoxCrop(margin=0.1, jitter=0.05, sources=(BoxSource(by=finder),))
         train = train.model_copy(update={"preprocess": scale.preprocess.model_copy(update={"crop": crop})})

@@ -28,5 +28,13 @@ def of_size(scales: Mapping[str, ScaleT], size: str) -> ScaleT:
 
 
 def with_effort(legs: tuple[Leg, ...], effort: float) -> tuple[Leg, ...]:
-    """The legs with ``effort`` times their epochs, one at least."""
+    """The legs with ``effort`` times their epochs, one at least.
+
+    Raises:
+        PlanError: It is not above 0.
+    """
+    if not effort > 0:
+        raise PlanError(
+            "Effort multiplies the epochs, and must be above 0.", got=f"effort={effort}", fix="use effort=1."
+        )
     return tuple(leg.model_copy(update={"epochs": max(1, round(leg.epochs * effort))}) for leg in legs)

@@ -7,15 +7,18 @@ from typing import Literal
 
 import polars as pl
 
+from fieldmark.core.errors import DataError, several
 from fieldmark.core.files import write_text
 from fieldmark.core.spec import Spec
 from fieldmark.data.vocabulary import Vocabulary
+from fieldmark.report.exports import write_answers_csv
 from fieldmark.stages.cut import ANSWERS
 from fieldmark.stages.job import Job
 from fieldmark.stages.ranked import RANKING
 from fieldmark.stages.settle import SETTLED
 
 SUBMISSION = "submission.csv"
+RANKED = "answers.csv"
 
 
 class Answer(Spec):
@@ -34,12 +37,19 @@ class Answer(Spec):
         return (self.reads_from,)
 
     def run(self, job: Job, folder: Path) -> str:
-        """Write ``submission.csv`` in the contest's form for the new photos, if there are any."""
+        """Write ``submission.csv`` in the contest's form for the new photos, if there are any.
+
+        Names with blanks cannot stand in it: then ``answers.csv`` has a row for each photo and place.
+        """
         if job.new is None or not len(job.new):
             return "no new photos to answer"
         place = job.run.stage(self.reads_from)
         if (place / RANKING).exists():
             ranking = pl.read_parquet(place / RANKING).filter(pl.col("part") == "new")
+            if with_blanks(ranking):
+                table = ranking.sort("image", "place").drop("part")
+                write_answers_csv(folder / RANKED, table.iter_rows(), table.columns, for_people=True)
+                return f"{len(job.new)} photos answered in {RANKED}; no {SUBMISSION}, as some names have blanks"
             content = submission(ranking, images=job.new.images)
         elif SETTLED in pl.read_parquet_schema(place / ANSWERS):
             answers = pl.read_parquet(place / ANSWERS).filter(pl.col("part") == "new")
@@ -52,10 +62,25 @@ class Answer(Spec):
 
 
 def submission(ranking: pl.DataFrame, *, images: list[str]) -> str:
-    """The Humpback contest's CSV: ``Image,Id``, best names first, one row a photo, in the order of ``images``."""
+    """The Humpback contest's CSV: ``Image,Id``, best names first, one row a photo, in the order of ``images``.
+
+    Raises:
+        DataError: A name has a blank in it, so that it would be read as two.
+    """
+    if split := with_blanks(ranking):
+        raise DataError(
+            "The contest's form separates names by blanks, and some names have blanks.",
+            got=several(split),
+            fix="give those individuals names without blanks, or ask one run with `fieldmark predict --format people`.",
+        )
     names = ranking.sort("place").group_by("image", maintain_order=True).agg(pl.col("identity").str.join(" "))
     table = pl.DataFrame({"image": images}).join(names, on="image", how="left", maintain_order="left")
     return table.rename({"image": "Image", "identity": "Id"}).write_csv()
+
+
+def with_blanks(ranking: pl.DataFrame) -> list[str]:
+    """The names among the answers that the contest's form would read as several, or as none."""
+    return sorted(name for name in set(ranking["identity"]) if name.split() != [name])
 
 
 def question_submission(answers: pl.DataFrame, *, vocabulary: Vocabulary) -> str:

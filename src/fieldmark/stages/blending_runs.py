@@ -51,7 +51,8 @@ def blended(
             raise FieldmarkError(
                 "These runs were judged by different validation photos, so none can judge their blend.",
                 got=", ".join(f"{one.run.path.name}: {len(own)} photos" for one, own in zip(runs, rows, strict=True)),
-                fix="use unknown=TargetShare(share=...) or Fixed(at=...), or runs of one --seed and split.",
+                fix="blend with --by vote, or train them with one --seed and one way to split "
+                "(reidentify: --set holdout=humpback, as the whales' recipes).",
             )
         threshold = find(rule, mixed, k=k)
     decision = Decision(threshold, sureness=sure)
