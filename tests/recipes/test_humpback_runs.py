@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import polars as pl
 import pytest
 
 import fieldmark
-from fieldmark.core.errors import PlanError
+from fieldmark.core.errors import DataError, PlanError
+from fieldmark.data.reading import read
 from fieldmark.recipes.finders import FINDERS
 from fieldmark.recipes.humpback import humpback_classify
 from fieldmark.recipes.reidentify import reidentify
 from fieldmark.recipes.siamese import humpback_siamese
 from fieldmark.stages.boxes import Boxes
-from fieldmark.stages.engine import open_run
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.finding import true_sizes
 from fieldmark.stages.plan import Plan
 from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.split import read_folds
@@ -107,3 +111,31 @@ def test_a_photo_is_seen_with_its_mask(flukes: Path, tmp_path: Path) -> None:
     heard = Heard()
     fieldmark.identify(tmp_path / "run", photo, n_workers=0, progress=heard)
     assert any("no masks" in line for line in heard.lines)
+
+
+@pytest.mark.parametrize("which", ["known", "new"])
+@pytest.mark.parametrize("recipe", [{"boxes": "table"}, {"evidence": True}], ids=["boxes", "points"])
+def test_a_box_outside_its_picture_is_refused_before_training(
+    flukes: Path, tmp_path: Path, which: str, recipe: dict[str, object]
+) -> None:
+    """One such box among all, of a photo to learn from or of one to answer, once stopped a run after its training."""
+    photos = read(flukes)
+    sizes = true_sizes(photos)
+    good = replace(
+        photos,
+        table=photos.table.with_columns(
+            pl.Series("box_x", [1.0] * len(photos)),
+            pl.Series("box_y", [1.0] * len(photos)),
+            pl.Series("box_w", sizes[:, 0] - 2),
+            pl.Series("box_h", sizes[:, 1] - 2),
+        ),
+    )
+    outside = pl.when(pl.col("image") == photos.images[3]).then(sizes[3, 0] + 5).otherwise(pl.col("box_x"))
+    bad = replace(good, table=good.table.with_columns(box_x=outside))
+    plan = reidentify(size="toy", **recipe)
+    asked = replace(bad, table=bad.table.with_columns(image=pl.format("new {}", "image")), name="new")
+    known, new = (bad, None) if which == "known" else (good, asked.take(np.arange(6)))
+    with pytest.raises(DataError, match="mark nothing of their pictures") as told:
+        execute(plan, known, tmp_path / "run", new=new, n_workers=0)
+    assert photos.images[3] in str(told.value)
+    assert not (tmp_path / "run").exists()

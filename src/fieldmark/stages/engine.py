@@ -18,6 +18,7 @@ from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
 from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.cut import Cut
+from fieldmark.stages.finding import box_tables, refuse_outside
 from fieldmark.stages.job import Job
 from fieldmark.stages.plan import Plan, Stage
 from fieldmark.stages.recheck import Recheck
@@ -110,6 +111,8 @@ def execute(  # noqa: PLR0913 - keywords with defaults
     for stage in plan.stages:
         if isinstance(stage, Recheck | Texts | Train) and not RunFolder(folder).done(stage.name):
             stage.ready(known)
+            if new is not None and isinstance(stage, Recheck | Train):
+                refuse_outside(new, (stage.within,) if isinstance(stage, Recheck) else box_tables(stage.preprocess))
     leads = int(os.environ.get("RANK", "0")) == 0
     run = begin(folder, plan, known, new, seed) if leads else RunFolder(folder)
     kept, by_name = features or folder / ".features", {stage.name: stage for stage in plan.stages}

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from fieldmark.core.errors import PlanError
+from fieldmark.core.errors import DataError, PlanError, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import BOX, Collection
 from fieldmark.data.marks import MASK, Marks, boxes_of, marked, masks_of, points_of
@@ -158,10 +158,9 @@ def subjects_of(photos: Collection, preprocess: Preprocess) -> list[Subject] | N
 
 def untold(photos: Collection, preprocess: Preprocess) -> tuple[str, ...]:
     """What preprocessing takes from the photos' table and the table tells of no photo: boxes, masks, landmarks."""
-    crop, align, mask = preprocess.crop, preprocess.align, preprocess.mask
+    align, mask = preprocess.align, preprocess.mask
     told = dict[str, bool]()
-    tables = [one.by for one in crop.sources if isinstance(one.by, TableBoxes)] if isinstance(crop, BoxCrop) else []
-    if tables:
+    if tables := box_tables(preprocess):
         boxes = [boxes_of(photos, table.source) for table in tables]
         told["boxes"] = all(one is not None and not np.isnan(one).all() for one in boxes)
     if mask is not None and isinstance(mask.by, TableBoxes):
@@ -171,6 +170,41 @@ def untold(photos: Collection, preprocess: Preprocess) -> tuple[str, ...]:
         points = _landmarks(photos, [f"{point.name}{end}" for point in align.points])
         told["landmarks"] = points is not None and not np.isnan(points).all()
     return tuple(what for what, there in told.items() if not there)
+
+
+def box_tables(preprocess: Preprocess) -> tuple[TableBoxes, ...]:
+    """The tables whose boxes photos are looked into."""
+    crop = preprocess.crop
+    return tuple(one.by for one in crop.sources if isinstance(one.by, TableBoxes)) if isinstance(crop, BoxCrop) else ()
+
+
+def refuse_outside(photos: Collection, tables: Sequence[Finder]) -> None:
+    """Refuse boxes of the photos' tables that mark nothing of their pictures; of other finders nothing is asked.
+
+    Raises:
+        DataError: Some lie outside; names their photos.
+        ImageError: A photo with a box cannot be read.
+    """
+    wrong = []
+    for table in tables:
+        boxes = boxes_of(photos, table.source) if isinstance(table, TableBoxes) else None
+        if boxes is None:
+            continue
+        rows = np.flatnonzero(~np.isnan(boxes).any(axis=1) & photos.present)
+        sizes = true_sizes(photos.take(rows))
+        for row, (width, height) in zip(rows.tolist(), sizes.tolist(), strict=True):
+            left, top, across, down = boxes[row].tolist()
+            if left >= width or top >= height or left + across <= 0 or top + down <= 0:
+                wrong.append(
+                    f"{photos.images[row]}: {left:g}, {top:g}, {across:g}, {down:g} in {width:g} x {height:g} pixels"
+                )
+    if wrong:
+        raise DataError(
+            "Some boxes mark nothing of their pictures.",
+            got=several(wrong),
+            fix="write left, top, width, height in pixels of the upright picture (of width and height, where the table "
+            "tells those), or leave these boxes empty.",
+        )
 
 
 def points_told(finder: Finder) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from fieldmark.gallery.specs import Evidence
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.specs import Finder, TableBoxes
 from fieldmark.stages.apart import apart, gallery_apart
+from fieldmark.stages.finding import refuse_outside
 from fieldmark.stages.job import Job
 from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused, try_out
 from fieldmark.stages.ranked import SCORES, new_scores_of, write_ranked
@@ -74,10 +75,10 @@ class Recheck(Spec):
         """Look for points once: what is missing is missed before any training.
 
         Raises:
-            FieldmarkError: OpenCV or weights are missing.
+            FieldmarkError: OpenCV or weights are missing, or boxes mark nothing of their pictures.
         """
-        del known
         try_out(self.evidence)
+        refuse_outside(known, (self.within,))
 
     def run(self, job: Job, folder: Path) -> str:
         """Write scores, threshold and rankings as a rank stage does, the weights and all counts; say what it brought.

@@ -102,8 +102,9 @@ class Train(Spec):
 
         Raises:
             PlanError: It tells them of no photo: the network would see all photos whole, though asked not to.
+            DataError: Some boxes mark nothing of their pictures.
         """
-        from fieldmark.stages.finding import untold
+        from fieldmark.stages.finding import box_tables, refuse_outside, untold
 
         if lacking := untold(known, self.preprocess):
             what = " and ".join(lacking)
@@ -112,6 +113,7 @@ class Train(Spec):
                 got=f"columns {', '.join(known.table.columns)}",
                 fix=f"give {what} with --boxes TABLE (`fieldmark boxes` makes one), or set boxes=none, masks=none.",
             )
+        refuse_outside(known, box_tables(self.preprocess))
 
     def run(self, job: Job, folder: Path) -> str:
         """Write ``fold<k>/`` with the network and its history for each fold; say how the last epochs went."""
