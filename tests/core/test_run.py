@@ -108,3 +108,13 @@ def test_a_full_disk_is_told_with_path_and_free_space_and_leaves_the_old_file(
     assert "free some space" in caught.value.fix
     assert files.read_json(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_files_folder_is_made_and_a_place_that_cannot_be_is_told(tmp_path: Path) -> None:
+    """After hours of work an answer is written where it was asked for, or it is told in three lines."""
+    files.write_text(tmp_path / "a" / "b" / "c.csv", "x")
+    assert (tmp_path / "a" / "b" / "c.csv").read_text() == "x"
+    with pytest.raises(RunError, match="cannot be written"):
+        files.write_text(tmp_path / "a" / "b" / "c.csv" / "d.csv", "x")
+    with pytest.raises(RunError, match="cannot be written"):
+        files.write_text(tmp_path / "a" / "b", "x")

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
+from fieldmark.core.errors import RunError
 from fieldmark.train import checkpoint
 from fieldmark.train.checkpoint import State
 
@@ -76,3 +78,15 @@ def test_the_optimiser_remembers_to_the_bit(tmp_path: Path) -> None:
         trained(3, again, second)
     assert torch.equal(whole.weight, again.weight)
     assert torch.equal(whole.bias, again.bias)
+
+
+def test_a_full_disk_is_told_and_the_checkpoint_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.save(State(numbers={"n": 1}), tmp_path, number=1)
+
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(RunError, match="cannot be written"):
+        checkpoint.save(State(numbers={"n": 2}), tmp_path, number=2)
+    assert checkpoint.load(tmp_path).numbers == {"n": 1}

@@ -14,6 +14,20 @@ from typing import Any
 
 from fieldmark.core.errors import RunError
 
+FAULTS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+}
+"""What goes wrong with a place, and not with the program."""
+
 
 def sha256(path: Path) -> str:
     """The hex SHA-256 of a file's content, read in pieces."""
@@ -26,12 +40,12 @@ def told_disk_faults(path: Path) -> Iterator[None]:
     """Turn a full disk or a failing one into three lines that name the path and the free space.
 
     Raises:
-        RunError: The block met ENOSPC, EDQUOT, EROFS, EACCES or EIO.
+        RunError: The block could not write: no room, no right, no such place, a failing disk.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}:
+        if error.errno not in FAULTS:
             raise
         at = path if path.exists() else next((parent for parent in path.parents if parent.exists()), Path())
         free = shutil.disk_usage(at).free / 2**20
@@ -43,9 +57,13 @@ def told_disk_faults(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader (or a kill) sees the old file or the new one, never a part."""
+    """Write ``content`` to ``path`` so that a reader (or a kill) sees the old file or the new one, never a part.
+
+    The folder is made where missing.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with told_disk_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with aside.open("wb") as file:
                 file.write(content)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -40,7 +42,11 @@ def save(state: State, folder: Path, *, number: int, keep: int = 2) -> None:
             shutil.rmtree(old)
     with told_disk_faults(place):
         aside.mkdir(parents=True)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}, aside / TENSORS)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+        try:
+            save_file(tensors, aside / TENSORS)
+        except SafetensorError as error:  # what the disk did not take, in its own words
+            raise OSError(errno.ENOSPC, str(error)) from error
     write_json(aside / STATE, {"sha256": sha256(aside / TENSORS), "numbers": state.numbers})
     publish(aside, place)
     for old in sorted(folder.glob("[0-9]*"))[:-keep]:
