@@ -107,11 +107,12 @@ class Train(Spec):
         from fieldmark.stages.finding import box_tables, refuse_outside, untold
 
         if lacking := untold(known, self.preprocess):
-            what = " and ".join(lacking)
+            what, maker = " and ".join(lacking), "fieldmark boxes" + (" --masks" if "masks" in lacking else "")
             raise PlanError(
                 f"{self.name}: photos are to be looked at by the {what} of their table, which tells none.",
                 got=f"columns {', '.join(known.table.columns)}",
-                fix=f"give {what} with --boxes TABLE (`fieldmark boxes` makes one), or set boxes=none, masks=none.",
+                fix=f"give {what} with --boxes TABLE (`{maker}` makes one)"
+                + ("." if lacking == ("landmarks",) else f", or set {lacking[0]}=none."),
             )
         refuse_outside(known, box_tables(self.preprocess))
 
