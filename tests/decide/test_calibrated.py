@@ -71,6 +71,35 @@ def test_logistic_equals_another_library():
     assert np.abs(sureness(scores, truth).of(scores).known - theirs).max() < 0.01  # Platt's targets differ a little
 
 
+@pytest.mark.parametrize("by", BOTH)
+@pytest.mark.parametrize("n", [8, 30, 400])
+def test_nothing_is_claimed_beyond_what_was_seen(n, by):
+    """A black picture may score as no photo does; it is then as sure as the most alike of those, and no surer."""
+    scores, truth = queries(n, seed=n)
+    found = sureness(scores, truth, by=by)
+    seen = found.of(scores)
+    strange = np.array([[900.0, -800.0, -900.0], [900.0, 900.0, 900.0], [-900.0, -900.0, -900.0]])
+    sure = found.of(strange)
+    for told, those in ((sure.known, seen.known), (sure.right, seen.right)):
+        assert told[0] <= those.max() + 1 / n
+        assert told[2] >= those.min() - 1 / n
+        assert (told < 1).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_higher_score_and_a_larger_lead_never_make_less_sure(seed):
+    chance = np.random.default_rng(seed)
+    scores, truth = chance.normal(size=(12, 4)), chance.integers(-1, 4, 12)
+    truth[:2] = -1, 0
+    found = sureness(scores, truth)
+    asked = chance.normal(size=(200, 4))
+    before = found.of(asked)
+    asked[np.arange(200), asked.argmax(axis=1)] += chance.uniform(0, 2, 200)
+    after = found.of(asked)
+    assert (after.known >= before.known - 1e-12).all()
+    assert (after.right >= before.right - 1e-12).all()
+
+
 def test_without_strangers_nothing_is_said_about_being_known():
     scores, truth = queries(200)
     found = sureness(scores, np.where(truth == -1, 1, truth))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import polars as pl
 import pytest
 
 from fieldmark.core.errors import DataError, PlanError, RunError
-from fieldmark.core.files import read_json
+from fieldmark.core.files import read_json, sha256
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.scores import Scores
@@ -222,3 +224,21 @@ def test_new_photos_may_not_bear_the_ids_of_known_ones_in_a_run_but_may_be_asked
     expert = Expert.open(finished.path, device="cpu")
     for one, other in zip(expert.identify(same, n_workers=0), expert.identify(new, n_workers=0), strict=True):
         assert one.matches == other.matches
+
+
+def test_a_decision_of_another_version_is_told_and_made_anew(
+    finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(finished.path, tmp_path / "run"))
+    decision = json.loads((run.path / "ranking/decision.json").read_text())
+    decision["sureness"] = {"known": {"kind": "of old"}}
+    (run.path / "ranking/decision.json").write_text(json.dumps(decision))
+    receipt = json.loads((run.path / "ranking/stage.json").read_text())
+    receipt["files"]["decision.json"] = sha256(run.path / "ranking/decision.json")
+    (run.path / "ranking/stage.json").write_text(json.dumps(receipt))
+    with pytest.raises(RunError) as refusal:
+        Expert.open(run.path, device="cpu")
+    assert refusal.value.fix.startswith(f"delete the folder {run.path / 'ranking'} and run the same")
+    shutil.rmtree(run.path / "ranking")
+    execute(open_run(run.path).plan, known, run.path, new=new, seed=1, n_workers=0)
+    assert Expert.open(run.path, device="cpu").decision == Expert.open(finished.path, device="cpu").decision

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Float64, Int, Int64
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.core.seeds import generator
 from fieldmark.core.spec import Spec
+from fieldmark.decide.logistic import rising, sigmoid
 from fieldmark.decide.ranking import top
 from fieldmark.decide.specs import Calibration, Isotonic, Logistic
 
@@ -19,16 +20,20 @@ N_PARTS = 5
 
 
 class Line(Spec):
-    """A fitted logistic curve: what is subtracted from each number of the evidence, divided by, and its weight."""
+    """A fitted logistic curve: the weight of each number of the evidence, and the bias.
 
-    centre: tuple[float, ...]
-    spread: tuple[float, ...]
+    Beyond the lowest and highest numbers it was learnt from it is level: of a picture unlike all those, it claims no
+    more than of the most alike of them.
+    """
+
     weight: tuple[float, ...]
     bias: float
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
 
     def proba(self, evidence: Float64[np.ndarray, "query number"]) -> Float64[np.ndarray, " query"]:
         """The probability at each query's evidence."""
-        return _sigmoid(self.bias + (evidence - self.centre) / self.spread @ np.asarray(self.weight))
+        return sigmoid(self.bias + np.clip(evidence, self.lowest, self.highest) @ np.asarray(self.weight))
 
 
 class Stairs(Spec):
@@ -92,9 +97,8 @@ def sureness(
         scores: Larger is likelier; of networks that have not seen the queries.
         truth: The class of each query, -1 for strangers.
         by: The form of the curve. The logistic one is the default: it needs few queries and uses the lead over the
-            second as well. On 789 real whale photos, cross-fitted, it told right from wrong names better (AUC 0.784
-            against 0.741, log loss 0.450 against 0.455); the isotonic one kept closer to the true shares (0.026
-            against 0.041).
+            second as well. On 789 real whale photos, three recipes, cross-fitted, it told right from wrong names
+            better (AUC 0.73 to 0.89 against 0.65 to 0.85), and as honestly (``benchmarks/calibration.py``).
 
     Raises:
         ShapeError: ``truth`` does not fit, or there are no queries.
@@ -188,29 +192,15 @@ def _fit(told: np.ndarray, yes: Bool[np.ndarray, " query"], by: Calibration) -> 
 
 
 def _line(told: np.ndarray, yes: np.ndarray, *, pull: float) -> Line:
-    """Ridge-penalised logistic regression by Newton's method; the targets are drawn in by Platt's rule."""
-    centre, spread = told.mean(axis=0), told.std(axis=0)
-    spread = np.where(spread > 1e-12, spread, 1.0)
-    columns = np.concatenate([np.ones((len(told), 1)), (told - centre) / spread], axis=1)
+    """A rising logistic curve; its targets are drawn in by Platt's rule."""
     n_yes = int(yes.sum())
     target = np.where(yes, (n_yes + 1) / (n_yes + 2), 1 / (len(yes) - n_yes + 2))
-    penalty = np.full(columns.shape[1], pull)
-    penalty[0] = 1e-9
-    beta = np.zeros(columns.shape[1])
-    beta[0] = np.log(target.mean() / (1 - target.mean()))
-    for _ in range(50):
-        proba = _sigmoid(columns @ beta)
-        slope = columns.T @ (target - proba) - penalty * beta
-        bend = (columns * (proba * (1 - proba))[:, None]).T @ columns + np.diag(penalty)
-        step = np.linalg.solve(bend, slope)
-        beta += step * min(1.0, 4.0 / max(np.abs(step).max(), 1e-300))
-        if np.abs(step).max() < 1e-10:
-            break
+    bias, weight = rising(told, target, pull=pull)
     return Line(
-        centre=tuple(centre.tolist()),
-        spread=tuple(spread.tolist()),
-        weight=tuple(beta[1:].tolist()),
-        bias=float(beta[0]),
+        weight=tuple(weight.tolist()),
+        bias=bias,
+        lowest=tuple(told.min(axis=0).tolist()),
+        highest=tuple(told.max(axis=0).tolist()),
     )
 
 
@@ -236,10 +226,6 @@ def _stairs(score: np.ndarray, yes: np.ndarray) -> Stairs:
         for place in (begin, end)
     }
     return Stairs(at=tuple(corners), height=tuple(corners.values()))
-
-
-def _sigmoid(logit: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(logit / 2))
 
 
 def _checked_truth(truth: np.ndarray, n_queries: int) -> np.ndarray:

@@ -7,10 +7,10 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.core.spec import Count, Spec
+from fieldmark.decide.logistic import rising, sigmoid
 
 RIDGE = 1.0
 """Prior precision of a weight whose number has unit spread: so many doubts that it matters at all."""
-MOST_STEPS = 50
 
 
 class Fusion(Spec):
@@ -46,14 +46,13 @@ class Fusion(Spec):
             )
         # A weight of 0 leaves its number out, be it -inf.
         told = [weight * numbers[..., place] for place, weight in enumerate(self.weights) if weight]
-        return _sigmoid(np.sum([np.full(numbers.shape[:-1], self.intercept), *told], axis=0))
+        return sigmoid(np.sum([np.full(numbers.shape[:-1], self.intercept), *told], axis=0))
 
 
 def fit(numbers: Float[np.ndarray, "pair number"], same: Bool[np.ndarray, " pair"]) -> Fusion:
     """The most likely weights for pairs of which the truth is known.
 
-    Logistic regression with a weak pull towards 0. A number whose weight would be negative is left out and the rest
-    fitted again.
+    Logistic regression with a weak pull towards 0, and no weight below it.
 
     Args:
         numbers: Any evidence, larger for likelier the same; of very different size is fine.
@@ -85,18 +84,9 @@ def fit(numbers: Float[np.ndarray, "pair number"], same: Bool[np.ndarray, " pair
             got=f"{int(same.sum())} of {len(same)} pairs show the same animal",
             fix="use more validation photos, with known individuals among them, or a longer shortlist.",
         )
-    spread = numbers.std(axis=0)
-    kept = np.flatnonzero(spread > 0)
-    middle = numbers.mean(axis=0)
-    while True:
-        solved = _solved((numbers[:, kept] - middle[kept]) / spread[kept], same)
-        if (solved[1:] >= 0).all():
-            break
-        kept = kept[solved[1:] >= 0]
-    weights = np.zeros(numbers.shape[1])
-    weights[kept] = solved[1:] / spread[kept]
+    intercept, weights = rising(numbers, same, pull=RIDGE)
     return Fusion(
-        intercept=float(solved[0] - weights @ middle),
+        intercept=intercept,
         weights=tuple(weights.tolist()),
         n_pairs=len(same),
         n_same=int(same.sum()),
@@ -128,31 +118,3 @@ def fit_by_part(
             "What is judged must be learnt from other pairs.", got=f"{len(parts)} part(s)", fix="use two parts or more."
         )
     return {one: fit(numbers[part != one], same[part != one]) for one in parts}
-
-
-def _solved(numbers: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Intercept and weights by Newton's method, which the ridge keeps from running away."""
-    design = np.column_stack([np.ones(len(numbers)), numbers])
-    ridge = np.append(1e-6, np.full(numbers.shape[1], RIDGE))
-    solved = np.zeros(design.shape[1])
-    loss = _loss(design, same, ridge, solved)
-    for _ in range(MOST_STEPS):
-        proba = _sigmoid(design @ solved)
-        slope = design.T @ (proba - same) + ridge * solved
-        curve = (design.T * (proba * (1 - proba))) @ design + np.diag(ridge)
-        step = np.linalg.solve(curve, slope)
-        while (after := _loss(design, same, ridge, solved - step)) > loss and np.abs(step).max() > 1e-9:
-            step /= 2
-        solved, gained, loss = solved - step, loss - after, after
-        if gained < 1e-10 * max(1.0, loss):
-            break
-    return solved
-
-
-def _loss(design: np.ndarray, same: np.ndarray, ridge: np.ndarray, solved: np.ndarray) -> float:
-    logit = design @ solved
-    return float(np.logaddexp(0, logit).sum() - logit[same].sum() + (ridge * solved**2).sum() / 2)
-
-
-def _sigmoid(logit: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -logit))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int64
+from pydantic import ValidationError
 
 from fieldmark.core.errors import RunError
 from fieldmark.core.files import read_json, write_json
@@ -50,14 +51,25 @@ class Decision:
 
     @classmethod
     def read(cls, place: Path) -> Decision:
-        """The decision in a stage's folder."""
+        """The decision in a stage's folder.
+
+        Raises:
+            RunError: Another version of fieldmark wrote it.
+        """
         told = dict(read_json(place / DECISION))
         groups, sure = told.pop("groups", None), told.pop("sureness", None)
-        return cls(
-            Threshold.model_validate(told),
-            None if groups is None else GroupThresholds.model_validate(groups),
-            None if sure is None else Sureness.model_validate_json(json.dumps(sure)),  # JSON lists are its tuples,
-        )
+        try:
+            return cls(
+                Threshold.model_validate(told),
+                None if groups is None else GroupThresholds.model_validate(groups),
+                None if sure is None else Sureness.model_validate_json(json.dumps(sure)),  # JSON lists are its tuples
+            )
+        except ValidationError as error:
+            raise RunError(
+                "This run was decided by another version of fieldmark.",
+                got=place / DECISION,
+                fix=f"delete the folder {place} and run the same `fieldmark train` command again; networks stay.",
+            ) from error
 
     def write(self, folder: Path) -> None:
         """Put it into a stage's folder."""
