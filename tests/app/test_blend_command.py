@@ -74,6 +74,9 @@ def test_refusals_say_what_to_do(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(RunError) as one:
         fieldmark.blend(runs[:1])
     assert "two run folders" in one.value.fix
+    with pytest.raises(RunError) as one:
+        fieldmark.blend([])
+    assert "two run folders" in one.value.fix
     with pytest.raises(FieldmarkError) as told:
         fieldmark.blend(runs, weights=[1.0])
     assert "one --weight for each run" in told.value.fix

@@ -222,6 +222,58 @@ def test_predict_refuses_to_write_over_a_file(capsys: Printed, trained: Path, tm
     ran(capsys, *words, "--force")
     assert len(rows_of(out)) == 9
     assert failed(capsys, *words[:-1], tmp_path)[-1] == f"  fix: name a file: {tmp_path / 'answers.csv'}"
+    below_a_file = out / "more" / "answers.csv"
+    assert failed(capsys, *words[:-1], below_a_file)[::2] == [
+        "A file cannot be written there.",
+        "  fix: choose a folder that you may write to.",
+    ]
+
+
+def test_a_place_that_may_not_be_written_is_told_before_any_photo_is_looked_at(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # a test may run as root, who may write anywhere
+    monkeypatch.setattr("fieldmark.app.verbs.gather", lambda *_, **__: pytest.fail("photos were looked at"))
+    with pytest.raises(fieldmark.FieldmarkError) as refusal:
+        fieldmark.predict(trained / "run", trained / "whales/test", out=tmp_path / "new/answers.csv")
+    assert refusal.value.problem == "A file cannot be written there."
+    assert not (tmp_path / "new").exists()
+
+
+def test_only_broken_photos_are_told_without_a_folder_that_is_none(
+    capsys: Printed, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    told = failed(capsys, "identify", trained / "run", tmp_path / "bad.jpg", "--skip-broken")
+    assert told[-1] == "  fix: give photos that can be read."
+
+
+@pytest.mark.usefixtures("shelf")
+def test_empty_names_and_names_of_strangers_only_are_told_with_what_helps(
+    capsys: Printed, whales: Path, tmp_path: Path
+) -> None:
+    table = whales / "more.csv"
+    photos = sorted(path.name for path in (whales / "train").iterdir())
+    words = ["train", "tiny", table, "--photos", whales / "train", "--run", tmp_path / "run"]
+    table.write_text("image,identity\n" + "".join(f"{name},\n" for name in photos))
+    told = failed(capsys, *words)
+    assert "--unlabelled" not in told[-1]
+    assert "--unknown '' if no name means nobody we know. `fieldmark inspect" in told[-1]
+    told = failed(capsys, *words, "--unknown", "")
+    assert "all show nobody we know" in told[0]
+    assert "--unknown WORD" in told[-1]
+    table.write_text("image,identity\n" + "".join(f"{name},new_whale\n" for name in photos))
+    assert "all show nobody we know" in failed(capsys, *words)[0]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("shelf")
+def test_training_says_which_names_are_perhaps_slips(capsys: Printed, whales: Path, tmp_path: Path) -> None:
+    table = whales / "train.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:1], lines[1].replace("w_0", "W_0"), *lines[2:]]))
+    assert main(["train", "tiny", str(whales), "--run", str(tmp_path / "run"), "--workers", "0"]) == 0
+    assert "look at the name 'W_0' is written nearly as 'w_0': 1 and 2 photos" in capsys.readouterr().err
 
 
 def test_report_writes_the_page_anew(capsys: Printed, trained: Path, tmp_path: Path) -> None:
@@ -230,6 +282,16 @@ def test_report_writes_the_page_anew(capsys: Printed, trained: Path, tmp_path: P
     (run / "report.html").unlink()
     assert ran(capsys, "report", run) == f"{run / 'report.html'}\n"
     assert "tiny" in (run / "report.html").read_text()
+
+
+def test_relocate_tells_a_run_where_its_photos_lie(capsys: Printed, trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    photos = shutil.copytree(trained / "whales/train", tmp_path / "moved")
+    assert failed(capsys, "relocate", run)[-1] == "  fix: name it: --photos FOLDER, --new FOLDER."
+    assert failed(capsys, "relocate", run, "--photos", run)[0] == ("18 of the run's 18 photos are not in that folder.")
+    n_known = len(list(photos.iterdir()))
+    assert ran(capsys, "relocate", run, "--photos", photos) == f"{n_known} known photos: {photos}\n"
+    assert str(photos) in ran(capsys, "identify", run, trained / "whales/test/t0.jpg")
 
 
 def test_inspect_prints_and_writes_a_page(

@@ -21,7 +21,7 @@ HEAVY = ("torch", "torchvision", "timm", "polars", "matplotlib", "sklearn", "num
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "demo inspect twins audit boxes match download train rates flips plan recipes runs evaluate predict identify "
-    "blend tag attributes doubts tune report"
+    "blend tag attributes doubts tune report relocate"
 )
 
 

@@ -284,9 +284,9 @@ def test_by_date_nobody_is_judged_with_younger_photos_in_training(photos, share)
     [
         (PlainFolds(n_folds=4), ([0, 1, 2, 3], [1, 1, 2, 2]), "use n_folds=2 or fewer."),
         (StratifiedFolds(n_folds=4), ([0, 1, 2, 3], [1, 1, 1, 1]), "give more photos; two folds need two at least."),
-        (IdentityFolds(), ([0, 1, -1], [1, 2, 3]), "photograph somebody twice"),
-        (IdentityFolds(), ([0, 0, -1], [1, 1, 3]), "use kind='disjoint'"),
-        (HumpbackHoldout(), ([0, 1, -1], [1, 2, 3]), "photograph somebody twice"),
+        (IdentityFolds(), ([0, 1, -1], [1, 2, 3]), "two photos (of two groups)"),
+        (IdentityFolds(), ([0, 0, -1], [1, 1, 3]), "two photos (of two groups)"),
+        (HumpbackHoldout(), ([0, 1, -1], [1, 2, 3]), "two photos (of two groups)"),
         (DisjointIdentities(n_folds=3), ([0, 1, -1, 0], [1, 2, 3, 4]), "use n_folds=2 or fewer."),
         (DisjointIdentities(n_folds=2), ([0, 1, 2], [1, 1, 3]), "use kind='plain'"),
         (ByDate(), ([0, 1], [1, 2]), "fill in the date column"),

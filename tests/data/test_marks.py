@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldmark.core.errors import DataError
+from fieldmark.core.errors import DataError, ShapeError
 from fieldmark.data.collection import Collection
-from fieldmark.data.marks import boxes_of, marked, masks_of, points_of, read_marks
+from fieldmark.data.marks import MOST_PIXELS, boxes_of, marked, masks_of, points_of, read_marks
+from fieldmark.images import masks
+from fieldmark.images.masks import from_text
 
 
 def photos(**more: list) -> Collection:
@@ -125,3 +127,28 @@ def test_a_cell_that_is_no_box_is_refused() -> None:
         boxes_of(photos(**{"box.fin": ["1, 2, 3", "", "1, 2, 3, 4"]}), "fin")
     assert "a: '1, 2, 3'" in str(refused.value.got)
     assert "left, top, width, height" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("2 2 1 3", "2 2 4", " 1  2 0 2 ", "2 2 1 2", "2 2", "2 2 -1 5", "2 2 x", "0 3 0", "9999 9999 99980001"),
+        *("2 2 1.0 3", "hello", "3", "-1 -4 4"),
+    ],
+)
+def test_a_cell_is_a_mask_where_it_can_be_drawn(tmp_path: Path, cell: str) -> None:
+    """The column's rule and the one that makes pixels agree; a cell that is none is told with its row."""
+    assert MOST_PIXELS == masks.MOST_PIXELS
+    try:
+        from_text(cell)
+    except ShapeError:
+        with pytest.raises(DataError) as refusal:
+            read_marks(written(tmp_path, f"image,mask\na,1 2 1 1\nb,{cell}\n"))
+        assert "row 3, column 'mask'" in str(refusal.value.got)
+        assert "`fieldmark boxes --masks`" in refusal.value.fix
+        photos = Collection.of({"image": ["a", "b"], "mask": ["", cell]}, root=tmp_path)
+        with pytest.raises(DataError) as refusal:
+            masks_of(photos)
+        assert str(refusal.value.got).startswith("b: ")
+    else:
+        assert read_marks(written(tmp_path, f"image,mask\na,1 2 1 1\nb,{cell}\n")).table["mask"][1] == cell

@@ -313,3 +313,21 @@ def test_a_large_table_is_quick(tmp_path) -> None:
     collection = read(tmp_path / "train.csv", check_files=False)
     assert len(collection) == number
     assert time.process_time() - start < 1.0
+
+
+def test_a_word_for_strangers_that_nobody_bears_is_refused_where_a_usual_one_is_borne(put) -> None:
+    path = put("image,identity\na.jpg,w_1\nb.jpg,new_whale\n")
+    with pytest.raises(DataError) as refusal:
+        read(path, unknown="new_wale")
+    assert "new_wale (there is new_whale)" in str(refusal.value.got)
+    assert "--unknown new_whale" in refusal.value.fix
+    assert read(path, unknown="w_1").vocabulary.identities == ("new_whale",)
+    alone = put("image,identity\na.jpg,w_1\nb.jpg,w_2\n", name="alone.csv")
+    assert read(alone, unknown="stranger").classes.tolist() == [0, 1]  # a table may have none
+
+
+def test_blanks_around_a_usual_word_for_strangers_do_not_make_an_individual_of_them(put) -> None:
+    assert read(put("image,identity\na.jpg,w_1\nb.jpg,new_whale \n")).classes.tolist() == [0, -1]
+    with pytest.raises(DataError) as refusal:
+        read(put("image,identity\na.jpg,unknown\nb.jpg,unknown \nc.jpg,w\n"))
+    assert "'unknown '" in str(refusal.value.got)

@@ -109,3 +109,10 @@ def test_a_missing_photo_is_named(tmp_path):
         KeypointStore(tmp_path / "kept", SPEC).of(tmp_path / "gone.png")
     assert "gone.png" in str(told.value.got)
     assert "check the path" in told.value.fix
+
+
+def test_points_are_found_where_none_can_be_kept(photo, tmp_path):
+    (tmp_path / "taken").write_text("no folder")
+    store = KeypointStore(tmp_path / "taken/kept", SPEC)
+    assert equal(store.of(photo), KeypointStore(None, SPEC).of(photo))
+    assert equal(store.of(photo), store.of(photo))

@@ -103,3 +103,15 @@ def test_a_share_of_nothing_is_refused() -> None:
     with pytest.raises(FieldmarkError) as caught:
         share_interval(3, 2)
     assert "0 <= count <= n" in caught.value.fix
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
+def test_ten_queries_that_agree_are_not_certainty(value: float) -> None:
+    values = np.full(10, value)
+    point, told = interval(values), interval(values, trials=10)
+    assert point.low == point.high == value
+    assert told.value == value
+    assert told.high - told.low > 0.2
+    assert (told.low, told.high) == (share_interval(10 * value, 10).low, share_interval(10 * value, 10).high)
+    mixed = np.arange(10) % 2 * 1.0
+    assert interval(mixed, trials=10) == interval(mixed)  # where draws tell something they are believed

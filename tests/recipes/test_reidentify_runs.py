@@ -225,8 +225,13 @@ def test_a_photo_is_asked_about_by_its_box(flukes: Path, tmp_path: Path) -> None
     marks, one = tmp_path / "boxes.csv", tmp_path / "one.csv"
     marks.write_text("image,x0,y0,x1,y1\n" + "".join(f"{image},0,0,60,30\n" for image in known.images))
     plan = reidentify(size="toy", boxes="table", effort=0.01)
-    fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True, boxes=[str(marks)])
-    opened, heard = open_run(tmp_path / "run"), Heard()
+    heard = Heard()
+    fieldmark.train(
+        plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True, boxes=[str(marks)], progress=heard
+    )
+    assert any("no boxes of the new photos" in line for line in heard.lines)  # those beside the table
+    heard.lines.clear()
+    opened = open_run(tmp_path / "run")
     taught = np.flatnonzero((read_folds(opened.job(), "split") == -1) & (opened.known.classes >= 0))
     photo = opened.known.paths[taught[0]]
     name = opened.known.vocabulary.identities[opened.known.classes[taught[0]]]
@@ -242,7 +247,11 @@ def test_a_photo_is_asked_about_by_its_box(flukes: Path, tmp_path: Path) -> None
     assert elsewhere < 1 - 1e-6
     assert not any("no boxes" in line for line in heard.lines)
     likeness()
-    assert any("no boxes" in line for line in heard.lines)
+    assert any("no boxes of these photos" in line for line in heard.lines)
+    heard.lines.clear()
+    draw_flukes(tmp_path / "others", n_identities=8, n_strangers=2, n_test=1, n_near_duplicates=0, seed=9)
+    fieldmark.evaluate(tmp_path / "run", tmp_path / "others", n_workers=0, skip_broken=True, progress=heard)
+    assert any("no boxes of these photos" in line for line in heard.lines)
 
 
 @pytest.mark.parametrize("size", ["toy", "small", "full"])

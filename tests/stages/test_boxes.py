@@ -166,7 +166,7 @@ def test_clicks_become_a_finder_whose_marks_align_photos(tmp_path: Path) -> None
     trained, judged = learn_clicks(
         photos, read_marks(tmp_path / "clicks.csv"), tmp_path / "finder", backbone=TINY, n_steps=20, n_workers=0
     )
-    assert set(judged.errors) >= {"median IoU", "error of bottom"}
+    assert set(judged.errors) >= {"median IoU", "error of bottom, share of the box"}
     assert judged.errors["median IoU"] > 0.4
     found = with_found(photos, (trained,), n_workers=0)
     told = points_of(found, [f"left_tip.{source_name(trained)}"])[:, 0]
@@ -202,3 +202,20 @@ def test_the_verb_writes_a_table_and_a_page_and_refuses_what_cannot_be(tmp_path:
     assert "--save" in refused.value.fix
     assert isinstance(done.finder, GrabCut)
     assert not isinstance(done.finder, Trained)
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [("0,0,60,50,500,20", "tip at 500, 20 in 100 x 60 pixels"), ("300,5,320,30,10,20", "300, 5, 20, 25 in 100 x 60")],
+)
+def test_clicks_outside_their_photo_are_refused(tmp_path: Path, cells: str, told: str) -> None:
+    photos, _ = drawn(tmp_path, 10)
+    lines = [f"{image},0,0,60,50,10,20" for image in photos.images[1:]]
+    (tmp_path / "clicks.csv").write_text(
+        "\n".join(["image,x0,y0,x1,y1,x_tip,y_tip", f"{photos.images[0]},{cells}", *lines])
+    )
+    with pytest.raises(DataError) as refused:
+        learn_clicks(photos, read_marks(tmp_path / "clicks.csv"), tmp_path / "finder", backbone=TINY, n_workers=0)
+    assert str(refused.value.got).startswith(f"{photos.images[0]}: {told}")
+    assert "leave" in refused.value.fix
+    assert not (tmp_path / "finder").exists()

@@ -165,3 +165,18 @@ def test_names_of_labels_are_looked_at(tmp_path: Path) -> None:
 
 def test_individuals_have_no_names_of_labels(page: InspectPage) -> None:
     assert page.name_hints == ()
+
+
+def test_names_that_are_perhaps_slips_are_told(tmp_path: Path) -> None:
+    rows = [("a", "Ursula"), ("b", "Ursula"), ("c", "ursula "), ("d", "NaN"), ("e", "Basil")]
+    for name, _ in rows:
+        Image.new("RGB", (20, 20)).save(tmp_path / f"{name}.png")
+    (tmp_path / "t.csv").write_text("image,identity\n" + "".join(f"{image}.png,{name}\n" for image, name in rows))
+    page = inspect(survey(tmp_path / "t.csv", unknown="stranger"))
+    told = [(one.label, one.relation, one.other, one.seen) for one in page.odd_names]
+    assert told == [
+        ("'stranger'", "stands for nobody we know", "", "no photo bears it"),
+        ("'NaN'", "looks like no name", "", "1 photo"),
+        ("'ursula '", "is written nearly as", "'Ursula'", "1 and 2 photos"),
+    ]
+    assert page.summary.endswith("Nothing would be refused. 3 names should be looked at.")

@@ -75,7 +75,7 @@ def answerer_of(opened: Opened, *, device: str) -> Answerer:
 
 def answered(answerer: Answerer, given: Photos, *, most: int, n_workers: int, progress: Progress) -> list[Answered]:
     """The answers about photos, and which could not be read."""
-    given.tell(progress)
+    given.tell(progress, answerer.opened.plan)
     return answerer.answer(given.collection, most=most, n_workers=n_workers, progress=progress)
 
 
@@ -91,6 +91,7 @@ def judged_by(answerer: Answerer, given: Photos, *, n_workers: int, progress: Pr
     from fieldmark.decide.settling import filled
     from fieldmark.stages.judged_answers import measure_answers
 
+    given.tell(progress, answerer.opened.plan)
     vocabulary = answerer.opened.known.vocabulary
     photos, truth, told = judging_answers(given.collection, answerer.opened.known, progress=progress)
     proba = answerer.proba(photos, n_workers=n_workers, progress=progress)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fieldmark.app.guards import run_of, sensible, vacant
-from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.errors import FieldmarkError, RunError
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ def blend(
             judged by different photos, or points are asked for where no run is made or OpenCV is missing.
     """
     sensible(k)
+    if len(runs) < 2:
+        raise RunError(
+            "A blend needs two runs or more.", got=f"{len(runs)} run(s)", fix="give two run folders or more."
+        )
     if by not in {"score", "rank", "vote"}:
         raise FieldmarkError("Runs are not blended that way.", got=by, fix="use --by score, rank or vote.")
     if weights is not None and (len(weights) != len(runs) or min(weights) <= 0):

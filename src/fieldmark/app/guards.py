@@ -37,7 +37,7 @@ def vacant(path: Path | str | None, *, force: bool) -> Path | None:
     """The path, if nothing would be lost by writing there.
 
     Raises:
-        RunError: It exists, and that is not allowed.
+        RunError: It exists, and that is not allowed; or nothing can be written there.
     """
     if path is None:
         return None
@@ -48,6 +48,9 @@ def vacant(path: Path | str | None, *, force: bool) -> Path | None:
         )
     if place.exists() and not force:
         raise RunError("That file exists already.", got=place, fix="give another name, or --force to write over it.")
+    above = next((one for one in place.absolute().parents if one.exists()), Path("/"))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise RunError("A file cannot be written there.", got=place, fix="choose a folder that you may write to.")
     return place
 
 

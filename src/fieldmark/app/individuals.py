@@ -74,14 +74,7 @@ def identified(
     expert: Expert, given: Photos, *, k: int | None, n_workers: int, progress: Progress
 ) -> list[Identification]:
     """The answers to photos, and which could not be read."""
-    from fieldmark.stages.finding import untold
-    from fieldmark.stages.train import Train
-
-    given.tell(progress)
-    nets = [stage for stage in expert.opened.plan.stages if isinstance(stage, Train)]
-    ways = [way for net in nets for way in net.preprocess.in_use()]
-    for what in sorted({one for way in ways for one in untold(given.collection, way)}):
-        progress.say(f"no {what}: this run looks at photos by {what} of a table; name it with --boxes TABLE")
+    given.tell(progress, expert.opened.plan)
     return expert.identify(given.collection, k=k, n_workers=n_workers, progress=progress)
 
 
@@ -96,6 +89,7 @@ def judged_by(expert: Expert, given: Photos, *, n_workers: int, progress: Progre
     """How good a run is on other photos with names; those it has learnt from are left out."""
     from fieldmark.stages.measure import measure
 
+    given.tell(progress, expert.opened.plan)
     photos, truth = judging(given.collection, expert.opened.known, progress=progress)
     scores, _ = expert.scores(photos, n_workers=n_workers, progress=progress)
     return measure(scores, truth, unknown_at=expert.decision.at(photos), k=expert.k)

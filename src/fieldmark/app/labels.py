@@ -181,7 +181,7 @@ def tagger_of(opened: Opened, *, device: str) -> Tagger:
 
 def tagged(tagger: Tagger, given: Photos, *, most: int, n_workers: int, progress: Progress) -> list[Tagged]:
     """The labels of photos, and which could not be read."""
-    given.tell(progress)
+    given.tell(progress, tagger.opened.plan)
     return tagger.tag(given.collection, most=most, n_workers=n_workers, progress=progress)
 
 
@@ -196,6 +196,7 @@ def judged_by(tagger: Tagger, given: Photos, *, n_workers: int, progress: Progre
     """How good a run is on other photos with labels; those it has learnt from are left out."""
     from fieldmark.stages.measure_labels import measure_labels
 
+    given.tell(progress, tagger.opened.plan)
     photos, truth = judging_labels(given.collection, tagger.opened.known, progress=progress)
     answers = tagger.answers(tagger.proba(photos, n_workers=n_workers, progress=progress))
     return measure_labels(answers, truth, groups=tagger.groups)

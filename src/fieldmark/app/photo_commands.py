@@ -11,6 +11,7 @@ from fieldmark.app import fetching, options
 from fieldmark.app.shell import command, progress, words
 
 if TYPE_CHECKING:
+    from fieldmark.app.subjects import Located
     from fieldmark.images.texts import Engine
 
 
@@ -159,10 +160,21 @@ def boxes(
     )
     tables.write(
         *(f"{name}: {value:.3f} (on photos not learnt from)" for name, value in found.errors.items()),
-        f"{found.n_boxes:,} of {found.n_photos:,} photos have a box: {out}",
+        f"{found.n_boxes:,} of {found.n_photos:,} photos have a box: {out}"
+        if found.n_boxes or not found.errors
+        else f"landmarks of {found.n_photos:,} photos: {out}",
         *([] if html is None else [f"page: {html}"]),
-        f"next: fieldmark train reidentify {words(data)} --boxes {words(out)} --set boxes=table --run RUN",
+        *_after_boxes(found, [str(data), *options.retyped(**typed)], out),
     )
+
+
+def _after_boxes(found: Located, read: list[str], out: Path) -> list[str]:
+    """What to type next, with what was found."""
+    if not found.n_boxes:
+        return ["next: a plan with `align` turns photos by landmarks; see docs/plans.md"] if found.errors else []
+    if found.named:
+        return [f"next: fieldmark train reidentify {words(*read)} --boxes {words(out)} --set boxes=table --run RUN"]
+    return [f"next: fieldmark predict RUN {words(*read)} --boxes {words(out)} --out answers.csv"]
 
 
 @command

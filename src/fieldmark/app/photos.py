@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fieldmark.data.drafts import Layout
     from fieldmark.data.reading import Survey
     from fieldmark.report.contents import SkippedFile
+    from fieldmark.stages.plan import Plan
 
 CONTESTS = ("humpback", "imet2019")
 """Layouts in which photos to answer lie beside the training table."""
@@ -61,10 +62,33 @@ class Photos:
     collection: Collection
     skipped: tuple[SkippedFile, ...] = ()
 
-    def tell(self, progress: Progress) -> None:
-        """Say which files were left out."""
+    def tell(self, progress: Progress, plan: Plan) -> None:
+        """Say which files were left out, and what a run of ``plan`` looks for in a table and this one does not have."""
         for one in self.skipped:
             progress.say(f"left out: {one.file}: {one.reason}")
+        tell_unmarked(self.collection, plan, progress)
+
+
+def tell_unmarked(photos: Collection, plan: Plan, progress: Progress, *, whose: str = "these photos") -> None:
+    """Say what networks take from a table of photos (boxes, masks, landmarks) and this table does not have."""
+    from fieldmark.stages.finding import untold
+    from fieldmark.stages.train import Train
+
+    nets = [stage for stage in plan.stages if isinstance(stage, Train)]
+    ways = [way for net in nets for way in net.preprocess.in_use()]
+    for what in sorted({one for way in ways for one in untold(photos, way)}):
+        progress.say(f"no {what} of {whose}: this run looks at photos by {what} of a table; name it with --boxes TABLE")
+
+
+def tell_odd_names(photos: Collection, progress: Progress, *, most: int = 5) -> None:
+    """Say which names of individuals are perhaps slips; nothing is refused for them."""
+    from fieldmark.stages.inspecting import names_to_look_at
+
+    hints = names_to_look_at(photos)
+    for one in hints[:most]:
+        progress.say(f"look at the name {' '.join(filter(None, (one.label, one.relation, one.other)))}: {one.seen}")
+    if len(hints) > most:
+        progress.say(f"... and {len(hints) - most:,} more names; `fieldmark inspect` shows them")
 
 
 def gather(
@@ -113,7 +137,9 @@ def gather(
         raise DataError(
             f"No photo of {name} can be read.",
             got=several([f"{one.file}: {one.reason}" for one in skipped]),
-            fix=f"`fieldmark inspect {name}` shows what is wrong.",
+            fix=f"`fieldmark inspect {name}` shows what is wrong."
+            if isinstance(data, Path | str)
+            else "give photos that can be read.",
         )
     return Photos(_without_the_gone(collection) if skipped else collection, skipped)
 

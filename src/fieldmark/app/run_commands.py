@@ -301,6 +301,19 @@ def report(run: Path) -> None:
     click.echo(verbs.report(run))
 
 
+@command
+@options.run_argument
+@click.option("--photos", type=options.PATH, help="The folder in which the photos that RUN knows lie now.")
+@click.option("--new", type=options.PATH, help="The same of the new photos it was trained with.")
+def relocate(run: Path, photos: Path | None, new: Path | None) -> None:
+    """Tell RUN that its photos were moved."""
+    from fieldmark.app import tables, verbs
+
+    known, asked = verbs.relocate(run, photos=photos, new=new)
+    places = [f"{n:,} {what} photos: {at}" for n, what, at in ((known, "known", photos), (asked, "new", new)) if at]
+    tables.write(*places)
+
+
 def _write_json(found: Iterable[dict[str, Any]]) -> None:
     """One line of JSON a photo."""
     for one in found:

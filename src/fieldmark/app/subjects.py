@@ -27,6 +27,7 @@ class Located:
     Attributes:
         n_photos: Photos looked at.
         n_boxes: Photos that have a box.
+        named: Whether the photos' table says which individuals they show.
         finder: The settings that found them, as a plan's boxes stage and ``BoxCrop`` take them.
         errors: Of cross-validation, where clicks were learnt from.
         out: The table that was written, or None.
@@ -35,6 +36,7 @@ class Located:
 
     n_photos: int
     n_boxes: int
+    named: bool
     finder: Finder
     errors: Mapping[str, float] = field(default_factory=dict)
     out: Path | None = None
@@ -109,7 +111,7 @@ def boxes(
 
         write_page(page, inspect_page(sheet(photos, found, errors=errors, how=finder.kind)))
     n_boxes = sum(one.box is not None for one in found)
-    return Located(len(photos), n_boxes, finder, errors, table, page)
+    return Located(len(photos), n_boxes, bool(photos.vocabulary.identities), finder, errors, table, page)
 
 
 def chosen(by: str) -> Finder:

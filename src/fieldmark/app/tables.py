@@ -308,6 +308,13 @@ def inspection(page: InspectPage) -> list[object]:
         lines.append(refused)
         if len(wrong) > MOST_PROBLEMS:
             lines.append(f"... and {len(wrong) - MOST_PROBLEMS:,} more ({len(wrong):,} in all)")
+    if page.odd_names:
+        odd = _table("name", "", "", "", title="names to look at")
+        for one in page.odd_names[:MOST_PROBLEMS]:
+            _row(odd, one.label, one.relation, one.other, one.seen)
+        lines.append(odd)
+        if len(page.odd_names) > MOST_PROBLEMS:
+            lines.append(f"... and {len(page.odd_names) - MOST_PROBLEMS:,} more ({len(page.odd_names):,} in all)")
     return lines
 
 

@@ -25,7 +25,7 @@ from fieldmark.app.individuals import identify
 from fieldmark.app.labels import doubts, tag, tune
 from fieldmark.app.overview import RunSummary, list_runs
 from fieldmark.app.pairs import match
-from fieldmark.app.photos import Reading, gather, look_up, new_photos
+from fieldmark.app.photos import Reading, gather, look_up, new_photos, tell_odd_names, tell_unmarked
 from fieldmark.app.rates import rates
 from fieldmark.app.subjects import boxes
 from fieldmark.core.errors import FieldmarkError
@@ -60,6 +60,7 @@ __all__ = [
     "predict",
     "rates",
     "recipes",
+    "relocate",
     "report",
     "runs",
     "tag",
@@ -182,11 +183,14 @@ def train(
     decisions = None if patch is None else read_patch(Path(patch))
     pace = {"n_workers": n_workers, "progress": progress}
     known = gather(data, labelled=True, reading=reading, **pace)  # type: ignore[arg-type]
+    tell_odd_names(known.collection, progress)
     if decisions is not None:
         known = labels.patched(known, decisions, progress=progress)
     # Questions are answered about photos that are gone, too.
     gone_too = plan.tells == "answers"
     answered = new_photos(data, new, reading, gone_too=gone_too, n_workers=n_workers, progress=progress)
+    if answered is not None:
+        tell_unmarked(answered.collection, plan, progress, whose="the new photos")
     folder = Path(run)
     execute(
         plan,
@@ -358,6 +362,33 @@ def report(run: Path | str) -> Path:
 
     write_report(open_run(Path(run)))
     return Path(run) / REPORT
+
+
+def relocate(run: Path | str, *, photos: Path | str | None = None, new: Path | str | None = None) -> tuple[int, int]:
+    """Tell a run that its photos were moved; pages, most alike photos and points are looked up there from now on.
+
+    The photos must be the run's own: all there, under the names that its tables give them, with the same sizes.
+
+    Args:
+        run: The folder of a run.
+        photos: The folder in which the photos that it knows lie now; None: they are where they were.
+        new: The same of the new photos that it was trained with.
+
+    Returns:
+        How many known and new photos were found.
+
+    Raises:
+        RunError: No run lies there, or those are not its photos; nothing is changed then.
+        FieldmarkError: Neither folder was named.
+    """
+    if photos is None and new is None:
+        raise FieldmarkError("Which photos were moved?", got="no folder", fix="name it: --photos FOLDER, --new FOLDER.")
+    from fieldmark.stages.engine import open_run
+    from fieldmark.stages.relocating import relocate as move
+
+    return move(
+        open_run(Path(run)), known=None if photos is None else Path(photos), new=None if new is None else Path(new)
+    )
 
 
 def demo(

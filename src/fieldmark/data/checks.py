@@ -84,9 +84,9 @@ def check_labels(made: Draft, options: Options) -> list[Mistake]:
     """Rows that say nothing about who or what is on the photo, and names that are empty."""
     mistakes = []
     columns = made.table.columns
-    fix = "fill it in, delete the row, or say labelled=False (--unlabelled) for new photos"
+    fix = "fill it in or delete the row (new photos need none: `fieldmark predict`, --new; in Python labelled=False)"
     if "identity" in columns and options.labelled and options.unknown != "":
-        fix_identity = f"{fix}; unknown='' if no identity means nobody we know"
+        fix_identity = f"{fix}; --unknown '' if no name means nobody we know"
         mistakes += made.mark(_blank("identity"), column="identity", problem="empty label", fix=fix_identity)
     for column in ("labels", *made.questions):
         if column not in columns:

@@ -16,6 +16,7 @@ import polars as pl
 from jaxtyping import Bool, Float32, Int64
 
 from fieldmark.core.errors import DataError, nearest, several
+from fieldmark.core.files import write_text
 from fieldmark.data.frames import SCHEMA, of_any, typed
 from fieldmark.data.questions import Asked, questions_of
 from fieldmark.data.vocabulary import GROUP_MARK, Vocabulary
@@ -128,6 +129,10 @@ class Collection:
     def present(self) -> Bool[np.ndarray, " image"]:
         """Whether a photo has a file; an empty name stands for a photo that is gone, of which only the row is left."""
         return (self.table["file"] != "").to_numpy()
+
+    def lost(self) -> list[Path]:
+        """The files that should be there and are not, as when the photos were moved."""
+        return [path for path, there in zip(self.paths, self.present, strict=True) if there and not path.is_file()]
 
     @cached_property
     def classes(self) -> Int64[np.ndarray, " image"]:
@@ -263,7 +268,8 @@ class Collection:
         digest = hashlib.sha256(self.vocabulary.to_json().encode())
         digest.update(repr(sorted(self.table.schema.items())).encode())
         digest.update(self.table.select(sorted(self.table.columns)).write_json().encode())
-        digest.update(json.dumps([_size(f"{self.root}/{file}") for file in self.table["file"]]).encode())
+        sizes = [_size(f"{self.root}/{file}") if file else -1 for file in self.table["file"]]
+        digest.update(json.dumps(sizes).encode())
         return digest.hexdigest()[:16]
 
     def write(self, folder: Path | str) -> None:
@@ -272,8 +278,12 @@ class Collection:
         folder.mkdir(parents=True, exist_ok=True)
         self.table.write_parquet(folder / "collection.parquet")
         (folder / "vocabulary.json").write_text(self.vocabulary.to_json(), encoding="utf-8")
+        self.note_root(folder)
+
+    def note_root(self, folder: Path | str) -> None:
+        """Note in a folder that ``write`` has made where the photos lie (``collection.json``: name and root)."""
         about = json.dumps({"name": self.name, "root": str(self.root.absolute())}, ensure_ascii=False)
-        (folder / "collection.json").write_text(about, encoding="utf-8")
+        write_text(Path(folder) / "collection.json", about)
 
     @classmethod
     def open(cls, folder: Path | str, *, root: Path | str | None = None) -> Self:
@@ -325,11 +335,11 @@ def occurring(
     """
     identities = table["identity"].drop_nulls().unique().to_list() if "identity" in table.columns else []
     if unknown == "auto":
-        words = [name for name in identities if name.casefold() in UNKNOWN_NAMES]
+        words = [name for name in identities if name.strip().casefold() in UNKNOWN_NAMES]
         if len(words) > 1:
             raise DataError(
                 "Two words of the table may stand for the unknown identity.",
-                got=several(sorted(words)),
+                got=several([repr(word) for word in sorted(words)]),
                 fix=f"say which: unknown={min(words)!r}, or write one of them everywhere.",
             )
         unknown = words[0] if words else None

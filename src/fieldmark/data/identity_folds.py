@@ -11,7 +11,7 @@ from fieldmark.core.errors import DataError
 from fieldmark.data.decks import spread
 from fieldmark.data.vocabulary import UNKNOWN
 
-_NO_PAIR = "photograph somebody twice, or use kind='disjoint', which needs no second photo."
+_NO_PAIR = "give some individuals two photos (of two groups); a plan with folds = {kind = 'disjoint'} needs none."
 
 
 @dataclass(frozen=True)

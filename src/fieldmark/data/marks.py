@@ -25,6 +25,9 @@ from fieldmark.data.sheets import ROW, read_sheet
 
 OURS = ("image", "file", "box", *BOX, "x0", "y0", "x1", "y1")
 MASK = "mask"
+MOST_PIXELS = 4096 * 4096
+"""Of a mask, as ``fieldmark.images.masks`` has it: a room that knows no tables."""
+_RUNS = "write height, width and the lengths of runs, as `fieldmark boxes --masks` does, or leave the cell empty"
 _PIXELS = "write pixels of the upright photo"
 
 
@@ -85,6 +88,7 @@ def read_marks(path: Path | str, *, encoding: str = "utf-8") -> Marks:
     made = Draft(table=frame, source=path.name, name="", folders=(), theirs=theirs)
     made, wrong = check_values(made)
     mistakes = [*sheet.mistakes, *wrong, *_twice(made), *_shares(made), *_wrong_points(made, points)]
+    mistakes += _wrong_masks(made)
     if mistakes:
         raise refused(str(path), mistakes)
     numbers = [pl.col(f"{axis}_{point}").cast(pl.Float32, strict=False) for point in points for axis in "xy"]
@@ -171,10 +175,18 @@ def boxes_of(photos: Collection, source: str = "") -> Float32[np.ndarray, "image
 
 
 def masks_of(photos: Collection, source: str = "") -> list[str | None]:
-    """Each photo's mask by a source, as ``images.masks`` writes them; None where it has none."""
+    """Each photo's mask by a source, as ``images.masks`` writes them; None where it has none.
+
+    Raises:
+        DataError: A cell is no mask.
+    """
     column = f"{MASK}.{source}" if source else MASK
     if column not in photos.table.columns:
         return [None] * len(photos)
+    wrong = photos.table.filter(_no_mask(column)).select("image", _start(column)).rows()
+    if wrong:
+        got = several([f"{image}: {cell!r}" for image, cell in wrong])
+        raise DataError(f"Column '{column}' holds cells that are no masks.", got=got, fix=f"{_RUNS}.")
     return [cell or None for cell in photos.table[column]]
 
 
@@ -242,6 +254,26 @@ def _wrong_points(made: Draft, points: Sequence[str]) -> list[Mistake]:
             half = blank[axis] & ~blank[other]
             mistakes += made.mark(half, column=column, problem="half a landmark", fix="fill in x and y, or neither")
     return mistakes
+
+
+def _wrong_masks(made: Draft) -> list[Mistake]:
+    if MASK not in made.table.columns:
+        return []
+    return made.mark(_no_mask(MASK), column=MASK, problem="is no mask", fix=_RUNS, value=_start(MASK))
+
+
+def _no_mask(column: str) -> pl.Expr:
+    """Whether a cell says something and is no mask: height, width, and the lengths of runs that fill it."""
+    words = pl.col(column).cast(pl.String).str.extract_all(r"\S+")
+    numbers = words.list.eval(pl.element().cast(pl.Int64, strict=False))
+    height, width, runs = numbers.list.first(), numbers.list.get(1, null_on_oob=True), numbers.list.slice(2)
+    whole = numbers.list.eval((pl.element() >= 0).fill_null(value=False)).list.all()
+    fits = (height * width).is_between(1, MOST_PIXELS) & (runs.list.sum() == height * width)
+    return ~_blank(column) & ~(whole & fits).fill_null(value=False)
+
+
+def _start(column: str) -> pl.Expr:
+    return pl.col(column).cast(pl.String).str.slice(0, 60)
 
 
 def _blank(column: str) -> pl.Expr:

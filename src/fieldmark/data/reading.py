@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import polars as pl
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.data.checks import check_duplicates, check_files, check_labels, check_values
-from fieldmark.data.collection import Collection, occurring
+from fieldmark.data.collection import UNKNOWN_NAMES, Collection, occurring
 from fieldmark.data.drafts import Draft, Layout, Options
 from fieldmark.data.frames import SCHEMA
 from fieldmark.data.layouts import draft
@@ -152,6 +153,7 @@ def _checked(made: Draft, options: Options) -> Survey:
     table = made.table.filter(~pl.col(ROW).is_in(list(bad)) & ~pl.col("image").is_in(_ids_of(made, contradictions)))
     table = _tidied(table, unknown=options.unknown)
     vocabulary, ambiguous = _vocabulary(table, made, options)
+    ambiguous += _unheard(table, made, options)
     return Survey(
         Collection(table=table, root=root, vocabulary=vocabulary, name=made.name),
         (*made.mistakes, *mistakes, *contradictions, *lost, *ambiguous),
@@ -179,6 +181,19 @@ def _vocabulary(table: pl.DataFrame, made: Draft, options: Options) -> tuple[Voc
         column = made.theirs.get("identity", "identity") if "unknown identity" in error.problem else None
         mistake = Mistake(made.source, None, column, error.problem, str(error.got), error.fix.rstrip("."))
         return occurring(table, unknown=None, tags=tags, tag_groups=groups, questions=made.questions), [mistake]
+
+
+def _unheard(table: pl.DataFrame, made: Draft, options: Options) -> list[Mistake]:
+    """A word for strangers that nobody bears, where photos bear another that is usual: their strangers are named."""
+    if not options.unknown or options.unknown == "auto" or "identity" not in table.columns:
+        return []
+    names = table["identity"].drop_nulls().unique().to_list()
+    others = sorted(name for name in names if name.strip().casefold() in UNKNOWN_NAMES)
+    if options.unknown in names or not others:
+        return []
+    column = made.theirs.get("identity", "identity")
+    problem, fix = "no photo bears the word for nobody we know", f"--unknown {shlex.quote(others[0])}"
+    return [Mistake(made.source, None, column, problem, f"{options.unknown} (there is {others[0]})", fix)]
 
 
 def _ids_of(made: Draft, mistakes: Sequence[Mistake]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fieldmark.core.errors import FieldmarkError, ImageError
+from fieldmark.core.errors import FieldmarkError, ImageError, RunError
 from fieldmark.core.files import write_bytes
 from fieldmark.gallery.keypoints import Keypoints, Size, boxed, find
 from fieldmark.gallery.opencv import opencv
@@ -31,13 +31,15 @@ class KeypointStore:
     is made anew.
 
     Args:
-        folder: Where points are kept; made when first needed. None keeps nothing.
+        folder: Where points are kept; made when first needed. Where it cannot be written, and with None, nothing
+            more is kept.
         points: Which points.
     """
 
     def __init__(self, folder: Path | None, points: Points) -> None:
         self.folder, self.points = folder, points
         self._digests: dict[Path, bytes] = {}
+        self._keeps = True
 
     def of(
         self, photo: Path, *, true_size: Size | None = None, box: Box | None = None, mask: str | None = None
@@ -53,7 +55,6 @@ class KeypointStore:
         Raises:
             ImageError: The photo cannot be read.
             ShapeError: The mask is none.
-            RunError: The folder cannot be written.
             FieldmarkError: OpenCV or weights are missing; see ``fieldmark.gallery.keypoints.find``.
         """
         box = None if mask else box
@@ -64,8 +65,11 @@ class KeypointStore:
         if known is not None:
             return known
         found = self._found(photo, true_size=true_size, box=box, mask=mask)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(kept, _packed(found))
+        if self._keeps:
+            try:
+                write_bytes(kept, _packed(found))
+            except RunError:  # a run on a read-only share, a full disk: only time is lost
+                self._keeps = False
         return found
 
     def _found(self, photo: Path, *, true_size: Size | None, box: Box | None, mask: str | None) -> Keypoints:

@@ -37,13 +37,13 @@ class Interval:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def share_interval(count: int, n: int, *, share: float = 0.95) -> Interval:
+def share_interval(count: float, n: int, *, share: float = 0.95) -> Interval:
     """A share and its Wilson interval: for yes-or-no numbers, where drawing anew goes blind at the ends.
 
     Of 8 strangers none was given a name: any number of draws would say 0 to 0. The Wilson interval says 0 to 0.32.
 
     Args:
-        count: How many were a yes, 0 to ``n``.
+        count: How many were a yes, 0 to ``n``; also a sum of numbers between 0 and 1.
         n: Of how many, at least 1.
         share: How often such intervals hold the true share.
 
@@ -71,6 +71,7 @@ def interval(
     n_draws: int = 1000,
     seed: int = 0,
     share: float = 0.95,
+    trials: int | None = None,
 ) -> Interval:
     """A bootstrap interval: the number is measured again on queries drawn with replacement.
 
@@ -81,6 +82,9 @@ def interval(
         n_draws: How many times queries are drawn.
         seed: The same seed gives the same interval.
         share: Share of the draws within the interval, between 0 and 1.
+        trials: For numbers between 0 and 1: where all draws agree, as with ten queries that are all right, they tell
+            nothing, and the interval is that of ``share_interval`` with so many trials (no number between 0 and 1
+            varies more than a yes or no of its mean). None: the interval is then a point.
 
     Returns:
         The number with its interval (percentiles of the draws). Draws on which a function refuses with a
@@ -105,6 +109,8 @@ def interval(
     else:
         value, drawn = _draws_of_mean(np.asarray(of, np.float64), n_draws, chance)
     low, high = np.quantile(drawn, [(1 - share) / 2, (1 + share) / 2])
+    if trials is not None and low == high:
+        return share_interval(value * trials, trials, share=share)
     return Interval(value=value, low=float(low), high=float(high), share=share)
 
 

@@ -236,12 +236,12 @@ class TwinGroup:
 
 @dataclass(frozen=True)
 class NameHint:
-    """What the names and counts of two labels say about each other, for a person to judge.
+    """What the names and counts of two labels (or individuals) say about each other, for a person to judge.
 
     Attributes:
         label: One label.
         relation: A word or two between them, such as "implies".
-        other: The other label.
+        other: The other label; empty where it is about one alone.
         seen: What the photos say, such as "12 of 40 photos lack it".
     """
 
@@ -269,6 +269,7 @@ class InspectPage:
     labels: tuple[LabelCount, ...] = ()
     cooccurrence: Cooccurrence | None = None
     name_hints: tuple[NameHint, ...] = ()
+    odd_names: tuple[NameHint, ...] = ()
     widths_px: Int[np.ndarray, " image"] | None = None
     heights_px: Int[np.ndarray, " image"] | None = None
     samples: tuple[Tile, ...] = ()

@@ -90,6 +90,7 @@ def inspect_page(page: InspectPage) -> str:
         ("twins", "Duplicates", page.twins),
         ("counts", "Counts", drawn),
         ("together", "Pairs", page.cooccurrence),
+        ("odd-names", "Odd names", page.odd_names),
         ("names", "Names", page.name_hints),
         ("identities", "Identities", page.identities),
         ("samples", "Sample", page.samples),

@@ -84,7 +84,7 @@ def _ladder(judged: JudgedAnswers) -> tuple[Rung, ...]:
             continue
         rights = judged.rights(known_proba(judged.job, stage.name))
         told = np.isfinite(rights)
-        found = interval(rights[told])
+        found = interval(rights[told], trials=int(told.sum()))
         change = None
         if before is not None:
             moved = interval((rights - before)[told])

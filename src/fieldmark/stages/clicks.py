@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fieldmark.core.errors import DataError
+from fieldmark.core.errors import DataError, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import BOX, Collection
 from fieldmark.data.marks import Marks, boxes_of, marked, points_of
 from fieldmark.images.batches import PhotoSource
-from fieldmark.images.specs import Trained
+from fieldmark.images.specs import TableBoxes, Trained
 from fieldmark.models.pinpoint import Eye, save_pinpointer
 from fieldmark.models.specs import Backbone
-from fieldmark.stages.finding import square, true_sizes
+from fieldmark.stages.finding import refuse_outside, square, true_sizes
 from fieldmark.train.pinpoint import Judged, Lesson, cross_validate, learn, mirrored, see
 from fieldmark.train.ranks import ranks
 
@@ -51,7 +51,7 @@ def learn_clicks(
         Its settings, as a plan takes them, and its cross-validated errors.
 
     Raises:
-        DataError: Fewer than some ten photos are clicked, or nothing is clicked at all.
+        DataError: Fewer than ten photos are clicked, nothing is clicked at all, or clicks lie outside of their photos.
     """
     if not (marks.has_boxes or marks.points):
         raise DataError(
@@ -60,6 +60,7 @@ def learn_clicks(
             fix="give columns x0, y0, x1, y1, or x_NAME and y_NAME for each landmark.",
         )
     clicked = marked(photos.take(_clicked(photos, marks)), marks)
+    _refuse_outside(clicked, marks)
     coordinates = _coordinates(clicked, marks)
     source = PhotoSource(clicked.paths, square(backbone.name, SIDE_PX))
     at = ranks(device).device
@@ -89,6 +90,34 @@ def _clicked(photos: Collection, marks: Marks) -> np.ndarray:
     if marks.points:
         has |= np.isfinite(points_of(all_, marks.points).sum(axis=2)).any(axis=1)
     return has
+
+
+def _refuse_outside(photos: Collection, marks: Marks) -> None:
+    """Refuse boxes that mark nothing of their pictures, and landmarks more than a pixel outside of theirs.
+
+    Raises:
+        DataError: There are some.
+    """
+    if marks.has_boxes:
+        refuse_outside(photos, (TableBoxes(),))
+    if not marks.points:
+        return
+    places, sizes = points_of(photos, marks.points), true_sizes(photos)
+    outside = np.argwhere(((places < -1) | (places > sizes[:, None] + 1)).any(axis=2))
+    if len(outside):
+        raise DataError(
+            "Some landmarks lie outside of their photos.",
+            got=several(
+                [
+                    "{}: {} at {:g}, {:g} in {:g} x {:g} pixels".format(
+                        photos.images[row], marks.points[at], *places[row, at], *sizes[row]
+                    )
+                    for row, at in outside.tolist()
+                ]
+            ),
+            fix="write pixels of the upright picture (of width and height, where the table tells those), "
+            "or leave these landmarks empty.",
+        )
 
 
 def _coordinates(photos: Collection, marks: Marks) -> np.ndarray:

@@ -16,6 +16,7 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.run import RunFolder
 from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
+from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.cut import Cut
 from fieldmark.stages.finding import box_tables, refuse_outside
@@ -295,6 +296,12 @@ def check_photos(plan: Plan, known: Collection, new: Collection | None) -> None:
             fix=nearest(unheard[0], [name for name in known.vocabulary.groups if name])
             if any(known.vocabulary.groups)
             else "leave out specialise: these labels have no groups (a group is the text before '::').",
+        )
+    if not tags and not known.vocabulary.identities and (known.classes == UNKNOWN).any():
+        raise PlanError(
+            f"The plan '{plan.name}' tells individuals apart, but these photos all show nobody we know.",
+            got=f"{known.name}: {len(known):,} photos, none of them named but '{known.vocabulary.unknown}'",
+            fix="name the individuals you know, or say which word stands for strangers: --unknown WORD.",
         )
     if not tags and not known.vocabulary.identities:
         raise PlanError(

@@ -28,6 +28,7 @@ from fieldmark.stages.plan import answering_stage, ranking_stage
 from fieldmark.stages.rank import Rank, identity_scores
 from fieldmark.stages.ranked import Decision
 from fieldmark.stages.recheck import FUSION, Recheck
+from fieldmark.stages.relocating import refuse_lost
 from fieldmark.stages.rescore import Rescore, rescored
 from fieldmark.stages.stack_identities import TREES, StackIdentities, mean_of, rivals_of, scattered
 
@@ -87,6 +88,9 @@ class Expert:
         opened: The run.
         device: Where to compute.
 
+    Raises:
+        RunError: The run is not finished; or it matches points, and known photos are not where they were.
+
     Example:
         ``Expert.open(Path("runs/whales")).identify([Path("photo.jpg")])``
     """
@@ -97,6 +101,7 @@ class Expert:
         last = final = ranking_stage(opened.plan)
         self.recheck = last if isinstance(last, Recheck) else None
         if self.recheck is not None:
+            refuse_lost(opened)
             last = stages[self.recheck.reads_from]
         self.rescore = last if isinstance(last, Rescore) else None
         if self.rescore is not None:

@@ -179,15 +179,20 @@ def box_tables(preprocess: Preprocess) -> tuple[TableBoxes, ...]:
 
 
 def refuse_outside(photos: Collection, tables: Sequence[Finder]) -> None:
-    """Refuse boxes of the photos' tables that mark nothing of their pictures; of other finders nothing is asked.
+    """Refuse boxes of the photos' tables that mark nothing of their pictures, and cells that are no masks.
+
+    Of other finders nothing is asked.
 
     Raises:
-        DataError: Some lie outside; names their photos.
+        DataError: There are some; names their photos.
         ImageError: A photo with a box cannot be read.
     """
     wrong = []
     for table in tables:
-        boxes = boxes_of(photos, table.source) if isinstance(table, TableBoxes) else None
+        if not isinstance(table, TableBoxes):
+            continue
+        masks_of(photos, table.source)
+        boxes = boxes_of(photos, table.source)
         if boxes is None:
             continue
         rows = np.flatnonzero(~np.isnan(boxes).any(axis=1) & photos.present)

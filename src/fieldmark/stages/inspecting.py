@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fieldmark.clean.label_graph import inspect_labels
+from fieldmark.clean.odd_names import odd_names
 from fieldmark.core.errors import ImageError
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
@@ -111,7 +112,7 @@ def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) ->
     kinds = Counter(one.kind for one in seen if one.fault is None)
     return InspectPage(
         title=photos.name,
-        summary=_summary(found, counts, bad),
+        summary=_summary(found, counts, bad, n_odd=len(names_to_look_at(photos))),
         facts=(*_contents(photos, counts), *_files(sizes, kinds), *_faults(found, bad, twins)),
         problems=tuple(_problem(mistake) for mistake in found.mistakes),
         broken=bad,
@@ -120,6 +121,7 @@ def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) ->
         labels=labels,
         cooccurrence=together,
         name_hints=_name_hints(photos),
+        odd_names=names_to_look_at(photos),
         widths_px=sizes[:, 0] if len(sizes) else None,
         heights_px=sizes[:, 1] if len(sizes) else None,
         samples=_samples(whole),
@@ -127,7 +129,7 @@ def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) ->
     )
 
 
-def _summary(found: Survey, counts: np.ndarray, bad: Sequence[SkippedFile]) -> str:
+def _summary(found: Survey, counts: np.ndarray, bad: Sequence[SkippedFile], *, n_odd: int) -> str:
     photos = found.collection
     n_named, n_single = int((counts > 0).sum()), int((counts == 1).sum())
     n_new = int((photos.classes == -1).sum())
@@ -145,6 +147,8 @@ def _summary(found: Survey, counts: np.ndarray, bad: Sequence[SkippedFile]) -> s
         parts.append(f"{counted(len(bad), 'file')} cannot be read.")
     if not found.mistakes and not bad:
         parts.append("Nothing would be refused.")
+    if n_odd:
+        parts.append(f"{counted(n_odd, 'name')} should be looked at.")
     return " ".join(parts)
 
 
@@ -277,6 +281,23 @@ def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
         )
         for one in graph.apart[:N_HINTS]
     ]
+    return tuple(hints)
+
+
+def names_to_look_at(photos: Collection) -> tuple[NameHint, ...]:
+    """Names of individuals that are perhaps slips, and a word for strangers that no photo bears."""
+    vocabulary, hints = photos.vocabulary, []
+    if vocabulary.unknown and "identity" in photos.table.columns and not (photos.classes == -1).any():
+        hints.append(NameHint(repr(vocabulary.unknown), "stands for nobody we know", "", "no photo bears it"))
+    counts = np.bincount(photos.classes[photos.classes >= 0], minlength=len(vocabulary.identities)).tolist()
+    borne = dict(zip(vocabulary.identities, counts, strict=True))
+    if vocabulary.unknown and not hints:
+        borne[vocabulary.unknown] = int((photos.classes == -1).sum())
+    for odd in odd_names(borne):
+        both = "" if odd.other is None else f" and {odd.n_other:,}"
+        other = "" if odd.other is None else repr(odd.other)
+        plural = "s" if both or odd.n_photos != 1 else ""
+        hints.append(NameHint(repr(odd.name), odd.relation, other, f"{odd.n_photos:,}{both} photo{plural}"))
     return tuple(hints)
 
 

@@ -146,7 +146,8 @@ def share_of(right: Bool[np.ndarray, "image question"], told: Bool[np.ndarray, "
     hits, asked = (right & told).sum(axis=1), told.sum(axis=1)
     some = asked > 0
     hits, asked = hits[some].astype(np.float64), asked[some].astype(np.float64)
-    found = interval(lambda at: float(hits[at].sum() / asked[at].sum()), n_queries=len(hits), n_draws=N_DRAWS)
+    n = len(hits)
+    found = interval(lambda at: float(hits[at].sum() / asked[at].sum()), n_queries=n, n_draws=N_DRAWS, trials=n)
     return Measure(name="right", value=found.value, low=found.low, high=found.high, n=int(asked.sum()), meaning="")
 
 

@@ -31,7 +31,7 @@ def ladder(opened: Opened, judged: JudgedLabels) -> tuple[Rung, ...]:
         if not isinstance(stage, SCORING):
             continue
         f2 = crossed_f2(judged, known_proba(judged.job, stage.name), read_folds(judged.job, stage.on))
-        found = interval(f2)
+        found = interval(f2, trials=len(f2))
         news = means_of(stage, opened)
         rungs.append(
             Rung(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.spec import Spec
@@ -90,7 +90,7 @@ def measure(
             _function(
                 "AUC known/new",
                 lambda at: roc_auc(best[at], known[at]),
-                len(truth),
+                known,
                 "chance that a known one scores above a stranger",
             )
         )
@@ -175,20 +175,20 @@ def _honesty(what: str, proba: np.ndarray, happened: np.ndarray) -> list[Measure
         _function(
             f"calibration error, {what}",
             lambda at: calibration_error(proba[at], happened[at], n_bins=10, bins="mass"),
-            len(proba),
+            happened,
             f"how far the probability of being {what} and the true share lie apart, in ten groups of answers",
         ),
         _function(
             f"AUC of {what}",
             lambda at: roc_auc(proba[at], happened[at]),
-            len(proba),
+            happened,
             f"chance that the probability of being {what} is higher where it is so",
         ),
     ]
 
 
 def _mean(name: str, values: np.ndarray, meaning: str) -> Measure:
-    found = interval(values)
+    found = interval(values, trials=len(values))
     return Measure(name=name, value=found.value, low=found.low, high=found.high, n=len(values), meaning=meaning)
 
 
@@ -197,6 +197,10 @@ def _share(name: str, yes: np.ndarray, meaning: str) -> Measure:
     return Measure(name=name, value=found.value, low=found.low, high=found.high, n=len(yes), meaning=meaning)
 
 
-def _function(name: str, function: Callable[[np.ndarray], float], n: int, meaning: str) -> Measure:
-    found = interval(function, n_queries=n, n_draws=300)
+def _function(
+    name: str, function: Callable[[np.ndarray], float], so: Bool[np.ndarray, " query"], meaning: str
+) -> Measure:
+    """A number of two kinds of queries; it tells no more than the rarer kind is many."""
+    n, fewer = len(so), int(min(so.sum(), (~so).sum()))
+    found = interval(function, n_queries=n, n_draws=300, trials=fewer)
     return Measure(name=name, value=found.value, low=found.low, high=found.high, n=n, meaning=meaning)

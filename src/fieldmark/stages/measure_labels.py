@@ -131,11 +131,11 @@ def _average_precision(score: np.ndarray, hit: np.ndarray) -> float:
 
 
 def _f2(name: str, answer: np.ndarray, right: np.ndarray, meaning: str) -> Measure:
-    return _mean(name, f_beta_per_image(answer, right), meaning)
+    return _mean(name, f_beta_per_image(answer, right), meaning, trials=len(answer))
 
 
-def _mean(name: str, values: np.ndarray, meaning: str) -> Measure:
-    found = interval(values)
+def _mean(name: str, values: np.ndarray, meaning: str, *, trials: int | None = None) -> Measure:
+    found = interval(values, trials=trials)
     return Measure(name=name, value=found.value, low=found.low, high=found.high, n=len(values), meaning=meaning)
 
 

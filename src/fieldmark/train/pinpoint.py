@@ -126,7 +126,7 @@ def learn(
         DataError: There are fewer than ten photos with clicks.
     """
     photos = np.arange(lesson.n_photos) if photos is None else photos
-    _check_enough(len(photos))
+    _check_enough(lesson.n_photos)
     items = np.concatenate((photos, photos + lesson.n_photos))
     pinpointer = Pinpointer(
         (lesson.maps.fine.shape[1], lesson.maps.coarse.shape[1]), points=lesson.points, has_box=lesson.has_box
@@ -160,7 +160,7 @@ def cross_validate(lesson: Lesson, *, n_folds: int = 5, n_steps: int = 400, seed
     Raises:
         DataError: There are too few photos with clicks.
     """
-    _check_enough(lesson.n_photos * (n_folds - 1) // n_folds)
+    _check_enough(lesson.n_photos)
     fold = generator(seed, "pinpoint folds").permutation(lesson.n_photos) % n_folds
     said = np.zeros((lesson.n_photos, lesson.coordinates.shape[1]), dtype=np.float32)
     for k in range(n_folds):
@@ -190,7 +190,8 @@ def errors(
 ) -> dict[str, float]:
     """Median IoU and share of boxes above 0.5; mean distance of each landmark, as a share of the subject's size.
 
-    The subject's size is the root of the area of its true box, or of its landmarks' bounds without boxes.
+    The subject's size is the root of the area of its true box; without boxes the longer side of its landmarks' bounds,
+    and with a single landmark that of the picture, as nothing else is known.
     """
     first = 4 if has_box else 0
     told: dict[str, float] = {}
@@ -200,15 +201,19 @@ def errors(
         overlap = _overlap(said[both, :4], truth[both, :4])
         told |= {"median IoU": float(np.median(overlap)), "share of IoU above 0.5": float((overlap > 0.5).mean())}
         size = np.sqrt(np.maximum((truth[:, 2] - truth[:, 0]) * (truth[:, 3] - truth[:, 1]), 1e-9))
+    elif len(points) > 1:
+        low, high = (np.where(np.isnan(places), other, places) for other in (np.inf, -np.inf))
+        size = (high.max(axis=1) - low.min(axis=1)).max(axis=1)
+        size = np.where(size > 0, size, np.nan)  # one place clicked: nothing to measure by
     else:
-        spread = np.nanmax(places, axis=1, initial=0) - np.nanmin(places, axis=1, initial=1)
-        size = np.sqrt(np.maximum(spread.prod(axis=1), 1e-9))
+        size = np.ones(len(truth))
+    of = "box" if has_box else "landmarks" if len(points) > 1 else "picture"
     theirs = said[:, first:].reshape(len(said), len(points), 2)
     for at, name in enumerate(points):
         distance = np.linalg.norm(theirs[:, at] - places[:, at], axis=1) / size
         known = np.isfinite(distance)
         if known.any():
-            told[f"error of {name}"] = float(distance[known].mean())
+            told[f"error of {name}, share of the {of}"] = float(distance[known].mean())
     return told
 
 

@@ -1,0 +1,118 @@
+"""Photos that were moved: the run is told where they lie, and takes only its own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fieldmark
+from fieldmark.core.errors import FieldmarkError, RunError
+from fieldmark.core.run import RunFolder
+from fieldmark.data.collection import Collection
+from fieldmark.gallery.specs import Evidence, Sift
+from fieldmark.recipes.humpback import humpback_nearest
+from fieldmark.stages.answer import Answer
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.expert import Expert
+from fieldmark.stages.local_evidence import KEPT
+from fieldmark.stages.recheck import Recheck
+
+
+@pytest.fixture(scope="module")
+def pointed(
+    known: Collection, new: Collection, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunFolder, np.ndarray]:
+    """A run that matches points, its photos in two folders ``was/`` that are gone, and its scores of new photos."""
+    pytest.importorskip("cv2", reason="keypoints need OpenCV")
+    folder = tmp_path_factory.mktemp("pointed")
+    shutil.copytree(known.root, folder / "was/known")
+    shutil.copytree(new.root, folder / "was/new")
+    moved = [
+        Collection(table=one.table, root=folder / "was" / name, vocabulary=one.vocabulary, name=one.name)
+        for one, name in ((known, "known"), (new, "new"))
+    ]
+    looked = Recheck(
+        name="evidence",
+        reads_from="ranking",
+        embedded="features",
+        on="split",
+        evidence=Evidence(points=Sift(size_px=64, most=40)),
+        shortlist=4,
+    )
+    plan = humpback_nearest(size="toy")
+    plan = plan.model_copy(
+        update={"stages": (*plan.stages[:-1], looked, Answer(name="answers", reads_from="evidence"))}
+    )
+    run = execute(plan.check(), moved[0], folder / "run", new=moved[1], seed=1, n_workers=0)
+    scores = Expert.open(run.path, device="cpu").scores(moved[1], n_workers=0)[0]
+    (folder / "was").rename(folder / "is")
+    return run, scores
+
+
+def test_a_run_that_matches_points_asks_for_its_photos_and_is_told(
+    pointed: tuple[RunFolder, np.ndarray], known: Collection, new: Collection
+) -> None:
+    run, scores = pointed
+    shutil.rmtree(run.path / KEPT)
+    photo, there = new.paths[0], run.path.parent / "is"
+    with pytest.raises(RunError) as refusal:
+        fieldmark.identify(run.path, photo, device="cpu", n_workers=0)
+    assert f"{len(known)} of them are not where they were" in refusal.value.problem
+    assert refusal.value.fix == f"say where they lie now: `fieldmark relocate {run.path} --photos FOLDER`."
+    assert fieldmark.relocate(run.path, photos=there / "known", new=there / "new") == (len(known), len(new))
+    opened = open_run(run.path)
+    assert opened.known.root == there / "known"
+    assert opened.new is not None
+    assert not [*opened.known.lost(), *opened.new.lost()]
+    assert opened.known.table.equals(known.table)
+    again = Expert.open(run.path, device="cpu").scores(opened.new, n_workers=0)[0]
+    np.testing.assert_array_equal(again, scores)
+    found = fieldmark.identify(run.path, photo, device="cpu", n_workers=0)
+    shown = [match.photo for match in found[0].matches if match.photo]
+    assert shown
+    assert all(one.is_file() and one.is_relative_to(there) for one in shown)
+
+
+def test_other_photos_are_refused_and_nothing_is_changed(
+    finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished.path, tmp_path / "run")
+    about = (run / "collection/collection.json").read_text()
+    with pytest.raises(RunError) as refusal:
+        fieldmark.relocate(run, photos=tmp_path)
+    assert refusal.value.problem == f"{len(known)} of the run's {len(known)} photos are not in that folder."
+    assert "old names" in refusal.value.fix
+    copy = shutil.copytree(known.root, tmp_path / "copy")
+    one = copy / known.table["file"][0]
+    one.write_bytes(one.read_bytes() + b"more")
+    with pytest.raises(RunError) as refusal:
+        fieldmark.relocate(run, photos=copy)
+    assert "sizes in bytes differ" in refusal.value.problem
+    with pytest.raises(RunError):
+        fieldmark.relocate(run, photos=known.root, new=copy)
+    assert (run / "collection/collection.json").read_text() == about
+    with pytest.raises(FieldmarkError) as nothing:
+        fieldmark.relocate(run)
+    assert "--photos FOLDER" in nothing.value.fix
+    assert fieldmark.relocate(run, new=new.root) == (0, len(new))
+
+
+def test_runs_of_labels_and_of_answers_are_moved_with_rows_whose_photo_is_gone(
+    museum: Path, museum_run: Path, shop_run: Path, tmp_path: Path
+) -> None:
+    for finished in (museum_run, shop_run):
+        run = shutil.copytree(finished, tmp_path / finished.name)
+        was = open_run(run)
+        root = shutil.copytree(was.known.root, tmp_path / f"{finished.name} photos")
+        assert fieldmark.relocate(run, photos=root) == (int(was.known.present.sum()), 0)
+        assert open_run(run).known.root == root
+
+
+def test_a_run_without_new_photos_says_so(known: Collection, tmp_path: Path) -> None:
+    run = execute(humpback_nearest(size="toy"), known, tmp_path / "run", seed=1, n_workers=0)
+    with pytest.raises(RunError) as refusal:
+        fieldmark.relocate(run.path, new=known.root)
+    assert refusal.value.fix == "leave out --new."
