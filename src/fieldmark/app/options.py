@@ -121,12 +121,22 @@ def read_by(
 
 
 def retyped(
-    *, layout: str, column: tuple[str, ...], photo_folder: Path | None, unknown: str | None, encoding: str,
-    allow_outside: bool, **_: Any,
-) -> list[str]:  # fmt: skip
+    *,
+    layout: str,
+    column: tuple[str, ...],
+    photo_folder: Path | None,
+    unknown: str | None,
+    encoding: str,
+    allow_outside: bool,
+    **_: Any,
+) -> list[str]:
     """The options by which photos were read, as they must be typed for the next command."""
     typed = [word for one in column for word in ("--column", one)]
-    valued = {"layout": layout if layout != "auto" else None, "photos": photo_folder, "unknown": unknown}
-    valued["encoding"] = encoding if encoding != "utf-8" else None
+    valued = {
+        "layout": layout if layout != "auto" else None,
+        "photos": photo_folder,
+        "unknown": unknown,
+        "encoding": encoding if encoding != "utf-8" else None,
+    }
     typed += [word for name, value in valued.items() if value is not None for word in (f"--{name}", str(value))]
     return typed + ["--allow-outside"] * allow_outside
