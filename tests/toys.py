@@ -12,6 +12,7 @@ import torch
 from fieldmark.core.progress import Quiet
 from fieldmark.core.run import RunFolder
 from fieldmark.data.specs import LogWeightSampler, PkSampler, Sampler
+from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.gallery.store import EMBEDDING, ROWS
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
@@ -20,6 +21,7 @@ from fieldmark.models.backbone import stages
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights, SigmoidHead
 from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.split import read_folds
 from fieldmark.train.loop import Lesson
 from fieldmark.train.ranks import Ranks
@@ -108,3 +110,9 @@ def without_judges(run: RunFolder, folder: Path) -> RunFolder:
     pl.read_parquet(place / ROWS).filter(pl.Series(fold < 0)).write_parquet(place / ROWS)
     again.finish("features", receipt={name: value for name, value in receipt.items() if name != "files"})
     return execute(opened.plan, opened.known, folder, new=opened.new, seed=opened.seed, n_workers=0)
+
+
+def quick_recheck(*, shortlist: int, **changes: str) -> Recheck:
+    """A look by few points of small pictures at the ranking of a toy run."""
+    names = {"name": "evidence", "reads_from": "ranking", "embedded": "features", "on": "split", **changes}
+    return Recheck(**names, evidence=Evidence(points=Sift(size_px=64, most=40)), shortlist=shortlist)

@@ -15,7 +15,6 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import HumpbackHoldout
 from fieldmark.decide.specs import ByVote
-from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.recipes.humpback import humpback_classify, humpback_nearest
 from fieldmark.recipes.shelf import SHELF
 from fieldmark.stages.answer import Answer
@@ -29,6 +28,7 @@ from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.reporting import report
 from fieldmark.stages.split import Split
 from fieldmark.stages.train import Train
+from toys import quick_recheck
 
 NEAREST = humpback_nearest(size="toy")
 
@@ -83,14 +83,7 @@ def test_points_come_after_the_blend_and_not_before(
     finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     pytest.importorskip("cv2", reason="keypoints need OpenCV")
-    looked = Recheck(
-        name="evidence",
-        reads_from="ranking",
-        embedded="features",
-        on="split",
-        evidence=Evidence(points=Sift(size_px=64, most=40)),
-        shortlist=2,
-    )
+    looked = quick_recheck(shortlist=2)
     ends = (looked, Answer(name="answers", reads_from="evidence"))
     plan = NEAREST.model_copy(update={"stages": (*NEAREST.stages[:-1], *ends)}).check()
     pointed = execute(plan, known, tmp_path / "pointed", new=new, seed=1, n_workers=0, reuse=nearest.path)
@@ -118,14 +111,7 @@ def test_a_blend_of_points_by_the_second_embedding_shows_that_embedding(
 ) -> None:
     pytest.importorskip("cv2", reason="keypoints need OpenCV")
     both = join_runs([finished.path, nearest.path], tmp_path / "both")
-    looked = Recheck(
-        name="points",
-        reads_from="blended",
-        embedded="features-2",
-        on="split",
-        evidence=Evidence(points=Sift(size_px=64, most=40)),
-        shortlist=2,
-    )
+    looked = quick_recheck(name="points", reads_from="blended", embedded="features-2", shortlist=2)
     again = Blend(name="again", reads_from=("points", "ranking"), on="split")
     stages = (*open_run(both.path).plan.stages[:-1], looked, again, Answer(name="answers", reads_from="again"))
     plan = Plan(name="nested", stages=stages).check()

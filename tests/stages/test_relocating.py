@@ -12,13 +12,12 @@ import fieldmark
 from fieldmark.core.errors import FieldmarkError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.recipes.humpback import humpback_nearest
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.expert import Expert
 from fieldmark.stages.local_evidence import KEPT
-from fieldmark.stages.recheck import Recheck
+from toys import quick_recheck
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +33,7 @@ def pointed(
         Collection(table=one.table, root=folder / "was" / name, vocabulary=one.vocabulary, name=one.name)
         for one, name in ((known, "known"), (new, "new"))
     ]
-    looked = Recheck(
-        name="evidence",
-        reads_from="ranking",
-        embedded="features",
-        on="split",
-        evidence=Evidence(points=Sift(size_px=64, most=40)),
-        shortlist=4,
-    )
+    looked = quick_recheck(shortlist=4)
     plan = humpback_nearest(size="toy")
     plan = plan.model_copy(
         update={"stages": (*plan.stages[:-1], looked, Answer(name="answers", reads_from="evidence"))}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fieldmark.app.guards import run_of, sensible, vacant
-from fieldmark.core.errors import FieldmarkError, RunError
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
@@ -88,13 +88,9 @@ def blend(
             judged by different photos, or points are asked for where no run is made or OpenCV is missing.
     """
     sensible(k)
-    if len(runs) < 2:
-        raise RunError(
-            "A blend needs two runs or more.", got=f"{len(runs)} run(s)", fix="give two run folders or more."
-        )
     if by not in {"score", "rank", "vote"}:
         raise FieldmarkError("Runs are not blended that way.", got=by, fix="use --by score, rank or vote.")
-    if weights is not None and (len(weights) != len(runs) or min(weights) <= 0):
+    if weights is not None and (len(weights) != len(runs) or min(weights, default=1) <= 0):
         raise FieldmarkError(
             "Every run needs its weight, above 0.",
             got=f"{len(runs)} run(s), weights {', '.join(f'{one:g}' for one in weights)}",
@@ -111,17 +107,18 @@ def blend(
     from fieldmark.decide.specs import ByRank, ByScore, ByVote
 
     rule = {"score": ByScore(), "rank": ByRank(), "vote": ByVote()}[by]
-    folders, vocabulary = [one.run.path for one in opened], opened[0].known.vocabulary
+    folders = [one.run.path for one in opened]
+    unknown = opened[0].known.vocabulary.unknown if opened else None
     if run is None:
         from fieldmark.stages.blend import blend_runs
 
         answers, decision = blend_runs(folders, by=rule, weights=weights, k=k)
-        found = Blended(answers, vocabulary.unknown, decision)
+        found = Blended(answers, unknown, decision)
     else:
         found = _joined(
             folders,
             Path(run),
-            vocabulary.unknown,
+            unknown,
             by=rule,
             weights=weights,
             points=points,

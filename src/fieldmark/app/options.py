@@ -120,23 +120,10 @@ def read_by(
     return {name: value for name, value in chosen.items() if value is not None}  # type: ignore[return-value]
 
 
-def retyped(
-    *,
-    layout: str,
-    column: tuple[str, ...],
-    photo_folder: Path | None,
-    unknown: str | None,
-    encoding: str,
-    allow_outside: bool,
-    **_: Any,
-) -> list[str]:
-    """The options by which photos were read, as they must be typed for the next command."""
-    typed = [word for one in column for word in ("--column", one)]
-    valued = {
-        "layout": layout if layout != "auto" else None,
-        "photos": photo_folder,
-        "unknown": unknown,
-        "encoding": encoding if encoding != "utf-8" else None,
-    }
-    typed += [word for name, value in valued.items() if value is not None for word in (f"--{name}", str(value))]
-    return typed + ["--allow-outside"] * allow_outside
+def retyped(reading: Reading) -> list[str]:
+    """The options that made ``reading``, of those by which the next command must read the same photos."""
+    typed = [word for both in reading.get("columns", {}).items() for word in ("--column", "=".join(both))]
+    for name in ("layout", "photos", "unknown", "encoding"):
+        if name in reading:
+            typed += [f"--{name}", str(reading[name])]
+    return typed + ["--allow-outside"] * reading.get("allow_outside", False)

@@ -144,6 +144,7 @@ def boxes(
     """
     from fieldmark.app import tables, verbs
 
+    reading = options.read_by(**typed)
     found = verbs.boxes(
         data,
         out=out,
@@ -156,7 +157,7 @@ def boxes(
         device=device,
         n_workers=workers,
         progress=progress(),
-        **options.read_by(**typed),
+        **reading,
     )
     tables.write(
         *(f"{name}: {value:.3f} (on photos not learnt from)" for name, value in found.errors.items()),
@@ -164,7 +165,7 @@ def boxes(
         if found.n_boxes or not found.errors
         else f"landmarks of {found.n_photos:,} photos: {out}",
         *([] if html is None else [f"page: {html}"]),
-        *_after_boxes(found, [str(data), *options.retyped(**typed)], out),
+        *_after_boxes(found, [str(data), *options.retyped(reading)], out),
     )
 
 

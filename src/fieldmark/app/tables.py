@@ -303,19 +303,19 @@ def inspection(page: InspectPage) -> list[object]:
     wrong += [(one.file, "", one.reason, "") for one in page.broken]
     if wrong:
         refused = _table("where", "column", "what is wrong", "found there", title="what will be refused")
-        for row in wrong[:MOST_PROBLEMS]:
-            _row(refused, *row)
-        lines.append(refused)
-        if len(wrong) > MOST_PROBLEMS:
-            lines.append(f"... and {len(wrong) - MOST_PROBLEMS:,} more ({len(wrong):,} in all)")
-    if page.odd_names:
-        odd = _table("name", "", "", "", title="names to look at")
-        for one in page.odd_names[:MOST_PROBLEMS]:
-            _row(odd, one.label, one.relation, one.other, one.seen)
-        lines.append(odd)
-        if len(page.odd_names) > MOST_PROBLEMS:
-            lines.append(f"... and {len(page.odd_names) - MOST_PROBLEMS:,} more ({len(page.odd_names):,} in all)")
+        lines += _first_rows(refused, wrong)
+    odd = [(one.label, one.relation, one.other, one.seen) for one in page.odd_names]
+    if odd:
+        lines += _first_rows(_table("name", "", "", "", title="names to look at"), odd)
     return lines
+
+
+def _first_rows(table: Table, rows: Sequence[tuple[str, ...]]) -> list[object]:
+    """The table with the first of the rows, and a line that tells how many more there are."""
+    for row in rows[:MOST_PROBLEMS]:
+        _row(table, *row)
+    more = len(rows) - MOST_PROBLEMS
+    return [table] if more <= 0 else [table, f"... and {more:,} more ({len(rows):,} in all)"]
 
 
 def _table(*columns: str, title: str | None = None) -> Table:

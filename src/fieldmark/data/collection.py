@@ -335,12 +335,12 @@ def occurring(
     """
     identities = table["identity"].drop_nulls().unique().to_list() if "identity" in table.columns else []
     if unknown == "auto":
-        words = [name for name in identities if name.strip().casefold() in UNKNOWN_NAMES]
+        words = usual_unknowns(identities)
         if len(words) > 1:
             raise DataError(
                 "Two words of the table may stand for the unknown identity.",
-                got=several([repr(word) for word in sorted(words)]),
-                fix=f"say which: unknown={min(words)!r}, or write one of them everywhere.",
+                got=several([repr(word) for word in words]),
+                fix=f"say which: unknown={words[0]!r}, or write one of them everywhere.",
             )
         unknown = words[0] if words else None
     if tags is None:
@@ -352,6 +352,11 @@ def occurring(
         tag_groups=tag_groups,
         questions=questions_of(table, questions),
     )
+
+
+def usual_unknowns(identities: Iterable[str]) -> list[str]:
+    """Those of the names that are understood as "nobody we know" without being told, sorted."""
+    return sorted(name for name in identities if name.strip().casefold() in UNKNOWN_NAMES)
 
 
 def _names(lists: pl.Series) -> list[str]:
@@ -373,4 +378,4 @@ def _size(path: str) -> int:
         return -1
 
 
-__all__ = ["BOX", "SCHEMA", "UNKNOWN_NAMES", "Collection", "occurring"]
+__all__ = ["BOX", "SCHEMA", "UNKNOWN_NAMES", "Collection", "occurring", "usual_unknowns"]

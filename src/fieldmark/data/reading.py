@@ -11,7 +11,7 @@ import polars as pl
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.data.checks import check_duplicates, check_files, check_labels, check_values
-from fieldmark.data.collection import UNKNOWN_NAMES, Collection, occurring
+from fieldmark.data.collection import Collection, occurring, usual_unknowns
 from fieldmark.data.drafts import Draft, Layout, Options
 from fieldmark.data.frames import SCHEMA
 from fieldmark.data.layouts import draft
@@ -188,7 +188,7 @@ def _unheard(table: pl.DataFrame, made: Draft, options: Options) -> list[Mistake
     if not options.unknown or options.unknown == "auto" or "identity" not in table.columns:
         return []
     names = table["identity"].drop_nulls().unique().to_list()
-    others = sorted(name for name in names if name.strip().casefold() in UNKNOWN_NAMES)
+    others = usual_unknowns(names)
     if options.unknown in names or not others:
         return []
     column = made.theirs.get("identity", "identity")

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float32
 from pydantic import Field
 
-from fieldmark.core.errors import DataError, FieldmarkError, PlanError, RunError, several
+from fieldmark.core.errors import DataError, FieldmarkError, PlanError, several
 from fieldmark.core.files import read_json, write_json
 from fieldmark.core.spec import Count, Positive, Spec
 from fieldmark.decide.blending import Scale, blend
@@ -206,6 +206,4 @@ def blend_runs(
     """
     from fieldmark.stages.blending_runs import blended
 
-    if len(folders) < 2:
-        raise RunError("One run is no blend.", got=f"{len(folders)} folder(s)", fix="give two run folders or more.")
     return blended(folders, by=by or ByScore(), weights=weights, unknown=unknown, k=k)

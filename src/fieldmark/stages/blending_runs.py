@@ -68,11 +68,13 @@ def _judges(opened: Opened) -> np.ndarray:
 
 
 def check_same(runs: Sequence[Opened]) -> None:
-    """Refuse runs of other photos than the first's.
+    """Refuse fewer than two runs, and runs of other photos than the first's.
 
     Raises:
         RunError: Those it has.
     """
+    if len(runs) < 2:
+        raise RunError("One run is no blend.", got=f"{len(runs)} folder(s)", fix="give two run folders or more.")
     differ = [
         f"{one.run.path}: other {what} photos"
         for one in runs[1:]

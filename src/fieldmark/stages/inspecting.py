@@ -109,10 +109,11 @@ def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) ->
     classes = photos.classes
     counts = np.bincount(classes[classes >= 0], minlength=len(photos.vocabulary.identities))
     labels, together = _labels(photos)
+    odd = names_to_look_at(photos)
     kinds = Counter(one.kind for one in seen if one.fault is None)
     return InspectPage(
         title=photos.name,
-        summary=_summary(found, counts, bad, n_odd=len(names_to_look_at(photos))),
+        summary=_summary(found, counts, bad, n_odd=len(odd)),
         facts=(*_contents(photos, counts), *_files(sizes, kinds), *_faults(found, bad, twins)),
         problems=tuple(_problem(mistake) for mistake in found.mistakes),
         broken=bad,
@@ -121,7 +122,7 @@ def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) ->
         labels=labels,
         cooccurrence=together,
         name_hints=_name_hints(photos),
-        odd_names=names_to_look_at(photos),
+        odd_names=odd,
         widths_px=sizes[:, 0] if len(sizes) else None,
         heights_px=sizes[:, 1] if len(sizes) else None,
         samples=_samples(whole),

@@ -65,8 +65,6 @@ def join_runs(
         PlanError: Weights do not fit.
         FieldmarkError: OpenCV or weights of networks are missing for points.
     """
-    if len(folders) < 2:
-        raise RunError("One run is no blend.", got=f"{len(folders)} folder(s)", fix="give two run folders or more.")
     runs = [_wanted(open_run(one), points=points) for one in folders]
     check_same(runs)
     if len({one.seed for one in runs}) > 1:

@@ -160,7 +160,6 @@ def cross_validate(lesson: Lesson, *, n_folds: int = 5, n_steps: int = 400, seed
     Raises:
         DataError: There are too few photos with clicks.
     """
-    _check_enough(lesson.n_photos)
     fold = generator(seed, "pinpoint folds").permutation(lesson.n_photos) % n_folds
     said = np.zeros((lesson.n_photos, lesson.coordinates.shape[1]), dtype=np.float32)
     for k in range(n_folds):
