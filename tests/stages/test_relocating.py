@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 import fieldmark
@@ -108,3 +109,15 @@ def test_a_run_without_new_photos_says_so(known: Collection, tmp_path: Path) -> 
     with pytest.raises(RunError) as refusal:
         fieldmark.relocate(run.path, new=known.root)
     assert refusal.value.fix == "leave out --new."
+
+
+def test_a_folder_that_is_not_there_is_refused_though_the_table_names_files_by_their_whole_paths(
+    known: Collection, tmp_path: Path
+) -> None:
+    whole = known.table.with_columns(file=pl.Series([str(path.absolute()) for path in known.paths]))
+    photos = Collection(table=whole, root=known.root, vocabulary=known.vocabulary, name=known.name)
+    run = execute(humpback_nearest(size="toy"), photos, tmp_path / "run", seed=1, n_workers=0)
+    with pytest.raises(RunError) as refusal:
+        fieldmark.relocate(run.path, photos=tmp_path / "nowhere")
+    assert refusal.value.problem == "There is no such folder."
+    assert open_run(run.path).known.root == known.root.absolute()

@@ -21,8 +21,8 @@ def relocate(opened: Opened, *, known: Path | None = None, new: Path | None = No
         How many photos of each kind were found in their new folder.
 
     Raises:
-        RunError: Photos are missing in a folder or have other sizes there, or the run has no new photos. Nothing is
-            changed then.
+        RunError: There is no such folder, photos are missing or have other sizes there, or the run has no new photos.
+            Nothing is changed then.
     """
     if new is not None and opened.new is None:
         raise RunError("That run has no new photos.", got=opened.run.path, fix="leave out --new.")
@@ -31,6 +31,8 @@ def relocate(opened: Opened, *, known: Path | None = None, new: Path | None = No
         for name, key, root in ((KNOWN, "data", known), (NEW, "new", new))
         if root is not None
     ]
+    if nowhere := [photos.root for _, _, photos in both if not photos.root.is_dir()]:
+        raise RunError("There is no such folder.", got=several(nowhere), fix="name the folder in which the photos lie.")
     for _, key, photos in both:
         _refuse_others(photos, was=opened.run.key[key])
     for name, _, photos in both:
