@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from fieldmark.train.assignment import AllOpponents, NearestOpponents, Opponents
+from fieldmark.training.assignment import AllOpponents, NearestOpponents, Opponents
 
 HISTOGRAM = {2: 1285, 3: 568, 4: 273, 5: 172, 6: 136, 7: 86, 8: 76, 9: 62}
 """Individuals with so many photos; 273 more have 10 to 73."""

@@ -22,10 +22,10 @@ from fieldmark.core.files import read_json, write_json
 from fieldmark.data.collection import Collection
 from fieldmark.data.questions import Asked
 from fieldmark.data.reading import read
-from fieldmark.decide.settling import likeliest
+from fieldmark.decisions.settling import likeliest
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.questions import error_per_question
-from fieldmark.recipes.shelf import SHELF
+from fieldmark.plans.shelf import SHELF
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.nets import label_source
 from fieldmark.stages.plan import Stage
@@ -139,7 +139,7 @@ def baseline(folder: Path) -> None:
     from sklearn.preprocessing import StandardScaler
 
     from fieldmark.stages.nets import saved_nets
-    from fieldmark.train.features import pooled
+    from fieldmark.training.features import pooled
 
     known, test = photos()
     some = next(path for path in sorted(folder.iterdir()) if (path / "metrics.json").exists())

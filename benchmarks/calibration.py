@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldmark.decide.calibrated import crossed_sureness
-from fieldmark.decide.ranking import top
-from fieldmark.decide.specs import Isotonic, Logistic
+from fieldmark.decisions.calibrated import crossed_sureness
+from fieldmark.decisions.ranking import top
+from fieldmark.decisions.specs import Isotonic, Logistic
 from fieldmark.metrics.calibration import calibration_error
 from fieldmark.metrics.open_set import roc_auc
 from fieldmark.stages.engine import open_run

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from fieldmark.decide.cutoffs import cut, find_cutoffs
-from fieldmark.decide.specs import CountMatch, GlobalF2, GroupF2, LabelF2, Preset, Relative
+from fieldmark.decisions.cutoffs import cut, find_cutoffs
+from fieldmark.decisions.specs import CountMatch, GlobalF2, GroupF2, LabelF2, Preset, Relative
 from fieldmark.metrics.labels import f_beta_per_image
 
 RULES = {

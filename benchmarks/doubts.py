@@ -25,7 +25,7 @@ confidence_weighted_entropy and normalized_margin (the same order as self_confid
 prune_by_class and both (the same findings as the default), low_normalized_margin and low_self_confidence (worse, and
 they refuse labels that nobody was given).
 
-The numbers in the code of ``fieldmark.clean`` were chosen on seed 0, after a look at seeds 1 to 3 of the drawn scores;
+The numbers in the code of ``fieldmark.quality`` were chosen on seed 0, after a look at seeds 1 to 3 of the drawn scores;
 the figures come from seeds 4 to 6.
 """
 
@@ -42,7 +42,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fieldmark.clean.doubts import doubt
+from fieldmark.quality.doubts import doubt
 from fieldmark.data.reading import read
 
 N_FOLDS = 4
@@ -72,7 +72,7 @@ def clipart(data: Path, kept: Path) -> tuple[np.ndarray, np.ndarray]:
         from fieldmark.models.backbone import data_config
         from fieldmark.models.network import build
         from fieldmark.models.specs import Backbone, EmbeddingHead, Net
-        from fieldmark.train.embed import embed
+        from fieldmark.training.embed import embed
 
         seen = data_config(Backbone().name)
         network = build(Net(backbone=Backbone(), neck="none", head=EmbeddingHead()), n_classes=1, seed=0).eval()

@@ -23,7 +23,7 @@ from fieldmark.images.specs import Preprocess
 from fieldmark.models.network import build
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
 from fieldmark.specimens.collections import draw_flukes
-from fieldmark.train.embed import embed
+from fieldmark.training.embed import embed
 
 
 def top1(vectors: np.ndarray, classes: np.ndarray) -> float:

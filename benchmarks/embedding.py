@@ -28,7 +28,7 @@ from fieldmark.images.specs import Preprocess
 from fieldmark.models.backbone import data_config
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
-from fieldmark.train.embed import embed
+from fieldmark.training.embed import embed
 from reading import draw
 
 N_CORES = 2

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from fieldmark.decide.identities import from_embeddings
-from fieldmark.decide.ranking import rank
+from fieldmark.decisions.identities import from_embeddings
+from fieldmark.decisions.ranking import rank
 from fieldmark.gallery.identities import Products, best_identities
 
 N_QUERIES, N_PHOTOS, N_IDENTITIES = 7960, 15697, 5004
@@ -105,7 +105,7 @@ def main() -> None:
     asked = options.parse_args()
     import torch
 
-    from fieldmark.train.products import ROUNDING, BfloatProducts
+    from fieldmark.training.products import ROUNDING, BfloatProducts
 
     torch.set_num_threads(1)
     torch.ones(8, 8).bfloat16() @ torch.ones(8, 8).bfloat16()  # the first product loads kernels

@@ -28,9 +28,9 @@ import polars as pl
 from fieldmark.app.duplicates import twins
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
-from fieldmark.decide.calibrated import crossed_sureness
-from fieldmark.decide.specs import MaxMap
-from fieldmark.decide.thresholds import find
+from fieldmark.decisions.calibrated import crossed_sureness
+from fieldmark.decisions.specs import MaxMap
+from fieldmark.decisions.thresholds import find
 from fieldmark.gallery.identities import best_identities
 from fieldmark.gallery.store import EMBEDDING, GalleryStore
 from fieldmark.images.hashes import hashes

@@ -35,8 +35,8 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.marks import marked, read_marks
 from fieldmark.data.reading import read
 from fieldmark.data.specs import HumpbackHoldout, TupleSampler
-from fieldmark.decide.ranking import rank
-from fieldmark.decide.specs import (
+from fieldmark.decisions.ranking import rank
+from fieldmark.decisions.specs import (
     Afterthought,
     Best,
     MeanTop,
@@ -61,8 +61,8 @@ from fieldmark.losses.specs import (
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.specs import AffinityHead
-from fieldmark.recipes.shelf import SHELF
-from fieldmark.stack.specs import Tuning
+from fieldmark.plans.shelf import SHELF
+from fieldmark.stacking.specs import Tuning
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity_reporting import Judged
 from fieldmark.stages.plan import Plan, ranking_stage

@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 
-from fieldmark.decide.identities import from_embeddings
-from fieldmark.decide.ranking import rank
-from fieldmark.decide.specs import Best, Centroid, MaxMap, MeanTop
-from fieldmark.decide.thresholds import find
+from fieldmark.decisions.identities import from_embeddings
+from fieldmark.decisions.ranking import rank
+from fieldmark.decisions.specs import Best, Centroid, MaxMap, MeanTop
+from fieldmark.decisions.thresholds import find
 from fieldmark.gallery.search import nearest
 
 CASES = [(7960, 15697, 5004, 512), (1686, 16000, 8000, 1280)]

@@ -31,11 +31,11 @@ from fieldmark.data.imaterialist_writing import write_imaterialist2017
 from fieldmark.data.questions import Asked
 from fieldmark.data.reading import read
 from fieldmark.data.specs import StratifiedFolds
-from fieldmark.decide.merging import find_weights, merge
-from fieldmark.decide.priors import estimated_shares, recalibrate
-from fieldmark.decide.questions import Questions
-from fieldmark.decide.settling import settle
-from fieldmark.decide.specs import GeometricMean
+from fieldmark.decisions.merging import find_weights, merge
+from fieldmark.decisions.priors import estimated_shares, recalibrate
+from fieldmark.decisions.questions import Questions
+from fieldmark.decisions.settling import settle
+from fieldmark.decisions.specs import GeometricMean
 from fieldmark.stages.answer import question_submission
 from fieldmark.stages.asked import prior_of, told_truth
 from fieldmark.stages.settle import answer_table, tree_of

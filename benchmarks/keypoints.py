@@ -41,7 +41,7 @@ from fieldmark.models.backbone import data_config
 from fieldmark.models.network import build
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
 from fieldmark.stages.local_evidence import numbers_of
-from fieldmark.train.embed import embed
+from fieldmark.training.embed import embed
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SIZE_PX = 320

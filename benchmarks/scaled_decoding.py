@@ -21,7 +21,7 @@ from fieldmark.images import preprocess
 from fieldmark.images.batches import PhotoSource
 from fieldmark.models.network import build
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
-from fieldmark.train.embed import embed
+from fieldmark.training.embed import embed
 from reading import DATA, PREPROCESS, draw
 
 

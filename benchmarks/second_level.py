@@ -42,9 +42,9 @@ import polars as pl
 from fieldmark.core.seeds import generator
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.labels import f_beta_per_image
-from fieldmark.stack.evidence import Evidence
-from fieldmark.stack.second_level import second_level
-from fieldmark.stack.specs import Candidates, Features, Negatives, Stacking, Trees
+from fieldmark.stacking.evidence import Evidence
+from fieldmark.stacking.second_level import second_level
+from fieldmark.stacking.specs import Candidates, Features, Negatives, Stacking, Trees
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "meta_imet2019"
 MODELS = ("senet154", "pnasnet5", "seresnext101")

@@ -28,8 +28,8 @@ from sklearn.model_selection import TunedThresholdClassifierCV, cross_val_predic
 from sklearn.multiclass import OneVsRestClassifier
 
 from cutoffs import imet, simulated
-from fieldmark.decide.cutoffs import cut, find_cutoffs
-from fieldmark.decide.specs import GlobalF2, GroupF2, LabelF2
+from fieldmark.decisions.cutoffs import cut, find_cutoffs
+from fieldmark.decisions.specs import GlobalF2, GroupF2, LabelF2
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.labels import f_beta_per_image
 

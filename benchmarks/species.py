@@ -42,26 +42,26 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.folds import assign
 from fieldmark.data.reading import read
 from fieldmark.data.specs import IdentityFolds, OpenHoldout
-from fieldmark.decide.identities import from_embeddings
-from fieldmark.decide.ranking import rank
-from fieldmark.decide.specs import Best, Centroid
+from fieldmark.decisions.identities import from_embeddings
+from fieldmark.decisions.ranking import rank
+from fieldmark.decisions.specs import Best, Centroid
 from fieldmark.images.specs import WhaleAugment
 from fieldmark.metrics.intervals import interval, share_interval
 from fieldmark.metrics.open_set import roc_auc
 from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.network import Network, build, freeze
 from fieldmark.models.specs import EmbeddingHead, Net
-from fieldmark.recipes.reidentify import SCALES
-from fieldmark.recipes.shelf import SHELF
-from fieldmark.recipes.sizes import LOWER_LITE
+from fieldmark.plans.reidentify import SCALES
+from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.sizes import LOWER_LITE
 from fieldmark.stages.engine import execute
 from fieldmark.stages.expert import Expert
 from fieldmark.stages.nets import label_source, photo_source
 from fieldmark.stages.plan import Plan
 from fieldmark.stages.rank import ByLogits, Vote, identity_scores
 from fieldmark.stages.split import Split
-from fieldmark.train.embed import embed
-from fieldmark.train.features import body
+from fieldmark.training.embed import embed
+from fieldmark.training.features import body
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "liondata"
 EPOCHS, SIDE_PX, M, K = 11, 128, 4, 5

@@ -27,12 +27,12 @@ import numpy as np
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
-from fieldmark.decide.cutoffs import cut, find_cutoffs
-from fieldmark.decide.specs import Cutoff, GlobalF2, GroupF2, Preset
+from fieldmark.decisions.cutoffs import cut, find_cutoffs
+from fieldmark.decisions.specs import Cutoff, GlobalF2, GroupF2, Preset
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.models.network import build
-from fieldmark.recipes.imet import imet2019, tags_plain
+from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.stages.cut import label_groups
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.job import Job
@@ -41,9 +41,9 @@ from fieldmark.stages.plan import Plan
 from fieldmark.stages.scored import known_proba, new_proba
 from fieldmark.stages.split import read_folds
 from fieldmark.stages.train import Train
-from fieldmark.train.loop import fit
-from fieldmark.train.ranks import ranks
-from fieldmark.train.workshop import Workshop
+from fieldmark.training.loop import fit
+from fieldmark.training.ranks import ranks
+from fieldmark.training.workshop import Workshop
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "openclipart"
 ALONE = {"trust": False, "hardest": 0.0, "enlarge": False, "specialise": "", "trees": False, "networks": 1}

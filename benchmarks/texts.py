@@ -25,11 +25,11 @@ import numpy as np
 import polars as pl
 
 from fieldmark.core.seeds import generator
-from fieldmark.decide.priors import shares
-from fieldmark.decide.settling import likeliest
+from fieldmark.decisions.priors import shares
+from fieldmark.decisions.settling import likeliest
 from fieldmark.metrics.questions import error_per_question
-from fieldmark.stack.specs import MiniLm, NGrams
-from fieldmark.stack.texts import cross, learn, url_text
+from fieldmark.stacking.specs import MiniLm, NGrams
+from fieldmark.stacking.texts import cross, learn, url_text
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "fashion_products"
 QUESTIONS = ("gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "usage")

@@ -27,7 +27,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from fieldmark.clean.near_hashes import near
+from fieldmark.quality.near_hashes import near
 from fieldmark.data.reading import read as read_table
 from fieldmark.images.hashes import hashes, phash
 from fieldmark.images.reading import read

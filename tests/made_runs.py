@@ -9,7 +9,7 @@ import numpy as np
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.scores import OutOfFold
-from fieldmark.recipes.imet import tags_plain
+from fieldmark.plans.imet import tags_plain
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.split import FOLDS
 

@@ -23,8 +23,8 @@ from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights, 
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.recheck import Recheck
 from fieldmark.stages.split import read_folds
-from fieldmark.train.loop import Lesson
-from fieldmark.train.ranks import Ranks
+from fieldmark.training.loop import Lesson
+from fieldmark.training.ranks import Ranks
 
 
 class Heard(Quiet):

@@ -8,12 +8,9 @@ one of them is used.
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inspect import Signature
-
     from fieldmark.app.verbs import (
         attributes,
         audit,
@@ -91,27 +88,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Room(ModuleType):
-    """A room that is also a verb: ``fieldmark.train`` holds the training loop, and ``fieldmark.train(...)`` trains.
-
-    Python binds a loaded room to this package under the room's name, where it would hide the verb of that name.
-    """
-
-    @property
-    def __signature__(self) -> Signature:
-        from inspect import signature
-
-        return signature(self._verb)
-
-    @property
-    def _verb(self) -> Any:
-        return getattr(importlib.import_module(_VERBS), self.__name__.rpartition(".")[2])
-
-    def __call__(self, *args: Any, **settings: Any) -> Any:
-        return self._verb(*args, **settings)
-
-
-for _name in ("download", "recipes", "report", "train"):
-    importlib.import_module(f"fieldmark.{_name}").__class__ = _Room

@@ -21,7 +21,7 @@ from fieldmark.stages.plan import Plan
 from fieldmark.stages.rank import Rank
 from fieldmark.stages.split import Split
 from fieldmark.stages.train import Train
-from fieldmark.train.specs import Leg, Training
+from fieldmark.training.specs import Leg, Training
 
 
 def tiny_plan(
@@ -55,9 +55,9 @@ def tiny_plan(
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shelf with the one recipe ``tiny``."""
-    module = ModuleType("fieldmark.recipes.shelf")
+    module = ModuleType("fieldmark.plans.shelf")
     module.SHELF = {"tiny": tiny_plan}
-    monkeypatch.setitem(sys.modules, "fieldmark.recipes.shelf", module)
+    monkeypatch.setitem(sys.modules, "fieldmark.plans.shelf", module)
 
 
 def draw_photo(path: Path, who: int, *, shot: int) -> None:

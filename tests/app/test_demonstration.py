@@ -7,17 +7,17 @@ from types import ModuleType
 
 import pytest
 
-import fieldmark.recipes.shelf  # noqa: F401 - the fixture copies it
+import fieldmark.plans.shelf  # noqa: F401 - the fixture copies it
 from fieldmark.app import demonstration
 from fieldmark.app.cli import main
 
 
 @pytest.fixture
 def small_demo(monkeypatch: pytest.MonkeyPatch, tiny: Callable) -> None:
-    module = ModuleType("fieldmark.recipes.shelf")
-    shelf = sys.modules["fieldmark.recipes.shelf"].SHELF
+    module = ModuleType("fieldmark.plans.shelf")
+    shelf = sys.modules["fieldmark.plans.shelf"].SHELF
     module.SHELF = {**shelf, "humpback-classify": tiny}
-    monkeypatch.setitem(sys.modules, "fieldmark.recipes.shelf", module)
+    monkeypatch.setitem(sys.modules, "fieldmark.plans.shelf", module)
     few = {
         "n_identities": 5,
         "photos_per_identity": 3,

@@ -87,22 +87,12 @@ def test_every_verb_is_a_command_and_a_function() -> None:
         assert callable(function), name
 
 
-def test_rooms_of_a_verbs_name_stay_rooms() -> None:
-    import fieldmark.report.wording
-    from fieldmark.train.specs import Leg
-
-    assert fieldmark.report.wording.percent(0.5) == "50\xa0%"
-    assert fieldmark.train.specs.Leg is Leg
-    assert callable(fieldmark.train)
-    assert callable(fieldmark.report)
-
-
-def test_a_room_that_is_a_verb_tells_the_verbs_signature() -> None:
-    from inspect import signature
-
-    from fieldmark.app import verbs
-
-    assert signature(fieldmark.train) == signature(verbs.train)
+def test_no_package_or_module_bears_a_public_functions_name() -> None:
+    package = Path(fieldmark.__file__).parent
+    beside = {path.stem for path in package.iterdir() if path.suffix == ".py" or path.is_dir()}
+    functions = {name for name in fieldmark.__all__ if callable(getattr(fieldmark, name))}
+    assert len(functions) > 20
+    assert not beside & functions
 
 
 def test_an_unknown_name_is_no_attribute() -> None:

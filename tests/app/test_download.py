@@ -83,7 +83,7 @@ def test_the_missing_package_is_named(table: Path, tmp_path: Path, monkeypatch: 
 
 def test_the_room_is_the_verb_too_and_wakes_nothing() -> None:
     code = (
-        "import sys, fieldmark, fieldmark.download.specs; assert callable(fieldmark.download); "
+        "import sys, fieldmark, fieldmark.downloads.specs; assert callable(fieldmark.download); "
         "sys.exit(any(name in sys.modules for name in ('httptools', 'yarl', 'torch', 'polars')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

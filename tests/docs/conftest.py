@@ -67,7 +67,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shore(demo: Path, museum: Path, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A reader's folder: ``fieldmark-demo/``, ``whales/``, ``museum/``, ``shop/``; recipes that train tiny networks."""
-    from fieldmark.recipes import shelf
+    from fieldmark.plans import shelf
 
     shutil.copytree(demo, tmp_path / "fieldmark-demo")
     shutil.copytree(demo / "photos", tmp_path / "whales")

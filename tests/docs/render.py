@@ -21,8 +21,8 @@ from fieldmark.stages.plan import Plan
 
 HOME = Path(__file__).parents[2]
 ROOMS = (
-    "app recipes stages train gallery clean stack report download models losses images metrics decide specimens "
-    "data core"
+    "app plans stages training gallery quality stacking reporting downloads models losses images metrics decisions "
+    "specimens data core"
 )
 """From the doors down; the order of the import contracts."""
 

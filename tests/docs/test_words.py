@@ -16,7 +16,7 @@ from blocks import HOME, blocks, headings, pages, prose
 import fieldmark
 from fieldmark.app.cli import application
 from fieldmark.data.drafts import Layout
-from fieldmark.recipes.shelf import SHELF
+from fieldmark.plans.shelf import SHELF
 from fieldmark.stages.plan import VERBS
 
 SOURCES = sorted((HOME / "src").rglob("*.py"))

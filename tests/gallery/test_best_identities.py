@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.decide.identities import from_embeddings
-from fieldmark.decide.ranking import rank
+from fieldmark.decisions.identities import from_embeddings
+from fieldmark.decisions.ranking import rank
 from fieldmark.gallery import identities
 from fieldmark.gallery.identities import Products, best_identities
 
@@ -105,7 +105,7 @@ def test_refusals_say_what_to_do(call, error, fix):
 
 @pytest.mark.parametrize("block", [90, 4000])
 def test_rough_products_change_nothing_but_the_speed(block):
-    from fieldmark.train.products import ROUNDING, BfloatProducts
+    from fieldmark.training.products import ROUNDING, BfloatProducts
 
     chance = np.random.default_rng(5)
     gallery, query, classes = unit(3000, 64, 1), unit(60, 64, 2), chance.integers(-1, 900, 3000)

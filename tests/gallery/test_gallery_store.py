@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import DataError, FieldmarkError, RunError, ShapeError
-from fieldmark.decide.identities import from_embeddings
-from fieldmark.decide.specs import Best, Centroid, MeanTop
+from fieldmark.decisions.identities import from_embeddings
+from fieldmark.decisions.specs import Best, Centroid, MeanTop
 from fieldmark.gallery import store as store_module
 from fieldmark.gallery.store import GalleryStore
 

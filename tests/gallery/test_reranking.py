@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.decide.specs import Best, Reciprocal
+from fieldmark.decisions.specs import Best, Reciprocal
 from fieldmark.gallery.reranking import Neighbourhoods
 from fieldmark.gallery.store import GalleryStore
 

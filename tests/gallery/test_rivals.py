@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import DataError, FieldmarkError
-from fieldmark.decide.centroids import centroids
+from fieldmark.decisions.centroids import centroids
 from fieldmark.gallery import rivals
 from fieldmark.gallery.rivals import COLUMNS, describe
 from fieldmark.gallery.store import GalleryStore

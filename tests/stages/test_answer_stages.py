@@ -15,8 +15,8 @@ from fieldmark.core.files import read_json
 from fieldmark.data.collection import Collection
 from fieldmark.data.questions import Asked
 from fieldmark.data.specs import StratifiedFolds
-from fieldmark.decide.specs import WeightedMean
-from fieldmark.stack.specs import MiniLm
+from fieldmark.decisions.specs import WeightedMean
+from fieldmark.stacking.specs import MiniLm
 from fieldmark.stages.answer import question_submission
 from fieldmark.stages.asked import answer_layout, parents, prior_of, told_truth
 from fieldmark.stages.engine import open_run

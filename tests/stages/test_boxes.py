@@ -28,7 +28,7 @@ from fieldmark.images.specs import (
     Trained,
 )
 from fieldmark.models.specs import Backbone, RandomWeights
-from fieldmark.recipes.humpback import humpback_classify
+from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stages import finding
 from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.clicks import learn_clicks

@@ -18,7 +18,7 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.scores import Scores
 from fieldmark.data.specs import IdentityFolds
-from fieldmark.recipes.humpback import humpback_classify
+from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.expert import Expert
 from fieldmark.stages.plan import Plan

@@ -14,7 +14,7 @@ from fieldmark.core.errors import PlanError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.gallery.store import GalleryStore
-from fieldmark.recipes.humpback import humpback_classify
+from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.job import Job
 from fieldmark.stages.lessons import identity_lesson

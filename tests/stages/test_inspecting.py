@@ -10,7 +10,7 @@ from PIL import Image
 from fieldmark.core.errors import ImageError
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import Survey, survey
-from fieldmark.report.contents import Fact, InspectPage
+from fieldmark.reporting.contents import Fact, InspectPage
 from fieldmark.stages.inspecting import broken, inspect, look
 
 

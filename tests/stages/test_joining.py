@@ -14,9 +14,9 @@ from fieldmark.core.errors import FieldmarkError, PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import HumpbackHoldout
-from fieldmark.decide.specs import ByVote
-from fieldmark.recipes.humpback import humpback_classify, humpback_nearest
-from fieldmark.recipes.shelf import SHELF
+from fieldmark.decisions.specs import ByVote
+from fieldmark.plans.humpback import humpback_classify, humpback_nearest
+from fieldmark.plans.shelf import SHELF
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.blend import Blend, blend_runs
 from fieldmark.stages.engine import execute, open_run

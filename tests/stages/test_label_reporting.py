@@ -15,9 +15,9 @@ from fieldmark.core.errors import RunError
 from fieldmark.core.files import read_json, write_json, write_text
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.decide.cutoffs import Cutoffs, Estimate
-from fieldmark.decide.specs import Cutoff
-from fieldmark.recipes.imet import imet2019, tags_plain
+from fieldmark.decisions.cutoffs import Cutoffs, Estimate
+from fieldmark.decisions.specs import Cutoff
+from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.stages.cut import CUTOFFS
 from fieldmark.stages.engine import METRICS, Opened, open_run
 from fieldmark.stages.judged_labels import CROSSED, JudgedLabels, crossed_f2, plain_cutoffs

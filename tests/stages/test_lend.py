@@ -13,7 +13,7 @@ from fieldmark.data.specs import PlainSampler, StratifiedFolds
 from fieldmark.images.specs import Preprocess
 from fieldmark.losses.specs import Bce
 from fieldmark.models.specs import Backbone, Net, RandomWeights, SigmoidHead
-from fieldmark.recipes.imet import imet2019
+from fieldmark.plans.imet import imet2019
 from fieldmark.stages.cut import Cut
 from fieldmark.stages.engine import open_run
 from fieldmark.stages.lend import Chosen, Lend
@@ -24,7 +24,7 @@ from fieldmark.stages.scored import known_proba, new_proba
 from fieldmark.stages.split import Split
 from fieldmark.stages.tagger import Tagger
 from fieldmark.stages.train import Train
-from fieldmark.train.specs import Leg, Training
+from fieldmark.training.specs import Leg, Training
 
 
 def plan() -> Plan:

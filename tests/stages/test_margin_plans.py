@@ -11,7 +11,7 @@ from fieldmark.core.errors import PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.losses.specs import Affinity, ArcFace, BatchHardTriplet, LocalTriplet, MarginByCount
 from fieldmark.models.specs import AffinityHead, CosineHead, EmbeddingHead, SigmoidHead
-from fieldmark.recipes.humpback import humpback_classify
+from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stages import nets
 from fieldmark.stages.engine import execute
 from fieldmark.stages.plan import Plan, read_plan

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fieldmark.core.errors import PlanError
-from fieldmark.recipes.humpback import humpback_classify
+from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stages.plan import Plan, read_plan
 
 GOOD = humpback_classify(size="toy")

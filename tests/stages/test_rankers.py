@@ -14,10 +14,10 @@ import pytest
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.decide.specs import ByVote, Fixed, MaxMap, PerGroup, Reciprocal, SumAbove, Swap, TargetShare, Transposed
-from fieldmark.decide.thresholds import find
-from fieldmark.recipes.humpback import humpback_classify
-from fieldmark.stack.specs import IdentityStacking, Trees
+from fieldmark.decisions.specs import ByVote, Fixed, MaxMap, PerGroup, Reciprocal, SumAbove, Swap, TargetShare, Transposed
+from fieldmark.decisions.thresholds import find
+from fieldmark.plans.humpback import humpback_classify
+from fieldmark.stacking.specs import IdentityStacking, Trees
 from fieldmark.stages.answer import Answer, submission
 from fieldmark.stages.apart import apart
 from fieldmark.stages.blend import Blend, blend_runs, blend_submissions

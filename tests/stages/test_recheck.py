@@ -21,8 +21,8 @@ from fieldmark.gallery.specs import Evidence, Points, Sift, Xfeat
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.reading import read
 from fieldmark.images.specs import FeatureNorm, Finder, GrabCut, TableBoxes
-from fieldmark.recipes.humpback import humpback_classify, humpback_nearest
-from fieldmark.recipes.sizes import Size
+from fieldmark.plans.humpback import humpback_classify, humpback_nearest
+from fieldmark.plans.sizes import Size
 from fieldmark.stages.boxes import Boxes
 from fieldmark.stages.engine import execute
 from fieldmark.stages.job import Job
@@ -197,7 +197,7 @@ def test_points_lie_within_the_mask_else_the_box_of_whoever_was_asked(job: Job) 
 
 
 def test_boxes_that_nobody_looks_for_are_refused() -> None:
-    from fieldmark.recipes.reidentify import reidentify
+    from fieldmark.plans.reidentify import reidentify
 
     plan = reidentify(size="toy", boxes="grabcut", evidence=True)
     stages = {stage.name: stage for stage in plan.stages}

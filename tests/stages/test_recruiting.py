@@ -15,10 +15,10 @@ from fieldmark.core.errors import PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import IdentityFolds
-from fieldmark.decide.specs import Best
+from fieldmark.decisions.specs import Best
 from fieldmark.gallery.store import GalleryStore
-from fieldmark.recipes.humpback import humpback_classify
-from fieldmark.recipes.reidentify import reidentify
+from fieldmark.plans.humpback import humpback_classify
+from fieldmark.plans.reidentify import reidentify
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.apart import apart, learnt_from
 from fieldmark.stages.embed import new_head_proba

@@ -13,7 +13,7 @@ import fieldmark
 from fieldmark.core.errors import FieldmarkError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.recipes.humpback import humpback_nearest
+from fieldmark.plans.humpback import humpback_nearest
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.expert import Expert

@@ -17,13 +17,13 @@ from fieldmark.losses.specs import ArcFace
 from fieldmark.models import store as saved
 from fieldmark.models.network import build
 from fieldmark.models.specs import Backbone, CosineHead, Net, OneVsRestHead, RandomWeights
-from fieldmark.recipes.reidentify import reidentify
+from fieldmark.plans.reidentify import reidentify
 from fieldmark.stages.job import Job
 from fieldmark.stages.lessons import identity_watch
 from fieldmark.stages.train import Train
-from fieldmark.train import checkpoint
-from fieldmark.train.ranks import ranks
-from fieldmark.train.specs import Leg, Training
+from fieldmark.training import checkpoint
+from fieldmark.training.ranks import ranks
+from fieldmark.training.specs import Leg, Training
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import PlanError
-from fieldmark.decide.specs import Cutoff, GlobalF2, LabelF2, Preset
+from fieldmark.decisions.specs import Cutoff, GlobalF2, LabelF2, Preset
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.tuning import tuned, with_rule
 from made_runs import made_run

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fieldmark.data.collection import Collection
-from fieldmark.report.twin_pages import twins_page
+from fieldmark.reporting.twin_pages import twins_page
 from fieldmark.stages.twin_pages import TWINS, page, write_identities, write_taken_over, write_twins
 from fieldmark.stages.twinning import Likeness, Twins, find_twins
 

@@ -74,7 +74,7 @@ def write_answers(
     Source:
         The submission is that of Kaggle Humpback Whale Identification 2018/19.
     """
-    from fieldmark.report.exports import write_answers_csv
+    from fieldmark.reporting.exports import write_answers_csv
 
     if form == "submission":
         split = sorted(
@@ -138,7 +138,7 @@ def write_tags(
     Source:
         The submission is that of Kaggle iMet Collection 2019.
     """
-    from fieldmark.report.exports import write_answers_csv
+    from fieldmark.reporting.exports import write_answers_csv
 
     if form == "people":
         rows = [(one.image, tag.label, _rounded(tag.proba), tag.given) for one in found for tag in one.tags]
@@ -193,7 +193,7 @@ def write_replies(
     Source:
         The submission is that of the iMaterialist Challenge at FGVC4 2017.
     """
-    from fieldmark.report.exports import write_answers_csv
+    from fieldmark.reporting.exports import write_answers_csv
 
     told = [(one.image, reply) for one in found for reply in one.replies]
     if form == "people":

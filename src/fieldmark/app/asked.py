@@ -88,7 +88,7 @@ def judged(opened: Opened) -> tuple[Measure, ...]:
 
 def judged_by(answerer: Answerer, given: Photos, *, n_workers: int, progress: Progress) -> tuple[Measure, ...]:
     """How good a run is on other photos whose answers are told; those it has learnt from are left out."""
-    from fieldmark.decide.settling import filled
+    from fieldmark.decisions.settling import filled
     from fieldmark.stages.judged_answers import measure_answers
 
     given.tell(progress, answerer.opened.plan)

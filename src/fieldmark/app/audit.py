@@ -78,8 +78,8 @@ def audit(
     if missing:
         raise FieldmarkError("An audit needs packages that are not installed.", got=", ".join(missing), fix=INSTALL)
     table, page_file = vacant(out, force=force), vacant(html, force=force)
-    from fieldmark.report.leak_pages import leaks_page
-    from fieldmark.report.pages import write_page
+    from fieldmark.reporting.leak_pages import leaks_page
+    from fieldmark.reporting.pages import write_page
     from fieldmark.stages import audit_pages, auditing
 
     shared: Reading = {name: reading[name] for name in ("encoding", "allow_outside") if name in reading}  # type: ignore[misc, assignment]

@@ -104,7 +104,7 @@ def blend(
         )
     file = vacant(out, force=force)
     opened = [run_of(one, "individuals") for one in runs]
-    from fieldmark.decide.specs import ByRank, ByScore, ByVote
+    from fieldmark.decisions.specs import ByRank, ByScore, ByVote
 
     rule = {"score": ByScore(), "rank": ByRank(), "vote": ByVote()}[by]
     folders = [one.run.path for one in opened]

@@ -43,7 +43,7 @@ class Recipe:
 
 def recipes() -> tuple[Recipe, ...]:
     """The recipes on the shelf, by name."""
-    from fieldmark.recipes.shelf import SHELF
+    from fieldmark.plans.shelf import SHELF
 
     return tuple(_described(name, SHELF[name]) for name in sorted(SHELF))
 
@@ -81,7 +81,7 @@ def _cook(name: str, size: str | None, settings: Mapping[str, Setting]) -> Plan:
     from pydantic import ValidationError
 
     from fieldmark.core.spec import mistaken, parse
-    from fieldmark.recipes.shelf import SHELF
+    from fieldmark.plans.shelf import SHELF
 
     if name not in SHELF:
         raise PlanError("There is no recipe of that name.", got=name, fix=nearest(name, SHELF))

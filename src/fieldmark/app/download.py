@@ -13,11 +13,11 @@ from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
-    from fieldmark.download.addresses import Resolver
-    from fieldmark.download.engine import Tally
-    from fieldmark.download.results import Holdings, Verdict
-    from fieldmark.download.specs import Again, Fetching
-    from fieldmark.report.survival import SurvivalPage
+    from fieldmark.downloads.addresses import Resolver
+    from fieldmark.downloads.engine import Tally
+    from fieldmark.downloads.results import Holdings, Verdict
+    from fieldmark.downloads.specs import Again, Fetching
+    from fieldmark.reporting.survival import SurvivalPage
 
 PAGE = "survival.html"
 
@@ -73,7 +73,7 @@ def download(
         columns: Which column is the id: ``{"image": "photo_id"}``.
         encoding: How a text table is written.
         manifest: The ``manifest.csv`` of another download: no other pictures than it names are taken.
-        fetching: Limits and manners; see ``fieldmark.download.specs.Fetching``.
+        fetching: Limits and manners; see ``fieldmark.downloads.specs.Fetching``.
         resolver: Who looks host names up; None for the system.
         progress: Told how far it is.
 
@@ -90,14 +90,14 @@ def download(
             fix='pip install "fieldmark[download]"',
         )
     from fieldmark.core.files import write_text
-    from fieldmark.download.addresses import also_at
-    from fieldmark.download.engine import fetch
-    from fieldmark.download.journal import Journal
-    from fieldmark.download.results import TABLE, holdings, verify, write_tables
-    from fieldmark.download.shards import pack
-    from fieldmark.download.specs import Fetching
-    from fieldmark.download.wanted import read_manifest, read_wanted
-    from fieldmark.report.survival import survival_page
+    from fieldmark.downloads.addresses import also_at
+    from fieldmark.downloads.engine import fetch
+    from fieldmark.downloads.journal import Journal
+    from fieldmark.downloads.results import TABLE, holdings, verify, write_tables
+    from fieldmark.downloads.shards import pack
+    from fieldmark.downloads.specs import Fetching
+    from fieldmark.downloads.wanted import read_manifest, read_wanted
+    from fieldmark.reporting.survival import survival_page
 
     manners, folder = fetching or Fetching(), Path(out)
     wanted = read_wanted(Path(table), urls=urls, columns=columns, encoding=encoding)
@@ -117,10 +117,10 @@ def download(
 
 def _page(found: Holdings, title: str) -> SurvivalPage:
     """What the page about a download shows."""
-    from fieldmark.download.causes import CAUSES
-    from fieldmark.report.contents import Fact
-    from fieldmark.report.survival import CauseRow, CheckRow, HostRow, SurvivalPage
-    from fieldmark.report.wording import number, percent
+    from fieldmark.downloads.causes import CAUSES
+    from fieldmark.reporting.contents import Fact
+    from fieldmark.reporting.survival import CauseRow, CheckRow, HostRow, SurvivalPage
+    from fieldmark.reporting.wording import number, percent
 
     lives = found.survival
     a_day = "not known yet" if lives.a_day is None else f"{100 * lives.a_day:.3g} %"

@@ -92,8 +92,8 @@ def twins(
     table, page_file, names, given, written = (vacant(path, force=force) for path in paths)
     opened = None if run is None else run_of(run, "individuals", instead="leave out --run.")
     from fieldmark.images.texts import text_reader
-    from fieldmark.report.pages import write_page
-    from fieldmark.report.twin_pages import twins_page
+    from fieldmark.reporting.pages import write_page
+    from fieldmark.reporting.twin_pages import twins_page
     from fieldmark.stages import twin_pages
     from fieldmark.stages.twinning import find_twins, likeness_of
 

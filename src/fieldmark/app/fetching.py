@@ -12,7 +12,7 @@ from fieldmark.app.options import PATH, Command
 from fieldmark.core.errors import FieldmarkError
 
 if TYPE_CHECKING:
-    from fieldmark.download.specs import Fetching
+    from fieldmark.downloads.specs import Fetching
 
 A_SHARD = 1000
 
@@ -93,7 +93,7 @@ def settings(
     """
     from pydantic import ValidationError
 
-    from fieldmark.download.specs import Fetching, Mirror
+    from fieldmark.downloads.specs import Fetching, Mirror
 
     rules = pairs(mirror, option="--mirror", example="'^http://old[.]org/=https://new.org/'")
     headers = pairs(header, option="--header", example="Referer=https://example.org/")

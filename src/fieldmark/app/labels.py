@@ -14,7 +14,7 @@ from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
-    from fieldmark.clean.patches import Patch
+    from fieldmark.quality.patches import Patch
     from fieldmark.stages.doubting import Doubt
     from fieldmark.stages.engine import Opened
     from fieldmark.stages.measure import Measure
@@ -164,7 +164,7 @@ def patched(photos: Photos, patch: Patch, *, progress: Progress) -> Photos:
     Raises:
         DataError: There are no labels, or the patch names photos or labels that are not there; all are told.
     """
-    from fieldmark.clean.patches import apply
+    from fieldmark.quality.patches import apply
 
     changed = replace(photos, collection=apply(patch, photos.collection))
     progress.say(f"patch: {len(patch.changes):,} decisions of {patch.name}")

@@ -76,7 +76,7 @@ def match(
     from fieldmark.gallery.keypoints import find
     from fieldmark.gallery.matching import agreement
     from fieldmark.images.reading import read
-    from fieldmark.report.match_lines import Side, encoded, match_lines
+    from fieldmark.reporting.match_lines import Side, encoded, match_lines
 
     pixels = [read(Path(photo)) for photo in (left, right)]
     points = [find(evidence.points, one) for one in pixels]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
     from fieldmark.data.drafts import Layout
     from fieldmark.data.reading import Survey
-    from fieldmark.report.contents import SkippedFile
+    from fieldmark.reporting.contents import SkippedFile
     from fieldmark.stages.plan import Plan
 
 CONTESTS = ("humpback", "imet2019")
@@ -115,7 +115,7 @@ def gather(
     """
     from fieldmark.data.mistakes import refusal
     from fieldmark.data.photos import MISSING, NOT_A_FILE
-    from fieldmark.report.contents import SkippedFile
+    from fieldmark.reporting.contents import SkippedFile
 
     if gone_too:
         return _with_the_gone(data, labelled=labelled, reading=reading, n_workers=n_workers, progress=progress)

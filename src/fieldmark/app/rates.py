@@ -16,7 +16,7 @@ from fieldmark.core.progress import QUIET, Progress
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
     from fieldmark.stages.plan import Plan
-    from fieldmark.train.lr_finder import LrCurve
+    from fieldmark.training.lr_finder import LrCurve
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def rates(
     chosen = choose(recipe, size=size, settings=settings)
     need_torch()
     from fieldmark.core.files import write_text
-    from fieldmark.report.plots import rate_plot
+    from fieldmark.reporting.plots import rate_plot
     from fieldmark.stages.rates import try_rates
 
     known = gather(data, labelled=True, reading=reading, n_workers=n_workers, progress=progress)

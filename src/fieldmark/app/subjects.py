@@ -106,7 +106,7 @@ def boxes(
 
         write_marks(table, marks_of(photos, found, points=points_told(finder)), found, masks=masks)
     if page is not None:
-        from fieldmark.report.pages import inspect_page, write_page
+        from fieldmark.reporting.pages import inspect_page, write_page
         from fieldmark.stages.finding_pages import sheet
 
         write_page(page, inspect_page(sheet(photos, found, errors=errors, how=finder.kind)))

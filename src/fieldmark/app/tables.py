@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fieldmark.app.overview import RunSummary
     from fieldmark.app.rates import Rates
     from fieldmark.gallery.flips import FlipVerdict
-    from fieldmark.report.contents import InspectPage
+    from fieldmark.reporting.contents import InspectPage
     from fieldmark.stages.answerer import Answered
     from fieldmark.stages.auditing import Audit
     from fieldmark.stages.doubting import Doubt
@@ -86,7 +86,7 @@ def rates(found: Rates) -> Table:
 
 def downloaded(found: Downloaded) -> list[object]:
     """What came and what did not, in short: causes, the worst hosts, how fast addresses die."""
-    from fieldmark.download.causes import CAUSES
+    from fieldmark.downloads.causes import CAUSES
 
     here, tally = found.holdings, found.tally
     came = f"{tally.n_new:,} came in this run, {tally.n_same:,} are as they were"

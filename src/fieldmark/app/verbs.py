@@ -34,7 +34,7 @@ from fieldmark.core.progress import QUIET, Progress
 if TYPE_CHECKING:
     from fieldmark.app.demonstration import Demonstration
     from fieldmark.data.collection import Collection
-    from fieldmark.report.contents import InspectPage, SkippedFile
+    from fieldmark.reporting.contents import InspectPage, SkippedFile
     from fieldmark.stages.answerer import Answered
     from fieldmark.stages.expert import Identification
     from fieldmark.stages.measure import Measure
@@ -122,7 +122,7 @@ def inspect(
         DataError: There is no table or folder of photos at ``data``.
         RunError: The page exists.
     """
-    from fieldmark.report.pages import inspect_page, write_page
+    from fieldmark.reporting.pages import inspect_page, write_page
     from fieldmark.stages import inspecting
 
     page_file = vacant(html, force=force)
@@ -174,7 +174,7 @@ def train(
     """
     plan = choose(recipe, size=size, settings=settings)
     need_torch()
-    from fieldmark.clean.patches import read_patch
+    from fieldmark.quality.patches import read_patch
     from fieldmark.core.files import write_json
     from fieldmark.stages.engine import execute, open_run
     from fieldmark.stages.reporting import REPORT, SKIPPED

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.decide.centroids import check_unit_length
+from fieldmark.decisions.centroids import check_unit_length
 from fieldmark.metrics.intervals import Interval, interval
 
 BLIND = 0.95

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.core.spec import Count, Spec
-from fieldmark.decide.logistic import rising, sigmoid
+from fieldmark.decisions.logistic import rising, sigmoid
 
 RIDGE = 1.0
 """Prior precision of a weight whose number has unit spread: so many doubts that it matters at all."""

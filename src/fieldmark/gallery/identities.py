@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int64
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.decide.identities import check_classes
-from fieldmark.decide.ranking import EMPTY
+from fieldmark.decisions.identities import check_classes
+from fieldmark.decisions.ranking import EMPTY
 from fieldmark.gallery.search import EXACT_NUMBERS, NOBODY, check_pair
 
 QUERY_BLOCK = 256
@@ -86,7 +86,7 @@ def best_identities(
         k: Identities wanted, at least 1.
         own: The gallery row of the query itself, which is left out; -1 where it is not in the gallery.
         products: How the rough pass multiplies; float32 by default. ``Products(BfloatProducts, ROUNDING)`` of
-            ``fieldmark.train.products`` is quicker where the processor knows bfloat16.
+            ``fieldmark.training.products`` is quicker where the processor knows bfloat16.
         block: Gallery photos taken at once; memory is about ``4 * 256 * block`` bytes.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 
-from fieldmark.decide.specs import Reciprocal
+from fieldmark.decisions.specs import Reciprocal
 from fieldmark.gallery.search import nearest
 
 AGREEING = 2 / 3

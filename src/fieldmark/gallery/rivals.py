@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.decide.centroids import centroids
-from fieldmark.decide.specs import Centroid
+from fieldmark.decisions.centroids import centroids
+from fieldmark.decisions.specs import Centroid
 from fieldmark.gallery.search import nearest
 
 COLUMNS = (

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int64
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.decide.centroids import alike_many, check_unit_length
-from fieldmark.decide.ranking import top
+from fieldmark.decisions.centroids import alike_many, check_unit_length
+from fieldmark.decisions.ranking import top
 
 NOBODY = -1  # no gallery row
 QUERY_BLOCK = 1024

@@ -17,9 +17,9 @@ from jaxtyping import Float, Float32, Int, Int64
 
 from fieldmark.core.errors import DataError, FieldmarkError, RunError, ShapeError, several
 from fieldmark.core.files import publish, read_json, told_disk_faults, write_json
-from fieldmark.decide import identities
-from fieldmark.decide.centroids import check_unit_length
-from fieldmark.decide.specs import Best, Centroid, IdentityScore, Reciprocal
+from fieldmark.decisions import identities
+from fieldmark.decisions.centroids import check_unit_length
+from fieldmark.decisions.specs import Best, Centroid, IdentityScore, Reciprocal
 from fieldmark.gallery import search
 from fieldmark.gallery.reranking import Neighbourhoods
 from fieldmark.gallery.rivals import Rivals, describe

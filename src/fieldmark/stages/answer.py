@@ -11,7 +11,7 @@ from fieldmark.core.errors import DataError, several
 from fieldmark.core.files import write_text
 from fieldmark.core.spec import Spec
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.report.exports import write_answers_csv
+from fieldmark.reporting.exports import write_answers_csv
 from fieldmark.stages.cut import ANSWERS
 from fieldmark.stages.job import Job
 from fieldmark.stages.ranked import RANKING

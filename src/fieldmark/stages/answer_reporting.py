@@ -8,10 +8,10 @@ import numpy as np
 
 from fieldmark.core.files import read_json
 from fieldmark.metrics.intervals import interval
-from fieldmark.report.contents import Fact
-from fieldmark.report.label_contents import Change, LabelsPage, Mark, MarkedPhoto, MergeRow, QuestionRow, Rung
-from fieldmark.report.label_pages import labels_page
-from fieldmark.report.wording import counted, percent
+from fieldmark.reporting.contents import Fact
+from fieldmark.reporting.label_contents import Change, LabelsPage, Mark, MarkedPhoto, MergeRow, QuestionRow, Rung
+from fieldmark.reporting.label_pages import labels_page
+from fieldmark.reporting.wording import counted, percent
 from fieldmark.stages.courses import courses, learning_rates
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.judged_answers import JudgedAnswers

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import Collection
-from fieldmark.decide.settling import filled
+from fieldmark.decisions.settling import filled
 from fieldmark.stages.asked import prior_of
 from fieldmark.stages.engine import Opened, open_run
 from fieldmark.stages.settle import Settle

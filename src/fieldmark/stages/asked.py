@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decide.priors import shares
+from fieldmark.decisions.priors import shares
 from fieldmark.models.specs import AnswerLayout
 
 

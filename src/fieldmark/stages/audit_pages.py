@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fieldmark.clean.leaks import WORTH, WORTH_TIMES
-from fieldmark.report.contents import Fact
-from fieldmark.report.exports import write_answers_csv
-from fieldmark.report.leak_pages import CopyRow, CrossingRow, GainRow, LeaksPage
-from fieldmark.report.wording import counted
+from fieldmark.quality.leaks import WORTH, WORTH_TIMES
+from fieldmark.reporting.contents import Fact
+from fieldmark.reporting.exports import write_answers_csv
+from fieldmark.reporting.leak_pages import CopyRow, CrossingRow, GainRow, LeaksPage
+from fieldmark.reporting.wording import counted
 from fieldmark.stages.auditing import Audit, judged
 from fieldmark.stages.side_clues import meaning
 

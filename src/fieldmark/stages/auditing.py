@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from fieldmark.clean.copies import Copied, Crossing, ask_copies, crossings, joined
-from fieldmark.clean.leaks import LEAST_GROUPS, Gain, Target, guess, untellable
+from fieldmark.quality.copies import Copied, Crossing, ask_copies, crossings, joined
+from fieldmark.quality.leaks import LEAST_GROUPS, Gain, Target, guess, untellable
 from fieldmark.core.errors import DataError, FieldmarkError, nearest, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
@@ -251,7 +251,7 @@ def _near(hashed: dict[int, int], *, within: int) -> list[list[int]]:
     values = np.array([value for value in hashed.values() if value], np.uint64)
     if within == 0 or not len(rows):
         return [rows[np.array(some)].tolist() for some in _rows(values.tolist())]
-    from fieldmark.clean.near_hashes import near  # needs numba, which equal hashes do not
+    from fieldmark.quality.near_hashes import near  # needs numba, which equal hashes do not
 
     return [rows[pair].tolist() for pair in near(values, within=within).image_pairs()]
 

@@ -14,9 +14,9 @@ from pydantic import Field
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError, several
 from fieldmark.core.files import read_json, write_json
 from fieldmark.core.spec import Count, Positive, Spec
-from fieldmark.decide.blending import Scale, blend
-from fieldmark.decide.ranking import UnknownScore
-from fieldmark.decide.specs import BlendRule, ByScore, ByVote, Calibration, Logistic, MaxMap, PerGroup, UnknownAt
+from fieldmark.decisions.blending import Scale, blend
+from fieldmark.decisions.ranking import UnknownScore
+from fieldmark.decisions.specs import BlendRule, ByScore, ByVote, Calibration, Logistic, MaxMap, PerGroup, UnknownAt
 from fieldmark.stages.apart import apart
 from fieldmark.stages.job import Job
 from fieldmark.stages.rank import said

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 
 from fieldmark.core.errors import FieldmarkError, RunError
-from fieldmark.decide.blending import Scale, blend
-from fieldmark.decide.calibrated import sureness
-from fieldmark.decide.specs import BlendRule, ByScore, Fixed, MaxMap, TargetShare, UnknownAt
-from fieldmark.decide.thresholds import find
+from fieldmark.decisions.blending import Scale, blend
+from fieldmark.decisions.calibrated import sureness
+from fieldmark.decisions.specs import BlendRule, ByScore, Fixed, MaxMap, TargetShare, UnknownAt
+from fieldmark.decisions.thresholds import find
 from fieldmark.stages.engine import Opened, open_run
 from fieldmark.stages.plan import ranking_stage
 from fieldmark.stages.ranked import SCORES, Decision, new_scores_of, ranking_table

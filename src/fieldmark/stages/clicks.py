@@ -16,8 +16,8 @@ from fieldmark.images.specs import TableBoxes, Trained
 from fieldmark.models.pinpoint import Eye, save_pinpointer
 from fieldmark.models.specs import Backbone
 from fieldmark.stages.finding import refuse_outside, square, true_sizes
-from fieldmark.train.pinpoint import Judged, Lesson, cross_validate, learn, mirrored, see
-from fieldmark.train.ranks import ranks
+from fieldmark.training.pinpoint import Judged, Lesson, cross_validate, learn, mirrored, see
+from fieldmark.training.ranks import ranks
 
 SIDE_PX = 224
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fieldmark.core.files import read_json
-from fieldmark.report.contents import Curve
-from fieldmark.report.label_contents import TrainingCourse
+from fieldmark.reporting.contents import Curve
+from fieldmark.reporting.label_contents import TrainingCourse
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.train import LABELS, Train
 

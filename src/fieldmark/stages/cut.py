@@ -11,12 +11,12 @@ import polars as pl
 from fieldmark.core.files import write_text
 from fieldmark.core.spec import Spec
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decide.specs import CutoffRule, GroupF2
+from fieldmark.decisions.specs import CutoffRule, GroupF2
 from fieldmark.stages.job import Job
 from fieldmark.stages.scored import known_proba, new_proba
 
 if TYPE_CHECKING:
-    from fieldmark.decide.cutoffs import Cutoffs
+    from fieldmark.decisions.cutoffs import Cutoffs
 
 CUTOFFS = "cutoffs.json"
 ANSWERS = "answers.parquet"
@@ -41,7 +41,7 @@ class Cut(Spec):
 
     def run(self, job: Job, folder: Path) -> str:
         """Write ``cutoffs.json`` and ``answers.parquet`` (part, image, label, proba)."""
-        from fieldmark.decide.cutoffs import cut, find_cutoffs
+        from fieldmark.decisions.cutoffs import cut, find_cutoffs
 
         vocabulary = job.known.vocabulary
         groups, names = label_groups(vocabulary), list(vocabulary.tags)

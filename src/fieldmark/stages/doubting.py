@@ -59,7 +59,7 @@ def doubtful_cells(opened: Opened, *, stage: str | None = None, most: int = 200)
         PlanError: The run has no such stage with scores.
         RunError: The stage is not finished.
     """
-    from fieldmark.clean.doubts import doubtful
+    from fieldmark.quality.doubts import doubtful
 
     name = scoring(opened, stage or opened.plan.only(Score).name)
     known = opened.known
@@ -169,7 +169,7 @@ def write_doubts(path: Path, found: Sequence[Doubt], known: Collection) -> None:
         found: Doubts about photos of ``known``.
         known: Of the run.
     """
-    from fieldmark.clean.patches import export_doubts
+    from fieldmark.quality.patches import export_doubts
 
     row_of = {image: row for row, image in enumerate(known.images)}
     cells = [

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from fieldmark.clean.specs import ErrorMeasure, NoiseRule, Percentile
+from fieldmark.quality.specs import ErrorMeasure, NoiseRule, Percentile
 from fieldmark.core.spec import Spec
 from fieldmark.stages.job import Job
 from fieldmark.stages.scored import DROPPED, known_proba
@@ -37,7 +37,7 @@ class Drop(Spec):
 
     def run(self, job: Job, folder: Path) -> str:
         """Write ``dropped.parquet`` (image, error), the largest error first."""
-        from fieldmark.clean.noise import image_error, noisy
+        from fieldmark.quality.noise import image_error, noisy
 
         error = image_error(known_proba(job, self.judge), job.known.truth, by=self.by)
         rows = np.flatnonzero(noisy(error, self.rule))

@@ -232,7 +232,7 @@ def _follow(job: Job, plan: Plan) -> None:
 
 def _meet(job: Job) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from fieldmark.train.ranks import ranks
+        from fieldmark.training.ranks import ranks
 
         ranks(job.device).wait()
 

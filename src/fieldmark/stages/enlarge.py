@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from fieldmark.clean.specs import Guesses
+from fieldmark.quality.specs import Guesses
 from fieldmark.core.spec import Spec
 from fieldmark.stages.job import Job
 from fieldmark.stages.scored import new_proba
@@ -38,7 +38,7 @@ class Enlarge(Spec):
 
     def run(self, job: Job, folder: Path) -> str:
         """Write ``picked<k>.npy`` (rows of the new photos) and ``targets<k>.npy`` for each fold."""
-        from fieldmark.clean.pseudo import pick
+        from fieldmark.quality.pseudo import pick
 
         n_folds = int(read_folds(job, self.on).max()) + 1
         counts = []

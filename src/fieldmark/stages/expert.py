@@ -13,10 +13,10 @@ import numpy as np
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
-from fieldmark.decide.ranking import candidates
+from fieldmark.decisions.ranking import candidates
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.store import GalleryStore
-from fieldmark.stack.identity_trees import IdentityTrees
+from fieldmark.stacking.identity_trees import IdentityTrees
 from fieldmark.stages.blend import Blend
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.engine import Opened, open_run

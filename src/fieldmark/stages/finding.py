@@ -260,7 +260,7 @@ def _by_network(
 
 def _by_clicks(paths: Sequence[Path], spec: Trained, *, device: str, n_workers: int, progress: Progress) -> list[Found]:
     from fieldmark.models.pinpoint import Eye, Maps, open_pinpointer
-    from fieldmark.train.pinpoint import tell
+    from fieldmark.training.pinpoint import tell
 
     stored = open_pinpointer(Path(spec.folder), sha256=spec.sha256)
     card = stored.card
@@ -300,7 +300,7 @@ def _shown(
 ) -> None:
     """Show all photos to the eye, a few at a time, and have its maps noted."""
     from fieldmark.images.preprocess import normalise
-    from fieldmark.train.ranks import ranks
+    from fieldmark.training.ranks import ranks
 
     at: torch.device = ranks(device).device
     eye = eye.to(at)

@@ -18,7 +18,7 @@ from fieldmark.data.collection import BOX, Collection
 from fieldmark.data.marks import MASK, Marks
 from fieldmark.images.finding import Found
 from fieldmark.images.thumbnails import thumbnail
-from fieldmark.report.contents import Fact, InspectPage, Tile
+from fieldmark.reporting.contents import Fact, InspectPage, Tile
 from fieldmark.stages.finding import true_sizes
 
 N_SHOWN = 60

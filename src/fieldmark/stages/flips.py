@@ -39,8 +39,8 @@ def look_at_flips(
     """
     from fieldmark.models.network import build
     from fieldmark.stages.nets import photo_source
-    from fieldmark.train.layouts import layouts
-    from fieldmark.train.ranks import ranks
+    from fieldmark.training.layouts import layouts
+    from fieldmark.training.ranks import ranks
 
     copies = [row for alike in twins(known.paths) for row in alike[1:]]
     known = known.take(~np.isin(np.arange(len(known)), copies))

@@ -11,11 +11,11 @@ import polars as pl
 
 from fieldmark.core.files import read_json
 from fieldmark.data.vocabulary import UNLABELLED, Vocabulary
-from fieldmark.decide.calibrated import Sure
-from fieldmark.decide.specs import MaxMap
-from fieldmark.decide.thresholds import curve
+from fieldmark.decisions.calibrated import Sure
+from fieldmark.decisions.specs import MaxMap
+from fieldmark.decisions.thresholds import curve
 from fieldmark.gallery.store import GalleryStore
-from fieldmark.report.contents import (
+from fieldmark.reporting.contents import (
     Candidate,
     ConfusedPair,
     Curve,
@@ -25,8 +25,8 @@ from fieldmark.report.contents import (
     RunPage,
     ThresholdScan,
 )
-from fieldmark.report.pages import run_page
-from fieldmark.report.wording import counted
+from fieldmark.reporting.pages import run_page
+from fieldmark.reporting.wording import counted
 from fieldmark.stages.doubting import judged_names
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.inspecting import names_told

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldmark.clean.label_graph import inspect_labels
-from fieldmark.clean.odd_names import odd_names
+from fieldmark.quality.label_graph import inspect_labels
+from fieldmark.quality.odd_names import odd_names
 from fieldmark.core.errors import ImageError
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
@@ -20,7 +20,7 @@ from fieldmark.data.mistakes import Mistake
 from fieldmark.data.reading import Survey
 from fieldmark.data.twins import twins
 from fieldmark.images.reading import decode, opened
-from fieldmark.report.contents import (
+from fieldmark.reporting.contents import (
     Cooccurrence,
     Fact,
     IdentityRow,
@@ -32,7 +32,7 @@ from fieldmark.report.contents import (
     Tile,
     TwinGroup,
 )
-from fieldmark.report.wording import counted
+from fieldmark.reporting.wording import counted
 from fieldmark.stages.pictures import picture
 
 N_SAMPLES = 36

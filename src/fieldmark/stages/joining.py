@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from fieldmark.core.errors import RunError
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.run import RunFolder
-from fieldmark.decide.specs import BlendRule, ByScore
+from fieldmark.decisions.specs import BlendRule, ByScore
 from fieldmark.images.specs import TableBoxes
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.blend import Blend

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from fieldmark.core.files import read_json
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decide.settling import filled, likeliest
+from fieldmark.decisions.settling import filled, likeliest
 from fieldmark.metrics.intervals import interval, share_interval
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.measure import Measure

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from fieldmark.core.spec import read
-from fieldmark.decide.cutoffs import Cutoffs, cut, find_cutoffs
-from fieldmark.decide.specs import Cutoff, GroupF2
+from fieldmark.decisions.cutoffs import Cutoffs, cut, find_cutoffs
+from fieldmark.decisions.specs import Cutoff, GroupF2
 from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.stages.cut import CUTOFFS, Cut, label_groups
 from fieldmark.stages.engine import Opened

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fieldmark.core.files import read_json
-from fieldmark.report.contents import Fact
-from fieldmark.report.label_contents import (
+from fieldmark.reporting.contents import Fact
+from fieldmark.reporting.label_contents import (
     AddedPhotos,
     CutoffRow,
     CutoffScan,
@@ -13,8 +13,8 @@ from fieldmark.report.label_contents import (
     LabelsPage,
     Trees,
 )
-from fieldmark.report.label_pages import labels_page
-from fieldmark.report.wording import counted, number, percent
+from fieldmark.reporting.label_pages import labels_page
+from fieldmark.reporting.wording import counted, number, percent
 from fieldmark.stages.courses import courses, learning_rates
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.judged_labels import CROSSED, JudgedLabels

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fieldmark.metrics.intervals import interval
-from fieldmark.report.label_contents import Change, Rung
-from fieldmark.report.wording import counted, percent
+from fieldmark.reporting.label_contents import Change, Rung
+from fieldmark.reporting.wording import counted, percent
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.judged_labels import JudgedLabels, crossed_f2
 from fieldmark.stages.lend import Lend

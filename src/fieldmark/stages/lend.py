@@ -11,9 +11,9 @@ from jaxtyping import Float32
 from fieldmark.core.files import write_text
 from fieldmark.core.spec import Spec, read
 from fieldmark.data.collection import Collection
-from fieldmark.stack.knn import neighbours, relevance
-from fieldmark.stack.lending import choose_lending, mixed
-from fieldmark.stack.specs import Lending, Relevance
+from fieldmark.stacking.knn import neighbours, relevance
+from fieldmark.stacking.lending import choose_lending, mixed
+from fieldmark.stacking.specs import Lending, Relevance
 from fieldmark.stages.job import Job
 from fieldmark.stages.look import FEATURES, Eye, Look, unit_rows
 from fieldmark.stages.scored import MEAN, known_proba, new_proba, write_scored

@@ -19,9 +19,9 @@ from fieldmark.stages.split import classes_by, teaches
 if TYPE_CHECKING:
     from fieldmark.models.network import Network
     from fieldmark.stages.train import Train
-    from fieldmark.train.loop import Lesson, Watch
-    from fieldmark.train.opinions import Opinions
-    from fieldmark.train.ranks import Ranks
+    from fieldmark.training.loop import Lesson, Watch
+    from fieldmark.training.opinions import Opinions
+    from fieldmark.training.ranks import Ranks
 
 
 AT_ONCE = 1024
@@ -39,7 +39,7 @@ class Extra:
 def identity_lesson(stage: Train, job: Job, *, k: int, fold: np.ndarray) -> Lesson:
     """Individuals for network ``k``: items are the photos, then (with recruits) the new ones; all mirrored follow."""
     from fieldmark.stages.nets import label_source
-    from fieldmark.train.loop import Lesson
+    from fieldmark.training.loop import Lesson
 
     known = job.known
     strangers = (known.classes == UNKNOWN) & stage.unknowns & ~named_strangers(known.paths, known.classes)
@@ -82,7 +82,7 @@ def _taught(stage: Train, job: Job, *, k: int, items: np.ndarray, n_items: int) 
     Strangers are all known photos, as new ones teach only as individuals; item ``i + n`` is item ``i`` mirrored.
     """
     from fieldmark.stages.nets import saved_nets
-    from fieldmark.train.opinions import Opinions
+    from fieldmark.training.opinions import Opinions
 
     if not stage.taught or not len(items):
         return None
@@ -126,7 +126,7 @@ def label_lesson(
         extra: New photos with targets for the same columns.
     """
     from fieldmark.stages.nets import label_source
-    from fieldmark.train.loop import Lesson
+    from fieldmark.training.loop import Lesson
 
     new = job.visible
     n, n_new = len(job.known), len(new) if new is not None else 0
@@ -158,7 +158,7 @@ def label_lesson(
 def identity_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: Ranks) -> Watch | None:
     """MAP@5 among identities on this fold's validation photos of individuals it learns, by the head's logits."""
     from fieldmark.stages.nets import photo_source
-    from fieldmark.train.embed import embed
+    from fieldmark.training.embed import embed
 
     known = job.known
     rows = np.flatnonzero((fold == k) & (classes_by(known, fold) >= 0))
@@ -180,9 +180,9 @@ def identity_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: R
 
 def answer_watch(stage: Train, job: Job, *, k: int, fold: np.ndarray, group: Ranks) -> Watch | None:
     """The share of this fold's validation questions that the head's likeliest answer is right for."""
-    from fieldmark.decide.settling import likeliest
+    from fieldmark.decisions.settling import likeliest
     from fieldmark.stages.nets import photo_source
-    from fieldmark.train.embed import embed
+    from fieldmark.training.embed import embed
 
     known, columns = job.known, columns_of(stage.groups, job.known.vocabulary)
     rows = np.flatnonzero((fold == k) & known.present)

@@ -13,7 +13,7 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
 from fieldmark.data.collection import Collection
 from fieldmark.data.marks import boxes_of, masks_of
-from fieldmark.decide.ranking import top
+from fieldmark.decisions.ranking import top
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.keypoint_store import KeypointStore
 from fieldmark.gallery.keypoints import Keypoints, Size, find

@@ -65,7 +65,7 @@ class Eye:
 
     def __init__(self, stage: Look, *, device: str = "auto") -> None:
         from fieldmark.models.classifier import build_classifier
-        from fieldmark.train.ranks import ranks
+        from fieldmark.training.ranks import ranks
 
         self.stage = stage
         self.at: torch.device = ranks(device).device

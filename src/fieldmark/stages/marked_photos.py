@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from fieldmark.data.collection import Collection
-from fieldmark.report.contents import Fact
-from fieldmark.report.label_contents import AddedPhotos, Doubt, DroppedPhotos, Mark, MarkedPhoto, MarkKind
-from fieldmark.report.wording import counted, number
+from fieldmark.reporting.contents import Fact
+from fieldmark.reporting.label_contents import AddedPhotos, Doubt, DroppedPhotos, Mark, MarkedPhoto, MarkKind
+from fieldmark.reporting.wording import counted, number
 from fieldmark.stages.doubting import doubtful_cells
 from fieldmark.stages.drop import Drop
 from fieldmark.stages.engine import Opened

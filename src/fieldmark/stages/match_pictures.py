@@ -7,7 +7,7 @@ from functools import cached_property
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.data.collection import Collection
 from fieldmark.images.reading import read
-from fieldmark.report.match_lines import Side, encoded, match_lines
+from fieldmark.reporting.match_lines import Side, encoded, match_lines
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.local_evidence import KEPT, Looker
 from fieldmark.stages.recheck import Recheck, agreeing, judged_counts

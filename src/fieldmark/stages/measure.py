@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Int64
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.spec import Spec
-from fieldmark.decide.calibrated import Sure
-from fieldmark.decide.grouped import Names, crossed
-from fieldmark.decide.ranking import UnknownScore, rank
-from fieldmark.decide.specs import FalseMatchBudget, PerGroup, UnknownAt
+from fieldmark.decisions.calibrated import Sure
+from fieldmark.decisions.grouped import Names, crossed
+from fieldmark.decisions.ranking import UnknownScore, rank
+from fieldmark.decisions.specs import FalseMatchBudget, PerGroup, UnknownAt
 from fieldmark.metrics.calibration import calibration_error
 from fieldmark.metrics.intervals import interval, share_interval
 from fieldmark.metrics.open_set import roc_auc

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fieldmark.core.files import read_json, write_json
 from fieldmark.core.spec import Fraction, Spec
-from fieldmark.decide.specs import GeometricMean, MergeRule
+from fieldmark.decisions.specs import GeometricMean, MergeRule
 from fieldmark.stages.asked import prior_of, told_truth
 from fieldmark.stages.job import Job
 from fieldmark.stages.scored import MEAN, absent_of, known_proba, new_proba, speaks_by_fold, write_absent, write_scored
@@ -47,7 +47,7 @@ class Merge(Spec):
 
     def run(self, job: Job, folder: Path) -> str:
         """Write merged scores as a score stage does, and ``weights.json``."""
-        from fieldmark.decide.merging import find_weights
+        from fieldmark.decisions.merging import find_weights
 
         vocabulary, fold = job.known.vocabulary, read_folds(job, self.on)
         truth = told_truth(job.known)
@@ -110,6 +110,6 @@ class Merge(Spec):
         weights: np.ndarray,
         prior: np.ndarray,
     ) -> np.ndarray:
-        from fieldmark.decide.merging import merge
+        from fieldmark.decisions.merging import merge
 
         return merge(parts, question_of, by=self.by, weights=weights, absent=absent, prior=prior)

@@ -29,7 +29,7 @@ from fieldmark.stages.stack_identities import StackIdentities
 from fieldmark.stages.texts import Texts
 from fieldmark.stages.think_again import ThinkAgain
 from fieldmark.stages.train import Train
-from fieldmark.train.misfits import misfits as loss_misfits
+from fieldmark.training.misfits import misfits as loss_misfits
 
 if TYPE_CHECKING:
     from fieldmark.stages.plan import Stage

@@ -14,8 +14,8 @@ from jaxtyping import Float32, Float64, Int64
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import parse
 from fieldmark.data.collection import Collection
-from fieldmark.decide.answering import compete, conditional
-from fieldmark.decide.questions import Questions
+from fieldmark.decisions.answering import compete, conditional
+from fieldmark.decisions.questions import Questions
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.images.subjects import ANYWHERE
@@ -24,8 +24,8 @@ from fieldmark.models.network import Network
 from fieldmark.models.specs import Head, QuestionsHead
 from fieldmark.models.store import open as open_network
 from fieldmark.stages.finding import subjects_of, with_found
-from fieldmark.train.embed import embed
-from fieldmark.train.ranks import ranks
+from fieldmark.training.embed import embed
+from fieldmark.training.ranks import ranks
 
 
 @dataclass(frozen=True)

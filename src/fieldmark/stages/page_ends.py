@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fieldmark.core.files import read_json
-from fieldmark.report.contents import ScoreRow, SkippedFile, StageRow
+from fieldmark.reporting.contents import ScoreRow, SkippedFile, StageRow
 from fieldmark.stages.engine import MANIFEST, Opened
 from fieldmark.stages.measure import Measure
 

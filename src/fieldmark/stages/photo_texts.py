@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldmark.clean.written_ids import Meaning, written_ids
+from fieldmark.quality.written_ids import Meaning, written_ids
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import Collection
 from fieldmark.images.texts import ReadText, texts
-from fieldmark.report.contents import Fact
-from fieldmark.report.exports import write_answers_csv
+from fieldmark.reporting.contents import Fact
+from fieldmark.reporting.exports import write_answers_csv
 from fieldmark.stages.inspecting import names_told
 from fieldmark.stages.twinning import Source
 

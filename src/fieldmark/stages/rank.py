@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fieldmark.core.errors import PlanError
 from fieldmark.core.spec import Count, Positive, Spec
-from fieldmark.decide.specs import (
+from fieldmark.decisions.specs import (
     Best,
     Calibration,
     Centroid,

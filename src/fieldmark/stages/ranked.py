@@ -21,11 +21,11 @@ from fieldmark.core.errors import RunError
 from fieldmark.core.files import read_json, write_json
 from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decide.calibrated import Sure, Sureness, crossed_sureness, sureness
-from fieldmark.decide.grouped import GroupThresholds, find_by_group
-from fieldmark.decide.ranking import UnknownScore, candidates
-from fieldmark.decide.specs import Calibration, PerGroup, UnknownAt
-from fieldmark.decide.thresholds import Threshold, find
+from fieldmark.decisions.calibrated import Sure, Sureness, crossed_sureness, sureness
+from fieldmark.decisions.grouped import GroupThresholds, find_by_group
+from fieldmark.decisions.ranking import UnknownScore, candidates
+from fieldmark.decisions.specs import Calibration, PerGroup, UnknownAt
+from fieldmark.decisions.thresholds import Threshold, find
 from fieldmark.stages.apart import learnt_from
 from fieldmark.stages.job import Job
 

@@ -18,7 +18,7 @@ from fieldmark.stages.split import Split, read_folds
 from fieldmark.stages.train import Train
 
 if TYPE_CHECKING:
-    from fieldmark.train.lr_finder import LrCurve
+    from fieldmark.training.lr_finder import LrCurve
 
 
 def try_rates(
@@ -52,9 +52,9 @@ def try_rates(
             not what the plan needs.
     """
     from fieldmark.models.network import build
-    from fieldmark.train.lr_finder import find_rate
-    from fieldmark.train.ranks import ranks
-    from fieldmark.train.workshop import Workshop
+    from fieldmark.training.lr_finder import find_rate
+    from fieldmark.training.ranks import ranks
+    from fieldmark.training.workshop import Workshop
 
     check_photos(plan, known, None)
     chosen = _chosen(plan, stage)

@@ -13,8 +13,8 @@ from fieldmark.core.files import write_json
 from fieldmark.core.seeds import generator
 from fieldmark.core.spec import Count, Spec, read
 from fieldmark.data.collection import Collection
-from fieldmark.decide.specs import Calibration, Logistic, MaxMap, PerGroup, UnknownAt
-from fieldmark.decide.thresholds import find
+from fieldmark.decisions.specs import Calibration, Logistic, MaxMap, PerGroup, UnknownAt
+from fieldmark.decisions.thresholds import find
 from fieldmark.gallery.fusion import Fusion, fit, fit_by_part
 from fieldmark.gallery.specs import Evidence
 from fieldmark.gallery.store import GalleryStore

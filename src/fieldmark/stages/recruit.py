@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from pydantic import Field
 
-from fieldmark.clean.recruits import recruit
-from fieldmark.clean.specs import Recruits
+from fieldmark.quality.recruits import recruit
+from fieldmark.quality.specs import Recruits
 from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
 from fieldmark.images.hashes import hashes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fieldmark.core.files import write_json
-from fieldmark.report.pages import write_page
+from fieldmark.reporting.pages import write_page
 from fieldmark.stages.answer_reporting import answer_report
 from fieldmark.stages.engine import METRICS, Opened
 from fieldmark.stages.identity_reporting import identity_report

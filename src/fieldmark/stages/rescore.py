@@ -14,9 +14,9 @@ from fieldmark.core.files import read_json, write_json
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import Count, Fraction, Spec
 from fieldmark.data.collection import Collection
-from fieldmark.decide.ranking import top
-from fieldmark.decide.specs import Calibration, Logistic, MaxMap, UnknownAt
-from fieldmark.decide.thresholds import find
+from fieldmark.decisions.ranking import top
+from fieldmark.decisions.specs import Calibration, Logistic, MaxMap, UnknownAt
+from fieldmark.decisions.thresholds import find
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.stages.apart import apart, gallery_apart
 from fieldmark.stages.embed import Embed

@@ -101,7 +101,7 @@ def filled_by(
     job: Job, name: str, truth: Float32[np.ndarray, "image label"], *, times: float
 ) -> Float32[np.ndarray, "image label"]:
     """Targets in which a label that the table lacks counts ``times`` its out-of-fold probability."""
-    from fieldmark.clean.distill import missing_filled
+    from fieldmark.quality.distill import missing_filled
 
     return missing_filled(truth, known_proba(job, name), times=times)
 

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int64
 from fieldmark.core.files import write_json
 from fieldmark.core.spec import Spec
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decide.priors import estimated_shares, recalibrate
-from fieldmark.decide.settling import Tree, filled, likeliest, settle
+from fieldmark.decisions.priors import estimated_shares, recalibrate
+from fieldmark.decisions.settling import Tree, filled, likeliest, settle
 from fieldmark.stages.asked import prior_of
 from fieldmark.stages.cut import ANSWERS
 from fieldmark.stages.job import Job

@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_matrix
 
-from fieldmark.clean.clues import Categories, Clue, Numbers, Texts
-from fieldmark.clean.leaks import Target
-from fieldmark.clean.ngrams import Sparse
+from fieldmark.quality.clues import Categories, Clue, Numbers, Texts
+from fieldmark.quality.leaks import Target
+from fieldmark.quality.ngrams import Sparse
 from fieldmark.core.errors import DataError, nearest, several
 from fieldmark.data.collection import Collection
 from fieldmark.images.traces import Trace

@@ -16,14 +16,14 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.stack.specs import Stacking
+from fieldmark.stacking.specs import Stacking
 from fieldmark.stages.job import Job
 from fieldmark.stages.look import CLASSES, FEATURES, LOOKS, Eye, Look, unit_rows
 from fieldmark.stages.scored import MEAN, known_proba, new_proba, voices_of, write_absent, write_scored
 from fieldmark.stages.split import read_folds
 
 if TYPE_CHECKING:
-    from fieldmark.stack.evidence import Evidence
+    from fieldmark.stacking.evidence import Evidence
     from fieldmark.stages.engine import Opened
 
 IMPORTANCE = "importance.json"
@@ -54,7 +54,7 @@ class Stack(Spec):
 
     def run(self, job: Job, folder: Path) -> str:
         """Write the out-of-fold store ``mean/``, the trees in ``judge/``, and what they went by."""
-        from fieldmark.stack.second_level import second_level
+        from fieldmark.stacking.second_level import second_level
 
         fold, vocabulary = read_folds(job, self.on), job.known.vocabulary
         n_threads = os.cpu_count() or 1
@@ -95,7 +95,7 @@ class Stack(Spec):
 
 def evidence_of(scores: Mapping[str, np.ndarray], seen: list[np.ndarray] | None = None) -> Evidence:
     """What trees may know of photos: the networks' scores, and what a look stage saw (looks, classes, features)."""
-    from fieldmark.stack.evidence import Evidence
+    from fieldmark.stacking.evidence import Evidence
 
     if seen is None:
         return Evidence(scores=scores)
@@ -140,7 +140,7 @@ def judge(
         n_workers: Threads that read ahead.
         progress: Told as batches end.
     """
-    from fieldmark.stack.judge import Judge
+    from fieldmark.stacking.judge import Judge
 
     seen = None
     looks = next((one for one in opened.plan.stages if isinstance(one, Look) and one.name == stage.looks), None)

@@ -12,11 +12,11 @@ from jaxtyping import Float32
 
 from fieldmark.core.files import write_json
 from fieldmark.core.spec import Count, Spec
-from fieldmark.decide.calibrated import parts
-from fieldmark.decide.specs import Calibration, Isotonic, MaxMap, PerGroup, UnknownAt
+from fieldmark.decisions.calibrated import parts
+from fieldmark.decisions.specs import Calibration, Isotonic, MaxMap, PerGroup, UnknownAt
 from fieldmark.gallery.rivals import COLUMNS, Rivals
 from fieldmark.gallery.store import GalleryStore
-from fieldmark.stack.specs import IdentityStacking
+from fieldmark.stacking.specs import IdentityStacking
 from fieldmark.stages.apart import gallery_apart
 from fieldmark.stages.embed import head_proba, new_head_proba
 from fieldmark.stages.job import Job
@@ -25,7 +25,7 @@ from fieldmark.stages.ranked import write_ranked
 from fieldmark.stages.split import judged_classes, read_folds
 
 if TYPE_CHECKING:
-    from fieldmark.stack.identity_trees import IdentityTrees
+    from fieldmark.stacking.identity_trees import IdentityTrees
 
 TREES = "trees"
 IMPORTANCE = "importance.json"
@@ -65,7 +65,7 @@ class StackIdentities(Spec):
 
     def run(self, job: Job, folder: Path) -> str:
         """Write what a rank stage writes, the trees, and what they went by."""
-        from fieldmark.stack.identity_trees import grow_identity_trees
+        from fieldmark.stacking.identity_trees import grow_identity_trees
 
         known, fold = job.known, read_folds(job, self.on)
         rows = np.flatnonzero(fold >= 0)
@@ -121,7 +121,7 @@ class StackIdentities(Spec):
 
     def _new(self, job: Job, folder: Path, *, n_networks: int, n_threads: int) -> Float32[np.ndarray, "photo identity"]:
         """New photos by all networks, in the mean."""
-        from fieldmark.stack.identity_trees import IdentityTrees
+        from fieldmark.stacking.identity_trees import IdentityTrees
 
         if job.new is None:
             raise TypeError("there are new photos where this is asked")
@@ -131,7 +131,7 @@ class StackIdentities(Spec):
 
     def apart(self, job: Job, *, k: int) -> Float32[np.ndarray, "photo identity"]:
         """Scores of all new photos by network ``k``, against photos that do not judge it; trees are those of all."""
-        from fieldmark.stack.identity_trees import IdentityTrees
+        from fieldmark.stacking.identity_trees import IdentityTrees
 
         trees = IdentityTrees.load(job.run.stage(self.name) / TREES)
         gallery = gallery_apart(job, self.reads_from, self.on, k=k)

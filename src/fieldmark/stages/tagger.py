@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float32
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
-from fieldmark.decide.cutoffs import cut
-from fieldmark.decide.specs import Cutoffs
+from fieldmark.decisions.cutoffs import cut
+from fieldmark.decisions.specs import Cutoffs
 from fieldmark.stages.cut import CUTOFFS, Cut, label_groups
 from fieldmark.stages.engine import Opened, open_run
 from fieldmark.stages.voices import Voices

@@ -12,14 +12,14 @@ from jaxtyping import Bool, Float32
 from fieldmark.core.errors import PlanError, nearest
 from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
-from fieldmark.stack.specs import MiniLm, NGrams, TextModel
+from fieldmark.stacking.specs import MiniLm, NGrams, TextModel
 from fieldmark.stages.asked import told_truth
 from fieldmark.stages.job import Job
 from fieldmark.stages.scored import KNOWN_ABSENT, MEAN, write_absent, write_scored
 from fieldmark.stages.split import read_folds
 
 if TYPE_CHECKING:
-    from fieldmark.stack.texts import TextJudge
+    from fieldmark.stacking.texts import TextJudge
     from fieldmark.stages.engine import Opened
 
 URL = "url"
@@ -67,7 +67,7 @@ class Texts(Spec):
 
     def run(self, job: Job, folder: Path) -> str:
         """Write out-of-fold scores as a score stage does, and the text models in ``judge<k>/``."""
-        from fieldmark.stack.texts import cross
+        from fieldmark.stacking.texts import cross
 
         known, vocabulary = job.known, job.known.vocabulary
         fold = read_folds(job, self.on)
@@ -90,7 +90,7 @@ class Texts(Spec):
 
     def written(self, photos: Collection) -> list[str]:
         """The text of each photo; empty where its columns are missing or empty."""
-        from fieldmark.stack.texts import url_text
+        from fieldmark.stacking.texts import url_text
 
         table = photos.table
         parts = []
@@ -122,7 +122,7 @@ class Texts(Spec):
 
     def judges(self, opened: Opened) -> list[TextJudge]:
         """The models, one a fold."""
-        from fieldmark.stack.texts import TextJudge
+        from fieldmark.stacking.texts import TextJudge
 
         places = opened.run.stage(self.name).glob("judge*")
         return [TextJudge.load(place) for place in sorted(places, key=lambda path: int(path.name[len("judge") :]))]

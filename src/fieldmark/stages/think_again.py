@@ -11,10 +11,10 @@ from pydantic import Field
 
 from fieldmark.core.spec import Count, Spec
 from fieldmark.data.collection import Collection
-from fieldmark.decide.afterthoughts import think_again
-from fieldmark.decide.ranking import rank
-from fieldmark.decide.specs import Afterthought, Fixed, Swap
-from fieldmark.decide.thresholds import find
+from fieldmark.decisions.afterthoughts import think_again
+from fieldmark.decisions.ranking import rank
+from fieldmark.decisions.specs import Afterthought, Fixed, Swap
+from fieldmark.decisions.thresholds import find
 from fieldmark.stages.job import Job
 from fieldmark.stages.ranked import SCORES, Decision, new_scores_of, write_decided
 from fieldmark.stages.split import judged_classes, read_folds

@@ -22,12 +22,12 @@ from fieldmark.stages.job import Job
 from fieldmark.stages.lessons import answer_watch, columns_of, identity_lesson, identity_watch, label_lesson
 from fieldmark.stages.scored import filled_by, kept_by, picked_by
 from fieldmark.stages.split import read_folds
-from fieldmark.train.specs import Training
+from fieldmark.training.specs import Training
 
 if TYPE_CHECKING:
     from fieldmark.models.network import Network
-    from fieldmark.train.loop import Lesson, Watch
-    from fieldmark.train.ranks import Ranks
+    from fieldmark.training.loop import Lesson, Watch
+    from fieldmark.training.ranks import Ranks
 
 LABELS = "labels.json"
 """Beside the network of a fold: the names of the labels it answers."""
@@ -118,7 +118,7 @@ class Train(Spec):
 
     def run(self, job: Job, folder: Path) -> str:
         """Write ``fold<k>/`` with the network and its history for each fold; say how the last epochs went."""
-        from fieldmark.train.ranks import ranks
+        from fieldmark.training.ranks import ranks
 
         group = ranks(job.device)
         fold = read_folds(job, self.on)
@@ -157,9 +157,9 @@ class Train(Spec):
     def _fold(self, job: Job, place: Path, *, k: int, fold: np.ndarray, group: Ranks) -> str:
         from fieldmark.models.network import build
         from fieldmark.models.store import save
-        from fieldmark.train import checkpoint
-        from fieldmark.train.imprint import imprint
-        from fieldmark.train.loop import Workshop, fit
+        from fieldmark.training import checkpoint
+        from fieldmark.training.imprint import imprint
+        from fieldmark.training.loop import Workshop, fit
 
         network = build(self._net(job), n_classes=self.n_classes(job), seed=hash_seed(job.seed, self.name, k))
         if self.warm is not None:

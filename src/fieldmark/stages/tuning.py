@@ -10,7 +10,7 @@ import numpy as np
 
 from fieldmark.core.errors import PlanError, nearest, several
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.decide.specs import (
+from fieldmark.decisions.specs import (
     CountMatch,
     CutoffRule,
     Cutoffs,
@@ -83,7 +83,7 @@ def tuned(
     Source:
         Ours; Stone 1974, cross-validatory choice: a choice is judged by what had no part in it.
     """
-    from fieldmark.decide.cutoffs import find_cutoffs
+    from fieldmark.decisions.cutoffs import find_cutoffs
 
     own = opened.plan.only(Cut)
     name = scoring(opened, stage or own.reads_from)

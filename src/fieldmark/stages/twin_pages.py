@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from fieldmark.data.collection import Collection
-from fieldmark.report.contents import Fact, Tile
-from fieldmark.report.exports import write_answers_csv
-from fieldmark.report.twin_pages import PairSheet, TwinSheet, TwinsPage
-from fieldmark.report.wording import counted
+from fieldmark.reporting.contents import Fact, Tile
+from fieldmark.reporting.exports import write_answers_csv
+from fieldmark.reporting.twin_pages import PairSheet, TwinSheet, TwinsPage
+from fieldmark.reporting.wording import counted
 from fieldmark.stages.pictures import picture
 from fieldmark.stages.twinning import PerhapsOne, Picture, Twins
 

@@ -11,16 +11,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int64
 
-from fieldmark.clean.conflicts import STRANGER, UNTOLD, OneIdentity, Verdict, alike, both, sharing, taken_over, verdict
-from fieldmark.clean.near_hashes import near
-from fieldmark.clean.same_pictures import same_pictures
+from fieldmark.quality.conflicts import STRANGER, UNTOLD, OneIdentity, Verdict, alike, both, sharing, taken_over, verdict
+from fieldmark.quality.near_hashes import near
+from fieldmark.quality.same_pictures import same_pictures
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data import twins as same_bytes
 from fieldmark.data.collection import Collection
-from fieldmark.decide.specs import Best
+from fieldmark.decisions.specs import Best
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.hashes import hashes, seen
-from fieldmark.report.contents import SkippedFile
+from fieldmark.reporting.contents import SkippedFile
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.inspecting import names_told
@@ -76,7 +76,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class PerhapsOne:
-    """Two identities, by name, that may be one; see ``fieldmark.clean.conflicts.OneIdentity``."""
+    """Two identities, by name, that may be one; see ``fieldmark.quality.conflicts.OneIdentity``."""
 
     first: str
     second: str

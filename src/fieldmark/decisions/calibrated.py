@@ -1,0 +1,245 @@
+"""How sure an answer is: the probability that the animal is known, and that the first name is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int, Int64
+
+from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.core.seeds import generator
+from fieldmark.core.spec import Spec
+from fieldmark.decisions.logistic import rising, sigmoid
+from fieldmark.decisions.ranking import top
+from fieldmark.decisions.specs import Calibration, Isotonic, Logistic
+
+CROWD = 10
+"""The first places whose mean the best score is held against."""
+N_PARTS = 5
+
+
+class Line(Spec):
+    """A fitted logistic curve: the weight of each number of the evidence, and the bias.
+
+    Beyond the lowest and highest numbers it was learnt from it is level: of a picture unlike all those, it claims no
+    more than of the most alike of them.
+    """
+
+    weight: tuple[float, ...]
+    bias: float
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
+
+    def proba(self, evidence: Float64[np.ndarray, "query number"]) -> Float64[np.ndarray, " query"]:
+        """The probability at each query's evidence."""
+        return sigmoid(self.bias + np.clip(evidence, self.lowest, self.highest) @ np.asarray(self.weight))
+
+
+class Stairs(Spec):
+    """A fitted rising curve: its corners (best score, probability), straight in between and level beyond."""
+
+    at: tuple[float, ...]
+    height: tuple[float, ...]
+
+    def proba(self, evidence: Float64[np.ndarray, "query number"]) -> Float64[np.ndarray, " query"]:
+        """The probability at each query's best score."""
+        return np.interp(evidence[:, 0], self.at, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Sure:
+    """How sure answers are; NaN where it could not be learnt.
+
+    Attributes:
+        known: Probability that the animal is one we know.
+        right: Probability that the first name is right; never above ``known``.
+    """
+
+    known: Float64[np.ndarray, " query"]
+    right: Float64[np.ndarray, " query"]
+
+
+class Sureness(Spec):
+    """Turns the scores of a query into probabilities.
+
+    Attributes:
+        known: Curve of "the animal is known"; None where validation had no strangers, or strangers only.
+        right: Curve of "the first name is right"; None where validation had strangers only.
+        n_queries: On how many queries it was learnt.
+    """
+
+    known: Line | Stairs | None = None
+    right: Line | Stairs | None = None
+    n_queries: int = 0
+
+    def of(self, scores: Float[np.ndarray, "query class"]) -> Sure:
+        """How sure the answers are that these scores give.
+
+        Raises:
+            ShapeError: ``scores`` is no matrix or is empty.
+            FieldmarkError: A score is NaN or +inf.
+        """
+        told = evidence(scores)
+        nothing = np.full(len(told), np.nan)
+        right = nothing if self.right is None else self.right.proba(told)
+        # Whoever is named rightly is known.
+        known = nothing if self.known is None else np.fmax(self.known.proba(told), right)
+        return Sure(known=known, right=right)
+
+
+def sureness(
+    scores: Float[np.ndarray, "query class"], truth: Int[np.ndarray, " query"], *, by: Calibration | None = None
+) -> Sureness:
+    """Learn from validation queries how often scores like these are right.
+
+    Args:
+        scores: Larger is likelier; of networks that have not seen the queries.
+        truth: The class of each query, -1 for strangers.
+        by: The form of the curve. The logistic one is the default: it needs few queries and uses the lead over the
+            second as well. On 789 real whale photos, three recipes, cross-fitted, it told right from wrong names
+            better (AUC 0.73 to 0.89 against 0.65 to 0.85), and as honestly (``benchmarks/calibration.py``).
+
+    Raises:
+        ShapeError: ``truth`` does not fit, or there are no queries.
+        FieldmarkError: A score is NaN or +inf.
+
+    Source:
+        Platt 1999 (logistic, with his targets); Zadrozny and Elkan 2002 (isotonic); the evidence is ours.
+    """
+    told = evidence(scores)
+    truth = _checked_truth(truth, len(told))
+    known = truth >= 0
+    right = known & (top(scores, k=1)[0][:, 0] == truth)
+    both = bool(known.any() and not known.all())
+    return Sureness(
+        known=_fit(told, known, by or Logistic()) if both else None,
+        right=_fit(told, right, by or Logistic()) if known.any() else None,
+        n_queries=len(told),
+    )
+
+
+def crossed_sureness(
+    scores: Float[np.ndarray, "query class"],
+    truth: Int[np.ndarray, " query"],
+    *,
+    by: Calibration | None = None,
+    groups: Int[np.ndarray, " query"] | None = None,
+) -> Sure:
+    """How sure each query's answer is, by curves learnt without it (and without its group).
+
+    Compare these with what happened, to learn whether the probabilities are honest; those of ``sureness().of()`` on
+    the same queries flatter.
+
+    Args:
+        scores: Larger is likelier.
+        truth: The class of each query, -1 for strangers.
+        by: The form of the curve.
+        groups: Queries of one number (copies, an encounter) are left out together.
+
+    Raises:
+        ShapeError: ``truth`` does not fit, or there are no queries.
+        FieldmarkError: A score is NaN or +inf.
+    """
+    scores = np.asarray(scores)
+    truth = _checked_truth(truth, len(scores))
+    part = parts(truth, groups)
+    known, right = np.full(len(truth), np.nan), np.full(len(truth), np.nan)
+    for one in np.unique(part) if part.any() else []:
+        mine = part == one
+        found = sureness(scores[~mine], truth[~mine], by=by).of(scores[mine])
+        known[mine], right[mine] = found.known, found.right
+    return Sure(known=known, right=right)
+
+
+def parts(
+    truth: Int[np.ndarray, " query"], groups: Int[np.ndarray, " query"] | None = None, *, n_parts: int = N_PARTS
+) -> Int64[np.ndarray, " query"]:
+    """The part of each query: alike many known and strangers in each, groups whole, the same every time.
+
+    Args:
+        truth: The class of each query, -1 for strangers.
+        groups: Queries of one number stay together; None: each is alone.
+        n_parts: At most so many; one a group where there are fewer groups.
+    """
+    groups = np.arange(len(truth)) if groups is None else np.asarray(groups)
+    _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    turn = generator(0, "parts").permutation(len(first))
+    order = np.lexsort((turn, np.asarray(truth)[first] >= 0))
+    part = np.empty(len(first), np.int64)
+    part[order] = np.arange(len(first)) % max(1, min(n_parts, len(first)))
+    return part[member]
+
+
+def evidence(scores: Float[np.ndarray, "query class"]) -> Float64[np.ndarray, "query number"]:
+    """What is looked at: the best score, its lead over the second, and over the mean of the first ten places.
+
+    Where no second class is a candidate the lead is 0; without any candidate the best score counts as 0.
+    """
+    _, best = top(scores, k=CROWD)
+    best = best.astype(np.float64)
+    best[~np.isfinite(best[:, 0]), 0] = 0.0
+    first = best[:, :1]
+    second = best[:, 1:2] if best.shape[1] > 1 else first
+    lead = np.where(np.isfinite(second), first - second, 0.0)
+    there = np.isfinite(best)
+    mean = np.where(there, best, 0).sum(axis=1, keepdims=True) / there.sum(axis=1, keepdims=True)
+    return np.concatenate([first, lead, first - mean], axis=1)
+
+
+def _fit(told: np.ndarray, yes: Bool[np.ndarray, " query"], by: Calibration) -> Line | Stairs:
+    return _stairs(told[:, 0], yes) if isinstance(by, Isotonic) else _line(told, yes, pull=by.pull)
+
+
+def _line(told: np.ndarray, yes: np.ndarray, *, pull: float) -> Line:
+    """A rising logistic curve; its targets are drawn in by Platt's rule."""
+    n_yes = int(yes.sum())
+    target = np.where(yes, (n_yes + 1) / (n_yes + 2), 1 / (len(yes) - n_yes + 2))
+    bias, weight = rising(told, target, pull=pull)
+    return Line(
+        weight=tuple(weight.tolist()),
+        bias=bias,
+        lowest=tuple(told.min(axis=0).tolist()),
+        highest=tuple(told.max(axis=0).tolist()),
+    )
+
+
+def _stairs(score: np.ndarray, yes: np.ndarray) -> Stairs:
+    """Pool adjacent violators; one thought yes and one thought no keep the ends from 0 and 1."""
+    at, member = np.unique(score, return_inverse=True)
+    n = np.bincount(member).astype(np.float64)
+    total = np.bincount(member, weights=yes.astype(np.float64))
+    first, weight, hits = [], [], []
+    for place, (count, hit) in enumerate(zip(n.tolist(), total.tolist(), strict=True)):
+        first.append(place)
+        weight.append(count)
+        hits.append(hit)
+        while len(hits) > 1 and hits[-2] * weight[-1] >= hits[-1] * weight[-2]:
+            hits[-2:], weight[-2:] = [hits[-2] + hits[-1]], [weight[-2] + weight[-1]]
+            first.pop()
+    last = [*(place - 1 for place in first[1:]), len(at) - 1]
+    height = [(hit + 0.5) / (count + 1) for hit, count in zip(hits, weight, strict=True)]
+    height = np.maximum.accumulate(height).tolist()
+    corners = {
+        float(at[place]): float(level)
+        for begin, end, level in zip(first, last, height, strict=True)
+        for place in (begin, end)
+    }
+    return Stairs(at=tuple(corners), height=tuple(corners.values()))
+
+
+def _checked_truth(truth: np.ndarray, n_queries: int) -> np.ndarray:
+    truth = np.asarray(truth)
+    if truth.shape != (n_queries,) or not n_queries or not np.issubdtype(truth.dtype, np.integer):
+        raise ShapeError(
+            "Every query needs its true class.",
+            got=f"truth {truth.shape} of type {truth.dtype}, {n_queries} queries",
+            fix="pass one whole number a row of scores; -1 for a stranger.",
+        )
+    if truth.min() < -1:
+        raise FieldmarkError(
+            "True classes are -1 or more.",
+            got=int(truth.min()),
+            fix="leave out photos of which nothing is told (-2); -1 is a stranger.",
+        )
+    return truth

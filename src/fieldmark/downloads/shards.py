@@ -1,0 +1,70 @@
+"""Photos in tar files as WebDataset reads them: ``ID.jpg`` and ``ID.json`` side by side, a file whole or not there."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+from fieldmark.core.files import told_disk_faults
+from fieldmark.downloads.addresses import shown
+from fieldmark.downloads.journal import Journal
+
+FOLDER = "shards"
+
+
+def pack(journal: Journal, *, n_a_shard: int) -> list[Path]:
+    """Put the photos that lie in no shard yet into new ones; the shards there are stay as they are.
+
+    The photos stay in their folder, too: it is what the journal vouches for.
+
+    Args:
+        journal: Of the download.
+        n_a_shard: Photos a shard; the last may hold fewer.
+
+    Returns:
+        The new shards.
+
+    Raises:
+        RunError: The disk is full or fails.
+    """
+    columns = "key, image, url, file, sha256, width, height"
+    rows = journal.rows(
+        f"SELECT {columns} FROM address WHERE state = 'done' AND shard IS NULL AND wanted ORDER BY image"  # noqa: S608 - our own names
+    )
+    ((n_before,),) = journal.rows("SELECT count(DISTINCT shard) FROM address WHERE shard IS NOT NULL")
+    made = []
+    for number, start in enumerate(range(0, len(rows), n_a_shard), start=n_before):
+        part = rows[start : start + n_a_shard]
+        path = journal.folder / FOLDER / f"shard-{number:06d}.tar"
+        with told_disk_faults(path):
+            path.parent.mkdir(exist_ok=True)
+            _write(path, part, journal)
+        journal.packed(path.name, [row[0] for row in part])
+        made.append(path)
+    return made
+
+
+def _write(path: Path, rows: list[tuple], journal: Journal) -> None:
+    """One shard, written aside, flushed and renamed. Its bytes depend on the photos alone, not on day or user."""
+    aside = journal.aside / path.name
+    with aside.open("wb") as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for _, image, url, name, sha256, width, height in rows:
+                source = Path(name)
+                # WebDataset takes all after the first dot as the part's name, so a key must not have one.
+                key = source.stem.replace(".", "_") + ("" if "." not in source.stem else f"~{sha256[:8]}")
+                about = {"image": image, "url": shown(url), "sha256": sha256, "width": width, "height": height}
+                _add(tar, f"{key}{source.suffix}", (journal.folder / name).read_bytes())
+                _add(tar, f"{key}.json", json.dumps(about, ensure_ascii=False).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))

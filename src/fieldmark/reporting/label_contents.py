@@ -1,0 +1,219 @@
+"""What the page of a run that tags shows, as plain frozen values; what it shares with other pages: ``contents``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from fieldmark.reporting.contents import Curve, Fact, ScoreRow, SkippedFile, StageRow
+
+MarkKind = Literal["right", "missed", "extra", "plain"]
+"""A label in the table and given; in the table alone; given alone; neither can be said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A difference with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> Literal["better", "worse", "no clear change"]:
+        """Which way the whole interval points, if it points anywhere."""
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "no clear change"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What one stage with scores came to: ``change`` is against the rung before (None: the first).
+
+    ``news`` says what is new since the rung before, ``said`` is the stage's own last word.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    change: Change | None = None
+    news: tuple[str, ...] = ()
+    said: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingCourse:
+    """How the networks of one stage learned: one curve a fold. Stages of the same ``scale`` share a vertical axis."""
+
+    stage: str
+    folds: tuple[Curve, ...]
+    scale: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class CutoffScan:
+    """The score at each cutoff of one group, all else as chosen."""
+
+    at: Float[np.ndarray, " point"]
+    value: Float[np.ndarray, " point"]
+    chosen_at: float
+
+
+@dataclass(frozen=True, eq=False)
+class CutoffRow:
+    """When labels of a group are given; ``most`` None: no limit. A group without a name holds all other labels."""
+
+    group: str
+    n_labels: int
+    at: float
+    least: int = 0
+    most: int | None = None
+    note: str = ""
+    scan: CutoffScan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """How well one label is told; a number that cannot be measured is None.
+
+    ``count`` photos have it in the table, ``given`` were given it.
+    """
+
+    name: str
+    count: int
+    given: int
+    average_precision: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    f2: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A label on a photo."""
+
+    label: str
+    kind: MarkKind
+    proba: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedPhoto:
+    """A photo with its labels; ``note`` is one short line, such as its score."""
+
+    image: str
+    picture: bytes | None
+    marks: tuple[Mark, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A label that may be wrong (the table has it) or missing (it has not); ``doubt`` is how likely that is, 0-1."""
+
+    image: str
+    label: str
+    kind: Literal["missing", "wrong"]
+    proba: float
+    doubt: float
+    picture: bytes | None = None
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedPhotos:
+    """What one stage left out of training: how many, the worst with pictures, more by name and error."""
+
+    stage: str
+    said: str
+    n: int
+    worst: tuple[MarkedPhoto, ...] = ()
+    others: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AddedPhotos:
+    """New photos that one stage took for training, with the labels it gave them."""
+
+    stage: str
+    said: str
+    examples: tuple[MarkedPhoto, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """What the boosted trees of a stage went by: columns with their share of the gain, and what they could reach."""
+
+    stage: str
+    importance: tuple[tuple[str, float], ...]
+    n_columns: int
+    recall_ceiling: float
+    n_judged: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRow:
+    """How one question is answered: errors are shares of the ``n`` photos it is told of, ``blind`` without looking.
+
+    ``confused`` is the commonest mistake in words, ``hangs_from`` the question that decides about this one.
+    """
+
+    name: str
+    n_answers: int
+    n: int
+    error: float
+    blind: float
+    confused: str = ""
+    hangs_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRow:
+    """How much each part has to say: for each question a weight a part."""
+
+    stage: str
+    parts: tuple[str, ...]
+    weights: tuple[tuple[str, tuple[float, ...]], ...]
+
+
+@dataclass(frozen=True)
+class LabelsPage:
+    """Everything the page of a run that tags or answers shows; what is left empty is left out of the page.
+
+    ``summary`` is the first thing read, for somebody who never heard of F2. ``learning_rates`` has a curve for each
+    schedule. ``labels`` may come in any order. ``score_name`` is what the ladder and the cutoffs are measured by.
+    """
+
+    title: str
+    recipe: str
+    summary: str
+    scores: tuple[ScoreRow, ...] = ()
+    scores_note: str = ""
+    score_name: str = "mean F2"
+    ladder: tuple[Rung, ...] = ()
+    ladder_note: str = ""
+    courses: tuple[TrainingCourse, ...] = ()
+    learning_rates: tuple[Curve, ...] = ()
+    cutoffs: tuple[CutoffRow, ...] = ()
+    cutoffs_note: str = ""
+    labels: tuple[LabelRow, ...] = ()
+    questions: tuple[QuestionRow, ...] = ()
+    merges: tuple[MergeRow, ...] = ()
+    best: tuple[MarkedPhoto, ...] = ()
+    worst: tuple[MarkedPhoto, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    doubts_note: str = ""
+    dropped: tuple[DroppedPhotos, ...] = ()
+    added: tuple[AddedPhotos, ...] = ()
+    trees: tuple[Trees, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
+    stages: tuple[StageRow, ...] = ()
+    plan_json: str = ""
+    manifest: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,146 @@
+"""The page of a run that tags: one file, complete in itself, that can be read without its script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fieldmark.reporting import label_plots, plots
+from fieldmark.reporting.label_contents import (
+    CutoffRow,
+    LabelRow,
+    LabelsPage,
+    MarkedPhoto,
+    TrainingCourse,
+)
+from fieldmark.reporting.rendering import LARGE, SMALL, aspect, rendered, run_parts, safe
+from fieldmark.reporting.thumbnails import shown
+
+MOST_TOLD = 8
+"""Labels told best and told worst."""
+
+_SIGNS = {
+    "right": {"sign": "✓", "words": "found"},
+    "missed": {"sign": "○", "words": "missed"},
+    "extra": {"sign": "+", "words": "added"},
+}
+_LEGEND = (
+    ("right", "in the table and given"),
+    ("missed", "in the table, not given"),
+    ("extra", "given, not in the table"),
+)
+_CHANGE_SIGNS = {"better": "▲", "worse": "▼", "no clear change": "●"}
+
+
+def labels_page(page: LabelsPage) -> str:
+    """The report of a run that tags as one HTML text: no network, every name inert.
+
+    What ``page`` leaves empty is left out. A picture that cannot be read is shown as an empty frame. The one script,
+    ours and allowed by its hash alone, searches and sorts the list of labels.
+
+    Raises:
+        ShapeError: A curve or a scan of cutoffs has arrays of different lengths.
+    """
+    pictures = {
+        "worst": _photos(page.worst, **LARGE),
+        "best": _photos(page.best, **LARGE),
+        "doubts": [{"row": one, "picture": shown(one.picture, **SMALL)} for one in page.doubts],
+        "dropped": [{"row": one, "photos": _photos(one.worst, **SMALL)} for one in page.dropped],
+        "added": [{"row": one, "photos": _photos(one.examples, **SMALL)} for one in page.added],
+    }
+    least_count, told_worst, told_best = _extremes(page.labels)
+    return rendered(
+        "labels.html",
+        script="labels.js" if page.labels else "",
+        page=page,
+        sections=_sections(page),
+        aspect=aspect(pictures),
+        signs=_SIGNS,
+        legend_words=_LEGEND,
+        change_signs=_CHANGE_SIGNS,
+        ladder_plot=safe(label_plots.ladder(page.ladder, score_name=page.score_name)) if page.ladder else None,
+        cutoffs=[{"row": row, "svg": _scan(row, page.score_name)} for row in page.cutoffs],
+        labels=sorted(page.labels, key=lambda row: (-row.count, row.name)),
+        least_count=least_count,
+        told_worst=told_worst,
+        told_best=told_best,
+        frequency_plot=_frequency(page.labels),
+        courses=_courses(page.courses),
+        rates=_rates(page),
+        **pictures,
+        **run_parts(page),
+    )
+
+
+def _sections(page: LabelsPage) -> list[tuple[str, str]]:
+    """Anchor and words of every section that has content."""
+    all_of_them = (
+        ("scores", "Scores", page.scores),
+        ("stages", "Stages", page.ladder),
+        ("examples", "Photos", page.worst or page.best),
+        ("doubts", "Doubts", page.doubts),
+        ("questions", "Questions", page.questions),
+        ("labels", "Labels", page.labels),
+        ("cutoffs", "Cutoffs", page.cutoffs),
+        ("moved", "Left out, taken in", page.dropped or page.added),
+        ("trees", "Trees", page.trees),
+        ("learning", "Learning", page.courses or page.learning_rates),
+        ("data", "Data", page.facts or page.skipped),
+        ("plan", "Plan", page.stages or page.plan_json),
+        ("manifest", "Manifest", page.manifest),
+    )
+    return [(anchor, words) for anchor, words, content in all_of_them if content]
+
+
+def _photos(photos: Sequence[MarkedPhoto], *, area_px: int, most_bytes: int) -> list[dict[str, Any]]:
+    return [{"row": one, "picture": shown(one.picture, area_px=area_px, most_bytes=most_bytes)} for one in photos]
+
+
+def _extremes(labels: Sequence[LabelRow]) -> tuple[int, list[LabelRow], list[LabelRow]]:
+    """Labels told worst and best, of those that are frequent enough for it to mean something; the count that is."""
+    measured = [row for row in labels if row.average_precision is not None]
+    if len(measured) < 2 * MOST_TOLD:  # the whole list is short enough to be read
+        return 0, [], []
+    counts = sorted((row.count for row in measured), reverse=True)
+    least = max(2, min(20, counts[2 * MOST_TOLD - 1]))
+    frequent = sorted((row for row in measured if row.count >= least), key=lambda row: row.average_precision or 0.0)
+    return least, frequent[:MOST_TOLD], frequent[: -MOST_TOLD - 1 : -1]
+
+
+def _scan(row: CutoffRow, score_name: str) -> Any:
+    return None if row.scan is None else safe(label_plots.cutoff_scan(row.scan, group=row.group, score_name=score_name))
+
+
+def _frequency(labels: Sequence[LabelRow]) -> Any:
+    measured = [(row.count, row.average_precision) for row in labels if row.count and row.average_precision is not None]
+    if not measured:
+        return None
+    counts, precision = zip(*measured, strict=True)
+    return safe(label_plots.by_frequency(np.array(counts), np.array(precision)))
+
+
+def _courses(courses: Sequence[TrainingCourse]) -> list[tuple[str, Any]]:
+    """A plot a stage; stages of the same scale share the ends of their vertical axis."""
+    ends: dict[str, tuple[float, float]] = {}
+    for course in courses:
+        values = np.concatenate([np.asarray(curve.value, dtype=float) for curve in course.folds] or [np.zeros(0)])
+        values = values[np.isfinite(values)]
+        if len(values):
+            low, high = ends.get(course.scale, (np.inf, -np.inf))
+            ends[course.scale] = min(low, float(values.min())), max(high, float(values.max()))
+    drawn = []
+    for course in courses:
+        low, high = ends.get(course.scale, (0.0, 1.0))
+        room = 0.05 * (high - low) or 0.05
+        limits = (min(low - room, 0.0) if low < 0 else max(0.0, low - room), high + room)
+        svg = label_plots.fold_histories(course.folds, title=f"Loss of {course.stage}", limits=limits)
+        drawn.append((course.stage, safe(svg)))
+    return drawn
+
+
+def _rates(page: LabelsPage) -> Any:
+    if not page.learning_rates:
+        return None
+    return safe(plots.history(page.learning_rates, title="Learning rate", log=plots.spans_decades(page.learning_rates)))

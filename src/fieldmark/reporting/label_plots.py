@@ -1,0 +1,138 @@
+"""Plots of a run that tags: what each stage brought, how its networks learned, cutoffs, labels by frequency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from fieldmark.reporting.canvas import INK, aligned, canvas, colour, thinned
+from fieldmark.reporting.contents import Curve
+from fieldmark.reporting.label_contents import CutoffScan, Rung
+from fieldmark.reporting.wording import counted, number
+
+_SIGNS = {"better": ("^", 2), "worse": ("v", 1), "no clear change": ("o", 0), "first": ("D", 0)}
+"""Marker and colour of a verdict: a reader who tells no colours reads the shape."""
+
+
+def ladder(rungs: Sequence[Rung], *, score_name: str = "mean F2") -> str:
+    """The score of each stage with its interval, first stage on top.
+
+    A triangle points up where a stage is surely better than the one before, down where it is surely worse.
+    """
+    places = np.arange(len(rungs))
+    with canvas(f"{score_name} after each stage", height=58 + 26 * len(rungs)) as plot:
+        axes = plot.axes(across=score_name)
+        axes.plot([rung.value for rung in rungs], places, color=INK, alpha=0.35, linewidth=1)
+        for place, rung in enumerate(rungs):
+            marker, shade = _SIGNS[rung.change.verdict if rung.change else "first"]
+            axes.plot([rung.low, rung.high], [place, place], color=colour(shade), linewidth=3, alpha=0.45)
+            axes.plot([rung.value], [place], marker=marker, markersize=8, color=colour(shade), markeredgecolor=INK)
+        axes.set_yticks(places, [plot.text(rung.name) for rung in rungs])
+        axes.set_ylim(len(rungs) - 0.4, -0.6)
+        axes.locator_params(axis="x", nbins=5)
+        axes.grid(visible=False, axis="y")
+        return plot.svg(description="; ".join(f"{rung.name}: {number(rung.value)}" for rung in rungs))
+
+
+def fold_histories(
+    folds: Sequence[Curve], *, title: str, over: str = "epoch", limits: tuple[float, float] | None = None
+) -> str:
+    """One small plot of how the networks of a stage learned: a thin line a fold, and a thick one that is their mean.
+
+    Args:
+        folds: One curve a fold.
+        title: Read out by screen readers.
+        over: The name of the horizontal axis.
+        limits: Ends of the vertical axis, so that plots side by side can be compared.
+
+    Raises:
+        ShapeError: A curve has another number of values than of places.
+    """
+    with canvas(title, height=165) as plot:
+        axes = plot.axes(across=over)
+        for curve in folds:
+            at, value = thinned(*aligned(curve.name, curve.at, curve.value))
+            axes.plot(at, value, color=colour(0), alpha=0.4, linewidth=1, marker="." if len(at) == 1 else "")
+        at, value = _mean_line(folds)
+        axes.plot(at, value, color=colour(0), linewidth=2.4, marker="o" if len(at) == 1 else "")
+        axes.locator_params(axis="x", integer=True, nbins=6)
+        axes.locator_params(axis="y", nbins=5)
+        if len(at) == 1:
+            axes.set_xlim(at[0] - 1, at[0] + 1)
+        if limits is not None:
+            axes.set_ylim(*limits)
+        ends = f"from {number(float(value[0]))} to {number(float(value[-1]))}" if len(value) else "nothing"
+        return plot.svg(description=f"Mean of {counted(len(folds), 'fold')}: {ends}.")
+
+
+def _mean_line(folds: Sequence[Curve]) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """The mean of the curves where they have a value; folds may have ended at different epochs."""
+    at = np.unique(np.concatenate([np.asarray(curve.at, dtype=float) for curve in folds] or [np.zeros(0)]))
+    total, n = np.zeros(len(at)), np.zeros(len(at))
+    for curve in folds:
+        value = np.asarray(curve.value, dtype=float)
+        place = np.searchsorted(at, curve.at)[np.isfinite(value)]
+        np.add.at(total, place, value[np.isfinite(value)])
+        np.add.at(n, place, 1)
+    return thinned(at[n > 0], total[n > 0] / n[n > 0])
+
+
+def cutoff_scan(scan: CutoffScan, *, group: str, score_name: str = "mean F2") -> str:
+    """The score at each cutoff of a group, with the chosen one marked.
+
+    Raises:
+        ShapeError: There are not as many scores as cutoffs.
+    """
+    at, value = aligned(f"cutoffs of {group}", scan.at, scan.value)
+    with canvas(f"{score_name} at each cutoff of {group}", height=190) as plot:
+        axes = plot.axes(across="cutoff", up=score_name)
+        axes.plot(at, value, color=colour(0), linewidth=1.8)
+        axes.axvline(scan.chosen_at, color=INK, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+        chosen = float(np.interp(scan.chosen_at, at, value)) if len(at) else math.nan
+        axes.plot([scan.chosen_at], [chosen], marker="o", markersize=6.5, color=colour(0), markeredgecolor=INK)
+        place = {"xy": (scan.chosen_at, 1), "xycoords": ("data", "axes fraction"), "xytext": (0, 3)}
+        axes.annotate(f"chosen {scan.chosen_at:.3g}", **place, textcoords="offset points", ha="center", fontsize=9.5)
+        axes.set_ylim(0, 1.08 * float(value.max(initial=0.0)) or 1.0)
+        axes.set_xlim(left=min(0.0, float(at.min(initial=0))))
+        return plot.svg(description=f"Chosen: {number(scan.chosen_at)}, where {score_name} is {number(chosen)}.")
+
+
+def by_frequency(counts: Int[np.ndarray, " label"], precision: Float[np.ndarray, " label"]) -> str:
+    """Average precision of each label over the number of photos that have it, and the middle of labels about as rare.
+
+    Args:
+        counts: Photos with the label in the table, at least 1.
+        precision: Average precision, 0-1.
+
+    Raises:
+        ShapeError: There are not as many counts as precisions.
+    """
+    counts, precision = aligned("labels", counts, precision)
+    with canvas("Average precision of each label") as plot:
+        axes = plot.axes(across="photos with the label", up="average precision")
+        axes.set_xscale("log")
+        axes.scatter(counts, precision, s=12, color=colour(0), alpha=0.5, linewidths=0)
+        middle, typical = _middles(counts, precision)
+        axes.plot(middle, typical, color=colour(1), linewidth=2, linestyle="--", label=plot.text("middle of its like"))
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlim(0.8 * counts.min(initial=1), 1.3 * max(10.0, counts.max(initial=1)))
+        axes.xaxis.set_major_formatter(lambda value, _place: f"{value:,.0f}")
+        axes.xaxis.set_minor_formatter(lambda _value, _place: "")
+        plot.legend(columns=1)
+        words = "; ".join(f"about {m:.0f} photos: {t:.2f}" for m, t in zip(middle, typical, strict=True))
+        return plot.svg(description=f"Middle average precision of {counted(len(counts), 'label')}. {words}.")
+
+
+def _middles(
+    counts: Float[np.ndarray, " label"], precision: Float[np.ndarray, " label"]
+) -> tuple[Float[np.ndarray, " bin"], Float[np.ndarray, " bin"]]:
+    """Medians of labels whose counts lie within the same doubling; lonely labels have no middle."""
+    doubling = np.floor(np.log2(np.maximum(counts, 1)))
+    bins = [doubling == one for one in np.unique(doubling) if np.count_nonzero(doubling == one) >= 3]
+    return (
+        np.array([float(np.exp(np.log(counts[some]).mean())) for some in bins]),
+        np.array([float(np.median(precision[some])) for some in bins]),
+    )

@@ -1,0 +1,100 @@
+"""Linear answers: a weight for each clue and answer, the answers of a question competing among themselves."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from fieldmark.core.seeds import hash_seed
+from fieldmark.decisions.priors import shares
+from fieldmark.decisions.questions import Questions
+from fieldmark.stacking.ngrams import Sparse
+from fieldmark.stacking.specs import Linear
+
+ROW_BLOCK = 2048
+DOUBT = 1e-3
+"""Share of the prior in every answer: what was always so in training may be otherwise once in a thousand."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What has been learnt.
+
+    Attributes:
+        of_clue: Of each clue for each answer.
+        offset: Of each answer where no clue speaks; -inf for one that was never right.
+        prior: How common each answer was in training, none 0: what a photo without clues is given.
+    """
+
+    of_clue: Float32[np.ndarray, "clue answer"]
+    offset: Float32[np.ndarray, " answer"]
+    prior: Float32[np.ndarray, " answer"]
+
+    @classmethod
+    def learnt(
+        cls,
+        table: Sparse | Float32[np.ndarray, "image clue"],
+        truth: Float[np.ndarray, "image answer"],
+        questions: Questions,
+        *,
+        by: Linear,
+        seed: int,
+    ) -> Weights:
+        """Multinomial logistic regression within each question, by scikit-learn.
+
+        Several right answers share the photo. Questions that are not told of a photo teach nothing.
+
+        Args:
+            table: Clues of each photo, sparse or dense.
+            truth: Above 0: right; 0: not; NaN: the question is not told of that photo.
+            questions: The columns of ``truth``.
+            by: How long, how tame.
+            seed: Of the order in which photos are read.
+        """
+        prior = shares(truth, questions.question_of, smooth=1.0).astype(np.float32)
+        weights = np.zeros((table.shape[1], truth.shape[1]), np.float32)
+        offset = np.log(prior)
+        right = np.nan_to_num(truth) > 0
+        for number, columns in enumerate(questions.slices):
+            row, answer = np.nonzero(right[:, columns])
+            found = np.unique(answer)
+            if not len(found):
+                continue
+            offset[columns] = -np.inf
+            offset[columns][found] = 0
+            if len(found) > 1 and table.shape[1]:
+                share = 1 / right[row, columns].sum(axis=1)
+                model = _fitted(table[row], answer, share, by=by, seed=hash_seed(seed, "linear", number))
+                # Of two answers scikit-learn weighs the second against the first.
+                at = columns.start + (found if len(found) > 2 else found[1:])
+                weights[:, at], offset[at] = model.coef_.T, model.intercept_
+        return cls(weights, offset, prior)
+
+    def proba(
+        self, table: Sparse | Float32[np.ndarray, "image clue"], questions: Questions
+    ) -> Float32[np.ndarray, "image answer"]:
+        """Probabilities: they sum to 1 within each question, and are the prior where there is no clue."""
+        proba = np.empty((table.shape[0], len(self.prior)), np.float32)
+        for start in range(0, len(proba), ROW_BLOCK):
+            part = table[start : start + ROW_BLOCK]
+            logits = part @ self.of_clue + self.offset
+            powers = np.exp(logits - questions.widened(questions.highest(logits)))
+            proba[start : start + ROW_BLOCK] = powers / questions.widened(questions.total(powers))
+            silent = np.flatnonzero(np.asarray(abs(part).sum(axis=1)).ravel() == 0)
+            proba[start + silent] = self.prior
+        return (1 - np.float32(DOUBT)) * proba + np.float32(DOUBT) * self.prior
+
+
+def _fitted(table: Sparse | np.ndarray, answer: np.ndarray, weight: np.ndarray, *, by: Linear, seed: int) -> Any:
+    """As good after ``by.rounds`` as later on new photos; scikit-learn would rather go on."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=by.strength, solver="saga", max_iter=by.rounds, tol=1e-3, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(table, answer, sample_weight=weight)

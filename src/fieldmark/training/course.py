@@ -1,0 +1,277 @@
+"""One leg under way: who takes part, in which order, and the update that is made of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fieldmark.core.errors import PlanError
+from fieldmark.core.seeds import generator, hash_seed
+from fieldmark.data.samplers import draw
+from fieldmark.data.specs import AssignmentSampler
+from fieldmark.losses.inputs import Circumstances, without_mirror
+from fieldmark.losses.specs import SOFTMAX
+from fieldmark.losses.total import of_each, total
+from fieldmark.models.heads import Answers, Cosine
+from fieldmark.models.network import Network, freeze, parameter_groups
+from fieldmark.training import checkpoint
+from fieldmark.training.features import body
+from fieldmark.training.lesson import Lesson
+from fieldmark.training.mining import Hardest
+from fieldmark.training.mixing import mix
+from fieldmark.training.pairs import HardPairs, look_at, unvaried
+from fieldmark.training.specs import Leg, Training
+from fieldmark.training.workshop import Workshop
+
+
+class NoNumberError(Exception):
+    """The loss of a forward pass is NaN or infinite."""
+
+    def __init__(self, items: Int[np.ndarray, " batch"], loss: Tensor) -> None:
+        super().__init__(loss)
+        self.items, self.loss = items, loss.item()
+
+
+@dataclass
+class Told:
+    """What one forward pass told: the loss to learn from, numbers to show, and the loss of each item for mining."""
+
+    loss: Tensor
+    parts: dict[str, Tensor]
+    of_items: Float[Tensor, " batch"] | None = None
+
+
+class Course:
+    """One leg under way. Making it freezes the network as the leg says and builds the optimiser.
+
+    All that happens is a function of the seed, the number of the epoch and that of the update.
+
+    Args:
+        network: On its device.
+        lesson: What is learnt.
+        training: Settings.
+        leg: Which leg.
+        at: Where and by what means.
+        seed: Of order, dropout and mixup.
+    """
+
+    def __init__(
+        self, network: Network, lesson: Lesson, training: Training, leg: Leg, *, at: Workshop, seed: int
+    ) -> None:
+        self.network, self.lesson, self.training, self.group, self.seed = network, lesson, training, at.group, seed
+        freeze(network, leg.freeze)
+        self.optimiser = _optimiser(network, training)
+        self.losses = leg.losses or lesson.losses
+        self.members = lesson.members(leg, progress=at.progress)
+        self.sampling = lesson.sampling(self.members)
+        self.body = body(
+            network,
+            lesson.source,
+            items=self.members,
+            folder=at.features if at.group.world == 1 else None,
+            progress=at.progress,
+            n_workers=at.n_workers,
+        )
+        self.hardest = None if leg.hardest is None else Hardest(self.members, share=leg.hardest, mode=leg.mining)
+        self.pairs = self._hard_pairs(leg, at) if isinstance(lesson.sampler, AssignmentSampler) else None
+        self.half = training.precision == "bf16" or (
+            training.precision == "auto" and at.group.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+        self.chance = torch.Generator(device=at.group.device)
+        network.chance = self.chance
+        counts = lesson.counts(self.members, network.n_classes)
+        self.counts = None if counts is None else counts.to(at.group.device)
+        self.spares_mirror = lesson.flip_identity and any(isinstance(loss, SOFTMAX) for loss in self.losses)
+
+    def order(self, epoch: int, *, goes_on: bool = False) -> Int[np.ndarray, "step slot"]:
+        """The items of each forward pass of an epoch.
+
+        Args:
+            epoch: Number of the epoch, in all legs.
+            goes_on: The epoch was interrupted: the hardest are those it began with.
+        """
+        if self.pairs is not None:
+            return self.pairs.order(epoch)[: self.training.epoch_batches]
+        drawn = draw(self.lesson.sampler, batch=self.training.batch, seed=self.seed, epoch=epoch, **self.sampling)
+        order = self.members[drawn][: self.training.epoch_batches]
+        if self.hardest is None:
+            return order
+        if not goes_on:
+            self.hardest.choose()
+        return self.hardest.order(order, generator(self.seed, "mining", epoch))
+
+    def update(
+        self,
+        items: Int[np.ndarray, "step slot"],
+        batches: Iterable[Tensor],
+        *,
+        lr: float,
+        number: int,
+        done: float = 1.0,
+    ) -> dict[str, Tensor]:
+        """Forward and backward over some batches, then one step of the optimiser.
+
+        Args:
+            items: Of all processes.
+            batches: This process's share of them, as the body's source gives them.
+            lr: Learning rate of the backbone.
+            number: Updates made before, in all legs.
+            done: Share of the training's epochs that is done; margins may grow with it.
+
+        Returns:
+            Means over the batches of the loss and what else is told, for this process.
+
+        Raises:
+            NoNumberError: The loss is NaN or infinite; the weights are as before.
+        """
+        mine = items[:, self.group.share(items.shape[1])]
+        self.chance.manual_seed(hash_seed(self.seed, "dropout", number, self.group.rank))
+        told: dict[str, Tensor] = {}
+        of_items: list[Tensor] = []
+        for at, (rows, batch) in enumerate(zip(mine, batches, strict=True)):
+            step = self._forward(rows, batch, place=(number, at), done=done)
+            if not torch.isfinite(step.loss):
+                self.optimiser.zero_grad(set_to_none=True)
+                raise NoNumberError(rows, step.loss)
+            (step.loss / len(items)).backward()
+            for name, value in step.parts.items():
+                told[name] = told.get(name, torch.zeros((), device=value.device)) + value.detach().float() / len(items)
+            if step.of_items is not None:
+                of_items.append(step.of_items)
+        if self.hardest is not None and of_items:
+            self.hardest.note(items.ravel(), self.group.gather(torch.stack(of_items)).ravel().cpu().numpy())
+        self._step(lr)
+        return told
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold of the optimiser and of mining."""
+        names = {id(parameter): name for name, parameter in self.network.named_parameters()}
+        mined = {} if self.hardest is None else self.hardest.tensors()
+        mined |= {} if self.pairs is None else self.pairs.tensors()
+        return checkpoint.optimiser_tensors(self.optimiser, names) | mined
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from a checkpoint."""
+        checkpoint.restore_optimiser(self.optimiser, dict(self.network.named_parameters()), tensors)
+        if self.hardest is not None:
+            self.hardest.restore(tensors)
+        if self.pairs is not None:
+            self.pairs.restore(tensors)
+
+    def _hard_pairs(self, leg: Leg, at: Workshop) -> HardPairs:
+        """The assignment sampler of this leg; it chooses opponents by photos without augmentation."""
+        network, sampler, classes = self.network, self.lesson.sampler, self.lesson.classes
+        if classes is None or not isinstance(sampler, AssignmentSampler):
+            raise PlanError(
+                "Assignment mining needs individuals to tell apart.",
+                got="a lesson of labels",
+                fix="use sampler = {kind = 'plain'} or 'log_weight' for labels.",
+            )
+        source = unvaried(self.lesson.source)
+        seen = self.body
+        if source is not self.lesson.source:
+            features = at.features if at.group.world == 1 else None
+            asked = {"progress": at.progress, "n_workers": at.n_workers}
+            seen = body(network, source, items=self.members, folder=features, **asked)
+        return HardPairs(
+            sampler,
+            members=self.members,
+            classes=classes[self.members],
+            n_identities=network.n_classes // 2 if self.lesson.flip_identity else None,
+            leg=leg,
+            batch=self.training.batch,
+            seed=self.seed,
+            look=lambda items: look_at(network, seen, items, device=self.group.device, n_workers=at.n_workers),
+            group=self.group,
+        )
+
+    def _step(self, lr: float) -> None:
+        for settings in self.optimiser.param_groups:
+            settings["lr"] = lr * settings["lr_times"]
+        trained = [parameter for settings in self.optimiser.param_groups for parameter in settings["params"]]
+        self.group.average_gradients(trained)
+        if self.training.clip is not None:
+            torch.nn.utils.clip_grad_norm_(trained, self.training.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def _forward(self, rows: Int[np.ndarray, " batch"], batch: Tensor, *, place: tuple[int, int], done: float) -> Told:
+        device = self.group.device
+        classes, truth = self.lesson.classes_of(rows), self.lesson.truth_of(rows)
+        classes = None if classes is None else classes.to(device)
+        truth = None if truth is None else truth.to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.half):
+            features = self.body.below(batch.to(device, non_blocking=True))
+            if self.training.mixup is not None and truth is not None:
+                rng = generator(self.seed, "mixup", *place, self.group.rank)
+                features, truth = mix(features, truth, alpha=self.training.mixup, rng=rng)
+            outputs = self.body.above(features)
+        logits = None if outputs.logits is None else outputs.logits.float()
+        embedding = outputs.embedding.float()
+        stripes = None if outputs.stripes is None else outputs.stripes.float()
+        centres = getattr(self.network.head, "centres", None)
+        loss, parts = total(
+            self.losses,
+            embedding=embedding,
+            stripes=stripes,
+            logits=logits,
+            centres=None if centres is None else centres.flatten(0, 1),
+            compare=None if self.network.pair is None else self.network.pair.among(embedding),
+            classes=classes,
+            truth=truth,
+            about=self._about(rows, place, done=done),
+        )
+        told = Told(loss, {"loss": loss, **parts})
+        if logits is not None and classes is not None and bool((classes >= 0).any()):
+            told.parts["map5"] = _map5(logits.detach(), classes, spares_mirror=self.spares_mirror)
+        if logits is not None and truth is not None and self.hardest is not None:
+            told.of_items = of_each(self.losses, logits=logits.detach(), truth=truth)
+        return told
+
+    def _about(self, rows: Int[np.ndarray, " batch"], place: tuple[int, int], *, done: float) -> Circumstances:
+        """What losses may have to know of this forward pass; its chance is that of the update, as dropout's is."""
+        chance = torch.Generator().manual_seed(hash_seed(self.seed, "loss", *place, self.group.rank))
+        answers = self.network.head if isinstance(self.network.head, Answers) else None
+        taught = self.lesson.taught_of(rows)
+        return Circumstances(
+            taught=None if taught is None else taught.to(self.group.device),
+            question_of=None if answers is None else answers.question_of,
+            below=None if answers is None else answers.below,
+            scale=self.network.head.scale if isinstance(self.network.head, Cosine) else None,
+            counts=self.counts,
+            flip_identity=self.lesson.flip_identity,
+            done=done,
+            chance=chance,
+        )
+
+
+def _optimiser(network: Network, training: Training) -> torch.optim.Optimizer:
+    groups = parameter_groups(network, lr_head_times=training.lr_head_times, weight_decay=training.weight_decay)
+    match training.optimiser:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=1.0, betas=training.betas)
+        case "adam":
+            return torch.optim.Adam(groups, lr=1.0, betas=training.betas)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=1.0, momentum=0.9)
+
+
+def _map5(
+    logits: Float[Tensor, "batch class"], classes: Int[Tensor, " batch"], *, spares_mirror: bool = False
+) -> Tensor:
+    """MAP@5 of the known ones among the batch's own logits; a quick look at how far training is.
+
+    What was never asked, whether a photo is its own mirror image, does not count.
+    """
+    known = classes >= 0
+    if spares_mirror:
+        logits = without_mirror(logits, classes, by="map5")
+    own = logits.gather(1, classes.clamp_min(0)[:, None])
+    rank = (logits > own).sum(dim=1) + 1
+    gain = torch.where(known & (rank <= 5), 1.0 / rank, torch.zeros(()).to(logits))
+    return gain.sum() / known.sum()

@@ -1,0 +1,299 @@
+"""The one training loop: legs, epochs, updates; saved and resumed so that a kill changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from itertools import islice
+from typing import Any, NoReturn
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from fieldmark.core.errors import FieldmarkError, several
+from fieldmark.core.files import sha256, write_bytes, write_json
+from fieldmark.models.network import Network, freeze
+from fieldmark.training import checkpoint
+from fieldmark.training.average import MovingAverage
+from fieldmark.training.course import Course, NoNumberError
+from fieldmark.training.lesson import Lesson
+from fieldmark.training.schedules import rate
+from fieldmark.training.specs import Leg, Plateau, Training
+from fieldmark.training.workshop import Workshop
+
+__all__ = ["Lesson", "Position", "TrainingError", "Watch", "Workshop", "fit"]
+
+Watch = Callable[[Network], dict[str, float]]
+"""Measures a network at the end of an epoch; the first number is the watched one, larger is better."""
+
+
+class TrainingError(FieldmarkError):
+    """Training cannot go on: the loss is no longer a number."""
+
+
+@dataclass
+class Position:
+    """Where training is; JSON values only."""
+
+    leg: int = 0
+    epoch: int = 0  # within the leg
+    batch: int = 0  # within the epoch
+    epochs: int = 0  # in all legs
+    updates: int = 0  # in all legs
+    drops: int = 0
+    best_of_leg: float | None = None
+    since_best: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, numbers: dict[str, Any]) -> Position:
+        """From a checkpoint; what older versions noted besides is left out."""
+        return cls(**{one.name: numbers[one.name] for one in fields(cls) if one.name in numbers})
+
+
+def fit(
+    network: Network,
+    lesson: Lesson,
+    training: Training,
+    *,
+    at: Workshop,
+    seed: int,
+    watch: Watch | None = None,
+) -> list[dict[str, Any]]:
+    """Train ``network`` in place, going on from the workshop's folder if it holds a checkpoint.
+
+    Order and augmentation are functions of (seed, epoch, position), dropout and mixup of (seed, update, process): a
+    resumed training equals an undisturbed one to the bit on the same machine.
+
+    Args:
+        network: Built by ``models.network.build`` with the same seed each time (and warmed up likewise).
+        lesson: Items, truth, sampler and losses.
+        training: Legs and settings.
+        at: Where and by what means.
+        seed: Of order, dropout and mixup.
+        watch: Measures the network after each epoch.
+
+    Returns:
+        One row an epoch: leg, epoch, update, lr, loss and its parts, with classes map5 on the training batches, watched
+        numbers, images per second.
+
+    Raises:
+        PlanError: The lesson cannot be learnt as planned, e.g. mixup without labels; all mistakes at once.
+        TrainingError: The loss is NaN or infinite; names the update and its items; checkpoints stay as they are.
+    """
+    return _Trainer(network, lesson, training, at, seed, watch).run()
+
+
+class _Trainer:
+    def __init__(
+        self, network: Network, lesson: Lesson, training: Training, at: Workshop, seed: int, watch: Watch | None
+    ) -> None:
+        lesson.check(training, network, watched=watch is not None)
+        self.shop, self.group, self.folder = at, at.group, at.folder
+        self.network = network.to(self.group.device).to(memory_format=torch.channels_last)
+        self.lesson, self.training, self.seed, self.watch = lesson, training, seed, watch
+        self.at = Position()
+        self.average = MovingAverage(network, training.ema) if training.ema is not None else None
+        self.best: dict[str, Tensor] | None = None  # weights of the best epoch that no file holds yet
+        self.saved_at = time.monotonic()
+
+    def run(self) -> list[dict[str, Any]]:
+        state = checkpoint.load(self.folder)
+        if state is not None:
+            self.at = Position.read(state.numbers)
+            self.network.load_state_dict(_below("network/", state.tensors))
+            if self.average is not None:
+                self.average.load(_below("average/", state.tensors), n_updates=self.at.updates)
+            place = f"leg {self.at.leg + 1}, epoch {self.at.epoch + 1}, batch {self.at.batch + 1}"
+            self.shop.progress.say(f"goes on at {place}")
+        while self.at.leg < len(self.training.legs):
+            self._leg(self.training.legs[self.at.leg], state)
+            state = None
+        self._settle()
+        return self.at.history
+
+    def _leg(self, leg: Leg, state: checkpoint.State | None) -> None:
+        course = Course(self.network, self.lesson, self.training, leg, at=self.shop, seed=self.seed)
+        if state is not None:
+            course.restore(state.tensors)
+        while self.at.epoch < leg.epochs:
+            if self._epoch(leg, course):
+                break
+        self.at.leg, self.at.epoch, self.at.drops = self.at.leg + 1, 0, 0
+        self.at.best_of_leg, self.at.since_best = None, 0
+        self._save(None)
+
+    def _epoch(self, leg: Leg, course: Course) -> bool:
+        """One epoch from where it stands; True if the leg should end."""
+        order = course.order(self.at.epochs, goes_on=self.at.batch > 0)
+        n_micro = self.training.accumulate
+        updates = -(-len(order) // n_micro)
+        mine = order[:, self.group.share(order.shape[1])]
+        stream = course.body.source.batches(
+            mine, epoch=self.at.epochs, n_workers=self.shop.n_workers, skip_batches=self.at.batch
+        )
+        self.network.train()
+        began, began_at = time.monotonic(), self.at.batch
+        todo = range(self.at.batch, len(order), n_micro)
+        n_epochs = sum(one.epochs for one in self.training.legs)
+        what = f"leg {self.at.leg + 1} epoch {self.at.epoch + 1}/{leg.epochs}"
+        for first in self.shop.progress.track(todo, total=len(todo), what=what):
+            # Epochs of a mined leg differ in length; of the schedule each is an equal part.
+            update = self.at.epoch * updates + first // n_micro
+            factor = rate(
+                leg.schedule, update=update, updates=updates * leg.epochs, epoch=self.at.epoch, drops=self.at.drops
+            )
+            items = order[first : first + n_micro]
+            try:
+                told = course.update(
+                    items,
+                    islice(stream, len(items)),
+                    lr=leg.lr * factor,
+                    number=self.at.updates,
+                    done=(self.at.epochs + first / len(order)) / n_epochs,
+                )
+            except NoNumberError as stopped:
+                self._stop(stopped)
+            if self.average is not None:
+                self.average.update(self.network)
+            self.at.updates += 1
+            self._tell(told, leg.lr * factor)
+            self.at.batch = first + len(items)
+            if self._is_time_to_save() and self.at.batch < len(order):
+                self._save(course)
+        images = (self.at.batch - began_at) * order.shape[1]
+        return self._end_epoch(leg, course, images / max(1e-9, time.monotonic() - began))
+
+    def _tell(self, told: dict[str, Tensor], lr: float) -> None:
+        values = self.group.mean(torch.stack([told[name] for name in sorted(told)])).tolist()
+        sums = self.at.sums
+        for name, value in zip(sorted(told), values, strict=True):
+            sums[name] = sums.get(name, 0.0) + value
+            sums[f"n/{name}"] = sums.get(f"n/{name}", 0.0) + 1
+            if self.shop.scalar is not None:
+                self.shop.scalar(f"train/{name}", value, self.at.updates)
+        sums["lr"] = lr
+        if self.shop.scalar is not None:
+            self.shop.scalar("train/lr", lr, self.at.updates)
+
+    def _end_epoch(self, leg: Leg, course: Course, images_per_s: float) -> bool:
+        self.group.average_buffers(self.network)
+        sums = self.at.sums
+        row: dict[str, Any] = {"leg": self.at.leg + 1, "epoch": self.at.epochs + 1, "update": self.at.updates}
+        row |= {name: sums[name] / sums[f"n/{name}"] for name in sums if f"n/{name}" in sums}
+        row |= {"lr": sums.get("lr", 0.0), "images_per_s": round(images_per_s, 1)}
+        watched: float | None = None
+        if self.watch is not None:
+            numbers = self._measured()
+            watched = next(iter(numbers.values()), None)
+            row |= numbers
+            for name, value in numbers.items():
+                if self.shop.scalar is not None:
+                    self.shop.scalar(name, value, self.at.updates)
+        self.at.history.append(row)
+        self.shop.progress.say(_line(row))
+        # Without a watch the training loss is what must not stop improving.
+        end = self._judge(leg, course, watched if watched is not None else -row.get("loss", 0.0), row.get("map5", 0.0))
+        self.at.epoch, self.at.epochs, self.at.batch, self.at.sums = self.at.epoch + 1, self.at.epochs + 1, 0, {}
+        if self._is_time_to_save() and not end:  # the leg's end is saved anyway
+            self._save(course)
+        return end
+
+    def _judge(self, leg: Leg, course: Course, watched: float, train_map5: float) -> bool:
+        """Note the best, drop the rate on a plateau; True if the leg should end."""
+        if self.at.best_of_leg is None or watched > self.at.best_of_leg:
+            self.at.best_of_leg, self.at.since_best = watched, 0
+        else:
+            self.at.since_best += 1
+        if self.training.keep == "best" and (self.at.best is None or watched > self.at.best["value"]):
+            self._keep_best(watched)
+        if leg.patience is not None and self.at.since_best >= leg.patience:
+            return True
+        plateau = leg.schedule
+        if isinstance(plateau, Plateau) and self.at.since_best > plateau.patience:
+            if self.at.drops == plateau.drops:
+                return True
+            self.at.drops, self.at.since_best = self.at.drops + 1, 0
+            if plateau.rebuild:
+                course.optimiser.state.clear()
+        return leg.stop_at is not None and train_map5 >= leg.stop_at
+
+    def _measured(self) -> dict[str, float]:
+        if self.watch is None:
+            return {}
+        if self.average is None:
+            return self.watch(self.network)
+        with self.average.worn_by(self.network):
+            return self.watch(self.network)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return self.network.state_dict() if self.average is None else self.average.tensors
+
+    def _keep_best(self, value: float) -> None:
+        """Hold the weights; they become a file with the next checkpoint, which alone can refer to it."""
+        self.at.best = {"value": value, "file": f"best-{self.at.epochs:06d}.safetensors", "sha256": ""}
+        if self.group.leads:
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self._weights().items()}
+
+    def _is_time_to_save(self) -> bool:
+        return time.monotonic() - self.saved_at > self.training.checkpoint_every_s
+
+    def _save(self, course: Course | None) -> None:
+        """Write a checkpoint; of a leg under way with its course, of one that has ended without."""
+        self.saved_at = time.monotonic()
+        if not self.group.leads:
+            return
+        if self.best is not None and self.at.best is not None:
+            path = self.folder / self.at.best["file"]
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, save({name: tensor.contiguous() for name, tensor in self.best.items()}))
+            self.at.best["sha256"], self.best = sha256(path), None
+        tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if course is not None:
+            tensors |= course.tensors()
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
+        number = self.at.updates * 2 + (course is None)
+        checkpoint.save(checkpoint.State(vars(self.at), tensors), self.folder, number=number)
+        for old in sorted(self.folder.glob("best-*.safetensors"))[:-2]:  # the checkpoint before may name the other
+            old.unlink()
+
+    def _settle(self) -> None:
+        """Leave the network with the weights that are to be kept, everything trainable, in evaluation mode."""
+        freeze(self.network, ())
+        if self.training.keep == "best" and self.at.best is not None and self.group.leads:
+            self.network.load_state_dict(load_file(self.folder / self.at.best["file"]))
+        elif self.average is not None and self.at.updates:
+            self.network.load_state_dict(self.average.tensors)
+        self.network.chance = None
+        self.network.eval()
+        self.group.wait()
+
+    def _stop(self, stopped: NoNumberError) -> NoReturn:
+        items, loss = [self.lesson.names(int(item)) for item in stopped.items], stopped.loss
+        where = (
+            f"leg {self.at.leg + 1}, epoch {self.at.epoch + 1}, batch {self.at.batch + 1}, update {self.at.updates + 1}"
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "nan.json", {"where": where, "loss": str(loss), "items": items})
+        raise TrainingError(
+            f"The loss is {loss} at {where}; the last checkpoint is whole.",
+            got=several(items),
+            fix="lower the learning rate or the clip of this leg, or use precision fp32; the batch is listed in "
+            f"{self.folder / 'nan.json'}.",
+        ) from stopped
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _line(row: dict[str, Any]) -> str:
+    parts = [
+        f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float) and name != "images_per_s"
+    ]
+    return f"epoch {row['epoch']}: {', '.join(parts)} ({row['images_per_s']} images/s)"

@@ -1,0 +1,113 @@
+"""Addresses: what is asked, and that no way leads into private networks."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from yarl import URL
+
+from download.server import Names
+from fieldmark.downloads.addresses import CheckedResolver, address, also_at, check_number, host_of, is_public, shown
+from fieldmark.downloads.causes import Failed
+from fieldmark.downloads.specs import Mirror
+
+PRIVATE = (
+    *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),  # noqa: S104 - to be refused
+    *("224.0.0.1", "255.255.255.255", "192.0.2.1", "240.0.0.1"),
+    *("::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:a00:1", "::127.0.0.1"),
+    *("64:ff9b::10.0.0.1", "2002:7f00:1::", "2001:0:7f00:1::", "2001:db8::1"),
+)
+
+
+@pytest.mark.parametrize("number", PRIVATE)
+def test_private_numbers_are_not_public(number: str) -> None:
+    assert not is_public(number)
+
+
+@pytest.mark.parametrize(
+    "number", ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
+)
+def test_public_numbers_are(number: str) -> None:
+    assert is_public(number)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["2130706433", "127.1", "0177.0.0.1", "0x7f000001", "0x7f.0.0.1", "[::1]", "[::ffff:7f00:1]", "127.0.0.1", "1.2.3"],
+)
+def test_numbers_in_any_dress_are_refused(host: str) -> None:
+    with pytest.raises(Failed) as told:
+        check_number(address(f"http://{host}/a.jpg"))
+    assert told.value.cause.name in {"private_address", "bad_address"}
+
+
+def test_public_numbers_and_names_pass() -> None:
+    for host in ("8.8.8.8", "example.org", "0xbad.example", "[2606:2800:220:1::1]"):
+        check_number(address(f"http://{host}/a.jpg"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ftp://example.org/a.jpg",
+        "file:///etc/passwd",
+        "/a.jpg",
+        "",
+        "http://",
+        "javascript:alert(1)",
+        "http://a b/",
+        "data:,x",
+        f"http://example.org/{'a' * 9000}",
+    ],
+)
+def test_only_the_web_is_asked(text: str) -> None:
+    with pytest.raises(Failed) as told:
+        address(text)
+    assert told.value.cause.name == "bad_address"
+    assert told.value.cause.lasting
+
+
+def test_a_redirect_may_be_relative_and_carries_no_password() -> None:
+    base = URL("http://me:secret@example.org/a/b.jpg")
+    assert str(address("../c.jpg", base=base)) == "http://example.org/c.jpg"
+    assert str(address("https://you:word@else.org/d.jpg#part", base=base)) == "https://else.org/d.jpg"
+    with pytest.raises(Failed):
+        address("file:///etc/passwd", base=base)
+
+
+@given(
+    st.text("abc123", min_size=6, max_size=9),
+    st.sampled_from(["http://{}@h.org/x", "http://u:{}@h.org:80/x?q=1", "http://{}:@[::1"]),
+)
+@settings(max_examples=30)
+def test_what_is_shown_holds_no_password(secret: str, form: str) -> None:
+    assert secret not in shown(form.format(secret))
+
+
+def test_mirrors_come_after_all_given_addresses_each_once() -> None:
+    mirrors = (
+        Mirror(pattern=r"^https?://old\.org/(.*)", replacement=r"https://new.org/\1"),
+        Mirror(pattern="^", replacement="https://archive.org/"),
+    )
+    assert also_at(["http://old.org/a", "http://b.org/b", "http://old.org/a"], mirrors) == [
+        ("http://old.org/a", 0),
+        ("http://b.org/b", 0),
+        ("https://new.org/a", 1),
+        ("https://archive.org/http://old.org/a", 2),
+        ("https://archive.org/http://b.org/b", 2),
+    ]
+
+
+def test_hosts() -> None:
+    assert host_of("HTTP://u:p@Example.ORG:8080/a") == "example.org"
+    assert host_of("http://[::1/a") == host_of("no address") == ""
+
+
+def test_a_name_gives_only_its_public_numbers() -> None:
+    found = asyncio.run(CheckedResolver(Names(["10.0.0.1", "8.8.8.8"]), allow_private=False).resolve("a.org"))
+    assert [one["host"] for one in found] == ["8.8.8.8"]
+    with pytest.raises(Failed, match="private_address"):
+        asyncio.run(CheckedResolver(Names(["10.0.0.1", "::1"]), allow_private=False).resolve("a.org"))
+    found = asyncio.run(CheckedResolver(Names(["10.0.0.1"]), allow_private=True).resolve("a.org"))
+    assert [one["host"] for one in found] == ["10.0.0.1"]

@@ -1,0 +1,132 @@
+"""The journal: kills at any moment, files that vanish, folders that are something else."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from download.server import BadWeb, drawn
+from fieldmark.core.errors import RunError
+from fieldmark.downloads.asking import Known
+from fieldmark.downloads.checking import Photo
+from fieldmark.downloads.journal import ASIDE, FILE, Journal, Note
+from fieldmark.downloads.names import place
+
+URLS = {name: [(f"http://h.org/{name}.jpg", 0)] for name in ("a", "b", "c")}
+
+
+def arrived(journal: Journal, name: str, content: bytes) -> Note:
+    """A photo that lies aside, and the note about it."""
+    (row,) = next(rows for rows in journal.to_ask("failed") if rows[0].image == name)
+    file = place(name, "JPEG")
+    aside = journal.aside / Path(file).name
+    aside.write_bytes(content)
+    return Note(row, 1.0, 1, 200, Photo("0" * 64, len(content), 9, 9, file, str(aside), "0" * 64), Known())
+
+
+def test_what_arrived_is_put_in_place_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the journal's commit and the move."""
+    import fieldmark.downloads.journal as module
+
+    with Journal(tmp_path / "out") as journal:
+        journal.want(URLS)
+        note = arrived(journal, "a", b"whole")
+        (journal.aside / "7.part").write_bytes(b"half")
+
+        def killed(path: Path, place: Path) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_move", killed)
+            with pytest.raises(KeyboardInterrupt):
+                journal.note([note], visit=1, at=1.0)
+        assert journal.rows("SELECT state FROM address WHERE image = 'a'") == [("arrived",)]
+    with Journal(tmp_path / "out") as journal:
+        assert (tmp_path / "out" / place("a", "JPEG")).read_bytes() == b"whole"
+        assert {rows[0].image for rows in journal.to_ask("failed")} == {"b", "c"}
+        assert [path.name for path in journal.aside.iterdir()] == ["lock"]
+
+
+def test_done_only_once_it_is_in_its_place(tmp_path: Path) -> None:
+    with Journal(tmp_path / "out") as journal:
+        journal.want(URLS)
+        journal.note([arrived(journal, "a", b"whole")], visit=1, at=1.0)
+        assert journal.rows("SELECT state FROM address WHERE image = 'a'") == [("arrived",)]
+        journal.note([arrived(journal, "b", b"whole")], visit=1, at=1.0)
+        assert journal.rows("SELECT state FROM address ORDER BY image") == [("done",), ("arrived",), ("waiting",)]
+        journal.settle()
+        assert journal.rows("SELECT state FROM address ORDER BY image") == [("done",), ("done",), ("waiting",)]
+
+
+def test_a_photo_that_vanished_is_wanted_again(tmp_path: Path) -> None:
+    with Journal(tmp_path / "out") as journal:
+        journal.want(URLS)
+        journal.note([arrived(journal, "a", b"whole")], visit=1, at=1.0)
+        journal.settle()
+    (tmp_path / "out" / place("a", "JPEG")).unlink()
+    with Journal(tmp_path / "out") as journal:
+        assert {rows[0].image for rows in journal.to_ask("failed")} == {"a", "b", "c"}
+
+
+def test_addresses_that_the_table_no_longer_names_are_kept_but_not_asked(tmp_path: Path) -> None:
+    with Journal(tmp_path / "out") as journal:
+        journal.want(URLS)
+        journal.want({"a": URLS["a"], "d": [("http://h.org/d.jpg", 0)]})
+        assert {rows[0].image for rows in journal.to_ask("all")} == {"a", "d"}
+        assert len(journal.rows("SELECT * FROM address")) == 4
+
+
+def test_other_folders_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("dear diary")
+    with pytest.raises(RunError) as told:
+        Journal(tmp_path)
+    assert "--out" in told.value.fix
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_two_at_once_and_a_damaged_journal_are_refused(tmp_path: Path) -> None:
+    with Journal(tmp_path / "out"), pytest.raises(RunError) as told:
+        Journal(tmp_path / "out")
+    assert "wait for it" in told.value.fix
+    for path in (tmp_path / "out").glob(f"{FILE}*"):
+        path.write_bytes(b"rot" * 5000)
+    with pytest.raises(RunError) as told:
+        Journal(tmp_path / "out")
+    assert "--out" in told.value.fix
+
+
+@pytest.mark.slow
+def test_three_kills_lose_nothing_that_was_whole(tmp_path: Path) -> None:
+    with BadWeb() as web:
+        n, table, out = 600, tmp_path / "t.json", tmp_path / "out"
+        images = [{"id": f"{at:04d}", "url": web.url("slowish", at)} for at in range(n)]
+        table.write_text(json.dumps({"images": images}))
+        command = [sys.executable, "-m", "fieldmark", "download", str(table), "--out", str(out), "--allow-private"]
+        safe: set[str] = set()
+        for kill in range(1, 4):
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while len(list(out.glob("photos/*/*"))) < n * kill // 5:
+                time.sleep(0.01)
+                assert process.poll() is None
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            now = {path.stem for path in out.glob("photos/*/*")}
+            assert safe <= now
+            for image in safe:
+                assert web.asked[f"slowish/{int(image)}"] == before[f"slowish/{int(image)}"]
+            safe, before = now, web.asked.copy()
+        subprocess.run(command, check=True, capture_output=True)
+        for image in safe:
+            assert web.asked[f"slowish/{int(image)}"] == before[f"slowish/{int(image)}"]
+        files = {path.stem: path for path in out.glob("photos/*/*")}
+        assert len(files) == n
+        assert all(path.read_bytes() == drawn(int(image)) for image, path in files.items())
+        with sqlite3.connect(out / FILE) as db:
+            assert db.execute("SELECT state, count(*) FROM address GROUP BY state").fetchall() == [("done", n)]
+        db.close()
+        assert [path.name for path in (out / ASIDE).iterdir()] == ["lock"]

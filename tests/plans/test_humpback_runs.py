@@ -1,0 +1,141 @@
+"""The whales' recipes with boxes and masks, and with the whole network learning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fieldmark
+from fieldmark.core.errors import DataError, PlanError
+from fieldmark.data.reading import read
+from fieldmark.plans.finders import FINDERS
+from fieldmark.plans.humpback import humpback_classify
+from fieldmark.plans.reidentify import reidentify
+from fieldmark.plans.siamese import humpback_siamese
+from fieldmark.stages.boxes import Boxes
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.finding import true_sizes
+from fieldmark.stages.plan import Plan
+from fieldmark.stages.recheck import Recheck
+from fieldmark.stages.split import read_folds
+from fieldmark.stages.train import Train
+from toys import Heard
+
+
+def test_the_whole_network_learns_when_asked() -> None:
+    frozen, whole = humpback_classify().only(Train), humpback_classify(whole=True).only(Train)
+    assert all(leg.freeze for leg in frozen.training.legs)
+    assert not any(leg.freeze for leg in whole.training.legs)
+    assert whole.versions is None  # nothing is kept of a network that changes, so each photo may vary anew
+    assert [leg.epochs for leg in whole.training.legs] == [leg.epochs for leg in frozen.training.legs]
+
+
+@pytest.mark.parametrize("masks", ["table", "agreed", "grabcut", "features"])
+@pytest.mark.parametrize("size", ["toy", "small", "full"])
+def test_masks_are_looked_for_and_shown(masks: str, size: Literal["toy", "small", "full"]) -> None:
+    plan = humpback_classify(size=size, masks=masks, evidence=True)
+    train = plan.only(Train)
+    assert train.preprocess.mask is not None
+    assert train.preprocess.mask.by == FINDERS[masks] == plan.only(Recheck).within
+    assert train.net.backbone.in_channels == 4
+    assert not train.training.legs[0].freeze  # a frozen first layer could not learn the fourth channel
+    looking = [stage.finder for stage in plan.stages if isinstance(stage, Boxes)]
+    assert looking == ([] if masks == "table" else [FINDERS[masks]])
+
+
+@pytest.mark.parametrize("boxes", ["none", "table", "agreed", "grabcut", "features"])
+def test_pairs_are_looked_at_by_boxes(boxes: str) -> None:
+    plan = humpback_siamese(size="toy", boxes=boxes, evidence=True)
+    assert plan.only(Train).preprocess.finders() == (() if boxes in {"none", "table"} else (FINDERS[boxes],))
+    assert (plan.only(Train).preprocess.crop.kind == "box") == (boxes != "none")
+    assert plan.only(Recheck).within == FINDERS["table" if boxes == "none" else boxes]
+    assert humpback_siamese(size="full").only(Train).preprocess.crop.kind == "box"  # as in the source
+
+
+@pytest.mark.parametrize(
+    ("plan", "what"),
+    [
+        (humpback_classify(size="toy", masks="table"), "masks"),
+        (humpback_siamese(size="toy", boxes="table"), "boxes"),
+        (reidentify(size="toy", boxes="table"), "boxes"),
+    ],
+)
+def test_what_the_table_does_not_tell_is_missed_before_training(
+    plan: Plan, what: str, flukes: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PlanError) as told:
+        fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True)
+    assert f"by the {what} of their table, which tells none" in str(told.value)
+    assert "--boxes" in told.value.fix
+    assert not (tmp_path / "run" / "split").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "fix"),
+    [
+        ({"size": "toy", "whole": True}, "leave out whole"),
+        ({"size": "full", "whole": True}, "leave out whole"),
+        ({"masks": "grabct"}, "grabcut"),
+    ],
+)
+def test_refusals(settings: dict[str, object], fix: str) -> None:
+    with pytest.raises(PlanError) as told:
+        humpback_classify(**settings)
+    assert fix in told.value.fix
+
+
+def test_a_photo_is_seen_with_its_mask(flukes: Path, tmp_path: Path) -> None:
+    known = fieldmark.read(flukes, unknown="new_whale")
+    marks, other = tmp_path / "masks.csv", tmp_path / "other.csv"
+    left, right = "1 2 0 1 1", "1 2 1 1"
+    marks.write_text("image,mask\n" + "".join(f"{image},{left}\n" for image in known.images))
+    plan = humpback_classify(size="toy", masks="table", effort=0.01)
+    fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True, boxes=[str(marks)])
+    opened = open_run(tmp_path / "run")
+    taught = np.flatnonzero((read_folds(opened.job(), "split") == -1) & (opened.known.classes >= 0))
+    photo = opened.known.paths[taught[0]]
+    name = opened.known.vocabulary.identities[opened.known.classes[taught[0]]]
+    other.write_text(f"image,mask\n{photo.name},{right}\n")
+
+    def likeness(masks: Path) -> float:
+        found = fieldmark.identify(tmp_path / "run", photo, k=30, boxes=[str(masks)], n_workers=0)
+        return next(match.similarity or 0 for match in found[0].matches if match.identity == name)
+
+    assert likeness(marks) == pytest.approx(1, abs=1e-6)  # the photo as it lies in the gallery
+    assert likeness(other) < 1 - 1e-6
+    heard = Heard()
+    fieldmark.identify(tmp_path / "run", photo, n_workers=0, progress=heard)
+    assert any("no masks" in line for line in heard.lines)
+
+
+@pytest.mark.parametrize("which", ["known", "new"])
+@pytest.mark.parametrize("recipe", [{"boxes": "table"}, {"evidence": True}], ids=["boxes", "points"])
+def test_a_box_outside_its_picture_is_refused_before_training(
+    flukes: Path, tmp_path: Path, which: str, recipe: dict[str, object]
+) -> None:
+    """One such box among all, of a photo to learn from or of one to answer, once stopped a run after its training."""
+    photos = read(flukes)
+    sizes = true_sizes(photos)
+    good = replace(
+        photos,
+        table=photos.table.with_columns(
+            pl.Series("box_x", [1.0] * len(photos)),
+            pl.Series("box_y", [1.0] * len(photos)),
+            pl.Series("box_w", sizes[:, 0] - 2),
+            pl.Series("box_h", sizes[:, 1] - 2),
+        ),
+    )
+    outside = pl.when(pl.col("image") == photos.images[3]).then(sizes[3, 0] + 5).otherwise(pl.col("box_x"))
+    bad = replace(good, table=good.table.with_columns(box_x=outside))
+    plan = reidentify(size="toy", **recipe)
+    asked = replace(bad, table=bad.table.with_columns(image=pl.format("new {}", "image")), name="new")
+    known, new = (bad, None) if which == "known" else (good, asked.take(np.arange(6)))
+    with pytest.raises(DataError, match="mark nothing of their pictures") as told:
+        execute(plan, known, tmp_path / "run", new=new, n_workers=0)
+    assert photos.images[3] in str(told.value)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,219 @@
+"""The toy form of ``imaterialist2017`` runs all it has, answers photos that are gone, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fieldmark
+from fieldmark.core.errors import PlanError, RunError
+from fieldmark.core.progress import QUIET
+from fieldmark.plans.imaterialist import imaterialist2017
+from fieldmark.stages.answerer import Answerer
+from fieldmark.stages.engine import open_run
+from fieldmark.stages.judged_answers import JudgedAnswers
+from fieldmark.stages.scored import absent_of, known_proba, new_proba
+
+WORK = ("*.npy", "*.safetensors", "*.parquet", "*.csv", "weights.json")
+
+
+def digests(run: Path) -> dict[str, str]:
+    files = {path for pattern in WORK for path in run.glob(f"*/**/{pattern}")}
+    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+
+
+def test_every_voice_shares_out_each_question(shop_run: Path) -> None:
+    opened = open_run(shop_run)
+    job, vocabulary = opened.job(), opened.known.vocabulary
+    starts = np.flatnonzero(np.diff(vocabulary.question_of, prepend=-1))
+    for name in ("pictures", "texts", "merged"):
+        known = known_proba(job, name)
+        assert known.shape == (48, len(vocabulary.answer_names))
+        np.testing.assert_allclose(np.add.reduceat(known, starts, axis=1), 1, atol=1e-4)
+        assert np.ptp(known, axis=0).max() > 0.01
+
+
+def test_every_question_about_every_new_photo_is_answered_those_that_are_gone_too(shop: Path, shop_run: Path) -> None:
+    opened = open_run(shop_run)
+    job, new = opened.job(), opened.new
+    assert new is not None
+    assert (~new.present).sum() == 2
+    assert absent_of(job, "pictures").sum() == 2
+    assert absent_of(job, "merged").sum() == 0  # their texts speak
+    answers = pl.read_parquet(shop_run / "answers/answers.parquet").filter(pl.col("part") == "new")
+    questions = [one.name for one in opened.known.vocabulary.questions]
+    assert answers.height == len(new) * len(questions)
+    assert set(answers["image"]) == set(pl.read_csv(shop / "new.csv", infer_schema=False)["image"])
+    gone = np.flatnonzero(~new.present)
+    texts, merged = new_proba(job, "texts"), new_proba(job, "merged")
+    np.testing.assert_allclose(merged[gone], texts[gone], atol=1e-3)
+
+
+def test_answers_fit_together(shop_run: Path) -> None:
+    answers = pl.read_parquet(shop_run / "answers/answers.parquet")
+    kind = answers.filter(pl.col("question") == "category").select("part", "image", kind="answer")
+    rest = answers.filter(pl.col("question") != "category").join(kind, on=["part", "image"])
+    fits = rest.select(pl.col("applies") == (pl.col("question").str.split(":").list.first() == pl.col("kind")))
+    assert fits.to_series().all()
+
+
+def test_the_submission_has_a_row_for_each_photo_and_question(shop_run: Path) -> None:
+    rows = (shop_run / "submission/submission.csv").read_text().splitlines()
+    assert rows[0] == "id,predicted"
+    assert len(rows) == 1 + 8 * 17
+    assert len({row.partition(",")[0] for row in rows}) == len(rows)
+
+
+def test_the_measures_are_what_slow_loops_count(shop_run: Path) -> None:
+    judged = JudgedAnswers(open_run(shop_run))
+    answers = pl.read_parquet(shop_run / "answers/answers.parquet").filter(pl.col("part") == "known")
+    given = {
+        (image, question): answer
+        for image, question, answer in answers.select("image", "question", "answer").iter_rows()
+    }
+    wrong = n = 0
+    for one in judged.vocabulary.questions:
+        for image, right in zip(judged.known.images, judged.known.table[one.name].to_list(), strict=True):
+            if right:
+                n += 1
+                wrong += given[image, one.name] not in right
+    metrics = {row["name"]: row for row in json.loads((shop_run / "metrics.json").read_text())}
+    assert metrics["error"]["value"] == pytest.approx(wrong / n)
+    assert metrics["error"]["n"] == n
+    assert metrics["error"]["low"] <= wrong / n <= metrics["error"]["high"]
+    assert metrics["error"]["value"] < metrics["error without looking"]["value"]
+
+
+def test_the_report_tells_questions_and_weights(shop_run: Path) -> None:
+    page = (shop_run / "report.html").read_text()
+    for words in ("Question by question", "Who is believed", "heel type", "Without looking"):
+        assert words in page
+
+
+def test_a_finished_run_answers_as_it_answered_new_photos(shop: Path, shop_run: Path) -> None:
+    opened = open_run(shop_run)
+    assert opened.new is not None
+    answerer = Answerer(opened)
+    found = answerer.proba(opened.new)
+    np.testing.assert_allclose(found, new_proba(opened.job(), "merged"), atol=2e-3)
+
+
+def test_attributes_prints_a_tree(shop: Path, shop_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from fieldmark.app.cli import main
+
+    photo = shop / pl.read_csv(shop / "labels.csv", infer_schema=False)["file"][0]
+    assert main(["attributes", str(shop_run), str(photo)]) == 0
+    told = capsys.readouterr().out
+    assert "category" in told
+    assert "questions do not apply" in told
+    assert main(["attributes", str(shop_run), str(photo), "--json", "--text", "red maxi dress"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    one = json.loads(line)
+    assert set(one["answers"]) == {each["question"] for each in one["questions"] if each["applies"]}
+    for each in one["questions"]:
+        assert each["proba"] + sum(other["proba"] for other in each["others"]) <= 1 + 1e-5
+
+
+def test_tag_and_identify_say_which_command_to_use(shop_run: Path, shop: Path) -> None:
+    photo = next((shop / "images").iterdir())
+    with pytest.raises(RunError) as refusal:
+        fieldmark.tag(shop_run, photo)
+    assert f"fieldmark attributes {shop_run} PHOTO" in refusal.value.fix
+
+
+def test_evaluate_on_other_photos_and_predict(shop: Path, shop_run: Path, tmp_path: Path) -> None:
+    truth = pl.read_csv(shop / "test_truth.csv", infer_schema=False)
+    table = shop / "judged.csv"
+    there = [(shop / file).exists() for file in truth["file"]]
+    truth.filter(pl.Series(there)).write_csv(table)
+    measures = {one.name: one for one in fieldmark.evaluate(shop_run, table, n_workers=0)}
+    assert measures["error of category"].n == 6
+    fieldmark.predict(shop_run, shop / "new.csv", out=tmp_path / "people.csv", n_workers=0)
+    people = pl.read_csv(tmp_path / "people.csv", infer_schema=False)
+    assert people.columns == ["image", "question", "answer", "proba", "applies"]
+    assert people.height == 8 * 17
+    fieldmark.predict(shop_run, shop / "new.csv", out=tmp_path / "s.csv", form="submission", n_workers=0)
+    assert (tmp_path / "s.csv").read_text() == (shop_run / "submission/submission.csv").read_text()
+
+
+class Interrupting:
+    """Progress that stops the run when it is told a text for the first time."""
+
+    def __init__(self, *at: str) -> None:
+        self.at = list(at)
+
+    def say(self, text: str) -> None:
+        if self.at and self.at[0] in text:
+            self.at.pop(0)
+            raise KeyboardInterrupt
+
+    def track(self, items: Any, *, total: int, what: str) -> Any:
+        return QUIET.track(items, total=total, what=what)
+
+
+def test_interrupted_it_goes_on_to_the_same_bits(shop: Path, shop_run: Path, tmp_path: Path) -> None:
+    told = Interrupting("epoch 2", "texts: texts", "merged: merge")
+    run = tmp_path / "run"
+
+    def train() -> None:
+        fieldmark.train("imaterialist2017", shop, new=shop / "new.csv", run=run, size="toy",
+                        settings={"trees": True}, n_workers=0, progress=told)  # fmt: skip
+
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            train()
+    train()
+    assert digests(run) == digests(shop_run)
+
+
+@pytest.mark.parametrize("form", ["softmax", "each", "both", "conditional"])
+def test_every_form_checks_and_survives_json(form: str) -> None:
+    plan = imaterialist2017(form=form)
+    assert type(plan).model_validate_json(plan.model_dump_json()) == plan
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"form": "sofmax"}, "did you mean 'softmax'"),
+        ({"merging": "mean"}, "geometric"),
+        ({"pictures": False, "texts": ""}, "--set texts=name"),
+        ({"networks": 9}, "use 1 to"),
+        ({"reader": "bert"}, "use one of: minilm, ngrams"),
+        ({"size": "toy", "finetune": True}, "leave out finetune"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(PlanError) as refusal:
+        imaterialist2017(**settings)
+    assert told in refusal.value.fix
+
+
+def test_photos_without_questions_are_refused(museum: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as refusal:
+        fieldmark.train("imaterialist2017", museum, run=tmp_path / "run", size="toy", n_workers=0)
+    assert "--question COLUMN" in refusal.value.fix
+
+
+def test_a_leak_must_be_named_and_be_there(shop: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as refusal:
+        fieldmark.train("imaterialist2017", shop, run=tmp_path / "run", size="toy", n_workers=0,
+                        settings={"pictures": False, "leaks": "adress"})  # fmt: skip
+    assert "--column adress=NAME" in refusal.value.fix
+
+
+def test_predict_tells_how_many_questions_it_answered(
+    shop: Path, shop_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fieldmark.app.cli import main
+
+    assert (
+        main(["predict", str(shop_run), str(shop / "new.csv"), "--out", str(tmp_path / "a.csv"), "--workers", "0"]) == 0
+    )
+    assert "8 photos answered" in capsys.readouterr().out

@@ -1,0 +1,263 @@
+"""The toy form of ``reidentify`` runs all it has: margins, rounds with recruits, trees, a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fieldmark
+from fieldmark.core.errors import PlanError
+from fieldmark.core.files import read_json
+from fieldmark.data.specs import OpenHoldout
+from fieldmark.data.vocabulary import UNKNOWN
+from fieldmark.plans.humpback import humpback_classify
+from fieldmark.plans.reidentify import reidentify
+from fieldmark.plans.sizes import Size
+from fieldmark.specimens.collections import draw_flukes
+from fieldmark.stages.engine import open_run
+from fieldmark.stages.lessons import identity_lesson
+from fieldmark.stages.nets import saved_nets
+from fieldmark.stages.ranked import SCORES
+from fieldmark.stages.recruit import Recruit, recruits_of
+from fieldmark.stages.split import Split, judged_classes, read_folds
+from fieldmark.stages.train import Train
+from fieldmark.training.opinions import MOST
+from toys import Heard
+
+
+@pytest.fixture(scope="module")
+def run(flukes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plan = reidentify(size="toy", rounds=1, recruit_at=-1.0, budget=0.5)
+    folder = tmp_path_factory.mktemp("reidentify") / "run"
+    fieldmark.train(plan, flukes, run=folder, n_workers=0, skip_broken=True)
+    return folder
+
+
+def test_whole_identities_are_held_back_as_strangers(run: Path) -> None:
+    opened = open_run(run)
+    job = opened.job()
+    fold, classes = read_folds(job, "split"), opened.known.classes
+    held = np.setdiff1d(classes[(fold == 0) & (classes >= 0)], classes[fold == -1])
+    assert len(held) >= 1
+    judged = judged_classes(job, "split")
+    assert (judged[np.isin(classes, held)] == UNKNOWN).all()
+    assert np.array_equal(judged[~np.isin(classes, held)], classes[~np.isin(classes, held)])
+    scores = np.load(run / "ranking" / SCORES)
+    rows = np.flatnonzero(fold >= 0)
+    assert np.isneginf(scores[:, held]).all()  # nobody of the gallery bears their names
+    strangers = {one["name"]: one["n"] for one in read_json(run / "metrics.json")}["false matches"]
+    assert strangers == int((judged[rows] == UNKNOWN).sum())
+
+
+def test_points_look_at_whoever_is_recruited_and_at_the_end() -> None:
+    plan = reidentify(size="toy", rounds=2, evidence=True, distil=True)
+    reads = {stage.name: stage.reads() for stage in plan.stages}
+    assert [reads[name][0] for name in ("recruits2", "recruits3", "answers")] == ["evidence", "evidence2", "evidence3"]
+    assert [reads[f"evidence{again}"][0] for again in ("", "2", "3")] == ["ranking", "ranking2", "ranking3"]
+    once = reidentify(size="toy", evidence=True, distil=True)
+    assert [stage.name for stage in once.stages if stage.verb == "recheck"] == ["evidence2"]
+
+
+def test_recruits_teach_the_next_round_and_nothing_else(run: Path) -> None:
+    opened = open_run(run)
+    job = opened.job()
+    rows, names = recruits_of(job, "recruits2", k=0)
+    assert len(rows) > 0
+    stage = next(one for one in opened.plan.stages if isinstance(one, Train) and one.name == "net2")
+    fold = read_folds(job, "split")
+    lesson = identity_lesson(stage, job, k=0, fold=fold)
+    n, n_all, n_names = len(opened.known), len(opened.known) + len(opened.new), len(opened.known.vocabulary.identities)
+    recruited = lesson.items[(lesson.items >= n) & (lesson.items < n_all)]
+    assert sorted(recruited.tolist()) == sorted((n + rows).tolist())
+    assert lesson.classes[n + rows].tolist() == names.tolist()
+    assert lesson.classes[n_all + n + rows].tolist() == (names + n_names).tolist()  # mirrored
+    assert not np.isin(np.flatnonzero(fold == 0), lesson.items % n_all).any()
+    for gallery in ("features", "features2"):
+        kept = pl.read_parquet(run / gallery / "gallery0" / "rows.parquet")["image"].to_list()
+        assert kept == opened.known.images
+
+
+def test_a_new_photo_that_copies_a_validation_photo_is_not_recruited(run: Path, tmp_path: Path) -> None:
+    opened = open_run(run)
+    job = opened.job()
+    row = int(np.flatnonzero(read_folds(job, "split") == 0)[0])
+    picked, _ = recruits_of(job, "recruits2", k=0)
+    copy = opened.new.paths[int(picked[0])]
+    kept = copy.read_bytes()
+    copy.write_bytes(opened.known.paths[row].read_bytes())
+    try:
+        stage = next(one for one in opened.plan.stages if isinstance(one, Recruit))
+        stage.run(job, tmp_path)
+        assert int(picked[0]) not in np.load(tmp_path / "picked0.npy")
+        assert len(np.load(tmp_path / "picked0.npy")) == len(picked) - 1
+    finally:
+        copy.write_bytes(kept)
+
+
+def test_strangers_are_taught_as_the_first_network_sees_them(flukes: Path, tmp_path: Path) -> None:
+    plan = reidentify(size="toy", distil=True, effort=0.5)
+    fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True)
+    opened = open_run(tmp_path / "run")
+    job, stage = opened.job(), next(one for one in opened.plan.stages if one.name == "net2")
+    lesson = identity_lesson(stage, job, k=0, fold=read_folds(job, "split"))
+    known = opened.known
+    strangers = lesson.items[lesson.classes[lesson.items] == UNKNOWN]
+    assert len(strangers) == 2 * (known.classes[read_folds(job, "split") != 0] == UNKNOWN).sum() > 0
+    teacher = saved_nets(opened.run.stage("net"), device="cpu")[0]
+    for item in strangers.tolist():
+        mirrored = item >= len(known)
+        said = teacher.competing(known.take([item % len(known)]), flip=True, n_workers=0)[int(mirrored)]
+        told = lesson.taught_of(np.array([item])).numpy()
+        likeliest = np.argsort(-said[0])[:MOST]
+        np.testing.assert_allclose(told[0, likeliest], said[0, likeliest], atol=1e-5)
+        assert told.sum() == pytest.approx(1, abs=1e-5)
+    others = np.setdiff1d(np.arange(2 * len(known)), strangers)
+    assert not lesson.taught_of(others).any()
+    history = read_json(tmp_path / "run" / "net2" / "fold0" / "history.json")
+    assert all(row["distilled"] > 0 for row in history)
+
+
+def test_teachers_that_cannot_teach_are_refused_before_anything_is_learnt() -> None:
+    plan = reidentify(size="toy", distil=True)
+    train = next(one for one in plan.stages if one.name == "net2")
+
+    def complaints(**changed: object) -> str:
+        stages = [one.model_copy(update=changed) if one is train else one for one in plan.stages]
+        with pytest.raises(PlanError) as told:
+            plan.model_copy(update={"stages": tuple(stages)}).check()
+        return str(told.value)
+
+    needs = "need all of taught, the loss 'distilled' and unknowns = true"
+    assert needs in complaints(taught=())
+    assert needs in complaints(losses=train.losses[:1])
+    assert needs in complaints(unknowns=False)
+    assert "another flip_identity" in complaints(flip_identity=False)
+    assert "must name a train stage" in complaints(taught=("split",))
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [
+        ("questions", "ohem_bce"),
+        ("arcface", "arcface"),
+        ("cosface", "cosface"),
+        ("elastic", "elastic"),
+        ("softmax", "cross_entropy"),
+    ],
+)
+@pytest.mark.parametrize("size", ["toy", "small", "full"])
+def test_every_loss_checks_at_every_size(loss: str, kind: str, size: str) -> None:
+    train = reidentify(size=size, loss=loss).only(Train)
+    assert train.losses[0].kind == kind
+    assert train.net.head.kind == ("one_vs_rest" if loss == "questions" else "cosine")
+
+
+def test_a_laptops_size_asks_questions_in_two_legs() -> None:
+    train = reidentify().only(Train)
+    assert [loss.kind for loss in train.losses] == ["ohem_bce", "triplet"]
+    assert [leg.min_photos for leg in train.training.legs] == [2, 1]
+    whole = reidentify(staged=False).only(Train)
+    assert {leg.min_photos for leg in whole.training.legs} == {1}
+    assert sum(leg.epochs for leg in whole.training.legs) == sum(leg.epochs for leg in train.training.legs)
+
+
+def test_the_small_recipe_runs_where_nobody_has_two_photos(tmp_path: Path) -> None:
+    draw_flukes(tmp_path / "flukes", n_identities=24, n_strangers=2, n_test=1, seed=5)
+    table = pl.read_csv(tmp_path / "flukes" / "train.csv")
+    named = table.filter(pl.col("Id") != "new_whale").with_columns(seen=pl.int_range(pl.len()).over("Id"))
+    twice = named.filter(pl.col("seen") == 1)["Id"][0]  # and with one of the two the run is judged
+    once = named.filter((pl.col("seen") == 0) | (pl.col("Id") == twice) & (pl.col("seen") == 1))
+    once.with_columns(image="flukes/train/" + pl.col("Image"), identity="Id").select("image", "identity").write_csv(
+        tmp_path / "once.csv"
+    )
+    small, toy = reidentify(effort=0.01), reidentify(size="toy")
+    legs = tuple(leg.model_copy(update={"freeze": ()}) for leg in small.only(Train).training.legs)
+    train = toy.only(Train)
+    other = train.model_copy(update={"training": train.training.model_copy(update={"legs": legs})})
+    split = toy.only(Split).model_copy(update={"folds": OpenHoldout(n_known=1, n_strangers=6)})
+    plan = toy.model_copy(update={"stages": (split, other, *toy.stages[2:])})
+    heard = Heard()
+    fieldmark.train(plan, tmp_path / "once.csv", run=tmp_path / "run", n_workers=0, skip_broken=True, progress=heard)
+    assert any("all take part" in line for line in heard.lines)
+    assert (tmp_path / "run" / "answers").exists()
+
+
+@pytest.mark.parametrize("boxes", ["table", "agreed", "grabcut", "features"])
+def test_boxes_are_looked_for_and_looked_into(boxes: str) -> None:
+    stages = {stage.verb: stage for stage in reidentify(size="toy", boxes=boxes).stages}
+    (source,) = stages["train"].preprocess.crop.sources
+    assert ("boxes" in stages) == (boxes != "table")
+    assert boxes == "table" or stages["boxes"].finder == source.by
+
+
+def test_words_can_be_typed_where_the_default_is_none() -> None:
+    plan = fieldmark.plan("humpback-siamese", settings={"mining": "exact"})
+    assert plan.stages[1].sampler.solver.kind == "exact"
+    assert fieldmark.plan("humpback-siamese", settings={"mining": "batch"}).stages[1].sampler.kind == "pk"
+    with pytest.raises(PlanError) as told:
+        fieldmark.plan("humpback-siamese", settings={"mining": "exactly"})
+    assert "exact" in told.value.fix
+
+
+@pytest.mark.parametrize(
+    ("settings", "fix"),
+    [
+        ({"boxes": "tabel"}, "table"),
+        ({"rounds": -1}, "rounds=0"),
+        ({"loss": "arcfase"}, "arcface"),
+        ({"loss": "questions", "centres": 2}, "leave out centres"),
+        ({"height_px": 8}, "at least 32"),
+        ({"trees": True, "evidence": True}, "leave out one"),
+        ({"size": "tiny"}, "toy"),
+    ],
+)
+def test_refusals(settings: dict[str, object], fix: str) -> None:
+    with pytest.raises(PlanError) as told:
+        reidentify(**settings)
+    assert fix in told.value.fix
+
+
+def test_a_photo_is_asked_about_by_its_box(flukes: Path, tmp_path: Path) -> None:
+    known = fieldmark.read(flukes, unknown="new_whale")
+    marks, one = tmp_path / "boxes.csv", tmp_path / "one.csv"
+    marks.write_text("image,x0,y0,x1,y1\n" + "".join(f"{image},0,0,60,30\n" for image in known.images))
+    plan = reidentify(size="toy", boxes="table", effort=0.01)
+    heard = Heard()
+    fieldmark.train(
+        plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True, boxes=[str(marks)], progress=heard
+    )
+    assert any("no boxes of the new photos" in line for line in heard.lines)  # those beside the table
+    heard.lines.clear()
+    opened = open_run(tmp_path / "run")
+    taught = np.flatnonzero((read_folds(opened.job(), "split") == -1) & (opened.known.classes >= 0))
+    photo = opened.known.paths[taught[0]]
+    name = opened.known.vocabulary.identities[opened.known.classes[taught[0]]]
+    one.write_text(f"image,x0,y0,x1,y1\n{photo.name},20,5,50,30\n")
+
+    def likeness(*boxes: Path) -> float:
+        tables = [str(each) for each in boxes]
+        found = fieldmark.identify(tmp_path / "run", photo, k=30, boxes=tables, n_workers=0, progress=heard)
+        return next(match.similarity or 0 for match in found[0].matches if match.identity == name)
+
+    as_learnt, elsewhere = likeness(marks), likeness(one)
+    assert as_learnt == pytest.approx(1, abs=1e-6)  # the photo as it lies in the gallery
+    assert elsewhere < 1 - 1e-6
+    assert not any("no boxes" in line for line in heard.lines)
+    likeness()
+    assert any("no boxes of these photos" in line for line in heard.lines)
+    heard.lines.clear()
+    draw_flukes(tmp_path / "others", n_identities=8, n_strangers=2, n_test=1, n_near_duplicates=0, seed=9)
+    fieldmark.evaluate(tmp_path / "run", tmp_path / "others", n_workers=0, skip_broken=True, progress=heard)
+    assert any("no boxes of these photos" in line for line in heard.lines)
+
+
+@pytest.mark.parametrize("size", ["toy", "small", "full"])
+def test_it_can_be_judged_by_the_photos_of_the_whales_own_recipes(size: Size) -> None:
+    """Runs are made one run only where the same photos judge them."""
+    ours, theirs = reidentify(size=size, holdout="humpback"), humpback_classify(size=size)
+    assert ours.only(Split) == theirs.only(Split)
+    assert ours.stages[1:] == reidentify(size=size).stages[1:]
+    assert reidentify(size=size).only(Split).folds == OpenHoldout()

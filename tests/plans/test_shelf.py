@@ -1,0 +1,99 @@
+"""Each recipe of the shelf makes a plan that checks, and that files can hold."""
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from fieldmark.core.errors import PlanError
+from fieldmark.plans.humpback import Size
+from fieldmark.plans.imet import LOSSES, LossName, imet2019, tags_plain
+from fieldmark.plans.shelf import SHELF
+from fieldmark.stages.plan import read_plan
+
+SIZES = get_args(Size)
+
+
+def toml(value: Any) -> str:
+    """JSON values as TOML, tables inline; null is left out, as TOML has no word for it."""
+    if isinstance(value, dict):
+        return (
+            "{" + ", ".join(f"{json.dumps(name)} = {toml(one)}" for name, one in value.items() if one is not None) + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ", ".join(toml(one) for one in value) + "]"
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", SHELF)
+def test_a_recipe_survives_json(name: str, size: str, tmp_path: Path) -> None:
+    plan = SHELF[name](size=size)
+    assert plan.name == name
+    assert plan.check() is plan
+    (tmp_path / "plan.json").write_text(plan.model_dump_json())
+    assert read_plan(tmp_path / "plan.json") == plan
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", SHELF)
+def test_a_recipe_survives_toml(name: str, size: str, tmp_path: Path) -> None:
+    plan = SHELF[name](size=size)
+    written = plan.model_dump(mode="json")
+    (tmp_path / "plan.toml").write_text(f'name = "{name}"\nstages = {toml(written["stages"])}\n', encoding="utf-8")
+    assert read_plan(tmp_path / "plan.toml") == plan
+
+
+SWITCHES: list[dict[str, Any]] = [
+    *({"loss": loss} for loss in get_args(LossName)),
+    {"trust": False},
+    {"trust": False, "hardest": 0.0},
+    {"enlarge": False},
+    {"specialise": ""},
+    {"specialise": "culture"},
+    {"trees": False},
+    {"distil": True},
+    {"soft_f2": True},
+    {"mixup": 0.4},
+    {"log_weights": False},
+    {"networks": 1},
+    {"source_cutoffs": True},
+    {"effort": 0.1},
+    {"trust": False, "hardest": 0.0, "enlarge": False, "specialise": "", "trees": False},
+]
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+def test_every_switch_of_imet2019_changes_the_plan_and_leaves_one_that_works(switch: dict[str, Any]) -> None:
+    for size in SIZES:
+        plan = imet2019(size=size, **switch)
+        assert plan.check() is plan
+        assert (plan == imet2019(size=size)) == (switch == {"loss": "focal"})
+
+
+def test_without_a_step_nothing_of_it_is_left() -> None:
+    def verbs(**switch: Any) -> set[str]:
+        return {stage.verb for stage in imet2019(size="toy", **switch).stages}
+
+    assert verbs() == {"split", "train", "score", "drop", "enlarge", "stack", "cut", "answer"}
+    assert "drop" not in verbs(trust=False)
+    assert "enlarge" not in verbs(enlarge=False)
+    assert "stack" not in verbs(trees=False)
+    assert not any(getattr(stage, "groups", ()) for stage in imet2019(specialise="").stages)
+    assert {stage.verb for stage in tags_plain().stages} == {"split", "train", "score", "cut", "answer"}
+
+
+def test_settings_that_cannot_be_are_told() -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"loss": "focall"}, "did you mean 'focal'?"),
+        ({"size": "tiny"}, "use one of: full, small, toy."),
+        ({"networks": 4}, "use 1 to 3."),
+        ({"networks": 0}, "use 1 to 3."),
+        ({"size": "toy", "finetune": True}, "leave out finetune; the other sizes train whole networks."),
+    ]
+    for settings, fix in wrong:
+        with pytest.raises(PlanError) as caught:
+            imet2019(**settings)
+        assert caught.value.fix == fix
+    assert set(LOSSES) == set(get_args(LossName))

@@ -1,0 +1,217 @@
+"""The toy form of ``humpback-siamese``: all stages run, an expert answers, and each switch leaves a plan that works."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from fieldmark.core.errors import PlanError
+from fieldmark.core.files import read_json
+from fieldmark.core.run import RunFolder
+from fieldmark.data.collection import Collection
+from fieldmark.data.reading import read
+from fieldmark.gallery.specs import Evidence, Sift
+from fieldmark.gallery.store import GalleryStore
+from fieldmark.losses.specs import OhemBce
+from fieldmark.models.specs import EmbeddingHead, OneVsRestHead
+from fieldmark.plans.siamese import humpback_siamese
+from fieldmark.stages.apart import apart
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.expert import Expert
+from fieldmark.stages.plan import Plan
+from fieldmark.stages.rank import ByLogits, Vote
+from fieldmark.stages.ranked import DECISION, NEW_SCORES, RANKING, SCORES
+from fieldmark.stages.recheck import Recheck
+from fieldmark.stages.rescore import RESCORING, mix, pair_scores
+from fieldmark.training.specs import Training
+from toys import without_judges
+
+N_IDENTITIES = 10
+
+
+def picture(number: int, rng: np.random.Generator) -> Image.Image:
+    tiles = np.random.default_rng(number).integers(0, 255, (4, 8, 3)).astype(np.uint8)
+    pixels = np.asarray(Image.fromarray(tiles).resize((64, 32), Image.Resampling.BICUBIC)).astype(float)
+    return Image.fromarray((pixels + rng.normal(0, 15, pixels.shape)).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collection, Collection]:
+    """Ten individuals with two to five photos, six strangers; six new photos, four of them of known individuals."""
+    folder, rng = tmp_path_factory.mktemp("whales"), np.random.default_rng(0)
+    shown = [(f"w_{i}", i) for i in range(N_IDENTITIES) for _ in range(2 + i % 4)]
+    shown += [("new_whale", 100 + i) for i in range(6)]
+    for number, (_, individual) in enumerate(shown):
+        picture(individual, rng).save(folder / f"{number:03d}.png")
+    lines = [f"{number:03d}.png,{name}" for number, (name, _) in enumerate(shown)]
+    (folder / "train.csv").write_text("\n".join(["Image,Id", *lines]), encoding="utf-8")
+    (folder / "test").mkdir()
+    for number in range(6):
+        picture(number if number < 4 else 200 + number, rng).save(folder / "test" / f"t{number}.png")
+    table = pl.DataFrame({"image": [f"t{n}" for n in range(6)], "file": [f"t{n}.png" for n in range(6)]})
+    return read(folder / "train.csv"), Collection.of(table, root=folder / "test", name="new")
+
+
+@pytest.fixture(scope="module")
+def finished(photos: tuple[Collection, Collection], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    known, new = photos
+    folder = tmp_path_factory.mktemp("runs") / "siamese"
+    return execute(humpback_siamese(size="toy"), known, folder, new=new, seed=1, n_workers=0)
+
+
+def test_the_toy_runs_all_its_stages(finished: RunFolder, photos: tuple[Collection, Collection]) -> None:
+    history = read_json(finished.stage("net") / "fold0" / "history.json")
+    assert [row["leg"] for row in history] == [1, 1, 1, 2]
+    assert all(np.isfinite(row["pair_bce"]) for row in history)
+    answers = pl.read_csv(finished.stage("answers") / "submission.csv")
+    assert answers["Image"].to_list() == photos[1].images
+    assert all(1 <= len(names.split()) <= 5 for names in answers["Id"])
+
+
+def test_rescoring_writes_what_ranking_writes(finished: RunFolder) -> None:
+    before, after = (np.load(finished.stage(name) / SCORES) for name in ("ranking", "pairs"))
+    assert before.shape == after.shape
+    weight = read_json(finished.stage("pairs") / RESCORING)["weight"]
+    assert 0 <= weight <= 1
+    assert np.array_equal(before == -np.inf, after == -np.inf)
+    told, noted = (read_json(finished.stage("pairs") / name) for name in (DECISION, RESCORING))
+    assert told["map_at_k"] >= noted["map_before"]  # the weight 0 was tried too
+    ranking = pl.read_parquet(finished.stage("pairs") / RANKING)
+    assert set(ranking["part"]) == {"validation", "new"}
+
+
+def test_an_expert_scores_as_the_run_did(finished: RunFolder, photos: tuple[Collection, Collection]) -> None:
+    scores, _ = Expert(open_run(finished.path), device="cpu").scores(photos[1], n_workers=0)
+    assert np.allclose(scores, np.load(finished.stage("pairs") / NEW_SCORES), atol=1e-4)
+
+
+def test_the_pair_head_says_apart_what_it_says_without_photos_that_judge(finished: RunFolder, tmp_path: Path) -> None:
+    bare = without_judges(finished, tmp_path / "bare")
+    job = open_run(finished.path).job()
+    told, weight = apart(job, "pairs", k=0), read_json(finished.stage("pairs") / RESCORING)["weight"]
+    assert weight == read_json(bare.stage("pairs") / RESCORING)["weight"]
+    np.testing.assert_allclose(told, np.load(bare.stage("pairs") / NEW_SCORES), atol=1e-6)
+    assert not np.allclose(told, np.load(finished.stage("pairs") / NEW_SCORES), atol=1e-3)
+
+
+def test_the_pair_head_alone_judges_everybody(photos: tuple[Collection, Collection], finished: RunFolder) -> None:
+    """Stages before it are those of the finished run, which are copied."""
+    folder = finished.path.with_name("alone")
+    plan = humpback_siamese(size="toy", alone=True)
+    run = execute(plan, *photos[:1], folder, new=photos[1], seed=1, n_workers=0, reuse=finished.path)
+    assert read_json(run.stage("pairs") / RESCORING)["weight"] == 1
+    scores = np.load(run.stage("pairs") / SCORES)
+    there = scores > -np.inf
+    assert there.any()
+    assert ((scores[there] >= 0) & (scores[there] <= 1)).all()
+    assert np.array_equal(there, np.load(run.stage("ranking") / SCORES) > -np.inf)
+
+
+def test_points_are_matched_for_the_shortlist_of_the_pair_head(
+    photos: tuple[Collection, Collection], finished: RunFolder
+) -> None:
+    pytest.importorskip("cv2")
+    folder = finished.path.with_name("points")
+    plan = humpback_siamese(size="toy", evidence=True)
+    looked = plan.only(Recheck)
+    assert looked.reads_from == "pairs"
+    assert plan.stages[-1].reads() == ("evidence",)
+    quick = looked.model_copy(update={"evidence": Evidence(points=Sift(size_px=96, most=100), least=4)})
+    plan = plan.model_copy(update={"stages": tuple(quick if one is looked else one for one in plan.stages)})
+    run = execute(plan, photos[0], folder, new=photos[1], seed=1, n_workers=0, reuse=finished.path)
+    scores, _ = Expert(open_run(run.path), device="cpu").scores(photos[1], n_workers=0)
+    assert np.allclose(scores, np.load(run.stage("evidence") / NEW_SCORES), atol=1e-4)
+    assert not np.allclose(scores, np.load(run.stage("pairs") / NEW_SCORES), atol=1e-4)
+
+
+def test_mixing_lets_nobody_pass_the_shortlist_from_below() -> None:
+    scores = np.array([[0.9, 0.8, 0.7, -np.inf]], np.float32)
+    judged = np.array([[0.1, 0.6, 0.0, 0.0]], np.float32)
+    assert mix(scores, judged, weight=0).tolist() == scores.tolist()
+    assert np.allclose(mix(scores, judged, weight=0.5), [[0.5, 0.7, 0.35, -np.inf]])
+    assert mix(scores, judged, weight=1).tolist() == [[*judged[0, :3].tolist(), -np.inf]]
+
+
+def test_pair_scores_are_the_best_photo_of_each_on_the_shortlist(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(2, 9, 4)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=2, keepdims=True)
+    classes, images = np.array([0, 0, 2, 2, 2, 1, -1, 4, 2]), [f"i{n}" for n in range(9)]
+    gallery = GalleryStore.write(tmp_path / "gallery", rows, images=images, classes=classes)
+    query, asked = rows[:, [2, 5]], ["i2", "elsewhere"]
+    scores = np.array([[0.5, 0.1, 0.9, -np.inf, 0.2], [0.1, 0.2, 0.3, -np.inf, 0.4]], np.float32)
+
+    def judge(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-(a * b).sum(axis=1) - np.abs(a - b).sum(axis=1)))
+
+    for shortlist, listed in ((2, [{0, 2}, {2, 4}]), (None, [{0, 1, 2, 4}] * 2)):
+        told = pair_scores(query, asked, scores, gallery=gallery, by=judge, shortlist=shortlist)
+        for row, names in enumerate(listed):
+            for name in range(5):
+                others = [at for at in range(9) if classes[at] == name and images[at] != asked[row]]
+                best = max(
+                    (np.mean([judge(query[v, [row]], rows[v, [at]]) for v in range(2)]) for at in others), default=0
+                )
+                assert told[row, name] == pytest.approx(best if name in names else 0, abs=1e-6)
+
+
+SWITCHES: list[dict[str, Any]] = [
+    {"mining": "batch"},
+    {"noise": False},
+    {"pair_loss": "triplet"},
+    {"pair_loss": "triplet", "mining": "batch", "triplet": False},
+    {"triplet": False},
+    {"compact": True},
+    {"flip_identity": False},
+    {"tta": False},
+    {"rescoring": False},
+    {"alone": True},
+    {"evidence": True},
+    {"effort": 0.5},
+]
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+def test_every_switch_changes_the_plan_and_leaves_one_that_works(switch: dict[str, Any]) -> None:
+    for size in ("toy", "small", "full"):
+        plan = humpback_siamese(size=size, **switch)
+        assert plan.check() is plan
+        assert plan != humpback_siamese(size=size)
+
+
+def test_settings_that_cannot_be_are_told() -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"size": "tiny"}, "use one of: full, small, toy."),
+        ({"mining": "nearer"}, "did you mean 'nearest'?"),
+        ({"pair_loss": "triplets"}, "did you mean 'triplet'?"),
+        ({"alone": True, "rescoring": False}, "leave out one of the two."),
+    ]
+    for settings, fix in wrong:
+        with pytest.raises(PlanError) as caught:
+            humpback_siamese(**settings)
+        assert caught.value.fix == fix
+
+
+def changed(name: str, **settings: Any) -> Plan:
+    plan = humpback_siamese(size="toy")
+    stages = tuple(one.model_copy(update=settings) if one.name == name else one for one in plan.stages)
+    return plan.model_copy(update={"stages": stages})
+
+
+def test_a_plan_of_pairs_that_cannot_work_is_refused_before_it_runs() -> None:
+    train = humpback_siamese(size="toy").stages[1]
+    wrong = [
+        (changed("net", losses=(OhemBce(),)), "net: a pair head has no logits of one photo"),
+        (changed("net", net=train.net.model_copy(update={"head": OneVsRestHead()})), "pair_bce asks about two photos"),
+        (changed("net", training=Training(batch=6)), "net: batch 6 is no multiple of 4, which assignment mining needs"),
+        (changed("net", net=train.net.model_copy(update={"head": EmbeddingHead()})), "pairs: 'net' has no pair head"),
+        (changed("pairs", embedded="ranking"), "'embedded' must name an embed stage"),
+        (changed("ranking", votes=(Vote(by=ByLogits()),)), "the head of 'net' gives none"),
+    ]
+    for plan, told in wrong:
+        with pytest.raises(PlanError) as caught:
+            plan.check()
+        assert told in str(caught.value.got)

@@ -1,0 +1,45 @@
+"""Settings of cleaning survive JSON, are told apart by kind, and refuse the impossible."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import TypeAdapter
+
+from fieldmark.quality.specs import (
+    Absolute,
+    Guesses,
+    HardTargets,
+    MeanSurety,
+    NoiseRule,
+    Percentile,
+    RobustZ,
+    SureTop,
+)
+from fieldmark.core.errors import PlanError
+from fieldmark.core.spec import parse
+
+
+@pytest.mark.parametrize("rule", [Percentile(), Absolute(above=0.3), RobustZ()])
+def test_rules_survive_json(rule):
+    assert TypeAdapter(NoiseRule).validate_json(rule.model_dump_json()) == rule
+
+
+def test_guesses_survive_json():
+    rule = Guesses(surety=MeanSurety(), amount=SureTop(n=5), targets=HardTargets(at=0.2), most_per_label=3)
+    assert parse(Guesses, rule.model_dump_json(), name="guesses") == rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"kind": "percentile", "share": 1.5}',
+        '{"kind": "absolute"}',
+        '{"kind": "robust_z", "above": 0}',
+        '{"kind": "median"}',
+        '{"kind": "percentile", "shares": 0.1}',
+    ],
+)
+def test_impossible_rules_are_refused(text):
+    with pytest.raises(PlanError) as caught:
+        parse(NoiseRule, text, name="rule")
+    assert "mend" in caught.value.fix

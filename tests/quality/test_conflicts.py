@@ -1,0 +1,115 @@
+"""What twins and looks say about names."""
+
+import numpy as np
+import pytest
+
+from fieldmark.quality.conflicts import OneIdentity, alike, both, centroid_likeness, sharing, taken_over, verdict
+from fieldmark.core.errors import FieldmarkError, ShapeError
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        ([3, 3], "same name"),
+        ([3, -2, 3], "same name"),
+        ([3, 5], "two names"),
+        ([3, 5, -1], "two names"),
+        ([3, -1, -2], "stranger and name"),
+        ([-1, -1], "same name"),
+        ([-2, -2], "no name"),
+    ],
+)
+def test_verdicts(classes: list[int], words: str) -> None:
+    assert verdict(classes) == words
+
+
+def test_names_are_taken_over_only_where_nothing_is_said_and_twins_agree() -> None:
+    group = np.array([0, 0, 1, 1, 1, 2, 2, 3, 4, 4])
+    classes = np.array([7, -2, 7, 8, -2, -1, -2, -2, 3, 3])
+    assert taken_over(group, classes).tolist() == [7, 7, 7, 8, -2, -1, -1, -2, 3, 3]
+    assert classes.tolist()[1] == -2
+
+
+def test_no_photos_take_over_nothing() -> None:
+    assert taken_over(np.zeros(0, np.int64), np.zeros(0, np.int64)).tolist() == []
+
+
+def test_taking_over_needs_a_class_for_every_photo() -> None:
+    with pytest.raises(ShapeError) as told:
+        taken_over(np.array([0, 1]), np.array([0]))
+    assert "-2 where nothing is said" in told.value.fix
+
+
+def test_identities_that_share_pictures_are_counted_by_picture() -> None:
+    group = np.array([0, 0, 0, 1, 1, 2, 2, 3, 3])
+    classes = np.array([1, 4, 4, 4, 1, 5, 2, -1, 5])
+    assert [(one.first, one.second, one.n_shared) for one in sharing(group, classes)] == [(1, 4, 2), (2, 5, 1)]
+
+
+def directions(n: int, dim: int = 32, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(n, dim))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def around(centres: np.ndarray, who: list[int], noise: float = 0.1) -> np.ndarray:
+    rows = centres[who] + noise * directions(len(who), seed=9)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_two_names_of_one_look_are_suggested_and_no_others() -> None:
+    centres = directions(40)
+    centres[33] = centres[4]
+    who = [one for one in range(40) for _ in range(3)]
+    likeness = centroid_likeness(around(centres, who), np.array(who), n_classes=40)
+    assert np.allclose(np.diag(likeness), 1, atol=1e-5)
+    (found,) = alike(likeness)
+    assert (found.first, found.second) == (4, 33)
+    assert found.cosine > 0.95
+    assert 0.9 < found.score < 1
+
+
+def test_the_nearest_of_all_is_not_enough_where_all_are_as_near() -> None:
+    centres = directions(40, seed=3)
+    assert alike(centroid_likeness(centres, np.arange(40), n_classes=40)) == []
+
+
+def test_a_near_one_who_is_nearer_to_another_is_no_pair() -> None:
+    likeness = np.full((30, 30), 0.1) + np.random.default_rng(0).normal(0, 0.01, (30, 30))
+    likeness = (likeness + likeness.T) / 2
+    likeness[2, 3] = likeness[3, 2] = 0.9
+    likeness[2, 5] = likeness[5, 2] = 0.8
+    assert [(one.first, one.second) for one in alike(likeness)] == [(2, 3)]
+
+
+def test_what_is_known_from_one_side_counts_and_unknown_never_wins() -> None:
+    likeness = np.full((20, 20), np.nan)
+    likeness[:5] = 0.1 + 0.001 * np.arange(20)
+    likeness[1, 17] = 0.95
+    assert [(one.first, one.second) for one in alike(likeness)] == [(1, 17)]
+    strangers = centroid_likeness(directions(3), np.array([0, 2, -1]), n_classes=4)
+    assert np.isnan(strangers[1]).all()
+    assert np.isnan(strangers[:, 3]).all()
+    assert np.isfinite(strangers[0, 2])
+
+
+def test_both_kinds_of_evidence_are_one_list_with_shared_pictures_first() -> None:
+    shared = [OneIdentity(1, 2, n_shared=1, score=1.0), OneIdentity(3, 4, n_shared=2, score=2.0)]
+    looks = [OneIdentity(5, 6, cosine=0.9, score=0.99), OneIdentity(1, 2, cosine=0.8, score=0.9)]
+    found = both(shared, looks)
+    assert [(one.first, one.second) for one in found] == [(3, 4), (1, 2), (5, 6)]
+    assert found[1] == OneIdentity(1, 2, n_shared=1, cosine=0.8, score=1.9)
+
+
+def test_refusals_say_what_to_pass() -> None:
+    with pytest.raises(ShapeError) as told:
+        alike(np.zeros((2, 3)))
+    assert "square" in told.value.fix
+    with pytest.raises(FieldmarkError) as told:
+        alike(np.full((5, 5), np.nan))
+    assert "three identities" in told.value.fix
+    with pytest.raises(ShapeError) as told:
+        centroid_likeness(directions(3), np.array([0, 1]), n_classes=2)
+    assert "one class a row" in told.value.fix
+    with pytest.raises(FieldmarkError) as told:
+        centroid_likeness(2 * directions(3), np.array([0, 1, 2]), n_classes=3)
+    assert "divide each row" in told.value.fix

@@ -1,0 +1,260 @@
+"""Clues that tell answers are found, clues that do not are left alone, and neither is taken for the other."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from sklearn.metrics import label_ranking_average_precision_score
+
+from fieldmark.quality.clues import COMMON_STEPS, EXPECTED, Categories, Clue, Numbers, Texts
+from fieldmark.quality.copies import ask_copies, crossings, joined
+from fieldmark.quality.leaks import Gain, Target, blind, guess, paired, reached, untellable
+from fieldmark.quality.ngrams import ngrams
+from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.metrics.intervals import Interval
+
+N = 400
+
+
+def target(answers: np.ndarray, *, name: str = "who") -> Target:
+    """One answer a photo; -1 is not told."""
+    told = np.flatnonzero(answers >= 0)
+    ones = np.ones(len(told), np.float32)
+    shape = (len(answers), int(answers.max()) + 1)
+    return Target(name, csr_matrix((ones, (told, answers[told])), shape=shape))
+
+
+def skewed(rng: np.random.Generator, n: int = N) -> np.ndarray:
+    return rng.choice(4, n, p=(0.4, 0.3, 0.2, 0.1))
+
+
+def tried(clue: Clue, of: Target, *, groups: np.ndarray | None = None, seed: int = 0) -> Gain:
+    groups = np.arange(len(of)) if groups is None else groups
+    fold = np.random.default_rng(seed).integers(0, 5, int(groups.max()) + 1)[groups]
+    return guess(clue, of, name="clue", fold=fold, groups=groups)
+
+
+def code_in_name(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+    return Texts([f"IMG_{'abcd'[one]}x{rng.integers(10**6)}.jpg" for one in answers])
+
+
+def word_in_text(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+    words = ("Hemd", "Schuh", "M\u00fctze", "\u30c9\u30ec\u30b9")
+    return Texts([f"{words[one]} {rng.choice(['rot', 'blau'])}" if rng.random() < 0.3 else "" for one in answers])
+
+
+def camera(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+    return Categories([f"camera {one if rng.random() < 0.5 else rng.integers(4)}" for one in answers])
+
+
+def file_size(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+    return Numbers(answers * 1000.0 + rng.normal(0, 800, len(answers)))
+
+
+def sorted_rows(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+    place = np.empty(len(answers))
+    place[np.argsort(answers, kind="stable")] = np.arange(len(answers))
+    return Numbers(place)
+
+
+def missing_for_one(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+    return Numbers(np.where(answers == 2, np.nan, rng.normal(size=len(answers))))
+
+
+PLANTED = (code_in_name, word_in_text, camera, file_size, sorted_rows, missing_for_one)
+Plant = Callable[[np.ndarray, np.random.Generator], Clue]
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+def test_a_planted_leak_is_found(plant: Plant) -> None:
+    rng = np.random.default_rng(1)
+    answers = skewed(rng)
+    found = tried(plant(answers, rng), target(answers))
+    assert found.verdict == "leak"
+    assert found.gain.low > 0.03
+    assert found.guessed - found.blind == pytest.approx(found.gain.value)
+    assert found.blind == pytest.approx(np.bincount(answers).max() / N)
+
+
+def test_shuffled_clues_are_not_reported() -> None:
+    """The clue of another photo tells nothing. Of 12 x 6 such, by a plain interval about two false alarms were due."""
+    alarms = 0
+    for seed in range(12):
+        rng = np.random.default_rng((7, seed))
+        answers = skewed(rng)
+        for plant in PLANTED:
+            clue = plant(rng.permutation(answers), rng)
+            alarms += tried(clue, target(answers), seed=seed).verdict == "leak"
+    assert alarms <= 1
+
+
+def test_even_answers_raise_no_alarm_either() -> None:
+    """Where answers are even, a guess by the commonest of the training part is worse than chance on the rest."""
+    gains = []
+    for seed in range(30):
+        rng = np.random.default_rng((8, seed))
+        gains.append(tried(Numbers(rng.normal(size=60)), target(np.arange(60) % 2), seed=seed))
+    assert sum(one.verdict == "leak" for one in gains) <= 1
+    assert np.mean([one.gain.value for one in gains]) <= 0.02
+
+
+@pytest.mark.parametrize("clue", [Texts(["same"] * N), Categories([""] * N), Numbers(np.ones(N)), Texts([""] * N)])
+def test_a_constant_clue_gains_nothing(clue: Clue) -> None:
+    found = tried(clue, target(skewed(np.random.default_rng(0))))
+    assert found.gain.value == 0
+    assert found.verdict == "none"
+
+
+def test_an_id_that_encodes_one_of_many_individuals_is_found() -> None:
+    rng = np.random.default_rng(3)
+    answers = np.repeat(np.arange(300), 3)
+    telling = Texts([f"{one * 7919 % 10007:05d}_{rng.integers(10**4):04d}" for one in answers])
+    random = Texts([f"{rng.integers(10**9):09x}" for _ in answers])
+    of = target(answers)
+    assert tried(telling, of).guessed > 0.8
+    assert tried(random, of).verdict == "none"
+
+
+def test_photos_of_a_group_do_not_tell_each_other() -> None:
+    """A shop's photos share name and answer: it is a leak only where its photos lie on both sides."""
+    rng = np.random.default_rng(4)
+    groups = np.repeat(np.arange(80), 5)
+    answers = skewed(rng, 80)[groups]
+    shops = Categories([f"shop {one}" for one in groups])
+    assert tried(shops, target(answers)).guessed > 0.95
+    assert tried(shops, target(answers), groups=groups).verdict == "none"
+
+
+def test_tags_are_judged_by_their_ranking() -> None:
+    rng = np.random.default_rng(5)
+    tags = (rng.random((N, 6)) < (0.6, 0.3, 0.2, 0.2, 0.1, 0.1)).astype(np.float32)
+    of = Target("labels", csr_matrix(tags), ranked=True)
+    telling = Texts([" ".join(f"w{tag}" for tag in np.flatnonzero(row)) for row in tags])
+    found = tried(telling, of)
+    assert found.n_photos == int((tags.sum(axis=1) > 0).sum())
+    assert found.guessed > found.blind + 0.2
+    assert tried(Texts([telling.values[row] for row in rng.permutation(N)]), of).verdict == "none"
+
+
+def test_average_precision_of_a_photo_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(6)
+    truth = (rng.random((50, 7)) < 0.3).astype(np.float32)
+    truth[:, 0] = 1
+    scores = rng.normal(size=(50, 7)).astype(np.float32)
+    ours = reached(scores, np.arange(50), Target("labels", csr_matrix(truth), ranked=True))
+    assert ours.mean() == pytest.approx(label_ranking_average_precision_score(truth, scores))
+
+
+def test_evidence_of_texts_is_that_of_the_definition_by_loops() -> None:
+    rng = np.random.default_rng(9)
+    answers = rng.integers(0, 3, 40)
+    clue, truth = Texts([f"{'xyz'[one]}{rng.integers(30)}" for one in answers]), target(answers).truth
+    learnt, asked = np.arange(30), np.arange(30, 40)
+    runs = clue.runs.toarray()
+    judge = clue.learn(learnt, truth[learnt])
+    ours = judge(asked)[-1]
+    for place, row in enumerate(asked.tolist()):
+        for answer in range(3):
+            of_answer = answers[:30] == answer
+            total = math.log(of_answer.sum())
+            for run in np.flatnonzero(runs[row]).tolist():
+                n_having, n_both = runs[:30, run].sum(), runs[:30, run][of_answer].sum()
+                if n_having == 0:
+                    continue
+                common = n_having if n_both else 2 ** (round(COMMON_STEPS * math.log2(n_having)) / COMMON_STEPS)
+                total += math.log((n_both + EXPECTED) / (common * of_answer.mean() + EXPECTED))
+            assert ours[place, answer] == pytest.approx(total, abs=1e-3)
+
+
+def test_runs_of_letters_know_no_case_and_no_way_of_writing() -> None:
+    runs = ngrams(["Cafe\u0301", "CAF\u00c9", "\uff23\uff41\uff46\u00e9", "tea", "tea", None]).toarray()
+    assert (runs[0] == runs[1]).all()
+    assert (runs[0] == runs[2]).all()
+    assert not (runs[0] * runs[3]).any()
+    assert (runs[3] == runs[4]).all()
+
+
+def test_runs_that_tell_nothing_of_other_texts_are_left_out() -> None:
+    assert ngrams(["abc", "abc", "abc"]).shape == (3, 0)
+    assert ngrams(["abc", "xyz", "123"]).shape == (3, 0)
+    common = ngrams([f"http://a.example/photos/{'ab'[one % 2]}" for one in range(10)])
+    assert common.shape[1] == 2  # what only these have stands once, however many letters it is
+    assert ngrams([]).shape == (0, 0)
+
+
+def test_a_few_photos_more_do_not_seem_sure() -> None:
+    """Four photos of forty, all of them better: without the half photos added, that would pass."""
+    found = paired(np.r_[np.ones(4), np.zeros(36)], np.arange(40))
+    assert found.low < 0 < found.value == 0.1
+    sure = paired(np.r_[np.ones(40), np.zeros(360)], np.arange(400))
+    assert 0.06 < sure.low < 0.1 < sure.high < 0.14
+
+
+def test_photos_of_a_group_count_as_one() -> None:
+    differences = np.random.default_rng(2).choice([0.0, 1.0], 100)
+    alone = paired(np.repeat(differences, 10), np.arange(1000))
+    together = paired(np.repeat(differences, 10), np.repeat(np.arange(100), 10))
+    assert together.value == alone.value
+    assert together.high - together.low > 2.5 * (alone.high - alone.low)
+
+
+def test_what_cannot_be_audited_says_why() -> None:
+    few, same = target(np.arange(15) % 2), target(np.zeros(50, np.int64))
+    assert "15 photos" in untellable(few, np.arange(15))
+    assert "same answer" in untellable(same, np.arange(50))
+    assert "3 groups" in untellable(target(np.arange(60) % 2), np.arange(60) // 20)
+    assert untellable(target(np.arange(60) % 2), np.arange(60)) == ""
+
+
+def test_impossible_input_is_refused() -> None:
+    of = target(np.arange(40) % 2)
+    with pytest.raises(ShapeError) as told:
+        guess(Texts(["a"] * 39), of, name="a", fold=np.arange(40) % 5, groups=np.arange(40))
+    assert "same photos" in told.value.fix
+    with pytest.raises(FieldmarkError) as told:
+        guess(Texts(["a"] * 40), of, name="a", fold=np.arange(40) % 2, groups=np.arange(40))
+    assert "5 folds" in told.value.fix
+
+
+def test_copies_tell_answers_and_contradictions() -> None:
+    answers = np.r_[np.arange(40) % 4, np.arange(10) % 4]
+    answers[49] = 3 - answers[49]
+    content = np.r_[np.arange(40), np.arange(10)]
+    found = ask_copies(content, target(answers), name="same bytes", groups=np.arange(50))
+    assert (found.n_same, found.n_other) == (18, 2)
+    assert found.gain.n_given == 20
+    assert found.gain.verdict == "leak"
+    floor = blind(target(answers))
+    assert found.gain.guessed == pytest.approx((floor[10:40].sum() + 18) / 50, abs=0.05)
+
+
+def test_copies_of_the_own_group_do_not_count() -> None:
+    content = np.r_[np.arange(40), np.arange(10)]
+    found = ask_copies(content, target(np.arange(50) % 4), name="same bytes", groups=content)
+    assert (found.n_same, found.n_other, found.gain.gain.value) == (0, 0, 0)
+
+
+def test_parts_that_share_pictures_are_counted_both_ways() -> None:
+    parts = ["train", "train", "train", "test", "test", ""]
+    found = crossings(np.array([0, 1, 1, 1, 2, 2]), parts)
+    assert [(one.part, one.other, one.n_copied, one.n_photos) for one in found] == [
+        ("test", "train", 1, 2),
+        ("train", "test", 2, 3),
+    ]
+
+
+def test_chains_of_copies_are_one() -> None:
+    assert joined(5, [[0, 1], [3, 1], []]).tolist() == [0, 0, 1, 0, 2]
+
+
+def test_a_small_sure_gain_is_slight_unless_blind_guesses_are_smaller_still() -> None:
+    def found(blind: float, gain: float) -> Gain:
+        of = {"target": "who", "clue": "size", "n_photos": 9000, "n_given": 9000, "n_distinct": 90}
+        return Gain(**of, blind=blind, guessed=blind + gain, gain=Interval(gain, gain / 2, 2 * gain))
+
+    assert found(0.3, 0.004).verdict == "slight"
+    assert found(0.3, 0.011).verdict == "leak"
+    assert found(0.004, 0.004).verdict == "leak"
+    assert found(0.3, -0.1).verdict == "none"

@@ -1,0 +1,80 @@
+"""Which photos without names join the training of identities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldmark.quality.recruits import recruit
+from fieldmark.quality.specs import Agreement, FewShot, Recruits, SureIdentity
+from fieldmark.core.errors import FieldmarkError, ShapeError
+
+COUNTS = np.array([1, 5, 1])
+SCORES = np.array([[0.9, 0.1, 0.0], [0.2, 0.95, 0.0], [0.4, 0.3, 0.3], [0.0, 0.1, 0.7]], np.float32)
+
+
+def test_the_surest_come_first_and_the_unsure_never() -> None:
+    rows, identity = recruit([SCORES], COUNTS, Recruits(rule=SureIdentity(at=0.65)))
+    assert rows.tolist() == [1, 0, 3]
+    assert identity.tolist() == [1, 0, 2]
+
+
+def test_few_shot_takes_identities_of_few_photos_alone() -> None:
+    rows, identity = recruit([SCORES], COUNTS, Recruits(rule=FewShot(at=0.65, most_photos=1)))
+    assert rows.tolist() == [0, 3]
+    assert identity.tolist() == [0, 2]
+
+
+def test_agreement_wants_a_majority_and_a_gap() -> None:
+    other = SCORES.copy()
+    other[0] = [0.1, 0.8, 0.1]  # names another identity for photo 0
+    third = other.copy()
+    rows, identity = recruit([SCORES, other, third], COUNTS, Recruits(rule=Agreement(gap=0.05)))
+    assert 0 in rows
+    assert identity[rows.tolist().index(0)] == 1
+    rows, _ = recruit([SCORES, other], COUNTS, Recruits(rule=Agreement(gap=0.05)))
+    assert 0 not in rows  # one against one is no majority
+    rows, _ = recruit([SCORES, SCORES], COUNTS, Recruits(rule=Agreement(gap=0.2)))
+    assert 2 not in rows
+    assert sorted(rows.tolist()) == [0, 1, 3]
+
+
+def test_an_identity_that_cannot_be_compared_with_is_never_named() -> None:
+    scores = np.array([[-np.inf, 0.9], [-np.inf, -np.inf]], np.float32)
+    rows, identity = recruit([scores], np.array([0, 3]), Recruits(rule=SureIdentity(at=0.5)))
+    assert (rows.tolist(), identity.tolist()) == ([0], [1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 4), st.integers(0, 9))
+def test_a_cap_keeps_the_surest_of_each(n: int, n_identities: int, most: int, seed: int) -> None:
+    scores = np.random.default_rng(seed).random((n, n_identities)).astype(np.float32)
+    everyone, names = recruit([scores], np.ones(n_identities, np.int64), Recruits(rule=SureIdentity(at=0.0)))
+    rows, identity = recruit(
+        [scores], np.ones(n_identities, np.int64), Recruits(rule=SureIdentity(at=0.0), most_per_identity=most)
+    )
+    kept = [row for place, row in enumerate(everyone) if (names[:place] == names[place]).sum() < most]
+    assert rows.tolist() == kept
+    assert identity.tolist() == scores[rows].argmax(axis=1).tolist()
+
+
+def test_nobody_to_recruit() -> None:
+    rows, identity = recruit([np.zeros((0, 3), np.float32)], COUNTS, Recruits())
+    assert len(rows) == len(identity) == 0
+
+
+@pytest.mark.parametrize(
+    ("rankings", "by", "error", "fix"),
+    [
+        ([], Recruits(), ShapeError, "one shape"),
+        ([SCORES, SCORES[:2]], Recruits(), ShapeError, "one shape"),
+        ([SCORES[:, :2]], Recruits(), ShapeError, "number of photos"),
+        ([SCORES], Recruits(rule=Agreement()), FieldmarkError, "two rank stages"),
+    ],
+)
+def test_refusals(rankings: list[np.ndarray], by: Recruits, error: type[FieldmarkError], fix: str) -> None:
+    with pytest.raises(error) as told:
+        recruit(rankings, COUNTS, by)
+    assert fix in told.value.fix

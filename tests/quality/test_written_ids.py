@@ -1,0 +1,46 @@
+"""Ids read in photos, beside what the table says."""
+
+import pytest
+
+from fieldmark.quality.written_ids import plain, written_ids
+from fieldmark.core.errors import FieldmarkError
+
+KNOWN = ["w_0a1b2c3", "w_ffffff1", "bo"]
+
+
+def found(lines: list[list[str]], names: list[str], pattern: str | None = None) -> list[tuple[int, str, str, str]]:
+    return [(one.row, one.found, one.name, one.meaning) for one in written_ids(lines, names, KNOWN, pattern=pattern)]
+
+
+def test_only_letters_and_digits_count() -> None:
+    assert plain(" w_0A-1b 2c3.") == "W0A1B2C3"
+    assert found([["W 0a1b2c3 HWC"]], ["w_0a1b2c3"]) == [(0, "W0A1B2C3", "w_0a1b2c3", "its name")]
+
+
+def test_what_the_table_says_otherwise_or_not_at_all_is_told_apart() -> None:
+    lines = [["w0a1b2c3"], ["2004", "w ffffff1"], [], ["w_ffffff1"]]
+    assert found(lines, ["w_ffffff1", "", "w_ffffff1", "w_ffffff1"]) == [
+        (0, "W0A1B2C3", "w_0a1b2c3", "another name"),
+        (1, "WFFFFFF1", "w_ffffff1", "a name"),
+        (3, "WFFFFFF1", "w_ffffff1", "its name"),
+    ]
+
+
+def test_ids_that_nobody_is_called_by_are_found_by_pattern_once_a_photo() -> None:
+    lines = [["HWC 034", "hwc-034"], ["HWC 03"]]
+    assert found(lines, ["bo", "bo"], pattern="HWC[0-9]{3}") == [(0, "HWC034", "", "an id")]
+    assert found(lines, ["bo", "bo"]) == []
+
+
+def test_short_names_are_not_looked_for_in_words() -> None:
+    assert found([["A BOAT"]], ["bo"]) == []
+
+
+def test_a_pattern_that_matches_nothing_at_all_finds_nothing() -> None:
+    assert found([["HWC"]], [""], pattern="[0-9]*") == []
+
+
+def test_no_regular_expression_is_refused() -> None:
+    with pytest.raises(FieldmarkError) as told:
+        found([], [], pattern="HWC[")
+    assert "HWC[0-9]{3}" in told.value.fix

@@ -1,0 +1,162 @@
+"""The page of a run that tags filled with plausible numbers, for tests and for looking at.
+
+``python tests/report/sample_label_pages.py OUT`` writes labels.html with drawn pictures.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from fieldmark.reporting.contents import Curve, Fact, ScoreRow, SkippedFile, StageRow
+from fieldmark.reporting.label_contents import (
+    AddedPhotos,
+    Change,
+    CutoffRow,
+    CutoffScan,
+    Doubt,
+    DroppedPhotos,
+    LabelRow,
+    LabelsPage,
+    Mark,
+    MarkedPhoto,
+    Rung,
+    TrainingCourse,
+    Trees,
+)
+from fieldmark.reporting.label_pages import labels_page
+from fieldmark.reporting.pages import write_page
+
+NAMES = ("culture::delft", "culture::egyptian", "tag::vases", "tag::women", "tag::portraits", "tag::plants", "tag::ink")
+
+
+def drawn_object(seed: int, *, noise: float = 8.0) -> bytes:
+    """A coloured vase on a grey ground."""
+    rng = np.random.default_rng(seed)
+    size = (200, 240) if seed % 3 else (240, 180)
+    image = Image.new("RGB", size, (205, 203, 198))
+    draw = ImageDraw.Draw(image)
+    width, height = size
+    colour = tuple(int(one) for one in rng.integers(40, 210, 3))
+    draw.ellipse((0.25 * width, 0.3 * height, 0.75 * width, 0.9 * height), fill=colour)
+    draw.rectangle((0.42 * width, 0.1 * height, 0.58 * width, 0.4 * height), fill=colour)
+    pixels = np.asarray(image, dtype=float) + rng.normal(0, noise, (height, width, 3))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, format="JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def marked(seed: int, *, good: bool, noise: float = 8.0) -> MarkedPhoto:
+    """A photo with a few labels, right or not."""
+    rng = np.random.default_rng(seed)
+    names = [NAMES[place] for place in rng.permutation(len(NAMES))[:5]]
+    kinds = ("right",) * 5 if good else ("right", "missed", "missed", "extra", "extra")
+    marks = tuple(Mark(name, kind, float(rng.random())) for name, kind in zip(names, kinds, strict=True))
+    return MarkedPhoto(f"{seed:016x}", drawn_object(seed, noise=noise), marks, "F2 1.000" if good else "F2 0.312")
+
+
+def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8.0) -> LabelsPage:
+    """A run of the tagging recipe as it might have gone."""
+    rng = np.random.default_rng(3)
+    epochs = np.arange(1, 11, dtype=float)
+    at = np.linspace(0.01, 0.95, 40)
+    counts = np.sort(rng.zipf(1.4, n_labels).clip(2, 9151))[::-1]
+    quality = (0.25 + 0.08 * np.log(counts) + rng.normal(0, 0.1, n_labels)).clip(0.01, 0.99)
+    stages = ("zoo-lite0", "zoo-lite0-max", "zoo-lite0-160", "zoo2-lite0", "zoo2-lite0-max", "zoo2-lite0-160")
+    return LabelsPage(
+        title="imet2019 on a museum",
+        recipe="imet2019 · small",
+        summary="Of every 100 labels in the table it finds 71 on photos its networks had not seen, and of every 100 it "
+        "gives 54 are in the table.",
+        scores=(
+            ScoreRow("mean F2", 0.612, 0.606, 0.618, "mean over photos; a missed label weighs four times an added one"),
+            ScoreRow("mean F2, cross-fitted", 0.609, 0.603, 0.615, "with cutoffs from other photos"),
+            ScoreRow("labels a photo", 5.2, 5.1, 5.3, "given; the table has 3.2"),
+        ),
+        scores_note="Measured on 5,307 photos. The cutoffs were found on these same scores.",
+        ladder=(
+            Rung("zoo", 0.575, 0.568, 0.582, None, ("3 networks",), "3 network(s) a fold, 5,307 known photos"),
+            Rung("zoo2", 0.581, 0.574, 0.588, Change(0.006, 0.002, 0.010), ("without 106 dropped photos",), "said"),
+            Rung("zoo3", 0.577, 0.570, 0.584, Change(-0.004, -0.007, -0.001), ("with 512 new photos",), "said"),
+            Rung("special", 0.578, 0.571, 0.585, Change(0.001, -0.002, 0.004), ("networks for tag",), "said"),
+            Rung("trees", 0.609, 0.602, 0.616, Change(0.031, 0.027, 0.035), ("boosted trees",), "93.1 % of labels"),
+        ),
+        ladder_note="Each stage with its own cutoffs, cross-fitted.",
+        courses=tuple(
+            TrainingCourse(
+                name,
+                tuple(
+                    Curve(f"fold{k}", "loss", epochs, 9 * np.exp(-epochs / 3) + 2 + rng.normal(0, 0.2, 10))
+                    for k in range(5)
+                ),
+                "focal",
+            )
+            for name in stages
+        ),
+        learning_rates=(Curve("zoo-lite0 and 5 more", "lr", epochs, 2e-3 * np.cos(epochs / 7)),),
+        cutoffs=tuple(
+            CutoffRow(group, n, cut, 0, most, "", CutoffScan(at, 0.61 - (at - cut) ** 2, cut))
+            for group, n, cut, most in (("culture", 129, 0.28, 3), ("tag", 356, 0.1, None))
+        ),
+        labels=(
+            *(
+                LabelRow(f"tag::word {n}", int(count), int(count * 1.2), float(q), float(q), float(1 - q / 2), float(q))
+                for n, (count, q) in enumerate(zip(counts, quality, strict=True))
+            ),
+            LabelRow("tag::Édouard never seen", 0, 3),
+        ),
+        best=tuple(marked(n, good=True, noise=noise) for n in range(n_examples)),
+        worst=tuple(marked(50 + n, good=False, noise=noise) for n in range(n_examples)),
+        doubts=tuple(
+            Doubt(
+                f"{n:08x}",
+                NAMES[n % 7],
+                ("missing", "wrong")[n % 2],
+                (0.97, 0.002)[n % 2],
+                0.99 - n / 60,
+                drawn_object(n, noise=noise),
+                ("tag::plants",),
+            )
+            for n in range(40)
+        ),
+        doubts_note="The 40 surest of 2,016 doubtful labels.",
+        dropped=(
+            DroppedPhotos(
+                "trusted",
+                "106 of 5,307 photos dropped, error above 9.12",
+                106,
+                tuple(marked(80 + n, good=False, noise=noise) for n in range(24)),
+                tuple(Fact(f"{n:08x}", "9.5") for n in range(82)),
+            ),
+        ),
+        added=(
+            AddedPhotos(
+                "enlarged",
+                "498 to 512 of 1,309 new photos joined",
+                tuple(
+                    MarkedPhoto(f"new{n}", drawn_object(n, noise=noise), (Mark("tag::ink", "plain", 0.98),))
+                    for n in range(12)
+                ),
+            ),
+        ),
+        trees=(
+            Trees("trees", tuple((f"zoo3/lite0 x mean of {n}", 0.3 / (n + 1)) for n in range(25)), 91, 0.93, 98213),
+        ),
+        facts=(Fact("photos", "5,307"), Fact("labels", "485", "149 with fewer than ten photos")),
+        skipped=(SkippedFile("images/a.jpg", "the file ends early"),),
+        stages=(
+            StageRow("split", "split", (), "5 fold(s)", 0.4),
+            StageRow("zoo", "score", ("zoo-lite0", "split"), "3 network(s) a fold", 12.0),
+        ),
+        plan_json=json.dumps({"name": "imet2019", "stages": []}),
+        manifest={"seed": 7, "versions": {"numpy": "2.4.1"}},
+    )
+
+
+if __name__ == "__main__":
+    write_page(Path(sys.argv[1]) / "labels.html", labels_page(sample_labels()))

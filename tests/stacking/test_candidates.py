@@ -1,0 +1,140 @@
+"""Which cells are judged, and what becomes of the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.stacking import evidence as evidence_module
+from fieldmark.stacking.candidates import candidates, recall_ceiling, scatter
+from fieldmark.stacking.evidence import Evidence
+from fieldmark.stacking.specs import Candidates, Features
+
+
+def some(seed, n_images, n_labels, n_models):
+    chance = np.random.default_rng(seed)
+    return Evidence(
+        {f"m{m}": chance.integers(0, 6, (n_images, n_labels)).astype(np.float32) / 5 for m in range(n_models)}
+    )
+
+
+def slow_candidates(evidence, by):
+    cells = set()
+    for matrix in evidence.scores.values():
+        for image, row in enumerate(matrix):
+            order = sorted(range(len(row)), key=lambda label: (-row[label], label))
+            cells |= {(image, label) for label in order[: by.top_k] if row[label] >= np.float32(by.least)}
+    return sorted(cells)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 7),
+    st.integers(1, 8),
+    st.integers(1, 3),
+    st.integers(1, 9),
+    st.floats(0, 1),
+)
+def test_candidates_equal_slow_loops(seed, n_images, n_labels, n_models, top_k, least):
+    evidence, by = some(seed, n_images, n_labels, n_models), Candidates(top_k=top_k, least=least)
+    found = candidates(evidence, by)
+    assert list(zip(found.image.tolist(), found.label.tolist(), strict=True)) == slow_candidates(evidence, by)
+    assert found.judged.all()
+    truth = np.random.default_rng(seed).random((n_images, n_labels)) < 0.3
+    united = candidates(evidence, by, truth=truth)
+    both = sorted(
+        set(slow_candidates(evidence, by)) | set(zip(*map(np.ndarray.tolist, np.nonzero(truth)), strict=True))
+    )
+    assert list(zip(united.image.tolist(), united.label.tolist(), strict=True)) == both
+    alone = united.only_judged()
+    assert (alone.image == found.image).all()
+    assert (alone.label == found.label).all()
+
+
+def test_blocks_change_nothing(monkeypatch):
+    evidence = some(3, 23, 8, 2)
+    whole = candidates(evidence, Candidates(top_k=3))
+    monkeypatch.setattr(evidence_module, "IMAGE_BLOCK", 4)
+    again = candidates(evidence, Candidates(top_k=3))
+    assert (whole.image == again.image).all()
+    assert (whole.label == again.label).all()
+
+
+def test_the_recall_ceiling_counts_only_what_is_judged():
+    evidence = Evidence({"m": np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3]], np.float32)})
+    truth = np.array([[True, True, False], [False, True, False]])
+    united = candidates(evidence, Candidates(top_k=1), truth=truth)
+    assert len(united) == 3
+    assert recall_ceiling(united, truth) == pytest.approx(2 / 3)
+    assert recall_ceiling(united, np.zeros_like(truth)) == 1.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(2, 8), st.integers(1, 4), st.floats(0, 1))
+def test_what_is_not_judged_stays_below_and_keeps_its_order(seed, n_images, n_labels, top_k, least):
+    evidence = some(seed, n_images, n_labels, 2)
+    cells = candidates(evidence, Candidates(top_k=top_k, least=least))
+    proba = np.random.default_rng(seed).random(len(cells), np.float32)
+    dense = scatter(cells, proba, evidence)
+    assert dense.dtype == np.float32
+    assert ((dense >= 0) & (dense <= 1)).all()
+    np.testing.assert_array_equal(dense[cells.image, cells.label], proba)
+    mean = evidence.mean_of(slice(None))
+    for image in range(n_images):
+        judged = cells.label[cells.image == image].tolist()
+        rest = [label for label in range(n_labels) if label not in judged]
+        if not judged:
+            np.testing.assert_array_equal(dense[image], mean[image])
+        elif rest:
+            assert dense[image, rest].max() <= 0.5 * dense[image, judged].min() + 1e-7
+            ordered = sorted(rest, key=lambda label: mean[image, label])
+            assert (np.diff(dense[image, ordered]) >= 0).all()
+
+
+def test_ids_of_many_labels_need_more_than_16_bits():
+    wide = np.zeros((1, 40_000), np.float32)
+    wide[0, 39_999] = 1
+    found = candidates(Evidence({"m": wide}), Candidates(top_k=1))
+    assert found.label.tolist() == [39_999]
+
+
+def test_odd_evidence_is_refused():
+    fine = np.full((3, 2), 0.5, np.float32)
+    with pytest.raises(FieldmarkError, match="needs scores") as wrong:
+        Evidence({})
+    assert "one model" in wrong.value.fix
+    with pytest.raises(ShapeError) as wrong:
+        Evidence({"a": fine, "b": fine[:2]})
+    assert "one row an image" in wrong.value.fix
+    with pytest.raises(ShapeError) as wrong:
+        Evidence({"a": fine}, embeddings=fine[:1])
+    assert "one row an image" in wrong.value.fix
+    with pytest.raises(ShapeError) as wrong:
+        Evidence({"a": fine}, looks=fine)
+    assert "brightness" in wrong.value.fix
+    with pytest.raises(FieldmarkError) as wrong:
+        Evidence({"a": fine * 3, "b": fine * np.nan}, imagenet=fine * np.inf)
+    assert "after the sigmoid" in wrong.value.fix
+    assert str(wrong.value.got).count("\n") == 2  # all three mistakes at once
+
+
+def test_missing_evidence_is_told_with_the_switch():
+    evidence = Evidence({"a": np.full((3, 2), 0.5, np.float32)})
+    with pytest.raises(FieldmarkError) as wrong:
+        evidence.must_serve(Features(looks=False))
+    assert "imagenet='off', relevance=None" in wrong.value.fix
+    assert "looks" not in wrong.value.fix
+
+
+def test_a_truth_that_does_not_fit_is_refused():
+    evidence = Evidence({"a": np.full((3, 2), 0.5, np.float32)})
+    with pytest.raises(ShapeError) as wrong:
+        candidates(evidence, Candidates(), truth=np.ones((2, 2), bool))
+    assert "one column a label" in wrong.value.fix
+    with pytest.raises(FieldmarkError) as wrong:
+        candidates(evidence, Candidates(), truth=np.ones((3, 2)))
+    assert "boolean" in wrong.value.fix

@@ -1,0 +1,265 @@
+"""Text models: what they learn, what they never see, what an empty text says, and what comes back from a folder."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from fieldmark.core.errors import FieldmarkError, RunError, ShapeError
+from fieldmark.decisions.priors import shares
+from fieldmark.decisions.questions import Questions
+from fieldmark.stacking.linear import Weights
+from fieldmark.stacking.ngrams import Clues
+from fieldmark.stacking.specs import Linear, MiniLm, NGrams, TextModel
+from fieldmark.stacking.texts import META, TextJudge, cross, learn
+from naughty_strings import NAUGHTY
+
+QUESTION_OF = np.array([0, 0, 0, 1, 1, 2])
+COLOURS, KINDS = ("red", "green", "blue"), ("dress", "shoe")
+SMALL = NGrams()
+
+
+def shop(n=600, seed=0):
+    """Names with a colour and a kind in them; now and then two colours, no name, or nothing told."""
+    chance = np.random.default_rng(seed)
+    texts, truth = [], np.zeros((n, 6), np.float32)
+    for row in range(n):
+        colour, kind = chance.integers(3), int(chance.random() < 0.3)
+        words = [COLOURS[colour], KINDS[kind], str(chance.choice(["Nike", "Puma", "Acme"])), str(chance.integers(99))]
+        truth[row, [colour, 3 + kind, 5]] = 1
+        if row % 10 == 0:
+            other = (colour + 1) % 3
+            truth[row, other] = 1
+            words.insert(1, COLOURS[other])
+        texts.append("" if row % 13 == 0 else " ".join(words))
+        if row % 7 == 0:
+            truth[row, :3] = np.nan
+    return texts, truth
+
+
+def sums(proba):
+    return np.add.reduceat(proba, [0, 3, 5], axis=1)
+
+
+def test_learns_what_the_words_say_and_is_no_surer_than_it_may_be():
+    texts, truth = shop()
+    judge = learn(texts, truth, QUESTION_OF, by=SMALL, seed=1)
+    proba = judge.proba(["Gucci GREEN shoe", "a blue dress", "réd dress"])
+    assert proba[:, :3].argmax(axis=1).tolist() == [1, 2, 0]
+    assert proba[:, 3:5].argmax(axis=1).tolist() == [1, 0, 0]
+    assert proba[0, 1] > 0.8
+    assert (proba[:, :5] > 0).all()
+    assert (proba[:, :5] < 1).all()
+    assert (proba[:, 5] == 1).all()  # the only answer there is
+    np.testing.assert_allclose(sums(proba), 1, atol=1e-6)
+    assert proba.dtype == np.float32
+
+
+def test_two_right_answers_share_the_probability():
+    texts, truth = shop(1500)
+    judge = learn(texts, truth, QUESTION_OF, by=SMALL, seed=1)
+    proba = judge.proba(["red green dress Nike"])[0, :3]
+    assert proba[2] < 0.15
+    assert min(proba[:2]) > 0.3
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\x00", "ξένος", "!!!"])
+def test_a_text_that_says_nothing_is_answered_by_the_training_shares(text):
+    texts, truth = shop()
+    judge = learn(texts, truth, QUESTION_OF, by=SMALL, seed=1)
+    np.testing.assert_allclose(judge.proba([text])[0], shares(truth, QUESTION_OF, smooth=1), atol=1e-6)
+
+
+def test_an_answer_that_was_never_right_keeps_a_chance():
+    texts, truth = shop()
+    truth[:, 2] = np.where(np.isnan(truth[:, 2]), np.nan, 0)
+    proba = learn(texts, truth, QUESTION_OF, by=SMALL, seed=1).proba(["red dress", ""])
+    assert (proba > 0).all()
+
+
+def test_hostile_texts_are_read_and_answered():
+    truth = shop(len(NAUGHTY))[1]
+    hostile = [*NAUGHTY, "\ud800 lone", "x" * 10**6, "a b " * 10**5]
+    judge = learn(NAUGHTY, truth, QUESTION_OF, by=SMALL, seed=1)
+    proba = judge.proba(hostile)
+    assert np.isfinite(proba).all()
+    np.testing.assert_allclose(sums(proba), 1, atol=1e-6)
+    assert judge.proba([]).shape == (0, 6)
+
+
+def test_no_photo_is_judged_by_a_model_that_read_it_or_its_group():
+    """Answers drawn by lot, and each text the same in all photos of a group: only who read it could know."""
+    chance = np.random.default_rng(0)
+    group = np.repeat(np.arange(60), 3)
+    truth = np.zeros((180, 6), np.float32)
+    truth[np.arange(180), chance.integers(0, 3, 60)[group]] = 1
+    texts = [f"only{one}word{one * 7919} thing{one}" for one in group]
+    by = NGrams(linear=Linear(strength=1000.0, rounds=60))
+    proba, judges = cross(texts, truth, QUESTION_OF, group % 5, by=by, seed=1)
+    known = judges[0].proba(texts)
+    right = truth[:, :3].argmax(axis=1)
+    assert (known[:, :3].argmax(axis=1) == right)[group % 5 != 0].mean() > 0.95
+    assert 0.2 < (proba[:, :3].argmax(axis=1) == right).mean() < 0.5
+    leaked, _ = cross(texts, truth, QUESTION_OF, np.arange(180) % 3, by=by, seed=1)
+    assert (leaked[:, :3].argmax(axis=1) == right).mean() > 0.9  # what folds across groups would have told
+
+
+def test_a_judge_is_what_the_other_folds_alone_teach():
+    texts, truth = shop(300)
+    fold = np.arange(300) % 3
+    fold[:30] = -1
+    proba, judges = cross(texts, truth, QUESTION_OF, fold, by=SMALL, seed=4)
+    assert len(judges) == 3
+    assert np.isnan(proba[:30]).all()
+    other = truth.copy()
+    other[fold == 1] = np.roll(truth[fold == 1], 1, axis=0)
+    changed = [f"{text} spoilt" if one == 1 else text for text, one in zip(texts, fold, strict=True)]
+    _, judged = cross(changed, other, QUESTION_OF, fold, by=SMALL, seed=4)
+    assert np.array_equal(judged[1].weights.of_clue, judges[1].weights.of_clue)
+    assert not np.array_equal(judged[0].proba(texts), judges[0].proba(texts))
+    held = np.flatnonzero(fold == 2)
+    np.testing.assert_allclose(judges[2].proba([texts[row] for row in held]), proba[held], atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_bits_and_columns_do_not_meddle():
+    texts, truth = shop(200)
+    one, two = (learn(texts, truth, QUESTION_OF, by=SMALL, seed=3) for _ in range(2))
+    assert np.array_equal(one.weights.of_clue, two.weights.of_clue)
+    alone = learn(texts, truth[:, :3], QUESTION_OF[:3], by=SMALL, seed=3)
+    np.testing.assert_allclose(alone.weights.of_clue, one.weights.of_clue[:, :3], atol=1e-5)
+
+
+def test_saved_and_loaded_answers_alike(tmp_path):
+    texts, truth = shop(200)
+    for by, read in ((SMALL, texts), (MiniLm(), np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32))):
+        judge = learn(read, truth, QUESTION_OF, by=by, seed=3)
+        judge.save(tmp_path)
+        loaded = TextJudge.load(tmp_path)
+        assert loaded.by == by
+        assert np.array_equal(loaded.proba(read), judge.proba(read))
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
+
+
+def test_damage_is_refused(tmp_path):
+    texts, truth = shop(50)
+    learn(texts, truth, QUESTION_OF, by=SMALL, seed=3).save(tmp_path)
+    meta = json.loads((tmp_path / META).read_text())
+    arrays = (tmp_path / "texts.safetensors").read_bytes()
+    damages = [
+        lambda: (tmp_path / "texts.safetensors").write_bytes(arrays[:-1] + bytes([arrays[-1] ^ 1])),
+        (tmp_path / "texts.safetensors").unlink,
+        lambda: (tmp_path / META).write_text(json.dumps(meta | {"by": {"kind": "pickle"}})),
+        lambda: (tmp_path / META).write_text(json.dumps(meta | {"format": 99})),
+    ]
+    for damage in damages:
+        (tmp_path / META).write_text(json.dumps(meta))
+        (tmp_path / "texts.safetensors").write_bytes(arrays)
+        assert TextJudge.load(tmp_path).by == SMALL
+        damage()
+        with pytest.raises(RunError) as told:
+            TextJudge.load(tmp_path)
+        assert "run the stage that trains the text model again" in told.value.fix
+
+
+def test_embeddings_are_learnt_from_and_zeros_are_the_prior():
+    chance = np.random.default_rng(0)
+    _, truth = shop(600)
+    seen = np.nan_to_num(truth[:, :5]) @ chance.normal(size=(5, 16)) + 0.3 * chance.normal(size=(600, 16))
+    seen = (seen / np.linalg.norm(seen, axis=1, keepdims=True)).astype(np.float32)
+    proba, judges = cross(seen, truth, QUESTION_OF, np.arange(600) % 4, by=MiniLm(), seed=0)
+    right = np.take_along_axis(np.nan_to_num(truth[:, :3]), proba[:, :3].argmax(axis=1)[:, None], axis=1)[:, 0]
+    assert right[np.nansum(truth[:, :3], axis=1) > 0].mean() > 0.9
+    np.testing.assert_allclose(judges[0].proba(np.zeros((1, 16), np.float32))[0], judges[0].weights.prior, atol=1e-6)
+
+
+def test_several_right_answers_share_a_photo_and_untold_ones_teach_nothing():
+    """Without a clue that parts them, answers come as often as they were right, a shared photo counting for each."""
+    seen = np.ones((6, 1), np.float32)
+    truth = np.array([[1, 0], [1, 0], [1, 0], [1, 1], [1, 1], [np.nan, np.nan]], np.float32)
+    questions = Questions.of(np.zeros(2, np.int64))
+    learnt = Weights.learnt(seen, truth, questions, by=Linear(strength=1e4, rounds=500), seed=0)
+    np.testing.assert_allclose(learnt.proba(seen[:1], questions), [[0.8, 0.2]], atol=0.01)
+
+
+def test_a_word_that_always_goes_with_an_answer_weighs_for_it():
+    texts = ["plain red", "plain blue", "red thing", "blue thing"] * 10
+    truth = np.array([[1, 0], [0, 1], [1, 0], [0, 1]] * 10, np.float32)
+    judge = learn(texts, truth, np.zeros(2, int), by=NGrams(characters=None, words=(1, 1)), seed=0)
+    assert judge.clues is not None
+    assert judge.clues.terms == (("blue", "plain", "red", "thing"),)
+    speaks = judge.weights.of_clue[:, 1] - judge.weights.of_clue[:, 0]
+    assert speaks[0] > 1
+    assert speaks[2] < -1
+    assert abs(speaks[[1, 3]]).max() < speaks[0] / 10
+
+
+def slow_clues(text):
+    """Pieces of words between blanks, then single words and pairs, by hand."""
+    words = text.split()
+    pieces = [f" {word} "[at : at + n] for word in words for n in (3, 4) for at in range(len(word) + 3 - n)]
+    return pieces, words + [f"{one} {two}" for one, two in pairwise(words)]
+
+
+def test_clues_are_pieces_of_words_and_words_in_a_row():
+    by = NGrams(characters=(3, 4), words=(1, 2), least=1)
+    texts = ["red dress", "red shoe", "blue dress dress"]
+    clues = Clues.of(texts, by)
+    by_hand = [sorted({clue for text in texts for clue in slow_clues(text)[kind]}) for kind in (0, 1)]
+    assert [list(kind) for kind in clues.terms] == by_hand
+    table = clues.table(["Red DRÉSS", *texts]).toarray()
+    np.testing.assert_array_equal(table[0], table[1])
+    np.testing.assert_allclose((table**2).sum(axis=1), 1, atol=1e-5)
+    n_pieces = len(clues.terms[0])
+    np.testing.assert_allclose((table[:, :n_pieces] ** 2).sum(axis=1), 0.5, atol=1e-5)
+    # "shoe" stands in one text and weighs more than "red", which stands in two.
+    shoe, red = (n_pieces + clues.terms[1].index(word) for word in ("shoe", "red"))
+    assert table[2, shoe] > table[2, red] > 0
+
+
+def test_rare_clues_are_left_out_and_memory_is_bounded():
+    by = NGrams(characters=None, words=(1, 1), least=2)
+    assert Clues.of(["common word", "common thing", "common other"], by).terms == (("common",),)
+    many = [f"{one % 50} {one % 40} {one % 30}x" for one in range(500)]
+    assert len(Clues.of(many, by.model_copy(update={"most": 20}))) == 20
+    for nothing in ([], ["", ""], ["all", "unlike"]):
+        clues = Clues.of(nothing, by)
+        assert len(clues) == 0
+        assert clues.table(["common", ""]).shape == (2, 0)
+
+
+def test_settings_are_read_by_their_kind_and_refused_where_nothing_is_read():
+    read = TypeAdapter(TextModel).validate_json
+    assert read('{"kind": "minilm", "max_tokens": 64}') == MiniLm(max_tokens=64)
+    assert read('{"kind": "ngrams", "characters": null}') == NGrams(characters=None)
+    for wrong in ('{"kind": "ngrams", "characters": null, "words": null}', '{"kind": "ngrams", "words": [3, 1]}'):
+        with pytest.raises(ValidationError, match="shortest first"):
+            read(wrong)
+
+
+def test_refusals_say_what_to_do():
+    texts, truth = shop(20)
+    with pytest.raises(ShapeError) as told:
+        learn(texts[:-1], truth, QUESTION_OF, by=SMALL, seed=0)
+    assert 'pass ""' in told.value.fix
+    for read, by in ((np.zeros((20, 3), np.float32), SMALL), (texts, MiniLm()), ("one text", SMALL)):
+        with pytest.raises(FieldmarkError) as told:
+            learn(read, truth[: len(read)], QUESTION_OF, by=by, seed=0)
+        assert "encode(texts)" in told.value.fix
+    with pytest.raises(ShapeError) as told:
+        learn(np.full((20, 3), np.nan, np.float32), truth, QUESTION_OF, by=MiniLm(), seed=0)
+    assert "encode(texts)" in told.value.fix
+    with pytest.raises(FieldmarkError) as told:
+        learn(texts, np.full_like(truth, np.nan), QUESTION_OF, by=SMALL, seed=0)
+    assert "with answers" in told.value.fix
+    for fold in (np.zeros(20, int), np.arange(20) % 2 * 2, np.arange(3)):
+        with pytest.raises(FieldmarkError) as told:
+            cross(texts, truth, QUESTION_OF, fold, by=SMALL, seed=0)
+        assert "at least two" in told.value.fix
+    judge = learn(np.zeros((20, 3), np.float32), truth, QUESTION_OF, by=MiniLm(), seed=0)
+    with pytest.raises(ShapeError) as told:
+        judge.proba(np.zeros((1, 4), np.float32))
+    assert "same encoder" in told.value.fix

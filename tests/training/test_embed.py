@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fieldmark.images.batches import PhotoSource, load_batch
+from fieldmark.images.preprocess import normalise
+from fieldmark.models.network import Network, Outputs
+from fieldmark.training.embed import PER_THREAD, TOGETHER, embed
+from toys import INPUT, network
+
+CPU = torch.device("cpu")
+
+
+def test_photos_come_back_in_their_order_whatever_the_batch(photos: list[Path]) -> None:
+    net = network().eval()
+    with torch.no_grad():
+        slow = [net(normalise(load_batch([path], INPUT), INPUT)) for path in photos]
+    for batch in (5, 16, 64):
+        quick = embed(net, PhotoSource(photos, INPUT), device=CPU, logits=True, batch=batch)
+        assert quick.embedding.shape == (1, len(photos), net.width)
+        assert quick.logits is not None
+        np.testing.assert_allclose(quick.embedding[0], torch.cat([one.embedding for one in slow]).numpy(), atol=1e-5)
+        np.testing.assert_allclose(quick.logits[0], torch.cat([one.logits for one in slow]).numpy(), atol=1e-4)
+
+
+def test_the_second_view_is_the_mirrored_photo(photos: list[Path]) -> None:
+    net = network()
+    both = embed(net, PhotoSource(photos, INPUT), device=CPU, flip=True)
+    flipped = net.eval()(normalise(load_batch(photos, INPUT, flip=True), INPUT)).embedding.detach()
+    np.testing.assert_allclose(both.embedding[1], flipped.numpy(), atol=1e-5)
+    assert both.logits is None
+
+
+def test_dropout_is_off_and_the_network_is_left_as_it_was(photos: list[Path]) -> None:
+    net = network().train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    found = embed(net, PhotoSource(photos, INPUT), device=CPU)
+    assert all(module.training for module in net.modules())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    np.testing.assert_allclose(np.linalg.norm(found.embedding[0], axis=1), 1, atol=1e-5)
+
+
+def test_the_same_call_gives_the_same_bits_with_any_number_of_readers(photos: list[Path]) -> None:
+    net = network()
+    first = embed(net, PhotoSource(photos, INPUT), device=CPU, logits=True, n_workers=0)
+    for n_workers in (0, 1, 3):
+        again = embed(net, PhotoSource(photos, INPUT), device=CPU, logits=True, n_workers=n_workers)
+        assert again.embedding.tobytes() == first.embedding.tobytes()
+        assert again.logits is not None
+        assert first.logits is not None
+        assert again.logits.tobytes() == first.logits.tobytes()
+
+
+def test_a_photo_has_the_same_embedding_alone_and_in_company(photos: list[Path]) -> None:
+    net = network()
+    together = embed(net, PhotoSource(photos, INPUT), device=CPU).embedding[0]
+    alone = [embed(net, PhotoSource([path], INPUT), device=CPU).embedding[0, 0] for path in photos]
+    np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)
+
+
+def test_what_the_network_learned_since_the_last_call_counts(photos: list[Path]) -> None:
+    net = network()
+    source = PhotoSource(photos, INPUT)
+    before = embed(net, source, device=CPU).embedding[0]
+    pictures = normalise(load_batch(photos, INPUT), INPUT)
+    step = torch.optim.SGD(net.parameters(), lr=1.0)
+    net.train()(pictures).logits.sum().backward()  # moves the weights, and the batch norms' statistics
+    step.step()
+    after = embed(net, source, device=CPU).embedding[0]
+    with torch.no_grad():
+        slow = net.eval()(pictures).embedding.numpy()
+    assert np.abs(after - before).max() > 1e-3
+    np.testing.assert_allclose(after, slow, atol=1e-5)
+
+
+def test_forward_passes_are_small_and_of_one_size(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    pooled = Network.pooled
+
+    def counted(self: Network, pictures: torch.Tensor) -> torch.Tensor:
+        seen.append(len(pictures))
+        return pooled(self, pictures)
+
+    monkeypatch.setattr(Network, "pooled", counted)
+    net = network()
+    for n_photos, batch, sizes in ((1, 64, [1]), (15, 64, [PER_THREAD] * 8), (3, 1, [1] * 3)):
+        seen.clear()
+        embed(net, PhotoSource(photos[:n_photos], INPUT), device=CPU, batch=batch)
+        assert seen == sizes
+
+
+def test_a_head_reads_its_directions_once_for_many_photos(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    above = Network.above
+
+    def counted(self: Network, feature: torch.Tensor, stripes: torch.Tensor | None = None) -> Outputs:
+        seen.append(len(feature))
+        return above(self, feature, stripes)
+
+    monkeypatch.setattr(Network, "above", counted)
+    many = (photos * TOGETHER)[: 2 * TOGETHER + 1]
+    found = embed(network(), PhotoSource(many, INPUT), device=CPU, logits=True)
+    assert seen[-3:] == [TOGETHER, TOGETHER, PER_THREAD]
+    assert set(seen[:-3]) <= {1}  # the example of for_inference()
+    assert found.logits is not None
+    np.testing.assert_allclose(found.logits[0, len(photos)], found.logits[0, 0], atol=1e-5)
+
+
+def test_bfloat16_points_the_same_way(photos: list[Path]) -> None:
+    net = network()
+    full = embed(net, PhotoSource(photos, INPUT), device=CPU).embedding[0]
+    half = embed(net, PhotoSource(photos, INPUT), device=CPU, half=True).embedding[0]
+    assert half.dtype == np.float32
+    assert ((full * half).sum(axis=1) > 0.999).all()
+
+
+def test_some_photos_are_looked_at_in_the_order_asked(photos: list[Path]) -> None:
+    net, source = network(), PhotoSource(photos, INPUT)
+    whole = embed(net, source, device=CPU, flip=True).embedding
+    some = np.array([11, 2, 2, 7])
+    np.testing.assert_allclose(
+        embed(net, source, device=CPU, items=some, flip=True).embedding, whole[:, some], atol=1e-5
+    )
+    assert embed(net, source, device=CPU, items=some[:0]).embedding.shape == (1, 0, net.width)

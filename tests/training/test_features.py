@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fieldmark.images.batches import PhotoSource
+from fieldmark.images.specs import Augment, NoAugment, WhaleAugment
+from fieldmark.models.backbone import stages
+from fieldmark.models.network import Network, freeze
+from fieldmark.training.embed import Embedded, embed
+from fieldmark.training.features import KeptFeatures, body
+from fieldmark.training.loop import Workshop, fit
+from fieldmark.training.specs import Leg, Training
+from toys import CLASSES, INPUT, NET, alone, lesson, network
+
+ITEMS = np.arange(2 * len(CLASSES))
+
+
+def n_files(folder: Path) -> int:
+    return len([path for path in folder.glob("*.npy") if not path.name.endswith(".done.npy")])
+
+
+@pytest.mark.parametrize(("augment", "versions"), [(NoAugment(), None), (WhaleAugment(), 3)])
+@pytest.mark.parametrize("n_frozen", [1, 3, 99])
+def test_kept_features_change_nothing_but_speed(
+    photos: list[Path], tmp_path: Path, n_frozen: int, augment: Augment, versions: int | None
+) -> None:
+    frozen = tuple(list(stages(network().backbone))[:n_frozen])
+    training = Training(legs=(Leg(epochs=2, lr=1e-2, freeze=frozen),), batch=8)
+    kept = network()
+    fit(
+        kept,
+        lesson(photos, augment=augment, versions=versions),
+        training,
+        at=Workshop(tmp_path / "kept", alone(), features=tmp_path / "features"),
+        seed=5,
+    )
+    assert n_files(tmp_path / "features") == 1
+
+    plain = network()
+    fit(
+        plain,
+        lesson(photos, augment=augment, versions=versions),
+        training,
+        at=Workshop(tmp_path / "plain", alone()),
+        seed=5,
+    )
+    for (name, a), b in zip(kept.state_dict().items(), plain.state_dict().values(), strict=True):
+        assert torch.allclose(a.float(), b.float(), atol=2e-4), name
+
+
+def test_they_are_read_again_by_another_head_and_not_by_another_network(photos: list[Path], tmp_path: Path) -> None:
+    source = PhotoSource(photos, INPUT)
+    frozen = tuple(stages(network().backbone))[:2]
+
+    def looked_at(seed: int, net=NET, files: PhotoSource = source) -> None:
+        one = network(seed, net)
+        freeze(one, frozen)
+        kept = body(one, files, items=ITEMS, folder=tmp_path).source
+        assert isinstance(kept, KeptFeatures)
+
+    looked_at(0)
+    assert n_files(tmp_path) == 1
+    looked_at(0, NET.model_copy(update={"neck": "none"}))
+    assert n_files(tmp_path) == 1
+    looked_at(1)
+    assert n_files(tmp_path) == 2
+    other_size = INPUT.model_copy(update={"width_px": 48})
+    looked_at(0, files=PhotoSource(photos, other_size))
+    assert n_files(tmp_path) == 3
+
+
+def test_a_changed_photo_is_looked_at_again(photos: list[Path], tmp_path: Path) -> None:
+    copies = [tmp_path / path.name for path in photos]
+    for path, copy in zip(photos, copies, strict=True):
+        copy.write_bytes(path.read_bytes())
+    before = PhotoSource(copies, INPUT).fingerprint()
+    copies[3].write_bytes(photos[0].read_bytes() + b"\0")
+    assert PhotoSource(copies, INPUT).fingerprint() != before
+
+
+def test_nothing_is_kept_where_chance_has_a_say_or_nothing_is_frozen(photos: list[Path], tmp_path: Path) -> None:
+    one = network()
+    source, fixed = PhotoSource(photos, INPUT, augment=WhaleAugment()), PhotoSource(photos, INPUT)
+    for chosen, frozen in ((source, ("stem",)), (fixed, ()), (fixed, ("blocks.1",))):
+        freeze(one, frozen)
+        assert body(one, chosen, items=ITEMS, folder=tmp_path).source is chosen
+
+
+def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path: Path) -> None:
+    one = network()
+    frozen = tuple(stages(one.backbone))[:1]
+    freeze(one, frozen)
+    source = PhotoSource(photos, INPUT)
+    kept, _, forward = body(one, source, items=ITEMS, folder=tmp_path)
+    one.eval()
+    items = torch.tensor([[0, 0 + len(CLASSES)]]).numpy()
+    with torch.no_grad():
+        got = forward(next(kept.batches(items, epoch=0, n_workers=0))).embedding
+    assert not torch.allclose(got[0], got[1], atol=1e-4)
+
+
+def test_a_filling_that_was_interrupted_goes_on_and_folds_share_it(photos: list[Path], tmp_path: Path) -> None:
+    class KilledError(Exception):
+        pass
+
+    class Counting:
+        def __init__(self, most: int) -> None:
+            self.most, self.n = most, 0
+
+        def say(self, text: str) -> None:
+            pass
+
+        def track(self, items, *, total, what):
+            for item in items:
+                if self.n == self.most:
+                    raise KilledError
+                self.n += 1
+                yield item
+
+    one = network()
+    frozen = tuple(stages(one.backbone))[:1]
+    freeze(one, frozen)
+    source = PhotoSource(photos * 9, INPUT)
+    items = np.arange(2 * len(photos) * 9)
+
+    def kept(folder: Path, progress: Counting, some: np.ndarray = items) -> np.ndarray:
+        source_of = body(one, source, items=some, folder=folder, progress=progress).source
+        return torch.cat(list(source_of.batches(some.reshape(-1, 8), epoch=0, n_workers=0))).numpy()
+
+    whole = kept(tmp_path / "whole", Counting(99))
+    with pytest.raises(KilledError):
+        kept(tmp_path / "halves", Counting(2))
+    rest = Counting(99)
+    assert (kept(tmp_path / "halves", rest) == whole).all()
+    assert rest.n == 5 - 2
+    again = Counting(0)
+    assert (kept(tmp_path / "halves", again, items[:64]) == whole[:64]).all()
+
+
+def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_path: Path) -> None:
+    """Whatever head, whichever photos, mirrored or not; and looks at the photos where nothing fits."""
+    cpu, features = torch.device("cpu"), tmp_path / "features"
+    net, source = network(), PhotoSource(photos, INPUT)
+    taught = lesson(photos)
+    training = Training(legs=(Leg(epochs=1, lr=1e-2, freeze=("all",)),), batch=8)
+    fit(net, taught, training, at=Workshop(tmp_path / "shop", alone(), features=features), seed=5)
+    assert net.frozen == ()
+    some = np.array([9, 3, 3, 14])
+
+    def looked(one: Network, files: PhotoSource = source, **asked: Any) -> Embedded:
+        return embed(one, files, device=cpu, flip=True, logits=True, **asked)
+
+    plain, kept = looked(net, items=some), looked(net, items=some, features=features)
+    assert kept.logits is not None
+    assert plain.logits is not None
+    assert kept.logits.shape == (2, 4, 4)
+    np.testing.assert_allclose(kept.embedding, plain.embedding, atol=1e-5)
+    np.testing.assert_allclose(kept.logits, plain.logits, atol=1e-4)
+    np.testing.assert_allclose(looked(net).embedding[:, some], plain.embedding, atol=1e-5)
+
+    path = next(path for path in features.glob("*.npy") if not path.name.endswith(".done.npy"))
+    np.load(path, mmap_mode="r+")[:] = 7.0  # seen to be read
+    assert np.ptp(looked(net, features=features).embedding, axis=1).max() == 0
+    with torch.no_grad():
+        next(net.backbone.parameters()).mul_(1.1)
+    assert np.ptp(looked(net, features=features).embedding, axis=1).max() > 0  # another backbone
+    assert n_files(features) == 1  # which learns, so that nothing was written
+    freeze(net, ("all",))
+    looked(net, PhotoSource(photos[:5], INPUT), features=features)
+    assert n_files(features) == 2
+
+
+def test_a_learnt_pooling_leaves_nothing_to_keep_for_embedding(photos: list[Path], tmp_path: Path) -> None:
+    net = network(net=NET.model_copy(update={"backbone": NET.backbone.model_copy(update={"pool": "gem"})}))
+    freeze(net, ("all",))
+    embed(net, PhotoSource(photos, INPUT), device=torch.device("cpu"), features=tmp_path)
+    assert not list(tmp_path.iterdir())

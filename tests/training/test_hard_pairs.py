@@ -1,0 +1,268 @@
+"""Assignment mining in the one training loop: who meets whom, wrong rows caught, and that a kill changes nothing."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fieldmark.core.errors import DataError, PlanError
+from fieldmark.data.samplers import draw
+from fieldmark.data.specs import AssignmentSampler, ExactAssignment, NearestAssignment
+from fieldmark.images.specs import WhaleAugment
+from fieldmark.losses.specs import BatchHardTriplet, PairBce, PairTriplet
+from fieldmark.models.network import Network
+from fieldmark.models.specs import Backbone, Net, PairHead, RandomWeights
+from fieldmark.training import pairs
+from fieldmark.training.course import Course
+from fieldmark.training.loop import Workshop, fit
+from fieldmark.training.pairs import HardPairs, Likeness
+from fieldmark.training.specs import Leg, Training
+from toys import CLASSES, alone, lesson, network
+
+NET = Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=PairHead(dim=16))
+EXACT, NEAREST = (
+    AssignmentSampler(solver=solver, every_epochs=2) for solver in (ExactAssignment(), NearestAssignment(k=4))
+)
+
+UNEVEN = np.array([-1, 6, 3, 3, 8, 8, 8, -1, 0, 0, 5, 3, 7, 0, 0, 2, 2])
+"""Classes of items 100, 103, 106 ...: one to four photos each, single photos and strangers among them."""
+ITEMS = 100 + 3 * np.arange(len(UNEVEN))
+OF_ITEM = dict(zip(ITEMS.tolist(), UNEVEN.tolist(), strict=True))
+
+
+def vector(item: int) -> np.ndarray:
+    drawn = np.random.default_rng(item).normal(size=4).astype(np.float32)
+    return drawn / np.linalg.norm(drawn)
+
+
+def look(items: np.ndarray) -> Likeness:
+    return Likeness(np.stack([vector(item) for item in items]))
+
+
+def hard_pairs(
+    spec: AssignmentSampler = EXACT, *, leg: Leg | None = None, look=look, seed: int = 0, classes: np.ndarray = UNEVEN
+) -> HardPairs:
+    leg = leg or Leg(epochs=6)
+    return HardPairs(spec, members=ITEMS, classes=classes, leg=leg, batch=8, seed=seed, look=look, group=alone())
+
+
+def wrong_pairs(order: np.ndarray) -> int:
+    """Fours that are not (photo, another of the same identity, the photo again, one of another known identity)."""
+    wrong = 0
+    for photo, partner, again, opponent in order.reshape(-1, 4).tolist():
+        mine, theirs, others = OF_ITEM[photo], OF_ITEM[partner], OF_ITEM[opponent]
+        wrong += photo != again or photo == partner or mine != theirs or mine < 0 or others in {mine, -1}
+    return wrong
+
+
+def shortfall(order: np.ndarray) -> float:
+    """By how much the opponents are less alike, in sum, than the likest there could be: brute force."""
+    told = {photo: opponent for photo, _, _, opponent in order.reshape(-1, 4).tolist()}
+    items = sorted(told)
+    alike = {(i, j): float(vector(i) @ vector(j)) for i in items for j in items if OF_ITEM[i] != OF_ITEM[j]}
+    ways = [list(zip(items, way, strict=True)) for way in itertools.permutations(items)]
+    best = max(sum(alike[pair] for pair in way) for way in ways if all(pair in alike for pair in way))
+    return best - sum(alike[pair] for pair in told.items())
+
+
+@pytest.mark.parametrize("spec", [EXACT, NEAREST], ids=["exact", "nearest"])
+def test_each_epoch_shows_every_photo_with_a_second_one_in_four_places(spec: AssignmentSampler) -> None:
+    mined = hard_pairs(spec)
+    many = [item for item, name in OF_ITEM.items() if name >= 0 and list(OF_ITEM.values()).count(name) > 1]
+    for epoch in range(4):
+        order = mined.order(epoch)
+        assert order.shape == (6, 8)
+        assert wrong_pairs(order) == 0
+        assert sorted(order.ravel().tolist()) == sorted(4 * many)
+
+
+SIX = np.where(np.isin(np.arange(17), (2, 3, 5, 6, 15, 16)), UNEVEN, -1)
+"""Three individuals with two photos each among strangers: brute force is quick."""
+
+
+def test_opponents_are_the_hardest_by_brute_force() -> None:
+    assert shortfall(hard_pairs(classes=SIX).order(0)) == pytest.approx(0, abs=1e-5)
+
+
+def test_planted_wrong_rows_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scrambled mining: rows of the photos that take part read as rows of all, and a look in another order."""
+    keeping = pairs._of_two
+
+    def rows_of_all(members: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        items, kept = keeping(members, classes)
+        return members[: len(items)], kept
+
+    def shifted(items: np.ndarray) -> Likeness:
+        return look(np.roll(items, 1))
+
+    assert shortfall(hard_pairs(classes=SIX, look=shifted).order(0)) > 0.01
+    monkeypatch.setattr(pairs, "_of_two", rows_of_all)
+    assert wrong_pairs(hard_pairs().order(0)) > 0
+
+
+def test_with_even_counts_the_first_mistake_would_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why the test above needs uneven classes: where all photos take part, both rows are the same."""
+    even = np.repeat(np.arange(8), 2)
+    items, kept = pairs._of_two(np.arange(16), even)
+    assert np.array_equal(items, np.arange(16))
+    assert np.array_equal(kept, even)
+
+
+def test_a_round_looks_once_and_no_pair_of_opponents_comes_twice_in_it() -> None:
+    looks: list[int] = []
+
+    def counted(items: np.ndarray) -> Likeness:
+        looks.append(len(items))
+        return look(items)
+
+    mined = hard_pairs(AssignmentSampler(every_epochs=3), look=counted)
+    met: list[set[frozenset[int]]] = []
+    for epoch in range(6):
+        fours = mined.order(epoch).reshape(-1, 4)
+        met.append({frozenset((int(photo), int(other))) for photo, _, _, other in fours})
+    assert looks == [12, 12]
+    assert not met[0] & met[1]
+    assert not (met[0] | met[1]) & met[2]
+    assert met[3] == met[0]  # the same look, no noise: blocked pairs are free again
+
+
+def test_an_order_is_a_function_of_seed_and_epoch() -> None:
+    noisy = Leg(epochs=6, noise=(0.5, 0.5))
+    one, same, other = (hard_pairs(leg=noisy, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(one.order(3), same.order(3))
+    assert not np.array_equal(one.order(4), other.order(4))
+
+
+def test_a_mirrored_photo_opposes_nobody_it_mirrors() -> None:
+    """Classes 10 and up are classes 0 and up mirrored; a fluke looks most like its own mirror image."""
+    classes = np.array([0, 0, 1, 1, 2, 2, 10, 10, 11, 11, 12, 12])
+    alike = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
+    mined = HardPairs(
+        EXACT, members=np.arange(12), classes=classes, n_identities=10, leg=Leg(epochs=1), batch=8, seed=0,
+        look=lambda items: Likeness(np.concatenate([alike, alike])[items]), group=alone(),
+    )  # fmt: skip
+    fours = mined.order(0).reshape(-1, 4)
+    assert (classes[fours[:, 0]] == classes[fours[:, 1]]).all()
+    assert (classes[fours[:, 0]] % 10 != classes[fours[:, 3]] % 10).all()
+
+
+def test_noise_falls_geometrically_over_the_rounds_of_a_leg() -> None:
+    def over(first: float, last: float) -> list[float]:
+        mined = hard_pairs(leg=Leg(epochs=6, noise=(first, last)))
+        return [mined.noise(number) for number in range(3)]
+
+    assert over(100, 1) == pytest.approx([100, 10, 1])
+    assert over(0, 1) == pytest.approx([0, 0.5, 1])
+    assert over(0.25, 0.25) == pytest.approx([0.25] * 3)
+
+
+def test_likeness_of_all_is_likeness_of_each(photos: list[Path]) -> None:
+    net = network(net=NET).eval()
+    embedding = np.stack([vector(item) for item in range(40)]).repeat(4, axis=1)
+    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+    for pair in (None, net.pair):
+        seen = Likeness(embedding, pair)
+        square, (first, second) = seen.square(), np.divmod(np.arange(1600), 40)
+        assert np.allclose(square.ravel(), seen.of(first, second), atol=1e-5)
+        assert np.allclose(square, square.T, atol=1e-6)
+        assert pair is None or (square.min() >= 0 and square.max() <= 1)
+
+
+def taught(photos: list[Path], spec: AssignmentSampler, **settings):
+    made = lesson(photos, losses=(PairBce(), BatchHardTriplet()), **settings)
+    return replace(made, sampler=spec)
+
+
+def course(photos: list[Path], folder: Path, leg: Leg, **settings) -> Course:
+    return Course(
+        network(net=NET), taught(photos, EXACT, **settings), Training(legs=(leg,), batch=8), leg,
+        at=Workshop(folder, alone(), features=folder, n_workers=0), seed=5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("freeze", [(), ("stem",), ("all",)])
+def test_opponents_are_chosen_by_photos_as_they_are(photos: list[Path], tmp_path: Path, freeze: tuple) -> None:
+    """Whatever is frozen and kept, varied or not: what mining sees is the plain embedding in evaluation mode."""
+    leg = Leg(epochs=1, freeze=freeze)
+    for settings in ({}, {"augment": WhaleAugment()}, {"augment": WhaleAugment(), "versions": 2}):
+        going = course(photos, tmp_path, leg, **settings)
+        going.network.train()
+        assert going.pairs is not None
+        seen = going.pairs._look(going.pairs.items).embedding
+        assert going.network.training
+        net, plain = going.network.eval(), lesson(photos).source
+        with torch.no_grad():
+            pictures = torch.cat(list(plain.batches(going.pairs.items[None], epoch=0, n_workers=0)))
+            wanted = net(pictures.float() / 255 / 0.5 - 1).embedding
+        assert np.allclose(seen, wanted.numpy(), atol=1e-4)
+
+
+def test_the_course_draws_what_it_learns(photos: list[Path], tmp_path: Path) -> None:
+    going = course(photos, tmp_path, Leg(epochs=2))
+    order = going.order(0)
+    classes = CLASSES[order % 16].reshape(-1, 4)
+    assert order.shape == (6, 8)
+    assert (classes >= 0).all()
+    assert (classes[:, 0] == classes[:, 1]).all()
+    assert (classes[:, 2] != classes[:, 3]).all()
+    told = going.update(order[:1], going.body.source.batches(order[:1], epoch=0, n_workers=0), lr=1e-2, number=0)
+    assert told["pair_bce"].item() == pytest.approx(np.log(2), rel=0.2)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("spec", "kills"), [(EXACT, (5, 8)), (NEAREST, (11,))], ids=["exact", "nearest"])
+def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(
+    photos: list[Path], tmp_path: Path, spec: AssignmentSampler, kills: tuple[int, ...]
+) -> None:
+    """Within a round, in the next and in another leg; with kept features, moving average and noise."""
+    legs = (
+        Leg(epochs=3, lr=1e-2, freeze=("stem",), noise=(0.5, 0.1)),
+        Leg(epochs=1, lr=1e-3, losses=(PairTriplet(),), noise=(0.1, 0.1)),
+    )
+    training = Training(legs=legs, batch=8, accumulate=2, ema=0.9, checkpoint_every_s=1e-9)
+
+    def run(folder: Path, kill_at: int | None = None) -> tuple[Network, list[dict]]:
+        def scalar(name: str, _value: float, update: int) -> None:
+            if update == kill_at and name == "train/lr":
+                raise KilledError
+
+        net, shop = network(net=NET), Workshop(folder, alone(), scalar=scalar, n_workers=0, features=tmp_path / "kept")
+        return net, fit(net, taught(photos, spec, augment=WhaleAugment(), versions=2), training, at=shop, seed=5)
+
+    whole, history = run(tmp_path / "whole")
+    assert [row["update"] for row in history] == [3, 6, 9, 12]
+    for kill_at in kills:
+        with pytest.raises(KilledError):
+            run(tmp_path / str(kill_at), kill_at)
+        again, other = run(tmp_path / str(kill_at))
+        ends = whole.state_dict(), again.state_dict()
+        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+        assert [row["loss"] for row in other] == [row["loss"] for row in history]
+
+
+def test_what_went_wrong_in_the_thread_is_told_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("fieldmark.training.assignment.AllOpponents.draw", broken)
+    with pytest.raises(MemoryError, match="no room"):
+        hard_pairs().order(0)
+
+
+def test_what_cannot_be_mined_is_refused(photos: list[Path]) -> None:
+    with pytest.raises(PlanError) as odd:
+        HardPairs(EXACT, members=ITEMS, classes=UNEVEN, leg=Leg(epochs=1), batch=6, seed=0, look=look, group=alone())
+    assert odd.value.fix == "use batch=4."
+    for classes in (np.arange(17), np.where(UNEVEN == 3, 3, -1), np.where(np.arange(17) < 9, 3, UNEVEN % 3 * 10)):
+        with pytest.raises(DataError) as lonely:
+            hard_pairs(classes=classes)
+        assert lonely.value.fix == "use sampler = {kind = 'pk'}, or give more photos of more individuals."
+    with pytest.raises(PlanError) as drawn:
+        draw(EXACT, classes=UNEVEN, batch=8, seed=0, epoch=0)
+    assert drawn.value.fix == "train with it, or draw with kind='pk'."
