@@ -42,8 +42,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fieldmark.quality.doubts import doubt
 from fieldmark.data.reading import read
+from fieldmark.quality.doubts import doubt
 
 N_FOLDS = 4
 RARE = 50

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from download.server import BadWeb
 
 import fieldmark
-from download.server import BadWeb
 from fieldmark.app.cli import main
 from fieldmark.core.errors import FieldmarkError
 

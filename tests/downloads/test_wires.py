@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from download.server import drawn
 from PIL import Image
 
-from download.server import drawn
 from fieldmark.downloads import wires
 from fieldmark.downloads.asking import Answer, Asker, Known
 from fieldmark.downloads.causes import Failed

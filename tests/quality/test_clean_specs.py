@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter
 
+from fieldmark.core.errors import PlanError
+from fieldmark.core.spec import parse
 from fieldmark.quality.specs import (
     Absolute,
     Guesses,
@@ -15,8 +17,6 @@ from fieldmark.quality.specs import (
     RobustZ,
     SureTop,
 )
-from fieldmark.core.errors import PlanError
-from fieldmark.core.spec import parse
 
 
 @pytest.mark.parametrize("rule", [Percentile(), Absolute(above=0.3), RobustZ()])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fieldmark.quality.conflicts import OneIdentity, alike, both, centroid_likeness, sharing, taken_over, verdict
 from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.quality.conflicts import OneIdentity, alike, both, centroid_likeness, sharing, taken_over, verdict
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality.company import FLOOR, N_PARTS, RIDGE, company
 from fieldmark.quality.doubts import doubt, doubtful
 from fieldmark.quality.judge import judge
 from fieldmark.quality.label_noise import Counts, fit
-from fieldmark.core.errors import FieldmarkError, ShapeError
 
 
 def drawn(seed: int, n: int = 5000, n_labels: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

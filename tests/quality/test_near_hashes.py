@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality import near_hashes
 from fieldmark.quality.near_hashes import N_BITS, N_PIECES, near
-from fieldmark.core.errors import FieldmarkError, ShapeError
 
 
 def slow_pairs(hashes: list[int], within: int) -> list[tuple[int, int]]:

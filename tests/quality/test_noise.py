@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality.inputs import ROW_BLOCK
 from fieldmark.quality.noise import image_error, noisy
 from fieldmark.quality.specs import Absolute, Percentile, RobustZ
-from fieldmark.core.errors import FieldmarkError, ShapeError
 
 ERRORS = arrays(np.float32, st.integers(1, 60), elements=st.floats(0, 10, width=32))
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality.pseudo import NEVER, pick, surety
 from fieldmark.quality.specs import Guesses, HardTargets, MeanSurety, PlausibleSurety, SoftTargets, SureShare, SureTop
-from fieldmark.core.errors import FieldmarkError, ShapeError
 
 PROBA = st.tuples(st.integers(1, 12), st.integers(1, 7)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.floats(0, 1, width=32), unique=True)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality.recruits import recruit
 from fieldmark.quality.specs import Agreement, FewShot, Recruits, SureIdentity
-from fieldmark.core.errors import FieldmarkError, ShapeError
 
 COUNTS = np.array([1, 5, 1])
 SCORES = np.array([[0.9, 0.1, 0.0], [0.2, 0.95, 0.0], [0.4, 0.3, 0.3], [0.0, 0.1, 0.7]], np.float32)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality.near_hashes import near
 from fieldmark.quality.same_pictures import same_pictures
-from fieldmark.core.errors import FieldmarkError, ShapeError
 
 N_PIXELS = 64
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fieldmark.quality.written_ids import plain, written_ids
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.quality.written_ids import plain, written_ids
 
 KNOWN = ["w_0a1b2c3", "w_ffffff1", "bo"]
 

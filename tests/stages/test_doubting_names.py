@@ -12,12 +12,12 @@ from PIL import Image
 
 import fieldmark
 from drawn_photos import seen_from, textured, turned
-from fieldmark.quality.patches import apply, read_patch
 from fieldmark.core.errors import PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import HumpbackHoldout
 from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.plans.humpback import humpback_nearest
+from fieldmark.quality.patches import apply, read_patch
 from fieldmark.stages import identity_reporting
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.doubting import Doubt, doubtful_names

@@ -14,7 +14,17 @@ import pytest
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.decisions.specs import ByVote, Fixed, MaxMap, PerGroup, Reciprocal, SumAbove, Swap, TargetShare, Transposed
+from fieldmark.decisions.specs import (
+    ByVote,
+    Fixed,
+    MaxMap,
+    PerGroup,
+    Reciprocal,
+    SumAbove,
+    Swap,
+    TargetShare,
+    Transposed,
+)
 from fieldmark.decisions.thresholds import find
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stacking.specs import IdentityStacking, Trees

@@ -174,8 +174,8 @@ def train(
     """
     plan = choose(recipe, size=size, settings=settings)
     need_torch()
-    from fieldmark.quality.patches import read_patch
     from fieldmark.core.files import write_json
+    from fieldmark.quality.patches import read_patch
     from fieldmark.stages.engine import execute, open_run
     from fieldmark.stages.reporting import REPORT, SKIPPED
     from fieldmark.stages.reporting import report as write_report

@@ -19,7 +19,17 @@ from fieldmark.decisions.cutoff_checks import (
     checked_scores,
     checked_truth,
 )
-from fieldmark.decisions.specs import Cutoff, CutoffRule, Cutoffs, Estimate, GlobalF2, GroupF2, LabelF2, Preset, Relative
+from fieldmark.decisions.specs import (
+    Cutoff,
+    CutoffRule,
+    Cutoffs,
+    Estimate,
+    GlobalF2,
+    GroupF2,
+    LabelF2,
+    Preset,
+    Relative,
+)
 
 ROWS_AT_ONCE = 2048
 DRAWS_AT_ONCE = 100

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fieldmark.quality.specs import Guesses, Percentile
 from fieldmark.core.errors import PlanError, nearest
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import LogWeightSampler, PlainSampler, Sampler, StratifiedFolds
@@ -13,6 +12,7 @@ from fieldmark.images.specs import Augment, CropIfNeeded, ImetAugment, NoAugment
 from fieldmark.losses.specs import Asymmetric, Bce, Focal, Losses, SoftF
 from fieldmark.models.specs import Backbone, HubWeights, Net, RandomWeights, SigmoidHead
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
+from fieldmark.quality.specs import Guesses, Percentile
 from fieldmark.stacking.specs import Stacking, Trees
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.cut import Cut

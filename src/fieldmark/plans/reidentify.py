@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from fieldmark.quality.specs import Recruits, SureIdentity
 from fieldmark.core.errors import PlanError, nearest
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import HumpbackHoldout, OpenHoldout, PkSampler
@@ -24,6 +23,7 @@ from fieldmark.losses.specs import (
 from fieldmark.models.specs import Backbone, CosineHead, Head, HubWeights, Net, OneVsRestHead, RandomWeights
 from fieldmark.plans.finders import FoundBy, finder_of, looking
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
+from fieldmark.quality.specs import Recruits, SureIdentity
 from fieldmark.stages.answer import Answer
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.plan import Plan, Stage

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 from scipy.sparse import csr_matrix
 
-from fieldmark.quality.ngrams import Sparse, ngrams
 from fieldmark.core.errors import ShapeError
+from fieldmark.quality.ngrams import Sparse, ngrams
 
 Rows = Int64[np.ndarray, " row"]
 Scores = Float32[np.ndarray, "row answer"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from fieldmark.quality.inputs import ROW_BLOCK, check_pair
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.quality.inputs import ROW_BLOCK, check_pair
 
 
 def missing_filled(

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from fieldmark.quality.judge import Groups, Proba, Truth, judge, split
 from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.quality.judge import Groups, Proba, Truth, judge, split
 
 MISSING, WRONG = "missing", "wrong"
 

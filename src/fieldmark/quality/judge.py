@@ -10,10 +10,10 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
 
+from fieldmark.core.errors import ShapeError
 from fieldmark.quality.company import Company, company
 from fieldmark.quality.inputs import ROW_BLOCK, SMALLEST, check_pair
 from fieldmark.quality.label_noise import ByBin, ByLabel, Counts, LabelNoise, fit, mean
-from fieldmark.core.errors import ShapeError
 
 Proba = Float[np.ndarray, "image label"]
 Truth = Bool[np.ndarray, "image label"]

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int
 
-from fieldmark.quality.inputs import ROW_BLOCK, check_truth
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.data.vocabulary import GROUP_MARK
+from fieldmark.quality.inputs import ROW_BLOCK, check_truth
 
 Rule = Literal["and", "or", "contains"]
 RULES: tuple[Rule, ...] = ("and", "or", "contains")

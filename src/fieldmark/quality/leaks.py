@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from fieldmark.quality.clues import Clue, Judge, Rows, Scores, check_lengths
-from fieldmark.quality.ngrams import Sparse
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.metrics.intervals import Interval
+from fieldmark.quality.clues import Clue, Judge, Rows, Scores, check_lengths
+from fieldmark.quality.ngrams import Sparse
 
 WORTH = 0.01
 """One right answer more among a hundred photos is worth a warning."""

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.quality.inputs import ROW_BLOCK, SMALLEST, check_pair
 from fieldmark.quality.specs import Absolute, ErrorMeasure, NoiseRule, Percentile, RobustZ
-from fieldmark.core.errors import FieldmarkError
 
 MAD_TO_SD = 1.4826
 """The standard deviation of a normal law over its median absolute deviation."""

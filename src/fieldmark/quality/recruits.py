@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from fieldmark.quality.specs import Agreement, FewShot, Recruits
 from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.quality.specs import Agreement, FewShot, Recruits
 
 Scores = Float32[np.ndarray, "photo identity"]
 

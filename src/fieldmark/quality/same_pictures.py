@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64
 
-from fieldmark.quality.near_hashes import NearHashes
 from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.quality.near_hashes import NearHashes
 
 MOST_APART = 0.1
 """Mean squared difference of two pictures of mean 0 and deviation 1, up to which they are one; 2 is "unrelated"."""

@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from fieldmark.quality.copies import Copied, Crossing, ask_copies, crossings, joined
-from fieldmark.quality.leaks import LEAST_GROUPS, Gain, Target, guess, untellable
 from fieldmark.core.errors import DataError, FieldmarkError, nearest, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
@@ -21,6 +19,8 @@ from fieldmark.data.folds import assign
 from fieldmark.data.specs import PlainFolds
 from fieldmark.images.hashes import hashes
 from fieldmark.images.traces import traces
+from fieldmark.quality.copies import Copied, Crossing, ask_copies, crossings, joined
+from fieldmark.quality.leaks import LEAST_GROUPS, Gain, Target, guess, untellable
 from fieldmark.stages.side_clues import clues, perhaps_known, targets
 
 N_FOLDS = 5

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from fieldmark.quality.specs import ErrorMeasure, NoiseRule, Percentile
 from fieldmark.core.spec import Spec
+from fieldmark.quality.specs import ErrorMeasure, NoiseRule, Percentile
 from fieldmark.stages.job import Job
 from fieldmark.stages.scored import DROPPED, known_proba
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from fieldmark.quality.specs import Guesses
 from fieldmark.core.spec import Spec
+from fieldmark.quality.specs import Guesses
 from fieldmark.stages.job import Job
 from fieldmark.stages.scored import new_proba
 from fieldmark.stages.split import read_folds

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldmark.quality.label_graph import inspect_labels
-from fieldmark.quality.odd_names import odd_names
 from fieldmark.core.errors import ImageError
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
@@ -20,6 +18,8 @@ from fieldmark.data.mistakes import Mistake
 from fieldmark.data.reading import Survey
 from fieldmark.data.twins import twins
 from fieldmark.images.reading import decode, opened
+from fieldmark.quality.label_graph import inspect_labels
+from fieldmark.quality.odd_names import odd_names
 from fieldmark.reporting.contents import (
     Cooccurrence,
     Fact,

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldmark.quality.written_ids import Meaning, written_ids
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import Collection
 from fieldmark.images.texts import ReadText, texts
+from fieldmark.quality.written_ids import Meaning, written_ids
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.exports import write_answers_csv
 from fieldmark.stages.inspecting import names_told

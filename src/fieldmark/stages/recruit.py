@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from pydantic import Field
 
-from fieldmark.quality.recruits import recruit
-from fieldmark.quality.specs import Recruits
 from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
 from fieldmark.images.hashes import hashes
+from fieldmark.quality.recruits import recruit
+from fieldmark.quality.specs import Recruits
 from fieldmark.stages.apart import CLASSES, PICKED, apart
 from fieldmark.stages.job import Job
 from fieldmark.stages.ranked import names_of

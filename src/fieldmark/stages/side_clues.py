@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_matrix
 
-from fieldmark.quality.clues import Categories, Clue, Numbers, Texts
-from fieldmark.quality.leaks import Target
-from fieldmark.quality.ngrams import Sparse
 from fieldmark.core.errors import DataError, nearest, several
 from fieldmark.data.collection import Collection
 from fieldmark.images.traces import Trace
+from fieldmark.quality.clues import Categories, Clue, Numbers, Texts
+from fieldmark.quality.leaks import Target
+from fieldmark.quality.ngrams import Sparse
 
 IDENTITY, STRANGER, LABELS = "identity", "known or stranger", "labels"
 COLUMN = "column "

@@ -11,15 +11,25 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int64
 
-from fieldmark.quality.conflicts import STRANGER, UNTOLD, OneIdentity, Verdict, alike, both, sharing, taken_over, verdict
-from fieldmark.quality.near_hashes import near
-from fieldmark.quality.same_pictures import same_pictures
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data import twins as same_bytes
 from fieldmark.data.collection import Collection
 from fieldmark.decisions.specs import Best
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.hashes import hashes, seen
+from fieldmark.quality.conflicts import (
+    STRANGER,
+    UNTOLD,
+    OneIdentity,
+    Verdict,
+    alike,
+    both,
+    sharing,
+    taken_over,
+    verdict,
+)
+from fieldmark.quality.near_hashes import near
+from fieldmark.quality.same_pictures import same_pictures
 from fieldmark.reporting.contents import SkippedFile
 from fieldmark.stages.embed import Embed
 from fieldmark.stages.engine import Opened
