@@ -64,7 +64,9 @@ class Context:
         folder = Path(folder)
         run = RunFolder.open(folder)
         if not (folder / PLAN).exists():
-            raise RunError("That run has hardly begun.", got=folder, fix="run the same `fieldmark train` command again.")
+            raise RunError(
+                "That run has hardly begun.", got=folder, fix="run the same `fieldmark train` command again."
+            )
         plan: Plan = read(Plan, folder / PLAN)
         new = Collection.open(folder / NEW) if (folder / NEW).exists() else None
         return cls(run=run, plan=plan, known=Collection.open(folder / KNOWN), new=new, seed=int(run.key["seed"]))

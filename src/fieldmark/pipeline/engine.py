@@ -68,9 +68,7 @@ def execute(  # noqa: PLR0913 - keywords with defaults
     leads = int(os.environ.get("RANK", "0")) == 0
     run = begin(folder, plan, known, new, seed) if leads else RunFolder(folder)
     kept = features or folder / ".features"
-    context = Context(
-        run, plan, known, new, seed, device=device, n_workers=n_workers, progress=progress, features=kept
-    )
+    context = Context(run, plan, known, new, seed, device=device, n_workers=n_workers, progress=progress, features=kept)
     if not leads:
         _follow(context)
         return run

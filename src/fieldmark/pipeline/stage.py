@@ -141,9 +141,4 @@ def stage(kind: StageT) -> StageT:
 
 @cache
 def _refs(kind: type[Stage]) -> Mapping[str, Ref]:
-    return {
-        name: mark
-        for name, field in kind.model_fields.items()
-        for mark in field.metadata
-        if isinstance(mark, Ref)
-    }
+    return {name: mark for name, field in kind.model_fields.items() for mark in field.metadata if isinstance(mark, Ref)}

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from fieldmark.gallery.store import GalleryStore
+from fieldmark.stages.common.split import read_folds
 from fieldmark.stages.job import Job
-from fieldmark.stages.split import read_folds
 
 PICKED, CLASSES = "picked", "classes"
 """Files ``picked<k>.npy`` and ``classes<k>.npy`` of a recruit stage: rows of the new photos, the individual of each."""

@@ -17,15 +17,15 @@ from fieldmark.core.run import RunFolder
 from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import UNKNOWN
-from fieldmark.stages.boxes import Boxes
-from fieldmark.stages.cut import Cut
-from fieldmark.stages.finding import box_tables, refuse_outside
+from fieldmark.quality.regions.finding import box_tables, refuse_outside
+from fieldmark.stages.common.boxes import Boxes
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.job import Job
+from fieldmark.stages.labels.cut import Cut
+from fieldmark.stages.labels.settle import Settle
+from fieldmark.stages.labels.texts import Texts
 from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.settle import Settle
-from fieldmark.stages.texts import Texts
-from fieldmark.stages.train import Train
 
 PLAN = "plan.json"
 KNOWN = "collection"

@@ -11,29 +11,29 @@ from pydantic import Field
 
 from fieldmark.core.errors import PlanError, several
 from fieldmark.core.spec import Spec, read
-from fieldmark.stages.answer import Answer
-from fieldmark.stages.blend import Blend
-from fieldmark.stages.boxes import Boxes
-from fieldmark.stages.cut import Cut
-from fieldmark.stages.drop import Drop
-from fieldmark.stages.embed import Embed
-from fieldmark.stages.enlarge import Enlarge
-from fieldmark.stages.lend import Lend
-from fieldmark.stages.look import Look
-from fieldmark.stages.merge import Merge
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.boxes import Boxes
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.blend import Blend
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.rank import Rank
+from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.recruit import Recruit
+from fieldmark.stages.identity.rescore import Rescore
+from fieldmark.stages.identity.stack_identities import StackIdentities
+from fieldmark.stages.identity.think_again import ThinkAgain
+from fieldmark.stages.labels.cut import Cut
+from fieldmark.stages.labels.drop import Drop
+from fieldmark.stages.labels.enlarge import Enlarge
+from fieldmark.stages.labels.lend import Lend
+from fieldmark.stages.labels.look import Look
+from fieldmark.stages.labels.merge import Merge
+from fieldmark.stages.labels.score import Score
+from fieldmark.stages.labels.settle import Settle
+from fieldmark.stages.labels.stack import Stack
+from fieldmark.stages.labels.texts import Texts
 from fieldmark.stages.misfits import RANKERS, SCORING, misfits
-from fieldmark.stages.rank import Rank
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.recruit import Recruit
-from fieldmark.stages.rescore import Rescore
-from fieldmark.stages.score import Score
-from fieldmark.stages.settle import Settle
-from fieldmark.stages.split import Split
-from fieldmark.stages.stack import Stack
-from fieldmark.stages.stack_identities import StackIdentities
-from fieldmark.stages.texts import Texts
-from fieldmark.stages.think_again import ThinkAgain
-from fieldmark.stages.train import Train
 
 Stage = Annotated[
     Split

@@ -16,8 +16,8 @@ import polars as pl
 from jaxtyping import Bool, Float32, Int64
 
 from fieldmark.data.scores import OutOfFold, Scores
+from fieldmark.stages.common.lessons import Extra
 from fieldmark.stages.job import Job
-from fieldmark.stages.lessons import Extra
 
 MEAN = "mean"
 NEW = ".new.npy"
@@ -101,7 +101,7 @@ def filled_by(
     job: Job, name: str, truth: Float32[np.ndarray, "image label"], *, times: float
 ) -> Float32[np.ndarray, "image label"]:
     """Targets in which a label that the table lacks counts ``times`` its out-of-fold probability."""
-    from fieldmark.quality.distill import missing_filled
+    from fieldmark.quality.labels.distill import missing_filled
 
     return missing_filled(truth, known_proba(job, name), times=times)
 

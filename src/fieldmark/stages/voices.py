@@ -8,17 +8,17 @@ from jaxtyping import Bool, Float32
 from fieldmark.core.files import read_json
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import Collection
+from fieldmark.pipeline.networks import SavedNet, label_source, saved_nets
+from fieldmark.quality.regions.finding import with_found
+from fieldmark.stages.common.train import LABELS
 from fieldmark.stages.engine import Opened
-from fieldmark.stages.finding import with_found
-from fieldmark.stages.lend import Lend, lent_to
-from fieldmark.stages.merge import Merge
-from fieldmark.stages.nets import SavedNet, label_source, saved_nets
+from fieldmark.stages.labels.lend import Lend, lent_to
+from fieldmark.stages.labels.merge import Merge
+from fieldmark.stages.labels.score import Score
+from fieldmark.stages.labels.stack import Stack, judge
+from fieldmark.stages.labels.texts import Texts
 from fieldmark.stages.plan import Stage
-from fieldmark.stages.score import Score
 from fieldmark.stages.scored import MEAN
-from fieldmark.stages.stack import Stack, judge
-from fieldmark.stages.texts import Texts
-from fieldmark.stages.train import LABELS
 
 
 class Voices:

@@ -22,7 +22,7 @@ class Artifact:
     of_photos: ClassVar[bool] = False
     """Whether the stage can be applied to photos."""
     each_fold: ClassVar[bool] = False
-    """Whether what the stage says of photos holds the word of each fold's models, so that one value serves all folds."""
+    """Whether what it says of photos holds each fold's word, so that one value serves all folds."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

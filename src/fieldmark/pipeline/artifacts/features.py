@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float32
 
-from fieldmark.data.collection import Collection
 from fieldmark.pipeline.artifacts.base import Artifact
 
 if TYPE_CHECKING:
