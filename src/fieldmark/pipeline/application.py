@@ -81,7 +81,7 @@ class Application:
         fold = None if stage.output.each_fold else fold
         key = (name, fold)
         if key not in self._values:
-            kept = self.own and fold is None and name not in self.context.work
+            kept = self.own and fold is None and stage.output.reads_back and name not in self.context.work
             self._values[key] = (
                 self.context.artifact(stage.output, name).kept(self.context)
                 if kept

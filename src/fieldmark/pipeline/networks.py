@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +19,15 @@ from fieldmark.data.collection import Collection
 from fieldmark.decisions.answering import compete, conditional
 from fieldmark.decisions.questions import Questions
 from fieldmark.images.batches import PhotoSource
-from fieldmark.images.specs import Augment, NoAugment, Preprocess
-from fieldmark.images.subjects import ANYWHERE
+from fieldmark.images.specs import Preprocess
 from fieldmark.images.views import merge_flip_scores
 from fieldmark.models.network import Network
 from fieldmark.models.specs import Head, QuestionsHead
 from fieldmark.models.store import open as open_network
-from fieldmark.quality.regions.finding import subjects_of, with_found
-from fieldmark.training.embed import embed
+from fieldmark.quality.regions.finding import with_found
+from fieldmark.quality.regions.sources import photo_source
+from fieldmark.training.embed import embed, embed_each
+from fieldmark.training.features import FeatureStore
 from fieldmark.training.ranks import ranks
 
 
@@ -50,51 +53,14 @@ class SavedNet:
         """Whether its head gives identities a probability."""
         return self.network.head is not None
 
-    def look(
-        self,
-        photos: Collection,
-        *,
-        flip: bool,
-        n_identities: int | None = None,
-        n_workers: int = 2,
-        progress: Progress = QUIET,
-        what: str = "",
-    ) -> Looked:
-        """Embeddings of each view, and probabilities over all of them.
-
-        A head with twice as many answers as there are identities took mirrored photos for other identities:
-        identity k then has the mean of answer k to the photo and answer k + N to the mirrored photo. Where the
-        preprocessing has several ways in use (boxes of several sources, aligned and not), each gives its own views.
-
-        Args:
-            photos: Any.
-            flip: Also look at the mirrored photo.
-            n_identities: Also give the probabilities of so many identities, if the head has any.
-            n_workers: Threads that read ahead.
-            progress: Told as batches end.
-            what: What to call the job there.
-        """
-        photos = with_found(photos, self.preprocess.finders(), n_workers=n_workers, progress=progress)
-        embeddings, probas = [], []
-        for preprocess in self.preprocess.in_use():
-            seen = embed(
-                self.network,
-                photo_source(photos, preprocess),
-                device=self.device,
-                flip=flip,
-                logits=n_identities is not None and self.judges,
-                n_workers=n_workers,
-                progress=progress,
-                what=what,
-            )
-            embeddings.append(seen.embedding)
-            if seen.logits is None or n_identities is None:
-                continue
-            competing = self.network.net.head.kind == "cosine"
-            proba = _probabilities(seen.logits.astype(np.float64), n_identities, competing=competing)
-            probas.append(merge_flip_scores(proba[0], proba[1], n_identities) if flip else proba[0][:, :n_identities])
-        embedding = embeddings[0] if len(embeddings) == 1 else np.concatenate(embeddings)
-        return Looked(embedding, np.mean(probas, axis=0).astype(np.float32) if probas else None)
+    @cached_property
+    def backbone_digest(self) -> str:
+        """A hash of the backbone's weights; networks with the same one see alike."""
+        digest = hashlib.sha256(self.network.net.backbone.name.encode())
+        for name, tensor in self.network.backbone.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def competing(
         self, photos: Collection, *, flip: bool, n_workers: int = 2
@@ -104,10 +70,10 @@ class SavedNet:
         Args:
             photos: Any.
             flip: Also look at the mirrored photo, a view of its own.
-            n_workers: Threads that read ahead.
+            n_workers: Number of image-loading threads.
         """
         photos = with_found(photos, self.preprocess.finders(), n_workers=n_workers)
-        said = []
+        found = []
         for preprocess in self.preprocess.in_use():
             source = photo_source(photos, preprocess)
             seen = embed(self.network, source, device=self.device, flip=flip, logits=True, n_workers=n_workers)
@@ -115,49 +81,120 @@ class SavedNet:
                 raise TypeError("a network that judges individuals has logits")
             competing = self.network.net.head.kind == "cosine"
             odds = _probabilities(seen.logits.astype(np.float64), seen.logits.shape[2], competing=competing)
-            said.append(odds / odds.sum(axis=2, keepdims=True))
-        return np.mean(said, axis=0).astype(np.float32)
+            found.append(odds / odds.sum(axis=2, keepdims=True))
+        return np.mean(found, axis=0).astype(np.float32)
 
-    def label_proba(
-        self,
-        source: PhotoSource,
-        *,
-        items: Int64[np.ndarray, " photo"],
-        flip: bool,
-        features: Path | None = None,
-        n_workers: int = 2,
-        progress: Progress = QUIET,
-        what: str = "",
-    ) -> Float32[np.ndarray, "photo label"]:
-        """The probability of each label for some photos of ``source``: the mean over views.
 
-        Of a head for questions: of each answer, those to one question adding up to 1.
+def look(
+    nets: Sequence[SavedNet],
+    photos: Collection,
+    *,
+    flip: bool,
+    n_identities: int | None = None,
+    features: FeatureStore | None = None,
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+    what: str = "",
+) -> list[Looked]:
+    """Embeddings of each view, and probabilities over all of them, by each of a stage's networks.
 
-        Args:
-            source: Photos without augmentation.
-            items: Which of them.
-            flip: Also look at the mirrored photo.
-            features: Where features of a frozen backbone may lie; they are then not computed again.
-            n_workers: Threads that read ahead.
-            progress: Told as batches end.
-            what: What to call the job there.
-        """
-        seen = embed(
-            self.network,
-            source,
-            items=items,
-            features=features,
-            device=self.device,
+    A head with twice as many answers as there are identities took mirrored photos for other identities: identity k
+    then has the mean of answer k to the photo and answer k + N to the mirrored photo. Where the preprocessing has
+    several ways in use (boxes of several sources, aligned and not), each gives its own views.
+
+    Args:
+        nets: Of one train stage, with one preprocessing.
+        photos: Any.
+        flip: Also look at the mirrored photo.
+        n_identities: Also give the probabilities of so many identities, if the heads have any.
+        features: Where features of a backbone that all networks share are kept; None: nowhere.
+        n_workers: Number of image-loading threads.
+        progress: Told as batches end.
+        what: What to call the job there.
+    """
+    preprocess = nets[0].preprocess
+    photos = with_found(photos, preprocess.finders(), n_workers=n_workers, progress=progress)
+    embeddings: list[list[np.ndarray]] = [[] for _ in nets]
+    probas: list[list[np.ndarray]] = [[] for _ in nets]
+    for way in preprocess.in_use():
+        seen = embed_each(
+            [net.network for net in nets],
+            photo_source(photos, way),
+            device=nets[0].device,
             flip=flip,
-            logits=True,
+            logits=n_identities is not None and nets[0].judges,
+            features=features if see_alike(nets) else None,
             n_workers=n_workers,
             progress=progress,
             what=what,
         )
-        if seen.logits is None:
+        for at, (net, one) in enumerate(zip(nets, seen, strict=True)):
+            embeddings[at].append(one.embedding)
+            if one.logits is None or n_identities is None:
+                continue
+            competing = net.network.net.head.kind == "cosine"
+            proba = _probabilities(one.logits.astype(np.float64), n_identities, competing=competing)
+            probas[at].append(
+                merge_flip_scores(proba[0], proba[1], n_identities) if flip else proba[0][:, :n_identities]
+            )
+    return [
+        Looked(
+            views[0] if len(views) == 1 else np.concatenate(views),
+            np.mean(told, axis=0).astype(np.float32) if told else None,
+        )
+        for views, told in zip(embeddings, probas, strict=True)
+    ]
+
+
+def label_proba(
+    nets: Sequence[SavedNet],
+    source: PhotoSource,
+    *,
+    items: Int64[np.ndarray, " photo"],
+    flip: bool,
+    features: FeatureStore | None = None,
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+    what: str = "",
+) -> list[Float32[np.ndarray, "photo label"]]:
+    """The probability of each label for some photos of ``source``, the mean over views, by each of several networks.
+
+    Of a head for questions: of each answer, those to one question adding up to 1.
+
+    Args:
+        nets: Any networks with the preprocessing of ``source``.
+        source: Photos without augmentation.
+        items: Which of them.
+        flip: Also look at the mirrored photo.
+        features: Where features of frozen backbones are kept, which are then not computed again; None: nowhere.
+        n_workers: Number of image-loading threads.
+        progress: Told as batches end.
+        what: What to call the job there.
+    """
+    seen = embed_each(
+        [net.network for net in nets],
+        source,
+        items=items,
+        features=features,
+        device=nets[0].device,
+        flip=flip,
+        logits=True,
+        n_workers=n_workers,
+        progress=progress,
+        what=what,
+    )
+    found = []
+    for net, one in zip(nets, seen, strict=True):
+        if one.logits is None:
             raise TypeError("a network that answers labels has logits")
-        head = self.network.net.head
-        return np.mean([_label_proba(view, head) for view in seen.logits], axis=0).astype(np.float32)
+        views = [_label_proba(view, net.network.net.head) for view in one.logits]
+        found.append(np.mean(views, axis=0).astype(np.float32))
+    return found
+
+
+def see_alike(nets: Sequence[SavedNet]) -> bool:
+    """Whether several networks share their whole backbone: it was frozen while each fold's head was trained."""
+    return len(nets) > 1 and len({net.backbone_digest for net in nets}) == 1
 
 
 def _label_proba(
@@ -190,52 +227,13 @@ def _probabilities(
     return odds.reshape(logits.shape)
 
 
-def photo_source(
-    photos: Collection,
-    preprocess: Preprocess,
-    *,
-    augment: Augment = NoAugment(),  # noqa: B008 - a frozen value
-    versions: int | None = None,
-    seed: int = 0,
-) -> PhotoSource:
-    """The photos of a collection, with their boxes, as the networks' input."""
-    subjects = subjects_of(photos, preprocess)
-    return PhotoSource(photos.paths, preprocess, subjects=subjects, augment=augment, versions=versions, seed=seed)
+def open_net(place: Path, *, device: str) -> SavedNet:
+    """The network that a training left in a folder, ready to look at photos.
 
-
-def label_source(
-    parts: Sequence[Collection | None],
-    preprocess: Preprocess,
-    *,
-    augment: Augment = NoAugment(),  # noqa: B008 - a frozen value
-    versions: int | None = None,
-    seed: int = 0,
-) -> PhotoSource:
-    """The photos of several collections, one after the other, as the networks' input.
-
-    Training and scoring ask for the same photos in the same order, so that kept features serve both.
+    Raises:
+        WeightsError: Files are missing, changed by even one bit, or of another network.
     """
-    photos = [part for part in parts if part is not None and len(part)]
-    told = [subjects_of(part, preprocess) or [ANYWHERE] * len(part) for part in photos]
-    subjects = [subject for part in told for subject in part]
-    return PhotoSource(
-        [path for part in photos for path in part.paths],
-        preprocess,
-        subjects=subjects if any(subject != ANYWHERE for subject in subjects) else None,
-        augment=augment,
-        versions=versions,
-        seed=seed,
-    )
-
-
-def saved_nets(folder: Path, *, device: str) -> list[SavedNet]:
-    """The networks of a finished train stage, one a fold."""
-    at = ranks(device).device
-    nets = []
-    for place in sorted(folder.glob("fold*"), key=lambda path: int(path.name.removeprefix("fold"))):
-        stored = open_network(place)
-        network = stored.network.to(at).to(memory_format=torch.channels_last)
-        nets.append(
-            SavedNet(network, parse(Preprocess, json.dumps(stored.preprocess), name=str(place)), stored.sha256, at)
-        )
-    return nets
+    stored, at = open_network(place), ranks(device).device
+    network = stored.network.to(at).to(memory_format=torch.channels_last)
+    preprocess = parse(Preprocess, json.dumps(stored.preprocess), name=str(place))
+    return SavedNet(network, preprocess, stored.sha256, at)

@@ -24,6 +24,9 @@ class Artifact:
     each_fold: ClassVar[bool] = False
     """Whether what it says of photos holds each fold's word, so that one value serves all folds."""
 
+    reads_back: ClassVar[bool] = True
+    """Whether ``kept`` gives back what ``keep`` wrote; else the stage is applied again where it is asked for."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 

@@ -56,6 +56,8 @@ class AnsweredPhotos:
 class AnswerTable(Predictions):
     """Answers about known and new photos in one table, ``answers.parquet``; its rows are those of the subclass."""
 
+    reads_back = False
+
     def write_table(self, table: pl.DataFrame) -> None:
         """Write the rows about the known photos."""
         table.write_parquet(self.folder / ANSWERS)

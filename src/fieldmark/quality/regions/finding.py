@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
     import torch
 
     from fieldmark.models.pinpoint import Eye, Maps
-
-NOTE = "note"
-
 
 def source_name(finder: Finder) -> str:
     """Under which name a finder's marks are kept: its kind and a hash of its settings; a table's by its own."""
@@ -107,6 +103,11 @@ def marks_of(photos: Collection, found: Sequence[Found], *, points: Sequence[str
     return Marks(table, tuple(points), source)
 
 
+def has_marks(photos: Collection, finder: Finder) -> bool:
+    """Whether the photos' table has the marks of this finder; those of a table are always there, or nowhere."""
+    return isinstance(finder, TableBoxes) or f"box.{source_name(finder)}" in photos.table.columns
+
+
 def with_found(
     photos: Collection,
     finders: Sequence[Finder],
@@ -117,8 +118,8 @@ def with_found(
 ) -> Collection:
     """The photos with the marks of these finders; what a table tells, or was found before, is not looked for again."""
     for finder in finders:
-        name = source_name(finder)
-        if not isinstance(finder, TableBoxes) and f"box.{name}" not in photos.table.columns:
+        if not has_marks(photos, finder):
+            name = source_name(finder)
             found = find(photos, finder, device=device, n_workers=n_workers, progress=progress)
             photos = marked(photos, marks_of(photos, found, points=points_told(finder), source=name), source=name)
     return photos
@@ -342,16 +343,3 @@ def _corners(box: np.ndarray, across: float, down: float) -> Box | None:
 def _place(point: np.ndarray, across: float, down: float) -> Place | None:
     x, y = point.tolist()
     return None if math.isnan(x + y) else (x * across, y * down)
-
-
-def opened_marks(path: Path, *, source: str) -> Marks:
-    """Marks that a boxes stage has kept."""
-    with path.open("rb") as file:
-        table = pl.read_parquet(file)
-    points = tuple(name[2:] for name in table.columns if name.startswith("x_"))
-    return Marks(table.drop(NOTE, strict=False), points, source)
-
-
-def noted(marks: Marks, found: Sequence[Found]) -> Marks:
-    """The same marks with why a photo has no box."""
-    return replace(marks, table=marks.table.with_columns(pl.Series(NOTE, [one.note for one in found])))

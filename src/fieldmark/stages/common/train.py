@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-
-from fieldmark.core.errors import PlanError
-from fieldmark.core.files import read_json, write_json
+from fieldmark.core.errors import PlanError, nearest, several
 from fieldmark.core.seeds import hash_seed
-from fieldmark.core.spec import Count, Fraction, Spec
+from fieldmark.core.spec import Count, Fraction
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import Sampler, TupleSampler
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Net, QuestionsHead
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.models import Models
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.artifacts.selection import DroppedPhotos, PseudoLabels
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.stages.common.lessons import answer_watch, columns_of, identity_lesson, identity_watch, label_lesson
-from fieldmark.stages.common.questions import answer_layout, told_answers
-from fieldmark.stages.common.split import read_folds
-from fieldmark.stages.job import Job
-from fieldmark.stages.scored import filled_by, kept_by, picked_by
+from fieldmark.stages.common.questions import answer_layout
+from fieldmark.stages.common.training_checks import training_mistakes
 from fieldmark.training.specs import Training
 
 if TYPE_CHECKING:
@@ -29,11 +30,8 @@ if TYPE_CHECKING:
     from fieldmark.training.loop import Lesson, Watch
     from fieldmark.training.ranks import Ranks
 
-LABELS = "labels.json"
-"""Beside the network of a fold: the names of the labels it answers."""
-
-
-class Train(Spec):
+@stage
+class Train(Stage):
     """Train a network for each fold of ``on``: of labels, of answers, or of individuals, as its head has it.
 
     Attributes:
@@ -61,9 +59,11 @@ class Train(Spec):
         fill_times: See ``filled``.
     """
 
+    output = Models
+    resumes = True
+    distributed = True
     verb: Literal["train"] = "train"
-    name: str
-    on: str
+    on: Annotated[str, Ref(Folds)]
     net: Net = Net()
     preprocess: Preprocess
     augment: Augment = NoAugment()
@@ -71,15 +71,15 @@ class Train(Spec):
     losses: Losses = (OhemBce(), BatchHardTriplet())
     sampler: Sampler = TupleSampler()
     training: Training = Training()
-    warm: str | None = None
+    warm: Annotated[str | None, Ref(Models)] = None
     flip_identity: bool = False
     mirrored: bool = False
     unknowns: bool = True
     groups: tuple[str, ...] = ()
-    trusted: str | None = None
-    enlarged: str | None = None
-    taught: tuple[str, ...] = ()
-    filled: str | None = None
+    trusted: Annotated[str | None, Ref(DroppedPhotos)] = None
+    enlarged: Annotated[str | None, Ref(PseudoLabels)] = None
+    taught: Annotated[tuple[str, ...], Ref(Models)] = ()
+    filled: Annotated[str | None, Ref(LabelScores)] = None
     fill_times: Fraction = 0.7
 
     @property
@@ -92,16 +92,16 @@ class Train(Spec):
         """Whether it learns to answer questions."""
         return self.net.head.kind == "questions"
 
-    def reads(self) -> tuple[str, ...]:
-        """The split stage, and the stages it learns more from."""
-        named = (name for name in (self.warm, self.trusted, self.enlarged, self.filled) if name is not None)
-        return (self.on, *named, *self.taught)
+    def check(self, earlier: Mapping[str, Stage]) -> list[str]:
+        """Losses, samplers and heads that do not go together; stages of other individuals or labels."""
+        return training_mistakes(self, earlier)
 
-    def ready(self, known: Collection) -> None:
-        """Look for the boxes, masks and landmarks that the photos' table should tell.
+    def ready(self, known: Collection, new: Collection | None) -> None:
+        """Look for the label groups, and for the boxes, masks and landmarks that the photos' table should have.
 
         Raises:
-            PlanError: It tells them of no photo: the network would see all photos whole, though asked not to.
+            PlanError: The table has none of them: the network would see all photos whole, though asked not to; or its
+                labels have no such groups.
             DataError: Some boxes mark nothing of their pictures.
         """
         from fieldmark.quality.regions.finding import box_tables, refuse_outside, untold
@@ -114,129 +114,125 @@ class Train(Spec):
                 fix=f"give {what} with --boxes TABLE (`{maker}` makes one)"
                 + ("." if lacking == ("landmarks",) else f", or set {lacking[0]}=none."),
             )
-        refuse_outside(known, box_tables(self.preprocess))
+        for photos in (known, new):
+            if photos is not None:
+                refuse_outside(photos, box_tables(self.preprocess))
+        if lacking := sorted(set(self.groups) - set(known.vocabulary.groups)):
+            groups = [name for name in known.vocabulary.groups if name]
+            raise PlanError(
+                f"{self.name}: these photos do not have the label groups it names.",
+                got=several(lacking),
+                fix=nearest(lacking[0], groups)
+                if groups
+                else "leave out specialise: these labels have no groups (a group is the text before '::').",
+            )
 
-    def run(self, job: Job, folder: Path) -> str:
-        """Write ``fold<k>/`` with the network and its history for each fold; say how the last epochs went."""
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write a network and its history for each fold; say how the last epochs went."""
         from fieldmark.training.ranks import ranks
 
-        group = ranks(job.device)
-        fold = read_folds(job, self.on)
-        said = []
-        for k in range(int(fold.max()) + 1):
-            place = folder / f"fold{k}"
-            if (place / "history.json").exists():
-                continue
-            said.append(self._fold(job, place, k=k, fold=fold, group=group))
+        group, models = ranks(context.device), Models(folder)
+        said = [
+            self._fold(context, models, k=k, group=group)
+            for k in range(context.artifact(Folds, self.on).n_folds)
+            if not models.trained(k)
+        ]
         return said[-1] if said else "all folds were trained already"
 
-    def lesson(self, job: Job, *, k: int, fold: np.ndarray) -> Lesson:
+    def lesson(self, context: Context, *, k: int) -> Lesson:
         """What network ``k`` learns from."""
-        if not self.learns_labels:
-            return identity_lesson(self, job, k=k, fold=fold)
-        columns = columns_of(self.groups, job.known.vocabulary)
-        truth = job.known.truth
-        if self.filled is not None:
-            truth = filled_by(job, self.filled, truth, times=self.fill_times)
-        if self.learns_answers:
-            truth = np.where(told_answers(job.known), truth, np.nan).astype(np.float32)
-        return label_lesson(
-            self,
-            job,
-            k=k,
-            fold=fold,
-            kept=kept_by(job, self.trusted),
-            truth=np.ascontiguousarray(truth[:, columns]),
-            extra=None if self.enlarged is None else picked_by(job, self.enlarged, k=k, columns=columns),
-        )
+        return label_lesson(self, context, k=k) if self.learns_labels else identity_lesson(self, context, k=k)
 
     def fitted(self, lesson: Lesson) -> Training:
         """Its training, with the batch that so many photos ask for."""
         return self.training.fitting(len(lesson.items), multiple=self.sampler.multiple)
 
-    def _fold(self, job: Job, place: Path, *, k: int, fold: np.ndarray, group: Ranks) -> str:
+    def _fold(self, context: Context, models: Models, *, k: int, group: Ranks) -> str:
         from fieldmark.models.network import build
         from fieldmark.models.store import save
         from fieldmark.training import checkpoint
+        from fieldmark.training.features import FeatureStore
         from fieldmark.training.imprint import imprint
         from fieldmark.training.loop import Workshop, fit
 
-        network = build(self._net(job), n_classes=self.n_classes(job), seed=hash_seed(job.seed, self.name, k))
+        seed = hash_seed(context.seed, self.name, k)
+        network = build(self._net(context), n_classes=self.n_classes(context), seed=seed)
         if self.warm is not None:
-            self._warm_up(job, network, k=k)
+            self._warm_up(context, network, k=k)
         workshop = Workshop(
-            folder=place.with_name(f".fold{k}-checkpoints"),
+            folder=models.checkpoints(k),
             group=group,
-            n_workers=job.n_workers,
-            progress=job.progress,
-            scalar=_scalars(job, f"{self.name}-fold{k}") if group.leads else None,
-            features=job.features,
+            n_workers=context.n_workers,
+            progress=context.progress,
+            scalar=_scalars(context, f"{self.name}-fold{k}") if group.leads else None,
+            features=None if context.features is None else FeatureStore(context.features),
         )
-        lesson = self.lesson(job, k=k, fold=fold)
+        lesson = self.lesson(context, k=k)
         begun = self.warm is not None or checkpoint.load(workshop.folder) is not None
         if getattr(self.net.head, "imprinted", False) and self.training.legs and not begun:
-            imprint(network, lesson, self.training.legs[0], at=workshop, seed=hash_seed(job.seed, self.name, k))
+            imprint(network, lesson, self.training.legs[0], at=workshop, seed=seed)
         history = fit(
             network,
             lesson,
             self.fitted(lesson),
             at=workshop,
-            seed=hash_seed(job.seed, self.name, k, "order"),
-            watch=self._watch(job, k=k, fold=fold, group=group),
+            seed=hash_seed(context.seed, self.name, k, "order"),
+            watch=self._watch(context, k=k, group=group),
         )
         if group.leads:
-            place.mkdir(exist_ok=True)
-            save(network, place, preprocess=self.preprocess.model_dump(mode="json"))
+            models.place(k).mkdir(exist_ok=True)
+            save(network, models.place(k), preprocess=self.preprocess.model_dump(mode="json"))
             if self.learns_labels:
-                write_json(place / LABELS, self._labels(job))
-            write_json(place / "history.json", history)
+                models.write_labels(k, self._labels(context))
+            models.write_history(k, history)
         group.wait()
         return _last(history)
 
-    def _net(self, job: Job) -> Net:
+    def _net(self, context: Context) -> Net:
         """The network's settings, a head for questions with the layout of its answers."""
         head = self.net.head
         if not isinstance(head, QuestionsHead):
             return self.net
-        layout = answer_layout(job.known.vocabulary, columns_of(self.groups, job.known.vocabulary), shared=head.shared)
+        vocabulary = context.known.vocabulary
+        layout = answer_layout(vocabulary, columns_of(self.groups, vocabulary), shared=head.shared)
         return self.net.model_copy(update={"head": head.model_copy(update={"layout": layout})})
 
-    def n_classes(self, job: Job) -> int:
+    def n_classes(self, context: Context) -> int:
         """How many answers its networks give."""
         if self.learns_labels:
-            return len(self._labels(job))
-        return len(job.known.vocabulary.identities) * (2 if self.flip_identity else 1)
+            return len(self._labels(context))
+        return len(context.known.vocabulary.identities) * (2 if self.flip_identity else 1)
 
-    def _labels(self, job: Job) -> list[str]:
+    def _labels(self, context: Context) -> list[str]:
         """The labels its networks answer, in the order of their logits."""
-        tags = job.known.vocabulary.tags
-        return [tags[column] for column in columns_of(self.groups, job.known.vocabulary)]
+        tags = context.known.vocabulary.tags
+        return [tags[column] for column in columns_of(self.groups, context.known.vocabulary)]
 
-    def _warm_up(self, job: Job, network: Network, *, k: int) -> None:
+    def _warm_up(self, context: Context, network: Network, *, k: int) -> None:
         """Start from network ``k`` of another stage: backbone, neck, and the head's answers to the labels in common."""
         from fieldmark.models.warm import start_from
 
-        place = job.run.stage(self.warm or "") / f"fold{k}"
+        other = context.artifact(Models, self.warm or "")
         # A head without logits, as a pair head, is taken over whole.
         columns: Sequence[int] | None = range(network.n_classes) if network.head is not None else None
         if self.learns_labels:
-            theirs = {name: column for column, name in enumerate(read_json(place / LABELS))}
-            columns = [theirs[name] for name in self._labels(job)]
-        start_from(network, place, columns=columns)
+            theirs = {name: column for column, name in enumerate(other.labels)}
+            columns = [theirs[name] for name in self._labels(context)]
+        start_from(network, other.place(k), columns=columns)
 
-    def _watch(self, job: Job, *, k: int, fold: np.ndarray, group: Ranks) -> Watch | None:
+    def _watch(self, context: Context, *, k: int, group: Ranks) -> Watch | None:
         if self.learns_answers:
-            return answer_watch(self, job, k=k, fold=fold, group=group)
-        return None if self.learns_labels else identity_watch(self, job, k=k, fold=fold, group=group)
+            return answer_watch(self, context, k=k, group=group)
+        return None if self.learns_labels else identity_watch(self, context, k=k, group=group)
 
 
-def _scalars(job: Job, name: str) -> Any:
+def _scalars(context: Context, name: str) -> Any:
     """A TensorBoard writer's ``add_scalar`` if TensorBoard is installed, else None."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(log_dir=str(job.run.path / "tensorboard" / name)).add_scalar
+    return SummaryWriter(log_dir=str(context.run.path / "tensorboard" / name)).add_scalar
 
 
 def _last(history: list[dict[str, Any]]) -> str:

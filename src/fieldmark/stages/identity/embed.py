@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
-from fieldmark.core.errors import RunError
-from fieldmark.core.spec import Spec
-from fieldmark.data.scores import OutOfFold, Scores
-from fieldmark.gallery.store import GalleryStore
-from fieldmark.stages.common.split import read_folds
-from fieldmark.stages.job import Job
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.embeddings import Embedded, Embeddings
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.models import Models
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
+from fieldmark.stages.common.train import Train
 
 if TYPE_CHECKING:
     from fieldmark.pipeline.networks import SavedNet
+    from fieldmark.training.features import FeatureStore
 
 
-PROBA = "scores"
-NEW_PROBA = "new_proba"
-
-
-class Embed(Spec):
+@stage
+class Embed(Stage):
     """Show every photo to the networks of ``of``.
 
     Validation photos are answered by the network that has not learnt from them, and the head's probabilities for them
@@ -37,81 +36,89 @@ class Embed(Spec):
         flip: Look at each photo mirrored too (test-time augmentation).
     """
 
+    output = Embeddings
     verb: Literal["embed"] = "embed"
-    name: str
-    of: str
-    on: str
+    of: Annotated[str, Ref(Models)]
+    on: Annotated[str, Ref(Folds)]
     flip: bool = True
 
-    def reads(self) -> tuple[str, ...]:
-        """The train stage and its split."""
-        return (self.of, self.on)
+    def check(self, earlier: Mapping[str, Stage]) -> list[str]:
+        """Networks of labels."""
+        source = earlier.get(self.of)
+        if isinstance(source, Train) and source.learns_labels:
+            return [f"{self.name}: '{self.of}' learns labels; embed is for individuals, use score"]
+        return []
 
-    def run(self, job: Job, folder: Path) -> str:
-        """Write ``gallery<k>``, ``validation<k>.npy``, ``new<k>.npy``, ``new_proba<k>.npy``, ``scores``."""
-        from fieldmark.pipeline.networks import saved_nets
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write galleries, embeddings of validation photos, and the heads' probabilities for those."""
+        from fieldmark.training.features import FeatureStore
 
-        known, new = job.known, job.new
-        fold = read_folds(job, self.on)
-        nets = saved_nets(job.run.stage(self.of), device=job.device)
+        known, folds, left = context.known, context.artifact(Folds, self.on), Embeddings(folder)
+        nets = context.artifact(Models, self.of).nets(context.device)
         names = list(known.vocabulary.identities)
-        store = OutOfFold.create(folder / PROBA, names) if nets[0].judges else None
-        for k, net in enumerate(nets):
-            proba = self._known(job, folder, net, k=k, fold=fold)
+        store = left.new_store(names) if nets[0].judges else None
+        features = FeatureStore(context.features) if context.features is not None else None
+        for k in range(len(nets)):
+            proba = self._known(context, left, nets, folds, features, k=k)
             if store is not None and proba is not None:
-                images = np.array(known.images, dtype=object)
-                store.add(list(images[fold == k]), proba, fold=k, trained_on=list(images[fold != k]))
-            if new is not None and len(new):
-                looked = net.look(
-                    new, flip=self.flip, n_identities=len(names), what=f"new photos, network {k + 1}", **job.pace
-                )
-                np.save(folder / f"new{k}.npy", looked.embedding)
-                if looked.proba is not None:
-                    np.save(folder / f"{NEW_PROBA}{k}.npy", looked.proba)
+                store.add(folds.validation(known, k=k), proba, fold=k, trained_on=folds.training(known, k=k))
         if store is not None:
             store.close()
-        return f"{len(nets)} network(s), {len(known)} known photos" + (f", {len(new)} new photos" if new else "")
+        return f"{len(nets)} network(s), {len(known)} known photos"
 
-    def _known(self, job: Job, folder: Path, net: SavedNet, *, k: int, fold: np.ndarray) -> np.ndarray | None:
-        """Write the gallery of network k and its validation photos' embeddings; give its probabilities for them."""
-        known = job.known
-        judged, taught = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        of_taught = net.look(known.take(taught), flip=self.flip, what=f"training photos, network {k + 1}", **job.pace)
-        of_judged = net.look(
-            known.take(judged),
+    def apply(self, ask: Ask) -> Embedded:
+        """What each network says of any photos."""
+        from fieldmark.pipeline.networks import look
+
+        nets, left = ask.artifact(Models, self.of).nets(ask.context.device), ask.fitted(Embeddings)
+        for k, net in enumerate(nets):
+            left.gallery(k, made_by=net.sha256)  # opened now, it must be of these very networks
+        looked = look(
+            nets,
+            ask.photos,
             flip=self.flip,
-            n_identities=len(known.vocabulary.identities),
-            what=f"validation photos, network {k + 1}",
-            **job.pace,
+            n_identities=len(ask.context.known.vocabulary.identities),
+            features=ask.application.features,
+            what="photos",
+            **ask.context.pace,
         )
-        views, _, dim = of_taught.embedding.shape
+        proba = [one.proba for one in looked if one.proba is not None]
+        return Embedded([one.embedding for one in looked], proba if len(proba) == len(looked) else None)
+
+    def _known(
+        self,
+        context: Context,
+        left: Embeddings,
+        nets: list[SavedNet],
+        folds: Folds,
+        features: FeatureStore | None,
+        *,
+        k: int,
+    ) -> Float32[np.ndarray, "photo identity"] | None:
+        """Write the gallery of network k and its validation photos' embeddings; give its probabilities for them."""
+        from fieldmark.pipeline.networks import look, see_alike
+
+        known, net = context.known, nets[k]
+        validation, training = np.flatnonzero(folds.fold == k), np.flatnonzero(folds.fold != k)
+        shared = features if see_alike(nets) else None
+        n_identities = len(known.vocabulary.identities)
+        looked = [
+            look(
+                [net],
+                known.take(rows),
+                flip=self.flip,
+                n_identities=wanted,
+                features=shared,
+                what=f"{part} photos, network {k + 1}",
+                **context.pace,
+            )[0]
+            for rows, part, wanted in ((training, "training", None), (validation, "validation", n_identities))
+        ]
+        views, _, dim = looked[0].embedding.shape
         embedding = np.zeros((views, len(known), dim), dtype=np.float32)
-        embedding[:, taught], embedding[:, judged] = of_taught.embedding, of_judged.embedding
-        # Unlabelled photos (class -2) and extra ones are nobody to compare with, as strangers are.
+        embedding[:, training], embedding[:, validation] = looked[0].embedding, looked[1].embedding
+        # Unlabelled photos (class -2) and extra ones are nobody to compare with, as unknown individuals are.
         classes = np.where(known.extra, -1, np.maximum(known.classes, -1))
-        GalleryStore.write(folder / f"gallery{k}", embedding, images=known.images, classes=classes, made_by=net.sha256)
-        np.save(folder / f"validation{k}.npy", of_judged.embedding)
-        return of_judged.proba
-
-
-def head_proba(place: Path, images: Sequence[str]) -> Float32[np.ndarray, "photo identity"] | None:
-    """What the heads say of validation photos, each the one that has not learnt from it; None if they say nothing."""
-    return Scores.open(place / PROBA).rows(list(images)) if (place / PROBA).exists() else None
-
-
-def new_head_proba(place: Path, *, k: int) -> Float32[np.ndarray, "photo identity"] | None:
-    """What the head of network ``k`` says of all new photos; None if it says nothing.
-
-    Raises:
-        RunError: The stage was run by an older version, which did not keep it.
-    """
-    path = place / f"{NEW_PROBA}{k}.npy"
-    if path.exists():
-        return np.load(path, allow_pickle=False)
-    if (place / PROBA).exists():
-        raise RunError(
-            "What the heads say of the new photos was not kept by the version that asked them.",
-            got=place,
-            fix=f"delete the folder {place} and run the same `fieldmark train` command again.",
-        )
-    return None
+        left.write_gallery(k, embedding, images=known.images, classes=classes, made_by=net.sha256)
+        left.write_validation(k, looked[1].embedding)
+        return looked[1].proba

@@ -1,13 +1,12 @@
-"""Keypoint evidence for photos and the individuals on their shortlists: what a recheck and an expert ask for."""
+"""Keypoints of photos matched with those of the individuals on their shortlists."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32
 
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
@@ -23,32 +22,13 @@ from fieldmark.gallery.shortlist import NOBODY, alike_photos
 from fieldmark.gallery.specs import Evidence
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.specs import Finder, TableBoxes
+from fieldmark.pipeline.artifacts.keypoints import ShortlistMatches
 from fieldmark.quality.regions.finding import source_name
 
 KEPT = ".keypoints"
 """Folder in a run where points of photos are kept; whoever removes it loses time and nothing else."""
 N_NUMBERS = 4
 BLOCK = 256
-
-
-@dataclass(frozen=True, eq=False)
-class Rechecked:
-    """What was found out about each query and each individual on its shortlist.
-
-    Attributes:
-        names: Individuals, the likeliest first; below 0: nobody.
-        numbers: Ranking's score, log(1 + matches), log(1 + inliers), inliers as a share of matches; of the photo with
-            most inliers. -inf and zeros where there is nobody or no photo.
-        photo: That photo's row among the known photos; -1 where there is none.
-        n_matches: Its matches.
-        n_inliers: Its inliers.
-    """
-
-    names: Int64[np.ndarray, "query rank"]
-    numbers: Float64[np.ndarray, "query rank number"]
-    photo: Int64[np.ndarray, "query rank"]
-    n_matches: Int64[np.ndarray, "query rank"]
-    n_inliers: Int64[np.ndarray, "query rank"]
 
 
 class Looker:
@@ -97,21 +77,19 @@ class Looker:
         scores: Float32[np.ndarray, "query identity"],
         embedding: Float32[np.ndarray, "view query dim"],
         *,
-        images: list[str],
         gallery: GalleryStore,
         known: Collection,
         shortlist: int,
         n_photos: int,
         progress: Progress = QUIET,
-    ) -> Rechecked:
+    ) -> ShortlistMatches:
         """Compare each query with the most alike photos of its likeliest individuals.
 
         Args:
             queries: The photos.
             scores: Who is likely; -inf: nobody to compare with.
             embedding: Of the queries, in the gallery's views.
-            images: Ids of the queries as the gallery knows them: a photo is never compared with itself.
-            gallery: Photos to compare with.
+            gallery: Photos to compare with; no query is among them.
             known: The collection they are of.
             shortlist: Individuals a query.
             n_photos: Photos an individual, at most.
@@ -120,7 +98,7 @@ class Looker:
         names = top(scores, k=shortlist)[0]
         row_of = {image: row for row, image in enumerate(known.images)}
         rows = np.array([row_of[image] for image in gallery.images] + [NOBODY], np.int64)
-        made = Rechecked(
+        made = ShortlistMatches(
             names=names,
             numbers=np.zeros((*names.shape, N_NUMBERS)),
             photo=np.full(names.shape, NOBODY, np.int64),
@@ -131,7 +109,7 @@ class Looker:
         photos = np.empty((*names.shape, n_photos), np.int64)
         for start in range(0, len(queries), BLOCK):
             at = slice(start, start + BLOCK)
-            alike = gallery.compare(embedding[:, at], images[at])
+            alike = gallery.compare(embedding[:, at], None)
             photos[at] = rows[alike_photos(alike, gallery.classes, names[at], n_photos=n_photos)]
         for query in progress.track(range(len(queries)), total=len(queries), what="keypoints"):
             mine = self.points(queries, query)
@@ -141,7 +119,7 @@ class Looker:
         return made
 
     def _best(
-        self, made: Rechecked, mine: Keypoints, known: Collection, query: int, place: int, photos: np.ndarray
+        self, made: ShortlistMatches, mine: Keypoints, known: Collection, query: int, place: int, photos: np.ndarray
     ) -> None:
         """Note the best agreement of one query and one individual."""
         best: tuple[int, int] = (-1, -1)
@@ -172,7 +150,7 @@ def numbers_of(one: Agreement) -> tuple[float, float, float]:
 
 
 def fused(
-    scores: Float32[np.ndarray, "query identity"], found: Rechecked, fusion: Fusion
+    scores: Float32[np.ndarray, "query identity"], found: ShortlistMatches, fusion: Fusion
 ) -> Float32[np.ndarray, "query identity"]:
     """The probability of each individual, keypoints counted; who was not looked at counts as without any match.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,26 +11,17 @@ from jaxtyping import Float32
 from pydantic import Field
 
 from fieldmark.core.errors import PlanError
-from fieldmark.core.spec import Count, Positive, Spec
-from fieldmark.decisions.specs import (
-    Best,
-    Calibration,
-    Centroid,
-    Logistic,
-    MaxMap,
-    MeanTop,
-    Nearest,
-    PerGroup,
-    Reciprocal,
-    SumAbove,
-    UnknownAt,
-)
+from fieldmark.core.spec import Positive, Spec
+from fieldmark.decisions.specs import Best, Centroid, MeanTop, Nearest, Reciprocal, SumAbove
 from fieldmark.gallery.store import GalleryStore
-from fieldmark.stages.apart import gallery_apart
-from fieldmark.stages.common.split import judged_classes, read_folds
-from fieldmark.stages.identity.embed import head_proba, new_head_proba
-from fieldmark.stages.identity.ranking import Decision, write_ranked
-from fieldmark.stages.job import Job
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.embeddings import Embedded, Embeddings
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.ranking import RankingStage, Scores, gallery_of
 
 
 class ByLogits(Spec):
@@ -54,102 +45,74 @@ class Vote(Spec):
     weight: Positive = 1.0
 
 
-class Rank(Spec):
-    """Rank all identities for each photo; "nobody we know" stands where the score falls below a threshold.
+@stage
+class Rank(RankingStage):
+    """Rank all individuals for each photo; "unknown" stands where the score falls below a threshold.
 
     Attributes:
         reads_from: The embed stage.
-        on: Its split stage.
-        votes: Ways to score an identity; their weighted mean is the score.
-        unknown: How the threshold is found on the validation photos.
-        k: How many answers a photo gets.
+        votes: Ways to score an individual; their weighted mean is the score.
         reciprocal: Count neighbours in common as likeness too, in all votes by photos; None: not.
-        per_group: Thresholds for each group of photos (a species); None: one for all.
-        sure: How scores become probabilities; None: they do not.
     """
 
     verb: Literal["rank"] = "rank"
-    name: str
-    reads_from: str
-    on: str
+    reads_from: Annotated[str, Ref(Embeddings)]
     votes: Annotated[tuple[Vote, ...], Field(min_length=1)] = (Vote(by=Best()),)
-    unknown: UnknownAt = MaxMap()
-    k: Count = 5
     reciprocal: Reciprocal | None = None
-    per_group: PerGroup | None = None
-    sure: Calibration | None = Logistic()
 
-    def reads(self) -> tuple[str, ...]:
-        """The embed stage and the split."""
-        return (self.reads_from, self.on)
+    def check(self, earlier: Mapping[str, Stage]) -> list[str]:
+        """A vote that the head cannot cast."""
+        embed = earlier.get(self.reads_from)
+        train = earlier.get(embed.of) if isinstance(embed, Embed) else None
+        by_logits = any(isinstance(vote.by, ByLogits) for vote in self.votes)
+        if by_logits and isinstance(train, Train) and train.net.head.kind in {"embedding", "pair"}:
+            return [f"{self.name}: ranks by logits, but the head of '{train.name}' gives none"]
+        return []
 
-    def run(self, job: Job, folder: Path) -> str:
-        """Write validation scores, the threshold and both rankings; say where the threshold stands."""
-        known, new = job.known, job.new
-        place, fold = job.run.stage(self.reads_from), read_folds(job, self.on)
-        n_folds = int(fold.max()) + 1
-        rows = np.flatnonzero(fold >= 0)
-        scores = np.zeros((len(rows), len(known.vocabulary.identities)), dtype=np.float32)
-        new_scores = np.zeros((len(new) if new else 0, scores.shape[1]), dtype=np.float32)
-        for k in range(n_folds):
-            gallery, mine = GalleryStore.open(place / f"gallery{k}"), fold == k
-            judged = [known.images[row] for row in np.flatnonzero(mine)]
-            scores[mine[rows]] = identity_scores(
-                self.votes,
-                query=np.load(place / f"validation{k}.npy", allow_pickle=False),
-                images=judged,
-                proba=head_proba(place, judged),
-                gallery=gallery.without(judged),
+    def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
+        """Scores of the validation photos, compared with the photos of the other folds."""
+        del folder
+        known, embeddings = context.known, context.artifact(Embeddings, self.reads_from)
+        scores = np.zeros((len(folds.rows), len(known.vocabulary.identities)), dtype=np.float32)
+        for k in range(folds.n_folds):
+            own = folds.validation(known, k=k)
+            scores[folds.fold[folds.rows] == k] = self._scores(
+                embeddings.validation(k),
+                embeddings.proba(own),
+                embeddings.gallery(k).without(own),
                 n_classes=scores.shape[1],
-                reciprocal=self.reciprocal,
             )
-            if new is not None and len(new):
-                new_scores += self._of_new(job, k=k, gallery=gallery) / np.float32(n_folds)
-        decision = write_ranked(
-            folder,
-            job,
-            by=self.name,
-            rows=rows,
-            truth=judged_classes(job, self.on)[rows],
-            scores=scores,
-            new_scores=new_scores,
-            unknown=self.unknown,
-            k=self.k,
-            per_group=self.per_group,
-            sure=self.sure,
-        )
-        return said(decision)
+        return scores, ""
 
-    def apart(self, job: Job, *, k: int) -> Float32[np.ndarray, "photo identity"]:
-        """Scores of all new photos by network ``k``, against photos that do not judge it."""
-        return self._of_new(job, k=k, gallery=gallery_apart(job, self.reads_from, self.on, k=k))
+    def scores(self, ask: Ask) -> Scores:
+        """The mean over networks of each individual's score."""
+        embedded, embeddings = ask.value(Embedded, self.reads_from), ask.artifact(Embeddings, self.reads_from)
+        n_classes, folds = len(ask.context.known.vocabulary.identities), ask.folds(embeddings.n_folds)
+        scores = np.zeros((len(ask.photos), n_classes), dtype=np.float32)
+        for k in folds:
+            gallery = gallery_of(ask, self.reads_from, self.on, k=k)
+            one = self._scores(embedded.embedding[k], embedded.proba_by(k), gallery, n_classes=n_classes)
+            scores += one / np.float32(len(folds))
+        return scores
 
-    def _of_new(self, job: Job, *, k: int, gallery: GalleryStore) -> Float32[np.ndarray, "photo identity"]:
-        place = job.run.stage(self.reads_from)
+    def _scores(
+        self,
+        query: Float32[np.ndarray, "view query dim"],
+        proba: Float32[np.ndarray, "query identity"] | None,
+        gallery: GalleryStore,
+        *,
+        n_classes: int,
+    ) -> Float32[np.ndarray, "query identity"]:
+        """By one network and its gallery, none of whose photos is a query."""
         return identity_scores(
-            self.votes,
-            query=np.load(place / f"new{k}.npy", allow_pickle=False),
-            images=[] if job.new is None else job.new.images,
-            proba=new_head_proba(place, k=k),
-            gallery=gallery,
-            n_classes=len(job.known.vocabulary.identities),
-            reciprocal=self.reciprocal,
+            self.votes, query=query, proba=proba, gallery=gallery, n_classes=n_classes, reciprocal=self.reciprocal
         )
-
-
-def said(decision: Decision) -> str:
-    """A decision in one line."""
-    threshold = decision.threshold
-    groups = "" if decision.groups is None else f" ({len(decision.groups.groups)} group(s) with one of their own)"
-    reached = "" if threshold.map_at_k is None else f"; validation MAP@{threshold.k} {threshold.map_at_k:.4f}"
-    return f"unknown below a score of {threshold.at:.4f}{groups}{reached}"
 
 
 def identity_scores(
     votes: tuple[Vote, ...],
     *,
     query: Float32[np.ndarray, "view query dim"],
-    images: Sequence[str],
     proba: Float32[np.ndarray, "query identity"] | None,
     gallery: GalleryStore,
     n_classes: int,
@@ -160,11 +123,11 @@ def identity_scores(
     Raises:
         PlanError: A vote needs the head's probabilities, and the head has none.
     """
-    total = np.zeros((len(images), n_classes), dtype=np.float32)
+    total = np.zeros((query.shape[1], n_classes), dtype=np.float32)
     for vote in votes:
         if not isinstance(vote.by, ByLogits):
             around = None if isinstance(vote.by, Centroid) else reciprocal
-            scores = gallery.scores(query, images, n_classes=n_classes, by=vote.by, reciprocal=around)
+            scores = gallery.scores(query, None, n_classes=n_classes, by=vote.by, reciprocal=around)
         elif proba is not None:
             scores = proba if vote.by.form == "proba" else _logit(proba) / np.float32(vote.by.scale)
         else:

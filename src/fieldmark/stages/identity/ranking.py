@@ -1,244 +1,159 @@
-"""What stages that rank individuals leave, and how later stages read it.
-
-Such a stage (``rank``, ``blend``, ``think_again``, ``stack_identities``) writes ``validation.npy`` and ``new.npy`` (a
-score of each individual for each photo), ``decision.json`` (thresholds, and how scores become probabilities) and
-``ranking.parquet`` (the first answers of both).
-"""
+"""What all stages that rank individuals have in common: a decision on validation photos, and the ranking they leave."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-import polars as pl
-from jaxtyping import Float32, Int64
-from pydantic import ValidationError
+from jaxtyping import Bool, Float32, Int64
 
-from fieldmark.core.errors import RunError
-from fieldmark.core.files import read_json, write_json
+from fieldmark.core.spec import Count
 from fieldmark.data.collection import Collection
-from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decisions.calibrated import Sure, Sureness, crossed_sureness, sureness
-from fieldmark.decisions.grouped import GroupThresholds, find_by_group
-from fieldmark.decisions.ranking import UnknownScore, candidates
-from fieldmark.decisions.specs import Calibration, PerGroup, UnknownAt
-from fieldmark.decisions.thresholds import Threshold, find
-from fieldmark.stages.apart import learnt_from
-from fieldmark.stages.job import Job
+from fieldmark.decisions.calibrated import Sure, crossed_sureness, sureness
+from fieldmark.decisions.grouped import find_by_group
+from fieldmark.decisions.specs import Calibration, Logistic, MaxMap, PerGroup, UnknownAt
+from fieldmark.decisions.thresholds import find
+from fieldmark.gallery.store import GalleryStore
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.embeddings import Embeddings
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.ranking import Decision, RankedPhotos, Ranking, names_of
+from fieldmark.pipeline.artifacts.selection import IdentityPseudoLabels
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage
 
-RANKING = "ranking.parquet"
-DECISION = "decision.json"
-SCORES = "validation.npy"
-NEW_SCORES = "new.npy"
+Scores = Float32[np.ndarray, "photo identity"]
 
 
-@dataclass(frozen=True)
-class Decision:
-    """Where "nobody we know" stands, and how sure answers are.
+class RankingStage(Stage):
+    """A stage that scores individuals for each photo. A subclass gives the scores of validation and of other photos.
 
     Attributes:
-        threshold: For all photos.
-        groups: Of groups of photos; None without.
-        sureness: Scores to probabilities; None where it was not learnt.
+        on: The split stage.
+        unknown: How the threshold is found on the validation photos.
+        k: How many candidates a photo gets.
+        per_group: Thresholds for each group of photos (a species); None: one for all.
+        sure: How scores become probabilities; None: they do not.
     """
 
-    threshold: Threshold
-    groups: GroupThresholds | None = None
-    sureness: Sureness | None = None
+    output = Ranking
+    on: Annotated[str, Ref(Folds)]
+    unknown: UnknownAt = MaxMap()
+    k: Count = 5
+    per_group: PerGroup | None = None
+    sure: Calibration | None = Logistic()
 
-    @classmethod
-    def read(cls, place: Path) -> Decision:
-        """The decision in a stage's folder.
+    @abstractmethod
+    def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
+        """Scores of the validation photos (``folds.rows``), each by models that have not seen it; and what was done.
 
-        Raises:
-            RunError: Another version of fieldmark wrote it.
+        What ``scores`` needs is written into ``folder``.
         """
-        told = dict(read_json(place / DECISION))
-        groups, sure = told.pop("groups", None), told.pop("sureness", None)
-        try:
-            return cls(
-                Threshold.model_validate(told),
-                None if groups is None else GroupThresholds.model_validate(groups),
-                None if sure is None else Sureness.model_validate_json(json.dumps(sure)),  # JSON lists are its tuples
-            )
-        except ValidationError as error:
-            raise RunError(
-                "This run was decided by another version of fieldmark.",
-                got=place / DECISION,
-                fix=f"delete the folder {place} and run the same `fieldmark train` command again; networks stay.",
-            ) from error
 
-    def write(self, folder: Path) -> None:
-        """Put it into a stage's folder."""
-        told = self.threshold.model_dump(mode="json")
-        if self.groups is not None:
-            told["groups"] = self.groups.model_dump(mode="json")
-        if self.sureness is not None:
-            told["sureness"] = self.sureness.model_dump(mode="json")
-        write_json(folder / DECISION, told)
+    @abstractmethod
+    def scores(self, ask: Ask) -> Scores:
+        """Scores of any photos."""
 
-    def at(self, photos: Collection) -> UnknownScore:
-        """The threshold of each photo, or the one of all."""
-        return self.threshold.at if self.groups is None else self.groups.at(names_of(photos, self.groups.column))
-
-    def sure(self, scores: Float32[np.ndarray, "photo identity"]) -> Sure | None:
-        """How sure the answers from these scores are."""
-        return None if self.sureness is None or not len(scores) else self.sureness.of(scores)
-
-
-def names_of(photos: Collection, column: str) -> list[str | None]:
-    """The group of each photo; None where the photos' table does not tell."""
-    if column not in photos.table.columns:
-        return [None] * len(photos)
-    return photos.table[column].cast(pl.String).to_list()
-
-
-def write_ranked(  # noqa: PLR0913 - keywords, all of one decision
-    folder: Path,
-    job: Job,
-    *,
-    by: str,
-    rows: Int64[np.ndarray, " photo"],
-    truth: Int64[np.ndarray, " photo"],
-    scores: Float32[np.ndarray, "photo identity"],
-    new_scores: Float32[np.ndarray, "photo identity"] | None,
-    unknown: UnknownAt,
-    k: int,
-    per_group: PerGroup | None = None,
-    sure: Calibration | None = None,
-) -> Decision:
-    """Decide on the validation photos, and write all that a ranking stage leaves.
-
-    Args:
-        folder: Of the stage.
-        job: The run.
-        by: The stage's name.
-        rows: Which known photos are validation.
-        truth: The class of each, as ``judged_classes`` has it.
-        scores: Theirs.
-        new_scores: Of the new photos.
-        unknown: The rule of the threshold.
-        k: Answers a photo.
-        per_group: Thresholds a group; None: one for all.
-        sure: How scores become probabilities; None: not at all.
-    """
-    known = job.known
-    judges = known.take(rows)
-    told = truth >= -1  # of photos without a name nothing can be learnt
-    groups = None
-    if per_group is not None:
-        names = names_of(judges, per_group.column)
-        groups = find_by_group(
-            unknown, scores[told], truth[told], [names[row] for row in np.flatnonzero(told)], per=per_group, k=k
-        )
-    threshold = find(unknown, scores[told], truth[told], k=k) if groups is None else groups.common
-    learnt = None if sure is None else sureness(scores[told], truth[told], by=sure)
-    decision = Decision(threshold, groups, learnt)
-    crossed = None
-    if sure is not None:
-        found = crossed_sureness(scores[told], truth[told], by=sure, groups=judges.groups[told])
-        crossed = Sure(known=_spread(found.known, told), right=_spread(found.right, told))
-    write_decided(
-        folder, job, by=by, rows=rows, scores=scores, new_scores=new_scores, decision=decision, k=k, crossed=crossed
-    )
-    return decision
-
-
-def write_decided(
-    folder: Path,
-    job: Job,
-    *,
-    by: str,
-    rows: Int64[np.ndarray, " photo"],
-    scores: Float32[np.ndarray, "photo identity"],
-    new_scores: Float32[np.ndarray, "photo identity"] | None,
-    decision: Decision,
-    k: int,
-    crossed: Sure | None = None,
-) -> None:
-    """Write scores and rankings by a decision that stands already; ``crossed``: how sure validation answers are.
-
-    How sure an answer is was learnt on photos that no network had seen: of new photos that one has learnt from, it is
-    not told.
-    """
-    decision.write(folder)
-    np.save(folder / SCORES, scores)
-    judges, vocabulary = job.known.take(rows), job.known.vocabulary
-    parts = [ranking_table("validation", judges.images, scores, decision.at(judges), k, vocabulary, sure=crossed)]
-    if job.new is not None and len(job.new) and new_scores is not None:
-        np.save(folder / NEW_SCORES, new_scores)
-        sure, learnt = decision.sure(new_scores), learnt_from(job, by)
-        if sure is not None:
-            sure = Sure(known=np.where(learnt, np.nan, sure.known), right=np.where(learnt, np.nan, sure.right))
-        parts.append(ranking_table("new", job.new.images, new_scores, decision.at(job.new), k, vocabulary, sure=sure))
-    pl.concat(parts).write_parquet(folder / RANKING)
-
-
-def new_scores_of(place: Path, job: Job) -> Float32[np.ndarray, "photo identity"] | None:
-    """A ranking stage's scores of the new photos; None without new photos.
-
-    Raises:
-        RunError: There are new photos, but the stage was run by an older version, which did not keep them.
-    """
-    if job.new is None or not len(job.new):
+    def shown(self, earlier: Mapping[str, Stage]) -> str | None:
+        """The embed stage by which the most similar photo of each candidate is found; None in a plan with mistakes."""
+        names = (name for setting, names in self.named().items() if setting != "on" for name in names)
+        for name in names:
+            source = earlier.get(name)
+            if source is not None and issubclass(source.output, Embeddings):
+                return name
+            if isinstance(source, RankingStage):
+                return source.shown(earlier)
         return None
-    if not (place / NEW_SCORES).exists():
-        raise RunError(
-            "The ranking's scores of the new photos were not kept by the version that made them.",
-            got=place,
-            fix=f"delete the folder {place} and run the same `fieldmark train` command again.",
+
+    def check(self, earlier: Mapping[str, Stage]) -> list[str]:
+        """Rankings of other validation photos."""
+        others = [
+            name
+            for names in self.named().values()
+            for name in names
+            if isinstance(one := earlier.get(name), RankingStage) and one.on != self.on
+        ]
+        return [f"{self.name}: '{name}' was split by another stage than '{self.on}'" for name in others]
+
+    def tells_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
+        """Where all rankings that it reads do."""
+        sources = (earlier.get(name) for name in self.reads())
+        return all(one.tells_by_fold(earlier) for one in sources if one is not None and issubclass(one.output, Ranking))
+
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write scores, threshold and candidates of the validation photos; say where the threshold stands."""
+        folds = context.artifact(Folds, self.on)
+        scores, did = self.validation(context, folder, folds)
+        photos, truth = context.known.take(folds.rows), folds.classes(context.known)[folds.rows]
+        decision, sure = self._decided(photos, truth, scores)
+        Ranking(folder).write(photos, scores=scores, decision=decision, k=self.k, sure=sure)
+        said = f"{did}; {told(decision)}" if did else told(decision)
+        return said
+
+    def apply(self, ask: Ask) -> RankedPhotos:
+        """Scores of any photos."""
+        if not len(ask.photos):
+            n_classes = len(ask.context.known.vocabulary.identities)
+            return RankedPhotos(np.zeros((0, n_classes), np.float32), self.k)
+        return RankedPhotos(self.scores(ask), self.k, learnt=learnt(ask))
+
+    def _decided(
+        self, photos: Collection, truth: Int64[np.ndarray, " photo"], scores: Scores
+    ) -> tuple[Decision, Sure | None]:
+        """Threshold and calibration found on validation photos, and how sure their own answers are by other photos'."""
+        has_label = truth >= -1  # of photos without a name nothing can be learnt
+        groups = None
+        if self.per_group is not None:
+            names = names_of(photos, self.per_group.column)
+            some = [names[row] for row in np.flatnonzero(has_label)]
+            groups = find_by_group(
+                self.unknown, scores[has_label], truth[has_label], some, per=self.per_group, k=self.k
+            )
+        common = find(self.unknown, scores[has_label], truth[has_label], k=self.k) if groups is None else groups.common
+        if self.sure is None:
+            return Decision(common, groups, None), None
+        learnt = sureness(scores[has_label], truth[has_label], by=self.sure)
+        found = crossed_sureness(
+            scores[has_label], truth[has_label], by=self.sure, groups=photos.groups[has_label]
         )
-    return np.load(place / NEW_SCORES, allow_pickle=False)
+        crossed = Sure(known=_spread(found.known, has_label), right=_spread(found.right, has_label))
+        return Decision(common, groups, learnt), crossed
 
 
-def ranking_table(
-    part: str,
-    images: Sequence[str],
-    scores: Float32[np.ndarray, "query identity"],
-    unknown_at: UnknownScore,
-    k: int,
-    vocabulary: Vocabulary,
-    *,
-    sure: Sure | None = None,
-) -> pl.DataFrame:
-    """One row a photo and place: part, image, place (1 is first), identity (by name), score, known_proba, right_proba.
+def told(decision: Decision) -> str:
+    """A decision in one line."""
+    threshold = decision.threshold
+    groups = "" if decision.groups is None else f" ({len(decision.groups.groups)} group(s) with one of their own)"
+    reached = "" if threshold.map_at_k is None else f"; validation MAP@{threshold.k} {threshold.map_at_k:.4f}"
+    return f"unknown below a score of {threshold.at:.4f}{groups}{reached}"
 
-    The last two are the photo's: the probability that its animal is one we know, and that the first name is right; of
-    validation photos by curves that have not seen them. Null where they were not learnt.
+
+def gallery_of(ask: Ask, embedded: str, on: str, *, k: int) -> GalleryStore:
+    """The photos that network ``k`` compares with: all known ones.
+
+    Where only the models of one fold are heard, those that validate it are left out: a name that a photo gets because
+    it is like a validation photo is that photo's own label.
     """
-    names = vocabulary.identities
-    known, right = (None, None) if sure is None else (sure.known.tolist(), sure.right.tolist())
-    rows = [
-        (
-            part,
-            image,
-            one.place,
-            vocabulary.unknown if one.is_unknown else names[one.identity],
-            one.score,
-            None if known is None else known[row],
-            None if right is None else right[row],
-        )
-        for row, (image, answer) in enumerate(zip(images, candidates(scores, unknown_at=unknown_at, k=k), strict=True))
-        for one in answer
-    ]
-    schema = {
-        "part": pl.String,
-        "image": pl.String,
-        "place": pl.Int64,
-        "identity": pl.String,
-        "score": pl.Float64,
-        "known_proba": pl.Float64,
-        "right_proba": pl.Float64,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
-        pl.col("known_proba", "right_proba").fill_nan(None)
-    )
+    embeddings = ask.artifact(Embeddings, embedded)
+    if ask.fold is None:
+        return embeddings.gallery(k)
+    return embeddings.gallery_apart(k, ask.artifact(Folds, on), ask.context.known)
 
 
-def _spread(values: np.ndarray, told: np.ndarray) -> np.ndarray:
-    whole = np.full(len(told), np.nan)
-    whole[told] = values
+def learnt(ask: Ask) -> Bool[np.ndarray, " photo"] | None:
+    """Which of the run's new photos some network behind a stage was trained on, with a pseudo-label; None of others."""
+    if not ask.application.own:
+        return None
+    found = np.zeros(len(ask.photos), np.bool_)
+    for stage in ask.context.plan.up_to(ask.stage.name).leaving(IdentityPseudoLabels):
+        found[ask.artifact(IdentityPseudoLabels, stage.name).any_fold()] = True
+    return found
+
+
+def _spread(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    whole = np.full(len(at), np.nan)
+    whole[at] = values
     return whole

@@ -1,236 +1,193 @@
-"""The verb *recheck*: the first names of a ranking, looked at again point by point."""
+"""The verb *recheck*: the first candidates of a ranking, compared again keypoint by keypoint."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import polars as pl
 from jaxtyping import Float32, Int64
 
-from fieldmark.core.files import write_json
 from fieldmark.core.seeds import generator
-from fieldmark.core.spec import Count, Spec, read
+from fieldmark.core.spec import Count
 from fieldmark.data.collection import Collection
-from fieldmark.decisions.specs import Calibration, Logistic, MaxMap, PerGroup, UnknownAt
 from fieldmark.decisions.thresholds import find
 from fieldmark.gallery.fusion import Fusion, fit, fit_by_part
 from fieldmark.gallery.specs import Evidence
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.specs import Finder, TableBoxes
-from fieldmark.quality.regions.finding import refuse_outside
-from fieldmark.stages.apart import apart, gallery_apart
-from fieldmark.stages.common.split import judged_classes, read_folds
-from fieldmark.stages.identity.keypoints import KEPT, Looker, Rechecked, fused, try_out
-from fieldmark.stages.identity.ranking import SCORES, new_scores_of, write_ranked
-from fieldmark.stages.job import Job
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.embeddings import Embedded, Embeddings
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, ShortlistMatches, counted
+from fieldmark.pipeline.artifacts.ranking import RankedPhotos, Ranking
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
+from fieldmark.stages.common.training_checks import unfound
+from fieldmark.stages.identity.keypoints import KEPT, Looker, fused, try_out
+from fieldmark.stages.identity.ranking import RankingStage, Scores, gallery_of, learnt
 
-FUSION = "fusion.json"
-EVIDENCE = "evidence.parquet"
 N_PARTS = 5
 
 
-class Recheck(Spec):
-    """Lay each photo beside photos of its likeliest individuals, and count the points that fit.
+@stage
+class Recheck(RankingStage):
+    """Lay each photo beside photos of its likeliest individuals, and count the keypoints that fit.
 
-    An embedding says what a photo is like as a whole; points say that this very scar is on both. Looking for them takes
-    a hundredth of a second a pair, so the ranking of a quicker judge makes a shortlist. What both say becomes one
-    probability, by weights learnt from the validation photos; each validation photo is judged by weights learnt from
-    others, never from its own copies.
+    An embedding says what a photo is like as a whole; keypoints say that this very scar is on both. Matching them takes
+    a hundredth of a second a pair, so the ranking of a quicker model makes a shortlist. Both become one probability, by
+    weights learnt from the validation photos; each validation photo gets its own from weights learnt from others, never
+    from its own copies.
 
     Attributes:
-        reads_from: The rank, rescore or blend stage whose scores make the shortlist.
-        embedded: The embed stage behind it (of a blend, any): which photos of an individual are most alike.
-        on: The split stage.
-        evidence: Which points, and when they agree.
-        within: Whose masks and boxes points must lie in: the table's, or those of a boxes stage with this very finder.
+        reads_from: The ranking stage whose scores make the shortlist.
+        embedded: The embed stage behind it (of an ensemble, any): which photos of an individual are most similar.
+        evidence: Which keypoints, and when they agree.
+        within: Whose masks and boxes keypoints must lie in: the table's, or those of a boxes stage with this very
+            finder.
         shortlist: Individuals a photo.
-        photos: Photos an individual, at most: the most alike.
-        unknown: How the threshold is found on the validation photos.
-        k: How many answers a photo gets.
-        per_group: Thresholds for each group of photos (a species); None: one for all.
-        sure: How scores become probabilities of a right answer; None: they do not.
+        photos: Photos an individual, at most: the most similar.
     """
 
+    output = KeypointRanking
     verb: Literal["recheck"] = "recheck"
-    name: str
-    reads_from: str
-    embedded: str
-    on: str
+    reads_from: Annotated[str, Ref(Ranking)]
+    embedded: Annotated[str, Ref(Embeddings)]
     evidence: Evidence = Evidence()
     within: Finder = TableBoxes()
     shortlist: Count = 10
     photos: Count = 2
-    unknown: UnknownAt = MaxMap()
-    k: Count = 5
-    per_group: PerGroup | None = None
-    sure: Calibration | None = Logistic()
 
-    def reads(self) -> tuple[str, ...]:
-        """The ranking, what was embedded, and the split."""
-        return (self.reads_from, self.embedded, self.on)
+    def shown(self, earlier: Mapping[str, Stage]) -> str | None:
+        """The embed stage whose most similar photos are compared."""
+        del earlier
+        return self.embedded
 
-    def ready(self, known: Collection) -> None:
-        """Look for points once: what is missing is missed before any training.
+    def check(self, earlier: Mapping[str, Stage]) -> list[str]:
+        """Boxes that no stage finds; photos that are not similar by the networks behind the ranking."""
+        found = super().check(earlier) + unfound(self.name, (self.within,), earlier)
+        source = earlier.get(self.reads_from)
+        behind = _behind(source, earlier)
+        if behind and self.embedded not in behind and isinstance(earlier.get(self.embedded), Stage):
+            found.append(f"{self.name}: '{self.reads_from}' ranks by {' and '.join(behind)}, not by '{self.embedded}'")
+        return found
+
+    def ready(self, known: Collection, new: Collection | None) -> None:
+        """Match keypoints once: what is missing is missed before any training.
 
         Raises:
             FieldmarkError: OpenCV or weights are missing, or boxes mark nothing of their pictures.
         """
-        try_out(self.evidence)
-        refuse_outside(known, (self.within,))
+        from fieldmark.quality.regions.finding import refuse_outside
 
-    def run(self, job: Job, folder: Path) -> str:
-        """Write scores, threshold and rankings as a rank stage does, the weights and all counts; say what it brought.
+        try_out(self.evidence)
+        for photos in (known, new):
+            if photos is not None:
+                refuse_outside(photos, (self.within,))
+
+    def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
+        """Probabilities of validation photos; weights and all pairs are written into ``folder``.
 
         Raises:
             FieldmarkError: OpenCV or weights are missing; or the validation photos have too few of the known.
         """
-        known, place = job.known, job.run.stage(self.reads_from)
-        looker = Looker(self.evidence, job.run.path / KEPT, within=self.within)
-        rows = np.flatnonzero(read_folds(job, self.on) >= 0)
-        scores = np.load(place / SCORES, allow_pickle=False)
-        found = self._of_validation(job, looker, scores, rows)
-        fusion, proba = self._judged(job, scores, found, rows)
-        counts = [counted("validation", known.take(rows), found, known)]
-        new_scores = new_scores_of(place, job)
-        if job.new is not None and new_scores is not None:
-            embedded = job.run.stage(self.embedded)
-            embedding = np.load(embedded / "new0.npy", allow_pickle=False)
-            found = self._of(job, looker, job.new, new_scores, embedding, GalleryStore.open(embedded / "gallery0"))
-            new_scores = fused(new_scores, found, fusion)
-            counts.append(counted("new", job.new, found, known))
-        truth = judged_classes(job, self.on)[rows]
-        told = truth >= -1
-        before = find(self.unknown, scores[told], truth[told], k=self.k)
-        decision = write_ranked(
-            folder,
-            job,
-            by=self.name,
-            rows=rows,
-            truth=truth,
-            scores=proba,
-            new_scores=new_scores,
-            unknown=self.unknown,
-            k=self.k,
-            per_group=self.per_group,
-            sure=self.sure,
-        )
-        write_json(folder / FUSION, fusion.model_dump(mode="json"))
-        table = pl.concat(counts)
-        table.write_parquet(folder / EVIDENCE)
-        reached = f"{decision.threshold.map_at_k:.4f}, {before.map_at_k:.4f} before"
-        return f"{table.height:,} pairs laid side by side; validation MAP@{self.k} {reached}"
+        scores, truth = context.artifact(Ranking, self.reads_from).scores, folds.classes(context.known)[folds.rows]
+        photos = context.known.take(folds.rows)
+        found = self._of_validation(context, scores, folds)
+        fusion, proba = self._fused(context.known.groups[folds.rows], truth, scores, found, seed=context.seed)
+        left, table = KeypointRanking(folder), counted("validation", photos, found, context.known)
+        left.write_fusion(fusion)
+        left.write_matches(table)
+        has_label = truth >= -1
+        before = find(self.unknown, scores[has_label], truth[has_label], k=self.k).map_at_k
+        return proba, f"{table.height:,} pairs of photos compared; MAP@{self.k} {before:.4f} before"
 
-    def apart(self, job: Job, *, k: int) -> Float32[np.ndarray, "photo identity"]:
-        """Scores of all new photos by network ``k``, against photos that do not judge it; weights are those of all."""
-        scores = apart(job, self.reads_from, k=k)
-        if job.new is None or not len(job.new):
-            return scores
-        looker = Looker(self.evidence, job.run.path / KEPT, within=self.within)
-        embedding = np.load(job.run.stage(self.embedded) / f"new{k}.npy", allow_pickle=False)
-        gallery = gallery_apart(job, self.embedded, self.on, k=k)
-        fusion: Fusion = read(Fusion, job.run.stage(self.name) / FUSION)
-        return fused(scores, self._of(job, looker, job.new, scores, embedding, gallery), fusion)
+    def apply(self, ask: Ask) -> RankedPhotos:
+        """Probabilities of any photos, and what matching found."""
+        scores = ask.value(RankedPhotos, self.reads_from).scores
+        if not len(ask.photos):
+            return RankedPhotos(scores, self.k)
+        embeddings = ask.artifact(Embeddings, self.embedded)
+        k = ask.folds(embeddings.n_folds)[0]
+        embedding = ask.value(Embedded, self.embedded).embedding[k]
+        gallery = gallery_of(ask, self.embedded, self.on, k=k)
+        found = self._matched(ask.context, ask.photos, scores, embedding, gallery)
+        fusion = ask.fitted(KeypointRanking).fusion
+        return RankedPhotos(fused(scores, found, fusion), self.k, learnt=learnt(ask), keypoints=found)
 
-    def _of_validation(
-        self, job: Job, looker: Looker, scores: Float32[np.ndarray, "query identity"], rows: Int64[np.ndarray, " query"]
-    ) -> Rechecked:
+    def scores(self, ask: Ask) -> Scores:
+        """Probabilities of any photos."""
+        return self.apply(ask).scores
+
+    def _of_validation(self, context: Context, scores: Scores, folds: Folds) -> ShortlistMatches:
         """What is found about the photos of each fold among the photos of the others."""
-        fold, place = read_folds(job, self.on), job.run.stage(self.embedded)
+        embeddings, fold = context.artifact(Embeddings, self.embedded), folds.fold[folds.rows]
         order, found = [], []
-        for k in range(int(fold.max()) + 1):
-            mine = np.flatnonzero(fold[rows] == k)
-            held = job.known.take(rows[mine])
-            embedding = np.load(place / f"validation{k}.npy", allow_pickle=False)
-            gallery = GalleryStore.open(place / f"gallery{k}").without(held.images)
-            found.append(self._of(job, looker, held, scores[mine], embedding, gallery))
-            order.append(mine)
+        for k in range(folds.n_folds):
+            own = np.flatnonzero(fold == k)
+            photos = context.known.take(folds.rows[own])
+            gallery = embeddings.gallery_apart(k, folds, context.known)
+            found.append(self._matched(context, photos, scores[own], embeddings.validation(k), gallery))
+            order.append(own)
         back = np.argsort(np.concatenate(order))
-        return Rechecked(
+        return ShortlistMatches(
             *(
                 np.concatenate([getattr(one, name) for one in found])[back]
                 for name in ("names", "numbers", "photo", "n_matches", "n_inliers")
             )
         )
 
-    def _of(
+    def _matched(
         self,
-        job: Job,
-        looker: Looker,
+        context: Context,
         queries: Collection,
-        scores: Float32[np.ndarray, "query identity"],
+        scores: Scores,
         embedding: Float32[np.ndarray, "view query dim"],
         gallery: GalleryStore,
-    ) -> Rechecked:
-        return looker.recheck(
+    ) -> ShortlistMatches:
+        return Looker(self.evidence, context.run.path / KEPT, within=self.within).recheck(
             queries,
             scores,
             embedding,
-            images=queries.images,
             gallery=gallery,
-            known=job.known,
+            known=context.known,
             shortlist=self.shortlist,
             n_photos=self.photos,
-            progress=job.progress,
+            progress=context.progress,
         )
 
-    def _judged(
-        self,
-        job: Job,
-        scores: Float32[np.ndarray, "query identity"],
-        found: Rechecked,
-        rows: Int64[np.ndarray, " query"],
-    ) -> tuple[Fusion, Float32[np.ndarray, "query identity"]]:
+    @staticmethod
+    def _fused(
+        groups: Int64[np.ndarray, " photo"],
+        truth: Int64[np.ndarray, " photo"],
+        scores: Scores,
+        found: ShortlistMatches,
+        *,
+        seed: int,
+    ) -> tuple[Fusion, Scores]:
         """The weights of all validation photos, and each photo's probabilities by the weights of the others."""
-        groups, truth = job.known.groups[rows], judged_classes(job, self.on)[rows]
         distinct, at = np.unique(groups, return_inverse=True)
-        part = (generator(job.seed, "recheck").permutation(len(distinct)) % N_PARTS)[at]
+        part = (generator(seed, "recheck").permutation(len(distinct)) % N_PARTS)[at]
         there = (found.photo >= 0) & (truth >= -1)[:, None]  # of photos without a name nothing can be learnt
         numbers, same = found.numbers[there], (found.names == truth[:, None])[there]
         proba = np.empty_like(scores)
         for one, fusion in fit_by_part(numbers, same, np.broadcast_to(part[:, None], there.shape)[there]).items():
-            mine = part == one
-            proba[mine] = fused(scores[mine], _some(found, mine), fusion)
+            own = part == one
+            proba[own] = fused(scores[own], _some(found, own), fusion)
         return fit(numbers, same), proba
 
 
-def _some(found: Rechecked, rows: np.ndarray) -> Rechecked:
-    return Rechecked(
+def _behind(source: Stage | None, earlier: Mapping[str, Stage]) -> list[str]:
+    """The embed stages by which the rankings of a stage find similar photos; of an ensemble those of all members."""
+    if not isinstance(source, RankingStage):
+        return []
+    members = [one for one in (earlier.get(name) for name in source.reads()) if isinstance(one, RankingStage)]
+    shown = [source.shown(earlier)] if len(members) < 2 else [one.shown(earlier) for one in members]
+    return [one for one in shown if one is not None]
+
+
+def _some(found: ShortlistMatches, rows: np.ndarray) -> ShortlistMatches:
+    return ShortlistMatches(
         found.names[rows], found.numbers[rows], found.photo[rows], found.n_matches[rows], found.n_inliers[rows]
-    )
-
-
-def agreeing(counts: pl.DataFrame) -> dict[tuple[str, str], str]:
-    """The known photo that each photo and name agree by, if any point fits; of a table that ``counted`` made."""
-    fits = counts.filter(pl.col("inliers") > 0).select("image", "identity", "photo")
-    return {(image, name): photo for image, name, photo in fits.iter_rows()}
-
-
-def judged_counts(place: Path) -> pl.DataFrame:
-    """The pairs of photos that a finished recheck stage laid side by side for photos that judge."""
-    return pl.read_parquet(place / EVIDENCE).filter(pl.col("part") == "validation")
-
-
-def counted(part: str, queries: Collection, found: Rechecked, known: Collection) -> pl.DataFrame:
-    """One row a pair of photos: part, image, identity, photo (the best of that individual), matches, inliers."""
-    query, place = np.nonzero(found.photo >= 0)
-    images, names = np.array(known.images, dtype=object), known.vocabulary.identities
-    return pl.DataFrame(
-        {
-            "part": [part] * len(query),
-            "image": [queries.images[row] for row in query.tolist()],
-            "identity": [names[one] for one in found.names[query, place].tolist()],
-            "photo": images[found.photo[query, place]].tolist(),
-            "matches": found.n_matches[query, place],
-            "inliers": found.n_inliers[query, place],
-        },
-        schema={
-            "part": pl.String,
-            "image": pl.String,
-            "identity": pl.String,
-            "photo": pl.String,
-            "matches": pl.Int64,
-            "inliers": pl.Int64,
-        },
     )

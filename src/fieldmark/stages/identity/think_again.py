@@ -1,7 +1,8 @@
-"""The verb *think_again*: second thoughts about a pile of answers as a whole."""
+"""The verb *think_again*: post-processing of the answers to a batch of photos as a whole."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,72 +10,83 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from pydantic import Field
 
-from fieldmark.core.spec import Count, Spec
+from fieldmark.core.spec import Count
 from fieldmark.data.collection import Collection
 from fieldmark.decisions.afterthoughts import think_again
 from fieldmark.decisions.ranking import rank
 from fieldmark.decisions.specs import Afterthought, Fixed, Swap
 from fieldmark.decisions.thresholds import find
-from fieldmark.stages.common.split import judged_classes, read_folds
-from fieldmark.stages.identity.ranking import SCORES, Decision, new_scores_of, write_decided
-from fieldmark.stages.job import Job
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.ranking import Decision, RankedPhotos, Ranking
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
+from fieldmark.stages.identity.ranking import RankingStage, learnt
 
 
-class ThinkAgain(Spec):
-    """Spread names over the photos, and let individuals known from one photo choose theirs.
+@stage
+class ThinkAgain(Stage):
+    """Spread names over the photos of a batch, and let individuals known from one photo choose theirs.
 
-    The threshold stays where the ranking put it. Photos asked about one by one later are answered without second
-    thoughts, by the ranking that this stage reads.
+    The threshold stays where the ranking put it. Photos asked about one by one later are answered by the ranking that
+    this stage reads.
 
     Attributes:
         reads_from: A ranking stage.
         on: Its split stage.
-        rules: What is thought of, in this order.
-        k: How many answers a photo gets.
+        rules: What is done, in this order.
+        k: How many candidates a photo gets.
     """
 
+    output = Ranking
+    in_batches_only = True
     verb: Literal["think_again"] = "think_again"
-    name: str
-    reads_from: str
-    on: str
+    reads_from: Annotated[str, Ref(Ranking)]
+    on: Annotated[str, Ref(Folds)]
     rules: Annotated[tuple[Afterthought, ...], Field(min_length=1)] = (Swap(),)
     k: Count = 5
 
-    def reads(self) -> tuple[str, ...]:
-        """The ranking stage and the split."""
-        return (self.reads_from, self.on)
+    def tells_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
+        """It does not: a batch is looked at as a whole."""
+        del earlier
+        return False
 
-    def run(self, job: Job, folder: Path) -> str:
-        """Write what a rank stage writes; say how many first names changed and what it did to validation."""
-        known, place = job.known, job.run.stage(self.reads_from)
-        fold = read_folds(job, self.on)
-        rows = np.flatnonzero(fold >= 0)
-        before, decision = np.load(place / SCORES, allow_pickle=False), Decision.read(place)
-        judges = known.take(rows)
-        at = decision.at(judges)
+    def check(self, earlier: Mapping[str, Stage]) -> list[str]:
+        """A ranking of another split."""
+        source = earlier.get(self.reads_from)
+        if isinstance(source, RankingStage) and source.on != self.on:
+            return [f"{self.name}: '{self.reads_from}' was split by another stage than '{self.on}'"]
+        return []
+
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write what a ranking stage writes; say what it did to validation."""
+        known, source, folds = context.known, context.artifact(Ranking, self.reads_from), context.artifact(Folds, self.on)
+        rows, fold = folds.rows, folds.fold
+        before, decision, photos = source.scores, source.decision, known.take(rows)
+        at = decision.at(photos)
         after, at_each = before.copy(), np.broadcast_to(-np.inf if at is None else np.asarray(at), len(rows))
-        for k in range(int(fold.max()) + 1):  # each fold's photos were compared with the photos of the others
-            mine, counts = fold[rows] == k, _counts(known, fold != k)
-            after[mine] = think_again(before[mine], self.rules, unknown_at=at_each[mine], n_photos=counts)
-        new_before, new_after = new_scores_of(place, job), None
-        changed = 0
-        if new_before is not None and job.new is not None:
-            of_new, counts = decision.at(job.new), _counts(known, np.ones(len(known), np.bool_))
-            new_after = think_again(new_before, self.rules, unknown_at=of_new, n_photos=counts)
-            first = [rank(one, unknown_at=of_new, k=1)[:, 0] for one in (new_before, new_after)]
-            changed = int((first[0] != first[1]).sum())
+        for k in range(folds.n_folds):  # each fold's photos were compared with the photos of the others
+            own, counts = fold[rows] == k, _counts(known, fold != k)
+            after[own] = think_again(before[own], self.rules, unknown_at=at_each[own], n_photos=counts)
+        truth = folds.classes(known)[rows]
+        has_label = truth >= -1
         same = Fixed(at=decision.threshold.at)
-        truth = judged_classes(job, self.on)[rows]
-        told = truth >= -1
-        was, now = (find(same, one[told], truth[told], k=self.k) for one in (before, after))
-        settled = Decision(now, decision.groups, decision.sureness)
-        write_decided(
-            folder, job, by=self.name, rows=rows, scores=after, new_scores=new_after, decision=settled, k=self.k
-        )
-        return (
-            f"{changed} first names of new photos changed; validation MAP@{self.k} {now.map_at_k:.4f}, "
-            f"{was.map_at_k:.4f} before"
-        )
+        was, now = (find(same, one[has_label], truth[has_label], k=self.k) for one in (before, after))
+        decided = Decision(now, decision.groups, decision.sureness)
+        Ranking(folder).write(photos, scores=after, decision=decided, k=self.k)
+        return f"validation MAP@{self.k} {now.map_at_k:.4f}, {was.map_at_k:.4f} before"
+
+    def apply(self, ask: Ask) -> RankedPhotos:
+        """Scores of a batch of photos, changed in view of each other."""
+        before = ask.value(RankedPhotos, self.reads_from).scores
+        known = ask.context.known
+        at, counts = ask.fitted(Ranking).decision.at(ask.photos), _counts(known, np.ones(len(known), np.bool_))
+        after = think_again(before, self.rules, unknown_at=at, n_photos=counts) if len(before) else before
+        if len(before):
+            first = [rank(one, unknown_at=at, k=1)[:, 0] for one in (before, after)]
+            changed = int((first[0] != first[1]).sum())
+            ask.context.progress.say(f"{self.name}: {changed} first names of new photos changed")
+        return RankedPhotos(after, self.k, learnt=learnt(ask))
 
 
 def _counts(known: Collection, compared: Bool[np.ndarray, " photo"]) -> Int64[np.ndarray, " identity"]:

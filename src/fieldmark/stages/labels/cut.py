@@ -1,84 +1,58 @@
-"""The verb *cut*: probabilities become answers."""
+"""The verb *cut*: probabilities become labels, by thresholds."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import polars as pl
 
-from fieldmark.core.files import write_text
-from fieldmark.core.spec import Spec
 from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.decisions.specs import CutoffRule, GroupF2
-from fieldmark.stages.job import Job
-from fieldmark.stages.scored import known_proba, new_proba
-
-if TYPE_CHECKING:
-    from fieldmark.decisions.cutoffs import Cutoffs
-
-CUTOFFS = "cutoffs.json"
-ANSWERS = "answers.parquet"
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.predictions import LabelAnswers, LabelledPhotos
+from fieldmark.pipeline.artifacts.scores import LabelScores, ScoredPhotos
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
 
 
-class Cut(Spec):
-    """Say which labels a photo has: cutoffs given, or found on out-of-fold scores.
+@stage
+class Cut(Stage):
+    """Say which labels a photo has: thresholds given, or found on out-of-fold scores.
 
     Attributes:
-        reads_from: A stage with scores.
-        rule: The cutoffs, or how to find them.
+        reads_from: A stage with label scores.
+        rule: The thresholds, or how to find them.
     """
 
+    output = LabelAnswers
     verb: Literal["cut"] = "cut"
-    name: str
-    reads_from: str
+    reads_from: Annotated[str, Ref(LabelScores)]
     rule: CutoffRule = GroupF2()
 
-    def reads(self) -> tuple[str, ...]:
-        """The stage with scores."""
-        return (self.reads_from,)
-
-    def run(self, job: Job, folder: Path) -> str:
-        """Write ``cutoffs.json`` and ``answers.parquet`` (part, image, label, proba)."""
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write the thresholds and the labels that they give to the known photos."""
         from fieldmark.decisions.cutoffs import cut, find_cutoffs
 
-        vocabulary = job.known.vocabulary
-        groups, names = label_groups(vocabulary), list(vocabulary.tags)
-        proba = known_proba(job, self.reads_from)
-        found = find_cutoffs(self.rule, proba, job.known.truth, groups=groups, names=names, seed=job.seed)
-        write_text(folder / CUTOFFS, found.model_dump_json(indent=1) + "\n")
-        parts = [answer_table("known", job.known.images, proba, cut(found, proba, groups=groups, names=names), names)]
-        if job.new is not None and len(job.new):
-            fresh = new_proba(job, self.reads_from)
-            parts.append(
-                answer_table("new", job.new.images, fresh, cut(found, fresh, groups=groups, names=names), names)
-            )
-        pl.concat(parts).write_parquet(folder / ANSWERS)
-        return told(found)
+        known, left = context.known, LabelAnswers(folder)
+        groups, names = label_groups(known.vocabulary), list(known.vocabulary.tags)
+        proba = context.artifact(LabelScores, self.reads_from).known(known)
+        found = find_cutoffs(self.rule, proba, known.truth, groups=groups, names=names, seed=context.seed)
+        left.write_thresholds(found)
+        given = cut(found, proba, groups=groups, names=names)
+        left.write(known.images, LabelledPhotos(proba, given), known.vocabulary)
+        return str(found)
+
+    def apply(self, ask: Ask) -> LabelledPhotos:
+        """The labels that the thresholds give to any photos."""
+        from fieldmark.decisions.cutoffs import cut
+
+        vocabulary = ask.context.known.vocabulary
+        proba = ask.value(ScoredPhotos, self.reads_from).mean.of(vocabulary.tags)
+        found = ask.fitted(LabelAnswers).thresholds
+        return LabelledPhotos(proba, cut(found, proba, groups=label_groups(vocabulary), names=list(vocabulary.tags)))
 
 
 def label_groups(vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     """The columns of each label group."""
     return {name: np.array(columns, dtype=np.int64) for name, columns in vocabulary.groups.items()}
-
-
-def answer_table(part: str, images: list[str], proba: np.ndarray, answer: np.ndarray, names: list[str]) -> pl.DataFrame:
-    """One row a photo and label that it was given, the likeliest label first."""
-    rows, columns = np.nonzero(answer)
-    values = proba[rows, columns]
-    order = np.lexsort((-values, rows))
-    rows, columns, values = rows[order], columns[order], values[order]
-    return pl.DataFrame(
-        {
-            "part": pl.Series([part] * len(rows), dtype=pl.String),
-            "image": pl.Series([images[row] for row in rows], dtype=pl.String),
-            "label": pl.Series([names[column] for column in columns], dtype=pl.String),
-            "proba": pl.Series(values, dtype=pl.Float32),
-        }
-    )
-
-
-def told(found: Cutoffs) -> str:
-    """Cutoffs in one line."""
-    return str(found)

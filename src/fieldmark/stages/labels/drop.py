@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import polars as pl
 
-from fieldmark.core.spec import Spec
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.artifacts.selection import DroppedPhotos
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.quality.specs import ErrorMeasure, NoiseRule, Percentile
-from fieldmark.stages.job import Job
-from fieldmark.stages.scored import DROPPED, known_proba
 
 
-class Drop(Spec):
+@stage
+class Drop(Stage):
     """Leave out of further training the photos whose out-of-fold error is too large.
 
-    They stay in validation: a filter must not choose what it is judged by.
+    They stay in validation: a filter must not choose what it is measured by.
 
     Attributes:
         judge: A stage with out-of-fold scores.
@@ -25,27 +26,21 @@ class Drop(Spec):
         rule: What is too large.
     """
 
+    output = DroppedPhotos
     verb: Literal["drop"] = "drop"
-    name: str
-    judge: str
+    judge: Annotated[str, Ref(LabelScores)]
     by: ErrorMeasure = "bce"
     rule: NoiseRule = Percentile()
 
-    def reads(self) -> tuple[str, ...]:
-        """The stage that judges."""
-        return (self.judge,)
-
-    def run(self, job: Job, folder: Path) -> str:
-        """Write ``dropped.parquet`` (image, error), the largest error first."""
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write ids and errors of the photos left out, the largest error first."""
         from fieldmark.quality.labels.noise import image_error, noisy
 
-        error = image_error(known_proba(job, self.judge), job.known.truth, by=self.by)
+        known = context.known
+        error = image_error(context.artifact(LabelScores, self.judge).known(known), known.truth, by=self.by)
         rows = np.flatnonzero(noisy(error, self.rule))
         rows = rows[np.argsort(-error[rows], kind="stable")]
-        images = [job.known.images[row] for row in rows]
-        pl.DataFrame(
-            {"image": images, "error": error[rows]}, schema={"image": pl.String, "error": pl.Float32}
-        ).write_parquet(folder / DROPPED)
-        return f"{len(rows)} of {len(job.known)} photos dropped" + (
+        DroppedPhotos(folder).write([known.images[row] for row in rows], error[rows])
+        return f"{len(rows)} of {len(known)} photos dropped" + (
             f", error above {error[rows[-1]]:.4g}" if len(rows) else ""
         )

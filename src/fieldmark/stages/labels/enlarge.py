@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from fieldmark.core.spec import Spec
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.artifacts.selection import LabelPseudoLabels
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.quality.specs import Guesses
-from fieldmark.stages.common.split import read_folds
-from fieldmark.stages.job import Job
-from fieldmark.stages.scored import new_proba
 
 
-class Enlarge(Spec):
+@stage
+class Enlarge(Stage):
     """Pseudo-labels: pick new photos by the confidence of a stage's scores, and take its answers for their truth.
 
     What network k learns from is picked by the networks of fold k alone: those of other folds have seen the photos
-    that network k is judged by. Pseudo-labelled photos are never validated on and never in a gallery.
+    that validate network k. Pseudo-labelled photos are never validated on and never in a gallery.
 
     Attributes:
         judge: A stage with scores of the new photos.
@@ -26,30 +28,25 @@ class Enlarge(Spec):
         rule: How sure it must be, how many are taken, and whether targets are answers or probabilities.
     """
 
+    output = LabelPseudoLabels
     verb: Literal["enlarge"] = "enlarge"
-    name: str
-    judge: str
-    on: str
+    judge: Annotated[str, Ref(LabelScores, by_fold=True)]
+    on: Annotated[str, Ref(Folds)]
     rule: Guesses = Guesses()
 
-    def reads(self) -> tuple[str, ...]:
-        """The stage that judges, and the split."""
-        return (self.judge, self.on)
-
-    def run(self, job: Job, folder: Path) -> str:
-        """Write ``picked<k>.npy`` (rows of the new photos) and ``targets<k>.npy`` for each fold."""
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write the rows of the new photos that each fold's network learns from, and their targets."""
         from fieldmark.quality.labels.pseudo import pick
 
-        n_folds = int(read_folds(job, self.on).max()) + 1
+        left, tags = LabelPseudoLabels(folder), context.known.vocabulary.tags
+        scored = context.of_new().value(self.judge).mean if context.n_new else None
         counts = []
-        for k in range(n_folds):
-            rows, targets = np.zeros(0, dtype=np.int64), np.zeros((0, len(job.known.vocabulary.tags)), np.float32)
-            if job.new is not None and len(job.new):
-                rows, targets = pick(new_proba(job, self.judge, k=k), self.rule)
-            np.save(folder / f"picked{k}.npy", rows)
-            np.save(folder / f"targets{k}.npy", targets)
+        for k in range(context.artifact(Folds, self.on).n_folds):
+            rows, targets = np.zeros(0, dtype=np.int64), np.zeros((0, len(tags)), np.float32)
+            if scored is not None:
+                rows, targets = pick(scored.of(tags, k), self.rule)
+            left.write(k, rows, targets)
             counts.append(len(rows))
-        n_new = len(job.new) if job.new is not None else 0
-        return (
-            f"{min(counts)} to {max(counts)} of {n_new} new photos joined" if n_new else "no new photos to learn from"
-        )
+        if scored is None:
+            return "no new photos to learn from"
+        return f"{min(counts)} to {max(counts)} of {context.n_new} new photos joined"

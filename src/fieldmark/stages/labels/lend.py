@@ -1,27 +1,22 @@
-"""The verb *lend*: the labels of alike photos have a say beside the networks'."""
+"""The verb *lend*: the labels of similar photos averaged with the networks' scores."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-from jaxtyping import Float32
+from typing import Annotated, Literal
 
 from fieldmark.core.files import write_text
 from fieldmark.core.spec import Spec, read
-from fieldmark.data.collection import Collection
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.features import Features, ImageFeatures
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.scores import MEAN, LabelScores, MemberScores, ScoredPhotos
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.stacking.knn import neighbours, relevance
 from fieldmark.stacking.lending import choose_lending, mixed
 from fieldmark.stacking.specs import Lending, Relevance
-from fieldmark.stages.common.split import read_folds
-from fieldmark.stages.job import Job
-from fieldmark.stages.labels.look import FEATURES, Eye, Look, unit_rows
-from fieldmark.stages.scored import MEAN, known_proba, new_proba, write_scored
-
-if TYPE_CHECKING:
-    from fieldmark.core.progress import Progress
-    from fieldmark.stages.engine import Opened
 
 CHOSEN = "chosen.json"
 
@@ -34,67 +29,54 @@ class Chosen(Spec):
     f2: tuple[float, ...]
 
 
-class Lend(Spec):
-    """Mix a stage's scores with the labels of the most alike photos, by features no label of these photos went into.
+@stage
+class Lend(Stage):
+    """Average a stage's scores with the labels of the most similar photos, by features that no label went into.
 
-    A known photo hears none of its own fold, so the mixture is out-of-fold as the scores are. Which neighbours are
+    A known photo hears none of its own fold, so the average is out-of-fold as the scores are. Which neighbours are
     heard, and how much, is found on the out-of-fold scores.
 
     Attributes:
-        reads_from: A stage with scores.
+        reads_from: A stage with label scores.
         on: The split stage.
-        looks: A look stage, whose features say which photos are alike.
+        looks: A look stage, whose features say which photos are similar.
         settings: What to try.
 
     Source:
         iMet 2019, fourth place (neighbours' labels averaged with the network's); the choice of the weight is ours.
     """
 
+    output = LabelScores
     verb: Literal["lend"] = "lend"
-    name: str
-    reads_from: str
-    on: str
-    looks: str
+    reads_from: Annotated[str, Ref(LabelScores)]
+    on: Annotated[str, Ref(Folds)]
+    looks: Annotated[str, Ref(Features)]
     settings: Lending = Lending()
 
-    def reads(self) -> tuple[str, ...]:
-        """The scores, the split and the looks."""
-        return (self.reads_from, self.on, self.looks)
+    def tells_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
+        """It does not: new photos hear known ones of all folds."""
+        del earlier
+        return False
 
-    def run(self, job: Job, folder: Path) -> str:
-        """Write the out-of-fold store ``mean/`` and what was chosen."""
-        fold, truth = read_folds(job, self.on), job.known.truth > 0
-        proba = known_proba(job, self.reads_from)
-        seen = unit_rows(np.load(job.run.stage(self.looks) / "known" / FEATURES, allow_pickle=False))
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write out-of-fold scores and what was chosen."""
+        known, fold = context.known, context.artifact(Folds, self.on).fold
+        truth, proba = known.truth > 0, context.artifact(LabelScores, self.reads_from).known(known)
+        seen = context.artifact(Features, self.looks).known().unit
         widest = max(one.k for one in self.settings.relevance)
         nearest = neighbours(seen, seen, k=widest, groups=(fold, fold))
         settings, weight, f2 = choose_lending(proba, nearest, truth, self.settings)
         write_text(folder / CHOSEN, Chosen(relevance=settings, weight=weight, f2=f2).model_dump_json(indent=1) + "\n")
-        new = None
-        if job.new is not None and len(job.new):
-            fresh = unit_rows(np.load(job.run.stage(self.looks) / "new" / FEATURES, allow_pickle=False))
-            lent = relevance(neighbours(fresh, seen, k=settings.k), truth, settings)
-            new = mixed(new_proba(job, self.reads_from), lent, weight=weight)[None]
-        known = mixed(proba, relevance(nearest, truth, settings), weight=weight)
-        write_scored(folder, MEAN, job, columns=job.known.vocabulary.tags, fold=fold, proba=known, new=new)
-        return f"the {settings.k} most alike photos weigh {weight:g}, {self.reads_from} {1 - weight:g}"
+        averaged = mixed(proba, relevance(nearest, truth, settings), weight=weight)
+        LabelScores(folder).write(MEAN, known, labels=known.vocabulary.tags, fold=fold, proba=averaged)
+        return f"the {settings.k} most similar photos weigh {weight:g}, {self.reads_from} {1 - weight:g}"
 
-
-def lent_to(
-    opened: Opened,
-    stage: Lend,
-    photos: Collection,
-    proba: Float32[np.ndarray, "photo label"],
-    *,
-    device: str,
-    n_workers: int,
-    progress: Progress,
-) -> Float32[np.ndarray, "photo label"]:
-    """The mixture of a finished stage for other photos, given what ``reads_from`` says of them."""
-    looks = next(one for one in opened.plan.stages if isinstance(one, Look) and one.name == stage.looks)
-    _, _, features = Eye(looks, device=device).see(photos, n_workers=n_workers, progress=progress)
-    gallery = unit_rows(np.load(opened.run.stage(stage.looks) / "known" / FEATURES, allow_pickle=False))
-    chosen: Chosen = read(Chosen, opened.run.stage(stage.name) / CHOSEN)
-    nearest = neighbours(unit_rows(features), gallery, k=chosen.relevance.k)
-    lent = relevance(nearest, opened.known.truth > 0, chosen.relevance)
-    return mixed(proba, lent, weight=chosen.weight)
+    def apply(self, ask: Ask) -> ScoredPhotos:
+        """The average for any photos, who hear all known ones."""
+        tags, known = ask.context.known.vocabulary.tags, ask.artifact(Features, self.looks).known().unit
+        chosen: Chosen = read(Chosen, ask.context.folder(self.name) / CHOSEN)
+        nearest = neighbours(ask.value(ImageFeatures, self.looks).unit, known, k=chosen.relevance.k)
+        lent = relevance(nearest, ask.context.known.truth > 0, chosen.relevance)
+        scored = ask.value(ScoredPhotos, self.reads_from)
+        proba = mixed(scored.mean.of(tags), lent, weight=chosen.weight)
+        return ScoredPhotos(MemberScores(tuple(tags), proba[None]), scored.absent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,16 +10,19 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import Field
 
-from fieldmark.core.files import read_json
-from fieldmark.core.spec import Spec
-from fieldmark.stages.common.split import read_folds
-from fieldmark.stages.common.train import LABELS
-from fieldmark.stages.job import Job
-from fieldmark.stages.scored import MEAN, known_proba, labels_of, new_proba, voices_of, write_absent, write_scored
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.models import Models
+from fieldmark.pipeline.artifacts.scores import MEAN, LabelScores, MemberScores, ScoredPhotos
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
+from fieldmark.stages.common.lessons import visible
+from fieldmark.stages.common.train import Train
 
 
-class Score(Spec):
-    """Show every photo to the networks of some train stages, the zoo.
+@stage
+class Score(Stage):
+    """Show every photo to the networks of some train stages, the members of an ensemble.
 
     Known photos are answered by the networks of the fold that held them back, new photos by all. A label's
     probability is the mean over the networks that answer it (a network for one group of labels answers only those).
@@ -26,94 +30,131 @@ class Score(Spec):
     Attributes:
         of: The train stages.
         on: Their split stage.
-        also: Score stages whose networks have a say in the mean too.
+        also: Stages with label scores whose members count in the mean too.
         flip: Look at each photo mirrored too (test-time augmentation).
     """
 
+    output = LabelScores
     verb: Literal["score"] = "score"
-    name: str
-    of: Annotated[tuple[str, ...], Field(min_length=1)]
-    on: str
-    also: tuple[str, ...] = ()
+    of: Annotated[tuple[str, ...], Ref(Models), Field(min_length=1)]
+    on: Annotated[str, Ref(Folds)]
+    also: Annotated[tuple[str, ...], Ref(LabelScores, by_fold=True)] = ()
     flip: bool = True
 
-    def reads(self) -> tuple[str, ...]:
-        """The train stages, their split, and the score stages."""
-        return (*self.of, self.on, *self.also)
+    def check(self, earlier: Mapping[str, Stage]) -> list[str]:
+        """Networks of individuals."""
+        sources = [one for name in self.of if isinstance(one := earlier.get(name), Train)]
+        return [
+            f"{self.name}: '{one.name}' learns individuals; score needs networks with a sigmoid head"
+            for one in sources
+            if not one.learns_labels
+        ]
 
-    def run(self, job: Job, folder: Path) -> str:
+    def fit(self, context: Context, folder: Path) -> str:
         """Write an out-of-fold store for each train stage, and for the ``mean`` of all."""
-        fold = read_folds(job, self.on)
-        total = _Total(job, n_folds=int(fold.max()) + 1)
+        known, fold, left = context.known, context.artifact(Folds, self.on).fold, LabelScores(folder)
+        tags = known.vocabulary.tags
+        total = _Total(tags, shape=(len(known), len(tags)))
         for name in self.of:
-            labels: list[str] = read_json(job.run.stage(name) / "fold0" / LABELS)
-            proba, new = self._voice(job, name, fold=fold, n_labels=len(labels))
-            write_scored(folder, name, job, columns=labels, fold=fold, proba=proba, new=new)
-            total.add(labels, proba, new)
-        for stage in self.also:
-            for voice in voices_of(job, stage):
-                labels = list(labels_of(job, stage, voice=voice))
-                columns = [total.column[label] for label in labels]
-                of_new = None
-                if total.new is not None:
-                    folds = range(len(total.new))
-                    of_new = np.stack([new_proba(job, stage, voice=voice, k=k)[:, columns] for k in folds])
-                total.add(labels, known_proba(job, stage, voice=voice)[:, columns], of_new)
-        proba, new = total.mean()
-        write_absent(folder, job)
-        tags = job.known.vocabulary.tags
-        write_scored(folder, MEAN, job, columns=tags, fold=fold, proba=proba, new=new)
-        silent = int((total.n_voices == 0).sum())
-        return f"{len(self.of)} network(s) a fold, {len(fold)} known and {total.n_new} new photos" + (
+            labels = context.artifact(Models, name).labels
+            proba = self._known(context, name, fold=fold, n_labels=len(labels))
+            left.write(name, known, labels=labels, fold=fold, proba=proba)
+            total.add(labels, proba)
+        for name in self.also:
+            scores = context.artifact(LabelScores, name)
+            for member in scores.members:
+                labels = list(scores.labels(member))
+                total.add(labels, scores.known(known, member)[:, total.columns(labels)])
+        left.write(MEAN, known, labels=tags, fold=fold, proba=total.mean())
+        silent = int((total.n_members == 0).sum())
+        return f"{len(self.of)} network(s) a fold, {len(fold)} known photos" + (
             f"; {silent} labels answered by none" if silent else ""
         )
 
-    def _voice(
-        self, job: Job, name: str, *, fold: np.ndarray, n_labels: int
-    ) -> tuple[Float32[np.ndarray, "image label"], Float32[np.ndarray, "fold photo label"] | None]:
-        """What the networks of one train stage say of the known photos, out of fold, and of the new ones."""
-        from fieldmark.pipeline.networks import label_source, saved_nets
+    def apply(self, ask: Ask) -> ScoredPhotos:
+        """Probabilities of any photos by the networks of each fold; 0 for photos without a file."""
+        tags = ask.context.known.vocabulary.tags
+        total: _Total | None = None
+        members: dict[str, MemberScores] = {}
+        for name in self.of:
+            labels = ask.artifact(Models, name).labels
+            by_fold = self._each_fold(ask, name, n_labels=len(labels))
+            members[name] = MemberScores(tuple(labels), by_fold)
+            total = total or _Total(tags, shape=(*by_fold.shape[:2], len(tags)))
+            total.add(labels, by_fold)
+        for name in self.also:
+            for member in ask.value(ScoredPhotos, name).voices.values():
+                if total is not None:
+                    total.add(list(member.labels), member.by_fold)
+        if total is None:
+            raise TypeError("a score stage has at least one train stage")
+        mean = MemberScores(tuple(tags), total.mean())
+        return ScoredPhotos(mean, ~ask.photos.present, {name: members[name] for name in sorted(members)})
 
-        n, n_new, n_seen = len(job.known), *(len(one) if one is not None else 0 for one in (job.new, job.visible))
-        nets = saved_nets(job.run.stage(name), device=job.device)
-        source = label_source((job.known, job.visible), nets[0].preprocess)
-        proba = np.zeros((n, n_labels), dtype=np.float32)
-        there = np.flatnonzero(job.new.present) if job.new is not None else np.zeros(0, np.int64)
-        new = np.zeros((len(nets), n_new, n_labels), dtype=np.float32)
+    def _known(
+        self, context: Context, name: str, *, fold: np.ndarray, n_labels: int
+    ) -> Float32[np.ndarray, "photo label"]:
+        """What the networks of one train stage say of the known photos, each the one that has not seen it."""
+        from fieldmark.pipeline.networks import label_proba, see_alike
+        from fieldmark.quality.regions.sources import label_source
+        from fieldmark.training.features import FeatureStore
+
+        nets = context.artifact(Models, name).nets(context.device)
+        # The photos that training asked for, in its order, so that kept features serve both.
+        source = label_source((context.known, visible(context.new)), nets[0].preprocess)
+        features = FeatureStore(context.features) if context.features is not None and see_alike(nets) else None
+        proba = np.zeros((len(context.known), n_labels), dtype=np.float32)
         for k, net in enumerate(nets):
-            judged = np.flatnonzero(fold == k)
-            looked = net.label_proba(
-                source,
-                items=np.concatenate([judged, n + np.arange(n_seen)]),
-                flip=self.flip,
-                features=job.features,
-                what=f"{name}, network {k + 1}",
-                **job.pace,
+            own = np.flatnonzero(fold == k)
+            what = f"{name}, network {k + 1}"
+            (proba[own],) = label_proba(
+                [net], source, items=own, flip=self.flip, features=features, what=what, **context.pace
             )
-            proba[judged], new[k][there] = looked[: len(judged)], looked[len(judged) :]
-        return proba, new if n_new else None
+        return proba
+
+    def _each_fold(self, ask: Ask, name: str, *, n_labels: int) -> Float32[np.ndarray, "fold photo label"]:
+        """What the networks of one train stage say of any photos."""
+        from fieldmark.pipeline.networks import label_proba, see_alike
+        from fieldmark.quality.regions.sources import label_source
+
+        nets = ask.artifact(Models, name).nets(ask.context.device)
+        there = np.flatnonzero(ask.photos.present)
+        by_fold = np.zeros((len(nets), len(ask.photos), n_labels), dtype=np.float32)
+        if len(there):
+            # Of the run's own photos features may be kept since training, where they follow the known ones.
+            parts = (ask.context.known, ask.photos.take(there)) if ask.application.own else (ask.photos.take(there),)
+            source = label_source(parts, nets[0].preprocess)
+            found = label_proba(
+                nets,
+                source,
+                items=len(source) - len(there) + np.arange(len(there)),
+                flip=self.flip,
+                features=ask.application.features if see_alike(nets) else None,
+                what=name,
+                **ask.context.pace,
+            )
+            by_fold[:, there] = np.stack(found)
+        return by_fold
 
 
 class _Total:
-    """A sum over voices that need not answer all labels."""
+    """A sum over members that need not answer all labels."""
 
-    def __init__(self, job: Job, *, n_folds: int) -> None:
-        tags = job.known.vocabulary.tags
-        self.column = {name: at for at, name in enumerate(tags)}
-        self.n_new = len(job.new) if job.new is not None else 0
-        self.known = np.zeros((len(job.known), len(tags)), dtype=np.float32)
-        self.new = np.zeros((n_folds, self.n_new, len(tags)), dtype=np.float32) if self.n_new else None
-        self.n_voices = np.zeros(len(tags), dtype=np.float32)
+    def __init__(self, tags: tuple[str, ...], *, shape: tuple[int, ...]) -> None:
+        self._column = {name: at for at, name in enumerate(tags)}
+        self._sum = np.zeros(shape, dtype=np.float32)
+        self.n_members = np.zeros(len(tags), dtype=np.float32)
 
-    def add(self, labels: list[str], proba: np.ndarray, new: np.ndarray | None) -> None:
-        """One more voice, which answers ``labels``."""
-        columns = [self.column[label] for label in labels]
-        self.known[:, columns] += proba
-        if self.new is not None and new is not None:
-            self.new[:, :, columns] += new
-        self.n_voices[columns] += 1
+    def columns(self, labels: list[str]) -> list[int]:
+        """Where labels stand."""
+        return [self._column[label] for label in labels]
 
-    def mean(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """The mean over the voices of each label; 0 where there is none."""
-        n = np.maximum(self.n_voices, 1)
-        return self.known / n, None if self.new is None else self.new / n
+    def add(self, labels: list[str], proba: np.ndarray) -> None:
+        """One more member, which answers ``labels``."""
+        columns = self.columns(labels)
+        self._sum[..., columns] += proba
+        self.n_members[columns] += 1
+
+    def mean(self) -> np.ndarray:
+        """The mean over the members of each label; 0 where there is none."""
+        return self._sum / np.maximum(self.n_members, 1)

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32
 
 from fieldmark.core.errors import PlanError, nearest
-from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.scores import MEAN, LabelScores, MemberScores, ScoredPhotos
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.stacking.specs import MiniLm, NGrams, TextModel
 from fieldmark.stages.common.questions import told_truth
-from fieldmark.stages.common.split import read_folds
-from fieldmark.stages.job import Job
-from fieldmark.stages.scored import KNOWN_ABSENT, MEAN, write_absent, write_scored
 
 if TYPE_CHECKING:
     from fieldmark.stacking.texts import TextJudge
-    from fieldmark.stages.engine import Opened
 
 URL = "url"
 
 
-class Texts(Spec):
+@stage
+class Texts(Stage):
     """Answer questions from the table's texts: product names, descriptions, and whatever leaks if it is named.
 
     Attributes:
@@ -36,24 +37,21 @@ class Texts(Spec):
         by: The model.
     """
 
+    output = LabelScores
     verb: Literal["texts"] = "texts"
-    name: str
-    on: str
+    on: Annotated[str, Ref(Folds)]
     columns: tuple[str, ...] = ("text",)
     leaks: tuple[str, ...] = ()
     by: TextModel = NGrams()
 
-    def reads(self) -> tuple[str, ...]:
-        """The split stage."""
-        return (self.on,)
-
-    def ready(self, known: Collection) -> None:
+    def ready(self, known: Collection, new: Collection | None) -> None:
         """Look for the columns, and load what understands the texts: what is missing is missed before any training.
 
         Raises:
             PlanError: The table has not all columns of ``leaks``.
             FieldmarkError: A package or weights are missing.
         """
+        del new
         if lacking := [column for column in self.leaks if column not in known.table.columns]:
             raise PlanError(
                 f"{self.name}: the table has no column of that name to answer from.",
@@ -65,28 +63,30 @@ class Texts(Spec):
 
             TextEncoder.load()
 
-    def run(self, job: Job, folder: Path) -> str:
-        """Write out-of-fold scores as a score stage does, and the text models in ``judge<k>/``."""
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write out-of-fold scores, and the text models of each fold."""
         from fieldmark.stacking.texts import cross
 
-        known, vocabulary = job.known, job.known.vocabulary
-        fold = read_folds(job, self.on)
-        truth = told_truth(known)
-        proba, judges = cross(self.read(known), truth, vocabulary.question_of, fold, by=self.by, seed=job.seed)
-        for k, one in enumerate(judges):
+        known, vocabulary, left = context.known, context.known.vocabulary, LabelScores(folder)
+        fold = context.artifact(Folds, self.on).fold
+        proba, models = cross(
+            self.read(known), told_truth(known), vocabulary.question_of, fold, by=self.by, seed=context.seed
+        )
+        for k, one in enumerate(models):
             (folder / f"judge{k}").mkdir(exist_ok=True)
             one.save(folder / f"judge{k}")
-        if (silent := self.absent(known)).any():
-            np.save(folder / KNOWN_ABSENT, silent)
-        new = None
-        if job.new is not None and len(job.new):
-            of_new = self.read(job.new)
-            new = np.stack([one.proba(of_new) for one in judges])
-            write_absent(folder, job, self.absent(job.new))
-        write_scored(folder, MEAN, job, columns=vocabulary.tags, fold=fold, proba=proba, new=new)
-        n_silent = int(silent.sum())
+        absent = self.absent(known)
+        left.write_known_absent(absent)
+        left.write(MEAN, known, labels=vocabulary.tags, fold=fold, proba=proba)
+        n_absent = int(absent.sum())
         leaks = f", leaks used: {', '.join(self.leaks)}" if self.leaks else ""
-        return f"{len(known) - n_silent:,} of {len(known):,} photos have a text{leaks}"
+        return f"{len(known) - n_absent:,} of {len(known):,} photos have a text{leaks}"
+
+    def apply(self, ask: Ask) -> ScoredPhotos:
+        """What the models of each fold say of any photos, from their texts."""
+        texts = self.read(ask.photos)
+        by_fold = np.stack([one.proba(texts) for one in self._models(ask.context.folder(self.name))])
+        return ScoredPhotos(MemberScores(ask.context.known.vocabulary.tags, by_fold), self.absent(ask.photos))
 
     def written(self, photos: Collection) -> list[str]:
         """The text of each photo; empty where its columns are missing or empty."""
@@ -115,14 +115,9 @@ class Texts(Spec):
         """Which photos have no text."""
         return np.array([not one.strip() for one in self.written(photos)], dtype=np.bool_)
 
-    def proba(self, opened: Opened, photos: Collection) -> Float32[np.ndarray, "photo answer"]:
-        """What a finished stage's models say of other photos; the mean over folds."""
-        read = self.read(photos)
-        return np.mean([one.proba(read) for one in self.judges(opened)], axis=0).astype(np.float32)
-
-    def judges(self, opened: Opened) -> list[TextJudge]:
+    def _models(self, folder: Path) -> list[TextJudge]:
         """The models, one a fold."""
         from fieldmark.stacking.texts import TextJudge
 
-        places = opened.run.stage(self.name).glob("judge*")
-        return [TextJudge.load(place) for place in sorted(places, key=lambda path: int(path.name[len("judge") :]))]
+        places = sorted(folder.glob("judge*"), key=lambda path: int(path.name[len("judge") :]))
+        return [TextJudge.load(place) for place in places]

@@ -1,4 +1,4 @@
-"""A finished run as somebody who answers questions about any photo."""
+"""Answers of runs for attributes: one answer to each question about a photo."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
 
-from fieldmark.core.progress import QUIET, Progress
-from fieldmark.data.collection import Collection
+from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.decisions.settling import filled
-from fieldmark.stages.common.questions import prior_of
-from fieldmark.stages.engine import Opened, open_run
-from fieldmark.stages.labels.settle import Settle
-from fieldmark.stages.voices import Voices
+from fieldmark.pipeline.application import Application
+from fieldmark.pipeline.artifacts.predictions import AnsweredPhotos
+
+MOST_OTHERS = 2
 
 
 @dataclass(frozen=True)
@@ -52,84 +50,43 @@ class Answered:
         return {one.question: one.answer for one in self.replies if one.applies}
 
 
-class Answerer:
-    """Networks, texts and weights of a finished run.
+def answered(application: Application, *, most: int | None = None) -> list[Answered]:
+    """The answers about each photo.
 
     Args:
-        opened: The run.
-        device: Where to compute.
-
-    Example:
-        ``Answerer.open(Path("runs/shop")).answer(photos)``
+        application: The stages of a run, applied to the photos.
+        most: Other answers beside each; None for 2.
     """
-
-    def __init__(self, opened: Opened, *, device: str = "auto") -> None:
-        self.opened = opened
-        self.settle = opened.plan.only(Settle)
-        opened.run.receipt(self.settle.name)
-        self.voices = Voices(opened, device=device)
-
-    @classmethod
-    def open(cls, folder: Path, *, device: str = "auto") -> Answerer:
-        """The answerer in a run folder.
-
-        Raises:
-            RunError: No run lies there, or it is not finished.
-            PlanError: The run answers no questions.
-        """
-        return cls(open_run(folder), device=device)
-
-    def proba(
-        self, photos: Collection, *, n_workers: int = 2, progress: Progress = QUIET
-    ) -> Float32[np.ndarray, "photo answer"]:
-        """The probability of every answer; of photos of which nothing is known, how common the answers are."""
-        name = self.settle.reads_from
-        proba = self.voices.proba(name, photos, n_workers=n_workers, progress=progress)
-        gone = self.voices.absent(name, photos)
-        return np.where(gone[:, None], prior_of(self.opened.known), proba).astype(np.float32)
-
-    def answer(
-        self, photos: Collection, *, most: int = 2, n_workers: int = 2, progress: Progress = QUIET
-    ) -> list[Answered]:
-        """The answers about each photo.
-
-        Args:
-            photos: Any; of their table only texts are looked at, and those only that the run was trained with.
-            most: How many other answers to tell.
-            n_workers: Threads that read photos ahead.
-            progress: Told as batches end.
-        """
-        vocabulary = self.opened.known.vocabulary
-        proba = self.proba(photos, n_workers=n_workers, progress=progress)
-        settled = self.settle.settled(proba, vocabulary)
-        best = filled(settled, proba, vocabulary.question_of)
-        names = vocabulary.every_answer
-        members = [np.flatnonzero(vocabulary.question_of == q) for q in range(len(vocabulary.questions))]
-        depth = _depths(self.opened)
-        found = []
-        for row, (image, file) in enumerate(zip(photos.images, photos.paths, strict=True)):
-            replies = []
-            for number, question in enumerate(vocabulary.questions):
-                chosen, columns = int(best[row, number]), members[number]
-                order = columns[np.argsort(-proba[row, columns], kind="stable")].tolist()
-                others = [(names[c], float(proba[row, c])) for c in order if c != chosen][:most]
-                replies.append(
-                    Reply(
-                        question=question.name,
-                        answer=names[chosen],
-                        proba=float(proba[row, chosen]),
-                        applies=bool(settled[row, number] >= 0),
-                        depth=depth[question.name],
-                        others=tuple(others),
-                    )
+    photos, vocabulary = application.photos, application.context.known.vocabulary
+    value: AnsweredPhotos = application.value(application.context.plan.answering().name)
+    most = MOST_OTHERS if most is None else most
+    best = filled(value.decoded, value.proba, vocabulary.question_of)
+    names, depth = vocabulary.every_answer, _depths(vocabulary)
+    members = [np.flatnonzero(vocabulary.question_of == q) for q in range(len(vocabulary.questions))]
+    found = []
+    for row, (image, file) in enumerate(zip(photos.images, photos.paths, strict=True)):
+        replies = []
+        for number, question in enumerate(vocabulary.questions):
+            chosen, columns, proba = int(best[row, number]), members[number], value.proba[row]
+            order = columns[np.argsort(-proba[columns], kind="stable")].tolist()
+            others = [(names[c], float(proba[c])) for c in order if c != chosen][:most]
+            replies.append(
+                Reply(
+                    question=question.name,
+                    answer=names[chosen],
+                    proba=float(proba[chosen]),
+                    applies=bool(value.decoded[row, number] >= 0),
+                    depth=depth[question.name],
+                    others=tuple(others),
                 )
-            found.append(Answered(image, file, tuple(replies)))
-        return found
+            )
+        found.append(Answered(image, file, tuple(replies)))
+    return found
 
 
-def _depths(opened: Opened) -> dict[str, int]:
+def _depths(vocabulary: Vocabulary) -> dict[str, int]:
     depth: dict[str, int] = {}
-    for one in opened.known.vocabulary.questions:
+    for one in vocabulary.questions:
         above = [one.below] if one.below is not None else []
         above += [one.applies.question] if one.applies is not None else []
         depth[one.name] = 1 + max((depth[name] for name in above), default=-1)
