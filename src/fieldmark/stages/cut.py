@@ -46,7 +46,15 @@ class Cut(Spec):
         vocabulary = job.known.vocabulary
         groups, names = label_groups(vocabulary), list(vocabulary.tags)
         proba = known_proba(job, self.reads_from)
-        found = find_cutoffs(self.rule, proba, job.known.truth, groups=groups, names=names, seed=job.seed)
+        found = find_cutoffs(
+            self.rule,
+            proba,
+            job.known.truth,
+            groups=groups,
+            names=names,
+            seed=job.seed,
+            photo_groups=job.known.groups,
+        )
         write_text(folder / CUTOFFS, found.model_dump_json(indent=1) + "\n")
         parts = [answer_table("known", job.known.images, proba, cut(found, proba, groups=groups, names=names), names)]
         if job.new is not None and len(job.new):
