@@ -284,9 +284,7 @@ class Expert:
             matches = tuple(
                 Match(
                     place=one.place,
-                    identity=(known.vocabulary.unknown or "new")
-                    if one.is_unknown
-                    else known.vocabulary.identities[one.identity],
+                    identity=known.vocabulary.unknown if one.is_unknown else known.vocabulary.identities[one.identity],
                     score=one.score,
                     is_new=one.is_unknown,
                     photo=None if one.is_unknown else known.paths[nearest[one.identity][0]],

@@ -147,7 +147,7 @@ class Judged:
 
 def named(truth: int, vocabulary: Vocabulary) -> str:
     """The name of a class; the word for "nobody we know" for -1."""
-    return vocabulary.identities[truth] if truth >= 0 else vocabulary.unknown or "new"
+    return vocabulary.identities[truth] if truth >= 0 else vocabulary.unknown
 
 
 def _page(opened: Opened, judged: Judged, measures: tuple[Measure, ...], expected: tuple[Measure, ...]) -> RunPage:
