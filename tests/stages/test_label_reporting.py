@@ -139,7 +139,7 @@ class ByHand:
 
 
 def found_cutoffs(groups: dict[str, Cutoff] = GROUPS) -> Cutoffs:
-    crossed = Estimate(value=0.512, low=0.41, high=0.613)
+    crossed = Estimate(value=0.512, low=0.41, high=0.613, unit="photo", n_units=N)
     return Cutoffs(kind="group_f2", groups=groups, beta=2, n_images=N, mean_labels=2.5, fitted=crossed, crossed=crossed)
 
 

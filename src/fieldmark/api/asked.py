@@ -96,7 +96,7 @@ def judged_by(answerer: Answerer, given: Photos, *, n_workers: int, progress: Pr
     photos, truth, told = judging_answers(given.collection, answerer.opened.known, progress=progress)
     proba = answerer.proba(photos, n_workers=n_workers, progress=progress)
     answer = filled(answerer.settle.settled(proba, vocabulary), proba, vocabulary.question_of)
-    return measure_answers(answer, truth, told, vocabulary)
+    return measure_answers(answer, truth, told, vocabulary, groups=photos.groups)
 
 
 def _with_text(photos: Collection, text: str, opened: Opened) -> Collection:

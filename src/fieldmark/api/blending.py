@@ -27,13 +27,13 @@ class Blended:
     Attributes:
         answers: Of the new photos that all of them answered: ``image``, ``place``, ``identity`` ("nobody we know" among
             them) and their scores.
-        unknown: What nobody we know is called there.
+        unknown: Label of unknown individuals there.
         decision: Below which score nobody is known, and what that is worth where the runs share validation photos.
         measures: Of the run that was made of them; empty where none was asked for.
     """
 
     answers: pl.DataFrame
-    unknown: str | None
+    unknown: str
     decision: Decision
     measures: tuple[Measure, ...] = ()
 
@@ -108,17 +108,15 @@ def blend(
 
     rule = {"score": ByScore(), "rank": ByRank(), "vote": ByVote()}[by]
     folders = [one.run.path for one in opened]
-    unknown = opened[0].known.vocabulary.unknown if opened else None
     if run is None:
         from fieldmark.stages.identity.blend import blend_runs
 
         answers, decision = blend_runs(folders, by=rule, weights=weights, k=k)
-        found = Blended(answers, unknown, decision)
+        found = Blended(answers, opened[0].known.vocabulary.unknown, decision)
     else:
         found = _joined(
             folders,
             Path(run),
-            unknown,
             by=rule,
             weights=weights,
             points=points,
@@ -136,7 +134,7 @@ def blend(
     return found
 
 
-def _joined(folders: Sequence[Path], folder: Path, unknown: str | None, **how: Any) -> Blended:
+def _joined(folders: Sequence[Path], folder: Path, **how: Any) -> Blended:
     """The run made of all, reported."""
     import polars as pl
 
@@ -150,4 +148,4 @@ def _joined(folders: Sequence[Path], folder: Path, unknown: str | None, **how: A
     opened = open_run(made.path)
     place = made.stage(ranking_stage(opened.plan).name)
     answers = pl.read_parquet(place / RANKING).filter(pl.col("part") == "new")
-    return Blended(answers, unknown, Decision.read(place), report(opened))
+    return Blended(answers, opened.known.vocabulary.unknown, Decision.read(place), report(opened))

@@ -92,4 +92,4 @@ def judged_by(expert: Expert, given: Photos, *, n_workers: int, progress: Progre
     given.tell(progress, expert.opened.plan)
     photos, truth = judging(given.collection, expert.opened.known, progress=progress)
     scores, _ = expert.scores(photos, n_workers=n_workers, progress=progress)
-    return measure(scores, truth, unknown_at=expert.decision.at(photos), k=expert.k)
+    return measure(scores, truth, unknown_at=expert.decision.at(photos), k=expert.k, groups=photos.groups)

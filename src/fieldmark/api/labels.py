@@ -199,4 +199,4 @@ def judged_by(tagger: Tagger, given: Photos, *, n_workers: int, progress: Progre
     given.tell(progress, tagger.opened.plan)
     photos, truth = judging_labels(given.collection, tagger.opened.known, progress=progress)
     answers = tagger.answers(tagger.proba(photos, n_workers=n_workers, progress=progress))
-    return measure_labels(answers, truth, groups=tagger.groups)
+    return measure_labels(answers, truth, groups=tagger.groups, photo_groups=photos.groups)

@@ -59,11 +59,12 @@ def write(*lines: object) -> None:
 
 
 def measures(found: Sequence[Measure], *, of: str | None = None) -> Table:
-    """The measures of a run, each with its interval and what it means."""
-    table = _table("", ">value", ">95 % interval", ">photos", "", title=of)
+    """The measures of a run, each with its interval, what the interval is over, and what it means."""
+    table = _table("", ">value", ">95 % interval", "over", "", title=of)
     for one in found:
         interval = f"{one.low:.3f} - {one.high:.3f}" if math.isfinite(one.low) and math.isfinite(one.high) else ""
-        _row(table, one.name, f"{one.value:.3f}", interval, f"{one.n:,}", one.meaning)
+        over = one.over if one.n == one.n_units else f"{one.over} (n = {one.n:,})"
+        _row(table, one.name, f"{one.value:.3f}", interval, over, one.meaning)
     return table
 
 
@@ -216,13 +217,13 @@ def doubts(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
 
 def tuned(found: Sequence[Tuned]) -> Table:
     """Each rule for cutoffs with what it is worth."""
-    table = _table("rule", ">F2 as found", ">F2 honest", ">95 % interval", ">labels a photo", "")
+    table = _table("rule", ">F2 as found", ">F2 honest", ">95 % interval", "over", ">labels a photo", "")
     best = max(found, key=lambda one: one.honest.value)
     for one in found:
         marks = (["best"] if one is best else []) + (["the run's own"] if one.is_own else [])
         values = (f"{one.as_found.value:.3f}", f"{one.honest.value:.3f}")
         interval = f"{one.honest.low:.3f} - {one.honest.high:.3f}"
-        _row(table, one.name, *values, interval, f"{one.cutoffs.mean_labels:.2f}", ", ".join(marks))
+        _row(table, one.name, *values, interval, one.honest.over, f"{one.cutoffs.mean_labels:.2f}", ", ".join(marks))
     return table
 
 

@@ -162,9 +162,7 @@ def _contents(photos: Collection, counts: np.ndarray) -> list[Fact]:
         note = f"{n_single:,} with a single photo; most photos of one: {int(counts.max()):,}"
         facts.append(Fact("Individuals", f"{int((counts > 0).sum()):,}", note))
     if (classes == -1).any():
-        facts.append(
-            Fact("Nobody we know", f"{int((classes == -1).sum()):,}", f"photos named {vocabulary.unknown or 'nothing'}")
-        )
+        facts.append(Fact("Nobody we know", f"{int((classes == -1).sum()):,}", f"photos named {vocabulary.unknown}"))
     if "identity" in photos.table.columns and (classes == -2).any():
         facts.append(Fact("Without a name", f"{int((classes == -2).sum()):,}", "photos whose identity is empty"))
     if vocabulary.tags:
@@ -288,11 +286,12 @@ def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
 def names_to_look_at(photos: Collection) -> tuple[NameHint, ...]:
     """Names of individuals that are perhaps slips, and a word for strangers that no photo bears."""
     vocabulary, hints = photos.vocabulary, []
-    if vocabulary.unknown and "identity" in photos.table.columns and not (photos.classes == -1).any():
+    is_borne = bool((photos.classes == -1).any())
+    if not vocabulary.has_default_unknown and "identity" in photos.table.columns and not is_borne:
         hints.append(NameHint(repr(vocabulary.unknown), "stands for nobody we know", "", "no photo bears it"))
     counts = np.bincount(photos.classes[photos.classes >= 0], minlength=len(vocabulary.identities)).tolist()
     borne = dict(zip(vocabulary.identities, counts, strict=True))
-    if vocabulary.unknown and not hints:
+    if is_borne:
         borne[vocabulary.unknown] = int((photos.classes == -1).sum())
     for odd in odd_names(borne):
         both = "" if odd.other is None else f" and {odd.n_other:,}"

@@ -34,4 +34,4 @@ def page_end(opened: Opened) -> dict[str, Any]:
 
 def score_rows(measures: tuple[Measure, ...]) -> tuple[ScoreRow, ...]:
     """Measures as a page shows them."""
-    return tuple(ScoreRow(one.name, one.value, one.low, one.high, one.meaning) for one in measures)
+    return tuple(ScoreRow(one.name, one.value, one.low, one.high, one.meaning, one.over) for one in measures)

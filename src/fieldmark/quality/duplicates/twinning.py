@@ -272,10 +272,10 @@ def _suggested(
     )
 
 
-def _numbered(names: Sequence[str], *, unknown: str | None) -> tuple[np.ndarray, dict[int, str]]:
+def _numbered(names: Sequence[str], *, unknown: str) -> tuple[np.ndarray, dict[int, str]]:
     """A class for every name, whatever it names, and the name of every class."""
     number = {name: place for place, name in enumerate(sorted(set(names) - {"", unknown}))}
-    codes = {**number, "": UNTOLD} | ({unknown: STRANGER} if unknown is not None else {})
+    codes = {**number, "": UNTOLD, unknown: STRANGER}
     return np.array([codes[name] for name in names], np.int64), {code: name for name, code in codes.items()}
 
 

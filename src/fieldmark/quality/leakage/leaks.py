@@ -218,7 +218,9 @@ def paired(
     z = NormalDist().inv_cdf(0.5 + share / 2)
     value = float(differences.mean())
     low, high = float(middle - z * spread), float(middle + z * spread)
-    return Interval(value, max(-1.0, min(low, value)), min(1.0, max(high, value)), share)
+    low, high = max(-1.0, min(low, value)), min(1.0, max(high, value))
+    is_grouped = len(sizes) < len(differences)
+    return Interval(value, low, high, share, unit="group" if is_grouped else "photo", n_units=len(sizes))
 
 
 def reached(scores: Scores, rows: Rows, target: Target) -> Float64[np.ndarray, " row"]:

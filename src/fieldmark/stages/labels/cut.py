@@ -37,7 +37,15 @@ class Cut(Stage):
         known, left = context.known, LabelAnswers(folder)
         groups, names = label_groups(known.vocabulary), list(known.vocabulary.tags)
         proba = context.artifact(LabelScores, self.reads_from).known(known)
-        found = find_cutoffs(self.rule, proba, known.truth, groups=groups, names=names, seed=context.seed)
+        found = find_cutoffs(
+            self.rule,
+            proba,
+            known.truth,
+            groups=groups,
+            names=names,
+            seed=context.seed,
+            photo_groups=known.groups,
+        )
         left.write_thresholds(found)
         given = cut(found, proba, groups=groups, names=names)
         left.write(known.images, LabelledPhotos(proba, given), known.vocabulary)

@@ -9,7 +9,7 @@ import numpy as np
 from fieldmark.core.files import read_json
 from fieldmark.metrics.intervals import interval
 from fieldmark.reporting.contents import Fact
-from fieldmark.reporting.label_contents import Change, LabelsPage, Mark, MarkedPhoto, MergeRow, QuestionRow, Rung
+from fieldmark.reporting.label_contents import LabelsPage, Mark, MarkedPhoto, MergeRow, QuestionRow, Rung
 from fieldmark.reporting.label_pages import labels_page
 from fieldmark.reporting.pictures import picture
 from fieldmark.reporting.wording import counted, percent
@@ -21,6 +21,7 @@ from fieldmark.stages.scored import known_proba
 from fieldmark.tasks.attributes.validation import JudgedAnswers
 from fieldmark.tasks.courses import courses, learning_rates
 from fieldmark.tasks.identification.measures import Measure
+from fieldmark.tasks.tagging.ladder import change_of
 from fieldmark.tasks.page_ends import page_end, score_rows
 
 N_EXAMPLES = 16
@@ -42,13 +43,14 @@ def answer_report(opened: Opened) -> tuple[tuple[Measure, ...], str]:
         scores=score_rows(tuple(one for one in measures if not one.name.startswith("error of "))),
         scores_note=(
             f"Measured on all {counted(len(judged.known), 'known photo')}, each answered by networks and texts that "
-            "have not seen it; 95 % intervals over photos. What the table does not tell of a photo says nothing."
+            f"have not seen it; 95 % intervals over {measures[0].over}. What the table does not tell of a photo says "
+            "nothing."
         ),
         score_name="share of questions answered rightly",
         ladder=_ladder(judged),
         ladder_note=(
             "The likeliest answer to each question by itself, out of fold. “Better” and “worse” where the whole 95 % "
-            "interval of the mean difference, photo by photo, lies on that side of zero."
+            f"interval of the mean difference, photo by photo, over {measures[0].over} lies on that side of zero."
         ),
         questions=_questions(judged),
         merges=_merges(opened),
@@ -84,11 +86,10 @@ def _ladder(judged: JudgedAnswers) -> tuple[Rung, ...]:
             continue
         rights = judged.rights(known_proba(judged.job, stage.name))
         told = np.isfinite(rights)
-        found = interval(rights[told], trials=int(told.sum()))
+        found = interval(rights[told], trials=int(told.sum()), groups=judged.known.groups[told])
         change = None
         if before is not None:
-            moved = interval((rights - before)[told])
-            change = Change(moved.value, moved.low, moved.high)
+            change = change_of((rights - before)[told], judged.known.groups[told])
         said = judged.opened.run.receipt(stage.name)["said"]
         rungs.append(Rung(stage.name, found.value, found.low, found.high, change, (_means(stage),), said))
         before = rights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from fieldmark.core.files import read_json
 from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.decisions.settling import filled, likeliest
-from fieldmark.metrics.intervals import interval, share_interval
+from fieldmark.metrics.intervals import Interval, grouped_share_interval, interval
 from fieldmark.stages.engine import Opened
 from fieldmark.stages.labels.merge import WEIGHTS, Merge
 from fieldmark.stages.labels.settle import Settle
@@ -71,14 +72,14 @@ class JudgedAnswers:
 
     def measures(self) -> tuple[Measure, ...]:
         """How good the answers are, overall and question by question."""
-        rows = measure_answers(self.answer, self.truth, self.told, self.vocabulary)
+        rows = measure_answers(self.answer, self.truth, self.told, self.vocabulary, groups=self.known.groups)
         best = likeliest(self.proba, self.vocabulary.question_of)
-        alone = share_of(np.take_along_axis(self.truth, best, axis=1), self.told)
-        honest = self._crossed_merge()
+        alone = share_of(np.take_along_axis(self.truth, best, axis=1), self.told, groups=self.known.groups)
+        honest = self._crossed_merge(alone)
         extra = []
         if self.settle.consistent and self._ties:
             meaning = "each question's likeliest answer by itself, whether or not answers fit together"
-            extra.append(_error("error one by one", alone, meaning))
+            extra.append(_error("error one by one", alone, meaning, n=int(self.told.sum())))
         if honest is not None:
             extra.append(honest)
         return (*rows[:2], *extra, *rows[2:])
@@ -87,15 +88,17 @@ class JudgedAnswers:
     def _ties(self) -> bool:
         return any(one.applies is not None or one.below is not None for one in self.vocabulary.questions)
 
-    def _crossed_merge(self) -> Measure | None:
+    def _crossed_merge(self, alone: Interval) -> Measure | None:
+        """The error by weights found on other folds; its interval is as wide as that of ``alone``."""
         stage = next((one for one in self.opened.plan.stages if one.name == self.settle.reads_from), None)
         if not isinstance(stage, Merge) or stage.weights or len(stage.reads_from) == 1:
             return None
         told = read_json(self.opened.run.stage(stage.name) / WEIGHTS)
-        value, n = float(told["crossed_error"]), int(self.told.sum())
-        found = share_interval(round(value * n), n)
+        right = 1 - float(told["crossed_error"])
+        low, high = right - (alone.value - alone.low), right + (alone.high - alone.value)
         meaning = "one by one, each fold by weights of the merge that were found without it"
-        return Measure(name="error, merge crossed", value=value, low=found.low, high=found.high, n=n, meaning=meaning)
+        moved = replace(alone, value=right, low=max(0.0, low), high=min(1.0, high))
+        return _error("error, merge crossed", moved, meaning, n=int(self.told.sum()))
 
 
 def measure_answers(
@@ -103,6 +106,8 @@ def measure_answers(
     truth: Bool[np.ndarray, "image answer"],
     told: Bool[np.ndarray, "image question"],
     vocabulary: Vocabulary,
+    *,
+    groups: Int64[np.ndarray, " image"] | None = None,
 ) -> tuple[Measure, ...]:
     """The contest's error over all told pairs of photo and question, that of not looking, and each question's.
 
@@ -111,6 +116,7 @@ def measure_answers(
         truth: Which answers are right.
         told: Which questions are told of each photo; others say nothing.
         vocabulary: With the questions.
+        groups: A number that photos of one group share; intervals resample groups. None: photos.
 
     Source:
         iMaterialist 2017: mean top-1 error over the annotated pairs of image and task.
@@ -118,41 +124,44 @@ def measure_answers(
     right = np.take_along_axis(truth, answer, axis=1)
     blind = likeliest(truth.sum(axis=0)[None], vocabulary.question_of)[0]
     commonest = truth[:, blind]
-    all_right, none = share_of(right, told), share_of(commonest, told)
+    units, n = np.arange(len(truth)) if groups is None else groups, int(told.sum())
+    all_right, none = share_of(right, told, groups=units), share_of(commonest, told, groups=units)
     rows = [
-        _error(ERROR, all_right, "share of told questions answered wrongly; any of several right answers will do"),
-        _error("error without looking", none, "if each question always got its commonest answer"),
+        _error(ERROR, all_right, "share of told questions answered wrongly; any of several right answers will do", n=n),
+        _error("error without looking", none, "if each question always got its commonest answer", n=n),
     ]
     for question, name in enumerate(one.name for one in vocabulary.questions):
         mine = told[:, question]
         if mine.any():
-            found = share_interval(int(right[mine, question].sum()), int(mine.sum()))
+            found = grouped_share_interval(right[mine, question], groups=units[mine])
             meaning = f"without looking {1 - commonest[mine, question].mean():.3f}"
-            rows.append(
-                Measure(
-                    name=f"error of {name}",
-                    value=1 - found.value,
-                    low=1 - found.high,
-                    high=1 - found.low,
-                    n=int(mine.sum()),
-                    meaning=meaning,
-                )
-            )
+            rows.append(_error(f"error of {name}", found, meaning, n=int(mine.sum())))
     return tuple(rows)
 
 
-def share_of(right: Bool[np.ndarray, "image question"], told: Bool[np.ndarray, "image question"]) -> Measure:
-    """The share of told questions that are answered rightly; its interval is over photos."""
+def share_of(
+    right: Bool[np.ndarray, "image question"],
+    told: Bool[np.ndarray, "image question"],
+    *,
+    groups: Int64[np.ndarray, " image"] | None = None,
+) -> Interval:
+    """The share of told questions that are answered rightly; its interval resamples photos, or groups of photos."""
     hits, asked = (right & told).sum(axis=1), told.sum(axis=1)
     some = asked > 0
     hits, asked = hits[some].astype(np.float64), asked[some].astype(np.float64)
     n = len(hits)
-    found = interval(lambda at: float(hits[at].sum() / asked[at].sum()), n_queries=n, n_draws=N_DRAWS, trials=n)
-    return Measure(name="right", value=found.value, low=found.low, high=found.high, n=int(asked.sum()), meaning="")
+    return interval(
+        lambda at: float(hits[at].sum() / asked[at].sum()),
+        n_queries=n,
+        n_draws=N_DRAWS,
+        trials=n,
+        groups=None if groups is None else groups[some],
+    )
 
 
-def _error(name: str, right: Measure, meaning: str) -> Measure:
-    return Measure(name=name, value=1 - right.value, low=1 - right.high, high=1 - right.low, n=right.n, meaning=meaning)
+def _error(name: str, right: Interval, meaning: str, *, n: int) -> Measure:
+    wrong = replace(right, value=1 - right.value, low=1 - right.high, high=1 - right.low)
+    return Measure.of(name, wrong, n=n, meaning=meaning)
 
 
 def _shares(right: np.ndarray, told: np.ndarray) -> np.ndarray:

@@ -93,7 +93,8 @@ class Judged:
 
     def seen(self) -> tuple[Measure, ...]:
         """How good the ranking is on the photos that the threshold was found on."""
-        return measure(self.scores, self.truth, unknown_at=self.at, k=self.final.k)
+        groups = self.known.take(self.rows).groups
+        return measure(self.scores, self.truth, unknown_at=self.at, k=self.final.k, groups=groups)
 
     def expected(self) -> tuple[Measure, ...]:
         """What to expect of the decision with other photos; nothing where the last stage does not decide anew."""
@@ -146,7 +147,7 @@ class Judged:
 
 def named(truth: int, vocabulary: Vocabulary) -> str:
     """The name of a class; the word for "nobody we know" for -1."""
-    return vocabulary.identities[truth] if truth >= 0 else vocabulary.unknown or "new"
+    return vocabulary.identities[truth] if truth >= 0 else vocabulary.unknown
 
 
 def _page(opened: Opened, judged: Judged, measures: tuple[Measure, ...], expected: tuple[Measure, ...]) -> RunPage:
@@ -159,7 +160,7 @@ def _page(opened: Opened, judged: Judged, measures: tuple[Measure, ...], expecte
         scores=score_rows(measures),
         scores_note=(
             f"Measured on {len(judged.rows):,} validation photos that the network has not seen; "
-            "95 % intervals over photos. The threshold was chosen on the same photos."
+            f"95 % intervals over {measures[0].over}. The threshold was chosen on the same photos."
         ),
         curves=_curves(opened),
         threshold=_scan(judged),

@@ -31,7 +31,7 @@ def ladder(opened: Opened, judged: JudgedLabels) -> tuple[Rung, ...]:
         if not isinstance(stage, SCORING):
             continue
         f2 = crossed_f2(judged, known_proba(judged.job, stage.name), read_folds(judged.job, stage.on))
-        found = interval(f2, trials=len(f2))
+        found = interval(f2, trials=len(f2), groups=judged.known.groups)
         news = means_of(stage, opened)
         rungs.append(
             Rung(
@@ -39,7 +39,7 @@ def ladder(opened: Opened, judged: JudgedLabels) -> tuple[Rung, ...]:
                 value=found.value,
                 low=found.low,
                 high=found.high,
-                change=None if before is None else _change(f2 - before),
+                change=None if before is None else change_of(f2 - before, judged.known.groups),
                 news=tuple(one for one in news if one not in heard),
                 said=opened.run.receipt(stage.name)["said"],
             )
@@ -48,9 +48,10 @@ def ladder(opened: Opened, judged: JudgedLabels) -> tuple[Rung, ...]:
     return tuple(rungs)
 
 
-def _change(differences: np.ndarray) -> Change:
-    found = interval(differences)
-    return Change(found.value, found.low, found.high)
+def change_of(differences: np.ndarray, groups: np.ndarray) -> Change | None:
+    """The mean difference with its interval over groups of photos; None where all photos are one group."""
+    found = interval(differences, groups=groups)
+    return Change(found.value, found.low, found.high) if found.n_units > 1 else None
 
 
 def means_of(stage: Stage, opened: Opened) -> tuple[str, ...]:

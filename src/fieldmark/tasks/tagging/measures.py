@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.metrics.intervals import interval, share_interval
+from fieldmark.metrics.intervals import grouped_share_interval, interval
 from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.tasks.identification.measures import Measure
 
@@ -23,15 +23,18 @@ def measure_labels(
     truth: Float[np.ndarray, "image label"],
     *,
     groups: Mapping[str, np.ndarray],
+    photo_groups: Int64[np.ndarray, " image"] | None = None,
 ) -> tuple[Measure, ...]:
     """All numbers of answers to photos whose labels are known to us.
 
-    Intervals are over photos: the labels of one photo are right or wrong together.
+    Intervals resample photos, as the labels of one photo are right or wrong together; or groups of photos, where the
+    table has groups.
 
     Args:
         answer: Which labels each photo was given.
         truth: Which labels it has.
         groups: The columns of each label group; a group of its own is measured where there are several.
+        photo_groups: A number that photos of one group share (``Collection.groups``); None: each photo by itself.
 
     Returns:
         Mean F2, of all labels and of each group; precision, recall and F1 of all decisions in one pot; labels a photo;
@@ -41,7 +44,8 @@ def measure_labels(
         ShapeError: The matrices differ in shape or are empty.
     """
     right = truth > 0
-    rows = [_f2("mean F2", answer, right, "mean over photos; a missed label weighs four times an added one")]
+    units = np.arange(len(right)) if photo_groups is None else photo_groups
+    rows = [_f2("mean F2", answer, right, units, "mean over photos; a missed label weighs four times an added one")]
     if len(groups) > 1:
         for name, columns in groups.items():
             some = right[:, columns].any(axis=1) | answer[:, columns].any(axis=1)
@@ -51,21 +55,22 @@ def measure_labels(
                         f"mean F2 of {name or 'other labels'}",
                         answer[some][:, columns],
                         right[some][:, columns],
+                        units[some],
                         "over photos that have or were given a label of this group",
                     )
                 )
     found, given, wanted = ((one.sum(axis=1)).astype(np.float64) for one in (answer & right, answer, right))
     rows += [
-        *_ratio("precision", found, given, "share of the given labels that are in the table"),
-        *_ratio("recall", found, wanted, "share of the table's labels that were given"),
-        *_ratio("micro F1", 2 * found, given + wanted, "precision and recall in one, all decisions in one pot"),
-        _mean("labels a photo", given, f"given; the table has {wanted.mean():.2f}"),
+        *_ratio("precision", found, given, units, "share of the given labels that are in the table"),
+        *_ratio("recall", found, wanted, units, "share of the table's labels that were given"),
+        *_ratio("micro F1", 2 * found, given + wanted, units, "precision and recall in one, all decisions in one pot"),
+        _mean("labels a photo", given, units, f"given; the table has {wanted.mean():.2f}"),
     ]
     constant, length = constant_f2(right)
     if length:
         words = "what every photo" if length == 1 else f"what giving every photo the {length} commonest labels"
         words += " being given the commonest label would reach" if length == 1 else " would reach"
-        rows.append(_mean("mean F2 without looking", constant, words))
+        rows.append(_mean("mean F2 without looking", constant, units, words))
     return tuple(rows)
 
 
@@ -130,26 +135,26 @@ def _average_precision(score: np.ndarray, hit: np.ndarray) -> float:
     return float((np.diff(found, prepend=0) * found / (last + 1)).sum() / found[-1])
 
 
-def _f2(name: str, answer: np.ndarray, right: np.ndarray, meaning: str) -> Measure:
-    return _mean(name, f_beta_per_image(answer, right), meaning, trials=len(answer))
+def _f2(name: str, answer: np.ndarray, right: np.ndarray, units: np.ndarray, meaning: str) -> Measure:
+    return _mean(name, f_beta_per_image(answer, right), units, meaning, trials=len(answer))
 
 
-def _mean(name: str, values: np.ndarray, meaning: str, *, trials: int | None = None) -> Measure:
-    found = interval(values, trials=trials)
-    return Measure(name=name, value=found.value, low=found.low, high=found.high, n=len(values), meaning=meaning)
+def _mean(name: str, values: np.ndarray, units: np.ndarray, meaning: str, *, trials: int | None = None) -> Measure:
+    return Measure.of(name, interval(values, trials=trials, groups=units), n=len(values), meaning=meaning)
 
 
-def _ratio(name: str, part: np.ndarray, whole: np.ndarray, meaning: str) -> list[Measure]:
+def _ratio(name: str, part: np.ndarray, whole: np.ndarray, units: np.ndarray, meaning: str) -> list[Measure]:
     """A ratio of sums over photos; nothing where there is nothing to divide by.
 
-    Of a ratio of 0 or 1, where drawing photos anew says nothing, the interval is Wilson's, with a photo as one trial.
+    Of a ratio of 0 or 1, where resampling says nothing, the interval is Wilson's, with a photo (or group) as one trial.
     """
-    n = int(np.count_nonzero(whole))
+    some = whole > 0
+    part, whole, units = part[some], whole[some], units[some]
+    n = len(whole)
     if not n:
         return []
     if part.sum() in {0.0, whole.sum()}:
-        found = share_interval(n if part.sum() else 0, n)
+        found = grouped_share_interval(np.full(n, bool(part.sum())), groups=units)
     else:
-        part, whole = part[whole > 0], whole[whole > 0]
-        found = interval(lambda at: float(part[at].sum() / whole[at].sum()), n_queries=n, n_draws=N_DRAWS)
-    return [Measure(name=name, value=found.value, low=found.low, high=found.high, n=n, meaning=meaning)]
+        found = interval(lambda at: float(part[at].sum() / whole[at].sum()), n_queries=n, n_draws=N_DRAWS, groups=units)
+    return [Measure.of(name, found, n=n, meaning=meaning)]

@@ -54,7 +54,7 @@ def _page(opened: Opened, judged: JudgedLabels, measures: tuple[Measure, ...]) -
         ladder_note=(
             "Mean F2 on the known photos, each judged by networks that have not seen it, with the best cutoff of each "
             "group of labels for photos of other folds. “Better” and “worse” where the whole 95 % interval of the mean "
-            "difference, photo by photo, lies on that side of zero."
+            f"difference, photo by photo, over {measures[0].over} lies on that side of zero."
         ),
         courses=courses(opened),
         learning_rates=learning_rates(opened),
@@ -89,7 +89,7 @@ def _summary(judged: JudgedLabels, measures: tuple[Measure, ...]) -> str:
 def _scores_note(judged: JudgedLabels, measures: tuple[Measure, ...]) -> str:
     note = (
         f"Measured on all {counted(len(judged.known), 'known photo')}, each by networks that have not seen it; 95 % "
-        "intervals over photos. A label that the table lacks counts as wrong even where it is right. "
+        f"intervals over {measures[0].over}. A label that the table lacks counts as wrong even where it is right. "
     )
     honest = next((one for one in measures if one.name == CROSSED), None)
     if not judged.looked:

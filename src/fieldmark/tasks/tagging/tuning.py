@@ -102,6 +102,7 @@ def tuned(
             names=vocabulary.tags,
             parts=fold,
             seed=opened.seed,
+            photo_groups=opened.known.groups,
         )
         found.append(Tuned(kind, rule, rule == own.rule, cutoffs))
     return tuple(found)

@@ -71,7 +71,7 @@ class JudgedLabels:
 
     def measures(self) -> tuple[Measure, ...]:
         """All numbers; where cutoffs were found on these photos, mean F2 with cutoffs from others comes second."""
-        rows = list(measure_labels(self.answer, self.truth, groups=self.groups))
+        rows = list(measure_labels(self.answer, self.truth, groups=self.groups, photo_groups=self.known.groups))
         crossed = self.cutoffs.crossed
         if self.looked and crossed is not None:
             meaning = "each photo cut where it is best for other photos: what to expect of new ones"
@@ -82,6 +82,8 @@ class JudgedLabels:
                 high=crossed.high,
                 n=self.cutoffs.n_images,
                 meaning=meaning,
+                unit=crossed.unit,
+                n_units=crossed.n_units,
             )
             rows.insert(1, honest)
         return tuple(rows)
