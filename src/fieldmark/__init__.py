@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fieldmark.api.verbs import (
+        Predictor,
+        Results,
         attributes,
         audit,
         blend,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         flips,
         identify,
         inspect,
+        load,
         match,
         plan,
         predict,
@@ -44,6 +47,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Collection",
     "FieldmarkError",
+    "Predictor",
+    "Results",
     "__version__",
     "attributes",
     "audit",
@@ -56,6 +61,7 @@ __all__ = [
     "flips",
     "identify",
     "inspect",
+    "load",
     "match",
     "plan",
     "predict",

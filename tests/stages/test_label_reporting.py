@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import METRICS, Opened, open_run
+from fieldmark.stages.plan import Plan
+from fieldmark.stages.scored import write_scored
 from PIL import Image
 
 from fieldmark.core.errors import RunError
@@ -20,10 +23,7 @@ from fieldmark.decisions.specs import Cutoff
 from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.stages.common.split import FOLDS
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import METRICS, Opened, open_run
 from fieldmark.stages.labels.cut import CUTOFFS
-from fieldmark.stages.plan import Plan
-from fieldmark.stages.scored import write_scored
 from fieldmark.tasks.reporting import REPORT, report
 from fieldmark.tasks.tagging.ladder import ladder
 from fieldmark.tasks.tagging.marked_photos import doubts, dropped, examples

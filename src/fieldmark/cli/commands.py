@@ -114,10 +114,7 @@ def _outcome(trained: Trained) -> list[str]:
     lines = [f"left out: {len(trained.skipped):,} files that cannot be read"] if trained.skipped else []
     lines += [f"report: {trained.report}"]
     lines += [f"submission: {trained.submission}"] if trained.submission else []
-    from fieldmark.api.guards import ASK
-
-    verb = ASK[trained.tells]
-    return [*lines, f"next: fieldmark {verb} {words(trained.folder)} PHOTO.jpg"]
+    return [*lines, f"next: fieldmark {trained.command} {words(trained.folder)} PHOTO.jpg"]
 
 
 @command

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from fieldmark.api.overview import RunSummary
     from fieldmark.api.rates import Rates
     from fieldmark.gallery.flips import FlipVerdict
+    from fieldmark.metrics.measure import Measure
+    from fieldmark.pipeline.plan import Plan
     from fieldmark.quality.duplicates.twinning import Twins
     from fieldmark.quality.leakage.auditing import Audit
     from fieldmark.reporting.contents import InspectPage
-    from fieldmark.stages.plan import Plan
     from fieldmark.tasks.attributes.results import Answered
-    from fieldmark.tasks.identification.measures import Measure
     from fieldmark.tasks.identification.results import Identification
     from fieldmark.tasks.issues import Doubt
     from fieldmark.tasks.tagging.results import Tagged
@@ -141,7 +141,7 @@ def flips(found: FlipVerdict) -> list[Table | str]:
 
 def identification(one: Identification, *, root: Path) -> Table:
     """The ranked names for one photo."""
-    from fieldmark.api.answers import below
+    from fieldmark.tasks.identification.tables import below
 
     sure = ""
     if one.known_proba is not None and one.right_proba is not None:

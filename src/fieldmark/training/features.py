@@ -260,5 +260,7 @@ class KeptFeatures:
     def _through(self, pictures: Tensor) -> np.ndarray:
         at = next(iter(self._lower.state_dict().values())).device
         with torch.no_grad():
-            features = [self._lower(normalise(part.to(at), self.preprocess)).float() for part in pictures.split(self._few)]
+            features = [
+                self._lower(normalise(part.to(at), self.preprocess)).float() for part in pictures.split(self._few)
+            ]
             return torch.cat(features).cpu().contiguous().numpy()

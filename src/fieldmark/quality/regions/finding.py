@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from fieldmark.models.pinpoint import Eye, Maps
 
+
 def source_name(finder: Finder) -> str:
     """Under which name a finder's marks are kept: its kind and a hash of its settings; a table's by its own."""
     return finder.source if isinstance(finder, TableBoxes) else f"{finder.kind}-{finder.fingerprint()[:8]}"

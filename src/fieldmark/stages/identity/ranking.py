@@ -116,9 +116,7 @@ class RankingStage(Stage):
         if self.sure is None:
             return Decision(common, groups, None), None
         learnt = sureness(scores[has_label], truth[has_label], by=self.sure)
-        found = crossed_sureness(
-            scores[has_label], truth[has_label], by=self.sure, groups=photos.groups[has_label]
-        )
+        found = crossed_sureness(scores[has_label], truth[has_label], by=self.sure, groups=photos.groups[has_label])
         crossed = Sure(known=_spread(found.known, has_label), right=_spread(found.right, has_label))
         return Decision(common, groups, learnt), crossed
 

@@ -12,11 +12,11 @@ from fieldmark.core.files import read_json
 from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.decisions.settling import filled, likeliest
 from fieldmark.metrics.intervals import Interval, grouped_share_interval, interval
-from fieldmark.stages.engine import Opened
+from fieldmark.metrics.measure import Measure
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
 from fieldmark.stages.labels.merge import WEIGHTS, Merge
 from fieldmark.stages.labels.settle import Settle
-from fieldmark.stages.scored import known_proba
-from fieldmark.tasks.identification.measures import Measure
 
 ERROR = "error"
 N_DRAWS = 300
@@ -26,18 +26,18 @@ class JudgedAnswers:
     """All known photos, each answered by networks that have not seen it.
 
     Args:
-        opened: The run.
+        context: The run.
 
     Raises:
         PlanError: The run answers no questions.
         RunError: Its stages up to the answers are not finished.
     """
 
-    def __init__(self, opened: Opened) -> None:
-        self.opened, self.known, self.job = opened, opened.known, opened.job()
-        self.settle = opened.plan.only(Settle)
+    def __init__(self, context: Context) -> None:
+        self.context, self.known = context, context.known
+        self.settle = context.plan.only(Settle)
         self.vocabulary = self.known.vocabulary
-        opened.run.receipt(self.settle.name)
+        context.said(self.settle.name)
 
     @cached_property
     def truth(self) -> Bool[np.ndarray, "image answer"]:
@@ -52,12 +52,16 @@ class JudgedAnswers:
     @cached_property
     def proba(self) -> Float32[np.ndarray, "image answer"]:
         """Out-of-fold probabilities of the stage that is settled."""
-        return known_proba(self.job, self.settle.reads_from)
+        return self.scores(self.settle.reads_from)
+
+    def scores(self, name: str) -> Float32[np.ndarray, "image answer"]:
+        """Out-of-fold probabilities of any stage with scores of answers."""
+        return self.context.artifact(LabelScores, name).known(self.known)
 
     @cached_property
     def answer(self) -> Int64[np.ndarray, "image question"]:
         """The answer (column) to each question; where it does not apply the likeliest all the same."""
-        settled = self.settle.settled(self.proba, self.vocabulary)
+        settled = self.settle.decoded(self.proba, self.vocabulary)
         return filled(settled, self.proba, self.vocabulary.question_of)
 
     @cached_property
@@ -90,10 +94,10 @@ class JudgedAnswers:
 
     def _crossed_merge(self, alone: Interval) -> Measure | None:
         """The error by weights found on other folds; its interval is as wide as that of ``alone``."""
-        stage = next((one for one in self.opened.plan.stages if one.name == self.settle.reads_from), None)
+        stage = self.context.stages[self.settle.reads_from]
         if not isinstance(stage, Merge) or stage.weights or len(stage.reads_from) == 1:
             return None
-        told = read_json(self.opened.run.stage(stage.name) / WEIGHTS)
+        told = read_json(self.context.folder(stage.name) / WEIGHTS)
         right = 1 - float(told["crossed_error"])
         low, high = right - (alone.value - alone.low), right + (alone.high - alone.value)
         meaning = "one by one, each fold by weights of the merge that were found without it"

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from fieldmark.core.errors import ShapeError
 from fieldmark.metrics.intervals import grouped_share_interval, interval
 from fieldmark.metrics.labels import f_beta_per_image
-from fieldmark.tasks.identification.measures import Measure
+from fieldmark.metrics.measure import Measure
 
 MOST_CONSTANT = 30
 """Longer constant answers are not tried."""
