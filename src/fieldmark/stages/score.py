@@ -12,7 +12,7 @@ from pydantic import Field
 from fieldmark.core.files import read_json
 from fieldmark.core.spec import Spec
 from fieldmark.stages.job import Job
-from fieldmark.stages.scored import MEAN, known_proba, labels_of, new_proba, voices_of, write_absent, write_scored
+from fieldmark.stages.scored import MEAN, known_proba, labels_of, new_proba, write_absent, write_scored
 from fieldmark.stages.split import read_folds
 from fieldmark.stages.train import LABELS
 
@@ -41,17 +41,26 @@ class Score(Spec):
         """The train stages, their split, and the score stages."""
         return (*self.of, self.on, *self.also)
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of its models, in the order in which later stages read their scores.
+
+        Training and answering both take the order from here. It is sorted, so it does not depend on the order in which
+        the plan lists the networks.
+        """
+        return tuple(sorted(set(self.of)))
+
     def run(self, job: Job, folder: Path) -> str:
         """Write an out-of-fold store for each train stage, and for the ``mean`` of all."""
         fold = read_folds(job, self.on)
         total = _Total(job, n_folds=int(fold.max()) + 1)
-        for name in self.of:
+        for name in self.models:
             labels: list[str] = read_json(job.run.stage(name) / "fold0" / LABELS)
             proba, new = self._voice(job, name, fold=fold, n_labels=len(labels))
             write_scored(folder, name, job, columns=labels, fold=fold, proba=proba, new=new)
             total.add(labels, proba, new)
         for stage in self.also:
-            for voice in voices_of(job, stage):
+            for voice in job.stages[stage].models:
                 labels = list(labels_of(job, stage, voice=voice))
                 columns = [total.column[label] for label in labels]
                 of_new = None

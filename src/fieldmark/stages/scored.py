@@ -64,12 +64,6 @@ def absent_of(job: Job, name: str, *, known: bool = False) -> Bool[np.ndarray, "
     return np.load(place, allow_pickle=False) if place.exists() else np.zeros(n, dtype=np.bool_)
 
 
-def voices_of(job: Job, name: str) -> list[str]:
-    """The voices of a stage with scores, without their mean, in the order of their names; the mean where it is all."""
-    found = sorted(path.parent.name for path in job.run.stage(name).glob("*/columns.json"))
-    return [voice for voice in found if voice != MEAN] or found
-
-
 def labels_of(job: Job, name: str, *, voice: str = MEAN) -> tuple[str, ...]:
     """The labels that a voice answers."""
     return Scores.open(job.run.stage(name) / voice).columns

@@ -19,7 +19,7 @@ from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.stacking.specs import Stacking
 from fieldmark.stages.job import Job
 from fieldmark.stages.look import CLASSES, FEATURES, LOOKS, Eye, Look, unit_rows
-from fieldmark.stages.scored import MEAN, known_proba, new_proba, voices_of, write_absent, write_scored
+from fieldmark.stages.scored import MEAN, known_proba, new_proba, write_absent, write_scored
 from fieldmark.stages.split import read_folds
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Stack(Spec):
 
         fold, vocabulary = read_folds(job, self.on), job.known.vocabulary
         n_threads = os.cpu_count() or 1
-        voices = {f"{name}/{voice}": (name, voice) for name in self.reads_from for voice in voices_of(job, name)}
+        voices = {f"{name}/{voice}": (name, voice) for name in self.reads_from for voice in job.stages[name].models}
         known = {key: known_proba(job, at[0], voice=at[1]) for key, at in voices.items()}
         truth = job.known.truth
         made = second_level(

@@ -47,6 +47,11 @@ class Texts(Spec):
         """The split stage."""
         return (self.on,)
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of its models, in the order in which later stages read their scores: all folds count as one."""
+        return (MEAN,)
+
     def ready(self, known: Collection) -> None:
         """Look for the columns, and load what understands the texts: what is missing is missed before any training.
 

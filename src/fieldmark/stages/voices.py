@@ -15,7 +15,6 @@ from fieldmark.stages.merge import Merge
 from fieldmark.stages.nets import SavedNet, label_source, saved_nets
 from fieldmark.stages.plan import Stage
 from fieldmark.stages.score import Score
-from fieldmark.stages.scored import MEAN
 from fieldmark.stages.stack import Stack, judge
 from fieldmark.stages.texts import Texts
 from fieldmark.stages.train import LABELS
@@ -81,9 +80,9 @@ class Voices:
     def _voices_of(
         self, stage: Stage, photos: Collection, n_workers: int, progress: Progress
     ) -> dict[str, Float32[np.ndarray, "photo label"]]:
-        """What each voice of a stage says; texts are one."""
+        """What each voice of a stage says; texts are one. The order is that of ``models``, as in training."""
         if isinstance(stage, Texts):
-            return {MEAN: stage.proba(self.opened, photos)}
+            return dict.fromkeys(stage.models, stage.proba(self.opened, photos))
         return self._voices(self._score(stage.name), photos, n_workers, progress)
 
     def _voices(
@@ -93,7 +92,7 @@ class Voices:
         tags = self.opened.known.vocabulary.tags
         column = {name: at for at, name in enumerate(tags)}
         voices = {}
-        for name in stage.of:
+        for name in stage.models:
             place = self.opened.run.stage(name)
             mine = [column[label] for label in read_json(place / "fold0" / LABELS)]
             if name not in self._nets:
