@@ -125,5 +125,5 @@ def test_a_trained_recipe_answers_as_its_run_did(
     (alone,) = ask(run, photo, n_workers=0)
     assert alone.file.name == photo.name
 
-    measures = fieldmark.evaluate(run, truth, n_workers=0, allow_outside=True)
+    measures = fieldmark.evaluate(run, truth, n_workers=0, allow_outside=True, skip_broken=True)
     assert measures[0].n > 0
