@@ -147,7 +147,7 @@ def test_every_setting_of_augmentation_its_versions_and_seed_change_the_key(
 
 def test_boxes_landmarks_and_masks_of_every_photo_change_the_key(photos: list[Path]) -> None:
     plain = Subject(boxes=((1.0, 2.0, 9.0, 9.0), None), points=((3.0, 4.0),), mask="1 2 0 1 1")
-    changes = {"boxes": ((1.0, 2.0, 9.0, 8.5), None), "points": ((3.0, 4.5),), "mask": "1 2 1 1"}
+    changes: dict[str, Any] = {"boxes": ((1.0, 2.0, 9.0, 8.5), None), "points": ((3.0, 4.5),), "mask": "1 2 1 1"}
     assert set(changes) == {field.name for field in fields(Subject)}
 
     def keyed(*subjects: Subject) -> str:
