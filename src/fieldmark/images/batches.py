@@ -6,6 +6,8 @@ Threads rather than processes: the decoder and the resize let go of Python's loc
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -139,15 +141,21 @@ class PhotoSource:
     def fingerprint(self) -> str:
         """A hash of all that decides what the rows look like.
 
-        Files count by path, size and time of change: what is kept under this hash cannot be stale.
+        Files count by path, size and time of change: what is kept under this hash cannot be stale. The seed counts only
+        where photos are varied.
         """
-        digest = hashlib.sha256(f"{self.preprocess.model_dump_json()} {SPARE}".encode())
-        if not isinstance(self.augment, NoAugment):
-            digest.update(f"{self.augment.model_dump_json()} {self.versions} {self.seed}".encode())
+        told = {
+            "preprocess": self.preprocess.model_dump(mode="json"),
+            "spare": SPARE,
+            "augment": None
+            if isinstance(self.augment, NoAugment)
+            else [self.augment.model_dump(mode="json"), self.versions, self.seed],
+        }
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
         for at, path in enumerate(self.paths):
-            seen = path.stat()
-            digest.update(f"{path.resolve()} {seen.st_size} {seen.st_mtime_ns}".encode())
-            digest.update(repr(None if self.subjects is None else self.subjects[at]).encode())
+            seen, subject = path.stat(), None if self.subjects is None else self.subjects[at]
+            row = f"\n{path.resolve()}\0{seen.st_size}\0{seen.st_mtime_ns}\0{subject!r}"
+            digest.update(os.fsencode(row))
         return digest.hexdigest()
 
     def rows(self, items: Int64[np.ndarray, " batch"], *, epoch: int, start: int) -> Int64[np.ndarray, " batch"]:
