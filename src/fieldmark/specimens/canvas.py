@@ -27,16 +27,8 @@ def fill(
 ) -> Float32[np.ndarray, "height width"]:
     """How much of each pixel lies inside a polygon, 0 to 1: a silhouette without stairs.
 
-    Args:
-        polygon: Corners (x, y) in pixels; the centre of the top left pixel is (0.5, 0.5).
-        size_px: Width and height of the canvas.
-        finer: The polygon is filled this many times larger in each direction, then averaged down.
-
-    Returns:
-        The share of each pixel that is covered.
-
-    Source:
-        Ours.
+    Corners (x, y) are in pixels; the centre of the top left pixel is (0.5, 0.5). The polygon is filled ``finer`` times
+    larger in each direction, then averaged down.
     """
     large = Image.new("L", (size_px[0] * finer, size_px[1] * finer))
     ImageDraw.Draw(large).polygon((polygon * finer).ravel().tolist(), fill=255)
@@ -48,18 +40,7 @@ def strokes(
 ) -> Float32[np.ndarray, "height width"]:
     """How much of each pixel is covered by any of the lines, 0 to 1.
 
-    A line thinner than the fine grid is drawn fainter, not thicker, so that a hair stays a hair at every size.
-
-    Args:
-        lines: Points and width of each line, in pixels of the canvas.
-        size_px: Width and height of the canvas.
-        finer: As in ``fill``.
-
-    Returns:
-        The share of each pixel that is covered.
-
-    Source:
-        Ours.
+    A line thinner than the fine grid (see ``fill``) is drawn fainter, not thicker, so that a hair stays a hair.
     """
     large = Image.new("L", (size_px[0] * finer, size_px[1] * finer))
     draw = ImageDraw.Draw(large)
@@ -118,13 +99,7 @@ def look_up(
 ) -> Float32[np.ndarray, "channel height width"]:
     """Values of a texture between its texels (bilinear); places outside take the nearest border texel.
 
-    Args:
-        texture: Channels, rows and columns; at least two of each of the last.
-        x: Column to read for each pixel, in texels; the centre of the first column is 0.
-        y: Row to read for each pixel, likewise.
-
-    Returns:
-        One value a channel and pixel.
+    ``x`` and ``y`` are the column and row to read for each pixel, in texels; the centre of the first one is 0.
     """
     columns, rows = texture.shape[2], texture.shape[1]
     x = np.clip(x, 0, columns - 1.001)
@@ -164,9 +139,6 @@ def photograph(
 
     Returns:
         Red, green and blue, 0 to 255.
-
-    Source:
-        Ours.
     """
     height, width = light.shape[1:]
     specks = grain * patch(tile("grain", roughness=0.25), np.arange(height) + place[0], np.arange(width) + place[1])

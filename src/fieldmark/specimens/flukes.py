@@ -23,29 +23,17 @@ __all__ = ["Fluke", "Pose", "View", "draw_fluke"]
 
 @dataclass(frozen=True)
 class Pose:
-    """How the tail stands before the camera; pairs are left and right fluke.
+    """How the tail stands before the camera; pairs are left and right fluke."""
 
-    Attributes:
-        scale: Half span as a share of the picture's width.
-        centre: Where the middle of the tail lies, shares of width and height.
-        roll_rad: Turn in the picture's plane.
-        yaw: Perspective of a tail turned about its stem; the positive half is nearer.
-        reach: How much of its length each fluke shows.
-        rise: How much of its height the tail shows; small when seen flat over the water.
-        curl: How far each tip bends up.
-        lean: How far each fluke tilts up as a whole.
-        water: Height at which the sea hides the tail, half spans.
-    """
-
-    scale: float
-    centre: tuple[float, float]
-    roll_rad: float
-    yaw: float
-    reach: tuple[float, float]
-    rise: float
-    curl: tuple[float, float]
-    lean: tuple[float, float]
-    water: float
+    scale: float  # half span as a share of the picture's width
+    centre: tuple[float, float]  # where the middle of the tail lies, shares of width and height
+    roll_rad: float  # turn in the picture's plane
+    yaw: float  # perspective of a tail turned about its stem; the positive half is nearer
+    reach: tuple[float, float]  # how much of its length each fluke shows
+    rise: float  # how much of its height the tail shows; small when seen flat over the water
+    curl: tuple[float, float]  # how far each tip bends up
+    lean: tuple[float, float]  # how far each fluke tilts up as a whole
+    water: float  # height at which the sea hides the tail, half spans
 
     @classmethod
     def of(cls, chance: Generator) -> Pose:
@@ -69,37 +57,21 @@ class Pose:
 
 @dataclass(frozen=True)
 class View:
-    """One photograph: the pose, the light, the sea, the camera.
+    """One photograph: the pose, the light, the sea, the camera."""
 
-    Attributes:
-        pose: How the tail stands.
-        light: Brightness of the left and the right fluke.
-        gloss: Strength of the sheen of wet skin.
-        haze: How far the tail fades into the colour of the air, 0 to 1.
-        contrast: Contrast of the whole; 1 leaves it as it is.
-        exposure: Brightness of the whole; 1 leaves it as it is.
-        sea: The water.
-        spray: Amount of water in the air, 0 to 1.
-        blur: Deviation of the blur as a share of the picture's width.
-        grain: Deviation of the sensor noise, 0 to 1.
-        grey: Whether the photo has no colour.
-        jpeg_quality: Quality for whoever saves it, 1 to 95.
-        place: Row and column in the noise tiles.
-    """
-
-    pose: Pose
-    light: tuple[float, float]
-    gloss: float
-    haze: float
-    contrast: float
-    exposure: float
-    sea: Sea
-    spray: float
-    blur: float
-    grain: float
-    grey: bool
-    jpeg_quality: int
-    place: tuple[int, int]
+    pose: Pose  # how the tail stands
+    light: tuple[float, float]  # brightness of the left and the right fluke
+    gloss: float  # strength of the sheen of wet skin
+    haze: float  # how far the tail fades into the colour of the air, 0 to 1
+    contrast: float  # contrast of the whole; 1 leaves it as it is
+    exposure: float  # brightness of the whole; 1 leaves it as it is
+    sea: Sea  # the water
+    spray: float  # amount of water in the air, 0 to 1
+    blur: float  # deviation of the blur as a share of the picture's width
+    grain: float  # deviation of the sensor noise, 0 to 1
+    grey: bool  # whether the photo has no colour
+    jpeg_quality: int  # quality for whoever saves it, 1 to 95
+    place: tuple[int, int]  # row and column in the noise tiles
 
     @classmethod
     def of(cls, seed: int, number: int) -> View:

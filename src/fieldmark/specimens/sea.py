@@ -27,25 +27,15 @@ WATERS_SHARE = (0.15, 0.14, 0.24, 0.22, 0.11, 0.06, 0.08)
 
 @dataclass(frozen=True)
 class Sea:
-    """The water of one photo.
+    """The water of one photo."""
 
-    Attributes:
-        trough: Colour of the dark side of the waves.
-        crest: Colour of their bright side.
-        horizon: Where the sky begins, as a share of the picture's height; negative is above the frame.
-        chop: Strength of the waves, 0 to 1.
-        wave_px: Length of the waves at the lower border, in texels of the wave tile per picture width.
-        foam: Amount of foam, 0 to 1.
-        place: Row and column in the noise tiles.
-    """
-
-    trough: Colour
-    crest: Colour
-    horizon: float
-    chop: float
-    wave_px: float
-    foam: float
-    place: tuple[int, int]
+    trough: Colour  # colour of the dark side of the waves
+    crest: Colour  # colour of their bright side
+    horizon: float  # where the sky begins, as a share of the picture's height; negative is above the frame
+    chop: float  # strength of the waves, 0 to 1
+    wave_px: float  # length of the waves at the lower border, in texels of the wave tile per picture width
+    foam: float  # amount of foam, 0 to 1
+    place: tuple[int, int]  # row and column in the noise tiles
 
     @classmethod
     def of(cls, chance: Generator) -> Sea:
@@ -73,9 +63,6 @@ def draw_sea(sea: Sea, *, size_px: tuple[int, int]) -> Float32[np.ndarray, "3 he
 
     Every row lies at a distance of one over its depth below the horizon; the wave tile is laid on the water in that
     perspective, once for the swell and once, smaller, for the ripples.
-
-    Source:
-        Ours.
     """
     width, height = size_px
     below = (np.arange(height, dtype=np.float32) + 0.5) / height - sea.horizon

@@ -60,64 +60,36 @@ class Ring:
 
 @dataclass(frozen=True)
 class Half:
-    """One of the two flukes of a tail.
+    """One of the two flukes of a tail."""
 
-    Attributes:
-        lift: Height of the tip above the notch.
-        hump: How far the trailing edge bows upwards.
-        hook: Height of the little hook at the tip.
-        bow: Roundness of the leading edge; larger is fuller.
-        waves: Heights of the slow waves of the trailing edge, longest first.
-        teeth: Heights of its small teeth, evenly spaced.
-        notches: Its nicks.
-        white_from: Where along the span the white begins; above 1 there is none.
-        ragged: How irregular the border between black and white is.
-        rims: Width of the black rim at the trailing and the leading edge.
-        speckle: Density of small white dots, 0 to 1.
-        blotch: Density of dark blotches in the white, 0 to 1.
-        place: Row and column in the noise tiles that give the patches their shape.
-        scars: Its scratches.
-        rings: Its barnacle scars.
-    """
-
-    lift: float
-    hump: float
-    hook: float
-    bow: float
-    waves: tuple[float, ...]
-    teeth: tuple[float, ...]
-    notches: tuple[Notch, ...]
-    white_from: float
-    ragged: float
-    rims: tuple[float, float]
-    speckle: float
-    blotch: float
-    place: tuple[int, int]
-    scars: tuple[Scar, ...]
-    rings: tuple[Ring, ...]
+    lift: float  # height of the tip above the notch
+    hump: float  # how far the trailing edge bows upwards
+    hook: float  # height of the little hook at the tip
+    bow: float  # roundness of the leading edge; larger is fuller
+    waves: tuple[float, ...]  # heights of the slow waves of the trailing edge, longest first
+    teeth: tuple[float, ...]  # heights of its small teeth, evenly spaced
+    notches: tuple[Notch, ...]  # its nicks
+    white_from: float  # where along the span the white begins; above 1 there is none
+    ragged: float  # how irregular the border between black and white is
+    rims: tuple[float, float]  # width of the black rim at the trailing and the leading edge
+    speckle: float  # density of small white dots, 0 to 1
+    blotch: float  # density of dark blotches in the white, 0 to 1
+    place: tuple[int, int]  # row and column in the noise tiles that give the patches their shape
+    scars: tuple[Scar, ...]  # its scratches
+    rings: tuple[Ring, ...]  # its barnacle scars
 
 
 @dataclass(frozen=True)
 class Fluke:
-    """All that makes one individual: two halves that differ, the notch between them, its black and its white.
+    """All that makes one individual: two halves that differ, the notch between them, its black and its white."""
 
-    Attributes:
-        pigment: Type 1 (nearly all white) to 5 (nearly all black).
-        left: The fluke on the left of the picture.
-        right: The fluke on the right.
-        notch_depth: Depth of the notch between them, half spans.
-        notch_width: Its width.
-        black: Brightness of the dark skin, 0 to 1.
-        white: Brightness of the white skin.
-    """
-
-    pigment: int
-    left: Half
-    right: Half
-    notch_depth: float
-    notch_width: float
-    black: float
-    white: float
+    pigment: int  # type 1 (nearly all white) to 5 (nearly all black)
+    left: Half  # the fluke on the left of the picture
+    right: Half  # the fluke on the right
+    notch_depth: float  # depth of the notch between them, half spans
+    notch_width: float  # its width
+    black: float  # brightness of the dark skin, 0 to 1
+    white: float  # brightness of the white skin
 
     @classmethod
     def of(cls, seed: int, number: int) -> Fluke:
