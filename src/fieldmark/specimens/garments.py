@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.random import Generator
 
 from fieldmark.core import seeds
+from fieldmark.specimens.canvas import Picture
 from fieldmark.specimens.painting import BLACK, Colour, Outline, Part, box, ellipse, limb, mixed, photo, smooth, whole
 
 COLOURS: dict[str, Colour] = {
@@ -50,7 +50,7 @@ class Garment:
     key: int
 
 
-def draw_garment(garment: Garment, shot: int, *, size_px: int = 320) -> UInt8[np.ndarray, "height width 3"]:
+def draw_garment(garment: Garment, shot: int, *, size_px: int = 320) -> Picture:
     """One photograph of one garment: red, green and blue, 0 to 255; ``shot`` seeds light, place and background.
 
     Source:

@@ -135,9 +135,8 @@ def _write_tables(
         return [[photos.names[n], " ".join(map(str, np.flatnonzero(cells[n])))] for n in photos.by_name(numbers)]
 
     header, test = ["id", "attribute_ids"], rows(truth, photos.test)
-    write_csv(
-        folder / "labels.csv", ["attribute_id", "attribute_name"], ([str(k), one] for k, one in enumerate(LABELS))
-    )
+    names = ([str(number), label] for number, label in enumerate(LABELS))
+    write_csv(folder / "labels.csv", ["attribute_id", "attribute_name"], names)
     write_csv(folder / "train.csv", header, rows(given, photos.train))
     write_csv(folder / "sample_submission.csv", header, ([image, "0 1 2"] for image, _ in test))
     write_csv(folder / "truth.csv", header, rows(truth, range(photos.test.stop)))

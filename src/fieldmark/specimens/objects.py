@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
 
 from fieldmark.core import seeds
+from fieldmark.specimens.canvas import Picture
 from fieldmark.specimens.painting import BLACK, Colour, Outline, Part, box, ellipse, limb, mixed, photo, smooth, whole
 
 GOLD: Colour = (0.78, 0.60, 0.26)
@@ -147,7 +147,7 @@ LABELS = (
 """All labels, in the order of ``labels.csv``."""
 
 
-def draw_object(one: MuseumObject, shot: int, *, shorter_px: int = 300) -> UInt8[np.ndarray, "height width 3"]:
+def draw_object(one: MuseumObject, shot: int, *, shorter_px: int = 300) -> Picture:
     """One photograph of one object: red, green and blue, 0 to 255; ``shot`` seeds light, place and background.
 
     Source:

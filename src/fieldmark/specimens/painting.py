@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float64
 from numpy.random import Generator
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from fieldmark.specimens.canvas import patch, photograph, tile
+from fieldmark.specimens.canvas import Light, Picture, Plane, patch, photograph, tile
 
 Colour = tuple[float, float, float]
 """Red, green and blue, 0 to 1."""
@@ -82,7 +82,7 @@ def whole(right: Points) -> Outline:
 
 def photo(
     parts: Iterable[Part], chance: Generator, *, shorter_px: int, longest: float = 2.0, **finish: float
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> Picture:
     """A photograph of an object that is made of parts: red, green and blue, 0 to 255.
 
     Args:
@@ -116,7 +116,7 @@ def photo(
 def _lit(
     layers: list[Image.Image], paper: Colour, light: Float64[np.ndarray, " xy"], *, scale_px: float,
     place: tuple[int, int], rough: float = 0.03, gloss: float = 0.2, folds: float = 0.0, bend: float = 0.03,
-) -> Float32[np.ndarray, "3 height width"]:  # fmt: skip
+) -> Light:  # fmt: skip
     """The object and its shadow on the background as light, 0 to about 1.
 
     Args:
@@ -159,9 +159,7 @@ def _layers(parts: Iterable[Part], size_px: tuple[int, int]) -> list[Image.Image
     return [layer.reduce(FINER) for layer in layers]
 
 
-def _slope(
-    relief: Image.Image, blur_px: float, light: Float64[np.ndarray, " xy"]
-) -> Float32[np.ndarray, "height width"]:
+def _slope(relief: Image.Image, blur_px: float, light: Float64[np.ndarray, " xy"]) -> Plane:
     """How much brighter (above 0) or darker each pixel is as its surface leans towards the light or away."""
     blur_px = max(0.5, blur_px)
     soft = np.asarray(relief.filter(ImageFilter.GaussianBlur(blur_px)), dtype=np.float32) * np.float32(blur_px / 255)

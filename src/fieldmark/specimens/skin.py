@@ -16,7 +16,10 @@ from jaxtyping import Float32, Float64
 from numpy.random import Generator
 
 from fieldmark.core import seeds
-from fieldmark.specimens.canvas import Stroke, fill, patch, ramp, strokes, tile
+from fieldmark.specimens.canvas import Plane, Stroke, fill, patch, ramp, strokes, tile
+
+Places = Float64[np.ndarray, " place"]
+Outline = Float64[np.ndarray, "point 2"]
 
 LEFT, RIGHT, TOP, BOTTOM = -1.06, 1.06, 0.6, -1.25
 """The part of the fluke's plane that is drawn, half spans."""
@@ -157,9 +160,7 @@ def _scars(chance: Generator) -> tuple[Scar, ...]:
     return tuple(scars)
 
 
-def edges(
-    half: Half, along: Float64[np.ndarray, " place"]
-) -> tuple[Float64[np.ndarray, " place"], Float64[np.ndarray, " place"]]:
+def edges(half: Half, along: Places) -> tuple[Places, Places]:
     """Heights of the trailing and the leading edge of one fluke at places along its span.
 
     Args:
@@ -181,7 +182,7 @@ def edges(
     return trailing, np.minimum(leading, trailing - 0.012 * (1 - along))
 
 
-def outline(fluke: Fluke) -> Float64[np.ndarray, "point 2"]:
+def outline(fluke: Fluke) -> Outline:
     """The silhouette as a closed polygon (x, y) in half spans: both flukes and the stem below them."""
     along = np.sin(np.linspace(0, np.pi / 2, 220))
     halves = []
@@ -194,9 +195,7 @@ def outline(fluke: Fluke) -> Float64[np.ndarray, "point 2"]:
     return np.concatenate([halves[1], stem, stem[::-1] * [-1, 1], halves[0][::-1] * [-1, 1]])
 
 
-def _tone(
-    half: Half, along: Float64[np.ndarray, " width"], height: Float64[np.ndarray, " height"]
-) -> Float32[np.ndarray, "height width"]:
+def _tone(half: Half, along: Float64[np.ndarray, " width"], height: Float64[np.ndarray, " height"]) -> Plane:
     """How white the skin is, 0 to 1, on one fluke without its scars."""
     trailing, leading = (edge.astype(np.float32) for edge in edges(half, np.clip(along, 0, 1)))
     high = height.astype(np.float32)[:, None]
@@ -235,7 +234,7 @@ def _marks(half: Half, *, side: int, texels: float) -> list[Stroke]:
     return [(_to_texels(points * [side, 1], texels), width * texels) for points, width in lines]
 
 
-def _to_texels(points: Float64[np.ndarray, "point 2"], texels: float) -> Float64[np.ndarray, "point 2"]:
+def _to_texels(points: Outline, texels: float) -> Outline:
     """From half spans (up is positive) to columns and rows of the texture (down is positive)."""
     return np.stack([(points[:, 0] - LEFT) * texels, (TOP - points[:, 1]) * texels], axis=1)
 
