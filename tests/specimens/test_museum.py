@@ -117,15 +117,42 @@ def test_every_photo_keeps_a_label_under_any_noise(n: int, seed: int, missing: f
     assert (truth & ~labels).sum() <= round(missing * truth.sum())
 
 
-def test_labels_have_a_long_tail_and_each_occurs(tmp_path: Path) -> None:
-    draw_museum(tmp_path, n_train=250, n_test=0, share_missing=0, share_wrong=0, shorter_px=32, n_workers=2)
-    counts = Counter(LABELS[int(k)] for row in table(tmp_path / "truth.csv") for k in row["attribute_ids"].split())
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "many"
+    numbers = {"n_train": 250, "n_test": 0, "n_near_duplicates": 0, "n_broken": 0, "shorter_px": 32}
+    return draw_museum(folder, share_missing=0, share_wrong=0, **numbers, n_workers=2).folder
+
+
+def labelled(folder: Path) -> dict[str, set[str]]:
+    rows = table(folder / "truth.csv")
+    return {row["id"]: {LABELS[int(number)] for number in row["attribute_ids"].split()} for row in rows}
+
+
+def test_labels_have_a_long_tail_and_each_occurs(many: Path) -> None:
+    labels = list(labelled(many).values())
+    counts = Counter(label for own in labels for label in own)
     assert set(counts) == set(LABELS)
     for group, names in (("culture", CULTURES), ("tag", KINDS), ("tag", MOTIFS)):
         first, *_, last = (counts[f"{group}::{name}"] for name in names)
         assert first > 2 * last
-    rows = [[LABELS[int(k)] for k in row["attribute_ids"].split()] for row in table(tmp_path / "truth.csv")]
-    assert {sum(label.startswith("culture::") for label in labels) for labels in rows} == {0, 1, 2}
+    assert {sum(label.startswith("culture::") for label in own) for own in labels} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("names", [[f"tag::{kind}" for kind in KINDS], [f"culture::{name}" for name in CULTURES]])
+def test_kinds_and_cultures_can_be_told_from_the_pixels(many: Path, names: list[str]) -> None:
+    vectors, found = [], []
+    for image, labels in labelled(many).items():
+        own = labels & set(names)
+        if len(own) == 1:
+            with Image.open(many / "train" / f"{image}.jpg") as photo:
+                vectors.append(np.asarray(photo.resize((12, 12)), dtype=float).ravel())
+            found.append(own.pop())
+    vectors, found = np.stack(vectors), np.array(found)
+    far = ((vectors[:, None] - vectors[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(far, np.inf)
+    right = (found[far.argmin(axis=1)] == found).mean()
+    assert right > max(Counter(found.tolist()).values()) / len(found) + 0.2
 
 
 def test_all_impossible_numbers_are_told_at_once(tmp_path: Path) -> None:
