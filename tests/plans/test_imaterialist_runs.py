@@ -66,7 +66,7 @@ def test_answers_fit_together(shop_run: Path) -> None:
 def test_the_submission_has_a_row_for_each_photo_and_question(shop_run: Path) -> None:
     rows = (shop_run / "submission/submission.csv").read_text().splitlines()
     assert rows[0] == "id,predicted"
-    assert len(rows) == 1 + 8 * 17
+    assert len(rows) == 1 + 8 * 13
     assert len({row.partition(",")[0] for row in rows}) == len(rows)
 
 
@@ -137,7 +137,7 @@ def test_evaluate_on_other_photos_and_predict(shop: Path, shop_run: Path, tmp_pa
     fieldmark.predict(shop_run, shop / "new.csv", out=tmp_path / "people.csv", n_workers=0)
     people = pl.read_csv(tmp_path / "people.csv", infer_schema=False)
     assert people.columns == ["image", "question", "answer", "proba", "applies"]
-    assert people.height == 8 * 17
+    assert people.height == 8 * 13
     fieldmark.predict(shop_run, shop / "new.csv", out=tmp_path / "s.csv", form="submission", n_workers=0)
     assert (tmp_path / "s.csv").read_text() == (shop_run / "submission/submission.csv").read_text()
 
