@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -237,12 +237,13 @@ def _alike(
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
 
+    likeness: Any = Levenshtein.normalized_similarity  # its stub does not fit that of cdist
     folded = [own.casefold() for _, own in parts]
     groups = np.array([group for group, _ in parts])
     found = []
     for at in range(len(folded) - 1):
         # No score_cutoff: it also drops names that are exactly at the cutoff.
-        closeness = cdist([folded[at]], folded[at + 1 :], scorer=Levenshtein.normalized_similarity, dtype=np.float64)[0]
+        closeness = cdist([folded[at]], folded[at + 1 :], scorer=likeness, dtype=np.float64)[0]
         for other in np.flatnonzero((closeness >= ratio - 1e-9) & (groups[at + 1 :] == groups[at])).tolist():
             first, second = _commoner(at, at + 1 + other, together)
             counts = (int(together[first, first]), int(together[second, second]), int(together[first, second]))
