@@ -43,7 +43,7 @@ import numpy as np
 import torch
 
 from fieldmark.data.reading import read
-from fieldmark.quality.doubts import doubt
+from fieldmark.quality.labels.doubts import doubt
 
 N_FOLDS = 4
 RARE = 50

@@ -51,15 +51,15 @@ from fieldmark.metrics.open_set import roc_auc
 from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.network import Network, build, freeze
 from fieldmark.models.specs import EmbeddingHead, Net
+from fieldmark.pipeline.networks import label_source, photo_source
 from fieldmark.plans.reidentify import SCALES
 from fieldmark.plans.shelf import SHELF
 from fieldmark.plans.sizes import LOWER_LITE
+from fieldmark.stages.common.split import Split
 from fieldmark.stages.engine import execute
-from fieldmark.stages.expert import Expert
-from fieldmark.stages.nets import label_source, photo_source
+from fieldmark.stages.identity.rank import ByLogits, Vote, identity_scores
 from fieldmark.stages.plan import Plan
-from fieldmark.stages.rank import ByLogits, Vote, identity_scores
-from fieldmark.stages.split import Split
+from fieldmark.tasks.identification.results import Expert
 from fieldmark.training.embed import embed
 from fieldmark.training.features import body
 

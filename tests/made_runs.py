@@ -10,8 +10,8 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.scores import OutOfFold
 from fieldmark.plans.imet import tags_plain
+from fieldmark.stages.common.split import FOLDS
 from fieldmark.stages.engine import Opened
-from fieldmark.stages.split import FOLDS
 
 N_FOLDS = 3
 

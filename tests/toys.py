@@ -20,9 +20,9 @@ from fieldmark.losses.specs import BatchHardTriplet, Bce, Losses, OhemBce
 from fieldmark.models.backbone import stages
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights, SigmoidHead
+from fieldmark.stages.common.split import read_folds
 from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.split import read_folds
+from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.training.loop import Lesson
 from fieldmark.training.ranks import Ranks
 

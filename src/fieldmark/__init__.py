@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fieldmark.app.verbs import (
+    from fieldmark.api.verbs import (
         attributes,
         audit,
         blend,
@@ -71,7 +71,7 @@ __all__ = [
     "twins",
 ]
 
-_VERBS = "fieldmark.app.verbs"
+_VERBS = "fieldmark.api.verbs"
 _HOME = {
     "Collection": "fieldmark.data.collection",
     "FieldmarkError": "fieldmark.core.errors",

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def shrunk(plan: Plan) -> Plan:
     """The same plan with a tiny network, two folds and one short leg, so that it runs in seconds."""
     from fieldmark.models.specs import Backbone, RandomWeights
-    from fieldmark.stages.split import Split
-    from fieldmark.stages.train import Train
+    from fieldmark.stages.common.split import Split
+    from fieldmark.stages.common.train import Train
 
     def small(stage: Train) -> Train:
         leg = stage.training.legs[-1:]  # a recipe that learns nothing has none

@@ -15,14 +15,14 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from fieldmark.app.choices import recipes
+from fieldmark.api.choices import recipes
 from fieldmark.data.columns import SYNONYMS
 from fieldmark.stages.plan import Plan
 
 HOME = Path(__file__).parents[2]
 ROOMS = (
-    "app plans stages training gallery quality stacking reporting downloads models losses images metrics decisions "
-    "specimens data core"
+    "cli api plans tasks stages pipeline quality training gallery stacking reporting downloads models losses images "
+    "metrics decisions specimens data core"
 )
 """From the doors down; the order of the import contracts."""
 

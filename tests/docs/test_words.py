@@ -14,7 +14,7 @@ import pytest
 from blocks import HOME, blocks, headings, pages, prose
 
 import fieldmark
-from fieldmark.app.cli import application
+from fieldmark.cli.main import application
 from fieldmark.data.drafts import Layout
 from fieldmark.plans.shelf import SHELF
 from fieldmark.stages.plan import VERBS
@@ -88,7 +88,7 @@ def test_the_page_about_python_names_what_exists() -> None:
     lost = []
     for path in re.findall(r"^::: (\S+)$", (HOME / "docs" / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE):
         module, _, name = path.rpartition(".")
-        if path == "fieldmark.app.verbs":
+        if path == "fieldmark.api.verbs":
             module, name = path, "train"
         source = HOME / "src" / f"{module.replace('.', '/')}.py"
         tree = ast.parse(source.read_text(encoding="utf-8")) if source.is_file() else ast.Module([], [])

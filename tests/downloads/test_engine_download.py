@@ -15,7 +15,7 @@ from download.server import BadWeb, Names, drawn
 from PIL import Image
 
 import fieldmark
-from fieldmark.app.download import Downloaded
+from fieldmark.api.download import Downloaded
 from fieldmark.core.files import sha256
 from fieldmark.downloads.specs import Fetching, Mirror
 

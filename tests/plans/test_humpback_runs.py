@@ -17,13 +17,13 @@ from fieldmark.plans.finders import FINDERS
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.plans.reidentify import reidentify
 from fieldmark.plans.siamese import humpback_siamese
-from fieldmark.stages.boxes import Boxes
+from fieldmark.quality.regions.finding import true_sizes
+from fieldmark.stages.common.boxes import Boxes
+from fieldmark.stages.common.split import read_folds
+from fieldmark.stages.common.train import Train
 from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.finding import true_sizes
+from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.plan import Plan
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.split import read_folds
-from fieldmark.stages.train import Train
 from toys import Heard
 
 

@@ -15,10 +15,10 @@ import fieldmark
 from fieldmark.core.errors import PlanError, RunError
 from fieldmark.core.progress import QUIET
 from fieldmark.plans.imaterialist import imaterialist2017
-from fieldmark.stages.answerer import Answerer
 from fieldmark.stages.engine import open_run
-from fieldmark.stages.judged_answers import JudgedAnswers
 from fieldmark.stages.scored import absent_of, known_proba, new_proba
+from fieldmark.tasks.attributes.results import Answerer
+from fieldmark.tasks.attributes.validation import JudgedAnswers
 
 WORK = ("*.npy", "*.safetensors", "*.parquet", "*.csv", "weights.json")
 
@@ -105,7 +105,7 @@ def test_a_finished_run_answers_as_it_answered_new_photos(shop: Path, shop_run: 
 
 
 def test_attributes_prints_a_tree(shop: Path, shop_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from fieldmark.app.cli import main
+    from fieldmark.cli.main import main
 
     photo = shop / pl.read_csv(shop / "labels.csv", infer_schema=False)["file"][0]
     assert main(["attributes", str(shop_run), str(photo)]) == 0
@@ -211,7 +211,7 @@ def test_a_leak_must_be_named_and_be_there(shop: Path, tmp_path: Path) -> None:
 def test_predict_tells_how_many_questions_it_answered(
     shop: Path, shop_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fieldmark.app.cli import main
+    from fieldmark.cli.main import main
 
     assert (
         main(["predict", str(shop_run), str(shop / "new.csv"), "--out", str(tmp_path / "a.csv"), "--workers", "0"]) == 0

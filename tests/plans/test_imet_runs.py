@@ -67,8 +67,8 @@ class Interrupting:
 def test_interrupted_in_several_stages_it_goes_on_there_to_the_same_bits(
     museum: Path, museum_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fieldmark.stages.stack import Stack
-    from fieldmark.stages.train import Train
+    from fieldmark.stages.common.train import Train
+    from fieldmark.stages.labels.stack import Stack
 
     run = tmp_path / "run"
     began: list[str] = []

@@ -13,17 +13,17 @@ from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json
 from fieldmark.data.specs import OpenHoldout
 from fieldmark.data.vocabulary import UNKNOWN
+from fieldmark.pipeline.networks import saved_nets
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.plans.reidentify import reidentify
 from fieldmark.plans.sizes import Size
 from fieldmark.specimens.collections import draw_flukes
+from fieldmark.stages.common.lessons import identity_lesson
+from fieldmark.stages.common.split import Split, judged_classes, read_folds
+from fieldmark.stages.common.train import Train
 from fieldmark.stages.engine import open_run
-from fieldmark.stages.lessons import identity_lesson
-from fieldmark.stages.nets import saved_nets
-from fieldmark.stages.ranked import SCORES
-from fieldmark.stages.recruit import Recruit, recruits_of
-from fieldmark.stages.split import Split, judged_classes, read_folds
-from fieldmark.stages.train import Train
+from fieldmark.stages.identity.ranking import SCORES
+from fieldmark.stages.identity.recruit import Recruit, recruits_of
 from fieldmark.training.opinions import MOST
 from toys import Heard
 

@@ -20,12 +20,12 @@ from fieldmark.models.specs import EmbeddingHead, OneVsRestHead
 from fieldmark.plans.siamese import humpback_siamese
 from fieldmark.stages.apart import apart
 from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.expert import Expert
+from fieldmark.stages.identity.rank import ByLogits, Vote
+from fieldmark.stages.identity.ranking import DECISION, NEW_SCORES, RANKING, SCORES
+from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.rescore import RESCORING, mix, pair_scores
 from fieldmark.stages.plan import Plan
-from fieldmark.stages.rank import ByLogits, Vote
-from fieldmark.stages.ranked import DECISION, NEW_SCORES, RANKING, SCORES
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.rescore import RESCORING, mix, pair_scores
+from fieldmark.tasks.identification.results import Expert
 from fieldmark.training.specs import Training
 from toys import without_judges
 

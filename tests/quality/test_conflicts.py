@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality.conflicts import OneIdentity, alike, both, centroid_likeness, sharing, taken_over, verdict
+from fieldmark.quality.duplicates.conflicts import (
+    OneIdentity,
+    alike,
+    both,
+    centroid_likeness,
+    sharing,
+    taken_over,
+    verdict,
+)
 
 
 @pytest.mark.parametrize(

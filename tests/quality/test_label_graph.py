@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.data.reading import read
-from fieldmark.quality.label_graph import implied, inspect_labels
+from fieldmark.quality.labels.label_graph import implied, inspect_labels
 
 NAMES = ("tag::bow and arrow", "tag::bows", "tag::arrows", "c::french or swiss", "c::french", "c::swiss", "c::arrows")
 

@@ -17,15 +17,15 @@ from fieldmark.data.questions import Asked
 from fieldmark.data.specs import StratifiedFolds
 from fieldmark.decisions.specs import WeightedMean
 from fieldmark.stacking.specs import MiniLm
-from fieldmark.stages.answer import question_submission
-from fieldmark.stages.asked import answer_layout, parents, prior_of, told_truth
+from fieldmark.stages.common.answer import question_submission
+from fieldmark.stages.common.questions import answer_layout, parents, prior_of, told_truth
+from fieldmark.stages.common.split import Split
 from fieldmark.stages.engine import open_run
-from fieldmark.stages.merge import Merge
+from fieldmark.stages.labels.merge import Merge
+from fieldmark.stages.labels.settle import SHIFT, Settle, answer_table
+from fieldmark.stages.labels.texts import Texts
 from fieldmark.stages.plan import Plan
 from fieldmark.stages.scored import absent_of, known_proba, new_proba
-from fieldmark.stages.settle import SHIFT, Settle, answer_table
-from fieldmark.stages.split import Split
-from fieldmark.stages.texts import Texts
 
 ASKED = (
     Asked(name="kind", answers=("shoe", "dress"), code="7", codes={"shoe": "1", "dress": "2"}),

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image, ImageDraw
 
-from fieldmark.app import verbs
+from fieldmark.api import verbs
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.data.marks import points_of, read_marks
@@ -29,15 +29,15 @@ from fieldmark.images.specs import (
 )
 from fieldmark.models.specs import Backbone, RandomWeights
 from fieldmark.plans.humpback import humpback_classify
-from fieldmark.stages import finding
-from fieldmark.stages.boxes import Boxes
-from fieldmark.stages.clicks import learn_clicks
+from fieldmark.quality.regions import finding
+from fieldmark.quality.regions.clicks import learn_clicks
+from fieldmark.quality.regions.finding import marks_of, source_name, subjects_of, with_found
+from fieldmark.quality.regions.finding_pages import sheet, write_marks
+from fieldmark.stages.common.boxes import Boxes
+from fieldmark.stages.common.train import Train
 from fieldmark.stages.engine import execute
-from fieldmark.stages.expert import Expert
-from fieldmark.stages.finding import marks_of, source_name, subjects_of, with_found
-from fieldmark.stages.finding_pages import sheet, write_marks
 from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.train import Train
+from fieldmark.tasks.identification.results import Expert
 
 TINY = Backbone(name="test_efficientnet", weights=RandomWeights())
 CORNER = Found((0.0, 0.0, 0.5, 0.5), mask=np.array([[True, False], [False, False]]))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import PlanError
-from fieldmark.stages.doubting import doubtful_cells
 from fieldmark.stages.engine import Opened
+from fieldmark.tasks.issues import doubtful_cells
 from made_runs import made_run
 
 N, LABELS = 200, tuple(f"tag::{letter}" for letter in "abcdef")

@@ -18,13 +18,13 @@ from fieldmark.data.specs import HumpbackHoldout
 from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.plans.humpback import humpback_nearest
 from fieldmark.quality.patches import apply, read_patch
-from fieldmark.stages import identity_reporting
-from fieldmark.stages.answer import Answer
-from fieldmark.stages.doubting import Doubt, doubtful_names
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import FOLDS, Split
 from fieldmark.stages.engine import Opened, execute, open_run
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.reporting import report
-from fieldmark.stages.split import FOLDS, Split
+from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.tasks.identification import report as identity_reporting
+from fieldmark.tasks.issues import Doubt, doubtful_names
+from fieldmark.tasks.reporting import report
 
 pytest.importorskip("cv2", reason="keypoints need OpenCV")
 N_ANIMALS, N_STRANGERS = 6, 6

@@ -19,13 +19,13 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.scores import Scores
 from fieldmark.data.specs import IdentityFolds
 from fieldmark.plans.humpback import humpback_classify
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
 from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.expert import Expert
+from fieldmark.stages.identity.rank import Rank
 from fieldmark.stages.plan import Plan
-from fieldmark.stages.rank import Rank
-from fieldmark.stages.reporting import report
-from fieldmark.stages.split import Split
-from fieldmark.stages.train import Train
+from fieldmark.tasks.identification.results import Expert
+from fieldmark.tasks.reporting import report
 
 
 class Told:

@@ -15,11 +15,11 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.plans.humpback import humpback_classify
+from fieldmark.stages.common.lessons import identity_lesson
+from fieldmark.stages.common.split import read_folds, teaches
+from fieldmark.stages.common.train import Train
 from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.job import Job
-from fieldmark.stages.lessons import identity_lesson
-from fieldmark.stages.split import read_folds, teaches
-from fieldmark.stages.train import Train
 
 EXTRAS = {"003.jpg": "yes", "006.jpg": "1", "009.jpg": "x", "000.jpg": "no", "001.jpg": ""}
 

@@ -17,17 +17,17 @@ from fieldmark.data.specs import HumpbackHoldout
 from fieldmark.decisions.specs import ByVote
 from fieldmark.plans.humpback import humpback_classify, humpback_nearest
 from fieldmark.plans.shelf import SHELF
-from fieldmark.stages.answer import Answer
-from fieldmark.stages.blend import Blend, blend_runs
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
 from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.expert import Expert
-from fieldmark.stages.joining import join_runs
-from fieldmark.stages.local_evidence import KEPT
+from fieldmark.stages.identity.blend import Blend, blend_runs
+from fieldmark.stages.identity.keypoints import KEPT
+from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.plan import Plan, ranking_stage, renamed
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.reporting import report
-from fieldmark.stages.split import Split
-from fieldmark.stages.train import Train
+from fieldmark.tasks.identification.joining import join_runs
+from fieldmark.tasks.identification.results import Expert
+from fieldmark.tasks.reporting import report
 from toys import quick_recheck
 
 NEAREST = humpback_nearest(size="toy")

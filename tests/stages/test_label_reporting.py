@@ -18,17 +18,17 @@ from fieldmark.data.collection import Collection
 from fieldmark.decisions.cutoffs import Cutoffs, Estimate
 from fieldmark.decisions.specs import Cutoff
 from fieldmark.plans.imet import imet2019, tags_plain
-from fieldmark.stages.cut import CUTOFFS
+from fieldmark.stages.common.split import FOLDS
+from fieldmark.stages.common.train import Train
 from fieldmark.stages.engine import METRICS, Opened, open_run
-from fieldmark.stages.judged_labels import CROSSED, JudgedLabels, crossed_f2, plain_cutoffs
-from fieldmark.stages.label_reporting import label_report
-from fieldmark.stages.ladder import ladder
-from fieldmark.stages.marked_photos import doubts, dropped, examples
+from fieldmark.stages.labels.cut import CUTOFFS
 from fieldmark.stages.plan import Plan
-from fieldmark.stages.reporting import REPORT, report
 from fieldmark.stages.scored import write_scored
-from fieldmark.stages.split import FOLDS
-from fieldmark.stages.train import Train
+from fieldmark.tasks.reporting import REPORT, report
+from fieldmark.tasks.tagging.ladder import ladder
+from fieldmark.tasks.tagging.marked_photos import doubts, dropped, examples
+from fieldmark.tasks.tagging.report import label_report
+from fieldmark.tasks.tagging.validation import CROSSED, JudgedLabels, crossed_f2, plain_cutoffs
 
 N, N_NEW, N_FOLDS = 60, 8, 3
 LABELS = ("culture::greek", "culture::dutch", "tag::vases", "tag::<b>ink</b>", "tag::plants", "tag::women")
@@ -139,7 +139,7 @@ class ByHand:
 
 
 def found_cutoffs(groups: dict[str, Cutoff] = GROUPS) -> Cutoffs:
-    crossed = Estimate(value=0.512, low=0.41, high=0.613)
+    crossed = Estimate(value=0.512, low=0.41, high=0.613, unit="photo", n_units=N)
     return Cutoffs(kind="group_f2", groups=groups, beta=2, n_images=N, mean_labels=2.5, fitted=crossed, crossed=crossed)
 
 

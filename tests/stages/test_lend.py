@@ -14,16 +14,16 @@ from fieldmark.images.specs import Preprocess
 from fieldmark.losses.specs import Bce
 from fieldmark.models.specs import Backbone, Net, RandomWeights, SigmoidHead
 from fieldmark.plans.imet import imet2019
-from fieldmark.stages.cut import Cut
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
 from fieldmark.stages.engine import open_run
-from fieldmark.stages.lend import Chosen, Lend
-from fieldmark.stages.look import Look
+from fieldmark.stages.labels.cut import Cut
+from fieldmark.stages.labels.lend import Chosen, Lend
+from fieldmark.stages.labels.look import Look
+from fieldmark.stages.labels.score import Score
 from fieldmark.stages.plan import Plan
-from fieldmark.stages.score import Score
 from fieldmark.stages.scored import known_proba, new_proba
-from fieldmark.stages.split import Split
-from fieldmark.stages.tagger import Tagger
-from fieldmark.stages.train import Train
+from fieldmark.tasks.tagging.results import Tagger
 from fieldmark.training.specs import Leg, Training
 
 

@@ -11,8 +11,8 @@ from fieldmark.core.errors import PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.losses.specs import Affinity, ArcFace, BatchHardTriplet, LocalTriplet, MarginByCount
 from fieldmark.models.specs import AffinityHead, CosineHead, EmbeddingHead, SigmoidHead
+from fieldmark.pipeline import networks as nets
 from fieldmark.plans.humpback import humpback_classify
-from fieldmark.stages import nets
 from fieldmark.stages.engine import execute
 from fieldmark.stages.plan import Plan, read_plan
 

@@ -28,19 +28,19 @@ from fieldmark.decisions.specs import (
 from fieldmark.decisions.thresholds import find
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stacking.specs import IdentityStacking, Trees
-from fieldmark.stages.answer import Answer, submission
 from fieldmark.stages.apart import apart
-from fieldmark.stages.blend import Blend, blend_runs, blend_submissions
+from fieldmark.stages.common.answer import Answer, submission
+from fieldmark.stages.common.split import FOLDS, judged_classes
 from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.expert import Expert
+from fieldmark.stages.identity.blend import Blend, blend_runs, blend_submissions
+from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
+from fieldmark.stages.identity.ranking import NEW_SCORES, SCORES, Decision, write_ranked
+from fieldmark.stages.identity.stack_identities import StackIdentities
+from fieldmark.stages.identity.think_again import ThinkAgain
 from fieldmark.stages.job import Job
 from fieldmark.stages.plan import Plan
-from fieldmark.stages.rank import ByLogits, Rank, Vote
-from fieldmark.stages.ranked import NEW_SCORES, SCORES, Decision, write_ranked
-from fieldmark.stages.reporting import report
-from fieldmark.stages.split import FOLDS, judged_classes
-from fieldmark.stages.stack_identities import StackIdentities
-from fieldmark.stages.think_again import ThinkAgain
+from fieldmark.tasks.identification.results import Expert
+from fieldmark.tasks.reporting import report
 from toys import without_judges
 
 TOY = humpback_classify(size="toy")
@@ -180,7 +180,7 @@ def test_trees_fed_with_training_photos_are_refused(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The source text's mistake, planted: the embedding of a training photo by its own network, as if held back."""
-    from fieldmark.stages import stack_identities
+    from fieldmark.stages.identity import stack_identities
 
     whole = stack_identities.rivals_of
 

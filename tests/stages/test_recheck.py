@@ -23,13 +23,13 @@ from fieldmark.images.reading import read
 from fieldmark.images.specs import FeatureNorm, Finder, GrabCut, TableBoxes
 from fieldmark.plans.humpback import humpback_classify, humpback_nearest
 from fieldmark.plans.sizes import Size
-from fieldmark.stages.boxes import Boxes
+from fieldmark.stages.common.boxes import Boxes
+from fieldmark.stages.common.split import FOLDS
 from fieldmark.stages.engine import execute
+from fieldmark.stages.identity.keypoints import KEPT, Looker, Rechecked, fused
+from fieldmark.stages.identity.ranking import DECISION, NEW_SCORES, RANKING, SCORES
+from fieldmark.stages.identity.recheck import EVIDENCE, FUSION, Recheck
 from fieldmark.stages.job import Job
-from fieldmark.stages.local_evidence import KEPT, Looker, Rechecked, fused
-from fieldmark.stages.ranked import DECISION, NEW_SCORES, RANKING, SCORES
-from fieldmark.stages.recheck import EVIDENCE, FUSION, Recheck
-from fieldmark.stages.split import FOLDS
 from toys import without_judges
 
 pytest.importorskip("cv2", reason="keypoints need OpenCV")
@@ -266,9 +266,9 @@ def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, job: 
     """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
     pytest.importorskip("timm")
     from fieldmark.stages.engine import open_run
-    from fieldmark.stages.expert import Expert
     from fieldmark.stages.plan import Plan
-    from fieldmark.stages.reporting import REPORT, report
+    from fieldmark.tasks.identification.results import Expert
+    from fieldmark.tasks.reporting import REPORT, report
 
     plan = humpback_nearest(size="toy")
     again = STAGE.model_copy(update={"shortlist": 5, "within": within})

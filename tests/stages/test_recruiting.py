@@ -19,17 +19,17 @@ from fieldmark.decisions.specs import Best
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.plans.reidentify import reidentify
-from fieldmark.stages.answer import Answer
 from fieldmark.stages.apart import apart, learnt_from
-from fieldmark.stages.embed import new_head_proba
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import FOLDS, Split, read_folds
 from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.expert import Expert
+from fieldmark.stages.identity.embed import new_head_proba
+from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
+from fieldmark.stages.identity.ranking import NEW_SCORES, RANKING
+from fieldmark.stages.identity.recruit import Recruit, recruits_of
 from fieldmark.stages.job import Job
 from fieldmark.stages.plan import Plan
-from fieldmark.stages.rank import ByLogits, Rank, Vote
-from fieldmark.stages.ranked import NEW_SCORES, RANKING
-from fieldmark.stages.recruit import Recruit, recruits_of
-from fieldmark.stages.split import FOLDS, Split, read_folds
+from fieldmark.tasks.identification.results import Expert
 
 NAMES = ["A", "A", "B", "B", "X", "unknown"]
 FOLD = np.array([-1, 0, -1, 0, 0, 0])
@@ -128,7 +128,7 @@ def test_of_photos_that_taught_it_is_not_said_how_sure_an_answer_is(
 
 def test_second_thoughts_cannot_recruit() -> None:
     plan = reidentify(size="toy", rounds=1)
-    from fieldmark.stages.think_again import ThinkAgain
+    from fieldmark.stages.identity.think_again import ThinkAgain
 
     again = ThinkAgain(name="again", reads_from="ranking", on="split")
     stages = []

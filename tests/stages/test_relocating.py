@@ -14,10 +14,10 @@ from fieldmark.core.errors import FieldmarkError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.plans.humpback import humpback_nearest
-from fieldmark.stages.answer import Answer
+from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.expert import Expert
-from fieldmark.stages.local_evidence import KEPT
+from fieldmark.stages.identity.keypoints import KEPT
+from fieldmark.tasks.identification.results import Expert
 from toys import quick_recheck
 
 

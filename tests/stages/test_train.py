@@ -18,9 +18,9 @@ from fieldmark.models import store as saved
 from fieldmark.models.network import build
 from fieldmark.models.specs import Backbone, CosineHead, Net, OneVsRestHead, RandomWeights
 from fieldmark.plans.reidentify import reidentify
+from fieldmark.stages.common.lessons import identity_watch
+from fieldmark.stages.common.train import Train
 from fieldmark.stages.job import Job
-from fieldmark.stages.lessons import identity_watch
-from fieldmark.stages.train import Train
 from fieldmark.training import checkpoint
 from fieldmark.training.ranks import ranks
 from fieldmark.training.specs import Leg, Training

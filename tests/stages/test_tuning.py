@@ -8,7 +8,7 @@ import pytest
 from fieldmark.core.errors import PlanError
 from fieldmark.decisions.specs import Cutoff, GlobalF2, LabelF2, Preset
 from fieldmark.stages.engine import Opened
-from fieldmark.stages.tuning import tuned, with_rule
+from fieldmark.tasks.tagging.tuning import tuned, with_rule
 from made_runs import made_run
 
 N, LABELS = 120, tuple(f"tag::{letter}" for letter in "abcdef")

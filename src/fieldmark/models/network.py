@@ -97,6 +97,16 @@ class Network(nn.Module):
         """The pooled feature alone; ``above`` goes on from there, best for many pictures at once."""
         return self._pooled(*self._maps(pictures)).float()
 
+    def pooled_map(self, features: Tensor) -> Float[Tensor, "batch width"]:
+        """The pooled feature of the backbone's last map, for networks that pool no other.
+
+        Raises:
+            TypeError: The network pools two maps.
+        """
+        if self.shrinking is not None:
+            raise TypeError("a network that pools two maps needs both")
+        return self._pooled(features, None).float()
+
     def forward_from(self, features: Tensor, *, after: int) -> Outputs:
         """The rest of the way for features that have been through ``lower(after)``.
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from fieldmark.core.errors import PlanError, nearest
 from fieldmark.images.specs import Agreed, FeatureNorm, Finder, GrabCut, TableBoxes
-from fieldmark.stages.boxes import Boxes
+from fieldmark.stages.common.boxes import Boxes
 
 FoundBy = Literal["none", "table", "agreed", "grabcut", "features"]
 FINDERS: dict[str, Finder] = {

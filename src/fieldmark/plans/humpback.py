@@ -11,13 +11,13 @@ from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Backbone, EmbeddingHead, HubWeights, Net, OneVsRestHead, RandomWeights
 from fieldmark.plans.finders import FoundBy, finder_of, looking
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
-from fieldmark.stages.answer import Answer
-from fieldmark.stages.embed import Embed
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
+from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.rank import ByLogits, Rank, Vote
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.split import Split
-from fieldmark.stages.train import Train
 from fieldmark.training.specs import Constant, Cosine, Leg, Training
 
 

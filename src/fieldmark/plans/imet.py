@@ -14,17 +14,17 @@ from fieldmark.models.specs import Backbone, HubWeights, Net, RandomWeights, Sig
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.quality.specs import Guesses, Percentile
 from fieldmark.stacking.specs import Stacking, Trees
-from fieldmark.stages.answer import Answer
-from fieldmark.stages.cut import Cut
-from fieldmark.stages.drop import Drop
-from fieldmark.stages.enlarge import Enlarge
-from fieldmark.stages.lend import Lend
-from fieldmark.stages.look import Look
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.labels.cut import Cut
+from fieldmark.stages.labels.drop import Drop
+from fieldmark.stages.labels.enlarge import Enlarge
+from fieldmark.stages.labels.lend import Lend
+from fieldmark.stages.labels.look import Look
+from fieldmark.stages.labels.score import Score
+from fieldmark.stages.labels.stack import Stack
 from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.score import Score
-from fieldmark.stages.split import Split
-from fieldmark.stages.stack import Stack
-from fieldmark.stages.train import Train
 from fieldmark.training.specs import Cosine, Leg, StepDown, Training
 
 LossName = Literal["focal", "bce", "asymmetric", "mixed"]

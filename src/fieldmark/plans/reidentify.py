@@ -24,15 +24,15 @@ from fieldmark.models.specs import Backbone, CosineHead, Head, HubWeights, Net, 
 from fieldmark.plans.finders import FoundBy, finder_of, looking
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.quality.specs import Recruits, SureIdentity
-from fieldmark.stages.answer import Answer
-from fieldmark.stages.embed import Embed
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
+from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.recruit import Recruit
+from fieldmark.stages.identity.stack_identities import StackIdentities
 from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.rank import ByLogits, Rank, Vote
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.recruit import Recruit
-from fieldmark.stages.split import Split
-from fieldmark.stages.stack_identities import StackIdentities
-from fieldmark.stages.train import Train
 from fieldmark.training.specs import Cosine, Leg, Training
 
 Loss = Literal["questions", "arcface", "cosface", "elastic", "softmax"]

@@ -20,14 +20,14 @@ from fieldmark.losses.specs import BatchHardTriplet, Compactness, Losses, PairBc
 from fieldmark.models.specs import Backbone, HubWeights, Net, PairHead, RandomWeights
 from fieldmark.plans.finders import FoundBy, finder_of, looking
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
-from fieldmark.stages.answer import Answer
-from fieldmark.stages.embed import Embed
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.rank import Rank, Vote
+from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.rescore import Rescore
 from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.rank import Rank, Vote
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.rescore import Rescore
-from fieldmark.stages.split import Split
-from fieldmark.stages.train import Train
 from fieldmark.training.specs import Cosine, Leg, Training
 
 Mining = Literal["exact", "nearest", "batch"]

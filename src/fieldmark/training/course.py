@@ -73,7 +73,7 @@ class Course:
             network,
             lesson.source,
             items=self.members,
-            folder=at.features if at.group.world == 1 else None,
+            features=at.features if at.group.world == 1 else None,
             progress=at.progress,
             n_workers=at.n_workers,
         )
@@ -177,7 +177,7 @@ class Course:
         if source is not self.lesson.source:
             features = at.features if at.group.world == 1 else None
             asked = {"progress": at.progress, "n_workers": at.n_workers}
-            seen = body(network, source, items=self.members, folder=features, **asked)
+            seen = body(network, source, items=self.members, features=features, **asked)
         return HardPairs(
             sampler,
             members=self.members,

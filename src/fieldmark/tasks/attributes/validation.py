@@ -1,0 +1,169 @@
+"""The photos of a finished run that answers questions, with truth, out-of-fold probabilities and answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int64
+
+from fieldmark.core.files import read_json
+from fieldmark.data.vocabulary import Vocabulary
+from fieldmark.decisions.settling import filled, likeliest
+from fieldmark.metrics.intervals import Interval, grouped_share_interval, interval
+from fieldmark.stages.engine import Opened
+from fieldmark.stages.labels.merge import WEIGHTS, Merge
+from fieldmark.stages.labels.settle import Settle
+from fieldmark.stages.scored import known_proba
+from fieldmark.tasks.identification.measures import Measure
+
+ERROR = "error"
+N_DRAWS = 300
+
+
+class JudgedAnswers:
+    """All known photos, each answered by networks that have not seen it.
+
+    Args:
+        opened: The run.
+
+    Raises:
+        PlanError: The run answers no questions.
+        RunError: Its stages up to the answers are not finished.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened, self.known, self.job = opened, opened.known, opened.job()
+        self.settle = opened.plan.only(Settle)
+        self.vocabulary = self.known.vocabulary
+        opened.run.receipt(self.settle.name)
+
+    @cached_property
+    def truth(self) -> Bool[np.ndarray, "image answer"]:
+        """Which answers are right."""
+        return self.known.truth > 0
+
+    @cached_property
+    def told(self) -> Bool[np.ndarray, "image question"]:
+        """Which questions are told of each photo."""
+        return self.known.told
+
+    @cached_property
+    def proba(self) -> Float32[np.ndarray, "image answer"]:
+        """Out-of-fold probabilities of the stage that is settled."""
+        return known_proba(self.job, self.settle.reads_from)
+
+    @cached_property
+    def answer(self) -> Int64[np.ndarray, "image question"]:
+        """The answer (column) to each question; where it does not apply the likeliest all the same."""
+        settled = self.settle.settled(self.proba, self.vocabulary)
+        return filled(settled, self.proba, self.vocabulary.question_of)
+
+    @cached_property
+    def right(self) -> Bool[np.ndarray, "image question"]:
+        """Whether each answer is a right one; False where nothing is told."""
+        return np.take_along_axis(self.truth, self.answer, axis=1)
+
+    def rights(self, proba: Float[np.ndarray, "image answer"]) -> Float64[np.ndarray, " image"]:
+        """The share of each photo's told questions that its likeliest answers are right for; NaN where none is told."""
+        best = likeliest(proba, self.vocabulary.question_of)
+        return _shares(np.take_along_axis(self.truth, best, axis=1), self.told)
+
+    def measures(self) -> tuple[Measure, ...]:
+        """How good the answers are, overall and question by question."""
+        rows = measure_answers(self.answer, self.truth, self.told, self.vocabulary, groups=self.known.groups)
+        best = likeliest(self.proba, self.vocabulary.question_of)
+        alone = share_of(np.take_along_axis(self.truth, best, axis=1), self.told, groups=self.known.groups)
+        honest = self._crossed_merge(alone)
+        extra = []
+        if self.settle.consistent and self._ties:
+            meaning = "each question's likeliest answer by itself, whether or not answers fit together"
+            extra.append(_error("error one by one", alone, meaning, n=int(self.told.sum())))
+        if honest is not None:
+            extra.append(honest)
+        return (*rows[:2], *extra, *rows[2:])
+
+    @property
+    def _ties(self) -> bool:
+        return any(one.applies is not None or one.below is not None for one in self.vocabulary.questions)
+
+    def _crossed_merge(self, alone: Interval) -> Measure | None:
+        """The error by weights found on other folds; its interval is as wide as that of ``alone``."""
+        stage = next((one for one in self.opened.plan.stages if one.name == self.settle.reads_from), None)
+        if not isinstance(stage, Merge) or stage.weights or len(stage.reads_from) == 1:
+            return None
+        told = read_json(self.opened.run.stage(stage.name) / WEIGHTS)
+        right = 1 - float(told["crossed_error"])
+        low, high = right - (alone.value - alone.low), right + (alone.high - alone.value)
+        meaning = "one by one, each fold by weights of the merge that were found without it"
+        moved = replace(alone, value=right, low=max(0.0, low), high=min(1.0, high))
+        return _error("error, merge crossed", moved, meaning, n=int(self.told.sum()))
+
+
+def measure_answers(
+    answer: Int64[np.ndarray, "image question"],
+    truth: Bool[np.ndarray, "image answer"],
+    told: Bool[np.ndarray, "image question"],
+    vocabulary: Vocabulary,
+    *,
+    groups: Int64[np.ndarray, " image"] | None = None,
+) -> tuple[Measure, ...]:
+    """The contest's error over all told pairs of photo and question, that of not looking, and each question's.
+
+    Args:
+        answer: The answer (column of ``truth``) to each question.
+        truth: Which answers are right.
+        told: Which questions are told of each photo; others say nothing.
+        vocabulary: With the questions.
+        groups: A number that photos of one group share; intervals resample groups. None: photos.
+
+    Source:
+        iMaterialist 2017: mean top-1 error over the annotated pairs of image and task.
+    """
+    right = np.take_along_axis(truth, answer, axis=1)
+    blind = likeliest(truth.sum(axis=0)[None], vocabulary.question_of)[0]
+    commonest = truth[:, blind]
+    units, n = np.arange(len(truth)) if groups is None else groups, int(told.sum())
+    all_right, none = share_of(right, told, groups=units), share_of(commonest, told, groups=units)
+    rows = [
+        _error(ERROR, all_right, "share of told questions answered wrongly; any of several right answers will do", n=n),
+        _error("error without looking", none, "if each question always got its commonest answer", n=n),
+    ]
+    for question, name in enumerate(one.name for one in vocabulary.questions):
+        mine = told[:, question]
+        if mine.any():
+            found = grouped_share_interval(right[mine, question], groups=units[mine])
+            meaning = f"without looking {1 - commonest[mine, question].mean():.3f}"
+            rows.append(_error(f"error of {name}", found, meaning, n=int(mine.sum())))
+    return tuple(rows)
+
+
+def share_of(
+    right: Bool[np.ndarray, "image question"],
+    told: Bool[np.ndarray, "image question"],
+    *,
+    groups: Int64[np.ndarray, " image"] | None = None,
+) -> Interval:
+    """The share of told questions that are answered rightly; its interval resamples photos, or groups of photos."""
+    hits, asked = (right & told).sum(axis=1), told.sum(axis=1)
+    some = asked > 0
+    hits, asked = hits[some].astype(np.float64), asked[some].astype(np.float64)
+    n = len(hits)
+    return interval(
+        lambda at: float(hits[at].sum() / asked[at].sum()),
+        n_queries=n,
+        n_draws=N_DRAWS,
+        trials=n,
+        groups=None if groups is None else groups[some],
+    )
+
+
+def _error(name: str, right: Interval, meaning: str, *, n: int) -> Measure:
+    wrong = replace(right, value=1 - right.value, low=1 - right.high, high=1 - right.low)
+    return Measure.of(name, wrong, n=n, meaning=meaning)
+
+
+def _shares(right: np.ndarray, told: np.ndarray) -> np.ndarray:
+    asked = told.sum(axis=1)
+    return np.divide((right & told).sum(axis=1), asked, out=np.full(len(asked), np.nan), where=asked > 0)
