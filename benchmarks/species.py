@@ -158,7 +158,7 @@ class Learning(torch.nn.Module):
         self.network = network
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:  # noqa: D102 - torch's
-        return self.network.forward_from(features, after=len(LOWER_LITE)).embedding
+        return self.network.upper(len(LOWER_LITE))(features).embedding
 
 
 def network_of(at: Task, dim: int | None = None) -> Network:

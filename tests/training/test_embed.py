@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldmark.images.batches import PhotoSource, load_batch
+from fieldmark.images.batches import PhotoSource
 from fieldmark.images.preprocess import normalise
 from fieldmark.models.network import Network, Outputs
 from fieldmark.training.embed import PER_THREAD, TOGETHER, embed
@@ -15,10 +15,15 @@ from toys import INPUT, network
 CPU = torch.device("cpu")
 
 
+def loaded(paths: list[Path], *, flip: bool = False) -> torch.Tensor:
+    items = np.arange(len(paths)) + (len(paths) if flip else 0)
+    return PhotoSource(paths, INPUT).load(items, epoch=0, start=0)
+
+
 def test_photos_come_back_in_their_order_whatever_the_batch(photos: list[Path]) -> None:
     net = network().eval()
     with torch.no_grad():
-        slow = [net(normalise(load_batch([path], INPUT), INPUT)) for path in photos]
+        slow = [net(normalise(loaded([path]), INPUT)) for path in photos]
     for batch in (5, 16, 64):
         quick = embed(net, PhotoSource(photos, INPUT), device=CPU, logits=True, batch=batch)
         assert quick.embedding.shape == (1, len(photos), net.width)
@@ -30,7 +35,7 @@ def test_photos_come_back_in_their_order_whatever_the_batch(photos: list[Path]) 
 def test_the_second_view_is_the_mirrored_photo(photos: list[Path]) -> None:
     net = network()
     both = embed(net, PhotoSource(photos, INPUT), device=CPU, flip=True)
-    flipped = net.eval()(normalise(load_batch(photos, INPUT, flip=True), INPUT)).embedding.detach()
+    flipped = net.eval()(normalise(loaded(photos, flip=True), INPUT)).embedding.detach()
     np.testing.assert_allclose(both.embedding[1], flipped.numpy(), atol=1e-5)
     assert both.logits is None
 
@@ -67,7 +72,7 @@ def test_what_the_network_learned_since_the_last_call_counts(photos: list[Path])
     net = network()
     source = PhotoSource(photos, INPUT)
     before = embed(net, source, device=CPU).embedding[0]
-    pictures = normalise(load_batch(photos, INPUT), INPUT)
+    pictures = normalise(loaded(photos), INPUT)
     step = torch.optim.SGD(net.parameters(), lr=1.0)
     net.train()(pictures).logits.sum().backward()  # moves the weights, and the batch norms' statistics
     step.step()

@@ -20,18 +20,17 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from fieldmark.core.errors import ImageError, ShapeError
+from fieldmark.core.errors import ShapeError
 from fieldmark.core.seeds import generator
 from fieldmark.images.crops import Box
 from fieldmark.images.preprocess import SPARE, prepare
-from fieldmark.images.reading import DEFAULT, Limits, read
+from fieldmark.images.reading import DEFAULT, Limits
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.images.subjects import ANYWHERE, Subject
 
 Job = TypeVar("Job")
 Loaded = TypeVar("Loaded")
 Batch = UInt8[Tensor, "batch channel height width"]
-CHECKED_AT_ONCE = 64
 
 
 def stream(jobs: Iterable[Job], load: Callable[[Job], Loaded], *, n_workers: int, ahead: int = 4) -> Iterator[Loaded]:
@@ -61,20 +60,6 @@ def stream(jobs: Iterable[Job], load: Callable[[Job], Loaded], *, n_workers: int
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def load_batch(
-    paths: Sequence[Path], preprocess: Preprocess, *, boxes: Sequence[Box | None] | None = None, flip: bool = False
-) -> Batch:
-    """Some photos as they are, with nothing left to chance, as one batch.
-
-    Raises:
-        ImageError: One of them cannot be read; it names the file.
-        ShapeError: There are no paths, or not as many boxes.
-    """
-    source = PhotoSource(paths, preprocess, boxes=boxes)
-    items = np.arange(len(paths), dtype=np.int64) + (len(paths) if flip else 0)
-    return source.load(items, epoch=0, start=0)
 
 
 class PhotoSource:
@@ -232,21 +217,3 @@ class PhotoSource:
             rng=rng,
             limits=self.limits,
         )
-
-
-def check(paths: Sequence[Path], *, n_workers: int = 0, limits: Limits = DEFAULT) -> list[tuple[Path, ImageError]]:
-    """The files that cannot be read, each with its reason, in the order of ``paths``.
-
-    Every file is decoded whole: what passes here cannot fail in a training, unless it changes.
-    """
-    parts = (paths[at : at + CHECKED_AT_ONCE] for at in range(0, len(paths), CHECKED_AT_ONCE))
-    found = stream(parts, lambda part: [(path, _fault(path, limits)) for path in part], n_workers=n_workers)
-    return [(path, fault) for part in found for path, fault in part if fault is not None]
-
-
-def _fault(path: Path, limits: Limits) -> ImageError | None:
-    try:
-        read(path, limits=limits)
-    except ImageError as error:
-        return error
-    return None

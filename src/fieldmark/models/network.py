@@ -107,20 +107,11 @@ class Network(nn.Module):
             raise TypeError("a network that pools two maps needs both")
         return self._pooled(features, None).float()
 
-    def forward_from(self, features: Tensor, *, after: int) -> Outputs:
+    def upper(self, after: int) -> Callable[[Tensor], Outputs]:
         """The rest of the way for features that have been through ``lower(after)``.
 
         Args:
-            features: What ``lower`` gave; pictures for ``after=0``.
-            after: How many stages of the backbone lie behind them.
-
-        Raises:
-            PlanError: The backbone cannot be cut there.
-        """
-        return self.upper(after)(features)
-
-    def upper(self, after: int) -> Callable[[Tensor], Outputs]:
-        """What ``forward_from`` does, for many batches: the cut is looked for once.
+            after: How many stages of the backbone lie behind them; 0 takes pictures.
 
         Raises:
             PlanError: The backbone cannot be cut there.

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Float, Int64
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 
@@ -141,41 +141,6 @@ def alike(likeness: Float[np.ndarray, "identity identity"], *, above_rest: float
             share = float(np.searchsorted(ranked, cosine[one])) / len(ranked)
             found.append(OneIdentity(one, other, cosine=float(cosine[one]), score=min(share, 0.999)))
     return sorted(found, key=lambda each: (-each.cosine, each.first, each.second))
-
-
-def centroid_likeness(
-    embedding: Float[np.ndarray, "image dim"], classes: Int[np.ndarray, " image"], *, n_classes: int
-) -> Float[np.ndarray, "identity identity"]:
-    """The cosines of identities' mean embeddings; nan for one without photos.
-
-    Args:
-        embedding: Of each photo, of length 1, from a network that has not learnt to tell these very photos apart.
-        classes: Of each photo; below 0 takes no part.
-        n_classes: Identities there are.
-
-    Raises:
-        ShapeError: There is not one class for every row.
-        FieldmarkError: Rows are not of length 1.
-    """
-    embedding, classes = np.asarray(embedding), np.asarray(classes)
-    if embedding.ndim != 2 or classes.shape != embedding.shape[:1]:
-        raise ShapeError(
-            "Every embedding needs a class.",
-            got=f"embedding {embedding.shape}, classes {classes.shape}",
-            fix="pass (image, dim) and one class a row; -1 for strangers.",
-        )
-    lengths = np.linalg.norm(embedding, axis=1)
-    if len(lengths) and not np.allclose(lengths, 1, atol=1e-3):
-        raise FieldmarkError(
-            "Embeddings must have length 1.",
-            got=f"lengths from {lengths.min():g} to {lengths.max():g}",
-            fix="divide each row by its length.",
-        )
-    centroid = np.zeros((n_classes, embedding.shape[1]))
-    np.add.at(centroid, classes[classes >= 0], embedding[classes >= 0])
-    length = np.linalg.norm(centroid, axis=1, keepdims=True)
-    unit = np.divide(centroid, length, out=np.full_like(centroid, np.nan), where=length > 0).astype(np.float32)
-    return unit @ unit.T
 
 
 def both(shared: Sequence[OneIdentity], looks: Sequence[OneIdentity]) -> list[OneIdentity]:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64
+from scipy.cluster.hierarchy import DisjointSet
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality.duplicates.near_hashes import NearHashes
@@ -94,55 +97,56 @@ def same_pictures(
             got=f"most_apart={most_apart:g}",
             fix="use 0.1.",
         )
-    joined = _Joined(len(shape))
+    joined = DisjointSet(range(len(shape)))
     holders = near.images()
     for rows in copies:
         for row in rows[1:]:
-            joined.join(rows[0], row)
+            joined.merge(int(rows[0]), int(row))
     n_looked = n_refused = 0
     for hashes, pairs in _neighbourhoods(near):
         rows = np.sort(np.concatenate([holders[one] for one in hashes]))
-        if len({joined.first_of(row) for row in rows.tolist()}) == 1:
+        if len({joined[row] for row in rows.tolist()}) == 1:
             continue
         judge = _Judge(rows, look(rows), shape, most_apart)
         cells = {one: _cells(holders[one], judge, joined) for one in hashes}
         _join_cells(cells, pairs, judge, joined)
         n_looked, n_refused = n_looked + judge.n_looked, n_refused + judge.n_refused
-    return SamePictures(joined.groups(), n_looked, n_refused)
+    number: dict[int, int] = {}
+    group = [number.setdefault(joined[row], len(number)) for row in range(len(shape))]
+    return SamePictures(np.array(group, np.int64), n_looked, n_refused)
 
 
 def _neighbourhoods(near: NearHashes) -> Iterator[tuple[list[int], list[tuple[int, int]]]]:
     """Hashes that near pairs connect, with those pairs; a hash alone where several photos have it."""
-    parts = _Joined(len(near.distinct))
-    pairs = list(zip(near.first.tolist(), near.second.tolist(), strict=True))
-    for one, other in pairs:
-        parts.join(one, other)
-    n_images = np.bincount(near.of_image, minlength=len(near.distinct))
-    worth = np.flatnonzero(n_images > 1).tolist()
-    members: dict[int, set[int]] = {}
-    for one in {*worth, *near.first.tolist(), *near.second.tolist()}:
-        members.setdefault(parts.first_of(one), set()).add(one)
+    n_hashes = len(near.distinct)
+    graph = csr_matrix((np.ones(len(near.first), np.int8), (near.first, near.second)), shape=(n_hashes, n_hashes))
+    part = connected_components(graph, directed=False)[1]  # numbered by their first hash
+    n_images = np.bincount(near.of_image, minlength=n_hashes)
+    worth = np.unique(np.concatenate([np.flatnonzero(n_images > 1), near.first, near.second]))
+    members: dict[int, list[int]] = {}
+    for one in worth.tolist():
+        members.setdefault(int(part[one]), []).append(one)
     inside: dict[int, list[tuple[int, int]]] = {}
-    for pair in pairs:
-        inside.setdefault(parts.first_of(pair[0]), []).append(pair)
-    for first in sorted(members):
-        yield sorted(members[first]), inside.get(first, [])
+    for pair in zip(near.first.tolist(), near.second.tolist(), strict=True):
+        inside.setdefault(int(part[pair[0]]), []).append(pair)
+    for number in sorted(members):
+        yield members[number], inside.get(number, [])
 
 
-def _cells(rows: Int64[np.ndarray, " row"], judge: _Judge, joined: _Joined) -> list[np.ndarray]:
+def _cells(rows: Int64[np.ndarray, " row"], judge: _Judge, joined: DisjointSet) -> list[np.ndarray]:
     """The photos of one hash, joined where they agree, in parts that are one picture each."""
     if len(rows) > 1:
         for one, others in judge.agreeing_below(rows):
             for other in others:
-                joined.join(one, other)
+                joined.merge(one, other)
     parts: dict[int, list[int]] = {}
     for row in rows.tolist():
-        parts.setdefault(joined.first_of(row), []).append(row)
+        parts.setdefault(joined[row], []).append(row)
     return [np.array(part) for part in parts.values()]
 
 
 def _join_cells(
-    cells: dict[int, list[np.ndarray]], pairs: Sequence[tuple[int, int]], judge: _Judge, joined: _Joined
+    cells: dict[int, list[np.ndarray]], pairs: Sequence[tuple[int, int]], judge: _Judge, joined: DisjointSet
 ) -> None:
     """Join cells of near hashes that agree in all pairs of photos; cells themselves stay as they were."""
     agreed = [
@@ -153,7 +157,7 @@ def _join_cells(
         if judge.all_agree(one, other)
     ]
     for one, other in agreed:
-        joined.join(one, other)
+        joined.merge(one, other)
 
 
 class _Judge:
@@ -201,28 +205,3 @@ class _Judge:
     def _count(self, agrees: np.ndarray) -> None:
         self.n_looked += agrees.size
         self.n_refused += int(agrees.size - np.count_nonzero(agrees))
-
-
-class _Joined:
-    """Numbers in groups that only grow: each knows the way to the lowest of its group (union-find)."""
-
-    def __init__(self, n: int) -> None:
-        self._up = list(range(n))
-
-    def first_of(self, one: int) -> int:
-        """The lowest number of its group; the way there is halved as it is walked."""
-        up = self._up
-        while up[one] != one:
-            up[one] = up[up[one]]
-            one = up[one]
-        return one
-
-    def join(self, one: int, other: int) -> None:
-        """Make one group of two."""
-        one, other = self.first_of(int(one)), self.first_of(int(other))
-        self._up[max(one, other)] = min(one, other)
-
-    def groups(self) -> Int64[np.ndarray, " number"]:
-        """Groups counted from 0 in the order of their lowest number."""
-        lowest = np.array([self.first_of(one) for one in range(len(self._up))], np.int64)
-        return np.unique(lowest, return_inverse=True)[1].astype(np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -181,23 +181,6 @@ def implied(
     return filled
 
 
-def levenshtein(one: str, other: str) -> int:
-    """How many letters must be put in, taken out or replaced to turn one text into the other.
-
-    Example:
-        >>> levenshtein("kitten", "sitting")
-        3
-    """
-    row = list(range(len(other) + 1))
-    for number, letter in enumerate(one, start=1):
-        corner, row[0] = row[0], number
-        for at, wanted in enumerate(other, start=1):
-            replaced = corner + (letter != wanted)
-            corner = row[at]
-            row[at] = min(replaced, corner + 1, row[at - 1] + 1)
-    return row[-1]
-
-
 def _parts(name: str) -> tuple[str, str]:
     """Group and own name."""
     group, mark, own = name.partition(GROUP_MARK)
@@ -251,28 +234,20 @@ def _forms(phrase: str) -> tuple[str, ...]:
 def _alike(
     names: Sequence[str], parts: Sequence[tuple[str, str]], together: np.ndarray, ratio: float
 ) -> tuple[Alike, ...]:
+    from rapidfuzz.distance import Levenshtein
+    from rapidfuzz.process import cdist
+
+    likeness: Any = Levenshtein.normalized_similarity  # its stub does not fit that of cdist
     folded = [own.casefold() for _, own in parts]
-    letters = {letter: at for at, letter in enumerate(sorted({letter for own in folded for letter in own}))}
-    bags = np.zeros((len(folded), max(len(letters), 1)), np.int16)
-    for at, own in enumerate(folded):
-        for letter in own:
-            bags[at, letters[letter]] += 1
-    lengths = np.array([len(own) for own in folded])
     groups = np.array([group for group, _ in parts])
     found = []
     for at in range(len(folded) - 1):
-        rest = slice(at + 1, None)
-        longer = np.maximum(lengths[rest], lengths[at])
-        # Each edit mends at most one letter too many and one too few: a bound that spares nearly all comparisons.
-        surplus = np.maximum(bags[rest] - bags[at], 0).sum(axis=1)
-        lack = np.maximum(bags[at] - bags[rest], 0).sum(axis=1)
-        near = (np.maximum(surplus, lack) <= (1 - ratio) * longer + 1e-9) & (groups[rest] == groups[at])
-        for other in np.flatnonzero(near) + at + 1:
-            closeness = 1 - levenshtein(folded[at], folded[other]) / max(lengths[at], lengths[other], 1)
-            if closeness >= ratio - 1e-9:
-                first, second = _commoner(at, int(other), together)
-                counts = (int(together[first, first]), int(together[second, second]), int(together[first, second]))
-                found.append(Alike(names[first], names[second], float(closeness), *counts))
+        # No score_cutoff: it also drops names that are exactly at the cutoff.
+        closeness = cdist([folded[at]], folded[at + 1 :], scorer=likeness, dtype=np.float64)[0]
+        for other in np.flatnonzero((closeness >= ratio - 1e-9) & (groups[at + 1 :] == groups[at])).tolist():
+            first, second = _commoner(at, at + 1 + other, together)
+            counts = (int(together[first, first]), int(together[second, second]), int(together[first, second]))
+            found.append(Alike(names[first], names[second], float(closeness[other]), *counts))
     return tuple(sorted(found, key=lambda each: (-each.ratio, each.first, each.second)))
 
 
