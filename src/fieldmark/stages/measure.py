@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -56,6 +56,59 @@ class Measure(Spec):
         return over(self.n_units, self.unit)
 
 
+@dataclass(frozen=True)
+class Units:
+    """What intervals of some measured photos resample.
+
+    Attributes:
+        groups: The group of each photo.
+        unit: ``group`` where photos of the whole table share groups, else ``photo``.
+    """
+
+    groups: Int64[np.ndarray, " query"]
+    unit: Unit
+
+    @classmethod
+    def of(cls, groups: Int64[np.ndarray, " query"] | None, n: int) -> Self:
+        """The groups of ``n`` photos; None: each photo by itself."""
+        groups = np.arange(n) if groups is None else groups
+        return cls(groups, "group" if len(np.unique(groups)) < n else "photo")
+
+    def at(self, rows: Bool[np.ndarray, " query"]) -> Self:
+        """Some of the photos."""
+        return replace(self, groups=self.groups[rows])
+
+    def mean(self, name: str, values: np.ndarray, meaning: str, *, at_most_1: bool = True) -> Measure:
+        """A mean of one value a photo; ``at_most_1``: values lie between 0 and 1."""
+        trials = len(values) if at_most_1 else None
+        found = interval(values, trials=trials, groups=self.groups, unit=self.unit)
+        return Measure.of(name, found, n=len(values), meaning=meaning)
+
+    def share(self, name: str, yes: np.ndarray, meaning: str) -> Measure:
+        """The share of photos with a yes."""
+        found = grouped_share_interval(yes, groups=self.groups, unit=self.unit)
+        return Measure.of(name, found, n=len(yes), meaning=meaning)
+
+    def function(
+        self, name: str, function: Callable[[np.ndarray], float], so: Bool[np.ndarray, " query"], meaning: str
+    ) -> Measure:
+        """A number of two kinds of photos; it tells no more than the rarer kind is many."""
+        fewer = min(len(np.unique(self.groups[so])), len(np.unique(self.groups[~so])))
+        found = interval(function, n_queries=len(so), n_draws=300, trials=fewer, groups=self.groups, unit=self.unit)
+        return Measure.of(name, found, n=len(so), meaning=meaning)
+
+    def ratio(self, part: np.ndarray, whole: np.ndarray, *, trials: int | None) -> Interval:
+        """A ratio of sums over photos; each ``whole`` is above 0. ``trials`` as for ``interval``."""
+        return interval(
+            lambda at: float(part[at].sum() / whole[at].sum()),
+            n_queries=len(whole),
+            n_draws=300,
+            trials=trials,
+            groups=self.groups,
+            unit=self.unit,
+        )
+
+
 def measure(
     scores: Float[np.ndarray, "query identity"],
     truth: Int64[np.ndarray, " query"],
@@ -75,7 +128,7 @@ def measure(
         k: Places an answer.
         groups: A number that photos of one group share; intervals resample groups. None: photos.
     """
-    of = _Over.of(groups, len(truth))
+    of = Units.of(groups, len(truth))
     answers = rank(scores, unknown_at=unknown_at, k=k)
     named = rank(scores, unknown_at=None, k=k)
     known = truth >= 0
@@ -152,7 +205,7 @@ def measure_decision(
         per_group: How groups are made.
         k: Places an answer.
     """
-    known, rows, of = truth >= 0, [], _Over.of(groups, len(truth))
+    known, rows, of = truth >= 0, [], Units.of(groups, len(truth))
     if known.all() or not known.any():
         return ()
 
@@ -189,7 +242,7 @@ def measure_decision(
     return tuple(rows)
 
 
-def _honesty(of: _Over, what: str, proba: np.ndarray, happened: np.ndarray) -> list[Measure]:
+def _honesty(of: Units, what: str, proba: np.ndarray, happened: np.ndarray) -> list[Measure]:
     """How far probabilities and shares lie apart, and whether the likelier ones happened."""
     told = ~np.isnan(proba)
     proba, happened, of = proba[told], happened[told], of.at(told)
@@ -209,34 +262,3 @@ def _honesty(of: _Over, what: str, proba: np.ndarray, happened: np.ndarray) -> l
             f"chance that the probability of being {what} is higher where it is so",
         ),
     ]
-
-
-@dataclass(frozen=True)
-class _Over:
-    """Photos that are measured, with the group of each: what intervals resample."""
-
-    groups: Int64[np.ndarray, " query"]
-
-    @classmethod
-    def of(cls, groups: Int64[np.ndarray, " query"] | None, n: int) -> Self:
-        """The groups; None: each photo by itself."""
-        return cls(np.arange(n) if groups is None else groups)
-
-    def at(self, rows: Bool[np.ndarray, " query"]) -> Self:
-        """Some of the photos."""
-        return type(self)(self.groups[rows])
-
-    def mean(self, name: str, values: np.ndarray, meaning: str) -> Measure:
-        found = interval(values, trials=len(values), groups=self.groups)
-        return Measure.of(name, found, n=len(values), meaning=meaning)
-
-    def share(self, name: str, yes: np.ndarray, meaning: str) -> Measure:
-        return Measure.of(name, grouped_share_interval(yes, groups=self.groups), n=len(yes), meaning=meaning)
-
-    def function(
-        self, name: str, function: Callable[[np.ndarray], float], so: Bool[np.ndarray, " query"], meaning: str
-    ) -> Measure:
-        """A number of two kinds of queries; it tells no more than the rarer kind is many."""
-        fewer = min(len(np.unique(self.groups[so])), len(np.unique(self.groups[~so])))
-        found = interval(function, n_queries=len(so), n_draws=300, trials=fewer, groups=self.groups)
-        return Measure.of(name, found, n=len(so), meaning=meaning)
