@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import open_run
+from fieldmark.stages.scored import absent_of, known_proba, new_proba
 
 import fieldmark
 from fieldmark.core.errors import PlanError, RunError
 from fieldmark.core.progress import QUIET
 from fieldmark.plans.imaterialist import imaterialist2017
-from fieldmark.stages.engine import open_run
-from fieldmark.stages.scored import absent_of, known_proba, new_proba
 from fieldmark.tasks.attributes.results import Answerer
 from fieldmark.tasks.attributes.validation import JudgedAnswers
 
