@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from download.server import Names
+from downloads.server import Names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from download.server import BadWeb, Names, drawn
+from downloads.server import BadWeb, Names, drawn
 from PIL import Image
 
 import fieldmark
