@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from downloads.server import BadWeb
 
 import fieldmark
+from downloads.server import BadWeb
 from fieldmark.cli.main import main
 from fieldmark.core.errors import FieldmarkError
 

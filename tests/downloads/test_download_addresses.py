@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from downloads.server import Names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from downloads.server import Names
 from fieldmark.downloads.addresses import CheckedResolver, address, also_at, check_number, host_of, is_public, shown
 from fieldmark.downloads.causes import Failed
 from fieldmark.downloads.specs import Mirror
