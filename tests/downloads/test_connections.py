@@ -3,7 +3,9 @@
 import asyncio
 import io
 import shutil
+import socket
 import ssl
+import struct
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
@@ -154,6 +156,33 @@ def test_trickles_are_read_now_and_then_and_end_in_time(tmp_path: Path, monkeypa
     assert found.cause.name == "too_slow"
     assert 1.9 < time.monotonic() - began < 4
     assert n_reads < 20
+
+
+def test_an_answer_in_many_small_parts_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    parts = [part for byte in b"abcdefghi" for part in (bytes([byte]), 0.01)]
+    peer = Peer((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 0.01, *parts), (OK,))
+
+    async def job(asker: Asker, url: str) -> float:
+        began = time.monotonic()
+        while (await asker.ask(url, key=1)).body != b"abc":
+            began = time.monotonic()
+        return time.monotonic() - began
+
+    assert with_peer(peer, tmp_path, job) < connections.PAUSE_S / 2
+    assert peer.n_connections == 1
+
+
+def test_a_body_without_a_length_that_breaks_off_is_not_whole(tmp_path: Path) -> None:
+    async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        await asyncio.sleep(0.1)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    found = one(resets, tmp_path)
+    assert isinstance(found, Failed)
+    assert (found.cause.name, found.status) == ("truncated", 200)
 
 
 def test_our_own_slowness_is_not_held_against_others() -> None:

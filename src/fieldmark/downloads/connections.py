@@ -68,8 +68,10 @@ class Connection(ResponseHandler):
         super().set_response_params(**params)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the connection."""
+        """Forget the connection; a body without a length that ends in an error is not whole."""
         self._opened.pop(self, None)
+        if exc is not None and self.body is not None and not self.body.is_eof():
+            self.body.set_exception(Failed("truncated", words(exc)))
         super().connection_lost(exc)
 
     def close(self) -> None:
@@ -101,7 +103,7 @@ class Connection(ResponseHandler):
         while at < len(data) and self.exception() is None:
             self._read_body(data[at : at + step] if at or step < len(data) else data)
             at += step
-        if len(data) < SMALL:
+        if len(data) < SMALL and not self.is_idle:
             self._n_small += 1
             if self._n_small > MAX_SMALL:
                 self._pause()
