@@ -91,9 +91,10 @@ def test_a_kept_connection_that_was_closed_costs_nothing(tmp_path: Path) -> None
         assert peer.n_connections > 1
 
 
-def test_what_comes_unasked_is_no_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unasked", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"HTTP/1.1 200 OK\r\nX: y"])
+def test_what_comes_unasked_is_no_answer(unasked: bytes, tmp_path: Path) -> None:
     """Bytes sent before the question must not pass for its answer."""
-    peer = Peer((OK, 0.05, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"), (OK,))
+    peer = Peer((OK, 0.05, unasked), (OK,))
 
     async def job(asker: Asker, url: str) -> list[object]:
         found = [(await asker.ask(url, key=1)).body]
