@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from fieldmark.core.errors import ImageError, ShapeError
-from fieldmark.images.batches import PhotoSource, check, load_batch, stream
+from fieldmark.images.batches import PhotoSource, check, load_batch
+from fieldmark.images.prefetch import stream
 from fieldmark.images.preprocess import prepare
 from fieldmark.images.specs import BoxCrop, ImetAugment, Preprocess
 

@@ -6,12 +6,9 @@ Threads rather than processes: the decoder and the resize let go of Python's loc
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,44 +18,14 @@ from torch import Tensor
 from fieldmark.core.errors import ImageError, ShapeError
 from fieldmark.core.seeds import generator
 from fieldmark.images.crops import Box
+from fieldmark.images.prefetch import stream
 from fieldmark.images.preprocess import SPARE, prepare
 from fieldmark.images.reading import DEFAULT, Limits, read
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.images.subjects import ANYWHERE, Subject
 
-Job = TypeVar("Job")
-Loaded = TypeVar("Loaded")
 Batch = UInt8[Tensor, "batch channel height width"]
 CHECKED_AT_ONCE = 64
-
-
-def stream(jobs: Iterable[Job], load: Callable[[Job], Loaded], *, n_workers: int, ahead: int = 4) -> Iterator[Loaded]:
-    """What ``load`` gives for every job, in the order of the jobs, prepared ahead by threads.
-
-    Args:
-        jobs: Taken one by one, never more than ``ahead`` before they are needed.
-        load: A function of its job alone; it runs in the threads.
-        n_workers: Threads; 0 loads in the caller's own.
-        ahead: Jobs begun before their turn: this bounds the memory.
-
-    Yields:
-        The results. What ``load`` raised is raised at its job's turn, with all results before it delivered. Closing
-        the iterator lets running jobs end, drops the others and leaves no thread behind.
-    """
-    if n_workers == 0:
-        yield from map(load, jobs)
-        return
-    rest = iter(jobs)
-    begun: deque[Future[Loaded]] = deque()
-    pool = ThreadPoolExecutor(max_workers=n_workers, thread_name_prefix="fieldmark-reader")
-    try:
-        begun.extend(pool.submit(load, job) for job in islice(rest, max(1, ahead)))
-        while begun:
-            result = begun.popleft().result()
-            begun.extend(pool.submit(load, job) for job in islice(rest, 1))
-            yield result
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def load_batch(
