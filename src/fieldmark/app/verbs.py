@@ -19,6 +19,7 @@ from fieldmark.app.choices import Recipe, Setting, choose
 from fieldmark.app.choices import recipes as _recipes
 from fieldmark.app.download import download
 from fieldmark.app.duplicates import twins
+from fieldmark.app.estimating import estimate
 from fieldmark.app.flips import flips
 from fieldmark.app.guards import leads, need_torch, sensible, vacant
 from fieldmark.app.individuals import identify
@@ -51,6 +52,7 @@ __all__ = [
     "demo",
     "doubts",
     "download",
+    "estimate",
     "evaluate",
     "flips",
     "identify",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import sys
 from importlib.util import find_spec
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, computed_field
 
 from fieldmark.core.machine import Machine, this_machine
 from fieldmark.core.spec import Count, Natural, Spec
@@ -35,15 +37,21 @@ class Photos(Spec):
 
     Attributes:
         n_photos: Labelled photos.
-        identities: Number of photos of each known individual; empty for labels.
+        identities: Number of photos of each known individual; empty for labels. JSON holds ``n_identities`` instead.
         n_labels: Labels, answers included; 0: unknown, and the head's parameters are then not counted.
         assumed: Whether these are no real photos.
     """
 
     n_photos: Count
-    identities: tuple[Natural, ...] = ()
+    identities: Annotated[tuple[Natural, ...], Field(exclude=True)] = ()
     n_labels: Natural = 0
     assumed: bool = False
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def n_identities(self) -> int:
+        """Known individuals."""
+        return len(self.identities)
 
     @classmethod
     def of(cls, photos: Collection) -> Photos:
@@ -256,7 +264,7 @@ def _cost(name: str) -> BackboneCost | None:
 def _above(net: Net, width: int, n_classes: int) -> int:
     """Parameters of neck and head for so many classes."""
     head = net.head
-    neck = 2 * width if net.neck == "bn" else 0
+    neck = width if net.neck == "bn" else 0  # a batch norm without shift
     if isinstance(head, EmbeddingHead | PairHead):
         return neck + width * (head.dim or 0)
     return neck + width * n_classes * (head.centres if isinstance(head, CosineHead | AffinityHead) else 1)
