@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 import pytest
 from fieldmark.stages.engine import METRICS, Opened, open_run
-from fieldmark.stages.plan import Plan
 from fieldmark.stages.scored import write_scored
 from PIL import Image
 
@@ -20,6 +19,7 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.decisions.cutoffs import Cutoffs, Estimate
 from fieldmark.decisions.specs import Cutoff
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.stages.common.split import FOLDS
 from fieldmark.stages.common.train import Train

@@ -18,6 +18,7 @@ from fieldmark.api.choices import Recipe, Setting, choose
 from fieldmark.api.choices import recipes as _recipes
 from fieldmark.api.download import download
 from fieldmark.api.duplicates import twins
+from fieldmark.api.estimating import estimate
 from fieldmark.api.flips import flips
 from fieldmark.api.guards import leads, need_torch, sensible, vacant
 from fieldmark.api.labels import doubts, patched, tune
@@ -51,6 +52,7 @@ __all__ = [
     "demo",
     "doubts",
     "download",
+    "estimate",
     "evaluate",
     "flips",
     "identify",

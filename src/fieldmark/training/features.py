@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from fieldmark.core.files import told_disk_faults
 from fieldmark.core.manifest import versions
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.images.batches import PhotoSource, stream
+from fieldmark.images.batches import PhotoSource
+from fieldmark.images.prefetch import stream
 from fieldmark.images.preprocess import normalise
 from fieldmark.images.specs import Preprocess
 from fieldmark.models.backbone import stages

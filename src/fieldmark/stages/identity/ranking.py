@@ -90,8 +90,7 @@ class RankingStage(Stage):
         photos, truth = context.known.take(folds.rows), folds.classes(context.known)[folds.rows]
         decision, sure = self._decided(photos, truth, scores)
         Ranking(folder).write(photos, scores=scores, decision=decision, k=self.k, sure=sure)
-        said = f"{did}; {told(decision)}" if did else told(decision)
-        return said
+        return f"{did}; {told(decision)}" if did else told(decision)
 
     def apply(self, ask: Ask) -> RankedPhotos:
         """Scores of any photos."""

@@ -148,8 +148,8 @@ def doubts(context: Context, judged: JudgedLabels) -> tuple[tuple[Doubt, ...], s
             )
     note = (
         f"The {counted(len(chosen), 'label')} most likely to be a mistake in the table, by the networks of "
-        f"{context.plan.only(Score).name}, which have not seen the photo. The command “fieldmark doubts” writes more of "
-        "them as a table to decide on."
+        f"{context.plan.only(Score).name}, which have not seen the photo. The command “fieldmark doubts” writes "
+        "more of them as a table to decide on."
     )
     return tuple(chosen.values()), note if chosen else ""
 
