@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fieldmark.api.judges import judging_labels
 
 import fieldmark
-from fieldmark.api.judges import judging_labels
 from fieldmark.api.photos import new_photos
 from fieldmark.cli.main import main
 from fieldmark.core.errors import DataError, FieldmarkError

@@ -18,9 +18,9 @@ import fieldmark
 from fieldmark.core.errors import PlanError, RunError
 from fieldmark.core.progress import QUIET
 from fieldmark.plans.imaterialist import imaterialist2017
+from fieldmark.tasks.attributes.report import answer_report
 from fieldmark.tasks.attributes.results import Answerer
 from fieldmark.tasks.attributes.validation import JudgedAnswers
-from fieldmark.tasks.attributes.report import answer_report
 
 WORK = ("*.npy", "*.safetensors", "*.parquet", "*.csv", "weights.json")
 
