@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.scored import new_proba
 
 from fieldmark.core.files import read_json, write_json
 from fieldmark.data.collection import Collection
@@ -26,12 +28,10 @@ from fieldmark.decisions.settling import likeliest
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.questions import error_per_question
 from fieldmark.pipeline.networks import label_source
+from fieldmark.pipeline.plan import Stage
 from fieldmark.plans.shelf import SHELF
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.labels.settle import Settle
-from fieldmark.stages.plan import Stage
-from fieldmark.stages.scored import new_proba
 from fieldmark.tasks.reporting import report
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "fashion_products"

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar, get_args
 
 import numpy as np
+from fieldmark.stages.engine import execute, open_run
 
 from fieldmark.api.blending import By, blend
 from fieldmark.core.files import read_json
@@ -61,16 +62,15 @@ from fieldmark.losses.specs import (
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.specs import AffinityHead
+from fieldmark.pipeline.plan import Plan, ranking_stage
 from fieldmark.plans.shelf import SHELF
 from fieldmark.stacking.specs import Tuning
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.identity.stack_identities import StackIdentities
 from fieldmark.stages.identity.think_again import ThinkAgain
-from fieldmark.stages.plan import Plan, ranking_stage
 from fieldmark.tasks.identification.report import Judged
 from fieldmark.tasks.reporting import report
 

@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from fieldmark.stages.engine import execute
 
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.data.collection import Collection
@@ -52,13 +53,12 @@ from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.network import Network, build, freeze
 from fieldmark.models.specs import EmbeddingHead, Net
 from fieldmark.pipeline.networks import label_source, photo_source
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.reidentify import SCALES
 from fieldmark.plans.shelf import SHELF
 from fieldmark.plans.sizes import LOWER_LITE
 from fieldmark.stages.common.split import Split
-from fieldmark.stages.engine import execute
 from fieldmark.stages.identity.rank import ByLogits, Vote, identity_scores
-from fieldmark.stages.plan import Plan
 from fieldmark.tasks.identification.results import Expert
 from fieldmark.training.embed import embed
 from fieldmark.training.features import body

@@ -15,12 +15,12 @@ from fieldmark.data.specs import HumpbackHoldout, TupleSampler
 from fieldmark.images.specs import Preprocess
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.specs import Backbone, Net, RandomWeights
+from fieldmark.pipeline.plan import Plan
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.embed import Embed
 from fieldmark.stages.identity.rank import Rank
-from fieldmark.stages.plan import Plan
 from fieldmark.training.specs import Leg, Training
 
 

@@ -11,7 +11,7 @@ import pytest
 import fieldmark
 from fieldmark.cli.main import main
 from fieldmark.core.errors import FieldmarkError, RunError
-from fieldmark.stages.plan import Plan
+from fieldmark.pipeline.plan import Plan
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from download.server import BadWeb
 
 import fieldmark
+from downloads.server import BadWeb
 from fieldmark.cli.main import main
 from fieldmark.core.errors import FieldmarkError
 
@@ -84,6 +84,6 @@ def test_the_missing_package_is_named(table: Path, tmp_path: Path, monkeypatch: 
 def test_the_room_is_the_verb_too_and_wakes_nothing() -> None:
     code = (
         "import sys, fieldmark, fieldmark.downloads.specs; assert callable(fieldmark.download); "
-        "sys.exit(any(name in sys.modules for name in ('httptools', 'yarl', 'torch', 'polars')))"
+        "sys.exit(any(name in sys.modules for name in ('aiohttp', 'yarl', 'torch', 'polars')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

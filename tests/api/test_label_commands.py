@@ -275,6 +275,7 @@ def test_tune_prints_every_rule_that_fits_and_marks_the_best(capsys: Printed, mu
         "F2 as found",
         "F2 honest",
         "95 % interval",
+        "over",
         "labels a photo",
     ]
     rows = {line.split()[0]: line for line in lines[2:]}

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # blocks.py and render.py, which
 from blocks import own_plan
 
 if TYPE_CHECKING:
-    from fieldmark.stages.plan import Plan
+    from fieldmark.pipeline.plan import Plan
 
 
 def shrunk(plan: Plan) -> Plan:
@@ -52,8 +52,8 @@ def shrunk(plan: Plan) -> Plan:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``fieldmark demo`` leaves, small: drawn photos, and a run of the plan that plans.md shows."""
     import fieldmark
+    from fieldmark.pipeline.plan import read_plan
     from fieldmark.specimens.collections import draw_flukes
-    from fieldmark.stages.plan import read_plan
 
     folder = tmp_path_factory.mktemp("shown") / "fieldmark-demo"
     numbers = {"n_identities": 5, "photos_per_identity": 3, "n_strangers": 5, "n_test": 3}

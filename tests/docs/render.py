@@ -17,7 +17,7 @@ from typing import Any
 
 from fieldmark.api.choices import recipes
 from fieldmark.data.columns import SYNONYMS
-from fieldmark.stages.plan import Plan
+from fieldmark.pipeline.plan import Plan
 
 HOME = Path(__file__).parents[2]
 ROOMS = (

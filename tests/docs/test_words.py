@@ -16,8 +16,8 @@ from blocks import HOME, blocks, headings, pages, prose
 import fieldmark
 from fieldmark.cli.main import application
 from fieldmark.data.drafts import Layout
+from fieldmark.pipeline.plan import VERBS
 from fieldmark.plans.shelf import SHELF
-from fieldmark.stages.plan import VERBS
 
 SOURCES = sorted((HOME / "src").rglob("*.py"))
 OPTIONS = {option for command in application.commands.values() for one in command.params for option in one.opts}

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from fieldmark.core.errors import ImageError, ShapeError
-from fieldmark.images.batches import PhotoSource, stream
+from fieldmark.images.batches import PhotoSource
+from fieldmark.images.prefetch import stream
 from fieldmark.images.preprocess import prepare
 from fieldmark.images.specs import BoxCrop, ImetAugment, Preprocess
 

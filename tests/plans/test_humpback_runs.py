@@ -9,10 +9,12 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import execute, open_run
 
 import fieldmark
 from fieldmark.core.errors import DataError, PlanError
 from fieldmark.data.reading import read
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.finders import FINDERS
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.plans.reidentify import reidentify
@@ -21,9 +23,7 @@ from fieldmark.quality.regions.finding import true_sizes
 from fieldmark.stages.common.boxes import Boxes
 from fieldmark.stages.common.split import read_folds
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.plan import Plan
 from toys import Heard
 
 

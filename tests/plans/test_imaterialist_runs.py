@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import open_run
+from fieldmark.stages.scored import absent_of, known_proba, new_proba
 
 import fieldmark
 from fieldmark.core.errors import PlanError, RunError
 from fieldmark.core.progress import QUIET
 from fieldmark.plans.imaterialist import imaterialist2017
-from fieldmark.stages.engine import open_run
-from fieldmark.stages.scored import absent_of, known_proba, new_proba
 from fieldmark.tasks.attributes.results import Answerer
 from fieldmark.tasks.attributes.validation import JudgedAnswers
+from fieldmark.tasks.attributes.report import answer_report
 
 WORK = ("*.npy", "*.safetensors", "*.parquet", "*.csv", "weights.json")
 
@@ -66,7 +68,7 @@ def test_answers_fit_together(shop_run: Path) -> None:
 def test_the_submission_has_a_row_for_each_photo_and_question(shop_run: Path) -> None:
     rows = (shop_run / "submission/submission.csv").read_text().splitlines()
     assert rows[0] == "id,predicted"
-    assert len(rows) == 1 + 8 * 17
+    assert len(rows) == 1 + 8 * 13
     assert len({row.partition(",")[0] for row in rows}) == len(rows)
 
 
@@ -131,13 +133,14 @@ def test_evaluate_on_other_photos_and_predict(shop: Path, shop_run: Path, tmp_pa
     truth = pl.read_csv(shop / "test_truth.csv", infer_schema=False)
     table = shop / "judged.csv"
     there = [(shop / file).exists() for file in truth["file"]]
-    truth.filter(pl.Series(there)).write_csv(table)
+    truth.filter(pl.Series(there)).with_columns(group=pl.lit("one sender")).write_csv(table)
     measures = {one.name: one for one in fieldmark.evaluate(shop_run, table, n_workers=0)}
     assert measures["error of category"].n == 6
+    assert {one.over for one in measures.values()} == {"1 group"}
     fieldmark.predict(shop_run, shop / "new.csv", out=tmp_path / "people.csv", n_workers=0)
     people = pl.read_csv(tmp_path / "people.csv", infer_schema=False)
     assert people.columns == ["image", "question", "answer", "proba", "applies"]
-    assert people.height == 8 * 17
+    assert people.height == 8 * 13
     fieldmark.predict(shop_run, shop / "new.csv", out=tmp_path / "s.csv", form="submission", n_workers=0)
     assert (tmp_path / "s.csv").read_text() == (shop_run / "submission/submission.csv").read_text()
 
@@ -217,3 +220,17 @@ def test_predict_tells_how_many_questions_it_answered(
         main(["predict", str(shop_run), str(shop / "new.csv"), "--out", str(tmp_path / "a.csv"), "--workers", "0"]) == 0
     )
     assert "8 photos answered" in capsys.readouterr().out
+
+
+def test_measures_are_over_the_groups_of_the_table(shop_run: Path) -> None:
+    opened = open_run(shop_run)
+    groups = pl.Series([f"{row // 8}" for row in range(len(opened.known))])
+    known = replace(opened.known, table=opened.known.table.with_columns(group=groups))
+    measures, html = answer_report(replace(opened, known=known))
+    assert {one.unit for one in measures} == {"group"}
+    assert measures[0].n_units == 6
+    assert "95 % intervals over 6 groups" in html.replace("\xa0", " ")
+    alone = replace(opened.known, table=opened.known.table.drop("group"))
+    plain, _ = answer_report(replace(opened, known=alone))
+    assert {one.unit for one in plain} == {"photo"}
+    assert [one.value for one in plain] == [one.value for one in measures]

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.apart import apart
+from fieldmark.stages.engine import execute, open_run
 from PIL import Image
 
 from fieldmark.core.errors import PlanError
@@ -17,14 +19,12 @@ from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.specs import EmbeddingHead, OneVsRestHead
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.siamese import humpback_siamese
-from fieldmark.stages.apart import apart
-from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity.rank import ByLogits, Vote
 from fieldmark.stages.identity.ranking import DECISION, NEW_SCORES, RANKING, SCORES
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.identity.rescore import RESCORING, mix, pair_scores
-from fieldmark.stages.plan import Plan
 from fieldmark.tasks.identification.results import Expert
 from fieldmark.training.specs import Training
 from toys import without_judges

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import open_run
+from fieldmark.stages.scored import absent_of, known_proba, new_proba
 
 import fieldmark
 from fieldmark.core.errors import PlanError
@@ -16,16 +18,14 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.questions import Asked
 from fieldmark.data.specs import StratifiedFolds
 from fieldmark.decisions.specs import WeightedMean
+from fieldmark.pipeline.plan import Plan
 from fieldmark.stacking.specs import MiniLm
 from fieldmark.stages.common.answer import question_submission
 from fieldmark.stages.common.questions import answer_layout, parents, prior_of, told_truth
 from fieldmark.stages.common.split import Split
-from fieldmark.stages.engine import open_run
 from fieldmark.stages.labels.merge import Merge
 from fieldmark.stages.labels.settle import SHIFT, Settle, answer_table
 from fieldmark.stages.labels.texts import Texts
-from fieldmark.stages.plan import Plan
-from fieldmark.stages.scored import absent_of, known_proba, new_proba
 
 ASKED = (
     Asked(name="kind", answers=("shoe", "dress"), code="7", codes={"shoe": "1", "dress": "2"}),

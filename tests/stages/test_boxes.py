@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import execute
 from PIL import Image, ImageDraw
 
 from fieldmark.api import verbs
@@ -28,6 +29,7 @@ from fieldmark.images.specs import (
     Trained,
 )
 from fieldmark.models.specs import Backbone, RandomWeights
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.quality.regions import finding
 from fieldmark.quality.regions.clicks import learn_clicks
@@ -35,8 +37,6 @@ from fieldmark.quality.regions.finding import marks_of, source_name, subjects_of
 from fieldmark.quality.regions.finding_pages import sheet, write_marks
 from fieldmark.stages.common.boxes import Boxes
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import execute
-from fieldmark.stages.plan import Plan, Stage
 from fieldmark.tasks.identification.results import Expert
 
 TINY = Backbone(name="test_efficientnet", weights=RandomWeights())

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import execute, open_run
 
 from fieldmark.core.errors import DataError, PlanError, RunError
 from fieldmark.core.files import read_json, sha256
@@ -18,12 +19,11 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.scores import Scores
 from fieldmark.data.specs import IdentityFolds
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity.rank import Rank
-from fieldmark.stages.plan import Plan
 from fieldmark.tasks.identification.results import Expert
 from fieldmark.tasks.reporting import report
 

@@ -14,9 +14,10 @@ from fieldmark.decisions.calibrated import Sure
 from fieldmark.decisions.cutoffs import find_cutoffs
 from fieldmark.decisions.specs import Cutoff, GlobalF2, MaxMap, Preset
 from fieldmark.metrics.labels import f_beta_per_image
+from fieldmark.metrics.measure import Measure
 from fieldmark.tasks.attributes.validation import measure_answers
+from fieldmark.tasks.identification.measures import measure, measure_decision
 from fieldmark.tasks.tagging.ladder import change_of
-from fieldmark.tasks.identification.measures import Measure, measure, measure_decision
 from fieldmark.tasks.tagging.measures import measure_labels
 
 N_GROUPS, N_PHOTOS = 24, 25

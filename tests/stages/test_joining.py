@@ -9,22 +9,22 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import execute, open_run
 
 from fieldmark.core.errors import FieldmarkError, PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import HumpbackHoldout
 from fieldmark.decisions.specs import ByVote
+from fieldmark.pipeline.plan import Plan, ranking_stage, renamed
 from fieldmark.plans.humpback import humpback_classify, humpback_nearest
 from fieldmark.plans.shelf import SHELF
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity.blend import Blend, blend_runs
 from fieldmark.stages.identity.keypoints import KEPT
 from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.plan import Plan, ranking_stage, renamed
 from fieldmark.tasks.identification.joining import join_runs
 from fieldmark.tasks.identification.results import Expert
 from fieldmark.tasks.reporting import report

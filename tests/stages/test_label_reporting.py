@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import METRICS, Opened, open_run
+from fieldmark.stages.scored import write_scored
 from PIL import Image
 
 from fieldmark.core.errors import RunError
@@ -17,13 +20,11 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.decisions.cutoffs import Cutoffs, Estimate
 from fieldmark.decisions.specs import Cutoff
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.stages.common.split import FOLDS
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import METRICS, Opened, open_run
 from fieldmark.stages.labels.cut import CUTOFFS
-from fieldmark.stages.plan import Plan
-from fieldmark.stages.scored import write_scored
 from fieldmark.tasks.reporting import REPORT, report
 from fieldmark.tasks.tagging.ladder import ladder
 from fieldmark.tasks.tagging.marked_photos import doubts, dropped, examples
@@ -326,3 +327,22 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         report(open_run(tmp_path / "run"))
     assert "fieldmark train" in caught.value.fix
+
+
+def test_measures_and_rungs_are_over_the_groups_of_the_table(tagged: Opened) -> None:
+    alone = replace(tagged, known=replace(tagged.known, table=tagged.known.table.drop("group")))
+    known = replace(
+        tagged.known, table=tagged.known.table.with_columns(group=pl.Series([f"{n // 6}" for n in range(N)]))
+    )
+    opened = replace(tagged, known=known)
+    grouped = JudgedLabels(opened)
+    for one, plain in zip(grouped.measures(), JudgedLabels(alone).measures(), strict=True):
+        assert plain.unit == "photo"
+        assert one.unit == ("photo" if one.name == CROSSED else "group")  # the cut stage has found that one
+        assert one.name == CROSSED or one.n_units <= 10
+    rungs, plain_rungs = ladder(opened, grouped), ladder(alone, JudgedLabels(alone))
+    assert [one.value for one in rungs] == [one.value for one in plain_rungs]
+    assert [(one.low, one.high) for one in rungs] != [(one.low, one.high) for one in plain_rungs]
+    assert [one.change for one in rungs] != [one.change for one in plain_rungs]
+    _, html = label_report(opened)
+    assert "95 % intervals over 10 groups" in words(html)

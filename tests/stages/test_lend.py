@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fieldmark.stages.engine import open_run
+from fieldmark.stages.scored import known_proba, new_proba
 
 import fieldmark
 from fieldmark.core.errors import PlanError
@@ -13,16 +15,14 @@ from fieldmark.data.specs import PlainSampler, StratifiedFolds
 from fieldmark.images.specs import Preprocess
 from fieldmark.losses.specs import Bce
 from fieldmark.models.specs import Backbone, Net, RandomWeights, SigmoidHead
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import open_run
 from fieldmark.stages.labels.cut import Cut
 from fieldmark.stages.labels.lend import Chosen, Lend
 from fieldmark.stages.labels.look import Look
 from fieldmark.stages.labels.score import Score
-from fieldmark.stages.plan import Plan
-from fieldmark.stages.scored import known_proba, new_proba
 from fieldmark.tasks.tagging.results import Tagger
 from fieldmark.training.specs import Leg, Training
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fieldmark.stages.engine import execute
 
 from fieldmark.core.errors import PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.losses.specs import Affinity, ArcFace, BatchHardTriplet, LocalTriplet, MarginByCount
 from fieldmark.models.specs import AffinityHead, CosineHead, EmbeddingHead, SigmoidHead
 from fieldmark.pipeline import networks as nets
+from fieldmark.pipeline.plan import Plan, read_plan
 from fieldmark.plans.humpback import humpback_classify
-from fieldmark.stages.engine import execute
-from fieldmark.stages.plan import Plan, read_plan
 
 GOOD = humpback_classify(size="toy")
 

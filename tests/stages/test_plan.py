@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fieldmark.core.errors import PlanError
+from fieldmark.pipeline.plan import Plan, read_plan
 from fieldmark.plans.humpback import humpback_classify
-from fieldmark.stages.plan import Plan, read_plan
 
 GOOD = humpback_classify(size="toy")
 

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.apart import apart
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.job import Job
 
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError, RunError
 from fieldmark.core.run import RunFolder
@@ -26,19 +29,16 @@ from fieldmark.decisions.specs import (
     Transposed,
 )
 from fieldmark.decisions.thresholds import find
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stacking.specs import IdentityStacking, Trees
-from fieldmark.stages.apart import apart
 from fieldmark.stages.common.answer import Answer, submission
 from fieldmark.stages.common.split import FOLDS, judged_classes
-from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity.blend import Blend, blend_runs, blend_submissions
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
 from fieldmark.stages.identity.ranking import NEW_SCORES, SCORES, Decision, write_ranked
 from fieldmark.stages.identity.stack_identities import StackIdentities
 from fieldmark.stages.identity.think_again import ThinkAgain
-from fieldmark.stages.job import Job
-from fieldmark.stages.plan import Plan
 from fieldmark.tasks.identification.results import Expert
 from fieldmark.tasks.reporting import report
 from toys import without_judges

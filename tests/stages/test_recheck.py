@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import execute
+from fieldmark.stages.job import Job
 from PIL import Image
 
 from drawn_photos import seen_from, textured, turned
@@ -25,11 +27,9 @@ from fieldmark.plans.humpback import humpback_classify, humpback_nearest
 from fieldmark.plans.sizes import Size
 from fieldmark.stages.common.boxes import Boxes
 from fieldmark.stages.common.split import FOLDS
-from fieldmark.stages.engine import execute
 from fieldmark.stages.identity.keypoints import KEPT, Looker, Rechecked, fused
 from fieldmark.stages.identity.ranking import DECISION, NEW_SCORES, RANKING, SCORES
 from fieldmark.stages.identity.recheck import EVIDENCE, FUSION, Recheck
-from fieldmark.stages.job import Job
 from toys import without_judges
 
 pytest.importorskip("cv2", reason="keypoints need OpenCV")
@@ -246,7 +246,8 @@ def test_points_say_apart_what_they_say_without_photos_that_judge(tmp_path: Path
     """The frozen backbone at toy size: nothing learns, so only the gallery differs."""
     from fieldmark.stages.apart import apart
     from fieldmark.stages.engine import open_run
-    from fieldmark.stages.plan import Plan
+
+    from fieldmark.pipeline.plan import Plan
 
     for animal in range(N_IDENTITIES):
         Image.fromarray(seen_from(textured(animal), turned(degrees=10))).save(tmp_path / f"new{animal}.png")
@@ -266,7 +267,8 @@ def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, job: 
     """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
     pytest.importorskip("timm")
     from fieldmark.stages.engine import open_run
-    from fieldmark.stages.plan import Plan
+
+    from fieldmark.pipeline.plan import Plan
     from fieldmark.tasks.identification.results import Expert
     from fieldmark.tasks.reporting import REPORT, report
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.apart import apart, learnt_from
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.job import Job
 from PIL import Image
 
 from fieldmark.core.errors import PlanError, RunError
@@ -17,18 +20,15 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.specs import IdentityFolds
 from fieldmark.decisions.specs import Best
 from fieldmark.gallery.store import GalleryStore
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.plans.reidentify import reidentify
-from fieldmark.stages.apart import apart, learnt_from
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import FOLDS, Split, read_folds
-from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity.embed import new_head_proba
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
 from fieldmark.stages.identity.ranking import NEW_SCORES, RANKING
 from fieldmark.stages.identity.recruit import Recruit, recruits_of
-from fieldmark.stages.job import Job
-from fieldmark.stages.plan import Plan
 from fieldmark.tasks.identification.results import Expert
 
 NAMES = ["A", "A", "B", "B", "X", "unknown"]

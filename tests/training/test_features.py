@@ -12,7 +12,7 @@ from fieldmark.images.specs import Augment, NoAugment, WhaleAugment
 from fieldmark.models.backbone import stages
 from fieldmark.models.network import Network, freeze
 from fieldmark.training.embed import Embedded, embed
-from fieldmark.training.features import KeptFeatures, body
+from fieldmark.training.features import FeatureStore, KeptFeatures, body
 from fieldmark.training.loop import Workshop, fit
 from fieldmark.training.specs import Leg, Training
 from toys import CLASSES, INPUT, NET, alone, lesson, network
@@ -36,7 +36,7 @@ def test_kept_features_change_nothing_but_speed(
         kept,
         lesson(photos, augment=augment, versions=versions),
         training,
-        at=Workshop(tmp_path / "kept", alone(), features=tmp_path / "features"),
+        at=Workshop(tmp_path / "kept", alone(), features=FeatureStore(tmp_path / "features")),
         seed=5,
     )
     assert n_files(tmp_path / "features") == 1
@@ -60,7 +60,7 @@ def test_they_are_read_again_by_another_head_and_not_by_another_network(photos: 
     def looked_at(seed: int, net=NET, files: PhotoSource = source) -> None:
         one = network(seed, net)
         freeze(one, frozen)
-        kept = body(one, files, items=ITEMS, folder=tmp_path).source
+        kept = body(one, files, items=ITEMS, features=FeatureStore(tmp_path)).source
         assert isinstance(kept, KeptFeatures)
 
     looked_at(0)
@@ -88,7 +88,7 @@ def test_nothing_is_kept_where_chance_has_a_say_or_nothing_is_frozen(photos: lis
     source, fixed = PhotoSource(photos, INPUT, augment=WhaleAugment()), PhotoSource(photos, INPUT)
     for chosen, frozen in ((source, ("stem",)), (fixed, ()), (fixed, ("blocks.1",))):
         freeze(one, frozen)
-        assert body(one, chosen, items=ITEMS, folder=tmp_path).source is chosen
+        assert body(one, chosen, items=ITEMS, features=FeatureStore(tmp_path)).source is chosen
 
 
 def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path:
     frozen = tuple(stages(one.backbone))[:1]
     freeze(one, frozen)
     source = PhotoSource(photos, INPUT)
-    kept, _, forward = body(one, source, items=ITEMS, folder=tmp_path)
+    kept, _, forward = body(one, source, items=ITEMS, features=FeatureStore(tmp_path))
     one.eval()
     items = torch.tensor([[0, 0 + len(CLASSES)]]).numpy()
     with torch.no_grad():
@@ -129,7 +129,7 @@ def test_a_filling_that_was_interrupted_goes_on_and_folds_share_it(photos: list[
     items = np.arange(2 * len(photos) * 9)
 
     def kept(folder: Path, progress: Counting, some: np.ndarray = items) -> np.ndarray:
-        source_of = body(one, source, items=some, folder=folder, progress=progress).source
+        source_of = body(one, source, items=some, features=FeatureStore(folder), progress=progress).source
         return torch.cat(list(source_of.batches(some.reshape(-1, 8), epoch=0, n_workers=0))).numpy()
 
     whole = kept(tmp_path / "whole", Counting(99))
@@ -148,14 +148,14 @@ def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_p
     net, source = network(), PhotoSource(photos, INPUT)
     taught = lesson(photos)
     training = Training(legs=(Leg(epochs=1, lr=1e-2, freeze=("all",)),), batch=8)
-    fit(net, taught, training, at=Workshop(tmp_path / "shop", alone(), features=features), seed=5)
+    fit(net, taught, training, at=Workshop(tmp_path / "shop", alone(), features=FeatureStore(features)), seed=5)
     assert net.frozen == ()
     some = np.array([9, 3, 3, 14])
 
     def looked(one: Network, files: PhotoSource = source, **asked: Any) -> Embedded:
         return embed(one, files, device=cpu, flip=True, logits=True, **asked)
 
-    plain, kept = looked(net, items=some), looked(net, items=some, features=features)
+    plain, kept = looked(net, items=some), looked(net, items=some, features=FeatureStore(features))
     assert kept.logits is not None
     assert plain.logits is not None
     assert kept.logits.shape == (2, 4, 4)
@@ -165,18 +165,18 @@ def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_p
 
     path = next(path for path in features.glob("*.npy") if not path.name.endswith(".done.npy"))
     np.load(path, mmap_mode="r+")[:] = 7.0  # seen to be read
-    assert np.ptp(looked(net, features=features).embedding, axis=1).max() == 0
+    assert np.ptp(looked(net, features=FeatureStore(features)).embedding, axis=1).max() == 0
     with torch.no_grad():
         next(net.backbone.parameters()).mul_(1.1)
-    assert np.ptp(looked(net, features=features).embedding, axis=1).max() > 0  # another backbone
+    assert np.ptp(looked(net, features=FeatureStore(features)).embedding, axis=1).max() > 0  # another backbone
     assert n_files(features) == 1  # which learns, so that nothing was written
     freeze(net, ("all",))
-    looked(net, PhotoSource(photos[:5], INPUT), features=features)
+    looked(net, PhotoSource(photos[:5], INPUT), features=FeatureStore(features))
     assert n_files(features) == 2
 
 
 def test_a_learnt_pooling_leaves_nothing_to_keep_for_embedding(photos: list[Path], tmp_path: Path) -> None:
     net = network(net=NET.model_copy(update={"backbone": NET.backbone.model_copy(update={"pool": "gem"})}))
     freeze(net, ("all",))
-    embed(net, PhotoSource(photos, INPUT), device=torch.device("cpu"), features=tmp_path)
+    embed(net, PhotoSource(photos, INPUT), device=torch.device("cpu"), features=FeatureStore(tmp_path))
     assert not list(tmp_path.iterdir())

@@ -14,8 +14,8 @@ from fieldmark.core.progress import QUIET, Progress
 if TYPE_CHECKING:
     import polars as pl
 
-    from fieldmark.stages.identity.ranking import Decision
-    from fieldmark.tasks.identification.measures import Measure
+    from fieldmark.metrics.measure import Measure
+    from fieldmark.pipeline.artifacts.ranking import Decision
 
 By = Literal["score", "rank", "vote"]
 
@@ -103,13 +103,13 @@ def blend(
             fix="name the folder of the run to make: --run runs/together",
         )
     file = vacant(out, force=force)
-    opened = [run_of(one, "individuals") for one in runs]
+    opened = [run_of(one, "identification") for one in runs]
     from fieldmark.decisions.specs import ByRank, ByScore, ByVote
 
     rule = {"score": ByScore(), "rank": ByRank(), "vote": ByVote()}[by]
     folders = [one.run.path for one in opened]
     if run is None:
-        from fieldmark.stages.identity.blend import blend_runs
+        from fieldmark.tasks.identification.blending_runs import blend_runs
 
         answers, decision = blend_runs(folders, by=rule, weights=weights, k=k)
         found = Blended(answers, opened[0].known.vocabulary.unknown, decision)
@@ -127,25 +127,21 @@ def blend(
         )
     if file is not None:
         from fieldmark.core.files import write_text
-        from fieldmark.stages.common.answer import submission
+        from fieldmark.reporting.submissions import ranking_submission
 
         images = found.answers["image"].unique(maintain_order=True).to_list()
-        write_text(file, submission(found.answers, images=images))
+        write_text(file, ranking_submission(found.answers, images=images))
     return found
 
 
 def _joined(folders: Sequence[Path], folder: Path, **how: Any) -> Blended:
     """The run made of all, reported."""
-    import polars as pl
-
-    from fieldmark.stages.engine import open_run
-    from fieldmark.stages.identity.ranking import RANKING, Decision
-    from fieldmark.stages.plan import ranking_stage
+    from fieldmark.pipeline.artifacts.ranking import Ranking
+    from fieldmark.pipeline.context import Context
     from fieldmark.tasks.identification.joining import join_runs
     from fieldmark.tasks.reporting import report
 
     made = join_runs(folders, folder, **how)
-    opened = open_run(made.path)
-    place = made.stage(ranking_stage(opened.plan).name)
-    answers = pl.read_parquet(place / RANKING).filter(pl.col("part") == "new")
-    return Blended(answers, opened.known.vocabulary.unknown, Decision.read(place), report(opened))
+    context = Context.open(made.path)
+    ranking = context.artifact(Ranking, context.plan.final().name)
+    return Blended(ranking.table("new"), context.known.vocabulary.unknown, ranking.decision, report(context))

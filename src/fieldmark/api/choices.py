@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 from fieldmark.core.errors import FieldmarkError, PlanError, nearest, several
 
 if TYPE_CHECKING:
-    from fieldmark.stages.plan import Plan
+    from fieldmark.pipeline.plan import Plan
 
 Setting = bool | int | float | str | None
 PLAN_SUFFIXES = (".toml", ".json")
@@ -59,7 +59,7 @@ def choose(what: str | Path | Plan, *, size: str | None = None, settings: Mappin
     Raises:
         PlanError: There is no such recipe, size or setting, or the file holds no plan that works.
     """
-    from fieldmark.stages.plan import Plan, read_plan
+    from fieldmark.pipeline.plan import Plan, read_plan
 
     path = Path(what) if isinstance(what, str | Path) else None
     if path is None or path.suffix in PLAN_SUFFIXES or path.is_dir():

@@ -14,9 +14,9 @@ from fieldmark.api import verbs
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
+    from fieldmark.metrics.measure import Measure
     from fieldmark.specimens.files import Drawn
     from fieldmark.tasks.attributes.results import Answered
-    from fieldmark.tasks.identification.measures import Measure
     from fieldmark.tasks.identification.results import Identification
     from fieldmark.tasks.tagging.results import Tagged
 

@@ -13,7 +13,8 @@ from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
-    from fieldmark.downloads.addresses import Resolver
+    from aiohttp.abc import AbstractResolver
+
     from fieldmark.downloads.engine import Tally
     from fieldmark.downloads.results import Holdings, Verdict
     from fieldmark.downloads.specs import Again, Fetching
@@ -57,7 +58,7 @@ def download(
     encoding: str = "utf-8",
     manifest: Path | str | None = None,
     fetching: Fetching | None = None,
-    resolver: Resolver | None = None,
+    resolver: AbstractResolver | None = None,
     progress: Progress = QUIET,
 ) -> Downloaded:
     """Get the photos that a table names by their addresses, and note what became of each address.
@@ -82,11 +83,10 @@ def download(
         RunError: The folder holds something else, another download works in it, or the disk is full.
         FieldmarkError: The packages of the extra ``download`` are not installed.
     """
-    absent = [name for name in ("httptools", "yarl") if find_spec(name) is None]
-    if absent:
+    if find_spec("aiohttp") is None:
         raise FieldmarkError(
-            "Downloads need packages that are not installed.",
-            got=", ".join(absent),
+            "Downloads need a package that is not installed.",
+            got="aiohttp",
             fix='pip install "fieldmark[download]"',
         )
     from fieldmark.core.files import write_text

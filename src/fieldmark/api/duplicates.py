@@ -90,12 +90,13 @@ def twins(
         raise FieldmarkError("Comparing hashes needs a package that is not installed.", got="numba", fix=INSTALL)
     paths = (out, html, identities, transfer, texts)
     table, page_file, names, given, written = (vacant(path, force=force) for path in paths)
-    opened = None if run is None else run_of(run, "individuals", instead="leave out --run.")
+    opened = None if run is None else run_of(run, "identification", instead="leave out --run.")
     from fieldmark.images.texts import text_reader
     from fieldmark.quality.duplicates import twin_pages
-    from fieldmark.quality.duplicates.twinning import find_twins, likeness_of
+    from fieldmark.quality.duplicates.twinning import find_twins
     from fieldmark.reporting.pages import write_page
     from fieldmark.reporting.twin_pages import twins_page
+    from fieldmark.tasks.identification.likeness import likeness_of
 
     reader = None if written is None else text_reader(ocr)  # what it lacks is told before hours of comparing
     known = _photos(data, reading, progress)

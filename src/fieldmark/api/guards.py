@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from fieldmark.core.errors import FieldmarkError, RunError
 
 if TYPE_CHECKING:
-    from fieldmark.stages.engine import Opened
-    from fieldmark.stages.plan import Told
+    from fieldmark.pipeline.context import Context
+    from fieldmark.tasks.task import TaskName
 
 NEEDED = ("torch", "torchvision", "timm")
 INSTALL = 'pip install "fieldmark[train]"'
@@ -70,35 +70,33 @@ def sensible(k: int | None = None, most: int | None = None) -> None:
         raise FieldmarkError("At least one is told.", got=f"most={most}", fix="use --most 15.")
 
 
-ASK = {"labels": "tag", "answers": "attributes", "individuals": "identify"}
-"""The command that asks a run about a photo."""
-
-
-def run_of(run: Path | str, what: Told, *, instead: str | None = None) -> Opened:
-    """The run that lies there, which must tell ``what``; torch is not asked for yet.
+def run_of(run: Path | str, task: TaskName, *, instead: str | None = None) -> Context:
+    """The run that lies there, which must be for ``task``; torch is not asked for yet.
 
     Args:
         run: Its folder.
-        what: What it must tell.
-        instead: What to type where it tells something else; None: the command that asks it about a photo.
+        task: What it must be for.
+        instead: What to type where it is for something else; None: the command that asks it about a photo.
 
     Raises:
-        RunError: No run lies there, or it tells something else.
+        RunError: No run lies there, or it is for something else.
     """
-    from fieldmark.stages.engine import open_run
+    from fieldmark.pipeline.context import Context
 
-    opened = open_run(Path(run))
-    must_tell(opened, what, instead=instead)
-    return opened
+    context = Context.open(run)
+    must_be_for(context, task, instead=instead)
+    return context
 
 
-def must_tell(opened: Opened, what: Told, *, instead: str | None = None) -> None:
-    """Refuse an opened run that does not tell ``what``; see ``run_of``.
+def must_be_for(context: Context, task: TaskName, *, instead: str | None = None) -> None:
+    """Refuse an opened run that is for another task; see ``run_of``.
 
     Raises:
-        RunError: It tells something else.
+        RunError: It is for something else.
     """
-    tells, run = opened.plan.tells, opened.run.path
-    if tells != what:
-        fix = instead or f"`fieldmark {ASK[tells]} {run} PHOTO` asks it about a photo."
-        raise RunError(f"That run tells {tells}, not {what}.", got=run, fix=fix)
+    from fieldmark.tasks.task import task_of
+
+    own, run = task_of(context.plan), context.run.path
+    if own.name != task:
+        fix = instead or f"`fieldmark {own.command} {run} PHOTO` asks it about a photo."
+        raise RunError(f"That run is for {own.name}, not for {task}.", got=run, fix=fix)

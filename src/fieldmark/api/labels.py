@@ -1,4 +1,4 @@
-"""The verbs' half for runs that tell labels: what is on a photo, what is doubtful in the table, where to cut."""
+"""The commands about a run's own table: label issues, thresholds, patches."""
 
 from __future__ import annotations
 
@@ -7,60 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldmark.api.guards import must_tell, need_torch, run_of, sensible, vacant
-from fieldmark.api.judges import judging_labels
-from fieldmark.api.photos import Photos, gather, of_files
+from fieldmark.api.guards import must_be_for, run_of, sensible, vacant
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
+    from fieldmark.api.photos import Photos
     from fieldmark.quality.patches import Patch
-    from fieldmark.stages.engine import Opened
-    from fieldmark.tasks.identification.measures import Measure
     from fieldmark.tasks.issues import Doubt
-    from fieldmark.tasks.tagging.results import Tagged, Tagger
     from fieldmark.tasks.tagging.tuning import RuleName, Tuned
 
-MOST_TAGS = 15
-OF_LABELS = "name a run that tells labels, such as one of `fieldmark train imet2019 DATA --run RUN`."
-
-
-def tag(
-    run: Path | str,
-    photos: Path | str | Sequence[Path | str],
-    *,
-    most: int = MOST_TAGS,
-    skip_broken: bool = False,
-    device: str = "auto",
-    n_workers: int = 2,
-    progress: Progress = QUIET,
-) -> list[Tagged]:
-    """What is on a photo: its labels with probabilities; those that the run's cutoffs give it are marked.
-
-    Args:
-        run: The folder of a finished run that tells labels.
-        photos: One photo or several.
-        most: How many labels a photo to tell, the likeliest first; given ones are always told.
-        skip_broken: Leave out photos that cannot be read.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
-
-    Returns:
-        One answer a photo, in the order of ``photos``; a photo named twice is answered once.
-
-    Raises:
-        RunError: No finished run lies there, or it tells individuals.
-        DataError: There is no such photo, or it cannot be read.
-    """
-    sensible(most=most)
-    collection = of_files(photos)
-    opened = run_of(run, "labels")
-    tagger = tagger_of(opened, device=device)
-    given = gather(
-        collection, labelled=False, reading={"skip_broken": skip_broken}, n_workers=n_workers, progress=progress
-    )
-    return tagged(tagger, given, most=most, n_workers=n_workers, progress=progress)
+OF_LABELS = "name a run that tags, such as one of `fieldmark train imet2019 DATA --run RUN`."
 
 
 def doubts(
@@ -101,21 +58,24 @@ def doubts(
     """
     sensible(most=most)
     table = vacant(out, force=force)
-    from fieldmark.stages.engine import open_run
-    from fieldmark.tasks.issues import doubtful_cells, doubtful_names, write_doubts
+    from fieldmark.pipeline.context import Context
+    from fieldmark.tasks.identification.issues import doubtful_names
+    from fieldmark.tasks.issues import write_doubts
+    from fieldmark.tasks.tagging.issues import doubtful_cells
+    from fieldmark.tasks.task import task_of
 
-    opened = open_run(Path(run))
-    if opened.plan.tells == "individuals":
+    context = Context.open(run)
+    if task_of(context.plan).name == "identification":
         if stage is not None:
             raise FieldmarkError(
                 "Names are doubted by the run's last ranking.", got=f"--stage {stage}", fix="leave out --stage."
             )
-        found = doubtful_names(opened, most=most, device=device, n_workers=n_workers, progress=progress)
+        found = doubtful_names(context.computing(device=device, n_workers=n_workers, progress=progress), most=most)
     else:
-        must_tell(opened, "labels", instead=OF_LABELS)
-        found = doubtful_cells(opened, stage=stage, most=most)
+        must_be_for(context, "tagging", instead=OF_LABELS)
+        found = doubtful_cells(context, stage=stage, most=most)
     if table is not None:
-        write_doubts(table, found, opened.known)
+        write_doubts(table, found, context.known)
     return found
 
 
@@ -150,11 +110,11 @@ def tune(
     if out is not None and Path(out).suffix != ".json":
         raise FieldmarkError("A plan is written as .json.", got=out, fix=f"use --out {Path(out).with_suffix('.json')}.")
     plan_file = vacant(out, force=force)
-    opened = run_of(run, "labels", instead=OF_LABELS)
-    found = tuned(opened, rules=rules, stage=stage, progress=progress)
+    context = run_of(run, "tagging", instead=OF_LABELS)
+    found = tuned(context, rules=rules, stage=stage, progress=progress)
     if plan_file is not None:
         best = max(found, key=lambda one: one.honest.value)
-        write_text(plan_file, with_rule(opened.plan, best.rule, stage=stage).model_dump_json(indent=2) + "\n")
+        write_text(plan_file, with_rule(context.plan, best.rule, stage=stage).model_dump_json(indent=2) + "\n")
     return found
 
 
@@ -169,34 +129,3 @@ def patched(photos: Photos, patch: Patch, *, progress: Progress) -> Photos:
     changed = replace(photos, collection=apply(patch, photos.collection))
     progress.say(f"patch: {len(patch.changes):,} decisions of {patch.name}")
     return changed
-
-
-def tagger_of(opened: Opened, *, device: str) -> Tagger:
-    """The tagger of a finished run; torch is asked for only after the run was found."""
-    need_torch()
-    from fieldmark.tasks.tagging.results import Tagger
-
-    return Tagger(opened, device=device)
-
-
-def tagged(tagger: Tagger, given: Photos, *, most: int, n_workers: int, progress: Progress) -> list[Tagged]:
-    """The labels of photos, and which could not be read."""
-    given.tell(progress, tagger.opened.plan)
-    return tagger.tag(given.collection, most=most, n_workers=n_workers, progress=progress)
-
-
-def judged(opened: Opened) -> tuple[Measure, ...]:
-    """How good a run is on its own photos, each answered by networks that have not seen it."""
-    from fieldmark.tasks.tagging.validation import JudgedLabels
-
-    return JudgedLabels(opened).measures()
-
-
-def judged_by(tagger: Tagger, given: Photos, *, n_workers: int, progress: Progress) -> tuple[Measure, ...]:
-    """How good a run is on other photos with labels; those it has learnt from are left out."""
-    from fieldmark.tasks.tagging.measures import measure_labels
-
-    given.tell(progress, tagger.opened.plan)
-    photos, truth = judging_labels(given.collection, tagger.opened.known, progress=progress)
-    answers = tagger.answers(tagger.proba(photos, n_workers=n_workers, progress=progress))
-    return measure_labels(answers, truth, groups=tagger.groups, photo_groups=photos.groups)

@@ -49,7 +49,7 @@ def _summary(folder: Path) -> RunSummary:
     """What can be told of a run without reading its photos; a damaged file of it counts as absent."""
     from fieldmark.core.files import read_json
     from fieldmark.core.run import RunFolder
-    from fieldmark.stages.engine import MANIFEST, METRICS
+    from fieldmark.pipeline.engine import MANIFEST, METRICS
 
     def told(name: str) -> object:
         try:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
     from fieldmark.data.drafts import Layout
     from fieldmark.data.reading import Survey
+    from fieldmark.pipeline.plan import Plan
     from fieldmark.reporting.contents import SkippedFile
-    from fieldmark.stages.plan import Plan
 
 CONTESTS = ("humpback", "imet2019")
 """Layouts in which photos to answer lie beside the training table."""

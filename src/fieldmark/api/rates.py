@@ -15,7 +15,7 @@ from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
-    from fieldmark.stages.plan import Plan
+    from fieldmark.pipeline.plan import Plan
     from fieldmark.training.lr_finder import LrCurve
 
 

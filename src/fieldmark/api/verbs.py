@@ -9,24 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from fieldmark.api import asked, individuals, labels
-from fieldmark.api.asked import attributes
+from fieldmark.api.answering import attributes, identify, tag
 from fieldmark.api.audit import audit
 from fieldmark.api.blending import blend
 from fieldmark.api.choices import Recipe, Setting, choose
 from fieldmark.api.choices import recipes as _recipes
 from fieldmark.api.download import download
 from fieldmark.api.duplicates import twins
+from fieldmark.api.estimating import estimate
 from fieldmark.api.flips import flips
 from fieldmark.api.guards import leads, need_torch, sensible, vacant
-from fieldmark.api.individuals import identify
-from fieldmark.api.labels import doubts, tag, tune
+from fieldmark.api.labels import doubts, patched, tune
 from fieldmark.api.overview import RunSummary, list_runs
 from fieldmark.api.pairs import match
 from fieldmark.api.photos import Reading, gather, look_up, new_photos, tell_odd_names, tell_unmarked
+from fieldmark.api.predictor import Predictor, load
 from fieldmark.api.rates import rates
+from fieldmark.api.results import Results
 from fieldmark.api.subjects import boxes
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import QUIET, Progress
@@ -34,15 +35,15 @@ from fieldmark.core.progress import QUIET, Progress
 if TYPE_CHECKING:
     from fieldmark.api.demonstration import Demonstration
     from fieldmark.data.collection import Collection
+    from fieldmark.metrics.measure import Measure
+    from fieldmark.pipeline.context import Context
+    from fieldmark.pipeline.plan import Plan
     from fieldmark.reporting.contents import InspectPage, SkippedFile
-    from fieldmark.stages.plan import Plan, Told
-    from fieldmark.tasks.attributes.results import Answered
-    from fieldmark.tasks.identification.measures import Measure
-    from fieldmark.tasks.identification.results import Identification
-    from fieldmark.tasks.tagging.results import Tagged
+    from fieldmark.tasks.task import Form, TaskName
 
 __all__ = [
-    "Form",
+    "Predictor",
+    "Results",
     "Trained",
     "attributes",
     "audit",
@@ -51,10 +52,12 @@ __all__ = [
     "demo",
     "doubts",
     "download",
+    "estimate",
     "evaluate",
     "flips",
     "identify",
     "inspect",
+    "load",
     "match",
     "plan",
     "predict",
@@ -68,7 +71,6 @@ __all__ = [
     "tune",
     "twins",
 ]
-Form = Literal["submission", "people"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Trained:
         folder: The run.
         measures: How good it is on photos it has not learnt from.
         report: The page about it.
-        tells: ``labels``, ``answers`` or ``individuals``: ``tag``, ``attributes`` or ``identify`` asks about a photo.
+        task: What the run is for: ``identification``, ``tagging`` or ``attributes``.
         submission: The answers for new photos in the contest's form, or None without new photos.
         skipped: Files that were left out.
     """
@@ -87,9 +89,14 @@ class Trained:
     folder: Path
     measures: tuple[Measure, ...]
     report: Path
-    tells: Told = "individuals"
+    task: TaskName = "identification"
     submission: Path | None = None
     skipped: tuple[SkippedFile, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """The command that asks the run about a photo."""
+        return {"identification": "identify", "tagging": "tag", "attributes": "attributes"}[self.task]
 
 
 def inspect(
@@ -175,26 +182,30 @@ def train(
     plan = choose(recipe, size=size, settings=settings)
     need_torch()
     from fieldmark.core.files import write_json
+    from fieldmark.pipeline.context import Context
+    from fieldmark.pipeline.engine import execute
     from fieldmark.quality.patches import read_patch
-    from fieldmark.stages.engine import execute, open_run
     from fieldmark.tasks.reporting import REPORT, SKIPPED
     from fieldmark.tasks.reporting import report as write_report
+    from fieldmark.tasks.task import task_of
 
     decisions = None if patch is None else read_patch(Path(patch))
     pace = {"n_workers": n_workers, "progress": progress}
     known = gather(data, labelled=True, reading=reading, **pace)  # type: ignore[arg-type]
     tell_odd_names(known.collection, progress)
     if decisions is not None:
-        known = labels.patched(known, decisions, progress=progress)
+        known = patched(known, decisions, progress=progress)
+    task = task_of(plan)
+    photos = task.prepared(known.collection)
+    task.check(plan, photos)
     # Questions are answered about photos that are gone, too.
-    gone_too = plan.tells == "answers"
-    answered = new_photos(data, new, reading, gone_too=gone_too, n_workers=n_workers, progress=progress)
+    answered = new_photos(data, new, reading, gone_too=not task.needs_files, n_workers=n_workers, progress=progress)
     if answered is not None:
         tell_unmarked(answered.collection, plan, progress, whose="the new photos")
     folder = Path(run)
     execute(
         plan,
-        known.collection,
+        photos,
         folder,
         new=answered.collection if answered else None,
         seed=seed,
@@ -205,10 +216,10 @@ def train(
     )
     skipped = (*known.skipped, *(answered.skipped if answered else ()))
     if not leads():
-        return Trained(folder, (), folder / REPORT, plan.tells, None, skipped)
+        return Trained(folder, (), folder / REPORT, task.name, None, skipped)
     write_json(folder / SKIPPED, [{"file": one.file, "reason": one.reason} for one in skipped])
-    measures = write_report(open_run(folder))
-    return Trained(folder, measures, folder / REPORT, plan.tells, _submission(plan, folder), skipped)
+    measures = write_report(Context.open(folder))
+    return Trained(folder, measures, folder / REPORT, task.name, _submission(Context.open(folder)), skipped)
 
 
 def plan(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None) -> Plan:
@@ -265,24 +276,13 @@ def evaluate(
         RunError: No finished run lies there.
         DataError: The photos have mistakes, or none is left to judge by.
     """
-    from fieldmark.stages.engine import open_run
+    from fieldmark.pipeline.context import Context
+    from fieldmark.tasks.task import task_of
 
-    opened = open_run(Path(run))
-    pace = {"n_workers": n_workers, "progress": progress}
-    if opened.plan.tells == "answers":
-        if data is None:
-            return asked.judged(opened)
-        answerer = asked.answerer_of(opened, device=device)
-        return asked.judged_by(answerer, gather(data, labelled=True, reading=reading, **pace), **pace)
-    if opened.plan.tells == "labels":
-        if data is None:
-            return labels.judged(opened)
-        tagger = labels.tagger_of(opened, device=device)
-        return labels.judged_by(tagger, gather(data, labelled=True, reading=reading, **pace), **pace)
+    context = Context.open(run)
     if data is None:
-        return individuals.judged(opened)
-    expert = individuals.expert_of(opened, device=device)
-    return individuals.judged_by(expert, gather(data, labelled=True, reading=reading, **pace), **pace)
+        return task_of(context.plan).validated(context)
+    return Predictor(context, device=device, n_workers=n_workers, progress=progress).evaluate(data, **reading)
 
 
 def predict(
@@ -298,7 +298,7 @@ def predict(
     n_workers: int = 2,
     progress: Progress = QUIET,
     **reading: Unpack[Reading],
-) -> list[Identification] | list[Tagged] | list[Answered]:
+) -> Results:
     """Who or what is on each of many photos, and a table of it.
 
     Args:
@@ -320,33 +320,17 @@ def predict(
         DataError: The photos have mistakes, or names do not fit the form.
         FieldmarkError: ``k`` was given for labels, or ``most`` for individuals.
     """
-    from fieldmark.api.answers import write_answers, write_replies, write_tags
-    from fieldmark.stages.engine import open_run
+    from fieldmark.pipeline.context import Context
+    from fieldmark.tasks.task import task_of
 
     table = vacant(out, force=force)
     sensible(k, most)
-    opened = open_run(Path(run))
-    _fits(k=k, most=most, tells=opened.plan.tells)
-    pace = {"n_workers": n_workers, "progress": progress}
-    if opened.plan.tells == "answers":
-        answerer = asked.answerer_of(opened, device=device)
-        given = gather(data, labelled=False, reading=reading, gone_too=True, **pace)
-        replies = asked.answered(answerer, given, most=most or asked.MOST_OTHERS, **pace)
-        if table is not None:
-            write_replies(table, replies, form=form, vocabulary=opened.known.vocabulary)
-        return replies
-    if opened.plan.tells == "labels":
-        tagger = labels.tagger_of(opened, device=device)
-        given = gather(data, labelled=False, reading=reading, **pace)
-        tags = labels.tagged(tagger, given, most=most or labels.MOST_TAGS, **pace)
-        if table is not None:
-            write_tags(table, tags, form=form, vocabulary=opened.known.vocabulary)
-        return tags
-    expert = individuals.expert_of(opened, device=device)
-    given = gather(data, labelled=False, reading=reading, **pace)
-    found = individuals.identified(expert, given, k=k, **pace)
+    context = Context.open(run)
+    task_of(context.plan).refuse_options(k=k, most=most)
+    predictor = Predictor(context, device=device, n_workers=n_workers, progress=progress)
+    found = predictor.answered(predictor.gathered(data, **reading), k=k, most=most)
     if table is not None:
-        write_answers(table, found, form=form, root=opened.known.root)
+        found.write(table, form=form)
     return found
 
 
@@ -356,11 +340,11 @@ def report(run: Path | str) -> Path:
     Raises:
         RunError: No finished run lies there.
     """
-    from fieldmark.stages.engine import open_run
+    from fieldmark.pipeline.context import Context
     from fieldmark.tasks.reporting import REPORT
     from fieldmark.tasks.reporting import report as write_report
 
-    write_report(open_run(Path(run)))
+    write_report(Context.open(run))
     return Path(run) / REPORT
 
 
@@ -383,11 +367,11 @@ def relocate(run: Path | str, *, photos: Path | str | None = None, new: Path | s
     """
     if photos is None and new is None:
         raise FieldmarkError("Which photos were moved?", got="no folder", fix="name it: --photos FOLDER, --new FOLDER.")
+    from fieldmark.pipeline.context import Context
     from fieldmark.pipeline.relocating import relocate as move
-    from fieldmark.stages.engine import open_run
 
     return move(
-        open_run(Path(run)), known=None if photos is None else Path(photos), new=None if new is None else Path(new)
+        Context.open(run), known=None if photos is None else Path(photos), new=None if new is None else Path(new)
     )
 
 
@@ -417,25 +401,9 @@ def demo(
     return demonstrate(Path(folder), size=size, device=device, n_workers=n_workers, progress=progress)
 
 
-def _fits(*, k: int | None, most: int | None, tells: Told) -> None:
-    """Tell an option that has no meaning for what the run tells.
+def _submission(context: Context) -> Path | None:
+    """The contest's file that the run's plan left, if it had new photos."""
+    from fieldmark.pipeline.artifacts.submission import Submission
 
-    Raises:
-        FieldmarkError: Places are for individuals, a number of labels for labels, of other answers for answers.
-    """
-    if tells == "labels" and k is not None:
-        raise FieldmarkError("Labels have no places; cutoffs give them.", got=f"k={k}", fix="use --most 15.")
-    if tells == "answers" and k is not None:
-        raise FieldmarkError(
-            "A question has one answer.", got=f"k={k}", fix="use --most 2 for other answers beside it."
-        )
-    if tells == "individuals" and most is not None:
-        raise FieldmarkError("This run tells individuals, not labels.", got=f"most={most}", fix="use --k 5.")
-
-
-def _submission(plan: Plan, folder: Path) -> Path | None:
-    """The contest's file that an answer stage of the plan left, if it had new photos."""
-    from fieldmark.stages.common.answer import SUBMISSION
-
-    places = [folder / stage.name / SUBMISSION for stage in plan.stages if stage.verb == "answer"]
-    return next((path for path in places if path.exists()), None)
+    files = (context.artifact(Submission, stage.name).file for stage in context.plan.leaving(Submission))
+    return next((file for file in files if file is not None), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,10 +115,7 @@ def _outcome(trained: Trained) -> list[str]:
     lines = [f"left out: {len(trained.skipped):,} files that cannot be read"] if trained.skipped else []
     lines += [f"report: {trained.report}"]
     lines += [f"submission: {trained.submission}"] if trained.submission else []
-    from fieldmark.api.guards import ASK
-
-    verb = ASK[trained.tells]
-    return [*lines, f"next: fieldmark {verb} {words(trained.folder)} PHOTO.jpg"]
+    return [*lines, f"next: fieldmark {trained.command} {words(trained.folder)} PHOTO.jpg"]
 
 
 @command
@@ -171,19 +169,34 @@ def rates(
 
 @command
 @click.argument("what", metavar="RECIPE|FILE|RUN")
+@click.option(
+    "--data", type=options.PATH, help="Labelled photos to estimate for: a table or a folder; 1,000 photos by default."
+)
 @options.size
 @options.settings
+@options.device
 @options.as_json
-def plan(what: str, size: str | None, settings: tuple[str, ...], as_json: bool) -> None:
-    """Show the stages of a recipe, a plan or a run; run none."""
+@options.reading
+def plan(
+    what: str,
+    data: Path | None,
+    size: str | None,
+    settings: tuple[str, ...],
+    device: str,
+    as_json: bool,
+    **typed: Any,
+) -> None:
+    """Show the stages of a recipe, a plan or a run, and what training would cost; run none."""
     from fieldmark.api import verbs
-    from fieldmark.cli import tables
+    from fieldmark.cli import estimate_tables, tables
 
     chosen = verbs.plan(what, size=size, settings=pairs(settings, option="--set", example="flip_identity=false"))
+    cost = verbs.estimate(chosen, data, device=device, **options.read_by(**typed))
     if as_json:
-        click.echo(chosen.model_dump_json(indent=2))
+        both = {**chosen.model_dump(mode="json"), "estimate": cost.model_dump(mode="json")}
+        click.echo(json.dumps(both, indent=2, ensure_ascii=False))
     else:
-        tables.write(tables.stages(chosen))
+        tables.write(tables.stages(chosen), "", *estimate_tables.estimated(cost))
 
 
 @command

@@ -103,14 +103,14 @@ def identify(
     workers: int,
 ) -> None:
     """Say who is on each PHOTO: ranked names, the most alike known photo of each, and "new" where it stands."""
-    from fieldmark.api import answers, verbs
+    from fieldmark.api import verbs
     from fieldmark.cli import tables
 
     found = verbs.identify(
         run, photos, k=k, boxes=boxes, skip_broken=skip_broken, device=device, n_workers=workers, progress=progress()
     )
     if as_json:
-        _write_json(answers.as_json(one) for one in found)
+        _write_json(found.to_json())
         return
     tables.write(*(tables.identification(one, root=Path.cwd()) for one in found))
 
@@ -189,14 +189,14 @@ def tag(
     run: Path, photos: tuple[Path, ...], most: int, as_json: bool, skip_broken: bool, device: str, workers: int
 ) -> None:
     """Say what is on each PHOTO: its labels by group, each with its probability; those it is given are marked."""
-    from fieldmark.api import answers, verbs
+    from fieldmark.api import verbs
     from fieldmark.cli import tables
 
     found = verbs.tag(
         run, photos, most=most, skip_broken=skip_broken, device=device, n_workers=workers, progress=progress()
     )
     if as_json:
-        _write_json(answers.tags_as_json(one) for one in found)
+        _write_json(found.to_json())
         return
     tables.write(*(part for one in found for part in tables.tags(one)))
 
@@ -220,7 +220,7 @@ def attributes(
     workers: int,
 ) -> None:
     """Answer RUN's questions about each PHOTO: a tree of answers, each with its probability."""
-    from fieldmark.api import answers, verbs
+    from fieldmark.api import verbs
     from fieldmark.cli import tables
 
     found = verbs.attributes(
@@ -234,7 +234,7 @@ def attributes(
         progress=progress(),
     )
     if as_json:
-        _write_json(answers.replies_as_json(one) for one in found)
+        _write_json(found.to_json())
         return
     tables.write(*(part for one in found for part in tables.replies(one)))
 

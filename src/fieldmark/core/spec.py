@@ -73,8 +73,17 @@ def mistaken(error: ValidationError, *, name: str) -> PlanError:
     )
 
 
-def read(kind: type[SpecT] | Any, path: Path) -> SpecT:
-    """A value of ``kind`` from a ``.json`` or ``.toml`` file."""
+def read(kind: type[SpecT] | Any, path: Path, *, beside: str | None = None) -> SpecT:
+    """A value of ``kind`` from a ``.json`` or ``.toml`` file.
+
+    Args:
+        kind: Of the value.
+        path: The file.
+        beside: A name at the top of the file that is not part of the value and is left out.
+
+    Raises:
+        PlanError: The file cannot be read, or does not fit ``kind``.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".toml":
@@ -83,4 +92,15 @@ def read(kind: type[SpecT] | Any, path: Path) -> SpecT:
         raise PlanError(
             f"{path} cannot be read.", got=error, fix="give a readable UTF-8 .toml or .json file."
         ) from error
-    return parse(kind, text, name=str(path))
+    return parse(kind, text if beside is None else _without(text, beside), name=str(path))
+
+
+def _without(text: str, name: str) -> str:
+    """JSON text without one name at its top; any other text as it is."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(value, dict) or name not in value:
+        return text
+    return json.dumps({key: one for key, one in value.items() if key != name})

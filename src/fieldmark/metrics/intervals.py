@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -84,7 +84,11 @@ def share_interval(count: float, n: float, *, share: float = 0.95) -> Interval:
 
 
 def grouped_share_interval(
-    yes: Bool[np.ndarray, " query"], *, groups: Int64[np.ndarray, " query"] | None = None, share: float = 0.95
+    yes: Bool[np.ndarray, " query"],
+    *,
+    groups: Int64[np.ndarray, " query"] | None = None,
+    share: float = 0.95,
+    unit: Unit = "photo",
 ) -> Interval:
     """The share of yes with its Wilson interval, which is wider where queries of one group are alike.
 
@@ -95,6 +99,7 @@ def grouped_share_interval(
         yes: True or False for each query.
         groups: A number that queries of one group share; None, or all different: each query is a group of its own.
         share: How often such intervals hold the true share.
+        unit: What a query is, where no two share a group.
 
     Raises:
         FieldmarkError: There are no queries.
@@ -107,7 +112,7 @@ def grouped_share_interval(
     """
     member = _members(groups, len(yes))
     if member is None:
-        return share_interval(int(yes.sum()), len(yes), share=share)
+        return replace(share_interval(int(yes.sum()), len(yes), share=share), unit=unit)
     value, sizes = float(yes.mean()), np.bincount(member)
     found = share_interval(value, 1, share=share)
     if len(sizes) > 1:

@@ -184,6 +184,18 @@ class Network(nn.Module):
             return None
         return nn.Sequential(parts[0], self.pool) if self.pools_below(n_stages) else parts[0]
 
+    def lower_settings(self, n_stages: int) -> dict[str, Any]:
+        """The settings that decide, beside the weights, what ``lower(n_stages)`` computes, as JSON values.
+
+        Use them in the key of whatever is kept of its results. Two networks with equal settings and equal weights
+        below compute the same there. Left out is only what stands above every lower part (neck, head, stripes), and,
+        where the pooling stands above too, the settings of the pooling.
+        """
+        above: dict[str, Any] = {"neck": True, "head": True, "stripes": True}
+        if not self.pools_below(n_stages):
+            above["backbone"] = {"pool", "maps"}
+        return {"stages": n_stages, "net": self.net.model_dump(mode="json", exclude=above)}
+
     def pools_below(self, n_stages: int) -> bool:
         """Whether ``lower(n_stages)`` gives a vector a picture: with all stages, where the pooling is all that follows.
 

@@ -70,7 +70,7 @@ class Application:
 
         Args:
             name: A stage that says something of photos.
-            fold: Hear the models of this fold alone, compared with photos that they learnt from alone; None: all models.
+            fold: Hear the models of this fold alone, compared with the photos that they learnt from; None: all models.
 
         Raises:
             RunError: The stage is not finished.

@@ -13,6 +13,7 @@ from fieldmark.core.run import RunFolder
 from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
 from fieldmark.pipeline.artifacts.base import Artifact
+from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.plan import Plan
 
 if TYPE_CHECKING:
@@ -107,6 +108,19 @@ class Context:
         if not isinstance(found, kind):
             raise TypeError(f"'{name}' leaves {type(found).__name__}, not {kind.__name__}")
         return found
+
+    def folds(self, stage: Stage) -> Folds:
+        """The folds by which a stage is validated: those of the first split stage that it names, or that it is made of.
+
+        Raises:
+            TypeError: No split stage is behind it.
+        """
+        for setting, names in stage.named().items():
+            if issubclass(stage.refs()[setting].artifact, Folds) and names:
+                return self.artifact(Folds, names[0])
+        for name in stage.reads():
+            return self.folds(self.stages[name])
+        raise TypeError(f"no split stage is behind '{stage.name}'")
 
     def said(self, name: str) -> str:
         """What a finished stage reported, in one line."""

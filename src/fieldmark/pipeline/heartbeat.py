@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -73,6 +72,6 @@ def wait_until(
 
 def _last_beat(folder: Path) -> float:
     try:
-        return os.stat(folder / BEAT).st_mtime
+        return (folder / BEAT).stat().st_mtime
     except OSError:
         return 0.0

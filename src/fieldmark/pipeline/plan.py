@@ -150,8 +150,10 @@ def renamed(stage: Stage, names: Mapping[str, str]) -> Stage:
 def read_plan(path: Path) -> Plan:
     """A user's plan from a ``.toml`` or ``.json`` file, checked.
 
+    The ``estimate`` that ``fieldmark plan --json`` adds to a plan is left out.
+
     Raises:
         PlanError: The file cannot be read, has unknown or wrong settings, or its stages do not fit together.
     """
-    plan: Plan = read(Plan, path)
+    plan: Plan = read(Plan, path, beside="estimate")
     return plan.check()

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from fieldmark.core.errors import RunError, several
 from fieldmark.data.collection import Collection
-from fieldmark.stages.engine import KNOWN, NEW, Opened
+from fieldmark.pipeline.context import KNOWN, NEW, Context
 
 
-def relocate(opened: Opened, *, known: Path | None = None, new: Path | None = None) -> tuple[int, int]:
+def relocate(context: Context, *, known: Path | None = None, new: Path | None = None) -> tuple[int, int]:
     """Note where a run's photos lie now; they must be there, whole, under the names that its tables give them.
 
     Args:
-        opened: The run.
+        context: The run.
         known: The folder of the photos that it knows; None: they are where they were.
         new: The folder of the photos it was asked about in training; None: they are where they were.
 
@@ -24,19 +24,19 @@ def relocate(opened: Opened, *, known: Path | None = None, new: Path | None = No
         RunError: There is no such folder, photos are missing or have other sizes there, or the run has no new photos.
             Nothing is changed then.
     """
-    if new is not None and opened.new is None:
-        raise RunError("That run has no new photos.", got=opened.run.path, fix="leave out --new.")
+    if new is not None and context.new is None:
+        raise RunError("That run has no new photos.", got=context.run.path, fix="leave out --new.")
     both = [
-        (name, key, Collection.open(opened.run.path / name, root=root.absolute()))
+        (name, key, Collection.open(context.run.path / name, root=root.absolute()))
         for name, key, root in ((KNOWN, "data", known), (NEW, "new", new))
         if root is not None
     ]
     if nowhere := [photos.root for _, _, photos in both if not photos.root.is_dir()]:
         raise RunError("There is no such folder.", got=several(nowhere), fix="name the folder in which the photos lie.")
     for _, key, photos in both:
-        _refuse_others(photos, was=opened.run.key[key])
+        _refuse_others(photos, was=context.run.key[key])
     for name, _, photos in both:
-        photos.note_root(opened.run.path / name)
+        photos.note_root(context.run.path / name)
     found = {name: int(photos.present.sum()) for name, _, photos in both}
     return found.get(KNOWN, 0), found.get(NEW, 0)
 
@@ -62,15 +62,15 @@ def _refuse_others(photos: Collection, *, was: str) -> None:
     )
 
 
-def refuse_lost(opened: Opened) -> None:
+def refuse_lost(context: Context) -> None:
     """Refuse a run some of whose known photos are not where it looks for them.
 
     Raises:
         RunError: Some are missing; says how to tell where they are.
     """
-    if lost := opened.known.lost():
+    if lost := context.known.lost():
         raise RunError(
             f"This run matches points with its known photos, and {len(lost):,} of them are not where they were.",
             got=several(lost),
-            fix=f"say where they lie now: `fieldmark relocate {opened.run.path} --photos FOLDER`.",
+            fix=f"say where they lie now: `fieldmark relocate {context.run.path} --photos FOLDER`.",
         )

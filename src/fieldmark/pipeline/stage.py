@@ -93,6 +93,13 @@ class Stage(Spec):
             FieldmarkError: Something is missing.
         """
 
+    def usable(self, context: Context) -> None:
+        """Ask, when a finished run is opened to answer photos, for what the stage needs besides its artifact.
+
+        Raises:
+            RunError: Something is missing, such as known photos that it compares with.
+        """
+
     def fit(self, context: Context, folder: Path) -> str:
         """Learn from the known photos and write the artifact into ``folder``.
 

@@ -9,6 +9,7 @@ from fieldmark.decisions.specs import Best, Centroid, MaxMap
 from fieldmark.images.specs import Finder, MaskChannel, Preprocess, TableBoxes, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Backbone, EmbeddingHead, HubWeights, Net, OneVsRestHead, RandomWeights
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.finders import FoundBy, finder_of, looking
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.common.answer import Answer
@@ -17,7 +18,6 @@ from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.embed import Embed
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
 from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.plan import Plan, Stage
 from fieldmark.training.specs import Constant, Cosine, Leg, Training
 
 

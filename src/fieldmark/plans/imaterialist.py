@@ -11,6 +11,7 @@ from fieldmark.decisions.specs import GeometricMean, MergeRule, RankMean, Weight
 from fieldmark.images.specs import Augment, CropIfNeeded, ImaterialistAugment, NoAugment, Preprocess
 from fieldmark.losses.specs import Bce, Losses, QuestionSoftmax
 from fieldmark.models.specs import Backbone, HubWeights, Net, QuestionsHead, RandomWeights
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stacking.specs import MiniLm, NGrams, Stacking, TextModel, Trees
 from fieldmark.stages.common.answer import Answer
@@ -21,7 +22,6 @@ from fieldmark.stages.labels.score import Score
 from fieldmark.stages.labels.settle import Settle
 from fieldmark.stages.labels.stack import Stack
 from fieldmark.stages.labels.texts import Texts
-from fieldmark.stages.plan import Plan, Stage
 from fieldmark.training.specs import Cosine, Leg, Plateau, Training
 
 Form = Literal["softmax", "each", "both", "conditional"]

@@ -11,6 +11,7 @@ from fieldmark.decisions.specs import Cutoff, CutoffRule, GroupF2, Preset
 from fieldmark.images.specs import Augment, CropIfNeeded, ImetAugment, NoAugment, Preprocess
 from fieldmark.losses.specs import Asymmetric, Bce, Focal, Losses, SoftF
 from fieldmark.models.specs import Backbone, HubWeights, Net, RandomWeights, SigmoidHead
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.quality.specs import Guesses, Percentile
 from fieldmark.stacking.specs import Stacking, Trees
@@ -24,7 +25,6 @@ from fieldmark.stages.labels.lend import Lend
 from fieldmark.stages.labels.look import Look
 from fieldmark.stages.labels.score import Score
 from fieldmark.stages.labels.stack import Stack
-from fieldmark.stages.plan import Plan, Stage
 from fieldmark.training.specs import Cosine, Leg, StepDown, Training
 
 LossName = Literal["focal", "bce", "asymmetric", "mixed"]

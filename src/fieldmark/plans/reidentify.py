@@ -21,6 +21,7 @@ from fieldmark.losses.specs import (
     OhemBce,
 )
 from fieldmark.models.specs import Backbone, CosineHead, Head, HubWeights, Net, OneVsRestHead, RandomWeights
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.finders import FoundBy, finder_of, looking
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.quality.specs import Recruits, SureIdentity
@@ -32,7 +33,6 @@ from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.identity.recruit import Recruit
 from fieldmark.stages.identity.stack_identities import StackIdentities
-from fieldmark.stages.plan import Plan, Stage
 from fieldmark.training.specs import Cosine, Leg, Training
 
 Loss = Literal["questions", "arcface", "cosface", "elastic", "softmax"]

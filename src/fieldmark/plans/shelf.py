@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.humpback import humpback_classify, humpback_nearest
 from fieldmark.plans.imaterialist import imaterialist2017
 from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.plans.reidentify import reidentify
 from fieldmark.plans.siamese import humpback_siamese
-from fieldmark.stages.plan import Plan
 
 SHELF: Mapping[str, Callable[..., Plan]] = MappingProxyType(
     {

@@ -18,6 +18,7 @@ from fieldmark.decisions.specs import Best, MaxMap
 from fieldmark.images.specs import BoxCrop, BoxSource, Preprocess, TableBoxes, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Compactness, Losses, PairBce, PairTriplet
 from fieldmark.models.specs import Backbone, HubWeights, Net, PairHead, RandomWeights
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.finders import FoundBy, finder_of, looking
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
 from fieldmark.stages.common.answer import Answer
@@ -27,7 +28,6 @@ from fieldmark.stages.identity.embed import Embed
 from fieldmark.stages.identity.rank import Rank, Vote
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.identity.rescore import Rescore
-from fieldmark.stages.plan import Plan, Stage
 from fieldmark.training.specs import Cosine, Leg, Training
 
 Mining = Literal["exact", "nearest", "batch"]

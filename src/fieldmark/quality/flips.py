@@ -38,7 +38,7 @@ def look_at_flips(
         FieldmarkError: Too few individuals have, or the network cannot tell them apart.
     """
     from fieldmark.models.network import build
-    from fieldmark.pipeline.networks import photo_source
+    from fieldmark.quality.regions.sources import photo_source
     from fieldmark.training.layouts import layouts
     from fieldmark.training.ranks import ranks
 

@@ -6,40 +6,40 @@ from typing import Any
 
 import numpy as np
 
-from fieldmark.core.files import read_json
+from fieldmark.pipeline.artifacts.models import Models
+from fieldmark.pipeline.context import Context
 from fieldmark.reporting.contents import Curve
 from fieldmark.reporting.label_contents import TrainingCourse
-from fieldmark.stages.common.train import LABELS, Train
-from fieldmark.stages.engine import Opened
+from fieldmark.stages.common.train import Train
 
 LOSS, RATE = "loss", "lr"
 
 
-def courses(opened: Opened) -> tuple[TrainingCourse, ...]:
+def courses(context: Context) -> tuple[TrainingCourse, ...]:
     """The training loss of each train stage, a curve a fold.
 
     Stages share a scale where they minimise the same losses over as many labels: other losses are other numbers.
     """
     found = []
-    for stage in _trained(opened):
+    for stage in _trained(context):
         folds = tuple(
             _curve(history, LOSS, "loss", f"{stage.name}, fold {k}")
-            for k, history in enumerate(_histories(opened, stage))
+            for k, history in enumerate(context.artifact(Models, stage.name).histories())
             if any(LOSS in row for row in history)
         )
         if folds:
-            n_labels = len(read_json(opened.run.stage(stage.name) / "fold0" / LABELS))
+            n_labels = len(context.artifact(Models, stage.name).labels)
             losses = ", ".join(loss.model_dump_json() for loss in stage.losses)
             found.append(TrainingCourse(stage.name, folds, f"{losses} over {n_labels}"))
     return tuple(found)
 
 
-def learning_rates(opened: Opened) -> tuple[Curve, ...]:
+def learning_rates(context: Context) -> tuple[Curve, ...]:
     """One curve for each different schedule, named after the first stage that has it."""
     named: dict[tuple[tuple[float, float], ...], list[str]] = {}
     curves: dict[tuple[tuple[float, float], ...], Curve] = {}
-    for stage in _trained(opened):
-        histories = _histories(opened, stage)
+    for stage in _trained(context):
+        histories = context.artifact(Models, stage.name).histories()
         if not histories or not histories[0]:
             continue
         curve = _curve(histories[0], RATE, "lr", stage.name)
@@ -53,15 +53,8 @@ def learning_rates(opened: Opened) -> tuple[Curve, ...]:
     )
 
 
-def _trained(opened: Opened) -> list[Train]:
-    return [stage for stage in opened.plan.stages if isinstance(stage, Train)]
-
-
-def _histories(opened: Opened, stage: Train) -> list[list[dict[str, Any]]]:
-    """What was noted of each epoch, fold by fold."""
-    place = opened.run.stage(stage.name)
-    paths = sorted(place.glob("fold*/history.json"), key=lambda path: int(path.parent.name.removeprefix("fold")))
-    return [read_json(path) for path in paths]
+def _trained(context: Context) -> list[Train]:
+    return [stage for stage in context.plan.stages if isinstance(stage, Train)]
 
 
 def _curve(history: list[dict[str, Any]], name: str, kind: Any, title: str) -> Curve:

@@ -189,7 +189,7 @@ def _copy(network: Network, source: PhotoSource, *, device: torch.device, fold: 
     return for_inference(network, device=device, height_px=height_px, width_px=width_px, fold=fold)
 
 
-def _looked(
+def _looked(  # noqa: PLR0913 - those of embed_each
     networks: Sequence[Network],
     source: PhotoSource,
     items: Int[np.ndarray, " image"],

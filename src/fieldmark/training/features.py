@@ -2,18 +2,19 @@
 
 Where the first stages of a backbone do not learn and photos are not changed by chance, what those stages give for a
 photo never changes. Their results then lie in one file that all epochs, folds and heads read. The file's name is a
-hash of everything its content depends on (weights, preprocessing, photos, numbers' precision), so that it cannot be
-stale.
+hash of everything its content depends on (weights and settings of that part, preprocessing, photos, versions of the
+libraries), so that it cannot be stale.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,8 +22,10 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from fieldmark.core.files import told_disk_faults
+from fieldmark.core.manifest import versions
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.images.batches import PhotoSource, stream
+from fieldmark.images.batches import PhotoSource
+from fieldmark.images.prefetch import stream
 from fieldmark.images.preprocess import normalise
 from fieldmark.images.specs import Preprocess
 from fieldmark.models.backbone import stages
@@ -152,7 +155,7 @@ def body(
     if lower is None:
         return Body(source, lambda pictures: normalise(pictures, preprocess), network)
     if features is not None and isinstance(source, PhotoSource) and source.n_rows is not None:
-        kept = KeptFeatures(lower, source, store=features)
+        kept = KeptFeatures(lower, source, settings=network.lower_settings(n_lower), store=features)
         if kept.has_room():
             kept.fill(items, progress=progress, n_workers=n_workers)
             return Body(kept, lambda features: features, network.upper(n_lower))
@@ -173,7 +176,7 @@ def pooled(network: Network, source: PhotoSource, *, features: FeatureStore) -> 
     lower = network.lower(n_all) if network.pools_below(n_all) else None
     if lower is None or source.n_rows is None:
         return None
-    kept = KeptFeatures(lower, source, store=features)
+    kept = KeptFeatures(lower, source, settings=network.lower_settings(n_all), store=features)
     return kept if kept.has_room() else None
 
 
@@ -187,6 +190,31 @@ def _n_lower(network: Network) -> int:
     return n
 
 
+def features_key(lower: nn.Module, source: PhotoSource, *, settings: Mapping[str, Any]) -> str:
+    """The key of what a frozen part computes for all pictures of a source: 32 hex digits.
+
+    Equal keys mean equal features (on one kind of device). Weights alone do not tell what is computed: average and
+    maximum pooling have none.
+
+    Args:
+        lower: The frozen part, with its weights.
+        source: The pictures, with their preprocessing, boxes, landmarks, masks and augmentation.
+        settings: What decides, beside the weights, what the part computes: ``Network.lower_settings``.
+    """
+    told = {"settings": settings, "source": source.fingerprint(), "versions": _versions()}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, tensor in lower.state_dict().items():
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+@cache
+def _versions() -> list[tuple[str, str]]:
+    """Versions of the libraries that compute features; torch's own word for its version also tells its build."""
+    return sorted({**versions(), "torch": torch.__version__}.items())
+
+
 class KeptFeatures:
     """The source of a frozen part's results: one row a picture, in blocks that are computed when first needed.
 
@@ -196,18 +224,17 @@ class KeptFeatures:
     Args:
         lower: The frozen part.
         source: A finite number of pictures.
-        store: Where they are kept, under a hash of weights, pictures and torch's version.
+        settings: What decides, beside the weights, what the part computes: ``Network.lower_settings``.
+        store: Where they are kept, under the ``features_key``.
     """
 
-    def __init__(self, lower: nn.Module, source: PhotoSource, *, store: FeatureStore) -> None:
+    def __init__(
+        self, lower: nn.Module, source: PhotoSource, *, settings: Mapping[str, Any], store: FeatureStore
+    ) -> None:
         self.preprocess, self._lower, self._source, self._store = source.preprocess, lower.eval(), source, store
         self._n_rows = source.n_rows or 0
-        digest = hashlib.sha256(f"{source.fingerprint()} {torch.__version__}".encode())
-        for name, tensor in lower.state_dict().items():
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         device = next(iter(lower.state_dict().values())).device
-        self.name = f"{device.type}-{digest.hexdigest()[:32]}"
+        self.name = f"{device.type}-{features_key(lower, source, settings=settings)}"
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
@@ -260,5 +287,7 @@ class KeptFeatures:
     def _through(self, pictures: Tensor) -> np.ndarray:
         at = next(iter(self._lower.state_dict().values())).device
         with torch.no_grad():
-            features = [self._lower(normalise(part.to(at), self.preprocess)).float() for part in pictures.split(self._few)]
+            features = [
+                self._lower(normalise(part.to(at), self.preprocess)).float() for part in pictures.split(self._few)
+            ]
             return torch.cat(features).cpu().contiguous().numpy()

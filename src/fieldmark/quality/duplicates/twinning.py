@@ -14,8 +14,6 @@ from jaxtyping import Float, Int64
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data import twins as same_bytes
 from fieldmark.data.collection import Collection
-from fieldmark.decisions.specs import Best
-from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.hashes import hashes, seen
 from fieldmark.quality.duplicates.conflicts import (
     STRANGER,
@@ -32,9 +30,6 @@ from fieldmark.quality.duplicates.near_hashes import near
 from fieldmark.quality.duplicates.same_pictures import same_pictures
 from fieldmark.quality.inspecting import names_told
 from fieldmark.reporting.contents import SkippedFile
-from fieldmark.stages.common.split import read_folds
-from fieldmark.stages.engine import Opened
-from fieldmark.stages.identity.embed import Embed
 
 Source = Literal["known", "new"]
 ORDER: tuple[Verdict, ...] = ("two names", "stranger and name", "same name", "no name")
@@ -186,33 +181,6 @@ def find_twins(
         n_looked=found.n_looked,
         n_refused=found.n_refused,
     )
-
-
-def likeness_of(opened: Opened) -> Likeness:
-    """How alike a run's identities look to networks that have not learnt from the photos they look at.
-
-    Each validation photo is compared with the photos of all identities, the most alike one counting, and that is
-    averaged over an identity's validation photos. Where only one of two identities has such photos, its view counts.
-
-    Raises:
-        PlanError: The run embeds no photos.
-        RunError: The stage is not finished.
-    """
-    stage = opened.plan.only(Embed)
-    job = opened.job()
-    place, fold = job.run.stage(stage.name), read_folds(job, stage.on)
-    known, n = opened.known, len(opened.known.vocabulary.identities)
-    total, count = np.zeros((n, n), np.float32), np.zeros(n)
-    for k in range(int(fold.max()) + 1):
-        rows = np.flatnonzero(fold == k)
-        query = np.load(place / f"validation{k}.npy", allow_pickle=False)
-        judged = [known.images[row] for row in rows.tolist()]
-        scores = GalleryStore.open(place / f"gallery{k}").scores(query, judged, n_classes=n, by=Best())
-        named = known.classes[rows] >= 0
-        np.add.at(total, known.classes[rows][named], scores[named])
-        np.add.at(count, known.classes[rows][named], 1)
-    mean = np.divide(total, count[:, None], out=np.full_like(total, np.nan), where=count[:, None] > 0)
-    return Likeness(known.vocabulary.identities, mean)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from fieldmark.core.errors import DataError, PlanError, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import BOX, Collection
 from fieldmark.data.marks import MASK, Marks, boxes_of, marked, masks_of, points_of
-from fieldmark.images.batches import PhotoSource, stream
 from fieldmark.images.crops import Box
 from fieldmark.images.finding import Found, agreed, by_strength, grabcut, small_picture
 from fieldmark.images.masks import to_text
+from fieldmark.images.prefetch import stream
 from fieldmark.images.reading import probe
 from fieldmark.images.specs import (
     Agreed,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import torch
 
     from fieldmark.models.pinpoint import Eye, Maps
+
 
 def source_name(finder: Finder) -> str:
     """Under which name a finder's marks are kept: its kind and a hash of its settings; a table's by its own."""
@@ -300,6 +301,7 @@ def _shown(
     progress: Progress,
 ) -> None:
     """Show all photos to the eye, a few at a time, and have its maps noted."""
+    from fieldmark.images.batches import PhotoSource
     from fieldmark.images.preprocess import normalise
     from fieldmark.training.ranks import ranks
 

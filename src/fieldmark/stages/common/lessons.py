@@ -32,7 +32,7 @@ AT_ONCE = 1024
 
 
 def identity_lesson(stage: Train, context: Context, *, k: int) -> Lesson:
-    """Individuals for network ``k``: items are the known photos, then new ones with pseudo-labels; all mirrored follow."""
+    """Individuals for network ``k``: items are known photos, then new ones with pseudo-labels; all mirrored follow."""
     from fieldmark.quality.regions.sources import label_source
     from fieldmark.training.loop import Lesson
 

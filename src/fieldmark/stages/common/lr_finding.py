@@ -11,11 +11,10 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.run import RunFolder
 from fieldmark.core.seeds import hash_seed
 from fieldmark.data.collection import Collection
-from fieldmark.stages.common.split import Split, read_folds
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.plan import Plan
+from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import check_photos
-from fieldmark.stages.job import Job
-from fieldmark.stages.plan import Plan
 
 if TYPE_CHECKING:
     from fieldmark.training.lr_finder import LrCurve
@@ -52,26 +51,26 @@ def try_rates(
             not what the plan needs.
     """
     from fieldmark.models.network import build
+    from fieldmark.training.features import FeatureStore
     from fieldmark.training.lr_finder import find_rate
     from fieldmark.training.ranks import ranks
     from fieldmark.training.workshop import Workshop
 
-    check_photos(plan, known, None)
     chosen = _chosen(plan, stage)
     split = next(one for one in plan.stages if isinstance(one, Split) and one.name == chosen.on)
     with tempfile.TemporaryDirectory(prefix="fieldmark-rates-") as name:
         run = RunFolder.create(Path(name) / "run", key={"seed": seed})
-        job = Job(run, known, None, seed, device=device, n_workers=n_workers, progress=progress)
-        run.finish(split.name, receipt={"said": split.run(job, run.workshop(split.name))})
-        network = build(chosen.net, n_classes=chosen.n_classes(job), seed=hash_seed(seed, chosen.name, 0))
+        context = Context(run, plan, known, None, seed, device=device, n_workers=n_workers, progress=progress)
+        run.finish(split.name, receipt={"said": split.fit(context, run.workshop(split.name))})
+        network = build(chosen.net, n_classes=chosen.n_classes(context), seed=hash_seed(seed, chosen.name, 0))
         at = Workshop(
             folder=Path(name) / "checkpoints",
             group=ranks(device),
             n_workers=n_workers,
             progress=progress,
-            features=Path(name) / "features",
+            features=FeatureStore(Path(name) / "features"),
         )
-        lesson = chosen.lesson(job, k=0, fold=read_folds(job, chosen.on))
+        lesson = chosen.lesson(context, k=0)
         order = hash_seed(seed, chosen.name, 0, "order")
         return chosen, find_rate(network, lesson, chosen.fitted(lesson), n_updates=n_updates, at=at, seed=order)
 

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from fieldmark.data.folds import assign, describe
-from fieldmark.data.specs import Folds as FoldRule, StratifiedFolds
+from fieldmark.data.specs import Folds as FoldRule
+from fieldmark.data.specs import StratifiedFolds
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.stage import Stage, stage

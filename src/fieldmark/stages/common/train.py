@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fieldmark.training.loop import Lesson, Watch
     from fieldmark.training.ranks import Ranks
 
+
 @stage
 class Train(Stage):
     """Train a network for each fold of ``on``: of labels, of answers, or of individuals, as its head has it.

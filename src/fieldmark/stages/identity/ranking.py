@@ -90,8 +90,7 @@ class RankingStage(Stage):
         photos, truth = context.known.take(folds.rows), folds.classes(context.known)[folds.rows]
         decision, sure = self._decided(photos, truth, scores)
         Ranking(folder).write(photos, scores=scores, decision=decision, k=self.k, sure=sure)
-        said = f"{did}; {told(decision)}" if did else told(decision)
-        return said
+        return f"{did}; {told(decision)}" if did else told(decision)
 
     def apply(self, ask: Ask) -> RankedPhotos:
         """Scores of any photos."""
@@ -116,9 +115,7 @@ class RankingStage(Stage):
         if self.sure is None:
             return Decision(common, groups, None), None
         learnt = sureness(scores[has_label], truth[has_label], by=self.sure)
-        found = crossed_sureness(
-            scores[has_label], truth[has_label], by=self.sure, groups=photos.groups[has_label]
-        )
+        found = crossed_sureness(scores[has_label], truth[has_label], by=self.sure, groups=photos.groups[has_label])
         crossed = Sure(known=_spread(found.known, has_label), right=_spread(found.right, has_label))
         return Decision(common, groups, learnt), crossed
 

@@ -23,6 +23,7 @@ from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, ShortlistMatches, counted
 from fieldmark.pipeline.artifacts.ranking import RankedPhotos, Ranking
 from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.relocating import refuse_lost
 from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.stages.common.training_checks import unfound
 from fieldmark.stages.identity.keypoints import KEPT, Looker, fused, try_out
@@ -85,6 +86,14 @@ class Recheck(RankingStage):
         for photos in (known, new):
             if photos is not None:
                 refuse_outside(photos, (self.within,))
+
+    def usable(self, context: Context) -> None:
+        """Look for the known photos, with which keypoints are matched.
+
+        Raises:
+            RunError: Some are missing; says how to tell where they are.
+        """
+        refuse_lost(context)
 
     def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
         """Probabilities of validation photos; weights and all pairs are written into ``folder``.

@@ -60,7 +60,12 @@ class Recruit(Stage):
 
     def fit(self, context: Context, folder: Path) -> str:
         """Write the rows of the new photos that each fold's network may learn from, and the individual of each."""
-        known, new, folds, left = context.known, context.new, context.artifact(Folds, self.on), IdentityPseudoLabels(folder)
+        known, new, folds, left = (
+            context.known,
+            context.new,
+            context.artifact(Folds, self.on),
+            IdentityPseudoLabels(folder),
+        )
         if new is None or not len(new):
             for k in range(folds.n_folds):
                 left.write(k, np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -60,7 +60,11 @@ class ThinkAgain(Stage):
 
     def fit(self, context: Context, folder: Path) -> str:
         """Write what a ranking stage writes; say what it did to validation."""
-        known, source, folds = context.known, context.artifact(Ranking, self.reads_from), context.artifact(Folds, self.on)
+        known, source, folds = (
+            context.known,
+            context.artifact(Ranking, self.reads_from),
+            context.artifact(Folds, self.on),
+        )
         rows, fold = folds.rows, folds.fold
         before, decision, photos = source.scores, source.decision, known.take(rows)
         at = decision.at(photos)

@@ -67,9 +67,7 @@ class Merge(Stage):
         if self.weights:
             weights = np.tile(np.array(self.weights)[:, None], (1, len(vocabulary.questions)))
         else:
-            found = find_weights(
-                parts, told_truth(known), vocabulary.question_of, by=self.by, fold=fold, absent=absent
-            )
+            found = find_weights(parts, told_truth(known), vocabulary.question_of, by=self.by, fold=fold, absent=absent)
             weights = found.weights
             noted |= {"error": found.error, "crossed_error": found.crossed, "alone": found.alone.tolist()}
         noted["weights"] = weights.tolist()

@@ -8,37 +8,36 @@ import numpy as np
 
 from fieldmark.core.files import read_json
 from fieldmark.metrics.intervals import interval
+from fieldmark.metrics.measure import Measure
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.label_contents import LabelsPage, Mark, MarkedPhoto, MergeRow, QuestionRow, Rung
 from fieldmark.reporting.label_pages import labels_page
 from fieldmark.reporting.pictures import picture
 from fieldmark.reporting.wording import counted, percent
-from fieldmark.stages.engine import Opened
 from fieldmark.stages.labels.merge import WEIGHTS, Merge
 from fieldmark.stages.labels.texts import Texts
-from fieldmark.stages.plan import SCORING
-from fieldmark.stages.scored import known_proba
 from fieldmark.tasks.attributes.validation import JudgedAnswers
 from fieldmark.tasks.courses import courses, learning_rates
-from fieldmark.tasks.identification.measures import Measure
-from fieldmark.tasks.tagging.ladder import change_of
 from fieldmark.tasks.page_ends import page_end, score_rows
+from fieldmark.tasks.tagging.ladder import change_of
 
 N_EXAMPLES = 16
 
 
-def answer_report(opened: Opened) -> tuple[tuple[Measure, ...], str]:
+def answer_report(context: Context) -> tuple[tuple[Measure, ...], str]:
     """The measures of a finished run that answers questions, and its page as HTML.
 
     Raises:
         RunError: The run is not finished.
     """
-    judged = JudgedAnswers(opened)
+    judged = JudgedAnswers(context)
     measures = judged.measures()
     worst, best = _examples(judged)
     page = LabelsPage(
-        title=f"{opened.plan.name} on {opened.known.name}",
-        recipe=opened.plan.name,
+        title=f"{context.plan.name} on {context.known.name}",
+        recipe=context.plan.name,
         summary=_summary(judged, measures),
         scores=score_rows(tuple(one for one in measures if not one.name.startswith("error of "))),
         scores_note=(
@@ -53,13 +52,13 @@ def answer_report(opened: Opened) -> tuple[tuple[Measure, ...], str]:
             f"interval of the mean difference, photo by photo, over {measures[0].over} lies on that side of zero."
         ),
         questions=_questions(judged),
-        merges=_merges(opened),
-        courses=courses(opened),
-        learning_rates=learning_rates(opened),
+        merges=_merges(context),
+        courses=courses(context),
+        learning_rates=learning_rates(context),
         best=best,
         worst=worst,
-        facts=_facts(opened, judged),
-        **page_end(opened),
+        facts=_facts(context, judged),
+        **page_end(context),
     )
     return measures, labels_page(page)
 
@@ -72,7 +71,7 @@ def _summary(judged: JudgedAnswers, measures: tuple[Measure, ...]) -> str:
         f"answered {100 * (1 - value['error']):.0f} of every 100 rightly; without looking, the commonest answers would "
         f"be right for {100 * (1 - value['error without looking']):.0f}."
     )
-    leaks = [column for one in judged.opened.plan.stages if isinstance(one, Texts) for column in one.leaks]
+    leaks = [column for one in judged.context.plan.stages if isinstance(one, Texts) for column in one.leaks]
     return told + (
         f" It was allowed to read {', '.join(leaks)}, which may not be there for other photos." if leaks else ""
     )
@@ -81,16 +80,14 @@ def _summary(judged: JudgedAnswers, measures: tuple[Measure, ...]) -> str:
 def _ladder(judged: JudgedAnswers) -> tuple[Rung, ...]:
     rungs: list[Rung] = []
     before: np.ndarray | None = None
-    for stage in judged.opened.plan.stages:
-        if not isinstance(stage, SCORING):
-            continue
-        rights = judged.rights(known_proba(judged.job, stage.name))
+    for stage in judged.context.plan.leaving(LabelScores):
+        rights = judged.rights(judged.scores(stage.name))
         told = np.isfinite(rights)
         found = interval(rights[told], trials=int(told.sum()), groups=judged.known.groups[told])
         change = None
         if before is not None:
             change = change_of((rights - before)[told], judged.known.groups[told])
-        said = judged.opened.run.receipt(stage.name)["said"]
+        said = judged.context.said(stage.name)
         rungs.append(Rung(stage.name, found.value, found.low, found.high, change, (_means(stage),), said))
         before = rights
     return tuple(rungs)
@@ -137,12 +134,12 @@ def _questions(judged: JudgedAnswers) -> tuple[QuestionRow, ...]:
     return tuple(rows)
 
 
-def _merges(opened: Opened) -> tuple[MergeRow, ...]:
-    names = [one.name for one in opened.known.vocabulary.questions]
+def _merges(context: Context) -> tuple[MergeRow, ...]:
+    names = [one.name for one in context.known.vocabulary.questions]
     found = []
-    for stage in opened.plan.stages:
+    for stage in context.plan.stages:
         if isinstance(stage, Merge) and len(stage.reads_from) > 1:
-            weights = np.array(read_json(opened.run.stage(stage.name) / WEIGHTS)["weights"])
+            weights = np.array(read_json(context.folder(stage.name) / WEIGHTS)["weights"])
             rows = tuple((name, tuple(weights[:, at].tolist())) for at, name in enumerate(names))
             found.append(MergeRow(stage.name, stage.reads_from, rows))
     return tuple(found)
@@ -185,11 +182,11 @@ def _marks(judged: JudgedAnswers, row: int) -> tuple[Mark, ...]:
     return (*marks, *right)
 
 
-def _facts(opened: Opened, judged: JudgedAnswers) -> tuple[Fact, ...]:
+def _facts(context: Context, judged: JudgedAnswers) -> tuple[Fact, ...]:
     vocabulary, told = judged.vocabulary, judged.told
     several = int((judged.truth.sum(axis=1) > told.sum(axis=1)).sum())
     labels = len({answer for one in vocabulary.questions for answer in one.answers})
-    gone = int((~opened.new.present).sum()) if opened.new is not None and len(opened.new) else 0
+    gone = int((~context.new.present).sum()) if context.new is not None and len(context.new) else 0
     return (
         Fact(
             "photos", f"{len(judged.known):,}", f"{counted(several, 'photo')} with several right answers to a question"
@@ -201,7 +198,7 @@ def _facts(opened: Opened, judged: JudgedAnswers) -> tuple[Fact, ...]:
         Fact("told", percent(float(told.mean())), "of all pairs of photo and question"),
         Fact(
             "new photos answered",
-            f"{len(opened.new) if opened.new is not None else 0:,}",
+            f"{len(context.new) if context.new is not None else 0:,}",
             f"{counted(gone, 'photo')} gone, answered without looking" if gone else "",
         ),
     )

@@ -11,33 +11,32 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from fieldmark.core.files import read_json
 from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.decisions.settling import filled, likeliest
-from fieldmark.metrics.intervals import Interval, grouped_share_interval, interval
-from fieldmark.stages.engine import Opened
+from fieldmark.metrics.intervals import Interval, grouped_share_interval
+from fieldmark.metrics.measure import Measure, Units
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
 from fieldmark.stages.labels.merge import WEIGHTS, Merge
 from fieldmark.stages.labels.settle import Settle
-from fieldmark.stages.scored import known_proba
-from fieldmark.tasks.identification.measures import Measure
 
 ERROR = "error"
-N_DRAWS = 300
 
 
 class JudgedAnswers:
     """All known photos, each answered by networks that have not seen it.
 
     Args:
-        opened: The run.
+        context: The run.
 
     Raises:
         PlanError: The run answers no questions.
         RunError: Its stages up to the answers are not finished.
     """
 
-    def __init__(self, opened: Opened) -> None:
-        self.opened, self.known, self.job = opened, opened.known, opened.job()
-        self.settle = opened.plan.only(Settle)
+    def __init__(self, context: Context) -> None:
+        self.context, self.known = context, context.known
+        self.settle = context.plan.only(Settle)
         self.vocabulary = self.known.vocabulary
-        opened.run.receipt(self.settle.name)
+        context.said(self.settle.name)
 
     @cached_property
     def truth(self) -> Bool[np.ndarray, "image answer"]:
@@ -52,12 +51,16 @@ class JudgedAnswers:
     @cached_property
     def proba(self) -> Float32[np.ndarray, "image answer"]:
         """Out-of-fold probabilities of the stage that is settled."""
-        return known_proba(self.job, self.settle.reads_from)
+        return self.scores(self.settle.reads_from)
+
+    def scores(self, name: str) -> Float32[np.ndarray, "image answer"]:
+        """Out-of-fold probabilities of any stage with scores of answers."""
+        return self.context.artifact(LabelScores, name).known(self.known)
 
     @cached_property
     def answer(self) -> Int64[np.ndarray, "image question"]:
         """The answer (column) to each question; where it does not apply the likeliest all the same."""
-        settled = self.settle.settled(self.proba, self.vocabulary)
+        settled = self.settle.decoded(self.proba, self.vocabulary)
         return filled(settled, self.proba, self.vocabulary.question_of)
 
     @cached_property
@@ -73,8 +76,8 @@ class JudgedAnswers:
     def measures(self) -> tuple[Measure, ...]:
         """How good the answers are, overall and question by question."""
         rows = measure_answers(self.answer, self.truth, self.told, self.vocabulary, groups=self.known.groups)
-        best = likeliest(self.proba, self.vocabulary.question_of)
-        alone = share_of(np.take_along_axis(self.truth, best, axis=1), self.told, groups=self.known.groups)
+        best, units = likeliest(self.proba, self.vocabulary.question_of), Units.of(self.known.groups, len(self.known))
+        alone = share_of(np.take_along_axis(self.truth, best, axis=1), self.told, units)
         honest = self._crossed_merge(alone)
         extra = []
         if self.settle.consistent and self._ties:
@@ -90,10 +93,10 @@ class JudgedAnswers:
 
     def _crossed_merge(self, alone: Interval) -> Measure | None:
         """The error by weights found on other folds; its interval is as wide as that of ``alone``."""
-        stage = next((one for one in self.opened.plan.stages if one.name == self.settle.reads_from), None)
+        stage = self.context.stages[self.settle.reads_from]
         if not isinstance(stage, Merge) or stage.weights or len(stage.reads_from) == 1:
             return None
-        told = read_json(self.opened.run.stage(stage.name) / WEIGHTS)
+        told = read_json(self.context.folder(stage.name) / WEIGHTS)
         right = 1 - float(told["crossed_error"])
         low, high = right - (alone.value - alone.low), right + (alone.high - alone.value)
         meaning = "one by one, each fold by weights of the merge that were found without it"
@@ -124,8 +127,8 @@ def measure_answers(
     right = np.take_along_axis(truth, answer, axis=1)
     blind = likeliest(truth.sum(axis=0)[None], vocabulary.question_of)[0]
     commonest = truth[:, blind]
-    units, n = np.arange(len(truth)) if groups is None else groups, int(told.sum())
-    all_right, none = share_of(right, told, groups=units), share_of(commonest, told, groups=units)
+    units, n = Units.of(groups, len(truth)), int(told.sum())
+    all_right, none = share_of(right, told, units), share_of(commonest, told, units)
     rows = [
         _error(ERROR, all_right, "share of told questions answered wrongly; any of several right answers will do", n=n),
         _error("error without looking", none, "if each question always got its commonest answer", n=n),
@@ -133,30 +136,20 @@ def measure_answers(
     for question, name in enumerate(one.name for one in vocabulary.questions):
         mine = told[:, question]
         if mine.any():
-            found = grouped_share_interval(right[mine, question], groups=units[mine])
             meaning = f"without looking {1 - commonest[mine, question].mean():.3f}"
+            found = grouped_share_interval(right[mine, question], groups=units.groups[mine], unit=units.unit)
             rows.append(_error(f"error of {name}", found, meaning, n=int(mine.sum())))
     return tuple(rows)
 
 
 def share_of(
-    right: Bool[np.ndarray, "image question"],
-    told: Bool[np.ndarray, "image question"],
-    *,
-    groups: Int64[np.ndarray, " image"] | None = None,
+    right: Bool[np.ndarray, "image question"], told: Bool[np.ndarray, "image question"], units: Units
 ) -> Interval:
     """The share of told questions that are answered rightly; its interval resamples photos, or groups of photos."""
     hits, asked = (right & told).sum(axis=1), told.sum(axis=1)
     some = asked > 0
     hits, asked = hits[some].astype(np.float64), asked[some].astype(np.float64)
-    n = len(hits)
-    return interval(
-        lambda at: float(hits[at].sum() / asked[at].sum()),
-        n_queries=n,
-        n_draws=N_DRAWS,
-        trials=n,
-        groups=None if groups is None else groups[some],
-    )
+    return units.at(some).ratio(hits, asked, trials=len(hits))
 
 
 def _error(name: str, right: Interval, meaning: str, *, n: int) -> Measure:

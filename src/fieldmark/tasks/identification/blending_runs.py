@@ -13,34 +13,61 @@ from fieldmark.decisions.blending import Scale, blend
 from fieldmark.decisions.calibrated import sureness
 from fieldmark.decisions.specs import BlendRule, ByScore, Fixed, MaxMap, TargetShare, UnknownAt
 from fieldmark.decisions.thresholds import find
-from fieldmark.stages.common.split import FOLDS, judged_classes
-from fieldmark.stages.engine import Opened, open_run
-from fieldmark.stages.identity.ranking import SCORES, Decision, new_scores_of, ranking_table
-from fieldmark.stages.plan import ranking_stage
+from fieldmark.pipeline.artifacts.ranking import Decision, RankedPhotos, Ranking, ranking_table
+from fieldmark.pipeline.context import Context
 
 
-def blended(
-    folders: Sequence[Path], *, by: BlendRule, weights: Sequence[float] | None, unknown: UnknownAt | None, k: int
+def blend_runs(
+    folders: Sequence[Path],
+    *,
+    by: BlendRule | None = None,
+    weights: Sequence[float] | None = None,
+    unknown: UnknownAt | None = None,
+    k: int = 5,
 ) -> tuple[pl.DataFrame, Decision]:
-    """See ``fieldmark.stages.identity.blend.blend_runs``."""
-    runs = [open_run(folder) for folder in folders]
+    """Blend what finished runs say of the same new photos: their last ranking stages, each on its own scale.
+
+    The runs may be of different recipes, sizes and seeds. Where they were judged by the same validation photos, the
+    threshold is found on those; elsewhere it must not look at truth.
+
+    Args:
+        folders: Run folders, two or more, of the same known and new photos.
+        by: By score, place or vote.
+        weights: One a run; None: all alike.
+        unknown: The rule of the threshold; None: the best MAP@k where validation is the same, else, for places and
+            votes, the vote itself.
+        k: Answers a photo.
+
+    Returns:
+        The ranking table of the new photos, and the decision.
+
+    Raises:
+        RunError: A run is not finished, or they are of other photos.
+        FieldmarkError: The rule needs truth and validation differs, or weights do not fit.
+    """
+    by = by or ByScore()
+    runs = [Context.open(folder) for folder in folders]
     check_same(runs)
     first = runs[0]
     if first.new is None or not len(first.new):
         raise RunError("These runs answered no new photos.", got=first.run.path, fix="train with --new.")
-    places = [one.run.stage(ranking_stage(one.plan).name) for one in runs]
-    decisions = [Decision.read(place) for place in places]
-    scores = [np.load(place / SCORES, allow_pickle=False) for place in places]
-    of_new = [
-        found for one, place in zip(runs, places, strict=True) if (found := new_scores_of(place, one.job())) is not None
-    ]
+    rankings = [one.artifact(Ranking, one.plan.final().name) for one in runs]
+    decisions, scores = [one.decision for one in rankings], [one.scores for one in rankings]
+    of_new: list[RankedPhotos] = [ranking.kept(one) for one, ranking in zip(runs, rankings, strict=True)]
     scales = [Scale.of(one, depth=by.depth if isinstance(by, ByScore) else 20) for one in scores]
-    mixed = blend(of_new, by=by, weights=weights, unknown_at=[one.at(first.new) for one in decisions], scales=scales)
-    rows = [_judges(one) for one in runs]
+    mixed = blend(
+        [one.scores for one in of_new],
+        by=by,
+        weights=weights,
+        unknown_at=[one.at(first.new) for one in decisions],
+        scales=scales,
+    )
+    folds = [one.folds(one.plan.final()) for one in runs]
+    rows = [one.rows for one in folds]
     sure = None
     if all(np.array_equal(rows[0], other) for other in rows[1:]):
         judges = first.known.take(rows[0])
-        truth = judged_classes(first.job(), ranking_stage(first.plan).on)[rows[0]]
+        truth = folds[0].classes(first.known)[rows[0]]
         at = [one.at(judges) for one in decisions]
         validation = blend(scores, by=by, weights=weights, unknown_at=at, scales=scales)
         threshold = find(unknown or MaxMap(), validation, truth, k=k)
@@ -61,13 +88,7 @@ def blended(
     return table, decision
 
 
-def _judges(opened: Opened) -> np.ndarray:
-    """The known photos that judged a run."""
-    fold = np.load(opened.run.stage(ranking_stage(opened.plan).on) / FOLDS, allow_pickle=False)
-    return np.flatnonzero(fold >= 0)
-
-
-def check_same(runs: Sequence[Opened]) -> None:
+def check_same(runs: Sequence[Context]) -> None:
     """Refuse fewer than two runs, and runs of other photos than the first's.
 
     Raises:

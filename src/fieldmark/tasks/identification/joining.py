@@ -14,21 +14,22 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.run import RunFolder
 from fieldmark.decisions.specs import BlendRule, ByScore
 from fieldmark.images.specs import TableBoxes
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import begin, execute, take_over
+from fieldmark.pipeline.plan import Plan, renamed
+from fieldmark.pipeline.stage import Stage
 from fieldmark.stages.common.answer import Answer
-from fieldmark.stages.common.boxes import Boxes
-from fieldmark.stages.common.split import Split
-from fieldmark.stages.engine import Opened, begin, execute, open_run, take_over
 from fieldmark.stages.identity.blend import Blend
 from fieldmark.stages.identity.keypoints import KEPT
 from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.misfits import eye
-from fieldmark.stages.plan import Plan, Stage, ranking_stage, renamed
 from fieldmark.tasks.identification.blending_runs import check_same
 from fieldmark.tasks.page_ends import SKIPPED
 
 if TYPE_CHECKING:
     from fieldmark.stages.common.train import Train
     from fieldmark.stages.identity.embed import Embed
+    from fieldmark.stages.identity.ranking import RankingStage
 
 
 def join_runs(
@@ -65,7 +66,7 @@ def join_runs(
         PlanError: Weights do not fit.
         FieldmarkError: OpenCV or weights of networks are missing for points.
     """
-    runs = [_wanted(open_run(one), points=points) for one in folders]
+    runs = [_wanted(Context.open(one), points=points) for one in folders]
     check_same(runs)
     if len({one.seed for one in runs}) > 1:
         raise RunError(
@@ -77,7 +78,7 @@ def join_runs(
     plan = _plan(runs, names, stages, by=by or ByScore(), weights=weights, points=points, k=k)
     first = runs[0]
     if points:
-        plan.only(Recheck).ready(first.known)
+        plan.only(Recheck).ready(first.known, first.new)
     run = begin(folder, plan, first.known, first.new, first.seed)
     with run.locked():
         for one, called in zip(runs, names, strict=True):
@@ -99,9 +100,9 @@ def join_runs(
     )
 
 
-def _wanted(opened: Opened, *, points: bool) -> Opened:
+def _wanted(opened: Context, *, points: bool) -> Context:
     """The run with the stages that its ranking is made of; with points to come, without its own."""
-    final = ranking_stage(opened.plan)
+    final = opened.plan.final()
     stages = {stage.name: stage for stage in opened.plan.stages}
     while points and isinstance(final, Recheck):
         final = stages[final.reads_from]
@@ -111,7 +112,7 @@ def _wanted(opened: Opened, *, points: bool) -> Opened:
     return wanted
 
 
-def _named(runs: Sequence[Opened]) -> tuple[list[dict[str, str]], dict[str, Stage]]:
+def _named(runs: Sequence[Context]) -> tuple[list[dict[str, str]], dict[str, Stage]]:
     """What the stages of each run are called in the joined one, and those; who left the very same files is one stage.
 
     Raises:
@@ -130,7 +131,7 @@ def _named(runs: Sequence[Opened]) -> tuple[list[dict[str, str]], dict[str, Stag
             name = names[stage.name] = next(alike, None) or _free(stage.name, stages, number)
             stages[name], left[name] = renamed(stage, names), files
         found.append(names)
-    finals = [names[ranking_stage(one.plan).name] for one, names in zip(runs, found, strict=True)]
+    finals = [names[one.plan.final().name] for one, names in zip(runs, found, strict=True)]
     if len(set(finals)) < len(finals):
         twice = next(n for n, name in enumerate(finals) if name in finals[:n])
         raise RunError(
@@ -138,7 +139,7 @@ def _named(runs: Sequence[Opened]) -> tuple[list[dict[str, str]], dict[str, Stag
             got=f"{runs[finals.index(finals[twice])].run.path} and {runs[twice].run.path} rank alike",
             fix="leave one of them out, or give it more weight with --weight.",
         )
-    splits = {names[ranking_stage(one.plan).on] for one, names in zip(runs, found, strict=True)}
+    splits = {names[_on(one.plan.final())] for one, names in zip(runs, found, strict=True)}
     if len(splits) > 1:
         raise RunError(
             "These runs were judged by different validation photos, so none can judge a run joined of them.",
@@ -150,7 +151,7 @@ def _named(runs: Sequence[Opened]) -> tuple[list[dict[str, str]], dict[str, Stag
 
 
 def _plan(
-    runs: Sequence[Opened],
+    runs: Sequence[Context],
     names: Sequence[dict[str, str]],
     stages: dict[str, Stage],
     *,
@@ -161,9 +162,9 @@ def _plan(
 ) -> Plan:
     """All stages of all runs, the blend, and what comes after it."""
     # What is found on photos stands first: later stages of any run may look into it.
-    ordered = sorted(stages.values(), key=lambda stage: not isinstance(stage, Split | Boxes))
-    finals = [ranking_stage(one.plan) for one in runs]
-    on = names[0][finals[0].on]
+    ordered = sorted(stages.values(), key=lambda stage: not (issubclass(stage.output, Folds) or stage.changes_photos))
+    finals = [one.plan.final() for one in runs]
+    on = names[0][_on(finals[0])]
     ends: list[Blend | Recheck] = [
         Blend(
             name=_free("blended", stages),
@@ -175,7 +176,8 @@ def _plan(
         )
     ]
     if points:
-        embedded = cast("Embed", stages[cast("str", eye(ends[0].reads_from[0], stages))])
+        first = cast("RankingStage", stages[ends[0].reads_from[0]])
+        embedded = cast("Embed", stages[cast("str", first.shown(stages))])
         looks_into = cast("Train", stages[embedded.of]).preprocess.finders()
         ends.append(
             Recheck(
@@ -189,6 +191,11 @@ def _plan(
         )
     answer = Answer(name=_free("answers", stages), reads_from=ends[-1].name)
     return Plan(name=" + ".join(one.plan.name for one in runs), stages=(*ordered, *ends, answer)).check()
+
+
+def _on(final: Stage) -> str:
+    """The split stage that a ranking stage names."""
+    return str(getattr(final, "on", ""))
 
 
 def _free(name: str, taken: Container[str], number: int = 1) -> str:

@@ -7,22 +7,23 @@ from functools import cached_property
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.data.collection import Collection
 from fieldmark.images.reading import read
+from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, agreeing
+from fieldmark.pipeline.context import Context
 from fieldmark.reporting.match_lines import Side, encoded, match_lines
-from fieldmark.stages.engine import Opened
 from fieldmark.stages.identity.keypoints import KEPT, Looker
-from fieldmark.stages.identity.recheck import Recheck, agreeing, judged_counts
+from fieldmark.stages.identity.recheck import Recheck
 
 
 class MatchPictures:
     """Draws the matches of validation photos of a finished run; nothing where its plan has no recheck.
 
     Args:
-        opened: The run.
+        context: The run.
     """
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
-        stages = [stage for stage in opened.plan.stages if isinstance(stage, Recheck)]
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        stages = [stage for stage in context.plan.stages if isinstance(stage, Recheck)]
         self._stage = stages[-1] if stages else None
 
     @cached_property
@@ -30,11 +31,11 @@ class MatchPictures:
         """The known photo that each validation photo and name of its shortlist agree by, if any point fits."""
         if self._stage is None:
             return {}
-        return agreeing(judged_counts(self._opened.run.stage(self._stage.name)))
+        return agreeing(self._context.artifact(KeypointRanking, self._stage.name).matches("validation"))
 
     @cached_property
     def _known(self) -> Collection:
-        return self._opened.job().known
+        return self._context.with_regions().known
 
     def of(self, image: str, identity: str) -> bytes | None:
         """The lines between a validation photo and its best photo of ``identity`` as a JPEG; None if nothing fits."""
@@ -42,7 +43,7 @@ class MatchPictures:
         if photo is None or self._stage is None:
             return None
         known = self._known
-        looker = Looker(self._stage.evidence, self._opened.run.path / KEPT, within=self._stage.within)
+        looker = Looker(self._stage.evidence, self._context.run.path / KEPT, within=self._stage.within)
         rows = [known.images.index(one) for one in (image, photo)]
         try:
             points = [looker.points(known, row) for row in rows]

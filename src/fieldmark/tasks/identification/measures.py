@@ -2,58 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self
-
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.spec import Spec
 from fieldmark.decisions.calibrated import Sure
 from fieldmark.decisions.grouped import Names, crossed
 from fieldmark.decisions.ranking import UnknownScore, rank
 from fieldmark.decisions.specs import FalseMatchBudget, PerGroup, UnknownAt
 from fieldmark.metrics.calibration import calibration_error
-from fieldmark.metrics.intervals import Interval, Unit, grouped_share_interval, interval, over
+from fieldmark.metrics.measure import Measure, Units
 from fieldmark.metrics.open_set import roc_auc
 from fieldmark.metrics.ranking import average_precision
-
-
-class Measure(Spec):
-    """One measured number.
-
-    Attributes:
-        name: Short, the field's own term.
-        value: Measured.
-        low: Lower end of the 95 % interval (bootstrap; Wilson's for shares).
-        high: Upper end.
-        n: Photos it is measured on; of answers to questions: pairs of photo and question.
-        meaning: In plain words.
-        unit: What the interval resamples: groups of photos where the table has groups, else photos.
-        n_units: How many of these there are.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    n: int
-    meaning: str
-    unit: Unit
-    n_units: int
-
-    @classmethod
-    def of(cls, name: str, found: Interval, *, n: int, meaning: str) -> Self:
-        """A measure with the interval that was found for it."""
-        ends = {"value": found.value, "low": found.low, "high": found.high}
-        return cls(name=name, **ends, n=n, meaning=meaning, unit=found.unit, n_units=found.n_units)
-
-    @property
-    def over(self) -> str:
-        """What the interval is over, as ``37 groups`` or ``210 photos``."""
-        return over(self.n_units, self.unit)
 
 
 def measure(
@@ -75,7 +35,7 @@ def measure(
         k: Places an answer.
         groups: A number that photos of one group share; intervals resample groups. None: photos.
     """
-    of = _Over.of(groups, len(truth))
+    of = Units.of(groups, len(truth))
     answers = rank(scores, unknown_at=unknown_at, k=k)
     named = rank(scores, unknown_at=None, k=k)
     known = truth >= 0
@@ -152,7 +112,7 @@ def measure_decision(
         per_group: How groups are made.
         k: Places an answer.
     """
-    known, rows, of = truth >= 0, [], _Over.of(groups, len(truth))
+    known, rows, of = truth >= 0, [], Units.of(groups, len(truth))
     if known.all() or not known.any():
         return ()
 
@@ -189,7 +149,7 @@ def measure_decision(
     return tuple(rows)
 
 
-def _honesty(of: _Over, what: str, proba: np.ndarray, happened: np.ndarray) -> list[Measure]:
+def _honesty(of: Units, what: str, proba: np.ndarray, happened: np.ndarray) -> list[Measure]:
     """How far probabilities and shares lie apart, and whether the likelier ones happened."""
     told = ~np.isnan(proba)
     proba, happened, of = proba[told], happened[told], of.at(told)
@@ -209,34 +169,3 @@ def _honesty(of: _Over, what: str, proba: np.ndarray, happened: np.ndarray) -> l
             f"chance that the probability of being {what} is higher where it is so",
         ),
     ]
-
-
-@dataclass(frozen=True)
-class _Over:
-    """Photos that are measured, with the group of each: what intervals resample."""
-
-    groups: Int64[np.ndarray, " query"]
-
-    @classmethod
-    def of(cls, groups: Int64[np.ndarray, " query"] | None, n: int) -> Self:
-        """The groups; None: each photo by itself."""
-        return cls(np.arange(n) if groups is None else groups)
-
-    def at(self, rows: Bool[np.ndarray, " query"]) -> Self:
-        """Some of the photos."""
-        return type(self)(self.groups[rows])
-
-    def mean(self, name: str, values: np.ndarray, meaning: str) -> Measure:
-        found = interval(values, trials=len(values), groups=self.groups)
-        return Measure.of(name, found, n=len(values), meaning=meaning)
-
-    def share(self, name: str, yes: np.ndarray, meaning: str) -> Measure:
-        return Measure.of(name, grouped_share_interval(yes, groups=self.groups), n=len(yes), meaning=meaning)
-
-    def function(
-        self, name: str, function: Callable[[np.ndarray], float], so: Bool[np.ndarray, " query"], meaning: str
-    ) -> Measure:
-        """A number of two kinds of queries; it tells no more than the rarer kind is many."""
-        fewer = min(len(np.unique(self.groups[so])), len(np.unique(self.groups[~so])))
-        found = interval(function, n_queries=len(so), n_draws=300, trials=fewer, groups=self.groups)
-        return Measure.of(name, found, n=len(so), meaning=meaning)

@@ -28,7 +28,7 @@ class Match:
         is_new: Whether this place says that the individual is unknown.
         photo: The most similar photo of this individual in the gallery; None for an unknown one.
         similarity: Its cosine (mean over views), -1 to 1.
-        proba: Probability that this answer is right; given for the first name and for an unknown individual, where the run
+        proba: Probability that this answer is right; given for the first name and for an unknown individual, if the run
             learnt it.
     """
 

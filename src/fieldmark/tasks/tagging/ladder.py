@@ -5,20 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from fieldmark.metrics.intervals import interval
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Stage
 from fieldmark.reporting.label_contents import Change, Rung
 from fieldmark.reporting.wording import counted, percent
-from fieldmark.stages.common.split import read_folds
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import Opened
 from fieldmark.stages.labels.lend import Lend
 from fieldmark.stages.labels.score import Score
 from fieldmark.stages.labels.stack import Stack
-from fieldmark.stages.plan import SCORING, Stage
-from fieldmark.stages.scored import known_proba
 from fieldmark.tasks.tagging.validation import JudgedLabels, crossed_f2
 
 
-def ladder(opened: Opened, judged: JudgedLabels) -> tuple[Rung, ...]:
+def ladder(context: Context, judged: JudgedLabels) -> tuple[Rung, ...]:
     """A rung for each stage with scores, in the order of the plan.
 
     Every rung is measured alike: mean F2 over the known photos, out of fold, with the best cutoff of each label group
@@ -27,12 +26,10 @@ def ladder(opened: Opened, judged: JudgedLabels) -> tuple[Rung, ...]:
     rungs: list[Rung] = []
     before: np.ndarray | None = None
     heard: tuple[str, ...] = ()
-    for stage in opened.plan.stages:
-        if not isinstance(stage, SCORING):
-            continue
-        f2 = crossed_f2(judged, known_proba(judged.job, stage.name), read_folds(judged.job, stage.on))
+    for stage in context.plan.leaving(LabelScores):
+        f2 = crossed_f2(judged, judged.scores(stage.name), context.folds(stage).fold)
         found = interval(f2, trials=len(f2), groups=judged.known.groups)
-        news = means_of(stage, opened)
+        news = means_of(stage, context)
         rungs.append(
             Rung(
                 name=stage.name,
@@ -41,7 +38,7 @@ def ladder(opened: Opened, judged: JudgedLabels) -> tuple[Rung, ...]:
                 high=found.high,
                 change=None if before is None else change_of(f2 - before, judged.known.groups),
                 news=tuple(one for one in news if one not in heard),
-                said=opened.run.receipt(stage.name)["said"],
+                said=context.said(stage.name),
             )
         )
         before, heard = f2, news
@@ -54,9 +51,9 @@ def change_of(differences: np.ndarray, groups: np.ndarray) -> Change | None:
     return Change(found.value, found.low, found.high) if found.n_units > 1 else None
 
 
-def means_of(stage: Stage, opened: Opened) -> tuple[str, ...]:
+def means_of(stage: Stage, context: Context) -> tuple[str, ...]:
     """By which means a stage comes to its scores, each in a few words."""
-    earlier = {one.name: one for one in opened.plan.stages}
+    earlier = {one.name: one for one in context.plan.stages}
     if isinstance(stage, Stack):
         looks = "" if stage.looks is None else ", and what was seen of the photos"
         return (f"boosted trees over what the networks of {_listed(stage.reads_from)} say{looks}",)
@@ -69,11 +66,11 @@ def means_of(stage: Stage, opened: Opened) -> tuple[str, ...]:
         f"{counted(len(trained), 'network')} a fold" + (f" beside those of {_listed(stage.also)}" if stage.also else "")
     ]
     for train in trained:
-        words += [one for one in _means_of_training(train, opened) if one not in words]
+        words += [one for one in _means_of_training(train, context) if one not in words]
     return tuple(words)
 
 
-def _means_of_training(train: Train, opened: Opened) -> list[str]:
+def _means_of_training(train: Train, context: Context) -> list[str]:
     """What sets one training apart from the plainest."""
     words = [f"minimise {' + '.join(loss.kind for loss in train.losses)}"]
     if train.warm is not None:
@@ -81,9 +78,9 @@ def _means_of_training(train: Train, opened: Opened) -> list[str]:
     if train.groups:
         words.append(f"answer {_listed(train.groups)} alone")
     if train.trusted is not None:
-        words.append(f"without what {train.trusted} left out: {opened.run.receipt(train.trusted)['said']}")
+        words.append(f"without what {train.trusted} left out: {context.said(train.trusted)}")
     if train.enlarged is not None:
-        words.append(f"with what {train.enlarged} took in: {opened.run.receipt(train.enlarged)['said']}")
+        words.append(f"with what {train.enlarged} took in: {context.said(train.enlarged)}")
     if train.filled is not None:
         words.append(f"a label that the table lacks counts {train.fill_times:g} times what {train.filled} says of it")
     if hardest := max((leg.hardest or 0.0 for leg in train.training.legs), default=0.0):

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import polars as pl
 
 from fieldmark.data.collection import Collection
+from fieldmark.pipeline.artifacts.scores import ScoredPhotos
+from fieldmark.pipeline.artifacts.selection import DroppedPhotos as DroppedPhotosArtifact
+from fieldmark.pipeline.artifacts.selection import LabelPseudoLabels
+from fieldmark.pipeline.context import Context
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.label_contents import AddedPhotos, Doubt, DroppedPhotos, Mark, MarkedPhoto, MarkKind
 from fieldmark.reporting.pictures import picture
 from fieldmark.reporting.wording import counted, number
-from fieldmark.stages.engine import Opened
 from fieldmark.stages.labels.drop import Drop
 from fieldmark.stages.labels.enlarge import Enlarge
 from fieldmark.stages.labels.score import Score
-from fieldmark.stages.scored import DROPPED, known_proba, new_proba
-from fieldmark.tasks.issues import doubtful_cells
+from fieldmark.tasks.tagging.issues import doubtful_cells
 from fieldmark.tasks.tagging.validation import JudgedLabels, plain_cutoffs
 
 N_EXAMPLES = 16
@@ -76,18 +77,18 @@ def _few(marks: list[Mark], *, most: int) -> tuple[Mark, ...]:
     return tuple(marks) if rest <= 1 else (*marks[:most], Mark(f"and {rest} more", "plain"))
 
 
-def dropped(opened: Opened, judged: JudgedLabels) -> tuple[DroppedPhotos, ...]:
+def dropped(context: Context, judged: JudgedLabels) -> tuple[DroppedPhotos, ...]:
     """What each drop stage left out: the worst with pictures and with what its judge would have given them."""
     found = []
     row_of = {image: row for row, image in enumerate(judged.known.images)}
-    for stage in opened.plan.stages:
+    for stage in context.plan.stages:
         if not isinstance(stage, Drop):
             continue
-        table = pl.read_parquet(opened.run.stage(stage.name) / DROPPED)
+        table = context.artifact(DroppedPhotosArtifact, stage.name).table()
         gone = list(table.iter_rows())
         worst = []
         if gone:
-            proba = known_proba(judged.job, stage.judge)
+            proba = judged.scores(stage.judge)
             cutoffs = plain_cutoffs(judged, proba, judged.truth)
             rows = np.array([row_of[image] for image, _ in gone[:N_DROPPED]], dtype=np.int64)
             answers = judged.cut_by(cutoffs, proba[rows])
@@ -95,26 +96,26 @@ def dropped(opened: Opened, judged: JudgedLabels) -> tuple[DroppedPhotos, ...]:
                 marks = _marks(judged, row, proba[row], answer)
                 worst.append(MarkedPhoto(image, picture(judged.known, row), marks, f"error {number(float(error))}"))
         others = tuple(Fact(image, f"error {number(float(error))}") for image, error in gone[N_DROPPED:])
-        said = opened.run.receipt(stage.name)["said"]
+        said = context.said(stage.name)
         found.append(DroppedPhotos(stage.name, said, len(gone), tuple(worst), others))
     return tuple(found)
 
 
-def added(opened: Opened, judged: JudgedLabels) -> tuple[AddedPhotos, ...]:
+def added(context: Context, judged: JudgedLabels) -> tuple[AddedPhotos, ...]:
     """What each enlarge stage took in, with the surest photos of its first network."""
     found = []
-    for stage in opened.plan.stages:
-        if not isinstance(stage, Enlarge) or opened.new is None or not len(opened.new):
+    for stage in context.plan.stages:
+        if not isinstance(stage, Enlarge) or context.new is None or not len(context.new):
             continue
-        place = opened.run.stage(stage.name)
-        rows, targets = (np.load(place / f"{name}0.npy", allow_pickle=False) for name in ("picked", "targets"))
-        rows, targets = rows[:N_ADDED], targets[:N_ADDED]
-        proba = new_proba(judged.job, stage.judge, k=0)[rows]
+        picked = context.artifact(LabelPseudoLabels, stage.name)
+        rows, targets = picked.rows(0)[:N_ADDED], picked.targets(0)[:N_ADDED]
+        scored: ScoredPhotos = context.of_new().value(stage.judge)
+        proba = scored.mean.of(judged.names, 0)[rows]
         photos = tuple(
-            _taken_in(judged, opened.new, row, target, sure)
+            _taken_in(judged, context.new, row, target, sure)
             for row, target, sure in zip(rows.tolist(), targets, proba, strict=True)
         )
-        found.append(AddedPhotos(stage.name, opened.run.receipt(stage.name)["said"], photos))
+        found.append(AddedPhotos(stage.name, context.said(stage.name), photos))
     return tuple(found)
 
 
@@ -125,14 +126,14 @@ def _taken_in(judged: JudgedLabels, new: Collection, row: int, target: np.ndarra
     return MarkedPhoto(new.images[row], picture(new, row), marks)
 
 
-def doubts(opened: Opened, judged: JudgedLabels) -> tuple[tuple[Doubt, ...], str]:
+def doubts(context: Context, judged: JudgedLabels) -> tuple[tuple[Doubt, ...], str]:
     """The most doubtful labels by the scores of the last score stage, and a sentence about them.
 
     Of copies of a picture that share a doubt, one is shown.
     """
     known, row_of = judged.known, {image: row for row, image in enumerate(judged.known.images)}
     chosen: dict[tuple[int, str], Doubt] = {}
-    for cell in doubtful_cells(opened, most=4 * N_DOUBTS):
+    for cell in doubtful_cells(context, most=4 * N_DOUBTS):
         row = row_of[cell.image]
         key = (int(known.groups[row]), cell.label)
         if len(chosen) < N_DOUBTS and key not in chosen:
@@ -147,8 +148,8 @@ def doubts(opened: Opened, judged: JudgedLabels) -> tuple[tuple[Doubt, ...], str
             )
     note = (
         f"The {counted(len(chosen), 'label')} most likely to be a mistake in the table, by the networks of "
-        f"{opened.plan.only(Score).name}, which have not seen the photo. The command “fieldmark doubts” writes more of "
-        "them as a table to decide on."
+        f"{context.plan.only(Score).name}, which have not seen the photo. The command “fieldmark doubts” writes "
+        "more of them as a table to decide on."
     )
     return tuple(chosen.values()), note if chosen else ""
 

@@ -8,14 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.metrics.intervals import grouped_share_interval, interval
 from fieldmark.metrics.labels import f_beta_per_image
-from fieldmark.tasks.identification.measures import Measure
+from fieldmark.metrics.measure import Measure, Units
 
 MOST_CONSTANT = 30
 """Longer constant answers are not tried."""
 LABELS_AT_ONCE = 64
-N_DRAWS = 300
 
 
 def measure_labels(
@@ -44,7 +42,7 @@ def measure_labels(
         ShapeError: The matrices differ in shape or are empty.
     """
     right = truth > 0
-    units = np.arange(len(right)) if photo_groups is None else photo_groups
+    units = Units.of(photo_groups, len(right))
     rows = [_f2("mean F2", answer, right, units, "mean over photos; a missed label weighs four times an added one")]
     if len(groups) > 1:
         for name, columns in groups.items():
@@ -55,7 +53,7 @@ def measure_labels(
                         f"mean F2 of {name or 'other labels'}",
                         answer[some][:, columns],
                         right[some][:, columns],
-                        units[some],
+                        units.at(np.asarray(some)),
                         "over photos that have or were given a label of this group",
                     )
                 )
@@ -64,13 +62,13 @@ def measure_labels(
         *_ratio("precision", found, given, units, "share of the given labels that are in the table"),
         *_ratio("recall", found, wanted, units, "share of the table's labels that were given"),
         *_ratio("micro F1", 2 * found, given + wanted, units, "precision and recall in one, all decisions in one pot"),
-        _mean("labels a photo", given, units, f"given; the table has {wanted.mean():.2f}"),
+        units.mean("labels a photo", given, f"given; the table has {wanted.mean():.2f}", at_most_1=False),
     ]
     constant, length = constant_f2(right)
     if length:
         words = "what every photo" if length == 1 else f"what giving every photo the {length} commonest labels"
         words += " being given the commonest label would reach" if length == 1 else " would reach"
-        rows.append(_mean("mean F2 without looking", constant, units, words))
+        rows.append(units.mean("mean F2 without looking", constant, words, at_most_1=False))
     return tuple(rows)
 
 
@@ -135,26 +133,19 @@ def _average_precision(score: np.ndarray, hit: np.ndarray) -> float:
     return float((np.diff(found, prepend=0) * found / (last + 1)).sum() / found[-1])
 
 
-def _f2(name: str, answer: np.ndarray, right: np.ndarray, units: np.ndarray, meaning: str) -> Measure:
-    return _mean(name, f_beta_per_image(answer, right), units, meaning, trials=len(answer))
+def _f2(name: str, answer: np.ndarray, right: np.ndarray, units: Units, meaning: str) -> Measure:
+    return units.mean(name, f_beta_per_image(answer, right), meaning)
 
 
-def _mean(name: str, values: np.ndarray, units: np.ndarray, meaning: str, *, trials: int | None = None) -> Measure:
-    return Measure.of(name, interval(values, trials=trials, groups=units), n=len(values), meaning=meaning)
-
-
-def _ratio(name: str, part: np.ndarray, whole: np.ndarray, units: np.ndarray, meaning: str) -> list[Measure]:
+def _ratio(name: str, part: np.ndarray, whole: np.ndarray, units: Units, meaning: str) -> list[Measure]:
     """A ratio of sums over photos; nothing where there is nothing to divide by.
 
     Of a ratio of 0 or 1, where resampling says nothing, the interval is Wilson's, with a photo (or group) as one trial.
     """
     some = whole > 0
-    part, whole, units = part[some], whole[some], units[some]
-    n = len(whole)
-    if not n:
+    part, whole, units = part[some], whole[some], units.at(some)
+    if not len(whole):
         return []
     if part.sum() in {0.0, whole.sum()}:
-        found = grouped_share_interval(np.full(n, bool(part.sum())), groups=units)
-    else:
-        found = interval(lambda at: float(part[at].sum() / whole[at].sum()), n_queries=n, n_draws=N_DRAWS, groups=units)
-    return [Measure.of(name, found, n=n, meaning=meaning)]
+        return [units.share(name, np.full(len(whole), bool(part.sum())), meaning)]
+    return [Measure.of(name, units.ratio(part, whole, trials=None), n=len(whole), meaning=meaning)]

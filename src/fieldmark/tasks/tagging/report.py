@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fieldmark.core.files import read_json
+from fieldmark.metrics.measure import Measure
+from fieldmark.pipeline.context import Context
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.label_contents import (
     AddedPhotos,
@@ -15,10 +17,8 @@ from fieldmark.reporting.label_contents import (
 )
 from fieldmark.reporting.label_pages import labels_page
 from fieldmark.reporting.wording import counted, number, percent
-from fieldmark.stages.engine import Opened
 from fieldmark.stages.labels.stack import CEILING, IMPORTANCE, Stack
 from fieldmark.tasks.courses import courses, learning_rates
-from fieldmark.tasks.identification.measures import Measure
 from fieldmark.tasks.page_ends import page_end, score_rows
 from fieldmark.tasks.tagging.ladder import ladder
 from fieldmark.tasks.tagging.marked_photos import added, doubts, dropped, examples
@@ -29,35 +29,35 @@ MOST_COLUMNS = 25
 """Of the trees' columns, the weightiest are shown."""
 
 
-def label_report(opened: Opened) -> tuple[tuple[Measure, ...], str]:
+def label_report(context: Context) -> tuple[tuple[Measure, ...], str]:
     """The measures of a finished run that tags, and its page as HTML.
 
     Raises:
         RunError: The run is not finished.
     """
-    judged = JudgedLabels(opened)
+    judged = JudgedLabels(context)
     measures = judged.measures()
-    return measures, labels_page(_page(opened, judged, measures))
+    return measures, labels_page(_page(context, judged, measures))
 
 
-def _page(opened: Opened, judged: JudgedLabels, measures: tuple[Measure, ...]) -> LabelsPage:
+def _page(context: Context, judged: JudgedLabels, measures: tuple[Measure, ...]) -> LabelsPage:
     best, worst = examples(judged)
-    doubtful, doubts_note = doubts(opened, judged)
-    left_out, taken_in = dropped(opened, judged), added(opened, judged)
+    doubtful, doubts_note = doubts(context, judged)
+    left_out, taken_in = dropped(context, judged), added(context, judged)
     return LabelsPage(
-        title=f"{opened.plan.name} on {opened.known.name}",
-        recipe=opened.plan.name,
+        title=f"{context.plan.name} on {context.known.name}",
+        recipe=context.plan.name,
         summary=_summary(judged, measures),
         scores=score_rows(measures),
         scores_note=_scores_note(judged, measures),
-        ladder=ladder(opened, judged),
+        ladder=ladder(context, judged),
         ladder_note=(
             "Mean F2 on the known photos, each judged by networks that have not seen it, with the best cutoff of each "
             "group of labels for photos of other folds. “Better” and “worse” where the whole 95 % interval of the mean "
             f"difference, photo by photo, over {measures[0].over} lies on that side of zero."
         ),
-        courses=courses(opened),
-        learning_rates=learning_rates(opened),
+        courses=courses(context),
+        learning_rates=learning_rates(context),
         cutoffs=_cutoffs(judged),
         cutoffs_note=_cutoffs_note(judged),
         labels=_labels(judged),
@@ -67,9 +67,9 @@ def _page(opened: Opened, judged: JudgedLabels, measures: tuple[Measure, ...]) -
         doubts_note=doubts_note,
         dropped=left_out,
         added=taken_in,
-        trees=_trees(opened),
-        facts=_facts(opened, judged, left_out, taken_in),
-        **page_end(opened),
+        trees=_trees(context),
+        facts=_facts(context, judged, left_out, taken_in),
+        **page_end(context),
     )
 
 
@@ -154,11 +154,11 @@ def _labels(judged: JudgedLabels) -> tuple[LabelRow, ...]:
     return tuple(rows)
 
 
-def _trees(opened: Opened) -> tuple[Trees, ...]:
+def _trees(context: Context) -> tuple[Trees, ...]:
     found = []
-    for stage in opened.plan.stages:
+    for stage in context.plan.stages:
         if isinstance(stage, Stack):
-            place = opened.run.stage(stage.name)
+            place = context.folder(stage.name)
             columns = [(one["column"], float(one["share"])) for one in read_json(place / IMPORTANCE)]
             columns.sort(key=lambda one: -one[1])
             ceiling = read_json(place / CEILING)
@@ -175,7 +175,7 @@ def _trees(opened: Opened) -> tuple[Trees, ...]:
 
 
 def _facts(
-    opened: Opened,
+    context: Context,
     judged: JudgedLabels,
     left_out: tuple[DroppedPhotos, ...],
     taken_in: tuple[AddedPhotos, ...],
@@ -190,6 +190,6 @@ def _facts(
         Fact("labels a photo", f"{a_photo.mean():.2f}", f"in the table; at most {a_photo.max():,}"),
         *(Fact(f"left out by {one.stage}", f"{one.n:,}", percent(one.n / len(judged.known))) for one in left_out),
         *(Fact(f"taken in by {one.stage}", one.said) for one in taken_in),
-        Fact("new photos answered", f"{len(opened.new) if opened.new is not None else 0:,}"),
+        Fact("new photos answered", f"{len(context.new) if context.new is not None else 0:,}"),
     ]
     return tuple(facts)

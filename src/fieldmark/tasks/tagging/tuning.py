@@ -21,12 +21,11 @@ from fieldmark.decisions.specs import (
     Preset,
     Relative,
 )
-from fieldmark.stages.common.split import read_folds
-from fieldmark.stages.engine import Opened
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.plan import Plan
 from fieldmark.stages.labels.cut import Cut, label_groups
-from fieldmark.stages.plan import SCORING, Plan
-from fieldmark.stages.scored import known_proba
-from fieldmark.tasks.issues import scoring
+from fieldmark.tasks.tagging.issues import scoring
 
 RuleName = Literal["preset", "global", "group", "group-limits", "label", "relative", "count", "own"]
 RULES: tuple[RuleName, ...] = get_args(RuleName)
@@ -66,12 +65,12 @@ def _measured(found: Estimate | None) -> Estimate:
 
 
 def tuned(
-    opened: Opened, *, rules: Sequence[RuleName] = (), stage: str | None = None, progress: Progress = QUIET
+    context: Context, *, rules: Sequence[RuleName] = (), stage: str | None = None, progress: Progress = QUIET
 ) -> tuple[Tuned, ...]:
     """Each rule's worth on the out-of-fold scores of a stage.
 
     Args:
-        opened: The run.
+        context: The run.
         rules: Which to try; none named means all that fit the labels.
         stage: Whose scores; None for those that the run's cut stage reads.
         progress: Told as rules are done.
@@ -85,12 +84,11 @@ def tuned(
     """
     from fieldmark.decisions.cutoffs import find_cutoffs
 
-    own = opened.plan.only(Cut)
-    name = scoring(opened, stage or own.reads_from)
-    on = next(one.on for one in opened.plan.stages if isinstance(one, SCORING) and one.name == name)
-    job, truth = opened.job(), opened.known.truth > 0
-    proba, fold = known_proba(job, name), read_folds(job, on)
-    vocabulary = opened.known.vocabulary
+    own = context.plan.only(Cut)
+    name = scoring(context, stage or own.reads_from)
+    truth, fold = context.known.truth > 0, context.folds(context.stages[name]).fold
+    proba = context.artifact(LabelScores, name).known(context.known)
+    vocabulary = context.known.vocabulary
     chosen = _chosen(rules, own.rule, groups=set(vocabulary.groups), mean=float(np.count_nonzero(truth)) / len(truth))
     found = []
     for kind, rule in progress.track(chosen.items(), total=len(chosen), what="rules"):
@@ -101,8 +99,8 @@ def tuned(
             groups=label_groups(vocabulary),
             names=vocabulary.tags,
             parts=fold,
-            seed=opened.seed,
-            photo_groups=opened.known.groups,
+            seed=context.seed,
+            photo_groups=context.known.groups,
         )
         found.append(Tuned(kind, rule, rule == own.rule, cutoffs))
     return tuple(found)

@@ -7,14 +7,14 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from fieldmark.core.spec import read
 from fieldmark.decisions.cutoffs import Cutoffs, cut, find_cutoffs
 from fieldmark.decisions.specs import Cutoff, GroupF2
 from fieldmark.metrics.labels import f_beta_per_image
-from fieldmark.stages.engine import Opened
-from fieldmark.stages.labels.cut import CUTOFFS, Cut, label_groups
-from fieldmark.stages.scored import known_proba
-from fieldmark.tasks.identification.measures import Measure
+from fieldmark.metrics.measure import Measure
+from fieldmark.pipeline.artifacts.predictions import LabelAnswers
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
+from fieldmark.stages.labels.cut import Cut, label_groups
 from fieldmark.tasks.tagging.measures import measure_labels
 
 CROSSED = "mean F2, cross-fitted"
@@ -26,17 +26,17 @@ class JudgedLabels:
     """All known photos, each answered by networks that have not seen it.
 
     Args:
-        opened: The run.
+        context: The run.
 
     Raises:
         PlanError: The run tells no labels.
         RunError: Its stages up to the cutoffs are not finished.
     """
 
-    def __init__(self, opened: Opened) -> None:
-        self.opened, self.known, self.job = opened, opened.known, opened.job()
-        self.cut = opened.plan.only(Cut)
-        self.cutoffs: Cutoffs = read(Cutoffs, opened.run.stage(self.cut.name) / CUTOFFS)
+    def __init__(self, context: Context) -> None:
+        self.context, self.known = context, context.known
+        self.cut = context.plan.only(Cut)
+        self.cutoffs: Cutoffs = context.artifact(LabelAnswers, self.cut.name).thresholds
         self.names = list(self.known.vocabulary.tags)
         self.groups = label_groups(self.known.vocabulary)
 
@@ -48,7 +48,11 @@ class JudgedLabels:
     @cached_property
     def proba(self) -> Float32[np.ndarray, "image label"]:
         """Out-of-fold probabilities of the stage that was cut."""
-        return known_proba(self.job, self.cut.reads_from)
+        return self.scores(self.cut.reads_from)
+
+    def scores(self, name: str) -> Float32[np.ndarray, "image label"]:
+        """Out-of-fold probabilities of any stage with label scores."""
+        return self.context.artifact(LabelScores, name).known(self.known)
 
     @cached_property
     def answer(self) -> Bool[np.ndarray, "image label"]:
