@@ -13,7 +13,13 @@ from fieldmark.data.specs import PkSampler, PlainFolds, PlainSampler, Sampler, T
 from fieldmark.models.costs import cost_of, table
 from fieldmark.models.counting import count
 from fieldmark.models.network import build, freeze
-from fieldmark.models.specs import Backbone, CosineHead, FileWeights, Net, RandomWeights
+from fieldmark.models.specs import (
+    Backbone,
+    CosineHead,
+    FileWeights,
+    Net,
+    RandomWeights,
+)
 from fieldmark.plans.downloads_needed import backbones, weights_needed
 from fieldmark.plans.estimates import Photos, TrainEstimate, estimate
 from fieldmark.plans.shelf import SHELF

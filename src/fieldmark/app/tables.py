@@ -60,17 +60,17 @@ def write(*lines: object) -> None:
 
 def measures(found: Sequence[Measure], *, of: str | None = None) -> Table:
     """The measures of a run, each with its interval and what it means."""
-    table = new_table("", ">value", ">95 % interval", ">photos", "", title=of)
+    table = _table("", ">value", ">95 % interval", ">photos", "", title=of)
     for one in found:
         interval = f"{one.low:.3f} - {one.high:.3f}" if math.isfinite(one.low) and math.isfinite(one.high) else ""
-        row(table, one.name, f"{one.value:.3f}", interval, f"{one.n:,}", one.meaning)
+        _row(table, one.name, f"{one.value:.3f}", interval, f"{one.n:,}", one.meaning)
     return table
 
 
 def rates(found: Rates) -> Table:
     """The loss at some of the rates that were tried, the planned and the suggested one marked."""
     curve = found.curve
-    table = new_table(">learning rate", ">loss", "", title=found.stage)
+    table = _table(">learning rate", ">loss", "", title=found.stage)
     n = len(curve.rates)
     shown_at = sorted({round(place * (n - 1) / 12) for place in range(13)}) if n else []
     marks = {int(abs(curve.rates - found.planned).argmin()): "planned"} if n else {}
@@ -78,9 +78,9 @@ def rates(found: Rates) -> Table:
         best = int(abs(curve.rates - curve.suggested).argmin())
         marks[best] = f"{marks[best]}; falls fastest" if best in marks else "falls fastest"
     for at in sorted({*shown_at, *marks}):
-        row(table, f"{curve.rates[at]:.1e}", f"{curve.smoothed[at]:.4g}", marks.get(at, ""))
+        _row(table, f"{curve.rates[at]:.1e}", f"{curve.smoothed[at]:.4g}", marks.get(at, ""))
     if curve.ran_away:
-        row(table, "", "", "then the loss leaps")
+        _row(table, "", "", "then the loss leaps")
     return table
 
 
@@ -94,12 +94,12 @@ def downloaded(found: Downloaded) -> list[object]:
         f"{here.n_here:,} of {here.n_wanted:,} photos are here ({here.n_bytes / 2**20:,.1f} MiB); {came}"
     ]
     if here.causes:
-        causes = new_table("missing because", ">photos", "")
+        causes = _table("missing because", ">photos", "")
         for cause, n in here.causes.items():
-            row(causes, cause, f"{n:,}", CAUSES[cause].meaning)
-        hosts = new_table("host", ">addresses", ">alive")
+            _row(causes, cause, f"{n:,}", CAUSES[cause].meaning)
+        hosts = _table("host", ">addresses", ">alive")
         for host in here.survival.hosts[:MOST_HOSTS]:
-            row(hosts, host.host, f"{host.n:,}", f"{host.n_here:,}")
+            _row(hosts, host.host, f"{host.n:,}", f"{host.n_here:,}")
         lines += [causes, "", hosts]
     lives = here.survival
     if lives.a_day is not None:
@@ -120,9 +120,9 @@ def downloaded(found: Downloaded) -> list[object]:
 
 def flips(found: FlipVerdict) -> list[Table | str]:
     """What mirroring costs, and what that means for the settings."""
-    table = new_table("mean cosine of two photos", ">as they are", ">one mirrored")
-    row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
-    row(table, "of different individuals", f"{found.other:.3f}", f"{found.other_mirrored:.3f}")
+    table = _table("mean cosine of two photos", ">as they are", ">one mirrored")
+    _row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
+    _row(table, "of different individuals", f"{found.other:.3f}", f"{found.other_mirrored:.3f}")
     means = {
         "other": "Mirrored photos show other individuals: flips=other (flip_identity=true).",
         "same": "Mirrored photos show the same individuals: flips=same (flip_identity=false).",
@@ -145,20 +145,20 @@ def identification(one: Identification, *, root: Path) -> Table:
     sure = ""
     if one.known_proba is not None and one.right_proba is not None:
         sure = f": known {one.known_proba:.0%}, first name right {one.right_proba:.0%}"
-    table = new_table(">", "who", ">score", "most alike known photo", ">similarity", title=shown(f"{one.image}{sure}"))
+    table = _table(">", "who", ">score", "most alike known photo", ">similarity", title=shown(f"{one.image}{sure}"))
     for match in one.matches:
         who = f"{match.identity} (nobody we know)" if match.is_new else match.identity
         alike = "" if match.similarity is None or not math.isfinite(match.similarity) else f"{match.similarity:.3f}"
         score = f"{match.score:.3f}" if math.isfinite(match.score) else ""
-        row(table, str(match.place), who, score, below(match, root) or "", alike)
+        _row(table, str(match.place), who, score, below(match, root) or "", alike)
     return table
 
 
 def stages(plan: Plan) -> Table:
     """The stages of a plan in their order."""
-    table = new_table(">", "stage", "verb", "reads", title=shown(plan.name))
+    table = _table(">", "stage", "verb", "reads", title=shown(plan.name))
     for number, stage in enumerate(plan.stages, start=1):
-        row(table, str(number), stage.name, stage.verb, ", ".join(stage.reads()))
+        _row(table, str(number), stage.name, stage.verb, ", ".join(stage.reads()))
     return table
 
 
@@ -185,22 +185,22 @@ def blended(found: Blended, *, runs: int, out: Path | None) -> str:
 
 def tags(one: Tagged) -> list[object]:
     """A photo's name and its labels by group, the likeliest of each first; those it is given are marked."""
-    table = new_table("group", "label", ">proba", "given")
+    table = _table("group", "label", ">proba", "given")
     for group in sorted({tag.group for tag in one.tags}):
         for tag in (tag for tag in one.tags if tag.group == group):
             label = tag.label.removeprefix(f"{group}::") if group else tag.label
-            row(table, group, label, f"{tag.proba:.3f}", "yes" if tag.given else "")
+            _row(table, group, label, f"{tag.proba:.3f}", "yes" if tag.given else "")
     # Not the table's title, which rich would break to the width of this narrow table.
     return [one.image, table]
 
 
 def replies(one: Answered) -> list[object]:
     """A photo's name and the answers about it as a tree; questions that do not apply are counted."""
-    table = new_table("question", "answer", ">proba", "else")
+    table = _table("question", "answer", ">proba", "else")
     for reply in one.replies:
         if reply.applies:
             others = ", ".join(f"{name} {proba:.2f}" for name, proba in reply.others if proba >= LEAST_TOLD)
-            row(table, f"{'  ' * reply.depth}{reply.question}", reply.answer, f"{reply.proba:.3f}", others)
+            _row(table, f"{'  ' * reply.depth}{reply.question}", reply.answer, f"{reply.proba:.3f}", others)
     silent = sum(not reply.applies for reply in one.replies)
     return [one.image, table, *([f"{silent} questions do not apply"] if silent else [])]
 
@@ -208,21 +208,21 @@ def replies(one: Answered) -> list[object]:
 def doubts(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
     """The most doubtful labels or names, in short."""
     of_names = any(one.beside for one in found)
-    table = new_table("photo", "name" if of_names else "label", "perhaps", ">proba", "beside" if of_names else ">doubt")
+    table = _table("photo", "name" if of_names else "label", "perhaps", ">proba", "beside" if of_names else ">doubt")
     for one in found[:most]:
-        row(table, one.image, one.label, one.kind, f"{one.proba:.3f}", one.beside if of_names else f"{one.doubt:.3f}")
+        _row(table, one.image, one.label, one.kind, f"{one.proba:.3f}", one.beside if of_names else f"{one.doubt:.3f}")
     return [table, *([f"... and {len(found) - most:,} more"] if len(found) > most else [])]
 
 
 def tuned(found: Sequence[Tuned]) -> Table:
     """Each rule for cutoffs with what it is worth."""
-    table = new_table("rule", ">F2 as found", ">F2 honest", ">95 % interval", ">labels a photo", "")
+    table = _table("rule", ">F2 as found", ">F2 honest", ">95 % interval", ">labels a photo", "")
     best = max(found, key=lambda one: one.honest.value)
     for one in found:
         marks = (["best"] if one is best else []) + (["the run's own"] if one.is_own else [])
         values = (f"{one.as_found.value:.3f}", f"{one.honest.value:.3f}")
         interval = f"{one.honest.low:.3f} - {one.honest.high:.3f}"
-        row(table, one.name, *values, interval, f"{one.cutoffs.mean_labels:.2f}", ", ".join(marks))
+        _row(table, one.name, *values, interval, f"{one.cutoffs.mean_labels:.2f}", ", ".join(marks))
     return table
 
 
@@ -230,21 +230,21 @@ def twins(found: Twins, *, most: int = 10) -> list[object]:
     """What was found in photos of one picture, in short: counts, contradictions, names that may be one."""
     from fieldmark.stages.twin_pages import facts, why
 
-    counts = new_table("", ">", "")
+    counts = _table("", ">", "")
     for fact in facts(found):
-        row(counts, fact.name, fact.value, fact.note)
+        _row(counts, fact.name, fact.value, fact.note)
     lines: list[object] = [counts]
     if found.conflicts:
-        wrong = new_table("photos", "names", "", title="names that contradict each other")
+        wrong = _table("photos", "names", "", title="names that contradict each other")
         for one in found.conflicts[:most]:
             names = ", ".join(twin.name or "-" for twin in one.twins)
-            row(wrong, ", ".join(twin.image for twin in one.twins), names, one.verdict)
+            _row(wrong, ", ".join(twin.image for twin in one.twins), names, one.verdict)
         lines.append(wrong)
         lines += [f"... and {len(found.conflicts) - most:,} more"] if len(found.conflicts) > most else []
     if found.suggested:
-        pairs = new_table("name", "name", "why", title="perhaps one individual")
+        pairs = _table("name", "name", "why", title="perhaps one individual")
         for one in found.suggested[:most]:
-            row(pairs, one.first, one.second, why(one))
+            _row(pairs, one.first, one.second, why(one))
         lines.append(pairs)
         lines += [f"... and {len(found.suggested) - most:,} more"] if len(found.suggested) > most else []
     return lines
@@ -255,12 +255,12 @@ def leaks(found: Audit, *, everything: bool = False) -> list[object]:
     from fieldmark.stages.audit_pages import copied, crossed, facts, summary
     from fieldmark.stages.auditing import judged
 
-    table = new_table("to guess", "clue", ">with it", ">blind", ">guessed", ">gain", ">95 % interval", "verdict")
+    table = _table("to guess", "clue", ">with it", ">blind", ">guessed", ">gain", ">95 % interval", "verdict")
     telling = [one for one in found.gains if everything or one.verdict != "none"]
     for one in telling[: None if everything else MOST_LEAKS]:
         numbers = (f"{one.blind:.3f}", f"{one.guessed:.3f}", f"{one.gain.value:+.3f}")
         between = f"{one.gain.low:+.3f} to {one.gain.high:+.3f}"
-        row(table, one.target, one.clue, f"{one.n_given / one.n_photos:.0%}", *numbers, between, judged(one))
+        _row(table, one.target, one.clue, f"{one.n_given / one.n_photos:.0%}", *numbers, between, judged(one))
     lines: list[object] = [table] if telling else []
     if not everything and len(telling) > MOST_LEAKS:
         lines.append(f"... and {len(telling) - MOST_LEAKS:,} more")
@@ -272,29 +272,29 @@ def leaks(found: Audit, *, everything: bool = False) -> list[object]:
 
 def recipes(found: Sequence[Recipe]) -> Table:
     """The recipes on the shelf."""
-    table = new_table("recipe", "sizes", "settings", "what for")
+    table = _table("recipe", "sizes", "settings", "what for")
     for one in found:
         settings = ", ".join(f"{name}={as_typed(value)}" for name, value in one.settings.items())
         sizes = ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
-        row(table, one.name, sizes, settings, one.about)
+        _row(table, one.name, sizes, settings, one.about)
     return table
 
 
 def runs(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:
     """Runs at a glance."""
-    table = new_table("run", "recipe", ">stages", "result", ">age")
+    table = _table("run", "recipe", ">stages", "result", ">age")
     for one in found:
         result = f"{one.headline[0]} {one.headline[1]:.3f}" if one.headline else "unfinished"
         age = lasts((now - one.began).total_seconds()) if one.began else ""
-        row(table, str(one.folder), one.recipe, f"{one.n_finished} of {one.n_stages}", result, age)
+        _row(table, str(one.folder), one.recipe, f"{one.n_finished} of {one.n_stages}", result, age)
     return table
 
 
 def inspection(page: InspectPage) -> list[object]:
     """What lies in a collection, in short: the facts, then what would be refused."""
-    facts = new_table("", ">", "", title=shown(page.title))
+    facts = _table("", ">", "", title=shown(page.title))
     for fact in page.facts:
-        row(facts, fact.name, fact.value, fact.note)
+        _row(facts, fact.name, fact.value, fact.note)
     lines: list[object] = [page.summary, facts]
     wrong = [
         (f"{one.file}{f', row {one.row}' if one.row is not None else ''}", one.column, one.problem, one.value)
@@ -302,23 +302,23 @@ def inspection(page: InspectPage) -> list[object]:
     ]
     wrong += [(one.file, "", one.reason, "") for one in page.broken]
     if wrong:
-        refused = new_table("where", "column", "what is wrong", "found there", title="what will be refused")
+        refused = _table("where", "column", "what is wrong", "found there", title="what will be refused")
         lines += _first_rows(refused, wrong)
     odd = [(one.label, one.relation, one.other, one.seen) for one in page.odd_names]
     if odd:
-        lines += _first_rows(new_table("name", "", "", "", title="names to look at"), odd)
+        lines += _first_rows(_table("name", "", "", "", title="names to look at"), odd)
     return lines
 
 
 def _first_rows(table: Table, rows: Sequence[tuple[str, ...]]) -> list[object]:
     """The table with the first of the rows, and a line that tells how many more there are."""
     for row in rows[:MOST_PROBLEMS]:
-        row(table, *row)
+        _row(table, *row)
     more = len(rows) - MOST_PROBLEMS
     return [table] if more <= 0 else [table, f"... and {more:,} more ({len(rows):,} in all)"]
 
 
-def new_table(*columns: str, title: str | None = None) -> Table:
+def _table(*columns: str, title: str | None = None) -> Table:
     """An empty table; ``>`` before a column's name sets it flush right."""
     from rich import box
     from rich.table import Table
@@ -340,8 +340,7 @@ def new_table(*columns: str, title: str | None = None) -> Table:
     return table
 
 
-def row(table: Table, *cells: str) -> None:
-    """Add a row; names in it cannot command the terminal."""
+def _row(table: Table, *cells: str) -> None:
     from rich.text import Text
 
     table.add_row(*(Text(shown(cell).replace("\n", "\\n")) for cell in cells))

@@ -33,7 +33,7 @@ def count(name: str, *, in_channels: int = 3) -> BackboneCost:
     settings = timm.get_pretrained_cfg(name)
     return BackboneCost(
         width=int(cast("Any", model).num_features),
-        source=None if settings is None else settings.hf_hub_id or settings.url or None,
+        source=None if settings is None else cast("str | None", settings.hf_hub_id or settings.url or None),
         stages=tuple(
             StageCost(
                 name=stage,
