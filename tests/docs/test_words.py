@@ -21,8 +21,8 @@ from fieldmark.plans.shelf import SHELF
 
 SOURCES = sorted((HOME / "src").rglob("*.py"))
 OPTIONS = {option for command in application.commands.values() for one in command.params for option in one.opts}
-OTHERS = {"--help", "--version", "--force-reinstall", "--no-deps", "--nproc-per-node"}
-"""Of every program, of pip and of torchrun."""
+OTHERS = {"--help", "--version", "--force-reinstall", "--no-deps", "--nproc-per-node", "--query-gpu"}
+"""Of every program, of pip, of torchrun and of nvidia-smi."""
 BY_HAND = ("labbook.md",)
 """Pages that quote what was measured elsewhere."""
 
