@@ -271,7 +271,7 @@ def test_a_place_that_may_not_be_written_is_told_before_any_photo_is_looked_at(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_, **__: False)  # a test may run as root, who may write anywhere
-    monkeypatch.setattr("fieldmark.api.verbs.gather", lambda *_, **__: pytest.fail("photos were looked at"))
+    monkeypatch.setattr("fieldmark.api.predictor.gather", lambda *_, **__: pytest.fail("photos were looked at"))
     with pytest.raises(fieldmark.FieldmarkError) as refusal:
         fieldmark.predict(trained / "run", trained / "whales/test", out=tmp_path / "new/answers.csv")
     assert refusal.value.problem == "A file cannot be written there."

@@ -98,9 +98,9 @@ def test_individuals_labels_and_questions_are_inspected(tmp_path: Path, whales: 
 
 
 def test_every_command_tells_its_help() -> None:
-    from fieldmark.api import cli, shell
+    from fieldmark.cli import main, shell
 
-    assert cli.application.commands
+    assert main.application.commands
     for (status, out, err), name in zip(
         in_base_install(["--help"], *([name, "--help"] for name in shell.ALL)), ["", *shell.ALL], strict=True
     ):

@@ -16,7 +16,7 @@ from blocks import HOME, blocks, headings, pages, prose
 import fieldmark
 from fieldmark.cli.main import application
 from fieldmark.data.drafts import Layout
-from fieldmark.pipeline.plan import VERBS
+from fieldmark.pipeline.stage import STAGES
 from fieldmark.plans.shelf import SHELF
 
 SOURCES = sorted((HOME / "src").rglob("*.py"))
@@ -65,7 +65,7 @@ def test_every_command_and_option_is_described(command: str) -> None:
     assert not {option for option in options if f"`{option}" not in page}
 
 
-@pytest.mark.parametrize("verb", [verb.model_fields["verb"].default for verb in VERBS])
+@pytest.mark.parametrize("verb", STAGES.names())
 def test_every_stage_verb_has_a_section(verb: str) -> None:
     assert verb in headings(HOME / "docs" / "plans.md")
 

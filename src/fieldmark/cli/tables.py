@@ -344,6 +344,7 @@ def new_table(*columns: str, title: str | None = None) -> Table:
 
 
 def add_row(table: Table, *cells: str) -> None:
+    """Add a row of texts, shown as they are: no cell is read as markup."""
     from rich.text import Text
 
-    table.addrow(*(Text(shown(cell).replace("\n", "\\n")) for cell in cells))
+    table.add_row(*(Text(shown(cell).replace("\n", "\\n")) for cell in cells))
