@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from fieldmark.stages.engine import Opened
 
 from fieldmark.core.errors import PlanError
-from fieldmark.stages.engine import Opened
 from fieldmark.tasks.issues import doubtful_cells
 from made_runs import made_run
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import Opened, execute, open_run
 from PIL import Image
 
 import fieldmark
@@ -20,7 +21,6 @@ from fieldmark.plans.humpback import humpback_nearest
 from fieldmark.quality.patches import apply, read_patch
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import FOLDS, Split
-from fieldmark.stages.engine import Opened, execute, open_run
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.tasks.identification import report as identity_reporting
 from fieldmark.tasks.issues import Doubt, doubtful_names

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.job import Job
 
 import fieldmark
 from fieldmark.core.errors import PlanError
@@ -18,8 +20,6 @@ from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stages.common.lessons import identity_lesson
 from fieldmark.stages.common.split import read_folds, teaches
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.job import Job
 
 EXTRAS = {"003.jpg": "yes", "006.jpg": "1", "009.jpg": "x", "000.jpg": "no", "001.jpg": ""}
 

@@ -26,9 +26,15 @@ def test_a_plan_survives_json() -> None:
     ("plan", "said"),
     [
         (changed(1, on="nowhere"), "reads 'nowhere', which no earlier stage writes"),
-        (changed(2, of="split"), "'of' must name a train stage"),
-        (changed(3, reads_from="net"), "'reads_from' must name an embed stage"),
-        (changed(4, reads_from="features"), "'reads_from' must name a rank or rescore"),
+        (changed(2, of="split"), "'of' must name a stage that leaves models; 'split' (split) leaves folds"),
+        (
+            changed(3, reads_from="net"),
+            "'reads_from' must name a stage that leaves embeddings; 'net' (train) leaves models",
+        ),
+        (
+            changed(4, reads_from="features"),
+            "'reads_from' must name a stage that leaves predictions; 'features' (embed) leaves embeddings",
+        ),
         (changed(2, name="net"), "stage name 'net' is used 2 times"),
         (changed(0, name="a/b"), "letters, digits"),
         (Plan.model_construct(name="x", stages=tuple(reversed(GOOD.stages))), "no earlier stage"),

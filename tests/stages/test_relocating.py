@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fieldmark.stages.engine import execute, open_run
 
 import fieldmark
 from fieldmark.core.errors import FieldmarkError, RunError
@@ -15,7 +16,6 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.plans.humpback import humpback_nearest
 from fieldmark.stages.common.answer import Answer
-from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity.keypoints import KEPT
 from fieldmark.tasks.identification.results import Expert
 from toys import quick_recheck

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from fieldmark.stages.job import Job
 
 from fieldmark.core.files import read_json
 from fieldmark.core.run import RunFolder
@@ -20,7 +21,6 @@ from fieldmark.models.specs import Backbone, CosineHead, Net, OneVsRestHead, Ran
 from fieldmark.plans.reidentify import reidentify
 from fieldmark.stages.common.lessons import identity_watch
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.job import Job
 from fieldmark.training import checkpoint
 from fieldmark.training.ranks import ranks
 from fieldmark.training.specs import Leg, Training

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fieldmark.stages.engine import Opened
 
 from fieldmark.core.errors import PlanError
 from fieldmark.decisions.specs import Cutoff, GlobalF2, LabelF2, Preset
-from fieldmark.stages.engine import Opened
 from fieldmark.tasks.tagging.tuning import tuned, with_rule
 from made_runs import made_run
 
