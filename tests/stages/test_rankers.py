@@ -28,6 +28,7 @@ from fieldmark.decisions.specs import (
 )
 from fieldmark.decisions.submission_votes import blend_submissions
 from fieldmark.decisions.thresholds import find
+from fieldmark.pipeline.application import Ask
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.ranking import NEW_SCORES, SCORES, Decision, Ranking
 from fieldmark.pipeline.context import Context
@@ -300,6 +301,10 @@ def test_a_judging_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None
             del context, folder
             assert folds.rows.tolist() == [1, 3, 4, 5]
             return scores.astype(np.float32), ""
+
+        def scores(self, ask: Ask) -> np.ndarray:
+            """No other photos are asked about."""
+            raise AssertionError(ask)
 
     more = Given(verb="given", name="more", on="split", unknown=MaxMap(), k=5, sure=None)
     fold = np.array([-1, 0, -1, 0, 0, 0])

@@ -157,12 +157,9 @@ def test_points_are_kept_and_found_again(context: Context, done: Path, monkeypat
 
 
 def test_too_few_of_the_known_are_told(context: Context) -> None:
-    strangers = pl.Series(["unknown"] * len(context.known))
-    known = Collection(
-        context.known.table.with_columns(identity=strangers),
-        root=context.known.root,
-        vocabulary=context.known.vocabulary,
-    )
+    was = context.known
+    strangers = was.table.with_columns(identity=pl.Series(["unknown"] * len(was)))
+    known = Collection(strangers, root=was.root, vocabulary=was.vocabulary)
     with pytest.raises(FieldmarkError, match="both kinds") as told:
         STAGE.fit(context.fresh(known=known, new=None), context.run.workshop("third"))
     assert "longer shortlist" in told.value.fix
