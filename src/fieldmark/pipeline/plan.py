@@ -80,10 +80,17 @@ class Plan(Spec):
 
     def answering(self) -> Stage:
         """The stage that answers photos asked about one by one: ``final``, less those that need whole batches."""
-        by_name, found = {stage.name: stage for stage in self.stages}, self.final()
-        while found.in_batches_only:
-            found = by_name[found.reads()[0]]
-        return found
+        return self.alone(self.final())
+
+    def alone(self, stage: Stage) -> Stage:
+        """The stage that answers for ``stage`` where photos are asked about one by one: itself, or one behind it.
+
+        A stage that needs whole batches is passed by: the first stage it reads that leaves predictions stands for it.
+        """
+        by_name = {one.name: one for one in self.stages}
+        while stage.in_batches_only:
+            stage = next(one for one in map(by_name.__getitem__, stage.reads()) if issubclass(one.output, Predictions))
+        return stage
 
     def leaving(self, artifact: type[Artifact]) -> tuple[Stage, ...]:
         """The stages that leave such an artifact, in order."""
