@@ -20,8 +20,9 @@ from fieldmark.losses.specs import BatchHardTriplet, Bce, Losses, OhemBce
 from fieldmark.models.backbone import stages
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights, SigmoidHead
-from fieldmark.stages.common.split import read_folds
-from fieldmark.stages.engine import execute, open_run
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.training.loop import Lesson
 from fieldmark.training.ranks import Ranks
@@ -97,8 +98,8 @@ def stage_names(net: Network) -> list[str]:
 def without_judges(run: RunFolder, folder: Path) -> RunFolder:
     """A finished run of one network once more from its ranking on, as if no photo that judges were in its gallery."""
     shutil.copytree(run.path, folder)
-    opened = open_run(folder)
-    fold, names = read_folds(opened.job(), "split"), [stage.name for stage in opened.plan.stages]
+    context = Context.open(folder)
+    fold, names = context.artifact(Folds, "split").fold, [stage.name for stage in context.plan.stages]
     for name in names[names.index("features") + 1 :]:
         shutil.rmtree(folder / name)
     again = RunFolder(folder)
@@ -109,7 +110,7 @@ def without_judges(run: RunFolder, folder: Path) -> RunFolder:
     np.save(place / EMBEDDING, np.load(place / EMBEDDING)[fold < 0])
     pl.read_parquet(place / ROWS).filter(pl.Series(fold < 0)).write_parquet(place / ROWS)
     again.finish("features", receipt={name: value for name, value in receipt.items() if name != "files"})
-    return execute(opened.plan, opened.known, folder, new=opened.new, seed=opened.seed, n_workers=0)
+    return execute(context.plan, context.known, folder, new=context.new, seed=context.seed, n_workers=0)
 
 
 def quick_recheck(*, shortlist: int, **changes: str) -> Recheck:
