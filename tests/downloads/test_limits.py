@@ -114,14 +114,14 @@ def test_slow_answers_end_in_time_under_load(tmp_path: Path) -> None:
 
 def test_few_small_chunks_are_parsed_before_a_flood_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many arrive at once: each costs time and memory."""
-    parsed, true = [], Connection._fail
+    parsed, true = [], Connection.fail
 
-    def noted(connection: Connection, detail: str) -> None:
+    def noted(connection: Connection, detail: str, **more) -> None:
         assert connection.body is not None
         parsed.append(connection.body.total_bytes)
-        true(connection, detail)
+        true(connection, detail, **more)
 
-    monkeypatch.setattr(Connection, "_fail", noted)
+    monkeypatch.setattr(Connection, "fail", noted)
     one(Peer((CHUNKED + b"1\r\na\r\n" * 40_000,)), tmp_path)
     assert 3000 < parsed[0] < 6000
 
