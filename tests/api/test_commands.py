@@ -49,18 +49,37 @@ def test_recipes(capsys: Printed) -> None:
 
 
 @pytest.mark.usefixtures("shelf")
-def test_plan_shows_stages(capsys: Printed) -> None:
-    assert ran(capsys, "plan", "tiny", "--size", "small").splitlines()[:9] == [
+def test_plan_shows_stages_and_what_they_cost(capsys: Printed) -> None:
+    lines = ran(capsys, "plan", "tiny", "--size", "small").splitlines()
+    assert lines[:9] == [
         "tiny",
         "    stage      verb     reads",
         "───────────────────────────────────────",
         "1   split      split",
         "2   net        train    split",
         "3   features   embed    net, split",
-        "4   ranking    rank     features, split",
+        "4   ranking    rank     split, features",
         "5   answers    answer   ranking",
         "",
     ]
+    assert lines[9] == "Networks to train"
+    assert lines[12].split()[:6] == ["net", "test_efficientnet", "one_vs_rest", "32", "x", "64"]
+    assert lines[14] == "Training phases"
+    assert lines[17].split()[:4] == ["net", "1", "1", "0.001"]
+    assert lines[-2].startswith("Estimated for 1,000 photos (--data DATA counts yours) on ")
+    assert lines[-1] == "Downloads: none"
+
+
+@pytest.mark.usefixtures("shelf")
+def test_plan_estimates_for_the_users_own_photos(capsys: Printed, whales: Path) -> None:
+    text = ran(capsys, "plan", "tiny", "--data", whales)
+    assert "Estimated for 18 photos on " in text
+    estimate = fieldmark.estimate("tiny", whales)
+    assert (estimate.photos.n_photos, estimate.photos.n_identities) == (18, 5)
+    assert estimate.seconds < fieldmark.estimate("tiny").seconds
+    told = json.loads(ran(capsys, "plan", "tiny", "--data", whales, "--device", "cpu", "--json"))["estimate"]
+    assert told["photos"] == estimate.photos.model_dump(mode="json")
+    assert [one["name"] for one in told["stages"]] == ["net"]
 
 
 @pytest.mark.usefixtures("shelf")
@@ -298,10 +317,10 @@ def test_empty_names_and_names_of_strangers_only_are_told_with_what_helps(
     assert "--unlabelled" not in told[-1]
     assert "--unknown '' if no name means nobody we know. `fieldmark inspect" in told[-1]
     told = failed(capsys, *words, "--unknown", "")
-    assert "all show nobody we know" in told[0]
+    assert "all show unknown ones" in told[0]
     assert "--unknown WORD" in told[-1]
     table.write_text("image,identity\n" + "".join(f"{name},new_whale\n" for name in photos))
-    assert "all show nobody we know" in failed(capsys, *words)[0]
+    assert "all show unknown ones" in failed(capsys, *words)[0]
     assert not (tmp_path / "run").exists()
 
 
