@@ -55,11 +55,10 @@ def test_a_registered_backbone_is_a_network_with_its_own_weights() -> None:
         "stem": ("first.weight", "first.bias"),
         "second": ("second.1.weight", "second.1.bias"),
     }
-    network.freeze(("all",))
-    assert not any(weight.requires_grad for weight in network.backbone.parameters())
-    other = build(
-        net.model_copy(update={"backbone": Backbone(name="blocks", weights=RandomWeights())}), n_classes=3, seed=1
-    )
+    assert network.lower(2)(torch.ones(1, 3, 32, 32)).shape == (1, 5)
+    assert network.lower(1) is None
+    random = Backbone(name="blocks", weights=RandomWeights())
+    other = build(net.model_copy(update={"backbone": random}), n_classes=3, seed=1)
     assert not (other.backbone.first.weight == 0.5).all()
 
 
