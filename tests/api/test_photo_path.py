@@ -33,7 +33,7 @@ def walked(frame: FrameType | None) -> Iterator[tuple[str, str]]:
         frame = frame.f_back
 
 
-def test_a_photo_goes_the_way_that_is_drawn(trained: Path, whales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_photo_goes_the_way_that_is_drawn(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stacks = []
     pooled = Shared.pooled
 
@@ -42,7 +42,7 @@ def test_a_photo_goes_the_way_that_is_drawn(trained: Path, whales: Path, monkeyp
         return pooled(self, *given)
 
     monkeypatch.setattr(Shared, "pooled", watched)
-    fieldmark.identify(trained, next((whales / "train").iterdir()))
+    fieldmark.identify(trained / "run", next((trained / "whales").rglob("*.jpg")))
     way = stacks[0][::-1]
     modules = [module for place, (module, _) in enumerate(way) if place == 0 or way[place - 1][0] != module]
     assert [*modules, "models/sharing"] == [module for module, _ in drawn()]
