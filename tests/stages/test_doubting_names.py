@@ -141,4 +141,4 @@ def test_a_run_without_points_is_told(run: Opened) -> None:
     plan = run.plan.up_to("ranking")
     with pytest.raises(PlanError) as refusal:
         doubtful_names(Opened(run.run, plan, run.known, run.new, run.seed))
-    assert "evidence=true" in refusal.value.fix
+    assert "keypoints=xfeat" in refusal.value.fix

@@ -10,6 +10,7 @@ import click
 from fieldmark.app import options
 from fieldmark.app.choices import pairs
 from fieldmark.app.shell import command, progress, words
+from fieldmark.core.errors import FieldmarkError
 
 if TYPE_CHECKING:
     from fieldmark.app.verbs import Trained
@@ -171,23 +172,35 @@ def rates(
 @options.size
 @options.settings
 @options.as_json
-def plan(what: str, size: str | None, settings: tuple[str, ...], as_json: bool) -> None:
+@click.option("--toml", "as_toml", is_flag=True, help="Print TOML with comments, as a plan of your own to edit.")
+def plan(what: str, size: str | None, settings: tuple[str, ...], as_json: bool, as_toml: bool) -> None:
     """Show the stages of a recipe, a plan or a run; run none."""
     from fieldmark.app import tables, verbs
 
+    if as_json and as_toml:
+        raise FieldmarkError("A plan is printed in one form.", got="--json --toml", fix="leave out one of the two.")
     chosen = verbs.plan(what, size=size, settings=pairs(settings, option="--set", example="flip_identity=false"))
     if as_json:
         click.echo(chosen.model_dump_json(indent=2))
+    elif as_toml:
+        from fieldmark.plans.toml import plan_toml
+
+        click.echo(plan_toml(chosen), nl=False)
     else:
         tables.write(tables.stages(chosen))
 
 
 @command
-def recipes() -> None:
-    """List the recipes with their sizes and settings."""
+@click.argument("name", required=False)
+def recipes(name: str | None) -> None:
+    """List the recipes; with NAME, the settings of one."""
     from fieldmark.app import tables, verbs
 
-    tables.write(tables.recipes(verbs.recipes()))
+    found = verbs.recipes(name)
+    if name is None:
+        tables.write(tables.recipes(found), "", "settings of one: fieldmark recipes NAME")
+    else:
+        tables.write(*tables.recipe(found[0]))
 
 
 @command

@@ -7,20 +7,19 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fieldmark.app.choices import as_typed
 from fieldmark.app.terminal import lasts, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from fieldmark.app.blending import Blended
-    from fieldmark.app.choices import Recipe
     from fieldmark.app.download import Downloaded
     from fieldmark.app.overview import RunSummary
     from fieldmark.app.rates import Rates
     from fieldmark.gallery.flips import FlipVerdict
+    from fieldmark.plans.recipe import Recipe
     from fieldmark.reporting.contents import InspectPage
     from fieldmark.stages.answerer import Answered
     from fieldmark.stages.auditing import Audit
@@ -124,8 +123,8 @@ def flips(found: FlipVerdict) -> list[Table | str]:
     _row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
     _row(table, "of different individuals", f"{found.other:.3f}", f"{found.other_mirrored:.3f}")
     means = {
-        "other": "Mirrored photos show other individuals: flips=other (flip_identity=true).",
-        "same": "Mirrored photos show the same individuals: flips=same (flip_identity=false).",
+        "other": "Mirrored photos show other individuals: mirror=other (flip_identity=true).",
+        "same": "Mirrored photos show the same individuals: mirror=same (flip_identity=false).",
         "unsure": "These photos do not tell. Go by what you know of the species.",
         "blind": "The network does not see whether these photos are mirrored. Go by what you know of the species.",
     }
@@ -270,14 +269,31 @@ def leaks(found: Audit, *, everything: bool = False) -> list[object]:
     return [*lines, *copied(found), *crossed(found), summary(found)]
 
 
-def recipes(found: Sequence[Recipe]) -> Table:
+def recipes(found: Sequence[Recipe[Any]]) -> Table:
     """The recipes on the shelf."""
-    table = _table("recipe", "sizes", "settings", "what for")
+    table = _table("recipe", "sizes", "what it does")
     for one in found:
-        settings = ", ".join(f"{name}={as_typed(value)}" for name, value in one.settings.items())
-        sizes = ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
-        _row(table, one.name, sizes, settings, one.about)
+        _row(table, one.name, _sizes(one), one.about)
     return table
+
+
+def recipe(one: Recipe[Any]) -> list[object]:
+    """What a recipe does, its sizes, and its settings: a table a group."""
+    from fieldmark.plans.settings import GROUPS
+
+    lines: list[object] = [one.about, f"sizes: {_sizes(one)}"]
+    for group in GROUPS:
+        table = _table(f"{group} setting", "default", "takes", "what it does")
+        for setting in one.settings.values():
+            if setting.group == group:
+                about = f"{setting.about} {setting.condition}".rstrip()
+                _row(table, setting.name, setting.otherwise, setting.takes, about)
+        lines += ["", table] if table.row_count else []
+    return lines
+
+
+def _sizes(one: Recipe[Any]) -> str:
+    return ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
 
 
 def runs(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:

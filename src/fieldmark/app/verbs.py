@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from fieldmark.app import asked, individuals, labels
 from fieldmark.app.asked import attributes
 from fieldmark.app.audit import audit
 from fieldmark.app.blending import blend
-from fieldmark.app.choices import Recipe, Setting, choose
+from fieldmark.app.choices import Setting, choose
 from fieldmark.app.choices import recipes as _recipes
 from fieldmark.app.download import download
 from fieldmark.app.duplicates import twins
@@ -34,6 +34,7 @@ from fieldmark.core.progress import QUIET, Progress
 if TYPE_CHECKING:
     from fieldmark.app.demonstration import Demonstration
     from fieldmark.data.collection import Collection
+    from fieldmark.plans.recipe import Recipe
     from fieldmark.reporting.contents import InspectPage, SkippedFile
     from fieldmark.stages.answerer import Answered
     from fieldmark.stages.expert import Identification
@@ -225,9 +226,16 @@ def plan(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[
     return choose(what, size=size, settings=settings)
 
 
-def recipes() -> tuple[Recipe, ...]:
-    """The recipes there are, with what each is for, its sizes and its settings."""
-    return _recipes()
+def recipes(name: str | None = None) -> tuple[Recipe[Any], ...]:
+    """The recipes there are, or the one of a name, with what each does, its sizes and its settings.
+
+    Args:
+        name: Of a recipe; None for all.
+
+    Raises:
+        PlanError: There is no recipe of that name.
+    """
+    return _recipes(name)
 
 
 def runs(folder: Path | str = ".") -> tuple[RunSummary, ...]:

@@ -103,7 +103,7 @@ def doubtful_names(
         raise PlanError(
             "Names are doubted by points, which this run does not match.",
             got=f"{opened.run.path}: no recheck stage ranks last",
-            fix="train with --set evidence=true (--reuse this run), or blend runs with --run and --points.",
+            fix="train with --set keypoints=xfeat (--reuse this run), or blend runs with --run and --points.",
         )
     found, known = judged_names(opened), opened.known
     fold = read_folds(opened.job(), final.on)
