@@ -135,7 +135,7 @@ class SettingInfo:
         one = self.name
         if self.words:
             fix = f"use {one}=" + (", ".join(self.words[:-1]) + f" or {self.words[-1]}.").removeprefix(" or ")
-            return PlanError(f"The setting '{one}' takes one of some words.", got=f"{one}={_shown(value)}", fix=fix)
+            return PlanError(f"The setting '{one}' takes {self.takes}.", got=f"{one}={_shown(value)}", fix=fix)
         return PlanError(
             f"The setting '{one}' takes {self.takes}.",
             got=f"{one}={_shown(value)}",
