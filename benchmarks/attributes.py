@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.scored import new_proba
 
 from fieldmark.core.files import read_json, write_json
 from fieldmark.data.collection import Collection
@@ -25,14 +27,12 @@ from fieldmark.data.reading import read
 from fieldmark.decisions.settling import likeliest
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.questions import error_per_question
+from fieldmark.pipeline.networks import label_source
+from fieldmark.pipeline.plan import Stage
 from fieldmark.plans.shelf import SHELF
-from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.nets import label_source
-from fieldmark.stages.plan import Stage
-from fieldmark.stages.reporting import report
-from fieldmark.stages.scored import new_proba
-from fieldmark.stages.settle import Settle
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.labels.settle import Settle
+from fieldmark.tasks.reporting import report
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "fashion_products"
 QUESTIONS = (
@@ -138,7 +138,7 @@ def baseline(folder: Path) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from fieldmark.stages.nets import saved_nets
+    from fieldmark.pipeline.networks import saved_nets
     from fieldmark.training.features import pooled
 
     known, test = photos()

@@ -25,8 +25,8 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.marks import Marks, boxes_of, marked, read_marks
 from fieldmark.images.finding import FULL, Found, agreed, iou
 from fieldmark.images.specs import FeatureNorm, GrabCut
-from fieldmark.stages.clicks import learn_clicks
-from fieldmark.stages.finding import find, true_sizes
+from fieldmark.quality.regions.clicks import learn_clicks
+from fieldmark.quality.regions.finding import find, true_sizes
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FEW = 100

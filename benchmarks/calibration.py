@@ -18,7 +18,7 @@ from fieldmark.decisions.specs import Isotonic, Logistic
 from fieldmark.metrics.calibration import calibration_error
 from fieldmark.metrics.open_set import roc_auc
 from fieldmark.stages.engine import open_run
-from fieldmark.stages.identity_reporting import Judged
+from fieldmark.tasks.identification.report import Judged
 
 
 def main() -> None:

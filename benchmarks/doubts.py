@@ -25,8 +25,8 @@ confidence_weighted_entropy and normalized_margin (the same order as self_confid
 prune_by_class and both (the same findings as the default), low_normalized_margin and low_self_confidence (worse, and
 they refuse labels that nobody was given).
 
-The numbers in the code of ``fieldmark.quality`` were chosen on seed 0, after a look at seeds 1 to 3 of the drawn scores;
-the figures come from seeds 4 to 6.
+The numbers in the code of ``fieldmark.quality.labels`` were chosen on seed 0, after a look at seeds 1 to 3 of the
+drawn scores; the figures come from seeds 4 to 6.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ import numpy as np
 import torch
 
 from fieldmark.data.reading import read
-from fieldmark.quality.doubts import doubt
+from fieldmark.quality.labels.doubts import doubt
 
 N_FOLDS = 4
 RARE = 50

@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SERVER = Path(__file__).parents[1] / "tests" / "download"
+SERVER = Path(__file__).parents[1] / "tests" / "downloads"
 N_CONTENTS = 300
 SHARES = {
     "missing": 0.03,

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from fieldmark.app.duplicates import twins
+from fieldmark.api.duplicates import twins
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
 from fieldmark.decisions.calibrated import crossed_sureness
@@ -35,11 +35,11 @@ from fieldmark.gallery.identities import best_identities
 from fieldmark.gallery.store import EMBEDDING, GalleryStore
 from fieldmark.images.hashes import hashes
 from fieldmark.metrics.intervals import interval
-from fieldmark.stages.doubting import Doubt, doubtful_names
-from fieldmark.stages.embed import Embed
 from fieldmark.stages.engine import open_run
-from fieldmark.stages.identity_reporting import Judged
-from fieldmark.stages.measure import measure, measure_decision
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.tasks.identification.measures import measure, measure_decision
+from fieldmark.tasks.identification.report import Judged
+from fieldmark.tasks.issues import Doubt, doubtful_names
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 WITHIN = 6

@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar, get_args
 
 import numpy as np
+from fieldmark.stages.engine import execute, open_run
 
-from fieldmark.app.blending import By, blend
+from fieldmark.api.blending import By, blend
 from fieldmark.core.files import read_json
 from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
@@ -61,18 +62,17 @@ from fieldmark.losses.specs import (
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.specs import AffinityHead
+from fieldmark.pipeline.plan import Plan, ranking_stage
 from fieldmark.plans.shelf import SHELF
 from fieldmark.stacking.specs import Tuning
-from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.identity_reporting import Judged
-from fieldmark.stages.plan import Plan, ranking_stage
-from fieldmark.stages.rank import ByLogits, Rank, Vote
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.reporting import report
-from fieldmark.stages.split import Split
-from fieldmark.stages.stack_identities import StackIdentities
-from fieldmark.stages.think_again import ThinkAgain
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
+from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.stack_identities import StackIdentities
+from fieldmark.stages.identity.think_again import ThinkAgain
+from fieldmark.tasks.identification.report import Judged
+from fieldmark.tasks.reporting import report
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "humpback2018_100px"
 

@@ -36,9 +36,9 @@ from fieldmark.decisions.priors import estimated_shares, recalibrate
 from fieldmark.decisions.questions import Questions
 from fieldmark.decisions.settling import settle
 from fieldmark.decisions.specs import GeometricMean
-from fieldmark.stages.answer import question_submission
-from fieldmark.stages.asked import prior_of, told_truth
-from fieldmark.stages.settle import answer_table, tree_of
+from fieldmark.stages.common.answer import question_submission
+from fieldmark.stages.common.questions import prior_of, told_truth
+from fieldmark.stages.labels.settle import answer_table, tree_of
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 PREFIX = "fgvc4_iMat"

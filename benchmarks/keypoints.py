@@ -40,7 +40,7 @@ from fieldmark.metrics.open_set import roc_auc
 from fieldmark.models.backbone import data_config
 from fieldmark.models.network import build
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
-from fieldmark.stages.local_evidence import numbers_of
+from fieldmark.stages.identity.keypoints import numbers_of
 from fieldmark.training.embed import embed
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 import fieldmark
-from fieldmark.app import tables
+from fieldmark.cli import tables
 from fieldmark.data.collection import Collection
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))

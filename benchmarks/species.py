@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from fieldmark.stages.engine import execute
 
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.data.collection import Collection
@@ -51,15 +52,14 @@ from fieldmark.metrics.open_set import roc_auc
 from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.network import Network, build, freeze
 from fieldmark.models.specs import EmbeddingHead, Net
+from fieldmark.pipeline.networks import label_source, photo_source
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.reidentify import SCALES
 from fieldmark.plans.shelf import SHELF
 from fieldmark.plans.sizes import LOWER_LITE
-from fieldmark.stages.engine import execute
-from fieldmark.stages.expert import Expert
-from fieldmark.stages.nets import label_source, photo_source
-from fieldmark.stages.plan import Plan
-from fieldmark.stages.rank import ByLogits, Vote, identity_scores
-from fieldmark.stages.split import Split
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.identity.rank import ByLogits, Vote, identity_scores
+from fieldmark.tasks.identification.results import Expert
 from fieldmark.training.embed import embed
 from fieldmark.training.features import body
 
@@ -158,7 +158,7 @@ class Learning(torch.nn.Module):
         self.network = network
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:  # noqa: D102 - torch's
-        return self.network.forward_from(features, after=len(LOWER_LITE)).embedding
+        return self.network.upper(len(LOWER_LITE))(features).embedding
 
 
 def network_of(at: Task, dim: int | None = None) -> Network:

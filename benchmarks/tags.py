@@ -23,6 +23,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from fieldmark.stages.engine import execute, open_run
+from fieldmark.stages.job import Job
+from fieldmark.stages.scored import known_proba, new_proba
 
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.data.collection import Collection
@@ -32,15 +35,12 @@ from fieldmark.decisions.specs import Cutoff, GlobalF2, GroupF2, Preset
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.models.network import build
+from fieldmark.pipeline.networks import SavedNet, label_source
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019, tags_plain
-from fieldmark.stages.cut import label_groups
-from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.job import Job
-from fieldmark.stages.nets import SavedNet, label_source
-from fieldmark.stages.plan import Plan
-from fieldmark.stages.scored import known_proba, new_proba
-from fieldmark.stages.split import read_folds
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.split import read_folds
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.labels.cut import label_groups
 from fieldmark.training.loop import fit
 from fieldmark.training.ranks import ranks
 from fieldmark.training.workshop import Workshop

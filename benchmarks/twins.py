@@ -30,7 +30,7 @@ from PIL import Image
 from fieldmark.data.reading import read as read_table
 from fieldmark.images.hashes import hashes, phash
 from fieldmark.images.reading import read
-from fieldmark.quality.near_hashes import near
+from fieldmark.quality.duplicates.near_hashes import near
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 WHALES = DATA / "meta_humpback2019"

@@ -11,7 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fieldmark.app.verbs import (
+    from fieldmark.api.verbs import (
+        Predictor,
+        Results,
         attributes,
         audit,
         blend,
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
         demo,
         doubts,
         download,
+        estimate,
         evaluate,
         flips,
         identify,
         inspect,
+        load,
         match,
         plan,
         predict,
@@ -44,6 +48,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Collection",
     "FieldmarkError",
+    "Predictor",
+    "Results",
     "__version__",
     "attributes",
     "audit",
@@ -52,10 +58,12 @@ __all__ = [
     "demo",
     "doubts",
     "download",
+    "estimate",
     "evaluate",
     "flips",
     "identify",
     "inspect",
+    "load",
     "match",
     "plan",
     "predict",
@@ -71,7 +79,7 @@ __all__ = [
     "twins",
 ]
 
-_VERBS = "fieldmark.app.verbs"
+_VERBS = "fieldmark.api.verbs"
 _HOME = {
     "Collection": "fieldmark.data.collection",
     "FieldmarkError": "fieldmark.core.errors",

@@ -2,7 +2,7 @@
 
 import sys
 
-from fieldmark.app.cli import main
+from fieldmark.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,7 @@
 """The table of photos as a value: arrays, choice of rows, identity of content, and the way to disk and back."""
 
 import datetime as dt
+import hashlib
 import json
 import math
 
@@ -108,9 +109,9 @@ def test_a_group_may_have_any_name(tmp_path) -> None:
 def test_under_a_trained_vocabulary_new_individuals_are_strangers(tmp_path) -> None:
     trained = Vocabulary.of(identities=["w_2", "w_9"], unknown="new_whale")
     assert whales(tmp_path).under(trained).classes.tolist() == [0, -1, -1, -2]
-    with pytest.raises(DataError) as caught:
-        whales(tmp_path).under(Vocabulary.of(identities=["w_2"]))
-    assert caught.value.fix == "use a vocabulary with an unknown identity."
+    closed = Vocabulary.of(identities=["w_2"])
+    assert whales(tmp_path).under(closed).table["identity"].to_list()[1:3] == [closed.unknown] * 2
+    assert whales(tmp_path).under(closed).classes.tolist() == [0, -1, -1, -2]
 
 
 class FakePandas:
@@ -243,3 +244,34 @@ def test_the_fingerprint_follows_content_not_place(tmp_path) -> None:
     (tmp_path / "two" / "a.jpg").write_bytes(b"fives")
     assert two.fingerprint() != print_of_one
     json.dumps(print_of_one)
+
+
+def test_every_collection_has_a_label_for_unknown_individuals(tmp_path) -> None:
+    closed = Collection.of({"image": ["1", "2"], "identity": ["a", "b"]}, root=tmp_path)
+    assert closed.vocabulary.unknown == "new_individual"
+    assert closed.classes.tolist() == [0, 1]
+    taken = Collection.of({"image": ["1", "2"], "identity": ["New_Individual", "b"]}, root=tmp_path, unknown=None)
+    assert taken.vocabulary.unknown == "new_individual_2"
+    assert taken.classes.tolist() == [0, 1]
+    unnamed = Collection.of({"image": ["1", "2", "3"], "identity": ["a", "", None]}, root=tmp_path, unknown="")
+    assert unnamed.table["identity"].to_list() == ["a", "new_individual", None]
+    assert unnamed.classes.tolist() == [0, -1, -2]
+
+
+def test_a_label_that_no_photo_has_is_no_part_of_the_data(tmp_path) -> None:
+    table = {"image": ["1", "2"], "identity": ["a", "b"]}
+    first, second = (
+        Collection.of(table, root=tmp_path, vocabulary=Vocabulary.of(identities="ab", unknown=word))
+        for word in ("new_individual", "new_whale")
+    )
+    assert first.fingerprint() == second.fingerprint()
+    named = Collection.of(table, root=tmp_path, unknown="nobody").fingerprint()
+    borne = Collection.of({**table, "identity": ["a", "new_whale"]}, root=tmp_path).fingerprint()
+    assert len({first.fingerprint(), named, borne}) == 3
+    names = {"identities": ["a", "b"], "unknown": None, "tags": [], "tag_groups": [], "questions": []}
+    old = json.dumps(names, indent=1)
+    digest = hashlib.sha256(old.encode())
+    digest.update(repr(sorted(first.table.schema.items())).encode())
+    digest.update(first.table.select(sorted(first.table.columns)).write_json().encode())
+    digest.update(json.dumps([-1, -1]).encode())
+    assert first.fingerprint() == digest.hexdigest()[:16]

@@ -202,6 +202,7 @@ def test_a_file_of_nearly_the_same_name_is_pointed_out(put) -> None:
 def test_unknown_identities(put) -> None:
     path = put("image,identity\na.jpg,w\nb.jpg,nobody\nc.jpg,\n")
     assert read(path, unknown="").classes.tolist() == [1, 0, -1]
+    assert read(path, unknown="").table["identity"].to_list() == ["w", "nobody", "new_individual"]
     assert the(survey(path, unknown="nobody"), "empty label").row == 4
     assert survey(path, unknown="nobody").collection.classes.tolist() == [0, -1]
     assert survey(path, unknown=None).collection.classes.tolist() == [1, 0]
@@ -324,6 +325,16 @@ def test_a_word_for_strangers_that_nobody_bears_is_refused_where_a_usual_one_is_
     assert read(path, unknown="w_1").vocabulary.identities == ("new_whale",)
     alone = put("image,identity\na.jpg,w_1\nb.jpg,w_2\n", name="alone.csv")
     assert read(alone, unknown="stranger").classes.tolist() == [0, 1]  # a table may have none
+
+
+def test_the_label_of_unknown_individuals_follows_the_form_of_the_table(put) -> None:
+    contest = put("Image,Id\na.jpg,w_1\nb.jpg,w_2\n", name="train.csv")
+    assert read(contest).vocabulary.unknown == "new_whale"
+    assert read(contest).classes.tolist() == [0, 1]
+    taken = put("Image,Id\na.jpg,w_1\nb.jpg,new_whale\n", name="train.csv")
+    assert read(taken, unknown=None).vocabulary.unknown == "new_individual"
+    other = put("image,identity\na.jpg,w_1\nb.jpg,w_2\n", name="other.csv")
+    assert read(other).vocabulary.unknown == read(other, unknown=None).vocabulary.unknown == "new_individual"
 
 
 def test_blanks_around_a_usual_word_for_strangers_do_not_make_an_individual_of_them(put) -> None:

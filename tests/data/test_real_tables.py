@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from fieldmark.data.collection import Collection
-from fieldmark.data.facts import facts
 from fieldmark.data.folds import assign, describe
 from fieldmark.data.reading import read
 from fieldmark.data.specs import HumpbackHoldout, IdentityFolds
@@ -25,18 +25,22 @@ def real() -> Path:
     return folder
 
 
+def photos_per_identity(collection: Collection) -> np.ndarray:
+    return np.bincount(collection.classes[collection.classes >= 0])
+
+
+def photos_per_label(collection: Collection) -> dict[str, int]:
+    return dict(zip(collection.vocabulary.tags, collection.truth.sum(axis=0).tolist(), strict=True))
+
+
 def test_humpback_2019(real, tmp_path) -> None:
     path = real / "meta_humpback2019" / "train.csv"
     start = time.process_time()
     collection = read(path, check_files=False)
     assert time.process_time() - start < 1.5
-    counted = facts(collection)
-    assert (counted.n_photos, counted.n_identities, counted.n_unknown) == (25_361, 5_004, 9_664)
-    assert (counted.n_singletons, counted.photos_per_identity[2], max(counted.photos_per_identity)) == (
-        2_073,
-        1_285,
-        73,
-    )
+    counts = photos_per_identity(collection)
+    assert (len(collection), len(counts), int((collection.classes == -1).sum())) == (25_361, 5_004, 9_664)
+    assert (int((counts == 1).sum()), int((counts == 2).sum()), counts.max()) == (2_073, 1_285, 73)
     fold = assign(HumpbackHoldout(), classes=collection.classes, groups=collection.groups, seed=0)
     assert describe(fold, collection.classes)[0].known == 512
     assert describe(fold, collection.classes)[0].strangers == 230
@@ -46,25 +50,23 @@ def test_humpback_2019(real, tmp_path) -> None:
 
 def test_imet_2019(real) -> None:
     collection = read(real / "meta_imet2019", check_files=False)
-    counted = facts(collection)
-    assert counted.n_photos == 109_237
+    counts = photos_per_label(collection)
+    assert len(collection) == 109_237
     assert {group: len(columns) for group, columns in collection.vocabulary.groups.items()} == {
         "culture": 398,
         "tag": 705,
     }
-    assert counted.top(1) == (("tag::men", 19_970),)
-    assert sum(count for _, count in counted.label_counts) / counted.n_photos == pytest.approx(3.17, abs=0.005)
-    assert max(counted.labels_per_photo) == 11
+    assert max(counts.items(), key=lambda item: item[1]) == ("tag::men", 19_970)
+    assert sum(counts.values()) / len(collection) == pytest.approx(3.17, abs=0.005)
+    assert collection.truth.sum(axis=1).max() == 11
 
 
 def test_humpback_2018(real) -> None:
     collection = read(real / "humpback2018_100px")
-    counted = facts(collection)
-    assert (counted.n_photos, counted.n_identities) == (8_164, 3_961)
-    assert counted.missing == {}
+    assert (len(collection), len(photos_per_identity(collection))) == (8_164, 3_961)
+    assert sum(collection.table.null_count().row(0)) == 0
     fold = assign(IdentityFolds(), classes=collection.classes, groups=collection.groups, seed=0)
-    doubtful = {conflict.group for conflict in counted.conflicts}
-    in_doubt = np.array([group in doubtful for group in collection.table["group"]])
+    in_doubt = collection.table.select(pl.col("identity").n_unique().over("group") > 1).to_series().to_numpy()
     assert in_doubt.sum() > 300
     assert (fold[in_doubt] == -1).all()
     challenge = read(real / "humpback2018_100px" / "challenge.csv", labelled=False)
@@ -73,10 +75,10 @@ def test_humpback_2018(real) -> None:
 
 
 def test_openclipart(real) -> None:
-    counted = facts(read(real / "openclipart"))
-    assert counted.n_photos == 6_616
-    assert len(counted.label_counts) == 485
-    assert dict(counted.label_counts)["tag::hash"] == 1_924
+    collection = read(real / "openclipart")
+    assert len(collection) == 6_616
+    assert len(photos_per_label(collection)) == 485
+    assert photos_per_label(collection)["tag::hash"] == 1_924
 
 
 def test_fashion_products(real) -> None:
@@ -85,7 +87,7 @@ def test_fashion_products(real) -> None:
     assert len(collection) == 12_490
     sizes = [len(question.answers) for question in collection.vocabulary.questions]
     assert sizes[:2] == [5, 7]
-    assert collection.answers("gender").sum() == 12_490 - facts(collection).missing.get("gender", 0)
+    assert collection.answers("gender").sum() == 12_490 - collection.table["gender"].null_count()
     assert collection.images[0] == "1163"
 
 

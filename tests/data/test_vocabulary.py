@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import DataError
-from fieldmark.data.vocabulary import Vocabulary
+from fieldmark.data.vocabulary import Vocabulary, default_unknown
 from naughty_strings import NAUGHTY
 
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -72,6 +72,41 @@ def test_refusals_say_what_to_do(ask, fix) -> None:
     with pytest.raises(DataError) as caught:
         ask(museum())
     assert caught.value.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("identities", "usual", "label"),
+    [
+        (["a"], "new_individual", "new_individual"),
+        (["a"], "new_whale", "new_whale"),
+        (["a", "new_whale"], "new_whale", "new_individual"),
+        (["NEW_INDIVIDUAL ", "New_whale"], "new_whale", "new_individual_2"),
+        (["new_individual", "new_individual_2", "new_individual_3"], "new_individual", "new_individual_4"),
+    ],
+)
+def test_the_default_label_of_unknown_individuals_is_no_identity(identities, usual, label) -> None:
+    assert default_unknown(identities, usual) == label
+
+
+@given(st.lists(NAMES | st.sampled_from(["new_individual", "new_individual_2", "NEW_WHALE"])))
+def test_no_vocabulary_is_without_a_label_of_unknown_individuals(identities) -> None:
+    for unknown in (None, ""):
+        vocabulary = Vocabulary.of(identities=identities, unknown=unknown)
+        assert set(vocabulary.identities) == set(identities) - {unknown}
+        assert vocabulary.unknown.casefold() not in {name.strip().casefold() for name in identities}
+        assert vocabulary.unknown.split() == [vocabulary.unknown]
+        assert vocabulary.identity(-1) == vocabulary.unknown
+        assert vocabulary.classes([vocabulary.unknown]).tolist() == [-1]
+        assert vocabulary.has_default_unknown
+        assert Vocabulary.from_json(vocabulary.to_json()) == vocabulary
+
+
+def test_a_file_of_an_earlier_version_without_the_label_gets_it() -> None:
+    assert (
+        Vocabulary.from_json('{"identities": ["a", "new_individual"], "unknown": null}').unknown == "new_individual_2"
+    )
+    assert Vocabulary.from_json('{"identities": ["a"]}').unknown == "new_individual"
+    assert not museum().model_copy(update={"unknown": "nobody"}).has_default_unknown
 
 
 def test_among_very_many_names_the_hint_does_not_list_all() -> None:

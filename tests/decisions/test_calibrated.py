@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.decisions.calibrated import crossed_sureness, evidence, parts, sureness
@@ -48,8 +50,42 @@ def test_probabilities_rise_with_the_score_and_survive_json(by):
     assert ((sure.right > 0) & (sure.known < 1)).all()
 
 
-def test_isotonic_equals_slow_pooling():
-    """Pool neighbours until nothing falls, by hand; scikit-learn agrees but for the half thought at the ends."""
+def slow_pooling(score, known):
+    """Pool neighbours until the share rises everywhere, in whole numbers: first, last, queries, hits of a step."""
+    steps = []
+    for at in sorted(set(score)):
+        here = [right for one, right in zip(score, known, strict=True) if one == at]
+        steps.append((at, at, len(here), sum(here)))
+        while len(steps) > 1 and steps[-2][3] * steps[-1][2] >= steps[-1][3] * steps[-2][2]:
+            (first, _, n, hits), (_, last, more_n, more_hits) = steps[-2:]
+            steps[-2:] = [(first, last, n + more_n, hits + more_hits)]
+    return steps
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(-8, 8), st.booleans()), min_size=2, max_size=120))
+def test_isotonic_equals_slow_pooling(asked):
+    score, known = [each[0] for each in asked], [each[1] for each in asked]
+    known[:2] = [True, False]
+    found = sureness(np.array([[one, -9.0] for one in score]), np.where(known, 0, -1), by=Isotonic()).known
+    wanted, level = {}, 0.0
+    for first, last, n, hits in slow_pooling(score, known):
+        level = max(level, (hits + 0.5) / (n + 1))
+        wanted |= {first: level, last: level}
+    assert dict(zip(found.at, found.height, strict=True)) == wanted
+
+
+def test_shares_that_are_equal_but_for_rounding_are_one_step():
+    # 16 of 32, then 7 of 14: SciPy alone, which compares rounded means, makes two steps of them.
+    n, hits = [6, 10, 6, 1, 8, 1, 9, 5], [5, 7, 3, 1, 0, 0, 7, 0]
+    score = np.repeat(np.arange(8.0), n)
+    known = np.concatenate([np.arange(all_) < some for all_, some in zip(n, hits, strict=True)])
+    found = sureness(np.stack([score, np.full(46, -9.0)], axis=1), np.where(known, 0, -1), by=Isotonic()).known
+    assert (found.at, found.height) == ((0.0, 7.0), (0.5, 0.5))
+
+
+def test_isotonic_equals_another_library():
+    """scikit-learn agrees but for the half thought at the ends."""
     pytest.importorskip("sklearn")
     from sklearn.isotonic import IsotonicRegression
 

@@ -144,6 +144,19 @@ def test_the_bound_is_clopper_and_pearsons(count, n, confidence):
     )
 
 
+@pytest.mark.parametrize(("count", "n"), [(0, 1), (0, 100), (3, 7), (49, 50), (230, 2300)])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_at_the_bound_so_few_are_seen_in_the_share_that_is_left(count, n, confidence):
+    share = upper_bound(count, n, confidence=confidence)
+    ways = [math.lgamma(n + 1) - math.lgamma(seen + 1) - math.lgamma(n - seen + 1) for seen in range(count + 1)]
+    chance = [math.exp(log + seen * math.log(share) + (n - seen) * math.log1p(-share)) for seen, log in enumerate(ways)]
+    assert sum(chance) == pytest.approx(1 - confidence, rel=1e-6)
+
+
+def test_a_bound_of_little_confidence_is_not_below_what_was_seen():
+    assert upper_bound(30, 100, confidence=0.01) == 0.3
+
+
 def test_the_bound_of_all_is_one():
     assert upper_bound(4, 4) == 1
 

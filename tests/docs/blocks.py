@@ -130,7 +130,7 @@ class Reader:
         words, file = (words[:-2], words[-1]) if words[-2:-1] == [">"] else (words, None)
         if words[0] != "fieldmark":
             return [f"only fieldmark is run in console blocks, not: {command.typed}"]
-        from fieldmark.app.cli import main
+        from fieldmark.cli.main import main
 
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):

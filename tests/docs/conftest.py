@@ -15,16 +15,16 @@ sys.path.insert(0, str(Path(__file__).parent))  # blocks.py and render.py, which
 from blocks import own_plan
 
 if TYPE_CHECKING:
+    from fieldmark.pipeline.plan import Plan
     from fieldmark.plans.recipe import Recipe
     from fieldmark.plans.settings import Settings
-    from fieldmark.stages.plan import Plan
 
 
 def shrunk(plan: Plan) -> Plan:
     """The same plan with a tiny network, two folds and one short leg, so that it runs in seconds."""
     from fieldmark.models.specs import Backbone, RandomWeights
-    from fieldmark.stages.split import Split
-    from fieldmark.stages.train import Train
+    from fieldmark.stages.common.split import Split
+    from fieldmark.stages.common.train import Train
 
     def small(stage: Train) -> Train:
         leg = stage.training.legs[-1:]  # a recipe that learns nothing has none
@@ -53,8 +53,8 @@ def shrunk(plan: Plan) -> Plan:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``fieldmark demo`` leaves, small: drawn photos, and a run of the plan that plans.md shows."""
     import fieldmark
+    from fieldmark.pipeline.plan import read_plan
     from fieldmark.specimens.collections import draw_flukes
-    from fieldmark.stages.plan import read_plan
 
     folder = tmp_path_factory.mktemp("shown") / "fieldmark-demo"
     numbers = {"n_identities": 5, "photos_per_identity": 3, "n_strangers": 5, "n_test": 3}

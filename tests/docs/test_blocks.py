@@ -10,7 +10,7 @@ import click
 import pytest
 from blocks import RUN, Block, Reader, blocks, commands, own_plan, pages
 
-from fieldmark.app.cli import application
+from fieldmark.cli.main import application
 
 MOST_NOT_RUN = 5
 EVERY = [block for page in pages() for block in blocks(page)]
@@ -57,7 +57,7 @@ def test_every_command_shown_is_understood(block: Block) -> None:
 def test_the_demo_runs_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fieldmark.app.cli import main
+    from fieldmark.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--size", "toy"]) == 0

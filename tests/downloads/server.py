@@ -61,6 +61,7 @@ class BadWeb:
         self.robots = robots
         self.asked: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
+        self.robots_headers: list[dict[str, str]] = []
         self.at_once = 0
         self.most_at_once = 0
         self.port = 0
@@ -110,6 +111,7 @@ class BadWeb:
 
     async def _robots(self, request: web.Request) -> web.Response:
         self.asked["robots.txt"] += 1
+        self.robots_headers.append(dict(request.headers))
         return web.Response(text=self.robots) if self.robots is not None else web.Response(status=404)
 
     async def _told(self, request: web.Request) -> web.Response:

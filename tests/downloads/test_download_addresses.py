@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-from download.server import Names
+from aiohttp import ThreadedResolver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from downloads.server import Names
 from fieldmark.downloads.addresses import CheckedResolver, address, also_at, check_number, host_of, is_public, shown
 from fieldmark.downloads.causes import Failed
 from fieldmark.downloads.specs import Mirror
@@ -111,3 +112,21 @@ def test_a_name_gives_only_its_public_numbers() -> None:
         asyncio.run(CheckedResolver(Names(["10.0.0.1", "::1"]), allow_private=False).resolve("a.org"))
     found = asyncio.run(CheckedResolver(Names(["10.0.0.1"]), allow_private=True).resolve("a.org"))
     assert [one["host"] for one in found] == ["10.0.0.1"]
+
+
+def test_few_numbers_of_a_name_are_tried_those_of_ipv4_first() -> None:
+    numbers = ["2606:2800:220:1::1", "8.8.8.8", "2606:2800:220:1::2", "8.8.8.8", "9.9.9.9", "1.1.1.1"]
+    found = asyncio.run(CheckedResolver(Names(numbers), allow_private=False).resolve("a.org"))
+    assert [one["host"] for one in found] == ["8.8.8.8", "9.9.9.9", "1.1.1.1"]
+    found = asyncio.run(CheckedResolver(Names(numbers[:3]), allow_private=False).resolve("a.org"))
+    assert [one["host"] for one in found] == ["8.8.8.8", "2606:2800:220:1::1", "2606:2800:220:1::2"]
+
+
+@pytest.mark.parametrize("host", ["nothing.invalid", f"{'a' * 70}.org", "empty.org"])
+def test_names_that_lead_nowhere(host: str) -> None:
+    async def looked_up() -> None:
+        inner = Names([]) if host == "empty.org" else ThreadedResolver()
+        await CheckedResolver(inner, allow_private=False).resolve(host)
+
+    with pytest.raises(Failed, match="no_host"):
+        asyncio.run(looked_up())

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from download.server import BadWeb, Names, drawn
 from PIL import Image
 
 import fieldmark
-from fieldmark.app.download import Downloaded
+from downloads.server import BadWeb, Names, drawn
+from fieldmark.api.download import Downloaded
 from fieldmark.core.files import sha256
 from fieldmark.downloads.specs import Fetching, Mirror
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from download.server import BadWeb, drawn
 
+from downloads.server import BadWeb, drawn
 from fieldmark.core.errors import RunError
 from fieldmark.downloads.asking import Known
 from fieldmark.downloads.checking import Photo

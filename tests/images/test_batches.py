@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from fieldmark.core.errors import ImageError, ShapeError
-from fieldmark.images.batches import PhotoSource, check, load_batch, stream
+from fieldmark.images.batches import PhotoSource
+from fieldmark.images.prefetch import stream
 from fieldmark.images.preprocess import prepare
 from fieldmark.images.specs import BoxCrop, ImetAugment, Preprocess
 
@@ -121,7 +122,9 @@ def test_items_from_n_on_are_mirrored(paths: list[Path]) -> None:
     made = source.load(np.array([3, 3 + 7]), epoch=0, start=0)
     assert torch.equal(made[1], made[0].flip(2))
     assert torch.equal(made[0], prepare(paths[3], SPEC))
-    assert torch.equal(load_batch(paths, SPEC, flip=True), load_batch(paths, SPEC).flip(3))
+    assert torch.equal(
+        source.load(np.arange(7, 14), epoch=0, start=0), source.load(np.arange(7), epoch=0, start=0).flip(3)
+    )
 
 
 def test_batches_may_be_of_different_length(paths: list[Path]) -> None:
@@ -134,22 +137,18 @@ def test_batches_may_be_of_different_length(paths: list[Path]) -> None:
 def test_every_photo_has_its_own_box(paths: list[Path]) -> None:
     spec = Preprocess(height_px=16, width_px=24, crop=BoxCrop(margin=0.0))
     boxes = [(0.0, 0.0, 30.0, 20.0), None, *[(30.0, 20.0, 60.0, 40.0)] * 5]
-    made = load_batch(paths, spec, boxes=boxes)
+    made = PhotoSource(paths, spec, boxes=boxes).load(np.arange(7), epoch=0, start=0)
     for at in (0, 1, 6):
         assert torch.equal(made[at], prepare(paths[at], spec, box=boxes[at]))
 
 
-def test_unreadable_files_are_found_and_named(paths: list[Path], tmp_path: Path) -> None:
+def test_unreadable_files_are_named(paths: list[Path], tmp_path: Path) -> None:
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(paths[1].read_bytes()[:-40])  # the header is whole: only a decode can tell
-    files = [*paths, cut, tmp_path / "gone.png"] * 20
-    for n_workers in (0, 2):
-        found = check(files, n_workers=n_workers)
-        assert [path for path, _ in found] == [cut, tmp_path / "gone.png"] * 20
-        assert "truncated" in found[0][1].problem
     with pytest.raises(ImageError) as refused:
         list(PhotoSource([*paths, cut], SPEC).batches([np.arange(8)], epoch=0, n_workers=2))
     assert "cut.jpg" in refused.value.got
+    assert "truncated" in refused.value.problem
 
 
 def test_wrong_counts_and_items_are_refused(paths: list[Path]) -> None:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.images.texts import ENOUGH_PX, INSTALL, NEEDED, text_reader, texts
-from fieldmark.quality.written_ids import plain
+from fieldmark.quality.leakage.written_ids import plain
 
 
 def label(path: Path, text: str) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.images.views import FLIP, PLAIN, merge_flip_scores
+from fieldmark.images.views import merge_flip_scores
 
 
 def test_flipped_scores_count_for_the_mirrored_class() -> None:
@@ -23,10 +23,6 @@ def test_without_mirrored_classes_it_is_the_mean() -> None:
     merged = merge_flip_scores(plain, flipped, 2)
     assert merged.tolist() == [[2.0, 5.0]]
     assert merged.dtype == np.float32
-
-
-def test_views_say_whether_to_mirror() -> None:
-    assert (PLAIN.mirrored, FLIP.mirrored) == (False, True)
 
 
 @pytest.mark.parametrize(("columns", "n_classes"), [((5, 5), 3), ((6, 3), 3), ((3, 3), 0)])

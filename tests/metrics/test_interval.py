@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.metrics.intervals import DRAWN_AT_ONCE, interval, share_interval
+from fieldmark.metrics.intervals import DRAWN_AT_ONCE, grouped_share_interval, interval, share_interval
 from fieldmark.metrics.open_set import roc_auc
 
 
@@ -115,3 +115,117 @@ def test_ten_queries_that_agree_are_not_certainty(value: float) -> None:
     assert (told.low, told.high) == (share_interval(10 * value, 10).low, share_interval(10 * value, 10).high)
     mixed = np.arange(10) % 2 * 1.0
     assert interval(mixed, trials=10) == interval(mixed)  # where draws tell something they are believed
+
+
+def encounters(seed: int, n_groups: int = 30, n_photos: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """One value a photo; the photos of one encounter are nearly alike, and encounters differ in size."""
+    chance = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(n_groups), chance.integers(1, 2 * n_photos, n_groups))
+    values = chance.normal(0.5, 0.2, n_groups)[groups] + chance.normal(0, 0.02, len(groups))
+    order = chance.permutation(len(groups))
+    return values[order], groups[order]
+
+
+def slowly(values: np.ndarray, groups: np.ndarray, n_draws: int) -> tuple[float, float]:
+    """The interval by writing every resampled table out, photo by photo."""
+    chance, names, means = np.random.default_rng(99), np.unique(groups).tolist(), []
+    for _ in range(n_draws):
+        table: list[float] = []
+        for name in chance.choice(names, size=len(names)).tolist():
+            table += values[groups == name].tolist()
+        means.append(sum(table) / len(table))
+    low, high = np.quantile(means, [0.025, 0.975]).tolist()
+    return low, high
+
+
+def test_groups_are_resampled_whole_as_by_a_slow_bootstrap() -> None:
+    values, groups = encounters(3)
+    found, by_photos = interval(values, groups=groups, n_draws=4000), interval(values, n_draws=4000)
+    low, high = slowly(values, groups, 4000)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.008)
+    assert found.high - found.low > 2.5 * (by_photos.high - by_photos.low)
+    assert (found.value, found.over, by_photos.over) == (by_photos.value, "30 groups", f"{len(values)} photos")
+
+
+def test_intervals_over_groups_hold_the_truth_where_those_over_photos_do_not() -> None:
+    over_groups, over_photos = [], []
+    for seed in range(120):
+        values, groups = encounters(seed)
+        for held, given_ in ((over_groups, groups), (over_photos, None)):
+            found = interval(values, groups=given_, n_draws=300)
+            held.append(found.low <= 0.5 <= found.high)
+    assert np.mean(over_groups) > 0.86
+    assert np.mean(over_photos) < 0.6
+
+
+def test_a_function_is_measured_on_whole_groups() -> None:
+    values, groups = encounters(5)
+    by_function = interval(lambda rows: values[rows].mean(), n_queries=len(values), groups=groups, n_draws=200, seed=4)
+    by_values = interval(values, groups=groups, n_draws=200, seed=4)
+    assert (by_function.low, by_function.high) == pytest.approx((by_values.low, by_values.high))
+    seen: list[np.ndarray] = []
+    interval(lambda rows: float(seen.append(rows) or len(rows)), n_queries=len(values), groups=groups, n_draws=20)
+    sizes = np.bincount(groups)
+    for rows in seen:
+        times = np.bincount(groups[rows], minlength=len(sizes)) / sizes
+        assert np.array_equal(times, times.round())
+        assert times.sum() == len(sizes)
+
+
+def test_groups_of_one_photo_are_photos() -> None:
+    values, names = np.random.default_rng(0).random(40), np.random.default_rng(1).permutation(40) + 7
+    assert interval(values, groups=names) == interval(values)
+    assert grouped_share_interval(values > 0.3, groups=names) == share_interval(int((values > 0.3).sum()), 40)
+    assert grouped_share_interval(values > 0.3) == share_interval(int((values > 0.3).sum()), 40)
+
+
+def test_shares_over_groups_hold_the_truth_where_wilsons_over_photos_do_not() -> None:
+    over_groups, over_photos, groups = [], [], np.repeat(np.arange(20), 15)
+    for seed in range(300):
+        chance = np.random.default_rng(seed)
+        yes = chance.random(300) < chance.beta(1.2, 0.8, 20)[groups]
+        for held, given_ in ((over_groups, groups), (over_photos, None)):
+            found = grouped_share_interval(yes, groups=given_)
+            held.append(found.low <= 0.6 <= found.high)
+    assert 0.9 < np.mean(over_groups) <= 0.99
+    assert np.mean(over_photos) < 0.65
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_where_all_agree_a_group_counts_as_one_trial(yes: bool) -> None:
+    groups = np.repeat(np.arange(6), 40)
+    share, mean = (
+        grouped_share_interval(np.full(240, yes), groups=groups),
+        interval(np.full(240, float(yes)), groups=groups, trials=240),
+    )
+    wilson = share_interval(6 * yes, 6)
+    for found in (share, mean):
+        assert (found.value, found.low, found.high) == (wilson.value, wilson.low, wilson.high)
+        assert found.over == "6 groups"
+
+
+def test_one_group_tells_next_to_nothing() -> None:
+    found = grouped_share_interval(np.arange(50) < 35, groups=np.zeros(50, int))
+    assert (found.value, found.over) == (0.7, "1 group")
+    assert found.high - found.low > 0.7
+
+
+@given(st.integers(0, 10_000))
+def test_a_share_over_groups_stays_within_0_and_1_around_the_share(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    n = int(chance.integers(1, 30))
+    yes, groups = chance.random(n) < chance.random(), chance.integers(0, 1 + n // 2, n)
+    found = grouped_share_interval(yes, groups=groups)
+    assert 0 <= found.low <= found.value == yes.mean() <= found.high <= 1
+    assert found.low < found.high
+
+
+def test_groups_of_other_photos_are_refused() -> None:
+    for call in (
+        lambda: interval(np.ones(3), groups=np.arange(2)),
+        lambda: interval(lambda rows: 1.0, n_queries=3, groups=np.arange(4)),
+        lambda: grouped_share_interval(np.ones(3, bool), groups=np.arange(2)),
+    ):
+        with pytest.raises(ShapeError) as caught:
+            call()
+        assert "Collection.groups" in caught.value.fix

@@ -169,7 +169,7 @@ def test_a_net_with_stripes_gives_them_also_from_kept_maps(name: str, pool: str)
     for after in (0, n_all):
         assert not network.pools_below(after)
         kept = network.lower(after)(pictures(side=side))  # type: ignore[misc]
-        found = network.forward_from(kept, after=after)
+        found = network.upper(after)(kept)
         assert torch.equal(found.stripes, whole.stripes)  # type: ignore[arg-type]
         assert torch.equal(found.embedding, whole.embedding)
 
@@ -219,7 +219,7 @@ def test_maps_without_enough_rows_are_refused(name: str, side: int, n: int) -> N
 def test_a_vector_has_no_stripes() -> None:
     network = small(OneVsRestHead(), stripes=2).eval()
     with pytest.raises(ShapeError) as refused:
-        network.forward_from(torch.zeros(2, network.width), after=len(stages(network.backbone)))
+        network.upper(len(stages(network.backbone)))(torch.zeros(2, network.width))
     assert "no map" in refused.value.got
     assert "stripes = None" in refused.value.fix
 

@@ -75,7 +75,7 @@ def test_two_maps_cut_below_the_first_give_the_same_and_above_it_not_at_all() ->
             continue
         n_cut += 1
         with torch.no_grad():
-            cut, whole = network.forward_from(lower(pictures()), after=after), network(pictures())
+            cut, whole = network.upper(after)(lower(pictures())), network(pictures())
         torch.testing.assert_close(cut.feature, whole.feature)
     assert 0 < n_cut < len(stages(network.backbone))
 
@@ -365,7 +365,7 @@ def test_the_rest_of_the_way_from_kept_features_is_the_whole_way(pool: str) -> N
         assert lower is not None
         kept = lower(pictures())
         assert (kept.ndim == 2) == (after == n_all and pool == "avg")
-        found = network.forward_from(kept, after=after)
+        found = network.upper(after)(kept)
         assert torch.equal(found.embedding, whole.embedding)
         assert torch.equal(found.logits, whole.logits)
 
@@ -376,7 +376,7 @@ def test_gradients_of_the_upper_part_are_the_same_from_kept_features() -> None:
     freeze(network, ["stem", "layer1", "layer2"])
     network.train()
     grads = []
-    for way in (lambda: network(pictures()), lambda: network.forward_from(network.lower(3)(pictures()), after=3)):  # type: ignore[misc]
+    for way in (lambda: network(pictures()), lambda: network.upper(3)(network.lower(3)(pictures()))):  # type: ignore[misc]
         network.zero_grad()
         way().logits.square().sum().backward()
         grads.append({name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None})
@@ -388,5 +388,5 @@ def test_a_net_that_cannot_be_cut_says_which_can() -> None:
     network = small(name="test_vit")
     assert network.lower(2) is None
     with pytest.raises(PlanError) as refused:
-        network.forward_from(torch.rand(1, 3, 160, 160), after=2)
+        network.upper(2)(torch.rand(1, 3, 160, 160))
     assert "'resnet50'" in refused.value.fix

@@ -11,18 +11,19 @@ import torch
 
 from fieldmark.core.errors import FieldmarkError, WeightsError
 from fieldmark.models import text_encoder
-from fieldmark.models.text_encoder import DIM, INSTALL, N_LAYERS, PACKAGE, TextEncoder
+from fieldmark.models.packages import MINILM_INSTALL, MINILM_PACKAGE
+from fieldmark.models.text_encoder import DIM, N_LAYERS, TextEncoder
 
 
 def installed() -> bool:
     try:
-        metadata.distribution(PACKAGE)
+        metadata.distribution(MINILM_PACKAGE)
     except metadata.PackageNotFoundError:
         return False
     return find_spec("tokenizers") is not None
 
 
-needs_weights = pytest.mark.skipif(not installed(), reason=f"needs tokenizers and `{INSTALL}`")
+needs_weights = pytest.mark.skipif(not installed(), reason=f"needs tokenizers and `{MINILM_INSTALL}`")
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +110,10 @@ def test_refusals_say_what_to_install(monkeypatch):
     assert "pip install tokenizers" in told.value.fix
     monkeypatch.setattr(text_encoder, "find_spec", lambda name: True)
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", type("Fake", (), {"Tokenizer": None}))
-    monkeypatch.setattr(text_encoder, "PACKAGE", "no-such-distribution")
+    monkeypatch.setattr(text_encoder, "MINILM_PACKAGE", "no-such-distribution")
     with pytest.raises(WeightsError) as told:
         TextEncoder.load()
-    assert INSTALL in told.value.fix
+    assert MINILM_INSTALL in told.value.fix
     with pytest.raises(FieldmarkError) as told:
         drawn().encode(["a"], max_tokens=1)
     assert "3 to 512" in told.value.fix

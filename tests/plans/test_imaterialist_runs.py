@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import pytest
 import fieldmark
 from fieldmark.core.errors import PlanError, RunError
 from fieldmark.core.progress import QUIET
+from fieldmark.pipeline.application import Application
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
 from fieldmark.plans.imaterialist import imaterialist2017
-from fieldmark.stages.answerer import Answerer
-from fieldmark.stages.engine import open_run
-from fieldmark.stages.judged_answers import JudgedAnswers
-from fieldmark.stages.scored import absent_of, known_proba, new_proba
+from fieldmark.tasks.attributes.report import answer_report
+from fieldmark.tasks.attributes.validation import JudgedAnswers
 
 WORK = ("*.npy", "*.safetensors", "*.parquet", "*.csv", "weights.json")
 
@@ -29,29 +31,29 @@ def digests(run: Path) -> dict[str, str]:
 
 
 def test_every_voice_shares_out_each_question(shop_run: Path) -> None:
-    opened = open_run(shop_run)
-    job, vocabulary = opened.job(), opened.known.vocabulary
+    context = Context.open(shop_run)
+    vocabulary = context.known.vocabulary
     starts = np.flatnonzero(np.diff(vocabulary.question_of, prepend=-1))
     for name in ("pictures", "texts", "merged"):
-        known = known_proba(job, name)
+        known = context.artifact(LabelScores, name).known(context.known)
         assert known.shape == (48, len(vocabulary.answer_names))
         np.testing.assert_allclose(np.add.reduceat(known, starts, axis=1), 1, atol=1e-4)
         assert np.ptp(known, axis=0).max() > 0.01
 
 
 def test_every_question_about_every_new_photo_is_answered_those_that_are_gone_too(shop: Path, shop_run: Path) -> None:
-    opened = open_run(shop_run)
-    job, new = opened.job(), opened.new
+    context = Context.open(shop_run)
+    new, scored = context.new, context.of_new()
     assert new is not None
     assert (~new.present).sum() == 2
-    assert absent_of(job, "pictures").sum() == 2
-    assert absent_of(job, "merged").sum() == 0  # their texts speak
+    assert scored.value("pictures").absent.sum() == 2
+    assert scored.value("merged").absent.sum() == 0  # their texts speak
     answers = pl.read_parquet(shop_run / "answers/answers.parquet").filter(pl.col("part") == "new")
-    questions = [one.name for one in opened.known.vocabulary.questions]
+    questions = [one.name for one in context.known.vocabulary.questions]
     assert answers.height == len(new) * len(questions)
     assert set(answers["image"]) == set(pl.read_csv(shop / "new.csv", infer_schema=False)["image"])
     gone = np.flatnonzero(~new.present)
-    texts, merged = new_proba(job, "texts"), new_proba(job, "merged")
+    texts, merged = (scored.value(name).mean.mean for name in ("texts", "merged"))
     np.testing.assert_allclose(merged[gone], texts[gone], atol=1e-3)
 
 
@@ -66,12 +68,12 @@ def test_answers_fit_together(shop_run: Path) -> None:
 def test_the_submission_has_a_row_for_each_photo_and_question(shop_run: Path) -> None:
     rows = (shop_run / "submission/submission.csv").read_text().splitlines()
     assert rows[0] == "id,predicted"
-    assert len(rows) == 1 + 8 * 17
+    assert len(rows) == 1 + 8 * 13
     assert len({row.partition(",")[0] for row in rows}) == len(rows)
 
 
 def test_the_measures_are_what_slow_loops_count(shop_run: Path) -> None:
-    judged = JudgedAnswers(open_run(shop_run))
+    judged = JudgedAnswers(Context.open(shop_run))
     answers = pl.read_parquet(shop_run / "answers/answers.parquet").filter(pl.col("part") == "known")
     given = {
         (image, question): answer
@@ -97,15 +99,14 @@ def test_the_report_tells_questions_and_weights(shop_run: Path) -> None:
 
 
 def test_a_finished_run_answers_as_it_answered_new_photos(shop: Path, shop_run: Path) -> None:
-    opened = open_run(shop_run)
-    assert opened.new is not None
-    answerer = Answerer(opened)
-    found = answerer.proba(opened.new)
-    np.testing.assert_allclose(found, new_proba(opened.job(), "merged"), atol=2e-3)
+    context = Context.open(shop_run)
+    assert context.new is not None
+    found = Application(context, context.new).value(context.plan.answering().name).proba
+    np.testing.assert_allclose(found, context.of_new().value("merged").mean.mean, atol=2e-3)
 
 
 def test_attributes_prints_a_tree(shop: Path, shop_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from fieldmark.app.cli import main
+    from fieldmark.cli.main import main
 
     photo = shop / pl.read_csv(shop / "labels.csv", infer_schema=False)["file"][0]
     assert main(["attributes", str(shop_run), str(photo)]) == 0
@@ -131,13 +132,14 @@ def test_evaluate_on_other_photos_and_predict(shop: Path, shop_run: Path, tmp_pa
     truth = pl.read_csv(shop / "test_truth.csv", infer_schema=False)
     table = shop / "judged.csv"
     there = [(shop / file).exists() for file in truth["file"]]
-    truth.filter(pl.Series(there)).write_csv(table)
+    truth.filter(pl.Series(there)).with_columns(group=pl.lit("one sender")).write_csv(table)
     measures = {one.name: one for one in fieldmark.evaluate(shop_run, table, n_workers=0)}
     assert measures["error of category"].n == 6
+    assert {one.over for one in measures.values()} == {"1 group"}
     fieldmark.predict(shop_run, shop / "new.csv", out=tmp_path / "people.csv", n_workers=0)
     people = pl.read_csv(tmp_path / "people.csv", infer_schema=False)
     assert people.columns == ["image", "question", "answer", "proba", "applies"]
-    assert people.height == 8 * 17
+    assert people.height == 8 * 13
     fieldmark.predict(shop_run, shop / "new.csv", out=tmp_path / "s.csv", form="submission", n_workers=0)
     assert (tmp_path / "s.csv").read_text() == (shop_run / "submission/submission.csv").read_text()
 
@@ -211,9 +213,23 @@ def test_a_leak_must_be_named_and_be_there(shop: Path, tmp_path: Path) -> None:
 def test_predict_tells_how_many_questions_it_answered(
     shop: Path, shop_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fieldmark.app.cli import main
+    from fieldmark.cli.main import main
 
     assert (
         main(["predict", str(shop_run), str(shop / "new.csv"), "--out", str(tmp_path / "a.csv"), "--workers", "0"]) == 0
     )
     assert "8 photos answered" in capsys.readouterr().out
+
+
+def test_measures_are_over_the_groups_of_the_table(shop_run: Path) -> None:
+    context = Context.open(shop_run)
+    groups = pl.Series([f"{row // 8}" for row in range(len(context.known))])
+    known = replace(context.known, table=context.known.table.with_columns(group=groups))
+    measures, html = answer_report(replace(context, known=known))
+    assert {one.unit for one in measures} == {"group"}
+    assert measures[0].n_units == 6
+    assert "95 % intervals over 6 groups" in html.replace("\xa0", " ")
+    alone = replace(context.known, table=context.known.table.drop("group"))
+    plain, _ = answer_report(replace(context, known=alone))
+    assert {one.unit for one in plain} == {"photo"}
+    assert [one.value for one in plain] == [one.value for one in measures]

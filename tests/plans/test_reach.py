@@ -26,25 +26,25 @@ from fieldmark.decisions.specs import (
 from fieldmark.gallery.specs import Akaze, Sift, Superpoint, Xfeat
 from fieldmark.images.specs import Align, BoxCrop, FullFrame, GrabCut, TableBoxes, Trained
 from fieldmark.losses.specs import Affinity, CombinedMargin, Compactness, Focal, LocalTriplet, SphereFace
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import IMET_CUTOFFS
 from fieldmark.plans.shelf import SHELF
 from fieldmark.quality.specs import Agreement, FewShot, MeanSurety, RobustZ, SoftTargets
 from fieldmark.stacking.specs import Tuning
-from fieldmark.stages.boxes import Boxes
-from fieldmark.stages.cut import Cut
-from fieldmark.stages.drop import Drop
-from fieldmark.stages.embed import Embed
-from fieldmark.stages.enlarge import Enlarge
-from fieldmark.stages.plan import Plan
-from fieldmark.stages.rank import Rank
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.recruit import Recruit
-from fieldmark.stages.rescore import Rescore
-from fieldmark.stages.score import Score
-from fieldmark.stages.split import Split
-from fieldmark.stages.stack_identities import StackIdentities
-from fieldmark.stages.think_again import ThinkAgain
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.boxes import Boxes
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.rank import Rank
+from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.recruit import Recruit
+from fieldmark.stages.identity.rescore import Rescore
+from fieldmark.stages.identity.stack_identities import StackIdentities
+from fieldmark.stages.identity.think_again import ThinkAgain
+from fieldmark.stages.labels.cut import Cut
+from fieldmark.stages.labels.drop import Drop
+from fieldmark.stages.labels.enlarge import Enlarge
+from fieldmark.stages.labels.score import Score
 from fieldmark.training.specs import Plateau
 
 Look = Callable[[Plan], Any]

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from fieldmark.app.choices import choose
+from fieldmark.api.choices import choose
 from fieldmark.core.errors import PlanError
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.recipe import Recipe, recipe
 from fieldmark.plans.settings import GROUPS, Settings, Value, as_typed, described, setting
 from fieldmark.plans.shelf import SHELF
-from fieldmark.stages.plan import Plan
 
 WALK = [(name, size, one) for name, made in SHELF.items() for size in made.sizes for one in made.settings]
 

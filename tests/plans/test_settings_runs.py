@@ -11,12 +11,11 @@ import pytest
 import fieldmark
 from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.ranking import Ranking
+from fieldmark.pipeline.artifacts.selection import IdentityPseudoLabels
+from fieldmark.pipeline.context import Context
 from fieldmark.plans.humpback import humpback_classify
-from fieldmark.stages.apart import apart
-from fieldmark.stages.engine import open_run
-from fieldmark.stages.ranked import SCORES, Decision
-from fieldmark.stages.recruit import recruits_of
-from fieldmark.stages.split import read_folds
 
 
 @pytest.fixture(scope="module")
@@ -30,43 +29,40 @@ def run(flukes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_folds_are_trained_and_every_photo_is_scored(run: Path) -> None:
-    opened = open_run(run)
-    fold = read_folds(opened.job(), "split")
-    assert set(np.unique(fold[fold >= 0])) == {0, 1}
+    folds = Context.open(run).artifact(Folds, "split")
+    assert folds.n_folds == 2
     history = read_json(run / "net" / "fold1" / "history.json")
     assert len(history) == 1  # epoch
     assert history[0]["affinity"] > 0
 
 
 def test_pseudo_labels_are_those_on_which_head_and_similarity_agree(run: Path) -> None:
-    opened = open_run(run)
-    job = opened.job()
-    n_found = 0
+    context, n_found = Context.open(run).computing(n_workers=0), 0
+    known, picked = context.known, context.artifact(IdentityPseudoLabels, "recruits2")
     for k in (0, 1):
-        rows, names = recruits_of(job, "recruits2", k=k)
+        teaches = (context.artifact(Folds, "split").fold != k) & (known.classes >= 0)
+        counts = np.bincount(known.classes[teaches], minlength=len(known.vocabulary.identities))
         for ranking in ("similarity", "head"):
-            scores = apart(job, ranking, k=k)
-            taught = np.bincount(
-                opened.known.classes[(read_folds(job, "split") != k) & (opened.known.classes >= 0)],
-                minlength=scores.shape[1],
-            )
-            first = np.where(taught > 0, scores, -np.inf).argmax(axis=1)
-            assert np.array_equal(first[rows], names)
-        n_found += len(rows)
+            scores = context.of_new().value(ranking, k).scores
+            first = np.where(counts > 0, scores, -np.inf).argmax(axis=1)
+            assert np.array_equal(first[picked.rows(k)], picked.classes(k))
+        n_found += len(picked.rows(k))
     assert n_found > 0
 
 
 def test_the_target_share_of_photos_is_unknown_first(run: Path) -> None:
-    best = np.load(run / "ranking2" / SCORES).max(axis=1)
-    at = Decision.read(run / "ranking2").threshold.at
-    assert (best < at).mean() == pytest.approx(0.3, abs=1 / len(best))
+    ranking = Context.open(run).artifact(Ranking, "ranking2")
+    best = ranking.scores.max(axis=1)
+    assert (best < ranking.decision.threshold.at).mean() == pytest.approx(0.3, abs=1 / len(best))
 
 
 def test_answers_are_those_after_the_swaps(run: Path) -> None:
-    assert (run / "assignment").is_dir()
+    context = Context.open(run)
     given = pl.read_csv(run / "answers" / "submission.csv")
-    people = pl.read_parquet(run / "assignment" / "ranking.parquet").filter(pl.col("part") == "new")
-    assert len(given) == people["image"].n_unique() == len(open_run(run).new)
+    assert context.new is not None
+    assert len(given) == len(context.new)
+    assert context.plan.final().name == "assignment"
+    assert context.plan.answering().name == "ranking2"
 
 
 def test_a_photo_is_aligned_by_its_landmarks(flukes: Path, tmp_path: Path) -> None:
@@ -80,10 +76,10 @@ def test_a_photo_is_aligned_by_its_landmarks(flukes: Path, tmp_path: Path) -> No
     with pytest.raises(PlanError, match="landmarks"):
         fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True)
     fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True, boxes=[str(marks)])
-    opened = open_run(tmp_path / "run")
-    taught = np.flatnonzero((read_folds(opened.job(), "split") == -1) & (opened.known.classes >= 0))
-    photo = opened.known.paths[taught[0]]
-    name = opened.known.vocabulary.identities[opened.known.classes[taught[0]]]
+    context = Context.open(tmp_path / "run")
+    taught = np.flatnonzero((context.artifact(Folds, "split").fold == -1) & (context.known.classes >= 0))
+    photo = context.known.paths[taught[0]]
+    name = context.known.vocabulary.identities[context.known.classes[taught[0]]]
     other.write_text(f"image,{columns}\n{photo.name},{tilted}\n")
 
     def similarity(landmarks: Path) -> float:

@@ -7,10 +7,10 @@ from typing import Any, get_args
 import pytest
 
 from fieldmark.core.errors import PlanError
+from fieldmark.pipeline.plan import read_plan
 from fieldmark.plans.imet import LOSSES, LossName, imet2019, tags_plain
 from fieldmark.plans.shelf import SHELF
 from fieldmark.plans.sizes import Size
-from fieldmark.stages.plan import read_plan
 
 SIZES = get_args(Size)
 

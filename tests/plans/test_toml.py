@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.app.cli import main
+from fieldmark.cli.main import main
 from fieldmark.core.errors import PlanError
 from fieldmark.decisions.specs import Cutoff, Preset
+from fieldmark.pipeline.plan import Plan, read_plan
 from fieldmark.plans.shelf import SHELF
 from fieldmark.plans.toml import about, meanings, plan_toml
-from fieldmark.stages.cut import Cut
-from fieldmark.stages.plan import Plan, read_plan
-from fieldmark.stages.rank import Rank
-from fieldmark.stages.rescore import Rescore
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.rank import Rank
+from fieldmark.stages.identity.rescore import Rescore
+from fieldmark.stages.labels.cut import Cut
 
 ALL = [(name, size) for name, made in SHELF.items() for size in made.sizes]
 OTHERS = [
@@ -84,7 +84,7 @@ def test_every_stage_and_each_of_its_settings_is_explained_once() -> None:
     flat = re.sub(r"\n# ", " ", text)
     assert about(Train) in flat
     for name, meaning in meanings(Train).items():
-        if name != "name":
+        if name not in {"name", "verb"}:
             assert flat.count(meaning) == 1, name
     assert text.count("# warm = ") == 1
     assert max(len(line) for line in text.splitlines() if line.startswith("#")) <= 120
@@ -94,7 +94,7 @@ def test_bases_explain_what_their_kinds_have_in_common() -> None:
     from fieldmark.losses.specs import ArcFace
 
     assert meanings(ArcFace)["warmup"].startswith("The margin grows")
-    assert meanings(Rank)["k"] == "How many answers a photo gets."
+    assert meanings(Rank)["k"].endswith("a photo gets.")
 
 
 def test_the_command_writes_a_plan_that_the_command_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality.distill import missing_filled
+from fieldmark.quality.labels.distill import missing_filled
 
 
 def test_given_labels_stay_and_others_are_lent_a_part_of_the_teacher():

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality.company import FLOOR, N_PARTS, RIDGE, company
-from fieldmark.quality.doubts import doubt, doubtful
-from fieldmark.quality.judge import judge
-from fieldmark.quality.label_noise import Counts, fit
+from fieldmark.quality.labels.company import FLOOR, N_PARTS, RIDGE, company
+from fieldmark.quality.labels.doubts import doubt, doubtful
+from fieldmark.quality.labels.judge import judge
+from fieldmark.quality.labels.label_noise import Counts, fit
 
 
 def drawn(seed: int, n: int = 5000, n_labels: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

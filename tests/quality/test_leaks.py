@@ -10,10 +10,10 @@ from sklearn.metrics import label_ranking_average_precision_score
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.metrics.intervals import Interval
-from fieldmark.quality.clues import COMMON_STEPS, EXPECTED, Categories, Clue, Numbers, Texts
-from fieldmark.quality.copies import ask_copies, crossings, joined
-from fieldmark.quality.leaks import Gain, Target, blind, guess, paired, reached, untellable
-from fieldmark.quality.ngrams import ngrams
+from fieldmark.quality.leakage.clues import COMMON_STEPS, EXPECTED, Categories, Clue, Numbers, Texts
+from fieldmark.quality.leakage.copies import ask_copies, crossings, joined
+from fieldmark.quality.leakage.leaks import Gain, Target, blind, guess, paired, reached, untellable
+from fieldmark.quality.leakage.ngrams import ngrams
 
 N = 400
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality import near_hashes
-from fieldmark.quality.near_hashes import N_BITS, N_PIECES, near
+from fieldmark.quality.duplicates import near_hashes
+from fieldmark.quality.duplicates.near_hashes import N_BITS, N_PIECES, near
 
 
 def slow_pairs(hashes: list[int], within: int) -> list[tuple[int, int]]:

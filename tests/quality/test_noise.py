@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality.inputs import ROW_BLOCK
-from fieldmark.quality.noise import image_error, noisy
+from fieldmark.quality.labels.inputs import ROW_BLOCK
+from fieldmark.quality.labels.noise import image_error, noisy
 from fieldmark.quality.specs import Absolute, Percentile, RobustZ
 
 ERRORS = arrays(np.float32, st.integers(1, 60), elements=st.floats(0, 10, width=32))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fieldmark.core.errors import DataError
 from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.quality.doubts import doubtful
+from fieldmark.quality.labels.doubts import doubtful
 from fieldmark.quality.patches import Change, Patch, apply, export_doubts, read_patch, write_patch
 
 NASTY = ("=cmd|' /C calc'!A0", "+1", "-x", "@sum", "'=quoted", "''@twice", 'comma, quote "', "two\nlines", "plain", "'")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality.pseudo import NEVER, pick, surety
+from fieldmark.quality.labels.pseudo import NEVER, pick, surety
 from fieldmark.quality.specs import Guesses, HardTargets, MeanSurety, PlausibleSurety, SoftTargets, SureShare, SureTop
 
 PROBA = st.tuples(st.integers(1, 12), st.integers(1, 7)).flatmap(

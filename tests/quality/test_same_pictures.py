@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality.near_hashes import near
-from fieldmark.quality.same_pictures import same_pictures
+from fieldmark.quality.duplicates.near_hashes import near
+from fieldmark.quality.duplicates.same_pictures import same_pictures
 
 N_PIXELS = 64
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.quality.written_ids import plain, written_ids
+from fieldmark.quality.leakage.written_ids import plain, written_ids
 
 KNOWN = ["w_0a1b2c3", "w_ffffff1", "bo"]
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fieldmark.specimens.flukes import Fluke, View, draw_fluke
-from fieldmark.specimens.sheets import draw_sheet
 from fieldmark.specimens.skin import edges, outline, skin
 
 SEED = 11
@@ -135,9 +134,3 @@ def test_any_number_and_size_gives_a_picture(seed: int, number: int, width: int,
     assert picture.shape == (height, width, 3)
     assert picture.dtype == np.uint8
     assert picture.std() > 2
-
-
-def test_a_sheet_has_a_row_a_whale_and_a_column_a_view() -> None:
-    sheet = draw_sheet(n_identities=2, n_views=3, size_px=(80, 40), gap_px=2, seed=4)
-    assert sheet.shape == (2 * 42 - 2, 3 * 82 - 2, 3)
-    assert np.array_equal(sheet[42:, 82:162], draw_fluke(Fluke.of(4, 1), View.of(4, 4), size_px=(80, 40)))

@@ -181,10 +181,18 @@ def test_impossible_folds_and_groups_are_refused(toy, small):
     assert "one whole number a label" in wrong.value.fix
 
 
+def test_models_are_found_by_name_whatever_their_order(drawn, judged):
+    new = drawn(20, seed=2).evidence
+    turned = Evidence(dict(reversed(new.scores.items())), new.looks, new.imagenet, new.embeddings)
+    assert turned.models != judged.judge.models
+    np.testing.assert_array_equal(judged.judge.judge(turned), judged.judge.judge(new))
+
+
 def test_evidence_of_another_kind_is_refused(drawn, judged):
     new = drawn(5, seed=2).evidence
+    renamed = {f"another {name}": matrix for name, matrix in new.scores.items()}
     with pytest.raises(FieldmarkError, match="models") as wrong:
-        judged.judge.judge(Evidence(dict(reversed(new.scores.items())), new.looks, new.imagenet, new.embeddings))
+        judged.judge.judge(Evidence(renamed, new.looks, new.imagenet, new.embeddings))
     assert "same models" in wrong.value.fix
     few = {name: matrix[:, :4] for name, matrix in new.scores.items()}
     with pytest.raises(ShapeError, match="other labels") as wrong:

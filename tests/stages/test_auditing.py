@@ -11,8 +11,8 @@ from PIL import Image
 from fieldmark.core.errors import DataError, FieldmarkError
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
-from fieldmark.stages.auditing import Audit, Photos, audit, judged
-from fieldmark.stages.side_clues import MEANINGS, clues, meaning, targets
+from fieldmark.quality.leakage.auditing import Audit, Photos, audit, judged
+from fieldmark.quality.leakage.side_clues import MEANINGS, clues, meaning, targets
 
 N = 120
 WORDS = ("shirt", "shoe", "bag")

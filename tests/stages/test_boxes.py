@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from PIL import Image, ImageDraw
 
-from fieldmark.app import verbs
+import fieldmark
+from fieldmark.api import verbs
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.data.marks import points_of, read_marks
@@ -28,16 +29,16 @@ from fieldmark.images.specs import (
     Trained,
 )
 from fieldmark.models.specs import Backbone, RandomWeights
+from fieldmark.pipeline.engine import execute
+from fieldmark.pipeline.plan import Plan
+from fieldmark.pipeline.stage import Stage
 from fieldmark.plans.humpback import humpback_classify
-from fieldmark.stages import finding
-from fieldmark.stages.boxes import Boxes
-from fieldmark.stages.clicks import learn_clicks
-from fieldmark.stages.engine import execute
-from fieldmark.stages.expert import Expert
-from fieldmark.stages.finding import marks_of, source_name, subjects_of, with_found
-from fieldmark.stages.finding_pages import sheet, write_marks
-from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.train import Train
+from fieldmark.quality.regions import finding
+from fieldmark.quality.regions.clicks import learn_clicks
+from fieldmark.quality.regions.finding import marks_of, source_name, subjects_of, with_found
+from fieldmark.quality.regions.finding_pages import sheet, write_marks
+from fieldmark.stages.common.boxes import Boxes
+from fieldmark.stages.common.train import Train
 
 TINY = Backbone(name="test_efficientnet", weights=RandomWeights())
 CORNER = Found((0.0, 0.0, 0.5, 0.5), mask=np.array([[True, False], [False, False]]))
@@ -94,8 +95,7 @@ def test_a_run_with_found_boxes_and_masks_and_a_photo_at_its_door(
     views = np.load(run.stage("features") / "new0.npy")
     assert views.shape[:2] == (4, len(new))  # two sources, each plain and mirrored
     assert np.abs(views[0] - views[2]).max() > 1e-3
-    expert = Expert.open(run.path)
-    answers = expert.identify(new.take([0, 1]), n_workers=0)
+    answers = fieldmark.load(run.path, n_workers=0)(new.take([0, 1]))
     assert len(answers) == 2
     assert looked[2:] == [2]  # the door looks for the boxes itself
 

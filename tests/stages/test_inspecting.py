@@ -10,8 +10,8 @@ from PIL import Image
 from fieldmark.core.errors import ImageError
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import Survey, survey
+from fieldmark.quality.inspecting import broken, inspect, look
 from fieldmark.reporting.contents import Fact, InspectPage
-from fieldmark.stages.inspecting import broken, inspect, look
 
 
 def paint(path: Path, seed: int, *, size_px: tuple[int, int] = (40, 20), **notes: object) -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.stages.measure import Measure
-from fieldmark.stages.measure_labels import average_precisions, constant_f2, measure_labels
+from fieldmark.metrics.measure import Measure
+from fieldmark.tasks.tagging.measures import average_precisions, constant_f2, measure_labels
 
 GROUPS = {"culture": np.array([0, 1]), "tag": np.array([2, 3, 4])}
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from fieldmark.data.collection import Collection
+from fieldmark.quality.duplicates.twin_pages import TWINS, page, write_identities, write_taken_over, write_twins
+from fieldmark.quality.duplicates.twinning import Likeness, Twins, find_twins
 from fieldmark.reporting.twin_pages import twins_page
-from fieldmark.stages.twin_pages import TWINS, page, write_identities, write_taken_over, write_twins
-from fieldmark.stages.twinning import Likeness, Twins, find_twins
 
 
 def paint(path: Path, seed: int, *, size_px: tuple[int, int] = (360, 240), **settings: object) -> None:

@@ -12,7 +12,7 @@ from fieldmark.images.specs import Augment, NoAugment, WhaleAugment
 from fieldmark.models.backbone import stages
 from fieldmark.models.network import Network, freeze
 from fieldmark.training.embed import Embedded, embed
-from fieldmark.training.features import KeptFeatures, body
+from fieldmark.training.features import FeatureStore, KeptFeatures, body
 from fieldmark.training.loop import Workshop, fit
 from fieldmark.training.specs import Leg, Training
 from toys import CLASSES, INPUT, NET, alone, lesson, network
@@ -36,7 +36,7 @@ def test_kept_features_change_nothing_but_speed(
         kept,
         lesson(photos, augment=augment, versions=versions),
         training,
-        at=Workshop(tmp_path / "kept", alone(), features=tmp_path / "features"),
+        at=Workshop(tmp_path / "kept", alone(), features=FeatureStore(tmp_path / "features")),
         seed=5,
     )
     assert n_files(tmp_path / "features") == 1
@@ -60,7 +60,7 @@ def test_they_are_read_again_by_another_head_and_not_by_another_network(photos: 
     def looked_at(seed: int, net=NET, files: PhotoSource = source) -> None:
         one = network(seed, net)
         freeze(one, frozen)
-        kept = body(one, files, items=ITEMS, folder=tmp_path).source
+        kept = body(one, files, items=ITEMS, features=FeatureStore(tmp_path)).source
         assert isinstance(kept, KeptFeatures)
 
     looked_at(0)
@@ -88,7 +88,7 @@ def test_nothing_is_kept_where_chance_has_a_say_or_nothing_is_frozen(photos: lis
     source, fixed = PhotoSource(photos, INPUT, augment=WhaleAugment()), PhotoSource(photos, INPUT)
     for chosen, frozen in ((source, ("stem",)), (fixed, ()), (fixed, ("blocks.1",))):
         freeze(one, frozen)
-        assert body(one, chosen, items=ITEMS, folder=tmp_path).source is chosen
+        assert body(one, chosen, items=ITEMS, features=FeatureStore(tmp_path)).source is chosen
 
 
 def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path:
     frozen = tuple(stages(one.backbone))[:1]
     freeze(one, frozen)
     source = PhotoSource(photos, INPUT)
-    kept, _, forward = body(one, source, items=ITEMS, folder=tmp_path)
+    kept, _, forward = body(one, source, items=ITEMS, features=FeatureStore(tmp_path))
     one.eval()
     items = torch.tensor([[0, 0 + len(CLASSES)]]).numpy()
     with torch.no_grad():
@@ -129,7 +129,7 @@ def test_a_filling_that_was_interrupted_goes_on_and_folds_share_it(photos: list[
     items = np.arange(2 * len(photos) * 9)
 
     def kept(folder: Path, progress: Counting, some: np.ndarray = items) -> np.ndarray:
-        source_of = body(one, source, items=some, folder=folder, progress=progress).source
+        source_of = body(one, source, items=some, features=FeatureStore(folder), progress=progress).source
         return torch.cat(list(source_of.batches(some.reshape(-1, 8), epoch=0, n_workers=0))).numpy()
 
     whole = kept(tmp_path / "whole", Counting(99))
@@ -148,14 +148,14 @@ def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_p
     net, source = network(), PhotoSource(photos, INPUT)
     taught = lesson(photos)
     training = Training(legs=(Leg(epochs=1, lr=1e-2, freeze=("all",)),), batch=8)
-    fit(net, taught, training, at=Workshop(tmp_path / "shop", alone(), features=features), seed=5)
+    fit(net, taught, training, at=Workshop(tmp_path / "shop", alone(), features=FeatureStore(features)), seed=5)
     assert net.frozen == ()
     some = np.array([9, 3, 3, 14])
 
     def looked(one: Network, files: PhotoSource = source, **asked: Any) -> Embedded:
         return embed(one, files, device=cpu, flip=True, logits=True, **asked)
 
-    plain, kept = looked(net, items=some), looked(net, items=some, features=features)
+    plain, kept = looked(net, items=some), looked(net, items=some, features=FeatureStore(features))
     assert kept.logits is not None
     assert plain.logits is not None
     assert kept.logits.shape == (2, 4, 4)
@@ -165,18 +165,73 @@ def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_p
 
     path = next(path for path in features.glob("*.npy") if not path.name.endswith(".done.npy"))
     np.load(path, mmap_mode="r+")[:] = 7.0  # seen to be read
-    assert np.ptp(looked(net, features=features).embedding, axis=1).max() == 0
+    assert np.ptp(looked(net, features=FeatureStore(features)).embedding, axis=1).max() == 0
     with torch.no_grad():
         next(net.backbone.parameters()).mul_(1.1)
-    assert np.ptp(looked(net, features=features).embedding, axis=1).max() > 0  # another backbone
-    assert n_files(features) == 1  # which learns, so that nothing was written
+    assert np.ptp(looked(net, features=FeatureStore(features)).embedding, axis=1).max() > 0  # another backbone
+    assert n_files(features) == 2  # whose features have a name of their own
     freeze(net, ("all",))
-    looked(net, PhotoSource(photos[:5], INPUT), features=features)
-    assert n_files(features) == 2
+    looked(net, PhotoSource(photos[:5], INPUT), features=FeatureStore(features))
+    assert n_files(features) == 3
 
 
 def test_a_learnt_pooling_leaves_nothing_to_keep_for_embedding(photos: list[Path], tmp_path: Path) -> None:
     net = network(net=NET.model_copy(update={"backbone": NET.backbone.model_copy(update={"pool": "gem"})}))
     freeze(net, ("all",))
-    embed(net, PhotoSource(photos, INPUT), device=torch.device("cpu"), features=tmp_path)
+    embed(net, PhotoSource(photos, INPUT), device=torch.device("cpu"), features=FeatureStore(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("n_frozen", [1, 99])
+def test_features_in_memory_are_those_on_disk_to_the_bit(photos: list[Path], tmp_path: Path, n_frozen: int) -> None:
+    one, source = network(), PhotoSource(photos * 5, INPUT)  # more than one block
+    freeze(one, tuple(list(stages(one.backbone))[:n_frozen]))
+    items = np.arange(2 * len(source))
+    disk, memory = FeatureStore(tmp_path / "features"), FeatureStore()
+
+    def rows(store: FeatureStore, some: np.ndarray = items) -> np.ndarray:
+        kept = body(one, source, items=some, features=store).source
+        assert isinstance(kept, KeptFeatures)
+        return torch.cat(list(kept.batches(some[None], epoch=0, n_workers=0))).numpy()
+
+    assert rows(memory).tobytes() == rows(disk).tobytes()
+    assert np.ptp(rows(memory)) > 0
+    assert n_files(tmp_path / "features") == 1
+    half = FeatureStore()  # what is asked for later is added
+    assert rows(half, items[:3]).tobytes() == rows(memory)[:3].tobytes()
+    assert rows(half, items[-3:]).tobytes() == rows(memory)[-3:].tobytes()
+
+
+def test_features_in_memory_are_computed_once_a_store(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    through = KeptFeatures._through
+
+    def counted(kept: KeptFeatures, pictures: torch.Tensor) -> np.ndarray:
+        passes.append(len(pictures))
+        return through(kept, pictures)
+
+    monkeypatch.setattr(KeptFeatures, "_through", counted)
+    net, source, store = network(), PhotoSource(photos, INPUT), FeatureStore()
+    first = embed(net, source, device=torch.device("cpu"), features=store)
+    assert sum(passes) >= len(photos)
+    passes.clear()
+    again = embed(net, source, device=torch.device("cpu"), features=store)
+    assert again.embedding.tobytes() == first.embedding.tobytes()
+    assert sum(passes) <= 1  # to see their shape
+    embed(net, source, device=torch.device("cpu"), features=FeatureStore())
+    assert sum(passes) >= len(photos)
+
+
+def test_a_store_keeps_what_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldmark.training.features.IN_MEMORY", 4 * 100)
+    memory, disk = FeatureStore(), FeatureStore(tmp_path / "features")
+    assert memory.has_room("a", (10, 10))
+    assert not memory.has_room("a", (10, 11))
+    assert disk.has_room("a", (10, 11))
+    assert not disk.has_room("a", (10, 11), share=0.0)
+    rows, done = disk.opened("a", (10, 11), n_blocks=1)
+    rows[3], done[0] = 7, True
+    assert disk.closed("a", rows, done)[3].tolist() == [7] * 11
+    assert disk.has_room("a", (10, 11), share=0.0)  # it lies there already
+    assert FeatureStore(tmp_path / "features").has("a")
+    assert not FeatureStore().has("a")

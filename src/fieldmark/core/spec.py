@@ -76,8 +76,13 @@ def mistaken(error: ValidationError, *, name: str) -> PlanError:
     )
 
 
-def read(kind: type[SpecT] | Any, path: Path) -> SpecT:
+def read(kind: type[SpecT] | Any, path: Path, *, beside: str | None = None) -> SpecT:
     """A value of ``kind`` from a ``.json`` or ``.toml`` file; in TOML the text ``"null"`` stands for no value.
+
+    Args:
+        kind: Of the value.
+        path: The file.
+        beside: A name at the top of the file that is not part of the value and is left out.
 
     Raises:
         PlanError: The file cannot be read, or does not fit ``kind``.
@@ -90,7 +95,7 @@ def read(kind: type[SpecT] | Any, path: Path) -> SpecT:
         raise PlanError(
             f"{path} cannot be read.", got=error, fix="give a readable UTF-8 .toml or .json file."
         ) from error
-    return parse(kind, text, name=str(path))
+    return parse(kind, text if beside is None else _without(text, beside), name=str(path))
 
 
 def _with_nulls(value: Any) -> Any:
@@ -100,3 +105,14 @@ def _with_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [_with_nulls(one) for one in value]
     return None if value == NULL else value
+
+
+def _without(text: str, name: str) -> str:
+    """JSON text without one name at its top; any other text as it is."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(value, dict) or name not in value:
+        return text
+    return json.dumps({key: one for key, one in value.items() if key != name})

@@ -19,10 +19,8 @@ from fieldmark.core.errors import DataError, nearest, several
 from fieldmark.core.files import write_text
 from fieldmark.data.frames import SCHEMA, of_any, typed
 from fieldmark.data.questions import Asked, questions_of
-from fieldmark.data.vocabulary import GROUP_MARK, Vocabulary
+from fieldmark.data.vocabulary import GROUP_MARK, NEW_INDIVIDUAL, UNKNOWN, UNKNOWN_NAMES, Vocabulary, default_unknown
 
-UNKNOWN_NAMES = ("new_whale", "unknown", "new_individual")
-"""Words for "nobody we know" that are understood without being told, in any case of letters."""
 BOX = ("box_x", "box_y", "box_w", "box_h")
 
 
@@ -83,8 +81,8 @@ class Collection:
             frame: At least a column ``image`` or ``file``; the other of the two is taken from it.
             root: The folder of the photos.
             name: What the collection is called in reports.
-            unknown: The word for "nobody we know"; "auto" knows new_whale, unknown and new_individual; None: there
-                is none.
+            unknown: Label of unknown individuals in the frame. "auto" recognises new_whale, unknown and
+                new_individual. "": an empty name. None: no photo shows an unknown individual.
             questions: The columns that are questions, by name or with all that is known of them.
             vocabulary: The names to use instead of those that occur in the frame.
 
@@ -105,6 +103,8 @@ class Collection:
                 fix=nearest(absent[0], table.columns),
             )
         table = typed(table, lists=columns)
+        if vocabulary is None:
+            table, unknown = labelled_unknowns(table, unknown)
         vocabulary = vocabulary or occurring(table, unknown=unknown, questions=questions)
         return cls(table=table, root=Path(root), vocabulary=vocabulary, name=name)
 
@@ -205,7 +205,7 @@ class Collection:
         empty = pl.lit([], dtype=pl.List(pl.String))
         labels = pl.concat_list(marked) if marked else empty
         groups = [one.name for one in vocabulary.questions for _ in one.answers]
-        known = {"tags": vocabulary.answer_names, "tag_groups": tuple(groups), "identities": (), "unknown": None}
+        known = {"tags": vocabulary.answer_names, "tag_groups": tuple(groups), "identities": ()}
         return replace(
             self,
             table=self.table.drop("identity", strict=False).with_columns(labels=labels),
@@ -245,27 +245,21 @@ class Collection:
     def under(self, vocabulary: Vocabulary) -> Self:
         """The same photos seen with another vocabulary: whom it does not know becomes its unknown identity.
 
-        This is how new photos are judged against a trained model: its identities decide who is a stranger.
-
-        Raises:
-            DataError: There are strangers, but the vocabulary has no word for the unknown identity.
+        This is how new photos are judged against a trained model: its identities decide who is unknown.
         """
         table = self.table
         if "identity" in table.columns:
             known = pl.col("identity").is_in(list(vocabulary.identities)) | pl.col("identity").is_null()
-            strangers = table.filter(~known)["identity"]
-            if vocabulary.unknown is None and len(strangers):
-                raise DataError(
-                    "The vocabulary has no word for the unknown identity, and there are strangers.",
-                    got=several(strangers.unique(maintain_order=True).to_list()),
-                    fix="use a vocabulary with an unknown identity.",
-                )
             table = table.with_columns(identity=pl.when(known).then("identity").otherwise(pl.lit(vocabulary.unknown)))
         return replace(self, table=table, vocabulary=vocabulary)
 
     def fingerprint(self) -> str:
         """16 hex digits of the table, the vocabulary, and each file's name and size; where they lie does not matter."""
-        digest = hashlib.sha256(self.vocabulary.to_json().encode())
+        vocabulary = self.vocabulary.to_json()
+        if self.vocabulary.has_default_unknown and not (self.classes == UNKNOWN).any():
+            # A label that no photo has is no part of the data, and runs of earlier versions keep their fingerprints.
+            vocabulary = vocabulary.replace(f'\n "unknown": "{self.vocabulary.unknown}",', '\n "unknown": null,', 1)
+        digest = hashlib.sha256(vocabulary.encode())
         digest.update(repr(sorted(self.table.schema.items())).encode())
         digest.update(self.table.select(sorted(self.table.columns)).write_json().encode())
         sizes = [_size(f"{self.root}/{file}") if file else -1 for file in self.table["file"]]
@@ -319,15 +313,17 @@ def occurring(
     questions: Sequence[str | Asked] = (),
     tags: Iterable[str] | None = None,
     tag_groups: Mapping[str, str] | None = None,
+    usual: str = NEW_INDIVIDUAL,
 ) -> Vocabulary:
     """The vocabulary of the names that occur in a typed table, sorted.
 
     Args:
         table: Columns as ``Collection`` describes them.
-        unknown: The word for "nobody we know"; "auto" knows ``UNKNOWN_NAMES``; None: there is none.
+        unknown: Label of unknown individuals; "auto" recognises ``UNKNOWN_NAMES``; None: the table has none.
         questions: The columns that are questions, by name or with all that is known of them.
         tags: The tags in column order, instead of those that occur.
         tag_groups: Group of each tag; without it the text before "::".
+        usual: Label of unknown individuals for answers, where the table has none.
 
     Raises:
         DataError: With "auto", more than one word for the unknown identity occurs; or a question has an answer that is
@@ -343,6 +339,7 @@ def occurring(
                 fix=f"say which: unknown={words[0]!r}, or write one of them everywhere.",
             )
         unknown = words[0] if words else None
+    unknown = default_unknown(identities, usual) if unknown is None else unknown
     if tags is None:
         tags = _names(table["labels"]) if "labels" in table.columns else []
     return Vocabulary.of(
@@ -354,8 +351,25 @@ def occurring(
     )
 
 
+def labelled_unknowns(
+    table: pl.DataFrame, unknown: str | None, *, usual: str = NEW_INDIVIDUAL
+) -> tuple[pl.DataFrame, str | None]:
+    """Where an empty name stands for unknown individuals, the table with a label in its place, and that label.
+
+    Args:
+        table: Columns as ``Collection`` describes them.
+        unknown: Label of unknown individuals; only "" changes the table.
+        usual: The label to use, if no individual has it.
+    """
+    if unknown != "" or "identity" not in table.columns:
+        return table, unknown
+    label = default_unknown(table["identity"].drop_nulls().unique().to_list(), usual)
+    named = pl.when(pl.col("identity") == "").then(pl.lit(label)).otherwise("identity")
+    return table.with_columns(identity=named), label
+
+
 def usual_unknowns(identities: Iterable[str]) -> list[str]:
-    """Those of the names that are understood as "nobody we know" without being told, sorted."""
+    """The names that are recognised as labels of unknown individuals without being named, sorted."""
     return sorted(name for name in identities if name.strip().casefold() in UNKNOWN_NAMES)
 
 
@@ -378,4 +392,4 @@ def _size(path: str) -> int:
         return -1
 
 
-__all__ = ["BOX", "SCHEMA", "UNKNOWN_NAMES", "Collection", "occurring", "usual_unknowns"]
+__all__ = ["BOX", "SCHEMA", "UNKNOWN_NAMES", "Collection", "labelled_unknowns", "occurring", "usual_unknowns"]

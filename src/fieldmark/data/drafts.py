@@ -12,6 +12,7 @@ import polars as pl
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.questions import Asked
 from fieldmark.data.sheets import ROW
+from fieldmark.data.vocabulary import NEW_INDIVIDUAL
 
 Layout = Literal[
     "auto",
@@ -59,6 +60,7 @@ class Draft:
         tag_groups: Group of each tag, where the layout says so.
         questions: The columns that are questions.
         asked: The same with all that is known of them; empty where only names are.
+        unknown: Label of unknown individuals in answers, where the table has none.
         mistakes: What is wrong so far.
         notes: What was left out rightly, or is worth knowing.
     """
@@ -74,6 +76,7 @@ class Draft:
     tag_groups: Mapping[str, str] | None = None
     questions: tuple[str, ...] = ()
     asked: tuple[Asked, ...] = ()
+    unknown: str = NEW_INDIVIDUAL
     mistakes: list[Mistake] = field(default_factory=list)
     notes: list[Mistake] = field(default_factory=list)
 

@@ -194,7 +194,8 @@ def humpback(file: Path, options: Options) -> Draft:
 
     Source: Kaggle Humpback Whale Identification 2018/19, file train.csv.
     """
-    return table(file, replace(options, columns={"image": "Image", "identity": "Id", **options.columns}))
+    columns = {"image": "Image", "identity": "Id", **options.columns}
+    return replace(table(file, replace(options, columns=columns)), unknown="new_whale")
 
 
 def imet2019(file: Path, options: Options) -> Draft:

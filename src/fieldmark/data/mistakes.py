@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fieldmark.core.errors import DataError, several
@@ -56,11 +56,3 @@ def refusal(name: str, mistakes: Sequence[Mistake], *, most: int = 5) -> DataErr
         got="\n".join(several(alike, most=most) for alike in kinds.values()),
         fix="; ".join(fixes) + f". `fieldmark inspect {name}` lists all of them.",
     )
-
-
-def count(mistakes: Iterable[Mistake]) -> dict[str, int]:
-    """How many mistakes there are of each kind, the commonest first."""
-    counts: dict[str, int] = {}
-    for mistake in mistakes:
-        counts[mistake.problem] = counts.get(mistake.problem, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))

@@ -11,7 +11,7 @@ import polars as pl
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.data.checks import check_duplicates, check_files, check_labels, check_values
-from fieldmark.data.collection import Collection, occurring, usual_unknowns
+from fieldmark.data.collection import Collection, labelled_unknowns, occurring, usual_unknowns
 from fieldmark.data.drafts import Draft, Layout, Options
 from fieldmark.data.frames import SCHEMA
 from fieldmark.data.layouts import draft
@@ -151,8 +151,8 @@ def _checked(made: Draft, options: Options) -> Survey:
     made, root, lost = check_files(made, options)
     bad = {mistake.row for mistake in (*mistakes, *contradictions, *lost)} | set(repeats)
     table = made.table.filter(~pl.col(ROW).is_in(list(bad)) & ~pl.col("image").is_in(_ids_of(made, contradictions)))
-    table = _tidied(table, unknown=options.unknown)
-    vocabulary, ambiguous = _vocabulary(table, made, options)
+    table, unknown = labelled_unknowns(_tidied(table, unknown=options.unknown), options.unknown, usual=made.unknown)
+    vocabulary, ambiguous = _vocabulary(table, made, unknown)
     ambiguous += _unheard(table, made, options)
     return Survey(
         Collection(table=table, root=root, vocabulary=vocabulary, name=made.name),
@@ -172,15 +172,18 @@ def _tidied(table: pl.DataFrame, *, unknown: str | None) -> pl.DataFrame:
     return table.select(ours + [column for column in table.columns if column not in {*SCHEMA, ROW}])
 
 
-def _vocabulary(table: pl.DataFrame, made: Draft, options: Options) -> tuple[Vocabulary, list[Mistake]]:
+def _vocabulary(table: pl.DataFrame, made: Draft, unknown: str | None) -> tuple[Vocabulary, list[Mistake]]:
     """The names that occur, or that the layout lists; two words for the unknown identity are a mistake."""
     tags, groups, questions = made.tags, made.tag_groups, made.asked or made.questions
     try:
-        return occurring(table, unknown=options.unknown, tags=tags, tag_groups=groups, questions=questions), []
+        vocabulary = occurring(
+            table, unknown=unknown, tags=tags, tag_groups=groups, questions=questions, usual=made.unknown
+        )
     except FieldmarkError as error:
         column = made.theirs.get("identity", "identity") if "unknown identity" in error.problem else None
         mistake = Mistake(made.source, None, column, error.problem, str(error.got), error.fix.rstrip("."))
         return occurring(table, unknown=None, tags=tags, tag_groups=groups, questions=made.questions), [mistake]
+    return vocabulary, []
 
 
 def _unheard(table: pl.DataFrame, made: Draft, options: Options) -> list[Mistake]:

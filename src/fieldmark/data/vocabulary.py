@@ -10,7 +10,7 @@ from typing import Annotated, Self
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int64
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from fieldmark.core.errors import DataError, FieldmarkError, nearest, several
 from fieldmark.core.spec import Spec
@@ -20,6 +20,10 @@ UNKNOWN = -1
 UNLABELLED = -2
 """Class of a photo of which no identity is given."""
 GROUP_MARK = "::"
+UNKNOWN_NAMES = ("new_whale", "unknown", "new_individual")
+"""Labels of unknown individuals that are recognised in tables without being named, in any case of letters."""
+NEW_INDIVIDUAL = "new_individual"
+"""Label of unknown individuals in answers, where the table has none."""
 
 
 class Applies(Spec):
@@ -54,21 +58,20 @@ class Question(Spec):
 class Vocabulary(Spec):
     """The names a model can say, in the order of its columns.
 
-    Identities, tags and questions may each be empty. The unknown identity (``new_whale``) is a word of the tables,
-    not a
-    class: it has no column, and photos that carry it have class -1. Files address labels by name; columns are only for
-    use inside a function.
+    Identities, tags and questions may each be empty. The unknown identity (``new_whale``) is a label, not a class: it
+    has no column, and photos that carry it have class -1. Every vocabulary has one, as answers may say "unknown" where
+    no known photo does. Files address labels by name; columns are only for use inside a function.
 
     Attributes:
         identities: Names of the known individuals, in column order.
-        unknown: The word that stands for "nobody we know", or None where the tables have none.
+        unknown: Label of unknown individuals. Empty, or null in a file: ``default_unknown()``.
         tags: Names of the tags, in column order.
         tag_groups: The group of each tag, as long as ``tags``; "" for tags without one.
         questions: The questions in order, each with its answers in column order.
     """
 
     identities: tuple[str, ...] = ()
-    unknown: str | None = None
+    unknown: Annotated[str, Field(validate_default=True)] = ""
     tags: tuple[str, ...] = ()
     tag_groups: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
@@ -87,7 +90,7 @@ class Vocabulary(Spec):
 
         Args:
             identities: Names in any order, repeats allowed; sorted here, ``unknown`` left out.
-            unknown: The word for "nobody we know", or None.
+            unknown: Label of unknown individuals; None: ``default_unknown()``.
             tags: Names in column order, without repeats.
             tag_groups: Group of each tag; without it the text before "::" is the group.
             questions: Answers of each question in column order, or whole questions.
@@ -107,13 +110,18 @@ class Vocabulary(Spec):
             groups = tuple(tag_groups[tag] for tag in tags)
         return cls(
             identities=tuple(sorted({name for name in identities if name != unknown})),
-            unknown=unknown,
+            unknown=unknown or "",
             tags=tags,
             tag_groups=groups,
             questions=tuple(Question(name=name, answers=tuple(answers)) for name, answers in (questions or {}).items())
             if isinstance(questions, Mapping | None)
             else tuple(questions),
         )
+
+    @field_validator("unknown", mode="before")
+    @classmethod
+    def _unknown_has_a_word(cls, unknown: object, info: ValidationInfo) -> object:
+        return unknown or default_unknown(info.data.get("identities", ()))
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:
@@ -122,7 +130,7 @@ class Vocabulary(Spec):
         twice = [f"{kind} {name!r}" for kind, names in lists.items() for name in _repeated(names)]
         if twice:
             raise DataError("A name stands twice in the vocabulary.", got=several(twice), fix="keep each name once.")
-        if self.unknown is not None and self.unknown in self.identities:
+        if self.unknown in self.identities:
             raise DataError(
                 "The unknown identity stands among the known ones.",
                 got=self.unknown,
@@ -162,6 +170,11 @@ class Vocabulary(Spec):
         """JSON text that ``from_json`` reads back to an equal value."""
         return self.model_dump_json(indent=1)
 
+    @property
+    def has_default_unknown(self) -> bool:
+        """Whether ``unknown`` is the label that a table without unknown individuals gets."""
+        return self.unknown in {default_unknown(self.identities, word) for word in UNKNOWN_NAMES}
+
     @cached_property
     def _class_of(self) -> dict[str, int]:
         return {name: column for column, name in enumerate(self.identities)}
@@ -176,21 +189,21 @@ class Vocabulary(Spec):
         Raises:
             DataError: A name is neither an identity nor the unknown one.
         """
-        table: dict[str | None, int] = {**self._class_of, None: UNLABELLED}
-        if self.unknown is not None:
-            table[self.unknown] = UNKNOWN
+        table: dict[str | None, int] = {**self._class_of, None: UNLABELLED, self.unknown: UNKNOWN}
         try:
             return np.fromiter((table[name] for name in names), dtype=np.int64, count=len(names))
         except KeyError as error:
-            raise _unheard("identity", error.args[0], (name for name in table if name is not None)) from None
+            is_named = self.unknown != default_unknown(self.identities)
+            known = (*self.identities, self.unknown) if is_named else self.identities
+            raise _unheard("identity", error.args[0], known) from None
 
     def identity(self, column: int) -> str:
         """The name of a class; of -1 the unknown identity.
 
         Raises:
-            DataError: There is no such class, or -1 where the vocabulary has no unknown identity.
+            DataError: There is no such class.
         """
-        if column == UNKNOWN and self.unknown is not None:
+        if column == UNKNOWN:
             return self.unknown
         if not 0 <= column < len(self.identities):
             last = len(self.identities) - 1
@@ -253,6 +266,20 @@ class Vocabulary(Spec):
         for column, group in enumerate(self.tag_groups):
             columns.setdefault(group, []).append(column)
         return {group: tuple(members) for group, members in columns.items()}
+
+
+def default_unknown(identities: Iterable[str], usual: str = NEW_INDIVIDUAL) -> str:
+    """A label of unknown individuals that no known individual has, for tables that name none.
+
+    It has no blank in it, so that it can stand in a contest's submission.
+
+    Args:
+        identities: Names of the known individuals.
+        usual: The label to use if it is free; ``new_whale`` in the form of the whale contests.
+    """
+    taken = {name.strip().casefold() for name in identities}
+    numbered = (f"{NEW_INDIVIDUAL}_{number}" for number in range(2, len(taken) + 3))
+    return next(word for word in (usual, NEW_INDIVIDUAL, *numbered) if word.casefold() not in taken)
 
 
 def _wrong_ties(questions: Sequence[Question]) -> list[str]:

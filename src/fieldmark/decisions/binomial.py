@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
 from fieldmark.core.errors import FieldmarkError
 
 
@@ -31,7 +27,7 @@ def upper_bound(count: int, n: int, *, confidence: float = 0.95) -> float:
         0.0295
 
     Source:
-        Clopper and Pearson 1934, one-sided; found by halving on the exact binomial tail.
+        Clopper and Pearson 1934, one-sided: a quantile of the beta distribution (``scipy.special``).
     """
     if n < 1 or not 0 <= count <= n or not 0 < confidence < 1:
         raise FieldmarkError(
@@ -39,29 +35,6 @@ def upper_bound(count: int, n: int, *, confidence: float = 0.95) -> float:
             got=f"count {count}, n {n}, confidence {confidence}",
             fix="give 0 <= count <= n, n >= 1 and a confidence such as 0.95.",
         )
-    if count == n:
-        return 1.0
-    ways = _log_ways(count, n)
-    low, high = count / n, 1.0
-    while high - low > 1e-12:
-        middle = (low + high) / 2
-        if middle in {low, high}:
-            break
-        seen = np.arange(count + 1)
-        tail = ways + seen * math.log(middle) + (n - seen) * math.log1p(-middle)
-        if _log_sum(tail) > math.log1p(-confidence):
-            low = middle
-        else:
-            high = middle
-    return high
+    from scipy.special import betaincinv
 
-
-def _log_ways(count: int, n: int) -> np.ndarray:
-    """Log of "n choose i" for i = 0 ... ``count``."""
-    i = np.arange(1, count + 1)
-    return np.concatenate([[0.0], np.cumsum(np.log(n - i + 1) - np.log(i))])
-
-
-def _log_sum(logs: np.ndarray) -> float:
-    largest = float(logs.max())
-    return largest + math.log(float(np.exp(logs - largest).sum()))
+    return 1.0 if count == n else max(count / n, float(betaincinv(count + 1, n - count, confidence)))

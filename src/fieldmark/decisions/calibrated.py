@@ -205,26 +205,21 @@ def _line(told: np.ndarray, yes: np.ndarray, *, pull: float) -> Line:
 
 
 def _stairs(score: np.ndarray, yes: np.ndarray) -> Stairs:
-    """Pool adjacent violators; one thought yes and one thought no keep the ends from 0 and 1."""
+    """Isotonic regression; half a yes and half a no added to each step keep the ends from 0 and 1."""
+    from scipy.optimize import isotonic_regression
+
     at, member = np.unique(score, return_inverse=True)
-    n = np.bincount(member).astype(np.float64)
-    total = np.bincount(member, weights=yes.astype(np.float64))
-    first, weight, hits = [], [], []
-    for place, (count, hit) in enumerate(zip(n.tolist(), total.tolist(), strict=True)):
-        first.append(place)
-        weight.append(count)
-        hits.append(hit)
-        while len(hits) > 1 and hits[-2] * weight[-1] >= hits[-1] * weight[-2]:
-            hits[-2:], weight[-2:] = [hits[-2] + hits[-1]], [weight[-2] + weight[-1]]
-            first.pop()
-    last = [*(place - 1 for place in first[1:]), len(at) - 1]
-    height = [(hit + 0.5) / (count + 1) for hit, count in zip(hits, weight, strict=True)]
-    height = np.maximum.accumulate(height).tolist()
-    corners = {
-        float(at[place]): float(level)
-        for begin, end, level in zip(first, last, height, strict=True)
-        for place in (begin, end)
-    }
+    n = np.bincount(member)
+    hits = np.bincount(member, weights=yes).astype(np.int64)
+    first = isotonic_regression(hits / n, weights=n).blocks[:-1]
+    n, hits = np.add.reduceat(n, first), np.add.reduceat(hits, first)
+    # SciPy compares rounded means, so two neighbouring steps may hold the same share: join them.
+    start = np.flatnonzero(np.append(True, hits[1:] * n[:-1] != hits[:-1] * n[1:]))
+    n, hits, first = np.add.reduceat(n, start), np.add.reduceat(hits, start), first[start]
+    last = np.append(first[1:], len(at)) - 1
+    height = np.maximum.accumulate((hits + 0.5) / (n + 1))
+    ends = at[np.stack([first, last], axis=1)]
+    corners = dict(zip(ends.ravel().tolist(), height.repeat(2).tolist(), strict=True))
     return Stairs(at=tuple(corners), height=tuple(corners.values()))
 
 

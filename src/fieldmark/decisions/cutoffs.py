@@ -47,6 +47,7 @@ def find_cutoffs(  # noqa: PLR0913 - options, all by keyword
     parts: int | Int[np.ndarray, " image"] = 5,
     seed: int = 0,
     n_boot: int = 1000,
+    photo_groups: Int[np.ndarray, " image"] | None = None,
 ) -> Cutoffs:
     """The cutoffs that ``rule`` asks for, found on scores of images whose labels are known.
 
@@ -68,6 +69,8 @@ def find_cutoffs(  # noqa: PLR0913 - options, all by keyword
             together that belong together (encounters, copies); 0: ``crossed`` is not measured.
         seed: Of parts and intervals; the cutoffs do not depend on it.
         n_boot: Draws of the bootstrap.
+        photo_groups: A number that photos of one group share (``Collection.groups``): they are resampled together, and
+            fall into one part. None: each photo by itself.
 
     Returns:
         The cutoffs with their figures. They lie halfway between two scores; of equally good ones the highest is taken.
@@ -87,21 +90,22 @@ def find_cutoffs(  # noqa: PLR0913 - options, all by keyword
     groups = {name: np.asarray(columns, np.int64) for name, columns in groups.items()}
     check_options(beta=beta, if_empty=if_empty, n_boot=n_boot)
     check_rule(rule, proba, groups)
-    part_of = _parts(parts, len(proba), seed) if learns else None
+    member = np.arange(len(proba)) if photo_groups is None else np.unique(photo_groups, return_inverse=True)[1]
+    part_of = _parts(parts, len(proba), seed, member) if learns else None
     photos = _Photos(proba, truth, groups, tuple(names), float(beta), float(if_empty))
     everything = np.arange(len(proba))
     cutoffs = photos.find(rule, everything)
     per_image, n_given = photos.judge(cutoffs, everything)
     figures: dict[str, float | Estimate] = {"mean_labels": float(n_given.mean())}
     if truth is not None:
-        figures["fitted"] = _estimate(per_image, n_boot=n_boot, seed=seed)
+        figures["fitted"] = _estimate(per_image, member, n_boot=n_boot, seed=seed)
     if truth is not None and not learns:
         figures["crossed"] = figures["fitted"]
     if part_of is not None:
         for part in np.unique(part_of):
             here = np.flatnonzero(part_of == part)
             per_image[here], _ = photos.judge(photos.find(rule, np.flatnonzero(part_of != part)), here)
-        figures["crossed"] = _estimate(per_image, n_boot=n_boot, seed=seed)
+        figures["crossed"] = _estimate(per_image, member, n_boot=n_boot, seed=seed)
     return cutoffs.model_copy(update=figures)
 
 
@@ -250,30 +254,39 @@ def _limited(score: np.ndarray, given: np.ndarray, cutoff: Cutoff, *, one_cutoff
     return given
 
 
-def _estimate(per_image: np.ndarray, *, n_boot: int, seed: int) -> Estimate:
+def _estimate(per_image: np.ndarray, member: np.ndarray, *, n_boot: int, seed: int) -> Estimate:
     """The mean with its bootstrap interval.
 
     Many images share the same F, and a draw with replacement only decides how often each value comes: the counts are
     drawn at once (multinomial), which is the same as drawing images and far quicker.
     """
+    chance, n_images, n_groups = generator(seed, "cutoffs", "bootstrap"), len(per_image), int(member.max()) + 1
+    mean = float(per_image.mean())
+    if n_groups < n_images:
+        sums, sizes = np.bincount(member, weights=per_image), np.bincount(member)
+        drawn = (chance.multinomial(n_groups, np.full(n_groups, 1 / n_groups)) for _ in range(n_boot))
+        low, high = np.quantile([(times @ sums) / (times @ sizes) for times in drawn], [0.025, 0.975]).tolist()
+        return Estimate(value=mean, low=low, high=high, unit="group", n_units=n_groups)
     values, counts = np.unique(per_image, return_counts=True)
-    chance, n_images = generator(seed, "cutoffs", "bootstrap"), len(per_image)
     share = counts / n_images
     means = [
         chance.multinomial(n_images, share, size=min(DRAWS_AT_ONCE, n_boot - done)) @ values / n_images
         for done in range(0, n_boot, DRAWS_AT_ONCE)
     ]
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return Estimate(value=float(per_image.mean()), low=float(low), high=float(high))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975]).tolist()
+    return Estimate(value=mean, low=low, high=high, unit="photo", n_units=n_images)
 
 
-def _parts(parts: int | np.ndarray, n_images: int, seed: int) -> np.ndarray | None:
-    """The part of each image; None for no parts."""
+def _parts(parts: int | np.ndarray, n_images: int, seed: int, member: np.ndarray) -> np.ndarray | None:
+    """The part of each image, one for all images of a group; None for no parts, or where all images are one group."""
     if isinstance(parts, int):
         if parts == 0:
             return None
         if 2 <= parts <= n_images:
-            return generator(seed, "cutoffs", "parts").permutation(n_images) % parts
+            n_groups = int(member.max()) + 1
+            if n_groups < 2:
+                return None
+            return (generator(seed, "cutoffs", "parts").permutation(n_groups) % min(parts, n_groups))[member]
         raise FieldmarkError(
             "Images cannot be split into so many parts.",
             got=f"parts={parts}, {n_images} images",

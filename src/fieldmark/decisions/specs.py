@@ -346,11 +346,26 @@ CutoffRule = Annotated[Preset | GlobalF2 | GroupF2 | LabelF2 | Relative | CountM
 
 
 class Estimate(Spec):
-    """A mean over images, and the 95 % interval of it if images were drawn anew (bootstrap, percentiles)."""
+    """A mean over images with its 95 % interval (bootstrap, percentiles).
+
+    Attributes:
+        value: The mean.
+        low: Lower end of the interval.
+        high: Upper end.
+        unit: What was resampled: groups of photos where the table has groups, else photos.
+        n_units: How many of these there are.
+    """
 
     value: float
     low: float
     high: float
+    unit: Literal["photo", "group"]
+    n_units: int
+
+    @property
+    def over(self) -> str:
+        """What the interval is over, as ``37 groups``."""
+        return f"{self.n_units:,} {self.unit}{'' if self.n_units == 1 else 's'}"
 
     def __str__(self) -> str:
         """As ``0.612 (0.609 to 0.615)``."""

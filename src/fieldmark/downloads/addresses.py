@@ -6,14 +6,13 @@ an answer that changes between check and use (DNS rebinding) finds nothing to ch
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from fieldmark.downloads.causes import Failed
@@ -21,6 +20,8 @@ from fieldmark.downloads.specs import Mirror
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 MOST_CHARACTERS = 8000
+MAX_NUMBERS = 3
+"""Of a name, so many are tried."""
 
 
 def address(text: str, *, base: URL | None = None) -> URL:
@@ -116,39 +117,7 @@ def check_number(url: URL) -> None:
         raise Failed("private_address", host)
 
 
-class Resolver(Protocol):
-    """Who looks names up; those of aiohttp will do."""
-
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Sequence[Mapping[str, Any]]:
-        """The numbers of a name, each as the item ``host`` of a mapping.
-
-        Raises:
-            OSError: The name leads nowhere.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Look no more names up."""
-        ...
-
-
-class SystemResolver:
-    """Asks the system."""
-
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[dict[str, Any]]:
-        """The numbers of a name.
-
-        Raises:
-            OSError: It leads nowhere.
-        """
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-        return [{"hostname": host, "host": address[0], "port": port} for *_, address in found]
-
-    async def close(self) -> None:
-        """Nothing is kept open."""
-
-
-class CheckedResolver:
+class CheckedResolver(AbstractResolver):
     """Looks names up and passes on public numbers only.
 
     Args:
@@ -156,22 +125,26 @@ class CheckedResolver:
         allow_private: Pass on all.
     """
 
-    def __init__(self, inner: Resolver, *, allow_private: bool) -> None:
+    def __init__(self, inner: AbstractResolver, *, allow_private: bool) -> None:
         self._inner = inner
         self._allow_private = allow_private
 
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Mapping[str, Any]]:
-        """The numbers of a name that may be connected to.
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The first numbers of a name that may be connected to, IPv4 first, as IPv6 often leads nowhere.
 
         Raises:
             Failed: It has none.
-            OSError: The name leads nowhere.
         """
-        found = await self._inner.resolve(host, port, family)
-        allowed = [one for one in found if self._allow_private or is_public(one["host"])]
-        if found and not allowed:
-            raise Failed("private_address", f"{host} is {found[0]['host']}")
-        return allowed
+        try:
+            found = await self._inner.resolve(host, port, family)
+        except (OSError, UnicodeError) as error:
+            raise Failed("no_host", f"{host}: {error}") from error
+        allowed = {one["host"]: one for one in found if self._allow_private or is_public(one["host"])}
+        if not allowed:
+            raise Failed("private_address", f"{host} is {found[0]['host']}") if found else Failed("no_host", host)
+        return sorted(allowed.values(), key=lambda one: ":" in one["host"])[:MAX_NUMBERS]
 
     async def close(self) -> None:
         """Close the inner one."""

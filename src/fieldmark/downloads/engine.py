@@ -14,9 +14,10 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
+from aiohttp.abc import AbstractResolver
+
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import hash_seed
-from fieldmark.downloads.addresses import Resolver
 from fieldmark.downloads.agenda import Agenda, Host
 from fieldmark.downloads.asking import Answer, Asker, Known
 from fieldmark.downloads.causes import Failed
@@ -80,7 +81,7 @@ def fetch(
     *,
     visit: int,
     wanted: Mapping[str, str] | None = None,
-    resolver: Resolver | None = None,
+    resolver: AbstractResolver | None = None,
     progress: Progress = QUIET,
 ) -> Tally:
     """Ask for photos; all that comes is in its place and in the journal when this returns, also when it is interrupted.
@@ -140,7 +141,7 @@ class _Run:
         self._told_at = 0.0
         self._is_ending = False
 
-    async def whole(self, photos: Sequence[list[Row]], resolver: Resolver | None) -> Tally:
+    async def whole(self, photos: Sequence[list[Row]], resolver: AbstractResolver | None) -> Tally:
         """Ask for all of them."""
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()

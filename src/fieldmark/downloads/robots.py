@@ -10,7 +10,6 @@ from urllib.robotparser import RobotFileParser
 from yarl import URL
 
 from fieldmark.downloads.causes import Failed
-from fieldmark.downloads.wires import seen
 
 AGENT = "fieldmark"
 MOST_BYTES = 512 * 2**10
@@ -41,7 +40,8 @@ class Robots:
             del self._rules[origin], self._failed[origin]
         if origin not in self._rules:
             self._rules[origin] = asyncio.create_task(self._read(origin))
-            self._rules[origin].add_done_callback(seen)
+            # Perhaps nobody waits for the outcome any more, and asyncio would complain about an error not looked at.
+            self._rules[origin].add_done_callback(lambda task: task.cancelled() or task.exception())
         reading = self._rules[origin]
         # Many wait for one file: who gives up must not take it from the others.
         rules = reading.result() if reading.done() else await asyncio.shield(reading)

@@ -37,15 +37,15 @@ class Mirror(Spec):
 class Fetching(Spec):
     """How addresses are asked and what is taken.
 
-    The seconds are those that others had: while this machine is too busy to run us, the clock stands still. What is too
-    late ends within a second of its time.
+    All seconds are wall time. A request ends within a second of its limit. Where this machine was too busy to listen
+    when the limit came, it reads for another half second what arrived meanwhile.
 
     Attributes:
         n_at_once: Addresses asked at the same time.
         n_a_host: Of those, at one host.
-        connect_s: Seconds a connection may take to stand; up to three numbers of a host are tried.
+        connect_s: Seconds to open a connection; up to three IP addresses of a host are tried.
         gap_s: Seconds without a byte after which an answer is given up.
-        total_s: Seconds for one address with all its redirects, however busily bytes trickle.
+        total_s: Seconds for one address with all its redirects, whatever the host sends meanwhile.
         tries: How often one run asks an address that may yet answer.
         wait_s: Seconds before the second try; each further wait is twice as long.
         longest_wait_s: No wait is longer, and who asks us (by ``Retry-After``) for a longer one is left alone in this
@@ -56,7 +56,8 @@ class Fetching(Spec):
         allow_private: Whether addresses of this machine and of private networks may be asked.
         obey_robots: Whether a host's ``robots.txt`` is obeyed.
         like_browser: Send the headers that a browser sends.
-        headers: Names and values to send; they win over all others. Cookies and passwords stay with the first host.
+        headers: Names and values to send; they win over all others. A redirect to another origin (scheme, host, port)
+            gets ``Accept``, ``Accept-Language``, ``Referer`` and ``User-Agent`` of them, and ``robots.txt`` none.
         mirrors: Further addresses, tried in this order after those of the table.
         resize_px: Keep JPEGs whose longer side has at most so many pixels; None keeps the bytes as they came.
         quality: Of those JPEGs, 1-95.

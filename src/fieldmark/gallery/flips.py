@@ -103,7 +103,7 @@ def judge_flips(
         told = same - other
         return (told - (same_mirrored - other_mirrored)) / told if told > 0 else np.nan
 
-    share = interval(lost, n_queries=len(rows), seed=seed)
+    share = interval(lost, n_queries=len(rows), seed=seed, unit="individual")
     own = float((one * two).sum(axis=1).mean())
     same, same_mirrored, other, other_mirrored = rows.mean(axis=0).tolist()
     return FlipVerdict(

@@ -194,12 +194,12 @@ class GalleryStore:
         images = [image for image in self._images if image not in out]
         return GalleryStore(self._rows[keep], images, self._classes[keep], self._meta)
 
-    def compare(self, query: Embedded, query_images: Sequence[str]) -> Float32[np.ndarray, "query image"]:
+    def compare(self, query: Embedded, query_images: Sequence[str] | None) -> Float32[np.ndarray, "query image"]:
         """How alike each query is to each photo: cosines, averaged over the views; -inf for a photo with itself.
 
         Args:
             query: Embeddings of length 1 in the gallery's views.
-            query_images: Ids of the queries; ids that are no gallery photo's (new photos) are fine.
+            query_images: Ids of the queries, so that none is compared with itself; None: none is in the gallery.
 
         Raises:
             ShapeError: Views, dim or number of queries do not fit, or rows are not of length 1.
@@ -210,7 +210,7 @@ class GalleryStore:
     def scores(
         self,
         query: Embedded,
-        query_images: Sequence[str],
+        query_images: Sequence[str] | None,
         *,
         n_classes: int,
         by: IdentityScore | None = None,
@@ -220,7 +220,7 @@ class GalleryStore:
 
         Args:
             query: Embeddings of length 1 in the gallery's views.
-            query_images: Ids of the queries.
+            query_images: Ids of the queries; None: none of them is in the gallery.
             n_classes: How many identities there are.
             by: How an identity's photos become one score.
             reciprocal: Count neighbours in common as likeness too; not for centroids, which have none.
@@ -233,7 +233,7 @@ class GalleryStore:
         by = by or Best()
         rows, own = self._queries(query, query_images)
         if isinstance(by, Centroid) or reciprocal is not None:
-            inside = [query_images[place] for place in np.flatnonzero(own != search.NOBODY).tolist()]
+            inside = [(query_images or ())[place] for place in np.flatnonzero(own != search.NOBODY).tolist()]
             if inside:
                 what = "identity's centroid" if isinstance(by, Centroid) else "neighbours' neighbourhoods"
                 raise FieldmarkError(
@@ -260,14 +260,14 @@ class GalleryStore:
         return np.concatenate(blocks)
 
     def nearest(
-        self, query: Embedded, query_images: Sequence[str], *, k: int
+        self, query: Embedded, query_images: Sequence[str] | None, *, k: int
     ) -> tuple[Int64[np.ndarray, "query rank"], Float32[np.ndarray, "query rank"]]:
         """The ``k`` other photos most alike each query; see ``fieldmark.gallery.search.nearest``."""
         rows, own = self._queries(query, query_images)
         return search.nearest(rows, self._rows, k=k, own=own)
 
     def best_photos(
-        self, query: Embedded, query_images: Sequence[str], names: Int[np.ndarray, "query rank"]
+        self, query: Embedded, query_images: Sequence[str] | None, names: Int[np.ndarray, "query rank"]
     ) -> tuple[Int64[np.ndarray, "query rank"], Float32[np.ndarray, "query rank"]]:
         """Each answered identity's photo most alike the query; see ``search.best_photo_per_identity``."""
         rows, own = self._queries(query, query_images)
@@ -276,7 +276,7 @@ class GalleryStore:
     def judged(
         self,
         query: Embedded,
-        query_images: Sequence[str],
+        query_images: Sequence[str] | None,
         names: Int[np.ndarray, "query rank"],
         *,
         by: Callable[[Float32[np.ndarray, "pair dim"], Float32[np.ndarray, "pair dim"]], Float32[np.ndarray, " pair"]],
@@ -285,7 +285,7 @@ class GalleryStore:
 
         Args:
             query: Embeddings of length 1 in the gallery's views.
-            query_images: Ids of the queries; the pair of a photo with itself is never judged.
+            query_images: Ids of the queries, so that none is compared with itself; None: none is in the gallery.
             names: Candidates of each query, as ``decide.ranking.top()`` gives them; -1 or less is nobody.
             by: The judge: embeddings of two photos, in one view, to one number; views are averaged.
 
@@ -329,7 +329,7 @@ class GalleryStore:
     def rivals(
         self,
         query: Embedded,
-        query_images: Sequence[str],
+        query_images: Sequence[str] | None,
         *,
         trained_on: Iterable[str],
         n_photos: int = 100,
@@ -343,7 +343,7 @@ class GalleryStore:
 
         Args:
             query: Embeddings of length 1 in the gallery's views.
-            query_images: Ids of the queries.
+            query_images: Ids of the queries; None: none of them is in the gallery.
             trained_on: Ids of all photos that the network was trained on.
             n_photos: Nearest photos whose identities are candidates.
             n_components: Principal components of which the difference of the two photos is told; 0: none.
@@ -354,11 +354,9 @@ class GalleryStore:
             FieldmarkError: ``n_photos`` is below 1.
         """
         rows, own = self._queries(query, query_images)
-        seen = set(trained_on)
-        mistakes = [f"{image}: the network was trained on it" for image in query_images if image in seen]
-        mistakes += [
-            f"{query_images[place]}: in the gallery" for place in np.flatnonzero(own != search.NOBODY).tolist()
-        ]
+        seen, ids = set(trained_on), query_images or ()
+        mistakes = [f"{image}: the network was trained on it" for image in ids if image in seen]
+        mistakes += [f"{ids[place]}: in the gallery" for place in np.flatnonzero(own != search.NOBODY).tolist()]
         if mistakes:
             raise DataError(
                 "A second level can only learn from photos that the network has not seen.",
@@ -374,17 +372,20 @@ class GalleryStore:
             self._neighbourhoods = by, Neighbourhoods.of(self._rows, by)
         return self._neighbourhoods[1]
 
-    def _queries(self, query: np.ndarray, query_images: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def _queries(self, query: np.ndarray, query_images: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
         """One row a query, and its own row in the gallery (-1 if it is not there)."""
         query = np.asarray(query)
-        wanted = (self.n_views, len(query_images), self.dim)
-        if isinstance(query_images, str) or query.shape != wanted or not len(query_images):
+        n = len(query_images) if query_images is not None else query.shape[1] if query.ndim == 3 else 0
+        if isinstance(query_images, str) or query.shape != (self.n_views, n, self.dim) or not n:
             raise ShapeError(
                 "Queries must be embedded as the gallery is, and each needs its id.",
-                got=f"query {query.shape}, {len(query_images)} ids; gallery of {self.n_views} view(s), dim {self.dim}",
+                got=f"query {query.shape}, {n} ids; gallery of {self.n_views} view(s), dim {self.dim}",
                 fix="pass (view, query, dim) in the gallery's views, query[None] for a single one, and one id a query.",
             )
-        own = np.array([self._row.get(image, search.NOBODY) for image in query_images], np.int64)
+        if query_images is None:
+            own = np.full(n, search.NOBODY, np.int64)
+        else:
+            own = np.array([self._row.get(image, search.NOBODY) for image in query_images], np.int64)
         return _side_by_side(query, what="query"), own
 
     def _compare(self, rows: np.ndarray, own: np.ndarray) -> np.ndarray:

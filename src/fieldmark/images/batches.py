@@ -6,73 +6,27 @@ Threads rather than processes: the decoder and the resize let go of Python's loc
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import json
+import os
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from fieldmark.core.errors import ImageError, ShapeError
+from fieldmark.core.errors import ShapeError
 from fieldmark.core.seeds import generator
 from fieldmark.images.crops import Box
+from fieldmark.images.prefetch import stream
 from fieldmark.images.preprocess import SPARE, prepare
-from fieldmark.images.reading import DEFAULT, Limits, read
+from fieldmark.images.reading import DEFAULT, Limits
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.images.subjects import ANYWHERE, Subject
 
-Job = TypeVar("Job")
-Loaded = TypeVar("Loaded")
 Batch = UInt8[Tensor, "batch channel height width"]
-CHECKED_AT_ONCE = 64
-
-
-def stream(jobs: Iterable[Job], load: Callable[[Job], Loaded], *, n_workers: int, ahead: int = 4) -> Iterator[Loaded]:
-    """What ``load`` gives for every job, in the order of the jobs, prepared ahead by threads.
-
-    Args:
-        jobs: Taken one by one, never more than ``ahead`` before they are needed.
-        load: A function of its job alone; it runs in the threads.
-        n_workers: Threads; 0 loads in the caller's own.
-        ahead: Jobs begun before their turn: this bounds the memory.
-
-    Yields:
-        The results. What ``load`` raised is raised at its job's turn, with all results before it delivered. Closing
-        the iterator lets running jobs end, drops the others and leaves no thread behind.
-    """
-    if n_workers == 0:
-        yield from map(load, jobs)
-        return
-    rest = iter(jobs)
-    begun: deque[Future[Loaded]] = deque()
-    pool = ThreadPoolExecutor(max_workers=n_workers, thread_name_prefix="fieldmark-reader")
-    try:
-        begun.extend(pool.submit(load, job) for job in islice(rest, max(1, ahead)))
-        while begun:
-            result = begun.popleft().result()
-            begun.extend(pool.submit(load, job) for job in islice(rest, 1))
-            yield result
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def load_batch(
-    paths: Sequence[Path], preprocess: Preprocess, *, boxes: Sequence[Box | None] | None = None, flip: bool = False
-) -> Batch:
-    """Some photos as they are, with nothing left to chance, as one batch.
-
-    Raises:
-        ImageError: One of them cannot be read; it names the file.
-        ShapeError: There are no paths, or not as many boxes.
-    """
-    source = PhotoSource(paths, preprocess, boxes=boxes)
-    items = np.arange(len(paths), dtype=np.int64) + (len(paths) if flip else 0)
-    return source.load(items, epoch=0, start=0)
 
 
 class PhotoSource:
@@ -139,15 +93,21 @@ class PhotoSource:
     def fingerprint(self) -> str:
         """A hash of all that decides what the rows look like.
 
-        Files count by path, size and time of change: what is kept under this hash cannot be stale.
+        Files count by path, size and time of change: what is kept under this hash cannot be stale. The seed counts only
+        where photos are varied.
         """
-        digest = hashlib.sha256(f"{self.preprocess.model_dump_json()} {SPARE}".encode())
-        if not isinstance(self.augment, NoAugment):
-            digest.update(f"{self.augment.model_dump_json()} {self.versions} {self.seed}".encode())
+        told = {
+            "preprocess": self.preprocess.model_dump(mode="json"),
+            "spare": SPARE,
+            "augment": None
+            if isinstance(self.augment, NoAugment)
+            else [self.augment.model_dump(mode="json"), self.versions, self.seed],
+        }
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
         for at, path in enumerate(self.paths):
-            seen = path.stat()
-            digest.update(f"{path.resolve()} {seen.st_size} {seen.st_mtime_ns}".encode())
-            digest.update(repr(None if self.subjects is None else self.subjects[at]).encode())
+            seen, subject = path.stat(), None if self.subjects is None else self.subjects[at]
+            row = f"\n{path.resolve()}\0{seen.st_size}\0{seen.st_mtime_ns}\0{subject!r}"
+            digest.update(os.fsencode(row))
         return digest.hexdigest()
 
     def rows(self, items: Int64[np.ndarray, " batch"], *, epoch: int, start: int) -> Int64[np.ndarray, " batch"]:
@@ -224,21 +184,3 @@ class PhotoSource:
             rng=rng,
             limits=self.limits,
         )
-
-
-def check(paths: Sequence[Path], *, n_workers: int = 0, limits: Limits = DEFAULT) -> list[tuple[Path, ImageError]]:
-    """The files that cannot be read, each with its reason, in the order of ``paths``.
-
-    Every file is decoded whole: what passes here cannot fail in a training, unless it changes.
-    """
-    parts = (paths[at : at + CHECKED_AT_ONCE] for at in range(0, len(paths), CHECKED_AT_ONCE))
-    found = stream(parts, lambda part: [(path, _fault(path, limits)) for path in part], n_workers=n_workers)
-    return [(path, fault) for part in found for path, fault in part if fault is not None]
-
-
-def _fault(path: Path, limits: Limits) -> ImageError | None:
-    try:
-        read(path, limits=limits)
-    except ImageError as error:
-        return error
-    return None

@@ -9,8 +9,6 @@ are not looked at; the first picture of a file is read.
 from __future__ import annotations
 
 import stat
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,10 +23,10 @@ from PIL import Image, ImageFile
 
 from fieldmark.core.errors import ImageError
 from fieldmark.images.containers import (
+    DECODER_FAULTS,
     Kind,
     Slim,
     exif_orientation,
-    gif_frames,
     is_cut_short,
     slim_jpeg,
     slim_png,
@@ -50,20 +48,6 @@ _PLUGINS: dict[Kind, tuple[str, str]] = {
     "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
     "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
 }
-_FAULTS = (
-    *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError, OSError),
-    *(
-        RuntimeError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-        Warning,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ),
-)
-"""What decoders were seen to raise, or may, on hostile bytes; anything else is a mistake of ours and must be heard."""
 _LOST_PIXELS = ("premature end of data segment", "bad huffman code", "instead of rst")
 _LOOK = "check the path, and whether the file may be read."
 _MEND = "replace the file, or leave such photos out with --skip-broken."
@@ -99,7 +83,6 @@ class Probe:
         format: ``JPEG``, ``PNG``, ``WEBP``, ``TIFF``, ``GIF`` or ``BMP``.
         mode: Pillow's word for the colours in the file, e.g. ``L``, ``RGB``, ``CMYK``, ``I;16``.
         orientation: EXIF's 1-8; 1 is upright as stored.
-        n_frames: Pictures in the file, of which only the first is ever read; 1 for every JPEG.
         n_bytes: Size of the file.
     """
 
@@ -108,7 +91,6 @@ class Probe:
     format: Kind
     mode: str
     orientation: int
-    n_frames: int
     n_bytes: int
 
 
@@ -154,20 +136,19 @@ def read(
 
 
 def probe(source: Path | bytes, *, limits: Limits = DEFAULT) -> Probe:
-    """Size, kind, mode and number of frames of a picture, without decoding it.
+    """Size, kind and mode of a picture, without decoding it.
 
     Raises:
         ImageError: The header cannot be read, or promises more than ``limits`` allow.
     """
     name, data = _loaded(source, limits)
-    photo, slim = _understood(name, data, limits)
+    photo = _understood(name, data, limits)
     return Probe(
         width=photo.width,
         height=photo.height,
         format=photo.kind,
         mode=photo.mode,
         orientation=photo.orientation,
-        n_frames=gif_frames(data) if photo.kind == "GIF" else slim.n_frames,
         n_bytes=len(data),
     )
 
@@ -179,7 +160,7 @@ def opened(source: Path | bytes, *, limits: Limits = DEFAULT) -> Photo:
         ImageError: As ``probe``.
     """
     name, data = _loaded(source, limits)
-    return _understood(name, data, limits)[0]
+    return _understood(name, data, limits)
 
 
 def decode(
@@ -256,7 +237,7 @@ def _loaded(source: Path | bytes, limits: Limits) -> tuple[str, bytes]:
         raise ImageError("The picture cannot be opened.", got=f"{name}: {_words(error)}", fix=_LOOK) from error
 
 
-def _understood(name: str, data: bytes, limits: Limits) -> tuple[Photo, Slim]:
+def _understood(name: str, data: bytes, limits: Limits) -> Photo:
     """The header read, and everything that is too much refused."""
     kind = sniff(data)
     if kind is None:
@@ -273,7 +254,7 @@ def _understood(name: str, data: bytes, limits: Limits) -> tuple[Photo, Slim]:
         raise _too_large(name, size, f"{limits.max_pixels:,} pixels", "max_pixels")
     if slim.notes_bytes > limits.max_notes_bytes:
         raise _too_large(name, f"{slim.notes_bytes:,} bytes of notes", f"{limits.max_notes_bytes:,}", "max_notes_bytes")
-    return photo, slim
+    return photo
 
 
 def _header(name: str, data: bytes, kind: Kind, limits: Limits) -> tuple[Slim, Photo]:
@@ -291,7 +272,7 @@ def _header(name: str, data: bytes, kind: Kind, limits: Limits) -> tuple[Slim, P
         image = _plugin(kind, slim.data)
         (width, height), mode = image.size, image.mode
         if kind == "WEBP":
-            slim = Slim(data, exif_orientation(image.info.get("exif", b"")), n_frames=getattr(image, "n_frames", 1))
+            slim = Slim(data, exif_orientation(image.info.get("exif", b"")))
     if width <= 0 or height <= 0:
         raise ValueError(f"its size is {width} x {height}")
     if slim.orientation >= 5:
@@ -313,7 +294,7 @@ def _told(name: str, data: bytes, kind: Kind) -> Iterator[None]:
     """Whatever a decoder raises becomes one ImageError that names the file."""
     try:
         yield
-    except _FAULTS as error:
+    except DECODER_FAULTS as error:
         said = _words(error)
         got = f"{name} ({kind}, {len(data):,} bytes): {said}"
         if isinstance(error, Image.DecompressionBombError):  # of a frame larger than the header promised

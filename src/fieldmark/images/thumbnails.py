@@ -37,13 +37,21 @@ def thumbnail(
     photo = opened(source, limits=limits)
     width, height = (photo.width, photo.height) if true_size is None else _unsquashed(photo, true_size)
     share = min(1.0, longest_px / max(height, width))
-    height_px, width_px = (max(1, round(side * share)) for side in (height, width))
-    picture = Image.fromarray(decode(photo, at_least=(min(height_px, photo.height), min(width_px, photo.width))))
-    if picture.size != (width_px, height_px):
-        picture = picture.resize((width_px, height_px), Image.Resampling.LANCZOS)
+    picture = shrunk(photo, (max(1, round(width * share)), max(1, round(height * share))))
     file = BytesIO()
     picture.save(file, "JPEG", quality=quality, optimize=True)
     return file.getvalue()
+
+
+def shrunk(photo: Photo, size: tuple[int, int]) -> Image.Image:
+    """An opened photo at the given width and height in px, upright.
+
+    Raises:
+        ImageError: The file is truncated or damaged.
+    """
+    width_px, height_px = size
+    picture = Image.fromarray(decode(photo, at_least=(min(height_px, photo.height), min(width_px, photo.width))))
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def _unsquashed(photo: Photo, true_size: tuple[int, int]) -> tuple[float, float]:

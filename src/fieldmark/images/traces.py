@@ -12,12 +12,12 @@ import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from fieldmark.core.errors import FieldmarkError, ImageError
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.images.containers import TIFF_SIZES, sniff
+from fieldmark.images.containers import END, EXIF, SCAN, exif_tags, is_jpeg_frame, jpeg_segments, png_chunks, sniff
 from fieldmark.images.reading import DEFAULT, Limits, probe
 
 HEAD_BYTES = 2**18
@@ -75,8 +75,11 @@ def trace(path: Path, *, limits: Limits = DEFAULT) -> Trace:
         about = probe(head, limits=limits)
     except ImageError:
         about = probe(path, limits=limits)  # its header lies further behind, as a TIFF's may; or the error names it
-    kind = sniff(head)
-    segments = list(_segments(head)) if kind == "JPEG" else []
+    segments = []
+    if sniff(head) == "JPEG":
+        segments = [
+            (marker, head[at + 4 : end]) for marker, at, end in jpeg_segments(head) if marker not in {END, SCAN}
+        ]
     exif = _exif(head, segments)
     tags = dict(_tags(exif)) if exif else {}
     camera = " ".join(part for part in (tags.get(MAKE, ""), tags.get(MODEL, "")) if part)
@@ -124,31 +127,12 @@ def traces(
         return list(progress.track(each, total=len(paths), what="reading headers"))
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and body of each part of a JPEG before its first scan."""
-    at = 2
-    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
-        marker = data[at + 1]
-        if marker in {0x00, 0x01, 0xFF} or 0xD0 <= marker <= 0xD8:  # fill bytes and markers without a body
-            at += 1 if marker == 0xFF else 2
-            continue
-        if marker in {0xD9, 0xDA}:  # end of picture, start of scan
-            return
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        yield marker, data[at + 4 : end]
-        at = max(end, at + 2)
-
-
 def _encoder(segments: Sequence[tuple[int, bytes]]) -> str:
     """A short digest of quantisation tables, kind of coding and colour sampling; the picture's size is left out."""
     tables = [body for marker, body in segments if marker == 0xDB]
     if not tables:
         return ""
-    frames = [
-        bytes([marker, *body[:1], *body[5:]])
-        for marker, body in segments
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}
-    ]
+    frames = [bytes([marker, *body[:1], *body[5:]]) for marker, body in segments if is_jpeg_frame(marker)]
     return hashlib.sha256(b"".join([*tables, *frames[:1]])).hexdigest()[:12]
 
 
@@ -158,45 +142,37 @@ def _exif(data: bytes, segments: Sequence[tuple[int, bytes]]) -> bytes:
     if kind == "TIFF":
         return data
     if kind == "JPEG":
-        bodies = (body for marker, body in segments if marker == 0xE1 and body.startswith(b"Exif\0\0"))
+        bodies = (body for marker, body in segments if marker == EXIF and body.startswith(b"Exif\0\0"))
         return next(bodies, b"")[6:]
     if kind == "PNG":
-        return _chunk(data, b"eXIf", start=8, size_first=True)
+        return next((data[at + 8 : end - 4] for name, at, end in png_chunks(data) if name == b"eXIf"), b"")
     if kind == "WEBP":
-        return _chunk(data, b"EXIF", start=12, size_first=False).removeprefix(b"Exif\0\0")
+        return next((data[at:end] for name, at, end in _webp_chunks(data) if name == b"EXIF"), b"").removeprefix(
+            b"Exif\0\0"
+        )
     return b""
 
 
-def _chunk(data: bytes, name: bytes, *, start: int, size_first: bool) -> bytes:
-    """The body of the first chunk of that name in a PNG (size, name, body, sum) or a WebP (name, size, body)."""
-    at = start
+def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name of each chunk of a WebP, start and end of its body."""
+    at = 12
     while at + 8 <= len(data):
-        if size_first:
-            (size,) = struct.unpack_from(">I", data, at)
-            found, step = data[at + 4 : at + 8], 12 + size
-        else:
-            (size,) = struct.unpack_from("<I", data, at + 4)
-            found, step = data[at : at + 4], 8 + size + size % 2
-        if found == name:
-            return data[at + 8 : at + 8 + size]
-        at += step
-    return b""
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        yield data[at : at + 4], at + 8, end
+        at = end + (end - at) % 2
 
 
 def _tags(exif: bytes) -> Iterator[tuple[int, str]]:
     """Each tag of the first directory and of the camera's, with its text; tags that hold no text come with ""."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None or len(exif) < 8:
-        return
-    waiting, seen = [struct.unpack_from(order + "I", exif, 4)[0]], set[int]()
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2], "")
+    waiting: list[int | None] = [None]
+    seen = set[int | None]()
     while waiting:
         start = waiting.pop()
-        if start in seen or start + 2 > len(exif):
+        if start in seen:
             continue
         seen.add(start)
-        (n_tags,) = struct.unpack_from(order + "H", exif, start)
-        for at in range(start + 2, min(start + 2 + 12 * min(n_tags, MOST_TAGS), len(exif) - 11), 12):
-            tag, kind, count = struct.unpack_from(order + "HHI", exif, at)
+        for at, tag, kind, count in islice(exif_tags(exif, start), MOST_TAGS):
             if tag == CAMERA_PART:
                 waiting.append(struct.unpack_from(order + "I", exif, at + 8)[0])
             yield tag, _text(exif, at + 8, kind, count, order)
@@ -204,7 +180,7 @@ def _tags(exif: bytes) -> Iterator[tuple[int, str]]:
 
 def _text(exif: bytes, at: int, kind: int, count: int, order: str) -> str:
     """A tag's text, shortened; "" for tags of other kinds and for texts that lie outside of the block."""
-    if kind != 2 or TIFF_SIZES[kind] * count > len(exif):
+    if kind != 2 or count > len(exif):
         return ""
     start = at if count <= 4 else struct.unpack_from(order + "I", exif, at)[0]
     words = exif[start : start + min(count, MOST_LETTERS)].split(b"\0")[0].decode("utf-8", errors="replace")

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Float
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.core.spec import Spec
-
-
-class View(Spec):
-    """One look at a photo."""
-
-    name: Literal["plain", "flip"]
-    mirrored: bool
-
-
-PLAIN = View(name="plain", mirrored=False)
-FLIP = View(name="flip", mirrored=True)
 
 
 def merge_flip_scores(

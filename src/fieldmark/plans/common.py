@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from fieldmark.core.errors import PlanError
 from fieldmark.data.specs import Folds, IdentityFolds
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.settings import Settings, Value, as_typed, setting
-from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.split import Split
-from fieldmark.stages.stack import Stack
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.labels.stack import Stack
 from fieldmark.training.specs import Constant, Cosine, Leg, OneCycle, Plateau, Schedule, StepDown, Training
 
 SCHEDULES: Mapping[str, Schedule] = {

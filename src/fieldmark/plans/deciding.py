@@ -24,10 +24,10 @@ from fieldmark.decisions.specs import (
     Transposed,
     UnknownAt,
 )
+from fieldmark.pipeline.plan import Stage
 from fieldmark.plans.settings import Settings, setting
-from fieldmark.stages.answer import Answer
-from fieldmark.stages.plan import Stage
-from fieldmark.stages.think_again import ThinkAgain
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.identity.think_again import ThinkAgain
 
 BY_PHOTOS: Mapping[str, IdentityScore] = {
     "best": Best(),

@@ -21,8 +21,8 @@ from fieldmark.images.specs import (
     Trained,
 )
 from fieldmark.plans.settings import Settings, setting
-from fieldmark.stages.boxes import Boxes
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.boxes import Boxes
+from fieldmark.stages.common.train import Train
 
 FoundBy = Literal["none", "table", "agreed", "grabcut", "features"]
 FINDERS: dict[str, Finder] = {

@@ -9,6 +9,7 @@ from fieldmark.data.specs import HumpbackHoldout, PkSampler, Sampler, TupleSampl
 from fieldmark.images.specs import Finder, Preprocess, TableBoxes, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Backbone, EmbeddingHead, HubWeights, Net, OneVsRestHead, RandomWeights
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.common import Trained, Validated
 from fieldmark.plans.deciding import (
     Compared,
@@ -25,11 +26,10 @@ from fieldmark.plans.recipe import recipe
 from fieldmark.plans.rounds import Learnt, Loop
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size, striped
-from fieldmark.stages.embed import Embed
-from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.rank import Rank, Vote
-from fieldmark.stages.split import Split
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.rank import Rank, Vote
 from fieldmark.training.specs import Constant, Cosine, Leg, Training
 
 

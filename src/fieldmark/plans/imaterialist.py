@@ -12,20 +12,20 @@ from fieldmark.decisions.specs import GeometricMean, MergeRule, RankMean, Weight
 from fieldmark.images.specs import Augment, CropIfNeeded, ImaterialistAugment, NoAugment, Preprocess
 from fieldmark.losses.specs import Bce, Losses, QuestionSoftmax
 from fieldmark.models.specs import Backbone, HubWeights, Net, QuestionsHead, RandomWeights
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.labels import Labelled
 from fieldmark.plans.recipe import recipe
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
 from fieldmark.stacking.specs import MiniLm, NGrams, Stacking, TextModel, Trees
-from fieldmark.stages.answer import Answer
-from fieldmark.stages.merge import Merge
-from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.score import Score
-from fieldmark.stages.settle import Settle
-from fieldmark.stages.split import Split
-from fieldmark.stages.stack import Stack
-from fieldmark.stages.texts import Texts
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.labels.merge import Merge
+from fieldmark.stages.labels.score import Score
+from fieldmark.stages.labels.settle import Settle
+from fieldmark.stages.labels.stack import Stack
+from fieldmark.stages.labels.texts import Texts
 from fieldmark.training.specs import Cosine, Leg, Plateau, Training
 
 Form = Literal["softmax", "each", "both", "conditional"]

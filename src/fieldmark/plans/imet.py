@@ -12,22 +12,22 @@ from fieldmark.decisions.specs import CountMatch, Cutoff, CutoffRule, GlobalF2, 
 from fieldmark.images.specs import Augment, CropIfNeeded, ImetAugment, NoAugment, Preprocess
 from fieldmark.losses.specs import Asymmetric, Bce, Focal, Losses, SoftF
 from fieldmark.models.specs import Backbone, HubWeights, Net, RandomWeights, SigmoidHead
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.labels import Labelled, LabelNoise, PseudoLabelled, drop_rule, pseudo_labels
 from fieldmark.plans.recipe import recipe
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
 from fieldmark.stacking.specs import Stacking, Trees
-from fieldmark.stages.answer import Answer
-from fieldmark.stages.cut import Cut
-from fieldmark.stages.drop import Drop
-from fieldmark.stages.enlarge import Enlarge
-from fieldmark.stages.lend import Lend
-from fieldmark.stages.look import Look
-from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.score import Score
-from fieldmark.stages.split import Split
-from fieldmark.stages.stack import Stack
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.labels.cut import Cut
+from fieldmark.stages.labels.drop import Drop
+from fieldmark.stages.labels.enlarge import Enlarge
+from fieldmark.stages.labels.lend import Lend
+from fieldmark.stages.labels.look import Look
+from fieldmark.stages.labels.score import Score
+from fieldmark.stages.labels.stack import Stack
 from fieldmark.training.specs import Cosine, Leg, StepDown, Training
 
 LossName = Literal["focal", "bce", "asymmetric", "combined"]

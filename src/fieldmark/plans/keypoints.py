@@ -10,7 +10,7 @@ from fieldmark.decisions.specs import PerGroup, UnknownAt
 from fieldmark.gallery.specs import Akaze, Evidence, Points, Sift, Superpoint, Xfeat
 from fieldmark.images.specs import Finder
 from fieldmark.plans.settings import Settings, setting
-from fieldmark.stages.recheck import Recheck
+from fieldmark.stages.identity.recheck import Recheck
 
 Method = Literal["none", "sift", "akaze", "xfeat", "lighterglue", "superpoint"]
 ON = ("xfeat", *(one for one in get_args(Method) if one not in {"none", "xfeat"}))

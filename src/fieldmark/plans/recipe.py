@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from fieldmark.core.errors import PlanError, nearest, several
 from fieldmark.core.spec import mistaken, parse
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.common import common
 from fieldmark.plans.settings import SettingInfo, Settings, Value, as_typed, described
 from fieldmark.plans.sizes import Size
-from fieldmark.stages.plan import Plan
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 SIZES: tuple[str, ...] = get_args(Size)

@@ -32,6 +32,7 @@ from fieldmark.models.specs import (
     OneVsRestHead,
     RandomWeights,
 )
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.common import Trained
 from fieldmark.plans.deciding import DecidedByGroup, answered, groups_of, unknown_at
 from fieldmark.plans.finders import Boxed, cropped, finding
@@ -40,10 +41,9 @@ from fieldmark.plans.rounds import Learnt, Loop
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size, striped
 from fieldmark.stacking.specs import IdentityStacking, Tuning
-from fieldmark.stages.plan import Plan
-from fieldmark.stages.split import Split
-from fieldmark.stages.stack_identities import StackIdentities
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.stack_identities import StackIdentities
 from fieldmark.training.specs import Cosine, Leg, Training
 
 Loss = Literal["questions", "arcface", "cosface", "elastic", "sphereface", "combined", "softmax", "affinity"]

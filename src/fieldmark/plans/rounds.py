@@ -8,17 +8,17 @@ from typing import Literal
 from fieldmark.core.errors import PlanError
 from fieldmark.decisions.specs import PerGroup, UnknownAt
 from fieldmark.losses.specs import Distilled
+from fieldmark.pipeline.plan import Stage
 from fieldmark.plans.deciding import Compared, neighbourhood, similarity
 from fieldmark.plans.finders import subject
 from fieldmark.plans.keypoints import Matched, rechecked
 from fieldmark.plans.settings import Settings, setting
 from fieldmark.quality.specs import Agreement, FewShot, IdentityRule, Recruits, SureIdentity
-from fieldmark.stages.embed import Embed
-from fieldmark.stages.plan import Stage
-from fieldmark.stages.rank import ByLogits, Rank, Vote
-from fieldmark.stages.recheck import Recheck
-from fieldmark.stages.recruit import Recruit
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
+from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.recruit import Recruit
 
 ROUNDS = {"rounds": (1, ...)}
 SURE_AT = {"sure": 0.8, "few_shot": 0.65}

@@ -17,6 +17,7 @@ from fieldmark.data.specs import (
 from fieldmark.images.specs import Preprocess, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Compactness, Losses, PairBce, PairTriplet
 from fieldmark.models.specs import Backbone, HubWeights, Net, PairHead, RandomWeights
+from fieldmark.pipeline.plan import Plan, Stage
 from fieldmark.plans.common import Trained
 from fieldmark.plans.deciding import Compared, Decided, answered, neighbourhood, similarity, unknown_at
 from fieldmark.plans.finders import Boxed, cropped, finding, subject
@@ -24,12 +25,11 @@ from fieldmark.plans.keypoints import Matched, rechecked
 from fieldmark.plans.recipe import recipe
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
-from fieldmark.stages.embed import Embed
-from fieldmark.stages.plan import Plan, Stage
-from fieldmark.stages.rank import Rank, Vote
-from fieldmark.stages.rescore import Rescore
-from fieldmark.stages.split import Split
-from fieldmark.stages.train import Train
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.rank import Rank, Vote
+from fieldmark.stages.identity.rescore import Rescore
 from fieldmark.training.specs import Cosine, Leg, Training
 
 Mining = Literal["exact", "nearest", "batch"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fieldmark.core.spec import NULL, Spec
-from fieldmark.stages.plan import Plan
+from fieldmark.pipeline.plan import Plan
 
 WIDTH = 118
 MOST_INLINE = 80
@@ -32,6 +32,7 @@ def plan_toml(plan: Plan) -> str:
     """
     told: set[type[Spec]] = set()
     lines = [HEAD.format(name=plan.name), f"name = {_inline(plan.name)}"]
+    lines += [f"needs = {_inline(plan.needs)}"] if plan.needs else []
     for number, stage in enumerate(plan.stages, start=1):
         lines += ["", *_comment(f"{number}. {stage.name}: {about(type(stage))}"), "[[stages]]"]
         lines += _table(stage, "stages", told)

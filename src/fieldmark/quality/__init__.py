@@ -1,1 +1,1 @@
-"""What is wrong with the data: doubtful labels, one picture twice, names that contradict; and sure guesses."""
+"""Tools for data sets: inspection, duplicates, label issues, leakage, regions."""

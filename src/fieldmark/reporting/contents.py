@@ -29,7 +29,8 @@ class Fact:
 class ScoreRow:
     """One measured score with its interval and what it means in plain words.
 
-    ``low`` and ``high`` are the ends of its interval (which: told in the page's ``scores_note``), None if unknown.
+    ``low`` and ``high`` are the ends of its interval (which: told in the page's ``scores_note``), None if unknown;
+    ``over`` is what the interval resamples, as ``37 groups``.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ScoreRow:
     low: float | None = None
     high: float | None = None
     what_it_means: str = ""
+    over: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import struct
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,23 +12,7 @@ from fieldmark.core.errors import ImageError
 if TYPE_CHECKING:
     from PIL import Image
 
-MOST_PIXELS = 100_000_000
-"""Pictures with more pixels are refused before they are decoded."""
-
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _QUALITIES = (82, 70, 55, 40)
-_FAULTS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    MemoryError,
-    struct.error,
-)
-"""What Pillow's decoders raise on damaged files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +40,14 @@ def thumbnail(picture: bytes, *, area_px: int = 30_000, most_bytes: int = 8_000)
         most_bytes: The JPEG's quality is lowered in four steps until it fits; at the lowest it is taken as it is.
 
     Raises:
-        ImageError: The bytes are no readable picture, or one of more than ``MOST_PIXELS`` pixels.
+        ImageError: The bytes are no readable picture, or one too large to be read safely.
     """
-    from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - the last two register their formats
+    from fieldmark.images.reading import opened
+    from fieldmark.images.thumbnails import shrunk
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd tags; only pixels matter here
-            with Image.open(io.BytesIO(picture), formats=_FORMATS) as image:
-                width, height = image.size
-                if width * height > MOST_PIXELS:
-                    raise ImageError(
-                        "A picture is too large for a page.",
-                        got=f"{width} x {height} pixels",
-                        fix=f"give pictures of at most {MOST_PIXELS:,} pixels.",
-                    )
-                scale = min(1.0, (area_px / (width * height)) ** 0.5)
-                size = max(1, round(width * scale)), max(1, round(height * scale))
-                image.draft("RGB", (2 * size[0], 2 * size[1]))
-                turn = _turn(image)
-                small = _rgb(image).resize(size, Image.Resampling.LANCZOS)
-    except (*_FAULTS, Image.DecompressionBombError) as error:
-        raise ImageError(
-            "A picture cannot be read.",
-            got=f"{len(picture)} bytes: {error}",
-            fix="leave it out, or give a JPEG or PNG.",
-        ) from error
-    if turn is not None:
-        small = small.transpose(turn)
+    photo = opened(picture)
+    share = min(1.0, (area_px / (photo.width * photo.height)) ** 0.5)
+    small = shrunk(photo, (max(1, round(photo.width * share)), max(1, round(photo.height * share))))
     return Thumbnail(_jpeg(small, most_bytes), *small.size)
 
 
@@ -99,42 +61,8 @@ def shown(picture: bytes | None, *, area_px: int = 30_000, most_bytes: int = 8_0
         return None
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """How to turn the picture upright, by its EXIF orientation; damaged tags count as none."""
-    from PIL.Image import Transpose
-
-    try:
-        orientation = image.getexif().get(0x0112)
-    except _FAULTS:
-        return None
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    return turns.get(orientation) if isinstance(orientation, int) else None
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """The first frame in RGB: 16 bit scaled and not clipped, transparent parts white."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256).convert("L")
-    if image.has_transparency_data:
-        clear = image.convert("RGBA")
-        white = Image.new("RGBA", clear.size, "white")
-        return Image.alpha_composite(white, clear).convert("RGB")
-    return image.convert("RGB")
-
-
 def _jpeg(image: Image.Image, most_bytes: int) -> bytes:
     """The best of four qualities that fits."""
-    image.info.clear()  # a comment or colour profile would be written along
     content = b""
     for quality in _QUALITIES:
         buffer = io.BytesIO()

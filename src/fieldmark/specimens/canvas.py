@@ -18,48 +18,29 @@ from fieldmark.core import seeds
 TILE_PX = 1024
 """Side of every texture; a power of two, so that repeating it is a bit mask."""
 
+Plane = Float32[np.ndarray, "height width"]
+Light = Float32[np.ndarray, "3 height width"]
+"""Red, green and blue: 0 is black, 1 is white, more is burnt out. Kept plane by plane, as numpy is quickest so."""
+Picture = UInt8[np.ndarray, "height width 3"]
 Stroke = tuple[Num[np.ndarray, "point 2"], float]
 """A line on the canvas: its (x, y) points and its width, in pixels."""
 
 
-def fill(
-    polygon: Num[np.ndarray, "point 2"], *, size_px: tuple[int, int], finer: int = 3
-) -> Float32[np.ndarray, "height width"]:
+def fill(polygon: Num[np.ndarray, "point 2"], *, size_px: tuple[int, int], finer: int = 3) -> Plane:
     """How much of each pixel lies inside a polygon, 0 to 1: a silhouette without stairs.
 
-    Args:
-        polygon: Corners (x, y) in pixels; the centre of the top left pixel is (0.5, 0.5).
-        size_px: Width and height of the canvas.
-        finer: The polygon is filled this many times larger in each direction, then averaged down.
-
-    Returns:
-        The share of each pixel that is covered.
-
-    Source:
-        Ours.
+    Corners (x, y) are in pixels; the centre of the top left pixel is (0.5, 0.5). The polygon is filled ``finer`` times
+    larger in each direction, then averaged down.
     """
     large = Image.new("L", (size_px[0] * finer, size_px[1] * finer))
     ImageDraw.Draw(large).polygon((polygon * finer).ravel().tolist(), fill=255)
     return np.asarray(large.reduce(finer), dtype=np.float32) / 255
 
 
-def strokes(
-    lines: Sequence[Stroke], *, size_px: tuple[int, int], finer: int = 2
-) -> Float32[np.ndarray, "height width"]:
+def strokes(lines: Sequence[Stroke], *, size_px: tuple[int, int], finer: int = 2) -> Plane:
     """How much of each pixel is covered by any of the lines, 0 to 1.
 
-    A line thinner than the fine grid is drawn fainter, not thicker, so that a hair stays a hair at every size.
-
-    Args:
-        lines: Points and width of each line, in pixels of the canvas.
-        size_px: Width and height of the canvas.
-        finer: As in ``fill``.
-
-    Returns:
-        The share of each pixel that is covered.
-
-    Source:
-        Ours.
+    A line thinner than the fine grid (see ``fill``) is drawn fainter, not thicker, so that a hair stays a hair.
     """
     large = Image.new("L", (size_px[0] * finer, size_px[1] * finer))
     draw = ImageDraw.Draw(large)
@@ -102,29 +83,19 @@ def tile(
 
 
 def patch(
-    texture: Float32[np.ndarray, "side side"],
-    down: Num[np.ndarray, " height"],
-    across: Num[np.ndarray, " width"],
-) -> Float32[np.ndarray, "height width"]:
+    texture: Float32[np.ndarray, "side side"], down: Num[np.ndarray, " height"], across: Num[np.ndarray, " width"]
+) -> Plane:
     """The piece of a repeating tile at these rows and columns (in texels, any sign and size)."""
     mask = len(texture) - 1
     return texture[down.astype(np.int64) & mask][:, across.astype(np.int64) & mask]
 
 
 def look_up(
-    texture: Float32[np.ndarray, "channel rows columns"],
-    x: Float32[np.ndarray, "height width"],
-    y: Float32[np.ndarray, "height width"],
+    texture: Float32[np.ndarray, "channel rows columns"], x: Plane, y: Plane
 ) -> Float32[np.ndarray, "channel height width"]:
     """Values of a texture between its texels (bilinear); places outside take the nearest border texel.
 
-    Args:
-        texture: Channels, rows and columns; at least two of each of the last.
-        x: Column to read for each pixel, in texels; the centre of the first column is 0.
-        y: Row to read for each pixel, likewise.
-
-    Returns:
-        One value a channel and pixel.
+    ``x`` and ``y`` are the column and row to read for each pixel, in texels; the centre of the first one is 0.
     """
     columns, rows = texture.shape[2], texture.shape[1]
     x = np.clip(x, 0, columns - 1.001)
@@ -148,9 +119,7 @@ def ramp(values: Float32[np.ndarray, "*shape"], low: float, high: float) -> Floa
     return t * t * (3 - 2 * t)
 
 
-def photograph(
-    light: Float32[np.ndarray, "3 height width"], *, blur_px: float, grain: float, grey: bool, place: tuple[int, int]
-) -> UInt8[np.ndarray, "height width 3"]:
+def photograph(light: Light, *, blur_px: float, grain: float, grey: bool, place: tuple[int, int]) -> Picture:
     """What a camera makes of the light that falls into it: out of focus, grainy, perhaps without colour, 8 bits.
 
     Light is kept plane by plane until here, as numpy is quickest along long rows.
@@ -164,9 +133,6 @@ def photograph(
 
     Returns:
         Red, green and blue, 0 to 255.
-
-    Source:
-        Ours.
     """
     height, width = light.shape[1:]
     specks = grain * patch(tile("grain", roughness=0.25), np.arange(height) + place[0], np.arange(width) + place[1])
@@ -178,6 +144,6 @@ def photograph(
     return np.stack([*planes] * (3 if grey else 1), axis=-1)
 
 
-def _blurred(plane: Float32[np.ndarray, "height width"], blur_px: float) -> Float32[np.ndarray, "height width"]:
+def _blurred(plane: Plane, blur_px: float) -> Plane:
     sharp = Image.fromarray((np.clip(plane, 0, 1) * 255 + 0.5).astype(np.uint8))
     return np.asarray(sharp.filter(ImageFilter.GaussianBlur(blur_px)), dtype=np.float32) / 255

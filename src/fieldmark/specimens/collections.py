@@ -16,7 +16,6 @@ remembered while drawing, so a million photos need no more memory than the table
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +24,7 @@ from PIL import Image
 
 from fieldmark.core import seeds
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.specimens.files import (
-    NAME_BITS,
-    Drawn,
-    draw_all,
-    jpeg,
-    photo_names,
-    refuse,
-    scramble,
-    shrunken,
-    write_csv,
-)
+from fieldmark.specimens.files import NAME_BITS, Drawn, Photos, jpeg, refuse, scramble, write_csv
 from fieldmark.specimens.flukes import Fluke, View, draw_fluke
 
 STRANGER = "new_whale"
@@ -47,25 +36,6 @@ CONTEST_COUNTS = (
 )  # fmt: skip
 """How many whales of the 2018/19 contest have how many training photos: (photos, whales), 5,004 whales in all."""
 IDENTITY_BITS = 28
-
-
-@dataclass(frozen=True)
-class _Who:
-    """Who is on which photo: photos are numbered through, training photos first, then copies, broken ones, test photos.
-
-    ``individual`` has one entry a photo; individuals from ``n_identities`` on are strangers. ``original`` is the photo
-    that each copy shows again.
-    """
-
-    n_identities: int
-    n_plain: int
-    individual: Int64[np.ndarray, " photo"]
-    original: Int64[np.ndarray, " copy"]
-    n_broken: int
-
-    @property
-    def n_train(self) -> int:
-        return self.n_plain + len(self.original) + self.n_broken
 
 
 def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and all have a default
@@ -133,22 +103,22 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
     )
     counts = _photo_counts(n_identities, photos_per_identity, seed=seed)
     n_new = round(n_test * share_strangers_test)
-    who = _who(counts, n_strangers, n_known=n_test - n_new, n_new=n_new, flaws=(n_near_duplicates, n_broken), seed=seed)
-    names, ids = photo_names(len(who.individual), seed), _identities(n_identities, seed)
+    photos, individual = _who(
+        counts, n_strangers, n_known=n_test - n_new, n_new=n_new, flaws=(n_near_duplicates, n_broken), seed=seed
+    )
 
-    for part in ("train", "test"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-
-    def write(number: int) -> None:
-        part = "train" if number < who.n_train else "test"
-        (folder / part / f"{names[number]:08x}.jpg").write_bytes(_photo(who, number, size_px=size_px, seed=seed))
-
-    draw_all(write, len(names), n_workers=n_workers, progress=progress)
-    _write_tables(folder, who, names, ids, favourites=np.argsort(-counts, kind="stable")[:4])
     arguments = f"{n_identities=} {photos_per_identity=} {n_strangers=} {n_test=} {share_strangers_test=} "
     arguments += f"{n_near_duplicates=} {n_broken=} {size_px=} {seed=}"
-    (folder / "README.txt").write_text(README.format(n=len(names), arguments=arguments), encoding="utf-8")
-    return Drawn(folder=folder, n_photos=len(names), truth_file=folder / "test_truth.csv")
+    readme = README.format(n=photos.test.stop, arguments=arguments)
+
+    def draw(number: int) -> bytes:
+        view = View.of(seed, number)
+        picture = draw_fluke(Fluke.of(seed, int(individual[number])), view, size_px=size_px)
+        return jpeg(Image.fromarray(picture), view.jpeg_quality)
+
+    drawn = photos.write(folder, draw, readme=readme, n_workers=n_workers, progress=progress)
+    _write_tables(folder, photos, individual, counts)
+    return drawn
 
 
 README = """{n} pictures of whales' tails, drawn by fieldmark.specimens: no whale has been photographed for them.
@@ -179,66 +149,35 @@ def _who(
     n_new: int,
     flaws: tuple[int, int],
     seed: int,
-) -> _Who:
-    """Decide who is on which photo; ``flaws`` are the numbers of copies and of broken files."""
+) -> tuple[Photos, Int64[np.ndarray, " photo"]]:
+    """Decide who is on which photo; individuals from ``len(counts)`` on are unknown.
+
+    ``flaws`` are the numbers of copies and of broken files.
+    """
     chance = seeds.generator(seed, "who")
     n_identities = len(counts)
     plain = np.concatenate([np.repeat(np.arange(n_identities), counts), n_identities + np.arange(n_strangers)])
     original = chance.choice(len(plain), flaws[0], replace=False)
     broken = chance.integers(n_identities, size=flaws[1])
     test = np.concatenate([chance.integers(n_identities, size=n_known), n_identities + n_strangers + np.arange(n_new)])
-    individual = np.concatenate([plain, plain[original], broken, test])
-    return _Who(n_identities, len(plain), individual, original, flaws[1])
-
-
-def _identities(n_identities: int, seed: int) -> Int64[np.ndarray, " identity"]:
-    """The name of each identity as a number of seven hexadecimal digits."""
-    return scramble(np.arange(n_identities), key=seeds.hash_seed(seed, "identities"), n_bits=IDENTITY_BITS)
-
-
-def _photo(who: _Who, number: int, *, size_px: tuple[int, int], seed: int) -> bytes:
-    """The JPEG file of one photo; a copy is its original once more, made smaller and compressed again."""
-    n_copies = len(who.original)
-    is_copy = who.n_plain <= number < who.n_plain + n_copies
-    shown = int(who.original[number - who.n_plain]) if is_copy else number
-    view = View.of(seed, shown)
-    picture = draw_fluke(Fluke.of(seed, int(who.individual[shown])), view, size_px=size_px)
-    file = jpeg(Image.fromarray(picture), view.jpeg_quality)
-    chance = seeds.generator(seed, "flaw", number)
-    if is_copy:
-        share = chance.uniform(0.6, 0.9)
-        return jpeg(shrunken(file, share), int(chance.integers(60, 85)))
-    if who.n_plain + n_copies <= number < who.n_train:
-        return file[: int(len(file) * chance.uniform(0.4, 0.6))]
-    return file
+    photos = Photos(len(plain), original, flaws[1], len(test), seed)
+    return photos, np.concatenate([plain, plain[original], broken, test])
 
 
 def _write_tables(
-    folder: Path,
-    who: _Who,
-    names: Int64[np.ndarray, " photo"],
-    ids: Int64[np.ndarray, " identity"],
-    *,
-    favourites: Int64[np.ndarray, " identity"],
+    folder: Path, photos: Photos, individual: Int64[np.ndarray, " photo"], counts: Int64[np.ndarray, " identity"]
 ) -> None:
     """Write the four tables, each in the order of the photos' names."""
+    names = scramble(np.arange(len(counts)), key=seeds.hash_seed(photos.seed, "identities"), n_bits=IDENTITY_BITS)
+    ids = [f"w_{name:07x}" for name in names]
 
-    def image(number: int) -> str:
-        return f"{names[number]:08x}.jpg"
+    def rows(numbers: range) -> Iterator[list[str]]:
+        for number in photos.by_name(numbers):
+            who = individual[number]
+            yield [f"{photos.names[number]}.jpg", ids[who] if who < len(ids) else STRANGER]
 
-    def identity(number: int) -> str:
-        individual = who.individual[number]
-        return f"w_{ids[individual]:07x}" if individual < who.n_identities else STRANGER
-
-    def by_name(first: int, stop: int) -> Iterator[int]:
-        return (first + int(place) for place in np.argsort(names[first:stop]))
-
-    n_all, copies = len(names), who.n_plain + len(who.original)
-    guess = " ".join([STRANGER, *(f"w_{ids[individual]:07x}" for individual in favourites)])
-    flaws = [[image(n), "copy", image(int(who.original[n - who.n_plain]))] for n in by_name(who.n_plain, copies)]
-    flaws += [[image(n), "broken", ""] for n in by_name(copies, who.n_train)]
-    train, test = ((0, who.n_train), (who.n_train, n_all))
-    write_csv(folder / "flaws.csv", ["Image", "Flaw", "Of"], flaws)
-    write_csv(folder / "test_truth.csv", ["Image", "Id"], ([image(n), identity(n)] for n in by_name(*test)))
-    write_csv(folder / "sample_submission.csv", ["Image", "Id"], ([image(n), guess] for n in by_name(*test)))
-    write_csv(folder / "train.csv", ["Image", "Id"], ([image(n), identity(n)] for n in by_name(*train)))
+    guess = " ".join([STRANGER, *(ids[one] for one in np.argsort(-counts, kind="stable")[:4])])
+    write_csv(folder / "flaws.csv", ["Image", "Flaw", "Of"], photos.flaws(".jpg"))
+    write_csv(folder / "test_truth.csv", ["Image", "Id"], rows(photos.test))
+    write_csv(folder / "sample_submission.csv", ["Image", "Id"], ([image, guess] for image, _ in rows(photos.test)))
+    write_csv(folder / "train.csv", ["Image", "Id"], rows(photos.train))

@@ -7,11 +7,13 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
+from numpy.random import Generator
 from PIL import Image
 
 from fieldmark.core import seeds
@@ -21,6 +23,8 @@ from fieldmark.core.progress import Progress
 BATCH = 256
 """Photos handed to the workers at a time; bounds what waits in memory."""
 NAME_BITS = 32
+TAIL = 5.0
+"""How many times as frequent the first name of a list is as the last."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,9 @@ class Drawn:
 
 
 def refuse(limits: dict[str, tuple[float, float, float]], folder: Path) -> None:
-    """Raise if a number lies outside its limits or the folder is in use.
+    """Raise ``PlanError`` if numbers (value, least, most) are out of their limits, ``DataError`` if a folder is in use.
 
-    Args:
-        limits: Value, least and most of each number; names that begin with "share" may be fractions.
-        folder: Where the collection shall go.
-
-    Raises:
-        PlanError: Numbers that cannot be drawn; all are told at once.
-        DataError: The folder holds something already.
+    Numbers whose names begin with "share" may be fractions; the others are whole.
     """
     wrong = {
         name: (value, least, most)
@@ -79,11 +77,6 @@ def scramble(numbers: Int64[np.ndarray, " number"], *, key: int, n_bits: int) ->
     return x.astype(np.int64)
 
 
-def photo_names(n_photos: int, seed: int) -> Int64[np.ndarray, " photo"]:
-    """The name of each photo as a number of eight hexadecimal digits."""
-    return scramble(np.arange(n_photos), key=seeds.hash_seed(seed, "names"), n_bits=NAME_BITS)
-
-
 def jpeg(picture: Image.Image, quality: int) -> bytes:
     """The picture as a JPEG file of that quality."""
     file = io.BytesIO()
@@ -91,19 +84,84 @@ def jpeg(picture: Image.Image, quality: int) -> bytes:
     return file.getvalue()
 
 
-def shrunken(file: bytes, share: float) -> Image.Image:
+def _shrunken(file: bytes, share: float) -> Image.Image:
     """The picture in a file, ``share`` as wide and high."""
     with Image.open(io.BytesIO(file)) as picture:
         size = (max(1, round(picture.width * share)), max(1, round(picture.height * share)))
         return picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def draw_all(write: Callable[[int], None], n_photos: int, *, n_workers: int, progress: Progress) -> None:
-    """Call ``write`` with every photo's number, in ``n_workers`` threads."""
-    with ThreadPoolExecutor(n_workers) as pool:
-        numbers = iter(progress.track(range(n_photos), total=n_photos, what="photos"))
-        while batch := list(islice(numbers, BATCH)):
-            list(pool.map(write, batch))
+def weighted(names: Sequence[str], chance: Generator, *, n: int = 1) -> tuple[str, ...]:
+    """``n`` different names by chance, the earlier in their list the more frequent."""
+    shares = TAIL ** -(np.arange(len(names)) / (len(names) - 1))
+    return tuple(names[at] for at in chance.choice(len(names), n, replace=False, p=shares / shares.sum()))
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of a collection, numbered through: plain training photos, then copies, broken files, test photos."""
+
+    n_plain: int
+    original: Int64[np.ndarray, " copy"]  # the training photo that each copy shows again, smaller
+    n_broken: int  # training photos whose files are cut off half way
+    n_test: int
+    seed: int  # decides names and flaws
+
+    @property
+    def train(self) -> range:
+        """The numbers of the training photos, flawed ones too."""
+        return range(self.n_plain + len(self.original) + self.n_broken)
+
+    @property
+    def test(self) -> range:
+        """The numbers of the test photos."""
+        return range(self.train.stop, self.train.stop + self.n_test)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of each photo: eight hexadecimal digits."""
+        numbers = scramble(np.arange(self.test.stop), key=seeds.hash_seed(self.seed, "names"), n_bits=NAME_BITS)
+        return [f"{number:08x}" for number in numbers]
+
+    def by_name(self, numbers: range) -> list[int]:
+        """These photos in the order of their names."""
+        return sorted(numbers, key=self.names.__getitem__)
+
+    def flaws(self, suffix: str = "") -> list[list[str]]:
+        """Rows of ``flaws.csv``: name, "copy" or "broken", and the original of a copy."""
+        first_broken = self.train.stop - self.n_broken
+        copies, broken = self.by_name(range(self.n_plain, first_broken)), self.by_name(self.train[first_broken:])
+        rows = [[self.names[n] + suffix, "copy", self.names[self.shown(n)] + suffix] for n in copies]
+        return rows + [[self.names[n] + suffix, "broken", ""] for n in broken]
+
+    def shown(self, number: int) -> int:
+        """The photo whose picture it shows: of a copy its original, of any other itself."""
+        copy = number - self.n_plain
+        return int(self.original[copy]) if 0 <= copy < len(self.original) else number
+
+    def write(
+        self, folder: Path, draw: Callable[[int], bytes], *, parts: tuple[str, str] = ("train", "test"), readme: str,
+        n_workers: int, progress: Progress,
+    ) -> Drawn:  # fmt: skip
+        """Write all files into the folders of the two ``parts``; ``draw`` gives the JPEG file of a photo's number."""
+        for part in parts:
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        (folder / "README.txt").write_text(readme, encoding="utf-8")
+
+        def write(number: int) -> None:
+            shown, part = self.shown(number), parts[number not in self.train]
+            file, chance = draw(shown), seeds.generator(self.seed, "flaw", number)
+            if shown != number:
+                file = jpeg(_shrunken(file, chance.uniform(0.6, 0.9)), int(chance.integers(60, 85)))
+            elif number in self.train[self.train.stop - self.n_broken :]:
+                file = file[: int(len(file) * chance.uniform(0.4, 0.6))]
+            (folder / part / f"{self.names[number]}.jpg").write_bytes(file)
+
+        with ThreadPoolExecutor(n_workers) as pool:
+            numbers = iter(progress.track(range(self.test.stop), total=self.test.stop, what="photos"))
+            while batch := list(islice(numbers, BATCH)):
+                list(pool.map(write, batch))
+        return Drawn(folder=folder, n_photos=self.test.stop, truth_file=folder / "test_truth.csv")
 
 
 def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -9,43 +9,123 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from numpy.random import Generator
 
 from fieldmark.core import seeds
 from fieldmark.specimens import skin as plane
-from fieldmark.specimens.canvas import look_up, patch, photograph, tile
-from fieldmark.specimens.sea import Sea, draw_foam, draw_sea, planes
+from fieldmark.specimens.canvas import Light, Picture, Plane, look_up, patch, photograph, ramp, tile
 from fieldmark.specimens.skin import Fluke, skin
 
 __all__ = ["Fluke", "Pose", "View", "draw_fluke"]
 
+Colour = tuple[float, float, float]
+
+WATERS: tuple[tuple[Colour, Colour], ...] = (
+    ((0.08, 0.16, 0.28), (0.34, 0.48, 0.64)),
+    ((0.14, 0.31, 0.48), (0.44, 0.64, 0.82)),
+    ((0.19, 0.23, 0.27), (0.48, 0.53, 0.58)),
+    ((0.30, 0.31, 0.32), (0.66, 0.67, 0.68)),
+    ((0.55, 0.57, 0.60), (0.86, 0.88, 0.92)),
+    ((0.76, 0.77, 0.79), (1.0, 1.0, 1.01)),
+    ((0.10, 0.15, 0.18), (0.40, 0.48, 0.52)),
+)
+"""Colour of the troughs and of the crests: deep blue, bright blue, slate, grey, pale, burnt-out white, dark green."""
+WATERS_SHARE = (0.15, 0.14, 0.24, 0.22, 0.11, 0.06, 0.08)
+
+
+@dataclass(frozen=True)
+class Sea:
+    """The water of one photo."""
+
+    trough: Colour  # colour of the dark side of the waves
+    crest: Colour  # colour of their bright side
+    horizon: float  # where the sky begins, as a share of the picture's height; negative is above the frame
+    chop: float  # strength of the waves, 0 to 1
+    wave_px: float  # length of the waves at the lower border, in texels of the wave tile per picture width
+    foam: float  # amount of foam, 0 to 1
+    place: tuple[int, int]  # row and column in the noise tiles
+
+    @classmethod
+    def of(cls, chance: Generator) -> Sea:
+        """A chance day at sea."""
+        trough, crest = WATERS[chance.choice(len(WATERS), p=WATERS_SHARE)]
+        bright = chance.normal(1.0, 0.07)
+        return cls(
+            trough=(trough[0] * bright, trough[1] * bright, trough[2] * bright),
+            crest=(crest[0] * bright, crest[1] * bright, crest[2] * bright),
+            horizon=float(chance.uniform(0.02, 0.3) if chance.random() < 0.22 else -chance.uniform(0.1, 1.5)),
+            chop=float(chance.uniform(0.25, 0.85)),
+            wave_px=float(chance.uniform(250, 700)),
+            foam=float(chance.random()),
+            place=(int(chance.integers(1 << 20)), int(chance.integers(1 << 20))),
+        )
+
+
+def planes(colour: Colour) -> Float32[np.ndarray, "3 1 1"]:
+    """A colour in the shape that mixes with light, which is kept plane by plane."""
+    return np.array(colour, dtype=np.float32)[:, None, None]
+
+
+def draw_sea(sea: Sea, *, size_px: tuple[int, int]) -> Light:
+    """Sea and sky as light, 0 to about 1.
+
+    Every row lies at a distance of one over its depth below the horizon; the wave tile is laid on the water in that
+    perspective, once for the swell and once, smaller, for the ripples.
+    """
+    width, height = size_px
+    below = (np.arange(height, dtype=np.float32) + 0.5) / height - sea.horizon
+    near = np.maximum(below, 0.012) / (1 - sea.horizon)
+    across = np.linspace(-0.5, 0.5, width, dtype=np.float32) * sea.wave_px / near[:, None]
+    down = (np.log(near) * sea.wave_px * 0.45)[:, None]
+    water = tile("water", roughness=1.5, stretch=3.2, widest=0.08)
+    mask = len(water) - 1
+
+    def waves(finer: float) -> Plane:
+        rows = (down * finer).astype(np.int32) + sea.place[0]
+        columns = (across * finer).astype(np.int32) + sea.place[1]
+        return water[rows & mask, columns & mask]
+
+    shown = np.minimum(1, near * 6)[:, None]
+    swell, ripples = waves(1.0), waves(2.6)
+    crests = 0.42 + sea.chop * shown * (0.17 * swell + 0.3 * np.exp(-2.5 * np.abs(ripples + 0.3 * swell)) - 0.1)
+    crests -= 0.15 * (near[:, None] - 0.5)
+    trough, crest = planes(sea.trough), planes(sea.crest)
+    light = trough + np.clip(crests, -0.1, 1.3) * (crest - trough)
+    if sea.horizon > 0:
+        sky = (0.45 * crest + 0.5) * (1.05 - 0.3 * np.maximum(0, -below)[:, None])
+        light += ramp(-below, 0, 0.02)[:, None] * (sky - light)
+    return light
+
+
+def draw_foam(sea: Sea, cover: Plane, *, scale_px: float) -> Plane:
+    """How much white water lies on each pixel, 0 to 1.
+
+    Args:
+        sea: The water.
+        cover: Where foam may be: 0 never, 1 most.
+        scale_px: Half span of the tail in pixels; the bubbles keep to its size.
+    """
+    height, width = cover.shape
+    texels = 170 / scale_px
+    froth = tile("froth", roughness=1.35, stretch=1.7, widest=0.12)
+    lumps = patch(froth, np.arange(height) * texels + sea.place[1], np.arange(width) * texels + sea.place[0])
+    return ramp(0.9 * lumps + 3.0 * cover - 2.2, -0.8, 1.2) * np.minimum(1, 2 * cover)
+
 
 @dataclass(frozen=True)
 class Pose:
-    """How the tail stands before the camera; pairs are left and right fluke.
+    """How the tail stands before the camera; pairs are left and right fluke."""
 
-    Attributes:
-        scale: Half span as a share of the picture's width.
-        centre: Where the middle of the tail lies, shares of width and height.
-        roll_rad: Turn in the picture's plane.
-        yaw: Perspective of a tail turned about its stem; the positive half is nearer.
-        reach: How much of its length each fluke shows.
-        rise: How much of its height the tail shows; small when seen flat over the water.
-        curl: How far each tip bends up.
-        lean: How far each fluke tilts up as a whole.
-        water: Height at which the sea hides the tail, half spans.
-    """
-
-    scale: float
-    centre: tuple[float, float]
-    roll_rad: float
-    yaw: float
-    reach: tuple[float, float]
-    rise: float
-    curl: tuple[float, float]
-    lean: tuple[float, float]
-    water: float
+    scale: float  # half span as a share of the picture's width
+    centre: tuple[float, float]  # where the middle of the tail lies, shares of width and height
+    roll_rad: float  # turn in the picture's plane
+    yaw: float  # perspective of a tail turned about its stem; the positive half is nearer
+    reach: tuple[float, float]  # how much of its length each fluke shows
+    rise: float  # how much of its height the tail shows; small when seen flat over the water
+    curl: tuple[float, float]  # how far each tip bends up
+    lean: tuple[float, float]  # how far each fluke tilts up as a whole
+    water: float  # height at which the sea hides the tail, half spans
 
     @classmethod
     def of(cls, chance: Generator) -> Pose:
@@ -69,37 +149,21 @@ class Pose:
 
 @dataclass(frozen=True)
 class View:
-    """One photograph: the pose, the light, the sea, the camera.
+    """One photograph: the pose, the light, the sea, the camera."""
 
-    Attributes:
-        pose: How the tail stands.
-        light: Brightness of the left and the right fluke.
-        gloss: Strength of the sheen of wet skin.
-        haze: How far the tail fades into the colour of the air, 0 to 1.
-        contrast: Contrast of the whole; 1 leaves it as it is.
-        exposure: Brightness of the whole; 1 leaves it as it is.
-        sea: The water.
-        spray: Amount of water in the air, 0 to 1.
-        blur: Deviation of the blur as a share of the picture's width.
-        grain: Deviation of the sensor noise, 0 to 1.
-        grey: Whether the photo has no colour.
-        jpeg_quality: Quality for whoever saves it, 1 to 95.
-        place: Row and column in the noise tiles.
-    """
-
-    pose: Pose
-    light: tuple[float, float]
-    gloss: float
-    haze: float
-    contrast: float
-    exposure: float
-    sea: Sea
-    spray: float
-    blur: float
-    grain: float
-    grey: bool
-    jpeg_quality: int
-    place: tuple[int, int]
+    pose: Pose  # how the tail stands
+    light: tuple[float, float]  # brightness of the left and the right fluke
+    gloss: float  # strength of the sheen of wet skin
+    haze: float  # how far the tail fades into the colour of the air, 0 to 1
+    contrast: float  # contrast of the whole; 1 leaves it as it is
+    exposure: float  # brightness of the whole; 1 leaves it as it is
+    sea: Sea  # the water
+    spray: float  # amount of water in the air, 0 to 1
+    blur: float  # deviation of the blur as a share of the picture's width
+    grain: float  # deviation of the sensor noise, 0 to 1
+    grey: bool  # whether the photo has no colour
+    jpeg_quality: int  # quality for whoever saves it, 1 to 95
+    place: tuple[int, int]  # row and column in the noise tiles
 
     @classmethod
     def of(cls, seed: int, number: int) -> View:
@@ -123,9 +187,7 @@ class View:
         )
 
 
-def draw_fluke(
-    individual: Fluke, view: View, *, size_px: tuple[int, int] = (320, 160)
-) -> UInt8[np.ndarray, "height width 3"]:
+def draw_fluke(individual: Fluke, view: View, *, size_px: tuple[int, int] = (320, 160)) -> Picture:
     """One photograph of one individual: red, green and blue, 0 to 255.
 
     The tail is a flat texture (``fieldmark.specimens.skin.skin``). For each pixel the pose is undone to find the
@@ -169,9 +231,7 @@ def _middle(pose: Pose) -> float:
     return (max(top, 0.1) + pose.water * pose.rise) / 2
 
 
-def _place_on_tail(
-    pose: Pose, size_px: tuple[int, int]
-) -> tuple[Float32[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
+def _place_on_tail(pose: Pose, size_px: tuple[int, int]) -> tuple[Plane, Plane]:
     """Which place of the flat tail (x, y in half spans) each pixel shows: the pose, undone step by step."""
     width, height = size_px
     scale_px = pose.scale * width
@@ -188,9 +248,7 @@ def _place_on_tail(
     return x.astype(np.float32), (y / pose.rise).astype(np.float32)
 
 
-def _skin_seen(
-    individual: Fluke, scale_px: float, x: Float32[np.ndarray, "height width"], y: Float32[np.ndarray, "height width"]
-) -> Float32[np.ndarray, "2 height width"]:
+def _skin_seen(individual: Fluke, scale_px: float, x: Plane, y: Plane) -> Float32[np.ndarray, "2 height width"]:
     """Brightness and cover at places of the tail; small tails read a smaller texture, so that they do not flicker."""
     texels = round(max(24, 2 ** (round(2 * np.log2(scale_px * 1.1)) / 2)))
     texture = skin(individual, texels=texels)
@@ -206,21 +264,14 @@ def _water_line(view: View, scale_px: float, size_px: tuple[int, int]) -> Float3
     return (level + 0.03 * scale_px * view.sea.chop * ripple).astype(np.float32)
 
 
-def _shade(
-    view: View, x: Float32[np.ndarray, "height width"], y: Float32[np.ndarray, "height width"]
-) -> Float32[np.ndarray, "height width"]:
+def _shade(view: View, x: Plane, y: Plane) -> Plane:
     """Light on the skin: each fluke its own, darker towards the stem, with a bright ridge in the middle."""
     side = np.clip(x / 0.15, -1, 1) * 0.5 + 0.5
     light = view.light[0] + (view.light[1] - view.light[0]) * side
     return light * (1 + 0.35 * y + 0.1 * np.exp(-((x / 0.05) ** 2)))
 
 
-def _splash(
-    view: View,
-    light: Float32[np.ndarray, "3 height width"],
-    depth: Float32[np.ndarray, "height width"],
-    tail: Float32[np.ndarray, "height width"],
-) -> Float32[np.ndarray, "3 height width"]:
+def _splash(view: View, light: Light, depth: Plane, tail: Plane) -> Light:
     """Foam where the tail cuts the water, and spray in the air above; ``depth`` is below the surface, in half spans."""
     width = light.shape[2]
     scale_px = view.pose.scale * width

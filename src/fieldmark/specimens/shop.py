@@ -1,13 +1,12 @@
-"""Whole catalogues of drawn garments with questions, as a flat table whose photos also have addresses.
+"""Whole catalogues of drawn garments: a table with questions, whose photos also have addresses and product names.
 
 ```
-images/xxxxxxxx.jpg  all photos whose file is there
-labels.csv           image,file,category,QUESTIONS,url,text,group; an empty cell: not told; several answers: a|b
-questions.toml       the questions, their answers, and of which categories they are asked
+images/xxxxxxxx.jpg  all photos
+labels.csv           image,file,category,QUESTIONS,url,text,group; an empty cell is unanswered; several answers: a|b
+questions.toml       the questions, their answers, and to which categories they apply
 new.csv              image,file,url,text of further photos
 truth.csv            labels.csv with the right answer in every cell
 test_truth.csv       the same of the further photos
-flaws.csv            image,flaw,question,right: mistaken answers and the right ones; files that are not there
 README.txt           how it was drawn
 ```
 """
@@ -15,48 +14,54 @@ README.txt           how it was drawn
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64
 from PIL import Image
 
 from fieldmark.core import seeds
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.specimens.catalogue import CATEGORY, QUESTIONS, Product, Truth, address, photos_of, stock, told
-from fieldmark.specimens.files import NAME_BITS, Drawn, draw_all, jpeg, photo_names, refuse, write_csv
-from fieldmark.specimens.garments import MAKERS, draw_garment, shop_shot
+from fieldmark.specimens.files import NAME_BITS, Drawn, Photos, jpeg, refuse, weighted, write_csv
+from fieldmark.specimens.garments import QUESTIONS, Answers, Garment, draw_garment
+
+CATEGORY = "category"
+COLUMNS = {f"{kind}:{question}": answers for kind, asked in QUESTIONS.items() for question, answers in asked.items()}
+"""The questions by the names of their columns, ``category:attribute`` as in the contest."""
+SHARE_TWO_COLOURS = 0.15
+NOUNS = {"dress": "dress", "shoe": "shoes", "pants": "trousers"}
+BRANDS = ("Aurora", "Bellamy", "Cleo", "Dahlia", "Ellis", "Fjord", "Gala", "Harper")
 
 
-@dataclass(frozen=True)
-class _Display:
-    """What is on which photo; training photos first.
+class Product(NamedTuple):
+    """Something for sale: its looks, its name, and its slug for the addresses of its photos ("": they say nothing)."""
 
-    Attributes:
-        products: Those of the test part last.
-        shown: For each photo its product.
-        of_product: For each photo its number among those of its product.
-        n_train: How many are training photos.
-        missing: Whether the file of a photo is not there.
-        names: The name of each photo.
-    """
+    garment: Garment
+    text: str
+    slug: str
 
-    products: list[Product]
-    shown: Int64[np.ndarray, " photo"]
-    of_product: Int64[np.ndarray, " photo"]
-    n_train: int
-    missing: Bool[np.ndarray, " photo"]
-    names: list[str]
+    @property
+    def truth(self) -> Answers:
+        """The right answers by column, the category first."""
+        kind, answers = self.garment.category, self.garment.answers
+        return {CATEGORY: (kind,), **{f"{kind}:{question}": right for question, right in answers.items()}}
 
-    def product(self, number: int) -> Product:
-        return self.products[self.shown[number]]
 
-    def file(self, number: int) -> str:
-        return f"images/{self.names[number]}.jpg"
-
-    def by_name(self, first: int, stop: int) -> list[int]:
-        return sorted(range(first, stop), key=self.names.__getitem__)
+def product(seed: int, number: int, *, share_leaky: float) -> Product:
+    """Product ``number`` of the shop ``seed``; its name and slug say some of what is asked, never anything wrong."""
+    chance = seeds.generator(seed, "product", number)
+    (category,) = weighted(tuple(QUESTIONS), chance)
+    answers = {question: weighted(allowed, chance) for question, allowed in QUESTIONS[category].items()}
+    if chance.random() < SHARE_TWO_COLOURS:
+        answers["colour"] = weighted(QUESTIONS[category]["colour"], chance, n=2)
+    if answers.get("gender") == ("men",) and category == "shoe":  # no thin heels and no open toes
+        answers["heel type"], answers["toe shape"] = weighted(("flat", "block"), chance), ("round",)
+    words = [word for right in answers.values() for word in right if chance.random() < 0.5]
+    words += [NOUNS[category]] if chance.random() < 0.85 else []
+    slug = "-".join([category, *words]) if chance.random() < share_leaky else ""
+    garment = Garment(category, answers, seeds.hash_seed(seed, "build", number))
+    return Product(garment, " ".join([BRANDS[number % len(BRANDS)], *words]), slug.replace(" ", "-"))
 
 
 def write_garments(  # noqa: PLR0913 - each is a property of the collection, and all have a default
@@ -64,36 +69,33 @@ def write_garments(  # noqa: PLR0913 - each is a property of the collection, and
     *,
     n_train: int = 300,
     n_test: int = 100,
-    share_untold: float = 0.25,
+    share_unanswered: float = 0.25,
     share_wrong: float = 0.04,
     share_leaky: float = 0.6,
-    share_missing: float = 0.0,
     size_px: int = 320,
     seed: int = 0,
     n_workers: int = 1,
     progress: Progress = QUIET,
 ) -> Drawn:
-    """Draw a shop's catalogue of shoes, pants, outerwear and dresses, with questions, into an empty folder.
+    """Draw a shop's catalogue of dresses, shoes and pants, with questions, into an empty folder.
 
-    The same arguments give the same bytes, whatever the number of workers. A product has one to three photos, all in
-    the same part. ``data.reading.read(folder)`` reads it with its questions; where photos are missing, with
-    ``check_files=False``.
+    The same arguments give the same bytes, whatever the number of workers. A product has two photos, both in the same
+    part. ``data.reading.read(folder)`` reads it with its questions.
 
     Args:
         folder: Where to; made if absent, refused if not empty.
         n_train: Training photos.
         n_test: Further photos, of other products.
-        share_untold: Share of the cells (photo, question that applies) that are left empty; the category never is.
+        share_unanswered: Share of the cells (photo, question that applies) that are empty; the category never is.
         share_wrong: Share of the filled cells with another answer than the right one; the category is always right.
         share_leaky: Share of the products whose photos' addresses tell what they are.
-        share_missing: Share of the photos of which there is an address, but no file.
         size_px: Width and height of a photo.
         seed: Another seed, another shop.
         n_workers: Threads that draw.
         progress: Where to tell how far it is.
 
     Returns:
-        The folder, the number of image files, and the table of the test answers.
+        The folder, the number of image files, and the table of the true answers about the further photos.
 
     Raises:
         PlanError: Numbers that cannot be drawn; all are told at once.
@@ -103,98 +105,76 @@ def write_garments(  # noqa: PLR0913 - each is a property of the collection, and
         Ours; questions and addresses after the iMaterialist challenge of 2017.
     """
     folder = Path(folder)
-    shares = {"untold": share_untold, "wrong": share_wrong, "leaky": share_leaky, "missing": share_missing}
     limits: dict[str, tuple[float, float, float]] = {
         "n_train": (n_train, 1, 1 << (NAME_BITS - 2)),
         "n_test": (n_test, 0, 1 << (NAME_BITS - 2)),
+        "share_unanswered": (share_unanswered, 0, 1),
+        "share_wrong": (share_wrong, 0, 1),
+        "share_leaky": (share_leaky, 0, 1),
         "size_px": (size_px, 48, 2048),
         "n_workers": (n_workers, 1, 256),
     }
-    refuse(limits | {f"share_{name}": (share, 0.0, 1.0) for name, share in shares.items()}, folder)
-    display = _display(n_train, n_test, share_leaky=share_leaky, share_missing=share_missing, seed=seed)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    there = np.flatnonzero(~display.missing)
-
-    def write(place: int) -> None:
-        number = int(there[place])
-        garment = display.product(number).garment
-        shot = shop_shot(seed, number, garment)
-        picture = Image.fromarray(draw_garment(garment, shot, size_px=size_px))
-        (folder / display.file(number)).write_bytes(jpeg(picture, shot.jpeg_quality))
-
-    draw_all(write, len(there), n_workers=n_workers, progress=progress)
-    _write_tables(folder, display, share_untold=share_untold, share_wrong=share_wrong, seed=seed)
-    (folder / "questions.toml").write_text(_questions(), encoding="utf-8")
-    arguments = (
-        f"{n_train=} {n_test=} {share_untold=} {share_wrong=} {share_leaky=} {share_missing=} {size_px=} {seed=}"
-    )
-    (folder / "README.txt").write_text(README.format(n=len(there), arguments=arguments), encoding="utf-8")
-    return Drawn(folder=folder, n_photos=len(there), truth_file=folder / "test_truth.csv")
-
-
-README = """{n} pictures of garments, drawn by fieldmark.specimens: none is for sale, and no address leads anywhere.
-{arguments}
-
-labels.csv      image,file,category, a column for each question,url,text,group; an empty cell is not told
-questions.toml  the questions, their answers, and of which categories they are asked
-new.csv         image,file,url,text of further pictures
-truth.csv       labels.csv with the right answer in every cell
-test_truth.csv  the same of the further pictures
-flaws.csv       image,flaw,question,right: mistaken answers with the right ones, and pictures that are not there
+    refuse(limits, folder)
+    photos = Photos(n_train, np.arange(0), 0, n_test, seed)
+    numbers = [*(n // 2 for n in photos.train), *((n_train + 1) // 2 + n // 2 for n in range(n_test))]
+    products = [product(seed, number, share_leaky=share_leaky) for number in range(max(numbers) + 1)]
+    readme = f"""{len(numbers)} pictures of garments, drawn by fieldmark.specimens: no address leads anywhere.
+{n_train=} {n_test=} {share_unanswered=} {share_wrong=} {share_leaky=} {size_px=} {seed=}
 """
 
+    def draw(number: int) -> bytes:
+        garment, shot = products[numbers[number]].garment, seeds.hash_seed(seed, "shot", number)
+        return jpeg(Image.fromarray(draw_garment(garment, shot, size_px=size_px)), 85)
 
-def _display(n_train: int, n_test: int, *, share_leaky: float, share_missing: float, seed: int) -> _Display:
-    """Decide what is on which photo."""
-    shown, of_product, products = [], [], []
-    for part, n in (("train", n_train), ("test", n_test)):
-        own = photos_of(n, seed=seed, part=part)
-        of_product.append(np.arange(n) - np.searchsorted(own, own))
-        shown.append(own + len(products))
-        n_products = int(own[-1]) + 1 if n else 0
-        products += stock(n_products, share_leaky=share_leaky, seed=seed, part=part)
-    n_photos = n_train + n_test
-    missing = np.zeros(n_photos, bool)
-    missing[seeds.generator(seed, "missing").permutation(n_photos)[: round(share_missing * n_photos)]] = True
-    names = [f"{name:08x}" for name in photo_names(n_photos, seed)]
-    return _Display(products, np.concatenate(shown), np.concatenate(of_product), n_train, missing, names)
+    drawn = photos.write(
+        folder, draw, parts=("images", "images"), readme=readme, n_workers=n_workers, progress=progress
+    )
+    truths = [products[number].truth for number in numbers[:n_train]]
+    given = given_answers(truths, unanswered=share_unanswered, wrong=share_wrong, seed=seed)
+    _write_tables(folder, photos, given, products, numbers)
+    return drawn
 
 
-def _write_tables(folder: Path, display: _Display, *, share_untold: float, share_wrong: float, seed: int) -> None:
-    """Write the five tables, each in the order of the photos' names."""
+def given_answers(
+    truths: Sequence[Answers], *, unanswered: float, wrong: float, seed: int
+) -> list[dict[str, tuple[str, ...]]]:
+    """The answers of a table that somebody filled in; the category is always there and right.
 
-    def row(number: int, answers: Truth) -> list[str]:
-        cells = ["|".join(answers.get(question, ())) for question in (CATEGORY, *QUESTIONS)]
-        return [display.names[number], display.file(number), *cells, *about(number), f"p{display.shown[number]}"]
-
-    def about(number: int) -> list[str]:
-        product, name = display.product(number), display.names[number]
-        return [address(product, name=name, of_product=int(display.of_product[number]) + 1), product.name]
-
-    n_train, n_photos = display.n_train, len(display.names)
-    truths = [display.product(number).truth for number in range(n_photos)]
-    given = told(truths[:n_train], share_untold=share_untold, share_wrong=share_wrong, seed=seed)
-    train, test = display.by_name(0, n_train), display.by_name(n_train, n_photos)
-    header = ["image", "file", CATEGORY, *QUESTIONS, "url", "text", "group"]
-    flaws = [
-        [display.names[n], "wrong", question, "|".join(truths[n][question])]
-        for n in train
-        for question in given[n].wrong
-    ]
-    flaws += [[display.names[n], "missing", "", ""] for n in display.by_name(0, n_photos) if display.missing[n]]
-    write_csv(folder / "flaws.csv", ["image", "flaw", "question", "right"], flaws)
-    write_csv(folder / "truth.csv", header, (row(n, truths[n]) for n in train))
-    write_csv(folder / "test_truth.csv", header, (row(n, truths[n]) for n in test))
-    new = ([display.names[n], display.file(n), *about(n)] for n in test)
-    write_csv(folder / "new.csv", ["image", "file", "url", "text"], new)
-    write_csv(folder / "labels.csv", header, (row(n, given[n].answers) for n in train))
+    A share of the other cells is ``unanswered``; of the rest a share is ``wrong``: another answer of the question.
+    """
+    chance = seeds.generator(seed, "given")
+    given = [dict(truth) for truth in truths]
+    cells = [(photo, question) for photo, truth in enumerate(truths) for question in truth if question != CATEGORY]
+    order = [cells[at] for at in chance.permutation(len(cells))]
+    n_empty = round(unanswered * len(cells))
+    for photo, question in order[:n_empty]:
+        del given[photo][question]
+    for photo, question in order[n_empty : n_empty + round(wrong * (len(cells) - n_empty))]:
+        others = [answer for answer in COLUMNS[question] if answer not in truths[photo][question]]
+        given[photo][question] = (others[int(chance.integers(len(others)))],)
+    return given
 
 
-def _questions() -> str:
-    """The questions in TOML."""
-    parts = [f'[[questions]]\nname = "{CATEGORY}"\nanswers = {json.dumps(list(MAKERS))}\n']
-    for name, answers in QUESTIONS.items():
-        category = name.partition(":")[0]
-        applies = f'applies = {{ {CATEGORY} = ["{category}"] }}'
-        parts.append(f'[[questions]]\nname = "{name}"\nanswers = {json.dumps(list(answers))}\n{applies}\n')
-    return "\n".join(parts)
+def _write_tables(
+    folder: Path, photos: Photos, given: Sequence[Answers], products: list[Product], numbers: list[int]
+) -> None:
+    """Write the tables, each in the order of the photos' names; ``numbers`` are the products of the photos."""
+    header = ["image", "file", CATEGORY, *COLUMNS, "url", "text", "group"]
+
+    def row(n: int, answers: Answers) -> list[str]:
+        name, one = photos.names[n], products[numbers[n]]
+        address = f"shop.example/im/{one.slug}-{name}.jpg" if one.slug else f"cdn.example/{name[:2]}/{name}.jpg"
+        cells = ["|".join(answers.get(column, ())) for column in (CATEGORY, *COLUMNS)]
+        return [name, f"images/{name}.jpg", *cells, f"http://{address}", one.text, f"p{numbers[n]}"]
+
+    train = photos.by_name(photos.train)
+    test = [row(n, products[numbers[n]].truth) for n in photos.by_name(photos.test)]
+    write_csv(folder / "labels.csv", header, (row(n, given[n]) for n in train))
+    write_csv(folder / "truth.csv", header, (row(n, products[numbers[n]].truth) for n in train))
+    write_csv(folder / "test_truth.csv", header, test)
+    write_csv(folder / "new.csv", [*header[:2], *header[-3:-1]], ([*one[:2], *one[-3:-1]] for one in test))
+    lines = [f'[[questions]]\nname = "{CATEGORY}"\nanswers = {json.dumps(list(QUESTIONS))}\n']
+    for name, answers in COLUMNS.items():
+        applies = f'applies = {{ {CATEGORY} = ["{name.partition(":")[0]}"] }}'
+        lines.append(f'[[questions]]\nname = "{name}"\nanswers = {json.dumps(list(answers))}\n{applies}\n')
+    (folder / "questions.toml").write_text("\n".join(lines), encoding="utf-8")

@@ -16,7 +16,10 @@ from jaxtyping import Float32, Float64
 from numpy.random import Generator
 
 from fieldmark.core import seeds
-from fieldmark.specimens.canvas import Stroke, fill, patch, ramp, strokes, tile
+from fieldmark.specimens.canvas import Plane, Stroke, fill, patch, ramp, strokes, tile
+
+Places = Float64[np.ndarray, " place"]
+Outline = Float64[np.ndarray, "point 2"]
 
 LEFT, RIGHT, TOP, BOTTOM = -1.06, 1.06, 0.6, -1.25
 """The part of the fluke's plane that is drawn, half spans."""
@@ -60,64 +63,36 @@ class Ring:
 
 @dataclass(frozen=True)
 class Half:
-    """One of the two flukes of a tail.
+    """One of the two flukes of a tail."""
 
-    Attributes:
-        lift: Height of the tip above the notch.
-        hump: How far the trailing edge bows upwards.
-        hook: Height of the little hook at the tip.
-        bow: Roundness of the leading edge; larger is fuller.
-        waves: Heights of the slow waves of the trailing edge, longest first.
-        teeth: Heights of its small teeth, evenly spaced.
-        notches: Its nicks.
-        white_from: Where along the span the white begins; above 1 there is none.
-        ragged: How irregular the border between black and white is.
-        rims: Width of the black rim at the trailing and the leading edge.
-        speckle: Density of small white dots, 0 to 1.
-        blotch: Density of dark blotches in the white, 0 to 1.
-        place: Row and column in the noise tiles that give the patches their shape.
-        scars: Its scratches.
-        rings: Its barnacle scars.
-    """
-
-    lift: float
-    hump: float
-    hook: float
-    bow: float
-    waves: tuple[float, ...]
-    teeth: tuple[float, ...]
-    notches: tuple[Notch, ...]
-    white_from: float
-    ragged: float
-    rims: tuple[float, float]
-    speckle: float
-    blotch: float
-    place: tuple[int, int]
-    scars: tuple[Scar, ...]
-    rings: tuple[Ring, ...]
+    lift: float  # height of the tip above the notch
+    hump: float  # how far the trailing edge bows upwards
+    hook: float  # height of the little hook at the tip
+    bow: float  # roundness of the leading edge; larger is fuller
+    waves: tuple[float, ...]  # heights of the slow waves of the trailing edge, longest first
+    teeth: tuple[float, ...]  # heights of its small teeth, evenly spaced
+    notches: tuple[Notch, ...]  # its nicks
+    white_from: float  # where along the span the white begins; above 1 there is none
+    ragged: float  # how irregular the border between black and white is
+    rims: tuple[float, float]  # width of the black rim at the trailing and the leading edge
+    speckle: float  # density of small white dots, 0 to 1
+    blotch: float  # density of dark blotches in the white, 0 to 1
+    place: tuple[int, int]  # row and column in the noise tiles that give the patches their shape
+    scars: tuple[Scar, ...]  # its scratches
+    rings: tuple[Ring, ...]  # its barnacle scars
 
 
 @dataclass(frozen=True)
 class Fluke:
-    """All that makes one individual: two halves that differ, the notch between them, its black and its white.
+    """All that makes one individual: two halves that differ, the notch between them, its black and its white."""
 
-    Attributes:
-        pigment: Type 1 (nearly all white) to 5 (nearly all black).
-        left: The fluke on the left of the picture.
-        right: The fluke on the right.
-        notch_depth: Depth of the notch between them, half spans.
-        notch_width: Its width.
-        black: Brightness of the dark skin, 0 to 1.
-        white: Brightness of the white skin.
-    """
-
-    pigment: int
-    left: Half
-    right: Half
-    notch_depth: float
-    notch_width: float
-    black: float
-    white: float
+    pigment: int  # type 1 (nearly all white) to 5 (nearly all black)
+    left: Half  # the fluke on the left of the picture
+    right: Half  # the fluke on the right
+    notch_depth: float  # depth of the notch between them, half spans
+    notch_width: float  # its width
+    black: float  # brightness of the dark skin, 0 to 1
+    white: float  # brightness of the white skin
 
     @classmethod
     def of(cls, seed: int, number: int) -> Fluke:
@@ -185,9 +160,7 @@ def _scars(chance: Generator) -> tuple[Scar, ...]:
     return tuple(scars)
 
 
-def edges(
-    half: Half, along: Float64[np.ndarray, " place"]
-) -> tuple[Float64[np.ndarray, " place"], Float64[np.ndarray, " place"]]:
+def edges(half: Half, along: Places) -> tuple[Places, Places]:
     """Heights of the trailing and the leading edge of one fluke at places along its span.
 
     Args:
@@ -209,7 +182,7 @@ def edges(
     return trailing, np.minimum(leading, trailing - 0.012 * (1 - along))
 
 
-def outline(fluke: Fluke) -> Float64[np.ndarray, "point 2"]:
+def outline(fluke: Fluke) -> Outline:
     """The silhouette as a closed polygon (x, y) in half spans: both flukes and the stem below them."""
     along = np.sin(np.linspace(0, np.pi / 2, 220))
     halves = []
@@ -222,9 +195,7 @@ def outline(fluke: Fluke) -> Float64[np.ndarray, "point 2"]:
     return np.concatenate([halves[1], stem, stem[::-1] * [-1, 1], halves[0][::-1] * [-1, 1]])
 
 
-def _tone(
-    half: Half, along: Float64[np.ndarray, " width"], height: Float64[np.ndarray, " height"]
-) -> Float32[np.ndarray, "height width"]:
+def _tone(half: Half, along: Float64[np.ndarray, " width"], height: Float64[np.ndarray, " height"]) -> Plane:
     """How white the skin is, 0 to 1, on one fluke without its scars."""
     trailing, leading = (edge.astype(np.float32) for edge in edges(half, np.clip(along, 0, 1)))
     high = height.astype(np.float32)[:, None]
@@ -263,7 +234,7 @@ def _marks(half: Half, *, side: int, texels: float) -> list[Stroke]:
     return [(_to_texels(points * [side, 1], texels), width * texels) for points, width in lines]
 
 
-def _to_texels(points: Float64[np.ndarray, "point 2"], texels: float) -> Float64[np.ndarray, "point 2"]:
+def _to_texels(points: Outline, texels: float) -> Outline:
     """From half spans (up is positive) to columns and rows of the texture (down is positive)."""
     return np.stack([(points[:, 0] - LEFT) * texels, (TOP - points[:, 1]) * texels], axis=1)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -102,6 +102,16 @@ class Evidence:
         """Of some images only."""
         cut = {name: None if part is None else part[images] for name, part in self._parts().items()}
         return Evidence({name: matrix[images] for name, matrix in self.scores.items()}, **cut)
+
+    def of_models(self, models: Sequence[str]) -> Evidence:
+        """The same evidence with the scores of these models, in this order.
+
+        Raises:
+            KeyError: One of them has no scores here.
+        """
+        return (
+            self if tuple(models) == self.models else replace(self, scores={name: self.scores[name] for name in models})
+        )
 
     def mean_of(self, images: slice | np.ndarray) -> Float32[np.ndarray, "image label"]:
         """The mean of the models' probabilities for some images."""

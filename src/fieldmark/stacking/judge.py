@@ -54,7 +54,7 @@ class Judge:
         """Probabilities of new photos: the mean over the trees of all folds, told by all known photos.
 
         Args:
-            evidence: Of photos that are not among the known ones, from the same models, in their order.
+            evidence: Of photos that are not among the known ones, from the same models. The models are found by name.
             n_threads: Threads of LightGBM.
 
         Raises:
@@ -62,6 +62,7 @@ class Judge:
             ShapeError: It is of other labels, or of another backbone.
         """
         self._check(evidence)
+        evidence = evidence.of_models(self.models)
         boosters = [planted(text) for text in self.trees]
         dense = np.empty((evidence.n_images, evidence.n_labels), np.float32)
         for start in range(0, evidence.n_images, AT_ONCE):
@@ -132,9 +133,9 @@ class Judge:
             ) from error
 
     def _check(self, evidence: Evidence) -> None:
-        if evidence.models != self.models:
+        if set(evidence.models) != set(self.models):
             raise FieldmarkError(
-                "The second level reads the scores of the models it was trained with, in their order.",
+                "The second level reads the scores of the models it was trained with, and no others.",
                 got=f"{', '.join(evidence.models)}; trained with {', '.join(self.models)}",
                 fix="pass the scores of the same models under the same names.",
             )

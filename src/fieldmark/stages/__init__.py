@@ -1,1 +1,1 @@
-"""The verbs of a plan: split, train, score, drop, stack, cut, answer and others. Each reads, calls one room, writes."""
+"""The stages of plans, one file each: common ones, those for individuals, those for labels."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,11 +13,11 @@ from torch import Tensor
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.preprocess import normalise
-from fieldmark.images.specs import Preprocess
 from fieldmark.models.backbone import stages
 from fieldmark.models.inference import for_inference
 from fieldmark.models.network import Network, Outputs
-from fieldmark.training.features import KeptFeatures, pooled
+from fieldmark.models.sharing import Shared
+from fieldmark.training.features import FeatureStore, KeptFeatures, pooled
 
 PER_THREAD = 2
 """Photos in one forward pass for each thread of a processor: their feature maps then stay in its cache (measured with
@@ -56,67 +55,132 @@ def embed(  # noqa: PLR0913 - options, all by keyword
     batch: int = 64,
     n_workers: int = 2,
     half: bool = False,
-    features: Path | None = None,
+    features: FeatureStore | None = None,
     progress: Progress = QUIET,
     what: str = "embed",
 ) -> Embedded:
-    """Embeddings (and logits) of every photo of ``source``, in its order, or of some.
+    """Embeddings (and logits) of every photo of ``source``, in its order, or of some; see ``embed_each``."""
+    (found,) = embed_each(
+        [network],
+        source,
+        device=device,
+        items=items,
+        flip=flip,
+        logits=logits,
+        batch=batch,
+        n_workers=n_workers,
+        half=half,
+        features=features,
+        progress=progress,
+        what=what,
+    )
+    return found
+
+
+def embed_each(  # noqa: PLR0913 - options, all by keyword
+    networks: Sequence[Network],
+    source: PhotoSource,
+    *,
+    device: torch.device,
+    items: Int[np.ndarray, " image"] | None = None,
+    flip: bool = False,
+    logits: bool = False,
+    batch: int = 64,
+    n_workers: int = 2,
+    half: bool = False,
+    features: FeatureStore | None = None,
+    progress: Progress = QUIET,
+    what: str = "embed",
+) -> list[Embedded]:
+    """What each of several networks gives for the same photos. Each photo is read once.
+
+    Where the first stages of the networks are the same, as where they were frozen while the folds were trained, those
+    are computed once for all of them, with the same results to the bit.
 
     Args:
-        network: Left as it is. A copy made for this call does the work (``models.inference``).
+        networks: Left as they are. Copies made for this call do the work (``models.inference``).
         source: Photos without augmentation.
         device: Where to compute.
         items: Which photos, 0 to ``len(source) - 1``, in any order; None: all.
         flip: Add the mirrored view as a second one.
         logits: Also give the head's logits.
         batch: Most photos in one forward pass. A processor takes fewer where that is quicker.
-        n_workers: Threads that read ahead.
+        n_workers: Number of image-loading threads.
         half: Compute in bfloat16 (the results are float32 again).
-        features: Folder of kept features (``train.features``). Where a network with the very same backbone has left
-            what it gives for this very source, or where this backbone is frozen as a whole, those vectors are read, and
-            lacking ones added, instead of looking at the photos again. The results are the same but for rounding.
+        features: Where to keep the vectors that the backbones give for the photos, and where to read those that
+            somebody has kept. For backbones that several networks share and that do not change any more.
         progress: Told as batches end.
         what: What to call the job there.
 
     Returns:
-        Embeddings and logits, one view plain and, with ``flip``, one mirrored.
+        For each network embeddings and logits, one view plain and, with ``flip``, one mirrored.
     """
     items = np.arange(len(source)) if items is None else np.asarray(items, dtype=np.int64)
-    found = None if features is None else _kept(network, source, features, device=device)
-    if found is not None:
-        copied, kept = found
+    kept = [None if features is None else _kept(one, source, features, device=device) for one in networks]
+    found: list[Embedded | None] = []
+    for network, one in zip(networks, kept, strict=True):
+        if one is None:
+            found.append(None)
+            continue
+        copied, vectors = one
         views = np.stack([items, items + len(source)][: 2 if flip else 1])
-        kept.fill(views.ravel(), progress=progress, n_workers=n_workers)
-        seen = _remembered(copied, kept, views, device=device)
-    else:
-        batch = min(batch, max(1, len(items)), PER_THREAD * torch.get_num_threads() if device.type == "cpu" else batch)
-        # A last batch that is filled up by the last photo keeps every forward pass of one size.
-        order = items[np.minimum(np.arange(-(-len(items) // batch) * batch), len(items) - 1)].reshape(-1, batch)
-        copied = _copy(network, source, device=device, fold=not half)
-        pictures = source.batches(order, epoch=0, n_workers=n_workers)
-        seen = _looked(copied, progress.track(pictures, total=len(order), what=what), source.preprocess, flip=flip)
-    vectors: list[list[Tensor]] = [[], []]
-    answers: list[list[Tensor]] = [[], []]
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-        for outputs in seen:
-            for view, told in enumerate(outputs):
-                vectors[view].append(told.embedding.float().cpu())
-                if logits and told.logits is not None:
-                    answers[view].append(told.logits.float().cpu())
-    shown = range(2 if flip else 1)
-    embedding = np.stack([_rows(vectors[view], len(items), network.width) for view in shown])
-    told_logits = (
-        np.stack([_rows(answers[view], len(items), network.n_classes) for view in shown]) if answers[0] else None
+        vectors.fill(views.ravel(), progress=progress, n_workers=n_workers)
+        seen = _remembered(copied, vectors, views, device=device)
+        gathered = _Gathered(network, n=len(items), flip=flip, logits=logits)
+        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            for outputs in seen:
+                gathered.add(outputs)
+        found.append(gathered.whole())
+    rest = [network for network, one in zip(networks, kept, strict=True) if one is None]
+    looked = iter(
+        _looked(
+            rest,
+            source,
+            items,
+            device=device,
+            flip=flip,
+            logits=logits,
+            batch=batch,
+            n_workers=n_workers,
+            half=half,
+            progress=progress,
+            what=what,
+        )
+        if rest
+        else []
     )
-    return Embedded(embedding=embedding, logits=told_logits)
+    return [next(looked) if one is None else one for one in found]
+
+
+class _Gathered:
+    """Collects what a network gives batch by batch."""
+
+    def __init__(self, network: Network, *, n: int, flip: bool, logits: bool) -> None:
+        self._network, self._n, self._logits = network, n, logits
+        self._views = range(2 if flip else 1)
+        self._vectors: list[list[Tensor]] = [[], []]
+        self._answers: list[list[Tensor]] = [[], []]
+
+    def add(self, outputs: Sequence[Outputs]) -> None:
+        """Note the outputs of a batch, one a view."""
+        for view, told in enumerate(outputs):
+            self._vectors[view].append(told.embedding.float().cpu())
+            if self._logits and told.logits is not None:
+                self._answers[view].append(told.logits.float().cpu())
+
+    def whole(self) -> Embedded:
+        """All of them."""
+        embedding = [_rows(self._vectors[view], self._n, self._network.width) for view in self._views]
+        answers = [_rows(self._answers[view], self._n, self._network.n_classes) for view in self._views]
+        return Embedded(np.stack(embedding), np.stack(answers) if self._answers[0] else None)
 
 
 def _kept(
-    network: Network, source: PhotoSource, folder: Path, *, device: torch.device
+    network: Network, source: PhotoSource, features: FeatureStore, *, device: torch.device
 ) -> tuple[Network, KeptFeatures] | None:
-    """A copy of the network and the vectors that are kept for its backbone, if any are or may be."""
+    """A copy of the network and the vectors of its backbone, if they can be kept."""
     copied = _copy(network, source, device=device, fold=False)
-    kept = pooled(copied, source, folder=folder)
+    kept = pooled(copied, source, features=features)
     return None if kept is None else (copied, kept)
 
 
@@ -125,24 +189,45 @@ def _copy(network: Network, source: PhotoSource, *, device: torch.device, fold: 
     return for_inference(network, device=device, height_px=height_px, width_px=width_px, fold=fold)
 
 
-def _looked(
-    network: Network, batches: Iterable[Tensor], preprocess: Preprocess, *, flip: bool
-) -> Iterator[tuple[Outputs, ...]]:
-    """What the network says of some pictures after the other, one view after the other."""
-    device = next(network.parameters()).device
-    waiting: list[tuple[Tensor, ...]] = []
-    for pictures in batches:
-        plain = normalise(pictures.to(device), preprocess)
-        waiting.append(tuple(network.pooled(view) for view in ((plain, plain.flip(-1)) if flip else (plain,))))
-        if len(waiting) * len(plain) >= TOGETHER:
-            yield _above(network, waiting)
-            waiting = []
-    if waiting:
-        yield _above(network, waiting)
+def _looked(  # noqa: PLR0913 - those of embed_each
+    networks: Sequence[Network],
+    source: PhotoSource,
+    items: Int[np.ndarray, " image"],
+    *,
+    device: torch.device,
+    flip: bool,
+    logits: bool,
+    batch: int,
+    n_workers: int,
+    half: bool,
+    progress: Progress,
+    what: str,
+) -> list[Embedded]:
+    """What networks give for photos that are looked at now, what they share computed once."""
+    batch = min(batch, max(1, len(items)), PER_THREAD * torch.get_num_threads() if device.type == "cpu" else batch)
+    # A last batch that is filled up by the last photo keeps every forward pass of one size.
+    order = items[np.minimum(np.arange(-(-len(items) // batch) * batch), len(items) - 1)].reshape(-1, batch)
+    copies = [_copy(network, source, device=device, fold=not half) for network in networks]
+    shared = Shared(copies)
+    gathered = [_Gathered(network, n=len(items), flip=flip, logits=logits) for network in networks]
+    waiting: list[list[tuple[Tensor, ...]]] = []  # for each batch, for each view, the pooled features of each network
+    pictures = source.batches(order, epoch=0, n_workers=n_workers)
 
+    def end() -> None:
+        for at, (network, one) in enumerate(zip(copies, gathered, strict=True)):
+            views = zip(*([features[at] for features in views] for views in waiting), strict=True)
+            one.add([network.above(torch.cat(view)) for view in views])
+        waiting.clear()
 
-def _above(network: Network, features: list[tuple[Tensor, ...]]) -> tuple[Outputs, ...]:
-    return tuple(network.above(torch.cat(view)) for view in zip(*features, strict=True))
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+        for some in progress.track(pictures, total=len(order), what=what):
+            plain = normalise(some.to(device), source.preprocess)
+            waiting.append([shared.pooled(view) for view in ((plain, plain.flip(-1)) if flip else (plain,))])
+            if len(waiting) * len(plain) >= TOGETHER:
+                end()
+        if waiting:
+            end()
+    return [one.whole() for one in gathered]
 
 
 def _remembered(

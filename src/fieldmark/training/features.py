@@ -2,18 +2,19 @@
 
 Where the first stages of a backbone do not learn and photos are not changed by chance, what those stages give for a
 photo never changes. Their results then lie in one file that all epochs, folds and heads read. The file's name is a
-hash of everything its content depends on (weights, preprocessing, photos, numbers' precision), so that it cannot be
-stale.
+hash of everything its content depends on (weights and settings of that part, preprocessing, photos, versions of the
+libraries), so that it cannot be stale.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,8 +22,10 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from fieldmark.core.files import told_disk_faults
+from fieldmark.core.manifest import versions
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.images.batches import PhotoSource, stream
+from fieldmark.images.batches import PhotoSource
+from fieldmark.images.prefetch import stream
 from fieldmark.images.preprocess import normalise
 from fieldmark.images.specs import Preprocess
 from fieldmark.models.backbone import stages
@@ -34,6 +37,71 @@ BLOCK = 64
 ON_CPU = 4
 """Photos in one forward pass on a processor, whose cache then holds their feature maps (measured with the shipped
 backbone: nearly half the time of passes of 64). A constant, as rounding may depend on it."""
+
+
+IN_MEMORY = 2**31
+"""Most bytes of features of one source that are kept in memory, where there is no folder for them."""
+
+
+class FeatureStore:
+    """Where features of frozen parts are kept: a folder, which processes and runs may share, or memory.
+
+    Args:
+        folder: Made when something is kept; None: memory, as long as the store lives.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._held: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def has(self, name: str) -> bool:
+        """Whether somebody has begun to keep features of that name."""
+        if self.folder is None:
+            return name in self._held
+        return all(path.exists() for path in self._paths(name))
+
+    def has_room(self, name: str, shape: tuple[int, ...], *, share: float = 0.5) -> bool:
+        """Whether features of that shape take at most ``share`` of the free disk (or are there already)."""
+        if self.has(name):
+            return True
+        n_bytes = 4 * int(np.prod(shape))
+        if self.folder is None:
+            return n_bytes <= IN_MEMORY
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return n_bytes <= share * shutil.disk_usage(self.folder).free
+
+    def opened(self, name: str, shape: tuple[int, ...], *, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
+        """The features and which blocks of them are filled, to be written into; ``closed`` keeps what was written.
+
+        Raises:
+            RunError: The disk is full or fails.
+        """
+        if self.folder is None:
+            if name not in self._held:
+                self._held[name] = np.zeros(shape, np.float32), np.zeros(n_blocks, np.bool_)
+            return self._held[name]
+        path, done_path = self._paths(name)
+        if not self.has(name):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape).flush()
+            np.lib.format.open_memmap(done_path, mode="w+", dtype=np.bool_, shape=(n_blocks,)).flush()
+        return tuple(np.load(one, mmap_mode="r+", allow_pickle=False) for one in (path, done_path))
+
+    def closed(self, name: str, rows: np.ndarray, done: np.ndarray) -> np.ndarray:
+        """What was written, to be read; on disk it outlives the process."""
+        if self.folder is None:
+            return rows
+        for one in (rows, done):
+            if isinstance(one, np.memmap):
+                one.flush()
+        # As a plain array: each index into a memmap object would cost more than the copy it makes.
+        return np.asarray(np.load(self._paths(name)[0], mmap_mode="r", allow_pickle=False))
+
+    def _paths(self, name: str) -> tuple[Path, Path]:
+        if self.folder is None:
+            raise TypeError("features in memory have no files")
+        path = self.folder / f"{name}.npy"
+        return path, path.with_suffix(".done.npy")
 
 
 class Source(Protocol):
@@ -65,7 +133,7 @@ def body(
     source: Source,
     *,
     items: Int[np.ndarray, " item"],
-    folder: Path | None,
+    features: FeatureStore | None,
     progress: Progress = QUIET,
     n_workers: int = 2,
 ) -> Body:
@@ -75,7 +143,7 @@ def body(
         network: With what is frozen already frozen.
         source: Of pictures.
         items: Those that may be asked for.
-        folder: Where features are kept; None: nowhere.
+        features: Where features are kept; None: nowhere.
         progress: Told while features are computed.
         n_workers: Threads that read ahead.
 
@@ -86,8 +154,8 @@ def body(
     lower = network.lower(n_lower) if n_lower else None
     if lower is None:
         return Body(source, lambda pictures: normalise(pictures, preprocess), network)
-    if folder is not None and isinstance(source, PhotoSource) and source.n_rows is not None:
-        kept = KeptFeatures(lower, source, folder=folder)
+    if features is not None and isinstance(source, PhotoSource) and source.n_rows is not None:
+        kept = KeptFeatures(lower, source, settings=network.lower_settings(n_lower), store=features)
         if kept.has_room():
             kept.fill(items, progress=progress, n_workers=n_workers)
             return Body(kept, lambda features: features, network.upper(n_lower))
@@ -99,18 +167,17 @@ def body(
     return Body(source, below, network.upper(n_lower))
 
 
-def pooled(network: Network, source: PhotoSource, *, folder: Path) -> KeptFeatures | None:
-    """The vectors that a network's backbone gives for photos, if they are kept or may be: of a backbone that is frozen.
+def pooled(network: Network, source: PhotoSource, *, features: FeatureStore) -> KeptFeatures | None:
+    """The vectors that a network's whole backbone gives for photos, kept or to be kept; None where they cannot be.
 
-    Of a backbone that learns nothing is written, as nobody would ask for it again. A file that another network with
-    the very same backbone has left is read whether or not this one is frozen.
+    They cannot where pooling learns or needs a map that is not the last one, or where there is no room.
     """
     n_all = len(stages(network.backbone))
     lower = network.lower(n_all) if network.pools_below(n_all) else None
     if lower is None or source.n_rows is None:
         return None
-    kept = KeptFeatures(lower, source, folder=folder)
-    return kept if kept.exists() or (_n_lower(network) == n_all and kept.has_room()) else None
+    kept = KeptFeatures(lower, source, settings=network.lower_settings(n_all), store=features)
+    return kept if kept.has_room() else None
 
 
 def _n_lower(network: Network) -> int:
@@ -123,6 +190,31 @@ def _n_lower(network: Network) -> int:
     return n
 
 
+def features_key(lower: nn.Module, source: PhotoSource, *, settings: Mapping[str, Any]) -> str:
+    """The key of what a frozen part computes for all pictures of a source: 32 hex digits.
+
+    Equal keys mean equal features (on one kind of device). Weights alone do not tell what is computed: average and
+    maximum pooling have none.
+
+    Args:
+        lower: The frozen part, with its weights.
+        source: The pictures, with their preprocessing, boxes, landmarks, masks and augmentation.
+        settings: What decides, beside the weights, what the part computes: ``Network.lower_settings``.
+    """
+    told = {"settings": settings, "source": source.fingerprint(), "versions": _versions()}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, tensor in lower.state_dict().items():
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+@cache
+def _versions() -> list[tuple[str, str]]:
+    """Versions of the libraries that compute features; torch's own word for its version also tells its build."""
+    return sorted({**versions(), "torch": torch.__version__}.items())
+
+
 class KeptFeatures:
     """The source of a frozen part's results: one row a picture, in blocks that are computed when first needed.
 
@@ -132,44 +224,30 @@ class KeptFeatures:
     Args:
         lower: The frozen part.
         source: A finite number of pictures.
-        folder: Where the file lies; its name is a hash of weights, pictures and torch's version.
+        settings: What decides, beside the weights, what the part computes: ``Network.lower_settings``.
+        store: Where they are kept, under the ``features_key``.
     """
 
-    def __init__(self, lower: nn.Module, source: PhotoSource, *, folder: Path) -> None:
-        self.preprocess, self._lower, self._source = source.preprocess, lower.eval(), source
+    def __init__(
+        self, lower: nn.Module, source: PhotoSource, *, settings: Mapping[str, Any], store: FeatureStore
+    ) -> None:
+        self.preprocess, self._lower, self._source, self._store = source.preprocess, lower.eval(), source, store
         self._n_rows = source.n_rows or 0
-        digest = hashlib.sha256(f"{source.fingerprint()} {torch.__version__}".encode())
-        for name, tensor in lower.state_dict().items():
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         device = next(iter(lower.state_dict().values())).device
-        self._path = folder / f"{device.type}-{digest.hexdigest()[:32]}.npy"
-        self._done_path = self._path.with_suffix(".done.npy")
+        self.name = f"{device.type}-{features_key(lower, source, settings=settings)}"
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
         return (self._n_rows, *self._through(self._source.load_rows(np.zeros(1, np.int64))).shape[1:])
 
-    def exists(self) -> bool:
-        """Whether somebody has begun to fill the file."""
-        return self._path.exists() and self._done_path.exists()
-
-    def has_room(self, *, share: float = 0.5) -> bool:
-        """Whether all rows take at most ``share`` of the free disk (or lie there already)."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self.exists():
-            return True
-        return 4 * int(np.prod(self._shape)) <= share * shutil.disk_usage(self._path.parent).free
+    def has_room(self) -> bool:
+        """Whether there is room for all rows, or they lie there already."""
+        return self._store.has(self.name) or self._store.has_room(self.name, self._shape)
 
     def fill(self, items: Int[np.ndarray, " item"], *, progress: Progress, n_workers: int) -> None:
         """Compute the blocks that hold a row of ``items`` and are not there yet."""
-        n_blocks = -(-self._n_rows // BLOCK)
-        with told_disk_faults(self._path):
-            if not self.exists():
-                np.lib.format.open_memmap(self._path, mode="w+", dtype=np.float32, shape=self._shape).flush()
-                np.lib.format.open_memmap(self._done_path, mode="w+", dtype=np.bool_, shape=(n_blocks,)).flush()
-            rows = np.load(self._path, mmap_mode="r+", allow_pickle=False)
-            done = np.load(self._done_path, mmap_mode="r+", allow_pickle=False)
+        with told_disk_faults(self._store.folder or Path()):
+            rows, done = self._store.opened(self.name, self._shape, n_blocks=-(-self._n_rows // BLOCK))
             n_items = 2 * len(self._source)
             wanted = (items[:, None] + n_items * np.arange(self._n_rows // n_items)).reshape(-1)
             blocks = [block for block in np.unique(wanted // BLOCK).tolist() if not done[block]]
@@ -180,10 +258,7 @@ class KeptFeatures:
                 features = self._through(batch)
                 rows[block * BLOCK : (block + 1) * BLOCK] = features[: self._n_rows - block * BLOCK]
                 done[block] = True
-            rows.flush()
-            done.flush()
-        # As a plain array: each index into a memmap object would cost more than the copy it makes.
-        self._rows: np.ndarray = np.asarray(np.load(self._path, mmap_mode="r", allow_pickle=False))
+            self._rows = self._store.closed(self.name, rows, done)
 
     def batches(
         self, order: Int[np.ndarray, "n_batches batch"], *, epoch: int, n_workers: int, skip_batches: int = 0
@@ -199,11 +274,20 @@ class KeptFeatures:
         yield from stream(range(skip_batches, len(order)), batch, n_workers=n_workers)
 
     def _pictures(self, block: int) -> Tensor:
-        return self._source.load_rows(np.minimum(np.arange(block * BLOCK, (block + 1) * BLOCK), self._n_rows - 1))
+        """The pictures of a block; the last one is filled up to whole passes by its last picture."""
+        first, last = block * BLOCK, min((block + 1) * BLOCK, self._n_rows)
+        whole = -(-(last - first) // self._few) * self._few
+        return self._source.load_rows(np.minimum(np.arange(first, first + whole), self._n_rows - 1))
+
+    @property
+    def _few(self) -> int:
+        """Photos in one pass."""
+        return ON_CPU if next(iter(self._lower.state_dict().values())).device.type == "cpu" else BLOCK
 
     def _through(self, pictures: Tensor) -> np.ndarray:
         at = next(iter(self._lower.state_dict().values())).device
-        few = ON_CPU if at.type == "cpu" else BLOCK
         with torch.no_grad():
-            features = [self._lower(normalise(part.to(at), self.preprocess)).float() for part in pictures.split(few)]
+            features = [
+                self._lower(normalise(part.to(at), self.preprocess)).float() for part in pictures.split(self._few)
+            ]
             return torch.cat(features).cpu().contiguous().numpy()

@@ -55,7 +55,7 @@ def imprint(network: Network, lesson: Lesson, leg: Leg, *, at: Workshop, seed: i
     was_training = network.training
     freeze(network, leg.freeze)
     items = lesson.items[lesson.classes[lesson.items] >= 0]
-    way = body(network, lesson.source, items=items, folder=at.features, progress=at.progress, n_workers=at.n_workers)
+    way = body(network, lesson.source, items=items, features=at.features, progress=at.progress, n_workers=at.n_workers)
     order = items[np.minimum(np.arange(-(-len(items) // AT_ONCE) * AT_ONCE), len(items) - 1)].reshape(-1, AT_ONCE)
     network.to(at.group.device).eval()
     with torch.no_grad():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldmark.core.progress import QUIET, Progress
+from fieldmark.training.features import FeatureStore
 from fieldmark.training.ranks import Ranks
 
 
@@ -20,7 +21,7 @@ class Workshop:
         n_workers: Threads that read ahead.
         progress: Told each epoch.
         scalar: Told (name, value, update) for curves, e.g. ``SummaryWriter.add_scalar``.
-        features: Folder in which features of frozen lower parts may be kept (see ``train.features``).
+        features: Where features of frozen lower parts may be kept; None: nowhere.
     """
 
     folder: Path
@@ -28,4 +29,4 @@ class Workshop:
     n_workers: int = 2
     progress: Progress = QUIET
     scalar: Callable[[str, float, int], None] | None = None
-    features: Path | None = None
+    features: FeatureStore | None = None

@@ -1,0 +1,93 @@
+"""What a user types, as values: recipes by name with their settings, plans by recipe, file or run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fieldmark.core.errors import FieldmarkError, PlanError, nearest, several
+
+if TYPE_CHECKING:
+    from fieldmark.pipeline.plan import Plan
+    from fieldmark.plans.recipe import Recipe
+
+Setting = bool | int | float | str | None
+PLAN_SUFFIXES = (".toml", ".json")
+PLAN = "plan.json"
+
+
+def recipes(name: str | None = None) -> tuple[Recipe[Any], ...]:
+    """The recipes on the shelf by name, or the one of a name.
+
+    Raises:
+        PlanError: There is no recipe of that name.
+    """
+    from fieldmark.plans.shelf import SHELF
+
+    return tuple(SHELF[one] for one in sorted(SHELF)) if name is None else (_recipe(name),)
+
+
+def choose(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None) -> Plan:
+    """The plan that is meant.
+
+    Args:
+        what: A plan, the name of a recipe, a ``.toml`` or ``.json`` file, or a run folder.
+        size: Of a recipe: ``toy``, ``small`` or ``full``.
+        settings: Of a recipe; texts are understood as the setting's own kind.
+
+    Raises:
+        PlanError: There is no such recipe, size or setting, or the file holds no plan that works.
+    """
+    from fieldmark.pipeline.plan import Plan, read_plan
+
+    path = Path(what) if isinstance(what, str | Path) else None
+    if path is None or path.suffix in PLAN_SUFFIXES or path.is_dir():
+        if size or settings:
+            chosen = [f"size={size}"] if size else []
+            raise PlanError(
+                "Only recipes have sizes and settings; a plan that is written down says all itself.",
+                got=", ".join([*chosen, *(f"{name}={value}" for name, value in (settings or {}).items())]),
+                fix="leave out --size and --set, or name a recipe: `fieldmark recipes` lists them.",
+            )
+        if isinstance(what, Plan):
+            return what.check()
+        assert path is not None  # noqa: S101 - for the type checker: only a plan has none
+        return read_plan(path / PLAN if path.is_dir() else path)
+    if settings and "size" in settings:
+        raise PlanError(
+            "The size is no setting.", got=f"size={settings['size']}", fix=f"use --size {settings['size']}."
+        )
+    return _recipe(str(what))(size=size, **(settings or {}))
+
+
+def _recipe(name: str) -> Recipe[Any]:
+    from fieldmark.plans.shelf import SHELF
+
+    if name not in SHELF:
+        raise PlanError("There is no recipe of that name.", got=name, fix=nearest(name, SHELF))
+    return SHELF[name]
+
+
+def pairs(typed: Iterable[str], *, option: str, example: str) -> dict[str, str]:
+    """The texts ``name=value`` as a mapping.
+
+    Raises:
+        FieldmarkError: One has no ``=``, or a name stands twice.
+
+    Example:
+        >>> pairs(["identity=whale"], option="--column", example="identity=whale")
+        {'identity': 'whale'}
+    """
+    found: dict[str, str] = {}
+    wrong = []
+    for text in typed:
+        name, equals, value = text.partition("=")
+        if not equals or not name or name in found:
+            wrong.append(text)
+        found[name] = value
+    if wrong:
+        raise FieldmarkError(
+            f"{option} takes a name, =, and a value, each name once.", got=several(wrong), fix=f"{option} {example}"
+        )
+    return found

@@ -1,1 +1,0 @@
-"""The doors: command line and the same verbs for Python. No logic."""

@@ -1,0 +1,366 @@
+"""What the commands print: tables for people, by rich."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fieldmark.cli.terminal import lasts, shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fieldmark.api.blending import Blended
+    from fieldmark.api.download import Downloaded
+    from fieldmark.api.overview import RunSummary
+    from fieldmark.api.rates import Rates
+    from fieldmark.gallery.flips import FlipVerdict
+    from fieldmark.metrics.measure import Measure
+    from fieldmark.pipeline.plan import Plan
+    from fieldmark.plans.recipe import Recipe
+    from fieldmark.quality.duplicates.twinning import Twins
+    from fieldmark.quality.leakage.auditing import Audit
+    from fieldmark.reporting.contents import InspectPage
+    from fieldmark.tasks.attributes.results import Answered
+    from fieldmark.tasks.identification.results import Identification
+    from fieldmark.tasks.issues import Doubt
+    from fieldmark.tasks.tagging.results import Tagged
+    from fieldmark.tasks.tagging.tuning import Tuned
+
+WIDTH_IN_FILES = 200
+MOST_PROBLEMS = 20
+MOST_HOSTS = 10
+MOST_LEAKS = 40
+LEAST_TOLD = 0.01
+"""Probability from which another answer is told."""
+
+
+def write(*lines: object) -> None:
+    """Print tables and lines of text; names cannot command the terminal, and no trailing blanks go into files."""
+    from rich.console import Console
+
+    is_watched = sys.stdout.isatty()
+    console = Console(highlight=False, markup=False, emoji=False, width=None if is_watched else WIDTH_IN_FILES)
+    with console.capture() as captured:
+        for line in lines:
+            if isinstance(line, str):
+                # rich would break a long path in two, and nobody could copy it.
+                console.print(shown(line), soft_wrap=True)
+            else:
+                console.print(line)
+    text = captured.get()
+    sys.stdout.write(text if is_watched else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+    sys.stdout.flush()
+
+
+def measures(found: Sequence[Measure], *, of: str | None = None) -> Table:
+    """The measures of a run, each with its interval, what the interval is over, and what it means."""
+    table = new_table("", ">value", ">95 % interval", "over", "", title=of)
+    for one in found:
+        interval = f"{one.low:.3f} - {one.high:.3f}" if math.isfinite(one.low) and math.isfinite(one.high) else ""
+        over = one.over if one.n == one.n_units else f"{one.over} (n = {one.n:,})"
+        add_row(table, one.name, f"{one.value:.3f}", interval, over, one.meaning)
+    return table
+
+
+def rates(found: Rates) -> Table:
+    """The loss at some of the rates that were tried, the planned and the suggested one marked."""
+    curve = found.curve
+    table = new_table(">learning rate", ">loss", "", title=found.stage)
+    n = len(curve.rates)
+    shown_at = sorted({round(place * (n - 1) / 12) for place in range(13)}) if n else []
+    marks = {int(abs(curve.rates - found.planned).argmin()): "planned"} if n else {}
+    if curve.suggested is not None:
+        best = int(abs(curve.rates - curve.suggested).argmin())
+        marks[best] = f"{marks[best]}; falls fastest" if best in marks else "falls fastest"
+    for at in sorted({*shown_at, *marks}):
+        add_row(table, f"{curve.rates[at]:.1e}", f"{curve.smoothed[at]:.4g}", marks.get(at, ""))
+    if curve.ran_away:
+        add_row(table, "", "", "then the loss leaps")
+    return table
+
+
+def downloaded(found: Downloaded) -> list[object]:
+    """What came and what did not, in short: causes, the worst hosts, how fast addresses die."""
+    from fieldmark.downloads.causes import CAUSES
+
+    here, tally = found.holdings, found.tally
+    came = f"{tally.n_new:,} came in this run, {tally.n_same:,} are as they were"
+    lines: list[object] = [
+        f"{here.n_here:,} of {here.n_wanted:,} photos are here ({here.n_bytes / 2**20:,.1f} MiB); {came}"
+    ]
+    if here.causes:
+        causes = new_table("missing because", ">photos", "")
+        for cause, n in here.causes.items():
+            add_row(causes, cause, f"{n:,}", CAUSES[cause].meaning)
+        hosts = new_table("host", ">addresses", ">alive")
+        for host in here.survival.hosts[:MOST_HOSTS]:
+            add_row(hosts, host.host, f"{host.n:,}", f"{host.n_here:,}")
+        lines += [causes, "", hosts]
+    lives = here.survival
+    if lives.a_day is not None:
+        lines.append(f"addresses that die: {100 * lives.a_day:.3g} % a day ({lives.n_lost:,} lost so far)")
+    if here.changed:
+        lines.append(f"another picture than before at {len(here.changed):,} addresses; the first one stays")
+    if here.twins:
+        many = f"{len(here.twins):,} pictures, one of them under {len(here.twins[0]):,}"
+        lines.append(f"the same picture under several ids: {many}")
+    if found.verdict is not None:
+        verdict = found.verdict
+        lines.append(
+            f"manifest: {verdict.n_same:,} photos are the same, {len(verdict.other):,} are others, "
+            f"{len(verdict.missing):,} are missing"
+        )
+    return [*lines, f"table: {found.table}", f"page: {found.page}"]
+
+
+def flips(found: FlipVerdict) -> list[Table | str]:
+    """What mirroring costs, and what that means for the settings."""
+    table = new_table("mean cosine of two photos", ">as they are", ">one mirrored")
+    add_row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
+    add_row(table, "of different individuals", f"{found.other:.3f}", f"{found.other_mirrored:.3f}")
+    means = {
+        "other": "Mirrored photos show other individuals: mirror=other (flip_identity=true).",
+        "same": "Mirrored photos show the same individuals: mirror=same (flip_identity=false).",
+        "unsure": "These photos do not tell. Go by what you know of the species.",
+        "blind": "The network does not see whether these photos are mirrored. Go by what you know of the species.",
+    }
+    lost = found.lost
+    # Of next to nothing any share can be lost, or gained many times over: such numbers would only puzzle.
+    share = f"{lost.value:.0%} ({lost.low:.0%} to {lost.high:.0%})" if lost.high > 0 else "nothing"
+    words = (
+        f"Mirroring takes {share} of what tells individuals apart; {found.n_identities:,} individuals with two photos."
+    )
+    return [table, words, means[found.verdict]]
+
+
+def identification(one: Identification, *, root: Path) -> Table:
+    """The ranked names for one photo."""
+    from fieldmark.tasks.identification.tables import below
+
+    sure = ""
+    if one.known_proba is not None and one.right_proba is not None:
+        sure = f": known {one.known_proba:.0%}, first name right {one.right_proba:.0%}"
+    table = new_table(">", "who", ">score", "most alike known photo", ">similarity", title=shown(f"{one.image}{sure}"))
+    for match in one.matches:
+        who = f"{match.identity} (nobody we know)" if match.is_new else match.identity
+        alike = "" if match.similarity is None or not math.isfinite(match.similarity) else f"{match.similarity:.3f}"
+        score = f"{match.score:.3f}" if math.isfinite(match.score) else ""
+        add_row(table, str(match.place), who, score, below(match, root) or "", alike)
+    return table
+
+
+def stages(plan: Plan) -> Table:
+    """The stages of a plan in their order."""
+    table = new_table(">", "stage", "verb", "reads", title=shown(plan.name))
+    for number, stage in enumerate(plan.stages, start=1):
+        add_row(table, str(number), stage.name, stage.verb, ", ".join(stage.reads()))
+    return table
+
+
+def answered(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answered]) -> str:
+    """How many photos got what, in short."""
+    from fieldmark.tasks.attributes.results import Answered
+    from fieldmark.tasks.identification.results import Identification
+
+    if any(isinstance(one, Answered) for one in found):
+        n = sum(len(one.answer) for one in found if isinstance(one, Answered))
+        return f"{n:,} questions that apply"
+    n_new = [one.is_new for one in found if isinstance(one, Identification)]
+    n_given = [len(one.answer) for one in found if not isinstance(one, Identification)]
+    return f"{sum(n_given):,} labels given" if n_given else f"{sum(n_new):,} of them by nobody we know first"
+
+
+def blended(found: Blended, *, runs: int, out: Path | None) -> str:
+    """How many photos several runs answered together, and what that is worth where it can be told."""
+    at = found.decision.threshold
+    worth = "" if at.map_at_k is None else f"; MAP@{at.k} on their validation photos {at.map_at_k:.3f}"
+    told = f"{found.n_photos:,} photos answered by {runs} runs, {found.n_new:,} of them by nobody we know first"
+    return f"{told}{worth}" + ("" if out is None else f": {out}")
+
+
+def tags(one: Tagged) -> list[object]:
+    """A photo's name and its labels by group, the likeliest of each first; those it is given are marked."""
+    table = new_table("group", "label", ">proba", "given")
+    for group in sorted({tag.group for tag in one.tags}):
+        for tag in (tag for tag in one.tags if tag.group == group):
+            label = tag.label.removeprefix(f"{group}::") if group else tag.label
+            add_row(table, group, label, f"{tag.proba:.3f}", "yes" if tag.given else "")
+    # Not the table's title, which rich would break to the width of this narrow table.
+    return [one.image, table]
+
+
+def replies(one: Answered) -> list[object]:
+    """A photo's name and the answers about it as a tree; questions that do not apply are counted."""
+    table = new_table("question", "answer", ">proba", "else")
+    for reply in one.replies:
+        if reply.applies:
+            others = ", ".join(f"{name} {proba:.2f}" for name, proba in reply.others if proba >= LEAST_TOLD)
+            add_row(table, f"{'  ' * reply.depth}{reply.question}", reply.answer, f"{reply.proba:.3f}", others)
+    silent = sum(not reply.applies for reply in one.replies)
+    return [one.image, table, *([f"{silent} questions do not apply"] if silent else [])]
+
+
+def doubts(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
+    """The most doubtful labels or names, in short."""
+    of_names = any(one.beside for one in found)
+    table = new_table("photo", "name" if of_names else "label", "perhaps", ">proba", "beside" if of_names else ">doubt")
+    for one in found[:most]:
+        add_row(
+            table, one.image, one.label, one.kind, f"{one.proba:.3f}", one.beside if of_names else f"{one.doubt:.3f}"
+        )
+    return [table, *([f"... and {len(found) - most:,} more"] if len(found) > most else [])]
+
+
+def tuned(found: Sequence[Tuned]) -> Table:
+    """Each rule for cutoffs with what it is worth."""
+    table = new_table("rule", ">F2 as found", ">F2 honest", ">95 % interval", "over", ">labels a photo", "")
+    best = max(found, key=lambda one: one.honest.value)
+    for one in found:
+        marks = (["best"] if one is best else []) + (["the run's own"] if one.is_own else [])
+        values = (f"{one.as_found.value:.3f}", f"{one.honest.value:.3f}")
+        interval = f"{one.honest.low:.3f} - {one.honest.high:.3f}"
+        add_row(table, one.name, *values, interval, one.honest.over, f"{one.cutoffs.mean_labels:.2f}", ", ".join(marks))
+    return table
+
+
+def twins(found: Twins, *, most: int = 10) -> list[object]:
+    """What was found in photos of one picture, in short: counts, contradictions, names that may be one."""
+    from fieldmark.quality.duplicates.twin_pages import facts, why
+
+    counts = new_table("", ">", "")
+    for fact in facts(found):
+        add_row(counts, fact.name, fact.value, fact.note)
+    lines: list[object] = [counts]
+    if found.conflicts:
+        wrong = new_table("photos", "names", "", title="names that contradict each other")
+        for one in found.conflicts[:most]:
+            names = ", ".join(twin.name or "-" for twin in one.twins)
+            add_row(wrong, ", ".join(twin.image for twin in one.twins), names, one.verdict)
+        lines.append(wrong)
+        lines += [f"... and {len(found.conflicts) - most:,} more"] if len(found.conflicts) > most else []
+    if found.suggested:
+        pairs = new_table("name", "name", "why", title="perhaps one individual")
+        for one in found.suggested[:most]:
+            add_row(pairs, one.first, one.second, why(one))
+        lines.append(pairs)
+        lines += [f"... and {len(found.suggested) - most:,} more"] if len(found.suggested) > most else []
+    return lines
+
+
+def leaks(found: Audit, *, everything: bool = False) -> list[object]:
+    """What can be guessed without the pictures, in short: clues that tell something, copies, and a warning."""
+    from fieldmark.quality.leakage.audit_pages import copied, crossed, facts, summary
+    from fieldmark.quality.leakage.auditing import judged
+
+    table = new_table("to guess", "clue", ">with it", ">blind", ">guessed", ">gain", ">95 % interval", "verdict")
+    telling = [one for one in found.gains if everything or one.verdict != "none"]
+    for one in telling[: None if everything else MOST_LEAKS]:
+        numbers = (f"{one.blind:.3f}", f"{one.guessed:.3f}", f"{one.gain.value:+.3f}")
+        between = f"{one.gain.low:+.3f} to {one.gain.high:+.3f}"
+        add_row(table, one.target, one.clue, f"{one.n_given / one.n_photos:.0%}", *numbers, between, judged(one))
+    lines: list[object] = [table] if telling else []
+    if not everything and len(telling) > MOST_LEAKS:
+        lines.append(f"... and {len(telling) - MOST_LEAKS:,} more")
+    mute = [name for name in dict.fromkeys(one.clue for one in found.gains) if name not in {t.clue for t in telling}]
+    lines += [f"tell nothing: {', '.join(mute)}"] if mute else []
+    lines += [f"{one.name.lower()}: {one.value}{f' ({one.note})' if one.note else ''}" for one in facts(found)]
+    return [*lines, *copied(found), *crossed(found), summary(found)]
+
+
+def recipes(found: Sequence[Recipe[Any]]) -> Table:
+    """The recipes on the shelf."""
+    table = new_table("recipe", "sizes", "what it does")
+    for one in found:
+        add_row(table, one.name, _sizes(one), one.about)
+    return table
+
+
+def recipe(one: Recipe[Any]) -> list[object]:
+    """What a recipe does, its sizes, and its settings: a table a group."""
+    from fieldmark.plans.settings import GROUPS
+
+    lines: list[object] = [one.about, f"sizes: {_sizes(one)}"]
+    for group in GROUPS:
+        table = new_table(f"{group} setting", "default", "takes", "what it does")
+        for setting in one.settings.values():
+            if setting.group == group:
+                about = f"{setting.about} {setting.condition}".rstrip()
+                add_row(table, setting.name, setting.otherwise, setting.takes, about)
+        lines += ["", table] if table.row_count else []
+    return lines
+
+
+def _sizes(one: Recipe[Any]) -> str:
+    return ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
+
+
+def runs(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:
+    """Runs at a glance."""
+    table = new_table("run", "recipe", ">stages", "result", ">age")
+    for one in found:
+        result = f"{one.headline[0]} {one.headline[1]:.3f}" if one.headline else "unfinished"
+        age = lasts((now - one.began).total_seconds()) if one.began else ""
+        add_row(table, str(one.folder), one.recipe, f"{one.n_finished} of {one.n_stages}", result, age)
+    return table
+
+
+def inspection(page: InspectPage) -> list[object]:
+    """What lies in a collection, in short: the facts, then what would be refused."""
+    facts = new_table("", ">", "", title=shown(page.title))
+    for fact in page.facts:
+        add_row(facts, fact.name, fact.value, fact.note)
+    lines: list[object] = [page.summary, facts]
+    wrong = [
+        (f"{one.file}{f', row {one.row}' if one.row is not None else ''}", one.column, one.problem, one.value)
+        for one in page.problems
+    ]
+    wrong += [(one.file, "", one.reason, "") for one in page.broken]
+    if wrong:
+        refused = new_table("where", "column", "what is wrong", "found there", title="what will be refused")
+        lines += _first_rows(refused, wrong)
+    odd = [(one.label, one.relation, one.other, one.seen) for one in page.odd_names]
+    if odd:
+        lines += _first_rows(new_table("name", "", "", "", title="names to look at"), odd)
+    return lines
+
+
+def _first_rows(table: Table, rows: Sequence[tuple[str, ...]]) -> list[object]:
+    """The table with the first of the rows, and a line that tells how many more there are."""
+    for cells in rows[:MOST_PROBLEMS]:
+        add_row(table, *cells)
+    more = len(rows) - MOST_PROBLEMS
+    return [table] if more <= 0 else [table, f"... and {more:,} more ({len(rows):,} in all)"]
+
+
+def new_table(*columns: str, title: str | None = None) -> Table:
+    """An empty table; ``>`` before a column's name sets it flush right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=None if title is None else Text(title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_header=any(column.strip(">") for column in columns),
+        show_edge=False,
+        pad_edge=False,
+    )
+    for column in columns:
+        table.add_column(
+            Text(column.removeprefix(">")), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
+    return table
+
+
+def add_row(table: Table, *cells: str) -> None:
+    """Add a row of texts, shown as they are: no cell is read as markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text(shown(cell).replace("\n", "\\n")) for cell in cells))

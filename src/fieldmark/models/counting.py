@@ -1,0 +1,99 @@
+"""Count what a backbone costs: parameters, multiply-accumulate operations and memory, without computing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from fieldmark.models.backbone import build_backbone, stages
+from fieldmark.models.costs import REFERENCE_PX, BackboneCost, StageCost
+from fieldmark.models.specs import Backbone, RandomWeights
+
+
+def count(name: str, *, in_channels: int = 3) -> BackboneCost:
+    """The cost of one backbone by stage, for one picture of 224 x 224 pixels.
+
+    The network is built on torch's ``meta`` device: no weights are read and no numbers are computed.
+
+    Args:
+        name: As timm calls it.
+        in_channels: 3, and one for a mask.
+
+    Raises:
+        PlanError: timm has no network of that name.
+    """
+    with torch.device("meta"):
+        model, _ = build_backbone(Backbone(name=name, weights=RandomWeights(), in_channels=in_channels))
+        tally = _Tally(model)
+        tally.forward(torch.zeros(2, in_channels, REFERENCE_PX, REFERENCE_PX))
+    settings = timm.get_pretrained_cfg(name)
+    return BackboneCost(
+        width=int(cast("Any", model).num_features),
+        source=None if settings is None else str(settings.hf_hub_id or settings.url or "") or None,
+        stages=tuple(
+            StageCost(
+                name=stage,
+                parameters=tally.parameters[stage],
+                macs=tally.macs[stage] // 2,
+                written=tally.written[stage] // 2,
+                kept_bytes=tally.kept[stage] // 2,
+            )
+            for stage in stages(model)
+        ),
+    )
+
+
+class _Tally:
+    """Sums over the modules of a backbone, by stage. Two pictures are counted: a batch norm refuses a single one."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model.train()
+        named = stages(model)
+        self._stage_of = {parameter: stage for stage, names in named.items() for parameter in names}
+        self._at = next(iter(named))
+        self._seen = {id(parameter.untyped_storage()) for parameter in model.parameters()}
+        self.parameters = dict.fromkeys(named, 0)
+        for parameter, tensor in model.named_parameters():
+            self.parameters[self._stage_of[parameter]] += tensor.numel()
+        self.macs, self.written, self.kept = (dict.fromkeys(named, 0) for _ in range(3))
+
+    def forward(self, pictures: Tensor) -> None:
+        """Send pictures through and note what each stage costs."""
+        hooks = []
+        for path, module in self.model.named_modules():
+            own = [f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)]
+            if own:
+                hooks.append(module.register_forward_pre_hook(self._enter(self._stage_of[own[0]])))
+            if own or not any(True for _ in module.children()):
+                hooks.append(module.register_forward_hook(self._leave))
+        with torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor):
+            cast("Any", self.model).forward_features(pictures)
+        for hook in hooks:
+            hook.remove()
+
+    def _enter(self, stage: str) -> Callable[..., None]:
+        def note(*_: object) -> None:
+            self._at = stage
+
+        return note
+
+    def _leave(self, module: nn.Module, _: object, output: object) -> None:
+        if not isinstance(output, Tensor):
+            return
+        self.written[self._at] += output.numel()
+        if isinstance(module, nn.Conv2d):
+            self.macs[self._at] += output.numel() * module.weight[0].numel()
+        elif isinstance(module, nn.Linear):
+            self.macs[self._at] += output.numel() * module.in_features
+
+    def _keep(self, tensor: Tensor) -> Tensor:
+        """Note a tensor that autograd keeps for the backward pass, each storage once and no parameter."""
+        storage = tensor.untyped_storage()
+        if not isinstance(tensor, nn.Parameter) and storage._cdata not in self._seen:  # noqa: SLF001 - no public name
+            self._seen.add(storage._cdata)  # noqa: SLF001
+            self.kept[self._at] += storage.nbytes()
+        return tensor

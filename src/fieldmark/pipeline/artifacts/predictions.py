@@ -1,0 +1,160 @@
+"""Labels that photos are given, and answers to questions about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float32, Int64
+
+from fieldmark.core.files import write_json, write_text
+from fieldmark.core.spec import read
+from fieldmark.data.vocabulary import Vocabulary
+from fieldmark.decisions.settling import filled
+from fieldmark.decisions.specs import Cutoffs
+from fieldmark.pipeline.artifacts.base import Predictions
+from fieldmark.reporting.submissions import SUBMISSION, label_submission, question_submission
+
+if TYPE_CHECKING:
+    from fieldmark.pipeline.context import Context
+
+ANSWERS = "answers.parquet"
+CUTOFFS = "cutoffs.json"
+SHIFT = "shift.json"
+
+
+@dataclass(frozen=True)
+class LabelledPhotos:
+    """Which labels photos are given.
+
+    Attributes:
+        proba: The probability of each label.
+        given: Whether the thresholds give it to the photo.
+    """
+
+    proba: Float32[np.ndarray, "photo label"]
+    given: Bool[np.ndarray, "photo label"]
+
+
+@dataclass(frozen=True)
+class AnsweredPhotos:
+    """The answers to all questions about photos.
+
+    Attributes:
+        proba: The probability of each answer.
+        decoded: The answer (its column) to each question; -2 where the question does not apply.
+    """
+
+    proba: Float32[np.ndarray, "photo answer"]
+    decoded: Int64[np.ndarray, "photo question"]
+
+
+class AnswerTable(Predictions):
+    """Answers about known and new photos in one table, ``answers.parquet``; its rows are those of the subclass."""
+
+    reads_back = False
+
+    def write_table(self, table: pl.DataFrame) -> None:
+        """Write the rows about the known photos."""
+        table.write_parquet(self.folder / ANSWERS)
+
+    def append(self, table: pl.DataFrame) -> None:
+        """Add the rows about the new photos."""
+        pl.concat([pl.read_parquet(self.folder / ANSWERS), table]).write_parquet(self.folder / ANSWERS)
+
+    def table(self, part: Literal["known", "new"]) -> pl.DataFrame:
+        """The rows about known or new photos."""
+        return pl.read_parquet(self.folder / ANSWERS).filter(pl.col("part") == part)
+
+
+class LabelAnswers(AnswerTable):
+    """Thresholds, and the labels that they give to known and new photos."""
+
+    def write_thresholds(self, found: Cutoffs) -> None:
+        """Write the thresholds."""
+        write_text(self.folder / CUTOFFS, found.model_dump_json(indent=1) + "\n")
+
+    @cached_property
+    def thresholds(self) -> Cutoffs:
+        """The thresholds."""
+        return read(Cutoffs, self.folder / CUTOFFS)
+
+    def write(self, images: list[str], value: LabelledPhotos, vocabulary: Vocabulary) -> None:
+        """Write the labels of the known photos."""
+        self.write_table(_label_table("known", images, value.proba, value.given, list(vocabulary.tags)))
+
+    def keep(self, value: LabelledPhotos, context: Context) -> str:
+        """Write the labels of the new photos."""
+        images = [] if context.new is None else context.new.images
+        self.append(_label_table("new", images, value.proba, value.given, list(context.known.vocabulary.tags)))
+        return ""
+
+    def write_submission(self, folder: Path, context: Context) -> str:
+        """Write ``submission.csv`` in the form of the iMet contest."""
+        images = [] if context.new is None else context.new.images
+        content = label_submission(self.table("new"), images=images, labels=context.known.vocabulary.tags)
+        write_text(folder / SUBMISSION, content)
+        return f"{len(images)} photos answered in {SUBMISSION}"
+
+
+class QuestionAnswers(AnswerTable):
+    """One answer to each question about known and new photos."""
+
+    def write(self, images: list[str], value: AnsweredPhotos, vocabulary: Vocabulary) -> None:
+        """Write the answers about the known photos."""
+        self.write_table(_question_table("known", images, value.proba, value.decoded, vocabulary))
+
+    def write_shift(self, shift: list[tuple[str, float, float]]) -> None:
+        """Note how common each answer is among known photos, and by estimate among the new ones."""
+        write_json(self.folder / SHIFT, [list(row) for row in shift])
+
+    def keep(self, value: AnsweredPhotos, context: Context) -> str:
+        """Write the answers about the new photos."""
+        images = [] if context.new is None else context.new.images
+        self.append(_question_table("new", images, value.proba, value.decoded, context.known.vocabulary))
+        return f"and about {len(images):,} new photos"
+
+    def write_submission(self, folder: Path, context: Context) -> str:
+        """Write ``submission.csv`` in the form of the iMaterialist 2017 contest."""
+        write_text(folder / SUBMISSION, question_submission(self.table("new"), vocabulary=context.known.vocabulary))
+        return f"{context.n_new} photos answered in {SUBMISSION}"
+
+
+def _label_table(part: str, images: list[str], proba: np.ndarray, answer: np.ndarray, names: list[str]) -> pl.DataFrame:
+    """One row a photo and label that it was given, the likeliest label first."""
+    rows, columns = np.nonzero(answer)
+    values = proba[rows, columns]
+    order = np.lexsort((-values, rows))
+    rows, columns, values = rows[order], columns[order], values[order]
+    return pl.DataFrame(
+        {
+            "part": pl.Series([part] * len(rows), dtype=pl.String),
+            "image": pl.Series([images[row] for row in rows], dtype=pl.String),
+            "label": pl.Series([names[column] for column in columns], dtype=pl.String),
+            "proba": pl.Series(values, dtype=pl.Float32),
+        }
+    )
+
+
+def _question_table(
+    part: str, images: list[str], proba: np.ndarray, settled: np.ndarray, vocabulary: Vocabulary
+) -> pl.DataFrame:
+    """One row a photo and question; a question that does not apply has its likeliest answer all the same."""
+    columns = filled(settled, proba, vocabulary.question_of)
+    n_photos, n_questions = columns.shape
+    names = np.array(vocabulary.every_answer, dtype=object)
+    questions = [one.name for one in vocabulary.questions]
+    return pl.DataFrame(
+        {
+            "part": pl.Series([part] * (n_photos * n_questions), dtype=pl.String),
+            "image": pl.Series(np.repeat(np.array(images, dtype=object), n_questions).tolist(), dtype=pl.String),
+            "question": pl.Series(questions * n_photos, dtype=pl.String),
+            "answer": pl.Series(names[columns].ravel().tolist(), dtype=pl.String),
+            "proba": pl.Series(np.take_along_axis(proba, columns, axis=1).ravel(), dtype=pl.Float32),
+            "applies": pl.Series((settled >= 0).ravel(), dtype=pl.Boolean),
+        }
+    )

@@ -1,0 +1,213 @@
+"""Fit a plan's stages one after the other; skip finished ones, go on with an interrupted one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from fieldmark.core.errors import DataError, RunError, several
+from fieldmark.core.files import write_json, write_text
+from fieldmark.core.manifest import hardware, versions
+from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.run import RunFolder
+from fieldmark.data.collection import Collection
+from fieldmark.pipeline.context import KNOWN, NEW, PLAN, Context
+from fieldmark.pipeline.heartbeat import beating, wait_until
+from fieldmark.pipeline.plan import Plan
+from fieldmark.pipeline.stage import Stage
+
+METRICS = "metrics.json"
+MANIFEST = "manifest.json"
+
+
+def execute(  # noqa: PLR0913 - keywords with defaults
+    plan: Plan,
+    known: Collection,
+    folder: Path,
+    *,
+    new: Collection | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+    features: Path | None = None,
+    reuse: Path | None = None,
+) -> RunFolder:
+    """Run ``plan`` on ``known`` in ``folder``, or go on with it there.
+
+    Args:
+        plan: Checked.
+        known: Photos to learn from.
+        folder: The run folder; made if absent.
+        new: Photos to answer.
+        seed: Random seed.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Number of image-loading threads.
+        progress: Told what goes on.
+        features: Folder for features of frozen networks, which several runs may share; None: one in the run folder,
+            removed when the run is finished.
+        reuse: Another run of the same photos and seed: its finished stages are copied where settings are equal, and
+            those of the stages they read, so that another threshold or ranking costs no training.
+
+    Returns:
+        The run, all stages finished.
+
+    Raises:
+        RunError: The folder holds another run, or another process works in it.
+        PlanError: The photos are not what the plan needs.
+        FieldmarkError: A later stage needs packages or weights that are not there; nothing was begun.
+    """
+    refuse_shared_ids(known, new)
+    for stage in plan.stages:
+        if not RunFolder(folder).done(stage.name):
+            stage.ready(known, new)
+    leads = int(os.environ.get("RANK", "0")) == 0
+    run = begin(folder, plan, known, new, seed) if leads else RunFolder(folder)
+    kept = features or folder / ".features"
+    context = Context(run, plan, known, new, seed, device=device, n_workers=n_workers, progress=progress, features=kept)
+    if not leads:
+        _follow(context)
+        return run
+    with run.locked(), beating(folder):
+        if reuse is not None:
+            _copy_equal_stages(Context.open(reuse), context)
+        for stage in plan.stages:
+            _fit(context, stage)
+            context = context.seen_by(stage) if stage.changes_photos else context
+        if features is None:
+            shutil.rmtree(kept, ignore_errors=True)
+    return run
+
+
+def begin(folder: Path, plan: Plan, known: Collection, new: Collection | None, seed: int) -> RunFolder:
+    """The folder of a run with its plan and photos in it, or the same one again.
+
+    Raises:
+        RunError: The folder holds another run, or another process works in it.
+    """
+    key: dict[str, object] = {
+        "plan": plan.fingerprint(),
+        "data": known.fingerprint(),
+        "new": new.fingerprint() if new is not None else None,
+        "seed": seed,
+    }
+    run = RunFolder.create(folder, key=key)
+    with run.locked():
+        if not (folder / PLAN).exists():
+            known.write(folder / KNOWN)
+            if new is not None:
+                new.write(folder / NEW)
+            began = dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds")
+            write_json(folder / MANIFEST, {"began": began, **key, "versions": versions(), "hardware": hardware()})
+            write_text(folder / PLAN, plan.model_dump_json(indent=2) + "\n")
+    return run
+
+
+def refuse_shared_ids(known: Collection, new: Collection | None) -> None:
+    """Refuse new photos that bear the ids of known ones.
+
+    Raises:
+        DataError: Some do.
+    """
+    both = sorted(set(known.images) & set(new.images)) if new is not None else []
+    if both:
+        raise DataError(
+            "Some new photos have the ids of known photos.",
+            got=several(both),
+            fix="rename them, or leave out the new photos and ask later with `fieldmark predict`, which does not mind.",
+        )
+
+
+def take_over(other: RunFolder, theirs: str, run: RunFolder, mine: str) -> None:
+    """Copy a finished stage of another run; what is there already stays.
+
+    Raises:
+        RunError: The stage is not finished, or a file is missing or damaged.
+    """
+    if not run.done(mine):
+        shutil.copytree(other.stage(theirs), run.workshop(mine), dirs_exist_ok=True)
+        receipt = other.receipt(theirs)
+        run.finish(mine, receipt={name: value for name, value in receipt.items() if name != "files"})
+
+
+def _copy_equal_stages(other: Context, context: Context) -> None:
+    """Copy the finished stages that both plans have in common and that read nothing but such stages.
+
+    Raises:
+        RunError: The other run is of other photos or another seed.
+    """
+    key = context.run.key
+    differ = [name for name in ("data", "new", "seed") if other.run.key.get(name) != key[name]]
+    if differ:
+        raise RunError(
+            "Stages of a run of other photos or another seed cannot be reused.",
+            got=f"{other.run.path}: another {', another '.join(differ)}",
+            fix="leave out --reuse, or use the same photos, new photos and --seed.",
+        )
+    theirs: Mapping[str, Stage] = other.stages
+    equal: set[str] = set()
+    for mine in context.plan.stages:
+        if mine.changes_photos and mine != theirs.get(mine.name):
+            return  # whatever comes after sees other regions
+        if mine != theirs.get(mine.name) or not equal.issuperset(mine.reads()) or not other.run.done(mine.name):
+            continue
+        equal.add(mine.name)
+        take_over(other.run, mine.name, context.run, mine.name)
+
+
+def _fit(context: Context, stage: Stage) -> None:
+    """Fit one stage and apply it to the new photos, unless that was done before."""
+    run, progress = context.run, context.progress
+    if run.done(stage.name):
+        progress.say(f"{stage.name}: finished before ({context.said(stage.name)})")
+    else:
+        progress.say(f"{stage.name}: {stage.verb} ...")
+        began = time.monotonic()
+        said = fit_in(context, stage, run.workshop(stage.name, fresh=not stage.resumes))
+        took = round(time.monotonic() - began, 2)
+        run.finish(stage.name, receipt={"verb": stage.verb, "said": said, "took_s": took})
+        progress.say(f"{stage.name}: {said} ({took:.0f} s)")
+    if stage.distributed:
+        _meet(context)
+
+
+def fit_in(context: Context, stage: Stage, folder: Path) -> str:
+    """Fit a stage in a folder and keep there what it says of the run's new photos; give what it did, in one line."""
+    working = context.fresh(work={**context.work, stage.name: folder})
+    said = stage.fit(working, folder)
+    if stage.output.of_photos and context.new is not None and len(context.new):
+        application = working.of_new()
+        remark = working.artifact(stage.output, stage.name).keep(application.value(stage.name), working)
+        said += f"; {remark}" if remark else ""
+    return said
+
+
+def _follow(context: Context) -> None:
+    """What processes other than the first do: fit distributed stages along, wait for the first to do the rest."""
+    run = context.run
+
+    def wait_for(names: tuple[str, ...]) -> None:
+        wait_until(lambda: all(run.done(name) for name in names), run.path, what=", ".join(names))
+
+    for stage in context.plan.stages:
+        if stage.changes_photos:
+            wait_for((stage.name,))
+            context = context.fresh().seen_by(stage)
+        if stage.distributed:
+            wait_for(stage.reads())
+            if not run.done(stage.name):
+                folder = run.workshop(stage.name, fresh=False)
+                stage.fit(context.fresh(work={stage.name: folder}), folder)
+            _meet(context)
+
+
+def _meet(context: Context) -> None:
+    """Wait until all processes of a training are here."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from fieldmark.training.ranks import ranks
+
+        ranks(context.device).wait()

@@ -1,0 +1,327 @@
+"""What a plan would cost on this machine: networks, parameters, memory, time and downloads, before anything runs."""
+
+from __future__ import annotations
+
+import math
+import sys
+from importlib.util import find_spec
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field, computed_field
+
+from fieldmark.core.machine import Machine, this_machine
+from fieldmark.core.spec import Count, Natural, Spec
+from fieldmark.data.collection import Collection
+from fieldmark.data.specs import AssignmentSampler, ByDate, Folds, HumpbackHoldout, OpenHoldout, TupleSampler
+from fieldmark.images.specs import NoAugment
+from fieldmark.models.costs import ALL, BackboneCost, cost_of
+from fieldmark.models.specs import AffinityHead, CosineHead, EmbeddingHead, Net, PairHead
+from fieldmark.pipeline.plan import Plan
+from fieldmark.plans import costs
+from fieldmark.plans.downloads_needed import WeightsNeeded, weights_needed
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.training.specs import Leg
+
+ASSUMED_PHOTOS = 1000
+ASSUMED_PER_IDENTITY = 4
+MOST_HELD_OUT = 0.2
+"""Share of a small collection that a holdout takes, about."""
+LEAST_LEFT = 0.1
+"""As training has it: a phase for individuals with many photos is for all, where these have fewer than this share."""
+
+
+class Photos(Spec):
+    """A data set as far as an estimate needs it.
+
+    Attributes:
+        n_photos: Labelled photos.
+        identities: Number of photos of each known individual; empty for labels. JSON holds ``n_identities`` instead.
+        n_labels: Labels, answers included; 0: unknown, and the head's parameters are then not counted.
+        assumed: Whether these are no real photos.
+    """
+
+    n_photos: Count
+    identities: Annotated[tuple[Natural, ...], Field(exclude=True)] = ()
+    n_labels: Natural = 0
+    assumed: bool = False
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def n_identities(self) -> int:
+        """Known individuals."""
+        return len(self.identities)
+
+    @classmethod
+    def of(cls, photos: Collection) -> Photos:
+        """Those of a collection."""
+        classes, names = photos.classes, photos.vocabulary
+        counts = np.bincount(classes[classes >= 0], minlength=len(names.identities))
+        return cls(n_photos=max(1, len(photos)), identities=tuple(counts.tolist()), n_labels=len(names.tags))
+
+    @classmethod
+    def nominal(cls) -> Photos:
+        """1,000 photos; where individuals count, four of each."""
+        n = ASSUMED_PHOTOS // ASSUMED_PER_IDENTITY
+        return cls(n_photos=ASSUMED_PHOTOS, identities=(ASSUMED_PER_IDENTITY,) * n, assumed=True)
+
+
+class PhaseEstimate(Spec):
+    """One training phase of one network.
+
+    Attributes:
+        epochs: At most so many passes.
+        lr: Learning rate of the backbone.
+        frozen: Backbone stages that are not trained.
+        photos_per_epoch: Photos shown in an epoch, repeats included.
+        updates: Steps of the optimiser in the whole phase.
+        trained: Trained parameters; None: unknown.
+        seconds: Of the clock; None: unknown.
+    """
+
+    epochs: Natural
+    lr: float
+    frozen: tuple[str, ...]
+    photos_per_epoch: Natural
+    updates: Natural
+    trained: Natural | None
+    seconds: float | None
+
+
+class TrainEstimate(Spec):
+    """One train stage: as many networks as there are folds, one after the other.
+
+    Attributes:
+        name: Of the stage.
+        network: Backbone, as timm calls it.
+        head: Kind of head.
+        height_px: Of the input.
+        width_px: Of the input.
+        folds: Networks that are trained.
+        batch: Photos in one forward pass.
+        accumulate: Forward passes in one update.
+        parameters: Of one network; None: unknown without torch, as no shipped recipe uses this backbone.
+        memory_bytes: Peak memory of the device; None: unknown.
+        preparing_s: Seconds to compute what frozen stages give, once for all epochs and folds; None: unknown.
+        phases: Of each network.
+        seconds: Of the clock for all networks and the preparation; None: unknown.
+    """
+
+    name: str
+    network: str
+    head: str
+    height_px: Count
+    width_px: Count
+    folds: Count
+    batch: Count
+    accumulate: Count
+    parameters: Natural | None
+    memory_bytes: Natural | None
+    preparing_s: float | None
+    phases: tuple[PhaseEstimate, ...]
+    seconds: float | None
+
+
+class Estimate(Spec):
+    """What a plan would cost. Times and memory are rough: half to twice of what is measured.
+
+    Attributes:
+        photos: What it was made for.
+        machine: What it was made for.
+        stages: The train stages in their order.
+        seconds: Their sum; None: some is unknown. Other stages (scoring, matching, trees) come on top.
+        weights: Pretrained weights that the plan uses.
+    """
+
+    photos: Photos
+    machine: Machine
+    stages: tuple[TrainEstimate, ...]
+    seconds: float | None
+    weights: tuple[WeightsNeeded, ...]
+
+
+def estimate(plan: Plan, photos: Photos | None = None, *, machine: Machine | None = None) -> Estimate:
+    """What a plan would cost, without running any of it.
+
+    Parameters of the shipped recipes' backbones come from a table in the package. Others are counted by torch, which
+    takes some seconds, or are unknown without it.
+
+    Args:
+        plan: A checked plan.
+        photos: The data set; None: 1,000 photos, four of each individual.
+        machine: Where it would run; None: here.
+
+    Raises:
+        PlanError: timm has no backbone of a name in the plan (only asked where torch is installed).
+    """
+    at, given = machine or this_machine(), photos or Photos.nominal()
+    splits = {stage.name: stage.folds for stage in plan.stages if isinstance(stage, Split)}
+    prepared: set[str] = set()
+    stages = tuple(
+        _train(stage, splits[stage.on], given, at, prepared) for stage in plan.stages if isinstance(stage, Train)
+    )
+    seconds = _known(sum(math.nan if one.seconds is None else one.seconds for one in stages))
+    return Estimate(photos=given, machine=at, stages=stages, seconds=seconds, weights=weights_needed(plan))
+
+
+def _train(stage: Train, folds: Folds, photos: Photos, at: Machine, prepared: set[str]) -> TrainEstimate:
+    """One train stage; ``prepared`` holds what earlier stages have kept of frozen backbones, and gets its own."""
+    cost = _cost(stage.net.backbone.name)
+    items = _items(stage, folds, photos)
+    batch = stage.training.fitting(items, multiple=stage.sampler.multiple).batch
+    n_classes = photos.n_labels if stage.learns_labels else len(photos.identities) * (2 if stage.flip_identity else 1)
+    above = 0 if cost is None else _above(stage.net, cost.width, n_classes)
+    phases = tuple(_phase(stage, leg, cost, above, items, batch, photos, at) for leg in stage.training.legs)
+    preparing_s = _preparing_s(stage, cost, photos, at, prepared)
+    n_folds = getattr(folds, "n_folds", 1)
+    each = sum(math.nan if one.seconds is None else one.seconds for one in phases)
+    n_frozen = min((_frozen_first(cost, leg) for leg in stage.training.legs), default=0)
+    return TrainEstimate(
+        name=stage.name,
+        network=stage.net.backbone.name,
+        head=stage.net.head.kind,
+        height_px=stage.preprocess.height_px,
+        width_px=stage.preprocess.width_px,
+        folds=n_folds,
+        batch=batch,
+        accumulate=stage.training.accumulate,
+        parameters=None if cost is None else cost.parameters + above,
+        memory_bytes=None
+        if cost is None
+        else costs.memory_bytes(
+            cost,
+            stage.preprocess,
+            at,
+            batch=batch,
+            since=n_frozen if phases else len(cost.stages),
+            trained=max((phase.trained or 0 for phase in phases), default=0),
+            total=cost.parameters + above,
+            averaged=stage.training.ema is not None,
+            kept_below=n_frozen > 0 and _keeps(stage),
+        ),
+        preparing_s=_known(preparing_s),
+        phases=phases,
+        seconds=_known(preparing_s + n_folds * each),
+    )
+
+
+def _phase(
+    stage: Train, leg: Leg, cost: BackboneCost | None, above: int, items: int, batch: int, photos: Photos, at: Machine
+) -> PhaseEstimate:
+    """One training phase of one network."""
+    drawn = _drawn(stage, leg, items, photos)
+    steps = min(-(-drawn // batch), stage.training.epoch_batches or sys.maxsize)
+    if leg.hardest is not None:
+        steps = math.ceil(steps * (leg.hardest if leg.mining == "only" else 1 + leg.hardest))
+    shown, updates = leg.epochs * steps * batch, leg.epochs * -(-steps // stage.training.accumulate)
+    trained, seconds = None, math.nan
+    if cost is not None:
+        first = cost.frozen_first(leg.freeze)
+        trained = above + sum(part.parameters for part in cost.stages if not _is_frozen(part.name, leg))
+        photo_s = costs.training_s(cost, stage.preprocess, at, since=first, above=above)
+        if not (first and _keeps(stage)):
+            photo_s += costs.forward_s(cost, stage.preprocess, at, until=first)
+        reading_s = 0.0 if first and _keeps(stage) else shown * costs.READING_S
+        seconds = costs.clock_s(shown * photo_s + updates * costs.update_s(trained, at), reading_s, at)
+    return PhaseEstimate(
+        epochs=leg.epochs,
+        lr=leg.lr,
+        frozen=leg.freeze,
+        photos_per_epoch=steps * batch,
+        updates=updates,
+        trained=trained,
+        seconds=_known(seconds),
+    )
+
+
+def _preparing_s(stage: Train, cost: BackboneCost | None, photos: Photos, at: Machine, prepared: set[str]) -> float:
+    """Seconds for what frozen stages give for every version of every photo, unless an earlier stage has kept it."""
+    if cost is None:
+        return math.nan
+    seconds, varied = 0.0, not isinstance(stage.augment, NoAugment)
+    for first in sorted({_frozen_first(cost, leg) for leg in stage.training.legs} - {0}):
+        seed = stage.name if varied else ""
+        made = [stage.net.backbone, stage.preprocess, stage.augment, stage.versions, seed, first]
+        key = repr(made)
+        if _keeps(stage) and key not in prepared:
+            prepared.add(key)
+            n = photos.n_photos * _times(stage) * (stage.versions or 1)
+            passing = n * costs.forward_s(cost, stage.preprocess, at, until=first)
+            seconds += costs.clock_s(passing, n * costs.READING_S, at)
+    return seconds
+
+
+def _cost(name: str) -> BackboneCost | None:
+    """What a backbone costs: from the shipped table, else counted by torch where it is installed."""
+    found = cost_of(name)
+    if found is not None or find_spec("torch") is None or find_spec("timm") is None:
+        return found
+    from fieldmark.models.counting import count
+
+    return count(name)
+
+
+def _above(net: Net, width: int, n_classes: int) -> int:
+    """Parameters of neck and head for so many classes."""
+    head = net.head
+    neck = width if net.neck == "bn" else 0  # a batch norm without shift
+    if isinstance(head, EmbeddingHead | PairHead):
+        pair = 6 * head.hidden + (head.dim or width) + 2 if isinstance(head, PairHead) else 0
+        return neck + width * (head.dim or 0) + pair
+    if isinstance(head, CosineHead | AffinityHead):
+        return neck + width * n_classes * head.centres
+    return neck + (width + 1) * n_classes
+
+
+def _frozen_first(cost: BackboneCost | None, leg: Leg) -> int:
+    return 0 if cost is None else cost.frozen_first(leg.freeze)
+
+
+def _is_frozen(name: str, leg: Leg) -> bool:
+    return ALL in leg.freeze or name in leg.freeze
+
+
+def _keeps(stage: Train) -> bool:
+    """Whether what frozen stages give is kept: there is a fixed number of different pictures."""
+    return isinstance(stage.augment, NoAugment) or stage.versions is not None
+
+
+def _times(stage: Train) -> int:
+    """2 where mirrored photos are items of their own."""
+    mirrored = isinstance(stage.augment, NoAugment) if stage.learns_labels else stage.flip_identity or stage.mirrored
+    return 1 + mirrored
+
+
+def _items(stage: Train, folds: Folds, photos: Photos) -> int:
+    """Items that one network is trained on, about: photos outside of its validation part, mirrored ones included."""
+    n = photos.n_photos
+    match folds:
+        case HumpbackHoldout():
+            held_out = min((folds.n_known + folds.n_unknown) / n, MOST_HELD_OUT)
+        case OpenHoldout():
+            held_out = min((folds.n_known + folds.n_strangers) / n, MOST_HELD_OUT)
+        case ByDate():
+            held_out = folds.share
+        case _:
+            held_out = 1 / folds.n_folds
+    return max(1, round(n * (1 - held_out))) * _times(stage)
+
+
+def _drawn(stage: Train, leg: Leg, items: int, photos: Photos) -> int:
+    """Photos that the sampler shows in an epoch of a phase, before the last batch is filled."""
+    counts = photos.identities
+    if not stage.learns_labels and leg.min_photos > 1:
+        enough = tuple(n for n in counts if n >= leg.min_photos)
+        if sum(enough) >= LEAST_LEFT * sum(counts):
+            items = round(items * (1 - (sum(counts) - sum(enough)) / photos.n_photos))
+            counts = enough
+    if isinstance(stage.sampler, TupleSampler):
+        return 4 * len(counts) * (2 if stage.flip_identity else 1)
+    if isinstance(stage.sampler, AssignmentSampler):
+        return 4 * round(items * sum(n for n in counts if n > 1) / photos.n_photos)
+    return items
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

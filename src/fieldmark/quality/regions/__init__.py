@@ -1,0 +1,1 @@
+"""Where the subject is on a photo: boxes, masks and landmarks, found or learnt from clicks."""

@@ -1,0 +1,1 @@
+"""Stages that all tasks use: folds, regions, training, the submission."""

@@ -1,0 +1,49 @@
+"""The verb *boxes*: where the subject is on every photo, found once for all stages that crop by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from fieldmark.data.collection import Collection
+from fieldmark.images.specs import Agreed, Finder
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.regions import FoundRegions, Regions
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Stage, stage
+
+
+@stage
+class Boxes(Stage):
+    """Find the subject on photos; later stages crop by it where their preprocessing names this finder.
+
+    Attributes:
+        finder: ``grabcut``, ``feature_norm``, ``agreed`` or ``trained``.
+    """
+
+    output = Regions
+    changes_photos = True
+    verb: Literal["boxes"] = "boxes"
+    finder: Finder = Agreed()
+
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write box, mask and landmarks of each known photo, or why it has none."""
+        found = self._found(context.known, context)
+        Regions(folder).write(found)
+        return found.said()
+
+    def apply(self, ask: Ask) -> FoundRegions:
+        """The same of any photos; what their table has of this finder is not looked for again."""
+        from fieldmark.quality.regions.finding import has_marks, source_name
+
+        if has_marks(ask.photos, self.finder):
+            return FoundRegions(None, source_name(self.finder))
+        return self._found(ask.photos, ask.context)
+
+    def _found(self, photos: Collection, context: Context) -> FoundRegions:
+        from fieldmark.quality.regions.finding import find, marks_of, points_told, source_name
+
+        source = source_name(self.finder)
+        found = find(photos, self.finder, device=context.device, **context.pace)
+        marks = marks_of(photos, found, points=points_told(self.finder), source=source)
+        return FoundRegions(marks, source, tuple(one.note for one in found))

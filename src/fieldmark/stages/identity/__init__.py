@@ -1,0 +1,1 @@
+"""Stages that tell individuals apart: embedding, ranking, re-ranking, ensembles, pseudo-labels."""

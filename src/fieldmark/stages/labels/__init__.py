@@ -1,0 +1,1 @@
+"""Stages that score labels and answers, and decide which a photo gets."""

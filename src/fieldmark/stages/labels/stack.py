@@ -1,0 +1,136 @@
+"""The verb *stack*: gradient-boosted trees score image x label from what all networks say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from jaxtyping import Int64
+from pydantic import Field
+
+from fieldmark.core.files import write_json
+from fieldmark.data.vocabulary import Vocabulary
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.features import Features, ImageFeatures
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.scores import MEAN, LabelScores, MemberScores, ScoredPhotos
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Ref, Stage, stage
+from fieldmark.stacking.specs import Stacking
+
+if TYPE_CHECKING:
+    from fieldmark.stacking.evidence import Evidence
+
+IMPORTANCE = "importance.json"
+CEILING = "ceiling.json"
+TREES = "judge"
+
+
+@stage
+class Stack(Stage):
+    """The second level: trees learn when to trust which network, and score no photo they have learnt from.
+
+    Attributes:
+        reads_from: Stages with label scores; each of their members is a column.
+        on: Their split stage.
+        looks: A look stage: brightness, shape, ImageNet classes and similarity of photos. Without one those columns are
+            left out.
+        settings: Of candidates, columns and trees.
+    """
+
+    output = LabelScores
+    verb: Literal["stack"] = "stack"
+    reads_from: Annotated[tuple[str, ...], Ref(LabelScores), Field(min_length=1)]
+    on: Annotated[str, Ref(Folds)]
+    looks: Annotated[str | None, Ref(Features)] = None
+    settings: Stacking = Stacking()
+
+    def tells_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
+        """It does not: its trees have learnt from the photos of all folds."""
+        del earlier
+        return False
+
+    def check(self, earlier: Mapping[str, Stage]) -> list[str]:
+        """Too few folds for a second level."""
+        folds = getattr(earlier.get(self.on), "folds", None)
+        if getattr(folds, "n_folds", 3) < 3:
+            return [f"{self.name}: trees need three folds or more, '{self.on}' has two"]
+        return []
+
+    def fit(self, context: Context, folder: Path) -> str:
+        """Write out-of-fold scores, the trees, and what they went by."""
+        from fieldmark.stacking.second_level import second_level
+
+        known, fold = context.known, context.artifact(Folds, self.on).fold
+        truth = known.truth
+        seen = None if self.looks is None else context.artifact(Features, self.looks).known()
+        made = second_level(
+            evidence_of(self._known(context), seen),
+            truth > 0,
+            fold,
+            is_told=~np.isnan(truth),
+            by=settled(self.settings, looks=self.looks is not None),
+            label_groups=group_numbers(known.vocabulary),
+            seed=context.seed,
+            n_threads=os.cpu_count() or 1,
+            scratch=folder,
+            progress=context.progress,
+        )
+        LabelScores(folder).write(MEAN, known, labels=known.vocabulary.tags, fold=fold, proba=made.proba)
+        (folder / TREES).mkdir(exist_ok=True)
+        made.judge.save(folder / TREES)
+        write_json(folder / IMPORTANCE, [{"column": name, "share": share} for name, share in made.importance])
+        write_json(folder / CEILING, {"recall_ceiling": made.recall_ceiling, "n_judged": made.n_judged})
+        return f"{made.n_judged:,} cells scored; they hold {made.recall_ceiling:.1%} of the true labels"
+
+    def apply(self, ask: Ask) -> ScoredPhotos:
+        """The trees' probabilities for any photos."""
+        from fieldmark.stacking.judge import Judge
+
+        tags = ask.context.known.vocabulary.tags
+        scores = {
+            f"{name}/{member}": scored.of(tags)
+            for name in self.reads_from
+            for member, scored in ask.value(ScoredPhotos, name).voices.items()
+        }
+        seen = None if self.looks is None else ask.value(ImageFeatures, self.looks)
+        trees = Judge.load(ask.context.folder(self.name) / TREES)
+        proba = trees.judge(evidence_of(scores, seen), n_threads=os.cpu_count() or 1)
+        return ScoredPhotos(MemberScores(tuple(tags), proba[None]), ~ask.photos.present)
+
+    def _known(self, context: Context) -> dict[str, np.ndarray]:
+        """The out-of-fold scores of each member."""
+        return {
+            f"{name}/{member}": scores.known(context.known, member)
+            for name in self.reads_from
+            for scores in (context.artifact(LabelScores, name),)
+            for member in scores.members
+        }
+
+
+def evidence_of(scores: Mapping[str, np.ndarray], seen: ImageFeatures | None = None) -> Evidence:
+    """What trees may know of photos: the networks' scores, and image features."""
+    from fieldmark.stacking.evidence import Evidence
+
+    if seen is None:
+        return Evidence(scores=scores)
+    return Evidence(scores=scores, looks=seen.looks, imagenet=seen.classes, embeddings=seen.unit)
+
+
+def settled(settings: Stacking, *, looks: bool) -> Stacking:
+    """The settings without the columns that need a look stage where there is none."""
+    if looks:
+        return settings
+    features = settings.features.model_copy(update={"looks": False, "imagenet": "off", "relevance": None})
+    return settings.model_copy(update={"features": features})
+
+
+def group_numbers(vocabulary: Vocabulary) -> Int64[np.ndarray, " label"]:
+    """The group of each label as a number."""
+    numbers = np.zeros(len(vocabulary.tags), dtype=np.int64)
+    for number, columns in enumerate(vocabulary.groups.values()):
+        numbers[list(columns)] = number
+    return numbers

@@ -1,0 +1,1 @@
+"""What runs are for: identification, tagging and attributes; how each is measured, reported and answered."""

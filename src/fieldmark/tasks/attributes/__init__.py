@@ -1,0 +1,1 @@
+"""Attributes: one answer to each question about a photo."""

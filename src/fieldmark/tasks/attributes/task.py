@@ -1,0 +1,89 @@
+"""Attributes as a task: one answer to each question, from a hierarchy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fieldmark.core.errors import PlanError
+from fieldmark.core.progress import Progress
+from fieldmark.data.collection import Collection
+from fieldmark.decisions.settling import filled
+from fieldmark.metrics.measure import Measure
+from fieldmark.pipeline.application import Application
+from fieldmark.pipeline.artifacts.base import Predictions
+from fieldmark.pipeline.artifacts.predictions import AnsweredPhotos, QuestionAnswers
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.plan import Plan
+from fieldmark.tasks.attributes import tables
+from fieldmark.tasks.attributes.evaluation import evaluation_photos
+from fieldmark.tasks.attributes.results import Answered, answered
+from fieldmark.tasks.attributes.validation import measure_answers
+from fieldmark.tasks.base import Form, Task, TaskName, refuse_extra, refuse_k
+
+
+class Attributes(Task):
+    """The answer to each question about a photo."""
+
+    name: ClassVar[TaskName] = "attributes"
+    command: ClassVar[str] = "attributes"
+    predictions: ClassVar[type[Predictions]] = QuestionAnswers
+    needs_files: ClassVar[bool] = False
+
+    def prepared(self, known: Collection) -> Collection:
+        """The known photos with every answer as a label: whatever learns labels learns answers."""
+        return known.answering()
+
+    def check(self, plan: Plan, known: Collection) -> None:
+        """Refuse photos without questions."""
+        if not known.vocabulary.questions:
+            raise PlanError(
+                f"The plan '{plan.name}' answers questions, but these photos have none.",
+                got=f"{known.name}: columns {', '.join(known.table.columns)}",
+                fix="say which columns are questions: --question COLUMN, or write a questions.toml beside the table.",
+            )
+        refuse_extra(known)
+
+    def refuse_options(self, *, k: int | None, most: int | None) -> None:
+        """Refuse a number of candidates."""
+        del most
+        refuse_k(k, problem="A question has one answer.", fix="use --most 2 for other answers beside it.")
+
+    def results(self, application: Application, *, k: int | None = None, most: int | None = None) -> list[Answered]:
+        """The answers about each photo."""
+        del k
+        return answered(application, most=most)
+
+    def as_json(self, result: Answered) -> dict[str, Any]:
+        """The answers about a photo as JSON values."""
+        return tables.as_json(result)
+
+    def table(self, results: Sequence[Answered], context: Context) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
+        """The table for people: ``attributes/tables.py`` names its columns."""
+        del context
+        return tables.COLUMNS, tables.rows_of(results)
+
+    def write(self, path: Path, results: Sequence[Answered], *, form: Form, context: Context) -> None:
+        """Write the answers about photos as CSV."""
+        tables.write(path, results, form=form, vocabulary=context.known.vocabulary)
+
+    def validated(self, context: Context) -> tuple[Measure, ...]:
+        """How good the answers about the known photos are, out of fold."""
+        from fieldmark.tasks.attributes.validation import JudgedAnswers
+
+        return JudgedAnswers(context).measures()
+
+    def evaluated(self, context: Context, photos: Collection, progress: Progress) -> tuple[Measure, ...]:
+        """How good the answers about other photos are."""
+        vocabulary = context.known.vocabulary
+        photos, truth, has_answer = evaluation_photos(photos, context.known, progress=progress)
+        value: AnsweredPhotos = Application(context, photos).value(context.plan.answering().name)
+        answer = filled(value.decoded, value.proba, vocabulary.question_of)
+        return measure_answers(answer, truth, has_answer, vocabulary, groups=photos.groups)
+
+    def report(self, context: Context) -> tuple[tuple[Measure, ...], str]:
+        """The measures of a finished run, and its page as HTML."""
+        from fieldmark.tasks.attributes.report import answer_report
+
+        return answer_report(context)

@@ -1,0 +1,1 @@
+"""Identification: which individual is on a photo, or an unknown one."""

@@ -1,0 +1,36 @@
+"""How similar the individuals of a run look to its networks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fieldmark.decisions.specs import Best
+from fieldmark.pipeline.artifacts.embeddings import Embeddings
+from fieldmark.pipeline.context import Context
+from fieldmark.quality.duplicates.twinning import Likeness
+from fieldmark.stages.identity.embed import Embed
+
+
+def likeness_of(context: Context) -> Likeness:
+    """How alike a run's identities look to networks that have not learnt from the photos they look at.
+
+    Each validation photo is compared with the photos of all identities, the most alike one counting, and that is
+    averaged over an identity's validation photos. Where only one of two identities has such photos, its view counts.
+
+    Raises:
+        PlanError: The run embeds no photos.
+        RunError: The stage is not finished.
+    """
+    stage = context.plan.only(Embed)
+    embeddings, folds = context.artifact(Embeddings, stage.name), context.folds(stage)
+    known, n = context.known, len(context.known.vocabulary.identities)
+    total, count = np.zeros((n, n), np.float32), np.zeros(n)
+    for k in range(folds.n_folds):
+        rows = np.flatnonzero(folds.fold == k)
+        own = folds.validation(known, k=k)
+        scores = embeddings.gallery(k).scores(embeddings.validation(k), own, n_classes=n, by=Best())
+        named = known.classes[rows] >= 0
+        np.add.at(total, known.classes[rows][named], scores[named])
+        np.add.at(count, known.classes[rows][named], 1)
+    mean = np.divide(total, count[:, None], out=np.full_like(total, np.nan), where=count[:, None] > 0)
+    return Likeness(known.vocabulary.identities, mean)

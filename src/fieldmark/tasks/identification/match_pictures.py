@@ -1,0 +1,55 @@
+"""Pictures of what a recheck found: a photo beside the known photo it agrees with, lines between their points."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.data.collection import Collection
+from fieldmark.images.reading import read
+from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, agreeing
+from fieldmark.pipeline.context import Context
+from fieldmark.reporting.match_lines import Side, encoded, match_lines
+from fieldmark.stages.identity.keypoints import KEPT, Looker
+from fieldmark.stages.identity.recheck import Recheck
+
+
+class MatchPictures:
+    """Draws the matches of validation photos of a finished run; nothing where its plan has no recheck.
+
+    Args:
+        context: The run.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        stages = [stage for stage in context.plan.stages if isinstance(stage, Recheck)]
+        self._stage = stages[-1] if stages else None
+
+    @cached_property
+    def _photos(self) -> dict[tuple[str, str], str]:
+        """The known photo that each validation photo and name of its shortlist agree by, if any point fits."""
+        if self._stage is None:
+            return {}
+        return agreeing(self._context.artifact(KeypointRanking, self._stage.name).matches("validation"))
+
+    @cached_property
+    def _known(self) -> Collection:
+        return self._context.with_regions().known
+
+    def of(self, image: str, identity: str) -> bytes | None:
+        """The lines between a validation photo and its best photo of ``identity`` as a JPEG; None if nothing fits."""
+        photo = self._photos.get((image, identity))
+        if photo is None or self._stage is None:
+            return None
+        known = self._known
+        looker = Looker(self._stage.evidence, self._context.run.path / KEPT, within=self._stage.within)
+        rows = [known.images.index(one) for one in (image, photo)]
+        try:
+            points = [looker.points(known, row) for row in rows]
+            found = looker.agreement(known, rows[0], known, rows[1])
+            pixels = [read(known.paths[row]) for row in rows]
+        except FieldmarkError:  # a photo that is gone, or OpenCV: a page is not refused for a picture
+            return None
+        left, right = (Side(pixels[side], points[side].xy[found.pairs[:, side]], points[side].size) for side in (0, 1))
+        return encoded(match_lines(left, right, found.inlier, height_px=240, most=60))

@@ -1,0 +1,124 @@
+"""The validation photos of a finished run that identifies: scores, truth, threshold and candidates."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from fieldmark.data.vocabulary import UNLABELLED, Vocabulary
+from fieldmark.decisions.calibrated import Sure
+from fieldmark.decisions.specs import MaxMap
+from fieldmark.gallery.store import GalleryStore
+from fieldmark.metrics.measure import Measure
+from fieldmark.pipeline.artifacts.embeddings import Embeddings
+from fieldmark.pipeline.artifacts.ranking import Ranking, names_of
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.stage import Stage
+from fieldmark.stages.identity.ranking import RankingStage
+from fieldmark.tasks.identification.measures import measure, measure_decision
+
+
+class Judged:
+    """The validation photos of a finished run that have a name or show a stranger, with scores, truth and ranking."""
+
+    def __init__(self, context: Context) -> None:
+        self.final = context.plan.final()
+        self.ranking = context.artifact(Ranking, self.final.name)
+        self.folds = context.folds(self.final)
+        self.known = context.known
+        truth = self.folds.classes(self.known)[self.folds.rows]
+        has_label = truth > UNLABELLED
+        self.rows, self.truth = self.folds.rows[has_label], truth[has_label]
+        self.scores: np.ndarray = self.ranking.scores[has_label]
+        self.decision = self.ranking.decision
+        self.unknown_at = self.decision.threshold.at
+        self.at = self.decision.at(self.known.take(self.rows))
+        self.k = self.decision.threshold.k
+        self.table = self.ranking.table("validation")
+        shown = _shown(context, self.final)
+        self.embeddings = None if shown is None else context.artifact(Embeddings, shown)
+        self.answers: dict[str, list[tuple[str, float]]] = {
+            image: list(zip(identity, score, strict=True))
+            for image, identity, score in self.table.sort("place")
+            .group_by("image", maintain_order=True)
+            .agg("identity", "score")
+            .iter_rows()
+        }
+
+    def measures(self) -> tuple[Measure, ...]:
+        """How good the ranking is, and what to expect of the decision with other photos."""
+        return self.seen() + self.expected()
+
+    def seen(self) -> tuple[Measure, ...]:
+        """How good the ranking is on the photos that the threshold was found on."""
+        groups = self.known.take(self.rows).groups
+        return measure(self.scores, self.truth, unknown_at=self.at, k=self.k, groups=groups)
+
+    def expected(self) -> tuple[Measure, ...]:
+        """What to expect of the decision with other photos; nothing where the last stage does not decide anew."""
+        return self.measured_decision() if self.decides else ()
+
+    @property
+    def decides(self) -> bool:
+        """Whether the last ranking stage finds a threshold; post-processing keeps that of the ranking it reads."""
+        return isinstance(self.final, RankingStage)
+
+    def measured_decision(self) -> tuple[Measure, ...]:
+        """What to expect of the decision with other photos."""
+        per_group, judges = getattr(self.final, "per_group", None), self.known.take(self.rows)
+        return measure_decision(
+            self.scores,
+            self.truth,
+            unknown=self.final.unknown if isinstance(self.final, RankingStage) else MaxMap(),
+            sure=self._sure(judges.images),
+            groups=judges.groups,
+            names=None if per_group is None else names_of(judges, per_group.column),
+            per_group=per_group,
+            k=self.k,
+        )
+
+    def _sure(self, images: list[str]) -> Sure | None:
+        """How sure the answers were, by curves that have not seen them; None where the ranking does not tell."""
+        if not {"known_proba", "right_proba"} <= set(self.table.columns):
+            return None
+        firsts = pl.DataFrame({"image": images}).join(
+            self.table.filter(pl.col("place") == 1), on="image", how="left", maintain_order="left"
+        )
+        known, right = (
+            firsts[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in ("known_proba", "right_proba")
+        )
+        return Sure(known=known, right=right)
+
+    @cached_property
+    def galleries(self) -> list[GalleryStore]:
+        """For each fold, the photos its network was trained on; none where no embeddings are behind the ranking."""
+        if self.embeddings is None:
+            return []
+        return [self.embeddings.gallery_apart(k, self.folds, self.known) for k in range(self.folds.n_folds)]
+
+    def most_similar(self, row: int, classes: list[int]) -> dict[int, str]:
+        """Id of the photo of each of some individuals that is most similar to a validation photo."""
+        if not classes or self.embeddings is None:
+            return {}
+        k, image = int(self.folds.fold[row]), self.known.images[row]
+        place = int(np.searchsorted(np.flatnonzero(self.folds.fold == k), row))
+        query, gallery = self.embeddings.validation(k, mapped=True)[:, [place]], self.galleries[k]
+        rows = gallery.best_photos(query, [image], np.array([classes]))[0][0].tolist()
+        return {one: gallery.images[at] for one, at in zip(classes, rows, strict=True)}
+
+    def name(self, truth: int) -> str:
+        """The name of a class."""
+        return named(truth, self.known.vocabulary)
+
+
+def named(truth: int, vocabulary: Vocabulary) -> str:
+    """The name of a class; the word for "nobody we know" for -1."""
+    return vocabulary.identities[truth] if truth >= 0 else vocabulary.unknown
+
+
+def _shown(context: Context, final: Stage) -> str | None:
+    """The embed stage whose most similar photos stand beside answers."""
+    final = context.plan.alone(final)
+    return final.shown(context.stages) if isinstance(final, RankingStage) else None

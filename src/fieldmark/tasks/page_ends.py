@@ -1,0 +1,38 @@
+"""What the page of any run ends with: its plan, what its stages said, what it was made with, files left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fieldmark.core.files import read_json
+from fieldmark.metrics.measure import Measure
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import MANIFEST
+from fieldmark.reporting.contents import ScoreRow, SkippedFile, StageRow
+
+SKIPPED = "skipped.json"
+
+
+def page_end(context: Context) -> dict[str, Any]:
+    """The attributes ``skipped``, ``stages``, ``plan_json`` and ``manifest`` of a page.
+
+    Raises:
+        RunError: A stage is not finished.
+    """
+    run, folder = context.run, context.run.path
+    skipped = read_json(folder / SKIPPED) if (folder / SKIPPED).exists() else []
+    return {
+        "skipped": tuple(SkippedFile(**one) for one in skipped),
+        "stages": tuple(
+            StageRow(stage.name, stage.verb, stage.reads(), receipt["said"], receipt["took_s"])
+            for stage in context.plan.stages
+            for receipt in (run.receipt(stage.name),)
+        ),
+        "plan_json": context.plan.model_dump_json(indent=2),
+        "manifest": read_json(folder / MANIFEST),
+    }
+
+
+def score_rows(measures: tuple[Measure, ...]) -> tuple[ScoreRow, ...]:
+    """Measures as a page shows them."""
+    return tuple(ScoreRow(one.name, one.value, one.low, one.high, one.meaning, one.over) for one in measures)

@@ -1,0 +1,1 @@
+"""Tagging: many labels a photo."""

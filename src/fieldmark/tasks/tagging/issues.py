@@ -1,0 +1,45 @@
+"""Labels of a run's table that are likeliest wrong or missing, by out-of-fold scores."""
+
+from __future__ import annotations
+
+from fieldmark.core.errors import PlanError, nearest
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
+from fieldmark.stages.labels.score import Score
+from fieldmark.tasks.issues import Doubt
+
+
+def doubtful_cells(context: Context, *, stage: str | None = None, most: int = 200) -> list[Doubt]:
+    """The cells of a run's table that are likeliest wrong, the most doubtful first.
+
+    Args:
+        context: The run; its stages up to the scores must be finished.
+        stage: Whose out-of-fold scores to go by; None for the last score stage (boosted trees give unlikely cells no
+            probability of their own).
+        most: How many.
+
+    Raises:
+        PlanError: The run has no such stage with scores.
+        RunError: The stage is not finished.
+    """
+    from fieldmark.quality.labels.doubts import doubtful
+
+    name = scoring(context, stage or context.plan.only(Score).name)
+    known = context.known
+    images = known.images
+    proba = context.artifact(LabelScores, name).known(known)
+    found = doubtful(proba, known.truth > 0, known.vocabulary.tags, most=most, groups=known.groups)
+    cells = found.select("row", "label", "kind", "proba", "doubt").iter_rows()
+    return [Doubt(images[row], label, kind, proba, doubt) for row, label, kind, proba, doubt in cells]
+
+
+def scoring(context: Context, name: str) -> str:
+    """The name of a stage of a run that leaves scores of labels.
+
+    Raises:
+        PlanError: There is none of that name.
+    """
+    names = [stage.name for stage in context.plan.leaving(LabelScores)]
+    if name not in names:
+        raise PlanError("The run has no stage of that name that scores labels.", got=name, fix=nearest(name, names))
+    return name

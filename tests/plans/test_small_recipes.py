@@ -1,0 +1,129 @@
+"""Every recipe at its default size, with as many networks under the same names but tiny ones, asked after training.
+
+The toy of a recipe has fewer networks, and their names happen to be sorted as the plan lists them.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fieldmark
+from fieldmark.data.specs import StratifiedFolds
+from fieldmark.models.specs import RandomWeights
+from fieldmark.pipeline.application import Application
+from fieldmark.pipeline.artifacts.scores import LabelScores, ScoredPhotos
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.plan import Plan
+from fieldmark.pipeline.stage import Stage
+from fieldmark.plans.shelf import SHELF
+from fieldmark.stacking.specs import Trees
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.labels.look import Look
+from fieldmark.stages.labels.stack import Stack
+from fieldmark.tasks.task import TaskName, task_of
+
+TINY_PX = 32
+BATCH = 12
+"""A multiple of what each sampler needs."""
+
+
+def tiny(stage: Stage) -> Stage:
+    """The same stage with a tiny network, small photos, three folds and hardly any training."""
+    if isinstance(stage, Split) and isinstance(stage.folds, StratifiedFolds):
+        return stage.model_copy(update={"folds": stage.folds.model_copy(update={"n_folds": 3})})
+    if isinstance(stage, Train):
+        backbone = stage.net.backbone.model_copy(update={"name": "test_efficientnet", "weights": RandomWeights()})
+        sides = {name: max(TINY_PX, getattr(stage.preprocess, name) // 5) for name in ("height_px", "width_px")}
+        legs = tuple(leg.model_copy(update={"epochs": 1}) for leg in stage.training.legs)
+        training = {"legs": legs, "batch": BATCH, "accumulate": 1, "epoch_batches": 2}
+        return stage.model_copy(
+            update={
+                "net": stage.net.model_copy(update={"backbone": backbone}),
+                "preprocess": stage.preprocess.model_copy(update=sides),
+                "training": stage.training.model_copy(update=training),
+                "versions": None if stage.versions is None else 2,
+            }
+        )
+    if isinstance(stage, Look):
+        sides = {"height_px": TINY_PX, "width_px": TINY_PX}
+        return stage.model_copy(update={"preprocess": stage.preprocess.model_copy(update=sides)})
+    if isinstance(stage, Stack):
+        trees = Trees(n_rounds=5, num_leaves=7, min_data_in_leaf=5)
+        return stage.model_copy(update={"settings": stage.settings.model_copy(update={"trees": trees})})
+    return stage
+
+
+def tiny_plan(recipe: str, size: str) -> Plan:
+    """The recipe's plan at a size: as many stages under the same names."""
+    plan = SHELF[recipe](size=size)
+    return plan.model_copy(update={"stages": tuple(tiny(stage) for stage in plan.stages)}).check()
+
+
+def with_truth(known: Path, task: TaskName, folder: Path) -> tuple[Path, Path]:
+    """New photos as ``predict`` takes them, and a table of the same photos with their truth."""
+    if task == "attributes":
+        return known / "new.csv", known / "test_truth.csv"
+    if task == "identification":
+        rows = pl.read_csv(known / "test_truth.csv").iter_rows()
+        lines = [("image", "file", "identity"), *((image, known / "test" / image, name) for image, name in rows)]
+    else:
+        photos = sorted((known / "test").glob("*.png"))
+        lines = [("image", "file", "labels"), *((photo.stem, photo, "tag::gold|tag::red") for photo in photos)]
+    table = folder / "truth.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)
+    return known / "test", table
+
+
+def assert_scored_alike(run: Path) -> None:
+    """Each stage that scores labels gives the run's new photos the very scores that the run gave them."""
+    context = Context.open(run).computing(device="cpu", n_workers=0)
+    if context.new is None:
+        return
+    again = Application(context, context.new, together=True)
+    for stage in context.plan.leaving(LabelScores):
+        asked: ScoredPhotos = again.value(stage.name)
+        kept: ScoredPhotos = context.artifact(LabelScores, stage.name).kept(context)
+        np.testing.assert_array_equal(asked.mean.by_fold, kept.mean.by_fold, err_msg=stage.name)
+        assert list(asked.members) == list(kept.members)
+
+
+def test_recipes_list_models_out_of_the_order_of_their_names() -> None:
+    scores = [
+        stage for size in ("small", "full") for stage in SHELF["imet2019"](size=size).stages if stage.verb == "score"
+    ]
+    assert all(len(stage.of) == 3 and list(stage.of) != sorted(stage.of) for stage in scores)
+
+
+@pytest.mark.parametrize("recipe", sorted(SHELF))
+def test_a_trained_recipe_answers_as_its_run_did(
+    recipe: str, museum: Path, flukes: Path, shop: Path, tmp_path: Path
+) -> None:
+    plan, run = tiny_plan(recipe, "small"), tmp_path / "run"
+    task = task_of(plan).name
+    known = {"tagging": museum, "attributes": shop, "identification": flukes}[task]
+    new, truth = with_truth(known, task, tmp_path)
+    trained = fieldmark.train(plan, known, new=new, run=run, n_workers=0, skip_broken=True)
+    assert trained.submission is not None
+
+    out = tmp_path / "answers.csv"
+    answered = fieldmark.predict(run, new, out=out, form="submission", n_workers=0)
+    theirs, mine = (pl.read_csv(path, infer_schema=False) for path in (trained.submission, out))
+    assert mine.columns == theirs.columns
+    assert sorted(mine[mine.columns[0]]) == sorted(theirs[theirs.columns[0]])
+    assert sorted(mine.rows()) == sorted(theirs.rows())
+    assert_scored_alike(run)
+
+    photo = next(one.file for one in answered if one.file.is_file())
+    ask = {"tagging": fieldmark.tag, "attributes": fieldmark.attributes, "identification": fieldmark.identify}[task]
+    (alone,) = ask(run, photo, n_workers=0)
+    assert alone.file.name == photo.name
+
+    measures = fieldmark.evaluate(run, truth, n_workers=0, allow_outside=True, skip_broken=True)
+    assert measures[0].n > 0
