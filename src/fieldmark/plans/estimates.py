@@ -153,7 +153,7 @@ def estimate(plan: Plan, photos: Photos | None = None, *, machine: Machine | Non
         machine: Where it would run; None: here.
 
     Raises:
-        PlanError: timm has no backbone of a name in the plan (only asked where torch is installed).
+        PlanError: There is no backbone of a name in the plan (only asked where torch is installed).
     """
     at, given = machine or this_machine(), photos or Photos.nominal()
     splits = {stage.name: stage.folds for stage in plan.stages if isinstance(stage, Split)}
