@@ -39,13 +39,24 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.usefixtures("shelf")
 def test_recipes(capsys: Printed) -> None:
-    title, line, row = ran(capsys, "recipes").splitlines()
+    title, line, row, _, more = ran(capsys, "recipes").splitlines()
     assert title.split("   ")[0] == "recipe"
     assert set(line) == {"─"}
-    assert row == (
-        "tiny     toy (default), small   flip_identity=true, epochs=1, lr=0.001   "
-        "The smallest plan that does all there is to do."
+    assert row == "tiny     toy (default), small   The smallest plan that does all there is to do."
+    assert more == "settings of one: fieldmark recipes NAME"
+
+
+@pytest.mark.usefixtures("shelf")
+def test_settings_of_a_recipe_are_shown_by_group(capsys: Printed) -> None:
+    about, sizes, *groups = (
+        ran(capsys, "recipes", "tiny").split("\n\n")[0].splitlines() + ran(capsys, "recipes", "tiny").split("\n\n")[1:]
     )
+    assert about == "The smallest plan that does all there is to do."
+    assert sizes == "sizes: toy (default), small"
+    assert [group.split(" setting")[0] for group in groups] == ["data", "training"]
+    assert [line.split("   ")[0].rstrip() for line in groups[1].splitlines()[2:]] == ["epochs", "lr"]
+    assert groups[1].splitlines()[3].split() == ["lr", "0.001", "a", "number", "above", "0", "Learning", "rate."]
+    assert failed(capsys, "recipes", "tinny")[-1] == "  fix: did you mean 'tiny'?"
 
 
 @pytest.mark.usefixtures("shelf")

@@ -39,7 +39,7 @@ def test_the_whole_network_learns_when_asked() -> None:
 @pytest.mark.parametrize("masks", ["table", "agreed", "grabcut", "features"])
 @pytest.mark.parametrize("size", ["toy", "small", "full"])
 def test_masks_are_looked_for_and_shown(masks: str, size: Literal["toy", "small", "full"]) -> None:
-    plan = humpback_classify(size=size, masks=masks, evidence=True)
+    plan = humpback_classify(size=size, masks=masks, keypoints="xfeat")
     train = plan.only(Train)
     assert train.preprocess.mask is not None
     assert train.preprocess.mask.by == FINDERS[masks] == plan.only(Recheck).within
@@ -51,7 +51,7 @@ def test_masks_are_looked_for_and_shown(masks: str, size: Literal["toy", "small"
 
 @pytest.mark.parametrize("boxes", ["none", "table", "agreed", "grabcut", "features"])
 def test_pairs_are_looked_at_by_boxes(boxes: str) -> None:
-    plan = humpback_siamese(size="toy", boxes=boxes, evidence=True)
+    plan = humpback_siamese(size="toy", boxes=boxes, keypoints="xfeat")
     assert plan.only(Train).preprocess.finders() == (() if boxes in {"none", "table"} else (FINDERS[boxes],))
     assert (plan.only(Train).preprocess.crop.kind == "box") == (boxes != "none")
     assert plan.only(Recheck).within == FINDERS["table" if boxes == "none" else boxes]
@@ -115,7 +115,7 @@ def test_a_photo_is_seen_with_its_mask(flukes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("which", ["known", "new"])
-@pytest.mark.parametrize("recipe", [{"boxes": "table"}, {"evidence": True}], ids=["boxes", "points"])
+@pytest.mark.parametrize("recipe", [{"boxes": "table"}, {"keypoints": "xfeat"}], ids=["boxes", "points"])
 def test_a_box_outside_its_picture_is_refused_before_training(
     flukes: Path, tmp_path: Path, which: str, recipe: dict[str, object]
 ) -> None:

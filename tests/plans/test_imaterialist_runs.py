@@ -183,11 +183,11 @@ def test_every_form_checks_and_survives_json(form: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"form": "sofmax"}, "did you mean 'softmax'"),
-        ({"merging": "mean"}, "geometric"),
-        ({"pictures": False, "texts": ""}, "--set texts=name"),
-        ({"networks": 9}, "use 1 to"),
-        ({"reader": "bert"}, "use one of: minilm, ngrams"),
+        ({"form": "sofmax"}, "use form=softmax, each"),
+        ({"average": "mean"}, "geometric"),
+        ({"pictures": False, "texts": ""}, "--set texts=text"),
+        ({"networks": 9}, "use networks=1 or less"),
+        ({"reader": "bert"}, "use reader=ngrams or minilm"),
         ({"size": "toy", "finetune": True}, "leave out finetune"),
     ],
 )

@@ -32,7 +32,7 @@ from toys import Heard
 
 @pytest.fixture(scope="module")
 def run(flukes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    plan = reidentify(size="toy", rounds=1, recruit_at=-1.0, budget=0.5)
+    plan = reidentify(size="toy", rounds=1, pseudo_label_at=-1.0, budget=0.5)
     folder = tmp_path_factory.mktemp("reidentify") / "run"
     fieldmark.train(plan, flukes, run=folder, n_workers=0, skip_broken=True)
     return folder
@@ -54,11 +54,11 @@ def test_whole_identities_are_held_back_as_strangers(run: Path) -> None:
 
 
 def test_points_look_at_whoever_is_recruited_and_at_the_end() -> None:
-    plan = reidentify(size="toy", rounds=2, evidence=True, distil=True)
+    plan = reidentify(size="toy", rounds=2, keypoints="xfeat", distil=True)
     reads = {stage.name: stage.reads() for stage in plan.stages}
     assert [reads[name][0] for name in ("recruits2", "recruits3", "answers")] == ["evidence", "evidence2", "evidence3"]
     assert [reads[f"evidence{again}"][0] for again in ("", "2", "3")] == ["ranking", "ranking2", "ranking3"]
-    once = reidentify(size="toy", evidence=True, distil=True)
+    once = reidentify(size="toy", keypoints="xfeat", distil=True)
     assert [stage.name for stage in once.stages if stage.verb == "recheck"] == ["evidence2"]
 
 
@@ -209,11 +209,11 @@ def test_words_can_be_typed_where_the_default_is_none() -> None:
     ("settings", "fix"),
     [
         ({"boxes": "tabel"}, "table"),
-        ({"rounds": -1}, "rounds=0"),
+        ({"rounds": -1}, "rounds=1"),
         ({"loss": "arcfase"}, "arcface"),
         ({"loss": "questions", "centres": 2}, "leave out centres"),
-        ({"height_px": 8}, "at least 32"),
-        ({"trees": True, "evidence": True}, "leave out one"),
+        ({"height_px": 8}, "height_px=96"),
+        ({"trees": True, "keypoints": "xfeat"}, "leave out trees"),
         ({"size": "tiny"}, "toy"),
     ],
 )
@@ -260,7 +260,7 @@ def test_a_photo_is_asked_about_by_its_box(flukes: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("size", ["toy", "small", "full"])
 def test_it_can_be_judged_by_the_photos_of_the_whales_own_recipes(size: Size) -> None:
     """Runs are made one run only where the same photos judge them."""
-    ours, theirs = reidentify(size=size, holdout="humpback"), humpback_classify(size=size)
+    ours, theirs = reidentify(size=size, validation="humpback"), humpback_classify(size=size)
     assert ours.only(Split) == theirs.only(Split)
     assert ours.stages[1:] == reidentify(size=size).stages[1:]
     assert reidentify(size=size).only(Split).folds == OpenHoldout()

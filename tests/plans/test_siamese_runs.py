@@ -127,7 +127,7 @@ def test_points_are_matched_for_the_shortlist_of_the_pair_head(
 ) -> None:
     pytest.importorskip("cv2")
     folder = finished.path.with_name("points")
-    plan = humpback_siamese(size="toy", evidence=True)
+    plan = humpback_siamese(size="toy", keypoints="xfeat")
     looked = plan.only(Recheck)
     assert looked.reads_from == "pairs"
     assert plan.stages[-1].reads() == ("evidence",)
@@ -181,7 +181,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"tta": False},
     {"rescoring": False},
     {"alone": True},
-    {"evidence": True},
+    {"keypoints": "xfeat"},
     {"effort": 0.5},
 ]
 
@@ -197,9 +197,9 @@ def test_every_switch_changes_the_plan_and_leaves_one_that_works(switch: dict[st
 def test_settings_that_cannot_be_are_told() -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"size": "tiny"}, "use one of: full, small, toy."),
-        ({"mining": "nearer"}, "did you mean 'nearest'?"),
-        ({"pair_loss": "triplets"}, "did you mean 'triplet'?"),
-        ({"alone": True, "rescoring": False}, "leave out one of the two."),
+        ({"mining": "nearer"}, "use mining=exact, nearest or batch."),
+        ({"pair_loss": "triplets"}, "use pair_loss=bce or triplet."),
+        ({"alone": True, "rescoring": False}, "add --set rescoring=true, or leave out alone."),
     ]
     for settings, fix in wrong:
         with pytest.raises(PlanError) as caught:

@@ -145,4 +145,4 @@ def test_a_run_without_points_is_told(run: Context) -> None:
     plan = run.plan.up_to("ranking")
     with pytest.raises(PlanError) as refusal:
         doubtful_names(replace(run, plan=plan))
-    assert "evidence=true" in refusal.value.fix
+    assert "keypoints=xfeat" in refusal.value.fix

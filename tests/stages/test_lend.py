@@ -88,4 +88,4 @@ def test_the_recipe_lends_last_and_refuses_where_nothing_sees() -> None:
     assert alone.reads_from == "special"
     with pytest.raises(PlanError) as told:
         imet2019(size="toy", neighbours=True)
-    assert "size=small" in told.value.fix
+    assert "--size small" in told.value.fix

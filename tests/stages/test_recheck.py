@@ -210,7 +210,7 @@ def test_points_lie_within_the_mask_else_the_box_of_whoever_was_asked(context: C
 def test_boxes_that_nobody_looks_for_are_refused() -> None:
     from fieldmark.plans.reidentify import reidentify
 
-    plan = reidentify(size="toy", boxes="grabcut", evidence=True)
+    plan = reidentify(size="toy", boxes="grabcut", keypoints="xfeat")
     stages = {stage.name: stage for stage in plan.stages}
     assert stages["evidence"].within == stages["boxes"].finder
     other = [one.model_copy(update={"within": FeatureNorm()}) if one.name == "evidence" else one for one in plan.stages]
@@ -221,7 +221,7 @@ def test_boxes_that_nobody_looks_for_are_refused() -> None:
 
 @pytest.mark.parametrize("size", ["toy", "small", "full"])
 def test_points_are_a_switch_of_the_whales_own_recipe(size: Size) -> None:
-    plan = humpback_classify(size=size, evidence=True)
+    plan = humpback_classify(size=size, keypoints="xfeat")
     assert plan.stages[:-2] == humpback_classify(size=size).stages[:-1]
     looked = plan.only(Recheck)
     assert (looked.reads_from, plan.stages[-1].reads()) == ("ranking", (looked.name,))
@@ -232,7 +232,7 @@ def test_without_opencv_nothing_is_begun(
     tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch, kind: Points
 ) -> None:
     """Said before hours of training."""
-    plan = humpback_classify(size="toy", evidence=True)
+    plan = humpback_classify(size="toy", keypoints="xfeat")
     looks = plan.only(Recheck).model_copy(update={"evidence": Evidence(points=kind)})
     looks.ready(context.known, None)
     stages = tuple(looks if isinstance(one, Recheck) else one for one in plan.stages)
@@ -249,7 +249,7 @@ def test_without_weights_nothing_is_begun(tmp_path: Path, context: Context, monk
     monkeypatch.setattr("fieldmark.models.keypoint_nets.XfeatNet.load", none)
     keypoints._xfeat.cache_clear()
     with pytest.raises(WeightsError):
-        execute(humpback_classify(size="toy", evidence=True), context.known, tmp_path / "run", n_workers=0)
+        execute(humpback_classify(size="toy", keypoints="xfeat"), context.known, tmp_path / "run", n_workers=0)
     assert not (tmp_path / "run").exists()
 
 

@@ -114,7 +114,7 @@ def test_each_network_speaks_for_itself(known: Collection, new: Collection, tmp_
 def test_of_photos_that_taught_it_is_not_said_how_sure_an_answer_is(
     known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    plan = reidentify(size="toy", rounds=1, recruit_at=0.0, effort=0.3)
+    plan = reidentify(size="toy", rounds=1, pseudo_label_at=0.0, effort=0.3)
     run = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0)
     context = Context.open(run.path)
     rows = context.artifact(IdentityPseudoLabels, "recruits2").rows(0)

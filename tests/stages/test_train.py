@@ -115,7 +115,7 @@ def test_a_stage_learns_by_smaller_batches_of_few_photos(context: Context, tmp_p
 @pytest.mark.parametrize(("flips", "of_mirrors"), [("same", 0), ("other", 1)])
 def test_a_mirror_image_is_no_second_photo(context: Context, flips: str, of_mirrors: int) -> None:
     """Individuals with one photo wait for the last leg, whatever a mirrored photo shows."""
-    stage = next(one for one in reidentify(size="small", flips=flips).stages if isinstance(one, Train))
+    stage = next(one for one in reidentify(size="small", mirror=flips).stages if isinstance(one, Train))
     first = stage.training.legs[0]
     assert first.min_photos == 2
     lesson = stage.lesson(split_by(context, np.full(len(context.known), -1)), k=0)

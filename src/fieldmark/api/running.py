@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from fieldmark.api.choices import Recipe, Setting, choose
+from fieldmark.api.choices import Setting, choose
 from fieldmark.api.choices import recipes as _recipes
 from fieldmark.api.guards import leads, need_torch, sensible, vacant
 from fieldmark.api.labels import patched
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fieldmark.metrics.measure import Measure
     from fieldmark.pipeline.context import Context
     from fieldmark.pipeline.plan import Plan
+    from fieldmark.plans.recipe import Recipe
     from fieldmark.reporting.contents import InspectPage, SkippedFile
     from fieldmark.tasks.task import Form, TaskName
 
@@ -190,9 +191,16 @@ def plan(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[
     return choose(what, size=size, settings=settings)
 
 
-def recipes() -> tuple[Recipe, ...]:
-    """The recipes there are, with what each is for, its sizes and its settings."""
-    return _recipes()
+def recipes(name: str | None = None) -> tuple[Recipe[Any], ...]:
+    """The recipes there are, or the one of a name, with what each does, its sizes and its settings.
+
+    Args:
+        name: Of a recipe; None for all.
+
+    Raises:
+        PlanError: There is no recipe of that name.
+    """
+    return _recipes(name)
 
 
 def runs(folder: Path | str = ".") -> tuple[RunSummary, ...]:

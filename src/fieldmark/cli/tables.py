@@ -7,22 +7,21 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fieldmark.api.choices import as_typed
 from fieldmark.cli.terminal import lasts, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from fieldmark.api.blending import Blended
-    from fieldmark.api.choices import Recipe
     from fieldmark.api.download import Downloaded
     from fieldmark.api.overview import RunSummary
     from fieldmark.api.rates import Rates
     from fieldmark.gallery.flips import FlipVerdict
     from fieldmark.metrics.measure import Measure
     from fieldmark.pipeline.plan import Plan
+    from fieldmark.plans.recipe import Recipe
     from fieldmark.quality.duplicates.twinning import Twins
     from fieldmark.quality.leakage.auditing import Audit
     from fieldmark.reporting.contents import InspectPage
@@ -125,8 +124,8 @@ def flips(found: FlipVerdict) -> list[Table | str]:
     add_row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
     add_row(table, "of different individuals", f"{found.other:.3f}", f"{found.other_mirrored:.3f}")
     means = {
-        "other": "Mirrored photos show other individuals: flips=other (flip_identity=true).",
-        "same": "Mirrored photos show the same individuals: flips=same (flip_identity=false).",
+        "other": "Mirrored photos show other individuals: mirror=other (flip_identity=true).",
+        "same": "Mirrored photos show the same individuals: mirror=same (flip_identity=false).",
         "unsure": "These photos do not tell. Go by what you know of the species.",
         "blind": "The network does not see whether these photos are mirrored. Go by what you know of the species.",
     }
@@ -273,14 +272,31 @@ def leaks(found: Audit, *, everything: bool = False) -> list[object]:
     return [*lines, *copied(found), *crossed(found), summary(found)]
 
 
-def recipes(found: Sequence[Recipe]) -> Table:
+def recipes(found: Sequence[Recipe[Any]]) -> Table:
     """The recipes on the shelf."""
-    table = new_table("recipe", "sizes", "settings", "what for")
+    table = new_table("recipe", "sizes", "what it does")
     for one in found:
-        settings = ", ".join(f"{name}={as_typed(value)}" for name, value in one.settings.items())
-        sizes = ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
-        add_row(table, one.name, sizes, settings, one.about)
+        add_row(table, one.name, _sizes(one), one.about)
     return table
+
+
+def recipe(one: Recipe[Any]) -> list[object]:
+    """What a recipe does, its sizes, and its settings: a table a group."""
+    from fieldmark.plans.settings import GROUPS
+
+    lines: list[object] = [one.about, f"sizes: {_sizes(one)}"]
+    for group in GROUPS:
+        table = new_table(f"{group} setting", "default", "takes", "what it does")
+        for setting in one.settings.values():
+            if setting.group == group:
+                about = f"{setting.about} {setting.condition}".rstrip()
+                add_row(table, setting.name, setting.otherwise, setting.takes, about)
+        lines += ["", table] if table.row_count else []
+    return lines
+
+
+def _sizes(one: Recipe[Any]) -> str:
+    return ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
 
 
 def runs(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:

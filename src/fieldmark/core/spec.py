@@ -18,6 +18,9 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 
+NULL = "null"
+"""What stands for no value in a TOML file, as TOML has no word for it."""
+
 SpecT = TypeVar("SpecT")
 
 
@@ -78,7 +81,7 @@ def mistaken(error: ValidationError, *, name: str) -> PlanError:
 
 
 def read(kind: type[SpecT] | Any, path: Path, *, beside: str | None = None) -> SpecT:
-    """A value of ``kind`` from a ``.json`` or ``.toml`` file.
+    """A value of ``kind`` from a ``.json`` or ``.toml`` file; in TOML the text ``"null"`` stands for no value.
 
     Args:
         kind: Of the value.
@@ -91,12 +94,21 @@ def read(kind: type[SpecT] | Any, path: Path, *, beside: str | None = None) -> S
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".toml":
-            text = json.dumps(tomllib.loads(text), default=str)
+            text = json.dumps(_with_nulls(tomllib.loads(text)), default=str)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PlanError(
             f"{path} cannot be read.", got=error, fix="give a readable UTF-8 .toml or .json file."
         ) from error
     return parse(kind, text if beside is None else _without(text, beside), name=str(path))
+
+
+def _with_nulls(value: Any) -> Any:
+    """The value with None where the text ``null`` stands."""
+    if isinstance(value, dict):
+        return {name: _with_nulls(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_with_nulls(one) for one in value]
+    return None if value == NULL else value
 
 
 def _without(text: str, name: str) -> str:
