@@ -10,7 +10,7 @@ import pytest
 
 from fieldmark.core.errors import RunError
 from fieldmark.core.run import RunFolder
-from fieldmark.data.collection import BOX, Collection
+from fieldmark.data.collection import Collection
 from fieldmark.data.marks import Marks
 from fieldmark.data.specs import IdentityFolds
 from fieldmark.decisions.specs import Fixed
