@@ -102,8 +102,8 @@ def stage_names(net: Network) -> list[str]:
 def without_judges(run: RunFolder, folder: Path) -> RunFolder:
     """A finished run of one network once more from its ranking on, as if no photo that judges were in its gallery."""
     shutil.copytree(run.path, folder)
-    opened = Context.open(folder)
-    fold, names = opened.artifact(Folds, "split").fold, [stage.name for stage in opened.plan.stages]
+    context = Context.open(folder)
+    fold, names = context.artifact(Folds, "split").fold, [stage.name for stage in context.plan.stages]
     for name in names[names.index("features") + 1 :]:
         shutil.rmtree(folder / name)
     again = RunFolder(folder)
@@ -114,7 +114,7 @@ def without_judges(run: RunFolder, folder: Path) -> RunFolder:
     np.save(place / EMBEDDING, np.load(place / EMBEDDING)[fold < 0])
     pl.read_parquet(place / ROWS).filter(pl.Series(fold < 0)).write_parquet(place / ROWS)
     again.finish("features", receipt={name: value for name, value in receipt.items() if name != "files"})
-    return execute(opened.plan, opened.known, folder, new=opened.new, seed=opened.seed, n_workers=0)
+    return execute(context.plan, context.known, folder, new=context.new, seed=context.seed, n_workers=0)
 
 
 def fitted(context: Context, stage: Stage) -> str:

@@ -16,13 +16,13 @@ from blocks import HOME, blocks, headings, pages, prose
 import fieldmark
 from fieldmark.cli.main import application
 from fieldmark.data.drafts import Layout
-from fieldmark.pipeline.plan import VERBS
+from fieldmark.pipeline.stage import STAGES
 from fieldmark.plans.shelf import SHELF
 
 SOURCES = sorted((HOME / "src").rglob("*.py"))
 OPTIONS = {option for command in application.commands.values() for one in command.params for option in one.opts}
-OTHERS = {"--help", "--version", "--force-reinstall", "--no-deps", "--nproc-per-node"}
-"""Of every program, of pip and of torchrun."""
+OTHERS = {"--help", "--version", "--force-reinstall", "--no-deps", "--nproc-per-node", "--query-gpu"}
+"""Of every program, of pip, of torchrun and of nvidia-smi."""
 BY_HAND = ("labbook.md",)
 """Pages that quote what was measured elsewhere."""
 
@@ -65,7 +65,7 @@ def test_every_command_and_option_is_described(command: str) -> None:
     assert not {option for option in options if f"`{option}" not in page}
 
 
-@pytest.mark.parametrize("verb", [verb.model_fields["verb"].default for verb in VERBS])
+@pytest.mark.parametrize("verb", STAGES.names())
 def test_every_stage_verb_has_a_section(verb: str) -> None:
     assert verb in headings(HOME / "docs" / "plans.md")
 
@@ -121,7 +121,7 @@ def test_what_errors_tell_to_type_exists() -> None:
     """``--option`` in a message of ours is an option, and `fieldmark command` a command."""
     strays = []
     for path in SOURCES:
-        if path.parent.name == "report":  # its strings are style sheets
+        if path.parent.name == "reporting":  # its strings are style sheets
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from fieldmark.core.errors import FieldmarkError, several
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fieldmark.data.collection import Collection
 
 Photo: TypeAlias = Any
@@ -57,6 +57,8 @@ def _is_frame(photos: Any) -> bool:
 
 def _written(photos: Sequence[Any], folder: Path) -> Collection:
     """Images in memory as files of a folder, bytes as they are, pixels without loss."""
+    import numpy as np
+
     from fieldmark.data.collection import Collection
 
     strange = [
@@ -89,10 +91,20 @@ def _written(photos: Sequence[Any], folder: Path) -> Collection:
 
 
 def _pixels(photo: Any) -> np.ndarray | None:
-    """The pixels of a PIL image, array or tensor as (height, width, 3) of uint8; None for anything else."""
-    if hasattr(photo, "getbands") and hasattr(photo, "convert"):
-        photo = np.asarray(photo.convert("RGB"))
-    elif hasattr(photo, "detach") and hasattr(photo, "cpu"):
+    """The pixels of a PIL image, array or tensor as (height, width, 3) of uint8; None for anything else.
+
+    A PIL image is seen as its file would be: upright by its EXIF orientation, transparent parts over white.
+    """
+    import numpy as np
+
+    if hasattr(photo, "getbands") and hasattr(photo, "getexif"):
+        from fieldmark.images.containers import ORIENTATION
+        from fieldmark.images.pixels import eight_bit, upright
+
+        photo.load()
+        orientation = photo.getexif().get(ORIENTATION, 1)
+        return upright(eight_bit(photo, "rgb"), orientation if orientation in range(1, 9) else 1)
+    if hasattr(photo, "detach") and hasattr(photo, "cpu"):
         photo = photo.detach().cpu().numpy()
     if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8:
         return None

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from fieldmark.core.errors import FieldmarkError, PlanError
@@ -137,6 +138,12 @@ class OneOf:
             self._validated,
             serialization=core_schema.plain_serializer_function_ser_schema(_dumped, info_arg=True),
         )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """One of the parts that are registered now, told apart by ``key``."""
+        del schema
+        parts = [handler(kind.__pydantic_core_schema__) for _, kind in self.registry.items()]
+        return {"discriminator": {"propertyName": self.key}, "oneOf": parts}
 
     def _validated(self, value: Any) -> Any:
         if isinstance(value, self.base):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fieldmark.data.collection import Collection
 from fieldmark.pipeline.artifacts.base import Artifact
-from fieldmark.pipeline.context import Context
 
 if TYPE_CHECKING:
+    from fieldmark.pipeline.context import Context
     from fieldmark.pipeline.stage import Stage
     from fieldmark.training.features import FeatureStore
 
