@@ -124,6 +124,18 @@ def test_a_photo_without_text_and_file_gets_the_commonest_answers(tmp_path: Path
     assert given["a", "kind"] == ("dress", True)
     assert given["a", "heel"] == ("flat", False)  # answered all the same, as contests ask
     assert given["b", "kind"] == ("shoe", True)
+    assert said.value("merged").absent.tolist() == [False, True]
+
+
+def test_the_commonest_answers_need_no_merge(tmp_path: Path) -> None:
+    """A model of texts says something of an empty text, too; it is not heard."""
+    split, texts, _, settle = plan().stages
+    made = Plan(name="texts", stages=(split, texts, settle.model_copy(update={"reads_from": "texts"}))).check()
+    opened = Context.open(run_of(tmp_path / "run", made, new=fresh()))
+    proba, prior = opened.of_new().value("answers").proba, prior_of(opened.known)
+    np.testing.assert_allclose(proba[1], prior, atol=1e-6)
+    assert not np.allclose(opened.of_new().value("texts").mean.mean[1], prior, atol=1e-3)
+    assert not np.allclose(proba[0], prior, atol=1e-2)
 
 
 def test_shares_of_the_new_photos_are_estimated_if_asked(tmp_path: Path) -> None:
