@@ -32,7 +32,8 @@ from fieldmark.specimens.collections import draw_flukes
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.identity.rank import Rank
+from fieldmark.stages.identity.rank import Rank, identity_scores
+from fieldmark.stages.identity.rescore import Rescore, judge, mix, pair_scores
 from fieldmark.stages.identity.think_again import ThinkAgain
 from kept_values import anew, assert_applied_as_kept, assert_same, opened
 
@@ -51,11 +52,14 @@ def toy(recipe: str) -> Plan:
 
 
 def in_two_folds(stage: Stage) -> Stage:
+    """The stage with two folds, one epoch a leg, and a weight that was not searched for."""
     if isinstance(stage, Split) and not isinstance(stage.folds, StratifiedFolds):
         return stage.model_copy(update={"folds": IdentityFolds(n_folds=2)})
     if isinstance(stage, Train):  # a network that has hardly learnt is as good a test
         legs = tuple(leg.model_copy(update={"epochs": 1}) for leg in stage.training.legs)
         return stage.model_copy(update={"training": stage.training.model_copy(update={"legs": legs})})
+    if isinstance(stage, Rescore):
+        return stage.model_copy(update={"weight": 0.5})  # both scores count, whichever is better
     return stage
 
 
@@ -173,6 +177,46 @@ class TestFolds:
             one: RankedPhotos = asked.value("ranking", k)
             np.testing.assert_allclose(one.scores, best(k, spared=True), atol=1e-6)
         assert not np.allclose(asked.value("ranking", 0).scores, whole.scores, atol=1e-3)
+
+    def test_the_heads_of_all_networks_have_their_say_in_a_ranking(self, run_of: Callable[[str], Path]) -> None:
+        context = opened(run_of("reidentify"))
+        asked, stage = anew(context), context.stages["ranking"]
+        assert isinstance(stage, Rank)
+        galleries, embedded = context.artifact(Embeddings, "features"), asked.value("features")
+        n_classes = len(context.known.vocabulary.identities)
+        assert embedded.proba is not None
+        assert not np.allclose(embedded.proba[0], embedded.proba[1], atol=1e-3)
+        alone = [
+            identity_scores(stage.votes, query=query, proba=proba, gallery=galleries.gallery(k), n_classes=n_classes)
+            for k, (query, proba) in enumerate(zip(embedded.embedding, embedded.proba, strict=True))
+        ]
+        np.testing.assert_allclose(asked.value("ranking").scores, np.mean(alone, axis=0), atol=1e-6)
+
+    def test_pair_heads_are_asked_each_about_its_own_embeddings_and_averaged(
+        self, run_of: Callable[[str], Path]
+    ) -> None:
+        context = opened(run_of("humpback-siamese"))
+        asked, stage = anew(context), context.stages["pairs"]
+        assert isinstance(stage, Rescore)
+        galleries, embedded = context.artifact(Embeddings, stage.embedded), asked.value(stage.embedded)
+        nets = context.artifact(Models, stage.of).nets("cpu")
+        assert len(nets) == 2
+        before = asked.value(stage.reads_from).scores
+        paired = [
+            pair_scores(
+                embedded.embedding[k], before, gallery=galleries.gallery(k), by=judge(net), shortlist=stage.shortlist
+            )
+            for k, net in enumerate(nets)
+        ]
+        wanted = mix(before, np.mean(paired, axis=0), weight=0.5)
+        np.testing.assert_allclose(asked.value(stage.name).scores, wanted, atol=1e-6)
+        for k in range(2):
+            others = asked.value(stage.reads_from, k).scores
+            spared = galleries.gallery_apart(k, context.artifact(Folds, "split"), context.known)
+            one = pair_scores(
+                embedded.embedding[k], others, gallery=spared, by=judge(nets[k]), shortlist=stage.shortlist
+            )
+            np.testing.assert_allclose(asked.value(stage.name, k).scores, mix(others, one, weight=0.5), atol=1e-6)
 
     def test_labels_are_the_mean_over_the_networks_of_all_folds_asked_one_by_one(
         self, run_of: Callable[[str], Path]
