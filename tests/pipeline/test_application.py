@@ -5,30 +5,24 @@ Every recipe is trained at toy size with two folds or more, so that a sum in the
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 
 import fieldmark
 from fieldmark.data.specs import IdentityFolds, StratifiedFolds
 from fieldmark.decisions.specs import Swap
 from fieldmark.pipeline.application import Application
-from fieldmark.pipeline.artifacts.base import Artifact, Predictions
 from fieldmark.pipeline.artifacts.embeddings import Embedded, Embeddings
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.models import Models
-from fieldmark.pipeline.artifacts.predictions import AnswerTable, LabelledPhotos
+from fieldmark.pipeline.artifacts.predictions import LabelledPhotos
 from fieldmark.pipeline.artifacts.ranking import RankedPhotos, Ranking
 from fieldmark.pipeline.artifacts.scores import ScoredPhotos
 from fieldmark.pipeline.artifacts.selection import IdentityPseudoLabels
-from fieldmark.pipeline.artifacts.submission import Submission
-from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.networks import label_proba
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import Stage
@@ -38,8 +32,10 @@ from fieldmark.specimens.collections import draw_flukes
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.identity.rank import Rank
+from fieldmark.stages.identity.rank import Rank, identity_scores
+from fieldmark.stages.identity.rescore import Rescore, judge, mix, pair_scores
 from fieldmark.stages.identity.think_again import ThinkAgain
+from kept_values import anew, assert_applied_as_kept, assert_same, opened
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "humpback-siamese": {"boxes": "grabcut"},
@@ -47,8 +43,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "reidentify": {"rounds": 1, "recruit_at": -1.0},
 }
 """Switches that add stages of their own: regions, trees, pseudo-labels."""
-NOT_KEPT = {"learnt", "keypoints", "notes"}
-"""What ``apply`` says of photos and ``kept`` does not: it stands in tables, or holds of a run's own photos alone."""
 
 
 def toy(recipe: str) -> Plan:
@@ -58,18 +52,29 @@ def toy(recipe: str) -> Plan:
 
 
 def in_two_folds(stage: Stage) -> Stage:
+    """The stage with two folds, one epoch a leg, and a weight that was not searched for."""
     if isinstance(stage, Split) and not isinstance(stage.folds, StratifiedFolds):
         return stage.model_copy(update={"folds": IdentityFolds(n_folds=2)})
     if isinstance(stage, Train):  # a network that has hardly learnt is as good a test
         legs = tuple(leg.model_copy(update={"epochs": 1}) for leg in stage.training.legs)
         return stage.model_copy(update={"training": stage.training.model_copy(update={"legs": legs})})
+    if isinstance(stage, Rescore):
+        return stage.model_copy(update={"weight": 0.5})  # both scores count, whichever is better
     return stage
 
 
 @pytest.fixture(scope="module")
 def flukes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flukes")
-    draw_flukes(folder, n_identities=12, n_strangers=4, n_test=6, n_near_duplicates=0, n_broken=0, seed=5)
+    few = {
+        "n_identities": 12,
+        "photos_per_identity": 3,
+        "n_strangers": 4,
+        "n_test": 6,
+        "n_near_duplicates": 0,
+        "n_broken": 0,
+    }
+    draw_flukes(folder, **few, size_px=(120, 60), seed=5)
     return folder
 
 
@@ -88,55 +93,11 @@ def run_of(
         if recipe not in runs:
             folder = tmp_path_factory.mktemp("application") / recipe
             known = museum if recipe == "tags-plain" else flukes
-            runs[recipe] = fieldmark.train(toy(recipe), known, run=folder, n_workers=0, device="cpu").run
+            fieldmark.train(toy(recipe), known, run=folder, n_workers=0, device="cpu")
+            runs[recipe] = folder
         return runs[recipe]
 
     return trained
-
-
-def opened(run: Path) -> Context:
-    return Context.open(run).with_regions().computing(device="cpu", n_workers=0)
-
-
-def anew(context: Context) -> Application:
-    """The run's stages applied to its new photos as if it had not seen them."""
-    new = Context.open(context.run.path).new  # without regions, which are to be found again
-    assert new is not None
-    return Application(context, new, together=True)
-
-
-def assert_same(asked: Any, kept: Any, *, where: str) -> None:
-    """Fail unless two values that a stage gave are the same to the bit."""
-    if is_dataclass(kept):
-        for name in [field.name for field in fields(kept) if field.name not in NOT_KEPT]:
-            assert_same(getattr(asked, name), getattr(kept, name), where=f"{where}.{name}")
-    elif isinstance(kept, np.ndarray):
-        assert (asked.dtype, asked.shape) == (kept.dtype, kept.shape), where
-        assert asked.tobytes() == kept.tobytes(), where
-    elif isinstance(kept, pl.DataFrame):
-        assert kept.equals(asked.select(kept.columns)), where
-    elif isinstance(kept, Mapping):
-        assert list(asked) == list(kept), where
-        for name, value in kept.items():
-            assert_same(asked[name], value, where=f"{where}[{name}]")
-    elif isinstance(kept, Sequence) and not isinstance(kept, str):
-        assert len(asked) == len(kept), where
-        for place, value in enumerate(kept):
-            assert_same(asked[place], value, where=f"{where}[{place}]")
-    else:
-        assert asked == kept, where
-
-
-def kept_anew(context: Context, stage: Stage, value: Any, folder: Path) -> Artifact:
-    """What the stage left, with ``value`` in the place of what it said of the new photos, in a folder of its own."""
-    shutil.copytree(context.folder(stage.name), folder)
-    for path in folder.glob("*.parquet"):
-        table = pl.read_parquet(path)
-        if "part" in table.columns:
-            table.filter(pl.col("part") != "new").write_parquet(path)
-    left = stage.output.open(folder)
-    left.keep(value, context)
-    return left
 
 
 class TestOwnNewPhotos:
@@ -156,8 +117,8 @@ class TestOwnNewPhotos:
         changed = plan.model_copy(
             update={"stages": (*plan.stages[:-1], again, Answer(name="answers", reads_from="again"))}
         )
-        run = fieldmark.train(changed, flukes, run=tmp_path / "run", reuse=before, n_workers=0, device="cpu").run
-        context = opened(run)
+        fieldmark.train(changed, flukes, run=tmp_path / "run", reuse=before, n_workers=0, device="cpu")
+        context = opened(tmp_path / "run")
         assert_applied_as_kept(context, tmp_path)
         assert context.new is not None
         alone, together = (Application(context, context.new, together=one) for one in (False, True))
@@ -169,7 +130,7 @@ class TestOwnNewPhotos:
     ) -> None:
         settings = {"trees": True, "shift": True}
         before, new = run_of("imaterialist2017"), shop / "new.csv"
-        run = fieldmark.train(
+        fieldmark.train(
             "imaterialist2017",
             shop,
             new=new,
@@ -179,40 +140,13 @@ class TestOwnNewPhotos:
             reuse=before,
             n_workers=0,
             device="cpu",
-        ).run
-        context = opened(run)
+        )
+        context = opened(tmp_path / "run")
         assert_applied_as_kept(context, tmp_path)
         assert context.new is not None
         name = context.plan.final().name
         alone, together = (Application(context, context.new, together=one).value(name) for one in (False, True))
         assert not np.array_equal(alone.proba, together.proba)
-
-
-def assert_applied_as_kept(context: Context, scratch: Path) -> None:
-    """Fail unless each stage says of the run's new photos what it kept of them, and they are answered as they were."""
-    asked, said = anew(context), [stage for stage in context.plan.stages if stage.output.of_photos]
-    assert len(said) >= 2
-    for stage in said:
-        value = asked.value(stage.name)
-        if stage.output.reads_back:
-            assert_same(value, context.artifact(stage.output, stage.name).kept(context), where=stage.name)
-            continue
-        mine, theirs = (
-            kept_anew(context, stage, value, scratch / stage.name),
-            context.artifact(stage.output, stage.name),
-        )
-        assert isinstance(mine, AnswerTable)
-        assert isinstance(theirs, AnswerTable)
-        assert_same(mine.table("new"), theirs.table("new"), where=stage.name)
-    answer = context.plan.only(Answer)
-    final = kept_anew(context, context.stages[answer.reads_from], asked.value(answer.reads_from), scratch / "final")
-    assert isinstance(final, Predictions)
-    out = scratch / "written"
-    out.mkdir()
-    final.write_submission(out, context)
-    theirs = context.artifact(Submission, answer.name).file
-    assert theirs is not None
-    assert (out / theirs.name).read_bytes() == theirs.read_bytes()
 
 
 class TestFolds:
@@ -243,6 +177,46 @@ class TestFolds:
             one: RankedPhotos = asked.value("ranking", k)
             np.testing.assert_allclose(one.scores, best(k, spared=True), atol=1e-6)
         assert not np.allclose(asked.value("ranking", 0).scores, whole.scores, atol=1e-3)
+
+    def test_the_heads_of_all_networks_have_their_say_in_a_ranking(self, run_of: Callable[[str], Path]) -> None:
+        context = opened(run_of("reidentify"))
+        asked, stage = anew(context), context.stages["ranking"]
+        assert isinstance(stage, Rank)
+        galleries, embedded = context.artifact(Embeddings, "features"), asked.value("features")
+        n_classes = len(context.known.vocabulary.identities)
+        assert embedded.proba is not None
+        assert not np.allclose(embedded.proba[0], embedded.proba[1], atol=1e-3)
+        alone = [
+            identity_scores(stage.votes, query=query, proba=proba, gallery=galleries.gallery(k), n_classes=n_classes)
+            for k, (query, proba) in enumerate(zip(embedded.embedding, embedded.proba, strict=True))
+        ]
+        np.testing.assert_allclose(asked.value("ranking").scores, np.mean(alone, axis=0), atol=1e-6)
+
+    def test_pair_heads_are_asked_each_about_its_own_embeddings_and_averaged(
+        self, run_of: Callable[[str], Path]
+    ) -> None:
+        context = opened(run_of("humpback-siamese"))
+        asked, stage = anew(context), context.stages["pairs"]
+        assert isinstance(stage, Rescore)
+        galleries, embedded = context.artifact(Embeddings, stage.embedded), asked.value(stage.embedded)
+        nets = context.artifact(Models, stage.of).nets("cpu")
+        assert len(nets) == 2
+        before = asked.value(stage.reads_from).scores
+        paired = [
+            pair_scores(
+                embedded.embedding[k], before, gallery=galleries.gallery(k), by=judge(net), shortlist=stage.shortlist
+            )
+            for k, net in enumerate(nets)
+        ]
+        wanted = mix(before, np.mean(paired, axis=0), weight=0.5)
+        np.testing.assert_allclose(asked.value(stage.name).scores, wanted, atol=1e-6)
+        for k in range(2):
+            others = asked.value(stage.reads_from, k).scores
+            spared = galleries.gallery_apart(k, context.artifact(Folds, "split"), context.known)
+            one = pair_scores(
+                embedded.embedding[k], others, gallery=spared, by=judge(nets[k]), shortlist=stage.shortlist
+            )
+            np.testing.assert_allclose(asked.value(stage.name, k).scores, mix(others, one, weight=0.5), atol=1e-6)
 
     def test_labels_are_the_mean_over_the_networks_of_all_folds_asked_one_by_one(
         self, run_of: Callable[[str], Path]
