@@ -19,6 +19,8 @@ from fieldmark.pipeline.artifacts.scores import LabelScores, MemberScores, Score
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import Ref, Stage, stage
+from fieldmark.plans.recipe import recipe
+from fieldmark.plans.settings import Settings, setting
 
 __all__ = [
     "Artifact",
@@ -36,10 +38,13 @@ __all__ = [
     "Ranking",
     "Ref",
     "ScoredPhotos",
+    "Settings",
     "Spec",
     "Stage",
     "backbone",
     "loss",
     "reader",
+    "recipe",
+    "setting",
     "stage",
 ]

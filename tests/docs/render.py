@@ -21,8 +21,10 @@ from fieldmark.data.columns import SYNONYMS
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import STAGES, Stage
 from fieldmark.plans.common import Trained
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.settings import SettingInfo
-from fieldmark.plans.shelf import SHELF
+
+SHELF = dict(RECIPES.items())
 
 HOME = Path(__file__).parents[2]
 ROOMS = (

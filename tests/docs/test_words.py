@@ -17,7 +17,9 @@ import fieldmark
 from fieldmark.cli.main import application
 from fieldmark.data.drafts import Layout
 from fieldmark.pipeline.stage import STAGES
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
+
+SHELF = dict(RECIPES.items())
 
 SOURCES = sorted((HOME / "src").rglob("*.py"))
 OPTIONS = {option for command in application.commands.values() for one in command.params for option in one.opts}

@@ -12,9 +12,10 @@ import pytest
 from fieldmark.api.choices import choose
 from fieldmark.core.errors import PlanError
 from fieldmark.pipeline.plan import Plan
-from fieldmark.plans.recipe import Recipe, recipe
+from fieldmark.plans.recipe import RECIPES, Recipe, recipe
 from fieldmark.plans.settings import GROUPS, Settings, Value, as_typed, described, setting
-from fieldmark.plans.shelf import SHELF
+
+SHELF = dict(RECIPES.items())
 
 WALK = [(name, size, one) for name, made in SHELF.items() for size in made.sizes for one in made.settings]
 

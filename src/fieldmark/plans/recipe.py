@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, get_args
 from pydantic import ValidationError
 
 from fieldmark.core.errors import PlanError, nearest, several
+from fieldmark.core.registry import Registry
 from fieldmark.core.spec import mistaken, parse
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.common import common
@@ -37,6 +38,11 @@ class Recipe(Generic[SettingsT]):
     build: Callable[[str, SettingsT], Plan] = field(repr=False)
     sizes: tuple[str, ...] = SIZES
     size: str = "small"
+
+    @property
+    def __wrapped__(self) -> Callable[[str, SettingsT], Plan]:
+        """The function itself, of which messages say where it comes from."""
+        return self.build
 
     @cached_property
     def settings(self) -> Mapping[str, SettingInfo]:
@@ -164,20 +170,29 @@ class Recipe(Generic[SettingsT]):
             return None
 
 
+RECIPES: Registry[Recipe[Any]] = Registry("fieldmark.recipes", what="recipe", home="fieldmark.plans")
+"""All recipes by name; those of other packages are listed under the entry-point group ``fieldmark.recipes``."""
+
+
 def recipe(
     name: str, kind: type[SettingsT], *, sizes: tuple[str, ...] = SIZES, size: str = "small"
 ) -> Callable[[Callable[[str, SettingsT], Plan]], Recipe[SettingsT]]:
-    """Make a recipe of a function from a size and settings to a plan.
+    """Decorator that makes a recipe of a function from a size and settings to a plan, known by its name.
 
     Args:
         name: As typed.
         kind: The class of its settings.
         sizes: The sizes it has.
         size: The default size.
+
+    Raises:
+        FieldmarkError: Another recipe has the name.
     """
 
     def made(build: Callable[[str, SettingsT], Plan]) -> Recipe[SettingsT]:
-        return Recipe(name, kind, build, sizes, size)
+        one = Recipe(name, kind, build, sizes, size)
+        RECIPES.add(name, one)
+        return one
 
     return made
 
