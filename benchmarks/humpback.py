@@ -245,7 +245,7 @@ SWITCHES = (
     Turned(CLASSIFY, "whole, masks grabcut", {"masks": "grabcut"}),
     Turned(CLASSIFY, "tta", {"tta": True}, same_training=True),
     Turned(CLASSIFY, "no centroids", {"centroids": False}, same_training=True),
-    Turned(CLASSIFY, "evidence", {"evidence": True}, same_training=True),
+    Turned(CLASSIFY, "evidence", {"keypoints": "xfeat"}, same_training=True),
     Turned(SIAMESE, "mining exact", {"mining": "exact"}),
     Turned(SIAMESE, "mining batch", {"mining": "batch"}),
     Turned(SIAMESE, "no noise", {"noise": False}),
@@ -255,7 +255,7 @@ SWITCHES = (
     Turned(SIAMESE, "no flip_identity", {"flip_identity": False}),
     Turned(SIAMESE, "tta", {"tta": True}, same_training=True),
     Turned(SIAMESE, "no rescoring", {"rescoring": False}, same_training=True),
-    Turned(SIAMESE, "evidence", {"evidence": True}, same_training=True),
+    Turned(SIAMESE, "evidence", {"keypoints": "xfeat"}, same_training=True),
     Turned(SIAMESE, "alone", {"alone": True}, same_training=True),
     Turned(ANY, "loss cosface", {"loss": "cosface"}),
     Turned(ANY, "loss elastic", {"loss": "elastic"}),
@@ -266,8 +266,8 @@ SWITCHES = (
     Turned(ANY, "loss arcface, warmup 0", {"loss": "arcface", "warmup": 0.0}),
     Turned(ANY, "no staged", {"staged": False}),
     Turned(ANY, "no triplet", {"triplet": False}),
-    Turned(ANY, "flips same", {"flips": "same"}),
-    Turned(ANY, "flips none", {"flips": "none"}),
+    Turned(ANY, "flips same", {"mirror": "same"}),
+    Turned(ANY, "flips none", {"mirror": "none"}),
     Turned(ANY, "no unknowns", {"unknowns": False}),
     Turned(ANY, "two maps", {}, change=_maps(2)),
     Turned(ANY, "aligned stripes too", {}, change=_losses(*ASKED, LocalTriplet(), stripes=3)),
@@ -278,7 +278,7 @@ SWITCHES = (
     Turned(ANY, "tuples", {}, change=_each(Train, lambda one: one.model_copy(update={"sampler": TupleSampler()}))),
     Turned(ANY, "distil", {"distil": True}),
     Turned(ANY, "rounds 1", {"rounds": 1}),
-    Turned(ANY, "rounds 1, evidence", {"rounds": 1, "evidence": True}),
+    Turned(ANY, "rounds 1, evidence", {"rounds": 1, "keypoints": "xfeat"}),
     Turned(ANY, "boxes agreed", {"boxes": "agreed"}),
     Turned(ANY, "boxes of clicks", {}, change=_look(crop=CLICKED), marked=True),
     Turned(ANY, "boxes mixed", {}, change=_look(crop=MIXED), marked=True),
@@ -297,9 +297,9 @@ SWITCHES = (
     Turned(ANY, "trees on embeddings", {"trees": True}, same_training=True, change=_trees(columns="embedding")),
     Turned(ANY, "trees on both", {"trees": True}, same_training=True, change=_trees(columns="both")),
     Turned(ANY, "trees, searched", {"trees": True}, same_training=True, change=_trees(tuning=Tuning())),
-    Turned(ANY, "evidence", {"evidence": True}, same_training=True),
-    Turned(ANY, "evidence at 320 px", {"evidence": True}, same_training=True, change=_points(evidence=AT_320_PX)),
-    Turned(ANY, "evidence, shortlist 20", {"evidence": True}, same_training=True, change=_points(shortlist=20)),
+    Turned(ANY, "evidence", {"keypoints": "xfeat"}, same_training=True),
+    Turned(ANY, "evidence at 320 px", {"keypoints": "xfeat"}, same_training=True, change=_points(evidence=AT_320_PX)),
+    Turned(ANY, "evidence, shortlist 20", {"keypoints": "xfeat"}, same_training=True, change=_points(shortlist=20)),
 )
 
 
@@ -458,7 +458,7 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
             if not wanted or name.split(",")[0] in wanted:
                 run(name, plan, options.runs, seed=options.seed)
         if not wanted or f"{ANY}, evidence" in wanted:
-            plan = plan_of(ANY, options.epochs, evidence=True)
+            plan = plan_of(ANY, options.epochs, keypoints="xfeat")
             run(pointed, plan, options.runs, seed=options.seed, reuse=options.runs / names[ANY])
     if options.what == "blend":
         blended = blended if not options.of else f"ensemble of {' and '.join(options.of)}"

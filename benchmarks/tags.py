@@ -46,14 +46,21 @@ from fieldmark.training.ranks import ranks
 from fieldmark.training.workshop import Workshop
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "openclipart"
-ALONE = {"trust": False, "hardest": 0.0, "enlarge": False, "specialise": "", "trees": False, "networks": 1}
+ALONE = {
+    "drop_noisy": False,
+    "hard_negatives": 0.0,
+    "pseudo_labels": False,
+    "finetune_group": "",
+    "trees": False,
+    "networks": 1,
+}
 FINE_SIDE_PX = 128
 """Training the upper half of a network at 224 px took an hour and more on a laptop's core."""
 GAINS: dict[str, dict[str, object]] = {
     "focal": {},
     "bce": {"loss": "bce"},
     "asymmetric": {"loss": "asymmetric"},
-    "0.45 bce + 0.45 soft F2 + 0.1 focal": {"loss": "mixed"},
+    "0.45 bce + 0.45 soft F2 + 0.1 focal": {"loss": "combined"},
     "focal, soft F2 in the last epochs": {"soft_f2": True},
     "focal, mixup 0.2": {"mixup": 0.2},
     "focal, plain sampling": {"log_weights": False},

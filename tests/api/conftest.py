@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -16,6 +15,8 @@ from fieldmark.images.specs import Preprocess
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.specs import Backbone, Net, RandomWeights
 from fieldmark.pipeline.plan import Plan
+from fieldmark.plans.recipe import recipe
+from fieldmark.plans.settings import Settings, setting
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
@@ -24,9 +25,14 @@ from fieldmark.stages.identity.rank import Rank
 from fieldmark.training.specs import Leg, Training
 
 
-def tiny_plan(
-    *, size: Literal["toy", "small"] = "toy", flip_identity: bool = True, epochs: int = 1, lr: float = 1e-3
-) -> Plan:
+class Tiny(Settings):
+    flip_identity: bool = setting("data", True, "Mirrored photos show other individuals.")
+    epochs: int = setting("training", 1, "Epochs.", ge=1)
+    lr: float = setting("training", 1e-3, "Learning rate.", gt=0)
+
+
+@recipe("tiny", Tiny, sizes=("toy", "small"), size="toy")
+def tiny_plan(size: str, settings: Tiny) -> Plan:
     """The smallest plan that does all there is to do.
 
     More of it.
@@ -42,14 +48,14 @@ def tiny_plan(
                 preprocess=Preprocess(height_px=32, width_px=32 if size == "toy" else 64),
                 losses=(OhemBce(),),
                 sampler=TupleSampler(),
-                flip_identity=flip_identity,
-                training=Training(legs=(Leg(epochs=epochs, lr=lr),), batch=8),
+                flip_identity=settings.flip_identity,
+                training=Training(legs=(Leg(epochs=settings.epochs, lr=settings.lr),), batch=8),
             ),
             Embed(name="features", of="net", on="split", flip=False),
             Rank(name="ranking", reads_from="features", on="split", k=3),
             Answer(name="answers", reads_from="ranking"),
         ),
-    ).check()
+    )
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.api.choices import choose, pairs, recipes, understood
+from fieldmark.api.choices import choose, pairs, recipes
 from fieldmark.core.errors import FieldmarkError, PlanError
+from fieldmark.plans.recipe import Recipe
+from fieldmark.plans.settings import Value
 from fieldmark.stages.common.train import Train
 
 
@@ -39,10 +41,13 @@ def test_unknown_recipe_size_and_setting_name_the_nearest() -> None:
 
 @pytest.mark.usefixtures("shelf")
 def test_a_setting_of_the_wrong_kind_shows_one_that_works() -> None:
-    assert refused("tiny", settings={"flip_identity": "maybe"}).fix == "for instance --set flip_identity=true."
-    assert refused("tiny", settings={"epochs": "2.5"}).fix == "for instance --set epochs=1."
-    assert refused("tiny", settings={"lr": "fast"}).problem == "The setting 'lr' takes a number."
-    assert refused("tiny", settings={"epochs": True}).problem == "The setting 'epochs' takes a whole number."
+    assert (
+        refused("tiny", settings={"flip_identity": "maybe"}).fix
+        == "for instance --set flip_identity=true, or leave out flip_identity."
+    )
+    assert refused("tiny", settings={"epochs": "2.5"}).fix == "for instance --set epochs=1, or leave out epochs."
+    assert refused("tiny", settings={"lr": "fast"}).problem == "The setting 'lr' takes a number above 0."
+    assert refused("tiny", settings={"epochs": True}).problem == "The setting 'epochs' takes a whole number at least 1."
 
 
 @pytest.mark.parametrize("suffix", [".json", ".toml"])
@@ -69,7 +74,11 @@ def test_the_shelf_tells_sizes_and_settings() -> None:
     (one,) = recipes()
     assert (one.name, one.sizes, one.size) == ("tiny", ("toy", "small"), "toy")
     assert one.about == "The smallest plan that does all there is to do."
-    assert one.settings == {"flip_identity": True, "epochs": 1, "lr": 1e-3}
+    assert {name: info.default for name, info in one.settings.items()} == {
+        "flip_identity": True,
+        "epochs": 1,
+        "lr": 1e-3,
+    }
 
 
 def test_pairs_keep_what_stands_after_the_first_sign() -> None:
@@ -85,19 +94,25 @@ def test_pairs_without_name_or_sign_or_twice_are_refused(typed: list[str]) -> No
 
 def test_a_setting_that_may_be_none_takes_its_own_kind_or_none() -> None:
     (imet,) = [one for one in recipes() if one.name == "imet2019"]
-    assert (imet.settings["networks"], imet.kinds["networks"]) == (None, int)
+    assert (imet.settings["networks"].default, imet.settings["networks"].kind) == (None, int)
     assert choose("imet2019", settings={"networks": "none"}) == choose("imet2019")
     assert choose("imet2019", settings={"networks": "1"}) == choose("imet2019", settings={"networks": 1})
     error = refused("imet2019", settings={"networks": "few"})
     assert (error.problem, error.fix) == (
-        "The setting 'networks' takes a whole number.",
-        "for instance --set networks=none.",
+        "The setting 'networks' takes a whole number at least 1.",
+        "for instance --set networks=1, or leave out networks.",
     )
 
 
 def test_text_settings_stay_text() -> None:
-    assert understood("name", "007", like="x") == "007"
-    assert json.dumps(understood("n", "007", like=1)) == "7"
+    (imet,) = recipes("imet2019")
+    assert imet.settings["finetune_group"].understood("007") == "007"
+    assert imet.settings["finetune_group"].understood("none") == "none"
+    assert json.dumps(imet.settings["folds"].understood("007")) == "7"
+
+
+def defaults(one: Recipe) -> dict[str, Value]:
+    return {name: info.default for name, info in one.settings.items()}
 
 
 def test_every_recipe_of_the_shelf_says_what_it_is_for_and_makes_a_plan_at_every_size() -> None:
@@ -106,22 +121,22 @@ def test_every_recipe_of_the_shelf_says_what_it_is_for_and_makes_a_plan_at_every
         assert one.sizes, one.name
         assert one.size in one.sizes, one.name
         for size in one.sizes:
-            assert choose(one.name, size=size, settings=dict(one.settings)).name == one.name
+            assert choose(one.name, size=size, settings=defaults(one)).name == one.name
 
 
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ({"budget": "5"}, "less than or equal to 1"),
-        ({"logits_weight": "-1"}, "greater than 0"),
+        ({"budget": "5"}, "a number from 0 to 1"),
+        ({"logits_weight": "-1"}, "a number at least 0"),
         ({"warmup": "nan"}, "takes a number"),
         ({"effort": "inf"}, "takes a number"),
         ({"effort": "-1"}, "above 0"),
-        ({"flips": "Same"}, "flips=other, same or none"),
+        ({"mirror": "Same"}, "mirror=other, same or none"),
         ({"loss": "softmx"}, "softmax"),
-        ({"width_px": "4128"}, "less than or equal to 4096"),
-        ({"loss": "arcface", "centres": "0"}, "greater than or equal to 1"),
-        ({"holdout": "whales"}, "holdout=open or humpback"),
+        ({"width_px": "4128"}, "a whole number from 32 to 4096"),
+        ({"loss": "arcface", "centres": "0"}, "a whole number at least 1"),
+        ({"validation": "whales"}, "validation=open or humpback"),
     ],
     ids=str,
 )
@@ -136,11 +151,9 @@ def test_a_value_that_a_setting_cannot_have_is_refused_in_three_lines(setting: d
 def test_the_words_of_settings_hold_their_defaults() -> None:
     with_words = 0
     for recipe in recipes():
-        for name, words in recipe.words.items():
-            with_words += bool(words)
-            assert not words or recipe.settings[name] is None or recipe.settings[name] in words
-            if words:
-                assert choose(recipe.name, size=recipe.sizes[0], settings={name: words[0]})
+        for info in recipe.settings.values():
+            with_words += bool(info.words)
+            assert not info.words or info.default is None or info.default in info.words
     assert with_words > 5
 
 
@@ -150,3 +163,14 @@ def test_none_is_a_word_where_it_is_one_of_the_words() -> None:
     unsaid = choose("humpback-siamese", size="full", settings={"boxes": None})
     assert none.only(Train).preprocess.crop.kind == "full"
     assert unsaid.only(Train).preprocess.crop.kind == "box"
+
+
+def test_the_estimate_in_a_written_plan_is_left_out_and_nothing_else_is(tmp_path: Path, tiny: Callable) -> None:
+    plan = tiny()
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({**plan.model_dump(mode="json"), "estimate": {"anything": [1, 2]}}))
+    assert choose(file) == plan
+    file.write_text(json.dumps({**plan.model_dump(mode="json"), "estimates": {}}))
+    assert "estimates" in str(refused(file).got)
+    file.write_text("{ broken")
+    assert "mistake" in refused(file).problem

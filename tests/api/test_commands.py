@@ -39,13 +39,24 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.usefixtures("shelf")
 def test_recipes(capsys: Printed) -> None:
-    title, line, row = ran(capsys, "recipes").splitlines()
+    title, line, row, _, more = ran(capsys, "recipes").splitlines()
     assert title.split("   ")[0] == "recipe"
     assert set(line) == {"─"}
-    assert row == (
-        "tiny     toy (default), small   flip_identity=true, epochs=1, lr=0.001   "
-        "The smallest plan that does all there is to do."
+    assert row == "tiny     toy (default), small   The smallest plan that does all there is to do."
+    assert more == "settings of one: fieldmark recipes NAME"
+
+
+@pytest.mark.usefixtures("shelf")
+def test_settings_of_a_recipe_are_shown_by_group(capsys: Printed) -> None:
+    about, sizes, *groups = (
+        ran(capsys, "recipes", "tiny").split("\n\n")[0].splitlines() + ran(capsys, "recipes", "tiny").split("\n\n")[1:]
     )
+    assert about == "The smallest plan that does all there is to do."
+    assert sizes == "sizes: toy (default), small"
+    assert [group.split(" setting")[0] for group in groups] == ["data", "training"]
+    assert [line.split("   ")[0].rstrip() for line in groups[1].splitlines()[2:]] == ["epochs", "lr"]
+    assert groups[1].splitlines()[3].split() == ["lr", "0.001", "a", "number", "above", "0", "Learning", "rate."]
+    assert failed(capsys, "recipes", "tinny")[-1] == "  fix: did you mean 'tiny'?"
 
 
 @pytest.mark.usefixtures("shelf")
@@ -80,6 +91,43 @@ def test_plan_estimates_for_the_users_own_photos(capsys: Printed, whales: Path) 
     told = json.loads(ran(capsys, "plan", "tiny", "--data", whales, "--device", "cpu", "--json"))["estimate"]
     assert told["photos"] == estimate.photos.model_dump(mode="json")
     assert [one["name"] for one in told["stages"]] == ["net"]
+
+
+@pytest.mark.usefixtures("shelf")
+def test_plan_shows_what_training_would_cost(capsys: Printed, whales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    words = ("plan", "tiny", "--device", "cpu", "--set", "epochs=3")
+    lines = [" ".join(line.split()) for line in ran(capsys, *words, "--data", whales).splitlines()]
+    told = json.loads(ran(capsys, *words, "--data", whales, "--json"))["estimate"]
+    (net,) = told["stages"]
+    (network,) = (line for line in lines if line.startswith("net test_efficientnet"))
+    assert network.startswith("net test_efficientnet one_vs_rest 32 x 32 px 1 8 0.1 M 0.9 GiB")
+    assert net["parameters"] == 99_196 + 256 + 10 * 257  # backbone, neck, five individuals and their mirror images
+    (phase,) = net["phases"]
+    assert (phase["epochs"], phase["photos_per_epoch"], phase["updates"]) == (3, 40, 15)
+    assert any(line.startswith("net 1 3 0.001 0.1 M nothing 40") for line in lines)
+    assert any("18 photos on 2 cores of this CPU: training takes" in line for line in lines)
+    assert lines[-1] == "Downloads: none"
+    assert told["photos"]["n_photos"] == 18
+    assert told["seconds"] == pytest.approx(net["seconds"])
+    assert any("1,000 photos (--data DATA counts yours)" in line for line in ran(capsys, *words).splitlines())
+
+
+def test_plan_names_weights_to_download_and_a_lack_of_memory(
+    capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("fieldmark.core.machine._memory", lambda: 8 << 30)
+    *_, memory, download = ran(capsys, "plan", "humpback-classify", "--size", "full", "--device", "cpu").splitlines()
+    assert memory.startswith("Not enough memory: about 4")
+    assert memory.endswith("8 GiB here. Choose a smaller size.")
+    assert download.startswith("To download: legacy_senet154 (https://")
+    assert download.endswith("about 452 MB): fetched when training begins")
+
+
+def test_plan_refuses_photos_and_devices_that_are_not_there(capsys: Printed, tmp_path: Path) -> None:
+    assert "no table" in failed(capsys, "plan", "tags-plain", "--data", tmp_path / "none.csv")[0]
+    assert failed(capsys, "plan", "tags-plain", "--device", "tpu")[0] == "There is no such device."
 
 
 @pytest.mark.usefixtures("shelf")

@@ -117,7 +117,7 @@ def test_each_kind_of_run_names_the_command_of_the_other(
     assert "fieldmark train imet2019" in fix
     problem, _, fix = failed(capsys, "doubts", whales)
     assert problem == "Names are doubted by keypoints, which this run does not match."
-    assert "--set evidence=true" in fix
+    assert "--set keypoints=xfeat" in fix
     assert failed(capsys, "doubts", whales, "--stage", "ranking")[-1] == "  fix: leave out --stage."
 
 

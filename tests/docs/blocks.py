@@ -125,8 +125,9 @@ class Reader:
         return []
 
     def type(self, command: Command) -> list[str]:
-        """Run ``fieldmark ...`` in this process; what went otherwise than told."""
+        """Run ``fieldmark ...`` (or ``fieldmark ... > FILE``) in this process; what went otherwise than told."""
         words = shlex.split(command.typed)
+        words, file = (words[:-2], words[-1]) if words[-2:-1] == [">"] else (words, None)
         if words[0] != "fieldmark":
             return [f"only fieldmark is run in console blocks, not: {command.typed}"]
         from fieldmark.cli.main import main
@@ -137,6 +138,8 @@ class Reader:
                 status = main(words[1:])
             except SystemExit as end:
                 status = int(end.code or 0)
+        if file is not None:
+            Path(file).write_text(said.getvalue(), encoding="utf-8")
         wanted = 1 if re.search(r"^  fix: ", command.told, flags=re.MULTILINE) else 0
         wrong = [] if status == wanted else [f"$ {command.typed}\nended with {status}:\n{said.getvalue()}"]
         if command.told and not doctest.OutputChecker().check_output(f"{command.told}\n", said.getvalue(), FLAGS):

@@ -3,8 +3,7 @@ from __future__ import annotations
 import functools
 import shutil
 import sys
-from collections.abc import Callable
-from inspect import signature
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,6 +16,8 @@ from blocks import own_plan
 
 if TYPE_CHECKING:
     from fieldmark.pipeline.plan import Plan
+    from fieldmark.plans.recipe import Recipe
+    from fieldmark.plans.settings import Settings
 
 
 def shrunk(plan: Plan) -> Plan:
@@ -79,12 +80,12 @@ def shore(demo: Path, museum: Path, shop: Path, tmp_path: Path, monkeypatch: pyt
     return tmp_path
 
 
-def _shrinking(recipe: Callable[..., Plan]) -> Callable[..., Plan]:
+def _shrinking(recipe: Recipe) -> Recipe:
     least = {"networks": 1, "trees": False}
-    chosen = {name: value for name, value in least.items() if name in signature(recipe).parameters}
+    chosen = {name: value for name, value in least.items() if name in recipe.kind.model_fields}
 
-    @functools.wraps(recipe)
-    def small(**settings: object) -> Plan:
-        return shrunk(recipe(**{**settings, **chosen}))
+    @functools.wraps(recipe.build)
+    def small(size: str, settings: Settings) -> Plan:
+        return shrunk(recipe.build(size, settings.model_copy(update=chosen)))
 
-    return small
+    return replace(recipe, build=small)

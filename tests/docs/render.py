@@ -20,6 +20,9 @@ from fieldmark.api.choices import recipes
 from fieldmark.data.columns import SYNONYMS
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import STAGES, Stage
+from fieldmark.plans.common import Trained
+from fieldmark.plans.settings import SettingInfo
+from fieldmark.plans.shelf import SHELF
 
 HOME = Path(__file__).parents[2]
 ROOMS = (
@@ -313,13 +316,34 @@ def _meaning(name: str, field: str) -> str:
 
 
 def shelf() -> str:
-    """Every recipe, with sizes and settings."""
+    """Every recipe, with its sizes."""
     rows = []
     for one in recipes():
         sizes = ", ".join(f"`{size}`" + (" (default)" if size == one.size else "") for size in one.sizes)
-        told = [f"`{name}={json.dumps(value)}`" for name, value in one.settings.items()]
-        rows.append((f"`{one.name}`", plain(one.about), sizes or "one", "<br>".join(told) or "none"))
-    return table(("recipe", "what it does", "sizes", "settings (default)"), rows)
+        rows.append((f"[`{one.name}`](#{one.name})", plain(one.about), sizes))
+    return table(("recipe", "what it does", "sizes"), rows)
+
+
+def settings_of(name: str) -> str:
+    """The settings of a recipe by group, without those that every recipe has."""
+    return _by_group(one for one in SHELF[name].settings.values() if one.name not in Trained.model_fields)
+
+
+def shared_settings() -> str:
+    """The settings that every recipe has that trains networks."""
+    return _by_group(one for one in SHELF["tags-plain"].settings.values() if one.name in Trained.model_fields)
+
+
+def _by_group(found: Iterable[SettingInfo]) -> str:
+    rows = [
+        (one.group, f"`{one.name}`", _coded(one.otherwise), plain(one.takes), plain(f"{one.about} {one.condition}"))
+        for one in found
+    ]
+    return table(("group", "setting", "if left out", "takes", "what it does"), rows)
+
+
+def _coded(text: str) -> str:
+    return text if " " in text or text == "empty" else f"`{text}`"
 
 
 def columns() -> str:
@@ -345,6 +369,8 @@ PARTS = (
 SECTIONS: dict[str, Callable[[], str]] = {
     "rooms": rooms,
     "recipes": shelf,
+    "shared settings": shared_settings,
+    **{f"recipe {name}": partial(settings_of, name) for name in SHELF},
     "columns": columns,
     **{
         f"settings {name}": partial(settings, name)

@@ -174,6 +174,15 @@ def test_a_net_with_stripes_gives_them_also_from_kept_maps(name: str, pool: str)
         assert torch.equal(found.embedding, whole.embedding)
 
 
+def test_stripes_are_of_the_last_map_where_two_are_pooled() -> None:
+    one, two = (small(CosineHead(), stripes=2, backbone={"maps": n}).eval() for n in (1, 2))
+    both = two(pictures(side=64))
+    assert both.stripes is not None
+    assert both.stripes.shape == (4, 2, 512)
+    assert two.width > one.width
+    assert two.stripes.squeeze.weight.shape == one.stripes.squeeze.weight.shape  # type: ignore[union-attr]
+
+
 def test_stripes_change_nothing_else_of_a_net() -> None:
     plain, striped = small(OneVsRestHead()).train(), small(OneVsRestHead(), stripes=2).train()
     one, other = plain(pictures()), striped(pictures())

@@ -9,11 +9,13 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.engine import execute, open_run
 
 import fieldmark
 from fieldmark.core.errors import DataError, PlanError
 from fieldmark.data.reading import read
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.finders import FINDERS
 from fieldmark.plans.humpback import humpback_classify
@@ -21,7 +23,6 @@ from fieldmark.plans.reidentify import reidentify
 from fieldmark.plans.siamese import humpback_siamese
 from fieldmark.quality.regions.finding import true_sizes
 from fieldmark.stages.common.boxes import Boxes
-from fieldmark.stages.common.split import read_folds
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.recheck import Recheck
 from toys import Heard
@@ -38,7 +39,7 @@ def test_the_whole_network_learns_when_asked() -> None:
 @pytest.mark.parametrize("masks", ["table", "agreed", "grabcut", "features"])
 @pytest.mark.parametrize("size", ["toy", "small", "full"])
 def test_masks_are_looked_for_and_shown(masks: str, size: Literal["toy", "small", "full"]) -> None:
-    plan = humpback_classify(size=size, masks=masks, evidence=True)
+    plan = humpback_classify(size=size, masks=masks, keypoints="xfeat")
     train = plan.only(Train)
     assert train.preprocess.mask is not None
     assert train.preprocess.mask.by == FINDERS[masks] == plan.only(Recheck).within
@@ -50,7 +51,7 @@ def test_masks_are_looked_for_and_shown(masks: str, size: Literal["toy", "small"
 
 @pytest.mark.parametrize("boxes", ["none", "table", "agreed", "grabcut", "features"])
 def test_pairs_are_looked_at_by_boxes(boxes: str) -> None:
-    plan = humpback_siamese(size="toy", boxes=boxes, evidence=True)
+    plan = humpback_siamese(size="toy", boxes=boxes, keypoints="xfeat")
     assert plan.only(Train).preprocess.finders() == (() if boxes in {"none", "table"} else (FINDERS[boxes],))
     assert (plan.only(Train).preprocess.crop.kind == "box") == (boxes != "none")
     assert plan.only(Recheck).within == FINDERS["table" if boxes == "none" else boxes]
@@ -96,10 +97,10 @@ def test_a_photo_is_seen_with_its_mask(flukes: Path, tmp_path: Path) -> None:
     marks.write_text("image,mask\n" + "".join(f"{image},{left}\n" for image in known.images))
     plan = humpback_classify(size="toy", masks="table", effort=0.01)
     fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True, boxes=[str(marks)])
-    opened = open_run(tmp_path / "run")
-    taught = np.flatnonzero((read_folds(opened.job(), "split") == -1) & (opened.known.classes >= 0))
-    photo = opened.known.paths[taught[0]]
-    name = opened.known.vocabulary.identities[opened.known.classes[taught[0]]]
+    context = Context.open(tmp_path / "run")
+    taught = np.flatnonzero((context.artifact(Folds, "split").fold == -1) & (context.known.classes >= 0))
+    photo = context.known.paths[taught[0]]
+    name = context.known.vocabulary.identities[context.known.classes[taught[0]]]
     other.write_text(f"image,mask\n{photo.name},{right}\n")
 
     def likeness(masks: Path) -> float:
@@ -114,7 +115,7 @@ def test_a_photo_is_seen_with_its_mask(flukes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("which", ["known", "new"])
-@pytest.mark.parametrize("recipe", [{"boxes": "table"}, {"evidence": True}], ids=["boxes", "points"])
+@pytest.mark.parametrize("recipe", [{"boxes": "table"}, {"keypoints": "xfeat"}], ids=["boxes", "points"])
 def test_a_box_outside_its_picture_is_refused_before_training(
     flukes: Path, tmp_path: Path, which: str, recipe: dict[str, object]
 ) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from fieldmark.core.errors import PlanError
 from fieldmark.pipeline.plan import read_plan
-from fieldmark.plans.humpback import Size
 from fieldmark.plans.imet import LOSSES, LossName, imet2019, tags_plain
 from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.sizes import Size
 
 SIZES = get_args(Size)
 
@@ -47,20 +47,20 @@ def test_a_recipe_survives_toml(name: str, size: str, tmp_path: Path) -> None:
 
 SWITCHES: list[dict[str, Any]] = [
     *({"loss": loss} for loss in get_args(LossName)),
-    {"trust": False},
-    {"trust": False, "hardest": 0.0},
-    {"enlarge": False},
-    {"specialise": ""},
-    {"specialise": "culture"},
+    {"drop_noisy": False},
+    {"drop_noisy": False, "hard_negatives": 0.0},
+    {"pseudo_labels": False},
+    {"finetune_group": ""},
+    {"finetune_group": "culture"},
     {"trees": False},
     {"distil": True},
     {"soft_f2": True},
     {"mixup": 0.4},
     {"log_weights": False},
     {"networks": 1},
-    {"source_cutoffs": True},
+    {"thresholds": "source"},
     {"effort": 0.1},
-    {"trust": False, "hardest": 0.0, "enlarge": False, "specialise": "", "trees": False},
+    {"drop_noisy": False, "hard_negatives": 0.0, "pseudo_labels": False, "finetune_group": "", "trees": False},
 ]
 
 
@@ -77,20 +77,20 @@ def test_without_a_step_nothing_of_it_is_left() -> None:
         return {stage.verb for stage in imet2019(size="toy", **switch).stages}
 
     assert verbs() == {"split", "train", "score", "drop", "enlarge", "stack", "cut", "answer"}
-    assert "drop" not in verbs(trust=False)
-    assert "enlarge" not in verbs(enlarge=False)
+    assert "drop" not in verbs(drop_noisy=False)
+    assert "enlarge" not in verbs(pseudo_labels=False)
     assert "stack" not in verbs(trees=False)
-    assert not any(getattr(stage, "groups", ()) for stage in imet2019(specialise="").stages)
+    assert not any(getattr(stage, "groups", ()) for stage in imet2019(finetune_group="").stages)
     assert {stage.verb for stage in tags_plain().stages} == {"split", "train", "score", "cut", "answer"}
 
 
 def test_settings_that_cannot_be_are_told() -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"loss": "focall"}, "did you mean 'focal'?"),
+        ({"loss": "focall"}, "use loss=focal, bce, asymmetric or combined."),
         ({"size": "tiny"}, "use one of: full, small, toy."),
-        ({"networks": 4}, "use 1 to 3."),
-        ({"networks": 0}, "use 1 to 3."),
-        ({"size": "toy", "finetune": True}, "leave out finetune; the other sizes train whole networks."),
+        ({"networks": 4}, "use networks=3 or less."),
+        ({"networks": 0}, "for instance --set networks=1, or leave out networks."),
+        ({"size": "toy", "finetune": True}, "add --size small, or leave out finetune."),
     ]
     for settings, fix in wrong:
         with pytest.raises(PlanError) as caught:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fieldmark.api.guards import run_of, sensible
-from fieldmark.api.photos import gather, of_files
+from fieldmark.api.photos import Reading, gather, of_files
 from fieldmark.api.predictor import Predictor
 from fieldmark.api.results import Results
 from fieldmark.core.errors import FieldmarkError
@@ -131,7 +131,8 @@ def attributes(
     if text is not None:
         collection = _with_text(collection, text, context)
     predictor = Predictor(context, device=device, n_workers=n_workers, progress=progress)
-    given = gather(collection, labelled=False, reading={"skip_broken": skip_broken}, **predictor.context.pace)
+    reading: Reading = {"skip_broken": skip_broken}
+    given = gather(collection, labelled=False, reading=reading, decode=False, **predictor.context.pace)
     return predictor.answered(given, most=most)
 
 

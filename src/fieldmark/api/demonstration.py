@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from fieldmark.api import verbs
+from fieldmark.api import answering, running
+from fieldmark.api.guards import need_torch
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ OTHERS: Mapping[str, Mapping[str, Any]] = {
 class OtherJob(Generic[SaidT]):
     """What the demo shows of another job: a toy run, and what it says of one new photo."""
 
-    trained: verbs.Trained
+    trained: running.Trained
     photo: Path
     said: SaidT
 
@@ -60,7 +61,7 @@ class Demonstration:
         answered: The third: questions about garments.
     """
 
-    trained: verbs.Trained
+    trained: running.Trained
     tested: tuple[Measure, ...]
     identified: Identification
     truth: str
@@ -68,6 +69,30 @@ class Demonstration:
     inspection: Path
     tagged: OtherJob[Tagged]
     answered: OtherJob[Answered]
+
+
+def demo(
+    folder: Path | str = "fieldmark-demo",
+    *,
+    size: str = "small",
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: Progress = QUIET,
+) -> Demonstration:
+    """Draw a collection of flukes, train on it, and identify a photo: a look at everything, with nothing to download.
+
+    Args:
+        folder: Where to draw and train; the same call again goes on where it was.
+        size: Of the recipe: ``toy``, ``small`` or ``full``.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Threads.
+        progress: Told what goes on.
+
+    Raises:
+        RunError: The folder is in use by something else.
+    """
+    need_torch()
+    return demonstrate(Path(folder), size=size, device=device, n_workers=n_workers, progress=progress)
 
 
 def demonstrate(
@@ -86,16 +111,16 @@ def demonstrate(
         PlanError: The recipe has no such size.
         RunError: The folder holds another run.
     """
-    plan = verbs.plan(RECIPE, size=size)
+    plan = running.plan(RECIPE, size=size)
     photos = _drawn(folder / "photos", DRAWN.get(size, DRAWN["small"]), n_workers=n_workers, progress=progress)
     inspection = folder / "inspect.html"
-    page = verbs.inspect(photos, html=inspection, force=True, n_workers=n_workers, progress=progress)
+    page = running.inspect(photos, html=inspection, force=True, n_workers=n_workers, progress=progress)
     progress.say(page.summary)
     pace = {"device": device, "n_workers": n_workers, "progress": progress}
-    trained = verbs.train(plan, photos, run=folder / "run", skip_broken=True, **pace)  # type: ignore[arg-type]
-    tested = verbs.evaluate(trained.folder, photos / ANSWERS, photos=photos / "test", **pace)  # type: ignore[arg-type]
+    trained = running.train(plan, photos, run=folder / "run", skip_broken=True, **pace)  # type: ignore[arg-type]
+    tested = running.evaluate(trained.folder, photos / ANSWERS, photos=photos / "test", **pace)  # type: ignore[arg-type]
     image, truth = _a_known_one(photos)
-    (identified,) = verbs.identify(trained.folder, photos / "test" / image, device=device, n_workers=n_workers)
+    (identified,) = answering.identify(trained.folder, photos / "test" / image, device=device, n_workers=n_workers)
     tagged = _tagging(folder / "museum", device=device, n_workers=n_workers, progress=progress)
     answered = _answering(folder / "shop", device=device, n_workers=n_workers, progress=progress)
     return Demonstration(trained, tested, identified, truth, photos / "train", inspection, tagged, answered)
@@ -107,9 +132,9 @@ def _tagging(folder: Path, *, device: str, n_workers: int, progress: Progress) -
 
     photos = _once(draw_museum, folder / "photos", OTHERS["imet2019"], n_workers=n_workers, progress=progress)
     pace = {"device": device, "n_workers": n_workers, "progress": progress}
-    trained = verbs.train("imet2019", photos, run=folder / "run", size="toy", **pace)  # type: ignore[arg-type]
+    trained = running.train("imet2019", photos, run=folder / "run", size="toy", **pace)  # type: ignore[arg-type]
     photo = min((photos / "test").iterdir())
-    (said,) = verbs.tag(trained.folder, photo, most=8, device=device, n_workers=n_workers)
+    (said,) = answering.tag(trained.folder, photo, most=8, device=device, n_workers=n_workers)
     return OtherJob(trained, photo, said)
 
 
@@ -122,11 +147,11 @@ def _answering(folder: Path, *, device: str, n_workers: int, progress: Progress)
     )
     pace = {"device": device, "n_workers": n_workers, "progress": progress}
     new = photos / "new.csv"
-    trained = verbs.train("imaterialist2017", photos, new=new, run=folder / "run", size="toy", **pace)  # type: ignore[arg-type]
+    trained = running.train("imaterialist2017", photos, new=new, run=folder / "run", size="toy", **pace)  # type: ignore[arg-type]
     with new.open(encoding="utf-8", newline="") as file:
         row = next(csv.DictReader(file))
     photo = photos / row["file"]
-    (said,) = verbs.attributes(trained.folder, photo, text=row["text"], device=device, n_workers=n_workers)
+    (said,) = answering.attributes(trained.folder, photo, text=row["text"], device=device, n_workers=n_workers)
     return OtherJob(trained, photo, said)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from fieldmark.core.errors import DataError, FieldmarkError, several
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
-    from fieldmark.data.drafts import Layout
     from fieldmark.data.reading import Survey
     from fieldmark.pipeline.plan import Plan
     from fieldmark.reporting.contents import SkippedFile
@@ -44,7 +44,7 @@ class Reading(TypedDict, total=False):
             source under that name.
     """
 
-    layout: Layout
+    layout: str
     columns: Mapping[str, str]
     photos: Path | str | None
     unknown: str | None
@@ -57,10 +57,26 @@ class Reading(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos of which every file was decoded once, and the files that were left out."""
+    """Photos that can be read, and the files that were left out.
+
+    Attributes:
+        collection: The photos.
+        skipped: Files that were left out, and why.
+        decoded: Gathers the same photos again and decodes every file, where only headers were read; else None.
+    """
 
     collection: Collection
     skipped: tuple[SkippedFile, ...] = ()
+    decoded: Callable[[], Photos] | None = field(default=None, compare=False)
+
+    def further(self) -> Photos:
+        """The same photos, every file decoded; ``skipped`` holds those that were not among the skipped before.
+
+        Raises:
+            DataError: Some cannot be decoded, and are not to be skipped; all are named.
+        """
+        found = self if self.decoded is None else self.decoded()
+        return replace(found, skipped=tuple(one for one in found.skipped if one not in self.skipped))
 
     def tell(self, progress: Progress, plan: Plan) -> None:
         """Say which files were left out, and what a run of ``plan`` looks for in a table and this one does not have."""
@@ -97,6 +113,7 @@ def gather(
     labelled: bool,
     reading: Reading,
     gone_too: bool = False,
+    decode: bool = True,
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Photos:
@@ -107,6 +124,8 @@ def gather(
         labelled: Whether the table must say who or what is on them.
         reading: The reader's options; only ``skip_broken`` has a meaning for a collection.
         gone_too: Keep the rows of photos that are missing or broken, with an empty file name: texts may answer.
+        decode: Decode every file whole. False reads headers alone: for photos that are decoded soon after anyway, and
+            gathered by ``Photos.decoded`` if that fails.
         n_workers: Threads that look at the files.
         progress: Told as photos are done.
 
@@ -117,8 +136,10 @@ def gather(
     from fieldmark.data.photos import MISSING, NOT_A_FILE
     from fieldmark.reporting.contents import SkippedFile
 
+    pace: dict[str, Any] = {"n_workers": n_workers, "progress": progress}
+    again = None if decode else partial(gather, data, labelled=labelled, reading=reading, gone_too=gone_too, **pace)
     if gone_too:
-        return _with_the_gone(data, labelled=labelled, reading=reading, n_workers=n_workers, progress=progress)
+        return replace(_with_the_gone(data, labelled=labelled, reading=reading, decode=decode, **pace), decoded=again)
     skip_broken = reading.get("skip_broken", False)
     found, name = (
         look_up(data, labelled=labelled, reading=reading),
@@ -129,9 +150,7 @@ def gather(
     if wrong:
         raise refusal(name, wrong)
     skipped = tuple(SkippedFile(mistake.value, mistake.problem) for mistake in lost)
-    collection, faulty = _decodable(
-        found.collection, name, skip_broken=skip_broken, n_workers=n_workers, progress=progress
-    )
+    collection, faulty = _decodable(found.collection, name, skip_broken=skip_broken, decode=decode, **pace)
     skipped += faulty
     if not len(collection):
         raise DataError(
@@ -141,11 +160,17 @@ def gather(
             if isinstance(data, Path | str)
             else "give photos that can be read.",
         )
-    return Photos(_without_the_gone(collection) if skipped else collection, skipped)
+    return Photos(_without_the_gone(collection) if skipped else collection, skipped, again)
 
 
 def _with_the_gone(
-    data: Collection | Path | str, *, labelled: bool, reading: Reading, n_workers: int, progress: Progress
+    data: Collection | Path | str,
+    *,
+    labelled: bool,
+    reading: Reading,
+    decode: bool,
+    n_workers: int,
+    progress: Progress,
 ) -> Photos:
     """All rows; those whose photo is missing or broken without a file."""
     import polars as pl
@@ -161,8 +186,8 @@ def _with_the_gone(
         raise refusal(name, found.mistakes)
     photos = found.collection
     there = [path.is_file() for path in photos.paths]
-    seen = look([path for path, is_there in zip(photos.paths, there, strict=True) if is_there],
-                n_workers=n_workers, progress=progress)  # fmt: skip
+    files = [path for path, is_there in zip(photos.paths, there, strict=True) if is_there]
+    seen = look(files, decode=decode, n_workers=n_workers, progress=progress)
     faulty = broken(photos.take(there), seen)
     kept = iter(one.fault is None for one in seen)
     good = [is_there and next(kept) for is_there in there]
@@ -343,12 +368,12 @@ def _unnamed(photos: Collection) -> Collection:
 
 
 def _decodable(
-    collection: Collection, name: str, *, skip_broken: bool, n_workers: int, progress: Progress
+    collection: Collection, name: str, *, skip_broken: bool, decode: bool, n_workers: int, progress: Progress
 ) -> tuple[Collection, tuple[SkippedFile, ...]]:
-    """The photos that can be decoded, and the others."""
+    """The photos that can be decoded (or have a header, without ``decode``), and the others."""
     from fieldmark.quality.inspecting import broken, look
 
-    seen = look(collection.paths, n_workers=n_workers, progress=progress)
+    seen = look(collection.paths, decode=decode, n_workers=n_workers, progress=progress)
     faulty = broken(collection, seen)
     if faulty and not skip_broken:
         raise DataError(

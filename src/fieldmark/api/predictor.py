@@ -10,7 +10,7 @@ from fieldmark.api.guards import need_torch, sensible
 from fieldmark.api.inputs import Photo, photos_of
 from fieldmark.api.photos import Photos, Reading, gather
 from fieldmark.api.results import Results
-from fieldmark.core.errors import RunError
+from fieldmark.core.errors import ImageError, RunError
 from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ class Predictor:
         from fieldmark.pipeline.networks import look
 
         with photos_of(data) as given:
-            collection = self.gathered(given, **reading).collection
-            application = Application(self.context, collection)
+            photos = gather(given, labelled=False, reading=reading, **self.context.pace)
+            application = Application(self.context, photos.collection)
             shown = getattr(self._final, "shown", None)
             name = None if shown is None else shown(self.context.stages)
             if name is not None:
@@ -152,16 +152,29 @@ class Predictor:
         return self.task.evaluated(self.context, photos.collection, self.context.progress)
 
     def gathered(self, data: Collection | Path | str, **reading: Unpack[Reading]) -> Photos:
-        """Photos to answer, all of which can be read; those without a file among them where the task answers such."""
-        return gather(data, labelled=False, reading=reading, gone_too=not self.task.needs_files, **self.context.pace)
+        """Photos to answer; those without a file among them where the task answers such.
+
+        Only their headers are read: the stages decode them.
+        """
+        gone_too = not self.task.needs_files
+        return gather(data, labelled=False, reading=reading, gone_too=gone_too, decode=False, **self.context.pace)
 
     def answered(self, photos: Photos, *, k: int | None = None, most: int | None = None) -> Results:
-        """The answers to photos that were gathered before; says which could not be read."""
+        """The answers to photos that were gathered before; says which could not be read.
+
+        Raises:
+            DataError: Photos cannot be decoded, and are not to be left out; all are named.
+        """
         from fieldmark.pipeline.application import Application
 
         photos.tell(self.context.progress, self.context.plan)
         application = Application(self.context, photos.collection)
-        return Results(self.task, self.task.results(application, k=k, most=most), self.context)
+        try:
+            return Results(self.task, self.task.results(application, k=k, most=most), self.context)
+        except ImageError:
+            if photos.decoded is None:
+                raise
+        return self.answered(photos.further(), k=k, most=most)
 
 
 def load(run: Path | str, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET) -> Predictor:

@@ -11,6 +11,7 @@ import click
 from fieldmark.api.choices import pairs
 from fieldmark.cli import options
 from fieldmark.cli.shell import command, progress, words
+from fieldmark.core.errors import FieldmarkError
 
 if TYPE_CHECKING:
     from fieldmark.api.verbs import Trained
@@ -176,6 +177,7 @@ def rates(
 @options.settings
 @options.device
 @options.as_json
+@click.option("--toml", "as_toml", is_flag=True, help="Print TOML with comments, as a plan of your own to edit.")
 @options.reading
 def plan(
     what: str,
@@ -184,28 +186,41 @@ def plan(
     settings: tuple[str, ...],
     device: str,
     as_json: bool,
+    as_toml: bool,
     **typed: Any,
 ) -> None:
     """Show the stages of a recipe, a plan or a run, and what training would cost; run none."""
     from fieldmark.api import verbs
     from fieldmark.cli import estimate_tables, tables
 
+    if as_json and as_toml:
+        raise FieldmarkError("A plan is printed in one form.", got="--json --toml", fix="leave out one of the two.")
     chosen = verbs.plan(what, size=size, settings=pairs(settings, option="--set", example="flip_identity=false"))
+    if as_toml:
+        from fieldmark.plans.toml import plan_toml
+
+        click.echo(plan_toml(chosen), nl=False)
+        return
     cost = verbs.estimate(chosen, data, device=device, **options.read_by(**typed))
     if as_json:
-        both = {**chosen.model_dump(mode="json"), "estimate": cost.model_dump(mode="json")}
+        both = {**json.loads(chosen.written()), "estimate": cost.model_dump(mode="json")}
         click.echo(json.dumps(both, indent=2, ensure_ascii=False))
     else:
         tables.write(tables.stages(chosen), "", *estimate_tables.estimated(cost))
 
 
 @command
-def recipes() -> None:
-    """List the recipes with their sizes and settings."""
+@click.argument("name", required=False)
+def recipes(name: str | None) -> None:
+    """List the recipes; with NAME, show the settings of one by group."""
     from fieldmark.api import verbs
     from fieldmark.cli import tables
 
-    tables.write(tables.recipes(verbs.recipes()))
+    found = verbs.recipes(name)
+    if name is None:
+        tables.write(tables.recipes(found), "", "settings of one: fieldmark recipes NAME")
+    else:
+        tables.write(*tables.recipe(found[0]))
 
 
 @command

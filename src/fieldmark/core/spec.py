@@ -18,6 +18,9 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 
+NULL = "null"
+"""What stands for no value in a TOML file, as TOML has no word for it."""
+
 SpecT = TypeVar("SpecT")
 
 
@@ -59,6 +62,8 @@ def parse(kind: type[SpecT] | Any, text: str, *, name: str) -> SpecT:
 def mistaken(error: ValidationError, *, name: str) -> PlanError:
     """What pydantic found wrong, as an error for people: every mistake with its place and value."""
     found = error.errors()
+    curable = [one for one in found if "fix" in one.get("ctx", {})]
+    found = curable or found  # the others follow from them
     # A list whose items are all wrong is also called too short; the items say it already.
     inner = {e["loc"][:depth] for e in found for depth in range(len(e["loc"]))}
     mistakes = [
@@ -69,12 +74,14 @@ def mistaken(error: ValidationError, *, name: str) -> PlanError:
     return PlanError(
         f"{name} has {len(mistakes)} mistake(s).",
         got=several(mistakes, most=10),
-        fix="mend those settings; `fieldmark plan NAME --json` prints a whole plan that works.",
+        fix=curable[0]["ctx"]["fix"]
+        if curable
+        else "mend those settings; `fieldmark plan NAME --json` prints a whole plan that works.",
     )
 
 
 def read(kind: type[SpecT] | Any, path: Path, *, beside: str | None = None) -> SpecT:
-    """A value of ``kind`` from a ``.json`` or ``.toml`` file.
+    """A value of ``kind`` from a ``.json`` or ``.toml`` file; in TOML the text ``"null"`` stands for no value.
 
     Args:
         kind: Of the value.
@@ -87,12 +94,21 @@ def read(kind: type[SpecT] | Any, path: Path, *, beside: str | None = None) -> S
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".toml":
-            text = json.dumps(tomllib.loads(text), default=str)
+            text = json.dumps(_with_nulls(tomllib.loads(text)), default=str)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PlanError(
             f"{path} cannot be read.", got=error, fix="give a readable UTF-8 .toml or .json file."
         ) from error
     return parse(kind, text if beside is None else _without(text, beside), name=str(path))
+
+
+def _with_nulls(value: Any) -> Any:
+    """The value with None where the text ``null`` stands."""
+    if isinstance(value, dict):
+        return {name: _with_nulls(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_with_nulls(one) for one in value]
+    return None if value == NULL else value
 
 
 def _without(text: str, name: str) -> str:

@@ -57,7 +57,7 @@ class Network(nn.Module):
         # The head starts alike whatever weights the backbone has, and however many draws it took.
         torch.default_generator.manual_seed(hash_seed(seed, "head"))
         traits: Any = self.backbone
-        width = int(traits.num_features)
+        width = last_width = int(traits.num_features)
         channels_last = getattr(traits, "output_fmt", "NCHW") == "NHWC"
         self.pool = Pool(
             net.backbone.pool,
@@ -77,7 +77,7 @@ class Network(nn.Module):
         self.width = projected or width
         self.pair = Pair(self.width, hidden=net.head.hidden) if isinstance(net.head, PairHead) else None
         """Compares the embeddings of two photos; None where the head looks at one."""
-        self.stripes = Stripes(width, net.stripes, channels_last=channels_last) if net.stripes else None
+        self.stripes = Stripes(last_width, net.stripes, channels_last=channels_last) if net.stripes else None
         self.chance = torch.Generator().manual_seed(hash_seed(seed, "dropout"))
 
     @property

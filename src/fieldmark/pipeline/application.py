@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fieldmark.data.collection import Collection
 from fieldmark.pipeline.artifacts.base import Artifact
-from fieldmark.pipeline.context import Context
 
 if TYPE_CHECKING:
+    from fieldmark.pipeline.context import Context
     from fieldmark.pipeline.stage import Stage
     from fieldmark.training.features import FeatureStore
 
@@ -77,7 +77,7 @@ class Application:
         """
         stage = self.context.stages[name]
         if stage.in_batches_only and not self.together:
-            return self.value(next(iter(stage.reads())), fold)
+            return self.value(self.context.plan.alone(stage).name, fold)
         fold = None if stage.output.each_fold else fold
         key = (name, fold)
         if key not in self._values:

@@ -12,12 +12,13 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.run import RunFolder
 from fieldmark.core.spec import read
 from fieldmark.data.collection import Collection
+from fieldmark.pipeline.application import Application
 from fieldmark.pipeline.artifacts.base import Artifact
 from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.regions import Regions
 from fieldmark.pipeline.plan import Plan
 
 if TYPE_CHECKING:
-    from fieldmark.pipeline.application import Application
     from fieldmark.pipeline.stage import Stage
 
 PLAN = "plan.json"
@@ -148,8 +149,6 @@ class Context:
 
     def seen_by(self, stage: Stage) -> Context:
         """The run with its photos as the stage, which changes them, left them."""
-        from fieldmark.pipeline.artifacts.regions import Regions
-
         regions = self.artifact(Regions, stage.name)
         new = self.new if self.new is None or not len(self.new) else regions.marked(self.new, part="new")
         return replace(self, known=regions.marked(self.known, part="known"), new=new)
@@ -160,8 +159,6 @@ class Context:
         Raises:
             TypeError: There are none.
         """
-        from fieldmark.pipeline.application import Application
-
         if self.new is None:
             raise TypeError("the run has no new photos")
         return Application(self, self.new, own=True, together=True)

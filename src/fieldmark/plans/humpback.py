@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from fieldmark.core.errors import PlanError
+from collections.abc import Mapping
+
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import HumpbackHoldout, PkSampler, Sampler, TupleSampler
-from fieldmark.decisions.specs import Best, Centroid, MaxMap
-from fieldmark.images.specs import Finder, MaskChannel, Preprocess, TableBoxes, WhaleAugment
+from fieldmark.images.specs import Finder, Preprocess, TableBoxes, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Backbone, EmbeddingHead, HubWeights, Net, OneVsRestHead, RandomWeights
 from fieldmark.pipeline.plan import Plan, Stage
-from fieldmark.plans.finders import FoundBy, finder_of, looking
-from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
-from fieldmark.stages.common.answer import Answer
+from fieldmark.plans.common import Trained, Validated
+from fieldmark.plans.deciding import (
+    Compared,
+    DecidedByGroup,
+    answered,
+    groups_of,
+    neighbourhood,
+    similarity,
+    unknown_at,
+)
+from fieldmark.plans.finders import Boxed, FoundBy, cropped, finder_of, finding, masked
+from fieldmark.plans.keypoints import Matched, rechecked
+from fieldmark.plans.recipe import recipe
+from fieldmark.plans.rounds import Learnt, Loop
+from fieldmark.plans.settings import Value, setting
+from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size, striped
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.embed import Embed
-from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
-from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.rank import Rank, Vote
 from fieldmark.training.specs import Constant, Cosine, Leg, Training
 
 
@@ -76,87 +88,111 @@ SCALES = {
 }
 
 
-def humpback_classify(  # noqa: PLR0913 - every technique is a switch
-    *,
-    size: Size = "small",
-    flip_identity: bool = True,
-    triplet: bool = True,
-    unknowns: bool = True,
-    staged: bool = True,
-    tta: bool = True,
-    centroids: bool = True,
-    whole: bool = False,
-    masks: FoundBy = "none",
-    evidence: bool = False,
-    effort: float = 1.0,
-) -> Plan:
-    """One yes-or-no question a whale and triplets, in three legs; a stranger is a no to every question.
+class Nearest(Compared, DecidedByGroup, Matched, Validated):
+    """Settings of ``humpback-nearest``."""
 
-    Args:
-        size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower
-            half frozen; ``full`` as in the source: SENet-154 at 512 x 256.
-        flip_identity: A mirrored fluke is another whale.
-        triplet: Batch-hard triplets beside the questions.
-        unknowns: Train on photos of strangers, as a no to every question.
-        staged: First whales with many photos, then all, then all at a tenth of the rate; else all from the start.
-        tta: Look at each photo mirrored too, and average.
-        centroids: Rank by the likeness to the centroid of a whale's photos, else to its most alike photo.
-        whole: At ``small``: the lower half of the network learns too, which takes several times as long.
-        masks: Show the network in a fourth channel where the fluke is: by the ``table``'s masks, or found by colour
-            (``grabcut``), by a network (``features``), or where both agree (``agreed``). A frozen lower half cannot
-            learn to see them, so ``small`` then learns as ``whole`` does.
-        evidence: Look again at the first ten by matching points (needs the extra ``keypoints``); the source had none.
-        effort: Multiplies the epochs of every leg.
+    centroids: bool = setting(
+        "ranking", False, "Score an individual by the similarity to the centroid of its photos; else by its photos."
+    )
+    tta: bool = setting("ranking", False, "Average embeddings of each photo and its mirror image.")
+
+
+class Classify(Learnt, Boxed, DecidedByGroup, Trained):
+    """Settings of ``humpback-classify``."""
+
+    flip_identity: bool = setting("data", True, "Mirrored photos of an individual are photos of another individual.")
+    unknowns: bool = setting("data", True, "Train on photos of unknown individuals too, as negatives for every class.")
+    masks: FoundBy = setting(
+        "data",
+        "none",
+        "A fourth input channel with the mask of the subject: of the table, or found by colour (grabcut), by a network "
+        "(features), or where both agree (agreed). The frozen lower half cannot learn it, so small then trains as with "
+        "whole.",
+    )
+    whole: bool = setting(
+        "model",
+        False,
+        "Train the lower half of the network too, which takes several times as long.",
+        why="other sizes train the lower half anyway",
+        needs={"size": ("small",)},
+    )
+    stripes: int | None = setting(
+        "model",
+        None,
+        "Triplets of aligned stripes: also compare so many horizontal stripes of the picture (AlignedReID).",
+        ge=2,
+        unset="none",
+        example=3,
+    )
+    triplet: bool = setting("training", True, "Batch-hard triplet loss beside the one-vs-rest loss.")
+    staged: bool = setting(
+        "training", True, "First train on individuals with many photos, then on all, then at a tenth of the rate."
+    )
+    logits_weight: float | None = setting(
+        "ranking",
+        None,
+        "Weight of the head's output in the ranking, where similarity weighs 1; 0: similarity alone.",
+        ge=0,
+        example=0.5,
+    )
+
+    @classmethod
+    def by_size(cls, size: str) -> Mapping[str, Value]:
+        """The weight of the head's output."""
+        return {"logits_weight": of_size(SCALES, size).logits_weight}
+
+
+@recipe("humpback-classify", Classify)
+def humpback_classify(size: str, settings: Classify) -> Plan:
+    """One-vs-rest classification and triplets in three phases; unknown individuals are negatives for every class.
+
+    ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower half frozen;
+    ``full`` as in the source: SENet-154 at 512 x 256.
 
     Contest: Humpback Whale Identification 2018/19, first place as its author's code and
     others' notes tell it. Differences at ``small`` and why: see the lab book.
 
     Command: ``fieldmark train humpback-classify whales/ --run runs/whales``
     """
-    finder = finder_of(masks, what="Masks")
-    scale = _scale(size, whole=whole, masked_by=finder)
-    legs = scale.legs if staged else _one_leg(scale.legs)
-    legs = with_effort(legs, effort)
-    losses = scale.losses if triplet else tuple(loss for loss in scale.losses if loss.kind != "triplet")
-    alike = Centroid() if centroids else Best()
-    stages: list[Stage] = [
-        Split(name="split", folds=HumpbackHoldout()),
-        *looking(finder),
-        Train(
-            name="net",
-            on="split",
-            net=scale.net,
-            preprocess=scale.preprocess,
-            augment=WhaleAugment(),
-            versions=scale.versions,
-            losses=losses,
-            sampler=scale.sampler,
-            flip_identity=flip_identity,
-            unknowns=unknowns,
-            training=scale.training.model_copy(update={"legs": legs}),
-        ),
-        Embed(name="features", of="net", on="split", flip=tta),
-        Rank(
-            name="ranking",
-            reads_from="features",
-            on="split",
-            votes=(Vote(by=ByLogits(), weight=scale.logits_weight), Vote(by=alike)),
-            unknown=MaxMap(),
-        ),
-    ]
-    if evidence:
-        within = finder or TableBoxes()
-        stages.append(Recheck(name="evidence", reads_from="ranking", embedded="features", on="split", within=within))
-    answers = Answer(name="answers", reads_from=stages[-1].name)
-    return Plan(name="humpback-classify", stages=(*stages, answers)).check()
+    finder = finder_of(settings.masks, what="Masks")
+    scale = _scale(size, whole=settings.whole, masked_by=finder)
+    losses = scale.losses if settings.triplet else tuple(loss for loss in scale.losses if loss.kind != "triplet")
+    net, losses = striped(scale.net, losses, settings.stripes, scale.preprocess)
+    train = Train(
+        name="net",
+        on="split",
+        net=net,
+        preprocess=masked(cropped(scale.preprocess, settings, margin=0.05, jitter=0.05), finder),
+        augment=WhaleAugment(),
+        versions=scale.versions,
+        losses=losses,
+        sampler=scale.sampler,
+        flip_identity=settings.flip_identity,
+        unknowns=settings.unknowns,
+        training=scale.training.model_copy(update={"legs": scale.legs if settings.staged else _one_leg(scale.legs)}),
+    )
+    weight = scale.logits_weight if settings.logits_weight is None else settings.logits_weight
+    loop = Loop(
+        settings=settings,
+        train=train,
+        logits_weight=weight,
+        logits_first=True,
+        unknown=unknown_at(settings),
+        per_group=groups_of(settings),
+    )
+    stages, best, _ = loop.stages()
+    split = Split(name="split", folds=HumpbackHoldout())
+    return Plan(
+        name="humpback-classify",
+        stages=(split, *finding(train.preprocess), *stages, *answered(settings, best)),
+    )
 
 
-def humpback_nearest(*, size: Size = "small", tta: bool = False) -> Plan:
-    """What any recipe must beat: the frozen backbone, the most alike photo, a tuned threshold; nothing is learnt.
+@recipe("humpback-nearest", Nearest)
+def humpback_nearest(size: str, settings: Nearest) -> Plan:
+    """The baseline for identification: a frozen backbone, the most similar photo and a tuned threshold; no training.
 
-    Args:
-        size: The backbone of the recipe of that size, at its own input size (``toy``: as there).
-        tta: Look at each photo mirrored too.
+    Every size has the backbone of ``humpback-classify`` at that size; ``small`` and ``full`` see photos at 224 px.
 
     Source: ours; the usual first baseline of identification contests.
     """
@@ -165,36 +201,38 @@ def humpback_nearest(*, size: Size = "small", tta: bool = False) -> Plan:
     if size != "toy":
         preprocess = preprocess.model_copy(update={"height_px": 224, "width_px": 224})
     net = scale.net.model_copy(update={"head": EmbeddingHead(), "neck": "none"})
-    return Plan(
-        name="humpback-nearest",
-        stages=(
-            Split(name="split", folds=HumpbackHoldout()),
-            Train(name="net", on="split", net=net, preprocess=preprocess, losses=(BatchHardTriplet(),)),
-            Embed(name="features", of="net", on="split", flip=tta),
-            Rank(name="ranking", reads_from="features", on="split", votes=(Vote(by=Best()),), unknown=MaxMap()),
-            Answer(name="answers", reads_from="ranking"),
+    rule, per_group = unknown_at(settings), groups_of(settings)
+    stages: list[Stage] = [
+        Split(name="split", folds=HumpbackHoldout()),
+        Train(name="net", on="split", net=net, preprocess=preprocess, losses=(BatchHardTriplet(),)),
+        Embed(name="features", of="net", on="split", flip=settings.tta),
+        Rank(
+            name="ranking",
+            reads_from="features",
+            on="split",
+            votes=(Vote(by=similarity(settings)),),
+            unknown=rule,
+            reciprocal=neighbourhood(settings),
+            per_group=per_group,
         ),
-    ).check()
+    ]
+    looked = rechecked(
+        settings, ranking="ranking", embedded="features", within=TableBoxes(), unknown=rule, per_group=per_group
+    )
+    if looked is not None:
+        stages.append(looked)
+    return Plan(name="humpback-nearest", stages=(*stages, *answered(settings, stages[-1].name)))
 
 
 def _scale(size: str, *, whole: bool, masked_by: Finder | None) -> Scale:
-    """The size, its lower half learning where it is asked to or has a mask to learn, and with that mask."""
+    """The size, its lower half trained where it is asked to or has a mask to learn, with a channel for that mask."""
     scale = of_size(SCALES, size)
-    frozen = all(leg.freeze for leg in scale.legs)
-    if whole and not frozen:
-        raise PlanError(
-            "The lower half of the network learns already.",
-            got=f"size={size}, whole=true",
-            fix="leave out whole; only size=small never lets it learn.",
-        )
-    if frozen and (whole or masked_by is not None):
+    if all(leg.freeze for leg in scale.legs) and (whole or masked_by is not None):
         legs = tuple(leg.model_copy(update={"freeze": ()}) for leg in scale.legs)
         scale = scale.model_copy(update={"legs": legs, "versions": None})
     if masked_by is not None:
         backbone = scale.net.backbone.model_copy(update={"in_channels": 4})
-        seen = scale.preprocess.model_copy(update={"mask": MaskChannel(by=masked_by)})
-        net = scale.net.model_copy(update={"backbone": backbone})
-        scale = scale.model_copy(update={"net": net, "preprocess": seen})
+        scale = scale.model_copy(update={"net": scale.net.model_copy(update={"backbone": backbone})})
     return scale
 
 

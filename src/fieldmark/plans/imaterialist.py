@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from fieldmark.core.errors import PlanError, nearest
+from fieldmark.core.errors import PlanError
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import PlainSampler, StratifiedFolds
 from fieldmark.decisions.specs import GeometricMean, MergeRule, RankMean, WeightedMean
@@ -12,7 +13,10 @@ from fieldmark.images.specs import Augment, CropIfNeeded, ImaterialistAugment, N
 from fieldmark.losses.specs import Bce, Losses, QuestionSoftmax
 from fieldmark.models.specs import Backbone, HubWeights, Net, QuestionsHead, RandomWeights
 from fieldmark.pipeline.plan import Plan, Stage
-from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
+from fieldmark.plans.labels import Labelled
+from fieldmark.plans.recipe import recipe
+from fieldmark.plans.settings import Value, setting
+from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
 from fieldmark.stacking.specs import MiniLm, NGrams, Stacking, TextModel, Trees
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
@@ -25,7 +29,7 @@ from fieldmark.stages.labels.texts import Texts
 from fieldmark.training.specs import Cosine, Leg, Plateau, Training
 
 Form = Literal["softmax", "each", "both", "conditional"]
-Merging = Literal["geometric", "weighted", "rank"]
+Average = Literal["geometric", "weighted", "rank"]
 Reader = Literal["ngrams", "minilm"]
 READERS: dict[str, TextModel] = {"ngrams": NGrams(), "minilm": MiniLm()}
 LOSSES: dict[str, Losses] = {
@@ -34,7 +38,7 @@ LOSSES: dict[str, Losses] = {
     "both": (QuestionSoftmax(), Bce(weight=0.25)),
     "conditional": (QuestionSoftmax(),),
 }
-MERGING: dict[str, MergeRule] = {
+AVERAGES: dict[str, MergeRule] = {
     "geometric": GeometricMean(each_question=True),
     "weighted": WeightedMean(each_question=True),
     "rank": RankMean(each_question=True),
@@ -122,87 +126,123 @@ SCALES = {
 }
 
 
-def imaterialist2017(  # noqa: PLR0913 - every technique is a switch
-    *,
-    size: Size = "small",
-    form: Form = "softmax",
-    shared: bool = True,
-    pictures: bool = True,
-    texts: str = "text",
-    leaks: str = "",
-    reader: Reader = "ngrams",
-    merging: Merging = "geometric",
-    trees: bool = False,
-    consistent: bool = True,
-    shift: bool = False,
-    networks: int | None = None,
-    finetune: bool = False,
-    effort: float = 1.0,
-) -> Plan:
-    """One answer to each question, from networks with one head for all questions and from what is written beside.
+PICTURES = {"pictures": (True,)}
 
-    Args:
-        size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop: a head on the frozen shipped backbone;
-            ``full`` as in the source: ResNet-50, Inception-v3 and Xception, ten folds.
-        form: Of the head: the answers of a question compete (``softmax``), each is a yes or no (``each``), or they are
-            trained as ``both``; ``conditional``: they compete below the answer to the question above, given first.
-        shared: An answer of the same name is the same label in all questions (381 labels for 576 answers in the
-            contest).
-        pictures: Ask the networks; else texts alone.
-        texts: Columns of text to answer from as well, separated by commas; empty for none. Where the table has none of
-            them, the networks answer alone.
-        leaks: Columns that tell the answer without being meant to, as ``url``; used only if named here.
-        reader: Of texts: ``ngrams`` knows words and pieces of them, ``minilm`` their sense (English; a package more).
-        merging: How networks and texts are merged: ``geometric``, ``weighted`` or ``rank`` mean, weights found out of
-            fold for each question.
-        trees: Boosted trees judge what networks and texts say, and are merged with them.
-        consistent: Answers that fit together; else the likeliest of each question by itself.
-        shift: New photos may show answers in other shares than the known ones: estimate them and correct.
-        networks: Only so many networks of the zoo; None for all.
-        finetune: At ``small``: train the upper half of the network too.
-        effort: Multiplies the epochs of every leg.
+
+class Imaterialist(Labelled):
+    """Settings of ``imaterialist2017``."""
+
+    texts: str = setting(
+        "data",
+        "text",
+        "Columns of text to answer from, separated by commas; empty: none. Where the table has none of them, the "
+        "networks answer alone.",
+        example="title",
+    )
+    leaks: str = setting(
+        "data", "", "Columns that tell the answer without being meant to (leakage), as url; used only if named.",
+        example="url",
+    )  # fmt: skip
+    pictures: bool = setting("model", True, "Answer from photos; else from texts alone.")
+    form: Form = setting(
+        "model",
+        "softmax",
+        "Answers of a question compete (softmax), each is a yes or no (each), or they are trained as both; "
+        "conditional: they compete below the answer to the question above, which is given first.",
+        needs=PICTURES,
+    )
+    shared: bool = setting(
+        "model",
+        True,
+        "An answer of the same name is the same label in all questions (381 labels for 576 answers in the contest).",
+        why="below different answers the same name means different labels",
+        needs=PICTURES | {"form": ("softmax", "each", "both")},
+    )
+    networks: int | None = setting(
+        "model", None, "Number of networks, the first ones of the recipe.", needs=PICTURES, ge=1, example=1
+    )
+    finetune: bool = setting(
+        "model",
+        False,
+        "Train the upper half of the network too.",
+        why="only small has frozen networks, and texts have none",
+        needs={"size": ("small",)} | PICTURES,
+    )
+    reader: Reader = setting(
+        "model",
+        "ngrams",
+        "Model of texts: words and pieces of them (ngrams), or their sense (minilm; English).",
+        why="no texts are read",
+    )
+    tta: bool = setting("ranking", True, "Average predictions for each photo and its mirror image.", needs=PICTURES)
+    trees: bool = setting(
+        "ranking", False, "Gradient-boosted trees over the scores of networks and texts, averaged with them."
+    )
+    average: Average = setting(
+        "ranking",
+        "geometric",
+        "Average of networks and texts: geometric, weighted or rank mean, with out-of-fold weights for each question.",
+    )
+    consistent: bool = setting(
+        "decision", True, "Answers that fit together; else the likeliest of each question by itself."
+    )
+    shift: bool = setting(
+        "decision", False, "Estimate the shares of answers among new photos, and correct for them (prior calibration)."
+    )
+
+    @classmethod
+    def by_size(cls, size: str) -> Mapping[str, Value]:
+        """The number of networks."""
+        return {"networks": len(of_size(SCALES, size).zoo)}
+
+
+@recipe("imaterialist2017", Imaterialist)
+def imaterialist2017(size: str, settings: Imaterialist) -> Plan:
+    """Attributes: one answer to each question, from networks with a head for all questions and from texts.
+
+    ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop: a head on the frozen shipped backbone; ``full`` as
+    in the source: ResNet-50, Inception-v3 and Xception, ten folds.
 
     Contest: iMaterialist Challenge at FGVC4 2017, sixth place (slides). What they leave open, and what we chose: the
-    final loss (``form``), the text model (n-grams), the merge (weights found out of fold).
+    final loss (``form``), the text model (n-grams), the average (weights found out of fold).
 
     Command: ``fieldmark train imaterialist2017 shop/labels.csv --run runs/shop``
     """
-    if form not in LOSSES:
-        raise PlanError("The recipe has no such form.", got=form, fix=nearest(form, LOSSES))
-    if merging not in MERGING:
-        raise PlanError("The recipe has no such merging.", got=merging, fix=nearest(merging, MERGING))
-    if reader not in READERS:
-        raise PlanError("The recipe has no such reader of texts.", got=reader, fix=nearest(reader, READERS))
-    columns, leaking = _names(texts), _names(leaks)
-    if not pictures and not columns and not leaking:
+    columns, leaking = _names(settings.texts), _names(settings.leaks)
+    if not settings.pictures and not columns and not leaking:
         raise PlanError(
             "The recipe has nothing to answer from.",
             got="pictures=false, no texts, no leaks",
-            fix="name columns of text: --set texts=name, or leave pictures on.",
+            fix="name columns of text: --set texts=text, or leave out pictures.",
         )
-    scale = _scale(size, networks=networks, finetune=finetune)
-    stages: list[Stage] = [Split(name="split", folds=StratifiedFolds(n_folds=scale.folds))]
+    scale = _scale(size, settings)
+    folds = StratifiedFolds(n_folds=scale.folds, method=settings.fold_method)
+    stages: list[Stage] = [Split(name="split", folds=folds)]
     voices: tuple[str, ...] = ()
-    if pictures:
-        stages += _zoo(scale, form=form, shared=shared, effort=effort)
+    if settings.pictures:
+        stages += _zoo(scale, settings)
         voices = ("pictures",)
     if columns or leaking:
-        stages.append(Texts(name="texts", on="split", columns=columns, leaks=leaking, by=READERS[reader]))
+        stages.append(Texts(name="texts", on="split", columns=columns, leaks=leaking, by=READERS[settings.reader]))
         voices = (*voices, "texts")
-    if trees:
+    if settings.trees:
         stages.append(Stack(name="trees", reads_from=voices, on="split", settings=scale.stacking))
         voices = (*voices, "trees")
+    shift: Literal["none", "estimated"] = "estimated" if settings.shift else "none"
     stages += [
-        Merge(name="merged", reads_from=voices, on="split", by=MERGING[merging]),
-        Settle(name="answers", reads_from="merged", consistent=consistent, shift="estimated" if shift else "none"),
+        Merge(name="merged", reads_from=voices, on="split", by=AVERAGES[settings.average]),
+        Settle(name="answers", reads_from="merged", consistent=settings.consistent, shift=shift),
         Answer(name="submission", reads_from="answers"),
     ]
-    return Plan(name="imaterialist2017", stages=tuple(stages)).check()
+    return Plan(name="imaterialist2017", stages=tuple(stages))
 
 
-def _zoo(scale: Scale, *, form: Form, shared: bool, effort: float) -> list[Stage]:
+def _zoo(scale: Scale, settings: Imaterialist) -> list[Stage]:
+    form = settings.form
     head = QuestionsHead(
-        form="softmax" if form == "both" else form, shared=shared and form != "conditional", dropout=scale.dropout
+        form="softmax" if form == "both" else form,
+        shared=settings.shared and form != "conditional",
+        dropout=scale.dropout,
     )
     trained = [
         Train(
@@ -213,33 +253,28 @@ def _zoo(scale: Scale, *, form: Form, shared: bool, effort: float) -> list[Stage
             augment=scale.augment,
             losses=LOSSES[form],
             sampler=PlainSampler(),
-            training=scale.training.model_copy(update={"legs": with_effort(scale.legs, effort)}),
+            training=scale.training.model_copy(update={"legs": scale.legs}),
         )
         for member in scale.zoo
     ]
-    return [*trained, Score(name="pictures", of=tuple(stage.name for stage in trained), on="split")]
+    of = tuple(stage.name for stage in trained)
+    return [*trained, Score(name="pictures", of=of, on="split", flip=settings.tta)]
 
 
 def _names(typed: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in typed.split(",") if part.strip())
 
 
-def _scale(size: str, *, networks: int | None, finetune: bool) -> Scale:
-    scale = of_size(SCALES, size)
-    if networks is not None and not 1 <= networks <= len(scale.zoo):
+def _scale(size: str, settings: Imaterialist) -> Scale:
+    scale, networks = of_size(SCALES, size), settings.networks
+    if networks is not None and networks > len(scale.zoo):
         raise PlanError(
-            f"The zoo at size '{size}' has {len(scale.zoo)} network(s).",
+            f"The recipe at size '{size}' has {len(scale.zoo)} network(s).",
             got=f"networks={networks}",
-            fix=f"use 1 to {len(scale.zoo)}.",
+            fix=f"use networks={len(scale.zoo)} or less.",
         )
     scale = scale.model_copy(update={"zoo": scale.zoo[:networks]})
-    if finetune and size != "small":
-        raise PlanError(
-            "Only the small recipe has frozen networks to fine-tune.",
-            got=f"size={size}, finetune=true",
-            fix="leave out finetune; the other sizes train whole networks.",
-        )
-    if finetune:
+    if settings.finetune:
         training = scale.training.model_copy(update={"batch": 64})
         scale = scale.model_copy(
             update={"legs": FINE_TUNED, "training": training, "augment": ImaterialistAugment(strength=0.3)}

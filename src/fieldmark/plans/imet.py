@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from fieldmark.core.errors import PlanError, nearest
+from fieldmark.core.errors import PlanError
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import LogWeightSampler, PlainSampler, Sampler, StratifiedFolds
-from fieldmark.decisions.specs import Cutoff, CutoffRule, GroupF2, Preset
+from fieldmark.decisions.specs import CountMatch, Cutoff, CutoffRule, GlobalF2, GroupF2, LabelF2, Preset, Relative
 from fieldmark.images.specs import Augment, CropIfNeeded, ImetAugment, NoAugment, Preprocess
 from fieldmark.losses.specs import Asymmetric, Bce, Focal, Losses, SoftF
 from fieldmark.models.specs import Backbone, HubWeights, Net, RandomWeights, SigmoidHead
 from fieldmark.pipeline.plan import Plan, Stage
-from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
-from fieldmark.quality.specs import Guesses, Percentile
+from fieldmark.plans.labels import Labelled, LabelNoise, PseudoLabelled, drop_rule, pseudo_labels
+from fieldmark.plans.recipe import recipe
+from fieldmark.plans.settings import Value, setting
+from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
 from fieldmark.stacking.specs import Stacking, Trees
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
@@ -27,13 +30,14 @@ from fieldmark.stages.labels.score import Score
 from fieldmark.stages.labels.stack import Stack
 from fieldmark.training.specs import Cosine, Leg, StepDown, Training
 
-LossName = Literal["focal", "bce", "asymmetric", "mixed"]
+LossName = Literal["focal", "bce", "asymmetric", "combined"]
+Thresholds = Literal["group", "global", "label", "relative", "count", "source"]
 
 LOSSES: dict[str, Losses] = {
     "focal": (Focal(),),
     "bce": (Bce(),),
     "asymmetric": (Asymmetric(),),
-    "mixed": (Bce(weight=0.45 / 500), SoftF(weight=0.45), Focal(weight=0.1 / 500)),
+    "combined": (Bce(weight=0.45 / 500), SoftF(weight=0.45), Focal(weight=0.1 / 500)),
 }
 """BCE and focal are sums over labels; in the mixture they weigh as means over some 500 labels."""
 IMET_CUTOFFS = Preset(
@@ -146,148 +150,214 @@ SCALES = {
 }
 
 
-def imet2019(  # noqa: PLR0913 - every stage and every gain is a switch
-    *,
-    size: Size = "small",
-    loss: LossName = "focal",
-    trust: bool = True,
-    hardest: float = 0.05,
-    enlarge: bool = True,
-    specialise: str = "tag",
-    trees: bool = True,
-    neighbours: bool = False,
-    distil: bool = False,
-    soft_f2: bool = False,
-    mixup: float = 0.0,
-    log_weights: bool = True,
-    networks: int | None = None,
-    finetune: bool = False,
-    source_cutoffs: bool = False,
-    effort: float = 1.0,
-) -> Plan:
-    """A zoo of networks in folds; trust, enlarge, specialise, then let trees judge.
+class Imet(LabelNoise, PseudoLabelled, Labelled):
+    """Settings of ``imet2019``."""
 
-    Args:
-        size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop: heads on the frozen shipped backbone;
-            ``full`` as in the source: SENet-154, PNASNet-5 and SE-ResNeXt-101 at 320 and 331 px.
-        loss: Of the zoo: ``focal`` (the source), ``bce``, ``asymmetric``, or ``mixed`` (0.45 BCE, 0.45 soft F2, 0.1
-            focal).
-        trust: Stage 2: drop the 2 % of the photos with the largest out-of-fold error and train anew.
-        hardest: Stage 2: share of the hardest photos shown once more each epoch; 0 for none.
-        enlarge: Stage 3: add new photos whose labels are sure, and train anew.
-        specialise: Stage 4: networks for this group of labels alone, with BCE; empty for none.
-        trees: Stage 5: boosted trees over image x label.
-        neighbours: Mix the last scores with the labels of the most alike photos.
-        distil: A label the table lacks counts 0.7 times its out-of-fold probability, from stage 2 on. Later out-of-fold
-            scores flatter then (the teacher has learnt from the student's judges): believe other photos only.
-        soft_f2: Soft F2 alone in the last epochs.
-        mixup: Mix pictures two by two, with this parameter of the Beta distribution; 0 for none.
-        log_weights: Show photos with rare labels more often.
-        networks: Only so many networks of the zoo; None for all.
-        finetune: At ``small``: train the upper half of each network instead of the head alone (hours).
-        source_cutoffs: The source's own cutoffs (groups culture and tag) instead of those found out of fold.
-        effort: Multiplies the epochs of every leg.
+    log_weights: bool = setting("data", True, "Show photos with rare labels more often (logarithmic weights).")
+    rare_labels: Literal["max", "mean"] = setting(
+        "data",
+        "max",
+        "Weight of a photo: that of its rarest label, or the mean over its labels.",
+        needs={"log_weights": (True,)},
+    )
+    networks: int | None = setting("model", None, "Number of networks, the first ones of the recipe.", ge=1, example=1)
+    finetune: bool = setting(
+        "model",
+        False,
+        "Train the upper half of each network instead of the head alone (hours).",
+        why="other sizes train whole networks",
+        needs={"size": ("small",)},
+    )
+    loss: LossName = setting(
+        "training", "focal", "Loss of the networks; combined: 0.45 BCE, 0.45 soft F2 and 0.1 focal."
+    )
+    focal_alpha: float | None = setting(
+        "training",
+        None,
+        "Weight of present labels in the focal loss; absent ones have the rest of 1.",
+        needs={"loss": ("focal", "combined")},
+        ge=0,
+        le=1,
+        unset="none",
+        example=0.25,
+    )
+    focal_detached: bool = setting(
+        "training",
+        False,
+        "Treat the focal weights as constants in the gradient.",
+        needs={"loss": ("focal", "combined")},
+    )
+    soft_f2: bool = setting("training", False, "Soft F2 alone in the last epochs.")
+    mixup: float = setting("training", 0.0, "Mixup: parameter of the Beta distribution; 0: none.", ge=0, example=0.2)
+    hard_negatives: float = setting(
+        "training",
+        0.05,
+        "Stage 2: share of the photos with the highest loss that are shown once more each epoch; 0: none.",
+        ge=0,
+        le=1,
+    )
+    hard_negatives_only: bool = setting(
+        "training",
+        False,
+        "Show nothing but these photos after the first epoch of a phase.",
+        needs={"hard_negatives": (0.05, ...)},
+    )
+    finetune_group: str = setting(
+        "training",
+        "tag",
+        "Stage 4: fine-tune networks for this group of labels with BCE; empty: none.",
+        example="culture",
+    )
+    distil: bool = setting(
+        "training",
+        False,
+        "From stage 2 on, a label that the table lacks counts as a share of its out-of-fold probability. Later "
+        "out-of-fold scores are then too high: judge by other photos only.",
+    )
+    distil_share: float = setting("training", 0.7, "That share.", ge=0, le=1, needs={"distil": (True,)})
+    trees: bool = setting("ranking", True, "Stage 5: gradient-boosted trees over image x label.")
+    neighbours: bool = setting(
+        "ranking",
+        False,
+        "Average the last scores with the labels of the nearest photos (k-nearest-neighbour label transfer).",
+        why="toy has no pretrained network to compare photos by",
+        needs={"size": ("small", "full")},
+    )
+    thresholds: Thresholds = setting(
+        "decision",
+        "group",
+        "Thresholds of each group, one for all, or one a label, by the best F2; relative to a photo's highest score; "
+        "for a mean number of labels (count); or the source's own for the groups culture and tag (source).",
+    )
+    labels_per_photo: float = setting(
+        "decision", 5.2, "Mean number of labels a photo.", gt=0, needs={"thresholds": ("count",)}
+    )
+
+    @classmethod
+    def by_size(cls, size: str) -> Mapping[str, Value]:
+        """The number of networks."""
+        return {"networks": len(of_size(SCALES, size).zoo)}
+
+
+class PlainTags(Labelled):
+    """Settings of ``tags-plain``."""
+
+    tuned: bool = setting("decision", True, "The threshold with the best out-of-fold F2; else 0.5.")
+
+
+@recipe("imet2019", Imet)
+def imet2019(size: str, settings: Imet) -> Plan:
+    """Tagging with an ensemble: drop noisy labels, add pseudo-labels, fine-tune a group, then gradient-boosted trees.
+
+    ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop: heads on the frozen shipped backbone; ``full`` as
+    in the source: SENet-154, PNASNet-5 and SE-ResNeXt-101 at 320 and 331 px.
 
     Contest: iMet Collection 2019 (FGVC6), first place. Differences at ``small`` and why: see the lab book.
 
     Command: ``fieldmark train imet2019 museum/ --run runs/museum``
     """
-    if loss not in LOSSES:
-        raise PlanError("The recipe has no such loss.", got=loss, fix=nearest(loss, LOSSES))
-    scale = _scale(size, networks=networks, finetune=finetune, log_weights=log_weights)
-    zoo = _Zoo(scale, LOSSES[loss], soft_f2=soft_f2, mixup=mixup, effort=effort)
-    stages: list[Stage] = [Split(name="split", folds=StratifiedFolds(n_folds=scale.folds))]
-    stages += zoo.trained("zoo", Given())
+    zoo = _Zoo(_scale(size, settings), settings)
+    hardest = settings.hard_negatives
+    folds = StratifiedFolds(n_folds=zoo.scale.folds, method=settings.fold_method)
+    stages: list[Stage] = [Split(name="split", folds=folds), *zoo.trained("zoo", Given())]
     best, voices = "zoo", ("zoo",)
-    given = Given(filled="zoo" if distil else None)
-    if trust:
-        stages.append(Drop(name="trusted", judge=best, rule=Percentile(share=0.02)))
+    given = Given(filled="zoo" if settings.distil else None)
+    if settings.drop_noisy:
+        stages.append(Drop(name="trusted", judge=best, by=settings.noise_error, rule=drop_rule(settings)))
         given = given.model_copy(update={"trusted": "trusted"})
-    if trust or hardest or distil:
+    if settings.drop_noisy or hardest or settings.distil:
         stages += zoo.trained("zoo2", given, hardest=hardest)
         best, voices = "zoo2", ("zoo2",)
-    if enlarge:
-        stages.append(Enlarge(name="enlarged", judge=best, on="split", rule=Guesses()))
+    if settings.pseudo_labels:
+        stages.append(Enlarge(name="enlarged", judge=best, on="split", rule=pseudo_labels(settings)))
         given = given.model_copy(update={"enlarged": "enlarged"})
         stages += zoo.trained("zoo3", given, hardest=hardest)
         best, voices = "zoo3", ("zoo3",)
-    if specialise:
-        stages += zoo.trained("special", given, warm=best, groups=(specialise,))
+    if settings.finetune_group:
+        stages += zoo.trained("special", given, warm=best, groups=(settings.finetune_group,))
         best, voices = "special", (best, "special")
+    second, best = _second_level(zoo.scale, settings, best, voices)
+    cut = Cut(name="cutoffs", reads_from=best, rule=_thresholds(settings))
+    return Plan(name="imet2019", stages=(*stages, *second, cut, Answer(name="answers", reads_from="cutoffs")))
+
+
+def _second_level(scale: Scale, settings: Imet, best: str, voices: tuple[str, ...]) -> tuple[list[Stage], str]:
+    """Trees and neighbours over the scores ``voices``, and the stage whose scores are the last."""
+    stages: list[Stage] = []
     looks = None if scale.eye is None else "looks"
-    if neighbours and looks is None:
-        raise PlanError(
-            f"The recipe at size '{size}' has no pretrained network to tell alike photos by.",
-            got="neighbours=true",
-            fix="use size=small, or leave out neighbours.",
-        )
-    if scale.eye is not None and (trees or neighbours):
+    if scale.eye is not None and (settings.trees or settings.neighbours):
         stages.append(Look(name="looks", backbone=scale.eye))
-    if trees:
+    if settings.trees:
         stages.append(Stack(name="trees", reads_from=voices, looks=looks, on="split", settings=scale.stacking))
         best = "trees"
-    if neighbours and looks is not None:
+    if settings.neighbours and looks is not None:
         stages.append(Lend(name="lent", reads_from=best, on="split", looks=looks))
         best = "lent"
-    rule: CutoffRule = IMET_CUTOFFS if source_cutoffs else GroupF2()
-    stages += [Cut(name="cutoffs", reads_from=best, rule=rule), Answer(name="answers", reads_from="cutoffs")]
-    return Plan(name="imet2019", stages=tuple(stages)).check()
+    return stages, best
 
 
-def tags_plain(*, size: Size = "small", tuned: bool = True, effort: float = 1.0) -> Plan:
-    """What any tagging recipe must beat: one network, BCE, one cutoff for all labels.
+def _thresholds(settings: Imet) -> CutoffRule:
+    rules: dict[Thresholds, CutoffRule] = {
+        "group": GroupF2(),
+        "global": GlobalF2(),
+        "label": LabelF2(),
+        "relative": Relative(),
+        "count": CountMatch(mean=settings.labels_per_photo),
+        "source": IMET_CUTOFFS,
+    }
+    return rules[settings.thresholds]
 
-    Args:
-        size: The first network of ``imet2019`` at that size.
-        tuned: The best cutoff out of fold; else 0.5.
-        effort: Multiplies the epochs.
+
+@recipe("tags-plain", PlainTags)
+def tags_plain(size: str, settings: PlainTags) -> Plan:
+    """The baseline for tagging: one network, BCE, one threshold for all labels.
+
+    The network is the first one of ``imet2019`` at that size.
 
     Source: ours; the usual first baseline.
     """
-    from fieldmark.decisions.specs import GlobalF2
-
-    one = _scale(size, networks=1, finetune=False, log_weights=False)
+    plain = Imet(networks=1, log_weights=False, loss="bce", tta=settings.tta)
+    zoo = _Zoo(_scale(size, plain), plain)
     fixed = Preset(groups={"": Cutoff(at=0.5, least=0, most=None)})
+    folds = StratifiedFolds(n_folds=zoo.scale.folds, method=settings.fold_method)
     return Plan(
         name="tags-plain",
         stages=(
-            Split(name="split", folds=StratifiedFolds(n_folds=one.folds)),
-            *_Zoo(one, LOSSES["bce"], soft_f2=False, mixup=0.0, effort=effort).trained("zoo", Given()),
-            Cut(name="cutoffs", reads_from="zoo", rule=GlobalF2() if tuned else fixed),
+            Split(name="split", folds=folds),
+            *zoo.trained("zoo", Given()),
+            Cut(name="cutoffs", reads_from="zoo", rule=GlobalF2() if settings.tuned else fixed),
             Answer(name="answers", reads_from="cutoffs"),
         ),
-    ).check()
+    )
 
 
-def _scale(size: str, *, networks: int | None, finetune: bool, log_weights: bool) -> Scale:
-    scale = of_size(SCALES, size)
-    if networks is not None and not 1 <= networks <= len(scale.zoo):
+def _scale(size: str, settings: Imet) -> Scale:
+    scale, networks = of_size(SCALES, size), settings.networks
+    if networks is not None and networks > len(scale.zoo):
         raise PlanError(
             f"The zoo at size '{size}' has {len(scale.zoo)} networks.",
             got=f"networks={networks}",
-            fix=f"use 1 to {len(scale.zoo)}.",
+            fix=f"use networks={len(scale.zoo)} or less.",
         )
     changed: dict[str, object] = {"zoo": scale.zoo[:networks]}
-    if not log_weights:
-        changed["sampler"] = PlainSampler()
-    if finetune:
-        if size != "small":
-            raise PlanError(
-                "Only the small recipe has frozen networks to fine-tune.",
-                got=f"size={size}, finetune=true",
-                fix="leave out finetune; the other sizes train whole networks.",
-            )
+    changed["sampler"] = LogWeightSampler(over=settings.rare_labels) if settings.log_weights else PlainSampler()
+    if settings.finetune:
         changed |= {"legs": FINE_TUNED, "special_legs": FINE_TUNED[-1:]}
         changed["training"] = scale.training.model_copy(update={"batch": 64})
     return scale.model_copy(update=changed)
 
 
+def _focal(losses: Losses, settings: Imet) -> Losses:
+    """The losses with the settings of the focal loss."""
+    changes = {"alpha": settings.focal_alpha, "detached": settings.focal_detached}
+    return tuple(loss.model_copy(update=changes) if isinstance(loss, Focal) else loss for loss in losses)
+
+
 class _Zoo:
     """The same networks again and again, each time on other photos or labels."""
 
-    def __init__(self, scale: Scale, losses: Losses, *, soft_f2: bool, mixup: float, effort: float) -> None:
-        self.scale, self.losses, self.effort = scale, losses, effort
-        self.soft_f2, self.mixup = soft_f2, mixup or None
+    def __init__(self, scale: Scale, settings: Imet) -> None:
+        self.scale, self.settings = scale, settings
 
     def trained(
         self, name: str, given: Given, *, warm: str | None = None, groups: tuple[str, ...] = (), hardest: float = 0.0
@@ -301,23 +371,26 @@ class _Zoo:
                 net=member.net,
                 preprocess=member.preprocess,
                 augment=self.scale.augment,
-                losses=self.losses if warm is None else LOSSES["bce"],
+                losses=_focal(LOSSES[self.settings.loss], self.settings) if warm is None else LOSSES["bce"],
                 sampler=self.scale.sampler,
-                training=self.scale.training.model_copy(update={"legs": legs, "mixup": self.mixup}),
+                training=self.scale.training.model_copy(update={"legs": legs, "mixup": self.settings.mixup or None}),
                 warm=None if warm is None else f"{warm}-{member.name}",
                 groups=groups,
                 trusted=given.trusted,
                 enlarged=given.enlarged,
                 filled=given.filled,
+                fill_times=self.settings.distil_share,
             )
             for member in self.scale.zoo
         ]
         of = tuple(stage.name for stage in stages)
-        return [*stages, Score(name=name, of=of, on="split", also=() if warm is None else (warm,))]
+        also = () if warm is None else (warm,)
+        return [*stages, Score(name=name, of=of, on="split", also=also, flip=self.settings.tta)]
 
     def _legs(self, legs: tuple[Leg, ...], *, hardest: float) -> tuple[Leg, ...]:
-        made = [leg.model_copy(update={"hardest": hardest or None}) for leg in with_effort(legs, self.effort)]
-        if self.soft_f2:
+        mining: Literal["added", "only"] = "only" if self.settings.hard_negatives_only and hardest else "added"
+        made = [leg.model_copy(update={"hardest": hardest or None, "mining": mining}) for leg in legs]
+        if self.settings.soft_f2:
             last = made[-1]
             made.append(
                 last.model_copy(

@@ -1,43 +1,54 @@
-"""Who is it, for any species: what the winners of two whale contests agree on, with today's losses."""
+"""Re-identification for any species: what the winners of two whale contests agree on, with today's losses."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Literal
 
-from fieldmark.core.errors import PlanError, nearest
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import HumpbackHoldout, OpenHoldout, PkSampler
-from fieldmark.decisions.specs import Best, Centroid, FalseMatchBudget, MaxMap, UnknownAt
-from fieldmark.images.specs import BoxCrop, BoxSource, Preprocess, TableBoxes, WhaleAugment
+from fieldmark.images.specs import Preprocess, WhaleAugment
 from fieldmark.losses.specs import (
+    Affinity,
     ArcFace,
     BatchHardTriplet,
+    CombinedMargin,
+    Compactness,
     CosFace,
     CrossEntropy,
-    Distilled,
     Elastic,
     Losses,
     MarginByCount,
     OhemBce,
+    SphereFace,
 )
-from fieldmark.models.specs import Backbone, CosineHead, Head, HubWeights, Net, OneVsRestHead, RandomWeights
-from fieldmark.pipeline.plan import Plan, Stage
-from fieldmark.plans.finders import FoundBy, finder_of, looking
-from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
-from fieldmark.quality.specs import Recruits, SureIdentity
-from fieldmark.stages.common.answer import Answer
+from fieldmark.models.specs import (
+    AffinityHead,
+    Backbone,
+    CosineHead,
+    Head,
+    HubWeights,
+    Net,
+    OneVsRestHead,
+    RandomWeights,
+)
+from fieldmark.pipeline.plan import Plan
+from fieldmark.plans.common import Trained
+from fieldmark.plans.deciding import DecidedByGroup, answered, groups_of, unknown_at
+from fieldmark.plans.finders import Boxed, cropped, finding
+from fieldmark.plans.recipe import recipe
+from fieldmark.plans.rounds import Learnt, Loop
+from fieldmark.plans.settings import Value, setting
+from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size, striped
+from fieldmark.stacking.specs import IdentityStacking, Tuning
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.identity.embed import Embed
-from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
-from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.identity.recruit import Recruit
 from fieldmark.stages.identity.stack_identities import StackIdentities
 from fieldmark.training.specs import Cosine, Leg, Training
 
-Loss = Literal["questions", "arcface", "cosface", "elastic", "softmax"]
-Flips = Literal["other", "same", "none"]
-Holdout = Literal["open", "humpback"]
+Loss = Literal["questions", "arcface", "cosface", "elastic", "sphereface", "combined", "softmax", "affinity"]
+MARGINED = ("arcface", "cosface", "elastic", "sphereface", "combined")
+CENTRED = (*MARGINED, "softmax", "affinity")
 
 
 class Scale(Spec):
@@ -91,189 +102,213 @@ SCALES = {
 }
 
 
-def reidentify(  # noqa: PLR0913 - every technique is a switch
-    *,
-    size: Size = "small",
-    loss: Loss | None = None,
-    by_count: bool = True,
-    centres: int | None = None,
-    warmup: float = 0.2,
-    triplet: bool = True,
-    staged: bool = True,
-    flips: Flips = "other",
-    unknowns: bool = True,
-    tta: bool = True,
-    centroids: bool = True,
-    logits_weight: float = 0.5,
-    distil: bool = False,
-    rounds: int = 0,
-    recruit_at: float = 0.8,
-    evidence: bool = False,
-    trees: bool = False,
-    budget: float | None = None,
-    boxes: FoundBy = "none",
-    height_px: int | None = None,
-    width_px: int | None = None,
-    holdout: Holdout = "open",
-    effort: float = 1.0,
-) -> Plan:
-    """Who is it, for any species: a question an individual or a margin, triplets, neighbours and head together.
+class Reidentify(Learnt, Boxed, DecidedByGroup, Trained):
+    """Settings of ``reidentify``."""
 
-    Args:
-        size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower
-            half frozen; ``full``: EfficientNetV2-M at 512 px.
-        loss: Over individuals: a yes or no of each (``questions``), or which of them all it is, with a margin
-            (``arcface``, ``cosface``, ``elastic``) or without (``softmax``). Questions do better for thousands with a
-            photo or two, the others for up to some hundreds with several. None: as the size has it, ``questions`` at
-            ``small``, else ``arcface``.
-        by_count: Rare individuals are asked for a larger margin (``arcface`` and ``cosface``).
-        centres: Directions an individual, where it is not asked by questions; None: as the size has it.
-        warmup: The margin grows to its whole over this share of the training.
-        triplet: Batch-hard triplets beside that loss.
-        staged: Questions at ``small`` are asked of individuals with two photos or more at first, then of all; else of
-            all from the start.
-        flips: A mirrored photo shows ``other`` individuals (flukes, stripes seen from one side), the ``same`` one
-            (faces from in front), or is not shown (``none``).
-        unknowns: Photos of nobody we know teach too: as others in triplets, and without a margin as unlike all.
-        tta: Look at each photo mirrored too.
-        centroids: Rank by the likeness to the centroid of an individual's photos, else to its most alike photo.
-        logits_weight: Of the head's own probabilities, where likeness weighs 1.
-        distil: Learn anew, a first network's word on each stranger being its truth.
-        rounds: So often learn anew with new photos whose individual is sure; with ``evidence``, by points too.
-        recruit_at: Score from which it is sure.
-        evidence: Look again at the first ten by matching points (needs the extra ``keypoints``).
-        trees: Let boosted trees judge the candidates.
-        budget: Give strangers a name in at most this share, rather than find the best MAP@5.
-        boxes: Look into boxes: of the ``table``, or found by colour (``grabcut``), by a network (``features``), or
-            where both agree (``agreed``); ``none``: the whole photo.
-        height_px: Of the network's input, at least 32; None: as the size has it.
-        width_px: The same; flukes are twice as wide as high.
-        holdout: Which photos judge: ``open`` holds individuals back as strangers, too; ``humpback`` takes those that
-            judge the whales' own recipes, so that runs of both can be blended to one.
-        effort: Multiplies the epochs.
+    mirror: Literal["other", "same", "none"] = setting(
+        "data",
+        "other",
+        "What a mirrored photo shows: other individuals (flukes, stripes seen from one side), the same one (faces from "
+        "in front); none: mirrored photos are left out.",
+    )
+    unknowns: bool = setting(
+        "data", True, "Train on photos of unknown individuals too: as others in triplets, and as unlike all others."
+    )
+    validation: Literal["open", "humpback"] = setting(
+        "data",
+        "open",
+        "Validation photos: with whole individuals held out as unknown (open), or those of the whale recipes "
+        "(humpback), so that runs of both can be joined to an ensemble.",
+        why="folds replace it",
+        needs={"folds": (None,)},
+    )
+    height_px: int | None = setting("data", None, "Height of the network's input.", ge=32, le=4096, example=96)
+    width_px: int | None = setting(
+        "data", None, "Width of the network's input; flukes are twice as wide as high.", ge=32, le=4096, example=192
+    )
+    centres: int | None = setting(
+        "model",
+        None,
+        "Centres an individual, of which the nearest counts.",
+        why="one-vs-rest has no centres",
+        needs={"loss": CENTRED},
+        ge=1,
+        example=3,
+    )
+    pool: Literal["avg", "max", "gem"] | None = setting("model", None, "Pooling of the backbone's feature map.")
+    maps: int | None = setting(
+        "model", None, "Feature maps of the backbone that are pooled: the last, or the last two.", ge=1, le=2, example=2
+    )
+    stripes: int | None = setting(
+        "model",
+        None,
+        "Triplets of aligned stripes: also compare so many horizontal stripes of the picture (AlignedReID).",
+        ge=2,
+        unset="none",
+        example=3,
+    )
+    loss: Loss | None = setting(
+        "training",
+        None,
+        "Loss over individuals: one-vs-rest with the hardest negatives (questions), softmax with a margin (arcface, "
+        "cosface, elastic, sphereface, combined) or without (softmax), or affinity to centres. questions does better "
+        "for thousands with a photo or two, the others for up to some hundreds with several.",
+    )
+    by_count: bool = setting(
+        "training",
+        True,
+        "A larger margin for individuals with few photos.",
+        why="only these margins depend on the number of photos",
+        needs={"loss": ("arcface", "cosface")},
+    )
+    warmup: float = setting(
+        "training",
+        0.2,
+        "Share of the training over which the margin grows to its whole.",
+        why="this loss has no margin",
+        needs={"loss": MARGINED},
+        ge=0,
+        le=1,
+        example=0.5,
+    )
+    triplet: bool = setting("training", True, "Batch-hard triplet loss beside the loss over individuals.")
+    compact: bool = setting("training", False, "Also draw the photos of each individual together (compactness loss).")
+    staged: bool = setting(
+        "training",
+        True,
+        "First train on individuals with two photos or more, then on all.",
+        why="only the one-vs-rest training of size small has such a first phase",
+        needs={"size": ("small",), "loss": ("questions",)},
+    )
+    distil: bool = setting(
+        "training",
+        False,
+        "Train again with the first network's predictions as targets of unknown individuals.",
+        why="no unknown individuals are trained on",
+        needs={"unknowns": (True,)},
+    )
+    logits_weight: float = setting(
+        "ranking",
+        0.5,
+        "Weight of the head's output in the ranking, where similarity weighs 1; 0: similarity alone.",
+        ge=0,
+    )
+    trees: bool = setting(
+        "ranking",
+        False,
+        "Rank the candidates by gradient-boosted trees.",
+        why="keypoints are matched for the first names of a ranking by similarity",
+        needs={"keypoints": ("none",)},
+    )
+    trees_columns: Literal["likeness", "embedding", "both"] = setting(
+        "ranking",
+        "likeness",
+        "Features of the trees: similarities and counts, principal components (PCA) of embeddings, or both.",
+        needs={"trees": (True,)},
+    )
+    trees_trials: int = setting(
+        "ranking",
+        0,
+        "Optuna trials to tune the trees (extra tuning); 0: no search.",
+        needs={"trees": (True,)},
+        ge=0,
+        example=20,
+    )
+
+    @classmethod
+    def by_size(cls, size: str) -> Mapping[str, Value]:
+        """Loss, input size, pooling and maps."""
+        scale = of_size(SCALES, size)
+        backbone, seen = scale.net.backbone, scale.preprocess
+        own: dict[str, Value] = {"loss": scale.loss, "height_px": seen.height_px, "width_px": seen.width_px}
+        return own | {"pool": backbone.pool, "maps": backbone.maps}
+
+
+@recipe("reidentify", Reidentify)
+def reidentify(size: str, settings: Reidentify) -> Plan:
+    """Re-identification for any species: one-vs-rest or margin loss, triplets, and nearest photos and head together.
+
+    ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower half frozen;
+    ``full``: EfficientNetV2-M at 512 px.
 
     Source: ours, of parts: Happywhale 2022, first place (margin by count, neighbours and head together); Humpback
     Whale Identification 2018/19, first and third place (flips as other individuals, triplets, centroids).
 
     Command: ``fieldmark train reidentify lions.csv --run runs/lions``
     """
-    scale = _scale(size, loss=loss, centres=centres, height_px=height_px, width_px=width_px)
-    legs = scale.staged if staged and scale.staged is not None and scale.loss == "questions" else scale.legs
-    rule: UnknownAt = MaxMap() if budget is None else FalseMatchBudget(budget=budget)
-    alike = Centroid() if centroids else Best()
-    votes = (Vote(by=alike),)
-    if logits_weight:
-        votes = (*votes, Vote(by=ByLogits(), weight=logits_weight))
+    scale = _scale(size, settings)
+    legs = scale.staged if settings.staged and scale.staged is not None and scale.loss == "questions" else scale.legs
+    losses = _losses(settings, scale)
+    preprocess = cropped(scale.preprocess, settings, margin=0.1, jitter=0.05)
+    net, losses = striped(scale.net, losses, settings.stripes, preprocess)
     train = Train(
         name="net",
         on="split",
-        net=scale.net,
-        preprocess=scale.preprocess,
+        net=net,
+        preprocess=preprocess,
         augment=WhaleAugment(),
         versions=scale.versions,
-        losses=_losses(
-            scale.loss,
-            by_count=by_count,
-            warmup=warmup,
-            triplet=triplet,
-            unknowns=unknowns,
-            questions_weight=scale.questions_weight if triplet else 1.0,
-        ),
-        sampler=PkSampler(k=3 if size == "small" else 4, unknown_share=0.125 if unknowns else 0.0),
-        flip_identity=flips == "other",
-        mirrored=flips == "same",
-        unknowns=unknowns,
-        training=scale.training.model_copy(update={"legs": with_effort(legs, effort)}),
+        losses=losses,
+        sampler=PkSampler(k=3 if size == "small" else 4, unknown_share=0.125 if settings.unknowns else 0.0),
+        flip_identity=settings.mirror == "other",
+        mirrored=settings.mirror == "same",
+        unknowns=settings.unknowns,
+        training=scale.training.model_copy(update={"legs": legs}),
     )
-    finder = finder_of(boxes, what="Boxes")
-    folds = HumpbackHoldout() if holdout == "humpback" else OpenHoldout()
-    stages: list[Stage] = [Split(name="split", folds=folds), *looking(finder)]
-    if finder is not None:
-        crop = BoxCrop(margin=0.1, jitter=0.05, sources=(BoxSource(by=finder),))
-        train = train.model_copy(update={"preprocess": scale.preprocess.model_copy(update={"crop": crop})})
-    if rounds < 0:
-        raise PlanError("There cannot be so few rounds.", got=f"rounds={rounds}", fix="use rounds=0 for none.")
-    if trees and evidence:
-        raise PlanError(
-            "Points are matched for the first of a ranking by likeness.",
-            got="trees=true, evidence=true",
-            fix="leave out one of the two.",
+    rule, groups = unknown_at(settings), groups_of(settings)
+    loop = Loop(
+        settings=settings,
+        train=train,
+        logits_weight=settings.logits_weight,
+        unknown=rule,
+        per_group=groups,
+        distil=settings.distil,
+    )
+    stages, best, embedded = loop.stages()
+    if settings.trees:
+        tuning = Tuning(n_trials=settings.trees_trials) if settings.trees_trials else None
+        trees = IdentityStacking(columns=settings.trees_columns, tuning=tuning)
+        stages.append(
+            StackIdentities(
+                name="trees", reads_from=embedded, on="split", settings=trees, unknown=rule, per_group=groups
+            )
         )
-    best = embedded = taught = ""
-    last = max(rounds, int(distil))
-    for turn in range(last + 1):
-        again = "" if not turn else str(turn + 1)
-        if 0 < turn <= rounds:
-            stages.append(
-                Recruit(
-                    name=f"recruits{again}", judges=(best,), on="split", rule=Recruits(rule=SureIdentity(at=recruit_at))
-                )
-            )
-        enlarged = f"recruits{again}" if 0 < turn <= rounds else None
-        learning = train.model_copy(update={"name": f"net{again}", "enlarged": enlarged})
-        if turn and distil:
-            learning = learning.model_copy(update={"taught": (taught,), "losses": (*train.losses, Distilled())})
-        taught = learning.name
-        stages += [
-            learning,
-            Embed(name=f"features{again}", of=f"net{again}", on="split", flip=tta),
-            Rank(name=f"ranking{again}", reads_from=f"features{again}", on="split", votes=votes, unknown=rule),
-        ]
-        best, embedded = f"ranking{again}", f"features{again}"
-        if evidence and (turn < rounds or turn == last):  # whoever is recruited is looked at first
-            looked = Recheck(
-                name=f"evidence{again}",
-                reads_from=best,
-                embedded=embedded,
-                on="split",
-                within=finder or TableBoxes(),
-                unknown=rule,
-            )
-            stages.append(looked)
-            best = looked.name
-    if trees:
-        stages.append(StackIdentities(name="trees", reads_from=embedded, on="split", unknown=rule))
         best = "trees"
-    return Plan(name="reidentify", stages=(*stages, Answer(name="answers", reads_from=best))).check()
+    split = Split(name="split", folds=HumpbackHoldout() if settings.validation == "humpback" else OpenHoldout())
+    return Plan(name="reidentify", stages=(split, *finding(preprocess), *stages, *answered(settings, best)))
 
 
-def _losses(
-    loss: Loss, *, by_count: bool, warmup: float, triplet: bool, unknowns: bool, questions_weight: float
-) -> Losses:
-    """What is learnt of individuals, what teaches doubt, and the triplets."""
+def _losses(settings: Reidentify, scale: Scale) -> Losses:
+    """The loss over individuals, and the losses beside it."""
+    warmup, by_count = settings.warmup, settings.by_count
     kinds: dict[Loss, Losses] = {
-        "questions": (OhemBce(weight=questions_weight),),
+        "questions": (OhemBce(weight=scale.questions_weight if settings.triplet else 1.0),),
         "arcface": (ArcFace(margin=MarginByCount() if by_count else 0.3, warmup=warmup),),
         "cosface": (CosFace(margin=MarginByCount() if by_count else 0.2, warmup=warmup),),
         "elastic": (Elastic(warmup=warmup),),
-        "softmax": (CrossEntropy(unknowns="uniform" if unknowns else "left_out"),),
+        "sphereface": (SphereFace(warmup=warmup),),
+        "combined": (CombinedMargin(warmup=warmup),),
+        "softmax": (CrossEntropy(unknowns="uniform" if settings.unknowns else "left_out"),),
+        "affinity": (Affinity(),),
     }
-    return (*kinds[loss], BatchHardTriplet()) if triplet else kinds[loss]
+    beside = (*((BatchHardTriplet(),) if settings.triplet else ()), *((Compactness(),) if settings.compact else ()))
+    return (*kinds[scale.loss], *beside)
 
 
-def _scale(size: str, *, loss: Loss | None, centres: int | None, height_px: int | None, width_px: int | None) -> Scale:
-    """The size, with what was asked for instead of its own."""
+def _scale(size: str, settings: Reidentify) -> Scale:
+    """The size, with the network and input that were asked for."""
     scale = of_size(SCALES, size)
-    loss = scale.loss if loss is None else loss
-    if loss not in get_args(Loss):
-        raise PlanError("The recipe has no such loss.", got=loss, fix=nearest(loss, get_args(Loss)))
-    sides = {name: side for name, side in (("height_px", height_px), ("width_px", width_px)) if side is not None}
-    if small := {name: side for name, side in sides.items() if side < 32}:
-        raise PlanError(
-            "A network cannot tell individuals apart on so small a picture.",
-            got=", ".join(f"{name}={side}" for name, side in small.items()),
-            fix="use at least 32; 96 to 224 is usual on a laptop.",
-        )
+    loss = settings.loss or scale.loss
     head: Head = scale.net.head
     if loss == "questions":
-        if centres is not None:
-            raise PlanError(
-                "Questions have no centres.",
-                got=f"loss=questions, centres={centres}",
-                fix="leave out centres, or use loss=arcface.",
-            )
         head = OneVsRestHead()
-    elif centres is not None:
-        head = head.model_copy(update={"centres": centres})
-    net, preprocess = scale.net.model_copy(update={"head": head}), scale.preprocess.model_copy(update=sides)
-    return scale.model_copy(update={"net": net, "preprocess": preprocess, "loss": loss})
+    elif loss == "affinity":
+        head = AffinityHead()
+    if settings.centres is not None and loss != "questions":
+        head = head.model_copy(update={"centres": settings.centres})
+    parts = {"pool": settings.pool, "maps": settings.maps}
+    backbone = scale.net.backbone.model_copy(update={name: one for name, one in parts.items() if one is not None})
+    sides = {"height_px": settings.height_px, "width_px": settings.width_px}
+    seen = scale.preprocess.model_copy(update={name: side for name, side in sides.items() if side is not None})
+    net = scale.net.model_copy(update={"head": head, "backbone": backbone})
+    return scale.model_copy(update={"net": net, "preprocess": seen, "loss": loss})

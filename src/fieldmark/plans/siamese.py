@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from fieldmark.core.errors import PlanError, nearest
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import (
     AssignmentSampler,
@@ -14,19 +14,21 @@ from fieldmark.data.specs import (
     PkSampler,
     Sampler,
 )
-from fieldmark.decisions.specs import Best, MaxMap
-from fieldmark.images.specs import BoxCrop, BoxSource, Preprocess, TableBoxes, WhaleAugment
+from fieldmark.images.specs import Preprocess, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Compactness, Losses, PairBce, PairTriplet
 from fieldmark.models.specs import Backbone, HubWeights, Net, PairHead, RandomWeights
 from fieldmark.pipeline.plan import Plan, Stage
-from fieldmark.plans.finders import FoundBy, finder_of, looking
-from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, Size, of_size, with_effort
-from fieldmark.stages.common.answer import Answer
+from fieldmark.plans.common import Trained
+from fieldmark.plans.deciding import Compared, Decided, answered, neighbourhood, similarity, unknown_at
+from fieldmark.plans.finders import Boxed, cropped, finding, subject
+from fieldmark.plans.keypoints import Matched, rechecked
+from fieldmark.plans.recipe import recipe
+from fieldmark.plans.settings import Value, setting
+from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.embed import Embed
 from fieldmark.stages.identity.rank import Rank, Vote
-from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.identity.rescore import Rescore
 from fieldmark.training.specs import Cosine, Leg, Training
 
@@ -46,7 +48,7 @@ class Scale(Spec):
     again: tuple[Leg, ...] = ()
     """A second training that starts from the first one's weights, with weight decay."""
     versions: int | None = None
-    boxes: FoundBy = "none"
+    boxes: str = "none"
 
 
 AGAIN_DECAY = 2e-4
@@ -107,42 +109,80 @@ SCALES = {
 }
 
 
-def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
-    *,
-    size: Size = "small",
-    mining: Mining | None = None,
-    noise: bool = True,
-    pair_loss: PairLoss = "bce",
-    triplet: bool = True,
-    compact: bool = False,
-    flip_identity: bool = True,
-    tta: bool = True,
-    rescoring: bool = True,
-    alone: bool = False,
-    evidence: bool = False,
-    boxes: FoundBy | None = None,
-    effort: float = 1.0,
-) -> Plan:
-    """Pairs of photos, same whale or not, the hardest first: opponents by assignment; then the shortlist again.
+class Siamese(Boxed, Compared, Decided, Matched, Trained):
+    """Settings of ``humpback-siamese``."""
 
-    Args:
-        size: ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower
-            half frozen; ``full`` as in the source: 384 x 384 grey, 400 epochs, a backbone of ImageNet as in its forks.
-        mining: Opponents over all pairs (``exact``), among each photo's most alike (``nearest``), or whoever meets in
-            a batch (``batch``: P whales x K photos, all pairs of the batch); None: as the size has it.
-        noise: Chance among opponents at first, less and less of it later; else the very hardest from the start.
-        pair_loss: ``bce``: same or not; ``triplet``: the same likelier than any other by a margin.
-        triplet: Batch-hard triplets on the embedding besides, without which the shortlist has little to go by.
-        compact: Draw each whale's photos together besides, wherever others are.
-        flip_identity: A mirrored fluke is another whale (and nobody's opponent is its own mirror image).
-        tta: Look at each photo mirrored too, and average.
-        rescoring: Let the pair head look again at the 20 likeliest whales of the embedding.
-        alone: Let the pair head rank everybody by itself, as the source does (there without ``triplet``).
-        evidence: Look again at the first ten by matching points (needs the extra ``keypoints``); the source had none.
-        boxes: Look into boxes: of the ``table``, or found by colour (``grabcut``), by a network (``features``), or
-            where both agree (``agreed``); ``none``: the whole photo. None: ``table`` at ``full``, as in the source,
-            else ``none``.
-        effort: Multiplies the epochs of every leg.
+    boxes: str | None = setting(
+        "data",
+        None,
+        "Crop to boxes, as boxes of humpback-classify; those of the table at full, as in the source.",
+        example="grabcut",
+    )
+    flip_identity: bool = setting("data", True, "Mirrored photos of an individual are photos of another individual.")
+    mining: Mining | None = setting(
+        "training",
+        None,
+        "Opponents by assignment over all pairs (exact), among each photo's most similar (nearest), or all pairs of a "
+        "batch of P individuals x K photos (batch).",
+    )
+    noise: bool = setting(
+        "training",
+        True,
+        "Random noise among opponents at first, less later; else the hardest from the start.",
+        why="opponents are then whoever is in the batch",
+        needs={"mining": ("exact", "nearest")},
+    )
+    pair_loss: PairLoss = setting(
+        "training",
+        "bce",
+        "Loss on pairs: same or not (bce), or the same likelier than any other by a margin (triplet).",
+    )
+    triplet: bool = setting(
+        "training", True, "Batch-hard triplet loss on the embedding too, by which the shortlist is made."
+    )
+    compact: bool = setting("training", False, "Also draw the photos of each individual together (compactness loss).")
+    tta: bool = setting("ranking", True, "Average embeddings of each photo and its mirror image.")
+    centroids: bool = setting(
+        "ranking",
+        False,
+        "Make the shortlist by the centroid of an individual's photos; else by its photos.",
+        needs={"alone": (False,)},
+    )
+    by_photos: Literal["best", "mean_top", "nearest", "sum_above"] = setting(
+        "ranking",
+        "best",
+        "As by_photos of humpback-classify, for the shortlist.",
+        needs={"centroids": (False,), "alone": (False,)},
+    )
+    reciprocal: bool = setting(
+        "ranking",
+        False,
+        "k-reciprocal re-ranking of the shortlist.",
+        needs={"centroids": (False,), "alone": (False,)},
+    )
+    rescoring: bool = setting(
+        "ranking", True, "Re-rank the 20 likeliest individuals of the embedding by the pair head."
+    )
+    alone: bool = setting(
+        "ranking",
+        False,
+        "Rank all individuals by the pair head alone, as the source does (there without triplet).",
+        needs={"rescoring": (True,)},
+    )
+
+    @classmethod
+    def by_size(cls, size: str) -> Mapping[str, Value]:
+        """Mining and boxes."""
+        scale = of_size(SCALES, size)
+        return {"mining": scale.mining, "boxes": scale.boxes}
+
+
+@recipe("humpback-siamese", Siamese)
+def humpback_siamese(size: str, settings: Siamese) -> Plan:
+    """A network that compares two photos, trained on the hardest pairs by assignment; it re-ranks a shortlist.
+
+    ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower half frozen;
+    ``full`` as in the source: 384 x 384 grey, 400 epochs, a backbone of ImageNet as in its forks.
 
     Contest: Humpback Whale Identification 2018/19, the public Siamese network (Piotte, seesee's fork with an ImageNet
     backbone). Differences even at ``full``, beside the switches: vectors of unit length, no standardisation of each
@@ -151,68 +191,75 @@ def humpback_siamese(  # noqa: PLR0913 - every technique is a switch
     Command: ``fieldmark train humpback-siamese whales/ --run runs/siamese``
     """
     scale = of_size(SCALES, size)
-    if alone and not rescoring:
-        raise PlanError(
-            "The pair head cannot rank alone and not at all.",
-            got="alone=true, rescoring=false",
-            fix="leave out one of the two.",
-        )
-    losses = _losses(pair_loss, triplet=triplet, compact=compact, mined=mining != "batch")
-    finder = finder_of(scale.boxes if boxes is None else boxes, what="Boxes")
-    preprocess = scale.preprocess
-    if finder is not None:
-        crop = BoxCrop(margin=0.05, sources=(BoxSource(by=finder),))
-        preprocess = preprocess.model_copy(update={"crop": crop})
+    mining = settings.mining or scale.mining
     train = Train(
         name="net",
         on="split",
         net=scale.net,
-        preprocess=preprocess,
+        preprocess=cropped(scale.preprocess, settings, boxes=scale.boxes, margin=0.05),
         augment=WhaleAugment(),
         versions=scale.versions,
-        losses=losses,
-        sampler=_sampler(mining or scale.mining, every_epochs=scale.every_epochs),
-        flip_identity=flip_identity,
+        losses=_losses(settings, mined=mining != "batch"),
+        sampler=_sampler(mining, every_epochs=scale.every_epochs),
+        flip_identity=settings.flip_identity,
         unknowns=False,
-        training=scale.training.model_copy(update={"legs": _legs(scale.legs, noise=noise, effort=effort)}),
+        training=scale.training.model_copy(update={"legs": _legs(scale.legs, noise=settings.noise)}),
     )
-    stages: list[Stage] = [Split(name="split", folds=HumpbackHoldout()), *looking(finder), train]
+    stages: list[Stage] = [Split(name="split", folds=HumpbackHoldout()), *finding(train.preprocess), train]
     if scale.again:
-        legs = _legs(scale.again, noise=noise, effort=effort)
+        legs = _legs(scale.again, noise=settings.noise)
         training = scale.training.model_copy(update={"legs": legs, "weight_decay": AGAIN_DECAY})
         stages.append(train.model_copy(update={"name": "again", "warm": "net", "training": training}))
-    best = stages[-1].name
-    stages += [
-        Embed(name="features", of=best, on="split", flip=tta),
-        Rank(name="ranking", reads_from="features", on="split", votes=(Vote(by=Best()),), unknown=MaxMap()),
+    stages += _ranked(settings, net=stages[-1].name)
+    looked = rechecked(
+        settings,
+        ranking=stages[-1].name,
+        embedded="features",
+        within=subject(train),
+        unknown=unknown_at(settings),
+    )
+    if looked is not None:
+        stages.append(looked)
+    return Plan(name="humpback-siamese", stages=(*stages, *answered(settings, stages[-1].name)))
+
+
+def _ranked(settings: Siamese, *, net: str) -> list[Stage]:
+    """Embeddings by the stage ``net``, the ranking by them, and the pair head's."""
+    unknown, alone = unknown_at(settings), settings.alone
+    stages: list[Stage] = [
+        Embed(name="features", of=net, on="split", flip=settings.tta),
+        Rank(
+            name="ranking",
+            reads_from="features",
+            on="split",
+            votes=(Vote(by=similarity(settings)),),
+            unknown=unknown,
+            reciprocal=neighbourhood(settings),
+        ),
     ]
-    if rescoring:
+    if settings.rescoring:
         stages.append(
             Rescore(
                 name="pairs",
                 reads_from="ranking",
-                of=best,
+                of=net,
                 embedded="features",
                 on="split",
                 shortlist=None if alone else 20,
                 weight=1.0 if alone else None,
+                unknown=unknown,
             )
         )
-    if evidence:
-        last, within = stages[-1].name, finder or TableBoxes()
-        stages.append(Recheck(name="evidence", reads_from=last, embedded="features", on="split", within=within))
-    return Plan(name="humpback-siamese", stages=(*stages, Answer(name="answers", reads_from=stages[-1].name))).check()
+    return stages
 
 
-def _losses(pair_loss: PairLoss, *, triplet: bool, compact: bool, mined: bool) -> Losses:
+def _losses(settings: Siamese, *, mined: bool) -> Losses:
     kinds: dict[str, Losses] = {
         "bce": (PairBce(pairs="drawn" if mined else "all"),),
         "triplet": (PairTriplet(),),
     }
-    if pair_loss not in kinds:
-        raise PlanError("The recipe has no such loss on pairs.", got=pair_loss, fix=nearest(pair_loss, kinds))
-    beside = (BatchHardTriplet(),) if triplet else ()
-    return (*kinds[pair_loss], *beside, *((Compactness(),) if compact else ()))
+    beside = (BatchHardTriplet(),) if settings.triplet else ()
+    return (*kinds[settings.pair_loss], *beside, *((Compactness(),) if settings.compact else ()))
 
 
 def _sampler(mining: Mining, *, every_epochs: int) -> Sampler:
@@ -221,11 +268,8 @@ def _sampler(mining: Mining, *, every_epochs: int) -> Sampler:
         "nearest": AssignmentSampler(solver=NearestAssignment(), every_epochs=every_epochs),
         "batch": PkSampler(k=4, unknown_share=0.0),
     }
-    if mining not in kinds:
-        raise PlanError("The recipe has no such mining.", got=mining, fix=nearest(mining, kinds))
     return kinds[mining]
 
 
-def _legs(legs: tuple[Leg, ...], *, noise: bool, effort: float) -> tuple[Leg, ...]:
-    changes = {} if noise else {"noise": (0.0, 0.0)}
-    return tuple(leg.model_copy(update=changes) for leg in with_effort(legs, effort))
+def _legs(legs: tuple[Leg, ...], *, noise: bool) -> tuple[Leg, ...]:
+    return legs if noise else tuple(leg.model_copy(update={"noise": (0.0, 0.0)}) for leg in legs)

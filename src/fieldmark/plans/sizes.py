@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Literal, TypeVar
 
 from fieldmark.core.errors import PlanError, nearest
-from fieldmark.training.specs import Leg
+from fieldmark.images.specs import Preprocess
+from fieldmark.losses.specs import LocalTriplet, Losses
+from fieldmark.models.specs import Net
 
 Size = Literal["toy", "small", "full"]
 ScaleT = TypeVar("ScaleT")
@@ -14,6 +16,8 @@ ScaleT = TypeVar("ScaleT")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LOWER_LITE = ("stem", "blocks.0", "blocks.1", "blocks.2")
 """The lower half of EfficientNet-Lite0: two thirds of its cost; edges and textures, which ImageNet knows too."""
+STRIDE_PX = 32
+"""Pixels of the picture in a row of a backbone's last feature map."""
 
 
 def of_size(scales: Mapping[str, ScaleT], size: str) -> ScaleT:
@@ -27,14 +31,19 @@ def of_size(scales: Mapping[str, ScaleT], size: str) -> ScaleT:
     return scales[size]
 
 
-def with_effort(legs: tuple[Leg, ...], effort: float) -> tuple[Leg, ...]:
-    """The legs with ``effort`` times their epochs, one at least.
+def striped(net: Net, losses: Losses, stripes: int | None, preprocess: Preprocess) -> tuple[Net, Losses]:
+    """The network with so many stripes and the losses with their triplets; both unchanged for None.
 
     Raises:
-        PlanError: It is not above 0.
+        PlanError: The network's last map has fewer rows: one for 32 pixels of height.
     """
-    if not effort > 0:
+    if stripes is None:
+        return net, losses
+    rows = preprocess.height_px // STRIDE_PX
+    if stripes > rows:
         raise PlanError(
-            "Effort multiplies the epochs, and must be above 0.", got=f"effort={effort}", fix="use effort=1."
+            f"Pictures {preprocess.height_px} px high give {rows} row(s) of features, and so many stripes at most.",
+            got=f"stripes={stripes}",
+            fix=f"use stripes={rows}." if rows > 1 else "use --size small, whose pictures are higher.",
         )
-    return tuple(leg.model_copy(update={"epochs": max(1, round(leg.epochs * effort))}) for leg in legs)
+    return net.model_copy(update={"stripes": stripes}), (*losses, LocalTriplet())

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,6 @@ N_TOGETHER = 16
 N_TWIN_PICTURES = 40
 N_HINTS = 15
 """Of each kind."""
-THUMBNAIL_PX = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +55,26 @@ class Seen:
     fault: ImageError | None = None
 
 
-def look(paths: Sequence[Path], *, n_workers: int = 2, progress: Progress = QUIET) -> list[Seen]:
-    """Decode every photo whole, as only that tells a good file from a broken one; the pixels are dropped.
+def look(paths: Sequence[Path], *, decode: bool = True, n_workers: int = 2, progress: Progress = QUIET) -> list[Seen]:
+    """Read every photo; decode it whole, as only that tells a good file from a broken one, and drop the pixels.
 
     Args:
         paths: One file a photo.
+        decode: False reads headers alone, for photos that will be decoded soon after.
         n_workers: Threads.
         progress: Told as photos are done.
     """
     with ThreadPoolExecutor(max_workers=max(1, n_workers)) as pool:
-        return list(progress.track(pool.map(_seen, paths), total=len(paths), what="looking at photos"))
+        return list(
+            progress.track(pool.map(partial(_seen, whole=decode), paths), total=len(paths), what="looking at photos")
+        )
 
 
-def _seen(path: Path) -> Seen:
+def _seen(path: Path, *, whole: bool) -> Seen:
     try:
         photo = opened(path)
-        decode(photo)
+        if whole:
+            decode(photo)
     except ImageError as error:
         return Seen(fault=error)
     return Seen(photo.kind, photo.width, photo.height)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fieldmark.core.errors import DataError, several
 from fieldmark.core.progress import QUIET, Progress
@@ -68,8 +69,6 @@ def learn_clicks(
     both = np.concatenate((coordinates, mirrored(coordinates, marks.points, has_box=marks.has_boxes)))
     lesson = Lesson(maps, both, marks.points, marks.has_boxes)
     progress.say(f"learning from {len(clicked)} photos, five folds ...")
-    import torch
-
     with torch.enable_grad():
         judged = cross_validate(lesson, n_steps=n_steps, seed=seed)
         pinpointer = learn(lesson, n_steps=n_steps, seed=seed)

@@ -20,7 +20,7 @@ from fieldmark.tasks.attributes import tables
 from fieldmark.tasks.attributes.evaluation import evaluation_photos
 from fieldmark.tasks.attributes.results import Answered, answered
 from fieldmark.tasks.attributes.validation import measure_answers
-from fieldmark.tasks.task import Form, Task, TaskName, refuse_extra, refuse_k
+from fieldmark.tasks.base import Form, Task, TaskName, refuse_extra, refuse_k
 
 
 class Attributes(Task):

@@ -79,7 +79,7 @@ def blend_runs(
                 "These runs were judged by different validation photos, so none can judge their blend.",
                 got=", ".join(f"{one.run.path.name}: {len(own)} photos" for one, own in zip(runs, rows, strict=True)),
                 fix="blend with --by vote, or train them with one --seed and one way to split "
-                "(reidentify: --set holdout=humpback, as the whales' recipes).",
+                "(reidentify: --set validation=humpback, as the whales' recipes).",
             )
         threshold = find(rule, mixed, k=k)
     decision = Decision(threshold, sureness=sure)

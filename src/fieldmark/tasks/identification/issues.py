@@ -41,7 +41,7 @@ def doubtful_names(
         raise PlanError(
             "Names are doubted by keypoints, which this run does not match.",
             got=f"{context.run.path}: no recheck stage ranks last",
-            fix="train with --set evidence=true (--reuse this run), or blend runs with --run and --points.",
+            fix="train with --set keypoints=xfeat (--reuse this run), or blend runs with --run and --points.",
         )
     found, known = validation_issues(context), context.known
     fold = context.folds(final).fold

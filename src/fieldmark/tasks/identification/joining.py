@@ -144,8 +144,8 @@ def _named(runs: Sequence[Context]) -> tuple[list[dict[str, str]], dict[str, Sta
         raise RunError(
             "These runs were judged by different validation photos, so none can judge a run joined of them.",
             got=", ".join(f"{one.run.path}" for one in runs),
-            fix="train them with one --seed and one way to split (reidentify: --set holdout=humpback, as the whales' "
-            "recipes), or blend their answers alone: --by vote --out answers.csv without --run.",
+            fix="train them with one --seed and one way to split (reidentify: --set validation=humpback, as the "
+            "whales' recipes), or blend their answers alone: --by vote --out answers.csv without --run.",
         )
     return found, stages
 

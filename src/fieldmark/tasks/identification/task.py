@@ -16,11 +16,11 @@ from fieldmark.pipeline.artifacts.base import Predictions
 from fieldmark.pipeline.artifacts.ranking import RankedPhotos, Ranking
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.plan import Plan
+from fieldmark.tasks.base import Form, Task, TaskName
 from fieldmark.tasks.identification import tables
 from fieldmark.tasks.identification.evaluation import evaluation_photos
 from fieldmark.tasks.identification.measures import measure
 from fieldmark.tasks.identification.results import Identification, identifications
-from fieldmark.tasks.task import Form, Task, TaskName
 
 
 class Identifying(Task):

@@ -16,11 +16,11 @@ from fieldmark.pipeline.artifacts.predictions import LabelAnswers, LabelledPhoto
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.plan import Plan
 from fieldmark.stages.labels.cut import label_groups
+from fieldmark.tasks.base import Form, Task, TaskName, refuse_extra, refuse_k
 from fieldmark.tasks.tagging import tables
 from fieldmark.tasks.tagging.evaluation import evaluation_photos
 from fieldmark.tasks.tagging.measures import measure_labels
 from fieldmark.tasks.tagging.results import Tagged, tagged
-from fieldmark.tasks.task import Form, Task, TaskName, refuse_extra, refuse_k
 
 
 class Tagging(Task):

@@ -1,0 +1,187 @@
+"""Settings that all recipes share: folds, epochs, batch, learning rate and the like, applied to a finished plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from fieldmark.core.errors import PlanError
+from fieldmark.data.specs import Folds, IdentityFolds
+from fieldmark.pipeline.plan import Plan, Stage
+from fieldmark.plans.settings import Settings, Value, as_typed, setting
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.labels.stack import Stack
+from fieldmark.training.specs import Constant, Cosine, Leg, OneCycle, Plateau, Schedule, StepDown, Training
+
+SCHEDULES: Mapping[str, Schedule] = {
+    "constant": Constant(),
+    "cosine": Cosine(),
+    "step_down": StepDown(),
+    "plateau": Plateau(drops=2, rebuild=True),
+    "one_cycle": OneCycle(),
+}
+"""``plateau`` stops after two drops and restarts the optimiser at each, as the iMet 2019 kernels did."""
+LEAST_FOLDS = 3
+_TRAINING = ("batch", "accumulate", "optimiser", "weight_decay", "lr_head_times", "precision", "ema", "keep")
+"""Settings of a training that have the same name in a recipe."""
+
+
+class Validated(Settings):
+    """Settings of every recipe that splits photos into folds."""
+
+    folds: int | None = setting(
+        "data",
+        None,
+        "Number of validation folds. A recipe that holds out photos once then uses true folds over each individual's "
+        "photos, and no whole individuals are held out as unknown.",
+        ge=2,
+        example=3,
+    )
+
+
+class Trained(Validated):
+    """Settings of every recipe that trains networks."""
+
+    effort: float = setting("training", 1.0, "Multiplies the epochs of every training phase.", gt=0, example=0.5)
+    epochs: int | None = setting(
+        "training",
+        None,
+        "Epochs of the first training in total, instead of effort; phases and later trainings keep their proportions.",
+        ge=1,
+        unset="by size and effort",
+        example=12,
+        why="both say how long the training is",
+        needs={"effort": (1.0,)},
+    )
+    lr: float | None = setting(
+        "training",
+        None,
+        "Learning rate of the first phase; later phases keep their ratio to it.",
+        gt=0,
+        lt=10,
+        example=0.0007,
+    )
+    schedule: Literal["constant", "cosine", "step_down", "plateau", "one_cycle"] | None = setting(
+        "training", None, "How the learning rate changes within each phase."
+    )
+    batch: int | None = setting("training", None, "Photos in one forward pass.", ge=2, example=24)
+    accumulate: int | None = setting("training", None, "Forward passes in one update of the weights.", ge=1, example=4)
+    optimiser: Literal["adamw", "adam", "sgd"] | None = setting("training", None, "Optimiser.")
+    weight_decay: float | None = setting("training", None, "Weight decay of the optimiser.", ge=0, le=1, example=0.01)
+    lr_head_times: float | None = setting(
+        "training", None, "Learning rate of neck and head as a multiple of the backbone's.", gt=0, example=5.0
+    )
+    precision: Literal["auto", "fp32", "bf16"] | None = setting(
+        "training", None, "Number format of the forward pass; auto: bf16 on a GPU that has it, else fp32."
+    )
+    ema: float | None = setting(
+        "training", None, "Decay of a moving average of the weights, which then is the result.", gt=0, lt=1,
+        unset="none", example=0.999,
+    )  # fmt: skip
+    keep: Literal["last", "best"] | None = setting(
+        "training", None, "Whether the last weights or those of the best epoch are the result."
+    )
+
+
+def common(plan: Plan, settings: Settings) -> Plan:
+    """The plan with the shared settings applied.
+
+    Raises:
+        PlanError: The plan has nothing that a setting could change, or a value does not fit it.
+    """
+    if isinstance(settings, Validated) and settings.folds is not None:
+        _refuse_few(plan, settings.folds)
+        plan = _each(plan, Split, lambda stage: _folded(stage, settings.folds or 2), given={"folds": settings.folds})
+    if not isinstance(settings, Trained):
+        return plan
+    given = {name: value for name, value in settings.chosen().items() if name in Trained.model_fields}
+    given.pop("folds", None)
+    if not given:
+        return plan
+    trains = [stage for stage in plan.stages if isinstance(stage, Train) and stage.training.legs]
+    if not trains:
+        raise _nothing(plan, "trains no network with these settings", given)
+    first = trains[0].training
+    if settings.epochs is not None and settings.epochs < len(first.legs):
+        raise PlanError(
+            f"The training has {len(first.legs)} phases of at least one epoch each.",
+            got=f"epochs={settings.epochs}",
+            fix=f"use epochs={len(first.legs)}.",
+        )
+    _refuse_batch(trains, settings.batch)
+    return _each(plan, Train, lambda stage: _trained(stage, settings, first), given=given)
+
+
+def _each(plan: Plan, kind: type[Any], change: Callable[[Any], Stage], *, given: Mapping[str, Value]) -> Plan:
+    if not any(isinstance(stage, kind) for stage in plan.stages):
+        raise _nothing(plan, f"has no {kind.__name__.lower()} stage", given)
+    stages = tuple(change(stage) if isinstance(stage, kind) else stage for stage in plan.stages)
+    return plan.model_copy(update={"stages": stages})
+
+
+def _nothing(plan: Plan, reason: str, given: Mapping[str, Value]) -> PlanError:
+    return PlanError(
+        f"The recipe '{plan.name}' {reason}.",
+        got=", ".join(f"{name}={as_typed(value)}" for name, value in given.items()),
+        fix=f"leave out {' and '.join(given)}.",
+    )
+
+
+def _folded(stage: Split, n_folds: int) -> Split:
+    folds: Folds = IdentityFolds(n_folds=n_folds)
+    if hasattr(stage.folds, "n_folds"):
+        folds = stage.folds.model_copy(update={"n_folds": n_folds})
+    return stage.model_copy(update={"folds": folds})
+
+
+def _trained(stage: Train, settings: Trained, first: Training) -> Train:
+    legs = stage.training.legs
+    if settings.epochs is not None:
+        legs = _spread(legs, settings.epochs / sum(leg.epochs for leg in first.legs))
+    elif settings.effort != 1:
+        legs = tuple(_with(leg, epochs=max(1, round(leg.epochs * settings.effort))) for leg in legs)
+    if settings.lr is not None:
+        times = settings.lr / first.legs[0].lr
+        # The first phase has exactly the rate that was asked for.
+        legs = tuple(_with(leg, lr=settings.lr if leg.lr == first.legs[0].lr else leg.lr * times) for leg in legs)
+    if settings.schedule is not None:
+        legs = tuple(_with(leg, schedule=SCHEDULES[settings.schedule]) for leg in legs)
+    changes = {name: value for name in _TRAINING if (value := getattr(settings, name)) is not None}
+    return stage.model_copy(update={"training": stage.training.model_copy(update={"legs": legs, **changes})})
+
+
+def _with(leg: Leg, **changes: object) -> Leg:
+    return leg.model_copy(update=changes)
+
+
+def _spread(legs: tuple[Leg, ...], times: float) -> tuple[Leg, ...]:
+    """The phases with ``times`` their epochs, one at least each; the total is rounded once, by largest remainders."""
+    exact = [leg.epochs * times for leg in legs]
+    epochs = [max(1, int(one)) for one in exact]
+    order = sorted(range(len(legs)), key=lambda at: epochs[at] - exact[at])
+    for at in order[: max(0, round(sum(exact)) - sum(epochs))]:
+        epochs[at] += 1
+    return tuple(_with(leg, epochs=n) for leg, n in zip(legs, epochs, strict=True))
+
+
+def _refuse_few(plan: Plan, n_folds: int) -> None:
+    if n_folds < LEAST_FOLDS and any(isinstance(stage, Stack) for stage in plan.stages):
+        raise PlanError(
+            f"Gradient-boosted trees over labels need {LEAST_FOLDS} folds or more.",
+            got=f"folds={n_folds}",
+            fix=f"use folds={LEAST_FOLDS}, or leave out folds.",
+        )
+
+
+def _refuse_batch(trains: list[Train], batch: int | None) -> None:
+    """Refuse a batch that the samplers cannot fill: they draw several photos of an individual at a time."""
+    wrong = [stage.sampler.multiple for stage in trains if batch is not None and batch % stage.sampler.multiple]
+    if batch is not None and wrong:
+        multiple = max(wrong)
+        better = max(multiple, round(batch / multiple) * multiple)
+        raise PlanError(
+            f"The setting 'batch' takes a multiple of {multiple} here: so many photos are drawn together.",
+            got=f"batch={batch}",
+            fix=f"use batch={better}.",
+        )
