@@ -63,6 +63,11 @@ def test_what_is_no_answer_has_its_cause(cause: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_photo_that_is_as_it_was_has_no_body(tmp_path: Path) -> None:
+    found = one(Peer((b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9999999\r\n\r\n",)), tmp_path)
+    assert (found.status, found.body) == (304, b"")
+
+
 def test_a_connection_is_used_again(tmp_path: Path) -> None:
     peer = Peer((OK,), (b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno",), (OK,))
 
