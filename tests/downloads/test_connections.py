@@ -111,12 +111,13 @@ def test_what_comes_unasked_is_no_answer(unasked: bytes, tmp_path: Path) -> None
 
 
 def test_few_connections_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "IDLE_S", 0.2)
+    monkeypatch.setattr(connections, "IDLE_S", 1.5)
 
     async def job(asker: Asker, url: str) -> tuple[int, int]:
         await asyncio.gather(*(asker.ask(url, key=at) for at in range(6)))
-        n_idle = len(asker._connector.opened)
         await asyncio.sleep(0.6)
+        n_idle = len(asker._connector.opened)
+        await asyncio.sleep(3.0)
         return n_idle, len(asker._connector.opened)
 
     peer = Peer((0.1, OK))
