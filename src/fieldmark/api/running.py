@@ -105,6 +105,7 @@ def train(
     patch: Path | str | None = None,
     seed: int = 0,
     reuse: Path | str | None = None,
+    features: Path | str | None = None,
     device: str = "auto",
     n_workers: int = 2,
     progress: Progress = QUIET,
@@ -124,6 +125,8 @@ def train(
         seed: Of everything random.
         reuse: Another run of the same photos, patch and seed: stages that are equal in both plans, and read only
             such stages, are taken over.
+        features: Folder in which features of frozen networks are kept for other runs on the same photos, which then
+            do not compute them again; None: in the run, until it is finished.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
         progress: Told what goes on.
@@ -165,6 +168,7 @@ def train(
         new=answered.collection if answered else None,
         seed=seed,
         reuse=None if reuse is None else Path(reuse),
+        features=None if features is None else Path(features),
         device=device,
         n_workers=n_workers,
         progress=progress,

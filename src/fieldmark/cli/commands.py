@@ -67,6 +67,11 @@ def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
 @click.option(
     "--reuse", type=options.PATH, help="A run of the same photos and seed; stages that are equal are taken over."
 )
+@click.option(
+    "--features",
+    type=options.PATH,
+    help="A folder that keeps features of frozen networks for other runs on the same photos.",
+)
 @options.computing
 @options.skip_broken
 @options.reading
@@ -80,6 +85,7 @@ def train(
     seed: int,
     patch: Path | None,
     reuse: Path | None,
+    features: Path | None,
     device: str,
     workers: int,
     **typed: Any,
@@ -102,6 +108,7 @@ def train(
         patch=patch,
         seed=seed,
         reuse=reuse,
+        features=features,
         device=device,
         n_workers=workers,
         progress=progress(),

@@ -60,6 +60,13 @@ class FeatureStore:
             return name in self._held
         return all(path.exists() for path in self._paths(name))
 
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """The shape of the features of that name; None where nobody has begun to keep them."""
+        if not self.has(name):
+            return None
+        kept = self._held[name][0] if self.folder is None else np.load(self._paths(name)[0], mmap_mode="r")
+        return tuple(kept.shape)
+
     def has_room(self, name: str, shape: tuple[int, ...], *, share: float = 0.5) -> bool:
         """Whether features of that shape take at most ``share`` of the free disk (or are there already)."""
         if self.has(name):
@@ -238,6 +245,9 @@ class KeptFeatures:
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
+        kept = self._store.shape_of(self.name)
+        if kept is not None:
+            return kept
         return (self._n_rows, *self._through(self._source.load_rows(np.zeros(1, np.int64))).shape[1:])
 
     def has_room(self) -> bool:
