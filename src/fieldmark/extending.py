@@ -19,12 +19,16 @@ from fieldmark.pipeline.artifacts.scores import LabelScores, MemberScores, Score
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import Ref, Stage, stage
+from fieldmark.plans.common import FoldSettings, TrainingSettings
+from fieldmark.plans.recipe import recipe
+from fieldmark.plans.settings import Settings, setting
 
 __all__ = [
     "Artifact",
     "Ask",
     "Context",
     "Embeddings",
+    "FoldSettings",
     "Folds",
     "LabelScores",
     "Loss",
@@ -36,10 +40,14 @@ __all__ = [
     "Ranking",
     "Ref",
     "ScoredPhotos",
+    "Settings",
     "Spec",
     "Stage",
+    "TrainingSettings",
     "backbone",
     "loss",
     "reader",
+    "recipe",
+    "setting",
     "stage",
 ]

@@ -15,7 +15,7 @@ from fieldmark.images.specs import Preprocess
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.specs import Backbone, Net, RandomWeights
 from fieldmark.pipeline.plan import Plan
-from fieldmark.plans.recipe import recipe
+from fieldmark.plans.recipe import Recipe
 from fieldmark.plans.settings import Settings, setting
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
@@ -31,8 +31,7 @@ class Tiny(Settings):
     lr: float = setting("training", 1e-3, "Learning rate.", gt=0)
 
 
-@recipe("tiny", Tiny, sizes=("toy", "small"), size="toy")
-def tiny_plan(size: str, settings: Tiny) -> Plan:
+def tiny_build(size: str, settings: Tiny) -> Plan:
     """The smallest plan that does all there is to do.
 
     More of it.
@@ -56,6 +55,9 @@ def tiny_plan(size: str, settings: Tiny) -> Plan:
             Answer(name="answers", reads_from="ranking"),
         ),
     )
+
+
+tiny_plan = Recipe("tiny", Tiny, tiny_build, sizes=("toy", "small"), size="toy")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, get_args
 from pydantic import ValidationError
 
 from fieldmark.core.errors import PlanError, nearest, several
+from fieldmark.core.registry import Registry
 from fieldmark.core.spec import mistaken, parse
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.common import common
@@ -18,6 +19,8 @@ from fieldmark.plans.sizes import Size
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 SIZES: tuple[str, ...] = get_args(Size)
+RECIPES: Registry[Recipe[Any]] = Registry("fieldmark.recipes", what="recipe")
+"""Recipes by name: those of this library, of installed packages, and of a user's own script."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Recipe(Generic[SettingsT]):
     build: Callable[[str, SettingsT], Plan] = field(repr=False)
     sizes: tuple[str, ...] = SIZES
     size: str = "small"
+
+    @property
+    def __wrapped__(self) -> Callable[[str, SettingsT], Plan]:
+        """The function that the recipe is made of, by which a registry tells one recipe from another."""
+        return self.build
 
     @cached_property
     def settings(self) -> Mapping[str, SettingInfo]:
@@ -167,17 +175,22 @@ class Recipe(Generic[SettingsT]):
 def recipe(
     name: str, kind: type[SettingsT], *, sizes: tuple[str, ...] = SIZES, size: str = "small"
 ) -> Callable[[Callable[[str, SettingsT], Plan]], Recipe[SettingsT]]:
-    """Make a recipe of a function from a size and settings to a plan.
+    """Make a recipe of a function from a size and settings to a plan, and register it by its name.
 
     Args:
         name: As typed.
         kind: The class of its settings.
         sizes: The sizes it has.
         size: The default size.
+
+    Raises:
+        FieldmarkError: The name is taken by another recipe.
     """
 
     def made(build: Callable[[str, SettingsT], Plan]) -> Recipe[SettingsT]:
-        return Recipe(name, kind, build, sizes, size)
+        made_of = Recipe(name, kind, build, sizes, size)
+        RECIPES.add(name, made_of)
+        return made_of
 
     return made
 

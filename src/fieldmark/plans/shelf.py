@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fieldmark.plans.humpback import humpback_classify, humpback_nearest
-from fieldmark.plans.imaterialist import imaterialist2017
-from fieldmark.plans.imet import imet2019, tags_plain
-from fieldmark.plans.recipe import Recipe
-from fieldmark.plans.reidentify import reidentify
-from fieldmark.plans.siamese import humpback_siamese
+from fieldmark.plans import humpback, imaterialist, imet, reidentify, siamese
+from fieldmark.plans.recipe import RECIPES, Recipe
 
-SHELF: Mapping[str, Recipe[Any]] = MappingProxyType(
-    {
-        one.name: one
-        for one in (
-            humpback_classify,
-            humpback_nearest,
-            humpback_siamese,
-            imaterialist2017,
-            imet2019,
-            reidentify,
-            tags_plain,
-        )
-    }
-)
+BUILT_IN = (humpback, imaterialist, imet, reidentify, siamese)
+"""The modules whose recipes are registered when they are imported."""
+
+
+class Shelf(Mapping[str, Recipe[Any]]):
+    """The registered recipes, those of other packages among them, by name."""
+
+    def __getitem__(self, name: str) -> Recipe[Any]:
+        """The recipe of that name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        found = RECIPES.find(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, sorted."""
+        return iter(RECIPES.names())
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(RECIPES.names())
+
+
+SHELF: Mapping[str, Recipe[Any]] = Shelf()
