@@ -196,6 +196,14 @@ def test_every_setting_has_a_group_a_description_and_words_for_its_values() -> N
             assert one.example is not None, one.name
 
 
+@pytest.mark.parametrize("one", ["effort", "noise_share", "hard_negatives", "labels_per_photo"])
+def test_values_tried_lie_on_both_sides_of_a_number(one: str) -> None:
+    """Half the epochs of a phase of one epoch are one epoch again; more of them are more."""
+    info = SHELF["imet2019"].settings[one]
+    tried_out = [value for value in info.others() if isinstance(value, float)]
+    assert min(tried_out) < info.default < max(tried_out)
+
+
 class Small(Settings):
     useless: bool = setting("data", False, "Nothing.")
     at: float = setting("decision", 0.5, "A threshold.", ge=0, le=1)
