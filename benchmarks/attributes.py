@@ -29,10 +29,12 @@ from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.questions import error_per_question
 from fieldmark.pipeline.networks import label_source
 from fieldmark.pipeline.plan import Stage
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.labels.settle import Settle
 from fieldmark.tasks.reporting import report
+
+SHELF = dict(RECIPES.items())
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "fashion_products"
 QUESTIONS = (

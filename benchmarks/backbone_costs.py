@@ -14,8 +14,10 @@ from typing import get_args
 from fieldmark.models.costs import TABLE
 from fieldmark.models.counting import count
 from fieldmark.plans.downloads_needed import backbones
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.sizes import Size
+
+SHELF = dict(RECIPES.items())
 
 
 def main() -> None:

@@ -11,13 +11,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from fieldmark.stages.engine import open_run
 
 from fieldmark.decisions.calibrated import crossed_sureness
 from fieldmark.decisions.ranking import top
 from fieldmark.decisions.specs import Isotonic, Logistic
 from fieldmark.metrics.calibration import calibration_error
 from fieldmark.metrics.open_set import roc_auc
-from fieldmark.stages.engine import open_run
 from fieldmark.tasks.identification.report import Judged
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from fieldmark.stages.engine import open_run
 
 from fieldmark.api.duplicates import twins
 from fieldmark.data.collection import Collection
@@ -35,7 +36,6 @@ from fieldmark.gallery.identities import best_identities
 from fieldmark.gallery.store import EMBEDDING, GalleryStore
 from fieldmark.images.hashes import hashes
 from fieldmark.metrics.intervals import interval
-from fieldmark.stages.engine import open_run
 from fieldmark.stages.identity.embed import Embed
 from fieldmark.tasks.identification.measures import measure, measure_decision
 from fieldmark.tasks.identification.report import Judged

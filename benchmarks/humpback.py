@@ -63,7 +63,7 @@ from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.specs import AffinityHead
 from fieldmark.pipeline.plan import Plan, ranking_stage
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.stacking.specs import Tuning
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
@@ -73,6 +73,8 @@ from fieldmark.stages.identity.stack_identities import StackIdentities
 from fieldmark.stages.identity.think_again import ThinkAgain
 from fieldmark.tasks.identification.report import Judged
 from fieldmark.tasks.reporting import report
+
+SHELF = dict(RECIPES.items())
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "humpback2018_100px"
 

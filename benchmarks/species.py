@@ -54,14 +54,16 @@ from fieldmark.models.network import Network, build, freeze
 from fieldmark.models.specs import EmbeddingHead, Net
 from fieldmark.pipeline.networks import label_source, photo_source
 from fieldmark.pipeline.plan import Plan
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.reidentify import SCALES
-from fieldmark.plans.shelf import SHELF
 from fieldmark.plans.sizes import LOWER_LITE
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.identity.rank import ByLogits, Vote, identity_scores
 from fieldmark.tasks.identification.results import Expert
 from fieldmark.training.embed import embed
 from fieldmark.training.features import body
+
+SHELF = dict(RECIPES.items())
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "liondata"
 EPOCHS, SIDE_PX, M, K = 11, 128, 4, 5

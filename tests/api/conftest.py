@@ -1,10 +1,8 @@
 """A dozen drawn photos of five individuals, a shelf with one recipe, and a run that was trained once."""
 
 import csv
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from fieldmark.images.specs import Preprocess
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.specs import Backbone, Net, RandomWeights
 from fieldmark.pipeline.plan import Plan
-from fieldmark.plans.recipe import Recipe
+from fieldmark.plans.recipe import RECIPES, Recipe
 from fieldmark.plans.settings import Settings, setting
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
@@ -31,7 +29,7 @@ class Tiny(Settings):
     lr: float = setting("training", 1e-3, "Learning rate.", gt=0)
 
 
-def tiny_build(size: str, settings: Tiny) -> Plan:
+def _tiny(size: str, settings: Tiny) -> Plan:
     """The smallest plan that does all there is to do.
 
     More of it.
@@ -57,15 +55,14 @@ def tiny_build(size: str, settings: Tiny) -> Plan:
     )
 
 
-tiny_plan = Recipe("tiny", Tiny, tiny_build, sizes=("toy", "small"), size="toy")
+tiny_plan = Recipe("tiny", Tiny, _tiny, sizes=("toy", "small"), size="toy")
 
 
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shelf with the one recipe ``tiny``."""
-    module = ModuleType("fieldmark.plans.shelf")
-    module.SHELF = {"tiny": tiny_plan}
-    monkeypatch.setitem(sys.modules, "fieldmark.plans.shelf", module)
+    """The one recipe ``tiny``."""
+    RECIPES.names()  # nothing is registered later
+    monkeypatch.setattr(RECIPES, "_parts", {"tiny": tiny_plan})
 
 
 def draw_photo(path: Path, who: int, *, shot: int) -> None:

@@ -1,23 +1,18 @@
 """The demo goes through every door, here with the smallest recipe on few photos."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-import fieldmark.plans.shelf  # noqa: F401 - the fixture copies it
 from fieldmark.api import demonstration
 from fieldmark.cli.main import main
+from fieldmark.plans.recipe import RECIPES
 
 
 @pytest.fixture
 def small_demo(monkeypatch: pytest.MonkeyPatch, tiny: Callable) -> None:
-    module = ModuleType("fieldmark.plans.shelf")
-    shelf = sys.modules["fieldmark.plans.shelf"].SHELF
-    module.SHELF = {**shelf, "humpback-classify": tiny}
-    monkeypatch.setitem(sys.modules, "fieldmark.plans.shelf", module)
+    monkeypatch.setattr(RECIPES, "_parts", {**dict(RECIPES.items()), "humpback-classify": tiny})
     few = {
         "n_identities": 5,
         "photos_per_identity": 3,

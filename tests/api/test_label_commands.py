@@ -16,6 +16,7 @@ from fieldmark.core.files import sha256
 from fieldmark.core.progress import QUIET
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
+from fieldmark.tasks.tagging.evaluation import evaluation_photos
 
 Printed = pytest.CaptureFixture[str]
 
@@ -102,20 +103,20 @@ def test_each_kind_of_run_names_the_command_of_the_other(
 ) -> None:
     whales = trained / "run"
     assert failed(capsys, "identify", museum_run, photo(museum)) == [
-        "That run tells labels, not individuals.",
+        "That run is for tagging, not for identification.",
         f"  got: {museum_run}",
         f"  fix: `fieldmark tag {museum_run} PHOTO` asks it about a photo.",
     ]
     assert failed(capsys, "tag", whales, trained / "whales/test/t0.jpg") == [
-        "That run tells individuals, not labels.",
+        "That run is for identification, not for tagging.",
         f"  got: {whales}",
         f"  fix: `fieldmark identify {whales} PHOTO` asks it about a photo.",
     ]
     problem, _, fix = failed(capsys, "tune", whales)
-    assert problem == "That run tells individuals, not labels."
+    assert problem == "That run is for identification, not for tagging."
     assert "fieldmark train imet2019" in fix
     problem, _, fix = failed(capsys, "doubts", whales)
-    assert problem == "Names are doubted by points, which this run does not match."
+    assert problem == "Names are doubted by keypoints, which this run does not match."
     assert "--set keypoints=xfeat" in fix
     assert failed(capsys, "doubts", whales, "--stage", "ranking")[-1] == "  fix: leave out --stage."
 

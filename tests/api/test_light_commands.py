@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.plans.shelf import SHELF
-
 EXTRAS = [
     "torch",
     "torchvision",
@@ -34,6 +32,8 @@ BARE = f"""
 import contextlib, io, json, sys
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
+
+SHELF = dict(RECIPES.items())
 
 class BaseInstall(PathFinder):
     \"\"\"The usual search for modules, which does not find the extras' packages.\"\"\"

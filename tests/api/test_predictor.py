@@ -16,6 +16,7 @@ from PIL import Image
 
 import fieldmark
 from fieldmark.api.predictor import Predictor
+from fieldmark.api.results import Results
 from fieldmark.cli.main import main
 from fieldmark.core.errors import DataError, FieldmarkError, RunError
 from fieldmark.images.reading import read
@@ -256,16 +257,23 @@ def test_results_are_a_list_and_a_table(photos: list[Path], whales_run: Predicto
         assert row["most_alike_photo"] == (None if match.photo is None else f"{match.photo.name}")
     told = [one["right_proba"] for one in found.to_json() for _ in range(2)]
     assert table["right_proba"].to_list() == told
+    assert Results(whales_run.task, [], whales_run.context).to_polars().schema == table.schema
+    assert [str(kind) for kind in table.dtypes] == [
+        *("String", "Int64", "String", "Boolean", "Float64", "String", "Float64", "Float64", "Float64")
+    ]
 
 
 def test_tables_of_the_other_tasks_have_their_columns(
     museum: Path, museum_predictor: Predictor, shop: Path, shop_run: Path
 ) -> None:
     tags = museum_predictor(museum / "test").to_polars()
-    assert tags.columns == ["image", "label", "proba", "given"]
+    assert dict(tags.schema) == {"image": pl.String, "label": pl.String, "proba": pl.Float64, "given": pl.Boolean}
     assert set(tags["image"]) == {path.name for path in (museum / "test").iterdir()}
     replies = fieldmark.load(shop_run, n_workers=0)(shop / "new.csv").to_polars()
-    assert replies.columns == ["image", "question", "answer", "proba", "applies"]
+    assert list(replies.schema.items()) == [
+        *(("image", pl.String), ("question", pl.String), ("answer", pl.String)),
+        *(("proba", pl.Float64), ("applies", pl.Boolean)),
+    ]
     assert replies["image"].n_unique() == 8  # the two whose photos are gone are answered too
 
 

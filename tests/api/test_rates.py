@@ -56,3 +56,9 @@ def test_refuses_what_cannot_be_tried(museum: Path, settings: dict[str, Any], er
 def test_refuses_photos_without_labels_before_anything_is_trained(whales: Path) -> None:
     with pytest.raises(PlanError, match="have none"):
         fieldmark.rates("imet2019", whales, size="toy", n_workers=0)
+
+
+def test_works_for_questions(shop: Path) -> None:
+    found = fieldmark.rates("imaterialist2017", shop, size="toy", n_updates=10, n_workers=0)
+    assert len(found.curve.losses) == 10
+    assert np.isfinite(found.curve.losses).all()

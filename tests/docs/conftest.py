@@ -5,7 +5,6 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # blocks.py and render.py, which is a script too
 
 from blocks import own_plan
+
+from fieldmark.plans.recipe import RECIPES
 
 if TYPE_CHECKING:
     from fieldmark.pipeline.plan import Plan
@@ -68,14 +69,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shore(demo: Path, museum: Path, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A reader's folder: ``fieldmark-demo/``, ``whales/``, ``museum/``, ``shop/``; recipes that train tiny networks."""
-    from fieldmark.plans import shelf
-
     shutil.copytree(demo, tmp_path / "fieldmark-demo")
     shutil.copytree(demo / "photos", tmp_path / "whales")
     shutil.copytree(museum, tmp_path / "museum")
     shutil.copytree(shop, tmp_path / "shop")
-    small = {name: _shrinking(recipe) for name, recipe in shelf.SHELF.items()}
-    monkeypatch.setattr(shelf, "SHELF", MappingProxyType(small))
+    monkeypatch.setattr(RECIPES, "_parts", {name: _shrinking(recipe) for name, recipe in RECIPES.items()})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -18,11 +18,14 @@ from typing import Any
 
 from fieldmark.api.choices import recipes
 from fieldmark.data.columns import SYNONYMS
+from fieldmark.losses.specs import LOSSES
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import STAGES, Stage
 from fieldmark.plans.common import TrainingSettings
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.settings import SettingInfo
-from fieldmark.plans.shelf import SHELF
+
+SHELF = dict(RECIPES.items())
 
 HOME = Path(__file__).parents[2]
 ROOMS = (
@@ -183,8 +186,8 @@ MEANINGS = {
 @cache
 def schema() -> dict[str, Any]:
     """All settings of a plan: class name to JSON schema."""
-    stages = {kind.__name__: kind.model_json_schema() for _, kind in STAGES.items()}
-    return {**Plan.model_json_schema()["$defs"], **stages}
+    parts = {kind.__name__: kind.model_json_schema() for parts in (STAGES, LOSSES) for _, kind in parts.items()}
+    return {**Plan.model_json_schema()["$defs"], **parts}
 
 
 def plain(text: str) -> str:
@@ -223,6 +226,8 @@ def takes(field: dict[str, Any]) -> str:  # noqa: PLR0911 - one kind of field, o
     """What a setting takes, in words, from its JSON schema."""
     if "$ref" in field:
         return LINKS[field["$ref"].rpartition("/")[2]]
+    if field.get("title") in LINKS and "properties" in field:
+        return LINKS[field["title"]]
     if "oneOf" in field:
         return takes(field["oneOf"][0])
     if "anyOf" in field:
@@ -389,11 +394,13 @@ def sections(text: str) -> dict[str, str]:
 
 
 def renewed(text: str) -> str:
-    """A page with every made part made anew."""
-    return _SECTION.sub(
-        lambda found: f"<!-- begin {found['name']} -->\n\n{SECTIONS[found['name']]()}\n\n<!-- end {found['name']} -->",
-        text,
-    )
+    """A page with every part that is made here made anew."""
+
+    def made(found: re.Match[str]) -> str:
+        name = found["name"]
+        return f"<!-- begin {name} -->\n\n{SECTIONS[name]()}\n\n<!-- end {name} -->" if name in SECTIONS else found[0]
+
+    return _SECTION.sub(made, text)
 
 
 def main() -> None:

@@ -8,16 +8,17 @@ import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from blocks import HOME, blocks, headings, pages, prose
 
 import fieldmark
 from fieldmark.cli.main import application
-from fieldmark.data.drafts import Layout
+from fieldmark.data.readers import READERS
 from fieldmark.pipeline.stage import STAGES
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
+
+SHELF = dict(RECIPES.items())
 
 SOURCES = sorted((HOME / "src").rglob("*.py"))
 OPTIONS = {option for command in application.commands.values() for one in command.params for option in one.opts}
@@ -70,7 +71,7 @@ def test_every_stage_verb_has_a_section(verb: str) -> None:
     assert verb in headings(HOME / "docs" / "plans.md")
 
 
-@pytest.mark.parametrize("name", [*SHELF, *errors(), *get_args(Layout)])
+@pytest.mark.parametrize("name", [*SHELF, *errors(), "auto", *READERS.names()])
 def test_every_recipe_error_and_layout_is_mentioned(name: str) -> None:
     assert f"`{name}`" in site()
 
@@ -88,7 +89,7 @@ def test_the_page_about_python_names_what_exists() -> None:
     lost = []
     for path in re.findall(r"^::: (\S+)$", (HOME / "docs" / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE):
         module, _, name = path.rpartition(".")
-        if path == "fieldmark.api.verbs":
+        if path == "fieldmark.api.running":
             module, name = path, "train"
         source = HOME / "src" / f"{module.replace('.', '/')}.py"
         tree = ast.parse(source.read_text(encoding="utf-8")) if source.is_file() else ast.Module([], [])

@@ -63,6 +63,11 @@ def test_what_is_no_answer_has_its_cause(cause: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_photo_that_is_as_it_was_has_no_body(tmp_path: Path) -> None:
+    found = one(Peer((b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9999999\r\n\r\n",)), tmp_path)
+    assert (found.status, found.body) == (304, b"")
+
+
 def test_a_connection_is_used_again(tmp_path: Path) -> None:
     peer = Peer((OK,), (b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno",), (OK,))
 
@@ -106,12 +111,13 @@ def test_what_comes_unasked_is_no_answer(unasked: bytes, tmp_path: Path) -> None
 
 
 def test_few_connections_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "IDLE_S", 0.2)
+    monkeypatch.setattr(connections, "IDLE_S", 1.5)
 
     async def job(asker: Asker, url: str) -> tuple[int, int]:
         await asyncio.gather(*(asker.ask(url, key=at) for at in range(6)))
-        n_idle = len(asker._connector.opened)
         await asyncio.sleep(0.6)
+        n_idle = len(asker._connector.opened)
+        await asyncio.sleep(3.0)
         return n_idle, len(asker._connector.opened)
 
     peer = Peer((0.1, OK))

@@ -140,6 +140,20 @@ def test_silence_after_small_parts_is_noticed(tmp_path: Path) -> None:
     assert time.monotonic() - began < 8
 
 
+def test_who_speaks_now_and_then_is_not_silent(tmp_path: Path) -> None:
+    """Neither in a long answer, nor after a pause between two answers."""
+    parts = [part for _ in range(4) for part in (0.4, bytes(1000))]
+    peer = Peer((HEAD + b"Content-Length: 4000\r\n\r\n", *parts), (0.5, OK))
+
+    async def job(asker: Asker, url: str) -> list[bytes]:
+        first = (await asker.ask(url, key=1)).body
+        await asyncio.sleep(1.3)
+        return [first, (await asker.ask(url, key=1)).body]
+
+    assert with_peer(peer, tmp_path, job, fetching=QUICK.model_copy(update={"gap_s": 1.0})) == [bytes(4000), b"abc"]
+    assert peer.n_connections == 1
+
+
 def test_a_bad_chunk_that_comes_late_is_no_silence(tmp_path: Path) -> None:
     """aiohttp tells an error of its parser to who waits for a head, not to who reads a body."""
     began = time.monotonic()

@@ -21,12 +21,12 @@ def web() -> Iterator[BadWeb]:
         yield server
 
 
-def get(url: str, folder: Path, headers: dict[str, str]) -> None:
+def get(url: str, folder: Path, headers: dict[str, str], *more: str) -> None:
     table = folder / "t.csv"
-    table.write_text(f"image,url\na,{url}\n")
-    fetching = Fetching(allow_private=True, headers=tuple(headers.items()))
+    table.write_text("\n".join(["image,url", *(f"{at},{one}" for at, one in enumerate((url, *more))), ""]))
+    fetching = Fetching(allow_private=True, headers=tuple(headers.items()), n_a_host=1)
     found = fieldmark.download(table, out=folder / "out", fetching=fetching, resolver=Names(["127.0.0.1"]))
-    assert found.holdings.n_here == 1
+    assert found.holdings.n_here == 1 + len(more)
 
 
 def sent(headers: dict[str, str], names: dict[str, str]) -> dict[str, str]:
@@ -46,6 +46,16 @@ def test_no_secret_goes_to_another_host(web: BadWeb, tmp_path: Path) -> None:
 def test_a_redirect_within_the_host_keeps_them(web: BadWeb, tmp_path: Path) -> None:
     get(web.url("away", 1, host="first.example"), tmp_path, SECRETS)
     assert [sent(headers, SECRETS) for headers in web.headers] == [SECRETS] * 3
+
+
+def test_cookies_that_hosts_set_are_not_kept(tmp_path: Path) -> None:
+    class Setting(BadWeb):
+        async def _ok(self, request: aiohttp.web.Request, number: int, time: int) -> aiohttp.web.StreamResponse:
+            return self._jpeg(self.photo(number), **{"Set-Cookie": "seen=1"})
+
+    with Setting() as web:
+        get(web.url("ok", 1, host="first.example"), tmp_path, {}, web.url("ok", 2, host="first.example"))
+        assert ["Cookie" in headers for headers in web.headers] == [False, False]
 
 
 def test_robots_txt_gets_none(web: BadWeb, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from fieldmark.pipeline.artifacts.selection import IdentityPseudoLabels
 from fieldmark.pipeline.networks import label_proba
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import Stage
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.quality.regions.sources import label_source
 from fieldmark.specimens.collections import draw_flukes
 from fieldmark.stages.common.answer import Answer
@@ -36,6 +36,8 @@ from fieldmark.stages.identity.rank import Rank, identity_scores
 from fieldmark.stages.identity.rescore import Rescore, judge, mix, pair_scores
 from fieldmark.stages.identity.think_again import ThinkAgain
 from kept_values import anew, assert_applied_as_kept, assert_same, opened
+
+SHELF = dict(RECIPES.items())
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "humpback-siamese": {"boxes": "grabcut"},

@@ -24,11 +24,13 @@ from fieldmark.pipeline.plan import Plan
 from fieldmark.plans import costs
 from fieldmark.plans.downloads_needed import backbones, weights_needed
 from fieldmark.plans.estimates import Photos, TrainEstimate, estimate
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.sizes import LOWER_LITE, Size
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.training.specs import Leg, Training
+
+SHELF = dict(RECIPES.items())
 
 ONE_CORE = Machine(device="cpu", name="x", cores=1, memory_bytes=8 << 30, macs_per_s=5e10, bytes_per_s=1.5e10)
 CLASSES = np.repeat(np.arange(40), 5)

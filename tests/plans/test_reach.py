@@ -28,7 +28,7 @@ from fieldmark.images.specs import Align, BoxCrop, FullFrame, GrabCut, TableBoxe
 from fieldmark.losses.specs import Affinity, CombinedMargin, Compactness, Focal, LocalTriplet, SphereFace
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import IMET_CUTOFFS
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.quality.specs import Agreement, FewShot, MeanSurety, RobustZ, SoftTargets
 from fieldmark.stacking.specs import Tuning
 from fieldmark.stages.common.boxes import Boxes
@@ -46,6 +46,8 @@ from fieldmark.stages.labels.drop import Drop
 from fieldmark.stages.labels.enlarge import Enlarge
 from fieldmark.stages.labels.score import Score
 from fieldmark.training.specs import Plateau
+
+SHELF = dict(RECIPES.items())
 
 Look = Callable[[Plan], Any]
 IDENTITY = ("humpback-classify", "humpback-nearest", "humpback-siamese", "reidentify")

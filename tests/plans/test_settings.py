@@ -14,7 +14,8 @@ from fieldmark.core.errors import FieldmarkError, PlanError
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.recipe import RECIPES, Recipe, recipe
 from fieldmark.plans.settings import GROUPS, Settings, Value, as_typed, described, setting
-from fieldmark.plans.shelf import SHELF
+
+SHELF = dict(RECIPES.items())
 
 WALK = [(name, size, one) for name, made in SHELF.items() for size in made.sizes for one in made.settings]
 
@@ -234,12 +235,10 @@ def test_a_recipe_that_ignores_a_setting_without_saying_so_refuses_it_all_the_sa
 
 def test_a_recipe_of_a_users_own_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RECIPES, "_parts", dict(RECIPES._parts))
-    n_before = len(SHELF)
     monkeypatch.setattr(build_small, "__module__", "__main__")
     mine = recipe("mine", Small, sizes=("toy", "small"), size="toy")(build_small)
-    assert SHELF["mine"] is mine
-    assert "mine" in list(SHELF)
-    assert len(SHELF) == n_before + 1
+    assert RECIPES.find("mine") is mine
+    assert "mine" in RECIPES.names()
     assert choose("mine", size="small", settings={"n": "3"}) == mine(size="small", n=3)
     with pytest.raises(FieldmarkError, match="already a recipe of that name") as refused:
         recipe("imet2019", Small)(build_small)

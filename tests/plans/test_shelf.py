@@ -9,8 +9,10 @@ import pytest
 from fieldmark.core.errors import PlanError
 from fieldmark.pipeline.plan import read_plan
 from fieldmark.plans.imet import LOSSES, LossName, imet2019, tags_plain
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.sizes import Size
+
+SHELF = dict(RECIPES.items())
 
 SIZES = get_args(Size)
 

@@ -16,7 +16,7 @@ from fieldmark.data.specs import StratifiedFolds
 from fieldmark.models.specs import RandomWeights
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import Stage
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.stacking.specs import Trees
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
@@ -24,6 +24,8 @@ from fieldmark.stages.labels.look import Look
 from fieldmark.stages.labels.stack import Stack
 from fieldmark.tasks.task import TaskName, task_of
 from kept_values import assert_applied_as_kept, opened
+
+SHELF = dict(RECIPES.items())
 
 TINY_PX = 32
 BATCH = 12

@@ -11,12 +11,14 @@ from fieldmark.cli.main import main
 from fieldmark.core.errors import PlanError
 from fieldmark.decisions.specs import Cutoff, Preset
 from fieldmark.pipeline.plan import Plan, read_plan
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.toml import about, meanings, plan_toml
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.rank import Rank
 from fieldmark.stages.identity.rescore import Rescore
 from fieldmark.stages.labels.cut import Cut
+
+SHELF = dict(RECIPES.items())
 
 ALL = [(name, size) for name, made in SHELF.items() for size in made.sizes]
 OTHERS = [

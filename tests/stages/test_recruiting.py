@@ -102,7 +102,8 @@ def test_each_network_speaks_for_itself(known: Collection, new: Collection, tmp_
     stages += [ranking, Answer(name="answers", reads_from="ranking")]
     run = execute(Plan(name="two", stages=tuple(stages)), known, tmp_path / "run", new=new, seed=1, n_workers=0)
     context = Context.open(run.path)
-    first, second = (context.of_new().value("ranking", k).scores for k in (0, 1))
+    application = context.of_new()  # one for both: it holds what each fold's models say apart
+    first, second = (application.value("ranking", k).scores for k in (0, 1))
     assert not np.allclose(first, second, atol=1e-3)
     whole = np.load(run.stage("ranking") / NEW_SCORES)
     np.testing.assert_allclose(whole, (first + second) / 2, atol=1e-5)

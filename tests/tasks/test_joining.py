@@ -20,7 +20,7 @@ from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan, renamed
 from fieldmark.plans.humpback import humpback_classify, humpback_nearest
-from fieldmark.plans.shelf import SHELF
+from fieldmark.plans.recipe import RECIPES
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
@@ -31,6 +31,8 @@ from fieldmark.tasks.identification.blending_runs import blend_runs
 from fieldmark.tasks.identification.joining import join_runs
 from fieldmark.tasks.reporting import report
 from toys import applied, quick_recheck, ranked
+
+SHELF = dict(RECIPES.items())
 
 NEAREST = humpback_nearest(size="toy")
 

@@ -18,14 +18,14 @@ PLAN = "plan.json"
 
 
 def recipes(name: str | None = None) -> tuple[Recipe[Any], ...]:
-    """The recipes on the shelf by name, or the one of a name.
+    """All recipes by name, or the one of a name; those of installed packages among them.
 
     Raises:
         PlanError: There is no recipe of that name.
     """
-    from fieldmark.plans.shelf import SHELF
+    from fieldmark.plans.recipe import RECIPES
 
-    return tuple(SHELF[one] for one in sorted(SHELF)) if name is None else (_recipe(name),)
+    return tuple(one for _, one in RECIPES.items()) if name is None else (_recipe(name),)
 
 
 def choose(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None) -> Plan:
@@ -62,11 +62,12 @@ def choose(what: str | Path | Plan, *, size: str | None = None, settings: Mappin
 
 
 def _recipe(name: str) -> Recipe[Any]:
-    from fieldmark.plans.shelf import SHELF
+    from fieldmark.plans.recipe import RECIPES
 
-    if name not in SHELF:
-        raise PlanError("There is no recipe of that name.", got=name, fix=nearest(name, SHELF))
-    return SHELF[name]
+    found = RECIPES.find(name)
+    if found is None:
+        raise PlanError("There is no recipe of that name.", got=name, fix=nearest(name, RECIPES.names()))
+    return found
 
 
 def pairs(typed: Iterable[str], *, option: str, example: str) -> dict[str, str]:

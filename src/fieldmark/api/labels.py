@@ -114,7 +114,9 @@ def tune(
     found = tuned(context, rules=rules, stage=stage, progress=progress)
     if plan_file is not None:
         best = max(found, key=lambda one: one.honest.value)
-        write_text(plan_file, with_rule(context.plan, best.rule, stage=stage).written() + "\n")
+        write_text(
+            plan_file, with_rule(context.plan, best.rule, stage=stage).with_needs().model_dump_json(indent=2) + "\n"
+        )
     return found
 
 

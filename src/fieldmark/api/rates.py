@@ -83,11 +83,15 @@ def rates(
     from fieldmark.core.files import write_text
     from fieldmark.reporting.plots import rate_plot
     from fieldmark.stages.common.lr_finding import try_rates
+    from fieldmark.tasks.task import task_of
 
     known = gather(data, labelled=True, reading=reading, n_workers=n_workers, progress=progress)
+    task = task_of(chosen)
+    photos = task.prepared(known.collection)
+    task.check(chosen, photos)
     tried, curve = try_rates(
         chosen,
-        known.collection,
+        photos,
         stage=stage,
         n_updates=n_updates,
         seed=seed,

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from fieldmark.tasks.task import Form, Task
 
 MOST_SHOWN = 20
+TYPES = {
+    "place": "Int64",
+    **dict.fromkeys(("is_new", "given", "applies"), "Boolean"),
+    **dict.fromkeys(("score", "similarity", "known_proba", "right_proba", "proba"), "Float64"),
+}
+"""The polars types of columns that hold no texts."""
 
 
 class Results(list[Any]):
@@ -34,11 +40,13 @@ class Results(list[Any]):
 
         Columns: identification ``image, place, identity, is_new, score, most_alike_photo, similarity, known_proba,
         right_proba``; tagging ``image, label, proba, given``; attributes ``image, question, answer, proba, applies``.
+        Their types do not depend on the answers.
         """
         import polars as pl
 
         columns, rows = self._task.table(self, self._context)
-        return pl.DataFrame(rows, schema=list(columns), orient="row", infer_schema_length=None)
+        schema = {name: getattr(pl, TYPES.get(name, "String")) for name in columns}
+        return pl.DataFrame(rows, schema=schema, orient="row")
 
     def to_pandas(self) -> Any:
         """The same table as a pandas frame; needs pandas and pyarrow."""

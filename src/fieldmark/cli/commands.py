@@ -203,7 +203,7 @@ def plan(
         return
     cost = verbs.estimate(chosen, data, device=device, **options.read_by(**typed))
     if as_json:
-        both = {**json.loads(chosen.written()), "estimate": cost.model_dump(mode="json")}
+        both = {**chosen.with_needs().model_dump(mode="json"), "estimate": cost.model_dump(mode="json")}
         click.echo(json.dumps(both, indent=2, ensure_ascii=False))
     else:
         tables.write(tables.stages(chosen), "", *estimate_tables.estimated(cost))

@@ -273,7 +273,7 @@ def leaks(found: Audit, *, everything: bool = False) -> list[object]:
 
 
 def recipes(found: Sequence[Recipe[Any]]) -> Table:
-    """The recipes on the shelf."""
+    """All recipes."""
     table = new_table("recipe", "sizes", "what it does")
     for one in found:
         add_row(table, one.name, _sizes(one), one.about)

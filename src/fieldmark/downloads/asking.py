@@ -222,8 +222,6 @@ class Asker:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "bad_answer")
             raise Failed(cause, f"{url.host}: {words(error)}", status=status) from error
-        finally:
-            self._connector.close_idle()
 
 
 async def _answer(response: aiohttp.ClientResponse, *, every_s: float, file: Path | None, max_bytes: int) -> Answer:

@@ -151,9 +151,8 @@ class Connection(ResponseHandler):
             self.transport.abort()
 
     def is_silent(self, gap_s: float) -> bool:
-        """Whether an answer is expected and nothing of it came for so many seconds in which somebody listened."""
-        is_heard = self._is_paused or self.is_idle or not self._is_asked
-        return not is_heard and self._loop.time() - self._heard_at > gap_s
+        """Whether nothing of the expected answer came for so many seconds in which somebody listened."""
+        return self._is_asked and not self._is_paused and self._loop.time() - self._heard_at > gap_s
 
     def resume_reading(self, *args: Any, **more: Any) -> None:
         """Go on with the parser, but read no more while paused; aiohttp calls this whenever its buffer has room."""
@@ -192,27 +191,24 @@ class Connector(TCPConnector):
             ssl=ssl.create_default_context(),
         )
         self.opened: dict[Connection, None] = {}
-        self.max_idle = max_idle
+        self._max_idle = max_idle
         self._factory = partial(Connection, self._loop, self.opened)
         self._gap_s = gap_s
         self._look()
 
     def _look(self) -> None:
-        """Give up who is silent, and look again in a moment."""
+        """Give up silent connections, close the longest unused of too many, and look again in a moment."""
         if self.closed:
             return
+        idle = []
         for connection in list(self.opened):
-            if connection.is_silent(self._gap_s):
+            if connection.is_idle:
+                idle.append(connection)
+            elif connection.is_silent(self._gap_s):
                 connection.fail(f"no byte for {self._gap_s:g} s", cause="silent")
+        for connection in idle[: max(0, len(idle) - self._max_idle)]:
+            connection.close()
         self._loop.call_later(LOOK_S, self._look)
-
-    def close_idle(self) -> None:
-        """Close the longest unused connections where more are open than may be kept."""
-        if len(self.opened) > self.max_idle:
-            idle = [connection for connection in self.opened if connection.is_idle]
-            for connection in idle[: max(0, len(idle) - self.max_idle)]:
-                connection.close()
-                del self.opened[connection]
 
 
 class Deadline:

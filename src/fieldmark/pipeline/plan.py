@@ -49,9 +49,9 @@ class Plan(Spec):
         """The first 16 hex digits of the SHA-256 of name and stages."""
         return fingerprint(self.model_dump(mode="json", exclude={"needs"}))
 
-    def written(self) -> str:
-        """The plan as indented JSON, with the packages it needs."""
-        return self.model_copy(update={"needs": packages_of(self)}).model_dump_json(indent=2)
+    def with_needs(self) -> Self:
+        """The plan with the other packages that bring some of its parts noted, as it is written to files."""
+        return self.model_copy(update={"needs": packages_of(self)})
 
     def check(self) -> Self:
         """The plan itself, if its stages fit together.

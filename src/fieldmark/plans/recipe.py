@@ -19,8 +19,6 @@ from fieldmark.plans.sizes import Size
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 SIZES: tuple[str, ...] = get_args(Size)
-RECIPES: Registry[Recipe[Any]] = Registry("fieldmark.recipes", what="recipe")
-"""Recipes by name: those of this library, of installed packages, and of a user's own script."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Recipe(Generic[SettingsT]):
 
     @property
     def __wrapped__(self) -> Callable[[str, SettingsT], Plan]:
-        """The function that the recipe is made of, by which a registry tells one recipe from another."""
+        """The function itself, of which messages say where it comes from."""
         return self.build
 
     @cached_property
@@ -172,10 +170,14 @@ class Recipe(Generic[SettingsT]):
             return None
 
 
+RECIPES: Registry[Recipe[Any]] = Registry("fieldmark.recipes", what="recipe", home="fieldmark.plans")
+"""All recipes by name; those of other packages are listed under the entry-point group ``fieldmark.recipes``."""
+
+
 def recipe(
     name: str, kind: type[SettingsT], *, sizes: tuple[str, ...] = SIZES, size: str = "small"
 ) -> Callable[[Callable[[str, SettingsT], Plan]], Recipe[SettingsT]]:
-    """Make a recipe of a function from a size and settings to a plan, and register it by its name.
+    """Decorator that makes a recipe of a function from a size and settings to a plan, known by its name.
 
     Args:
         name: As typed.
@@ -184,13 +186,13 @@ def recipe(
         size: The default size.
 
     Raises:
-        FieldmarkError: The name is taken by another recipe.
+        FieldmarkError: Another recipe has the name.
     """
 
     def made(build: Callable[[str, SettingsT], Plan]) -> Recipe[SettingsT]:
-        made_of = Recipe(name, kind, build, sizes, size)
-        RECIPES.add(name, made_of)
-        return made_of
+        one = Recipe(name, kind, build, sizes, size)
+        RECIPES.add(name, one)
+        return one
 
     return made
 

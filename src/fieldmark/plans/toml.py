@@ -31,8 +31,10 @@ def plan_toml(plan: Plan) -> str:
     setting comes first. Settings with their default value are comments themselves.
     """
     told: set[type[Spec]] = set()
+    needs = plan.with_needs().needs
     lines = [TOML_HEAD.format(name=plan.name), f"name = {_inline(plan.name)}"]
-    lines += [f"needs = {_inline(plan.needs)}"] if plan.needs else []
+    if needs:
+        lines += ["", *_comment(meanings(Plan)["needs"]), f"needs = {_inline(needs)}"]
     for number, stage in enumerate(plan.stages, start=1):
         lines += ["", *_comment(f"{number}. {stage.name}: {about(type(stage))}"), "[[stages]]"]
         lines += _table(stage, "stages", told)

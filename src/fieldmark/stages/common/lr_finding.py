@@ -58,11 +58,15 @@ def try_rates(
 
     chosen = _chosen(plan, stage)
     split = next(one for one in plan.stages if isinstance(one, Split) and one.name == chosen.on)
+    for one in (split, chosen):
+        one.ready(known, None)
     with tempfile.TemporaryDirectory(prefix="fieldmark-rates-") as name:
         run = RunFolder.create(Path(name) / "run", key={"seed": seed})
         context = Context(run, plan, known, None, seed, device=device, n_workers=n_workers, progress=progress)
         run.finish(split.name, receipt={"said": split.fit(context, run.workshop(split.name))})
-        network = build(chosen.net, n_classes=chosen.n_classes(context), seed=hash_seed(seed, chosen.name, 0))
+        network = build(
+            chosen.net_for(context), n_classes=chosen.n_classes(context), seed=hash_seed(seed, chosen.name, 0)
+        )
         at = Workshop(
             folder=Path(name) / "checkpoints",
             group=ranks(device),

@@ -157,7 +157,7 @@ class Train(Stage):
         from fieldmark.training.loop import Workshop, fit
 
         seed = hash_seed(context.seed, self.name, k)
-        network = build(self._net(context), n_classes=self.n_classes(context), seed=seed)
+        network = build(self.net_for(context), n_classes=self.n_classes(context), seed=seed)
         if self.warm is not None:
             self._warm_up(context, network, k=k)
         workshop = Workshop(
@@ -189,7 +189,7 @@ class Train(Stage):
         group.wait()
         return _last(history)
 
-    def _net(self, context: Context) -> Net:
+    def net_for(self, context: Context) -> Net:
         """The network's settings, a head for questions with the layout of its answers."""
         head = self.net.head
         if not isinstance(head, QuestionsHead):
