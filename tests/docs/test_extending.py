@@ -48,7 +48,8 @@ def photos(museum: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "photos.lines"
     rows = zip(known.paths, known.table["labels"].to_list(), strict=True)
     path.write_text("".join(f"{file.name}: {', '.join(labels)}\n" for file, labels in rows), encoding="utf-8")
-    (folder / "images").symlink_to(known.paths[0].parent)
+    (folder / "images").symlink_to(museum / "train")
+    (folder / "test").symlink_to(museum / "test")
     return path
 
 
@@ -86,16 +87,14 @@ def test_its_parts_train_and_predict(site: Path, photos: Path, tmp_path: Path) -
     plan.write_text(ran("plan", "tags-sharper", "--size", "toy", "--toml", site=site), encoding="utf-8")
     assert 'needs = ["fieldmark-sharper==0.1.0"]' in plan.read_text(encoding="utf-8")
     run = tmp_path / "run"
-    ran("train", plan, photos, "--new", photos.parent / "images", "--run", run, "--workers", 0, site=site)
-    said = json.loads((run / "sharper" / "receipt.json").read_text()) if (run / "sharper/receipt.json").exists() else {}
-    assert said.get("verb", "sharpen") == "sharpen"
+    ran("train", plan, photos, "--new", photos.parent / "test", "--run", run, "--workers", 0, site=site)
     assert (run / "sharper" / "power.txt").read_text() in {"0.5", "1.0", "2.0"}
     assert json.loads((run / "plan.json").read_text())["needs"] == ["fieldmark-sharper==0.1.0"]
     photo = min((photos.parent / "images").iterdir())
-    (answer,) = json.loads(ran("tag", run, photo, "--json", site=site))
-    assert answer["tags"]
+    answer = json.loads(ran("tag", run, photo, "--json", site=site))
+    assert answer["photo"] == str(photo)
     out = tmp_path / "again.csv"
-    ran("predict", run, photos.parent / "images", "--out", out, "--form", "submission", site=site)
+    ran("predict", run, photos.parent / "test", "--out", out, "--format", "submission", site=site)
     assert out.read_bytes() == (run / "answers" / "submission.csv").read_bytes()
 
 

@@ -70,11 +70,14 @@ def execute(  # noqa: PLR0913 - keywords with defaults
     kept = features or folder / ".features"
     context = Context(run, plan, known, new, seed, device=device, n_workers=n_workers, progress=progress, features=kept)
     if not leads:
+        if reuse is not None:
+            _meet(context)  # the first has copied what is equal
         _follow(context)
         return run
     with run.locked(), beating(folder):
         if reuse is not None:
             _copy_equal_stages(Context.open(reuse), context)
+            _meet(context)
         for stage in plan.stages:
             _fit(context, stage)
             context = context.seen_by(stage) if stage.changes_photos else context
