@@ -19,6 +19,7 @@ from fieldmark.pipeline.artifacts.scores import LabelScores, MemberScores, Score
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import Ref, Stage, stage
+from fieldmark.plans.common import FoldSettings, TrainingSettings
 from fieldmark.plans.recipe import recipe
 from fieldmark.plans.settings import Settings, setting
 
@@ -27,6 +28,7 @@ __all__ = [
     "Ask",
     "Context",
     "Embeddings",
+    "FoldSettings",
     "Folds",
     "LabelScores",
     "Loss",
@@ -41,6 +43,7 @@ __all__ = [
     "Settings",
     "Spec",
     "Stage",
+    "TrainingSettings",
     "backbone",
     "loss",
     "reader",

@@ -21,7 +21,7 @@ from fieldmark.data.columns import SYNONYMS
 from fieldmark.losses.specs import LOSSES
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import STAGES, Stage
-from fieldmark.plans.common import Trained
+from fieldmark.plans.common import TrainingSettings
 from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.settings import SettingInfo
 
@@ -331,12 +331,12 @@ def shelf() -> str:
 
 def settings_of(name: str) -> str:
     """The settings of a recipe by group, without those that every recipe has."""
-    return _by_group(one for one in SHELF[name].settings.values() if one.name not in Trained.model_fields)
+    return _by_group(one for one in SHELF[name].settings.values() if one.name not in TrainingSettings.model_fields)
 
 
 def shared_settings() -> str:
     """The settings that every recipe has that trains networks."""
-    return _by_group(one for one in SHELF["tags-plain"].settings.values() if one.name in Trained.model_fields)
+    return _by_group(one for one in SHELF["tags-plain"].settings.values() if one.name in TrainingSettings.model_fields)
 
 
 def _by_group(found: Iterable[SettingInfo]) -> str:

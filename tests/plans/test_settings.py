@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fieldmark.api.choices import choose
-from fieldmark.core.errors import PlanError
+from fieldmark.core.errors import FieldmarkError, PlanError
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.recipe import RECIPES, Recipe, recipe
 from fieldmark.plans.settings import GROUPS, Settings, Value, as_typed, described, setting
@@ -197,18 +197,28 @@ def test_every_setting_has_a_group_a_description_and_words_for_its_values() -> N
             assert one.example is not None, one.name
 
 
+@pytest.mark.parametrize("one", ["effort", "noise_share", "hard_negatives", "labels_per_photo"])
+def test_values_tried_lie_on_both_sides_of_a_number(one: str) -> None:
+    """Half the epochs of a phase of one epoch are one epoch again; more of them are more."""
+    info = SHELF["imet2019"].settings[one]
+    tried_out = [value for value in info.others() if isinstance(value, float)]
+    assert min(tried_out) < info.default < max(tried_out)
+
+
 class Small(Settings):
     useless: bool = setting("data", False, "Nothing.")
     at: float = setting("decision", 0.5, "A threshold.", ge=0, le=1)
     n: int | None = setting("training", None, "A number.", ge=1, example=2)
 
 
-@recipe("small-one", Small, sizes=("toy", "small"), size="toy")
-def small_one(size: str, settings: Small) -> Plan:
+def build_small(size: str, settings: Small) -> Plan:
     """The default plan of another recipe, with one setting that is used at one size."""
     plan = default("humpback-nearest", size)
     ranking = plan.stages[-2].model_copy(update={"k": settings.n or 5} if size == "small" else {})
     return plan.model_copy(update={"stages": (*plan.stages[:-2], ranking, plan.stages[-1])})
+
+
+small_one = Recipe("small-one", Small, build_small, sizes=("toy", "small"), size="toy")
 
 
 def test_a_recipe_that_ignores_a_setting_without_saying_so_refuses_it_all_the_same() -> None:
@@ -221,6 +231,19 @@ def test_a_recipe_that_ignores_a_setting_without_saying_so_refuses_it_all_the_sa
     assert refused.value.fix == "add --size small, or leave out n."
     assert small_one(size="small", n=3) != default("humpback-nearest", "small")
     assert small_one(size="small", n=5) == default("humpback-nearest", "small")
+
+
+def test_a_recipe_of_a_users_own_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RECIPES, "_parts", dict(RECIPES._parts))
+    monkeypatch.setattr(build_small, "__module__", "__main__")
+    mine = recipe("mine", Small, sizes=("toy", "small"), size="toy")(build_small)
+    assert RECIPES.find("mine") is mine
+    assert "mine" in RECIPES.names()
+    assert choose("mine", size="small", settings={"n": "3"}) == mine(size="small", n=3)
+    with pytest.raises(FieldmarkError, match="already a recipe of that name") as refused:
+        recipe("imet2019", Small)(build_small)
+    assert refused.value.fix == "give yours another name."
+    assert recipe("mine", Small)(build_small).build is build_small  # a notebook cell runs again
 
 
 def test_settings_are_described_by_group_with_their_limits() -> None:

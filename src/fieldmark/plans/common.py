@@ -27,7 +27,7 @@ _TRAINING = ("batch", "accumulate", "optimiser", "weight_decay", "lr_head_times"
 """Settings of a training that have the same name in a recipe."""
 
 
-class Validated(Settings):
+class FoldSettings(Settings):
     """Settings of every recipe that splits photos into folds."""
 
     folds: int | None = setting(
@@ -40,7 +40,7 @@ class Validated(Settings):
     )
 
 
-class Trained(Validated):
+class TrainingSettings(FoldSettings):
     """Settings of every recipe that trains networks."""
 
     effort: float = setting("training", 1.0, "Multiplies the epochs of every training phase.", gt=0, example=0.5)
@@ -90,12 +90,12 @@ def common(plan: Plan, settings: Settings) -> Plan:
     Raises:
         PlanError: The plan has nothing that a setting could change, or a value does not fit it.
     """
-    if isinstance(settings, Validated) and settings.folds is not None:
+    if isinstance(settings, FoldSettings) and settings.folds is not None:
         _refuse_few(plan, settings.folds)
         plan = _each(plan, Split, lambda stage: _folded(stage, settings.folds or 2), given={"folds": settings.folds})
-    if not isinstance(settings, Trained):
+    if not isinstance(settings, TrainingSettings):
         return plan
-    given = {name: value for name, value in settings.chosen().items() if name in Trained.model_fields}
+    given = {name: value for name, value in settings.chosen().items() if name in TrainingSettings.model_fields}
     given.pop("folds", None)
     if not given:
         return plan
@@ -135,7 +135,7 @@ def _folded(stage: Split, n_folds: int) -> Split:
     return stage.model_copy(update={"folds": folds})
 
 
-def _trained(stage: Train, settings: Trained, first: Training) -> Train:
+def _trained(stage: Train, settings: TrainingSettings, first: Training) -> Train:
     legs = stage.training.legs
     if settings.epochs is not None:
         legs = _spread(legs, settings.epochs / sum(leg.epochs for leg in first.legs))

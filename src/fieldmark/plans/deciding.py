@@ -45,7 +45,7 @@ ASSIGNMENTS: Mapping[str, tuple[Afterthought, ...]] = {
 NOT_CENTROIDS = {"centroids": (False,)}
 
 
-class Compared(Settings):
+class SimilaritySettings(Settings):
     """Settings about the similarity of a photo and an individual."""
 
     centroids: bool = setting(
@@ -68,17 +68,17 @@ class Compared(Settings):
     )
 
 
-def similarity(settings: Compared) -> IdentityScore:
+def similarity(settings: SimilaritySettings) -> IdentityScore:
     """How an individual is scored from its photos."""
     return Centroid() if settings.centroids else BY_PHOTOS[settings.by_photos]
 
 
-def neighbourhood(settings: Compared) -> Reciprocal | None:
+def neighbourhood(settings: SimilaritySettings) -> Reciprocal | None:
     """The re-ranking that the settings ask for."""
     return Reciprocal() if settings.reciprocal else None
 
 
-class Decided(Settings):
+class DecisionSettings(Settings):
     """Settings about unknown individuals, and about answers to all new photos together."""
 
     budget: float | None = setting(
@@ -114,7 +114,7 @@ class Decided(Settings):
     )
 
 
-class DecidedByGroup(Decided):
+class GroupedDecisionSettings(DecisionSettings):
     """The same, with thresholds for groups of photos."""
 
     threshold_group: str = setting(
@@ -122,7 +122,7 @@ class DecidedByGroup(Decided):
     )
 
 
-def unknown_at(settings: Decided) -> UnknownAt:
+def unknown_at(settings: DecisionSettings) -> UnknownAt:
     """The rule for the threshold of unknown individuals.
 
     Raises:
@@ -144,12 +144,12 @@ def unknown_at(settings: Decided) -> UnknownAt:
     return next(iter(rules.values()), MaxMap())
 
 
-def groups_of(settings: DecidedByGroup) -> PerGroup | None:
+def groups_of(settings: GroupedDecisionSettings) -> PerGroup | None:
     """The groups of photos with thresholds of their own."""
     return PerGroup(column=settings.threshold_group) if settings.threshold_group else None
 
 
-def answered(settings: Decided, ranking: str) -> tuple[Stage, ...]:
+def final_stages(settings: DecisionSettings, ranking: str) -> tuple[Stage, ...]:
     """The last stages of a plan: post-processing of the stage ``ranking`` if asked for, and the submission."""
     rules = ASSIGNMENTS[settings.assignment]
     if not rules:

@@ -43,7 +43,7 @@ FLUKE = (
 """Landmarks of a fluke seen from behind, and where they lie in an aligned picture."""
 
 
-class Boxed(Settings):
+class SubjectSettings(Settings):
     """Settings about the subject's place in the photo."""
 
     boxes: str | None = setting(
@@ -140,7 +140,7 @@ def _weight(boxes: str, typed: str) -> float:
 
 
 def cropped(
-    preprocess: Preprocess, settings: Boxed, *, boxes: str | None = None, margin: float, jitter: float = 0.0
+    preprocess: Preprocess, settings: SubjectSettings, *, boxes: str | None = None, margin: float, jitter: float = 0.0
 ) -> Preprocess:
     """The preprocessing with the boxes and landmarks that the settings ask for.
 

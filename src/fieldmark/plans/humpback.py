@@ -10,20 +10,20 @@ from fieldmark.images.specs import Finder, Preprocess, TableBoxes, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Backbone, EmbeddingHead, HubWeights, Net, OneVsRestHead, RandomWeights
 from fieldmark.pipeline.plan import Plan, Stage
-from fieldmark.plans.common import Trained, Validated
+from fieldmark.plans.common import FoldSettings, TrainingSettings
 from fieldmark.plans.deciding import (
-    Compared,
-    DecidedByGroup,
-    answered,
+    GroupedDecisionSettings,
+    SimilaritySettings,
+    final_stages,
     groups_of,
     neighbourhood,
     similarity,
     unknown_at,
 )
-from fieldmark.plans.finders import Boxed, FoundBy, cropped, finder_of, finding, masked
-from fieldmark.plans.keypoints import Matched, rechecked
+from fieldmark.plans.finders import FoundBy, SubjectSettings, cropped, finder_of, finding, masked
+from fieldmark.plans.keypoints import KeypointSettings, rechecked
 from fieldmark.plans.recipe import recipe
-from fieldmark.plans.rounds import Learnt, Loop
+from fieldmark.plans.rounds import Loop, RankingSettings
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size, striped
 from fieldmark.stages.common.split import Split
@@ -88,7 +88,7 @@ SCALES = {
 }
 
 
-class Nearest(Compared, DecidedByGroup, Matched, Validated):
+class NearestSettings(SimilaritySettings, GroupedDecisionSettings, KeypointSettings, FoldSettings):
     """Settings of ``humpback-nearest``."""
 
     centroids: bool = setting(
@@ -97,7 +97,7 @@ class Nearest(Compared, DecidedByGroup, Matched, Validated):
     tta: bool = setting("ranking", False, "Average embeddings of each photo and its mirror image.")
 
 
-class Classify(Learnt, Boxed, DecidedByGroup, Trained):
+class ClassifySettings(RankingSettings, SubjectSettings, GroupedDecisionSettings, TrainingSettings):
     """Settings of ``humpback-classify``."""
 
     flip_identity: bool = setting("data", True, "Mirrored photos of an individual are photos of another individual.")
@@ -142,8 +142,8 @@ class Classify(Learnt, Boxed, DecidedByGroup, Trained):
         return {"logits_weight": of_size(SCALES, size).logits_weight}
 
 
-@recipe("humpback-classify", Classify)
-def humpback_classify(size: str, settings: Classify) -> Plan:
+@recipe("humpback-classify", ClassifySettings)
+def humpback_classify(size: str, settings: ClassifySettings) -> Plan:
     """One-vs-rest classification and triplets in three phases; unknown individuals are negatives for every class.
 
     ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower half frozen;
@@ -184,12 +184,12 @@ def humpback_classify(size: str, settings: Classify) -> Plan:
     split = Split(name="split", folds=HumpbackHoldout())
     return Plan(
         name="humpback-classify",
-        stages=(split, *finding(train.preprocess), *stages, *answered(settings, best)),
+        stages=(split, *finding(train.preprocess), *stages, *final_stages(settings, best)),
     )
 
 
-@recipe("humpback-nearest", Nearest)
-def humpback_nearest(size: str, settings: Nearest) -> Plan:
+@recipe("humpback-nearest", NearestSettings)
+def humpback_nearest(size: str, settings: NearestSettings) -> Plan:
     """The baseline for identification: a frozen backbone, the most similar photo and a tuned threshold; no training.
 
     Every size has the backbone of ``humpback-classify`` at that size; ``small`` and ``full`` see photos at 224 px.
@@ -221,7 +221,7 @@ def humpback_nearest(size: str, settings: Nearest) -> Plan:
     )
     if looked is not None:
         stages.append(looked)
-    return Plan(name="humpback-nearest", stages=(*stages, *answered(settings, stages[-1].name)))
+    return Plan(name="humpback-nearest", stages=(*stages, *final_stages(settings, stages[-1].name)))
 
 
 def _scale(size: str, *, whole: bool, masked_by: Finder | None) -> Scale:

@@ -13,7 +13,7 @@ from fieldmark.images.specs import Augment, CropIfNeeded, ImaterialistAugment, N
 from fieldmark.losses.specs import Bce, Losses, QuestionSoftmax
 from fieldmark.models.specs import Backbone, HubWeights, Net, QuestionsHead, RandomWeights
 from fieldmark.pipeline.plan import Plan, Stage
-from fieldmark.plans.labels import Labelled
+from fieldmark.plans.labels import LabelSettings
 from fieldmark.plans.recipe import recipe
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
@@ -129,7 +129,7 @@ SCALES = {
 PICTURES = {"pictures": (True,)}
 
 
-class Imaterialist(Labelled):
+class ImaterialistSettings(LabelSettings):
     """Settings of ``imaterialist2017``."""
 
     texts: str = setting(
@@ -196,8 +196,8 @@ class Imaterialist(Labelled):
         return {"networks": len(of_size(SCALES, size).zoo)}
 
 
-@recipe("imaterialist2017", Imaterialist)
-def imaterialist2017(size: str, settings: Imaterialist) -> Plan:
+@recipe("imaterialist2017", ImaterialistSettings)
+def imaterialist2017(size: str, settings: ImaterialistSettings) -> Plan:
     """Attributes: one answer to each question, from networks with a head for all questions and from texts.
 
     ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop: a head on the frozen shipped backbone; ``full`` as
@@ -237,7 +237,7 @@ def imaterialist2017(size: str, settings: Imaterialist) -> Plan:
     return Plan(name="imaterialist2017", stages=tuple(stages))
 
 
-def _zoo(scale: Scale, settings: Imaterialist) -> list[Stage]:
+def _zoo(scale: Scale, settings: ImaterialistSettings) -> list[Stage]:
     form = settings.form
     head = QuestionsHead(
         form="softmax" if form == "both" else form,
@@ -265,7 +265,7 @@ def _names(typed: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in typed.split(",") if part.strip())
 
 
-def _scale(size: str, settings: Imaterialist) -> Scale:
+def _scale(size: str, settings: ImaterialistSettings) -> Scale:
     scale, networks = of_size(SCALES, size), settings.networks
     if networks is not None and networks > len(scale.zoo):
         raise PlanError(

@@ -13,7 +13,13 @@ from fieldmark.images.specs import Augment, CropIfNeeded, ImetAugment, NoAugment
 from fieldmark.losses.specs import Asymmetric, Bce, Focal, Losses, SoftF
 from fieldmark.models.specs import Backbone, HubWeights, Net, RandomWeights, SigmoidHead
 from fieldmark.pipeline.plan import Plan, Stage
-from fieldmark.plans.labels import Labelled, LabelNoise, PseudoLabelled, drop_rule, pseudo_labels
+from fieldmark.plans.labels import (
+    LabelNoiseSettings,
+    LabelPseudoLabelSettings,
+    LabelSettings,
+    drop_rule,
+    label_pseudo_labels,
+)
 from fieldmark.plans.recipe import recipe
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
@@ -150,7 +156,7 @@ SCALES = {
 }
 
 
-class Imet(LabelNoise, PseudoLabelled, Labelled):
+class ImetSettings(LabelNoiseSettings, LabelPseudoLabelSettings, LabelSettings):
     """Settings of ``imet2019``."""
 
     log_weights: bool = setting("data", True, "Show photos with rare labels more often (logarithmic weights).")
@@ -239,14 +245,14 @@ class Imet(LabelNoise, PseudoLabelled, Labelled):
         return {"networks": len(of_size(SCALES, size).zoo)}
 
 
-class PlainTags(Labelled):
+class PlainTagsSettings(LabelSettings):
     """Settings of ``tags-plain``."""
 
     tuned: bool = setting("decision", True, "The threshold with the best out-of-fold F2; else 0.5.")
 
 
-@recipe("imet2019", Imet)
-def imet2019(size: str, settings: Imet) -> Plan:
+@recipe("imet2019", ImetSettings)
+def imet2019(size: str, settings: ImetSettings) -> Plan:
     """Tagging with an ensemble: drop noisy labels, add pseudo-labels, fine-tune a group, then gradient-boosted trees.
 
     ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop: heads on the frozen shipped backbone; ``full`` as
@@ -269,7 +275,7 @@ def imet2019(size: str, settings: Imet) -> Plan:
         stages += zoo.trained("zoo2", given, hardest=hardest)
         best, voices = "zoo2", ("zoo2",)
     if settings.pseudo_labels:
-        stages.append(Enlarge(name="enlarged", judge=best, on="split", rule=pseudo_labels(settings)))
+        stages.append(Enlarge(name="enlarged", judge=best, on="split", rule=label_pseudo_labels(settings)))
         given = given.model_copy(update={"enlarged": "enlarged"})
         stages += zoo.trained("zoo3", given, hardest=hardest)
         best, voices = "zoo3", ("zoo3",)
@@ -281,7 +287,7 @@ def imet2019(size: str, settings: Imet) -> Plan:
     return Plan(name="imet2019", stages=(*stages, *second, cut, Answer(name="answers", reads_from="cutoffs")))
 
 
-def _second_level(scale: Scale, settings: Imet, best: str, voices: tuple[str, ...]) -> tuple[list[Stage], str]:
+def _second_level(scale: Scale, settings: ImetSettings, best: str, voices: tuple[str, ...]) -> tuple[list[Stage], str]:
     """Trees and neighbours over the scores ``voices``, and the stage whose scores are the last."""
     stages: list[Stage] = []
     looks = None if scale.eye is None else "looks"
@@ -296,7 +302,7 @@ def _second_level(scale: Scale, settings: Imet, best: str, voices: tuple[str, ..
     return stages, best
 
 
-def _thresholds(settings: Imet) -> CutoffRule:
+def _thresholds(settings: ImetSettings) -> CutoffRule:
     rules: dict[Thresholds, CutoffRule] = {
         "group": GroupF2(),
         "global": GlobalF2(),
@@ -308,15 +314,15 @@ def _thresholds(settings: Imet) -> CutoffRule:
     return rules[settings.thresholds]
 
 
-@recipe("tags-plain", PlainTags)
-def tags_plain(size: str, settings: PlainTags) -> Plan:
+@recipe("tags-plain", PlainTagsSettings)
+def tags_plain(size: str, settings: PlainTagsSettings) -> Plan:
     """The baseline for tagging: one network, BCE, one threshold for all labels.
 
     The network is the first one of ``imet2019`` at that size.
 
     Source: ours; the usual first baseline.
     """
-    plain = Imet(networks=1, log_weights=False, loss="bce", tta=settings.tta)
+    plain = ImetSettings(networks=1, log_weights=False, loss="bce", tta=settings.tta)
     zoo = _Zoo(_scale(size, plain), plain)
     fixed = Preset(groups={"": Cutoff(at=0.5, least=0, most=None)})
     folds = StratifiedFolds(n_folds=zoo.scale.folds, method=settings.fold_method)
@@ -331,7 +337,7 @@ def tags_plain(size: str, settings: PlainTags) -> Plan:
     )
 
 
-def _scale(size: str, settings: Imet) -> Scale:
+def _scale(size: str, settings: ImetSettings) -> Scale:
     scale, networks = of_size(SCALES, size), settings.networks
     if networks is not None and networks > len(scale.zoo):
         raise PlanError(
@@ -347,7 +353,7 @@ def _scale(size: str, settings: Imet) -> Scale:
     return scale.model_copy(update=changed)
 
 
-def _focal(losses: Losses, settings: Imet) -> Losses:
+def _focal(losses: Losses, settings: ImetSettings) -> Losses:
     """The losses with the settings of the focal loss."""
     changes = {"alpha": settings.focal_alpha, "detached": settings.focal_detached}
     return tuple(loss.model_copy(update=changes) if isinstance(loss, Focal) else loss for loss in losses)
@@ -356,7 +362,7 @@ def _focal(losses: Losses, settings: Imet) -> Losses:
 class _Zoo:
     """The same networks again and again, each time on other photos or labels."""
 
-    def __init__(self, scale: Scale, settings: Imet) -> None:
+    def __init__(self, scale: Scale, settings: ImetSettings) -> None:
         self.scale, self.settings = scale, settings
 
     def trained(

@@ -14,7 +14,7 @@ from fieldmark.stages.identity.recheck import Recheck
 
 Method = Literal["none", "sift", "akaze", "xfeat", "lighterglue", "superpoint"]
 ON = ("xfeat", *(one for one in get_args(Method) if one not in {"none", "xfeat"}))
-POINTS: Mapping[str, Callable[[], Points]] = {
+KEYPOINT_METHODS: Mapping[str, Callable[[], Points]] = {
     "sift": Sift,
     "akaze": Akaze,
     "xfeat": Xfeat,
@@ -22,7 +22,7 @@ POINTS: Mapping[str, Callable[[], Points]] = {
 }
 
 
-class Matched(Settings):
+class KeypointSettings(Settings):
     """Settings about keypoints."""
 
     keypoints: Method = setting(
@@ -43,7 +43,7 @@ class Matched(Settings):
 
 
 def rechecked(
-    settings: Matched,
+    settings: KeypointSettings,
     *,
     name: str = "evidence",
     ranking: str,
@@ -72,9 +72,9 @@ def rechecked(
     )
 
 
-def _points(settings: Matched) -> Points:
+def _points(settings: KeypointSettings) -> Points:
     if settings.keypoints != "superpoint":
-        return POINTS[settings.keypoints]()
+        return KEYPOINT_METHODS[settings.keypoints]()
     if not settings.keypoint_weights:
         raise PlanError(
             "SuperPoint needs its weights as a file of your own.",

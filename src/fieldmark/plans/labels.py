@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fieldmark.plans.common import Trained
+from fieldmark.plans.common import TrainingSettings
 from fieldmark.plans.settings import Settings, setting
 from fieldmark.quality.specs import (
     Guesses,
@@ -22,7 +22,7 @@ DROPPING = {"drop_noisy": (True,)}
 PSEUDO = {"pseudo_labels": (True,)}
 
 
-class Labelled(Trained):
+class LabelSettings(TrainingSettings):
     """Settings of every recipe that learns labels or answers."""
 
     fold_method: Literal["iterative", "greedy"] = setting(
@@ -33,7 +33,7 @@ class Labelled(Trained):
     tta: bool = setting("ranking", True, "Average predictions for each photo and its mirror image.")
 
 
-class LabelNoise(Settings):
+class LabelNoiseSettings(Settings):
     """Settings about photos whose labels can hardly be right."""
 
     drop_noisy: bool = setting(
@@ -61,7 +61,7 @@ class LabelNoise(Settings):
     )
 
 
-class PseudoLabelled(Settings):
+class LabelPseudoLabelSettings(Settings):
     """Settings about pseudo-labels for new photos."""
 
     pseudo_labels: bool = setting(
@@ -84,12 +84,12 @@ class PseudoLabelled(Settings):
     )
 
 
-def drop_rule(settings: LabelNoise) -> NoiseRule:
+def drop_rule(settings: LabelNoiseSettings) -> NoiseRule:
     """Which out-of-fold errors are too large."""
     return Percentile(share=settings.noise_share) if settings.noise_rule == "percentile" else RobustZ()
 
 
-def pseudo_labels(settings: PseudoLabelled) -> Guesses:
+def label_pseudo_labels(settings: LabelPseudoLabelSettings) -> Guesses:
     """Which new photos are added, with which targets."""
     return Guesses(
         surety=PlausibleSurety() if settings.pseudo_label_rule == "plausible" else MeanSurety(),

@@ -33,11 +33,11 @@ from fieldmark.models.specs import (
     RandomWeights,
 )
 from fieldmark.pipeline.plan import Plan
-from fieldmark.plans.common import Trained
-from fieldmark.plans.deciding import DecidedByGroup, answered, groups_of, unknown_at
-from fieldmark.plans.finders import Boxed, cropped, finding
+from fieldmark.plans.common import TrainingSettings
+from fieldmark.plans.deciding import GroupedDecisionSettings, final_stages, groups_of, unknown_at
+from fieldmark.plans.finders import SubjectSettings, cropped, finding
 from fieldmark.plans.recipe import recipe
-from fieldmark.plans.rounds import Learnt, Loop
+from fieldmark.plans.rounds import Loop, RankingSettings
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size, striped
 from fieldmark.stacking.specs import IdentityStacking, Tuning
@@ -102,7 +102,7 @@ SCALES = {
 }
 
 
-class Reidentify(Learnt, Boxed, DecidedByGroup, Trained):
+class ReidentifySettings(RankingSettings, SubjectSettings, GroupedDecisionSettings, TrainingSettings):
     """Settings of ``reidentify``."""
 
     mirror: Literal["other", "same", "none"] = setting(
@@ -224,8 +224,8 @@ class Reidentify(Learnt, Boxed, DecidedByGroup, Trained):
         return own | {"pool": backbone.pool, "maps": backbone.maps}
 
 
-@recipe("reidentify", Reidentify)
-def reidentify(size: str, settings: Reidentify) -> Plan:
+@recipe("reidentify", ReidentifySettings)
+def reidentify(size: str, settings: ReidentifySettings) -> Plan:
     """Re-identification for any species: one-vs-rest or margin loss, triplets, and nearest photos and head together.
 
     ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower half frozen;
@@ -275,10 +275,10 @@ def reidentify(size: str, settings: Reidentify) -> Plan:
         )
         best = "trees"
     split = Split(name="split", folds=HumpbackHoldout() if settings.validation == "humpback" else OpenHoldout())
-    return Plan(name="reidentify", stages=(split, *finding(preprocess), *stages, *answered(settings, best)))
+    return Plan(name="reidentify", stages=(split, *finding(preprocess), *stages, *final_stages(settings, best)))
 
 
-def _losses(settings: Reidentify, scale: Scale) -> Losses:
+def _losses(settings: ReidentifySettings, scale: Scale) -> Losses:
     """The loss over individuals, and the losses beside it."""
     warmup, by_count = settings.warmup, settings.by_count
     kinds: dict[Loss, Losses] = {
@@ -295,7 +295,7 @@ def _losses(settings: Reidentify, scale: Scale) -> Losses:
     return (*kinds[scale.loss], *beside)
 
 
-def _scale(size: str, settings: Reidentify) -> Scale:
+def _scale(size: str, settings: ReidentifySettings) -> Scale:
     """The size, with the network and input that were asked for."""
     scale = of_size(SCALES, size)
     loss = settings.loss or scale.loss

@@ -9,9 +9,9 @@ from fieldmark.core.errors import PlanError
 from fieldmark.decisions.specs import PerGroup, UnknownAt
 from fieldmark.losses.specs import Distilled
 from fieldmark.pipeline.plan import Stage
-from fieldmark.plans.deciding import Compared, neighbourhood, similarity
+from fieldmark.plans.deciding import SimilaritySettings, neighbourhood, similarity
 from fieldmark.plans.finders import subject
-from fieldmark.plans.keypoints import Matched, rechecked
+from fieldmark.plans.keypoints import KeypointSettings, rechecked
 from fieldmark.plans.settings import Settings, setting
 from fieldmark.quality.specs import Agreement, FewShot, IdentityRule, Recruits, SureIdentity
 from fieldmark.stages.common.train import Train
@@ -20,11 +20,11 @@ from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.identity.recruit import Recruit
 
-ROUNDS = {"rounds": (1, ...)}
+WITH_ROUNDS = {"rounds": (1, ...)}
 SURE_AT = {"sure": 0.8, "few_shot": 0.65}
 
 
-class Taught(Settings):
+class PseudoLabelSettings(Settings):
     """Settings about pseudo-labels for individuals."""
 
     rounds: int = setting(
@@ -40,13 +40,13 @@ class Taught(Settings):
         "sure",
         "New photos that join: those with a high score; of these only individuals with few photos; or those that "
         "similarity, head and keypoints give the same name.",
-        needs=ROUNDS,
+        needs=WITH_ROUNDS,
     )
     pseudo_label_at: float | None = setting(
         "training",
         None,
         "Lowest score of a pseudo-label.",
-        needs=ROUNDS | {"pseudo_label_rule": ("sure", "few_shot")},
+        needs=WITH_ROUNDS | {"pseudo_label_rule": ("sure", "few_shot")},
         unset="0.8, or 0.65 (few_shot)",
         example=0.9,
     )
@@ -54,22 +54,28 @@ class Taught(Settings):
         "training",
         1,
         "Known photos that an individual may have at most.",
-        needs=ROUNDS | {"pseudo_label_rule": ("few_shot",)},
+        needs=WITH_ROUNDS | {"pseudo_label_rule": ("few_shot",)},
         ge=1,
     )
     pseudo_label_gap: float = setting(
         "training",
         0.2,
         "Lowest lead of the first name over the second, in mean score.",
-        needs=ROUNDS | {"pseudo_label_rule": ("agreement",)},
+        needs=WITH_ROUNDS | {"pseudo_label_rule": ("agreement",)},
         ge=0,
     )
     pseudo_label_cap: int | None = setting(
-        "training", None, "Pseudo-labels an individual may get at most.", needs=ROUNDS, ge=1, unset="none", example=5
+        "training",
+        None,
+        "Pseudo-labels an individual may get at most.",
+        needs=WITH_ROUNDS,
+        ge=1,
+        unset="none",
+        example=5,
     )
 
 
-class Learnt(Taught, Compared, Matched):
+class RankingSettings(PseudoLabelSettings, SimilaritySettings, KeypointSettings):
     """Settings that rank by a trained network: similarity, its own probabilities, keypoints, pseudo-labels."""
 
     tta: bool = setting("ranking", True, "Average predictions for each photo and its mirror image.")
@@ -95,7 +101,7 @@ class Loop:
         distil: Train once more at least, with the last network's predictions as targets of unknown individuals.
     """
 
-    settings: Learnt
+    settings: RankingSettings
     train: Train
     logits_weight: float
     logits_first: bool = False
@@ -114,7 +120,9 @@ class Loop:
             again = "" if not turn else str(turn + 1)
             pseudo = f"recruits{again}" if 0 < turn <= rounds else None
             if pseudo is not None:
-                stages.append(Recruit(name=pseudo, judges=judges, on="split", rule=pseudo_labels(self.settings)))
+                stages.append(
+                    Recruit(name=pseudo, judges=judges, on="split", rule=identity_pseudo_labels(self.settings))
+                )
             train = self._train(f"net{again}", pseudo, teacher)
             teacher, best, embedded = train.name, f"ranking{again}", f"features{again}"
             stages += [train, Embed(name=embedded, of=train.name, on="split", flip=self.settings.tta)]
@@ -185,7 +193,7 @@ class Loop:
         ]
 
 
-def pseudo_labels(settings: Taught) -> Recruits:
+def identity_pseudo_labels(settings: PseudoLabelSettings) -> Recruits:
     """Which new photos join, and with which limits."""
     rules: dict[str, IdentityRule] = {
         "sure": SureIdentity(at=_at(settings)),
@@ -195,7 +203,7 @@ def pseudo_labels(settings: Taught) -> Recruits:
     return Recruits(rule=rules[settings.pseudo_label_rule], most_per_identity=settings.pseudo_label_cap)
 
 
-def _at(settings: Taught) -> float:
+def _at(settings: PseudoLabelSettings) -> float:
     return (
         SURE_AT.get(settings.pseudo_label_rule, 0.0) if settings.pseudo_label_at is None else settings.pseudo_label_at
     )

@@ -16,12 +16,12 @@ from fieldmark.core.spec import Spec
 Group = Literal["data", "model", "training", "ranking", "decision"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 Value = bool | int | float | str | None
-Needs = Mapping[str, tuple[Any, ...]]
+Conditions = Mapping[str, tuple[Any, ...]]
 """Other settings (or ``size``) and the values with which a setting has an effect.
 
 A tuple that ends in ``...`` stands for every value that is not 0, empty or false, such as its first one.
 """
-KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+TAKES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def setting(
@@ -29,7 +29,7 @@ def setting(
     default: Value,
     about: str,
     *,
-    needs: Needs | None = None,
+    needs: Conditions | None = None,
     why: str = "",
     example: Value = None,
     unset: str = "by size",
@@ -100,7 +100,7 @@ class SettingInfo:
     words: tuple[str, ...]
     takes: str
     example: Value
-    needs: Needs
+    needs: Conditions
     unset: str
     why: str
 
@@ -188,7 +188,7 @@ def _described(name: str, field: FieldInfo, own: Mapping[str, Mapping[str, Value
     example = extra["example"]
     if example is None:
         example = field.default if field.default is not None else words[0] if words else None
-    takes = ", ".join(words[:-1]) + f" or {words[-1]}" if words else KINDS[of_kind] + _limits(field)
+    takes = ", ".join(words[:-1]) + f" or {words[-1]}" if words else TAKES[of_kind] + _limits(field)
     return SettingInfo(
         name=name,
         group=extra["group"],  # type: ignore[arg-type]

@@ -18,10 +18,17 @@ from fieldmark.images.specs import Preprocess, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Compactness, Losses, PairBce, PairTriplet
 from fieldmark.models.specs import Backbone, HubWeights, Net, PairHead, RandomWeights
 from fieldmark.pipeline.plan import Plan, Stage
-from fieldmark.plans.common import Trained
-from fieldmark.plans.deciding import Compared, Decided, answered, neighbourhood, similarity, unknown_at
-from fieldmark.plans.finders import Boxed, cropped, finding, subject
-from fieldmark.plans.keypoints import Matched, rechecked
+from fieldmark.plans.common import TrainingSettings
+from fieldmark.plans.deciding import (
+    DecisionSettings,
+    SimilaritySettings,
+    final_stages,
+    neighbourhood,
+    similarity,
+    unknown_at,
+)
+from fieldmark.plans.finders import SubjectSettings, cropped, finding, subject
+from fieldmark.plans.keypoints import KeypointSettings, rechecked
 from fieldmark.plans.recipe import recipe
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
@@ -109,7 +116,7 @@ SCALES = {
 }
 
 
-class Siamese(Boxed, Compared, Decided, Matched, Trained):
+class SiameseSettings(SubjectSettings, SimilaritySettings, DecisionSettings, KeypointSettings, TrainingSettings):
     """Settings of ``humpback-siamese``."""
 
     boxes: str | None = setting(
@@ -177,8 +184,8 @@ class Siamese(Boxed, Compared, Decided, Matched, Trained):
         return {"mining": scale.mining, "boxes": scale.boxes}
 
 
-@recipe("humpback-siamese", Siamese)
-def humpback_siamese(size: str, settings: Siamese) -> Plan:
+@recipe("humpback-siamese", SiameseSettings)
+def humpback_siamese(size: str, settings: SiameseSettings) -> Plan:
     """A network that compares two photos, trained on the hardest pairs by assignment; it re-ranks a shortlist.
 
     ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower half frozen;
@@ -220,10 +227,10 @@ def humpback_siamese(size: str, settings: Siamese) -> Plan:
     )
     if looked is not None:
         stages.append(looked)
-    return Plan(name="humpback-siamese", stages=(*stages, *answered(settings, stages[-1].name)))
+    return Plan(name="humpback-siamese", stages=(*stages, *final_stages(settings, stages[-1].name)))
 
 
-def _ranked(settings: Siamese, *, net: str) -> list[Stage]:
+def _ranked(settings: SiameseSettings, *, net: str) -> list[Stage]:
     """Embeddings by the stage ``net``, the ranking by them, and the pair head's."""
     unknown, alone = unknown_at(settings), settings.alone
     stages: list[Stage] = [
@@ -253,7 +260,7 @@ def _ranked(settings: Siamese, *, net: str) -> list[Stage]:
     return stages
 
 
-def _losses(settings: Siamese, *, mined: bool) -> Losses:
+def _losses(settings: SiameseSettings, *, mined: bool) -> Losses:
     kinds: dict[str, Losses] = {
         "bce": (PairBce(pairs="drawn" if mined else "all"),),
         "triplet": (PairTriplet(),),

@@ -12,11 +12,11 @@ from typing import Any
 from fieldmark.core.spec import NULL, Spec
 from fieldmark.pipeline.plan import Plan
 
-WIDTH = 118
+MOST_CHARACTERS = 118
 MOST_INLINE = 80
 """A part whose settings take more characters than this gets a table of its own."""
 ALWAYS = ("verb", "name", "kind")
-HEAD = """\
+TOML_HEAD = """\
 # The plan '{name}'. Change what you like, then
 #   fieldmark plan FILE.toml                        shows its stages, or what is wrong with them,
 #   fieldmark train FILE.toml DATA --run RUN        runs it.
@@ -32,10 +32,9 @@ def plan_toml(plan: Plan) -> str:
     """
     told: set[type[Spec]] = set()
     needs = plan.with_needs().needs
-    lines = [HEAD.format(name=plan.name), f"name = {_inline(plan.name)}"]
+    lines = [TOML_HEAD.format(name=plan.name), f"name = {_inline(plan.name)}"]
     if needs:
         lines += ["", *_comment(meanings(Plan)["needs"]), f"needs = {_inline(needs)}"]
-    lines += [f"needs = {_inline(plan.needs)}"] if plan.needs else []
     for number, stage in enumerate(plan.stages, start=1):
         lines += ["", *_comment(f"{number}. {stage.name}: {about(type(stage))}"), "[[stages]]"]
         lines += _table(stage, "stages", told)
@@ -69,7 +68,7 @@ def _table(part: Spec, path: str, told: set[type[Spec]]) -> Iterator[str]:
             below.append((name, value, meaning))  # shown with all its settings, be they defaults
         elif _is_left_out(part, name):
             default = f"{name} = {_inline(value)}"
-            if is_new and len(default) <= WIDTH:
+            if is_new and len(default) <= MOST_CHARACTERS:
                 yield from _commented(f"# {default}", meaning)
         elif _is_long(value):
             below.append((name, value, meaning))
@@ -118,11 +117,11 @@ def _commented(line: str, meaning: str) -> list[str]:
     if not meaning:
         return [line]
     one = f"{line}  # {meaning}"
-    return [one] if len(one) <= WIDTH else [*_comment(meaning), line]
+    return [one] if len(one) <= MOST_CHARACTERS else [*_comment(meaning), line]
 
 
 def _comment(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+    return textwrap.wrap(text, MOST_CHARACTERS, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
 def _plain(text: str) -> str:
