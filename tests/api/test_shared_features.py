@@ -9,7 +9,6 @@ import pytest
 import fieldmark
 from fieldmark.cli.main import main
 from fieldmark.pipeline.plan import Plan
-from fieldmark.stages.common.train import Train
 from fieldmark.training.specs import Training
 
 
