@@ -8,6 +8,7 @@ import pytest
 
 import fieldmark
 from fieldmark.cli.main import main
+from fieldmark.pipeline.artifacts.models import Models
 from fieldmark.pipeline.plan import Plan
 from fieldmark.training.specs import Training
 
@@ -19,11 +20,8 @@ def frozen(plan: Plan) -> Plan:
         legs = tuple(leg.model_copy(update={"freeze": ("all",)}) for leg in training.legs)
         return training.model_copy(update={"legs": legs})
 
-    stages = [
-        one.model_copy(update={"training": still(one.training)}) if isinstance(one, Train) else one
-        for one in plan.stages
-    ]
-    return plan.model_copy(update={"stages": tuple(stages)})
+    trained = {one.name: one.model_copy(update={"training": still(one.training)}) for one in plan.leaving(Models)}
+    return plan.model_copy(update={"stages": tuple(trained.get(one.name, one) for one in plan.stages)})
 
 
 def test_a_second_run_computes_no_features_again(
