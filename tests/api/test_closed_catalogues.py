@@ -58,7 +58,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(catalogue: Path) -> Path:
     """A finished toy run of each recipe, in a folder of its name, that answered the new photos."""
     for recipe in RECIPES:
-        settings = {"evidence": True} if recipe == "reidentify" else {}
+        settings = {"keypoints": "xfeat"} if recipe == "reidentify" else {}
         fieldmark.train(
             recipe,
             catalogue / "table.csv",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fieldmark.plans.recipe import RECIPES
+
 EXTRAS = [
     "torch",
     "torchvision",
@@ -32,8 +34,6 @@ BARE = f"""
 import contextlib, io, json, sys
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
-
-SHELF = dict(RECIPES.items())
 
 class BaseInstall(PathFinder):
     \"\"\"The usual search for modules, which does not find the extras' packages.\"\"\"
@@ -68,7 +68,7 @@ def in_base_install(*commands: list[object]) -> list[tuple[int, str, str]]:
 
 
 def test_recipes_and_every_plan_are_shown() -> None:
-    names = sorted(SHELF)
+    names = RECIPES.names()
     plans = [["plan", name, "--size", size] for name in names for size in ("toy", "small", "full")]
     (status, out, err), *shown = in_base_install(["recipes"], *plans)
     assert (status, err) == (0, "")

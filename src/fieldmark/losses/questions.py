@@ -7,10 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.losses.inputs import check_logits, precise
-
-SHUT = -1e4
-"""A logit whose sigmoid is 0 and whose gradient is none, in every precision."""
+from fieldmark.losses.inputs import SHUT, check_logits, precise
 
 
 def question_softmax(
@@ -74,14 +71,6 @@ def question_softmax(
         evenly = compete.to(logits) / by_question(compete.to(logits)).clamp(min=1).gather(1, columns)
         share = (1 - smoothing) * share + smoothing * evenly
     return (share * nats).sum(dim=1).mean()
-
-
-def only_told(
-    logits: Float[Tensor, "batch label"], truth: Float[Tensor, "batch label"]
-) -> tuple[Float[Tensor, "batch label"], Float[Tensor, "batch label"]]:
-    """Logits and truth for losses on single labels, which then learn nothing where the truth is NaN (not told)."""
-    untold = torch.isnan(truth)
-    return logits.masked_fill(untold, SHUT), truth.masked_fill(untold, 0)
 
 
 def _open(right: Tensor, told: Tensor, below: Tensor) -> Tensor:
