@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fieldmark.core.errors import FieldmarkError, several
-from fieldmark.losses.cross_entropy import cross_entropy
 from fieldmark.losses.inputs import check_classes, check_logits, precise
+from fieldmark.losses.softmax import cross_entropy
 from fieldmark.losses.specs import MarginByCount
 
 FLAT = 1e-6
@@ -44,7 +44,8 @@ def arcface(
         logits: Scaled cosines, as the cosine head gives them.
         classes: The class of each image; -1 for unknowns, who are left out.
         scale: Logit of a cosine of 1.
-        margin: In radians, 0 (plain cross-entropy) to pi; or one for each image (rare classes more, ``of_counts``).
+        margin: In radians, 0 (plain cross-entropy) to pi; or one for each image: larger for rare classes with
+            ``margins_by_count(counts)[classes]``.
         smoothing: As in ``cross_entropy``.
         flip_identity: As in ``cross_entropy``: the mirror image of the own class takes no part.
 
@@ -161,6 +162,39 @@ def combined(
     )
 
 
+def sphereface(
+    logits: Float[Tensor, "batch class"],
+    classes: Int[Tensor, " batch"],
+    *,
+    scale: float,
+    times: float = 1.35,
+    smoothing: float = 0.0,
+    flip_identity: bool = False,
+) -> Float[Tensor, ""]:
+    """Cross-entropy with the true class's angle counted ``times`` as large; otherwise as ``arcface``.
+
+    Args:
+        logits: Scaled cosines.
+        classes: The class of each image; -1 for unknowns, who are left out.
+        scale: Logit of a cosine of 1.
+        times: At least 1 (plain cross-entropy).
+        smoothing: As in ``cross_entropy``.
+        flip_identity: As in ``cross_entropy``.
+
+    Returns:
+        One number, at least 0, in nats per known image.
+
+    Raises:
+        ShapeError: Shapes do not match, a class has no logit, or no mirror image.
+        FieldmarkError: A setting is outside its range.
+
+    Source:
+        Liu et al. 2017, arXiv:1704.08063, equation 7; 1.35: Deng et al. 2019, arXiv:1801.07698.
+    """
+    margins = {"times": times, "plus": 0.0, "minus": 0.0}
+    return combined(logits, classes, scale=scale, **margins, smoothing=smoothing, flip_identity=flip_identity)
+
+
 def elastic(
     logits: Float[Tensor, "batch class"],
     classes: Int[Tensor, " batch"],
@@ -202,7 +236,10 @@ def elastic(
     return judge(logits, classes, scale=scale, margin=margins, smoothing=smoothing, flip_identity=flip_identity)
 
 
-def of_counts(counts: Int[Tensor, " class"], by: MarginByCount) -> Float[Tensor, " class"]:
+def margins_by_count(
+    counts: Int[Tensor, " class"],
+    by: MarginByCount = MarginByCount(),  # noqa: B008 - a frozen value
+) -> Float[Tensor, " class"]:
     """The margin of each class: ``coef * photos ** power + floor``, larger for a class of few photos.
 
     Of a class with three photos the network knows little, and would make do with little; it is asked for more.
@@ -225,8 +262,8 @@ def ramp(done: float, warmup: float) -> float:
         warmup: Share of the training after which the margin is whole; 0: from the beginning.
 
     Source:
-        Happywhale 2022, first place: coefficient from 0.2 to 1 over epochs 1 to 5. There it is that of ``of_counts``;
-        here the whole margin grows, whichever kind.
+        Happywhale 2022, first place: coefficient from 0.2 to 1 over epochs 1 to 5. There it is that of
+        ``margins_by_count``; here the whole margin grows, whichever kind.
     """
     return 1.0 if done >= warmup else START + (1 - START) * done / warmup
 

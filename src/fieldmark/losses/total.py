@@ -10,20 +10,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fieldmark.core.errors import PlanError, ShapeError, several
-from fieldmark.losses.affinity import affinity, spread
+from fieldmark.losses.affinities import affinity, spread
 from fieldmark.losses.aligned import local_triplet
-from fieldmark.losses.asymmetric import asymmetric
-from fieldmark.losses.bce import bce
+from fieldmark.losses.asymmetry import asymmetric
+from fieldmark.losses.binary import bce
 from fieldmark.losses.compact import compactness
-from fieldmark.losses.cross_entropy import cross_entropy
-from fieldmark.losses.distilled import distilled
-from fieldmark.losses.focal import focal
+from fieldmark.losses.distillation import distilled
+from fieldmark.losses.focusing import focal
 from fieldmark.losses.inputs import Circumstances, check_classes, check_logits, one_hot
-from fieldmark.losses.margins import arcface, combined, cosface, elastic, of_counts, ramp
+from fieldmark.losses.margins import arcface, combined, cosface, elastic, margins_by_count, ramp, sphereface
 from fieldmark.losses.ohem import ohem_bce
 from fieldmark.losses.pairs import Compare, pair_bce, pair_triplet
 from fieldmark.losses.questions import only_told, question_softmax
-from fieldmark.losses.soft_f import soft_f
+from fieldmark.losses.soft_measures import soft_f
+from fieldmark.losses.softmax import cross_entropy
 from fieldmark.losses.specs import (
     PER_LABEL,
     Affinity,
@@ -257,13 +257,13 @@ def _with_margin(
         case ArcFace() | CosFace():
             margin: float | Tensor = part
             if isinstance(loss.margin, MarginByCount):
-                margin *= of_counts(_fitting(about.counts, logits), loss.margin)[classes.clamp(min=0).long()]
+                margin *= margins_by_count(_fitting(about.counts, logits), loss.margin)[classes.clamp(min=0).long()]
             else:
                 margin *= loss.margin
             judge = arcface if isinstance(loss, ArcFace) else cosface
             return judge(logits, classes, margin=margin, **asked)
         case SphereFace():
-            return combined(logits, classes, times=1 + part * (loss.times - 1), plus=0.0, minus=0.0, **asked)
+            return sphereface(logits, classes, times=1 + part * (loss.times - 1), **asked)
         case CombinedMargin():
             times, plus, minus = 1 + part * (loss.times - 1), part * loss.plus, part * loss.minus
             return combined(logits, classes, times=times, plus=plus, minus=minus, **asked)
