@@ -77,13 +77,36 @@ def takes_arrays(function: Function) -> Function:
     return cast("Function", converting)
 
 
+def converted(value: Any, to: Any, *, name: str, by: str) -> Any:
+    """A value as the array that an annotation names; what ``takes_arrays`` does for each argument.
+
+    Args:
+        value: A list, array, tensor, or column.
+        to: Such as ``Int[np.ndarray, " photo"]``.
+        name: What the argument is called, for errors.
+        by: The function that was called, for errors.
+
+    Raises:
+        ShapeError: It has another number of axes, or rows of different length.
+        FieldmarkError: It is no array of numbers, or of another kind.
+    """
+    wanted = _of_hint(to)
+    return value if wanted is None else _converted(value, wanted, [], name=name, by=by)
+
+
 @cache
 def _wanted_by(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, _Wanted]]:
     """The signature of a function, and what it needs of each argument that is an array."""
-    hints = get_type_hints(function)
-    hints.pop("return", None)
-    found = {name: _of_hint(hint) for name, hint in hints.items()}
-    return inspect.signature(function), {name: one for name, one in found.items() if one is not None}
+    found = {}
+    for name, annotation in function.__annotations__.items():
+        alone = types.SimpleNamespace(__annotations__={name: annotation})
+        try:
+            hint = get_type_hints(alone, globalns=function.__globals__)[name]
+        except NameError:  # imported for type checkers only: no array
+            continue
+        if name != "return" and (one := _of_hint(hint)) is not None:
+            found[name] = one
+    return inspect.signature(function), found
 
 
 def _of_hint(hint: Any) -> _Wanted | None:
