@@ -182,7 +182,8 @@ def transfer_labels(
     groups = None if query_groups is None or gallery_groups is None else (query_groups, gallery_groups)
     weights = {"k": k, "sharpness": sharpness, "noise": noise}
     by = named({"relevance": Relevance}, "relevance", weights, what="setting")
-    return relevance(neighbours(query, gallery, k=k, groups=groups), truth, by)
+    left, right = (one.astype(np.float32, copy=False) for one in (query, gallery))
+    return relevance(neighbours(left, right, k=k, groups=groups), truth, by)
 
 
 @takes_arrays
