@@ -21,6 +21,8 @@ from typing import Any
 RUNS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("humpback-classify", "toy", {}, "flukes"),
     ("humpback-classify", "small", {"effort": 0.1}, "flukes"),
+    ("humpback-siamese", "toy", {}, "flukes"),
+    ("reidentify", "small", {"effort": 0.07}, "flukes"),
     ("imet2019", "toy", {}, "museum"),
     ("tags-plain", "small", {"effort": 0.2}, "museum"),
 )

@@ -8,15 +8,15 @@ import numpy as np
 
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.data.scores import OutOfFold
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.scores import MEAN, LabelScores
+from fieldmark.pipeline.context import Context
 from fieldmark.plans.imet import tags_plain
-from fieldmark.stages.common.split import FOLDS
-from fieldmark.stages.engine import Opened
 
 N_FOLDS = 3
 
 
-def made_run(folder: Path, truth: np.ndarray, proba: np.ndarray, labels: tuple[str, ...]) -> Opened:
+def made_run(folder: Path, truth: np.ndarray, proba: np.ndarray, labels: tuple[str, ...]) -> Context:
     """A run whose photos have the labels ``truth`` and the out-of-fold probabilities ``proba``.
 
     Photo k is called ``00k.jpg`` and is of fold ``k % 3``.
@@ -25,12 +25,8 @@ def made_run(folder: Path, truth: np.ndarray, proba: np.ndarray, labels: tuple[s
     names = [[name for name, has in zip(labels, row, strict=True) if has] for row in truth]
     known = Collection.of({"image": images, "labels": names}, root=folder)
     run = RunFolder.create(folder / "run", key={"seed": 0})
-    np.save(run.workshop("split") / FOLDS, fold.astype(np.int64))
+    Folds(run.workshop("split")).write(fold.astype(np.int64))
     run.finish("split", receipt={"said": ""})
-    with OutOfFold.create(run.workshop("zoo") / "mean", labels) as store:
-        for k in range(N_FOLDS):
-            mine, others = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-            seen = [images[row] for row in others]
-            store.add([images[row] for row in mine], proba[mine].astype(np.float32), fold=k, trained_on=seen)
+    LabelScores(run.workshop("zoo")).write(MEAN, known, labels=labels, fold=fold, proba=proba.astype(np.float32))
     run.finish("zoo", receipt={"said": ""})
-    return Opened(run=run, plan=tags_plain(size="toy"), known=known, new=None, seed=0)
+    return Context(run=run, plan=tags_plain(size="toy"), known=known, new=None, seed=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from fieldmark.core.progress import Quiet
 from fieldmark.core.run import RunFolder
+from fieldmark.data.collection import Collection
 from fieldmark.data.specs import LogWeightSampler, PkSampler, Sampler
 from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.gallery.store import EMBEDDING, ROWS
@@ -20,8 +22,11 @@ from fieldmark.losses.specs import BatchHardTriplet, Bce, Losses, OhemBce
 from fieldmark.models.backbone import stages
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights, SigmoidHead
-from fieldmark.stages.common.split import read_folds
-from fieldmark.stages.engine import execute, open_run
+from fieldmark.pipeline.application import Application
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute, fit_in
+from fieldmark.pipeline.stage import Stage
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.training.loop import Lesson
 from fieldmark.training.ranks import Ranks
@@ -97,8 +102,8 @@ def stage_names(net: Network) -> list[str]:
 def without_judges(run: RunFolder, folder: Path) -> RunFolder:
     """A finished run of one network once more from its ranking on, as if no photo that judges were in its gallery."""
     shutil.copytree(run.path, folder)
-    opened = open_run(folder)
-    fold, names = read_folds(opened.job(), "split"), [stage.name for stage in opened.plan.stages]
+    context = Context.open(folder)
+    fold, names = context.artifact(Folds, "split").fold, [stage.name for stage in context.plan.stages]
     for name in names[names.index("features") + 1 :]:
         shutil.rmtree(folder / name)
     again = RunFolder(folder)
@@ -109,7 +114,34 @@ def without_judges(run: RunFolder, folder: Path) -> RunFolder:
     np.save(place / EMBEDDING, np.load(place / EMBEDDING)[fold < 0])
     pl.read_parquet(place / ROWS).filter(pl.Series(fold < 0)).write_parquet(place / ROWS)
     again.finish("features", receipt={name: value for name, value in receipt.items() if name != "files"})
-    return execute(opened.plan, opened.known, folder, new=opened.new, seed=opened.seed, n_workers=0)
+    return execute(context.plan, context.known, folder, new=context.new, seed=context.seed, n_workers=0)
+
+
+def fitted(context: Context, stage: Stage) -> str:
+    """Fit a stage of a run, apply it to the run's new photos, and finish it; give what it said."""
+    said = fit_in(context, stage, context.run.workshop(stage.name))
+    context.run.finish(stage.name, receipt={"said": said})
+    return said
+
+
+def split_by(context: Context, fold: np.ndarray) -> Context:
+    """The run as if its stage ``split`` had given the known photos these folds."""
+    folder = context.run.path / ".folds" / hashlib.sha256(fold.tobytes()).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    Folds(folder).write(fold)
+    return context.fresh(work={**context.work, "split": folder})
+
+
+def applied(run: Path, photos: Collection) -> Application:
+    """A finished run applied to photos that it does not take for its own; none of them knows of the others."""
+    context = Context.open(run).with_regions().computing(device="cpu", n_workers=0)
+    return Application(context, photos)
+
+
+def ranked(run: Path, photos: Collection) -> np.ndarray:
+    """The scores of each individual by which a finished run answers photos one by one."""
+    application = applied(run, photos)
+    return application.value(application.context.plan.answering().name).scores
 
 
 def quick_recheck(*, shortlist: int, **changes: str) -> Recheck:

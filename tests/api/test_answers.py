@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.api.answers import as_json, write_answers
 from fieldmark.core.errors import DataError
 from fieldmark.tasks.identification.results import Identification, Match
+from fieldmark.tasks.identification.tables import as_json, write
 
 
 def answer(*names: str, image: str = "a.jpg") -> Identification:
@@ -21,19 +21,19 @@ def answer(*names: str, image: str = "a.jpg") -> Identification:
 
 def test_a_submission_is_to_the_byte(tmp_path: Path) -> None:
     found = [answer("w_1", "new", image="=b.jpg"), answer("new", image="a.jpg")]
-    write_answers(tmp_path / "s.csv", found, form="submission", root=Path("/known"))
+    write(tmp_path / "s.csv", found, form="submission", root=Path("/known"))
     assert (tmp_path / "s.csv").read_bytes() == b"Image,Id\n=b.jpg,w_1 new\na.jpg,new\n"
 
 
 def test_names_with_blanks_do_not_fit_a_submission(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        write_answers(tmp_path / "s.csv", [answer("Old Tom")], form="submission", root=Path("/known"))
+        write(tmp_path / "s.csv", [answer("Old Tom")], form="submission", root=Path("/known"))
     assert caught.value.fix == "use --format people."
     assert not (tmp_path / "s.csv").exists()
 
 
 def test_a_table_for_people_runs_no_formula_and_names_photos_as_their_table_does(tmp_path: Path) -> None:
-    write_answers(tmp_path / "p.csv", [answer("=cmd()", image="@a.jpg")], form="people", root=Path("/known"))
+    write(tmp_path / "p.csv", [answer("=cmd()", image="@a.jpg")], form="people", root=Path("/known"))
     _, row = (tmp_path / "p.csv").read_text(encoding="utf-8-sig").splitlines()
     assert row == "'@a.jpg,1,'=cmd(),False,0.9,in/=cmd().jpg,0.5,,"
 

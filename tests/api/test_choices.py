@@ -150,3 +150,14 @@ def test_none_is_a_word_where_it_is_one_of_the_words() -> None:
     unsaid = choose("humpback-siamese", size="full", settings={"boxes": None})
     assert none.only(Train).preprocess.crop.kind == "full"
     assert unsaid.only(Train).preprocess.crop.kind == "box"
+
+
+def test_the_estimate_in_a_written_plan_is_left_out_and_nothing_else_is(tmp_path: Path, tiny: Callable) -> None:
+    plan = tiny()
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({**plan.model_dump(mode="json"), "estimate": {"anything": [1, 2]}}))
+    assert choose(file) == plan
+    file.write_text(json.dumps({**plan.model_dump(mode="json"), "estimates": {}}))
+    assert "estimates" in str(refused(file).got)
+    file.write_text("{ broken")
+    assert "mistake" in refused(file).problem

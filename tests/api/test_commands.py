@@ -49,17 +49,74 @@ def test_recipes(capsys: Printed) -> None:
 
 
 @pytest.mark.usefixtures("shelf")
-def test_plan_shows_stages(capsys: Printed) -> None:
-    assert ran(capsys, "plan", "tiny", "--size", "small").splitlines() == [
+def test_plan_shows_stages_and_what_they_cost(capsys: Printed) -> None:
+    lines = ran(capsys, "plan", "tiny", "--size", "small").splitlines()
+    assert lines[:9] == [
         "tiny",
         "    stage      verb     reads",
         "───────────────────────────────────────",
         "1   split      split",
         "2   net        train    split",
         "3   features   embed    net, split",
-        "4   ranking    rank     features, split",
+        "4   ranking    rank     split, features",
         "5   answers    answer   ranking",
+        "",
     ]
+    assert lines[9] == "Networks to train"
+    assert lines[12].split()[:6] == ["net", "test_efficientnet", "one_vs_rest", "32", "x", "64"]
+    assert lines[14] == "Training phases"
+    assert lines[17].split()[:4] == ["net", "1", "1", "0.001"]
+    assert lines[-2].startswith("Estimated for 1,000 photos (--data DATA counts yours) on ")
+    assert lines[-1] == "Downloads: none"
+
+
+@pytest.mark.usefixtures("shelf")
+def test_plan_estimates_for_the_users_own_photos(capsys: Printed, whales: Path) -> None:
+    text = ran(capsys, "plan", "tiny", "--data", whales)
+    assert "Estimated for 18 photos on " in text
+    estimate = fieldmark.estimate("tiny", whales)
+    assert (estimate.photos.n_photos, estimate.photos.n_identities) == (18, 5)
+    assert estimate.seconds < fieldmark.estimate("tiny").seconds
+    told = json.loads(ran(capsys, "plan", "tiny", "--data", whales, "--device", "cpu", "--json"))["estimate"]
+    assert told["photos"] == estimate.photos.model_dump(mode="json")
+    assert [one["name"] for one in told["stages"]] == ["net"]
+
+
+@pytest.mark.usefixtures("shelf")
+def test_plan_shows_what_training_would_cost(capsys: Printed, whales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    words = ("plan", "tiny", "--device", "cpu", "--set", "epochs=3")
+    lines = [" ".join(line.split()) for line in ran(capsys, *words, "--data", whales).splitlines()]
+    told = json.loads(ran(capsys, *words, "--data", whales, "--json"))["estimate"]
+    (net,) = told["stages"]
+    (network,) = (line for line in lines if line.startswith("net test_efficientnet"))
+    assert network.startswith("net test_efficientnet one_vs_rest 32 x 32 px 1 8 0.1 M 0.9 GiB")
+    assert net["parameters"] == 99_196 + 256 + 10 * 257  # backbone, neck, five individuals and their mirror images
+    (phase,) = net["phases"]
+    assert (phase["epochs"], phase["photos_per_epoch"], phase["updates"]) == (3, 40, 15)
+    assert any(line.startswith("net 1 3 0.001 0.1 M nothing 40") for line in lines)
+    assert any("18 photos on 2 cores of this CPU: training takes" in line for line in lines)
+    assert lines[-1] == "Downloads: none"
+    assert told["photos"]["n_photos"] == 18
+    assert told["seconds"] == pytest.approx(net["seconds"])
+    assert any("1,000 photos (--data DATA counts yours)" in line for line in ran(capsys, *words).splitlines())
+
+
+def test_plan_names_weights_to_download_and_a_lack_of_memory(
+    capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("fieldmark.core.machine._memory", lambda: 8 << 30)
+    *_, memory, download = ran(capsys, "plan", "humpback-classify", "--size", "full", "--device", "cpu").splitlines()
+    assert memory.startswith("Not enough memory: about 4")
+    assert memory.endswith("8 GiB here. Choose a smaller size.")
+    assert download.startswith("To download: legacy_senet154 (https://")
+    assert download.endswith("about 452 MB): fetched when training begins")
+
+
+def test_plan_refuses_photos_and_devices_that_are_not_there(capsys: Printed, tmp_path: Path) -> None:
+    assert "no table" in failed(capsys, "plan", "tags-plain", "--data", tmp_path / "none.csv")[0]
+    assert failed(capsys, "plan", "tags-plain", "--device", "tpu")[0] == "There is no such device."
 
 
 @pytest.mark.usefixtures("shelf")
@@ -233,7 +290,7 @@ def test_a_place_that_may_not_be_written_is_told_before_any_photo_is_looked_at(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_, **__: False)  # a test may run as root, who may write anywhere
-    monkeypatch.setattr("fieldmark.api.verbs.gather", lambda *_, **__: pytest.fail("photos were looked at"))
+    monkeypatch.setattr("fieldmark.api.predictor.gather", lambda *_, **__: pytest.fail("photos were looked at"))
     with pytest.raises(fieldmark.FieldmarkError) as refusal:
         fieldmark.predict(trained / "run", trained / "whales/test", out=tmp_path / "new/answers.csv")
     assert refusal.value.problem == "A file cannot be written there."
@@ -260,10 +317,10 @@ def test_empty_names_and_names_of_strangers_only_are_told_with_what_helps(
     assert "--unlabelled" not in told[-1]
     assert "--unknown '' if no name means nobody we know. `fieldmark inspect" in told[-1]
     told = failed(capsys, *words, "--unknown", "")
-    assert "all show nobody we know" in told[0]
+    assert "all show unknown ones" in told[0]
     assert "--unknown WORD" in told[-1]
     table.write_text("image,identity\n" + "".join(f"{name},new_whale\n" for name in photos))
-    assert "all show nobody we know" in failed(capsys, *words)[0]
+    assert "all show unknown ones" in failed(capsys, *words)[0]
     assert not (tmp_path / "run").exists()
 
 

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fieldmark.api.judges import judging_labels
 
 import fieldmark
 from fieldmark.api.photos import new_photos
@@ -185,12 +184,12 @@ def test_evaluate_on_other_photos_leaves_out_known_ones_and_tells_unknown_labels
 def test_nothing_to_judge_by_is_told(museum: Path) -> None:
     known = read(museum)
     with pytest.raises(DataError) as caught:
-        judging_labels(known, known, progress=QUIET)
+        evaluation_photos(known, known, progress=QUIET)
     assert "50 of them known to the run" in str(caught.value.got)
     assert "has not learnt from" in caught.value.fix
     bare = Collection.of({"image": ["x.png"]}, root=museum)
     with pytest.raises(DataError) as caught:
-        judging_labels(bare, known, progress=QUIET)
+        evaluation_photos(bare, known, progress=QUIET)
     assert "--column labels=NAME" in caught.value.fix
 
 

@@ -98,14 +98,31 @@ def test_individuals_labels_and_questions_are_inspected(tmp_path: Path, whales: 
 
 
 def test_every_command_tells_its_help() -> None:
-    from fieldmark.api import cli, shell
+    from fieldmark.cli import main, shell
 
-    assert cli.application.commands
+    assert main.application.commands
     for (status, out, err), name in zip(
         in_base_install(["--help"], *([name, "--help"] for name in shell.ALL)), ["", *shell.ALL], strict=True
     ):
         assert (status, err) == (0, "")
         assert out.startswith(f"Usage: fieldmark {name}")
+
+
+def test_a_plan_is_estimated_as_with_torch_but_for_backbones_of_no_recipe(tmp_path: Path, whales: Path) -> None:
+    import fieldmark
+
+    plan = fieldmark.plan("humpback-classify", size="small").model_dump(mode="json")
+    (known, other) = (tmp_path / "known.json", tmp_path / "other.json")
+    known.write_text(json.dumps(plan))
+    plan["stages"][1]["net"]["backbone"] |= {"name": "resnet18", "weights": {"kind": "random"}}
+    other.write_text(json.dumps(plan))
+    (_, out, _), (status, told, _) = in_base_install(
+        ["plan", known, "--data", whales, "--device", "cpu", "--json"], ["plan", other, "--device", "cpu"]
+    )
+    here = fieldmark.estimate(known, whales, device="cpu")
+    assert json.loads(out)["estimate"]["stages"][0]["parameters"] == here.stages[0].parameters
+    assert status == 0
+    assert "unknown without torch" in told
 
 
 @pytest.mark.parametrize(

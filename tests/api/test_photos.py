@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.api.judges import judging
 from fieldmark.api.photos import gather, look_up, new_photos, of_files
 from fieldmark.core.errors import DataError, FieldmarkError
 from fieldmark.core.progress import QUIET
 from fieldmark.data.collection import Collection
+from fieldmark.tasks.identification.evaluation import evaluation_photos
 
 
 def cut(path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_run_is_not_judged_by_photos_it_knows(whales: Path, draw: Callable) ->
         "image": ["again.jpg", "copied.jpg", "other.jpg", "unnamed.jpg"],
         "identity": ["w_0", "w_1", "w_70", None],
     }
-    photos, truth = judging(Collection.of(table, root=whales / "later"), known, progress=QUIET)
+    photos, truth = evaluation_photos(Collection.of(table, root=whales / "later"), known, progress=QUIET)
     assert photos.images == ["again.jpg", "other.jpg"]
     assert truth.tolist() == [0, -1]
 
@@ -152,8 +152,8 @@ def test_a_run_is_not_judged_by_photos_it_knows(whales: Path, draw: Callable) ->
 def test_nothing_left_to_judge_by_is_an_error(whales: Path) -> None:
     known = gather(whales, labelled=True, reading={}).collection
     with pytest.raises(DataError) as caught:
-        judging(known, known, progress=QUIET)
+        evaluation_photos(known, known, progress=QUIET)
     assert "18 of them known to the run" in str(caught.value.got)
     with pytest.raises(DataError) as caught:
-        judging(of_files([whales / "test/t0.jpg"]), known, progress=QUIET)
+        evaluation_photos(of_files([whales / "test/t0.jpg"]), known, progress=QUIET)
     assert "--column identity=NAME" in caught.value.fix

@@ -12,12 +12,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from functools import cache, partial
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
 from fieldmark.api.choices import recipes
 from fieldmark.data.columns import SYNONYMS
 from fieldmark.pipeline.plan import Plan
+from fieldmark.pipeline.stage import STAGES, Stage
 
 HOME = Path(__file__).parents[2]
 ROOMS = (
@@ -178,7 +180,8 @@ MEANINGS = {
 @cache
 def schema() -> dict[str, Any]:
     """All settings of a plan: class name to JSON schema."""
-    return {**Plan.model_json_schema()["$defs"]}
+    stages = {kind.__name__: kind.model_json_schema() for _, kind in STAGES.items()}
+    return {**Plan.model_json_schema()["$defs"], **stages}
 
 
 def plain(text: str) -> str:
@@ -195,12 +198,22 @@ def about(name: str) -> str:
 
 @cache
 def meanings(name: str) -> dict[str, str]:
-    """Field to meaning, from the docstring's list of attributes and :data:`MEANINGS`."""
-    found = {key.partition(".")[2]: text for key, text in MEANINGS.items() if key.startswith(f"{name}.")}
-    told = schema()[name].get("description", "").partition("Attributes:")[2]
-    for field, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", told, flags=re.MULTILINE):
-        found[field] = plain(text)
-    return found
+    """Field to meaning, from the docstring's list of attributes and :data:`MEANINGS`; a stage has its base's, too."""
+    found: dict[str, str] = {}
+    for told in (*(getdoc(base) or "" for base in reversed(bases(name))), schema()[name].get("description", "")):
+        listed = told.partition("Attributes:")[2]
+        for field, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", listed, flags=re.MULTILINE):
+            found[field] = plain(text)
+    by_hand = {key.partition(".")[2]: text for key, text in MEANINGS.items() if key.startswith(f"{name}.")}
+    return {**by_hand, **found}
+
+
+@cache
+def bases(name: str) -> tuple[type[Stage], ...]:
+    """The classes of settings that a stage shares with others, the nearest first."""
+    kinds_of = {kind.__name__: kind for _, kind in STAGES.items()}
+    above = kinds_of[name].__mro__[1:] if name in kinds_of else ()
+    return tuple(kind for kind in above if isinstance(kind, type) and issubclass(kind, Stage) and kind is not Stage)
 
 
 def takes(field: dict[str, Any]) -> str:  # noqa: PLR0911 - one kind of field, one way out
@@ -258,8 +271,10 @@ def _told(name: str, field: str, value: dict[str, Any]) -> str:
 
 
 def fields(name: str) -> list[str]:
-    """The settings of a class, without the word that names it."""
-    return [field for field in schema()[name]["properties"] if field not in {"verb", "kind"}]
+    """The settings of a class, its own before those it shares with others, without the word that names it."""
+    shared = [field for base in bases(name) for field in base.model_fields if field != "name"]
+    found = [field for field in schema()[name]["properties"] if field not in {"verb", "kind"}]
+    return sorted(found, key=shared.__contains__)
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -321,10 +336,6 @@ def rooms() -> str:
     return table(("room", "what it holds"), ((f"`{room}`", plain(caption)) for room, caption in captions))
 
 
-STAGES = (
-    "Split Boxes Train Embed Rank Recruit Rescore Recheck StackIdentities Blend ThinkAgain "
-    "Score Drop Enlarge Look Stack Lend Texts Merge Cut Settle Answer"
-)
 PARTS = (
     "Net Backbone Preprocess BoxSource Align Point MaskChannel MarginByCount Training Leg Vote Reciprocal PerGroup "
     "Evidence IdentityStacking Tuning Recruits Guesses Cutoff Stacking Candidates Negatives Features Relevance Trees "
@@ -335,7 +346,10 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "rooms": rooms,
     "recipes": shelf,
     "columns": columns,
-    **{f"settings {name}": partial(settings, name) for name in (STAGES + " " + PARTS).split()},
+    **{
+        f"settings {name}": partial(settings, name)
+        for name in [*(kind.__name__ for _, kind in STAGES.items()), *PARTS.split()]
+    },
     **{f"kinds {heading}": partial(kinds, heading) for heading in KINDS},
 }
 """Everything that is made from the code, by the name in its comments."""

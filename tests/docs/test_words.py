@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 from collections.abc import Iterator
@@ -16,13 +17,13 @@ from blocks import HOME, blocks, headings, pages, prose
 import fieldmark
 from fieldmark.cli.main import application
 from fieldmark.data.drafts import Layout
-from fieldmark.pipeline.plan import VERBS
+from fieldmark.pipeline.stage import STAGES
 from fieldmark.plans.shelf import SHELF
 
 SOURCES = sorted((HOME / "src").rglob("*.py"))
 OPTIONS = {option for command in application.commands.values() for one in command.params for option in one.opts}
-OTHERS = {"--help", "--version", "--force-reinstall", "--no-deps", "--nproc-per-node"}
-"""Of every program, of pip and of torchrun."""
+OTHERS = {"--help", "--version", "--force-reinstall", "--no-deps", "--nproc-per-node", "--query-gpu"}
+"""Of every program, of pip, of torchrun and of nvidia-smi."""
 BY_HAND = ("labbook.md",)
 """Pages that quote what was measured elsewhere."""
 
@@ -65,7 +66,7 @@ def test_every_command_and_option_is_described(command: str) -> None:
     assert not {option for option in options if f"`{option}" not in page}
 
 
-@pytest.mark.parametrize("verb", [verb.model_fields["verb"].default for verb in VERBS])
+@pytest.mark.parametrize("verb", STAGES.names())
 def test_every_stage_verb_has_a_section(verb: str) -> None:
     assert verb in headings(HOME / "docs" / "plans.md")
 
@@ -78,6 +79,12 @@ def test_every_recipe_error_and_layout_is_mentioned(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in fieldmark.__all__ if not name.startswith("__")])
 def test_every_public_name_is_on_the_page_about_python(name: str) -> None:
     page = (HOME / "docs" / "api.md").read_text(encoding="utf-8")
+    if inspect.ismodule(module := getattr(fieldmark, name)):
+        section = page.partition(f"### `fieldmark.{name}`\n")[2].partition("\n#")[0]
+        told = set(re.findall(r"^::: [\w.]*\.(\w+)$", page, flags=re.MULTILINE)) | set(re.findall(r"`(\w+)`", section))
+        assert section
+        assert not set(module.__all__) - told
+        return
     described = set(re.findall(r"^::: [\w.]*\.(\w+)$", page, flags=re.MULTILINE)) | set(
         re.findall(r"members: \[(.*)\]", page)[0].split(", ")
     )
@@ -121,7 +128,7 @@ def test_what_errors_tell_to_type_exists() -> None:
     """``--option`` in a message of ours is an option, and `fieldmark command` a command."""
     strays = []
     for path in SOURCES:
-        if path.parent.name == "report":  # its strings are style sheets
+        if path.parent.name == "reporting":  # its strings are style sheets
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

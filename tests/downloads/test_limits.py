@@ -68,11 +68,11 @@ def test_floods_are_cut_off_after_few_bytes(flood: str, tmp_path: Path, n_read: 
 
 
 def test_what_is_still_proper_passes(tmp_path: Path) -> None:
-    """Some headers, an interim answer, chunks of 256 bytes without end, an extension and trailers."""
+    """Long headers, an interim answer, chunks of 256 bytes without end, an extension and trailers."""
     body = bytes(range(256)) * 3000
     chunks = b"".join(b"100\r\n" + body[at : at + 256] + b"\r\n" for at in range(0, len(body), 256))
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-    headers = b"Set-Cookie: " + b"c" * 12_000 + b"\r\n" + b"X-A: b\r\n" * 60
+    headers = b"Set-Cookie: " + b"c" * 30_000 + b"\r\n" + b"X-A: b\r\n" * 60
     head = interim + HEAD + headers + b"Transfer-Encoding: chunked\r\n\r\n"
     end = b"1;name=value\r\nz\r\n0\r\nX-T: v\r\nX-U: w\r\n\r\n"
     for reply in ((head + chunks + end,), (head[:-1], 0.05, head[-1:] + chunks, 0.05, end)):
@@ -110,6 +110,34 @@ def test_slow_answers_end_in_time_under_load(tmp_path: Path) -> None:
     asyncio.run(main())
     assert {kind: cause for kind, (cause, _) in took.items()} == dict.fromkeys(SLOW, "too_slow")
     assert max(seconds for _, seconds in took.values()) < 1.5 + 2.5
+
+
+def test_few_small_chunks_are_parsed_before_a_flood_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many arrive at once: each costs time and memory."""
+    parsed, true = [], Connection.fail
+
+    def noted(connection: Connection, detail: str, **more) -> None:
+        assert connection.body is not None
+        parsed.append(connection.body.total_bytes)
+        true(connection, detail, **more)
+
+    monkeypatch.setattr(Connection, "fail", noted)
+    one(Peer((CHUNKED + b"1\r\na\r\n" * 40_000,)), tmp_path)
+    assert 3000 < parsed[0] < 6000
+
+
+def test_silence_after_small_parts_is_noticed(tmp_path: Path) -> None:
+    """Small parts are read with pauses in which the host does not count as silent; afterwards it does again."""
+    parts = [part for _ in range(20) for part in (b"x", 0.01)]
+    began = time.monotonic()
+    found = one(
+        Peer((HEAD + b"Content-Length: 999\r\n\r\n", *parts, 30.0)),
+        tmp_path,
+        fetching=QUICK.model_copy(update={"gap_s": 0.5}),
+    )
+    assert isinstance(found, Failed)
+    assert (found.cause.name, found.status) == ("silent", 200)
+    assert time.monotonic() - began < 8
 
 
 def test_a_bad_chunk_that_comes_late_is_no_silence(tmp_path: Path) -> None:

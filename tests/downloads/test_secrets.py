@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp.web
 import pytest
 
 import fieldmark
@@ -54,6 +55,21 @@ def test_robots_txt_gets_none(web: BadWeb, tmp_path: Path) -> None:
     for headers in web.robots_headers:
         assert sent(headers, SECRETS | {"Referer": ""}) == {}
         assert headers["User-Agent"].startswith("fieldmark/")
+
+
+def test_a_robots_txt_that_redirects_gets_none(tmp_path: Path) -> None:
+    class Moved(BadWeb):
+        async def _robots(self, request: aiohttp.web.Request) -> aiohttp.web.Response:
+            self.robots_headers.append(dict(request.headers))
+            if request.headers["Host"].startswith("first."):
+                raise aiohttp.web.HTTPFound(f"http://third.example:{self.port}/robots.txt")
+            return aiohttp.web.Response(text="")
+
+    with Moved() as web:
+        get(web.url("ok", 1, host="first.example"), tmp_path, SECRETS | HARMLESS)
+        assert len(web.robots_headers) == 2
+        for headers in web.robots_headers:
+            assert sent(headers, SECRETS | {"Referer": ""}) == {}
 
 
 def test_a_password_in_an_address_goes_to_its_host_unless_a_header_says_otherwise(web: BadWeb, tmp_path: Path) -> None:

@@ -13,8 +13,15 @@ from fieldmark.data.specs import PkSampler, PlainFolds, PlainSampler, Sampler, T
 from fieldmark.models.costs import cost_of, table
 from fieldmark.models.counting import count
 from fieldmark.models.network import build, freeze
-from fieldmark.models.specs import Backbone, CosineHead, FileWeights, Net, RandomWeights
+from fieldmark.models.specs import (
+    Backbone,
+    CosineHead,
+    FileWeights,
+    Net,
+    RandomWeights,
+)
 from fieldmark.pipeline.plan import Plan
+from fieldmark.plans import costs
 from fieldmark.plans.downloads_needed import backbones, weights_needed
 from fieldmark.plans.estimates import Photos, TrainEstimate, estimate
 from fieldmark.plans.shelf import SHELF
@@ -130,6 +137,9 @@ def test_a_frozen_lower_part_is_quicker_where_its_results_are_kept_and_takes_les
     kept = told(training=frozen, augment=whales.augment, versions=2)
     anew = told(training=frozen, augment=whales.augment)
     assert kept.seconds < anew.seconds < whole.seconds
+    lower = costs.forward_s(table()["tf_efficientnet_lite0"], whales.preprocess, ONE_CORE, until=len(LOWER_LITE))
+    again = 20 * 160 * (lower + costs.READING_S)  # every photo of every epoch is read and goes through the lower part
+    assert anew.phases[0].seconds == pytest.approx(kept.phases[0].seconds + again)
     assert kept.preparing_s > 0
     assert anew.preparing_s == whole.preparing_s == 0
     assert kept.memory_bytes < whole.memory_bytes

@@ -9,11 +9,13 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.engine import execute, open_run
 
 import fieldmark
 from fieldmark.core.errors import DataError, PlanError
 from fieldmark.data.reading import read
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.finders import FINDERS
 from fieldmark.plans.humpback import humpback_classify
@@ -21,7 +23,6 @@ from fieldmark.plans.reidentify import reidentify
 from fieldmark.plans.siamese import humpback_siamese
 from fieldmark.quality.regions.finding import true_sizes
 from fieldmark.stages.common.boxes import Boxes
-from fieldmark.stages.common.split import read_folds
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.recheck import Recheck
 from toys import Heard
@@ -96,10 +97,10 @@ def test_a_photo_is_seen_with_its_mask(flukes: Path, tmp_path: Path) -> None:
     marks.write_text("image,mask\n" + "".join(f"{image},{left}\n" for image in known.images))
     plan = humpback_classify(size="toy", masks="table", effort=0.01)
     fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True, boxes=[str(marks)])
-    opened = open_run(tmp_path / "run")
-    taught = np.flatnonzero((read_folds(opened.job(), "split") == -1) & (opened.known.classes >= 0))
-    photo = opened.known.paths[taught[0]]
-    name = opened.known.vocabulary.identities[opened.known.classes[taught[0]]]
+    context = Context.open(tmp_path / "run")
+    taught = np.flatnonzero((context.artifact(Folds, "split").fold == -1) & (context.known.classes >= 0))
+    photo = context.known.paths[taught[0]]
+    name = context.known.vocabulary.identities[context.known.classes[taught[0]]]
     other.write_text(f"image,mask\n{photo.name},{right}\n")
 
     def likeness(masks: Path) -> float:

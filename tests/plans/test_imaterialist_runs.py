@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.engine import open_run
-from fieldmark.stages.scored import absent_of, known_proba, new_proba
 
 import fieldmark
 from fieldmark.core.errors import PlanError, RunError
 from fieldmark.core.progress import QUIET
+from fieldmark.pipeline.application import Application
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
 from fieldmark.plans.imaterialist import imaterialist2017
 from fieldmark.tasks.attributes.report import answer_report
-from fieldmark.tasks.attributes.results import Answerer
 from fieldmark.tasks.attributes.validation import JudgedAnswers
 
 WORK = ("*.npy", "*.safetensors", "*.parquet", "*.csv", "weights.json")
@@ -31,29 +31,29 @@ def digests(run: Path) -> dict[str, str]:
 
 
 def test_every_voice_shares_out_each_question(shop_run: Path) -> None:
-    opened = open_run(shop_run)
-    job, vocabulary = opened.job(), opened.known.vocabulary
+    context = Context.open(shop_run)
+    vocabulary = context.known.vocabulary
     starts = np.flatnonzero(np.diff(vocabulary.question_of, prepend=-1))
     for name in ("pictures", "texts", "merged"):
-        known = known_proba(job, name)
+        known = context.artifact(LabelScores, name).known(context.known)
         assert known.shape == (48, len(vocabulary.answer_names))
         np.testing.assert_allclose(np.add.reduceat(known, starts, axis=1), 1, atol=1e-4)
         assert np.ptp(known, axis=0).max() > 0.01
 
 
 def test_every_question_about_every_new_photo_is_answered_those_that_are_gone_too(shop: Path, shop_run: Path) -> None:
-    opened = open_run(shop_run)
-    job, new = opened.job(), opened.new
+    context = Context.open(shop_run)
+    new, scored = context.new, context.of_new()
     assert new is not None
     assert (~new.present).sum() == 2
-    assert absent_of(job, "pictures").sum() == 2
-    assert absent_of(job, "merged").sum() == 0  # their texts speak
+    assert scored.value("pictures").absent.sum() == 2
+    assert scored.value("merged").absent.sum() == 0  # their texts speak
     answers = pl.read_parquet(shop_run / "answers/answers.parquet").filter(pl.col("part") == "new")
-    questions = [one.name for one in opened.known.vocabulary.questions]
+    questions = [one.name for one in context.known.vocabulary.questions]
     assert answers.height == len(new) * len(questions)
     assert set(answers["image"]) == set(pl.read_csv(shop / "new.csv", infer_schema=False)["image"])
     gone = np.flatnonzero(~new.present)
-    texts, merged = new_proba(job, "texts"), new_proba(job, "merged")
+    texts, merged = (scored.value(name).mean.mean for name in ("texts", "merged"))
     np.testing.assert_allclose(merged[gone], texts[gone], atol=1e-3)
 
 
@@ -73,7 +73,7 @@ def test_the_submission_has_a_row_for_each_photo_and_question(shop_run: Path) ->
 
 
 def test_the_measures_are_what_slow_loops_count(shop_run: Path) -> None:
-    judged = JudgedAnswers(open_run(shop_run))
+    judged = JudgedAnswers(Context.open(shop_run))
     answers = pl.read_parquet(shop_run / "answers/answers.parquet").filter(pl.col("part") == "known")
     given = {
         (image, question): answer
@@ -99,11 +99,10 @@ def test_the_report_tells_questions_and_weights(shop_run: Path) -> None:
 
 
 def test_a_finished_run_answers_as_it_answered_new_photos(shop: Path, shop_run: Path) -> None:
-    opened = open_run(shop_run)
-    assert opened.new is not None
-    answerer = Answerer(opened)
-    found = answerer.proba(opened.new)
-    np.testing.assert_allclose(found, new_proba(opened.job(), "merged"), atol=2e-3)
+    context = Context.open(shop_run)
+    assert context.new is not None
+    found = Application(context, context.new).value(context.plan.answering().name).proba
+    np.testing.assert_allclose(found, context.of_new().value("merged").mean.mean, atol=2e-3)
 
 
 def test_attributes_prints_a_tree(shop: Path, shop_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,14 +222,14 @@ def test_predict_tells_how_many_questions_it_answered(
 
 
 def test_measures_are_over_the_groups_of_the_table(shop_run: Path) -> None:
-    opened = open_run(shop_run)
-    groups = pl.Series([f"{row // 8}" for row in range(len(opened.known))])
-    known = replace(opened.known, table=opened.known.table.with_columns(group=groups))
-    measures, html = answer_report(replace(opened, known=known))
+    context = Context.open(shop_run)
+    groups = pl.Series([f"{row // 8}" for row in range(len(context.known))])
+    known = replace(context.known, table=context.known.table.with_columns(group=groups))
+    measures, html = answer_report(replace(context, known=known))
     assert {one.unit for one in measures} == {"group"}
     assert measures[0].n_units == 6
     assert "95 % intervals over 6 groups" in html.replace("\xa0", " ")
-    alone = replace(opened.known, table=opened.known.table.drop("group"))
-    plain, _ = answer_report(replace(opened, known=alone))
+    alone = replace(context.known, table=context.known.table.drop("group"))
+    plain, _ = answer_report(replace(context, known=alone))
     assert {one.unit for one in plain} == {"photo"}
     assert [one.value for one in plain] == [one.value for one in measures]

@@ -10,8 +10,8 @@ import pytest
 
 import fieldmark
 from fieldmark.core.progress import QUIET
-from fieldmark.stages.engine import open_run
-from fieldmark.stages.scored import known_proba, new_proba
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
 
 WORK = ("*.npy", "*.safetensors", "*.parquet", "cutoffs.json", "*.csv")
 
@@ -23,22 +23,21 @@ def digests(run: Path) -> dict[str, str]:
 
 
 def test_every_stage_of_all_five_steps_leaves_its_work(museum_run: Path) -> None:
-    opened = open_run(museum_run)
-    assert set(opened.run.stages()) == {stage.name for stage in opened.plan.stages}
+    context = Context.open(museum_run)
+    assert set(context.run.stages()) == {stage.name for stage in context.plan.stages}
     steps = {"zoo", "trusted", "zoo2", "enlarged", "zoo3", "special", "trees", "cutoffs", "answers"}
-    assert steps <= set(opened.run.stages())
-    job = opened.job()
-    n_labels = len(opened.known.vocabulary.tags)
+    assert steps <= set(context.run.stages())
+    tags = context.known.vocabulary.tags
     for name in ("zoo", "zoo2", "zoo3", "special", "trees"):
-        known, new = known_proba(job, name), new_proba(job, name)
-        assert known.shape == (50, n_labels)
-        assert new.shape == (6, n_labels)
+        known = context.artifact(LabelScores, name).known(context.known)
+        assert known.shape == (50, len(tags))
+        assert context.of_new().value(name).mean.of(tags).shape == (6, len(tags))
         assert ((known >= 0) & (known <= 1)).all()
         assert np.ptp(known) > 0
     dropped = pl.read_parquet(museum_run / "trusted/dropped.parquet")
     assert len(dropped) == 1  # 2 % of 50 photos
     labels = fieldmark.core.files.read_json(museum_run / "special-tiny32/fold0/labels.json")
-    assert labels == [name for name in opened.known.vocabulary.tags if name.startswith("tag::")]
+    assert labels == [name for name in tags if name.startswith("tag::")]
 
 
 def test_the_report_measures_what_the_cutoffs_give(museum_run: Path) -> None:
@@ -76,7 +75,7 @@ def test_interrupted_in_several_stages_it_goes_on_there_to_the_same_bits(
     def train() -> None:
         fieldmark.train("imet2019", museum, run=run, size="toy", n_workers=0, progress=told)
 
-    fold, judged = Train._fold, Stack.run
+    fold, judged = Train._fold, Stack.fit
 
     def second_fold_fails(stage: Train, *args: Any, k: int, **more: Any) -> str:
         began.append(f"{stage.name} {k}")
@@ -92,7 +91,7 @@ def test_interrupted_in_several_stages_it_goes_on_there_to_the_same_bits(
         return said
 
     monkeypatch.setattr(Train, "_fold", second_fold_fails)
-    monkeypatch.setattr(Stack, "run", stack_fails_once)
+    monkeypatch.setattr(Stack, "fit", stack_fails_once)
     told = Interrupting("trusted: drop")
     for stopped_in in ("trusted", "zoo3-tiny48", "trees"):
         with pytest.raises(KeyboardInterrupt):

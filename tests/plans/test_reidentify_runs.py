@@ -13,17 +13,19 @@ from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json
 from fieldmark.data.specs import OpenHoldout
 from fieldmark.data.vocabulary import UNKNOWN
-from fieldmark.pipeline.networks import saved_nets
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.models import Models
+from fieldmark.pipeline.artifacts.ranking import Ranking
+from fieldmark.pipeline.artifacts.selection import IdentityPseudoLabels
+from fieldmark.pipeline.context import Context
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.plans.reidentify import reidentify
 from fieldmark.plans.sizes import Size
 from fieldmark.specimens.collections import draw_flukes
 from fieldmark.stages.common.lessons import identity_lesson
-from fieldmark.stages.common.split import Split, judged_classes, read_folds
+from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import open_run
-from fieldmark.stages.identity.ranking import SCORES
-from fieldmark.stages.identity.recruit import Recruit, recruits_of
+from fieldmark.stages.identity.recruit import Recruit
 from fieldmark.training.opinions import MOST
 from toys import Heard
 
@@ -37,16 +39,15 @@ def run(flukes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_whole_identities_are_held_back_as_strangers(run: Path) -> None:
-    opened = open_run(run)
-    job = opened.job()
-    fold, classes = read_folds(job, "split"), opened.known.classes
+    context = Context.open(run)
+    folds, classes = context.artifact(Folds, "split"), context.known.classes
+    fold = folds.fold
     held = np.setdiff1d(classes[(fold == 0) & (classes >= 0)], classes[fold == -1])
     assert len(held) >= 1
-    judged = judged_classes(job, "split")
+    judged = folds.classes(context.known)
     assert (judged[np.isin(classes, held)] == UNKNOWN).all()
     assert np.array_equal(judged[~np.isin(classes, held)], classes[~np.isin(classes, held)])
-    scores = np.load(run / "ranking" / SCORES)
-    rows = np.flatnonzero(fold >= 0)
+    scores, rows = context.artifact(Ranking, "ranking").scores, np.flatnonzero(fold >= 0)
     assert np.isneginf(scores[:, held]).all()  # nobody of the gallery bears their names
     strangers = {one["name"]: one["n"] for one in read_json(run / "metrics.json")}["false matches"]
     assert strangers == int((judged[rows] == UNKNOWN).sum())
@@ -62,37 +63,38 @@ def test_points_look_at_whoever_is_recruited_and_at_the_end() -> None:
 
 
 def test_recruits_teach_the_next_round_and_nothing_else(run: Path) -> None:
-    opened = open_run(run)
-    job = opened.job()
-    rows, names = recruits_of(job, "recruits2", k=0)
+    context = Context.open(run)
+    known, new, recruits = context.known, context.new, context.artifact(IdentityPseudoLabels, "recruits2")
+    assert new is not None
+    rows, names = recruits.rows(0), recruits.classes(0)
     assert len(rows) > 0
-    stage = next(one for one in opened.plan.stages if isinstance(one, Train) and one.name == "net2")
-    fold = read_folds(job, "split")
-    lesson = identity_lesson(stage, job, k=0, fold=fold)
-    n, n_all, n_names = len(opened.known), len(opened.known) + len(opened.new), len(opened.known.vocabulary.identities)
+    stage = next(one for one in context.plan.stages if isinstance(one, Train) and one.name == "net2")
+    lesson = identity_lesson(stage, context, k=0)
+    n, n_all, n_names = len(known), len(known) + len(new), len(known.vocabulary.identities)
     recruited = lesson.items[(lesson.items >= n) & (lesson.items < n_all)]
     assert sorted(recruited.tolist()) == sorted((n + rows).tolist())
     assert lesson.classes[n + rows].tolist() == names.tolist()
     assert lesson.classes[n_all + n + rows].tolist() == (names + n_names).tolist()  # mirrored
-    assert not np.isin(np.flatnonzero(fold == 0), lesson.items % n_all).any()
+    assert not np.isin(np.flatnonzero(context.artifact(Folds, "split").fold == 0), lesson.items % n_all).any()
     for gallery in ("features", "features2"):
         kept = pl.read_parquet(run / gallery / "gallery0" / "rows.parquet")["image"].to_list()
-        assert kept == opened.known.images
+        assert kept == known.images
 
 
 def test_a_new_photo_that_copies_a_validation_photo_is_not_recruited(run: Path, tmp_path: Path) -> None:
-    opened = open_run(run)
-    job = opened.job()
-    row = int(np.flatnonzero(read_folds(job, "split") == 0)[0])
-    picked, _ = recruits_of(job, "recruits2", k=0)
-    copy = opened.new.paths[int(picked[0])]
+    context = Context.open(run).computing(n_workers=0)
+    assert context.new is not None
+    row = int(np.flatnonzero(context.artifact(Folds, "split").fold == 0)[0])
+    picked = context.artifact(IdentityPseudoLabels, "recruits2").rows(0)
+    copy = context.new.paths[int(picked[0])]
     kept = copy.read_bytes()
-    copy.write_bytes(opened.known.paths[row].read_bytes())
+    copy.write_bytes(context.known.paths[row].read_bytes())
     try:
-        stage = next(one for one in opened.plan.stages if isinstance(one, Recruit))
-        stage.run(job, tmp_path)
-        assert int(picked[0]) not in np.load(tmp_path / "picked0.npy")
-        assert len(np.load(tmp_path / "picked0.npy")) == len(picked) - 1
+        stage = next(one for one in context.plan.stages if isinstance(one, Recruit))
+        stage.fit(context, tmp_path)
+        again = IdentityPseudoLabels(tmp_path).rows(0)
+        assert int(picked[0]) not in again
+        assert len(again) == len(picked) - 1
     finally:
         copy.write_bytes(kept)
 
@@ -100,13 +102,12 @@ def test_a_new_photo_that_copies_a_validation_photo_is_not_recruited(run: Path, 
 def test_strangers_are_taught_as_the_first_network_sees_them(flukes: Path, tmp_path: Path) -> None:
     plan = reidentify(size="toy", distil=True, effort=0.5)
     fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True)
-    opened = open_run(tmp_path / "run")
-    job, stage = opened.job(), next(one for one in opened.plan.stages if one.name == "net2")
-    lesson = identity_lesson(stage, job, k=0, fold=read_folds(job, "split"))
-    known = opened.known
+    context = Context.open(tmp_path / "run").computing(device="cpu", n_workers=0)
+    stage, known = next(one for one in context.plan.stages if one.name == "net2"), context.known
+    lesson = identity_lesson(stage, context, k=0)
     strangers = lesson.items[lesson.classes[lesson.items] == UNKNOWN]
-    assert len(strangers) == 2 * (known.classes[read_folds(job, "split") != 0] == UNKNOWN).sum() > 0
-    teacher = saved_nets(opened.run.stage("net"), device="cpu")[0]
+    assert len(strangers) == 2 * (known.classes[context.artifact(Folds, "split").fold != 0] == UNKNOWN).sum() > 0
+    teacher = context.artifact(Models, "net").nets("cpu")[0]
     for item in strangers.tolist():
         mirrored = item >= len(known)
         said = teacher.competing(known.take([item % len(known)]), flip=True, n_workers=0)[int(mirrored)]
@@ -135,7 +136,9 @@ def test_teachers_that_cannot_teach_are_refused_before_anything_is_learnt() -> N
     assert needs in complaints(losses=train.losses[:1])
     assert needs in complaints(unknowns=False)
     assert "another flip_identity" in complaints(flip_identity=False)
-    assert "must name a train stage" in complaints(taught=("split",))
+    assert "'taught' must name a stage that leaves models; 'split' (split) leaves folds" in complaints(
+        taught=("split",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,10 +234,10 @@ def test_a_photo_is_asked_about_by_its_box(flukes: Path, tmp_path: Path) -> None
     )
     assert any("no boxes of the new photos" in line for line in heard.lines)  # those beside the table
     heard.lines.clear()
-    opened = open_run(tmp_path / "run")
-    taught = np.flatnonzero((read_folds(opened.job(), "split") == -1) & (opened.known.classes >= 0))
-    photo = opened.known.paths[taught[0]]
-    name = opened.known.vocabulary.identities[opened.known.classes[taught[0]]]
+    context = Context.open(tmp_path / "run")
+    taught = np.flatnonzero((context.artifact(Folds, "split").fold == -1) & (context.known.classes >= 0))
+    photo = context.known.paths[taught[0]]
+    name = context.known.vocabulary.identities[context.known.classes[taught[0]]]
     one.write_text(f"image,x0,y0,x1,y1\n{photo.name},20,5,50,30\n")
 
     def likeness(*boxes: Path) -> float:

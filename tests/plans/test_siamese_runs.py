@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.apart import apart
-from fieldmark.stages.engine import execute, open_run
 from PIL import Image
 
 from fieldmark.core.errors import PlanError
@@ -19,13 +17,15 @@ from fieldmark.gallery.specs import Evidence, Sift
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.specs import EmbeddingHead, OneVsRestHead
+from fieldmark.pipeline.application import Application
+from fieldmark.pipeline.artifacts.ranking import Ranking
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.siamese import humpback_siamese
 from fieldmark.stages.identity.rank import ByLogits, Vote
-from fieldmark.stages.identity.ranking import DECISION, NEW_SCORES, RANKING, SCORES
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.identity.rescore import RESCORING, mix, pair_scores
-from fieldmark.tasks.identification.results import Expert
 from fieldmark.training.specs import Training
 from toys import without_judges
 
@@ -62,6 +62,17 @@ def finished(photos: tuple[Collection, Collection], tmp_path_factory: pytest.Tem
     return execute(humpback_siamese(size="toy"), known, folder, new=new, seed=1, n_workers=0)
 
 
+def new_scores(run: RunFolder, name: str, *, fold: int | None = None) -> np.ndarray:
+    """What a run's stage says of its new photos, by all models or by those of one fold."""
+    return Context.open(run.path).computing(n_workers=0).of_new().value(name, fold).scores
+
+
+def asked(run: RunFolder, photos: Collection) -> np.ndarray:
+    """What a finished run says of photos that it does not take for its own."""
+    context = Context.open(run.path).computing(device="cpu", n_workers=0)
+    return Application(context, photos).value(context.plan.answering().name).scores
+
+
 def test_the_toy_runs_all_its_stages(finished: RunFolder, photos: tuple[Collection, Collection]) -> None:
     history = read_json(finished.stage("net") / "fold0" / "history.json")
     assert [row["leg"] for row in history] == [1, 1, 1, 2]
@@ -72,29 +83,29 @@ def test_the_toy_runs_all_its_stages(finished: RunFolder, photos: tuple[Collecti
 
 
 def test_rescoring_writes_what_ranking_writes(finished: RunFolder) -> None:
-    before, after = (np.load(finished.stage(name) / SCORES) for name in ("ranking", "pairs"))
+    context = Context.open(finished.path)
+    left = context.artifact(Ranking, "pairs")
+    before, after = context.artifact(Ranking, "ranking").scores, left.scores
     assert before.shape == after.shape
     weight = read_json(finished.stage("pairs") / RESCORING)["weight"]
     assert 0 <= weight <= 1
     assert np.array_equal(before == -np.inf, after == -np.inf)
-    told, noted = (read_json(finished.stage("pairs") / name) for name in (DECISION, RESCORING))
-    assert told["map_at_k"] >= noted["map_before"]  # the weight 0 was tried too
-    ranking = pl.read_parquet(finished.stage("pairs") / RANKING)
-    assert set(ranking["part"]) == {"validation", "new"}
+    noted = read_json(finished.stage("pairs") / RESCORING)
+    assert left.decision.threshold.map_at_k >= noted["map_before"]  # the weight 0 was tried too
+    assert set(left.table("validation")["image"]) <= set(context.known.images)
+    assert set(left.table("new")["image"]) == set(context.new.images)
 
 
 def test_an_expert_scores_as_the_run_did(finished: RunFolder, photos: tuple[Collection, Collection]) -> None:
-    scores, _ = Expert(open_run(finished.path), device="cpu").scores(photos[1], n_workers=0)
-    assert np.allclose(scores, np.load(finished.stage("pairs") / NEW_SCORES), atol=1e-4)
+    assert np.allclose(asked(finished, photos[1]), new_scores(finished, "pairs"), atol=1e-4)
 
 
 def test_the_pair_head_says_apart_what_it_says_without_photos_that_judge(finished: RunFolder, tmp_path: Path) -> None:
     bare = without_judges(finished, tmp_path / "bare")
-    job = open_run(finished.path).job()
-    told, weight = apart(job, "pairs", k=0), read_json(finished.stage("pairs") / RESCORING)["weight"]
+    told, weight = new_scores(finished, "pairs", fold=0), read_json(finished.stage("pairs") / RESCORING)["weight"]
     assert weight == read_json(bare.stage("pairs") / RESCORING)["weight"]
-    np.testing.assert_allclose(told, np.load(bare.stage("pairs") / NEW_SCORES), atol=1e-6)
-    assert not np.allclose(told, np.load(finished.stage("pairs") / NEW_SCORES), atol=1e-3)
+    np.testing.assert_allclose(told, new_scores(bare, "pairs"), atol=1e-6)
+    assert not np.allclose(told, new_scores(finished, "pairs"), atol=1e-3)
 
 
 def test_the_pair_head_alone_judges_everybody(photos: tuple[Collection, Collection], finished: RunFolder) -> None:
@@ -103,11 +114,12 @@ def test_the_pair_head_alone_judges_everybody(photos: tuple[Collection, Collecti
     plan = humpback_siamese(size="toy", alone=True)
     run = execute(plan, *photos[:1], folder, new=photos[1], seed=1, n_workers=0, reuse=finished.path)
     assert read_json(run.stage("pairs") / RESCORING)["weight"] == 1
-    scores = np.load(run.stage("pairs") / SCORES)
+    context = Context.open(run.path)
+    scores = context.artifact(Ranking, "pairs").scores
     there = scores > -np.inf
     assert there.any()
     assert ((scores[there] >= 0) & (scores[there] <= 1)).all()
-    assert np.array_equal(there, np.load(run.stage("ranking") / SCORES) > -np.inf)
+    assert np.array_equal(there, context.artifact(Ranking, "ranking").scores > -np.inf)
 
 
 def test_points_are_matched_for_the_shortlist_of_the_pair_head(
@@ -122,9 +134,9 @@ def test_points_are_matched_for_the_shortlist_of_the_pair_head(
     quick = looked.model_copy(update={"evidence": Evidence(points=Sift(size_px=96, most=100), least=4)})
     plan = plan.model_copy(update={"stages": tuple(quick if one is looked else one for one in plan.stages)})
     run = execute(plan, photos[0], folder, new=photos[1], seed=1, n_workers=0, reuse=finished.path)
-    scores, _ = Expert(open_run(run.path), device="cpu").scores(photos[1], n_workers=0)
-    assert np.allclose(scores, np.load(run.stage("evidence") / NEW_SCORES), atol=1e-4)
-    assert not np.allclose(scores, np.load(run.stage("pairs") / NEW_SCORES), atol=1e-4)
+    scores = asked(run, photos[1])
+    assert np.allclose(scores, new_scores(run, "evidence"), atol=1e-4)
+    assert not np.allclose(scores, new_scores(run, "pairs"), atol=1e-4)
 
 
 def test_mixing_lets_nobody_pass_the_shortlist_from_below() -> None:
@@ -208,7 +220,10 @@ def test_a_plan_of_pairs_that_cannot_work_is_refused_before_it_runs() -> None:
         (changed("net", net=train.net.model_copy(update={"head": OneVsRestHead()})), "pair_bce asks about two photos"),
         (changed("net", training=Training(batch=6)), "net: batch 6 is no multiple of 4, which assignment mining needs"),
         (changed("net", net=train.net.model_copy(update={"head": EmbeddingHead()})), "pairs: 'net' has no pair head"),
-        (changed("pairs", embedded="ranking"), "'embedded' must name an embed stage"),
+        (
+            changed("pairs", embedded="ranking"),
+            "'embedded' must name a stage that leaves embeddings; 'ranking' (rank) leaves",
+        ),
         (changed("ranking", votes=(Vote(by=ByLogits()),)), "the head of 'net' gives none"),
     ]
     for plan, told in wrong:

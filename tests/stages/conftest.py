@@ -10,8 +10,8 @@ from PIL import Image
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
+from fieldmark.pipeline.engine import execute
 from fieldmark.plans.humpback import humpback_classify
-from fieldmark.stages.engine import execute
 
 N_IDENTITIES, N_STRANGERS = 8, 6
 

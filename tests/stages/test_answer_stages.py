@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.engine import open_run
-from fieldmark.stages.scored import absent_of, known_proba, new_proba
 
 import fieldmark
 from fieldmark.core.errors import PlanError
@@ -18,13 +16,17 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.questions import Asked
 from fieldmark.data.specs import StratifiedFolds
 from fieldmark.decisions.specs import WeightedMean
+from fieldmark.pipeline.artifacts.predictions import SHIFT, AnsweredPhotos, QuestionAnswers
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan
+from fieldmark.reporting.submissions import question_submission
 from fieldmark.stacking.specs import MiniLm
-from fieldmark.stages.common.answer import question_submission
 from fieldmark.stages.common.questions import answer_layout, parents, prior_of, told_truth
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.labels.merge import Merge
-from fieldmark.stages.labels.settle import SHIFT, Settle, answer_table
+from fieldmark.stages.labels.settle import Settle
 from fieldmark.stages.labels.texts import Texts
 
 ASKED = (
@@ -80,17 +82,15 @@ def plan(*, leaks: tuple[str, ...] = (), **settle: object) -> Plan:
 
 
 def run_of(folder: Path, made: Plan, *, new: Collection | None = None) -> Path:
-    from fieldmark.stages.engine import execute
-
-    execute(made, goods(), folder, new=new)
+    execute(made, goods().answering(), folder, new=new)
     return folder
 
 
 def test_texts_answer_out_of_fold_and_a_leak_only_if_named(tmp_path: Path) -> None:
     plain, leaking = run_of(tmp_path / "a", plan()), run_of(tmp_path / "b", plan(leaks=("url",)))
     for run, tells_colour in ((plain, False), (leaking, True)):
-        opened = open_run(run)
-        proba, known = known_proba(opened.job(), "texts"), opened.known
+        opened = Context.open(run)
+        proba, known = opened.artifact(LabelScores, "texts").known(opened.known), opened.known
         kind, colour = proba[:, :2].argmax(axis=1), proba[:, 4:].argmax(axis=1)
         spoke = np.arange(len(known)) != 7
         assert (kind == (known.truth[:, 1] > 0))[spoke].all()
@@ -103,21 +103,21 @@ def test_texts_answer_out_of_fold_and_a_leak_only_if_named(tmp_path: Path) -> No
 def test_a_shipped_language_model_reads_too(tmp_path: Path) -> None:
     stages = [one.model_copy(update={"by": MiniLm()}) if isinstance(one, Texts) else one for one in plan().stages]
     run = run_of(tmp_path / "run", Plan(name="minilm", stages=tuple(stages)).check(), new=fresh())
-    opened = open_run(run)
-    proba = known_proba(opened.job(), "texts")
+    opened = Context.open(run)
+    proba = opened.artifact(LabelScores, "texts").known(opened.known)
     spoke = np.arange(60) != 7
     right = proba[:, :2].argmax(axis=1) == (opened.known.truth[:, 1] > 0)
     assert right[spoke].mean() > 0.9
-    assert new_proba(opened.job(), "texts")[0, 1] > 0.5  # "a fine dress"
+    assert opened.of_new().value("texts").mean.mean[0, 1] > 0.5  # "a fine dress"
 
 
 def test_a_photo_without_text_and_file_gets_the_commonest_answers(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", plan(), new=fresh())
-    opened = open_run(run)
-    job = opened.job()
-    assert absent_of(job, "texts").tolist() == [False, True]
-    assert absent_of(job, "texts", known=True).nonzero()[0].tolist() == [7]
-    np.testing.assert_allclose(new_proba(job, "merged")[1], prior_of(opened.known), atol=1e-6)
+    opened = Context.open(run)
+    said = opened.of_new()
+    assert said.value("texts").absent.tolist() == [False, True]
+    assert opened.artifact(LabelScores, "texts").known_absent(opened.known).nonzero()[0].tolist() == [7]
+    np.testing.assert_allclose(said.value("merged").mean.mean[1], prior_of(opened.known), atol=1e-6)
     answers = pl.read_parquet(run / "answers/answers.parquet").filter(pl.col("part") == "new")
     given = {(image, question): (answer, applies) for image, question, answer, applies in
              answers.select("image", "question", "answer", "applies").iter_rows()}  # fmt: skip
@@ -165,12 +165,13 @@ def test_the_layout_shares_labels_and_knows_parents() -> None:
     assert answer_layout(vocabulary, np.arange(2, 5), shared=True).below == ((), (), ())
 
 
-def test_the_contests_form_uses_its_own_ids() -> None:
+def test_the_contests_form_uses_its_own_ids(tmp_path: Path) -> None:
     photos = goods(2).answering()
     proba = np.array([[0.9, 0.1, 0.2, 0.8, 0.5, 0.5], [0.1, 0.9, 0.6, 0.4, 0.3, 0.7]])
     settled = np.array([[0, 3, 4], [1, -2, 5]])
-    table = answer_table("new", ["p9", "p1"], proba, settled, photos.vocabulary)
-    text = question_submission(table, vocabulary=photos.vocabulary)
+    left = QuestionAnswers(tmp_path)
+    left.write(["p9", "p1"], AnsweredPhotos(proba.astype(np.float32), settled), photos.vocabulary)
+    text = question_submission(left.table("known"), vocabulary=photos.vocabulary)
     assert text.splitlines() == ["id,predicted", "p9_3,8", "p9_7,1", "p1_3,9", "p1_7,2"]
 
 

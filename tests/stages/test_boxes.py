@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.engine import execute
 from PIL import Image, ImageDraw
 
+import fieldmark
 from fieldmark.api import verbs
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError
 from fieldmark.data.collection import Collection
@@ -29,7 +29,9 @@ from fieldmark.images.specs import (
     Trained,
 )
 from fieldmark.models.specs import Backbone, RandomWeights
-from fieldmark.pipeline.plan import Plan, Stage
+from fieldmark.pipeline.engine import execute
+from fieldmark.pipeline.plan import Plan
+from fieldmark.pipeline.stage import Stage
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.quality.regions import finding
 from fieldmark.quality.regions.clicks import learn_clicks
@@ -37,7 +39,6 @@ from fieldmark.quality.regions.finding import marks_of, source_name, subjects_of
 from fieldmark.quality.regions.finding_pages import sheet, write_marks
 from fieldmark.stages.common.boxes import Boxes
 from fieldmark.stages.common.train import Train
-from fieldmark.tasks.identification.results import Expert
 
 TINY = Backbone(name="test_efficientnet", weights=RandomWeights())
 CORNER = Found((0.0, 0.0, 0.5, 0.5), mask=np.array([[True, False], [False, False]]))
@@ -94,8 +95,7 @@ def test_a_run_with_found_boxes_and_masks_and_a_photo_at_its_door(
     views = np.load(run.stage("features") / "new0.npy")
     assert views.shape[:2] == (4, len(new))  # two sources, each plain and mirrored
     assert np.abs(views[0] - views[2]).max() > 1e-3
-    expert = Expert.open(run.path)
-    answers = expert.identify(new.take([0, 1]), n_workers=0)
+    answers = fieldmark.load(run.path, n_workers=0)(new.take([0, 1]))
     assert len(answers) == 2
     assert looked[2:] == [2]  # the door looks for the boxes itself
 

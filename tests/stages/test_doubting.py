@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import PlanError
-from fieldmark.stages.engine import Opened
-from fieldmark.tasks.issues import doubtful_cells
+from fieldmark.pipeline.context import Context
+from fieldmark.tasks.tagging.issues import doubtful_cells
 from made_runs import made_run
 
 N, LABELS = 200, tuple(f"tag::{letter}" for letter in "abcdef")
@@ -13,7 +13,7 @@ FORGOTTEN, INVENTED = ((3, 0), (50, 2), (90, 4)), ((7, 1), (120, 3))
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """Scores that know the truth well, and a table with five mistakes."""
     chance = np.random.default_rng(5)
     truth = chance.random((N, len(LABELS))) < 0.3
@@ -28,7 +28,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     return made_run(tmp_path_factory.mktemp("doubts"), given, 1 / (1 + np.exp(-logit)), LABELS)
 
 
-def test_planted_mistakes_come_first(planted: Opened) -> None:
+def test_planted_mistakes_come_first(planted: Context) -> None:
     found = doubtful_cells(planted, most=5)
     wanted = {(f"{row:03d}.jpg", LABELS[column], "missing") for row, column in FORGOTTEN}
     wanted |= {(f"{row:03d}.jpg", LABELS[column], "wrong") for row, column in INVENTED}
@@ -37,11 +37,11 @@ def test_planted_mistakes_come_first(planted: Opened) -> None:
     assert [one.doubt for one in found] == sorted((one.doubt for one in found), reverse=True)
 
 
-def test_fewer_are_the_first_of_more(planted: Opened) -> None:
+def test_fewer_are_the_first_of_more(planted: Context) -> None:
     assert doubtful_cells(planted, most=3) == doubtful_cells(planted, most=40)[:3]
 
 
-def test_a_stage_without_scores_is_refused(planted: Opened) -> None:
+def test_a_stage_without_scores_is_refused(planted: Context) -> None:
     with pytest.raises(PlanError) as caught:
         doubtful_cells(planted, stage="trees")
     assert caught.value.fix == "use one of: zoo."

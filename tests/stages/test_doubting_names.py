@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,17 @@ from fieldmark.core.errors import PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import HumpbackHoldout
 from fieldmark.gallery.specs import Evidence, Sift
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.plans.humpback import humpback_nearest
 from fieldmark.quality.patches import apply, read_patch
 from fieldmark.stages.common.answer import Answer
-from fieldmark.stages.common.split import FOLDS, Split
-from fieldmark.stages.engine import Opened, execute, open_run
+from fieldmark.stages.common.split import Split
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.tasks.identification import report as identity_reporting
-from fieldmark.tasks.issues import Doubt, doubtful_names
+from fieldmark.tasks.identification.issues import doubtful_names
+from fieldmark.tasks.issues import Doubt
 from fieldmark.tasks.reporting import report
 
 pytest.importorskip("cv2", reason="keypoints need OpenCV")
@@ -35,7 +39,7 @@ TWICE = (0, 3, 5)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """Three photos of each animal; ``a5`` and ``b5`` and so on are one animal; networks that have learnt nothing."""
     root = tmp_path_factory.mktemp("animals")
     rows: list[tuple[str, str]] = []
@@ -69,29 +73,29 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     split = Split(name="split", folds=HumpbackHoldout(n_known=N_ANIMALS + len(TWICE), n_unknown=4))
     stages = (split, *plan.stages[1:-1], looked, Answer(name="answers", reads_from="evidence"))
     done = execute(plan.model_copy(update={"stages": stages}).check(), known, root / "run", seed=1, n_workers=0)
-    return open_run(done.path)
+    return Context.open(done.path)
 
 
 @pytest.fixture(scope="module")
-def found(run: Opened) -> list[Doubt]:
-    return doubtful_names(run, device="cpu", n_workers=0)
+def found(run: Context) -> list[Doubt]:
+    return doubtful_names(run.computing(device="cpu", n_workers=0))
 
 
-def test_strangers_who_have_a_name_come_before_those_who_have_none(run: Opened, found: list[Doubt]) -> None:
+def test_strangers_who_have_a_name_come_before_those_who_have_none(run: Context, found: list[Doubt]) -> None:
     """Some of them judged the run and some taught it."""
     strangers = [one for one in found if one.kind == "stranger"]
     assert {one.image: one.label for one in strangers[: len(HIDDEN)]} == HIDDEN
     assert min(one.proba for one in strangers[: len(HIDDEN)]) > 0.2
     assert all(one.proba < 0.2 for one in strangers[len(HIDDEN) :])
-    fold = np.load(run.run.stage("split") / FOLDS)
+    fold = run.artifact(Folds, "split").fold
     judged = {run.known.images[row] for row in np.flatnonzero(fold >= 0)}
     assert judged & set(HIDDEN)
     assert set(HIDDEN) - judged
 
 
-def test_an_animal_of_two_names_is_told(run: Opened, found: list[Doubt]) -> None:
+def test_an_animal_of_two_names_is_told(run: Context, found: list[Doubt]) -> None:
     two = [one for one in found if one.kind == "two names"]
-    fold = np.load(run.run.stage("split") / FOLDS)
+    fold = run.artifact(Folds, "split").fold
     judged = {run.known.images[row][:2] for row in np.flatnonzero(fold >= 0)}
     wanted = {f"{one}{animal}" for animal in TWICE for one in "ab"} & judged
     assert {one.image[:2] for one in two} == wanted
@@ -99,7 +103,7 @@ def test_an_animal_of_two_names_is_told(run: Opened, found: list[Doubt]) -> None
     assert all(one.image[1] == one.label[1] for one in two)
 
 
-def test_the_known_photo_beside_a_doubt_has_that_name(run: Opened, found: list[Doubt]) -> None:
+def test_the_known_photo_beside_a_doubt_has_that_name(run: Context, found: list[Doubt]) -> None:
     named = dict(run.known.table.select("image", "identity").iter_rows())
     assert all(named[one.beside] == one.label for one in found)
     assert [one.doubt for one in found] == sorted((one.doubt for one in found), reverse=True)
@@ -107,12 +111,12 @@ def test_the_known_photo_beside_a_doubt_has_that_name(run: Opened, found: list[D
 
 
 def test_the_page_shows_those_that_judged_the_run(
-    run: Opened, found: list[Doubt], monkeypatch: pytest.MonkeyPatch
+    run: Context, found: list[Doubt], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identity_reporting, "LEAST_DOUBT", 0.3)
     report(run)
     page = (run.run.path / "report.html").read_text(encoding="utf-8")
-    fold = np.load(run.run.stage("split") / FOLDS)
+    fold = run.artifact(Folds, "split").fold
     judged = {run.known.images[row] for row in np.flatnonzero(fold >= 0)}
     told = [one for one in found if one.image in judged and one.proba >= 0.3]
     assert told
@@ -120,7 +124,7 @@ def test_the_page_shows_those_that_judged_the_run(
     assert all(f"Points that {one.image} shares with {one.beside}" in page for one in told)
 
 
-def test_decisions_mend_the_table(run: Opened, tmp_path: Path) -> None:
+def test_decisions_mend_the_table(run: Context, tmp_path: Path) -> None:
     fieldmark.doubts(run.run.path, out=tmp_path / "doubts.csv", most=len(HIDDEN), device="cpu", n_workers=0)
     with (tmp_path / "doubts.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -137,8 +141,8 @@ def test_decisions_mend_the_table(run: Opened, tmp_path: Path) -> None:
     assert changed.items() <= HIDDEN.items()
 
 
-def test_a_run_without_points_is_told(run: Opened) -> None:
+def test_a_run_without_points_is_told(run: Context) -> None:
     plan = run.plan.up_to("ranking")
     with pytest.raises(PlanError) as refusal:
-        doubtful_names(Opened(run.run, plan, run.known, run.new, run.seed))
+        doubtful_names(replace(run, plan=plan))
     assert "evidence=true" in refusal.value.fix

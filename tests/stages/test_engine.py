@@ -11,20 +11,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.engine import execute, open_run
 
+import fieldmark
 from fieldmark.core.errors import DataError, PlanError, RunError
 from fieldmark.core.files import read_json, sha256
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.scores import Scores
 from fieldmark.data.specs import IdentityFolds
+from fieldmark.pipeline.artifacts.ranking import Ranking
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.rank import Rank
-from fieldmark.tasks.identification.results import Expert
 from fieldmark.tasks.reporting import report
 
 
@@ -112,7 +114,7 @@ def test_the_submission_is_the_contests(finished: RunFolder, known: Collection, 
 
 
 def test_new_photos_get_the_same_answers_through_the_other_door(finished: RunFolder, new: Collection) -> None:
-    found = Expert.open(finished.path, device="cpu").identify(new, n_workers=0)
+    found = fieldmark.load(finished.path, device="cpu", n_workers=0)(new)
     with (finished.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
         rows = {row["Image"]: row["Id"].split() for row in csv.DictReader(file)}
     for one in found:
@@ -146,11 +148,11 @@ def test_several_folds_judge_every_photo_that_can_be_judged_once(
     assert fold.max() == 1
     assert len(scores) == int((fold >= 0).sum())
     assert len(np.load(run.stage("ranking") / "validation.npy")) == int((fold >= 0).sum())
-    assert len(report(open_run(run.path))) >= 6
+    assert len(report(Context.open(run.path))) >= 6
 
 
 def test_report_and_metrics_are_written(finished: RunFolder) -> None:
-    measures = report(open_run(finished.path))
+    measures = report(Context.open(finished.path))
     names = [one.name for one in measures]
     assert names[0] == "MAP@5"
     assert {"top-1 of known", "AUC known/new", "false matches"} <= set(names)
@@ -176,13 +178,13 @@ def test_a_damaged_stage_is_found_before_it_is_used(known: Collection, tmp_path:
 
 def test_photos_without_names_are_refused_before_anything_is_made(new: Collection, tmp_path: Path) -> None:
     with pytest.raises(PlanError) as caught:
-        execute(humpback_classify(size="toy"), new, tmp_path / "run")
+        fieldmark.train("humpback-classify", new, size="toy", run=tmp_path / "run", n_workers=0)
     assert "--column identity=" in caught.value.fix
     assert not (tmp_path / "run").exists()
 
 
 def test_the_rule_of_the_threshold_is_the_plans(finished: RunFolder) -> None:
-    opened = open_run(finished.path)
+    opened = Context.open(finished.path)
     assert opened.plan.only(Rank).unknown.kind == "max_map"
     assert opened.seed == 1
 
@@ -221,8 +223,8 @@ def test_new_photos_may_not_bear_the_ids_of_known_ones_in_a_run_but_may_be_asked
     with pytest.raises(DataError) as caught:
         execute(humpback_classify(size="toy"), known, tmp_path / "run", new=same)
     assert "fieldmark predict" in caught.value.fix
-    expert = Expert.open(finished.path, device="cpu")
-    for one, other in zip(expert.identify(same, n_workers=0), expert.identify(new, n_workers=0), strict=True):
+    predictor = fieldmark.load(finished.path, device="cpu", n_workers=0)
+    for one, other in zip(predictor(same), predictor(new), strict=True):
         assert one.matches == other.matches
 
 
@@ -237,8 +239,9 @@ def test_a_decision_of_another_version_is_told_and_made_anew(
     receipt["files"]["decision.json"] = sha256(run.path / "ranking/decision.json")
     (run.path / "ranking/stage.json").write_text(json.dumps(receipt))
     with pytest.raises(RunError) as refusal:
-        Expert.open(run.path, device="cpu")
+        fieldmark.load(run.path, device="cpu")
     assert refusal.value.fix.startswith(f"delete the folder {run.path / 'ranking'} and run the same")
     shutil.rmtree(run.path / "ranking")
-    execute(open_run(run.path).plan, known, run.path, new=new, seed=1, n_workers=0)
-    assert Expert.open(run.path, device="cpu").decision == Expert.open(finished.path, device="cpu").decision
+    execute(Context.open(run.path).plan, known, run.path, new=new, seed=1, n_workers=0)
+    decisions = [Context.open(one.path).artifact(Ranking, "ranking").decision for one in (run, finished)]
+    assert decisions[0] == decisions[1]

@@ -11,15 +11,14 @@ import pytest
 
 import fieldmark
 from fieldmark.core.errors import PlanError
-from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.gallery.store import GalleryStore
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stages.common.lessons import identity_lesson
-from fieldmark.stages.common.split import read_folds, teaches
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.job import Job
 
 EXTRAS = {"003.jpg": "yes", "006.jpg": "1", "009.jpg": "x", "000.jpg": "no", "001.jpg": ""}
 
@@ -28,6 +27,11 @@ def marked(known: Collection, **columns: list[str | None]) -> Collection:
     cells = [EXTRAS.get(image) for image in known.images]
     table = known.table.with_columns(pl.Series("extra", cells), *(pl.Series(name, c) for name, c in columns.items()))
     return Collection.of(table, root=known.root, unknown="new_whale")
+
+
+def folds_of(folder: Path, fold: np.ndarray) -> Folds:
+    Folds(folder).write(fold)
+    return Folds(folder)
 
 
 def test_what_is_marked_is_extra(known: Collection) -> None:
@@ -43,11 +47,11 @@ def test_what_is_marked_is_extra(known: Collection) -> None:
 def test_they_never_judge_and_nobody_is_compared_to_them(known: Collection, new: Collection, tmp_path: Path) -> None:
     photos = marked(known)
     run = execute(humpback_classify(size="toy", effort=0.3), photos, tmp_path / "run", new=new, seed=1, n_workers=0)
-    job = open_run(run.path).job()
-    fold = read_folds(job, "split")
+    context = Context.open(run.path)
+    fold = context.artifact(Folds, "split").fold
     assert (fold[photos.extra] == -1).all()
     stage = next(one for one in humpback_classify(size="toy").stages if isinstance(one, Train))
-    taught = identity_lesson(stage, job, k=0, fold=fold).items
+    taught = identity_lesson(stage, context, k=0).items
     assert np.isin(np.flatnonzero(photos.extra & (photos.classes >= 0)), taught).all()
     gallery = GalleryStore.open(run.stage("features") / "gallery0")
     assert (gallery.classes[photos.extra] == -1).all()
@@ -62,10 +66,11 @@ def test_one_of_a_judging_photos_group_or_file_does_not_teach_its_network(known:
     shutil.copy(known.root / "001.jpg", tmp_path / "photos" / "009.jpg")
     photos = marked(known, group=group)
     photos = Collection(photos.table, tmp_path / "photos", photos.vocabulary)
-    job = Job(run=RunFolder(tmp_path / "run"), known=photos, new=None, seed=1)
     fold = np.full(len(photos), -1)
     fold[[at["000.jpg"], at["001.jpg"]]] = [0, 1]
-    spoilt = [set(np.array(photos.images)[(fold != k) & ~teaches(job, fold, k=k)]) for k in (0, 1)]
+    spoilt = [
+        set(np.array(photos.images)[(fold != k) & ~folds_of(tmp_path, fold).teaches(photos, k=k)]) for k in (0, 1)
+    ]
     assert spoilt == [{"006.jpg"}, {"009.jpg"}]
 
 
@@ -96,8 +101,7 @@ def test_one_of_an_individual_that_judges_as_a_stranger_does_not_teach(known: Co
     cells = ["yes" if row in rows[1:] else None for row in range(len(names))]
     table = known.table.with_columns(pl.Series("extra", cells))
     photos = Collection.of(table, root=known.root, unknown="new_whale")
-    job = Job(run=RunFolder(tmp_path), known=photos, new=None, seed=0)
     for held, expected in (([rows[0]], 0), ([], len(rows))):
         fold = np.full(len(names), -1)
         fold[held or [0]] = 0
-        assert teaches(job, fold, k=0)[rows].sum() == expected
+        assert folds_of(tmp_path, fold).teaches(photos, k=0)[rows].sum() == expected

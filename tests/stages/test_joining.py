@@ -9,26 +9,28 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.engine import execute, open_run
 
+import fieldmark
 from fieldmark.core.errors import FieldmarkError, PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import HumpbackHoldout
 from fieldmark.decisions.specs import ByVote
-from fieldmark.pipeline.plan import Plan, ranking_stage, renamed
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
+from fieldmark.pipeline.plan import Plan, renamed
 from fieldmark.plans.humpback import humpback_classify, humpback_nearest
 from fieldmark.plans.shelf import SHELF
 from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.identity.blend import Blend, blend_runs
+from fieldmark.stages.identity.blend import Blend
 from fieldmark.stages.identity.keypoints import KEPT
 from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.tasks.identification.blending_runs import blend_runs
 from fieldmark.tasks.identification.joining import join_runs
-from fieldmark.tasks.identification.results import Expert
 from fieldmark.tasks.reporting import report
-from toys import quick_recheck
+from toys import applied, quick_recheck, ranked
 
 NEAREST = humpback_nearest(size="toy")
 
@@ -41,11 +43,11 @@ def nearest(known: Collection, new: Collection, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def unlearning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Train, "run", lambda *_: pytest.fail("learnt anew"))
+    monkeypatch.setattr(Train, "fit", lambda *_: pytest.fail("learnt anew"))
 
 
 def names(run: RunFolder) -> list[str]:
-    return [stage.name for stage in open_run(run.path).plan.stages]
+    return [stage.name for stage in Context.open(run.path).plan.stages]
 
 
 @pytest.mark.usefixtures("unlearning")
@@ -63,7 +65,7 @@ def test_the_joined_run_ranks_as_the_blend_of_the_answers(
     assert json.loads((run.stage("blended") / "decision.json").read_text())["at"] == decision.threshold.at
     submission = pl.read_csv(run.stage("answers") / "submission.csv")
     assert submission["Image"].to_list() == new.images
-    assert {one.name for one in report(open_run(run.path))} >= {"MAP@5", "top-1 of known"}
+    assert {one.name for one in report(Context.open(run.path))} >= {"MAP@5", "top-1 of known"}
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert "net, validation" in page  # how each network has learnt, if it has
 
@@ -75,7 +77,7 @@ def test_the_joined_run_answers_single_photos_as_it_ranked_them(
     run = join_runs([finished.path, nearest.path], tmp_path / "both", by=ByVote())
     table = pl.read_parquet(run.stage("blended") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(table.sort("place").group_by("image").agg("identity").iter_rows())
-    for one in Expert.open(run.path, device="cpu").identify(new, n_workers=0):
+    for one in fieldmark.load(run.path, device="cpu", n_workers=0)(new):
         assert [match.identity for match in one.matches] == wanted[one.image]
 
 
@@ -89,7 +91,7 @@ def test_points_come_after_the_blend_and_not_before(
     pointed = execute(plan, known, tmp_path / "pointed", new=new, seed=1, n_workers=0, reuse=nearest.path)
     kept = {path.name for path in (pointed.path / KEPT).iterdir()}
     run = join_runs([pointed.path, finished.path], tmp_path / "both", points=True)
-    stages = open_run(run.path).plan.stages
+    stages = Context.open(run.path).plan.stages
     assert [stage.name for stage in stages if isinstance(stage, Recheck)] == ["points"]
     (blended,) = (stage for stage in stages if isinstance(stage, Blend))
     assert blended.reads_from == ("ranking", "ranking-2")
@@ -98,12 +100,11 @@ def test_points_come_after_the_blend_and_not_before(
     table = pl.read_parquet(run.stage("points") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(table.sort("place").group_by("image").agg("identity").iter_rows())
     proba = np.load(run.stage("points") / "new.npy")
-    scores, _ = Expert.open(run.path, device="cpu").scores(new, n_workers=0)
-    assert np.allclose(scores, proba, atol=1e-4)
-    for one in Expert.open(run.path, device="cpu").identify(new, n_workers=0):
+    assert np.allclose(ranked(run.path, new), proba, atol=1e-4)
+    for one in fieldmark.load(run.path, device="cpu", n_workers=0)(new):
         assert [match.identity for match in one.matches] == wanted[one.image]
     plain = join_runs([pointed.path, finished.path], tmp_path / "plain")
-    assert open_run(plain.path).plan.only(Blend).reads_from == ("evidence", "ranking-2")
+    assert Context.open(plain.path).plan.only(Blend).reads_from == ("evidence", "ranking-2")
 
 
 def test_a_blend_of_points_by_the_second_embedding_shows_that_embedding(
@@ -113,13 +114,14 @@ def test_a_blend_of_points_by_the_second_embedding_shows_that_embedding(
     both = join_runs([finished.path, nearest.path], tmp_path / "both")
     looked = quick_recheck(name="points", reads_from="blended", embedded="features-2", shortlist=2)
     again = Blend(name="again", reads_from=("points", "ranking"), on="split")
-    stages = (*open_run(both.path).plan.stages[:-1], looked, again, Answer(name="answers", reads_from="again"))
+    stages = (*Context.open(both.path).plan.stages[:-1], looked, again, Answer(name="answers", reads_from="again"))
     plan = Plan(name="nested", stages=stages).check()
     run = execute(plan, known, tmp_path / "nested", new=new, seed=1, n_workers=0, reuse=both.path)
-    expert = Expert.open(run.path, device="cpu")
-    assert expert.embed.name == "features-2"
-    scores, embeddings = expert.scores(new, n_workers=0)
-    assert np.allclose(scores, np.load(run.stage("again") / "new.npy"), atol=1e-3)
+    application = applied(run.path, new)
+    shown = plan.answering().shown(application.context.stages)
+    assert shown == "features-2"
+    embeddings = application.value(shown).embedding
+    assert np.allclose(application.value("again").scores, np.load(run.stage("again") / "new.npy"), atol=1e-3)
     assert np.allclose(embeddings[0], np.load(run.stage("features-2") / "new0.npy"), atol=1e-4)
 
 
@@ -138,7 +140,7 @@ def test_it_goes_on_where_it_was_interrupted(
 ) -> None:
     folders = [finished.path, nearest.path]
     with monkeypatch.context() as broken:
-        broken.setattr(Blend, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(Blend, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             join_runs(folders, tmp_path / "both")
     assert not RunFolder(tmp_path / "both").done("blended")
@@ -156,11 +158,11 @@ def test_a_joined_run_is_a_run_and_joins_others(
     plan = humpback_classify(size="toy", centroids=False)
     third = execute(plan, known, tmp_path / "third", new=new, seed=1, n_workers=0, reuse=finished.path)
     run = join_runs([both.path, third.path], tmp_path / "three")
-    opened = open_run(run.path)
+    opened = Context.open(run.path)
     assert names(run)[-4:] == ["blended", "ranking-3", "blended-2", "answers"]
-    assert ranking_stage(opened.plan).reads() == ("blended", "ranking-3", "split")
+    assert opened.plan.final().named() == {"on": ("split",), "reads_from": ("blended", "ranking-3")}
     wanted = pl.read_parquet(run.stage("blended-2") / "ranking.parquet").filter(pl.col("part") == "new")
-    answers = Expert.open(run.path, device="cpu").identify(new, n_workers=0)
+    answers = fieldmark.load(run.path, device="cpu", n_workers=0)(new)
     first = wanted.filter(pl.col("place") == 1).select("image", "identity")
     assert {one.image: one.matches[0].identity for one in answers} == dict(first.iter_rows())
 
@@ -214,7 +216,7 @@ def test_a_plan_with_other_names_is_the_same_plan(recipe: str) -> None:
 
 
 def test_points_are_matched_by_an_embedding_behind_the_blend(finished: RunFolder) -> None:
-    plan = open_run(finished.path).plan
+    plan = Context.open(finished.path).plan
     embed = plan.stages[2].model_copy(update={"name": "others"})
     looked = Recheck(name="points", reads_from="ranking", embedded="others", on="split")
     with pytest.raises(PlanError) as refusal:

@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.engine import METRICS, Opened, open_run
-from fieldmark.stages.scored import write_scored
 from PIL import Image
 
 from fieldmark.core.errors import RunError
@@ -20,11 +18,16 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.decisions.cutoffs import Cutoffs, Estimate
 from fieldmark.decisions.specs import Cutoff
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.models import Models
+from fieldmark.pipeline.artifacts.predictions import LabelAnswers
+from fieldmark.pipeline.artifacts.scores import LabelScores, MemberScores, ScoredPhotos
+from fieldmark.pipeline.artifacts.selection import DroppedPhotos, LabelPseudoLabels
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import METRICS
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019, tags_plain
-from fieldmark.stages.common.split import FOLDS
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.labels.cut import CUTOFFS
 from fieldmark.tasks.reporting import REPORT, report
 from fieldmark.tasks.tagging.ladder import ladder
 from fieldmark.tasks.tagging.marked_photos import doubts, dropped, examples
@@ -81,25 +84,25 @@ class ByHand:
         write_text(folder / "plan.json", plan.model_dump_json())
         write_json(folder / "manifest.json", {"seed": 0, "versions": {"numpy": "2"}})
         self.plan, self.known, self.new = plan, known, new
-        self.opened = Opened(self.run, plan, known, new, 0)
+        self.opened = Context(self.run, plan, known, new, 0)
         self.chance = np.random.default_rng(13)
 
     def finish(self, name: str, said: str) -> None:
         self.run.finish(name, receipt={"verb": "", "said": said, "took_s": 1.0})
 
     def split(self) -> None:
-        np.save(self.run.workshop("split") / FOLDS, FOLD)
+        Folds(self.run.workshop("split")).write(FOLD)
         self.finish("split", "3 folds")
 
     def trained(self) -> None:
         for stage in self.plan.stages:
             if isinstance(stage, Train):
+                left = Models(self.run.workshop(stage.name))
                 for k in range(N_FOLDS):
-                    place = self.run.workshop(stage.name, fresh=k == 0) / f"fold{k}"
-                    place.mkdir()
+                    left.place(k).mkdir()
                     rows = [{"leg": 1, "epoch": e, "loss": 9 / e + k, "lr": 0.1 / e} for e in (1, 2, 3)]
-                    write_json(place / "history.json", rows)
-                    write_json(place / "labels.json", list(self.known.vocabulary.tags))
+                    left.write_history(k, rows)
+                    left.write_labels(k, list(self.known.vocabulary.tags))
                 self.finish(stage.name, "loss 3")
 
     def scored(self, name: str, *, noise: float) -> None:
@@ -107,33 +110,29 @@ class ByHand:
         truth = shown()[:, column]
         proba = np.clip(0.2 + 0.6 * truth + self.chance.normal(0, noise, truth.shape), 0.01, 0.99).astype(np.float32)
         proba[FORGOTTEN[0], self.known.vocabulary.tags.index(LABELS[FORGOTTEN[1]])] = 0.99
-        new = None
+        folder, tags = self.run.workshop(name), self.known.vocabulary.tags
+        left = LabelScores(folder)
+        for voice in ("net", "mean"):
+            left.write(voice, self.known, labels=tags, fold=FOLD, proba=proba)
         if self.new is not None:
             new = np.tile(np.linspace(0.9, 0.1, len(LABELS), dtype=np.float32), (N_FOLDS, N_NEW, 1))
-        folder = self.run.workshop(name)
-        for voice in ("net", "mean"):
-            write_scored(
-                folder, voice, self.opened.job(), columns=self.known.vocabulary.tags, fold=FOLD, proba=proba, new=new
-            )
+            said = MemberScores(tags, new)
+            left.keep(ScoredPhotos(said, np.zeros(N_NEW, np.bool_), {"net": said}), self.opened)
         if name == "trees":
             write_json(folder / "importance.json", [{"column": f"c{n}", "share": n / 435} for n in range(30)])
             write_json(folder / "ceiling.json", {"recall_ceiling": 0.875, "n_judged": 321})
         self.finish(name, f"{name} scored")
 
     def moved(self) -> None:
-        gone = {"image": ["003.png", "007.png"], "error": [2.5, 1.25]}
-        pl.DataFrame(gone, schema={"image": pl.String, "error": pl.Float32}).write_parquet(
-            self.run.workshop("trusted") / "dropped.parquet"
-        )
+        DroppedPhotos(self.run.workshop("trusted")).write(["003.png", "007.png"], np.array([2.5, 1.25], np.float32))
         self.finish("trusted", "2 of 60 photos dropped")
-        place = self.run.workshop("enlarged")
+        left = LabelPseudoLabels(self.run.workshop("enlarged"))
         for k in range(N_FOLDS):
-            np.save(place / f"picked{k}.npy", np.array([4, 2]))
-            np.save(place / f"targets{k}.npy", np.eye(2, len(LABELS), dtype=np.float32))
+            left.write(k, np.array([4, 2]), np.eye(2, len(LABELS), dtype=np.float32))
         self.finish("enlarged", "2 to 2 of 8 new photos joined")
 
     def cut(self, cutoffs: Cutoffs) -> None:
-        write_text(self.run.workshop("cutoffs") / CUTOFFS, cutoffs.model_dump_json())
+        LabelAnswers(self.run.workshop("cutoffs")).write_thresholds(cutoffs)
         self.finish("cutoffs", "cut")
         self.run.workshop("answers")
         self.finish("answers", "8 photos answered")
@@ -145,7 +144,7 @@ def found_cutoffs(groups: dict[str, Cutoff] = GROUPS) -> Cutoffs:
 
 
 @pytest.fixture(scope="session")
-def tagged(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """A run of the whole recipe, all stages finished."""
     folder = tmp_path_factory.mktemp("tagged")
     hand = ByHand(folder / "run", imet2019(size="toy"), *collections(folder))
@@ -155,16 +154,16 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Opened:
         hand.scored(name, noise=noise)
     hand.moved()
     hand.cut(found_cutoffs())
-    return open_run(folder / "run")
+    return Context.open(folder / "run")
 
 
 @pytest.fixture(scope="session")
-def judged(tagged: Opened) -> JudgedLabels:
+def judged(tagged: Context) -> JudgedLabels:
     return JudgedLabels(tagged)
 
 
 @pytest.fixture(scope="session")
-def page(tagged: Opened) -> str:
+def page(tagged: Context) -> str:
     report(tagged)
     return (tagged.run.path / REPORT).read_text(encoding="utf-8")
 
@@ -185,7 +184,7 @@ def slow_f2(answer: np.ndarray, truth: np.ndarray) -> float:
     return sum(values) / len(values)
 
 
-def test_numbers_are_those_of_the_answers_and_say_what_they_flatter(tagged: Opened, judged: JudgedLabels) -> None:
+def test_numbers_are_those_of_the_answers_and_say_what_they_flatter(tagged: Context, judged: JudgedLabels) -> None:
     measures = {one.name: one for one in report(tagged)}
     assert read_json(tagged.run.path / METRICS) == [one.model_dump(mode="json") for one in measures.values()]
     assert measures["mean F2"].value == pytest.approx(slow_f2(judged.answer, judged.truth))
@@ -203,7 +202,7 @@ def test_page_says_in_a_sentence_what_a_registrar_wants_to_know(page: str, judge
     assert "with cutoffs found on other photos, mean F2 is 0.512" in words(section(page, "scores"))
 
 
-def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Opened, judged: JudgedLabels) -> None:
+def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Context, judged: JudgedLabels) -> None:
     rungs = ladder(tagged, judged)
     assert [rung.name for rung in rungs] == list(NOISE)
     assert rungs[0].change is None
@@ -218,7 +217,7 @@ def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Ope
         assert paired < apart
 
 
-def test_rungs_tell_only_what_is_new(tagged: Opened, judged: JudgedLabels) -> None:
+def test_rungs_tell_only_what_is_new(tagged: Context, judged: JudgedLabels) -> None:
     news = {rung.name: " | ".join(rung.news) for rung in ladder(tagged, judged)}
     assert "2 networks a fold" in news["zoo"]
     assert "minimise focal" in news["zoo"]
@@ -244,7 +243,7 @@ def test_no_photo_is_cut_where_its_own_labels_were_looked_at(judged: JudgedLabel
     assert found.mean() < slow_f2(flattered, judged.truth)
 
 
-def test_a_forgotten_label_comes_first_among_the_doubts_with_its_photo(tagged: Opened, judged: JudgedLabels) -> None:
+def test_a_forgotten_label_comes_first_among_the_doubts_with_its_photo(tagged: Context, judged: JudgedLabels) -> None:
     found, note = doubts(tagged, judged)
     first = next(one for one in found if one.kind == "missing")
     assert (first.image, first.label) == (f"{FORGOTTEN[0]:03d}.png", LABELS[FORGOTTEN[1]])
@@ -254,7 +253,7 @@ def test_a_forgotten_label_comes_first_among_the_doubts_with_its_photo(tagged: O
     assert len(found) == len({(one.image, one.label) for one in found}) <= 40
 
 
-def test_photos_left_out_are_shown_with_what_the_judge_says(tagged: Opened, judged: JudgedLabels) -> None:
+def test_photos_left_out_are_shown_with_what_the_judge_says(tagged: Context, judged: JudgedLabels) -> None:
     (left,) = dropped(tagged, judged)
     assert (left.n, [one.image for one in left.worst], left.others) == (2, ["003.png", "007.png"], ())
     assert left.worst[0].note == "error 2.500"
@@ -312,7 +311,7 @@ def test_a_plan_without_the_later_stages_has_a_shorter_page(tmp_path: Path) -> N
     hand.trained()
     hand.scored("zoo", noise=0.2)
     hand.cut(Cutoffs(kind="relative", times=7.0, beta=2, n_images=N, mean_labels=3.0))
-    measures, html = label_report(open_run(tmp_path / "run"))
+    measures, html = label_report(Context.open(tmp_path / "run"))
     assert CROSSED not in {one.name for one in measures}
     assert re.findall(r'<section id="(\w+)"', html) == [
         "scores", "stages", "examples", "doubts", "labels", "learning", "data", "plan", "manifest",
@@ -325,11 +324,11 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     hand = ByHand(tmp_path / "run", imet2019(size="toy"), known, new)
     hand.split()
     with pytest.raises(RunError) as caught:
-        report(open_run(tmp_path / "run"))
+        report(Context.open(tmp_path / "run"))
     assert "fieldmark train" in caught.value.fix
 
 
-def test_measures_and_rungs_are_over_the_groups_of_the_table(tagged: Opened) -> None:
+def test_measures_and_rungs_are_over_the_groups_of_the_table(tagged: Context) -> None:
     alone = replace(tagged, known=replace(tagged.known, table=tagged.known.table.drop("group")))
     known = replace(
         tagged.known, table=tagged.known.table.with_columns(group=pl.Series([f"{n // 6}" for n in range(N)]))

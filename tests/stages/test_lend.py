@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fieldmark.stages.engine import open_run
-from fieldmark.stages.scored import known_proba, new_proba
 
 import fieldmark
 from fieldmark.core.errors import PlanError
@@ -15,6 +13,8 @@ from fieldmark.data.specs import PlainSampler, StratifiedFolds
 from fieldmark.images.specs import Preprocess
 from fieldmark.losses.specs import Bce
 from fieldmark.models.specs import Backbone, Net, RandomWeights, SigmoidHead
+from fieldmark.pipeline.artifacts.scores import LabelScores
+from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019
 from fieldmark.stages.common.split import Split
@@ -23,8 +23,8 @@ from fieldmark.stages.labels.cut import Cut
 from fieldmark.stages.labels.lend import Chosen, Lend
 from fieldmark.stages.labels.look import Look
 from fieldmark.stages.labels.score import Score
-from fieldmark.tasks.tagging.results import Tagger
 from fieldmark.training.specs import Leg, Training
+from toys import applied
 
 
 def plan() -> Plan:
@@ -57,10 +57,9 @@ def plan() -> Plan:
 def test_known_photos_hear_other_folds_and_new_photos_all(museum: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     fieldmark.train(plan(), museum, run=run, n_workers=0)
-    opened = open_run(run)
-    job = opened.job()
+    opened = Context.open(run)
     chosen = fieldmark.core.spec.read(Chosen, run / "lent" / "chosen.json")
-    zoo, lent = known_proba(job, "zoo"), known_proba(job, "lent")
+    zoo, lent = (opened.artifact(LabelScores, name).known(opened.known) for name in ("zoo", "lent"))
     assert chosen.weight > 0  # one epoch of a tiny network knows less than an ImageNet backbone
     said = (lent - (1 - chosen.weight) * zoo) / chosen.weight  # what the neighbours say, 0-1
     assert said.min() > -0.01
@@ -76,8 +75,8 @@ def test_known_photos_hear_other_folds_and_new_photos_all(museum: Path, tmp_path
         wanted = 0.001 + 0.998 * (voice @ truth[others[near]]) / voice.sum()
         assert said[row] == pytest.approx(wanted, abs=1e-3)
     # Asked again as photos that nobody knows, the new ones get the same answer.
-    again = Tagger.open(run).proba(opened.new, n_workers=0)
-    assert again == pytest.approx(new_proba(job, "lent"), abs=1e-4)
+    again = applied(run, opened.new).value("cutoffs").proba
+    assert again == pytest.approx(opened.of_new().value("lent").mean.mean, abs=1e-4)
 
 
 def test_the_recipe_lends_last_and_refuses_where_nothing_sees() -> None:

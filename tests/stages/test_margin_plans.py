@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fieldmark.stages.engine import execute
 
 from fieldmark.core.errors import PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.losses.specs import Affinity, ArcFace, BatchHardTriplet, LocalTriplet, MarginByCount
 from fieldmark.models.specs import AffinityHead, CosineHead, EmbeddingHead, SigmoidHead
 from fieldmark.pipeline import networks as nets
+from fieldmark.pipeline.artifacts.models import Models
+from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan, read_plan
 from fieldmark.plans.humpback import humpback_classify
 
@@ -106,9 +107,9 @@ def test_a_run_ends_with_probabilities_and_a_threshold(
 ) -> None:
     plan = planned(net={"head": head}, losses=losses).check()
     run = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0)
-    net = nets.saved_nets(run.stage("net"), device="cpu")[0]
+    saved = Models(run.stage("net")).nets("cpu")[:1]
     n = len(known.vocabulary.identities)
-    proba = net.look(known, flip=True, n_identities=n, n_workers=0).proba
+    proba = nets.look(saved, known, flip=True, n_identities=n, n_workers=0)[0].proba
     assert proba is not None
     assert proba.shape == (len(known), n)
     assert (proba >= 0).all()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fieldmark.data.collection import Collection
 from fieldmark.images.specs import BoxCrop, Preprocess
-from fieldmark.pipeline.networks import photo_source
+from fieldmark.quality.regions.sources import photo_source
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

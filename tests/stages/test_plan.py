@@ -8,6 +8,9 @@ import pytest
 from fieldmark.core.errors import PlanError
 from fieldmark.pipeline.plan import Plan, read_plan
 from fieldmark.plans.humpback import humpback_classify
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.identity.blend import Blend
+from fieldmark.stages.identity.think_again import ThinkAgain
 
 GOOD = humpback_classify(size="toy")
 
@@ -26,9 +29,15 @@ def test_a_plan_survives_json() -> None:
     ("plan", "said"),
     [
         (changed(1, on="nowhere"), "reads 'nowhere', which no earlier stage writes"),
-        (changed(2, of="split"), "'of' must name a train stage"),
-        (changed(3, reads_from="net"), "'reads_from' must name an embed stage"),
-        (changed(4, reads_from="features"), "'reads_from' must name a rank or rescore"),
+        (changed(2, of="split"), "'of' must name a stage that leaves models; 'split' (split) leaves folds"),
+        (
+            changed(3, reads_from="net"),
+            "'reads_from' must name a stage that leaves embeddings; 'net' (train) leaves models",
+        ),
+        (
+            changed(4, reads_from="features"),
+            "'reads_from' must name a stage that leaves predictions; 'features' (embed) leaves embeddings",
+        ),
         (changed(2, name="net"), "stage name 'net' is used 2 times"),
         (changed(0, name="a/b"), "letters, digits"),
         (Plan.model_construct(name="x", stages=tuple(reversed(GOOD.stages))), "no earlier stage"),
@@ -91,3 +100,19 @@ def test_mistakes_in_a_file_are_named_by_their_place(tmp_path: Path) -> None:
         read_plan(path)
     assert "stages.1.train.epohcs" in str(caught.value.got)
     assert "height_px" in str(caught.value.got)
+
+
+def test_photos_asked_about_one_by_one_pass_by_what_needs_batches() -> None:
+    """Whatever a stage reads first, a ranking stands for it."""
+
+    class Piled(Blend):
+        in_batches_only = True
+
+    piled = Piled(name="piled", on="split", reads_from=("ranking", "ranking-2"))
+    again = ThinkAgain(name="again", reads_from="piled", on="split")
+    second = GOOD.stages[3].model_copy(update={"name": "ranking-2"})
+    plan = Plan(name="x", stages=(*GOOD.stages[:4], second, piled, again, Answer(name="a", reads_from="again"))).check()
+    assert piled.reads() == ("split", "ranking", "ranking-2")
+    assert plan.final() == again
+    assert plan.answering() == GOOD.stages[3]
+    assert plan.alone(second) is second

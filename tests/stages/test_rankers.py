@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.apart import apart
-from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.job import Job
 
+import fieldmark
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
+from fieldmark.data.specs import IdentityFolds
 from fieldmark.decisions.specs import (
     ByVote,
     Fixed,
@@ -28,20 +26,28 @@ from fieldmark.decisions.specs import (
     TargetShare,
     Transposed,
 )
+from fieldmark.decisions.submission_votes import blend_submissions
 from fieldmark.decisions.thresholds import find
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.ranking import NEW_SCORES, SCORES, Decision, Ranking
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan
+from fieldmark.pipeline.stage import Stage
 from fieldmark.plans.humpback import humpback_classify
+from fieldmark.reporting.submissions import ranking_submission
 from fieldmark.stacking.specs import IdentityStacking, Trees
-from fieldmark.stages.common.answer import Answer, submission
-from fieldmark.stages.common.split import FOLDS, judged_classes
-from fieldmark.stages.identity.blend import Blend, blend_runs, blend_submissions
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.identity.blend import Blend
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
-from fieldmark.stages.identity.ranking import NEW_SCORES, SCORES, Decision, write_ranked
+from fieldmark.stages.identity.ranking import RankingStage
 from fieldmark.stages.identity.stack_identities import StackIdentities
 from fieldmark.stages.identity.think_again import ThinkAgain
-from fieldmark.tasks.identification.results import Expert
+from fieldmark.tasks.identification.blending_runs import blend_runs
 from fieldmark.tasks.reporting import report
-from toys import without_judges
+from toys import fitted, without_judges
 
 TOY = humpback_classify(size="toy")
 ALIKE = Rank(
@@ -122,14 +128,14 @@ def test_the_submission_is_that_of_the_last_stage(ensemble: RunFolder, new: Coll
     with (ensemble.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
         rows = {row["Image"]: row["Id"].split()[0] for row in csv.DictReader(file)}
     assert rows == dict(again.select("image", "identity").iter_rows())
-    assert len(report(open_run(ensemble.path))) >= 6
+    assert len(report(Context.open(ensemble.path))) >= 6
 
 
 def test_the_expert_answers_single_photos_by_the_blend(ensemble: RunFolder, new: Collection) -> None:
     """Second thoughts look at a pile; a photo alone gets the answer of the stage before."""
     both = pl.read_parquet(ensemble.stage("both") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(both.sort("place").group_by("image").agg("identity").iter_rows())
-    for one in Expert.open(ensemble.path, device="cpu").identify(new, n_workers=0):
+    for one in fieldmark.load(ensemble.path, device="cpu", n_workers=0)(new):
         assert [match.identity for match in one.matches] == wanted[one.image]
 
 
@@ -140,7 +146,7 @@ def test_the_expert_tells_how_sure_it_is(finished: RunFolder, new: Collection) -
     proba = {
         image: (known, right) for image, known, right in told.select("image", "known_proba", "right_proba").iter_rows()
     }
-    for one in Expert.open(finished.path, device="cpu").identify(new, n_workers=0):
+    for one in fieldmark.load(finished.path, device="cpu", n_workers=0)(new):
         assert (one.known_proba, one.right_proba) == pytest.approx(proba[one.image], abs=1e-4)
         named = [match for match in one.matches if not match.is_new]
         assert named[0].proba == one.right_proba
@@ -157,7 +163,7 @@ def test_trees_judge_and_the_expert_agrees(
     assert ((scores[np.isfinite(scores)] > 0) & (scores[np.isfinite(scores)] < 1)).all()
     ranked = pl.read_parquet(run.stage("trees") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(ranked.sort("place").group_by("image").agg("identity").iter_rows())
-    for one in Expert.open(run.path, device="cpu").identify(new, n_workers=0):
+    for one in fieldmark.load(run.path, device="cpu", n_workers=0)(new):
         assert [match.identity for match in one.matches] == wanted[one.image]
 
 
@@ -169,9 +175,9 @@ def test_every_ranking_says_apart_what_it_says_without_photos_that_judge(
         with_stages(*stages, reads="trees"), known, tmp_path / "all", new=new, seed=1, n_workers=0, reuse=finished.path
     )
     bare = without_judges(run, tmp_path / "bare")
-    job = open_run(run.path).job()
+    application = Context.open(run.path).of_new()
     for name in ("ranking", "alike", "both", "trees"):
-        told, expected = apart(job, name, k=0), np.load(bare.stage(name) / NEW_SCORES)
+        told, expected = application.value(name, 0).scores, np.load(bare.stage(name) / NEW_SCORES)
         np.testing.assert_allclose(told, expected, atol=1e-6)
         assert not np.array_equal(told, np.load(run.stage(name) / NEW_SCORES))
 
@@ -244,22 +250,27 @@ def test_rankings_that_do_not_fit_are_told() -> None:
     assert "1 weights for 2 rankings" in str(refusal.value.got)
     with pytest.raises(PlanError) as refusal:
         with_stages(TREES.model_copy(update={"reads_from": "ranking"}), reads="trees")
-    assert "must name an embed stage" in str(refusal.value.got)
+    assert "'reads_from' must name a stage that leaves embeddings; 'ranking' (rank) leaves ranking" in str(
+        refusal.value.got
+    )
 
 
-def ranked_by_hand(root: Path, names: list[str | None], fold: np.ndarray, scores: np.ndarray) -> Job:
+def ranked_by_hand(
+    root: Path, names: list[str | None], fold: np.ndarray, scores: np.ndarray, *stages: Stage
+) -> Context:
     """A run whose stage ``ranking`` says these scores of the photos that judge."""
     known = Collection.of({"image": [f"{n}.png" for n in range(len(names))], "identity": names}, root=root)
     run = RunFolder.create(root / "run", key={"seed": 0})
-    np.save(run.workshop("split") / FOLDS, fold)
+    folds = Folds(run.workshop("split"))
+    folds.write(fold)
+    truth = folds.classes(known)[fold >= 0]
     run.finish("split", receipt={"said": ""})
-    job = Job(run=run, known=known, new=None, seed=0)
     place = run.workshop("ranking")
     np.save(place / SCORES, scores.astype(np.float32))
-    truth = judged_classes(job, "split")[fold >= 0]
     Decision(find(Fixed(at=0.1), scores[truth >= -1], truth[truth >= -1])).write(place)
     run.finish("ranking", receipt={"said": ""})
-    return job
+    made = (Split(folds=IdentityFolds()), Rank(name="ranking", reads_from="features", on="split"))
+    return Context(run=run, plan=Plan(name="by hand", stages=(*made, *stages)), known=known, new=None, seed=0)
 
 
 def test_individuals_ask_back_by_the_photos_there_are_to_compare_with(tmp_path: Path) -> None:
@@ -269,11 +280,10 @@ def test_individuals_ask_back_by_the_photos_there_are_to_compare_with(tmp_path: 
     fold = np.array([-1, 0] * n + [-1, -1])
     scores = np.full((n, n + 1), 0.2)
     scores[np.arange(n), np.arange(n)], scores[:, n] = 0.6, 0.65 + 0.001 * np.arange(n)
-    job = ranked_by_hand(tmp_path, names, fold, scores)
     again = ThinkAgain(name="again", reads_from="ranking", on="split", rules=(Transposed(at=-9.0),))
-    again.run(job, job.run.workshop("again"))
-    job.run.finish("again", receipt={"said": ""})
-    after = np.load(job.run.stage("again") / SCORES)
+    context = ranked_by_hand(tmp_path, names, fold, scores, again)
+    fitted(context, again)
+    after = context.artifact(Ranking, "again").scores
     assert (scores.argmax(axis=1) == n).all()
     assert (after.argmax(axis=1) == np.arange(n)).all()
 
@@ -282,25 +292,28 @@ def test_a_judging_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None
     """Nobody knows who is on it, so nothing is measured by it; it is ranked like any other."""
     names = ["a", "a", "b", "b", "unknown", None]
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.06, 0.05], [0.7, 0.3]])
-    job = ranked_by_hand(tmp_path, names, np.array([-1, 0, -1, 0, 0, 0]), scores)
     again = ThinkAgain(name="again", reads_from="ranking", on="split", rules=(Swap(),))
-    assert "validation MAP@5 1.0000, 1.0000 before" in again.run(job, job.run.workshop("again"))
-    folder = job.run.workshop("more")
-    rows = np.flatnonzero(np.load(job.run.stage("split") / FOLDS) == 0)
-    decision = write_ranked(
-        folder,
-        job,
-        by="more",
-        rows=rows,
-        truth=judged_classes(job, "split")[rows],
-        scores=scores.astype(np.float32),
-        new_scores=None,
-        unknown=MaxMap(),
-        k=5,
-        sure=None,
-    )
-    assert decision.threshold.n_queries == 3
-    ranked = pl.read_parquet(folder / "ranking.parquet").filter(pl.col("place") == 1)
+
+    class Given(RankingStage):
+        """A ranking whose scores of validation photos are given."""
+
+        def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[np.ndarray, str]:
+            del context, folder
+            assert folds.rows.tolist() == [1, 3, 4, 5]
+            return scores.astype(np.float32), ""
+
+        def scores(self, ask: Ask) -> np.ndarray:
+            """No other photos are asked about."""
+            raise AssertionError(ask)
+
+    more = Given(verb="given", name="more", on="split", unknown=MaxMap(), k=5, sure=None)
+    fold = np.array([-1, 0, -1, 0, 0, 0])
+    context = ranked_by_hand(tmp_path, names, fold, scores, again)
+    assert "validation MAP@5 1.0000, 1.0000 before" in fitted(context, again)
+    ranking = Ranking(context.run.workshop("more"))
+    more.fit(context, ranking.folder)
+    assert ranking.decision.threshold.n_queries == 3
+    ranked = ranking.table("validation").filter(pl.col("place") == 1)
     assert dict(ranked.select("image", "identity").iter_rows())["5.png"] == "a"
 
 
@@ -317,22 +330,22 @@ def test_a_photo_without_a_candidate_stops_no_report(
     shutil.rmtree(run.path / "trees")
     np.save(run.workshop("trees", fresh=False) / SCORES, scores)
     run.finish("trees", receipt={name: value for name, value in receipt.items() if name != "files"})
-    measures = {one.name: one.value for one in report(open_run(run.path))}
+    measures = {one.name: one.value for one in report(Context.open(run.path))}
     assert np.isfinite(measures["MAP@5"])
     assert (run.path / "report.html").exists()
 
 
 def test_names_with_blanks_come_as_a_table_of_their_own(tmp_path: Path) -> None:
     """In the contest's form "a b" would be two names; nothing trained is lost for that."""
-    job = ranked_by_hand(tmp_path, ["=a b", "c"], np.array([-1, 0]), np.array([[0.9, 0.1]]))
-    job = replace(job, new=Collection.of({"image": ["n.png"]}, root=tmp_path))
+    context = ranked_by_hand(tmp_path, ["=a b", "c"], np.array([-1, 0]), np.array([[0.9, 0.1]]))
+    context = context.fresh(new=Collection.of({"image": ["n.png"]}, root=tmp_path))
     ranking = {"part": "new", "image": "n.png", "place": [1, 2], "identity": ["=a b", "c"], "score": [0.9, 0.1]}
-    pl.DataFrame(ranking).write_parquet(job.run.stage("ranking") / "ranking.parquet")
-    folder = job.run.workshop("answers")
-    said = Answer(name="answers", reads_from="ranking").run(job, folder)
+    pl.DataFrame(ranking).write_parquet(context.run.stage("ranking") / "ranking.parquet")
+    folder = context.run.workshop("answers")
+    said = Answer(name="answers", reads_from="ranking").fit(context, folder)
     assert "answers.csv; no submission.csv, as some names have blanks" in said
     assert not (folder / "submission.csv").exists()
     rows = pl.read_csv(folder / "answers.csv")
     assert rows["identity"].to_list() == ["'=a b", "c"]
     with pytest.raises(DataError, match="blanks"):
-        submission(pl.DataFrame(ranking), images=["n.png"])
+        ranking_submission(pl.DataFrame(ranking), images=["n.png"])

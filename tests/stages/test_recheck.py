@@ -9,28 +9,36 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.engine import execute
-from fieldmark.stages.job import Job
 from PIL import Image
 
 from drawn_photos import seen_from, textured, turned
 from fieldmark.core.errors import FieldmarkError, PlanError, WeightsError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
+from fieldmark.data.specs import IdentityFolds
+from fieldmark.decisions.specs import Fixed
+from fieldmark.decisions.thresholds import find
 from fieldmark.gallery import keypoints
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.specs import Evidence, Points, Sift, Xfeat
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.reading import read
 from fieldmark.images.specs import FeatureNorm, Finder, GrabCut, TableBoxes
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.keypoints import FUSION, MATCHES, ShortlistMatches
+from fieldmark.pipeline.artifacts.ranking import DECISION, NEW_SCORES, RANKING, SCORES, Decision, Ranking
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.humpback import humpback_classify, humpback_nearest
 from fieldmark.plans.sizes import Size
 from fieldmark.stages.common.boxes import Boxes
-from fieldmark.stages.common.split import FOLDS
-from fieldmark.stages.identity.keypoints import KEPT, Looker, Rechecked, fused
-from fieldmark.stages.identity.ranking import DECISION, NEW_SCORES, RANKING, SCORES
-from fieldmark.stages.identity.recheck import EVIDENCE, FUSION, Recheck
-from toys import without_judges
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.keypoints import KEPT, Looker, fused
+from fieldmark.stages.identity.rank import Rank
+from fieldmark.stages.identity.recheck import Recheck
+from toys import fitted, ranked, without_judges
 
 pytest.importorskip("cv2", reason="keypoints need OpenCV")
 N_IDENTITIES, N_STRANGERS, DIM = 5, 3, 6
@@ -50,7 +58,7 @@ def unit(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """Each animal's first photo is known, its second and third judge; embeddings and the ranking are pure chance."""
     root, rng = tmp_path_factory.mktemp("marks"), np.random.default_rng(0)
     shown = [(f"a{one}", one, view) for one in range(N_IDENTITIES) for view in range(3)]
@@ -65,7 +73,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     new = Collection.of({"image": ["new.png"]}, root=root)
     fold = np.array([-1 if view == 0 and name != "unknown" else 0 for name, _, view in shown])
     run = RunFolder.create(root / "run", key={"seed": 0})
-    np.save(run.workshop("split") / FOLDS, fold)
+    Folds(run.workshop("split")).write(fold)
     run.finish("split", receipt={"said": ""})
     place, judges = run.workshop("features"), np.flatnonzero(fold == 0)
     embedding = unit(rng, len(known))
@@ -74,23 +82,29 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     np.save(place / "new0.npy", unit(rng, 1))
     run.finish("features", receipt={"said": ""})
     place = run.workshop("ranking")
-    np.save(place / SCORES, rng.random((len(judges), N_IDENTITIES)).astype(np.float32))
+    scores = rng.random((len(judges), N_IDENTITIES)).astype(np.float32)
+    np.save(place / SCORES, scores)
+    Decision(find(Fixed(at=0.0), scores, known.classes[judges])).write(place)
     np.save(place / NEW_SCORES, rng.random((1, N_IDENTITIES)).astype(np.float32))
     run.finish("ranking", receipt={"said": ""})
-    return Job(run=run, known=known, new=new, seed=0)
+    stages = (
+        Split(folds=IdentityFolds()),
+        Embed(name="features", of="net", on="split"),
+        Rank(name="ranking", reads_from="features", on="split"),
+        STAGE,
+    )
+    return Context(run=run, plan=Plan(name="by hand", stages=stages), known=known, new=new, seed=0)
 
 
 @pytest.fixture(scope="module")
-def done(job: Job) -> Path:
-    folder = job.run.workshop("again")
-    job_said = STAGE.run(job, folder)
-    (folder / "said.txt").write_text(job_said)
-    return folder
+def done(context: Context) -> Path:
+    fitted(context, STAGE)
+    return context.run.stage("again")
 
 
-def test_points_mend_a_ranking_by_chance(job: Job, done: Path) -> None:
-    before = np.load(job.run.stage("ranking") / SCORES)
-    scores, truth = np.load(done / SCORES), job.known.classes[np.load(job.run.stage("split") / FOLDS) == 0]
+def test_points_mend_a_ranking_by_chance(context: Context, done: Path) -> None:
+    before = context.artifact(Ranking, "ranking").scores
+    scores, truth = np.load(done / SCORES), context.known.classes[context.artifact(Folds, "split").fold == 0]
     known = truth >= 0
     listed = (np.argsort(-before, axis=1)[:, :4] == truth[:, None]).any(axis=1)
     assert (scores.argmax(axis=1) == truth)[known & listed].all()
@@ -99,58 +113,55 @@ def test_points_mend_a_ranking_by_chance(job: Job, done: Path) -> None:
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
-def test_it_writes_what_a_rank_stage_writes(job: Job, done: Path) -> None:
+def test_it_writes_what_a_rank_stage_writes(context: Context, done: Path) -> None:
     ranking = pl.read_parquet(done / RANKING)
     assert {"part", "image", "place", "identity", "score"} <= set(ranking.columns)
     assert set(ranking["part"]) == {"validation", "new"}
     assert "at" in json.loads((done / DECISION).read_text())
     assert np.load(done / NEW_SCORES).shape == (1, N_IDENTITIES)
-    assert "pairs laid side by side" in (done / "said.txt").read_text()
+    assert "pairs of photos compared" in context.said("again")
 
 
-def test_every_pair_that_was_compared_is_noted(job: Job, done: Path) -> None:
-    table = pl.read_parquet(done / EVIDENCE)
+def test_every_pair_that_was_compared_is_noted(context: Context, done: Path) -> None:
+    table = pl.read_parquet(done / MATCHES)
     judged = table.filter(pl.col("part") == "validation")
     assert judged.height == 4 * (2 * N_IDENTITIES + N_STRANGERS)
-    names = dict(zip(job.known.images, job.known.table["identity"], strict=True))
+    names = dict(zip(context.known.images, context.known.table["identity"], strict=True))
     assert all(names[photo] == name for photo, name in table.select("photo", "identity").iter_rows())
     same = pl.Series([names[image] == name for image, name in judged.select("image", "identity").iter_rows()])
     assert judged.filter(same)["inliers"].min() > judged.filter(~same)["inliers"].max()
 
 
-def test_no_photo_is_compared_with_those_that_judge(job: Job, done: Path) -> None:
-    fold = np.load(job.run.stage("split") / FOLDS)
-    judges = {job.known.images[row] for row in np.flatnonzero(fold == 0)}
-    table = pl.read_parquet(done / EVIDENCE).filter(pl.col("part") == "validation")
+def test_no_photo_is_compared_with_those_that_judge(context: Context, done: Path) -> None:
+    fold = context.artifact(Folds, "split").fold
+    judges = {context.known.images[row] for row in np.flatnonzero(fold == 0)}
+    table = pl.read_parquet(done / MATCHES).filter(pl.col("part") == "validation")
     assert not judges & set(table["photo"])
 
 
-def test_a_photo_is_judged_by_weights_of_others(job: Job, done: Path) -> None:
+def test_a_photo_is_judged_by_weights_of_others(context: Context, done: Path) -> None:
     """One set of weights for all would be found again in every photo's probability."""
     fusion = Fusion.model_validate_json((done / FUSION).read_text())
-    fold = np.load(job.run.stage("split") / FOLDS)
-    scores = np.load(job.run.stage("ranking") / SCORES)
-    looker = Looker(STAGE.evidence, job.run.path / KEPT)
-    found = STAGE._of_validation(job, looker, scores, np.flatnonzero(fold == 0))
+    scores = context.artifact(Ranking, "ranking").scores
+    found = STAGE._of_validation(context, scores, context.artifact(Folds, "split"))
     assert not np.allclose(fused(scores, found, fusion), np.load(done / SCORES))
 
 
-def test_points_are_kept_and_found_again(job: Job, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = list((job.run.path / KEPT).iterdir())
-    assert len(kept) == len(job.known) + 1
+def test_points_are_kept_and_found_again(context: Context, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = list((context.run.path / KEPT).iterdir())
+    assert len(kept) == len(context.known) + 1
     from fieldmark.gallery import keypoint_store
 
     monkeypatch.setattr(keypoint_store, "find", lambda *_, **__: pytest.fail("found anew"))
-    assert len(Looker(STAGE.evidence, job.run.path / KEPT).points(job.known, 0)) > 10
+    assert len(Looker(STAGE.evidence, context.run.path / KEPT).points(context.known, 0)) > 10
 
 
-def test_too_few_of_the_known_are_told(job: Job) -> None:
-    strangers = pl.Series(["unknown"] * len(job.known))
-    known = Collection(
-        job.known.table.with_columns(identity=strangers), root=job.known.root, vocabulary=job.known.vocabulary
-    )
+def test_too_few_of_the_known_are_told(context: Context) -> None:
+    was = context.known
+    strangers = was.table.with_columns(identity=pl.Series(["unknown"] * len(was)))
+    known = Collection(strangers, root=was.root, vocabulary=was.vocabulary)
     with pytest.raises(FieldmarkError, match="both kinds") as told:
-        STAGE.run(Job(run=job.run, known=known, new=None, seed=0), job.run.workshop("third"))
+        STAGE.fit(context.fresh(known=known, new=None), context.run.workshop("third"))
     assert "longer shortlist" in told.value.fix
 
 
@@ -158,16 +169,16 @@ def test_nobody_off_the_shortlist_overtakes() -> None:
     scores = np.array([[0.9, 0.8, 0.1, -np.inf]], np.float32)
     numbers = np.array([[[0.9, 0, 0, 0], [0.8, 3, 2, 0.5]]], float)
     counts = np.zeros((1, 2), int)
-    found = Rechecked(np.array([[0, 1]]), numbers, counts, counts, counts)
+    found = ShortlistMatches(np.array([[0, 1]]), numbers, counts, counts, counts)
     fusion = Fusion(intercept=-1, weights=(2.0, 0.5, 0.5, 1.0), n_pairs=9, n_same=3)
     proba = fused(scores, found, fusion)[0]
     assert proba[1] > proba[0] > proba[2] > proba[3] == -np.inf
 
 
-def test_points_lie_within_the_mask_else_the_box_of_whoever_was_asked(job: Job) -> None:
+def test_points_lie_within_the_mask_else_the_box_of_whoever_was_asked(context: Context) -> None:
     """Left half by the table's box, right half by its mask, upper half by another finder's box."""
-    image = job.known.images[0]
-    height, width = read(job.known.paths[0]).shape[:2]
+    image = context.known.images[0]
+    height, width = read(context.known.paths[0]).shape[:2]
     marks = {
         "image": [image],
         "box_x": [0.0],
@@ -177,9 +188,9 @@ def test_points_lie_within_the_mask_else_the_box_of_whoever_was_asked(job: Job) 
         "mask": ["1 2 1 1"],
         "box.grabcut": [f"0, 0, {width}, {height / 2}"],
     }
-    whole = Collection.of(marks, root=job.known.root)
+    whole = Collection.of(marks, root=context.known.root)
     boxed = Collection(whole.table.with_columns(pl.lit(None, pl.String).alias("mask")), whole.root, whole.vocabulary)
-    bare = Collection.of({"image": [image]}, root=job.known.root)
+    bare = Collection.of({"image": [image]}, root=context.known.root)
 
     def reach(photos: Collection, within: Finder) -> tuple[float, float, float]:
         """Least and greatest place from left to right, and greatest from top to bottom."""
@@ -218,58 +229,50 @@ def test_points_are_a_switch_of_the_whales_own_recipe(size: Size) -> None:
 
 @pytest.mark.parametrize("kind", [Xfeat(), Xfeat(matcher="lighterglue"), Sift()], ids=str)
 def test_without_opencv_nothing_is_begun(
-    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch, kind: Points
+    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch, kind: Points
 ) -> None:
     """Said before hours of training."""
     plan = humpback_classify(size="toy", evidence=True)
     looks = plan.only(Recheck).model_copy(update={"evidence": Evidence(points=kind)})
-    looks.ready(job.known)
+    looks.ready(context.known, None)
     stages = tuple(looks if isinstance(one, Recheck) else one for one in plan.stages)
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(FieldmarkError, match="OpenCV"):
-        execute(plan.model_copy(update={"stages": stages}), job.known, tmp_path / "run", n_workers=0)
+        execute(plan.model_copy(update={"stages": stages}), context.known, tmp_path / "run", n_workers=0)
     assert not (tmp_path / "run").exists()
 
 
-def test_without_weights_nothing_is_begun(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_weights_nothing_is_begun(tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: object) -> None:
         raise WeightsError("The weights are not there.", got="nothing", fix="install them.")
 
     monkeypatch.setattr("fieldmark.models.keypoint_nets.XfeatNet.load", none)
     keypoints._xfeat.cache_clear()
     with pytest.raises(WeightsError):
-        execute(humpback_classify(size="toy", evidence=True), job.known, tmp_path / "run", n_workers=0)
+        execute(humpback_classify(size="toy", evidence=True), context.known, tmp_path / "run", n_workers=0)
     assert not (tmp_path / "run").exists()
 
 
-def test_points_say_apart_what_they_say_without_photos_that_judge(tmp_path: Path, job: Job) -> None:
+def test_points_say_apart_what_they_say_without_photos_that_judge(tmp_path: Path, context: Context) -> None:
     """The frozen backbone at toy size: nothing learns, so only the gallery differs."""
-    from fieldmark.stages.apart import apart
-    from fieldmark.stages.engine import open_run
-
-    from fieldmark.pipeline.plan import Plan
-
     for animal in range(N_IDENTITIES):
         Image.fromarray(seen_from(textured(animal), turned(degrees=10))).save(tmp_path / f"new{animal}.png")
     new = Collection.of({"image": [f"new{animal}.png" for animal in range(N_IDENTITIES)]}, root=tmp_path)
     plan = humpback_nearest(size="toy")
     again = STAGE.model_copy(update={"shortlist": 5, "photos": 9})
     plan = Plan(name="again", stages=(*plan.stages[:-1], again, plan.stages[-1])).check()
-    run = execute(plan, job.known, tmp_path / "run", new=new, n_workers=0)
+    run = execute(plan, context.known, tmp_path / "run", new=new, n_workers=0)
     bare = without_judges(run, tmp_path / "bare")
-    told = apart(open_run(run.path).job(), "again", k=0)
+    told = Context.open(run.path).of_new().value("again", 0).scores
     np.testing.assert_allclose(told, np.load(bare.stage("again") / NEW_SCORES), atol=1e-6)
     assert not np.allclose(told, np.load(run.stage("again") / NEW_SCORES), atol=1e-3)
 
 
 @pytest.mark.parametrize("within", [TableBoxes(), GrabCut()], ids=["table", "grabcut"])
-def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, job: Job, within: Finder) -> None:
+def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, context: Context, within: Finder) -> None:
     """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
     pytest.importorskip("timm")
-    from fieldmark.stages.engine import open_run
-
-    from fieldmark.pipeline.plan import Plan
-    from fieldmark.tasks.identification.results import Expert
+    import fieldmark
     from fieldmark.tasks.reporting import REPORT, report
 
     plan = humpback_nearest(size="toy")
@@ -279,12 +282,12 @@ def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, job: 
         one.model_copy(update={"reads_from": "again"}) if one.verb == "answer" else one for one in plan.stages
     )
     plan = Plan(name="again", stages=(*looks, *stages[:-1], again, stages[-1])).check()
-    execute(plan, job.known, tmp_path / "run", new=job.new, n_workers=0)
-    opened = open_run(tmp_path / "run")
-    expert = Expert(opened)
-    assert expert.recheck == again
-    scores, _ = expert.scores(job.new, n_workers=0)
+    execute(plan, context.known, tmp_path / "run", new=context.new, n_workers=0)
+    opened = Context.open(tmp_path / "run")
+    assert opened.plan.answering() == again
+    scores = ranked(tmp_path / "run", context.new)
     assert np.allclose(scores, np.load(opened.run.stage("again") / NEW_SCORES), atol=1e-5)
-    assert expert.identify(job.new, n_workers=0)[0].matches[0].identity == "a2"
+    predictor = fieldmark.load(tmp_path / "run", device="cpu", n_workers=0)
+    assert predictor(context.new)[0].matches[0].identity == "a2"
     report(opened)
     assert "Points that" in (tmp_path / "run" / REPORT).read_text()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from fieldmark.stages.apart import apart, learnt_from
-from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.job import Job
 from PIL import Image
 
 from fieldmark.core.errors import PlanError, RunError
@@ -20,20 +16,28 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.specs import IdentityFolds
 from fieldmark.decisions.specs import Best
 from fieldmark.gallery.store import GalleryStore
+from fieldmark.pipeline.application import Ask
+from fieldmark.pipeline.artifacts.embeddings import Embeddings
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.ranking import NEW_SCORES, RANKING
+from fieldmark.pipeline.artifacts.selection import IdentityPseudoLabels
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.plans.reidentify import reidentify
 from fieldmark.stages.common.answer import Answer
-from fieldmark.stages.common.split import FOLDS, Split, read_folds
-from fieldmark.stages.identity.embed import new_head_proba
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.identity.embed import Embed
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
-from fieldmark.stages.identity.ranking import NEW_SCORES, RANKING
-from fieldmark.stages.identity.recruit import Recruit, recruits_of
-from fieldmark.tasks.identification.results import Expert
+from fieldmark.stages.identity.ranking import learnt
+from fieldmark.stages.identity.recruit import Recruit
+from toys import fitted, ranked
 
 NAMES = ["A", "A", "B", "B", "X", "unknown"]
 FOLD = np.array([-1, 0, -1, 0, 0, 0])
 RANK = Rank(name="ranking", reads_from="features", on="split", votes=(Vote(by=Best()),))
+RECRUIT = Recruit(name="recruits", judges=("ranking",), on="split")
 
 
 def picture(number: int) -> Image.Image:
@@ -41,7 +45,7 @@ def picture(number: int) -> Image.Image:
     return Image.fromarray(tiles).resize((64, 64), Image.Resampling.NEAREST)
 
 
-def looks(root: Path, like: list[int], *, pictures: list[int] | None = None, group: list[str | None]) -> Job:
+def looks(root: Path, like: list[int], *, pictures: list[int] | None = None, group: list[str | None]) -> Context:
     """Six known photos, none like another; each new photo is just like one of them in embedding, if not in pixels."""
     for number in range(len(NAMES)):
         picture(number).save(root / f"k{number}.png")
@@ -53,37 +57,37 @@ def looks(root: Path, like: list[int], *, pictures: list[int] | None = None, gro
     )
     new = Collection.of({"image": [f"n{n}.png" for n in range(len(like))], "group": group}, root=root)
     run = RunFolder.create(root / "run", key={"seed": 0})
-    np.save(run.workshop("split") / FOLDS, FOLD)
+    Folds(run.workshop("split")).write(FOLD)
     run.finish("split", receipt={"said": ""})
     place, each = run.workshop("features"), np.eye(len(NAMES), dtype=np.float32)[None]
     GalleryStore.write(place / "gallery0", each, images=known.images, classes=np.maximum(known.classes, -1))
     np.save(place / "validation0.npy", each[:, FOLD == 0])
     np.save(place / "new0.npy", each[:, like])
     run.finish("features", receipt={"said": ""})
-    job = Job(run=run, known=known, new=new, seed=0)
-    RANK.run(job, run.workshop("ranking"))
-    run.finish("ranking", receipt={"said": ""})
-    return replace(job, stages={"ranking": RANK})
+    stages = (Split(folds=IdentityFolds()), Embed(name="features", of="net", on="split"), RANK, RECRUIT)
+    context = Context(run=run, plan=Plan(name="by hand", stages=stages), known=known, new=new, seed=0)
+    fitted(context, RANK)
+    return context
 
 
-def picked(job: Job) -> dict[str, str]:
-    Recruit(name="recruits", judges=("ranking",), on="split").run(job, job.run.workshop("recruits"))
-    job.run.finish("recruits", receipt={"said": ""})
-    rows, classes = recruits_of(job, "recruits", k=0)
-    return {job.new.images[row]: job.known.vocabulary.identities[one] for row, one in zip(rows, classes, strict=True)}
+def picked(context: Context) -> dict[str, str]:
+    fitted(context, RECRUIT)
+    left = context.artifact(IdentityPseudoLabels, "recruits")
+    names = context.known.vocabulary.identities
+    return {context.new.images[row]: names[one] for row, one in zip(left.rows(0), left.classes(0), strict=True)}
 
 
 def test_a_name_that_comes_from_a_judging_photo_is_not_learnt(tmp_path: Path) -> None:
     """Photos like two judging ones, of A and B, and one of X whom the network does not learn; and one of A it knows."""
-    job = looks(tmp_path, [1, 3, 4, 0], group=[None] * 4)
-    sure = np.load(job.run.stage("ranking") / NEW_SCORES).max(axis=1)
+    context = looks(tmp_path, [1, 3, 4, 0], group=[None] * 4)
+    sure = np.load(context.run.stage("ranking") / NEW_SCORES).max(axis=1)
     assert (sure > 0.99).all()  # with all known photos each is sure
-    assert picked(job) == {"n3.png": "A"}
+    assert picked(context) == {"n3.png": "A"}
 
 
 def test_a_photo_of_a_judging_ones_group_or_picture_is_not_learnt(tmp_path: Path) -> None:
-    job = looks(tmp_path, [0, 0, 2, 2], pictures=[60, 61, 3, 62], group=["roll 7", "roll 8", None, None])
-    assert picked(job) == {"n1.png": "A", "n3.png": "B"}
+    context = looks(tmp_path, [0, 0, 2, 2], pictures=[60, 61, 3, 62], group=["roll 7", "roll 8", None, None])
+    assert picked(context) == {"n1.png": "A", "n3.png": "B"}
 
 
 def test_each_network_speaks_for_itself(known: Collection, new: Collection, tmp_path: Path) -> None:
@@ -97,14 +101,13 @@ def test_each_network_speaks_for_itself(known: Collection, new: Collection, tmp_
     ]
     stages += [ranking, Answer(name="answers", reads_from="ranking")]
     run = execute(Plan(name="two", stages=tuple(stages)), known, tmp_path / "run", new=new, seed=1, n_workers=0)
-    job = open_run(run.path).job()
-    first, second = (apart(job, "ranking", k=k) for k in (0, 1))
+    context = Context.open(run.path)
+    first, second = (context.of_new().value("ranking", k).scores for k in (0, 1))
     assert not np.allclose(first, second, atol=1e-3)
     whole = np.load(run.stage("ranking") / NEW_SCORES)
     np.testing.assert_allclose(whole, (first + second) / 2, atol=1e-5)
-    asked, _ = Expert.open(run.path, device="cpu").scores(new, n_workers=0)
-    np.testing.assert_allclose(asked, whole, atol=1e-4)
-    heads = [new_head_proba(run.stage("features"), k=k) for k in (0, 1)]
+    np.testing.assert_allclose(ranked(run.path, new), whole, atol=1e-4)
+    heads = context.of_new().value("features").proba
     assert not np.allclose(heads[0], heads[1], atol=1e-3)
 
 
@@ -113,11 +116,15 @@ def test_of_photos_that_taught_it_is_not_said_how_sure_an_answer_is(
 ) -> None:
     plan = reidentify(size="toy", rounds=1, recruit_at=0.0, effort=0.3)
     run = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0)
-    job = open_run(run.path).job()
-    rows = recruits_of(job, "recruits2", k=0)[0]
+    context = Context.open(run.path)
+    rows = context.artifact(IdentityPseudoLabels, "recruits2").rows(0)
     assert len(rows) > 0
-    assert learnt_from(job, "ranking2").nonzero()[0].tolist() == sorted(rows.tolist())
-    assert not learnt_from(job, "ranking").any()
+
+    def learnt_from(name: str) -> np.ndarray:
+        return learnt(Ask(context.of_new(), context.stages[name], None))
+
+    assert learnt_from("ranking2").nonzero()[0].tolist() == sorted(rows.tolist())
+    assert not learnt_from("ranking").any()
     taught = {new.images[row] for row in rows}
     for name, silent in (("ranking", set()), ("ranking2", taught)):
         table = pl.read_parquet(run.stage(name) / RANKING).filter(pl.col("part") == "new")
@@ -135,29 +142,39 @@ def test_second_thoughts_cannot_recruit() -> None:
     for one in plan.stages:
         stages += [again] if one.name == "recruits2" else []
         stages.append(one.model_copy(update={"judges": ("again",)}) if one.name == "recruits2" else one)
-    with pytest.raises(PlanError, match="recruits2: 'judges' must name a rank or rescore"):
+    with pytest.raises(PlanError) as refusal:
         Plan(name="again", stages=tuple(stages)).check()
+    told = "recruits2: 'judges' needs the scores of each fold's models alone, which 'again' (think_again) does not have"
+    assert told in str(refusal.value.got)
 
 
 def test_individuals_without_a_photo_to_learn_from_have_no_score(tmp_path: Path) -> None:
     """Where a head names X, whom the network has never been shown, recruiting does not."""
-    job = looks(tmp_path, [4], group=[None])
-    place = job.run.stage("features")
-    shutil.copytree(place, job.run.workshop("features"), dirs_exist_ok=True)
+    context = looks(tmp_path, [4], group=[None])
+    place = context.run.stage("features")
+    shutil.copytree(place, context.run.workshop("features"), dirs_exist_ok=True)
     shutil.rmtree(place)
     sure_of_x = np.array([[0.0, 0.0, 1.0]], np.float32)
-    np.save(job.run.workshop("features", fresh=False) / "new_proba0.npy", sure_of_x)
-    job.run.finish("features", receipt={"said": ""})
+    left = Embeddings(context.run.workshop("features", fresh=False))
+    with left.new_store(context.known.vocabulary.identities) as store:
+        judges, folds = np.zeros((4, 3), np.float32), context.artifact(Folds, "split")
+        seen = folds.training(context.known, k=0)
+        store.add(folds.validation(context.known, k=0), judges, fold=0, trained_on=seen)
+    np.save(left.folder / "new_proba0.npy", sure_of_x)
+    context.run.finish("features", receipt={"said": ""})
     by_head = RANK.model_copy(update={"votes": (Vote(by=ByLogits()),)})
-    job = replace(job, stages={"ranking": by_head})
-    assert apart(job, "ranking", k=0).argmax() == job.known.vocabulary.identities.index("X")
-    assert read_folds(job, "split").tolist() == FOLD.tolist()
-    assert picked(job) == {}
+    stages = tuple(by_head if one == RANK else one for one in context.plan.stages)
+    context = context.fresh(plan=context.plan.model_copy(update={"stages": stages}))
+    told = context.of_new().value("ranking", 0).scores
+    assert told.argmax() == context.known.vocabulary.identities.index("X")
+    assert context.artifact(Folds, "split").fold.tolist() == FOLD.tolist()
+    assert picked(context) == {}
 
 
 def test_a_run_of_a_version_that_kept_less_says_what_to_do(finished: RunFolder, tmp_path: Path) -> None:
+    context = Context.open(finished.path)
     shutil.copytree(finished.stage("features"), tmp_path / "features")
     (tmp_path / "features" / "new_proba0.npy").unlink()
     with pytest.raises(RunError, match="not kept by the version") as told:
-        new_head_proba(tmp_path / "features", k=0)
+        Embeddings(tmp_path / "features").kept(context)
     assert "delete the folder" in told.value.fix

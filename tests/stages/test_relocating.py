@@ -13,12 +13,12 @@ import fieldmark
 from fieldmark.core.errors import FieldmarkError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.plans.humpback import humpback_nearest
 from fieldmark.stages.common.answer import Answer
-from fieldmark.stages.engine import execute, open_run
 from fieldmark.stages.identity.keypoints import KEPT
-from fieldmark.tasks.identification.results import Expert
-from toys import quick_recheck
+from toys import quick_recheck, ranked
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def pointed(
         update={"stages": (*plan.stages[:-1], looked, Answer(name="answers", reads_from="evidence"))}
     )
     run = execute(plan.check(), moved[0], folder / "run", new=moved[1], seed=1, n_workers=0)
-    scores = Expert.open(run.path, device="cpu").scores(moved[1], n_workers=0)[0]
+    scores = ranked(run.path, moved[1])
     (folder / "was").rename(folder / "is")
     return run, scores
 
@@ -56,12 +56,12 @@ def test_a_run_that_matches_points_asks_for_its_photos_and_is_told(
     assert f"{len(known)} of them are not where they were" in refusal.value.problem
     assert refusal.value.fix == f"say where they lie now: `fieldmark relocate {run.path} --photos FOLDER`."
     assert fieldmark.relocate(run.path, photos=there / "known", new=there / "new") == (len(known), len(new))
-    opened = open_run(run.path)
+    opened = Context.open(run.path)
     assert opened.known.root == there / "known"
     assert opened.new is not None
     assert not [*opened.known.lost(), *opened.new.lost()]
     assert opened.known.table.equals(known.table)
-    again = Expert.open(run.path, device="cpu").scores(opened.new, n_workers=0)[0]
+    again = ranked(run.path, opened.new)
     np.testing.assert_array_equal(again, scores)
     found = fieldmark.identify(run.path, photo, device="cpu", n_workers=0)
     shown = [match.photo for match in found[0].matches if match.photo]
@@ -98,10 +98,10 @@ def test_runs_of_labels_and_of_answers_are_moved_with_rows_whose_photo_is_gone(
 ) -> None:
     for finished in (museum_run, shop_run):
         run = shutil.copytree(finished, tmp_path / finished.name)
-        was = open_run(run)
+        was = Context.open(run)
         root = shutil.copytree(was.known.root, tmp_path / f"{finished.name} photos")
         assert fieldmark.relocate(run, photos=root) == (int(was.known.present.sum()), 0)
-        assert open_run(run).known.root == root
+        assert Context.open(run).known.root == root
 
 
 def test_a_run_without_new_photos_says_so(known: Collection, tmp_path: Path) -> None:
@@ -120,4 +120,4 @@ def test_a_folder_that_is_not_there_is_refused_though_the_table_names_files_by_t
     with pytest.raises(RunError) as refusal:
         fieldmark.relocate(run.path, photos=tmp_path / "nowhere")
     assert refusal.value.problem == "There is no such folder."
-    assert open_run(run.path).known.root == known.root.absolute()
+    assert Context.open(run.path).known.root == known.root.absolute()

@@ -8,26 +8,29 @@ import polars as pl
 import pytest
 import torch
 
-from fieldmark.core.files import read_json
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.data.specs import PkSampler
+from fieldmark.data.specs import IdentityFolds, PkSampler
 from fieldmark.images.specs import Preprocess
 from fieldmark.losses.specs import ArcFace
 from fieldmark.models import store as saved
 from fieldmark.models.network import build
 from fieldmark.models.specs import Backbone, CosineHead, Net, OneVsRestHead, RandomWeights
+from fieldmark.pipeline.artifacts.models import Models
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.reidentify import reidentify
 from fieldmark.stages.common.lessons import identity_watch
+from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.job import Job
 from fieldmark.training import checkpoint
 from fieldmark.training.ranks import ranks
 from fieldmark.training.specs import Leg, Training
+from toys import split_by
 
 
 @pytest.fixture
-def job(known: Collection, whales: Path, tmp_path: Path) -> Job:
+def context(known: Collection, whales: Path, tmp_path: Path) -> Context:
     """The toy whales and two more strangers, of which one is a copy of a photo with a name."""
     shutil.copytree(whales / "train", tmp_path / "train")
     shutil.copy(tmp_path / "train/000.jpg", tmp_path / "train/copy.jpg")
@@ -37,7 +40,8 @@ def job(known: Collection, whales: Path, tmp_path: Path) -> Job:
     names["file"] = names["image"]
     names["identity"] = [*known.table["identity"], *(name for _, name in more)]
     photos = Collection.of(pl.DataFrame(names), root=tmp_path / "train", unknown="new_whale")
-    return Job(run=RunFolder(tmp_path / "run"), known=photos, new=None, seed=1)
+    plan = Plan(name="by hand", stages=(Split(folds=IdentityFolds()), STAGE))
+    return Context(RunFolder(tmp_path / "run"), plan, photos, None, seed=1, device="cpu")
 
 
 STAGE = Train(name="net", on="split", preprocess=Preprocess(height_px=32, width_px=64))
@@ -49,26 +53,34 @@ WATCHED = STAGE.model_copy(
 )
 
 
-def taught(stage: Train, job: Job, fold: np.ndarray) -> set[str]:
-    return {job.known.images[item] for item in stage.lesson(job, k=0, fold=fold).items}
+def taught(stage: Train, context: Context, fold: np.ndarray) -> set[str]:
+    return {context.known.images[item] for item in stage.lesson(split_by(context, fold), k=0).items}
 
 
-def test_a_copy_of_a_named_photo_is_no_stranger_to_learn_from(job: Job) -> None:
-    images = set(job.known.images)
-    assert taught(STAGE, job, np.full(len(images), -1)) == images - {"copy.jpg"}
+def trained(stage: Train, context: Context, fold: np.ndarray, folder: Path) -> Models:
+    """The network that a stage trains for its only fold."""
+    folder.mkdir(exist_ok=True)
+    left = Models(folder)
+    stage._fold(split_by(context, fold), left, k=0, group=ranks("cpu"))
+    return left
 
 
-def test_validation_photos_are_not_learnt_from(job: Job) -> None:
-    fold = np.full(len(job.known), -1)
+def test_a_copy_of_a_named_photo_is_no_stranger_to_learn_from(context: Context) -> None:
+    images = set(context.known.images)
+    assert taught(STAGE, context, np.full(len(images), -1)) == images - {"copy.jpg"}
+
+
+def test_validation_photos_are_not_learnt_from(context: Context) -> None:
+    fold = np.full(len(context.known), -1)
     fold[[1, 3]] = 0
-    assert not taught(STAGE, job, fold) & {job.known.images[1], job.known.images[3]}
+    assert not taught(STAGE, context, fold) & {context.known.images[1], context.known.images[3]}
 
 
-def test_without_unknowns_only_individuals_teach(job: Job) -> None:
-    names = dict(zip(job.known.images, job.known.table["identity"], strict=True))
+def test_without_unknowns_only_individuals_teach(context: Context) -> None:
+    names = dict(zip(context.known.images, context.known.table["identity"], strict=True))
     named = {image for image, name in names.items() if name != "new_whale"}
     stage = STAGE.model_copy(update={"unknowns": False})
-    assert taught(stage, job, np.full(len(names), -1)) == named
+    assert taught(stage, context, np.full(len(names), -1)) == named
 
 
 def test_few_photos_make_batches_smaller_down_to_a_quarter() -> None:
@@ -87,31 +99,28 @@ def test_few_photos_make_batches_smaller_down_to_a_quarter() -> None:
     assert Training(batch=96).fitting(97).batch == 96
 
 
-def test_a_stage_learns_by_smaller_batches_of_few_photos(job: Job, tmp_path: Path) -> None:
-    job.run.path.mkdir(exist_ok=True)
+def test_a_stage_learns_by_smaller_batches_of_few_photos(context: Context, tmp_path: Path) -> None:
+    context.run.path.mkdir(exist_ok=True)
     net = Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=OneVsRestHead())
     updates = {}
     for least in (1, 100):
         training = Training(legs=(Leg(epochs=1),), batch=16, least_batches=least)
         stage = STAGE.model_copy(update={"net": net, "training": training, "sampler": PkSampler(k=2)})
-        fold = np.full(len(job.known), -1)
+        fold = np.full(len(context.known), -1)
         fold[[0, 1]] = 0
-        place = tmp_path / f"least {least}" / "fold0"
-        place.parent.mkdir()
-        stage._fold(job, place, k=0, fold=fold, group=ranks("cpu"))
-        updates[least] = read_json(place / "history.json")[-1]["update"]
+        updates[least] = trained(stage, context, fold, tmp_path / f"least {least}").histories()[0][-1]["update"]
     assert updates[100] >= 3 * updates[1] > 0
 
 
 @pytest.mark.parametrize(("flips", "of_mirrors"), [("same", 0), ("other", 1)])
-def test_a_mirror_image_is_no_second_photo(job: Job, flips: str, of_mirrors: int) -> None:
+def test_a_mirror_image_is_no_second_photo(context: Context, flips: str, of_mirrors: int) -> None:
     """Individuals with one photo wait for the last leg, whatever a mirrored photo shows."""
     stage = next(one for one in reidentify(size="small", flips=flips).stages if isinstance(one, Train))
     first = stage.training.legs[0]
     assert first.min_photos == 2
-    lesson = stage.lesson(job, k=0, fold=np.full(len(job.known), -1))
-    n, shift = len(job.known), of_mirrors * len(job.known.vocabulary.identities)
-    classes, counts = job.known.classes, np.bincount(job.known.classes[job.known.classes >= 0])
+    lesson = stage.lesson(split_by(context, np.full(len(context.known), -1)), k=0)
+    n, shift = len(context.known), of_mirrors * len(context.known.vocabulary.identities)
+    classes, counts = context.known.classes, np.bincount(context.known.classes[context.known.classes >= 0])
     once = np.flatnonzero((classes >= 0) & (counts[classes] == 1))
     assert len(once)
     assert not np.isin(lesson.members(first) % n, once).any()
@@ -120,17 +129,17 @@ def test_a_mirror_image_is_no_second_photo(job: Job, flips: str, of_mirrors: int
     assert told[shift:][: len(counts)] == counts.tolist()
 
 
-def test_an_individual_held_back_as_a_stranger_is_not_watched_as_known(job: Job, tmp_path: Path) -> None:
+def test_an_individual_held_back_as_a_stranger_is_not_watched_as_known(context: Context, tmp_path: Path) -> None:
     """Who judges as a stranger cannot be right, and would only lower what is watched."""
-    names = np.array(job.known.table["identity"].to_list(), object)
+    names = np.array(context.known.table["identity"].to_list(), object)
     twos = [name for name in sorted(set(names) - {"new_whale"}) if (names == name).sum() > 1][:2]
     watched_by = {}
     for hidden in ((), ("w_0",)):
         fold = np.full(len(names), -1)
         fold[[int(np.flatnonzero(names == name)[0]) for name in twos]] = 0
         fold[np.isin(names, hidden)] = 0
-        watch = identity_watch(WATCHED, job, k=0, fold=fold, group=ranks("cpu"))
-        network = build(WATCHED.net, n_classes=len(job.known.vocabulary.identities) * 2, seed=0)
+        watch = identity_watch(WATCHED, split_by(context, fold), k=0, group=ranks("cpu"))
+        network = build(WATCHED.net, n_classes=len(context.known.vocabulary.identities) * 2, seed=0)
         watched_by[hidden] = watch(network)["validation map5 (known)"]
     assert watched_by[()] == watched_by["w_0",] > 0
 
@@ -152,15 +161,15 @@ def weights(place: Path) -> dict[str, torch.Tensor]:
     return dict(saved.open(place).network.state_dict())
 
 
-def fresh(job: Job) -> np.ndarray:
-    fold = np.full(len(job.known), -1)
+def fresh(context: Context) -> np.ndarray:
+    fold = np.full(len(context.known), -1)
     fold[[0, 1]] = 0
-    job.run.path.mkdir(exist_ok=True)
+    context.run.path.mkdir(exist_ok=True)
     return fold
 
 
 def test_killed_within_its_first_checkpoint_it_begins_as_it_began(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint's folder alone is no checkpoint: directions are imprinted again."""
 
@@ -170,30 +179,25 @@ def test_killed_within_its_first_checkpoint_it_begins_as_it_began(
     def killed(*_: object, **__: object) -> None:
         raise KilledError
 
-    fold, ends = fresh(job), []
+    fold, ends = fresh(context), []
     for disturbed in (False, True):
-        place = tmp_path / str(disturbed) / "fold0"
-        place.parent.mkdir()
+        folder = tmp_path / str(disturbed)
         if disturbed:
             with monkeypatch.context() as patched:
                 patched.setattr(checkpoint, "save_file", killed)
                 with pytest.raises(KilledError):
-                    IMPRINTED._fold(job, place, k=0, fold=fold, group=ranks("cpu"))
-            assert place.with_name(".fold0-checkpoints").exists()
-        IMPRINTED._fold(job, place, k=0, fold=fold, group=ranks("cpu"))
-        ends.append(weights(place))
+                    trained(IMPRINTED, context, fold, folder)
+            assert Models(folder).checkpoints(0).exists()
+        ends.append(weights(trained(IMPRINTED, context, fold, folder).place(0)))
     assert all(torch.equal(one, ends[1][name]) for name, one in ends[0].items())
 
 
-def test_a_warm_start_keeps_the_directions_it_takes_over(job: Job, tmp_path: Path) -> None:
-    fold = fresh(job)
-    first = job.run.workshop("net")
-    IMPRINTED._fold(job, first / "fold0", k=0, fold=fold, group=ranks("cpu"))
-    job.run.finish("net", receipt={"said": ""})
+def test_a_warm_start_keeps_the_directions_it_takes_over(context: Context, tmp_path: Path) -> None:
+    fold = fresh(context)
+    trained(IMPRINTED, context, fold, context.run.workshop("net"))
+    context.run.finish("net", receipt={"said": ""})
     none = Training(legs=(Leg(epochs=0),), batch=12)
     later = IMPRINTED.model_copy(update={"name": "later", "warm": "net", "training": none})
-    place = tmp_path / "later" / "fold0"
-    place.parent.mkdir()
-    later._fold(job, place, k=0, fold=fold, group=ranks("cpu"))
-    before, after = weights(job.run.stage("net") / "fold0"), weights(place)
+    before = weights(context.artifact(Models, "net").place(0))
+    after = weights(trained(later, context, fold, tmp_path / "later").place(0))
     torch.testing.assert_close(after["head.directions"], before["head.directions"])

@@ -1,5 +1,6 @@
 """Rules for cutoffs on hand-made scores: what they find, what it is worth on others, how it gets into a plan."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from fieldmark.core.errors import PlanError
 from fieldmark.decisions.specs import Cutoff, GlobalF2, LabelF2, Preset
-from fieldmark.stages.engine import Opened
+from fieldmark.pipeline.context import Context
 from fieldmark.tasks.tagging.tuning import tuned, with_rule
 from made_runs import made_run
 
@@ -15,7 +16,7 @@ N, LABELS = 120, tuple(f"tag::{letter}" for letter in "abcdef")
 
 
 @pytest.fixture(scope="session")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """A run of ``tags-plain`` with hand-made scores: right labels are likelier, noise is everywhere."""
     chance = np.random.default_rng(3)
     truth = chance.random((N, len(LABELS))) < 0.3
@@ -34,7 +35,7 @@ def f2(answer: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean(values))
 
 
-def test_the_global_rule_is_judged_fold_by_fold(scored: Opened) -> None:
+def test_the_global_rule_is_judged_fold_by_fold(scored: Context) -> None:
     (found,) = tuned(scored, rules=["global"])
     proba = np.load(scored.run.path / "zoo/mean/values.npy")
     images = [f"{number:03d}.jpg" for k in range(3) for number in range(k, N, 3)]
@@ -56,7 +57,7 @@ def test_the_global_rule_is_judged_fold_by_fold(scored: Opened) -> None:
     assert found.is_own
 
 
-def test_more_cutoffs_flatter_more(scored: Opened) -> None:
+def test_more_cutoffs_flatter_more(scored: Context) -> None:
     one, many = tuned(scored, rules=["global", "label"])
     assert (one.name, many.name) == ("global", "label")
     assert isinstance(many.rule, LabelF2)
@@ -64,7 +65,7 @@ def test_more_cutoffs_flatter_more(scored: Opened) -> None:
     assert one.as_found.value >= one.honest.value
 
 
-def test_only_rules_that_fit_the_groups_are_tried(scored: Opened) -> None:
+def test_only_rules_that_fit_the_groups_are_tried(scored: Context) -> None:
     assert [one.name for one in tuned(scored)] == ["global", "group-limits", "label", "relative", "count"]
     (count,) = tuned(scored, rules=["count"])
     assert count.cutoffs.mean_labels == pytest.approx(scored.known.truth.sum() / N, rel=0.05)
@@ -73,21 +74,21 @@ def test_only_rules_that_fit_the_groups_are_tried(scored: Opened) -> None:
     assert "group-limits" in caught.value.fix
 
 
-def test_a_rule_of_the_runs_own_is_tried_too(scored: Opened) -> None:
+def test_a_rule_of_the_runs_own_is_tried_too(scored: Context) -> None:
     own = Preset(groups={"tag": Cutoff(at=0.5)})
-    changed = Opened(scored.run, with_rule(scored.plan, own), scored.known, None, 0)
+    changed = replace(scored, plan=with_rule(scored.plan, own))
     last = tuned(changed)[-1]
     assert (last.name, last.rule, last.is_own) == ("own", own, True)
     assert last.as_found == last.honest  # nothing was found, so nothing flatters
 
 
-def test_a_stage_without_scores_is_refused(scored: Opened) -> None:
+def test_a_stage_without_scores_is_refused(scored: Context) -> None:
     with pytest.raises(PlanError) as caught:
         tuned(scored, stage="split")
     assert caught.value.fix == "use one of: zoo."
 
 
-def test_only_the_cut_stage_of_the_plan_changes(scored: Opened, tmp_path: Path) -> None:
+def test_only_the_cut_stage_of_the_plan_changes(scored: Context, tmp_path: Path) -> None:
     other = with_rule(scored.plan, LabelF2())
     assert [a == b for a, b in zip(other.stages, scored.plan.stages, strict=True)] == [True, True, True, False, True]
     assert other.name == scored.plan.name

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ import torch
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.preprocess import normalise
 from fieldmark.models.network import Network, Outputs
-from fieldmark.training.embed import PER_THREAD, TOGETHER, embed
+from fieldmark.training.embed import PER_THREAD, TOGETHER, embed, embed_each
+from fieldmark.training.features import FeatureStore
 from toys import INPUT, network
 
 CPU = torch.device("cpu")
@@ -132,3 +135,50 @@ def test_some_photos_are_looked_at_in_the_order_asked(photos: list[Path]) -> Non
         embed(net, source, device=CPU, items=some, flip=True).embedding, whole[:, some], atol=1e-5
     )
     assert embed(net, source, device=CPU, items=some[:0]).embedding.shape == (1, 0, net.width)
+
+
+class Counted(PhotoSource):
+    """A source that notes how often it is read through."""
+
+    n_read = 0
+
+    def batches(self, *args: Any, **settings: Any) -> Iterator[torch.Tensor]:
+        self.n_read += 1
+        return super().batches(*args, **settings)
+
+
+def several(*, alike: bool) -> list[Network]:
+    """Networks of three folds: heads of their own, over one backbone or over three."""
+    nets = [network() for _ in range(3)]
+    with torch.no_grad():
+        for number, net in enumerate(nets):
+            for name, parameter in net.named_parameters():
+                if not (alike and name.startswith("backbone.")):
+                    parameter.mul_(1 + 0.1 * number)
+    return nets
+
+
+@pytest.mark.parametrize("alike", [True, False], ids=["one backbone", "three"])
+@pytest.mark.parametrize("keeps", [True, False], ids=["kept", "looked at"])
+def test_several_networks_together_give_the_bits_of_each_alone_and_read_photos_once(
+    photos: list[Path], *, alike: bool, keeps: bool
+) -> None:
+    nets, source = several(alike=alike), Counted(photos, INPUT)
+    some: dict[str, Any] = {"items": np.array([9, 3, 3, 14, 0]), "device": CPU, "flip": True, "logits": True}
+    together = embed_each(nets, source, **some, features=FeatureStore() if keeps else None)
+    assert source.n_read == (0 if keeps else 1)  # kept blocks are loaded row by row
+    for net, one in zip(nets, together, strict=True):
+        alone = embed(net, source, **some, features=FeatureStore() if keeps else None)
+        assert one.logits is not None
+        assert alone.logits is not None
+        assert one.embedding.tobytes() == alone.embedding.tobytes()
+        assert one.logits.tobytes() == alone.logits.tobytes()
+    assert not np.array_equal(together[0].logits, together[1].logits)
+    assert np.allclose(together[0].embedding, together[1].embedding, atol=1e-3) == alike
+
+
+def test_a_network_without_logits_or_photos_gives_none(photos: list[Path]) -> None:
+    nets, source = several(alike=True), PhotoSource(photos, INPUT)
+    assert [one.logits for one in embed_each(nets, source, device=CPU)] == [None] * 3
+    empty = embed_each(nets, source, device=CPU, items=np.zeros(0, np.int64), logits=True)
+    assert [one.embedding.shape for one in empty] == [(1, 0, nets[0].width)] * 3

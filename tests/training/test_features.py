@@ -169,10 +169,10 @@ def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_p
     with torch.no_grad():
         next(net.backbone.parameters()).mul_(1.1)
     assert np.ptp(looked(net, features=FeatureStore(features)).embedding, axis=1).max() > 0  # another backbone
-    assert n_files(features) == 1  # which learns, so that nothing was written
+    assert n_files(features) == 2  # whose features have a name of their own
     freeze(net, ("all",))
     looked(net, PhotoSource(photos[:5], INPUT), features=FeatureStore(features))
-    assert n_files(features) == 2
+    assert n_files(features) == 3
 
 
 def test_a_learnt_pooling_leaves_nothing_to_keep_for_embedding(photos: list[Path], tmp_path: Path) -> None:
@@ -180,3 +180,58 @@ def test_a_learnt_pooling_leaves_nothing_to_keep_for_embedding(photos: list[Path
     freeze(net, ("all",))
     embed(net, PhotoSource(photos, INPUT), device=torch.device("cpu"), features=FeatureStore(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("n_frozen", [1, 99])
+def test_features_in_memory_are_those_on_disk_to_the_bit(photos: list[Path], tmp_path: Path, n_frozen: int) -> None:
+    one, source = network(), PhotoSource(photos * 5, INPUT)  # more than one block
+    freeze(one, tuple(list(stages(one.backbone))[:n_frozen]))
+    items = np.arange(2 * len(source))
+    disk, memory = FeatureStore(tmp_path / "features"), FeatureStore()
+
+    def rows(store: FeatureStore, some: np.ndarray = items) -> np.ndarray:
+        kept = body(one, source, items=some, features=store).source
+        assert isinstance(kept, KeptFeatures)
+        return torch.cat(list(kept.batches(some[None], epoch=0, n_workers=0))).numpy()
+
+    assert rows(memory).tobytes() == rows(disk).tobytes()
+    assert np.ptp(rows(memory)) > 0
+    assert n_files(tmp_path / "features") == 1
+    half = FeatureStore()  # what is asked for later is added
+    assert rows(half, items[:3]).tobytes() == rows(memory)[:3].tobytes()
+    assert rows(half, items[-3:]).tobytes() == rows(memory)[-3:].tobytes()
+
+
+def test_features_in_memory_are_computed_once_a_store(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    through = KeptFeatures._through
+
+    def counted(kept: KeptFeatures, pictures: torch.Tensor) -> np.ndarray:
+        passes.append(len(pictures))
+        return through(kept, pictures)
+
+    monkeypatch.setattr(KeptFeatures, "_through", counted)
+    net, source, store = network(), PhotoSource(photos, INPUT), FeatureStore()
+    first = embed(net, source, device=torch.device("cpu"), features=store)
+    assert sum(passes) >= len(photos)
+    passes.clear()
+    again = embed(net, source, device=torch.device("cpu"), features=store)
+    assert again.embedding.tobytes() == first.embedding.tobytes()
+    assert sum(passes) <= 1  # to see their shape
+    embed(net, source, device=torch.device("cpu"), features=FeatureStore())
+    assert sum(passes) >= len(photos)
+
+
+def test_a_store_keeps_what_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldmark.training.features.IN_MEMORY", 4 * 100)
+    memory, disk = FeatureStore(), FeatureStore(tmp_path / "features")
+    assert memory.has_room("a", (10, 10))
+    assert not memory.has_room("a", (10, 11))
+    assert disk.has_room("a", (10, 11))
+    assert not disk.has_room("a", (10, 11), share=0.0)
+    rows, done = disk.opened("a", (10, 11), n_blocks=1)
+    rows[3], done[0] = 7, True
+    assert disk.closed("a", rows, done)[3].tolist() == [7] * 11
+    assert disk.has_room("a", (10, 11), share=0.0)  # it lies there already
+    assert FeatureStore(tmp_path / "features").has("a")
+    assert not FeatureStore().has("a")

@@ -17,6 +17,7 @@ from fieldmark.models.network import Network
 from fieldmark.models.specs import Backbone, Net, PairHead, RandomWeights
 from fieldmark.training import pairs
 from fieldmark.training.course import Course
+from fieldmark.training.features import FeatureStore
 from fieldmark.training.loop import Workshop, fit
 from fieldmark.training.pairs import HardPairs, Likeness
 from fieldmark.training.specs import Leg, Training
@@ -179,7 +180,7 @@ def taught(photos: list[Path], spec: AssignmentSampler, **settings):
 def course(photos: list[Path], folder: Path, leg: Leg, **settings) -> Course:
     return Course(
         network(net=NET), taught(photos, EXACT, **settings), Training(legs=(leg,), batch=8), leg,
-        at=Workshop(folder, alone(), features=folder, n_workers=0), seed=5,
+        at=Workshop(folder, alone(), features=FeatureStore(folder), n_workers=0), seed=5,
     )  # fmt: skip
 
 
@@ -232,7 +233,8 @@ def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(
             if update == kill_at and name == "train/lr":
                 raise KilledError
 
-        net, shop = network(net=NET), Workshop(folder, alone(), scalar=scalar, n_workers=0, features=tmp_path / "kept")
+        features = FeatureStore(tmp_path / "kept")
+        net, shop = network(net=NET), Workshop(folder, alone(), scalar=scalar, n_workers=0, features=features)
         return net, fit(net, taught(photos, spec, augment=WhaleAugment(), versions=2), training, at=shop, seed=5)
 
     whole, history = run(tmp_path / "whole")

@@ -38,6 +38,7 @@ from fieldmark.models.specs import AffinityHead, CosineHead, Net, OneVsRestHead,
 from fieldmark.training import course as courses
 from fieldmark.training.course import Course
 from fieldmark.training.embed import embed
+from fieldmark.training.features import FeatureStore
 from fieldmark.training.loop import Lesson, Workshop, fit
 from fieldmark.training.specs import Leg, Training
 from toys import CLASSES, INPUT, NET, alone, network
@@ -308,7 +309,7 @@ def test_stripes_are_learnt_from_kept_maps_as_from_pictures(
     losses = (ArcFace(), LocalTriplet())
     options = {"net": STRIPED, "side": 64, "freeze": freeze}
     plain, _ = trained(photos, tmp_path / "plain", losses, **options)
-    kept, _ = trained(photos, tmp_path / "kept", losses, features=tmp_path / "features", **options)
+    kept, _ = trained(photos, tmp_path / "kept", losses, features=FeatureStore(tmp_path / "features"), **options)
     assert list((tmp_path / "features").glob("*.npy"))
     for (name, a), b in zip(kept.state_dict().items(), plain.state_dict().values(), strict=True):
         assert torch.allclose(a.float(), b.float(), atol=2e-4), name

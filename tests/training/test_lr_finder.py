@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fieldmark.core.errors import PlanError
+from fieldmark.training.features import FeatureStore
 from fieldmark.training.loop import Workshop, fit
 from fieldmark.training.lr_finder import find_rate
 from fieldmark.training.specs import Leg, Training
@@ -22,7 +23,7 @@ TRAINING = Training(
 def test_the_curve_falls_then_runs_away_and_the_suggestion_lies_between(photos: list[Path], tmp_path: Path) -> None:
     net = network(net=TAG_NET)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    shop = Workshop(tmp_path / "shop", alone(), features=tmp_path / "features")
+    shop = Workshop(tmp_path / "shop", alone(), features=FeatureStore(tmp_path / "features"))
     found = find_rate(net, tag_lesson(photos), TRAINING, low=1e-5, high=1e4, n_updates=100, at=shop, seed=5)
     assert found.ran_away
     assert len(found.rates) == len(found.losses) == len(found.smoothed) < 100

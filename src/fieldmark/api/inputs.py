@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from jaxtyping import UInt8
-
 from fieldmark.core.errors import DataError, FieldmarkError, several
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import UInt8
+
     from fieldmark.data.collection import Collection
 
 Photo: TypeAlias = Any
@@ -56,7 +56,7 @@ def as_list(photos: Any) -> Any:
     """Several photos as a list: of a tuple, a column of paths, or an array (photo, height, width, 3); else as given."""
     if _is_frame(photos) or isinstance(photos, str | bytes | Path):
         return photos
-    is_column = hasattr(photos, "to_list") or (isinstance(photos, np.ndarray) and photos.dtype.kind in "OU")
+    is_column = hasattr(photos, "to_list") or getattr(getattr(photos, "dtype", None), "kind", "") in {"O", "U"}
     if isinstance(photos, list | tuple) or is_column or getattr(photos, "ndim", 0) == 4:
         return list(photos)
     return photos
@@ -72,6 +72,8 @@ def pixels_of(photo: Photo) -> UInt8[np.ndarray, "height width 3"]:
         ImageError: The file cannot be read.
         FieldmarkError: It is of a type that is no photo.
     """
+    import numpy as np
+
     if isinstance(photo, str | Path | bytes):
         from fieldmark.images.reading import read
 
@@ -122,6 +124,8 @@ def _written(photos: Sequence[Any], folder: Path) -> Collection:
 
 def _named_files(photos: Sequence[Any], folder: Path) -> list[tuple[str, Path]]:
     """What each photo is called and its file, written to ``folder`` where it is an image in memory."""
+    import numpy as np
+
     strange = [
         f"photo {number}: {type(one).__name__}{_shape(one)}"
         for number, one in enumerate(photos)
@@ -146,12 +150,20 @@ def _named_files(photos: Sequence[Any], folder: Path) -> list[tuple[str, Path]]:
 
 
 def _pixels(photo: Any) -> np.ndarray | None:
-    """The pixels of a PIL image, array or tensor as (height, width, 3) of uint8; None for anything else."""
-    if hasattr(photo, "getbands") and hasattr(photo, "convert"):
-        from PIL import ImageOps
+    """The pixels of a PIL image, array or tensor as (height, width, 3) of uint8; None for anything else.
 
-        photo = np.asarray(ImageOps.exif_transpose(photo).convert("RGB"))
-    elif hasattr(photo, "detach") and hasattr(photo, "cpu"):
+    A PIL image is seen as its file would be: upright by its EXIF orientation, transparent parts over white.
+    """
+    import numpy as np
+
+    if hasattr(photo, "getbands") and hasattr(photo, "getexif"):
+        from fieldmark.images.containers import ORIENTATION
+        from fieldmark.images.pixels import eight_bit, upright
+
+        photo.load()
+        orientation = photo.getexif().get(ORIENTATION, 1)
+        return upright(eight_bit(photo, "rgb"), orientation if orientation in range(1, 9) else 1)
+    if hasattr(photo, "detach") and hasattr(photo, "cpu"):
         photo = photo.detach().cpu().numpy()
     if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8:
         return None

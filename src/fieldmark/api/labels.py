@@ -116,7 +116,7 @@ def tune(
     found = tuned(context, rules=rules, stage=stage, progress=progress)
     if plan_file is not None:
         best = max(found, key=lambda one: one.honest.value)
-        write_text(plan_file, with_rule(context.plan, best.rule, stage=stage).model_dump_json(indent=2) + "\n")
+        write_text(plan_file, with_rule(context.plan, best.rule, stage=stage).written() + "\n")
     return found
 
 

@@ -12,7 +12,6 @@ from fieldmark.core.progress import QUIET, Progress
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
-    from fieldmark.data.drafts import Layout
     from fieldmark.data.reading import Survey
     from fieldmark.pipeline.plan import Plan
     from fieldmark.reporting.contents import SkippedFile
@@ -44,7 +43,7 @@ class Reading(TypedDict, total=False):
             source under that name.
     """
 
-    layout: Layout
+    layout: str
     columns: Mapping[str, str]
     photos: Path | str | None
     unknown: str | None

@@ -6,22 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-import numpy as np
-from jaxtyping import Float32
-
-from fieldmark.api.guards import need_torch
+from fieldmark.api.guards import need_torch, sensible
 from fieldmark.api.inputs import Photo, photos_of
 from fieldmark.api.photos import Photos, Reading, gather
 from fieldmark.api.results import Results
 from fieldmark.core.errors import RunError
 from fieldmark.core.progress import ShowProgress, shown_by
-from fieldmark.pipeline.application import Application
-from fieldmark.pipeline.context import Context
-from fieldmark.tasks.task import Task, task_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float32
+
     from fieldmark.data.collection import Collection
     from fieldmark.metrics.measure import Measure
+    from fieldmark.pipeline.context import Context
+    from fieldmark.tasks.task import Task
 
 
 class Predictor:
@@ -45,6 +44,8 @@ class Predictor:
     def __init__(
         self, context: Context, *, device: str = "auto", n_workers: int = 2, progress: ShowProgress = None
     ) -> None:
+        from fieldmark.tasks.task import task_of
+
         need_torch()
         final = context.plan.answering()
         context = context.up_to(final.name).computing(device=device, n_workers=n_workers, progress=shown_by(progress))
@@ -64,6 +65,8 @@ class Predictor:
         Raises:
             RunError: No run lies there, or it is not finished.
         """
+        from fieldmark.pipeline.context import Context
+
         return cls(Context.open(run), device=device, n_workers=n_workers, progress=progress)
 
     def __call__(
@@ -84,13 +87,14 @@ class Predictor:
             **reading: How to read a table or folder; see ``fieldmark.api.photos.Reading``.
 
         Returns:
-            One answer per photo, in their order: ``Identification``, ``Tagged`` or ``Answered``. They are a list that
-            also becomes a data frame (``to_polars()``, ``to_pandas()``).
+            One answer per photo, in their order: ``Identification``, ``Tagged`` or ``Answered``; a path that is given
+            twice is answered once. They are a list that also becomes a data frame (``to_polars()``, ``to_pandas()``).
 
         Raises:
             DataError: A photo does not exist or cannot be read.
             FieldmarkError: A photo is of a type that cannot be read, or ``k`` or ``most`` has no meaning for the run.
         """
+        sensible(k, most)
         self.task.refuse_options(k=k, most=most)
         with photos_of(data) as given:
             return self.answered(self.gathered(given, **reading), k=k, most=most)
@@ -107,6 +111,9 @@ class Predictor:
             data: As for a call.
             **reading: As for a call.
         """
+        import numpy as np
+
+        from fieldmark.pipeline.application import Application
         from fieldmark.pipeline.artifacts.models import Models
         from fieldmark.pipeline.networks import look
 
@@ -150,6 +157,8 @@ class Predictor:
 
     def answered(self, photos: Photos, *, k: int | None = None, most: int | None = None) -> Results:
         """The answers to photos that were gathered before; says which could not be read."""
+        from fieldmark.pipeline.application import Application
+
         photos.tell(self.context.progress, self.context.plan)
         application = Application(self.context, photos.collection)
         return Results(self.task, self.task.results(application, k=k, most=most), self.context)

@@ -194,7 +194,7 @@ def plan(
     chosen = verbs.plan(what, size=size, settings=pairs(settings, option="--set", example="flip_identity=false"))
     cost = verbs.estimate(chosen, data, device=device, **options.read_by(**typed))
     if as_json:
-        both = {**chosen.model_dump(mode="json"), "estimate": cost.model_dump(mode="json")}
+        both = {**json.loads(chosen.written()), "estimate": cost.model_dump(mode="json")}
         click.echo(json.dumps(both, indent=2, ensure_ascii=False))
     else:
         tables.write(tables.stages(chosen), "", *estimate_tables.estimated(cost))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fieldmark.cli.tables import new_table, row
+from fieldmark.cli.tables import add_row, new_table
 from fieldmark.cli.terminal import lasts
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _networks(found: Estimate) -> Table:
         size = f"{one.height_px} x {one.width_px} px"
         memory = "unknown" if one.memory_bytes is None else f"{one.memory_bytes / 2**30:.1f} GiB"
         numbers = (str(one.folds), step, _parameters(one), memory, time_told(one.seconds))
-        row(table, one.name, one.network, one.head, size, *numbers)
+        add_row(table, one.name, one.network, one.head, size, *numbers)
     return table
 
 
@@ -48,7 +48,7 @@ def _phases(found: Estimate) -> Table:
         for number, phase in enumerate(one.phases, start=1):
             trained = "unknown" if phase.trained is None else count_told(phase.trained)
             numbers = (str(number), f"{phase.epochs:,}", f"{phase.lr:g}", trained, ", ".join(phase.frozen) or "nothing")
-            row(table, one.name, *numbers, f"{phase.photos_per_epoch:,}", time_told(phase.seconds))
+            add_row(table, one.name, *numbers, f"{phase.photos_per_epoch:,}", time_told(phase.seconds))
     return table
 
 
@@ -70,9 +70,7 @@ def _made_for(found: Estimate) -> str:
     most = max((one.memory_bytes or 0 for one in found.stages), default=0)
     if 0 < machine.memory_bytes < most:
         have, need = machine.memory_bytes / 2**30, most / 2**30
-        lines.append(
-            f"Not enough memory: about {need:.0f} GiB needed, {have:.0f} GiB here. Use a smaller batch or size."
-        )
+        lines.append(f"Not enough memory: about {need:.0f} GiB needed, {have:.0f} GiB here. Choose a smaller size.")
     return "\n".join(lines)
 
 

@@ -56,11 +56,10 @@ workers = click.option(
 _READING = (
     click.option(
         "--layout",
-        type=click.Choice(LAYOUTS),
         metavar="NAME",
         default="auto",
         show_default=True,
-        help=f"How the table is laid out: {', '.join(LAYOUTS)}.",
+        help=f"How the table is laid out: {', '.join(LAYOUTS)}, or as an installed package reads it.",
     ),
     click.option("--column", multiple=True, metavar="OURS=THEIRS", help="Which column is which; may be repeated."),
     click.option(

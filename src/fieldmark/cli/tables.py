@@ -64,7 +64,7 @@ def measures(found: Sequence[Measure], *, of: str | None = None) -> Table:
     for one in found:
         interval = f"{one.low:.3f} - {one.high:.3f}" if math.isfinite(one.low) and math.isfinite(one.high) else ""
         over = one.over if one.n == one.n_units else f"{one.over} (n = {one.n:,})"
-        row(table, one.name, f"{one.value:.3f}", interval, over, one.meaning)
+        add_row(table, one.name, f"{one.value:.3f}", interval, over, one.meaning)
     return table
 
 
@@ -79,9 +79,9 @@ def rates(found: Rates) -> Table:
         best = int(abs(curve.rates - curve.suggested).argmin())
         marks[best] = f"{marks[best]}; falls fastest" if best in marks else "falls fastest"
     for at in sorted({*shown_at, *marks}):
-        row(table, f"{curve.rates[at]:.1e}", f"{curve.smoothed[at]:.4g}", marks.get(at, ""))
+        add_row(table, f"{curve.rates[at]:.1e}", f"{curve.smoothed[at]:.4g}", marks.get(at, ""))
     if curve.ran_away:
-        row(table, "", "", "then the loss leaps")
+        add_row(table, "", "", "then the loss leaps")
     return table
 
 
@@ -97,10 +97,10 @@ def downloaded(found: Downloaded) -> list[object]:
     if here.causes:
         causes = new_table("missing because", ">photos", "")
         for cause, n in here.causes.items():
-            row(causes, cause, f"{n:,}", CAUSES[cause].meaning)
+            add_row(causes, cause, f"{n:,}", CAUSES[cause].meaning)
         hosts = new_table("host", ">addresses", ">alive")
         for host in here.survival.hosts[:MOST_HOSTS]:
-            row(hosts, host.host, f"{host.n:,}", f"{host.n_here:,}")
+            add_row(hosts, host.host, f"{host.n:,}", f"{host.n_here:,}")
         lines += [causes, "", hosts]
     lives = here.survival
     if lives.a_day is not None:
@@ -122,8 +122,8 @@ def downloaded(found: Downloaded) -> list[object]:
 def flips(found: FlipVerdict) -> list[Table | str]:
     """What mirroring costs, and what that means for the settings."""
     table = new_table("mean cosine of two photos", ">as they are", ">one mirrored")
-    row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
-    row(table, "of different individuals", f"{found.other:.3f}", f"{found.other_mirrored:.3f}")
+    add_row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
+    add_row(table, "of different individuals", f"{found.other:.3f}", f"{found.other_mirrored:.3f}")
     means = {
         "other": "Mirrored photos show other individuals: flips=other (flip_identity=true).",
         "same": "Mirrored photos show the same individuals: flips=same (flip_identity=false).",
@@ -151,7 +151,7 @@ def identification(one: Identification, *, root: Path) -> Table:
         who = f"{match.identity} (nobody we know)" if match.is_new else match.identity
         alike = "" if match.similarity is None or not math.isfinite(match.similarity) else f"{match.similarity:.3f}"
         score = f"{match.score:.3f}" if math.isfinite(match.score) else ""
-        row(table, str(match.place), who, score, below(match, root) or "", alike)
+        add_row(table, str(match.place), who, score, below(match, root) or "", alike)
     return table
 
 
@@ -159,7 +159,7 @@ def stages(plan: Plan) -> Table:
     """The stages of a plan in their order."""
     table = new_table(">", "stage", "verb", "reads", title=shown(plan.name))
     for number, stage in enumerate(plan.stages, start=1):
-        row(table, str(number), stage.name, stage.verb, ", ".join(stage.reads()))
+        add_row(table, str(number), stage.name, stage.verb, ", ".join(stage.reads()))
     return table
 
 
@@ -190,7 +190,7 @@ def tags(one: Tagged) -> list[object]:
     for group in sorted({tag.group for tag in one.tags}):
         for tag in (tag for tag in one.tags if tag.group == group):
             label = tag.label.removeprefix(f"{group}::") if group else tag.label
-            row(table, group, label, f"{tag.proba:.3f}", "yes" if tag.given else "")
+            add_row(table, group, label, f"{tag.proba:.3f}", "yes" if tag.given else "")
     # Not the table's title, which rich would break to the width of this narrow table.
     return [one.image, table]
 
@@ -201,7 +201,7 @@ def replies(one: Answered) -> list[object]:
     for reply in one.replies:
         if reply.applies:
             others = ", ".join(f"{name} {proba:.2f}" for name, proba in reply.others if proba >= LEAST_TOLD)
-            row(table, f"{'  ' * reply.depth}{reply.question}", reply.answer, f"{reply.proba:.3f}", others)
+            add_row(table, f"{'  ' * reply.depth}{reply.question}", reply.answer, f"{reply.proba:.3f}", others)
     silent = sum(not reply.applies for reply in one.replies)
     return [one.image, table, *([f"{silent} questions do not apply"] if silent else [])]
 
@@ -211,7 +211,9 @@ def doubts(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
     of_names = any(one.beside for one in found)
     table = new_table("photo", "name" if of_names else "label", "perhaps", ">proba", "beside" if of_names else ">doubt")
     for one in found[:most]:
-        row(table, one.image, one.label, one.kind, f"{one.proba:.3f}", one.beside if of_names else f"{one.doubt:.3f}")
+        add_row(
+            table, one.image, one.label, one.kind, f"{one.proba:.3f}", one.beside if of_names else f"{one.doubt:.3f}"
+        )
     return [table, *([f"... and {len(found) - most:,} more"] if len(found) > most else [])]
 
 
@@ -223,7 +225,7 @@ def tuned(found: Sequence[Tuned]) -> Table:
         marks = (["best"] if one is best else []) + (["the run's own"] if one.is_own else [])
         values = (f"{one.as_found.value:.3f}", f"{one.honest.value:.3f}")
         interval = f"{one.honest.low:.3f} - {one.honest.high:.3f}"
-        row(table, one.name, *values, interval, one.honest.over, f"{one.cutoffs.mean_labels:.2f}", ", ".join(marks))
+        add_row(table, one.name, *values, interval, one.honest.over, f"{one.cutoffs.mean_labels:.2f}", ", ".join(marks))
     return table
 
 
@@ -233,19 +235,19 @@ def twins(found: Twins, *, most: int = 10) -> list[object]:
 
     counts = new_table("", ">", "")
     for fact in facts(found):
-        row(counts, fact.name, fact.value, fact.note)
+        add_row(counts, fact.name, fact.value, fact.note)
     lines: list[object] = [counts]
     if found.conflicts:
         wrong = new_table("photos", "names", "", title="names that contradict each other")
         for one in found.conflicts[:most]:
             names = ", ".join(twin.name or "-" for twin in one.twins)
-            row(wrong, ", ".join(twin.image for twin in one.twins), names, one.verdict)
+            add_row(wrong, ", ".join(twin.image for twin in one.twins), names, one.verdict)
         lines.append(wrong)
         lines += [f"... and {len(found.conflicts) - most:,} more"] if len(found.conflicts) > most else []
     if found.suggested:
         pairs = new_table("name", "name", "why", title="perhaps one individual")
         for one in found.suggested[:most]:
-            row(pairs, one.first, one.second, why(one))
+            add_row(pairs, one.first, one.second, why(one))
         lines.append(pairs)
         lines += [f"... and {len(found.suggested) - most:,} more"] if len(found.suggested) > most else []
     return lines
@@ -261,7 +263,7 @@ def leaks(found: Audit, *, everything: bool = False) -> list[object]:
     for one in telling[: None if everything else MOST_LEAKS]:
         numbers = (f"{one.blind:.3f}", f"{one.guessed:.3f}", f"{one.gain.value:+.3f}")
         between = f"{one.gain.low:+.3f} to {one.gain.high:+.3f}"
-        row(table, one.target, one.clue, f"{one.n_given / one.n_photos:.0%}", *numbers, between, judged(one))
+        add_row(table, one.target, one.clue, f"{one.n_given / one.n_photos:.0%}", *numbers, between, judged(one))
     lines: list[object] = [table] if telling else []
     if not everything and len(telling) > MOST_LEAKS:
         lines.append(f"... and {len(telling) - MOST_LEAKS:,} more")
@@ -277,7 +279,7 @@ def recipes(found: Sequence[Recipe]) -> Table:
     for one in found:
         settings = ", ".join(f"{name}={as_typed(value)}" for name, value in one.settings.items())
         sizes = ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
-        row(table, one.name, sizes, settings, one.about)
+        add_row(table, one.name, sizes, settings, one.about)
     return table
 
 
@@ -287,7 +289,7 @@ def runs(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:
     for one in found:
         result = f"{one.headline[0]} {one.headline[1]:.3f}" if one.headline else "unfinished"
         age = lasts((now - one.began).total_seconds()) if one.began else ""
-        row(table, str(one.folder), one.recipe, f"{one.n_finished} of {one.n_stages}", result, age)
+        add_row(table, str(one.folder), one.recipe, f"{one.n_finished} of {one.n_stages}", result, age)
     return table
 
 
@@ -295,7 +297,7 @@ def inspection(page: InspectPage) -> list[object]:
     """What lies in a collection, in short: the facts, then what would be refused."""
     facts = new_table("", ">", "", title=shown(page.title))
     for fact in page.facts:
-        row(facts, fact.name, fact.value, fact.note)
+        add_row(facts, fact.name, fact.value, fact.note)
     lines: list[object] = [page.summary, facts]
     wrong = [
         (f"{one.file}{f', row {one.row}' if one.row is not None else ''}", one.column, one.problem, one.value)
@@ -314,7 +316,7 @@ def inspection(page: InspectPage) -> list[object]:
 def _first_rows(table: Table, rows: Sequence[tuple[str, ...]]) -> list[object]:
     """The table with the first of the rows, and a line that tells how many more there are."""
     for cells in rows[:MOST_PROBLEMS]:
-        row(table, *cells)
+        add_row(table, *cells)
     more = len(rows) - MOST_PROBLEMS
     return [table] if more <= 0 else [table, f"... and {more:,} more ({len(rows):,} in all)"]
 
@@ -341,8 +343,8 @@ def new_table(*columns: str, title: str | None = None) -> Table:
     return table
 
 
-def row(table: Table, *cells: str) -> None:
-    """Add a row; names in it cannot command the terminal."""
+def add_row(table: Table, *cells: str) -> None:
+    """Add a row of texts, shown as they are: no cell is read as markup."""
     from rich.text import Text
 
     table.add_row(*(Text(shown(cell).replace("\n", "\\n")) for cell in cells))

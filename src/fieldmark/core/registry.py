@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import pkgutil
 import sys
@@ -11,13 +12,17 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from fieldmark.core.errors import FieldmarkError, PlanError
 from fieldmark.core.spec import Spec
 
 PartT = TypeVar("PartT")
+
+_REGISTRIES: list[Registry[Any]] = []
+"""All there are, as ``packages_of`` needs them."""
 
 
 class Registry(Generic[PartT]):
@@ -26,8 +31,8 @@ class Registry(Generic[PartT]):
     Args:
         group: Entry-point group in which other packages list their parts, such as ``fieldmark.stages``.
         what: What one part is called in messages.
-        home: Package of this library whose modules register their parts when imported; None if they are listed by
-            ``add`` where the registry is made.
+        home: Module or package of this library whose parts are registered when it is imported; None if they are listed
+            by ``add`` where the registry is made.
     """
 
     def __init__(self, group: str, *, what: str, home: str | None = None) -> None:
@@ -35,6 +40,7 @@ class Registry(Generic[PartT]):
         self._home = home
         self._parts: dict[str, PartT] = {}
         self._offered: dict[str, EntryPoint] | None = None
+        _REGISTRIES.append(self)
 
     def add(self, name: str, part: PartT) -> PartT:
         """Register ``part`` under ``name``; the same part again is fine, another one is refused.
@@ -79,6 +85,10 @@ class Registry(Generic[PartT]):
             return None
         return f"{entry.dist.name}=={entry.dist.version}"
 
+    def package_of(self, part: object) -> str | None:
+        """What ``brought_by`` says of a part in use; None also for what is no part of this registry."""
+        return next((self.brought_by(name) for name, one in self._parts.items() if one is part), None)
+
     def _entries(self) -> dict[str, EntryPoint]:
         if self._offered is None:
             self._offered = {entry.name: entry for entry in entry_points(group=self.group)}
@@ -100,18 +110,46 @@ class Registry(Generic[PartT]):
         home, self._home = self._home, None
         if home is not None:
             package = importlib.import_module(home)
-            for module in pkgutil.walk_packages(package.__path__, f"{home}."):
+            for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{home}."):
                 if module.name not in sys.modules:
                     importlib.import_module(module.name)
 
 
-def _same(one: object, other: object) -> bool:
+def _same(one: Any, other: Any) -> bool:
     """Whether both are one part; a class that a notebook cell defines again replaces the earlier one."""
-    return one is other or (_origin(one) == _origin(other) and getattr(one, "__module__", "") == "__main__")
+    return one is other or (_origin(one) == _origin(other) and inspect.unwrap(one).__module__ == "__main__")
 
 
-def _origin(part: object) -> str:
+def _origin(part: Any) -> str:
+    part = inspect.unwrap(part)
     return f"{getattr(part, '__module__', '?')}.{getattr(part, '__qualname__', part)}"
+
+
+@dataclass(frozen=True)
+class NameIn:
+    """Annotation of a text setting that may name one of a registry's parts, among other names.
+
+    Attributes:
+        registry: Where ``packages_of`` looks the name up.
+    """
+
+    registry: Registry[Any]
+
+
+def packages_of(value: Any) -> tuple[str, ...]:
+    """The other packages that bring parts of a value, and of all values inside it: ``name==version``, sorted."""
+    found: set[str | None] = set()
+    if isinstance(value, Spec):
+        found.update(registry.package_of(type(value)) for registry in _REGISTRIES)
+        for name, field in type(value).model_fields.items():
+            inner = getattr(value, name)
+            found.update(packages_of(inner))
+            found.update(one.registry.brought_by(inner) for one in field.metadata if isinstance(one, NameIn))
+    elif isinstance(value, list | tuple):
+        found.update(*map(packages_of, value))
+    elif isinstance(value, dict):
+        found.update(*map(packages_of, value.values()))
+    return tuple(sorted(filter(None, found)))
 
 
 @dataclass(frozen=True)
@@ -137,6 +175,12 @@ class OneOf:
             self._validated,
             serialization=core_schema.plain_serializer_function_ser_schema(_dumped, info_arg=True),
         )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """One of the parts that are registered now, told apart by ``key``."""
+        del schema
+        parts = [handler(kind.__pydantic_core_schema__) for _, kind in self.registry.items()]
+        return {"discriminator": {"propertyName": self.key}, "oneOf": parts}
 
     def _validated(self, value: Any) -> Any:
         if isinstance(value, self.base):

@@ -59,6 +59,8 @@ def parse(kind: type[SpecT] | Any, text: str, *, name: str) -> SpecT:
 def mistaken(error: ValidationError, *, name: str) -> PlanError:
     """What pydantic found wrong, as an error for people: every mistake with its place and value."""
     found = error.errors()
+    curable = [one for one in found if "fix" in one.get("ctx", {})]
+    found = curable or found  # the others follow from them
     # A list whose items are all wrong is also called too short; the items say it already.
     inner = {e["loc"][:depth] for e in found for depth in range(len(e["loc"]))}
     mistakes = [
@@ -69,7 +71,9 @@ def mistaken(error: ValidationError, *, name: str) -> PlanError:
     return PlanError(
         f"{name} has {len(mistakes)} mistake(s).",
         got=several(mistakes, most=10),
-        fix="mend those settings; `fieldmark plan NAME --json` prints a whole plan that works.",
+        fix=curable[0]["ctx"]["fix"]
+        if curable
+        else "mend those settings; `fieldmark plan NAME --json` prints a whole plan that works.",
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
@@ -14,24 +13,12 @@ from fieldmark.data.questions import Asked
 from fieldmark.data.sheets import ROW
 from fieldmark.data.vocabulary import NEW_INDIVIDUAL
 
-Layout = Literal[
-    "auto",
-    "table",
-    "folders",
-    "coco",
-    "coco_identities",
-    "humpback",
-    "imet2019",
-    "imaterialist2017",
-    "imaterialist2018",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How a table of photos is to be read; ``fieldmark.data.reading.survey`` describes each."""
 
-    layout: Layout = "auto"
+    layout: str = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
     questions: tuple[str, ...] = ()
     asked: tuple[Asked, ...] = ()

@@ -10,13 +10,13 @@ from typing import Any
 import polars as pl
 
 from fieldmark.core.errors import DataError, nearest
-from fieldmark.data.drafts import Draft, Layout, Options
+from fieldmark.data.drafts import Draft, Options
 from fieldmark.data.json_entries import entries, load, names_beside, strays, stream, table, texts
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.sheets import ROW
 
 
-def recognise(file: Path) -> Layout:
+def recognise(file: Path) -> str:
     """Which of the layouts a JSON file has.
 
     Raises:

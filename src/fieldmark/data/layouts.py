@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from fieldmark.core.errors import DataError, nearest
 from fieldmark.data import imaterialist, json_layouts
 from fieldmark.data.columns import SYNONYMS, place
-from fieldmark.data.drafts import Draft, Layout, Options
+from fieldmark.data.drafts import Draft, Options
+from fieldmark.data.frames import of_any
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.photos import is_photo, walk
-from fieldmark.data.sheets import ROW, Sheet, read_sheet
+from fieldmark.data.readers import READERS, Reader, reader
+from fieldmark.data.sheets import ROW, Sheet, read_sheet, sheet_of
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 MAIN_FILES = (
@@ -26,6 +28,8 @@ MAIN_FILES = (
     "collection.parquet",
 )
 """The file that stands for a folder, the first that is there."""
+WITH_MAIN_FILE = ("table", "humpback", "imet2019", "coco", "coco_identities", "imaterialist2017", "imaterialist2018")
+"""The layouts of which one file in a folder tells all; the others are given the folder."""
 PHOTO_FOLDERS = ("images", "train", "photos", "train_images", "img")
 
 
@@ -41,29 +45,25 @@ def draft(path: Path, options: Options) -> Draft:
         hint = nearest(path.name, names) if len(names) <= 200 else "check the spelling."
         raise DataError("There is no table or folder of that name.", got=path, fix=hint if names else "check the path.")
     layout, file = recognise(path) if options.layout == "auto" else (options.layout, _main_file(path, options.layout))
-    reader: dict[Layout, Callable[[Path, Options], Draft]] = {
-        "table": table,
-        "humpback": humpback,
-        "imet2019": imet2019,
-        "folders": folders,
-        "coco": json_layouts.coco,
-        "coco_identities": json_layouts.coco_identities,
-        "imaterialist2017": imaterialist.imaterialist2017,
-        "imaterialist2018": json_layouts.imaterialist2018,
-    }
-    if layout not in reader:
-        raise DataError("There is no layout of that name.", got=layout, fix=nearest(str(layout), reader))
-    made = reader[layout](file, options)
+    reader = READERS.find(layout)
+    if reader is None:
+        raise DataError("There is no layout of that name.", got=layout, fix=nearest(layout, READERS.names()))
+    made = _drafted(reader.read(file, options), file, options)
     name = file.parent.name if file.name in MAIN_FILES else file.stem
     return replace(made, name=name or "collection", folders=_photo_folders(file, layout, options))
 
 
-def recognise(path: Path) -> tuple[Layout, Path]:
+def recognise(path: Path) -> tuple[str, Path]:
     """Which layout a path has, and the file or folder it is read from.
+
+    Layouts that others registered are asked first: what they look for is the more special.
 
     Raises:
         DataError: It looks like none.
     """
+    for name, one in READERS.items():
+        if one.recognises is not None and one.recognises(path):
+            return name, path
     file = _main_file(path, "auto")
     if file.is_dir():
         return "folders", file
@@ -86,9 +86,9 @@ def recognise(path: Path) -> tuple[Layout, Path]:
     return "table", file
 
 
-def _main_file(path: Path, layout: Layout) -> Path:
+def _main_file(path: Path, layout: str) -> Path:
     """The file that stands for a folder; a folder that has none is itself a folder of folders."""
-    if not path.is_dir() or layout == "folders":
+    if not path.is_dir() or layout not in {"auto", *WITH_MAIN_FILE}:
         return path
     for name in MAIN_FILES:
         if (path / name).is_file():
@@ -104,7 +104,7 @@ def _main_file(path: Path, layout: Layout) -> Path:
     return tables[0] if tables else path
 
 
-def _photo_folders(file: Path, layout: Layout, options: Options) -> tuple[Path, ...]:
+def _photo_folders(file: Path, layout: str, options: Options) -> tuple[Path, ...]:
     """Where photos may lie: where the user says, else beside the table and in the folders that are usual there."""
     if options.photos is not None:
         return (options.photos,)
@@ -114,9 +114,21 @@ def _photo_folders(file: Path, layout: Layout, options: Options) -> tuple[Path, 
     return tuple(dict.fromkeys(folder for folder in usual if folder.is_dir()))
 
 
+@reader("table")
 def table(file: Path, options: Options) -> Draft:
     """A CSV, TSV or Parquet file; columns by ``options.columns``, else by the names the field uses."""
-    sheet = read_sheet(file, encoding=options.encoding)
+    return _of_sheet(read_sheet(file, encoding=options.encoding), file, options)
+
+
+def _drafted(made: Any, file: Path, options: Options) -> Draft:
+    """What a reader returned as a draft; frames are treated as a table's file would be."""
+    if isinstance(made, Draft):
+        return made
+    return _of_sheet(sheet_of(of_any(made), file.name), file, options)
+
+
+def _of_sheet(sheet: Sheet, file: Path, options: Options) -> Draft:
+    """A sheet's columns in our names."""
     if not sheet.names:
         return Draft(table=sheet.table, source=file.name, name="", folders=(), mistakes=sheet.mistakes)
     theirs = place(sheet.names, options.columns, reserved=options.questions)
@@ -189,6 +201,7 @@ def _hint(ours: tuple[str, ...], names: list[str]) -> str:
     return ""
 
 
+@reader("humpback")
 def humpback(file: Path, options: Options) -> Draft:
     """The whale contests' ``train.csv`` (Image, Id); photos in ``train/``, ``images/`` or beside it.
 
@@ -198,6 +211,7 @@ def humpback(file: Path, options: Options) -> Draft:
     return replace(table(file, replace(options, columns=columns)), unknown="new_whale")
 
 
+@reader("imet2019")
 def imet2019(file: Path, options: Options) -> Draft:
     """The iMet contests' ``train.csv`` (id, attribute_ids with spaces between) and the names in ``labels.csv``.
 
@@ -222,6 +236,7 @@ def imet2019(file: Path, options: Options) -> Draft:
     return replace(made, table=frame, tags=tuple(named.values()), mistakes=[*made.mistakes, *sheet.mistakes, *mistakes])
 
 
+@reader("folders")
 def folders(folder: Path, options: Options) -> Draft:
     """A folder with one folder for each individual; the folder's name is the identity.
 
@@ -248,3 +263,12 @@ def folders(folder: Path, options: Options) -> Draft:
     if not options.labelled:
         frame = frame.drop("identity")
     return Draft(table=frame, source=folder.name, name="", folders=(), mistakes=mistakes, notes=notes)
+
+
+for _name, _read in (
+    ("coco", json_layouts.coco),
+    ("coco_identities", json_layouts.coco_identities),
+    ("imaterialist2017", imaterialist.imaterialist2017),
+    ("imaterialist2018", json_layouts.imaterialist2018),
+):
+    READERS.add(_name, Reader(_read))

@@ -12,7 +12,7 @@ import polars as pl
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.data.checks import check_duplicates, check_files, check_labels, check_values
 from fieldmark.data.collection import Collection, labelled_unknowns, occurring, usual_unknowns
-from fieldmark.data.drafts import Draft, Layout, Options
+from fieldmark.data.drafts import Draft, Options
 from fieldmark.data.frames import SCHEMA
 from fieldmark.data.layouts import draft
 from fieldmark.data.mistakes import Mistake, refusal
@@ -39,7 +39,7 @@ class Survey:
 def read(  # noqa: PLR0913 - the reader's options, all by keyword
     path: Path | str,
     *,
-    layout: Layout = "auto",
+    layout: str = "auto",
     columns: Mapping[str, str] | None = None,
     questions: Sequence[str | Asked] | Path | str | None = None,
     photos: Path | str | None = None,
@@ -76,7 +76,7 @@ def read(  # noqa: PLR0913 - the reader's options, all by keyword
 def survey(  # noqa: PLR0913 - the reader's options, all by keyword
     path: Path | str,
     *,
-    layout: Layout = "auto",
+    layout: str = "auto",
     columns: Mapping[str, str] | None = None,
     questions: Sequence[str | Asked] | Path | str | None = None,
     photos: Path | str | None = None,
@@ -92,7 +92,8 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
     Args:
         path: A CSV, TSV, Parquet or JSON file, or a folder that holds one, or a folder with a folder for each
             individual.
-        layout: "auto" goes by the looks; see ``fieldmark.data.drafts.Layout``.
+        layout: "auto" goes by the looks; else "table", "folders", "coco", "coco_identities", "humpback", "imet2019",
+            "imaterialist2017", "imaterialist2018", or one that another package or a script registered.
         columns: Our column names with the table's, ``{"identity": "whale", "group": "dup_group"}``; for the others the
             names the field uses are recognised.
         questions: The columns that are questions, or a TOML file about them (``fieldmark.data.questions``); an empty

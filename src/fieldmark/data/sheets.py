@@ -157,6 +157,16 @@ def _parquet(data: bytes, name: str) -> Sheet:
         value = str(error).splitlines()[0]
         unreadable = Mistake(name, None, None, "is no whole Parquet file", value, "write the file again")
         return Sheet(pl.DataFrame({ROW: []}, schema={ROW: pl.Int64}), [unreadable])
+    return sheet_of(table, name)
+
+
+def sheet_of(table: pl.DataFrame, name: str) -> Sheet:
+    """A frame's records, each column as text or lists of text.
+
+    Args:
+        table: Of any types.
+        name: Of the file it came from, for messages.
+    """
     columns, mistakes = [], []
     for series in table.get_columns():
         try:

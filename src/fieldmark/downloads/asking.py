@@ -41,8 +41,7 @@ IN_MEMORY = 256 * 2**10
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CAUSES = (
     (aiohttp.ClientSSLError, "no_trust"),
-    (aiohttp.ConnectionTimeoutError, "connect_timeout"),
-    (TimeoutError, "silent"),
+    (TimeoutError, "connect_timeout"),
     (aiohttp.ClientConnectorError, "no_connection"),
     (aiohttp.ClientPayloadError, "truncated"),
     (aiohttp.ClientConnectionError, "hung_up"),
@@ -104,13 +103,13 @@ class Asker:
         self._checked = CheckedResolver(
             self._resolver or aiohttp.ThreadedResolver(), allow_private=fetching.allow_private
         )
-        self._connector = Connector(self._checked, max_idle=fetching.n_at_once)
+        self._connector = Connector(self._checked, max_idle=fetching.n_at_once, gap_s=fetching.gap_s)
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             headers={**(BROWSER if fetching.like_browser else OURS), "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(sock_connect=fetching.connect_s, sock_read=fetching.gap_s),
+            timeout=aiohttp.ClientTimeout(sock_connect=fetching.connect_s),
             read_bufsize=READ_SIZE,
             max_line_size=MAX_HEAD,
             max_field_size=MAX_HEAD,
@@ -139,11 +138,12 @@ class Asker:
         try:
             async with Deadline(self._fetching.total_s):
                 first = address(url)
-                shared = _conditions(known or Known())
+                password = _password(first)
+                shared = self._harmless if known is None else _conditions(known) | self._harmless
                 return await self._follow(
-                    first.with_user(None),
-                    own=shared | _password(first) | self._given,
-                    shared=shared | self._harmless,
+                    first.with_user(None) if password else first,
+                    own={**shared, **password, **self._given},
+                    shared=shared,
                     robots=self._robots,
                     file=self._aside / f"{key}.part",
                     max_bytes=self._fetching.max_bytes,
@@ -180,14 +180,13 @@ class Asker:
             file: Where a long body goes; None keeps it in memory.
             max_bytes: Of the body.
         """
-        first, seen = url.origin(), {url}
+        first, seen, headers = url, {url}, own
         every_s = 0.0
         while True:
             if not self._fetching.allow_private:
                 check_number(url)
             if robots is not None:
                 every_s = max(every_s, await robots.check(url))
-            headers = own if url.origin() == first else shared
             found = await self._request(url, headers, every_s=every_s, file=file, max_bytes=max_bytes)
             if isinstance(found, Answer):
                 return found
@@ -200,6 +199,7 @@ class Asker:
             if len(seen) > self._fetching.max_redirects:
                 raise Failed("too_many_redirects", f"more than {self._fetching.max_redirects}", status=status)
             seen.add(url)
+            headers = own if url.origin() == first.origin() else shared
 
     async def _request(
         self, url: URL, headers: Mapping[str, str], *, every_s: float, file: Path | None, max_bytes: int
@@ -289,7 +289,7 @@ def _header(response: aiohttp.ClientResponse, name: str) -> str:
 
 def _clean(text: str | None) -> str:
     """The text with bytes that are no UTF-8, which aiohttp keeps as surrogates, replaced: they cannot be stored."""
-    return (text or "").encode("utf-8", "replace").decode()
+    return text if text and text.isascii() else (text or "").encode("utf-8", "replace").decode()
 
 
 def _password(url: URL) -> dict[str, str]:

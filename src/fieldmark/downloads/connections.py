@@ -30,6 +30,8 @@ SMALL, MAX_SMALL, PAUSE_S = 512, 8, 1.0
 """After this many reads of less than so many bytes, a connection is read once a second: each read costs CPU time."""
 DNS_CACHE_S, IDLE_S = 60, 10.0
 """Seconds for which an address is remembered, and for which an unused connection stays open."""
+LOOK_S = 0.25
+"""So often silent connections are looked for: one timer for all, as a timer for each read costs CPU time."""
 LATE_S, GRACE_S = 0.25, 0.5
 """If a deadline is noticed this late, the event loop was blocked: what arrived meanwhile is read for another moment."""
 
@@ -54,6 +56,7 @@ class Connection(ResponseHandler):
         self._n_raw = 0  # of the head; once that is complete, of body and framing
         self._n_small = 0
         self._is_paused = False
+        self._heard_at = loop.time()
 
     @property
     def is_idle(self) -> bool:
@@ -63,6 +66,7 @@ class Connection(ResponseHandler):
     def set_response_params(self, **params: Any) -> None:
         """Expect an answer; aiohttp calls this before it sends a request."""
         self.body, self._is_asked, self._is_chunked, self._n_raw, self._n_small = None, True, False, 0, 0
+        self._heard_at = self._loop.time()
         self._opened.pop(self, None)
         self._opened[self] = None
         super().set_response_params(**params)
@@ -85,13 +89,14 @@ class Connection(ResponseHandler):
         message, body = data
         if message.code >= 200 or message.code == 101:
             if self.body is not None:
-                self._fail("more than one answer")
+                self.fail("more than one answer")
                 return
             self.body, self._is_chunked = body, bool(message.chunked)
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, and check the limits."""
+        self._heard_at = self._loop.time()
         if not data or not self._is_asked:  # the parser goes on after a pause, or no parser is set yet
             super().data_received(data)
             return
@@ -118,7 +123,7 @@ class Connection(ResponseHandler):
             super().data_received(data[at:end])
             at = end
             if self.body is None and self._n_raw > MAX_HEAD:
-                self._fail(f"more than {MAX_HEAD:,} bytes before the body")
+                self.fail(f"more than {MAX_HEAD:,} bytes before the body")
         if self.body is not None:
             self._n_raw = self.body.total_bytes  # some, where the empty line came in two parts
         return at
@@ -134,16 +139,21 @@ class Connection(ResponseHandler):
         if error is not None:  # of the parser; aiohttp tells it to who waits for a head, not to who reads a body
             body.set_exception(Failed("bad_answer", words(error)))
         elif self._n_raw - body.total_bytes > MAX_FRAMING + body.total_bytes // 16:
-            self._fail("more framing than body")
+            self.fail("more framing than body")
 
-    def _fail(self, detail: str) -> None:
+    def fail(self, detail: str, *, cause: str = "bad_answer") -> None:
         """End the answer with an error, and hang up."""
-        failed = Failed("bad_answer", detail)
+        failed = Failed(cause, detail)
         self.set_exception(failed)
         if self.body is not None:
             self.body.set_exception(failed)
         if self.transport is not None:
             self.transport.abort()
+
+    def is_silent(self, gap_s: float) -> bool:
+        """Whether an answer is expected and nothing of it came for so many seconds in which somebody listened."""
+        is_heard = self._is_paused or self.is_idle or not self._is_asked
+        return not is_heard and self._loop.time() - self._heard_at > gap_s
 
     def resume_reading(self, *args: Any, **more: Any) -> None:
         """Go on with the parser, but read no more while paused; aiohttp calls this whenever its buffer has room."""
@@ -152,32 +162,28 @@ class Connection(ResponseHandler):
             self.transport.pause_reading()
 
     def _pause(self) -> None:
-        """Stop reading for a moment, in which the host does not count as silent."""
-        if self.transport is None or self._is_paused:
-            return
-        self._is_paused = True
-        self.transport.pause_reading()
-        gap_s, self.read_timeout = self.read_timeout, None
-        self.start_timeout()  # of None: stops the timer
-        self._loop.call_later(PAUSE_S, self._go_on, gap_s)
+        """Stop reading for a moment."""
+        if self.transport is not None and not self._is_paused:
+            self._is_paused = True
+            self.transport.pause_reading()
+            self._loop.call_later(PAUSE_S, self._go_on)
 
-    def _go_on(self, gap_s: float | None) -> None:
-        self._is_paused = False
+    def _go_on(self) -> None:
+        self._is_paused, self._heard_at = False, self._loop.time()
         if self.transport is not None:
-            self.read_timeout = gap_s
-            self.start_timeout()
             self.transport.resume_reading()
 
 
 class Connector(TCPConnector):
-    """Opens connections that count, and keeps few of those that are not in use.
+    """Opens connections that count, gives up those that are silent, and keeps few of those that are not in use.
 
     Args:
         resolver: Gives the addresses that may be connected to.
         max_idle: Number of unused connections to keep open.
+        gap_s: Seconds without a byte after which an answer is given up.
     """
 
-    def __init__(self, resolver: AbstractResolver, *, max_idle: int) -> None:
+    def __init__(self, resolver: AbstractResolver, *, max_idle: int, gap_s: float) -> None:
         super().__init__(
             resolver=resolver,
             limit=0,
@@ -188,6 +194,17 @@ class Connector(TCPConnector):
         self.opened: dict[Connection, None] = {}
         self.max_idle = max_idle
         self._factory = partial(Connection, self._loop, self.opened)
+        self._gap_s = gap_s
+        self._look()
+
+    def _look(self) -> None:
+        """Give up who is silent, and look again in a moment."""
+        if self.closed:
+            return
+        for connection in list(self.opened):
+            if connection.is_silent(self._gap_s):
+                connection.fail(f"no byte for {self._gap_s:g} s", cause="silent")
+        self._loop.call_later(LOOK_S, self._look)
 
     def close_idle(self) -> None:
         """Close the longest unused connections where more are open than may be kept."""

@@ -29,20 +29,6 @@ from fieldmark.images.subjects import ANYWHERE, Subject
 Batch = UInt8[Tensor, "batch channel height width"]
 
 
-def load_batch(
-    paths: Sequence[Path], preprocess: Preprocess, *, boxes: Sequence[Box | None] | None = None, flip: bool = False
-) -> Batch:
-    """Some photos as they are, with nothing left to chance, as one batch.
-
-    Raises:
-        ImageError: One of them cannot be read; it names the file.
-        ShapeError: There are no paths, or not as many boxes.
-    """
-    source = PhotoSource(paths, preprocess, boxes=boxes)
-    items = np.arange(len(paths), dtype=np.int64) + (len(paths) if flip else 0)
-    return source.load(items, epoch=0, start=0)
-
-
 class PhotoSource:
     """The photos of a training or of a collection, addressed by item: an item is a photo, as it is or mirrored.
 

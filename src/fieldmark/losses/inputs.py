@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +56,20 @@ def one_hot(classes: Int[Tensor, " batch"], n_classes: int) -> Float[Tensor, "ba
     """
     check_classes(classes, n_classes, by="one_hot")
     return (classes[:, None] == torch.arange(n_classes, device=classes.device)).float()
+
+
+def with_labels(given: Mapping[str, Tensor]) -> tuple[Float[Tensor, "batch label"], Float[Tensor, "batch label"]]:
+    """Logits and truth for losses on labels; classes become one-hot rows, what is not labelled is left out.
+
+    Args:
+        given: ``logits``, and ``truth`` (NaN where nothing is labelled) or ``classes``.
+    """
+    from fieldmark.losses.questions import only_told
+
+    logits, truth = given["logits"], given.get("truth")
+    if truth is None:
+        return logits, one_hot(given["classes"], logits.shape[1])
+    return only_told(logits, truth)
 
 
 def check_embedding(embedding: Tensor, *, by: str) -> None:

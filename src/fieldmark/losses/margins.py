@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fieldmark.core.errors import FieldmarkError, several
+from fieldmark.core.errors import FieldmarkError, ShapeError, several
 from fieldmark.losses.inputs import check_classes, check_logits, precise
 from fieldmark.losses.softmax import cross_entropy
 from fieldmark.losses.specs import MarginByCount
@@ -311,3 +311,26 @@ def _column(margin: float | Tensor, logits: Tensor, *, by: str, most: float) -> 
             fix=f"use one number of 0 to {most:.2f}, or one for each image.",
         )
     return margins[:, None]
+
+
+def margins_of(
+    margin: float | MarginByCount,
+    part: float,
+    logits: Float[Tensor, "batch class"],
+    classes: Int[Tensor, " batch"],
+    counts: Int[Tensor, " class"] | None,
+) -> float | Float[Tensor, " batch"]:
+    """``part`` of a margin: one for all, or each picture's by the number of photos of its class.
+
+    Raises:
+        ShapeError: The margin needs the number of photos of each class, and they are not given.
+    """
+    if not isinstance(margin, MarginByCount):
+        return part * margin
+    if counts is None or counts.shape != logits.shape[1:]:
+        raise ShapeError(
+            "A margin by the number of photos needs that number for each class.",
+            got=f"counts {None if counts is None else tuple(counts.shape)}, {logits.shape[1]} classes",
+            fix="count the training photos of every class, mirrored ones too where they are classes of their own.",
+        )
+    return part * margins_by_count(counts, margin)[classes.clamp(min=0).long()]

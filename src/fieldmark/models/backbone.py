@@ -1,4 +1,4 @@
-"""A timm network without classifier and pooling: how it sees, its stages from stem to last, and the cut between two."""
+"""A network without classifier and pooling: how it sees, its stages from stem to last, and the cut between two."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from timm.models import (
 )
 from torch import Tensor, nn
 
-from fieldmark.core.errors import PlanError
+from fieldmark.core.errors import PlanError, WeightsError
 from fieldmark.models import weights
 from fieldmark.models.packages import PACKAGES
-from fieldmark.models.specs import Backbone
+from fieldmark.models.registered import BACKBONES, BuildNetwork
+from fieldmark.models.specs import Backbone, HubWeights, PackageWeights
 from fieldmark.models.weights import Origin
 
 SEQUENTIAL = frozenset({ConvNeXt, DenseNet, EfficientNet, InceptionV3, MobileNetV3, ResNet, SENet, Xception})
@@ -49,8 +50,12 @@ class DataConfig(NamedTuple):
     input_size: tuple[int, int, int]
 
 
+IMAGENET = DataConfig((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic", (3, 224, 224))
+"""Of networks whose weights do not say: the statistics of ImageNet, as timm assumes too."""
+
+
 class Features(nn.Module):
-    """A timm network's ``forward_features`` as a module."""
+    """A network's ``forward_features`` as a module."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -62,7 +67,7 @@ class Features(nn.Module):
 
 
 def build_backbone(spec: Backbone) -> tuple[nn.Module, Origin]:
-    """A timm network by name, without classifier and pooling, with its weights.
+    """A registered or timm network by name, without classifier and pooling, with its weights.
 
     Args:
         spec: Name, weights and input channels.
@@ -71,9 +76,12 @@ def build_backbone(spec: Backbone) -> tuple[nn.Module, Origin]:
         The network and where its weights came from.
 
     Raises:
-        PlanError: timm has no network of that name, or none that takes these channels.
+        PlanError: There is no network of that name, or none that takes these channels.
         WeightsError: The weights are missing, damaged or of another network.
     """
+    own = BACKBONES.find(spec.name)
+    if own is not None:
+        return _registered(own, spec)
     _check_name(spec.name)
     try:
         model = timm.create_model(spec.name, pretrained=False, num_classes=0, global_pool="", in_chans=spec.in_channels)
@@ -88,20 +96,52 @@ def build_backbone(spec: Backbone) -> tuple[nn.Module, Origin]:
     return model, weights.load(spec, model)
 
 
+def _registered(build: BuildNetwork, spec: Backbone) -> tuple[nn.Module, Origin]:
+    """A network that timm does not have; its packaged weights are those it brings itself."""
+    own_weights = isinstance(spec.weights, PackageWeights)
+    try:
+        model = build(in_channels=spec.in_channels, pretrained=own_weights)
+        missing = [name for name in ("num_features", "forward_features") if not hasattr(model, name)]
+    # It is somebody else's code: whatever it raises means that this network cannot be had.
+    except Exception as error:
+        raise PlanError(
+            f"The backbone {spec.name!r} cannot be built.",
+            got=f"in_channels = {spec.in_channels}, pretrained = {own_weights}: {type(error).__name__}: {error}",
+            fix="use other weights or channels, or ask the author of the backbone.",
+        ) from error
+    if missing:
+        raise PlanError(
+            f"The backbone {spec.name!r} is no network that can be used.",
+            got=f"a {type(model).__name__} without {' and '.join(missing)}",
+            fix="give it num_features (the channels of its last map) and forward_features(pictures).",
+        )
+    if own_weights:
+        brought = BACKBONES.brought_by(spec.name) or "a script"
+        return model, Origin("package", brought, weights.digest_of(model.state_dict()))
+    if isinstance(spec.weights, HubWeights):
+        raise WeightsError(
+            f"The backbone {spec.name!r} has weights on no hub that is known.",
+            got='weights = {kind = "hub"}',
+            fix='use weights = {kind = "package"} for its own, or {kind = "file", path = "..."}.',
+        )
+    return model, weights.load(spec, model)
+
+
 def data_config(name: str) -> DataConfig:
     """How the pretrained weights of backbone ``name`` want their pictures: mean, std, interpolation, size.
 
     Raises:
-        PlanError: timm has no network of that name.
+        PlanError: There is no network of that name.
     """
+    if BACKBONES.find(name) is not None:
+        return IMAGENET
     _check_name(name)
     if name in PACKAGES:
         package = PACKAGES[name]
         return DataConfig(package.mean, package.std, package.interpolation, package.input_size)
     settings = timm.get_pretrained_cfg(name)
     if settings is None:
-        # timm's own default for networks it has no weights of.
-        return DataConfig((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic", (3, 224, 224))
+        return IMAGENET
     return DataConfig(
         cast("tuple[float, float, float]", tuple(settings.mean)),
         cast("tuple[float, float, float]", tuple(settings.std)),
@@ -111,14 +151,16 @@ def data_config(name: str) -> DataConfig:
 
 
 def stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
-    """The parts of a timm network from input to output: the name of each, and of its parameters.
+    """The parts of a network from input to output: the name of each, and of its parameters.
 
     Fine-tuning freezes the lower parts, which know edges and textures, and trains the upper ones. The first stage is
     called ``stem``; the others bear timm's names: ``layer1`` ... ``layer4`` (ResNet, SENet), ``blocks.0`` ...
     ``blocks.6`` and ``conv_head`` (EfficientNet), ``features.denseblock1`` ... (DenseNet).
 
+    Networks that name no parts of their own have one for each direct child.
+
     Args:
-        model: A timm network.
+        model: A registered or timm network.
 
     Returns:
         Stage names to names of parameters, in order; every parameter stands in exactly one.
@@ -126,6 +168,8 @@ def stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
     Source:
         The grouping is timm's (made for layer-wise learning rates), but for its last norms, which stay apart.
     """
+    if not hasattr(model, "group_matcher"):
+        return _children(model)
     matcher = cast("Any", model).group_matcher(coarse=True)
     if isinstance(matcher, dict):
         matcher = {group: _apart(rules) for group, rules in matcher.items()}
@@ -235,12 +279,20 @@ def through_two(model: nn.Module, n_stages: int, place: TwoMaps) -> tuple[nn.Mod
     return (nn.Sequential(*links[cut : place.at]), nn.Sequential(*links[place.at :])) if cut <= place.at else None
 
 
+def _children(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The direct children that have parameters, the first called ``stem``."""
+    named: dict[str, list[str]] = {}
+    for name, _ in model.named_parameters():
+        named.setdefault(name.partition(".")[0], []).append(name)
+    return {"stem" if number == 0 else child: tuple(names) for number, (child, names) in enumerate(named.items())}
+
+
 def _check_name(name: str) -> None:
     """Refuse what timm does not know, and its prefixes that would fetch code or settings from elsewhere."""
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.5)
+        close = difflib.get_close_matches(name, [*timm.list_models(), *BACKBONES.names()], n=1, cutoff=0.5)
         raise PlanError(
-            "timm has no backbone of that name.",
+            "There is no backbone of that name.",
             got=name,
             fix=f"did you mean '{close[0]}'?" if close else "`timm.list_models()` lists every name.",
         )

@@ -20,17 +20,17 @@ def count(name: str, *, in_channels: int = 3) -> BackboneCost:
     The network is built on torch's ``meta`` device: no weights are read and no numbers are computed.
 
     Args:
-        name: As timm calls it.
+        name: As timm calls it, or as it is registered.
         in_channels: 3, and one for a mask.
 
     Raises:
-        PlanError: timm has no network of that name.
+        PlanError: There is no network of that name.
     """
     with torch.device("meta"):
         model, _ = build_backbone(Backbone(name=name, weights=RandomWeights(), in_channels=in_channels))
         tally = _Tally(model)
         tally.forward(torch.zeros(2, in_channels, REFERENCE_PX, REFERENCE_PX))
-    settings = timm.get_pretrained_cfg(name)
+    settings = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     return BackboneCost(
         width=int(cast("Any", model).num_features),
         source=None if settings is None else str(settings.hf_hub_id or settings.url or "") or None,

@@ -6,14 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fieldmark.core.registry import NameIn
 from fieldmark.core.spec import Count, Positive, Spec
+from fieldmark.models.registered import BACKBONES
 
 DropRate = Annotated[float, Field(ge=0, lt=1)]
 """Share of features zeroed in training."""
 
 
 class PackageWeights(Spec):
-    """Weights that lie inside an installed package and are checked by their SHA-256."""
+    """Weights that lie inside an installed package and are checked by their SHA-256; a registered backbone's own."""
 
     kind: Literal["package"] = "package"
 
@@ -42,10 +44,10 @@ Weights = Annotated[PackageWeights | FileWeights | HubWeights | RandomWeights, F
 
 
 class Backbone(Spec):
-    """A timm network without its classifier, with a pooling of its last feature map.
+    """A network without its classifier, with a pooling of its last feature map.
 
     Attributes:
-        name: As timm calls it.
+        name: As timm calls it, or as another package or a script registered it.
         weights: Where it begins.
         in_channels: 3, and one for a mask.
         pool: Average, maximum, or a learnt mean between them (GeM).
@@ -53,7 +55,7 @@ class Backbone(Spec):
             other, as those of ResNet, EfficientNet or ConvNeXt.
     """
 
-    name: str = "tf_efficientnet_lite0"
+    name: Annotated[str, NameIn(BACKBONES)] = "tf_efficientnet_lite0"
     weights: Weights = PackageWeights()
     in_channels: Count = 3
     pool: Literal["avg", "max", "gem"] = "avg"

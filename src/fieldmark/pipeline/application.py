@@ -77,7 +77,7 @@ class Application:
         """
         stage = self.context.stages[name]
         if stage.in_batches_only and not self.together:
-            return self.value(next(iter(stage.reads())), fold)
+            return self.value(self.context.plan.alone(stage).name, fold)
         fold = None if stage.output.each_fold else fold
         key = (name, fold)
         if key not in self._values:

@@ -103,7 +103,7 @@ def begin(folder: Path, plan: Plan, known: Collection, new: Collection | None, s
                 new.write(folder / NEW)
             began = dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds")
             write_json(folder / MANIFEST, {"began": began, **key, "versions": versions(), "hardware": hardware()})
-            write_text(folder / PLAN, plan.model_dump_json(indent=2) + "\n")
+            write_text(folder / PLAN, plan.written() + "\n")
     return run
 
 

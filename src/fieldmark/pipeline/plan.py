@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from fieldmark.core.errors import PlanError, several
-from fieldmark.core.registry import OneOf
-from fieldmark.core.spec import Spec, read
+from fieldmark.core.registry import OneOf, packages_of
+from fieldmark.core.spec import Spec, fingerprint, read
 from fieldmark.pipeline.artifacts.base import Artifact, Predictions
 from fieldmark.pipeline.stage import STAGES, Ref, Stage
 
@@ -25,12 +27,31 @@ class Plan(Spec):
     Attributes:
         name: Of the recipe or the user's own.
         stages: In the order in which they run.
-        needs: Packages that bring some of its stages or losses, as ``name==version``; noted when a plan is written.
+        needs: Other packages that bring some of its parts, as ``name==version``; noted when a plan is written, and no
+            part of what the plan does.
     """
 
     name: str
     stages: Annotated[tuple[Annotated[Stage, OneOf(STAGES, Stage, key="verb")], ...], Field(min_length=1)]
     needs: tuple[str, ...] = ()
+
+    @field_validator("needs")
+    @classmethod
+    def _installed(cls, needs: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse a plan that is to be read where packages with some of its parts are not installed."""
+        lacking = [one for one in needs if not _is_installed(one)]
+        if lacking:
+            fix = f"run `pip install {' '.join(lacking)}`, or take what you do not use out of `needs`."
+            raise PydanticCustomError("not_installed", "has packages that are not installed here", {"fix": fix})
+        return needs
+
+    def fingerprint(self) -> str:
+        """The first 16 hex digits of the SHA-256 of name and stages."""
+        return fingerprint(self.model_dump(mode="json", exclude={"needs"}))
+
+    def written(self) -> str:
+        """The plan as indented JSON, with the packages it needs."""
+        return self.model_copy(update={"needs": packages_of(self)}).model_dump_json(indent=2)
 
     def check(self) -> Self:
         """The plan itself, if its stages fit together.
@@ -80,10 +101,17 @@ class Plan(Spec):
 
     def answering(self) -> Stage:
         """The stage that answers photos asked about one by one: ``final``, less those that need whole batches."""
-        by_name, found = {stage.name: stage for stage in self.stages}, self.final()
-        while found.in_batches_only:
-            found = by_name[found.reads()[0]]
-        return found
+        return self.alone(self.final())
+
+    def alone(self, stage: Stage) -> Stage:
+        """The stage that answers for ``stage`` where photos are asked about one by one: itself, or one behind it.
+
+        A stage that needs whole batches is passed by: the first stage it reads that leaves predictions stands for it.
+        """
+        by_name = {one.name: one for one in self.stages}
+        while stage.in_batches_only:
+            stage = next(one for one in map(by_name.__getitem__, stage.reads()) if issubclass(one.output, Predictions))
+        return stage
 
     def leaving(self, artifact: type[Artifact]) -> tuple[Stage, ...]:
         """The stages that leave such an artifact, in order."""
@@ -106,6 +134,15 @@ class Plan(Spec):
 
     def _counts(self) -> Counter[str]:
         return Counter(stage.name for stage in self.stages)
+
+
+def _is_installed(requirement: str) -> bool:
+    """Whether some version of the package ``name==version`` is installed."""
+    try:
+        version(requirement.partition("==")[0])
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _references(stage: Stage, earlier: Mapping[str, Stage]) -> list[str]:

@@ -23,14 +23,14 @@ TOGETHER = 0.85
 """What each of several cores does of what one alone does."""
 GPU_SHARE = 0.25
 """Share of a GPU's greatest speed that convolutions reach."""
-LIBRARIES_BYTES = 850 << 20
+LIBRARIES_BYTES = 950 << 20
 """Memory of Python and the libraries, and of all that is small."""
 TRAINED_BYTES, STILL_BYTES = 16, 4
 """Memory for each trained parameter (weight, gradient, two running means), and for each frozen one."""
 HALF = 0.6
 """Memory of what is kept for the backward pass in bf16, as a share of that in float32."""
-AT_ONCE = 32
-"""Photos that go through frozen stages together."""
+AT_ONCE = 4
+"""Photos that go through frozen stages together on a CPU, as training has it."""
 
 
 def _scale(preprocess: Preprocess) -> float:
@@ -81,6 +81,7 @@ def memory_bytes(
     trained: int,
     total: int,
     averaged: bool,
+    kept_below: bool,
 ) -> int:
     """Peak memory of training: libraries, weights with what the optimiser keeps, and what a batch keeps.
 
@@ -93,11 +94,12 @@ def memory_bytes(
         trained: Trained parameters.
         total: All parameters.
         averaged: Whether a moving average of the weights is kept, too.
+        kept_below: Whether batches hold kept results of the frozen stages instead of pictures.
     """
     scale, half = _scale(preprocess), HALF if at.device == "cuda" else 1.0
     weights = trained * (TRAINED_BYTES + 4 * averaged) + (total - trained) * (STILL_BYTES + 4 * averaged)
     kept = scale * half * batch * sum(stage.kept_bytes for stage in backbone.stages[since:])
     largest = max((stage.written for stage in backbone.stages[:since]), default=0)
-    passing = scale * 4 * min(batch, AT_ONCE) * largest
-    pictures = 4 * 4 * batch * preprocess.height_px * preprocess.width_px * 3
+    passing = scale * 4 * (AT_ONCE if at.device == "cpu" else batch) * largest
+    pictures = 0 if kept_below else 4 * 4 * batch * preprocess.height_px * preprocess.width_px * 3
     return round(LIBRARIES_BYTES + weights + kept + passing + pictures)

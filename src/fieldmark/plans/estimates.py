@@ -153,7 +153,7 @@ def estimate(plan: Plan, photos: Photos | None = None, *, machine: Machine | Non
         machine: Where it would run; None: here.
 
     Raises:
-        PlanError: timm has no backbone of a name in the plan (only asked where torch is installed).
+        PlanError: There is no backbone of a name in the plan (only asked where torch is installed).
     """
     at, given = machine or this_machine(), photos or Photos.nominal()
     splits = {stage.name: stage.folds for stage in plan.stages if isinstance(stage, Split)}
@@ -176,7 +176,7 @@ def _train(stage: Train, folds: Folds, photos: Photos, at: Machine, prepared: se
     preparing_s = _preparing_s(stage, cost, photos, at, prepared)
     n_folds = getattr(folds, "n_folds", 1)
     each = sum(math.nan if one.seconds is None else one.seconds for one in phases)
-    unfrozen = min((_frozen_first(cost, leg) for leg in stage.training.legs), default=0)
+    n_frozen = min((_frozen_first(cost, leg) for leg in stage.training.legs), default=0)
     return TrainEstimate(
         name=stage.name,
         network=stage.net.backbone.name,
@@ -194,10 +194,11 @@ def _train(stage: Train, folds: Folds, photos: Photos, at: Machine, prepared: se
             stage.preprocess,
             at,
             batch=batch,
-            since=unfrozen if phases else len(cost.stages),
+            since=n_frozen if phases else len(cost.stages),
             trained=max((phase.trained or 0 for phase in phases), default=0),
             total=cost.parameters + above,
             averaged=stage.training.ema is not None,
+            kept_below=n_frozen > 0 and _keeps(stage),
         ),
         preparing_s=_known(preparing_s),
         phases=phases,
@@ -266,8 +267,11 @@ def _above(net: Net, width: int, n_classes: int) -> int:
     head = net.head
     neck = width if net.neck == "bn" else 0  # a batch norm without shift
     if isinstance(head, EmbeddingHead | PairHead):
-        return neck + width * (head.dim or 0)
-    return neck + width * n_classes * (head.centres if isinstance(head, CosineHead | AffinityHead) else 1)
+        pair = 6 * head.hidden + (head.dim or width) + 2 if isinstance(head, PairHead) else 0
+        return neck + width * (head.dim or 0) + pair
+    if isinstance(head, CosineHead | AffinityHead):
+        return neck + width * n_classes * head.centres
+    return neck + (width + 1) * n_classes
 
 
 def _frozen_first(cost: BackboneCost | None, leg: Leg) -> int:

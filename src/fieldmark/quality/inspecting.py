@@ -42,7 +42,6 @@ N_TOGETHER = 16
 N_TWIN_PICTURES = 40
 N_HINTS = 15
 """Of each kind."""
-THUMBNAIL_PX = 400
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import io
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
+from rich.cells import cell_len
+from rich.text import Text
 
 from fieldmark.core.errors import ShapeError
 from fieldmark.reporting.wording import printable
@@ -94,17 +95,9 @@ def shortened(name: str) -> str:
         >>> shortened("a name that is much too long to stand beside a bar")
         'a name that is much too l…'
     """
-    plain = " ".join(printable(name).split())
-    if _columns(plain) <= LONGEST_NAME:
-        return plain
-    while _columns(plain) >= LONGEST_NAME:
-        plain = plain[: LONGEST_NAME - 1] if len(plain) > LONGEST_NAME else plain[:-1]
-    return plain + "…"
-
-
-def _columns(text: str) -> int:
-    """About how wide the text is, in small letters; signs of East Asian scripts count two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+    text = Text(" ".join(printable(name).split()))
+    text.truncate(LONGEST_NAME, overflow="ellipsis")
+    return text.plain
 
 
 def line(place: int) -> dict[str, Any]:
@@ -169,7 +162,7 @@ class Canvas:
         shown = shortened(name)
         self._names.append(shown)
         token = f"@{len(self._names) - 1}@"
-        return token + "n" * (_columns(shown) - len(token))
+        return token + "n" * (cell_len(shown) - len(token))
 
     def legend(self, *, columns: int) -> None:
         """The names of the lines, above the axes; nothing where no line was drawn."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from fieldmark.core.errors import ImageError
-from fieldmark.images.reading import opened
-from fieldmark.images.thumbnails import shrunk
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _QUALITIES = (82, 70, 55, 40)
 
@@ -42,6 +42,9 @@ def thumbnail(picture: bytes, *, area_px: int = 30_000, most_bytes: int = 8_000)
     Raises:
         ImageError: The bytes are no readable picture, or one too large to be read safely.
     """
+    from fieldmark.images.reading import opened
+    from fieldmark.images.thumbnails import shrunk
+
     photo = opened(picture)
     share = min(1.0, (area_px / (photo.width * photo.height)) ** 0.5)
     small = shrunk(photo, (max(1, round(photo.width * share)), max(1, round(photo.height * share))))

@@ -28,7 +28,7 @@ def page_end(context: Context) -> dict[str, Any]:
             for stage in context.plan.stages
             for receipt in (run.receipt(stage.name),)
         ),
-        "plan_json": context.plan.model_dump_json(indent=2),
+        "plan_json": context.plan.written(),
         "manifest": read_json(folder / MANIFEST),
     }
 

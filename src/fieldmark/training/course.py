@@ -15,7 +15,6 @@ from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.data.samplers import draw
 from fieldmark.data.specs import AssignmentSampler
 from fieldmark.losses.inputs import Circumstances, without_mirror
-from fieldmark.losses.specs import SOFTMAX
 from fieldmark.losses.total import of_each, total
 from fieldmark.models.heads import Answers, Cosine
 from fieldmark.models.network import Network, freeze, parameter_groups
@@ -86,7 +85,7 @@ class Course:
         network.chance = self.chance
         counts = lesson.counts(self.members, network.n_classes)
         self.counts = None if counts is None else counts.to(at.group.device)
-        self.spares_mirror = lesson.flip_identity and any(isinstance(loss, SOFTMAX) for loss in self.losses)
+        self.spares_mirror = lesson.flip_identity and any(loss.competes for loss in self.losses)
 
     def order(self, epoch: int, *, goes_on: bool = False) -> Int[np.ndarray, "step slot"]:
         """The items of each forward pass of an epoch.

@@ -15,7 +15,7 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.samplers import log_weights
 from fieldmark.data.specs import LogWeightSampler, Sampler
 from fieldmark.images.batches import PhotoSource
-from fieldmark.losses.specs import PER_LABEL, Losses
+from fieldmark.losses.specs import Losses
 from fieldmark.models.network import Network
 from fieldmark.training.features import Source
 from fieldmark.training.misfits import misfits
@@ -185,7 +185,7 @@ class Lesson:
                 continue
             if self.truth is None:
                 yield f"leg {number}: only the loss on labels tells which items are hardest: set hardest = None"
-            others = [loss.kind for loss in leg.losses or self.losses if not isinstance(loss, PER_LABEL)]
+            others = [loss.kind for loss in leg.losses or self.losses if not loss.per_label]
             if others:
                 yield f"leg {number}: {', '.join(others)} cannot tell which items are hardest: set hardest = None"
 

@@ -15,7 +15,6 @@ from fieldmark.data.vocabulary import GROUP_MARK
 from fieldmark.quality.labels.inputs import ROW_BLOCK, check_truth
 
 Rule = Literal["and", "or", "contains"]
-RULES: tuple[Rule, ...] = ("and", "or", "contains")
 BOTH: tuple[Rule, ...] = ("and", "or")
 
 _JOINTS: tuple[tuple[Rule, re.Pattern[str]], ...] = (

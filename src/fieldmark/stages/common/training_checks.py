@@ -93,11 +93,11 @@ def _training_misfits(stage: Train) -> list[str]:
         found.append(f"{stage.name}: {', '.join(for_labels)} are for labels, which need a sigmoid head")
     losses = _losses(stage)
     found += [f"{stage.name}: {told}" for told in loss_misfits(stage.net, losses)]
-    of_embeddings = {"triplet", "local_triplet", "compactness"}
-    if head == "embedding" and any(loss.kind not in of_embeddings for loss in losses):
+    of_logits = [loss for loss in losses if all("logits" in needed for needed in loss.needs())]
+    if head == "embedding" and of_logits:
         told = "triplet, local_triplet or compactness"
         found.append(f"{stage.name}: an embedding head has no logits, its loss can only be {told}")
-    if head == "pair" and any(loss.kind not in of_embeddings | {"pair_bce", "pair_triplet"} for loss in losses):
+    if head == "pair" and of_logits:
         found.append(f"{stage.name}: a pair head has no logits of one photo: use pair_bce, pair_triplet or triplet")
     if batch % sampler.multiple:
         needs = {"tuples": "4, which tuples need", "assignment": "4, which assignment mining needs"}

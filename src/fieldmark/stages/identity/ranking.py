@@ -83,6 +83,14 @@ class RankingStage(Stage):
         sources = (earlier.get(name) for name in self.reads())
         return all(one.tells_by_fold(earlier) for one in sources if one is not None and issubclass(one.output, Ranking))
 
+    def usable(self, context: Context) -> None:
+        """Read the decision, which another version may have written.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        context.artifact(Ranking, self.name).decision  # noqa: B018 - read now, and kept by the artifact
+
     def fit(self, context: Context, folder: Path) -> str:
         """Write scores, threshold and candidates of the validation photos; say where the threshold stands."""
         folds = context.artifact(Folds, self.on)

@@ -91,8 +91,9 @@ class Recheck(RankingStage):
         """Look for the known photos, with which keypoints are matched.
 
         Raises:
-            RunError: Some are missing; says how to tell where they are.
+            RunError: Some are missing; says how to tell where they are. Or the decision cannot be read.
         """
+        super().usable(context)
         refuse_lost(context)
 
     def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:

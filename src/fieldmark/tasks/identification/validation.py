@@ -120,7 +120,5 @@ def named(truth: int, vocabulary: Vocabulary) -> str:
 
 def _shown(context: Context, final: Stage) -> str | None:
     """The embed stage whose most similar photos stand beside answers."""
-    stages = context.stages
-    while final.in_batches_only:
-        final = stages[final.reads()[0]]
-    return final.shown(stages) if isinstance(final, RankingStage) else None
+    final = context.plan.alone(final)
+    return final.shown(context.stages) if isinstance(final, RankingStage) else None

@@ -1,0 +1,314 @@
+"""Fitted stages applied anew to a run's own new photos give what the run kept of them, bit for bit.
+
+Every recipe is trained at toy size with two folds or more, so that a sum in the place of a mean over folds shows.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fieldmark
+from fieldmark.data.specs import IdentityFolds, StratifiedFolds
+from fieldmark.decisions.specs import Swap
+from fieldmark.pipeline.application import Application
+from fieldmark.pipeline.artifacts.base import Artifact, Predictions
+from fieldmark.pipeline.artifacts.embeddings import Embedded, Embeddings
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.models import Models
+from fieldmark.pipeline.artifacts.predictions import AnswerTable, LabelledPhotos
+from fieldmark.pipeline.artifacts.ranking import RankedPhotos, Ranking
+from fieldmark.pipeline.artifacts.scores import ScoredPhotos
+from fieldmark.pipeline.artifacts.selection import IdentityPseudoLabels
+from fieldmark.pipeline.artifacts.submission import Submission
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.networks import label_proba
+from fieldmark.pipeline.plan import Plan
+from fieldmark.pipeline.stage import Stage
+from fieldmark.plans.shelf import SHELF
+from fieldmark.quality.regions.sources import label_source
+from fieldmark.specimens.collections import draw_flukes
+from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.split import Split
+from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.rank import Rank
+from fieldmark.stages.identity.think_again import ThinkAgain
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "humpback-siamese": {"boxes": "grabcut"},
+    "imaterialist2017": {"trees": True},
+    "reidentify": {"rounds": 1, "recruit_at": -1.0},
+}
+"""Switches that add stages of their own: regions, trees, pseudo-labels."""
+NOT_KEPT = {"learnt", "keypoints", "notes"}
+"""What ``apply`` says of photos and ``kept`` does not: it stands in tables, or holds of a run's own photos alone."""
+
+
+def toy(recipe: str) -> Plan:
+    """The recipe's toy; with two folds where it validates by one."""
+    plan = SHELF[recipe](size="toy", **SETTINGS.get(recipe, {}))
+    return plan.model_copy(update={"stages": tuple(in_two_folds(stage) for stage in plan.stages)}).check()
+
+
+def in_two_folds(stage: Stage) -> Stage:
+    if isinstance(stage, Split) and not isinstance(stage.folds, StratifiedFolds):
+        return stage.model_copy(update={"folds": IdentityFolds(n_folds=2)})
+    if isinstance(stage, Train):  # a network that has hardly learnt is as good a test
+        legs = tuple(leg.model_copy(update={"epochs": 1}) for leg in stage.training.legs)
+        return stage.model_copy(update={"training": stage.training.model_copy(update={"legs": legs})})
+    return stage
+
+
+@pytest.fixture(scope="module")
+def flukes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flukes")
+    draw_flukes(folder, n_identities=12, n_strangers=4, n_test=6, n_near_duplicates=0, n_broken=0, seed=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_of(
+    flukes: Path, museum: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The folder of a recipe's finished run; each is trained when it is first asked for."""
+    runs: dict[str, Path] = {}
+
+    def trained(recipe: str) -> Path:
+        if recipe == "imet2019":
+            return request.getfixturevalue("museum_run")
+        if recipe == "imaterialist2017":
+            return request.getfixturevalue("shop_run")
+        if recipe not in runs:
+            folder = tmp_path_factory.mktemp("application") / recipe
+            known = museum if recipe == "tags-plain" else flukes
+            runs[recipe] = fieldmark.train(toy(recipe), known, run=folder, n_workers=0, device="cpu").run
+        return runs[recipe]
+
+    return trained
+
+
+def opened(run: Path) -> Context:
+    return Context.open(run).with_regions().computing(device="cpu", n_workers=0)
+
+
+def anew(context: Context) -> Application:
+    """The run's stages applied to its new photos as if it had not seen them."""
+    new = Context.open(context.run.path).new  # without regions, which are to be found again
+    assert new is not None
+    return Application(context, new, together=True)
+
+
+def assert_same(asked: Any, kept: Any, *, where: str) -> None:
+    """Fail unless two values that a stage gave are the same to the bit."""
+    if is_dataclass(kept):
+        for name in [field.name for field in fields(kept) if field.name not in NOT_KEPT]:
+            assert_same(getattr(asked, name), getattr(kept, name), where=f"{where}.{name}")
+    elif isinstance(kept, np.ndarray):
+        assert (asked.dtype, asked.shape) == (kept.dtype, kept.shape), where
+        assert asked.tobytes() == kept.tobytes(), where
+    elif isinstance(kept, pl.DataFrame):
+        assert kept.equals(asked.select(kept.columns)), where
+    elif isinstance(kept, Mapping):
+        assert list(asked) == list(kept), where
+        for name, value in kept.items():
+            assert_same(asked[name], value, where=f"{where}[{name}]")
+    elif isinstance(kept, Sequence) and not isinstance(kept, str):
+        assert len(asked) == len(kept), where
+        for place, value in enumerate(kept):
+            assert_same(asked[place], value, where=f"{where}[{place}]")
+    else:
+        assert asked == kept, where
+
+
+def kept_anew(context: Context, stage: Stage, value: Any, folder: Path) -> Artifact:
+    """What the stage left, with ``value`` in the place of what it said of the new photos, in a folder of its own."""
+    shutil.copytree(context.folder(stage.name), folder)
+    for path in folder.glob("*.parquet"):
+        table = pl.read_parquet(path)
+        if "part" in table.columns:
+            table.filter(pl.col("part") != "new").write_parquet(path)
+    left = stage.output.open(folder)
+    left.keep(value, context)
+    return left
+
+
+class TestOwnNewPhotos:
+    @pytest.mark.parametrize("recipe", sorted(SHELF))
+    def test_apply_gives_what_was_kept_and_the_bytes_of_the_submission(
+        self, recipe: str, run_of: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        context = opened(run_of(recipe))
+        assert context.artifact(Folds, "split").n_folds >= 2
+        assert_applied_as_kept(context, tmp_path)
+
+    def test_of_a_batch_that_is_thought_over_as_a_whole(
+        self, run_of: Callable[[str], Path], flukes: Path, tmp_path: Path
+    ) -> None:
+        plan, before = toy("humpback-nearest"), run_of("humpback-nearest")
+        again = ThinkAgain(name="again", reads_from="ranking", on="split", rules=(Swap(),))
+        changed = plan.model_copy(
+            update={"stages": (*plan.stages[:-1], again, Answer(name="answers", reads_from="again"))}
+        )
+        run = fieldmark.train(changed, flukes, run=tmp_path / "run", reuse=before, n_workers=0, device="cpu").run
+        context = opened(run)
+        assert_applied_as_kept(context, tmp_path)
+        assert context.new is not None
+        alone, together = (Application(context, context.new, together=one) for one in (False, True))
+        assert_same(alone.value("again"), context.artifact(Ranking, "ranking").kept(context), where="alone")
+        assert together.value("again") is not together.value("ranking")
+
+    def test_of_answers_whose_shares_are_estimated_from_the_batch(
+        self, run_of: Callable[[str], Path], shop: Path, tmp_path: Path
+    ) -> None:
+        settings = {"trees": True, "shift": True}
+        before, new = run_of("imaterialist2017"), shop / "new.csv"
+        run = fieldmark.train(
+            "imaterialist2017",
+            shop,
+            new=new,
+            run=tmp_path / "run",
+            size="toy",
+            settings=settings,
+            reuse=before,
+            n_workers=0,
+            device="cpu",
+        ).run
+        context = opened(run)
+        assert_applied_as_kept(context, tmp_path)
+        assert context.new is not None
+        name = context.plan.final().name
+        alone, together = (Application(context, context.new, together=one).value(name) for one in (False, True))
+        assert not np.array_equal(alone.proba, together.proba)
+
+
+def assert_applied_as_kept(context: Context, scratch: Path) -> None:
+    """Fail unless each stage says of the run's new photos what it kept of them, and they are answered as they were."""
+    asked, said = anew(context), [stage for stage in context.plan.stages if stage.output.of_photos]
+    assert len(said) >= 2
+    for stage in said:
+        value = asked.value(stage.name)
+        if stage.output.reads_back:
+            assert_same(value, context.artifact(stage.output, stage.name).kept(context), where=stage.name)
+            continue
+        mine, theirs = (
+            kept_anew(context, stage, value, scratch / stage.name),
+            context.artifact(stage.output, stage.name),
+        )
+        assert isinstance(mine, AnswerTable)
+        assert isinstance(theirs, AnswerTable)
+        assert_same(mine.table("new"), theirs.table("new"), where=stage.name)
+    answer = context.plan.only(Answer)
+    final = kept_anew(context, context.stages[answer.reads_from], asked.value(answer.reads_from), scratch / "final")
+    assert isinstance(final, Predictions)
+    out = scratch / "written"
+    out.mkdir()
+    final.write_submission(out, context)
+    theirs = context.artifact(Submission, answer.name).file
+    assert theirs is not None
+    assert (out / theirs.name).read_bytes() == theirs.read_bytes()
+
+
+class TestFolds:
+    """By slow loops, which know nothing of how stages select and average folds."""
+
+    def test_a_ranking_is_the_mean_over_networks_each_compared_with_its_gallery(
+        self, run_of: Callable[[str], Path]
+    ) -> None:
+        context = opened(run_of("humpback-nearest"))
+        asked, folds = anew(context), context.artifact(Folds, "split")
+        galleries, embedded = context.artifact(Embeddings, "features"), asked.value("features")
+        assert isinstance(embedded, Embedded)
+        classes, n_classes = context.known.classes, len(context.known.vocabulary.identities)
+
+        def best(k: int, *, spared: bool) -> np.ndarray:
+            gallery = galleries.gallery(k)
+            rows = [gallery.images.index(image) for image in context.known.images]
+            cosine = gallery.compare(embedded.embedding[k], None)[:, rows]
+            scores = np.full((len(cosine), n_classes), -np.inf, np.float32)
+            for row, name in enumerate(classes.tolist()):
+                if name >= 0 and not (spared and folds.fold[row] == k):
+                    scores[:, name] = np.maximum(scores[:, name], cosine[:, row])
+            return scores
+
+        whole: RankedPhotos = asked.value("ranking")
+        np.testing.assert_allclose(whole.scores, np.mean([best(k, spared=False) for k in range(2)], axis=0), atol=1e-6)
+        for k in range(2):
+            one: RankedPhotos = asked.value("ranking", k)
+            np.testing.assert_allclose(one.scores, best(k, spared=True), atol=1e-6)
+        assert not np.allclose(asked.value("ranking", 0).scores, whole.scores, atol=1e-3)
+
+    def test_labels_are_the_mean_over_the_networks_of_all_folds_asked_one_by_one(
+        self, run_of: Callable[[str], Path]
+    ) -> None:
+        context = opened(run_of("tags-plain"))
+        train, asked, final = context.plan.only(Train), anew(context), context.plan.final()
+        nets = context.artifact(Models, train.name).nets("cpu")
+        assert len(nets) == context.artifact(Folds, "split").n_folds >= 2
+        source, items = label_source((asked.photos,), train.preprocess), np.arange(len(asked.photos))
+        alone = [label_proba([net], source, items=items, flip=True, n_workers=0)[0] for net in nets]
+        assert not np.allclose(alone[0], alone[1], atol=1e-3)
+        labelled: LabelledPhotos = asked.value(final.name)
+        np.testing.assert_allclose(labelled.proba, np.mean(alone, axis=0), atol=1e-5)
+        scored: ScoredPhotos = asked.value(final.reads()[0])
+        tags = context.known.vocabulary.tags
+        for k, proba in enumerate(alone):
+            np.testing.assert_allclose(scored.mean.of(tags, k), proba, atol=1e-5)
+
+    def test_one_fold_of_a_second_round_asks_the_networks_of_that_fold_alone(
+        self, run_of: Callable[[str], Path]
+    ) -> None:
+        """Pseudo-labels for fold k are what the run's own networks of fold k say when they are asked again."""
+        context = opened(run_of("reidentify"))
+        recruit = next(stage for stage in context.plan.stages if stage.verb == "recruit")
+        kept = context.artifact(IdentityPseudoLabels, recruit.name)
+        asked = anew(context)
+        for k in range(2):
+            scores = asked.value(recruit.reads()[0], k).scores
+            assert len(kept.rows(k))
+            there = np.isfinite(scores[kept.rows(k)])
+            assert there[np.arange(len(there)), kept.classes(k)].all()
+            assert np.array_equal(scores[kept.rows(k)].argmax(axis=1), kept.classes(k))
+
+
+class TestReading:
+    def test_what_a_run_kept_of_its_own_photos_is_read_and_not_computed(
+        self, run_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        context = opened(run_of("humpback-nearest"))
+        calls: list[str] = []
+        apply = Rank.apply
+
+        def counted(stage: Rank, ask: Any) -> RankedPhotos:
+            calls.append(stage.name)
+            return apply(stage, ask)
+
+        monkeypatch.setattr(Rank, "apply", counted)
+        own = context.of_new()
+        assert own.value("ranking") is own.value("ranking")
+        assert calls == []
+        own.value("ranking", 1)  # of one fold alone nothing was kept
+        assert calls == ["ranking"]
+        asked = anew(context)
+        assert asked.value("ranking") is asked.value("ranking")
+        assert calls == ["ranking"] * 2
+        assert asked.value("features") is asked.value("features", 1)  # they hold each fold's word
+
+    def test_a_stage_says_of_which_kind_its_value_is(self, run_of: Callable[[str], Path]) -> None:
+        from fieldmark.pipeline.application import Ask
+
+        context = opened(run_of("humpback-nearest"))
+        ask = Ask(anew(context), context.stages["ranking"], None)
+        assert isinstance(ask.value(Embedded, "features"), Embedded)
+        with pytest.raises(TypeError, match="'features' says Embedded, not RankedPhotos"):
+            ask.value(RankedPhotos, "features")
+        assert list(ask.folds(3)) == [0, 1, 2]
+        assert list(Ask(anew(context), context.stages["ranking"], 1).folds(3)) == [1]
+        with pytest.raises(TypeError, match="'features' leaves Embeddings, not Ranking"):
+            context.artifact(Ranking, "features")
