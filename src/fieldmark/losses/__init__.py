@@ -1,8 +1,7 @@
-"""Losses as functions: scores and ground truth in, one number out. For training loops of your own.
+"""Losses: scores and ground truth in, one number out."""
 
-All take torch tensors, and lists, numpy arrays or columns as well; the result is a scalar tensor with its gradient.
-Classes are whole numbers, -1 for unknown individuals.
-"""
+# All take torch tensors, and lists, numpy arrays or columns as well; the result is a scalar tensor with its gradient.
+# Classes are whole numbers, -1 for unknown individuals.
 
 from typing import TYPE_CHECKING
 

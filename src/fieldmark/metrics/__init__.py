@@ -1,8 +1,7 @@
-"""How good: MAP@k with unknown individuals, F-beta, error per question, open-set error rates, calibration, intervals.
+"""How good: MAP@k with unknown individuals, F-beta, question errors, open-set error rates, calibration, intervals."""
 
-All take lists, numpy arrays, torch tensors, and pandas or polars columns. Classes are whole numbers, -1 for unknown
-individuals.
-"""
+# All take lists, numpy arrays, torch tensors, and pandas or polars columns. Classes are whole numbers, -1 for unknown
+# individuals.
 
 from typing import TYPE_CHECKING
 
