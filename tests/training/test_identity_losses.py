@@ -15,8 +15,8 @@ from fieldmark.core.seeds import hash_seed
 from fieldmark.data.specs import PkSampler
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Preprocess
-from fieldmark.losses import cross_entropy as cross_entropies
 from fieldmark.losses import margins
+from fieldmark.losses import softmax as cross_entropies
 from fieldmark.losses.margins import arcface, cosface, elastic, margins_by_count
 from fieldmark.losses.specs import (
     Affinity,

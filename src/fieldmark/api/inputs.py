@@ -38,7 +38,7 @@ def photos_of(photos: Collection | Photo | Sequence[Photo]) -> Iterator[Collecti
     if _is_frame(photos):
         yield Collection.of(photos, root=Path())
         return
-    photos = as_list(photos)
+    photos = as_list(photos, stacked=False)
     several_of = photos if isinstance(photos, list) else [photos]
     if all(isinstance(one, str | Path) for one in several_of):
         if not isinstance(photos, list):
@@ -52,12 +52,15 @@ def photos_of(photos: Collection | Photo | Sequence[Photo]) -> Iterator[Collecti
         yield _written(several_of, Path(folder))
 
 
-def as_list(photos: Any) -> Any:
-    """Several photos as a list: of a tuple, a column of paths, or an array (photo, height, width, 3); else as given."""
+def as_list(photos: Any, *, stacked: bool = True) -> Any:
+    """Several photos as a list: of a tuple, a column of paths, or (if ``stacked``) an array (photo, height, width, 3).
+
+    Anything else is returned as it is.
+    """
     if _is_frame(photos) or isinstance(photos, str | bytes | Path):
         return photos
     is_column = hasattr(photos, "to_list") or getattr(getattr(photos, "dtype", None), "kind", "") in {"O", "U"}
-    if isinstance(photos, list | tuple) or is_column or getattr(photos, "ndim", 0) == 4:
+    if isinstance(photos, list | tuple) or is_column or (stacked and getattr(photos, "ndim", 0) == 4):
         return list(photos)
     return photos
 
