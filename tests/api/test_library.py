@@ -14,9 +14,11 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from jaxtyping import Float
 
 import fieldmark
 from fieldmark import assignment, calibration, folds, losses, metrics, near_duplicates, samplers, thresholding
+from fieldmark.core.arrays import converted
 from fieldmark.core.errors import FieldmarkError, PlanError, ShapeError
 from fieldmark.core.public import exports
 
@@ -318,3 +320,25 @@ def test_a_name_that_a_module_does_not_list_is_no_attribute() -> None:
     assert attribute("map_at_k")([[1]], [1], k=1) == 1
     with pytest.raises(AttributeError, match=r"'fieldmark.example' has no attribute 'top_k'"):
         attribute("top_k")
+
+
+def test_whole_numbers_become_floats_where_floats_are_asked_for() -> None:
+    assert converted([1, 2], Float[np.ndarray, " row"], name="row", by="test").dtype == np.float64
+    assert converted(np.float32([1, 2]), Float[np.ndarray, " row"], name="row", by="test").dtype == np.float32
+
+
+def test_an_identity_counts_as_found_only_before_unknown() -> None:
+    assert metrics.missed_identification_rate([[3, -1]], [3], k=2) == 0
+    assert metrics.missed_identification_rate([[-1, 3]], [3], k=2) == 1
+
+
+def test_photos_without_a_group_are_not_one_group() -> None:
+    assert sorted(folds.assign("plain", groups=[None] * 4, n_folds=2).tolist()) == [0, 0, 1, 1]
+
+
+def test_no_labels_come_from_the_own_group() -> None:
+    own = {"query_groups": [0, 1, 2, 3], "gallery_groups": [0, 1, 2, 3]}
+    with_own = assignment.transfer_labels(UNIT, UNIT, np.eye(4), k=1)
+    without = assignment.transfer_labels(UNIT, UNIT, np.eye(4), k=1, **own)
+    assert (with_own.argmax(axis=1) == np.arange(4)).all()
+    assert (without.argmax(axis=1) != np.arange(4)).all()
