@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +13,9 @@ from torch import Tensor
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
 from fieldmark.losses.inputs import check_classes, check_logits, precise
 from fieldmark.losses.softmax import cross_entropy
-from fieldmark.losses.specs import MarginByCount
+
+if TYPE_CHECKING:
+    from fieldmark.losses.specs import MarginByCount
 
 FLAT = 1e-6
 """Least squared sine: nearer to a cosine of 1 or -1 the slope of the angle, 1 / sine, is held at a thousand. (What
@@ -238,7 +240,7 @@ def elastic(
 
 def margins_by_count(
     counts: Int[Tensor, " class"],
-    by: MarginByCount = MarginByCount(),  # noqa: B008 - a frozen value
+    by: MarginByCount | None = None,
 ) -> Float[Tensor, " class"]:
     """The margin of each class: ``coef * photos ** power + floor``, larger for a class of few photos.
 
@@ -246,11 +248,15 @@ def margins_by_count(
 
     Args:
         counts: Training photos of each class; a class without any counts as one of a single photo.
-        by: Coefficient, power and floor.
+        by: Coefficient, power and floor; None: the defaults of ``MarginByCount``.
 
     Source:
         Ha et al. 2020, arXiv:2010.05350, section 2.3; values of Happywhale 2022, first place.
     """
+    if by is None:
+        from fieldmark.losses.specs import MarginByCount
+
+        by = MarginByCount()
     return by.coef * counts.clamp(min=1).float() ** by.power + by.floor
 
 
