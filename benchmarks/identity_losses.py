@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fieldmark.losses.affinity import affinity, spread
+from fieldmark.losses.affinities import affinity, spread
 from fieldmark.losses.aligned import local_triplet
-from fieldmark.losses.cross_entropy import cross_entropy
 from fieldmark.losses.margins import arcface, combined, cosface, elastic
+from fieldmark.losses.softmax import cross_entropy
 from fieldmark.losses.triplet import batch_hard_triplet
 from fieldmark.models.heads import Affinities, Cosine
 

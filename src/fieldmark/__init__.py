@@ -1,8 +1,9 @@
 """Tell who or what is on the photograph: fine-grained recognition that gives a decision with a known error.
 
 The commands of ``fieldmark`` are functions here under the same names: ``inspect``, ``train``, ``identify``, ``tag``
-and so on; ``read`` gives a ``Collection`` of photos, which all of them take. Nothing heavy is loaded before
-one of them is used.
+and so on; ``read`` gives a ``Collection`` of photos, which all of them take. The modules ``losses``,
+``samplers``, ``folds``, ``metrics``, ``thresholding``, ``assignment``, ``calibration``, ``near_duplicates`` and
+``keypoints`` hold their parts, for programs of your own. Nothing heavy is loaded before one of them is used.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         demo,
         doubts,
         download,
+        embed,
         estimate,
         evaluate,
         flips,
@@ -44,6 +46,18 @@ if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
     from fieldmark.data.reading import read
 
+    from . import (
+        assignment,
+        calibration,
+        folds,
+        keypoints,
+        losses,
+        metrics,
+        near_duplicates,
+        samplers,
+        thresholding,
+    )
+
 __version__ = "0.1.0"
 __all__ = [
     "Collection",
@@ -51,20 +65,28 @@ __all__ = [
     "Predictor",
     "Results",
     "__version__",
+    "assignment",
     "attributes",
     "audit",
     "blend",
     "boxes",
+    "calibration",
     "demo",
     "doubts",
     "download",
+    "embed",
     "estimate",
     "evaluate",
     "flips",
+    "folds",
     "identify",
     "inspect",
+    "keypoints",
     "load",
+    "losses",
     "match",
+    "metrics",
+    "near_duplicates",
     "plan",
     "predict",
     "rates",
@@ -73,12 +95,25 @@ __all__ = [
     "relocate",
     "report",
     "runs",
+    "samplers",
     "tag",
+    "thresholding",
     "train",
     "tune",
     "twins",
 ]
 
+_MODULES = {
+    "assignment",
+    "calibration",
+    "folds",
+    "keypoints",
+    "losses",
+    "metrics",
+    "near_duplicates",
+    "samplers",
+    "thresholding",
+}
 _VERBS = "fieldmark.api.verbs"
 _HOME = {
     "Collection": "fieldmark.data.collection",
@@ -91,6 +126,8 @@ def __getattr__(name: str) -> Any:
     """Load a name from its room when it is first asked for."""
     if name not in __all__:
         raise AttributeError(f"module 'fieldmark' has no attribute '{name}'")
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     return getattr(importlib.import_module(_HOME.get(name, _VERBS)), name)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.losses.affinity import affinity, spread
+from fieldmark.losses.affinities import affinity, spread
 
 CLASSES = [0, 3, -1, 2]
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.losses.asymmetric import asymmetric
-from fieldmark.losses.bce import bce
-from fieldmark.losses.focal import focal
+from fieldmark.losses.asymmetry import asymmetric
+from fieldmark.losses.binary import bce
+from fieldmark.losses.focusing import focal
 from fieldmark.losses.specs import Asymmetric
 
 

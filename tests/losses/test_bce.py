@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.losses.bce import bce
+from fieldmark.losses.binary import bce
 
 
 def slow_bce(logits: list[list[float]], truth: list[list[float]]) -> float:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.losses.cross_entropy import cross_entropy
+from fieldmark.losses.softmax import cross_entropy
 
 
 def slow_cross_entropy(logits: list[list[float]], classes: list[int], smoothing: float) -> float:

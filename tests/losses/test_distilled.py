@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import PlanError, ShapeError
-from fieldmark.losses.cross_entropy import cross_entropy
-from fieldmark.losses.distilled import distilled
+from fieldmark.losses.distillation import distilled
 from fieldmark.losses.inputs import Circumstances
+from fieldmark.losses.softmax import cross_entropy
 from fieldmark.losses.specs import Distilled
 from fieldmark.losses.total import total
 

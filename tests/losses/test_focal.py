@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.losses.bce import bce
-from fieldmark.losses.focal import focal
+from fieldmark.losses.binary import bce
+from fieldmark.losses.focusing import focal
 from fieldmark.losses.specs import Focal
 
 LOGIT_AND_TRUTH = st.tuples(st.floats(-20, 20), st.integers(0, 1))

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.losses.cross_entropy import cross_entropy
-from fieldmark.losses.margins import arcface, combined, cosface, elastic, of_counts, ramp
+from fieldmark.losses.margins import arcface, combined, cosface, elastic, margins_by_count, ramp
+from fieldmark.losses.softmax import cross_entropy
 from fieldmark.losses.specs import MarginByCount
 
 SCALE = 30.0
@@ -177,11 +177,11 @@ def test_margins_of_single_images() -> None:
 
 
 def test_rare_classes_are_asked_for_more() -> None:
-    margins = of_counts(torch.tensor([0, 1, 2, 73]), MarginByCount())
+    margins = margins_by_count(torch.tensor([0, 1, 2, 73]), MarginByCount())
     assert margins.tolist() == pytest.approx(
         [0.32126, 0.32126, 0.27126 * 2**-0.364399 + 0.05, 0.27126 * 73**-0.364399 + 0.05], rel=1e-5
     )
-    flat = of_counts(torch.tensor([1, 50]), MarginByCount(coef=0.3, power=0.0, floor=0.1))
+    flat = margins_by_count(torch.tensor([1, 50]), MarginByCount(coef=0.3, power=0.0, floor=0.1))
     assert flat.tolist() == pytest.approx([0.4, 0.4])
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.losses.bce import bce
+from fieldmark.losses.binary import bce
 from fieldmark.losses.inputs import one_hot
 from fieldmark.losses.ohem import ohem_bce
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.losses.soft_f import soft_f
+from fieldmark.losses.soft_measures import soft_f
 from fieldmark.losses.specs import SoftF
 from fieldmark.metrics.labels import f_beta
 

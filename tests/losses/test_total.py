@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from fieldmark.core.errors import PlanError, ShapeError
-from fieldmark.losses.asymmetric import asymmetric
-from fieldmark.losses.bce import bce
-from fieldmark.losses.cross_entropy import cross_entropy
-from fieldmark.losses.focal import focal
+from fieldmark.losses.asymmetry import asymmetric
+from fieldmark.losses.binary import bce
+from fieldmark.losses.focusing import focal
 from fieldmark.losses.inputs import one_hot
 from fieldmark.losses.ohem import ohem_bce
-from fieldmark.losses.soft_f import soft_f
+from fieldmark.losses.soft_measures import soft_f
+from fieldmark.losses.softmax import cross_entropy
 from fieldmark.losses.specs import Asymmetric, BatchHardTriplet, Bce, CrossEntropy, Focal, OhemBce, SoftF
 from fieldmark.losses.total import of_each, total
 from fieldmark.losses.triplet import batch_hard_triplet

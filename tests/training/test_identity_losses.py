@@ -15,9 +15,9 @@ from fieldmark.core.seeds import hash_seed
 from fieldmark.data.specs import PkSampler
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Preprocess
-from fieldmark.losses import cross_entropy as cross_entropies
 from fieldmark.losses import margins
-from fieldmark.losses.margins import arcface, cosface, elastic, of_counts
+from fieldmark.losses import softmax as cross_entropies
+from fieldmark.losses.margins import arcface, cosface, elastic, margins_by_count
 from fieldmark.losses.specs import (
     Affinity,
     ArcFace,
@@ -159,7 +159,7 @@ def test_each_margin_teaches(photos: list[Path], tmp_path: Path, loss: Any) -> N
 def test_margins_by_count_are_those_of_the_photos_that_teach(photos: list[Path]) -> None:
     told, seen = first_pass(photos, (CosFace(margin=MarginByCount()),), flip=True)
     assert seen["counts"].tolist() == [3] * 8
-    each = of_counts(seen["counts"], MarginByCount())[seen["classes"].clamp(min=0)]
+    each = margins_by_count(seen["counts"], MarginByCount())[seen["classes"].clamp(min=0)]
     expected = cosface(seen["logits"], seen["classes"], scale=20.0, margin=each, flip_identity=True)
     assert told["cosface"] == pytest.approx(expected.item(), rel=1e-5)
 

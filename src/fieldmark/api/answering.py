@@ -12,7 +12,7 @@ from fieldmark.api.photos import Reading, gather, of_files
 from fieldmark.api.predictor import Predictor
 from fieldmark.api.results import Results
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import Progress, ShowProgress, shown_by
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
@@ -32,7 +32,7 @@ def identify(
     skip_broken: bool = False,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
 ) -> Results:
     """Who is on a photo: ranked names, each with its most alike known photo, and "new" where it stands.
 
@@ -45,7 +45,7 @@ def identify(
         skip_broken: Leave out photos that cannot be read.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Returns:
         One answer a photo, in the order of ``photos``; a photo named twice is answered once.
@@ -54,6 +54,7 @@ def identify(
         RunError: No finished run lies there, or it tells labels.
         DataError: There is no such photo, or it cannot be read.
     """
+    progress = shown_by(progress)
     sensible(k)
     collection = of_files(photos)
     predictor = predictor_of(run, "identification", device=device, n_workers=n_workers, progress=progress)
@@ -68,7 +69,7 @@ def tag(
     skip_broken: bool = False,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
 ) -> Results:
     """What is on a photo: its labels with probabilities; those that the run's cutoffs give it are marked.
 
@@ -79,7 +80,7 @@ def tag(
         skip_broken: Leave out photos that cannot be read.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Returns:
         One answer a photo, in the order of ``photos``; a photo named twice is answered once.
@@ -88,6 +89,7 @@ def tag(
         RunError: No finished run lies there, or it tells individuals.
         DataError: There is no such photo, or it cannot be read.
     """
+    progress = shown_by(progress)
     sensible(most=most)
     collection = of_files(photos)
     predictor = predictor_of(run, "tagging", device=device, n_workers=n_workers, progress=progress)
@@ -103,7 +105,7 @@ def attributes(
     skip_broken: bool = False,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
 ) -> Results:
     """What is asked about a photo, answered: one answer a question, with its probability and the next likeliest.
 
@@ -115,7 +117,7 @@ def attributes(
         skip_broken: Leave out photos that cannot be read.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Returns:
         One answer a photo, in the order of ``photos``; a photo named twice is answered once.
@@ -125,6 +127,7 @@ def attributes(
         DataError: There is no such photo, or it cannot be read.
         FieldmarkError: A text for several photos, or for a run that looks at no text.
     """
+    progress = shown_by(progress)
     sensible(most=most)
     collection = of_files(photos)
     context = run_of(run, "attributes")

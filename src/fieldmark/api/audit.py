@@ -11,7 +11,7 @@ from fieldmark.api.duplicates import MOST_BITS
 from fieldmark.api.guards import INSTALL, vacant
 from fieldmark.api.photos import Reading
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import Progress, ShowProgress, shown_by
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
@@ -33,7 +33,7 @@ def audit(
     html: Path | str | None = None,
     force: bool = False,
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Audit:
     """How well answers can be guessed from addresses, file names, sizes, cameras, encoders, order, and copies.
@@ -54,7 +54,7 @@ def audit(
         html: The page to write.
         force: Whether existing files may be written over.
         n_workers: Threads that read files.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
         **reading: How to read ``data``; see ``fieldmark.api.photos.Reading``. ``new`` shares the encoding, and whether
             photos may lie outside.
 
@@ -64,6 +64,7 @@ def audit(
         FieldmarkError: ``within`` or ``most_photos`` is no such number, there is no target of a name, or a package is
             missing.
     """
+    progress = shown_by(progress)
     if not 0 <= within <= MOST_BITS:
         raise FieldmarkError(
             "Photos look the same whose hashes differ in a few of 64 bits.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fieldmark.api.guards import run_of, sensible, vacant
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import ShowProgress, shown_by
 
 if TYPE_CHECKING:
     import polars as pl
@@ -61,7 +61,7 @@ def blend(
     force: bool = False,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
 ) -> Blended:
     """One answer, or one run, from several finished runs that tell individuals; nothing is learnt anew.
 
@@ -79,7 +79,7 @@ def blend(
         force: Whether an existing ``out`` may be written over.
         device: Where to compute.
         n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Raises:
         RunError: There are fewer than two runs, one is not finished or tells no individuals, two are the same, they are
@@ -87,6 +87,7 @@ def blend(
         FieldmarkError: Weights do not fit, ``by`` is no such way, nothing can tell the threshold, as the runs were
             judged by different photos, or points are asked for where no run is made or OpenCV is missing.
     """
+    progress = shown_by(progress)
     sensible(k)
     if by not in {"score", "rank", "vote"}:
         raise FieldmarkError("Runs are not blended that way.", got=by, fix="use --by score, rank or vote.")

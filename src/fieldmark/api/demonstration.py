@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fieldmark.api import answering, running
 from fieldmark.api.guards import need_torch
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import Progress, ShowProgress, shown_by
 
 if TYPE_CHECKING:
     from fieldmark.metrics.measure import Measure
@@ -77,7 +77,7 @@ def demo(
     size: str = "small",
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
 ) -> Demonstration:
     """Draw a collection of flukes, train on it, and identify a photo: a look at everything, with nothing to download.
 
@@ -86,17 +86,18 @@ def demo(
         size: Of the recipe: ``toy``, ``small`` or ``full``.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Raises:
         RunError: The folder is in use by something else.
     """
+    progress = shown_by(progress)
     need_torch()
     return demonstrate(Path(folder), size=size, device=device, n_workers=n_workers, progress=progress)
 
 
 def demonstrate(
-    folder: Path, *, size: str = "small", device: str = "auto", n_workers: int = 2, progress: Progress = QUIET
+    folder: Path, *, size: str = "small", device: str = "auto", n_workers: int = 2, progress: ShowProgress = None
 ) -> Demonstration:
     """Draw, inspect, train, score, identify; then tag and answer at toy size. What was done before is not done again.
 
@@ -105,12 +106,13 @@ def demonstrate(
         size: Of the recipe for flukes; larger ones get more photos.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Raises:
         PlanError: The recipe has no such size.
         RunError: The folder holds another run.
     """
+    progress = shown_by(progress)
     plan = running.plan(RECIPE, size=size)
     photos = _drawn(folder / "photos", DRAWN.get(size, DRAWN["small"]), n_workers=n_workers, progress=progress)
     inspection = folder / "inspect.html"

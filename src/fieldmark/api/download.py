@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import ShowProgress, shown_by
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
@@ -59,7 +59,7 @@ def download(
     manifest: Path | str | None = None,
     fetching: Fetching | None = None,
     resolver: AbstractResolver | None = None,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
 ) -> Downloaded:
     """Get the photos that a table names by their addresses, and note what became of each address.
 
@@ -76,13 +76,14 @@ def download(
         manifest: The ``manifest.csv`` of another download: no other pictures than it names are taken.
         fetching: Limits and manners; see ``fieldmark.downloads.specs.Fetching``.
         resolver: Who looks host names up; None for the system.
-        progress: Told how far it is.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Raises:
         DataError: There is no such table, or rows lack an id or address; all are told.
         RunError: The folder holds something else, another download works in it, or the disk is full.
         FieldmarkError: The packages of the extra ``download`` are not installed.
     """
+    progress = shown_by(progress)
     if find_spec("aiohttp") is None:
         raise FieldmarkError(
             "Downloads need a package that is not installed.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from fieldmark.api.guards import INSTALL, run_of, vacant
 from fieldmark.api.photos import Reading, look_up
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import Progress, ShowProgress, shown_by
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
@@ -34,7 +34,7 @@ def twins(
     within: int = 6,
     force: bool = False,
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Twins:
     """Photos that show one and the same picture, resized, saved anew or renamed; in one table or across two.
@@ -57,7 +57,7 @@ def twins(
         within: Bits of 64 in which the hashes may differ of photos that are compared, 0 to 16.
         force: Whether existing files may be written over.
         n_workers: Threads that read photos.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
         **reading: How to read ``data``; see ``fieldmark.api.photos.Reading``. ``new`` shares the encoding, and whether
             photos may lie outside.
 
@@ -70,6 +70,7 @@ def twins(
         FieldmarkError: ``within`` is no such number, ``transfer`` is asked for without ``new`` or ``pattern`` without
             ``texts``, or a package is missing.
     """
+    progress = shown_by(progress)
     if not 0 <= within <= MOST_BITS:
         raise FieldmarkError(
             "Photos are compared whose hashes differ in a few of 64 bits.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from fieldmark.api.guards import need_torch
 from fieldmark.api.photos import Reading, gather
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import ShowProgress, shown_by
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
@@ -22,7 +22,7 @@ def flips(
     seed: int = 0,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> FlipVerdict:
     """Whether mirrored photos show other individuals (flukes) or the same ones, asked before anything is trained.
@@ -36,13 +36,14 @@ def flips(
         seed: Of the lot by which they are drawn, and of the interval.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
-        progress: Told how far it is.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
         **reading: See ``fieldmark.api.photos.Reading``.
 
     Raises:
         DataError: The photos have mistakes, or no individual has two photos.
         FieldmarkError: Too few individuals have two photos, or ``most_photos`` is below 20.
     """
+    progress = shown_by(progress)
     if most_photos < 20:
         raise FieldmarkError("So few photos tell nothing.", got=f"most_photos={most_photos}", fix="use --most 600.")
     need_torch()

@@ -17,11 +17,6 @@ NEEDED = ("torch", "torchvision", "timm")
 INSTALL = 'pip install "fieldmark[train]"'
 
 
-def leads() -> bool:
-    """Whether this process is the only one or the first of several that train together."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def need_torch() -> None:
     """Tell at once what is missing, before photos are read.
 

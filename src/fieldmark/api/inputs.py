@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fieldmark.core.errors import FieldmarkError, several
+from fieldmark.core.errors import DataError, FieldmarkError, several
 
 if TYPE_CHECKING:
     import numpy as np
+    from jaxtyping import UInt8
 
     from fieldmark.data.collection import Collection
 
@@ -37,9 +38,10 @@ def photos_of(photos: Collection | Photo | Sequence[Photo]) -> Iterator[Collecti
     if _is_frame(photos):
         yield Collection.of(photos, root=Path())
         return
-    several_of = list(photos) if isinstance(photos, list | tuple) else [photos]
+    photos = as_list(photos, stacked=False)
+    several_of = photos if isinstance(photos, list) else [photos]
     if all(isinstance(one, str | Path) for one in several_of):
-        if len(several_of) == 1 and (not isinstance(photos, list | tuple)):
+        if not isinstance(photos, list):
             yield several_of[0]
         else:
             from fieldmark.api.photos import of_files
@@ -50,16 +52,82 @@ def photos_of(photos: Collection | Photo | Sequence[Photo]) -> Iterator[Collecti
         yield _written(several_of, Path(folder))
 
 
+def as_list(photos: Any, *, stacked: bool = True) -> Any:
+    """Several photos as a list: of a tuple, a column of paths, or (if ``stacked``) an array (photo, height, width, 3).
+
+    Anything else is returned as it is.
+    """
+    if _is_frame(photos) or isinstance(photos, str | bytes | Path):
+        return photos
+    is_column = hasattr(photos, "to_list") or getattr(getattr(photos, "dtype", None), "kind", "") in {"O", "U"}
+    if isinstance(photos, list | tuple) or is_column or (stacked and getattr(photos, "ndim", 0) == 4):
+        return list(photos)
+    return photos
+
+
+def pixels_of(photo: Photo) -> UInt8[np.ndarray, "height width 3"]:
+    """The upright pixels of one photo, 0-255.
+
+    Args:
+        photo: A path, the bytes of an image file, a PIL image, or an array or tensor (height, width, 3) of uint8.
+
+    Raises:
+        ImageError: The file cannot be read.
+        FieldmarkError: It is of a type that is no photo.
+    """
+    import numpy as np
+
+    if isinstance(photo, str | Path | bytes):
+        from fieldmark.images.reading import read
+
+        return read(photo if isinstance(photo, bytes) else Path(photo))
+    pixels = _pixels(photo)
+    if pixels is None:
+        raise _no_photo([f"{type(photo).__name__}{_shape(photo)}"])
+    return np.ascontiguousarray(pixels)
+
+
+def _no_photo(strange: Sequence[str]) -> FieldmarkError:
+    return FieldmarkError(
+        "A photo is of a type that cannot be read.",
+        got=several(strange),
+        fix="pass paths, bytes of image files, PIL images, or arrays (height, width, 3) of uint8.",
+    )
+
+
 def _is_frame(photos: Any) -> bool:
     """Whether it is a polars or pandas frame, or a mapping of columns."""
     return isinstance(photos, Mapping) or hasattr(photos, "columns")
 
 
+@contextmanager
+def files_of(photos: Photo | Sequence[Photo]) -> Iterator[list[Path]]:
+    """A file per photo, in their order; images in memory lie in a temporary folder meanwhile.
+
+    Raises:
+        DataError: A path is no file.
+        FieldmarkError: One is of a type that is no photo.
+    """
+    several_of = photos if isinstance(photos, list) else [photos]
+    lost = [str(one) for one in several_of if isinstance(one, str | Path) and not Path(one).is_file()]
+    if lost:
+        raise DataError("There is no photo of that name.", got=several(lost), fix="check the path.")
+    with tempfile.TemporaryDirectory(prefix="fieldmark-photos-") as folder:
+        yield [file for _, file in _named_files(several_of, Path(folder))]
+
+
 def _written(photos: Sequence[Any], folder: Path) -> Collection:
     """Images in memory as files of a folder, bytes as they are, pixels without loss."""
-    import numpy as np
-
     from fieldmark.data.collection import Collection
+
+    named = _named_files(photos, folder)
+    table = {"image": [name for name, _ in named], "file": [str(file) for _, file in named]}
+    return Collection.of(table, root=Path("/"), name="photos")
+
+
+def _named_files(photos: Sequence[Any], folder: Path) -> list[tuple[str, Path]]:
+    """What each photo is called and its file, written to ``folder`` where it is an image in memory."""
+    import numpy as np
 
     strange = [
         f"photo {number}: {type(one).__name__}{_shape(one)}"
@@ -67,16 +135,11 @@ def _written(photos: Sequence[Any], folder: Path) -> Collection:
         if not isinstance(one, str | Path | bytes) and _pixels(one) is None
     ]
     if strange:
-        raise FieldmarkError(
-            "A photo is of a type that cannot be read.",
-            got=several(strange),
-            fix="pass paths, bytes of image files, PIL images, or arrays (height, width, 3) of uint8.",
-        )
-    images, files = [], []
+        raise _no_photo(strange)
+    named = []
     for number, one in enumerate(photos):
         if isinstance(one, str | Path):
-            images.append(str(one))
-            files.append(str(Path(one).absolute()))
+            named.append((str(one), Path(one).absolute()))
             continue
         path = folder / f"{number}.png"
         if isinstance(one, bytes):
@@ -85,9 +148,8 @@ def _written(photos: Sequence[Any], folder: Path) -> Collection:
             from PIL import Image
 
             Image.fromarray(np.asarray(_pixels(one))).save(path, compress_level=1)
-        images.append(str(number))
-        files.append(str(path))
-    return Collection.of({"image": images, "file": files}, root=Path("/"), name="photos")
+        named.append((str(number), path))
+    return named
 
 
 def _pixels(photo: Any) -> np.ndarray | None:

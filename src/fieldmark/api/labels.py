@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fieldmark.api.guards import must_be_for, run_of, sensible, vacant
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import Progress, ShowProgress, shown_by
 
 if TYPE_CHECKING:
     from fieldmark.api.photos import Photos
@@ -29,7 +29,7 @@ def doubts(
     force: bool = False,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
 ) -> list[Doubt]:
     """The labels of a run's table that are likeliest wrong or missing, or photos that perhaps show somebody else.
 
@@ -46,7 +46,7 @@ def doubts(
         force: Whether an existing ``out`` may be written over.
         device: Where to compute, of names.
         n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Returns:
         The most doubtful first.
@@ -56,6 +56,7 @@ def doubts(
         PlanError: The run has no such stage with scores, or matches no points.
         FieldmarkError: ``stage`` is given for names.
     """
+    progress = shown_by(progress)
     sensible(most=most)
     table = vacant(out, force=force)
     from fieldmark.pipeline.context import Context
@@ -86,7 +87,7 @@ def tune(
     stage: str | None = None,
     out: Path | str | None = None,
     force: bool = False,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
 ) -> tuple[Tuned, ...]:
     """What each rule for cutoffs would be worth on a run's out-of-fold scores; nothing is trained.
 
@@ -97,13 +98,14 @@ def tune(
         out: A ``.json`` file for the run's plan with the best of these rules in it; trained with ``reuse=run`` it
             costs no training.
         force: Whether an existing ``out`` may be written over.
-        progress: Told as rules are done.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Raises:
         RunError: No such run, or ``out`` exists.
         PlanError: The run has no such stage, or no such rule fits its labels.
         FieldmarkError: ``out`` is no ``.json`` file.
     """
+    progress = shown_by(progress)
     from fieldmark.core.files import write_text
     from fieldmark.tasks.tagging.tuning import tuned, with_rule
 

@@ -64,7 +64,7 @@ def match(
         WeightsError: The weights of the learnt points are not installed.
         FieldmarkError: OpenCV is not installed; ``by`` or the ending of ``out`` is unknown.
     """
-    evidence = _evidence(by)
+    evidence = evidence_of(by)
     picture_file = vacant(out, force=force)
     if picture_file is not None and picture_file.suffix.lower() not in FORMS:
         raise FieldmarkError(
@@ -99,7 +99,12 @@ def match(
     )
 
 
-def _evidence(by: By | Evidence) -> Evidence:
+def evidence_of(by: By | Evidence) -> Evidence:
+    """The settings of keypoint matching that a name stands for.
+
+    Raises:
+        FieldmarkError: There is none of that name.
+    """
     from fieldmark.gallery.specs import Akaze, Evidence, Sift, Xfeat
 
     if isinstance(by, Evidence):

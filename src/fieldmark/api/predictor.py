@@ -11,7 +11,7 @@ from fieldmark.api.inputs import Photo, photos_of
 from fieldmark.api.photos import Photos, Reading, gather
 from fieldmark.api.results import Results
 from fieldmark.core.errors import ImageError, RunError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import ShowProgress, shown_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ class Predictor:
         context: The run.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Number of image-loading threads.
-        progress: Where to report progress.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Raises:
         RunError: The run is not finished, or lacks something it needs to answer.
@@ -42,13 +42,13 @@ class Predictor:
     """
 
     def __init__(
-        self, context: Context, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET
+        self, context: Context, *, device: str = "auto", n_workers: int = 2, progress: ShowProgress = None
     ) -> None:
         from fieldmark.tasks.task import task_of
 
         need_torch()
         final = context.plan.answering()
-        context = context.up_to(final.name).computing(device=device, n_workers=n_workers, progress=progress)
+        context = context.up_to(final.name).computing(device=device, n_workers=n_workers, progress=shown_by(progress))
         for stage in context.plan.stages:
             context.folder(stage.name)  # finished and whole, or it is told now
             stage.usable(context)
@@ -58,7 +58,7 @@ class Predictor:
 
     @classmethod
     def open(
-        cls, run: Path | str, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET
+        cls, run: Path | str, *, device: str = "auto", n_workers: int = 2, progress: ShowProgress = None
     ) -> Predictor:
         """The predictor of the run in a folder.
 
@@ -177,14 +177,14 @@ class Predictor:
         return self.answered(photos.further(), k=k, most=most)
 
 
-def load(run: Path | str, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET) -> Predictor:
+def load(run: Path | str, *, device: str = "auto", n_workers: int = 2, progress: ShowProgress = None) -> Predictor:
     """A finished run, ready to answer photos; networks are loaded once.
 
     Args:
         run: The folder of a finished run.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Number of image-loading threads.
-        progress: Where to report progress.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
 
     Raises:
         RunError: No run lies there, or it is not finished.

@@ -11,7 +11,7 @@ from fieldmark.api.choices import Setting, choose
 from fieldmark.api.guards import need_torch, vacant
 from fieldmark.api.photos import Reading, gather
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import ShowProgress, shown_by
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
@@ -47,7 +47,7 @@ def rates(
     force: bool = False,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Rates:
     """The loss of a short training whose learning rate grows: which rates a recipe stands on these photos.
@@ -66,7 +66,7 @@ def rates(
         force: Whether an existing ``out`` may be written over.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
-        progress: Told how far it is.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
         **reading: See ``fieldmark.api.photos.Reading``.
 
     Raises:
@@ -75,6 +75,7 @@ def rates(
         RunError: ``out`` exists.
         FieldmarkError: ``out`` is no ``.svg`` file.
     """
+    progress = shown_by(progress)
     if out is not None and Path(out).suffix != ".svg":
         raise FieldmarkError("The plot is written as .svg.", got=out, fix=f"use --out {Path(out).with_suffix('.svg')}.")
     plot_file = vacant(out, force=force)

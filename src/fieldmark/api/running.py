@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from fieldmark.api.choices import Setting, choose
 from fieldmark.api.choices import recipes as _recipes
-from fieldmark.api.guards import leads, need_torch, sensible, vacant
+from fieldmark.api.guards import need_torch, sensible, vacant
 from fieldmark.api.labels import patched
 from fieldmark.api.overview import RunSummary, list_runs
 from fieldmark.api.photos import Reading, gather, look_up, new_photos, tell_odd_names, tell_unmarked
 from fieldmark.api.predictor import Predictor
 from fieldmark.api.results import Results
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import ShowProgress, is_first_process, shown_by
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
@@ -61,7 +61,7 @@ def inspect(
     labelled: bool = True,
     force: bool = False,
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> InspectPage:
     """What lies in a collection: counts, sizes, samples, duplicates, broken files, and all that would be refused.
@@ -74,7 +74,7 @@ def inspect(
         labelled: False for new photos: names may be missing.
         force: Whether an existing page may be written over.
         n_workers: Threads that look at the photos.
-        progress: Told as photos are done.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
         **reading: See ``fieldmark.api.photos.Reading``.
 
     Returns:
@@ -84,6 +84,7 @@ def inspect(
         DataError: There is no table or folder of photos at ``data``.
         RunError: The page exists.
     """
+    progress = shown_by(progress)
     from fieldmark.quality import inspecting
     from fieldmark.reporting.pages import inspect_page, write_page
 
@@ -108,7 +109,7 @@ def train(
     features: Path | str | None = None,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Trained:
     """Run a recipe on photos with names or labels; the same call again goes on where it was interrupted.
@@ -129,7 +130,7 @@ def train(
             do not compute them again; None: in the run, until it is finished.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
         **reading: How to read ``data``; see ``fieldmark.api.photos.Reading``.
 
     Raises:
@@ -137,6 +138,7 @@ def train(
         DataError: The photos have mistakes; all are told.
         RunError: The folder holds another run, or another process works in it.
     """
+    progress = shown_by(progress)
     plan = choose(recipe, size=size, settings=settings)
     need_torch()
     from fieldmark.core.files import write_json
@@ -174,7 +176,7 @@ def train(
         progress=progress,
     )
     skipped = (*known.skipped, *(answered.skipped if answered else ()))
-    if not leads():
+    if not is_first_process():
         return Trained(folder, (), folder / REPORT, task.name, None, skipped)
     write_json(folder / SKIPPED, [{"file": one.file, "reason": one.reason} for one in skipped])
     measures = write_report(Context.open(folder))
@@ -222,7 +224,7 @@ def evaluate(
     *,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> tuple[Measure, ...]:
     """How good a run is: on its own validation photos, or on other photos with names or labels.
@@ -235,13 +237,14 @@ def evaluate(
         data: Other photos with names or labels; None for the run's validation photos.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
         **reading: How to read ``data``; see ``fieldmark.api.photos.Reading``.
 
     Raises:
         RunError: No finished run lies there.
         DataError: The photos have mistakes, or none is left to judge by.
     """
+    progress = shown_by(progress)
     from fieldmark.pipeline.context import Context
     from fieldmark.tasks.task import task_of
 
@@ -262,7 +265,7 @@ def predict(
     force: bool = False,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Results:
     """Who or what is on each of many photos, and a table of it.
@@ -278,7 +281,7 @@ def predict(
         force: Whether an existing ``out`` may be written over.
         device: ``auto``, ``cpu``, ``cuda`` ...
         n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
         **reading: See ``fieldmark.api.photos.Reading``.
 
     Raises:
@@ -286,6 +289,7 @@ def predict(
         DataError: The photos have mistakes, or names do not fit the form.
         FieldmarkError: ``k`` was given for labels, or ``most`` for individuals.
     """
+    progress = shown_by(progress)
     from fieldmark.pipeline.context import Context
     from fieldmark.tasks.task import task_of
 

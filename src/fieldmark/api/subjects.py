@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 from fieldmark.api.guards import need_torch, vacant
 from fieldmark.api.photos import Reading, gather
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.progress import QUIET, Progress
+from fieldmark.core.progress import ShowProgress, shown_by
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
@@ -55,7 +55,7 @@ def boxes(
     force: bool = False,
     device: str = "auto",
     n_workers: int = 2,
-    progress: Progress = QUIET,
+    progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Located:
     """Find the subject on every photo, and write a table of boxes that ``--boxes`` reads.
@@ -73,7 +73,7 @@ def boxes(
         force: Whether existing files may be written over.
         device: Where networks compute.
         n_workers: Threads.
-        progress: Told what goes on.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
         **reading: See ``fieldmark.api.photos.Reading``.
 
     Raises:
@@ -81,6 +81,7 @@ def boxes(
         RunError: A file exists.
         FieldmarkError: There is no such finder, or a package is missing.
     """
+    progress = shown_by(progress)
     table, page = vacant(out, force=force), vacant(html, force=force)
     if clicks is not None and save is None:
         raise FieldmarkError(

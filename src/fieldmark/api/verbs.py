@@ -12,6 +12,7 @@ from fieldmark.api.blending import blend
 from fieldmark.api.demonstration import demo
 from fieldmark.api.download import download
 from fieldmark.api.duplicates import twins
+from fieldmark.api.embedding import embed
 from fieldmark.api.estimating import estimate
 from fieldmark.api.flips import flips
 from fieldmark.api.labels import doubts, tune
@@ -44,6 +45,7 @@ __all__ = [
     "demo",
     "doubts",
     "download",
+    "embed",
     "estimate",
     "evaluate",
     "flips",

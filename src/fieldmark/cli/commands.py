@@ -95,8 +95,9 @@ def train(
     The same command again goes on where it was interrupted. Under torchrun several processes train together:
     torchrun --nproc-per-node 2 -m -- fieldmark train ...
     """
-    from fieldmark.api import guards, verbs
+    from fieldmark.api import verbs
     from fieldmark.cli import tables
+    from fieldmark.core.progress import is_first_process
 
     trained = verbs.train(
         recipe,
@@ -114,7 +115,7 @@ def train(
         progress=progress(),
         **options.read_by(**typed),
     )
-    if guards.leads():
+    if is_first_process():
         tables.write(tables.measures(trained.measures), *_outcome(trained))
 
 

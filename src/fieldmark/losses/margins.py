@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
-from fieldmark.losses.cross_entropy import cross_entropy
 from fieldmark.losses.inputs import check_classes, check_logits, precise
+from fieldmark.losses.softmax import cross_entropy
 
 if TYPE_CHECKING:
     from fieldmark.losses.specs import MarginByCount
@@ -46,7 +46,8 @@ def arcface(
         logits: Scaled cosines, as the cosine head gives them.
         classes: The class of each image; -1 for unknowns, who are left out.
         scale: Logit of a cosine of 1.
-        margin: In radians, 0 (plain cross-entropy) to pi; or one for each image (rare classes more, ``of_counts``).
+        margin: In radians, 0 (plain cross-entropy) to pi; or one for each image: larger for rare classes with
+            ``margins_by_count(counts)[classes]``.
         smoothing: As in ``cross_entropy``.
         flip_identity: As in ``cross_entropy``: the mirror image of the own class takes no part.
 
@@ -163,6 +164,39 @@ def combined(
     )
 
 
+def sphereface(
+    logits: Float[Tensor, "batch class"],
+    classes: Int[Tensor, " batch"],
+    *,
+    scale: float,
+    times: float = 1.35,
+    smoothing: float = 0.0,
+    flip_identity: bool = False,
+) -> Float[Tensor, ""]:
+    """Cross-entropy with the true class's angle counted ``times`` as large; otherwise as ``arcface``.
+
+    Args:
+        logits: Scaled cosines.
+        classes: The class of each image; -1 for unknowns, who are left out.
+        scale: Logit of a cosine of 1.
+        times: At least 1 (plain cross-entropy).
+        smoothing: As in ``cross_entropy``.
+        flip_identity: As in ``cross_entropy``.
+
+    Returns:
+        One number, at least 0, in nats per known image.
+
+    Raises:
+        ShapeError: Shapes do not match, a class has no logit, or no mirror image.
+        FieldmarkError: A setting is outside its range.
+
+    Source:
+        Liu et al. 2017, arXiv:1704.08063, equation 7; 1.35: Deng et al. 2019, arXiv:1801.07698.
+    """
+    margins = {"times": times, "plus": 0.0, "minus": 0.0}
+    return combined(logits, classes, scale=scale, **margins, smoothing=smoothing, flip_identity=flip_identity)
+
+
 def elastic(
     logits: Float[Tensor, "batch class"],
     classes: Int[Tensor, " batch"],
@@ -204,18 +238,25 @@ def elastic(
     return judge(logits, classes, scale=scale, margin=margins, smoothing=smoothing, flip_identity=flip_identity)
 
 
-def of_counts(counts: Int[Tensor, " class"], by: MarginByCount) -> Float[Tensor, " class"]:
+def margins_by_count(
+    counts: Int[Tensor, " class"],
+    by: MarginByCount | None = None,
+) -> Float[Tensor, " class"]:
     """The margin of each class: ``coef * photos ** power + floor``, larger for a class of few photos.
 
     Of a class with three photos the network knows little, and would make do with little; it is asked for more.
 
     Args:
         counts: Training photos of each class; a class without any counts as one of a single photo.
-        by: Coefficient, power and floor.
+        by: Coefficient, power and floor; None: the defaults of ``MarginByCount``.
 
     Source:
         Ha et al. 2020, arXiv:2010.05350, section 2.3; values of Happywhale 2022, first place.
     """
+    if by is None:
+        from fieldmark.losses.specs import MarginByCount
+
+        by = MarginByCount()
     return by.coef * counts.clamp(min=1).float() ** by.power + by.floor
 
 
@@ -227,8 +268,8 @@ def ramp(done: float, warmup: float) -> float:
         warmup: Share of the training after which the margin is whole; 0: from the beginning.
 
     Source:
-        Happywhale 2022, first place: coefficient from 0.2 to 1 over epochs 1 to 5. There it is that of ``of_counts``;
-        here the whole margin grows, whichever kind.
+        Happywhale 2022, first place: coefficient from 0.2 to 1 over epochs 1 to 5. There it is that of
+        ``margins_by_count``; here the whole margin grows, whichever kind.
     """
     return 1.0 if done >= warmup else START + (1 - START) * done / warmup
 
@@ -298,4 +339,4 @@ def margins_of(
             got=f"counts {None if counts is None else tuple(counts.shape)}, {logits.shape[1]} classes",
             fix="count the training photos of every class, mirrored ones too where they are classes of their own.",
         )
-    return part * of_counts(counts, margin)[classes.clamp(min=0).long()]
+    return part * margins_by_count(counts, margin)[classes.clamp(min=0).long()]

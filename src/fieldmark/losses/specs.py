@@ -88,7 +88,7 @@ class Bce(Loss):
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
         """The loss of a batch, before its weight."""
         del about
-        from fieldmark.losses.bce import bce
+        from fieldmark.losses.binary import bce
         from fieldmark.losses.inputs import with_labels
 
         return bce(*with_labels(given))
@@ -118,7 +118,7 @@ class CrossEntropy(Loss):
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
         """The loss of a batch, before its weight."""
-        from fieldmark.losses.cross_entropy import cross_entropy
+        from fieldmark.losses.softmax import cross_entropy
 
         return cross_entropy(
             given["logits"],
@@ -145,7 +145,7 @@ class Distilled(Loss):
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
         """The loss of a batch, before its weight."""
         del about
-        from fieldmark.losses.distilled import distilled
+        from fieldmark.losses.distillation import distilled
 
         return distilled(given["logits"], given["classes"], given["taught"])
 
@@ -200,7 +200,7 @@ class Focal(Loss):
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
         """The loss of a batch, before its weight."""
         del about
-        from fieldmark.losses.focal import focal
+        from fieldmark.losses.focusing import focal
         from fieldmark.losses.inputs import with_labels
 
         return focal(*with_labels(given), gamma=self.gamma, alpha=self.alpha, detached=self.detached)
@@ -219,7 +219,7 @@ class SoftF(Loss):
         """The loss of a batch, before its weight."""
         del about
         from fieldmark.losses.inputs import with_labels
-        from fieldmark.losses.soft_f import soft_f
+        from fieldmark.losses.soft_measures import soft_f
 
         return soft_f(*with_labels(given), beta=self.beta)
 
@@ -241,7 +241,7 @@ class Asymmetric(Loss):
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
         """The loss of a batch, before its weight."""
         del about
-        from fieldmark.losses.asymmetric import asymmetric
+        from fieldmark.losses.asymmetry import asymmetric
         from fieldmark.losses.inputs import with_labels
 
         return asymmetric(*with_labels(given), gamma_yes=self.gamma_yes, gamma_no=self.gamma_no, clip=self.clip)
@@ -507,7 +507,7 @@ class Affinity(Loss):
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
         """The loss of a batch, before its weight."""
-        from fieldmark.losses.affinity import affinity, spread
+        from fieldmark.losses.affinities import affinity, spread
 
         flip = about.flip_identity
         hinge = affinity(given["logits"], given["classes"], margin=self.margin, flip_identity=flip)

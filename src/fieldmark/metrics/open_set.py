@@ -40,7 +40,7 @@ def false_match_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, "
     return float(named[stranger].mean())
 
 
-def turned_away_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
+def false_rejection_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
     """Share of those we know that were answered "nobody we know"; the other side of ``false_match_rate``.
 
     Raises:

@@ -9,6 +9,7 @@ from jaxtyping import Float64, Int, Int64
 
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
 
+UNKNOWN = -1
 NO_NAME = -2  # fills short answers; truth is never below -1
 Ranked = Int[np.ndarray, "query rank"] | Sequence[Sequence[int]]
 
@@ -54,6 +55,42 @@ def average_precision(
     """What each query adds to ``map_at_k``: 1/place of its right name, or 0. Feed it to ``interval()``."""
     place = _places(ranked, truth, k=k)
     return np.divide(1.0, place, out=np.zeros(len(place)), where=place > 0)
+
+
+def missed_identification_rate(
+    ranked: Ranked, truth: Int[np.ndarray, " query"] | Sequence[int], *, k: int = 1
+) -> float:
+    """Share of the known queries whose right identity is not among the first ``k`` answers, or only after "unknown".
+
+    Biometrics calls it the false negative identification rate, FNIR (ISO/IEC 19795-1); ``false_match_rate`` is its
+    counterpart for unknown individuals, FPIR. An identity counts only before -1, as -1 stands where the threshold is.
+
+    Args:
+        ranked: The answers of each query, best first, -1 for unknown; see ``map_at_k``.
+        truth: The right identity of each query; queries of unknown individuals (-1) are left out.
+        k: How many answers count, at least 1.
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        ShapeError: There are no queries, or not one answer row for each.
+        FieldmarkError: All queries are unknown individuals, ``k`` is below 1, or identities are no whole numbers.
+
+    Example:
+        >>> missed_identification_rate([[3, -1], [-1, 7], [2, -1]], [3, 7, -1])
+        0.5
+    """
+    right, names = _places(ranked, truth, k=k), np.asarray(truth)
+    unknown = _places(ranked, np.full(len(names), UNKNOWN), k=k)
+    if (names == UNKNOWN).all():
+        raise FieldmarkError(
+            "No known individual is among the queries, so none can be missed.",
+            got=f"{len(names)} queries, all unknown",
+            fix="measure on queries of known individuals too.",
+        )
+    found = (right > 0) & ((unknown == 0) | (right < unknown))
+    return float(1 - found[names != UNKNOWN].mean())
 
 
 def _places(ranked: Ranked, truth: np.ndarray | Sequence[int], *, k: int) -> Int64[np.ndarray, " query"]:

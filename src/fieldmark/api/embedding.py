@@ -1,0 +1,124 @@
+"""Embeddings of photos by a pretrained network, without any run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+from jaxtyping import Float32
+
+from fieldmark.api.guards import need_torch
+from fieldmark.api.inputs import Photo, as_list, files_of, photos_of
+from fieldmark.api.photos import Reading, gather
+from fieldmark.core.errors import WeightsError
+from fieldmark.core.progress import Progress, ShowProgress, shown_by
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fieldmark.data.collection import Collection
+    from fieldmark.models.specs import FileWeights, PackageWeights
+
+
+def embed(
+    data: Collection | Photo | Sequence[Photo],
+    *,
+    backbone: str = "tf_efficientnet_lite0",
+    weights: Path | str | None = None,
+    size_px: int | tuple[int, int] | None = None,
+    device: str = "auto",
+    n_workers: int = 2,
+    progress: ShowProgress = None,
+    **reading: Unpack[Reading],
+) -> Float32[np.ndarray, "photo dim"]:
+    """Unit-length embeddings of photos by a pretrained network: the product of two rows is their cosine similarity.
+
+    Nothing is downloaded: weights come from an installed package or from a file.
+
+    Args:
+        data: A path, bytes of an image file, a PIL image, an array (height, width, 3) of uint8, several of them, a
+            column of paths; a folder, a table, or a collection.
+        backbone: Name of a network of timm.
+        weights: A ``.safetensors`` or state-dict file of the backbone; None: the installed package with its weights.
+        size_px: Side, or height and width, to which photos are resized; None: as the weights were trained.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        n_workers: Number of image-loading threads.
+        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        **reading: How to read a table or folder; see ``fieldmark.api.photos.Reading``.
+
+    Returns:
+        One row per photo, in their order; 1,280 columns for the default backbone.
+
+    Raises:
+        DataError: A photo does not exist or cannot be read.
+        ImageError: A file of a list cannot be read; it names the file.
+        WeightsError: The weights are missing, damaged, or of another network.
+        PlanError: There is no such network.
+        FieldmarkError: A photo is of a type that cannot be read, or torch is not installed.
+
+    Example:
+        ``similarity = fieldmark.embed(["a.jpg", "b.jpg"]) @ fieldmark.embed("c.jpg").T``
+    """
+    need_torch()
+    shown = shown_by(progress)
+    data = as_list(data)
+    if isinstance(data, list):
+        with files_of(data) as paths:
+            return _embedded(paths, backbone, weights, size_px, device, n_workers, progress=shown)
+    with photos_of(data) as given:
+        photos = gather(given, labelled=False, reading=reading, n_workers=n_workers, progress=shown).collection
+        return _embedded(photos.paths, backbone, weights, size_px, device, n_workers, progress=shown)
+
+
+def _embedded(
+    paths: Sequence[Path],
+    backbone: str,
+    weights: Path | str | None,
+    size_px: int | tuple[int, int] | None,
+    device: str,
+    n_workers: int,
+    *,
+    progress: Progress,
+) -> Float32[np.ndarray, "photo dim"]:
+    from fieldmark.images.batches import PhotoSource
+    from fieldmark.images.specs import Preprocess
+    from fieldmark.models.backbone import data_config
+    from fieldmark.models.network import build
+    from fieldmark.models.specs import Backbone, EmbeddingHead, Net
+    from fieldmark.training.embed import embed as embedded
+    from fieldmark.training.ranks import ranks
+
+    seen = data_config(backbone)
+    height, width = (
+        seen.input_size[1:] if size_px is None else (size_px, size_px) if isinstance(size_px, int) else size_px
+    )
+    preprocess = Preprocess(
+        height_px=height, width_px=width, mean=seen.mean, std=seen.std, interpolation=seen.interpolation
+    )
+    net = Net(backbone=Backbone(name=backbone, weights=_weights(backbone, weights)), neck="none", head=EmbeddingHead())
+    network = build(net, n_classes=1, seed=0)
+    if not paths:
+        return np.zeros((0, network.width), np.float32)
+    source = PhotoSource(paths, preprocess)
+    return embedded(network, source, device=ranks(device).device, n_workers=n_workers, progress=progress).embedding[0]
+
+
+def _weights(backbone: str, weights: Path | str | None) -> FileWeights | PackageWeights:
+    """The weights that lie on this machine.
+
+    Raises:
+        WeightsError: No package has weights for this backbone, and no file was named.
+    """
+    from fieldmark.models.packages import PACKAGES
+    from fieldmark.models.specs import FileWeights, PackageWeights
+
+    if weights is not None:
+        return FileWeights(path=str(weights))
+    if backbone not in PACKAGES:
+        raise WeightsError(
+            "No installed package has weights for this backbone.",
+            got=backbone,
+            fix=f"pass weights='{backbone}.safetensors', a file of your own, or use backbone='{next(iter(PACKAGES))}'.",
+        )
+    return PackageWeights()
