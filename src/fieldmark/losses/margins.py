@@ -331,6 +331,8 @@ def margins_of(
     Raises:
         ShapeError: The margin needs the number of photos of each class, and they are not given.
     """
+    from fieldmark.losses.specs import MarginByCount
+
     if not isinstance(margin, MarginByCount):
         return part * margin
     if counts is None or counts.shape != logits.shape[1:]:
