@@ -1,8 +1,10 @@
 """CPU seconds a photo that `fieldmark predict` takes, without start-up: this checkout, and another one beside it.
 
-``python benchmarks/answering.py RUN TABLE [--beside OTHER/src] [--few 20] [--many 120] [--rounds 3]``. ``RUN`` is a finished
-run that both checkouts can read, ``TABLE`` a table of photos with at least ``--many`` rows. Each round predicts the first
-``--few`` and the first ``--many`` rows; the difference, over the difference in rows, is what a photo costs.
+``python benchmarks/answering.py RUN TABLE [--beside OTHER/src OTHER_RUN] [--few 20] [--many 120] [--rounds 3]``
+
+``RUN`` is a finished run, ``OTHER_RUN`` one of the same plan and photos by the other checkout, ``TABLE`` a table of photos with at least ``--many`` rows. Each
+round predicts the first ``--few`` and the first ``--many`` rows; the difference, over the difference in rows, is what a
+photo costs.
 """
 
 from __future__ import annotations
@@ -38,22 +40,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("table", type=Path)
-    parser.add_argument("--beside", type=Path)
+    parser.add_argument("--beside", type=Path, nargs=2)
     parser.add_argument("--few", type=int, default=20)
     parser.add_argument("--many", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     photos = read(given.table, labelled=False)
     rows = pl.DataFrame({"image": photos.images, "file": [str(path) for path in photos.paths]})
-    sources = [SOURCE, *([given.beside] if given.beside else [])]
-    found: dict[Path, list[float]] = {source: [] for source in sources}
+    runs = {SOURCE: given.run, **({given.beside[0]: given.beside[1]} if given.beside else {})}
+    found: dict[Path, list[float]] = {source: [] for source in runs}
     with tempfile.TemporaryDirectory() as folder:
         tables = {n: Path(folder) / f"{n}.csv" for n in (given.few, given.many)}
         for n, path in tables.items():
             rows.head(n).write_csv(path)
         for _ in range(given.rounds):
-            for source in sources:
-                few, many = (cpu_s(source, given.run, path) for path in tables.values())
+            for source, run in runs.items():
+                few, many = (cpu_s(source, run, path) for path in tables.values())
                 found[source].append((many - few) / (given.many - given.few))
     for source, values in found.items():
         print(f"{source}: {statistics.median(values):.3f} CPU-s a photo ({', '.join(f'{one:.3f}' for one in values)})")

@@ -7,6 +7,7 @@ import pytest
 
 from fieldmark.api import demonstration
 from fieldmark.cli.main import main
+from fieldmark.core.progress import QUIET
 from fieldmark.plans.recipe import RECIPES
 
 
@@ -59,7 +60,7 @@ def test_an_interrupted_drawing_is_begun_again(tmp_path: Path) -> None:
     half.mkdir()
     (half / "left.txt").write_text("over")
     numbers = demonstration.DRAWN["toy"]
-    photos = demonstration._drawn(tmp_path / "photos", numbers, n_workers=1, progress=demonstration.QUIET)
+    photos = demonstration._drawn(tmp_path / "photos", numbers, n_workers=1, progress=QUIET)
     assert (photos / "train.csv").exists()
     assert not (photos / "left.txt").exists()
     assert not half.exists()

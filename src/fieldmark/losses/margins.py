@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,10 +12,8 @@ from torch import Tensor
 
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
 from fieldmark.losses.inputs import check_classes, check_logits, precise
+from fieldmark.losses.margin_sizes import MarginByCount
 from fieldmark.losses.softmax import cross_entropy
-
-if TYPE_CHECKING:
-    from fieldmark.losses.specs import MarginByCount
 
 FLAT = 1e-6
 """Least squared sine: nearer to a cosine of 1 or -1 the slope of the angle, 1 / sine, is held at a thousand. (What
@@ -254,8 +252,6 @@ def margins_by_count(
         Ha et al. 2020, arXiv:2010.05350, section 2.3; values of Happywhale 2022, first place.
     """
     if by is None:
-        from fieldmark.losses.specs import MarginByCount
-
         by = MarginByCount()
     return by.coef * counts.clamp(min=1).float() ** by.power + by.floor
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from fieldmark.core.registry import OneOf, Registry
 from fieldmark.core.spec import Count, Fraction, Positive, Spec
+from fieldmark.losses.margin_sizes import MarginByCount
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -326,18 +327,6 @@ class LocalTriplet(Loss):
         if net.stripes is not None:
             return None
         return "local_triplet compares stripes, the network gives none: set stripes = 8"
-
-
-class MarginByCount(Spec):
-    """A margin of each class by its photos: ``coef * photos ** power + floor``; rare classes are asked for more.
-
-    The values are those of Happywhale 2022's first place for individuals; for species it took 0.226253, -0.720133 and
-    0.05. Its search ran over coef 0.2 to 1 and power -0.8 to -0.05.
-    """
-
-    coef: Positive = 0.27126
-    power: Annotated[float, Field(ge=-2, le=0)] = -0.364399
-    floor: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
 Margin = Annotated[float, Field(ge=0, le=1.5)]
