@@ -2,9 +2,9 @@
 
 ``python benchmarks/answering.py RUN TABLE [--beside OTHER/src OTHER_RUN] [--few 20] [--many 120] [--rounds 3]``
 
-``RUN`` is a finished run, ``OTHER_RUN`` one of the same plan and photos by the other checkout, ``TABLE`` a table of photos with at least ``--many`` rows. Each
-round predicts the first ``--few`` and the first ``--many`` rows; the difference, over the difference in rows, is what a
-photo costs.
+``RUN`` is a finished run, ``OTHER_RUN`` one of the same plan and photos by the other checkout, ``TABLE`` a table of
+photos with at least ``--many`` rows. Each round predicts the first ``--few`` and the first ``--many`` rows; the
+difference, over the difference in rows, is what a photo costs.
 """
 
 from __future__ import annotations
