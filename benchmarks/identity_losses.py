@@ -22,7 +22,7 @@ from fieldmark.losses.aligned import local_triplet
 from fieldmark.losses.margins import arcface, combined, cosface, elastic
 from fieldmark.losses.softmax import cross_entropy
 from fieldmark.losses.triplet import batch_hard_triplet
-from fieldmark.models.heads import Affinities, Cosine
+from fieldmark.models.heads import Affinities, CosineLogits
 
 SCALE = 30.0
 
@@ -57,7 +57,7 @@ def main() -> None:
     feature = torch.randn(asked.batch, asked.width, requires_grad=True)
     classes = torch.randint(0, asked.classes, (asked.batch,))
     chance = torch.Generator().manual_seed(0)
-    head = Cosine(asked.width, asked.classes, scale=SCALE)
+    head = CosineLogits(asked.width, asked.classes, scale=SCALE)
     centred = Affinities(asked.width, asked.classes, centres=asked.centres, sigma=None)
     stripes = torch.randn(asked.batch, 8, 512, requires_grad=True)
 

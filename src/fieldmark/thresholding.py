@@ -32,12 +32,12 @@ from fieldmark.decisions.specs import (
 
 if TYPE_CHECKING:
     from fieldmark.decisions.specs import Cutoffs
-    from fieldmark.decisions.thresholds import Curve, Threshold
+    from fieldmark.decisions.thresholds import Threshold, ThresholdCurve
 
 __all__ = [
-    "Curve",
     "Cutoffs",
     "Threshold",
+    "ThresholdCurve",
     "apply_label_thresholds",
     "cross_fitted_unknown_thresholds",
     "find_label_thresholds",
@@ -176,7 +176,7 @@ def unknown_threshold_curve(
     at: Float[np.ndarray, " threshold"] | None = None,
     *,
     k: int = 5,
-) -> Curve:
+) -> ThresholdCurve:
     """MAP@k and error rates at many thresholds, for a plot.
 
     Args:
@@ -248,7 +248,7 @@ def _groups(label_groups: Sequence[str] | None, proba: np.ndarray) -> dict[str, 
 __getattr__, __dir__ = exports(
     __name__,
     {
-        "Curve": "fieldmark.decisions.thresholds",
+        "ThresholdCurve": "fieldmark.decisions.thresholds",
         "Cutoffs": "fieldmark.decisions.specs",
         "Threshold": "fieldmark.decisions.thresholds",
     },

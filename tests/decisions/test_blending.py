@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.decisions.blending import Scale, blend
+from fieldmark.decisions.blending import ScoreScale, blend
 from fieldmark.decisions.ranking import rank
 from fieldmark.decisions.specs import ByRank, ByScore, ByVote
 
@@ -43,7 +43,7 @@ def test_places_and_votes_equal_slow_ballots(by):
 def test_scales_make_models_comparable():
     """The third model's numbers are 5,000 times as wide as the second's, and count alike."""
     scores = three()
-    scales = [Scale.of(one) for one in scores]
+    scales = [ScoreScale.of(one) for one in scores]
     blended = blend(scores, by=ByScore(), scales=scales)
     slow = (
         sum((one.astype(np.float64) - scale.centre) / scale.spread for one, scale in zip(scores, scales, strict=True))
@@ -58,7 +58,7 @@ def test_one_model_keeps_its_order_under_every_rule():
     scores = three()[0]
     for by in (ByScore(), ByRank(depth=5), ByVote()):
         blended = blend([scores], by=by, unknown_at=[0.7])
-        at = 0.0 if by.kind != "score" else (0.7 - Scale.of(scores).centre) / Scale.of(scores).spread
+        at = 0.0 if by.kind != "score" else (0.7 - ScoreScale.of(scores).centre) / ScoreScale.of(scores).spread
         assert (rank(blended, unknown_at=at, k=5) == rank(scores, unknown_at=0.7, k=5)).all()
 
 

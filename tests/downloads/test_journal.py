@@ -13,7 +13,7 @@ import pytest
 from downloads.server import BadWeb, drawn
 from fieldmark.core.errors import RunError
 from fieldmark.downloads.asking import Known
-from fieldmark.downloads.checking import Photo
+from fieldmark.downloads.checking import CheckedPhoto
 from fieldmark.downloads.journal import ASIDE, FILE, Journal, Note
 from fieldmark.downloads.names import place
 
@@ -26,7 +26,7 @@ def arrived(journal: Journal, name: str, content: bytes) -> Note:
     file = place(name, "JPEG")
     aside = journal.aside / Path(file).name
     aside.write_bytes(content)
-    return Note(row, 1.0, 1, 200, Photo("0" * 64, len(content), 9, 9, file, str(aside), "0" * 64), Known())
+    return Note(row, 1.0, 1, 200, CheckedPhoto("0" * 64, len(content), 9, 9, file, str(aside), "0" * 64), Known())
 
 
 def test_what_arrived_is_put_in_place_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from fieldmark.core.errors import PlanError, ShapeError, WeightsError
 from fieldmark.models import heads
 from fieldmark.models.backbone import stages
-from fieldmark.models.heads import Affinities, Cosine, Stripes
+from fieldmark.models.heads import Affinities, CosineLogits, Stripes
 from fieldmark.models.network import Network, build, freeze, parameter_groups
 from fieldmark.models.specs import AffinityHead, Backbone, CosineHead, Head, Net, OneVsRestHead, RandomWeights
 from fieldmark.models.warm import start_from
@@ -231,7 +231,7 @@ def test_no_classes_are_refused() -> None:
 
 
 def test_heads_of_one_kind_start_alike_for_one_seed() -> None:
-    one, other = (Cosine(8, 4, scale=30.0, centres=2) for _ in range(2))
+    one, other = (CosineLogits(8, 4, scale=30.0, centres=2) for _ in range(2))
     assert one.directions.shape == other.directions.shape == (4, 2, 8)
     twins = [small(CosineHead(centres=2), seed=9).head.directions for _ in range(2)]  # type: ignore[union-attr]
     assert torch.equal(*twins)

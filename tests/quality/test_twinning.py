@@ -10,7 +10,7 @@ from PIL import Image
 
 from fieldmark.data.collection import Collection
 from fieldmark.quality.duplicates.twin_pages import TWINS, page, write_identities, write_taken_over, write_twins
-from fieldmark.quality.duplicates.twinning import Likeness, Twins, find_twins
+from fieldmark.quality.duplicates.twinning import IdentityLikeness, Twins, find_twins
 from fieldmark.reporting.twin_pages import twins_page
 
 
@@ -81,7 +81,7 @@ def test_identities_that_look_alike_are_suggested_by_name(tables: tuple[Collecti
     of = 0.1 + 0.01 * np.random.default_rng(0).random((len(names), len(names)))
     of[1, 4] = of[4, 1] = 0.9
     of[0, 2] = of[2, 0] = 0.8  # zoe is not in the table
-    found = find_twins(*tables, likeness=Likeness(names, of), n_workers=1)
+    found = find_twins(*tables, likeness=IdentityLikeness(names, of), n_workers=1)
     assert [(one.first, one.second) for one in found.suggested] == [("carl", "dora"), ("anna", "eve")]
     assert found.suggested[1].cosine == pytest.approx(0.9)
 

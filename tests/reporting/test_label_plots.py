@@ -9,14 +9,14 @@ import pytest
 from fieldmark.core.errors import ShapeError
 from fieldmark.reporting import label_plots, plots
 from fieldmark.reporting.contents import Curve
-from fieldmark.reporting.label_contents import Change, CutoffScan, Rung
+from fieldmark.reporting.label_contents import CutoffScan, Difference, Rung
 
 AT = np.linspace(0.01, 0.9, 20)
 RUNGS = (
     Rung("zoo", 0.5, 0.48, 0.52),
-    Rung("better", 0.55, 0.53, 0.57, Change(0.05, 0.03, 0.07)),
-    Rung("worse", 0.52, 0.50, 0.54, Change(-0.03, -0.05, -0.01)),
-    Rung("same", 0.521, 0.50, 0.54, Change(0.001, -0.01, 0.012)),
+    Rung("better", 0.55, 0.53, 0.57, Difference(0.05, 0.03, 0.07)),
+    Rung("worse", 0.52, 0.50, 0.54, Difference(-0.03, -0.05, -0.01)),
+    Rung("same", 0.521, 0.50, 0.54, Difference(0.001, -0.01, 0.012)),
 )
 FOLDS = tuple(Curve(f"fold {k}", "loss", np.arange(1.0, 6.0), np.exp(-np.arange(5.0)) + k) for k in range(3))
 DRAW = {

@@ -11,7 +11,7 @@ from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, WhaleAugment
 from fieldmark.models.backbone import stages
 from fieldmark.models.network import Network, freeze
-from fieldmark.training.embed import Embedded, embed
+from fieldmark.training.embed import NetworkOutputs, embed
 from fieldmark.training.features import FeatureStore, KeptFeatures, body
 from fieldmark.training.loop import Workshop, fit
 from fieldmark.training.specs import Leg, Training
@@ -152,7 +152,7 @@ def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_p
     assert net.frozen == ()
     some = np.array([9, 3, 3, 14])
 
-    def looked(one: Network, files: PhotoSource = source, **asked: Any) -> Embedded:
+    def looked(one: Network, files: PhotoSource = source, **asked: Any) -> NetworkOutputs:
         return embed(one, files, device=cpu, flip=True, logits=True, **asked)
 
     plain, kept = looked(net, items=some), looked(net, items=some, features=FeatureStore(features))

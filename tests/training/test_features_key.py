@@ -27,7 +27,7 @@ from fieldmark.images.specs import (
     Point,
     Preprocess,
     TableBoxes,
-    Trained,
+    TrainedFinder,
     WhaleAugment,
 )
 from fieldmark.images.subjects import Subject
@@ -52,7 +52,7 @@ def key(one: Network, source: PhotoSource, *, n_stages: int = ALL) -> str:
 
 
 NEEDS_MORE: dict[Any, Spec] = {
-    Trained: Trained(folder="other"),
+    TrainedFinder: TrainedFinder(folder="other"),
     FileWeights: FileWeights(path="other.safetensors"),
     Align: Align(points=(Point(name="a", x=0, y=0), Point(name="b", x=1, y=0), Point(name="c", x=0, y=1))),
 }
@@ -121,8 +121,10 @@ PREPROCESS = Preprocess(
     height_px=32,
     width_px=48,
     crop=BoxCrop(sources=(BoxSource(by=Agreed(colour=GrabCut(), network=FeatureNorm())), BoxSource(by=TableBoxes()))),
-    align=Align(points=(*TIPS, Point(name="notch", x=0.5, y=0.8, mirror="notch")), by=Trained(folder="by", sha256="0")),
-    mask=MaskChannel(by=Trained(folder="masks", sha256="1")),
+    align=Align(
+        points=(*TIPS, Point(name="notch", x=0.5, y=0.8, mirror="notch")), by=TrainedFinder(folder="by", sha256="0")
+    ),
+    mask=MaskChannel(by=TrainedFinder(folder="masks", sha256="1")),
 )
 
 

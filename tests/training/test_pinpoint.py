@@ -11,13 +11,22 @@ import torch
 from fieldmark.core.errors import DataError, PlanError, WeightsError
 from fieldmark.models.pinpoint import Eye, Maps, Pinpointer, open_pinpointer, save_pinpointer, strength
 from fieldmark.models.specs import Backbone, RandomWeights
-from fieldmark.training.pinpoint import FEWEST, Lesson, cross_validate, errors, learn, mirror_names, mirrored, tell
+from fieldmark.training.pinpoint import (
+    FEWEST,
+    PinpointLesson,
+    cross_validate,
+    errors,
+    learn,
+    mirror_names,
+    mirrored,
+    tell,
+)
 
 TINY = Backbone(name="test_efficientnet", weights=RandomWeights())
 POINTS = ("left_tip", "notch", "right_tip")
 
 
-def lesson(n_photos: int = 30, side: int = 14) -> Lesson:
+def lesson(n_photos: int = 30, side: int = 14) -> PinpointLesson:
     """Maps with a bump for each landmark and for the box's two corners; mirrored ones after the plain ones."""
     chance = np.random.default_rng(0)
     left, right = chance.uniform(0.1, 0.35, n_photos), chance.uniform(0.65, 0.9, n_photos)
@@ -32,7 +41,7 @@ def lesson(n_photos: int = 30, side: int = 14) -> Lesson:
     fine = torch.from_numpy(down[:, :, :, None] * across[:, :, None, :]).float()
     noise = torch.from_numpy(chance.normal(0, 0.02, fine.shape)).float()
     coarse = torch.nn.functional.avg_pool2d(fine, 2)
-    return Lesson(Maps((fine + noise).half(), coarse.half()), both, POINTS, has_box=True)
+    return PinpointLesson(Maps((fine + noise).half(), coarse.half()), both, POINTS, has_box=True)
 
 
 def test_names_with_left_and_right_change_places() -> None:
@@ -72,7 +81,7 @@ def test_a_photo_is_judged_by_a_regressor_that_has_not_learnt_it() -> None:
     shuffled = clicks.coordinates.copy()
     order = chance.permutation(30)
     shuffled[:30], shuffled[30:] = shuffled[:30][order], shuffled[30:][order]
-    judged = cross_validate(Lesson(clicks.maps, shuffled, POINTS, has_box=True), n_folds=3, n_steps=80)
+    judged = cross_validate(PinpointLesson(clicks.maps, shuffled, POINTS, has_box=True), n_folds=3, n_steps=80)
     middle = np.tile(shuffled[:30].mean(axis=0), (30, 1))
     blind = errors(middle, shuffled[:30], POINTS, has_box=True)
     assert judged.errors["error of left_tip, share of the box"] > 0.8 * blind["error of left_tip, share of the box"]
@@ -83,7 +92,7 @@ def test_missing_clicks_teach_nothing_and_break_nothing() -> None:
     gaps = clicks.coordinates.copy()
     gaps[::2, 6:8] = np.nan
     gaps[1::4, :4] = np.nan
-    judged = cross_validate(Lesson(clicks.maps, gaps, POINTS, has_box=True), n_folds=3, n_steps=80)
+    judged = cross_validate(PinpointLesson(clicks.maps, gaps, POINTS, has_box=True), n_folds=3, n_steps=80)
     assert np.isfinite(judged.coordinates).all()
     assert judged.errors["error of notch, share of the box"] < 0.2
 

@@ -121,7 +121,7 @@ def chosen(by: str) -> Finder:
     Raises:
         FieldmarkError: There is none.
     """
-    from fieldmark.images.specs import Agreed, FeatureNorm, GrabCut, Trained
+    from fieldmark.images.specs import Agreed, FeatureNorm, GrabCut, TrainedFinder
     from fieldmark.models.pinpoint import CARD, open_pinpointer
 
     if by in WAYS:
@@ -133,4 +133,4 @@ def chosen(by: str) -> Finder:
             got=by,
             fix=f"use {', '.join(WAYS)}, or the folder of a finder that `fieldmark boxes --clicks ... --save` wrote.",
         )
-    return Trained(folder=by, sha256=open_pinpointer(folder).card.weights_sha256)
+    return TrainedFinder(folder=by, sha256=open_pinpointer(folder).card.weights_sha256)

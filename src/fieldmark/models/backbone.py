@@ -54,7 +54,7 @@ IMAGENET = DataConfig((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic", (
 """Of networks whose weights do not say: the statistics of ImageNet, as timm assumes too."""
 
 
-class Features(nn.Module):
+class FeatureMap(nn.Module):
     """A network's ``forward_features`` as a module."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -183,7 +183,7 @@ def stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
 def links(model: nn.Module) -> list[nn.Module]:
     """The modules whose succession is the network's feature map; of families that are no sequence, one for all."""
-    return [link for _, link in _links(model)] if type(model) in SEQUENTIAL else [Features(model)]
+    return [link for _, link in _links(model)] if type(model) in SEQUENTIAL else [FeatureMap(model)]
 
 
 def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None:
@@ -210,9 +210,9 @@ def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None
             fix=f"use a number from 0 to {len(named)}.",
         )
     if n_stages == 0:
-        return nn.Identity(), Features(model)
+        return nn.Identity(), FeatureMap(model)
     if n_stages == len(named):
-        return Features(model), nn.Identity()
+        return FeatureMap(model), nn.Identity()
     if type(model) not in SEQUENTIAL:
         return None
     stage_of = {name: number for number, names in enumerate(named.values()) for name in names}

@@ -124,7 +124,7 @@ class Pinpointer(nn.Module):
         return (places[:, self.maps, self.axes] - 0.5) * self.scale + 0.5 + self.shift
 
 
-class Card(Spec):
+class FinderCard(Spec):
     """What ``finder.json`` says."""
 
     format: Literal[1] = 1
@@ -143,7 +143,7 @@ class StoredPinpointer:
     """A regressor as it was saved, with what its pictures must look like."""
 
     pinpointer: Pinpointer
-    card: Card
+    card: FinderCard
 
 
 def save_pinpointer(
@@ -154,7 +154,7 @@ def save_pinpointer(
     data = safetensors.torch.save({name: value.contiguous() for name, value in pinpointer.state_dict().items()})
     digest = hashlib.sha256(data).hexdigest()
     fine, coarse = pinpointer.fine.in_channels, pinpointer.coarse.in_channels
-    card = Card(
+    card = FinderCard(
         backbone=backbone,
         side_px=side_px,
         widths=(fine, coarse),
@@ -179,7 +179,7 @@ def open_pinpointer(folder: Path, *, sha256: str | None = None) -> StoredPinpoin
         WeightsError: Files are missing, changed, or another regressor's.
     """
     try:
-        card: Card = read(Card, folder / CARD)
+        card: FinderCard = read(FinderCard, folder / CARD)
     except PlanError as error:
         raise WeightsError(f"{folder} holds no finder of boxes or landmarks.", got=error.got, fix=AGAIN) from error
     state, _ = read_state(folder / WEIGHTS, sha256=sha256 or card.weights_sha256, mend=AGAIN)

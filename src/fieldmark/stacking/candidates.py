@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.decisions.ranking import EMPTY, top
-from fieldmark.stacking.evidence import Evidence
+from fieldmark.stacking.evidence import SecondLevelInputs
 from fieldmark.stacking.specs import Candidates
 
 
@@ -47,7 +47,9 @@ class Cells:
         return slice(int(bounds[0]), int(bounds[1]))
 
 
-def candidates(evidence: Evidence, by: Candidates, *, truth: Bool[np.ndarray, "image label"] | None = None) -> Cells:
+def candidates(
+    evidence: SecondLevelInputs, by: Candidates, *, truth: Bool[np.ndarray, "image label"] | None = None
+) -> Cells:
     """The labels that any one model ranks among the first ``by.top_k`` of an image.
 
     Args:
@@ -85,7 +87,7 @@ def recall_ceiling(cells: Cells, truth: Bool[np.ndarray, "image label"]) -> floa
 
 
 def scatter(
-    cells: Cells, proba: Float32[np.ndarray, " cell"], evidence: Evidence
+    cells: Cells, proba: Float32[np.ndarray, " cell"], evidence: SecondLevelInputs
 ) -> Float32[np.ndarray, "image label"]:
     """Judged probabilities as a whole matrix.
 
@@ -113,7 +115,7 @@ def scatter(
     return dense
 
 
-def check_truth(evidence: Evidence, truth: Bool[np.ndarray, "image label"]) -> None:
+def check_truth(evidence: SecondLevelInputs, truth: Bool[np.ndarray, "image label"]) -> None:
     """Refuse a truth that does not fit.
 
     Raises:

@@ -13,11 +13,11 @@ from fieldmark.core.errors import FieldmarkError, ShapeError, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.stacking.candidates import Cells, candidates, check_truth, recall_ceiling, scatter
-from fieldmark.stacking.evidence import Evidence
+from fieldmark.stacking.evidence import SecondLevelInputs
 from fieldmark.stacking.judge import Judge
 from fieldmark.stacking.specs import Stacking
 from fieldmark.stacking.table import CATEGORICAL, Projection, column_names, tabulate
-from fieldmark.stacking.told import Asked, Told
+from fieldmark.stacking.told import NeighbourColumns, NeighbourLabels
 from fieldmark.stacking.trees import ROW_BLOCK, answers, grow, planted, put_right, thin
 
 TABLE = "table.npy"
@@ -43,7 +43,7 @@ class SecondLevel:
 
 
 def second_level(  # noqa: PLR0913 - options, all by keyword
-    evidence: Evidence,
+    evidence: SecondLevelInputs,
     truth: Bool[np.ndarray, "image label"],
     fold: Int[np.ndarray, " image"],
     *,
@@ -95,7 +95,7 @@ def second_level(  # noqa: PLR0913 - options, all by keyword
     projection = None
     if evidence.imagenet is not None and by.features.imagenet == "reduced":
         projection = Projection.of(evidence.imagenet, n_components=by.features.n_components)
-    told = Told.of(evidence, truth, fold, by.features, is_told=is_told)
+    told = NeighbourLabels.of(evidence, truth, fold, by.features, is_told=is_told)
     names = column_names(evidence, by.features) + told.names
     file = None if scratch is None else scratch / TABLE
     try:
@@ -134,7 +134,7 @@ class _Court:
 
     cells: Cells
     table: Float32[np.ndarray, "cell column"]
-    asked: Asked
+    asked: NeighbourColumns
     fold: Int[np.ndarray, " cell"]
     truth: Bool[np.ndarray, " cell"]
     is_told: Bool[np.ndarray, " cell"]

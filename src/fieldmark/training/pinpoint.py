@@ -32,7 +32,7 @@ BETA = 0.02
 
 
 @dataclass(frozen=True)
-class Lesson:
+class PinpointLesson:
     """Photos' feature maps and clicked coordinates; the first half as they are, the second half mirrored.
 
     Attributes:
@@ -54,11 +54,11 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Judged:
+class PinpointPredictions:
     """What a regressor said of photos it had not learnt from.
 
     Attributes:
-        coordinates: As ``Lesson.coordinates``, of the plain photos.
+        coordinates: As ``PinpointLesson.coordinates``, of the plain photos.
         errors: Names of measures to their values.
     """
 
@@ -112,7 +112,7 @@ def see(
 
 
 def learn(
-    lesson: Lesson, *, photos: Int[np.ndarray, " photo"] | None = None, n_steps: int = 400, seed: int = 0
+    lesson: PinpointLesson, *, photos: Int[np.ndarray, " photo"] | None = None, n_steps: int = 400, seed: int = 0
 ) -> Pinpointer:
     """A regressor that has learnt the clicks of some photos, as they are and mirrored.
 
@@ -148,7 +148,9 @@ def learn(
     return pinpointer.eval()
 
 
-def cross_validate(lesson: Lesson, *, n_folds: int = 5, n_steps: int = 400, seed: int = 0) -> Judged:
+def cross_validate(
+    lesson: PinpointLesson, *, n_folds: int = 5, n_steps: int = 400, seed: int = 0
+) -> PinpointPredictions:
     """Coordinates of every photo by a regressor that has not learnt from it, and how far they are off.
 
     Args:
@@ -166,7 +168,9 @@ def cross_validate(lesson: Lesson, *, n_folds: int = 5, n_steps: int = 400, seed
         judge = learn(lesson, photos=np.flatnonzero(fold != k), n_steps=n_steps, seed=seed)
         judged = np.flatnonzero(fold == k)
         said[judged] = tell(judge, Maps(lesson.maps.fine[judged], lesson.maps.coarse[judged]))
-    return Judged(said, errors(said, lesson.coordinates[: lesson.n_photos], lesson.points, has_box=lesson.has_box))
+    return PinpointPredictions(
+        said, errors(said, lesson.coordinates[: lesson.n_photos], lesson.points, has_box=lesson.has_box)
+    )
 
 
 @torch.inference_mode()

@@ -33,7 +33,7 @@ NARROWEST = 1e-3
 
 
 @dataclass(frozen=True)
-class Judge:
+class LabelTrust:
     """A fitted opinion of every given label. Made by ``judge``.
 
     Attributes:
@@ -71,7 +71,7 @@ class Judge:
         return odds
 
 
-def judge(proba: Proba, truth: Truth, *, groups: Groups | None = None, others: bool = True) -> Judge:
+def judge(proba: Proba, truth: Truth, *, groups: Groups | None = None, others: bool = True) -> LabelTrust:
     """Learn how far each given label is to be trusted.
 
     What is known about a cell is its score, and what the image's other labels let expect. How much the others count
@@ -121,7 +121,7 @@ def split(n_images: int) -> Iterator[Rows]:
         yield np.arange(start, min(start + ROW_BLOCK, n_images))
 
 
-def _judge(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | None, heard: float) -> Judge:
+def _judge(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | None, heard: float) -> LabelTrust:
     """The opinion that hears other labels so much, learned from those images."""
     n_labels = truth.shape[1]
     low, high = np.full(n_labels, np.inf), np.full(n_labels, -np.inf)
@@ -143,7 +143,7 @@ def _judge(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | 
         fit(Counts(absent=absent, given=given, reading=bins, slope=LOGIT_SLOPE)),
         fit(Counts(absent=absent, given=given, reading=_normal_score(absent, given), slope=RANK_SLOPE)),
     )
-    return Judge(noise=noise, low=low, step=step, heard=heard, company=learned)
+    return LabelTrust(noise=noise, low=low, step=step, heard=heard, company=learned)
 
 
 def _evidence(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | None, heard: float) -> LogOdds:

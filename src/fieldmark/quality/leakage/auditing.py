@@ -70,7 +70,7 @@ class Audit:
 
 
 @dataclass(frozen=True, eq=False)
-class Photos:
+class AuditPhotos:
     """A table and where its files lie; None for a photo without one."""
 
     collection: Collection
@@ -78,8 +78,8 @@ class Photos:
 
 
 def audit(
-    known: Photos,
-    new: Photos | None = None,
+    known: AuditPhotos,
+    new: AuditPhotos | None = None,
     *,
     only: Sequence[str] = (),
     columns: Sequence[str] = (),
@@ -201,7 +201,7 @@ class _Alike:
 
 
 def _alike(
-    known: Photos, new: Photos | None, some: np.ndarray, *, within: int, n_workers: int, progress: Progress
+    known: AuditPhotos, new: AuditPhotos | None, some: np.ndarray, *, within: int, n_workers: int, progress: Progress
 ) -> _Alike:
     """Rows with the same bytes or file, with the same address, and of near hashes."""
     tables = [known] if new is None else [known, new]
@@ -226,7 +226,7 @@ def _alike(
     )
 
 
-def _hashed(tables: Sequence[Photos], some: np.ndarray, *, n_workers: int, progress: Progress) -> dict[int, int]:
+def _hashed(tables: Sequence[AuditPhotos], some: np.ndarray, *, n_workers: int, progress: Progress) -> dict[int, int]:
     """The hash of each row whose look is known: by the table's own column, else by a look at its file."""
     found: dict[int, int] = {}
     start = 0
@@ -285,4 +285,4 @@ def _hex(cell: str | None) -> int | None:
         return None
 
 
-__all__ = ["MOST_PHOTOS", "Audit", "Photos", "audit", "judged"]
+__all__ = ["MOST_PHOTOS", "Audit", "AuditPhotos", "audit", "judged"]

@@ -14,7 +14,7 @@ LEAST_LETTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenId:
     """An id written in a photo.
 
     Attributes:
@@ -46,7 +46,7 @@ def plain(text: str) -> str:
 
 def written_ids(
     lines: Sequence[Sequence[str]], names: Sequence[str], known: Iterable[str], *, pattern: str | None = None
-) -> list[Written]:
+) -> list[WrittenId]:
     """The ids among what was read in photos, in the order of photos.
 
     Args:
@@ -79,7 +79,7 @@ def written_ids(
                 if hit and hit not in seen:
                     seen.add(hit)
                     name = of_plain.get(hit, "")
-                    found.append(Written(row, text, hit, name, _meaning(name, own)))
+                    found.append(WrittenId(row, text, hit, name, _meaning(name, own)))
     return found
 
 

@@ -22,7 +22,7 @@ from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.stacking.specs import Stacking
 
 if TYPE_CHECKING:
-    from fieldmark.stacking.evidence import Evidence
+    from fieldmark.stacking.evidence import SecondLevelInputs
 
 IMPORTANCE = "importance.json"
 CEILING = "ceiling.json"
@@ -111,13 +111,13 @@ class Stack(Stage):
         }
 
 
-def evidence_of(scores: Mapping[str, np.ndarray], seen: ImageFeatures | None = None) -> Evidence:
+def evidence_of(scores: Mapping[str, np.ndarray], seen: ImageFeatures | None = None) -> SecondLevelInputs:
     """What trees may know of photos: the networks' scores, and image features."""
-    from fieldmark.stacking.evidence import Evidence
+    from fieldmark.stacking.evidence import SecondLevelInputs
 
     if seen is None:
-        return Evidence(scores=scores)
-    return Evidence(scores=scores, looks=seen.looks, imagenet=seen.classes, embeddings=seen.unit)
+        return SecondLevelInputs(scores=scores)
+    return SecondLevelInputs(scores=scores, looks=seen.looks, imagenet=seen.classes, embeddings=seen.unit)
 
 
 def settled(settings: Stacking, *, looks: bool) -> Stacking:

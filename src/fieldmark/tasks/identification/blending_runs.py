@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from fieldmark.core.errors import FieldmarkError, RunError
-from fieldmark.decisions.blending import Scale, blend
+from fieldmark.decisions.blending import ScoreScale, blend
 from fieldmark.decisions.calibrated import sureness
 from fieldmark.decisions.specs import BlendRule, ByScore, Fixed, MaxMap, TargetShare, UnknownAt
 from fieldmark.decisions.thresholds import find
@@ -54,7 +54,7 @@ def blend_runs(
     rankings = [one.artifact(Ranking, one.plan.final().name) for one in runs]
     decisions, scores = [one.decision for one in rankings], [one.scores for one in rankings]
     of_new: list[RankedPhotos] = [ranking.kept(one) for one, ranking in zip(runs, rankings, strict=True)]
-    scales = [Scale.of(one, depth=by.depth if isinstance(by, ByScore) else 20) for one in scores]
+    scales = [ScoreScale.of(one, depth=by.depth if isinstance(by, ByScore) else 20) for one in scores]
     mixed = blend(
         [one.scores for one in of_new],
         by=by,

@@ -20,7 +20,7 @@ from fieldmark.stages.identity.ranking import RankingStage
 from fieldmark.tasks.identification.measures import measure, measure_decision
 
 
-class Judged:
+class ValidatedPhotos:
     """The validation photos of a finished run that have a name or show a stranger, with scores, truth and ranking."""
 
     def __init__(self, context: Context) -> None:

@@ -10,10 +10,10 @@ from fieldmark.reporting.label_contents import (
     AddedPhotos,
     CutoffRow,
     CutoffScan,
-    DroppedPhotos,
+    DroppedPhotosSection,
     LabelRow,
     LabelsPage,
-    Trees,
+    TreesSection,
 )
 from fieldmark.reporting.label_pages import labels_page
 from fieldmark.reporting.wording import counted, number, percent
@@ -154,7 +154,7 @@ def _labels(judged: JudgedLabels) -> tuple[LabelRow, ...]:
     return tuple(rows)
 
 
-def _trees(context: Context) -> tuple[Trees, ...]:
+def _trees(context: Context) -> tuple[TreesSection, ...]:
     found = []
     for stage in context.plan.stages:
         if isinstance(stage, Stack):
@@ -163,7 +163,7 @@ def _trees(context: Context) -> tuple[Trees, ...]:
             columns.sort(key=lambda one: -one[1])
             ceiling = read_json(place / CEILING)
             found.append(
-                Trees(
+                TreesSection(
                     stage.name,
                     tuple(columns[:MOST_COLUMNS]),
                     len(columns),
@@ -177,7 +177,7 @@ def _trees(context: Context) -> tuple[Trees, ...]:
 def _facts(
     context: Context,
     judged: JudgedLabels,
-    left_out: tuple[DroppedPhotos, ...],
+    left_out: tuple[DroppedPhotosSection, ...],
     taken_in: tuple[AddedPhotos, ...],
 ) -> tuple[Fact, ...]:
     count, a_photo = judged.truth.sum(axis=0), judged.truth.sum(axis=1)
