@@ -26,7 +26,7 @@ from fieldmark.data.marks import Marks, boxes_of, marked, read_marks
 from fieldmark.images.finding import FULL, FoundSubject, agreed, iou
 from fieldmark.images.specs import FeatureNorm, GrabCut
 from fieldmark.quality.regions.clicks import learn_clicks
-from fieldmark.quality.regions.finding import find, true_sizes
+from fieldmark.quality.regions.finding import find_subjects, true_sizes
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FEW = 100
@@ -76,7 +76,7 @@ def main() -> None:
     seen: dict[str, list[FoundSubject]] = {}
     for name, finder in {"GrabCut": GrabCut(), "feature norm and Otsu": FeatureNorm()}.items():
         began = time.process_time()
-        seen[name] = find(photos, finder, n_workers=0)
+        seen[name] = find_subjects(photos, finder, n_workers=0)
         took = time.process_time() - began
         row(name, overlaps(seen[name], truth), sum(one.box is None for one in seen[name]), took)
     first, second = seen.values()

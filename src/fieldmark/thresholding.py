@@ -164,9 +164,9 @@ def find_unknown_threshold(
     Source:
         Humpback Whale Identification 2018/19, first and second place.
     """
-    from fieldmark.decisions.thresholds import find
+    from fieldmark.decisions.thresholds import find_threshold
 
-    return find(named(UNKNOWN_RULES, rule, settings, what="rule"), scores, truth, k=k)
+    return find_threshold(named(UNKNOWN_RULES, rule, settings, what="rule"), scores, truth, k=k)
 
 
 @takes_arrays

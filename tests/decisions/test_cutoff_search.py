@@ -73,10 +73,10 @@ def test_points_are_exact_sums():
     given = (found + chance.integers(0, 9, 5000)).astype(np.int32)
     right = (found + chance.integers(1, 4, 5000)).astype(np.int32)
     judge = (right, 4.0, np.int64(0))
-    total = cutoff_scans.total(found, given, judge)
+    total = cutoff_scans.total_points(found, given, judge)
     assert total / cutoff_scans.POINTS == pytest.approx((5 * found / (4 * right + given)).sum(), abs=1e-6)
     order = chance.permutation(5000)
-    assert cutoff_scans.total(found[order], given[order], (right[order], 4.0, np.int64(0))) == total
+    assert cutoff_scans.total_points(found[order], given[order], (right[order], 4.0, np.int64(0))) == total
 
 
 @pytest.mark.parametrize(

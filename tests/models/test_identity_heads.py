@@ -54,7 +54,7 @@ def test_the_nearest_centre_of_each_class_counts() -> None:
 
 
 def test_centres_reduced_by_their_mean_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "nearest", lambda cosines: cosines.mean(dim=2))
+    monkeypatch.setattr(heads, "nearest_centre", lambda cosines: cosines.mean(dim=2))
     with pytest.raises(AssertionError):
         check_nearest_centre_counts()
 

@@ -23,7 +23,7 @@ from fieldmark.models.specs import (
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans import costs
 from fieldmark.plans.downloads_needed import backbones, weights_needed
-from fieldmark.plans.estimates import PhotoCounts, TrainEstimate, estimate
+from fieldmark.plans.estimates import PhotoCounts, TrainEstimate, plan_estimate
 from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.sizes import LOWER_LITE, Size
 from fieldmark.stages.common.split import Split
@@ -52,7 +52,7 @@ def planned(**changes: object) -> Plan:
 
 
 def told(photos: PhotoCounts = PHOTOS, machine: Machine = ONE_CORE, **changes: object) -> TrainEstimate:
-    return estimate(planned(**changes), photos, machine=machine).stages[0]
+    return plan_estimate(planned(**changes), photos, machine=machine).stages[0]
 
 
 def test_the_table_holds_every_backbone_of_the_recipes() -> None:
@@ -149,7 +149,7 @@ def test_a_frozen_lower_part_is_quicker_where_its_results_are_kept_and_takes_les
 
 
 def test_results_of_a_frozen_backbone_are_prepared_once_for_all_stages() -> None:
-    stages = estimate(SHELF["imet2019"](size="small"), machine=ONE_CORE).stages
+    stages = plan_estimate(SHELF["imet2019"](size="small"), machine=ONE_CORE).stages
     prepared = {stage.name for stage in stages if stage.preparing_s}
     assert prepared == {"zoo-lite0", "zoo-lite0-max", "zoo-lite0-160"}
 
@@ -159,7 +159,7 @@ def test_a_gpu_of_unknown_speed_leaves_the_time_unknown() -> None:
     one = told(machine=gpu)
     assert one.seconds is None
     assert one.memory_bytes < told().memory_bytes  # bf16
-    assert estimate(planned(), machine=gpu).seconds is None
+    assert plan_estimate(planned(), machine=gpu).seconds is None
 
 
 def test_other_backbones_are_counted_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from fieldmark.core.errors import ImageError
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import Survey, survey
-from fieldmark.quality.inspecting import broken, inspect, look
+from fieldmark.quality.inspecting import broken, inspect, look_at_files
 from fieldmark.reporting.contents import Fact, InspectPage
 
 
@@ -138,7 +138,7 @@ def test_a_clean_table_says_so(tmp_path: Path) -> None:
 
 def test_looking_tells_size_or_fault_in_the_order_of_the_paths(folder: Path) -> None:
     paths = [folder / "photos" / name for name in ("a2.png", "cut.jpg", "none.jpg")]
-    good, cut, gone = look(paths, n_workers=2)
+    good, cut, gone = look_at_files(paths, n_workers=2)
     assert (good.kind, good.width_px, good.height_px, good.fault) == ("PNG", 80, 60, None)
     assert isinstance(cut.fault, ImageError)
     assert isinstance(gone.fault, ImageError)
@@ -146,7 +146,7 @@ def test_looking_tells_size_or_fault_in_the_order_of_the_paths(folder: Path) -> 
 
 def test_broken_names_the_file_as_the_table_does(folder: Path) -> None:
     photos = survey(folder / "seen.csv").collection
-    assert [one.file for one in broken(photos, look(photos.paths))] == ["cut.jpg"]
+    assert [one.file for one in broken(photos, look_at_files(photos.paths))] == ["cut.jpg"]
 
 
 def test_names_of_labels_are_looked_at(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fieldmark.data.collection import Collection
-from fieldmark.quality.duplicates.twin_pages import TWINS, page, write_identities, write_taken_over, write_twins
+from fieldmark.quality.duplicates.twin_pages import TWINS, twin_page, write_identities, write_taken_over, write_twins
 from fieldmark.quality.duplicates.twinning import IdentityLikeness, Twins, find_twins
 from fieldmark.reporting.twin_pages import twins_page
 
@@ -142,7 +142,7 @@ def test_names_cannot_command_a_spreadsheet(tmp_path: Path) -> None:
 
 
 def test_page_shows_photos_side_by_side(tables: tuple[Collection, Collection], found: Twins) -> None:
-    shown = page(found, *tables)
+    shown = twin_page(found, *tables)
     assert shown.summary == "3 pictures lie in several photos. 2 of them carry names that contradict each other."
     html = twins_page(shown)
     assert html.count("<img") == 9 + 2  # photos of three pictures, and one of carl and one of dora
@@ -157,4 +157,4 @@ def test_a_table_without_twins_makes_a_page(tmp_path: Path) -> None:
     alone = Collection.of({"image": ["one.jpg"]}, root=tmp_path)
     found = find_twins(alone)
     assert found.pictures == ()
-    assert "0 pictures lie in several photos." in twins_page(page(found, alone))
+    assert "0 pictures lie in several photos." in twins_page(twin_page(found, alone))

@@ -20,7 +20,7 @@ RUNGS = (
 )
 FOLDS = tuple(Curve(f"fold {k}", "loss", np.arange(1.0, 6.0), np.exp(-np.arange(5.0)) + k) for k in range(3))
 DRAW = {
-    "ladder": lambda: label_plots.ladder(RUNGS),
+    "ladder": lambda: label_plots.ladder_plot(RUNGS),
     "folds": lambda: label_plots.fold_histories(FOLDS, title="Loss of zoo"),
     "scan": lambda: label_plots.cutoff_scan(CutoffScan(AT, 0.6 - (AT - 0.3) ** 2, 0.3), group="tag"),
     "frequency": lambda: label_plots.by_frequency(np.array([1, 2, 2, 3, 40, 900]), np.linspace(0.1, 0.9, 6)),
@@ -48,7 +48,7 @@ def test_verdicts_follow_the_whole_interval():
 
 
 def test_ladder_shows_stages_in_order_and_verdicts_by_shape():
-    svg = label_plots.ladder(RUNGS)
+    svg = label_plots.ladder_plot(RUNGS)
     assert [word for word in words(svg) if word in {rung.name for rung in RUNGS}] == [rung.name for rung in RUNGS]
     shapes = {re.sub(r"[-\d. ]+", "", path) for path in re.findall(r'<path id="[^"]*" d="([^"]*)"', svg)}
     assert len(shapes) >= 2  # a circle is curves, the others straight

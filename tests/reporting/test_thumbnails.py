@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fieldmark.core.errors import ImageError
-from fieldmark.reporting.thumbnails import shown, thumbnail
+from fieldmark.reporting.thumbnails import thumbnail, thumbnail_if_readable
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -94,5 +94,5 @@ def test_a_bomb_is_refused_before_it_is_decoded():
 
 
 def test_shown_is_none_where_nothing_can_be_shown():
-    assert shown(None) is None
-    assert shown(b"<svg onload=alert(1)>") is None
+    assert thumbnail_if_readable(None) is None
+    assert thumbnail_if_readable(b"<svg onload=alert(1)>") is None

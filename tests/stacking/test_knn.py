@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.stacking import knn
-from fieldmark.stacking.knn import NearestRows, cell_relevance, choose_relevance, merge, neighbours, relevance
+from fieldmark.stacking.knn import (
+    NearestRows,
+    cell_relevance,
+    choose_relevance,
+    merged_galleries,
+    neighbours,
+    relevance,
+)
 from fieldmark.stacking.specs import Relevance
 
 
@@ -125,7 +132,7 @@ def test_merging_galleries_equals_looking_at_all_at_once():
     for start in (0, 10, 20):
         found = neighbours(query, gallery[start : start + 10], k=5)
         parts.append(NearestRows(found.index + np.int32(start), found.cosine))
-    merged, whole = merge(parts, k=5), neighbours(query, gallery, k=5)
+    merged, whole = merged_galleries(parts, k=5), neighbours(query, gallery, k=5)
     np.testing.assert_array_equal(merged.index, whole.index)
     np.testing.assert_allclose(merged.cosine, whole.cosine, atol=1e-6)
 

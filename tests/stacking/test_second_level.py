@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, RunError, ShapeError
-from fieldmark.stacking.candidates import candidates
+from fieldmark.stacking.candidates import candidate_cells
 from fieldmark.stacking.evidence import SecondLevelInputs
 from fieldmark.stacking.judge import FORMAT, Judge
 from fieldmark.stacking.second_level import second_level
@@ -44,7 +44,7 @@ def test_the_truth_of_a_fold_never_reaches_its_judge(toy, judged, fold, small):
 
 
 def test_it_judges_better_than_the_mean_of_the_models(toy, judged):
-    cells = candidates(toy.evidence, Candidates(top_k=5))
+    cells = candidate_cells(toy.evidence, Candidates(top_k=5))
     mean = toy.evidence.mean_of(slice(None))
     where = (cells.image, cells.label)
     assert nats(judged.proba[where], toy.truth[where]) < nats(mean[where], toy.truth[where]) - 0.02
@@ -60,7 +60,7 @@ def test_importance_names_every_column_once_and_sums_to_one(judged):
 
 
 def test_judged_cells_are_the_candidates_and_the_ceiling_is_theirs(toy, judged):
-    cells = candidates(toy.evidence, Candidates(top_k=5))
+    cells = candidate_cells(toy.evidence, Candidates(top_k=5))
     assert judged.n_judged == len(cells)
     found = toy.truth[cells.image, cells.label].sum()
     assert judged.recall_ceiling == pytest.approx(found / toy.truth.sum())
@@ -84,7 +84,7 @@ def test_new_photos_are_judged_alike_before_and_after_the_folder(drawn, judged, 
     back = Judge.load(tmp_path)
     np.testing.assert_array_equal(back.judge(new.evidence), proba)
     assert back.rates == judged.judge.rates
-    cells = candidates(new.evidence, Candidates(top_k=5))
+    cells = candidate_cells(new.evidence, Candidates(top_k=5))
     where = (cells.image, cells.label)
     mean = new.evidence.mean_of(slice(None))
     assert nats(proba[where], new.truth[where]) < nats(mean[where], new.truth[where])
@@ -128,7 +128,7 @@ def test_truth_without_a_single_yes_or_no_works(drawn, truth, small):
     by = small.model_copy(update={"features": BARE})
     found = run(toy.with_truth(np.full_like(toy.truth, truth)), by)
     assert np.isfinite(found.proba).all()
-    cells = candidates(toy.evidence, by.candidates)
+    cells = candidate_cells(toy.evidence, by.candidates)
     sure = found.proba[cells.image, cells.label]
     assert (sure > 0.9).all() if truth else (sure < 0.1).all()
 
@@ -264,5 +264,5 @@ def test_all_negatives_are_kept_where_they_are_few_or_asked_for():
 
 
 def test_settings_survive_json():
-    by = Stacking(candidates=Candidates(top_k=7), negatives=Negatives(per_positive=None))
+    by = Stacking(candidate_cells=Candidates(top_k=7), negatives=Negatives(per_positive=None))
     assert Stacking.model_validate_json(by.model_dump_json()) == by

@@ -86,7 +86,7 @@ def test_a_run_with_found_boxes_and_masks_and_a_photo_at_its_door(
             for number in range(len(photos))
         ]
 
-    monkeypatch.setattr(finding, "find", found)
+    monkeypatch.setattr(finding, "find_subjects", found)
     finder = GrabCut(seed=5)
     sources = (BoxSource(by=finder, weight=0.7), BoxSource(by=FullFrame(), weight=0.3))
     whole = plan(finder, crop=BoxCrop(sources=sources)).check()
@@ -133,7 +133,7 @@ def test_a_plan_whose_boxes_nobody_looks_for_is_refused() -> None:
 
 def test_tables_need_no_finding(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="no finding") as refused:
-        finding.find(drawn(tmp_path, 1)[0], TableBoxes())
+        finding.find_subjects(drawn(tmp_path, 1)[0], TableBoxes())
     assert "agreed" in refused.value.fix
 
 

@@ -98,7 +98,7 @@ def audit(
     if table is not None:
         audit_pages.write_gains(table, found)
     if page_file is not None:
-        write_page(page_file, leaks_page(audit_pages.page(found)))
+        write_page(page_file, leaks_page(audit_pages.audit_page(found)))
     return found
 
 

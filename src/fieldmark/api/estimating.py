@@ -48,7 +48,7 @@ def estimate(
     from fieldmark.core.errors import DataError
     from fieldmark.core.machine import this_machine
     from fieldmark.plans.estimates import PhotoCounts
-    from fieldmark.plans.estimates import estimate as estimated
+    from fieldmark.plans.estimates import plan_estimate as estimated
 
     plan, machine = choose(what, size=size, settings=settings), this_machine(device)
     if data is None:

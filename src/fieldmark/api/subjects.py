@@ -88,7 +88,7 @@ def boxes(
             "A finder that learns from clicks needs a folder to lie in.", got="no folder", fix="add --save finder."
         )
     need_torch()
-    from fieldmark.quality.regions.finding import find, marks_of, points_told
+    from fieldmark.quality.regions.finding import find_subjects, marks_of, points_told
 
     photos = gather(data, labelled=False, reading=reading, n_workers=n_workers, progress=progress).collection
     pace = {"device": device, "n_workers": n_workers, "progress": progress}
@@ -101,7 +101,7 @@ def boxes(
         errors = judged.errors
     else:
         finder = chosen(by)
-    found = find(photos, finder, **pace)  # type: ignore[arg-type]
+    found = find_subjects(photos, finder, **pace)  # type: ignore[arg-type]
     if table is not None:
         from fieldmark.quality.regions.finding_pages import write_marks
 

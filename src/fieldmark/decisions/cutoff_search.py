@@ -126,7 +126,7 @@ class SortedSheet:
 
     def worth(self, given: Given) -> int:
         """Points of all images."""
-        return int(scans.total(*given, self.judge))
+        return int(scans.total_points(*given, self.judge))
 
     def best_cutoff(self, names: tuple[str, ...], elsewhere: Given) -> float:
         """The exact best single cutoff for the groups of ``names``, with the labels of ``elsewhere`` given.

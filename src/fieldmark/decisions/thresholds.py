@@ -85,7 +85,7 @@ class _Queries:
         return self.best.shape[1]
 
 
-def find(
+def find_threshold(
     spec: UnknownAt,
     scores: Float[np.ndarray, "query class"],
     truth: Int[np.ndarray, " query"] | None = None,

@@ -21,7 +21,7 @@ from fieldmark import __version__
 from fieldmark.core.files import told_disk_faults
 from fieldmark.downloads.addresses import CheckedResolver, address, check_number
 from fieldmark.downloads.causes import Failed, of_status
-from fieldmark.downloads.connections import MAX_HEAD, READ_SIZE, Connector, Deadline, words
+from fieldmark.downloads.connections import MAX_HEAD, READ_SIZE, Connector, Deadline, error_line
 from fieldmark.downloads.robots import MOST_BYTES, Robots
 from fieldmark.downloads.specs import Fetching
 
@@ -221,7 +221,7 @@ class Asker:
             raise
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "bad_answer")
-            raise Failed(cause, f"{url.host}: {words(error)}", status=status) from error
+            raise Failed(cause, f"{url.host}: {error_line(error)}", status=status) from error
 
 
 async def _answer(response: aiohttp.ClientResponse, *, every_s: float, file: Path | None, max_bytes: int) -> HttpAnswer:

@@ -18,7 +18,7 @@ from fieldmark.core.errors import ImageError
 from fieldmark.core.files import told_disk_faults
 from fieldmark.downloads.asking import HttpAnswer
 from fieldmark.downloads.causes import Failed
-from fieldmark.downloads.names import place
+from fieldmark.downloads.names import place_of
 from fieldmark.downloads.specs import Fetching
 from fieldmark.images.containers import sniff
 from fieldmark.images.reading import Limits, decode, opened
@@ -133,7 +133,7 @@ def laid_aside(
         elif is_new:
             # An eighth of the size in grey: all bits are still read, which is what finds faults.
             decode(seen.photo, at_least=(1, 1), colour="grey")
-    file = place(image, kind, version=len(known) + 1)
+    file = place_of(image, kind, version=len(known) + 1)
     lies = f"{aside}/{file.rpartition('/')[2]}"
     if is_new:
         with told_disk_faults(aside), open(lies, "wb") as written:  # noqa: PTH123 - no Path, see Photo

@@ -319,7 +319,7 @@ class _Run:
         now = self._loop.time()
         if now - self._told_at >= TELL_EVERY_S and self._tally.causes:
             self._told_at = now
-            self._progress.say(f"did not come so far: {told(self._tally.causes)}")
+            self._progress.say(f"did not come so far: {told_causes(self._tally.causes)}")
 
     def _note(self, note: Note) -> None:
         """Have it written with others, as waking up writer and disk for each would cost more than the rest."""
@@ -345,7 +345,7 @@ class _Run:
             self._loop.call_soon_threadsafe(self._over.set)
 
 
-def told(causes: Counter[str], *, most: int = 5) -> str:
+def told_causes(causes: Counter[str], *, most: int = 5) -> str:
     """A few causes with their counts, the commonest first.
 
     Example:

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int64
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.decisions.identities import check_classes
+from fieldmark.decisions.identities import checked_identities
 from fieldmark.decisions.ranking import EMPTY
-from fieldmark.gallery.search import EXACT_NUMBERS, NOBODY, check_pair
+from fieldmark.gallery.search import EXACT_NUMBERS, NOBODY, checked_own
 
 QUERY_BLOCK = 256
 CHUNK = 32
@@ -94,7 +94,7 @@ def best_identities(
         FieldmarkError: ``k`` or ``block`` is below 1, or a class is below -1.
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
-    own = check_pair(query, gallery, own)
+    own = checked_own(query, gallery, own)
     classes = _checked_classes(gallery_classes, len(gallery), k=k, block=block)
     products = products or Products(_plain)
     largest = int(np.bincount(classes[classes >= 0], minlength=1).max())
@@ -132,7 +132,7 @@ def _checked_classes(classes: np.ndarray, n_photos: int, *, k: int, block: int) 
             fix="pass one class a gallery photo, k=1 or more, and block=1 or more.",
         )
     highest = int(classes.max()) if np.issubdtype(classes.dtype, np.integer) else 0
-    return check_classes(classes, n_classes=max(highest + 1, 1))
+    return checked_identities(classes, n_classes=max(highest + 1, 1))
 
 
 def _blocks(classes: np.ndarray, block: int) -> Iterator[np.ndarray]:

@@ -40,7 +40,7 @@ class ImageLook:
     is_tall: bool
 
 
-def look(pixels: UInt8[np.ndarray, "height width channel"], *, size_px: tuple[int, int] | None = None) -> ImageLook:
+def look_of(pixels: UInt8[np.ndarray, "height width channel"], *, size_px: tuple[int, int] | None = None) -> ImageLook:
     """How bright, colourful, large and tall a picture is.
 
     Colourfulness asks how far the opponent colours, red against green and yellow against blue, stray from grey and
@@ -110,7 +110,7 @@ def looks(paths: Sequence[Path], *, n_threads: int = 2, limits: Limits = DEFAULT
             photo = opened(path, limits=limits)
             size_px = (photo.height, photo.width)
             enough = (min(SAMPLED_PX, photo.height), min(SAMPLED_PX, photo.width))
-            return look(decode(photo, at_least=enough), size_px=size_px)
+            return look_of(decode(photo, at_least=enough), size_px=size_px)
         except ImageError as error:
             return error
 

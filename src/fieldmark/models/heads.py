@@ -188,10 +188,10 @@ class CosineLogits(nn.Module):
     def forward(self, embedding: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch class"]:
         """``scale`` times the cosine to the nearest direction of each class."""
         cosines = functional.linear(embedding, unit(self.directions.flatten(0, -2)))
-        return self.scale * nearest(cosines.unflatten(1, (-1, self.n_centres)))
+        return self.scale * nearest_centre(cosines.unflatten(1, (-1, self.n_centres)))
 
 
-def nearest(cosines: Float[Tensor, "batch class centre"]) -> Float[Tensor, "batch class"]:
+def nearest_centre(cosines: Float[Tensor, "batch class centre"]) -> Float[Tensor, "batch class"]:
     """The largest of each class's cosines; only that direction learns from the picture."""
     return cosines.max(dim=2).values
 

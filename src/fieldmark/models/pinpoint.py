@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from fieldmark.core.errors import PlanError, WeightsError
 from fieldmark.core.files import write_bytes
-from fieldmark.core.spec import Spec, read
+from fieldmark.core.spec import Spec, read_spec
 from fieldmark.models.backbone import build_backbone, split, stages
 from fieldmark.models.specs import Backbone
 from fieldmark.models.weights import read_state
@@ -179,7 +179,7 @@ def open_pinpointer(folder: Path, *, sha256: str | None = None) -> StoredPinpoin
         WeightsError: Files are missing, changed, or another regressor's.
     """
     try:
-        card: FinderCard = read(FinderCard, folder / CARD)
+        card: FinderCard = read_spec(FinderCard, folder / CARD)
     except PlanError as error:
         raise WeightsError(f"{folder} holds no finder of boxes or landmarks.", got=error.got, fix=AGAIN) from error
     state, _ = read_state(folder / WEIGHTS, sha256=sha256 or card.weights_sha256, mend=AGAIN)

@@ -11,7 +11,7 @@ import safetensors.torch
 
 from fieldmark.core.errors import PlanError, WeightsError
 from fieldmark.core.files import write_bytes
-from fieldmark.core.spec import Natural, Spec, read
+from fieldmark.core.spec import Natural, Spec, read_spec
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Net, RandomWeights
 from fieldmark.models.weights import fill, read_state
@@ -77,7 +77,7 @@ def open(folder: Path) -> Stored:  # noqa: A001 - store.open(folder) is what it 
         WeightsError: Files are missing, changed by even one bit, or of another network.
     """
     try:
-        card: NetworkCard = read(NetworkCard, folder / CARD)
+        card: NetworkCard = read_spec(NetworkCard, folder / CARD)
     except PlanError as error:
         raise WeightsError(f"{folder} holds no readable network.", got=error.got, fix=AGAIN) from error
     state, digest = read_state(folder / WEIGHTS, sha256=card.weights_sha256, mend=AGAIN)

@@ -141,7 +141,7 @@ class PlanEstimate(Spec):
     weights: tuple[WeightsNeeded, ...]
 
 
-def estimate(plan: Plan, photos: PhotoCounts | None = None, *, machine: Machine | None = None) -> PlanEstimate:
+def plan_estimate(plan: Plan, photos: PhotoCounts | None = None, *, machine: Machine | None = None) -> PlanEstimate:
     """What a plan would cost, without running any of it.
 
     Parameters of the shipped recipes' backbones come from a table in the package. Others are counted by torch, which

@@ -51,7 +51,7 @@ def thumbnail(picture: bytes, *, area_px: int = 30_000, most_bytes: int = 8_000)
     return Thumbnail(_jpeg(small, most_bytes), *small.size)
 
 
-def shown(picture: bytes | None, *, area_px: int = 30_000, most_bytes: int = 8_000) -> Thumbnail | None:
+def thumbnail_if_readable(picture: bytes | None, *, area_px: int = 30_000, most_bytes: int = 8_000) -> Thumbnail | None:
     """A thumbnail, or None where there is no readable picture: a page is not refused for one bad file."""
     if picture is None:
         return None

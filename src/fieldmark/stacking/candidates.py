@@ -47,7 +47,7 @@ class Cells:
         return slice(int(bounds[0]), int(bounds[1]))
 
 
-def candidates(
+def candidate_cells(
     evidence: SecondLevelInputs, by: Candidates, *, truth: Bool[np.ndarray, "image label"] | None = None
 ) -> Cells:
     """The labels that any one model ranks among the first ``by.top_k`` of an image.
@@ -61,7 +61,7 @@ def candidates(
         ShapeError: ``truth`` is not of the images and labels of the scores.
     """
     if truth is not None:
-        check_truth(evidence, truth)
+        refuse_truth(evidence, truth)
     images, labels, judged = [], [], []
     for rows in evidence.blocks():
         mask = np.zeros((rows.stop - rows.start, evidence.n_labels), bool)
@@ -115,7 +115,7 @@ def scatter(
     return dense
 
 
-def check_truth(evidence: SecondLevelInputs, truth: Bool[np.ndarray, "image label"]) -> None:
+def refuse_truth(evidence: SecondLevelInputs, truth: Bool[np.ndarray, "image label"]) -> None:
     """Refuse a truth that does not fit.
 
     Raises:

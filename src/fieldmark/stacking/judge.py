@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from fieldmark.core.errors import FieldmarkError, RunError, ShapeError
 from fieldmark.core.files import read_json, sha256, told_disk_faults, write_json, write_text
 from fieldmark.core.spec import parse
-from fieldmark.stacking.candidates import candidates, scatter
+from fieldmark.stacking.candidates import candidate_cells, scatter
 from fieldmark.stacking.evidence import SecondLevelInputs
 from fieldmark.stacking.specs import Stacking
 from fieldmark.stacking.table import Projection, tabulate
@@ -69,7 +69,7 @@ class Judge:
             images = slice(start, min(start + AT_ONCE, evidence.n_images))
             part = evidence.part(images)
             asked = self.told.ask(part)
-            cells = candidates(part, self.by.candidates)
+            cells = candidate_cells(part, self.by.candidates)
             plain = tabulate(part, cells, self.by.features, label_groups=self.label_groups, projection=self.projection)
             told = asked.columns(cells.image, cells.label, folds=self.told.folds)
             table = np.concatenate([plain, told], axis=1)

@@ -73,7 +73,7 @@ def neighbours(
     return NearestRows(index, cosine)
 
 
-def merge(lists: Sequence[NearestRows], *, k: int) -> NearestRows:
+def merged_galleries(lists: Sequence[NearestRows], *, k: int) -> NearestRows:
     """The ``k`` most alike of several galleries that share their row numbers and have no photo in common."""
     index = np.concatenate([each.index for each in lists], axis=1)
     cosine = np.concatenate([each.cosine for each in lists], axis=1)

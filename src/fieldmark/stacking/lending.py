@@ -44,11 +44,11 @@ def choose_lending(
     settings, _ = choose_relevance(nearest, truth, truth, by.relevance, most_images=most_images)
     asked = np.unique(np.linspace(0, len(truth) - 1, min(most_images, len(truth))).astype(np.int64))
     lent = relevance(NearestRows(nearest.index[asked], nearest.cosine[asked]), truth, settings)
-    f2 = tuple(_best_f2(mixed(proba[asked], lent, weight=weight), truth[asked]) for weight in by.weights)
+    f2 = tuple(_best_f2(with_neighbours(proba[asked], lent, weight=weight), truth[asked]) for weight in by.weights)
     return settings, by.weights[int(np.argmax(f2))], f2
 
 
-def mixed(
+def with_neighbours(
     proba: Float32[np.ndarray, "image label"], lent: Float32[np.ndarray, "image label"], *, weight: float
 ) -> Float32[np.ndarray, "image label"]:
     """The weighted mean of what networks and neighbours say."""

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Int
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator, hash_seed
-from fieldmark.stacking.candidates import Cells, candidates, check_truth, recall_ceiling, scatter
+from fieldmark.stacking.candidates import Cells, candidate_cells, recall_ceiling, refuse_truth, scatter
 from fieldmark.stacking.evidence import SecondLevelInputs
 from fieldmark.stacking.judge import Judge
 from fieldmark.stacking.specs import Stacking
@@ -84,14 +84,14 @@ def second_level(  # noqa: PLR0913 - options, all by keyword
         iMet 2019, 1st place, stage 5 (T33). Ours: what is told of neighbours, frequencies and ImageNet likeness is
         nested, so that nothing of the judged fold's truth is used; pruning and thinning as written in the modules.
     """
-    check_truth(evidence, truth)
+    refuse_truth(evidence, truth)
     if is_told is not None:
-        check_truth(evidence, is_told)
+        refuse_truth(evidence, is_told)
     evidence.must_serve(by.features)
     told_features = by.features.share or by.features.imagenet == "reduced" or by.features.relevance is not None
     fold = _checked_folds(fold, evidence.n_images, least=3 if told_features else 2)
     groups = _checked_groups(label_groups, evidence.n_labels)
-    cells = candidates(evidence, by.candidates, truth=truth if by.candidates.unite_positives else None)
+    cells = candidate_cells(evidence, by.candidates, truth=truth if by.candidates.unite_positives else None)
     projection = None
     if evidence.imagenet is not None and by.features.imagenet == "reduced":
         projection = Projection.of(evidence.imagenet, n_components=by.features.n_components)

@@ -165,7 +165,7 @@ def _columns(
     yield proba
     if features.combinations:
         for some in _together(proba.shape[1]):
-            yield combined(proba[:, some])
+            yield combined_models(proba[:, some])
     if features.spread and proba.shape[1] > 1:
         middle = (proba.mean(axis=1), np.median(proba, axis=1), proba.std(axis=1))
         yield np.stack([*middle, proba.max(axis=1), proba.min(axis=1)], axis=1)
@@ -182,7 +182,7 @@ def _columns(
             yield projection(seen)[image]
 
 
-def combined(proba: Float32[np.ndarray, "cell model"]) -> Float32[np.ndarray, "cell 3"]:
+def combined_models(proba: Float32[np.ndarray, "cell model"]) -> Float32[np.ndarray, "cell 3"]:
     """Sum, quotient and product of two or three models' probabilities; the quotient is first / second / third."""
     lifted = proba + np.float32(FLOOR)
     quotient = lifted[:, 0].copy()

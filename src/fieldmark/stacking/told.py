@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Float64, Int, Int64
 
 from fieldmark.core.errors import ShapeError
 from fieldmark.stacking.evidence import SecondLevelInputs
-from fieldmark.stacking.knn import NearestRows, cell_relevance, merge, neighbours
+from fieldmark.stacking.knn import NearestRows, cell_relevance, merged_galleries, neighbours
 from fieldmark.stacking.specs import Relevance, TableColumns
 
 PRIOR_PHOTOS = 10.0
@@ -189,7 +189,7 @@ class NeighbourColumns:
         if told.by is not None:
             images, position = np.unique(image, return_inverse=True)
             lists = [NearestRows(self.lists[one].index[images], self.lists[one].cosine[images]) for one in folds]
-            best = merge(lists, k=told.by.k)
+            best = merged_galleries(lists, k=told.by.k)
             usual = None if told.is_told is None else (told.is_told, label_share(n_told, n_with))
             columns.append(cell_relevance(best, told.truth, told.by, image=position, label=label, usual=usual))
         return np.stack(columns, axis=1) if columns else np.empty((len(image), 0), np.float32)

@@ -78,7 +78,7 @@ def mirror_names(points: Sequence[str]) -> list[int]:
     return [points.index(name) if name in points else at for at, name in enumerate(other)]
 
 
-def mirrored(
+def mirrored_coordinates(
     coordinates: Float[np.ndarray, "photo coordinate"], points: Sequence[str], *, has_box: bool
 ) -> Float[np.ndarray, "photo coordinate"]:
     """The coordinates of the mirrored photos: left and right edges, and left and right landmarks, change places."""
@@ -111,7 +111,7 @@ def see(
     return Maps(torch.cat(fine), torch.cat(coarse))
 
 
-def learn(
+def fit_clicks(
     lesson: PinpointLesson, *, photos: Int[np.ndarray, " photo"] | None = None, n_steps: int = 400, seed: int = 0
 ) -> Pinpointer:
     """A regressor that has learnt the clicks of some photos, as they are and mirrored.
@@ -165,7 +165,7 @@ def cross_validate(
     fold = generator(seed, "pinpoint folds").permutation(lesson.n_photos) % n_folds
     said = np.zeros((lesson.n_photos, lesson.coordinates.shape[1]), dtype=np.float32)
     for k in range(n_folds):
-        judge = learn(lesson, photos=np.flatnonzero(fold != k), n_steps=n_steps, seed=seed)
+        judge = fit_clicks(lesson, photos=np.flatnonzero(fold != k), n_steps=n_steps, seed=seed)
         judged = np.flatnonzero(fold == k)
         said[judged] = tell(judge, Maps(lesson.maps.fine[judged], lesson.maps.coarse[judged]))
     return PinpointPredictions(

@@ -157,7 +157,7 @@ def find_twins(
         near(hashed.phash[good], within=within),
         lambda rows: _seen([whole[row].path for row in rows.tolist()], n_workers=n_workers),
         np.where(np.isfinite(told), told, np.divide(width_px, height_px)),
-        copies=same_bytes.twins([one.path for one in whole]),
+        copies=same_bytes.same_bytes([one.path for one in whole]),
     )
     classes, name_of = _numbered([one.name for one in whole], unknown=known.vocabulary.unknown)
     pictures = [

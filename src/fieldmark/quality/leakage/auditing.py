@@ -207,7 +207,7 @@ def _alike(
     tables = [known] if new is None else [known, new]
     paths = [path for one in tables for path in one.paths]
     have = [row for row, path in enumerate(paths) if path is not None]
-    by_bytes = [[have[at] for at in rows] for rows in twins.twins([paths[row] for row in have])]  # type: ignore[misc]
+    by_bytes = [[have[at] for at in rows] for rows in twins.same_bytes([paths[row] for row in have])]  # type: ignore[misc]
     by_path = _rows([None if path is None else str(path) for path in paths])
     urls = [url for one in tables for url in _cells(one.collection, "url")]
     hashed = _hashed(tables, some, n_workers=n_workers, progress=progress)

@@ -34,7 +34,7 @@ class WrittenId:
     meaning: Meaning
 
 
-def plain(text: str) -> str:
+def letters_and_digits(text: str) -> str:
     """The letters and digits of a text, in capitals: readers of text drop blanks and underscores, or make some up.
 
     Example:
@@ -68,13 +68,18 @@ def written_ids(
         raise FieldmarkError(
             "The pattern of ids is no regular expression.", got=f"{pattern}: {error}", fix="for instance 'HWC[0-9]{3}'."
         ) from error
-    of_plain = {plain(name): name for name in known if len(plain(name)) >= LEAST_LETTERS}
+    of_plain = {letters_and_digits(name): name for name in known if len(letters_and_digits(name)) >= LEAST_LETTERS}
     told = re.compile("|".join(re.escape(one) for one in sorted(of_plain, key=len, reverse=True))) if of_plain else None
     found = []
     for row, (texts, own) in enumerate(zip(lines, names, strict=True)):
         seen: set[str] = set()
         for text in texts:
-            hits = [hit[0] for search in (told, wanted) if search is not None for hit in search.finditer(plain(text))]
+            hits = [
+                hit[0]
+                for search in (told, wanted)
+                if search is not None
+                for hit in search.finditer(letters_and_digits(text))
+            ]
             for hit in hits:
                 if hit and hit not in seen:
                     seen.add(hit)

@@ -16,7 +16,14 @@ from fieldmark.images.specs import TableBoxes, TrainedFinder
 from fieldmark.models.pinpoint import Eye, save_pinpointer
 from fieldmark.models.specs import Backbone
 from fieldmark.quality.regions.finding import refuse_outside, square, true_sizes
-from fieldmark.training.pinpoint import PinpointLesson, PinpointPredictions, cross_validate, learn, mirrored, see
+from fieldmark.training.pinpoint import (
+    PinpointLesson,
+    PinpointPredictions,
+    cross_validate,
+    fit_clicks,
+    mirrored_coordinates,
+    see,
+)
 from fieldmark.training.ranks import ranks
 
 SIDE_PX = 224
@@ -66,12 +73,12 @@ def learn_clicks(
     at = ranks(device).device
     eye = Eye(backbone, side_px=SIDE_PX).to(at)
     maps = see(eye, source, items=np.arange(2 * len(clicked)), device=at, n_workers=n_workers, progress=progress)
-    both = np.concatenate((coordinates, mirrored(coordinates, marks.points, has_box=marks.has_boxes)))
+    both = np.concatenate((coordinates, mirrored_coordinates(coordinates, marks.points, has_box=marks.has_boxes)))
     lesson = PinpointLesson(maps, both, marks.points, marks.has_boxes)
     progress.say(f"learning from {len(clicked)} photos, five folds ...")
     with torch.enable_grad():
         judged = cross_validate(lesson, n_steps=n_steps, seed=seed)
-        pinpointer = learn(lesson, n_steps=n_steps, seed=seed)
+        pinpointer = fit_clicks(lesson, n_steps=n_steps, seed=seed)
     digest = save_pinpointer(pinpointer, folder, backbone=backbone, side_px=SIDE_PX, errors=judged.errors)
     return TrainedFinder(folder=str(folder), sha256=digest), judged
 

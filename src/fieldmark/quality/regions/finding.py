@@ -44,7 +44,7 @@ def source_name(finder: Finder) -> str:
     return finder.source if isinstance(finder, TableBoxes) else f"{finder.kind}-{finder.fingerprint()[:8]}"
 
 
-def find(
+def find_subjects(
     photos: Collection, finder: Finder, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET
 ) -> list[FoundSubject]:
     """Where a finder thinks each photo's subject is.
@@ -69,8 +69,8 @@ def find(
         case FeatureNorm():
             return _by_network(photos.paths, finder, device=device, **pace)
         case Agreed():
-            first = find(photos, finder.colour, device=device, **pace)
-            second = find(photos, finder.network, device=device, **pace)
+            first = find_subjects(photos, finder.colour, device=device, **pace)
+            second = find_subjects(photos, finder.network, device=device, **pace)
             return [agreed(one, other, least_iou=finder.least_iou) for one, other in zip(first, second, strict=True)]
         case TrainedFinder():
             return _by_clicks(photos.paths, finder, device=device, **pace)
@@ -123,7 +123,7 @@ def with_found(
     for finder in finders:
         if not has_marks(photos, finder):
             name = source_name(finder)
-            found = find(photos, finder, device=device, n_workers=n_workers, progress=progress)
+            found = find_subjects(photos, finder, device=device, n_workers=n_workers, progress=progress)
             photos = marked(photos, marks_of(photos, found, points=points_told(finder), source=name), source=name)
     return photos
 

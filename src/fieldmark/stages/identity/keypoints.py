@@ -15,7 +15,7 @@ from fieldmark.data.marks import boxes_of, masks_of
 from fieldmark.decisions.ranking import top
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.keypoint_store import KeypointStore
-from fieldmark.gallery.keypoints import Keypoints, Size, find
+from fieldmark.gallery.keypoints import Keypoints, Size, find_keypoints
 from fieldmark.gallery.matching import PointAgreement, agreement
 from fieldmark.gallery.opencv import opencv
 from fieldmark.gallery.shortlist import NOBODY, alike_photos
@@ -140,7 +140,7 @@ def try_out(evidence: Evidence) -> None:
     """
     opencv()
     noise = generator(0, "points tried out").integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    points = find(evidence.points, noise)
+    points = find_keypoints(evidence.points, noise)
     agreement(points, points, evidence)
 
 

@@ -12,7 +12,7 @@ from fieldmark.core.errors import FieldmarkError, RunError
 from fieldmark.decisions.blending import ScoreScale, blend
 from fieldmark.decisions.calibrated import sureness
 from fieldmark.decisions.specs import BlendRule, ByScore, Fixed, MaxMap, TargetShare, UnknownAt
-from fieldmark.decisions.thresholds import find
+from fieldmark.decisions.thresholds import find_threshold
 from fieldmark.pipeline.artifacts.ranking import Decision, RankedPhotos, Ranking, ranking_table
 from fieldmark.pipeline.context import Context
 
@@ -70,7 +70,7 @@ def blend_runs(
         truth = folds[0].classes(first.known)[rows[0]]
         at = [one.at(judges) for one in decisions]
         validation = blend(scores, by=by, weights=weights, unknown_at=at, scales=scales)
-        threshold = find(unknown or MaxMap(), validation, truth, k=k)
+        threshold = find_threshold(unknown or MaxMap(), validation, truth, k=k)
         sure = sureness(validation, truth)
     else:
         rule = unknown or (None if isinstance(by, ByScore) else Fixed(at=0.0))
@@ -81,7 +81,7 @@ def blend_runs(
                 fix="blend with --by vote, or train them with one --seed and one way to split "
                 "(reidentify: --set validation=humpback, as the whales' recipes).",
             )
-        threshold = find(rule, mixed, k=k)
+        threshold = find_threshold(rule, mixed, k=k)
     decision = Decision(threshold, sureness=sure)
     vocabulary = first.known.vocabulary
     table = ranking_table("new", first.new.images, mixed, threshold.at, k, vocabulary, sure=decision.sure(mixed))

@@ -110,10 +110,10 @@ class ValidatedPhotos:
 
     def name(self, truth: int) -> str:
         """The name of a class."""
-        return named(truth, self.known.vocabulary)
+        return class_name(truth, self.known.vocabulary)
 
 
-def named(truth: int, vocabulary: Vocabulary) -> str:
+def class_name(truth: int, vocabulary: Vocabulary) -> str:
     """The name of a class; the word for "nobody we know" for -1."""
     return vocabulary.identities[truth] if truth >= 0 else vocabulary.unknown
 

@@ -17,7 +17,7 @@ from fieldmark.stages.labels.stack import Stack
 from fieldmark.tasks.tagging.validation import JudgedLabels, crossed_f2
 
 
-def ladder(context: Context, judged: JudgedLabels) -> tuple[Rung, ...]:
+def score_ladder(context: Context, judged: JudgedLabels) -> tuple[Rung, ...]:
     """A rung for each stage with scores, in the order of the plan.
 
     Every rung is measured alike: mean F2 over the known photos, out of fold, with the best cutoff of each label group

@@ -133,7 +133,7 @@ def _taken_in(judged: JudgedLabels, new: Collection, row: int, target: np.ndarra
     return MarkedPhoto(new.images[row], picture(new, row), marks)
 
 
-def doubts(context: Context, judged: JudgedLabels) -> tuple[tuple[LabelIssueRow, ...], str]:
+def doubtful_labels(context: Context, judged: JudgedLabels) -> tuple[tuple[LabelIssueRow, ...], str]:
     """The most doubtful labels by the scores of the last score stage, and a sentence about them.
 
     Of copies of a picture that share a doubt, one is shown.

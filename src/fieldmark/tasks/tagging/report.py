@@ -20,8 +20,8 @@ from fieldmark.reporting.wording import counted, number, percent
 from fieldmark.stages.labels.stack import CEILING, IMPORTANCE, Stack
 from fieldmark.tasks.courses import courses, learning_rates
 from fieldmark.tasks.page_ends import page_end, score_rows
-from fieldmark.tasks.tagging.ladder import ladder
-from fieldmark.tasks.tagging.marked_photos import added, doubts, dropped, examples
+from fieldmark.tasks.tagging.ladder import score_ladder
+from fieldmark.tasks.tagging.marked_photos import added, doubtful_labels, dropped, examples
 from fieldmark.tasks.tagging.measures import average_precisions
 from fieldmark.tasks.tagging.validation import CROSSED, JudgedLabels
 
@@ -42,7 +42,7 @@ def label_report(context: Context) -> tuple[tuple[Measure, ...], str]:
 
 def _page(context: Context, judged: JudgedLabels, measures: tuple[Measure, ...]) -> LabelsPage:
     best, worst = examples(judged)
-    doubtful, doubts_note = doubts(context, judged)
+    doubtful, doubts_note = doubtful_labels(context, judged)
     left_out, taken_in = dropped(context, judged), added(context, judged)
     return LabelsPage(
         title=f"{context.plan.name} on {context.known.name}",
@@ -50,7 +50,7 @@ def _page(context: Context, judged: JudgedLabels, measures: tuple[Measure, ...])
         summary=_summary(judged, measures),
         scores=score_rows(measures),
         scores_note=_scores_note(judged, measures),
-        ladder=ladder(context, judged),
+        ladder=score_ladder(context, judged),
         ladder_note=(
             "Mean F2 on the known photos, each judged by networks that have not seen it, with the best cutoff of each "
             "group of labels for photos of other folds. “Better” and “worse” where the whole 95 % interval of the mean "

@@ -64,7 +64,7 @@ def _measured(found: MeanWithInterval | None) -> MeanWithInterval:
     return found
 
 
-def tuned(
+def tuned_rules(
     context: Context, *, rules: Sequence[RuleName] = (), stage: str | None = None, progress: Progress = QUIET
 ) -> tuple[Tuned, ...]:
     """Each rule's worth on the out-of-fold scores of a stage.
