@@ -89,10 +89,10 @@ def test_public_names_are_unique() -> None:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(package)
     packages = {path.name for path in SOURCE.iterdir() if path.is_dir()}
-    assert not packages & set(homes)
+    assert packages & set(homes) == set()
     twice = {}
     for name, places in homes.items():
         own = [place for place in places if place not in {*FACES, *PROTOCOLS}]
         if len(own) > 1 and name not in SHARED:
             twice[name] = own
-    assert not twice
+    assert twice == {}

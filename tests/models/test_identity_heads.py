@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fieldmark.core.errors import PlanError, ShapeError, WeightsError
 from fieldmark.models import heads
-from fieldmark.models.backbone import stages
+from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.heads import Affinities, CosineLogits, Stripes
 from fieldmark.models.network import Network, build, freeze, parameter_groups
 from fieldmark.models.specs import AffinityHead, Backbone, CosineHead, Head, Net, OneVsRestHead, RandomWeights
@@ -165,7 +165,7 @@ def test_a_net_with_stripes_gives_them_also_from_kept_maps(name: str, pool: str)
     assert whole.stripes is not None
     assert whole.stripes.shape == (4, 2, 512)
     assert torch.allclose(whole.stripes.norm(dim=2), torch.ones(4, 2), atol=1e-5)
-    n_all = len(stages(network.backbone))
+    n_all = len(backbone_stages(network.backbone))
     for after in (0, n_all):
         assert not network.pools_below(after)
         kept = network.lower(after)(pictures(side=side))  # type: ignore[misc]
@@ -219,7 +219,7 @@ def test_maps_without_enough_rows_are_refused(name: str, side: int, n: int) -> N
 def test_a_vector_has_no_stripes() -> None:
     network = small(OneVsRestHead(), stripes=2).eval()
     with pytest.raises(ShapeError) as refused:
-        network.upper(len(stages(network.backbone)))(torch.zeros(2, network.width))
+        network.upper(len(backbone_stages(network.backbone)))(torch.zeros(2, network.width))
     assert "no map" in refused.value.got
     assert "stripes = None" in refused.value.fix
 

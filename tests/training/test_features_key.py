@@ -31,14 +31,14 @@ from fieldmark.images.specs import (
     WhaleAugment,
 )
 from fieldmark.images.subjects import Subject
-from fieldmark.models.backbone import stages
+from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.network import Network, freeze
 from fieldmark.models.specs import FileWeights, Net, SigmoidHead
-from fieldmark.training.embed import embed
+from fieldmark.training.embed import embed_photos
 from fieldmark.training.features import FeatureStore, body, features_key
 from toys import CLASSES, INPUT, NET, network
 
-ALL = len(stages(network().backbone))
+ALL = len(backbone_stages(network().backbone))
 ITEMS = np.arange(2 * len(CLASSES))
 
 
@@ -229,7 +229,7 @@ def test_a_second_network_trains_and_answers_on_its_own_features(
     pools = (first, "max" if first == "avg" else "avg")
     for pool in pools:
         one = network(net=NET.model_copy(update={"backbone": NET.backbone.model_copy(update={"pool": pool})}))
-        plain = embed(one, source, device=torch.device("cpu"), logits=True)
+        plain = embed_photos(one, source, device=torch.device("cpu"), logits=True)
         freeze(one, ("all",))
         taught = body(one, source, items=ITEMS, features=FeatureStore(tmp_path))
         one.eval()
@@ -237,6 +237,6 @@ def test_a_second_network_trains_and_answers_on_its_own_features(
         with torch.no_grad():
             trained = taught.above(next(taught.source.batches(order, epoch=0, n_workers=0)))
         np.testing.assert_allclose(trained.embedding, plain.embedding[0], atol=1e-5, err_msg=pool)
-        kept = embed(one, source, device=torch.device("cpu"), logits=True, features=FeatureStore(tmp_path))
+        kept = embed_photos(one, source, device=torch.device("cpu"), logits=True, features=FeatureStore(tmp_path))
         np.testing.assert_allclose(kept.embedding, plain.embedding, atol=1e-5, err_msg=pool)
     assert len(list(tmp_path.glob("*.done.npy"))) == 2

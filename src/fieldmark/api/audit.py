@@ -84,7 +84,7 @@ def audit(
     from fieldmark.reporting.pages import write_page
 
     shared: Reading = {name: reading[name] for name in ("encoding", "allow_outside") if name in reading}  # type: ignore[misc, assignment]
-    found = auditing.audit(
+    found = auditing.audit_clues(
         _photos(data, reading, progress),
         None if new is None else _photos(new, shared if isinstance(new, Path | str) else {}, progress),
         only=targets,

@@ -89,7 +89,9 @@ def inspect(
     from fieldmark.reporting.pages import inspect_page, write_page
 
     page_file = vacant(html, force=force)
-    page = inspecting.inspect(look_up(data, labelled=labelled, reading=reading), n_workers=n_workers, progress=progress)
+    page = inspecting.inspection(
+        look_up(data, labelled=labelled, reading=reading), n_workers=n_workers, progress=progress
+    )
     if page_file is not None:
         write_page(page_file, inspect_page(page))
     return page

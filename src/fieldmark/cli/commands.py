@@ -214,7 +214,7 @@ def plan(
         both = {**chosen.with_needs().model_dump(mode="json"), "estimate": cost.model_dump(mode="json")}
         click.echo(json.dumps(both, indent=2, ensure_ascii=False))
     else:
-        tables.write_lines(tables.stages(chosen), "", *estimate_tables.estimated(cost))
+        tables.write_lines(tables.stages_lines(chosen), "", *estimate_tables.estimated(cost))
 
 
 @command

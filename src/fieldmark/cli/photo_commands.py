@@ -105,7 +105,9 @@ def twins(
         **options.read_by(**typed),
     )
     written = {"written": out, "page": html, "names": identities, "taken over": transfer, "texts": texts}
-    tables.write_lines(*tables.twins(found), *(f"{what}: {path}" for what, path in written.items() if path is not None))
+    tables.write_lines(
+        *tables.twins_lines(found), *(f"{what}: {path}" for what, path in written.items() if path is not None)
+    )
 
 
 @command

@@ -81,7 +81,7 @@ def predict(
         progress=progress(),
         **options.read_by(**typed),
     )
-    tables.write_lines(f"{len(found):,} photos answered, {tables.answered(found)}: {out}")
+    tables.write_lines(f"{len(found):,} photos answered, {tables.answered_lines(found)}: {out}")
 
 
 @command

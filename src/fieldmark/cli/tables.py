@@ -156,7 +156,7 @@ def identification(one: Identification, *, root: Path) -> Table:
     return table
 
 
-def stages(plan: Plan) -> Table:
+def stages_lines(plan: Plan) -> Table:
     """The stages of a plan in their order."""
     table = new_table(">", "stage", "verb", "reads", title=safe_text(plan.name))
     for number, stage in enumerate(plan.stages, start=1):
@@ -164,7 +164,7 @@ def stages(plan: Plan) -> Table:
     return table
 
 
-def answered(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answered]) -> str:
+def answered_lines(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answered]) -> str:
     """How many photos got what, in short."""
     from fieldmark.tasks.attributes.results import Answered
     from fieldmark.tasks.identification.results import Identification
@@ -230,7 +230,7 @@ def tuned_lines(found: Sequence[Tuned]) -> Table:
     return table
 
 
-def twins(found: Twins, *, most: int = 10) -> list[object]:
+def twins_lines(found: Twins, *, most: int = 10) -> list[object]:
     """What was found in photos of one picture, in short: counts, contradictions, names that may be one."""
     from fieldmark.quality.duplicates.twin_pages import twin_facts, why
 

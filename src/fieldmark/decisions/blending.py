@@ -33,7 +33,7 @@ class ScoreScale(Spec):
         return cls(centre=float(high.mean()), spread=float(high.std()) or 1.0)
 
 
-def blend(
+def blend_scores(
     scores: Sequence[Float[np.ndarray, "query class"]],
     *,
     by: BlendRule | None = None,

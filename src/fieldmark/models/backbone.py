@@ -93,7 +93,7 @@ def build_backbone(spec: Backbone) -> tuple[nn.Module, Origin]:
             fix="use in_channels = 3, or a convolutional backbone such as 'resnet50'.",
         ) from error
     _behead(model)
-    return model, weights.load(spec, model)
+    return model, weights.load_weights(spec, model)
 
 
 def _registered(build: BuildNetwork, spec: Backbone) -> tuple[nn.Module, Origin]:
@@ -124,7 +124,7 @@ def _registered(build: BuildNetwork, spec: Backbone) -> tuple[nn.Module, Origin]
             got='weights = {kind = "hub"}',
             fix='use weights = {kind = "package"} for its own, or {kind = "file", path = "..."}.',
         )
-    return model, weights.load(spec, model)
+    return model, weights.load_weights(spec, model)
 
 
 def data_config(name: str) -> DataConfig:
@@ -150,7 +150,7 @@ def data_config(name: str) -> DataConfig:
     )
 
 
-def stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
+def backbone_stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """The parts of a network from input to output: the name of each, and of its parameters.
 
     Fine-tuning freezes the lower parts, which know edges and textures, and trains the upper ones. The first stage is
@@ -202,7 +202,7 @@ def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None
     Raises:
         PlanError: There are not that many stages.
     """
-    named = stages(model)
+    named = backbone_stages(model)
     if not 0 <= n_stages <= len(named):
         raise PlanError(
             f"The backbone cannot be cut after {n_stages} stages.",
@@ -273,7 +273,7 @@ def through_two(model: nn.Module, n_stages: int, place: TwoMaps) -> tuple[nn.Mod
     """
     links = [link for _, link in _links(model)]
     parts = split(model, n_stages)
-    if parts is None or n_stages == len(stages(model)):
+    if parts is None or n_stages == len(backbone_stages(model)):
         return None
     cut = 0 if n_stages == 0 else len(cast("nn.Sequential", parts[0]))
     return (nn.Sequential(*links[cut : place.at]), nn.Sequential(*links[place.at :])) if cut <= place.at else None

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 from fieldmark.core.errors import PlanError, WeightsError
 from fieldmark.core.files import write_bytes
 from fieldmark.core.spec import Spec, read_spec
-from fieldmark.models.backbone import build_backbone, split, stages
+from fieldmark.models.backbone import backbone_stages, build_backbone, split
 from fieldmark.models.specs import Backbone
 from fieldmark.models.weights import read_state
 
@@ -195,7 +195,7 @@ def _cut(model: nn.Module, *, side_px: int, name: str) -> tuple[nn.Module, nn.Mo
     """The backbone cut after its last stage whose map is still fine; uncut where it cannot be."""
     model.eval()
     picture = torch.zeros(1, 3, side_px, side_px)
-    n_all = len(stages(model))
+    n_all = len(backbone_stages(model))
     whole = split(model, n_all)
     with torch.inference_mode():
         last: Any = whole[0](picture) if whole else None

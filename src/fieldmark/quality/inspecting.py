@@ -91,7 +91,7 @@ def broken(collection: Collection, seen: Sequence[Seen]) -> tuple[SkippedFile, .
     )
 
 
-def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) -> InspectPage:
+def inspection(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) -> InspectPage:
     """Everything the page about a collection shows.
 
     Args:

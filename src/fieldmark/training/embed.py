@@ -13,7 +13,7 @@ from torch import Tensor
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.preprocess import normalise
-from fieldmark.models.backbone import stages
+from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.inference import for_inference
 from fieldmark.models.network import Network, Outputs
 from fieldmark.models.sharing import Shared
@@ -44,7 +44,7 @@ class NetworkOutputs:
     logits: Float32[np.ndarray, "view image class"] | None
 
 
-def embed(  # noqa: PLR0913 - options, all by keyword
+def embed_photos(  # noqa: PLR0913 - options, all by keyword
     network: Network,
     source: PhotoSource,
     *,
@@ -234,7 +234,7 @@ def _remembered(
     network: Network, kept: KeptFeatures, views: Int[np.ndarray, "view image"], *, device: torch.device
 ) -> Iterator[tuple[Outputs, ...]]:
     """The same from what its backbone gave when somebody asked before."""
-    above = network.upper(len(stages(network.backbone)))
+    above = network.upper(len(backbone_stages(network.backbone)))
     for start in range(0, views.shape[1], VECTORS):
         few = views[:, start : start + VECTORS]
         yield tuple(above(batch.to(device)) for batch in kept.batches(few, epoch=0, n_workers=0))

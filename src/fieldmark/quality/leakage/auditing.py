@@ -77,7 +77,7 @@ class AuditPhotos:
     paths: Sequence[Path | None]
 
 
-def audit(
+def audit_clues(
     known: AuditPhotos,
     new: AuditPhotos | None = None,
     *,
@@ -285,4 +285,4 @@ def _hex(cell: str | None) -> int | None:
         return None
 
 
-__all__ = ["MOST_PHOTOS", "Audit", "AuditPhotos", "audit", "judged"]
+__all__ = ["MOST_PHOTOS", "Audit", "AuditPhotos", "audit_clues", "judged"]

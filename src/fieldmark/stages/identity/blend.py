@@ -13,7 +13,7 @@ from pydantic import Field
 from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json, write_json
 from fieldmark.core.spec import Positive
-from fieldmark.decisions.blending import ScoreScale, blend
+from fieldmark.decisions.blending import ScoreScale, blend_scores
 from fieldmark.decisions.ranking import UnknownScore
 from fieldmark.decisions.specs import BlendRule, ByScore
 from fieldmark.pipeline.application import Ask
@@ -78,7 +78,7 @@ class Blend(RankingStage):
         scales: Sequence[ScoreScale],
     ) -> Scores:
         """The averaged scores of any photos."""
-        return blend(scores, by=self.by, weights=self.weights or None, unknown_at=unknown_at, scales=scales)
+        return blend_scores(scores, by=self.by, weights=self.weights or None, unknown_at=unknown_at, scales=scales)
 
 
 def scales_of(folder: Path) -> list[ScoreScale]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from fieldmark.core.errors import FieldmarkError, RunError
-from fieldmark.decisions.blending import ScoreScale, blend
+from fieldmark.decisions.blending import ScoreScale, blend_scores
 from fieldmark.decisions.calibrated import sureness
 from fieldmark.decisions.specs import BlendRule, ByScore, Fixed, MaxMap, TargetShare, UnknownAt
 from fieldmark.decisions.thresholds import find_threshold
@@ -55,7 +55,7 @@ def blend_runs(
     decisions, scores = [one.decision for one in rankings], [one.scores for one in rankings]
     of_new: list[RankedPhotos] = [ranking.kept(one) for one, ranking in zip(runs, rankings, strict=True)]
     scales = [ScoreScale.of(one, depth=by.depth if isinstance(by, ByScore) else 20) for one in scores]
-    mixed = blend(
+    mixed = blend_scores(
         [one.scores for one in of_new],
         by=by,
         weights=weights,
@@ -69,7 +69,7 @@ def blend_runs(
         judges = first.known.take(rows[0])
         truth = folds[0].classes(first.known)[rows[0]]
         at = [one.at(judges) for one in decisions]
-        validation = blend(scores, by=by, weights=weights, unknown_at=at, scales=scales)
+        validation = blend_scores(scores, by=by, weights=weights, unknown_at=at, scales=scales)
         threshold = find_threshold(unknown or MaxMap(), validation, truth, k=k)
         sure = sureness(validation, truth)
     else:
