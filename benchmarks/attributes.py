@@ -32,7 +32,7 @@ from fieldmark.pipeline.plan import Stage
 from fieldmark.plans.recipe import RECIPES
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.labels.settle import Settle
-from fieldmark.tasks.reporting import report
+from fieldmark.tasks.reporting import write_report
 
 SHELF = dict(RECIPES.items())
 
@@ -80,7 +80,7 @@ def run(folder: Path, *, name: str, form: str, seed: int, effort: float) -> None
     plan = plan.model_copy(update={"stages": tuple(_smaller(stage) for stage in plan.stages)}).check()
     began = time.monotonic()
     execute(plan, known, folder / name, new=test, seed=seed, progress=Lines(), features=folder / "features")
-    report(open_run(folder / name))
+    write_report(open_run(folder / name))
     measured(folder / name, test)
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 

@@ -23,10 +23,10 @@ import polars as pl
 from fieldmark.core.seeds import generator
 from fieldmark.data.collection import Collection
 from fieldmark.data.marks import Marks, boxes_of, marked, read_marks
-from fieldmark.images.finding import FULL, Found, agreed, iou
+from fieldmark.images.finding import FULL, FoundSubject, agreed, iou
 from fieldmark.images.specs import FeatureNorm, GrabCut
 from fieldmark.quality.regions.clicks import learn_clicks
-from fieldmark.quality.regions.finding import find, true_sizes
+from fieldmark.quality.regions.finding import find_subjects, true_sizes
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FEW = 100
@@ -52,7 +52,7 @@ def row(name: str, overlaps: np.ndarray, n_nothing: int, seconds: float | None) 
     )
 
 
-def overlaps(found: list[Found], truth: np.ndarray) -> np.ndarray:
+def overlaps(found: list[FoundSubject], truth: np.ndarray) -> np.ndarray:
     return np.array([iou(one.box or FULL, tuple(box)) for one, box in zip(found, truth.tolist(), strict=True)])
 
 
@@ -72,11 +72,11 @@ def main() -> None:
     truth /= np.tile(true_sizes(photos), 2)
 
     print(f"{len(photos)} real flukes\n  {'':<34}{'median':>8}{'mean':>8}{'> 0.5':>8}{'nothing':>9}{'CPU-s':>9}")
-    row("full frame", overlaps([Found(None)] * len(photos), truth), len(photos), None)
-    seen: dict[str, list[Found]] = {}
+    row("full frame", overlaps([FoundSubject(None)] * len(photos), truth), len(photos), None)
+    seen: dict[str, list[FoundSubject]] = {}
     for name, finder in {"GrabCut": GrabCut(), "feature norm and Otsu": FeatureNorm()}.items():
         began = time.process_time()
-        seen[name] = find(photos, finder, n_workers=0)
+        seen[name] = find_subjects(photos, finder, n_workers=0)
         took = time.process_time() - began
         row(name, overlaps(seen[name], truth), sum(one.box is None for one in seen[name]), took)
     first, second = seen.values()
@@ -89,7 +89,7 @@ def main() -> None:
         began = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             _, judged = learn_clicks(photos.take(np.arange(n_clicks)), marks, Path(folder), n_workers=0)
-        told = [Found(tuple(box)) for box in judged.coordinates.tolist()]
+        told = [FoundSubject(tuple(box)) for box in judged.coordinates.tolist()]
         row(f"{n_clicks} clicks, five folds", overlaps(told, truth[:n_clicks]), 0, time.process_time() - began)
 
 

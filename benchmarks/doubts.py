@@ -72,13 +72,13 @@ def clipart(data: Path, kept: Path) -> tuple[np.ndarray, np.ndarray]:
         from fieldmark.models.backbone import data_config
         from fieldmark.models.network import build
         from fieldmark.models.specs import Backbone, EmbeddingHead, Net
-        from fieldmark.training.embed import embed
+        from fieldmark.training.embed import embed_photos
 
         seen = data_config(Backbone().name)
         network = build(Net(backbone=Backbone(), neck="none", head=EmbeddingHead()), n_classes=1, seed=0).eval()
         preprocess = Preprocess(height_px=128, width_px=128, mean=seen.mean, std=seen.std)
         source = PhotoSource(collection.paths, preprocess)
-        np.save(kept, embed(network, source, device=torch.device("cpu")).embedding[0])
+        np.save(kept, embed_photos(network, source, device=torch.device("cpu")).embedding[0])
     features = np.load(kept)
     features = features - features.mean(axis=0)
     directions = np.linalg.svd(features.T @ features)[0][:, :256]  # five times quicker to learn from, as good

@@ -23,7 +23,7 @@ from fieldmark.images.specs import Preprocess
 from fieldmark.models.network import build
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
 from fieldmark.specimens.collections import draw_flukes
-from fieldmark.training.embed import embed
+from fieldmark.training.embed import embed_photos
 
 
 def top1(vectors: np.ndarray, classes: np.ndarray) -> float:
@@ -62,7 +62,7 @@ def main() -> None:
             took_s = time.process_time() - began
             photos = read(folder / "train.csv")
             source = PhotoSource(photos.paths, Preprocess(height_px=96, width_px=192))
-            seen = embed(network, source, device=torch.device("cpu")).embedding[0]
+            seen = embed_photos(network, source, device=torch.device("cpu")).embedding[0]
             print(
                 f"seed {seed}: {len(photos)} photos, {len(photos) / took_s:.0f} a CPU-second; top-1 raw pixels "
                 f"{top1(grey(photos), photos.classes):.3f}, frozen backbone {top1(seen, photos.classes):.3f}",

@@ -28,7 +28,7 @@ from fieldmark.images.specs import Preprocess
 from fieldmark.models.backbone import data_config
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
-from fieldmark.training.embed import embed
+from fieldmark.training.embed import embed_photos
 from reading import draw
 
 N_CORES = 2
@@ -39,7 +39,7 @@ SEEN = data_config(BACKBONE.name)
 
 def ours(network: Network, paths: list[Path], batch: int) -> np.ndarray:
     preprocess = Preprocess(height_px=SIZE_PX, width_px=SIZE_PX, mean=SEEN.mean, std=SEEN.std)
-    return embed(network, PhotoSource(paths, preprocess), device=torch.device("cpu"), batch=batch).embedding[0]
+    return embed_photos(network, PhotoSource(paths, preprocess), device=torch.device("cpu"), batch=batch).embedding[0]
 
 
 def plain(network: Network, paths: list[Path], batch: int) -> np.ndarray:

@@ -31,7 +31,7 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
 from fieldmark.decisions.calibrated import crossed_sureness
 from fieldmark.decisions.specs import MaxMap
-from fieldmark.decisions.thresholds import find
+from fieldmark.decisions.thresholds import find_threshold
 from fieldmark.gallery.identities import best_identities
 from fieldmark.gallery.store import EMBEDDING, GalleryStore
 from fieldmark.images.hashes import hashes
@@ -137,7 +137,7 @@ def decision(folder: Path, later: Later) -> None:
     print("| truth | photos | strangers | " + " | ".join(COLUMNS) + " |\n|---" + "|---" * (len(COLUMNS) + 2) + "|")
     for name, of, at in (("the table", judged.truth, np.ones_like(use)), ("what was known later", truth, use)):
         scores, told, groups = judged.scores[at], of[at], judged.known.take(judged.rows[at]).groups
-        threshold = find(MaxMap(), scores, told, k=5).at
+        threshold = find_threshold(MaxMap(), scores, told, k=5).at
         sure = crossed_sureness(scores, told, groups=groups)
         rows = measure(scores, told, unknown_at=threshold, k=5)
         rows += measure_decision(scores, told, unknown=MaxMap(), sure=sure, groups=groups, k=5)

@@ -22,7 +22,7 @@ import lightgbm
 import numpy as np
 
 from fieldmark.gallery.keypoint_store import KeypointStore
-from fieldmark.gallery.matching import Agreement, agreement
+from fieldmark.gallery.matching import PointAgreement, agreement
 from fieldmark.gallery.specs import Evidence, Points
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.open_set import roc_auc
@@ -32,7 +32,7 @@ TREES = {"objective": "binary", "num_leaves": 7, "learning_rate": 0.05, "min_dat
 ROUNDS = 150
 
 
-def eight(one: Agreement) -> np.ndarray:
+def eight(one: PointAgreement) -> np.ndarray:
     """The homography's numbers, the last of nine being 1, lengths in longest sides; NaN where there is none."""
     if one.homography is None:
         return np.full(8, np.nan)
@@ -72,14 +72,14 @@ def nested(numbers: np.ndarray, views: np.ndarray, same: np.ndarray, part: np.nd
     return made
 
 
-def counted(found: list[Agreement], accepted: np.ndarray) -> np.ndarray:
+def counted(found: list[PointAgreement], accepted: np.ndarray) -> np.ndarray:
     """log(1 + matches), log(1 + inliers) and the share, inliers only where the homography is accepted."""
     matches = np.array([one.n_matches for one in found])
     inliers = np.array([int(one.inlier.sum()) for one in found]) * accepted
     return np.column_stack([np.log1p(matches), np.log1p(inliers), inliers / np.maximum(matches, 1)])
 
 
-def compare(found: list[Agreement], kinds: np.ndarray, part: np.ndarray) -> None:
+def compare(found: list[PointAgreement], kinds: np.ndarray, part: np.ndarray) -> None:
     """One table."""
     views = np.array([eight(one) for one in found])
     ruled = np.array([one.plausible for one in found])
@@ -122,7 +122,7 @@ def _auc(score: np.ndarray, same: np.ndarray) -> str:
     return str(interval(lambda at: roc_auc(score[at], same[at]), n_queries=len(same), n_draws=500))
 
 
-def agreements(name: str, spec: Points, *, n: int, kept: Path) -> tuple[list[Agreement], np.ndarray]:
+def agreements(name: str, spec: Points, *, n: int, kept: Path) -> tuple[list[PointAgreement], np.ndarray]:
     """What each pair's points say, and which kind of pair it is."""
     table = photos(name, most=10**9)
     files = [DATA / name / file for file in table["file"]]

@@ -72,7 +72,7 @@ from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.stages.identity.stack_identities import StackIdentities
 from fieldmark.stages.identity.think_again import ThinkAgain
 from fieldmark.tasks.identification.report import Judged
-from fieldmark.tasks.reporting import report
+from fieldmark.tasks.reporting import write_report
 
 SHELF = dict(RECIPES.items())
 
@@ -378,7 +378,7 @@ def run(
     new = new if with_new else None
     began = time.monotonic()
     execute(plan, known, folder / name, new=new, seed=seed, progress=Lines(), features=folder / "features", reuse=reuse)
-    report(open_run(folder / name))
+    write_report(open_run(folder / name))
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 

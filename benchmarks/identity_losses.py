@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fieldmark.losses.affinities import affinity, spread
+from fieldmark.losses.affinities import affinity, centre_spread
 from fieldmark.losses.aligned import local_triplet
 from fieldmark.losses.margins import arcface, combined, cosface, elastic
 from fieldmark.losses.softmax import cross_entropy
 from fieldmark.losses.triplet import batch_hard_triplet
-from fieldmark.models.heads import Affinities, Cosine
+from fieldmark.models.heads import Affinities, CosineLogits
 
 SCALE = 30.0
 
@@ -57,7 +57,7 @@ def main() -> None:
     feature = torch.randn(asked.batch, asked.width, requires_grad=True)
     classes = torch.randint(0, asked.classes, (asked.batch,))
     chance = torch.Generator().manual_seed(0)
-    head = Cosine(asked.width, asked.classes, scale=SCALE)
+    head = CosineLogits(asked.width, asked.classes, scale=SCALE)
     centred = Affinities(asked.width, asked.classes, centres=asked.centres, sigma=None)
     stripes = torch.randn(asked.batch, 8, 512, requires_grad=True)
 
@@ -79,8 +79,8 @@ def main() -> None:
         "batch-hard triplet": lambda: batch_hard_triplet(normalize(feature, dim=1), classes % 12),
         "aligned triplet, 8 stripes of 512": lambda: local_triplet(normalize(stripes, dim=2), classes % 12),
         f"affinity, {asked.centres} centres a class": near,
-        "affinity, spread of 512 centres": lambda: near(lambda w: spread(w, sample=512, chance=chance)),
-        "affinity, spread of all centres": lambda: near(spread),
+        "affinity, spread of 512 centres": lambda: near(lambda w: centre_spread(w, sample=512, chance=chance)),
+        "affinity, spread of all centres": lambda: near(centre_spread),
     }
     if asked.pairs:
         steps["affinity, all pairs formed"] = lambda: near(all_pairs)

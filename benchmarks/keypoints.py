@@ -41,7 +41,7 @@ from fieldmark.models.backbone import data_config
 from fieldmark.models.network import build
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
 from fieldmark.stages.identity.keypoints import numbers_of
-from fieldmark.training.embed import embed
+from fieldmark.training.embed import embed_photos
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SIZE_PX = 320
@@ -72,7 +72,7 @@ def embedded(paths: list[Path]) -> np.ndarray:
     seen = data_config(backbone.name)
     network = build(Net(backbone=backbone, head=EmbeddingHead(), neck="none"), n_classes=1, seed=0)
     preprocess = Preprocess(height_px=224, width_px=224, mean=seen.mean, std=seen.std)
-    return embed(network, PhotoSource(paths, preprocess), device=torch.device("cpu")).embedding[0]
+    return embed_photos(network, PhotoSource(paths, preprocess), device=torch.device("cpu")).embedding[0]
 
 
 def chosen_pairs(identity: np.ndarray, embedding: np.ndarray, *, n: int) -> tuple[np.ndarray, np.ndarray]:

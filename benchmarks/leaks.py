@@ -32,7 +32,7 @@ def audited(what: str, data: Path | Collection, **options: object) -> None:
     start = time.process_time()
     found = fieldmark.audit(data, n_workers=1, **options)
     print(f"\n{what} ({time.process_time() - start:.0f} s of CPU)", flush=True)
-    tables.write(*tables.leaks(found))
+    tables.write_lines(*tables.leaks(found))
 
 
 def whales_2019() -> Collection:

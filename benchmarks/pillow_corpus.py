@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 from fieldmark.core.errors import ImageError
-from fieldmark.images.reading import probe, read
+from fieldmark.images.reading import probe, read_pixels
 
 PILLOW = "13.0.0"
 
@@ -55,7 +55,7 @@ def main() -> int:
     for path in paths:
         started = time.perf_counter()
         try:
-            pixels = read(path)
+            pixels = read_pixels(path)
             probed = probe(path)
             assert pixels.shape == (probed.height, probed.width, 3), path
             outcome["pictures"] += 1

@@ -41,7 +41,7 @@ def draw(folder: Path, what: str) -> None:
 def measure(recipe: str, size: str, settings: dict[str, Any], what: str) -> dict[str, float]:
     """One run in this process: estimated and measured seconds and memory of its train stages."""
     import fieldmark
-    from fieldmark.plans.estimates import Photos, estimate
+    from fieldmark.plans.estimates import PhotoCounts, plan_estimate
     from fieldmark.stages.common.train import Train
 
     took = {"s": 0.0, "bytes": 0.0}
@@ -59,7 +59,7 @@ def measure(recipe: str, size: str, settings: dict[str, Any], what: str) -> dict
         draw(Path(name) / "photos", what)
         data = fieldmark.read(Path(name) / "photos")
         plan = fieldmark.plan(recipe, size=size, settings=settings)
-        told = estimate(plan, Photos.of(data))
+        told = plan_estimate(plan, PhotoCounts.of(data))
         fieldmark.train(plan, data, run=Path(name) / "run", device="cpu", n_workers=0)
     memory = max(stage.memory_bytes or 0 for stage in told.stages)
     return {"photos": len(data), "told_s": told.seconds or 0.0, "told_bytes": memory, **took}

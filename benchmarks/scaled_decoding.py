@@ -21,7 +21,7 @@ from fieldmark.images import preprocess
 from fieldmark.images.batches import PhotoSource
 from fieldmark.models.network import build
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
-from fieldmark.training.embed import embed
+from fieldmark.training.embed import embed_photos
 from reading import DATA, PREPROCESS, draw
 
 
@@ -30,7 +30,7 @@ def embeddings(paths: list[Path], spare: float) -> np.ndarray:
         Net(backbone=Backbone(name="tf_efficientnet_lite0"), neck="none", head=EmbeddingHead()), n_classes=0, seed=0
     )
     with mock.patch.object(preprocess, "SPARE", spare):
-        return embed(network, PhotoSource(paths, PREPROCESS), device=torch.device("cpu")).embedding[0]
+        return embed_photos(network, PhotoSource(paths, PREPROCESS), device=torch.device("cpu")).embedding[0]
 
 
 def large(folder: Path, width_px: int) -> list[Path]:

@@ -42,9 +42,9 @@ import polars as pl
 from fieldmark.core.seeds import generator
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.labels import f_beta_per_image
-from fieldmark.stacking.evidence import Evidence
+from fieldmark.stacking.evidence import SecondLevelInputs
 from fieldmark.stacking.second_level import second_level
-from fieldmark.stacking.specs import Candidates, Features, Negatives, Stacking, Trees
+from fieldmark.stacking.specs import Candidates, Negatives, Stacking, TableColumns, Trees
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "meta_imet2019"
 MODELS = ("senet154", "pnasnet5", "seresnext101")
@@ -174,10 +174,10 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, folder: Path, truth: np.ndarray, fold: np.ndarray) -> None:
     loaded = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
-    evidence = Evidence(
+    evidence = SecondLevelInputs(
         {name: loaded[name] for name in MODELS}, loaded["looks"], loaded["imagenet"], loaded["embeddings"]
     )
-    features = Features() if options.views == "all" else Features(imagenet="off", relevance=None)
+    features = TableColumns() if options.views == "all" else TableColumns(imagenet="off", relevance=None)
     by = Stacking(
         candidates=Candidates(top_k=options.top_k, least=options.least, unite_positives=options.unite),
         negatives=Negatives(per_positive=options.negatives),

@@ -60,7 +60,7 @@ from fieldmark.plans.sizes import LOWER_LITE
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.identity.rank import ByLogits, Vote, identity_scores
 from fieldmark.tasks.identification.results import Expert
-from fieldmark.training.embed import embed
+from fieldmark.training.embed import embed_photos
 from fieldmark.training.features import body
 
 SHELF = dict(RECIPES.items())
@@ -170,7 +170,7 @@ def network_of(at: Task, dim: int | None = None) -> Network:
 def told(network: Network, at: Task) -> Scores:
     """The names of the most alike photos, as all peers answer; and by what else ``reidentify`` does to rank."""
     views = [
-        _whole(embed(network, photo_source(photos, PREPROCESS), device=CPU, flip=True, n_workers=1).embedding)
+        _whole(embed_photos(network, photo_source(photos, PREPROCESS), device=CPU, flip=True, n_workers=1).embedding)
         for photos in (at.ask, at.teach)
     ]
     classes, n_classes = at.teach.classes, len(at.teach.vocabulary.identities)

@@ -29,7 +29,7 @@ from fieldmark.decisions.priors import shares
 from fieldmark.decisions.settling import likeliest
 from fieldmark.metrics.questions import error_per_question
 from fieldmark.stacking.specs import MiniLm, NGrams
-from fieldmark.stacking.texts import cross, learn, url_text
+from fieldmark.stacking.texts import cross, learn_texts, url_text
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "fashion_products"
 QUESTIONS = ("gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "usage")
@@ -83,7 +83,7 @@ def judged(
         rows = np.flatnonzero(~test), np.flatnonzero(test)
         part = [texts[one] if isinstance(texts, np.ndarray) else [texts[row] for row in one] for one in rows]
         start = time.process_time()
-        judge = learn(part[0], truth[rows[0]], question_of, by=by, seed=0)
+        judge = learn_texts(part[0], truth[rows[0]], question_of, by=by, seed=0)
         spent = time.process_time() - start
         prior = np.tile(shares(truth[rows[0]], question_of), (len(rows[1]), 1))
         line(f"{kind}: commonest answer", wrong(prior, truth[rows[1]], question_of))
@@ -148,7 +148,7 @@ def scale() -> None:
     ]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     start = time.process_time()
-    judge = learn(texts, truth, question_of, by=NGrams(), seed=0)
+    judge = learn_texts(texts, truth, question_of, by=NGrams(), seed=0)
     spent = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     n_clues = len(judge.weights.of_clue)

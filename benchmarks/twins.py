@@ -29,7 +29,7 @@ from PIL import Image
 
 from fieldmark.data.reading import read as read_table
 from fieldmark.images.hashes import hashes, phash
-from fieldmark.images.reading import read
+from fieldmark.images.reading import read_pixels
 from fieldmark.quality.duplicates.near_hashes import near
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -69,7 +69,7 @@ def hashing(paths: list[Path], what: str) -> None:
     hashed, our_s = timed(lambda: hashes(paths, n_threads=1))
     ours = hashed.phash.tolist()
     theirs, their_s = timed(lambda: [int(str(imagehash.phash(Image.open(path))), 16) for path in paths])
-    whole = [phash(read(path, colour="grey")) for path in paths]
+    whole = [phash(read_pixels(path, colour="grey")) for path in paths]
     print(f"\n{what}: {len(paths)} photos")
     print(f"  photos a CPU-second: ours {len(paths) / our_s:.0f}, imagehash {len(paths) / their_s:.0f}", end="")
     print(f" ({their_s / our_s:.1f} times)")

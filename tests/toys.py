@@ -19,7 +19,7 @@ from fieldmark.gallery.store import EMBEDDING, ROWS
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
 from fieldmark.losses.specs import BatchHardTriplet, Bce, Losses, OhemBce
-from fieldmark.models.backbone import stages
+from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Backbone, Net, OneVsRestHead, RandomWeights, SigmoidHead
 from fieldmark.pipeline.application import Application
@@ -96,7 +96,7 @@ def alone() -> Ranks:
 
 
 def stage_names(net: Network) -> list[str]:
-    return list(stages(net.backbone))
+    return list(backbone_stages(net.backbone))
 
 
 def without_judges(run: RunFolder, folder: Path) -> RunFolder:

@@ -27,9 +27,9 @@ from fieldmark.decisions.specs import (
 )
 
 if TYPE_CHECKING:
-    from fieldmark.gallery.identities import Found
+    from fieldmark.gallery.identities import NearestIdentities
 
-__all__ = ["Found", "identity_scores", "nearest_identities", "post_process", "rank", "transfer_labels"]
+__all__ = ["NearestIdentities", "identity_scores", "nearest_identities", "post_process", "rank", "transfer_labels"]
 IDENTITY_SCORES = kinds_of(Best, MeanTop, Nearest, SumAbove, Centroid)
 POST_PROCESSING = kinds_of(Swap, Transposed)
 By = Literal["best", "mean_top", "nearest", "sum_above", "centroid"]
@@ -83,7 +83,7 @@ def nearest_identities(
     *,
     k: int = 5,
     own: Int[np.ndarray, " query"] | None = None,
-) -> Found:
+) -> NearestIdentities:
     """The ``k`` individuals with the most similar photo, without holding all similarities in memory.
 
     Args:
@@ -224,4 +224,4 @@ def post_process(
     return think_again(scores, chosen, unknown_at=unknown_at, n_photos=counts)
 
 
-__getattr__, __dir__ = exports(__name__, {"Found": "fieldmark.gallery.identities"}, own=__all__)
+__getattr__, __dir__ = exports(__name__, {"NearestIdentities": "fieldmark.gallery.identities"}, own=__all__)

@@ -121,7 +121,7 @@ def match(left: Photo, right: Photo, *, by: By | Evidence = "xfeat") -> PointMat
 
 
 def _points(pixels: np.ndarray, evidence: Evidence) -> Keypoints:
-    from fieldmark.gallery.keypoints import find as found
+    from fieldmark.gallery.keypoints import find_keypoints as found
 
     if evidence.points.kind in {"xfeat", "superpoint"}:
         need_torch()

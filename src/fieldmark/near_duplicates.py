@@ -119,7 +119,7 @@ def groups(
         A public kernel of Humpback Whale Identification 2018/19; see ``fieldmark.twins`` for whole tables.
     """
     _need_numba()
-    from fieldmark.data.twins import twins
+    from fieldmark.data.twins import same_bytes
     from fieldmark.images.hashes import seen
     from fieldmark.quality.duplicates.near_hashes import near
     from fieldmark.quality.duplicates.same_pictures import same_pictures
@@ -132,7 +132,7 @@ def groups(
                 return np.stack(list(pool.map(seen, [paths[row] for row in rows.tolist()])))
 
         shape = np.divide(hashed.width_px, hashed.height_px)
-        return same_pictures(near(hashed.phash, within=within), look, shape, copies=twins(paths)).group
+        return same_pictures(near(hashed.phash, within=within), look, shape, copies=same_bytes(paths)).group
 
 
 def _hashed(paths: Sequence[Path], *, n_workers: int, progress: ShowProgress) -> Hashed:

@@ -32,12 +32,12 @@ from fieldmark.decisions.specs import (
 
 if TYPE_CHECKING:
     from fieldmark.decisions.specs import Cutoffs
-    from fieldmark.decisions.thresholds import Curve, Threshold
+    from fieldmark.decisions.thresholds import Threshold, ThresholdCurve
 
 __all__ = [
-    "Curve",
     "Cutoffs",
     "Threshold",
+    "ThresholdCurve",
     "apply_label_thresholds",
     "cross_fitted_unknown_thresholds",
     "find_label_thresholds",
@@ -164,9 +164,9 @@ def find_unknown_threshold(
     Source:
         Humpback Whale Identification 2018/19, first and second place.
     """
-    from fieldmark.decisions.thresholds import find
+    from fieldmark.decisions.thresholds import find_threshold
 
-    return find(named(UNKNOWN_RULES, rule, settings, what="rule"), scores, truth, k=k)
+    return find_threshold(named(UNKNOWN_RULES, rule, settings, what="rule"), scores, truth, k=k)
 
 
 @takes_arrays
@@ -176,7 +176,7 @@ def unknown_threshold_curve(
     at: Float[np.ndarray, " threshold"] | None = None,
     *,
     k: int = 5,
-) -> Curve:
+) -> ThresholdCurve:
     """MAP@k and error rates at many thresholds, for a plot.
 
     Args:
@@ -248,7 +248,7 @@ def _groups(label_groups: Sequence[str] | None, proba: np.ndarray) -> dict[str, 
 __getattr__, __dir__ = exports(
     __name__,
     {
-        "Curve": "fieldmark.decisions.thresholds",
+        "ThresholdCurve": "fieldmark.decisions.thresholds",
         "Cutoffs": "fieldmark.decisions.specs",
         "Threshold": "fieldmark.decisions.thresholds",
     },

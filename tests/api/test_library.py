@@ -68,7 +68,7 @@ CALLS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, Any]]] = {
     losses.question_softmax: (arrays(logits=LOGITS, truth=TRUTH, question_of=[0, 0, 1, 1]), {}),
     losses.soft_f: (arrays(logits=LOGITS, truth=TRUTH), {}),
     losses.sphereface: (arrays(logits=COSINES, classes=CLASSES), {"scale": 30.0}),
-    losses.spread: (arrays(centres=UNIT), {}),
+    losses.centre_spread: (arrays(centres=UNIT), {}),
     metrics.average_precision: (arrays(ranked=[[0, 1], [1, -1], [-1, 0]], truth=[1, 1, 0]), {}),
     metrics.calibration_error: (arrays(proba=[0.9, 0.4, 0.6], right=[1, 0, 1]), {}),
     metrics.error_per_question: (arrays(answer=[[0, 2], [1, 3]], truth=LABELS[:2], question_of=[0, 0, 1, 1]), {}),
@@ -227,7 +227,7 @@ def test_no_module_of_a_public_package_hides_a_function(name: str) -> None:
 def test_every_public_function_tells_what_it_raises(name: str) -> None:
     module = getattr(fieldmark, name)
     refers = {"average_precision", "describe", "f_beta_per_image", "log_weights", "margins_by_count", "ramp"}
-    refers |= {"reliability", "spread", "top_k"}
+    refers |= {"reliability", "centre_spread", "top_k"}
     functions = [getattr(module, one) for one in module.__all__ if inspect.isfunction(getattr(module, one))]
     assert [
         one.__name__ for one in functions if one.__name__ not in refers and "Raises:" not in (one.__doc__ or "")

@@ -19,7 +19,7 @@ from fieldmark.api.predictor import Predictor
 from fieldmark.api.results import Results
 from fieldmark.cli.main import main
 from fieldmark.core.errors import DataError, FieldmarkError, RunError
-from fieldmark.images.reading import read
+from fieldmark.images.reading import read_pixels
 from fieldmark.pipeline import networks
 from fieldmark.tasks.identification.results import Identification
 
@@ -78,7 +78,7 @@ def embedded_alone(photo: Any, predictor: Predictor) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "of",
-    [str, Path, Path.read_bytes, opened, read, lambda path: __import__("torch").from_numpy(read(path))],
+    [str, Path, Path.read_bytes, opened, read_pixels, lambda path: __import__("torch").from_numpy(read_pixels(path))],
     ids=["text", "path", "bytes", "pillow", "array", "tensor"],
 )
 def test_every_kind_of_photo_gets_the_answer_of_its_file(
@@ -100,7 +100,7 @@ def test_photos_are_named_by_path_or_by_place(photos: list[Path], whales_run: Pr
 
 
 def test_mixed_photos_are_answered_in_their_order(photos: list[Path], whales_run: Predictor) -> None:
-    mixed = [read(photos[2]), str(photos[0]), opened(photos[1])]
+    mixed = [read_pixels(photos[2]), str(photos[0]), opened(photos[1])]
     first, second, third = whales_run(photos)
     assert same(whales_run(mixed), [third, first, second])
 
@@ -217,7 +217,7 @@ def test_a_batch_is_answered_like_its_photos_alone(
 ) -> None:
     for predictor in (whales_run, museum_predictor):
         alone = [one for path in photos for one in predictor(path).to_polars().iter_rows()]
-        together = list(predictor([read(path) for path in photos]).to_polars().iter_rows())
+        together = list(predictor([read_pixels(path) for path in photos]).to_polars().iter_rows())
         assert len(alone) == len(together)
         for one, other in zip(alone, together, strict=True):
             for mine, its in list(zip(one, other, strict=True))[1:]:
@@ -287,7 +287,7 @@ def test_results_show_themselves_in_a_notebook_without_running_anything(
     assert "&lt;b&gt;&amp;.png" in page
     assert "<b>" not in page
     assert page.count("<tr>") == 3
-    many = whales_run([read(path) for path in photos * 4], k=2)._repr_html_()
+    many = whales_run([read_pixels(path) for path in photos * 4], k=2)._repr_html_()
     assert many.count("<tr>") == 21
     assert "<p>4 more rows</p>" in many
 
@@ -318,7 +318,7 @@ def test_a_run_that_tags_embeds_too(museum: Path, museum_predictor: Predictor) -
     rows = museum_predictor.embed(files)
     assert (rows.dtype, rows.shape[0]) == (np.float32, len(files))
     assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(len(files)), abs=1e-5)
-    assert museum_predictor.embed([read(files[1])])[0] == pytest.approx(rows[1], abs=1e-5)
+    assert museum_predictor.embed([read_pixels(files[1])])[0] == pytest.approx(rows[1], abs=1e-5)
     assert len(np.unique(rows.round(4), axis=0)) == len(files)
 
 

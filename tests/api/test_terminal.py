@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fieldmark.cli.terminal import Lines, LiveBars, lasts, progress, shown
+from fieldmark.cli.terminal import Lines, LiveBars, lasts, progress, safe_text
 from fieldmark.core.progress import QUIET
 
 
@@ -65,7 +65,7 @@ def test_bars_for_watchers_lines_for_files_nothing_for_those_who_train_along(mon
 
 
 def test_names_cannot_command_the_terminal() -> None:
-    assert shown("a\x1b[31m\x07b\u202ec\udcff\td\ne 鯨") == "a\\x1b[31m\\x07b\\u202ec\\udcff\\td\ne 鯨"
+    assert safe_text("a\x1b[31m\x07b\u202ec\udcff\td\ne 鯨") == "a\\x1b[31m\\x07b\\u202ec\\udcff\\td\ne 鯨"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.2, "0 s"), (59.6, "1 min 0 s"), (3600, "1 h 0 min"), (-1, "0 s")])

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from fieldmark.core.errors import PlanError
-from fieldmark.core.spec import Fraction, Spec, fingerprint, read
+from fieldmark.core.spec import Fraction, Spec, fingerprint, read_spec
 
 
 class Brew(Spec):
@@ -26,14 +26,14 @@ def test_a_spec_cannot_be_changed_and_refuses_unknown_names() -> None:
 def test_toml_reads_into_the_same_value_as_python(tmp_path: Path) -> None:
     path = tmp_path / "brew.toml"
     path.write_text("cups = [2, 3]\nmilk = 0.25\n", encoding="utf-8")
-    assert read(Brew, path) == Brew(cups=(2, 3), milk=0.25)
+    assert read_spec(Brew, path) == Brew(cups=(2, 3), milk=0.25)
 
 
 def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "brew.toml"
     path.write_text('cups = "three"\nmilk = 2.0\nsugar = 1\n', encoding="utf-8")
     with pytest.raises(PlanError) as caught:
-        read(Brew, path)
+        read_spec(Brew, path)
     assert "3 mistake(s)" in caught.value.problem
     assert all(name in str(caught.value.got) for name in ("cups", "milk", "sugar"))
     assert "fieldmark plan" in caught.value.fix
@@ -43,7 +43,7 @@ def test_a_file_that_is_no_toml_says_so(tmp_path: Path) -> None:
     path = tmp_path / "brew.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(PlanError) as caught:
-        read(Brew, path)
+        read_spec(Brew, path)
     assert "readable UTF-8" in caught.value.fix
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fieldmark.core.errors import DataError
 from fieldmark.data.collection import Collection
 from fieldmark.data.imaterialist_writing import write_imaterialist2017
-from fieldmark.data.json_entries import stream
+from fieldmark.data.json_entries import stream_json
 from fieldmark.data.questions import Asked
 from fieldmark.data.reading import read, survey
 
@@ -267,7 +267,7 @@ def test_streaming_gives_the_lists_of_the_whole_file(content, indent, piece, tmp
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fieldmark.data.json_entries.PIECE", piece)
         found: dict[str, list] = {}
-        for key, entries in stream(file, batch=2):
+        for key, entries in stream_json(file, batch=2):
             assert len(entries) <= 2
             found.setdefault(key, []).extend(entries)
     lists = {key: value for key, value in content.items() if isinstance(value, list)}
@@ -280,5 +280,5 @@ def test_streaming_gives_the_lists_of_the_whole_file(content, indent, piece, tmp
 def test_streaming_refuses_what_is_no_json(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(DataError) as caught:
-        list(stream(tmp_path / "x.json"))
+        list(stream_json(tmp_path / "x.json"))
     assert caught.value.fix.startswith("give a whole JSON file")

@@ -5,7 +5,7 @@ import os
 import polars as pl
 import pytest
 
-from fieldmark.data.photos import MISSING, NOT_A_FILE, OUTSIDE, leaves, look, tidy, walk
+from fieldmark.data.photos import MISSING, NOT_A_FILE, OUTSIDE, find_files, leaves, tidy, walk
 from fieldmark.data.reading import survey
 
 HOSTILE = [
@@ -141,7 +141,9 @@ def test_the_user_may_allow_it(folder, tmp_path) -> None:
 
 
 def test_pipes_loops_and_folders_are_no_photos(folder) -> None:
-    found = look(pl.Series(["pipe.jpg", "loop.jpg", "inside", "nothing.jpg", "no/where.jpg", "PHOTO.jpg"]), folder)
+    found = find_files(
+        pl.Series(["pipe.jpg", "loop.jpg", "inside", "nothing.jpg", "no/where.jpg", "PHOTO.jpg"]), folder
+    )
     problems = found["problem"].to_list()
     assert problems == [NOT_A_FILE, problems[1], NOT_A_FILE, MISSING, MISSING, MISSING]
     assert problems[1] in {NOT_A_FILE, MISSING}
@@ -149,7 +151,7 @@ def test_pipes_loops_and_folders_are_no_photos(folder) -> None:
 
 
 def test_a_name_too_long_is_missing(folder) -> None:
-    assert look(pl.Series(["x" * 5000 + "/y.jpg", "x" * 5000]), folder)["problem"].to_list() == [MISSING, MISSING]
+    assert find_files(pl.Series(["x" * 5000 + "/y.jpg", "x" * 5000]), folder)["problem"].to_list() == [MISSING, MISSING]
 
 
 def test_tidy_speaks_one_language() -> None:
@@ -161,7 +163,7 @@ def test_tidy_speaks_one_language() -> None:
 def test_stems_find_their_photo_and_prefer_jpeg(tmp_path) -> None:
     for name in ("a.png", "a.jpg", "b.PNG", "c.txt", "d", "d.jpg", "e.v2.png"):
         (tmp_path / name).touch()
-    found = look(pl.Series(["a", "b", "c", "d", "e.v2", "a.png"]), tmp_path, by_stem=True)
+    found = find_files(pl.Series(["a", "b", "c", "d", "e.v2", "a.png"]), tmp_path, by_stem=True)
     assert found["file"].to_list() == ["a.jpg", "b.PNG", "c", "d", "e.v2.png", "a.png"]
     assert found["problem"].to_list() == [None, None, MISSING, None, None, None]
 

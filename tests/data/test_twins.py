@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldmark.data.twins import among, named_strangers, twins
+from fieldmark.data.twins import among, named_strangers, same_bytes
 
 
 @pytest.fixture
@@ -19,17 +19,17 @@ def files(tmp_path: Path) -> list[Path]:
 
 def test_twins_have_the_same_bytes_and_come_in_the_order_of_the_table(files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "b2").write_bytes(b"two")
-    assert twins([*files, tmp_path / "b2"]) == [[0, 2, 4], [1, 6]]
+    assert same_bytes([*files, tmp_path / "b2"]) == [[0, 2, 4], [1, 6]]
 
 
 def test_a_path_named_twice_is_no_twin_of_itself(files: list[Path]) -> None:
-    assert twins([files[1], files[1]]) == []
+    assert same_bytes([files[1], files[1]]) == []
 
 
 def test_files_that_cannot_be_read_are_nobodys_twins(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "other").mkdir()
-    assert twins([tmp_path / "folder", tmp_path / "other", tmp_path / "gone"]) == []
+    assert same_bytes([tmp_path / "folder", tmp_path / "other", tmp_path / "gone"]) == []
 
 
 def test_photos_are_known_under_any_name(files: list[Path], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.decisions.blending import Scale, blend
+from fieldmark.decisions.blending import ScoreScale, blend_scores
 from fieldmark.decisions.ranking import rank
 from fieldmark.decisions.specs import ByRank, ByScore, ByVote
 
@@ -33,7 +33,7 @@ def slow_votes(scores, unknown_at, worth, weights):
 def test_places_and_votes_equal_slow_ballots(by):
     scores, unknown_at, weights = three(), [0.5, 5.002, 10.0], [1.0, 2.0, 0.5]
     worth = [1 - place / 4 for place in range(4)] if by.kind == "rank" else by.worth
-    blended = blend(scores, by=by, weights=weights, unknown_at=unknown_at)
+    blended = blend_scores(scores, by=by, weights=weights, unknown_at=unknown_at)
     for row in range(len(blended)):
         given = slow_votes([one[row] for one in scores], unknown_at, worth, np.array(weights) / 3.5)
         for name in range(12):
@@ -43,35 +43,35 @@ def test_places_and_votes_equal_slow_ballots(by):
 def test_scales_make_models_comparable():
     """The third model's numbers are 5,000 times as wide as the second's, and count alike."""
     scores = three()
-    scales = [Scale.of(one) for one in scores]
-    blended = blend(scores, by=ByScore(), scales=scales)
+    scales = [ScoreScale.of(one) for one in scores]
+    blended = blend_scores(scores, by=ByScore(), scales=scales)
     slow = (
         sum((one.astype(np.float64) - scale.centre) / scale.spread for one, scale in zip(scores, scales, strict=True))
         / 3
     )
     np.testing.assert_allclose(blended, slow, atol=1e-4)
     shifted = [scores[0], scores[1] * 100 - 3, scores[2]]
-    np.testing.assert_allclose(blend(shifted), blend(scores), atol=1e-3)
+    np.testing.assert_allclose(blend_scores(shifted), blend_scores(scores), atol=1e-3)
 
 
 def test_one_model_keeps_its_order_under_every_rule():
     scores = three()[0]
     for by in (ByScore(), ByRank(depth=5), ByVote()):
-        blended = blend([scores], by=by, unknown_at=[0.7])
-        at = 0.0 if by.kind != "score" else (0.7 - Scale.of(scores).centre) / Scale.of(scores).spread
+        blended = blend_scores([scores], by=by, unknown_at=[0.7])
+        at = 0.0 if by.kind != "score" else (0.7 - ScoreScale.of(scores).centre) / ScoreScale.of(scores).spread
         assert (rank(blended, unknown_at=at, k=5) == rank(scores, unknown_at=0.7, k=5)).all()
 
 
 def test_two_weak_votes_beat_one_strong():
     scores = [np.array([[0.9, 0.5, 0.0]]), np.array([[0.1, 0.2, 0.0]]), np.array([[0.1, 0.2, 0.0]])]
-    vote = blend(scores, by=ByVote(worth=(1.0,)), unknown_at=[0.0, 0.0, 0.0])
+    vote = blend_scores(scores, by=ByVote(worth=(1.0,)), unknown_at=[0.0, 0.0, 0.0])
     assert rank(vote, unknown_at=0.0, k=1)[0, 0] == 1
 
 
 def test_never_stays_never_and_a_gap_counts_as_the_lowest():
     scores = [np.array([[1.0, -np.inf, -np.inf]]), np.array([[0.0, 3.0, -np.inf]])]
     for by in (ByScore(), ByRank(), ByVote()):
-        blended = blend(scores, by=by, unknown_at=[-5.0, -5.0])
+        blended = blend_scores(scores, by=by, unknown_at=[-5.0, -5.0])
         assert np.isfinite(blended[0, :2]).all()
         assert blended[0, 2] == -np.inf
 
@@ -79,18 +79,18 @@ def test_never_stays_never_and_a_gap_counts_as_the_lowest():
 def test_thresholds_may_differ_by_query():
     scores = three()[:1]
     at = np.where(np.arange(20) % 2, 100.0, -100.0)
-    blended = blend(scores, by=ByVote(), unknown_at=[at])
+    blended = blend_scores(scores, by=ByVote(), unknown_at=[at])
     assert (rank(blended, unknown_at=0.0, k=1)[:, 0] == -1).tolist() == [bool(row % 2) for row in range(20)]
 
 
 @pytest.mark.parametrize(
     ("call", "error", "fix"),
     [
-        (lambda: blend([]), ShapeError, "list of"),
-        (lambda: blend([np.ones((2, 3)), np.ones((3, 2))]), ShapeError, "one shape"),
-        (lambda: blend([np.ones((2, 3))], weights=[0.0]), FieldmarkError, "pass 1 of each"),
-        (lambda: blend([np.ones((2, 3))], weights=[1.0, 1.0]), FieldmarkError, "pass 1 of each"),
-        (lambda: blend([np.ones((2, 3))], by=ByVote()), FieldmarkError, "need unknown_at"),
+        (lambda: blend_scores([]), ShapeError, "list of"),
+        (lambda: blend_scores([np.ones((2, 3)), np.ones((3, 2))]), ShapeError, "one shape"),
+        (lambda: blend_scores([np.ones((2, 3))], weights=[0.0]), FieldmarkError, "pass 1 of each"),
+        (lambda: blend_scores([np.ones((2, 3))], weights=[1.0, 1.0]), FieldmarkError, "pass 1 of each"),
+        (lambda: blend_scores([np.ones((2, 3))], by=ByVote()), FieldmarkError, "need unknown_at"),
     ],
 )
 def test_refusals_say_what_to_do(call, error, fix):

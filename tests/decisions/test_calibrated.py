@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.decisions.calibrated import crossed_sureness, evidence, parts, sureness
+from fieldmark.decisions.calibrated import crossed_sureness, even_parts, evidence, sureness
 from fieldmark.decisions.specs import Isotonic, Logistic
 
 BOTH = [Logistic(), Isotonic()]
@@ -148,7 +148,7 @@ def test_without_strangers_nothing_is_said_about_being_known():
 def test_no_query_is_judged_by_itself_or_its_group():
     scores, truth = queries(200)
     groups = np.repeat(np.arange(100), 2)
-    sure, part = crossed_sureness(scores, truth, groups=groups), parts(truth, groups)
+    sure, part = crossed_sureness(scores, truth, groups=groups), even_parts(truth, groups)
     for one in range(5):
         mine = part == one
         others = sureness(scores[~mine], truth[~mine]).of(scores[mine])
@@ -159,11 +159,11 @@ def test_no_query_is_judged_by_itself_or_its_group():
 def test_parts_keep_groups_whole_and_share_strangers_out():
     truth = np.repeat([0, -1], 50)
     groups = np.repeat(np.arange(50), 2)
-    part = parts(truth, groups)
+    part = even_parts(truth, groups)
     assert (part[::2] == part[1::2]).all()
     assert set(part) == set(range(5))
     assert np.bincount(part[truth == -1]).tolist() == [10] * 5
-    assert (parts(truth, groups) == part).all()
+    assert (even_parts(truth, groups) == part).all()
 
 
 def test_evidence_of_queries_with_few_candidates_is_finite():

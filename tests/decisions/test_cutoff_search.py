@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fieldmark.decisions import cutoff_labels, cutoff_scans
 from fieldmark.decisions.cutoff_labels import label_cutoffs
 from fieldmark.decisions.cutoff_limits import limited_cutoffs
-from fieldmark.decisions.cutoff_search import Bench, Sheet, count_cutoff, cut_after, group_cutoffs
+from fieldmark.decisions.cutoff_search import SearchSheet, SortedSheet, count_cutoff, cut_after, group_cutoffs
 from fieldmark.decisions.specs import GroupF2, LabelF2
 
 
@@ -21,20 +21,20 @@ def sheet(seed, *, strength, n_images=40, n_labels=9, share=0.3):
     proba = (strength * truth + chance.normal(size=truth.shape)).astype(np.float32)
     groups = {"few": np.arange(3), "many": np.arange(3, n_labels)}
     rows = np.flatnonzero(chance.random(n_images) < 0.9)
-    return Sheet(proba, truth, rows, groups)
+    return SearchSheet(proba, truth, rows, groups)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([-2.0, 0.0, 0.5, 3.0]))
 def test_few_scores_laid_out_give_what_all_give(seed, strength):
     table = sheet(seed, strength=strength)
-    whole, shallow = Bench(table, depth=100), Bench(table, depth=0.5)
+    whole, shallow = SortedSheet(table, depth=100), SortedSheet(table, depth=0.5)
     assert whole.is_whole
     assert not shallow.is_whole
     assert group_cutoffs(shallow) == group_cutoffs(whole)
-    shallow = Bench(table, depth=0.5)
+    shallow = SortedSheet(table, depth=0.5)
     assert count_cutoff(shallow, ("many",), 2.3) == count_cutoff(whole, ("many",), 2.3)
-    assert limited_cutoffs(Bench(table, depth=0.5), GroupF2()) == limited_cutoffs(whole, GroupF2())
+    assert limited_cutoffs(SortedSheet(table, depth=0.5), GroupF2()) == limited_cutoffs(whole, GroupF2())
 
 
 @settings(max_examples=20, deadline=None)
@@ -42,11 +42,11 @@ def test_few_scores_laid_out_give_what_all_give(seed, strength):
 def test_few_scores_of_a_column_give_what_all_give(seed, strength, share):
     table = sheet(seed, strength=strength, share=share)
     rule = LabelF2(shrink=0, rounds=5)
-    wanted = label_cutoffs(Bench(table), rule)
+    wanted = label_cutoffs(SortedSheet(table), rule)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cutoff_labels, "LEAST_DEPTH", 1)
         patch.setattr(cutoff_labels, "DEPTH_A_PHOTO", 0)
-        assert label_cutoffs(Bench(table), rule) == wanted
+        assert label_cutoffs(SortedSheet(table), rule) == wanted
 
 
 def test_a_column_is_looked_at_as_deep_as_it_must_be():
@@ -54,8 +54,8 @@ def test_a_column_is_looked_at_as_deep_as_it_must_be():
     truth = np.zeros((1000, 1), bool)
     truth[900] = True
     proba = np.linspace(1, 0.5, 1000, dtype=np.float32)[:, None]
-    table = Sheet(proba, truth, np.arange(1000), {"one": np.array([0])})
-    bench = Bench(table)
+    table = SearchSheet(proba, truth, np.arange(1000), {"one": np.array([0])})
+    bench = SortedSheet(table)
     columns = [cutoff_labels._Column.of(proba[:, 0], truth[:, 0], usual=0.99, depth=10)]
     assert columns[0].missed.tolist() == [900]
     assert columns[0].n_usual == (proba > np.float32(0.99)).sum() <= len(columns[0].scores) < 900
@@ -73,10 +73,10 @@ def test_points_are_exact_sums():
     given = (found + chance.integers(0, 9, 5000)).astype(np.int32)
     right = (found + chance.integers(1, 4, 5000)).astype(np.int32)
     judge = (right, 4.0, np.int64(0))
-    total = cutoff_scans.total(found, given, judge)
+    total = cutoff_scans.total_points(found, given, judge)
     assert total / cutoff_scans.POINTS == pytest.approx((5 * found / (4 * right + given)).sum(), abs=1e-6)
     order = chance.permutation(5000)
-    assert cutoff_scans.total(found[order], given[order], (right[order], 4.0, np.int64(0))) == total
+    assert cutoff_scans.total_points(found[order], given[order], (right[order], 4.0, np.int64(0))) == total
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.decisions.grouped import crossed, find_by_group
 from fieldmark.decisions.ranking import rank
 from fieldmark.decisions.specs import FalseMatchBudget, Fixed, MaxMap, PerGroup
-from fieldmark.decisions.thresholds import find
+from fieldmark.decisions.thresholds import find_threshold
 
 
 def two_species(n=120, seed=0):
@@ -64,7 +64,7 @@ def test_crossed_thresholds_do_not_know_the_queries_they_judge():
     assert len(np.unique(at)) == 5
     for threshold in np.unique(at):
         mine = at == threshold
-        assert find(rule, scores[~mine], truth[~mine]).at == threshold
+        assert find_threshold(rule, scores[~mine], truth[~mine]).at == threshold
 
 
 def test_groups_are_left_out_whole():

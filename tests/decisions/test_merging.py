@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.decisions.merging import Found, find_weights, merge, simplex
+from fieldmark.decisions.merging import FoundWeights, find_weights, merge, simplex
 from fieldmark.decisions.specs import GeometricMean, MergeRule, RankMean, WeightedMean
 
 QUESTION_OF = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2])
@@ -141,7 +141,7 @@ def slow_error(merged, truth):
 def test_weights_are_found_question_by_question_where_they_were_planted():
     parts, truth, fold = planted()
     found = find_weights(parts, truth, QUESTION_OF, by=WeightedMean(each_question=True), fold=fold)
-    assert isinstance(found, Found)
+    assert isinstance(found, FoundWeights)
     np.testing.assert_allclose(found.weights.sum(axis=0), 1)
     assert found.weights[:, 0].argmax() == 0
     assert found.weights[:, 1].argmax() == 1

@@ -17,7 +17,7 @@ from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.decisions.binomial import upper_bound
 from fieldmark.decisions.ranking import rank
 from fieldmark.decisions.specs import FalseMatchBudget, Fixed, MaxMap, TargetShare, UnknownAt
-from fieldmark.decisions.thresholds import Threshold, curve, find
+from fieldmark.decisions.thresholds import Threshold, curve, find_threshold
 
 
 def slow_figures(scores, truth, at, k):
@@ -43,7 +43,7 @@ QUERIES = st.tuples(st.integers(1, 9), st.integers(1, 6)).flatmap(
 @given(QUERIES, st.integers(1, 6))
 def test_max_map_is_the_best_of_all_thresholds(queries, k):
     scores, truth = queries
-    found = find(MaxMap(), scores, truth, k=k)
+    found = find_threshold(MaxMap(), scores, truth, k=k)
     every = [slow_figures(scores, truth, at, k)[0] for at in [-4.0, *VALUES]]
     assert found.map_at_k == pytest.approx(max(every))
     assert slow_figures(scores, truth, found.at, k)[0] == pytest.approx(max(every))
@@ -55,7 +55,7 @@ def test_max_map_is_the_best_of_all_thresholds(queries, k):
 def test_figures_of_a_threshold_and_its_curve_are_those_of_the_ranking(queries, k, at):
     scores, truth = queries
     wanted = slow_figures(scores, truth, at, k)
-    found = find(Fixed(at=at), scores, truth, k=k)
+    found = find_threshold(Fixed(at=at), scores, truth, k=k)
     assert (found.at, found.k, found.n_queries, found.n_strangers) == (at, k, len(truth), (truth == -1).sum())
     drawn = curve(scores, truth, np.array([at]), k=k)
     for name, value in zip(("map_at_k", "share_unknown", "false_match_rate", "turned_away"), wanted, strict=True):
@@ -76,26 +76,26 @@ def test_max_map_is_exact_for_scores_that_are_close_together(first, data):
     every = np.unique(scores)
     every = np.concatenate([[every[0] - 1], every])
     wanted = max(slow_figures(scores, truth, at, 5)[0] for at in every)
-    assert find(MaxMap(), scores, truth).map_at_k == pytest.approx(wanted)
+    assert find_threshold(MaxMap(), scores, truth).map_at_k == pytest.approx(wanted)
 
 
 def test_the_middle_of_the_widest_best_plateau_is_taken():
     scores = np.array([[-1.0], [0.0], [1.0], [5.0]])
     # strangers at -1 and 1, known at 0 and 5: best between -1 and 0 (width 1), and between 1 and 5 (width 4)
-    assert find(MaxMap(), scores, np.array([-1, 0, -1, 0])).at == 3.0
+    assert find_threshold(MaxMap(), scores, np.array([-1, 0, -1, 0])).at == 3.0
 
 
 def test_strangers_only_are_all_refused_and_nobody_if_all_are_known():
     scores = np.array([[0.2, 0.1], [0.4, 0.3]])
-    assert find(MaxMap(), scores, np.array([-1, -1])).share_unknown == 1
-    known = find(MaxMap(), scores, np.array([0, 0]))
+    assert find_threshold(MaxMap(), scores, np.array([-1, -1])).share_unknown == 1
+    known = find_threshold(MaxMap(), scores, np.array([0, 0]))
     assert (known.share_unknown, known.map_at_k, known.false_match_rate) == (0, 1, None)
 
 
 @settings(max_examples=80, deadline=None)
 @given(arrays(np.float32, st.integers(1, 30), elements=st.sampled_from([-1.0, -0.5, 0.0, 0.3, 0.7])), st.floats(0, 1))
 def test_target_share_is_the_nearest_that_can_be_had(first, share):
-    found = find(TargetShare(share=share), first[:, None])
+    found = find_threshold(TargetShare(share=share), first[:, None])
     nearest = min(abs(np.mean(first <= at) - share) for at in [-2, *first.tolist()])
     assert abs(found.share_unknown - share) == pytest.approx(nearest)
     assert found.map_at_k is None
@@ -105,7 +105,7 @@ def test_target_share_is_the_nearest_that_can_be_had(first, share):
 @pytest.mark.parametrize(("share", "unknown"), [(0.0, 0), (0.276, 276), (1.0, 1000)])
 def test_target_share_without_ties_is_met(share, unknown):
     scores = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
-    assert find(TargetShare(share=share), scores).share_unknown * 1000 == pytest.approx(unknown)
+    assert find_threshold(TargetShare(share=share), scores).share_unknown * 1000 == pytest.approx(unknown)
 
 
 @settings(max_examples=80, deadline=None)
@@ -113,10 +113,10 @@ def test_target_share_without_ties_is_met(share, unknown):
 def test_a_budget_is_held_by_the_lowest_threshold_that_can(queries, budget):
     scores, truth = queries
     truth[0] = -1
-    found = find(FalseMatchBudget(budget=budget), scores, truth)
+    found = find_threshold(FalseMatchBudget(budget=budget), scores, truth)
     assert found.false_match_rate <= budget
     below = float(np.nextafter(np.float32(found.at), np.float32(-np.inf)))
-    lower = find(Fixed(at=below), scores, truth)
+    lower = find_threshold(Fixed(at=below), scores, truth)
     first = scores.max(axis=1)
     everybody_is_named = (first[first > -np.inf] > found.at).all()  # but those without any candidate
     assert lower.false_match_rate > budget or everybody_is_named
@@ -128,7 +128,7 @@ def test_a_budget_by_bound_is_more_careful_and_keeps_its_promise_on_new_stranger
     for _ in range(200):
         strangers = chance.normal(size=(100, 1))
         for hold, results in (("observed", kept), ("bound", kept_by_bound)):
-            found = find(FalseMatchBudget(budget=0.1, hold=hold), strangers, np.full(100, -1))
+            found = find_threshold(FalseMatchBudget(budget=0.1, hold=hold), strangers, np.full(100, -1))
             true_rate = 0.5 * math.erfc(found.at / math.sqrt(2))
             results.append(true_rate <= 0.1)
     assert np.mean(kept) < 0.7
@@ -170,7 +170,7 @@ def test_the_default_curve_spans_the_highest_scores():
 
 
 def test_a_threshold_survives_json():
-    found = find(MaxMap(), np.array([[0.2], [0.4]], np.float32), np.array([-1, 0]))
+    found = find_threshold(MaxMap(), np.array([[0.2], [0.4]], np.float32), np.array([-1, 0]))
     assert Threshold.model_validate_json(found.model_dump_json()) == found
     assert json.loads(found.model_dump_json())["at"] == found.at
     assert np.float32(found.at) == found.at
@@ -185,19 +185,23 @@ def test_rules_are_read_by_kind():
 @pytest.mark.parametrize(
     ("call", "error", "fix"),
     [
-        (lambda: find(MaxMap(), np.zeros((2, 3))), FieldmarkError, "TargetShare or Fixed"),
-        (lambda: find(MaxMap(), np.zeros((2, 3)), np.zeros(3, int)), ShapeError, "-1 for a stranger"),
-        (lambda: find(MaxMap(), np.zeros((2, 3)), np.zeros(2)), ShapeError, "whole number"),
-        (lambda: find(MaxMap(), np.zeros((0, 3)), np.zeros(0, int)), ShapeError, "at least one"),
-        (lambda: find(MaxMap(), np.zeros((2, 3)), np.array([0, 3])), FieldmarkError, "vocabulary"),
-        (lambda: find(FalseMatchBudget(), np.zeros((2, 3)), np.array([0, 1])), FieldmarkError, "unknown individuals"),
+        (lambda: find_threshold(MaxMap(), np.zeros((2, 3))), FieldmarkError, "TargetShare or Fixed"),
+        (lambda: find_threshold(MaxMap(), np.zeros((2, 3)), np.zeros(3, int)), ShapeError, "-1 for a stranger"),
+        (lambda: find_threshold(MaxMap(), np.zeros((2, 3)), np.zeros(2)), ShapeError, "whole number"),
+        (lambda: find_threshold(MaxMap(), np.zeros((0, 3)), np.zeros(0, int)), ShapeError, "at least one"),
+        (lambda: find_threshold(MaxMap(), np.zeros((2, 3)), np.array([0, 3])), FieldmarkError, "vocabulary"),
         (
-            lambda: find(FalseMatchBudget(budget=0.01, hold="bound"), np.zeros((50, 1)), np.full(50, -1)),
+            lambda: find_threshold(FalseMatchBudget(), np.zeros((2, 3)), np.array([0, 1])),
+            FieldmarkError,
+            "unknown individuals",
+        ),
+        (
+            lambda: find_threshold(FalseMatchBudget(budget=0.01, hold="bound"), np.zeros((50, 1)), np.full(50, -1)),
             FieldmarkError,
             "add strangers",
         ),
         (
-            lambda: find(FalseMatchBudget(budget=0.0, hold="bound"), np.zeros((50, 1)), np.full(50, -1)),
+            lambda: find_threshold(FalseMatchBudget(budget=0.0, hold="bound"), np.zeros((50, 1)), np.full(50, -1)),
             FieldmarkError,
             "larger budget",
         ),
@@ -215,7 +219,10 @@ def test_refusals_say_what_to_do(call, error, fix):
 
 def test_too_few_strangers_says_how_many_would_do():
     with pytest.raises(FieldmarkError) as refusal:
-        find(FalseMatchBudget(budget=0.01, hold="bound"), np.zeros((50, 1)), np.full(50, -1))
+        find_threshold(FalseMatchBudget(budget=0.01, hold="bound"), np.zeros((50, 1)), np.full(50, -1))
     assert "299 would do" in str(refusal.value.got)
     strangers = np.random.default_rng(0).random((299, 1))
-    assert find(FalseMatchBudget(budget=0.01, hold="bound"), strangers, np.full(299, -1)).false_match_bound <= 0.01
+    assert (
+        find_threshold(FalseMatchBudget(budget=0.01, hold="bound"), strangers, np.full(299, -1)).false_match_bound
+        <= 0.01
+    )

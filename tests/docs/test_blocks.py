@@ -66,10 +66,10 @@ def test_the_demo_runs_whole(
 
 
 def test_the_plan_of_your_own_names_parts_that_its_backbone_has() -> None:
-    from fieldmark.models.backbone import build_backbone, stages
+    from fieldmark.models.backbone import backbone_stages, build_backbone
     from fieldmark.models.specs import Backbone, RandomWeights
 
     (train,) = [stage for stage in tomllib.loads(own_plan())["stages"] if stage["verb"] == "train"]
     backbone, _ = build_backbone(Backbone(name=train["net"]["backbone"]["name"], weights=RandomWeights()))
     frozen = {name for leg in train["training"]["legs"] for name in leg.get("freeze", ())}
-    assert frozen <= set(stages(backbone))
+    assert frozen <= set(backbone_stages(backbone))

@@ -71,3 +71,28 @@ def test_the_pipeline_knows_no_stage_by_name() -> None:
             assert not (isinstance(node, ast.Name) and node.id in stages), (path, node.id)
             asked = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
             assert not any(isinstance(one, ast.Attribute) and one.attr == "verb" for one in asked), path
+
+
+FACES = ("api", "cli", "assignment", "calibration", "folds", "keypoints", "near_duplicates", "thresholding")
+"""A command and the function of its name, and the public modules, which lead to functions of the same name."""
+PROTOCOLS = ("tasks",)
+"""Modules of one form, a module for each task."""
+SHARED = {"read", "look", "table", "texts", "imet2019", "imaterialist2017"}
+"""Names that two packages use: readers of files and tables; recipes, and the layouts of the contests they come from."""
+
+
+def test_public_names_are_unique() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in SOURCE.rglob("*.py"):
+        package = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(package)
+    packages = {path.name for path in SOURCE.iterdir() if path.is_dir()}
+    assert packages & set(homes) == set()
+    twice = {}
+    for name, places in homes.items():
+        own = [place for place in places if place not in {*FACES, *PROTOCOLS}]
+        if len(own) > 1 and name not in SHARED:
+            twice[name] = own
+    assert twice == {}

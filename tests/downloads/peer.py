@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
-from fieldmark.downloads.asking import Answer, Asker
+from fieldmark.downloads.asking import Asker, HttpAnswer
 from fieldmark.downloads.causes import Failed
 from fieldmark.downloads.specs import Fetching
 
@@ -68,15 +68,15 @@ def with_peer(
     return asyncio.run(main())
 
 
-def one(peer: Peer, folder: Path, **more) -> Answer | Failed:
+def one(peer: Peer, folder: Path, **more) -> HttpAnswer | Failed:
     """What comes of one question."""
 
-    async def job(asker: Asker, url: str) -> Answer | Failed:
+    async def job(asker: Asker, url: str) -> HttpAnswer | Failed:
         try:
             return await asker.ask(url, key=7)
         except Failed as failed:
             return failed
 
     found = with_peer(peer, folder, job, **more)
-    assert isinstance(found, Answer | Failed)
+    assert isinstance(found, HttpAnswer | Failed)
     return found

@@ -17,7 +17,7 @@ from PIL import Image
 from downloads.peer import OK, QUICK, Peer, one, with_peer
 from downloads.server import drawn
 from fieldmark.downloads import connections
-from fieldmark.downloads.asking import Answer, Asker, Known
+from fieldmark.downloads.asking import Asker, HttpAnswer, Known
 from fieldmark.downloads.causes import Failed
 from fieldmark.downloads.checking import is_small, laid_aside, recognised
 from fieldmark.downloads.connections import Deadline
@@ -238,12 +238,12 @@ def test_every_cut_is_found_at_an_eighth_of_the_size(tmp_path: Path) -> None:
         photo.save(file, "JPEG", progressive=True)
     for data in (drawn(3, size=(288, 216)), file.getvalue()):
         for length in range(700, len(data) - 2, max(1, len(data) // 60)):
-            answer = Answer(200, data[:length], "", "image/jpeg", None, None)
+            answer = HttpAnswer(200, data[:length], "", "image/jpeg", None, None)
             assert is_small(answer)
             with pytest.raises(Failed) as told:
                 laid_aside(recognised(answer, fetching=QUICK), image="a", aside=tmp_path, fetching=QUICK)
             assert told.value.cause.name == "truncated"
-    seen = recognised(Answer(200, data, "", "image/jpeg", None, None), fetching=QUICK)
+    seen = recognised(HttpAnswer(200, data, "", "image/jpeg", None, None), fetching=QUICK)
     assert seen.is_quick
     kept = laid_aside(seen, image="a", aside=tmp_path, fetching=QUICK)
     assert Path(kept.aside).read_bytes() == data
@@ -251,8 +251,8 @@ def test_every_cut_is_found_at_an_eighth_of_the_size(tmp_path: Path) -> None:
 
 def test_what_takes_long_is_not_done_at_once(tmp_path: Path) -> None:
     """Many pixels in few bytes, and many scans."""
-    wide = recognised(Answer(200, drawn(0, size=(1200, 1000), quality=1), "", "", None, None), fetching=QUICK)
+    wide = recognised(HttpAnswer(200, drawn(0, size=(1200, 1000), quality=1), "", "", None, None), fetching=QUICK)
     assert len(wide.data) <= 2**16
     assert not wide.is_quick
-    assert not is_small(Answer(200, b"x" * 100, "gzip", "", None, None))
-    assert not is_small(Answer(200, bytes(2**17), "", "", None, None))
+    assert not is_small(HttpAnswer(200, b"x" * 100, "gzip", "", None, None))
+    assert not is_small(HttpAnswer(200, bytes(2**17), "", "", None, None))

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from downloads.server import Names
-from fieldmark.downloads.addresses import CheckedResolver, address, also_at, check_number, host_of, is_public, shown
+from fieldmark.downloads.addresses import (
+    CheckedResolver,
+    address,
+    also_at,
+    check_number,
+    host_of,
+    is_public,
+    without_secrets,
+)
 from fieldmark.downloads.causes import Failed
 from fieldmark.downloads.specs import Mirror
 
@@ -83,7 +91,7 @@ def test_a_redirect_may_be_relative_and_carries_no_password() -> None:
 )
 @settings(max_examples=30)
 def test_what_is_shown_holds_no_password(secret: str, form: str) -> None:
-    assert secret not in shown(form.format(secret))
+    assert secret not in without_secrets(form.format(secret))
 
 
 def test_mirrors_come_after_all_given_addresses_each_once() -> None:

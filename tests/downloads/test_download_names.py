@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldmark.downloads.names import place, stem
+from fieldmark.downloads.names import place_of, stem
 
 NASTY = [
     "../x",
@@ -40,7 +40,7 @@ DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 @pytest.mark.parametrize("image", NASTY)
 def test_nasty_ids_get_harmless_names(image: str) -> None:
-    found = place(image, "JPEG")
+    found = place_of(image, "JPEG")
     assert SAFE.fullmatch(found)
     name = found.rpartition("/")[2]
     assert not name.startswith((".", "-"))
@@ -52,10 +52,10 @@ def test_nasty_ids_get_harmless_names(image: str) -> None:
 def test_no_two_ids_share_a_name_on_a_disk_that_ignores_case(images: list[str]) -> None:
     names = {stem(image).casefold() for image in images}
     assert len(names) == len(images)
-    assert all(SAFE.fullmatch(place(image, "JPEG")) for image in images)
+    assert all(SAFE.fullmatch(place_of(image, "JPEG")) for image in images)
 
 
 def test_plain_ids_keep_their_name_and_versions_have_their_own() -> None:
     assert stem("0042_1-a.b") == "0042_1-a.b"
-    assert place("0042", "PNG").endswith("/0042.png")
-    assert place("0042", "JPEG", version=2).endswith("/0042~v2.jpg")
+    assert place_of("0042", "PNG").endswith("/0042.png")
+    assert place_of("0042", "JPEG", version=2).endswith("/0042~v2.jpg")

@@ -13,9 +13,9 @@ import pytest
 from downloads.server import BadWeb, drawn
 from fieldmark.core.errors import RunError
 from fieldmark.downloads.asking import Known
-from fieldmark.downloads.checking import Photo
+from fieldmark.downloads.checking import CheckedPhoto
 from fieldmark.downloads.journal import ASIDE, FILE, Journal, Note
-from fieldmark.downloads.names import place
+from fieldmark.downloads.names import place_of
 
 URLS = {name: [(f"http://h.org/{name}.jpg", 0)] for name in ("a", "b", "c")}
 
@@ -23,10 +23,10 @@ URLS = {name: [(f"http://h.org/{name}.jpg", 0)] for name in ("a", "b", "c")}
 def arrived(journal: Journal, name: str, content: bytes) -> Note:
     """A photo that lies aside, and the note about it."""
     (row,) = next(rows for rows in journal.to_ask("failed") if rows[0].image == name)
-    file = place(name, "JPEG")
+    file = place_of(name, "JPEG")
     aside = journal.aside / Path(file).name
     aside.write_bytes(content)
-    return Note(row, 1.0, 1, 200, Photo("0" * 64, len(content), 9, 9, file, str(aside), "0" * 64), Known())
+    return Note(row, 1.0, 1, 200, CheckedPhoto("0" * 64, len(content), 9, 9, file, str(aside), "0" * 64), Known())
 
 
 def test_what_arrived_is_put_in_place_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_what_arrived_is_put_in_place_after_a_kill(tmp_path: Path, monkeypatch: 
                 journal.note([note], visit=1, at=1.0)
         assert journal.rows("SELECT state FROM address WHERE image = 'a'") == [("arrived",)]
     with Journal(tmp_path / "out") as journal:
-        assert (tmp_path / "out" / place("a", "JPEG")).read_bytes() == b"whole"
+        assert (tmp_path / "out" / place_of("a", "JPEG")).read_bytes() == b"whole"
         assert {rows[0].image for rows in journal.to_ask("failed")} == {"b", "c"}
         assert [path.name for path in journal.aside.iterdir()] == ["lock"]
 
@@ -68,7 +68,7 @@ def test_a_photo_that_vanished_is_wanted_again(tmp_path: Path) -> None:
         journal.want(URLS)
         journal.note([arrived(journal, "a", b"whole")], visit=1, at=1.0)
         journal.settle()
-    (tmp_path / "out" / place("a", "JPEG")).unlink()
+    (tmp_path / "out" / place_of("a", "JPEG")).unlink()
     with Journal(tmp_path / "out") as journal:
         assert {rows[0].image for rows in journal.to_ask("failed")} == {"a", "b", "c"}
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.gallery.fusion import fit, fit_by_part
+from fieldmark.gallery.fusion import fit_by_part, fit_fusion
 from fieldmark.gallery.shortlist import alike_photos
 from fieldmark.metrics.open_set import roc_auc
 
@@ -24,7 +24,7 @@ def drawn(n, seed=0):
 def test_weights_are_those_of_another_library():
     linear = pytest.importorskip("sklearn.linear_model")
     numbers, same = drawn(400)
-    ours = fit(numbers[:, :2], same)
+    ours = fit_fusion(numbers[:, :2], same)
     spread, middle = numbers[:, :2].std(axis=0), numbers[:, :2].mean(axis=0)
     peer = linear.LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit((numbers[:, :2] - middle) / spread, same)
     assert np.allclose(np.array(ours.weights) * spread, peer.coef_[0], atol=1e-4)
@@ -36,14 +36,14 @@ def test_weights_are_those_of_another_library():
 def test_two_kinds_of_evidence_are_better_than_either():
     numbers, same = drawn(2000)
     held, truth = drawn(2000, seed=1)
-    fused = roc_auc(fit(numbers, same).proba(held), truth)
+    fused = roc_auc(fit_fusion(numbers, same).proba(held), truth)
     assert fused > max(roc_auc(held[:, place], truth) for place in (0, 1)) + 0.02
 
 
 def test_probabilities_are_as_often_right_as_they_say():
     numbers, same = drawn(5000)
     held, truth = drawn(5000, seed=1)
-    proba = fit(numbers, same).proba(held)
+    proba = fit_fusion(numbers, same).proba(held)
     for low in (0.0, 0.2, 0.4, 0.6, 0.8):
         here = (proba >= low) & (proba < low + 0.2)
         assert abs(proba[here].mean() - truth[here].mean()) < 0.06
@@ -55,7 +55,7 @@ def test_more_evidence_never_makes_a_pair_less_likely(seed):
     rng = np.random.default_rng(seed)
     same = np.arange(40) % 3 == 0
     numbers = rng.normal(0, 1, (40, 4)) * 10.0 ** rng.integers(-3, 4, 4)
-    fusion = fit(numbers, same)
+    fusion = fit_fusion(numbers, same)
     more = numbers + np.abs(rng.normal(0, 1, numbers.shape)) * numbers.std(axis=0)
     assert (fusion.proba(more) >= fusion.proba(numbers)).all()
 
@@ -63,14 +63,14 @@ def test_more_evidence_never_makes_a_pair_less_likely(seed):
 def test_a_number_that_never_changes_or_says_the_contrary_weighs_nothing():
     numbers, same = drawn(500)
     numbers[:, 2] = 7
-    fusion = fit(numbers, same)
+    fusion = fit_fusion(numbers, same)
     assert fusion.weights[2] == fusion.weights[3] == 0
     assert min(fusion.weights[:2]) > 0
 
 
 def test_perfect_evidence_gives_finite_weights():
     same = np.arange(20) < 10
-    fusion = fit(same[:, None] * 1000.0, same)
+    fusion = fit_fusion(same[:, None] * 1000.0, same)
     assert np.isfinite(fusion.weights).all()
     assert fusion.proba(np.array([[1000.0], [0.0], [-np.inf]])) == pytest.approx([1, 0, 0], abs=0.15)
 
@@ -88,10 +88,10 @@ def test_a_part_is_judged_by_the_others_only():
 def test_refusals_tell_what_to_do():
     numbers, same = drawn(10)
     cases = [
-        (lambda: fit(numbers[:, 0], same), ShapeError, "(pair, number)"),
-        (lambda: fit(numbers * np.inf, same), FieldmarkError, "no match at all is 0"),
-        (lambda: fit(numbers, same & False), FieldmarkError, "longer shortlist"),
-        (lambda: fit(*drawn(50)).proba(numbers[:, :2]), ShapeError, "same order"),
+        (lambda: fit_fusion(numbers[:, 0], same), ShapeError, "(pair, number)"),
+        (lambda: fit_fusion(numbers * np.inf, same), FieldmarkError, "no match at all is 0"),
+        (lambda: fit_fusion(numbers, same & False), FieldmarkError, "longer shortlist"),
+        (lambda: fit_fusion(*drawn(50)).proba(numbers[:, :2]), ShapeError, "same order"),
         (lambda: fit_by_part(numbers, same, np.zeros(3)), ShapeError, "one part a pair"),
         (lambda: fit_by_part(numbers, same, np.zeros(10, int)), FieldmarkError, "two parts or more"),
         (lambda: alike_photos(numbers, same[:3], numbers, n_photos=1), ShapeError, "GalleryStore.compare()"),

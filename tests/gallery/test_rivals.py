@@ -8,7 +8,7 @@ import pytest
 from fieldmark.core.errors import DataError, FieldmarkError
 from fieldmark.decisions.centroids import centroids
 from fieldmark.gallery import rivals
-from fieldmark.gallery.rivals import COLUMNS, describe
+from fieldmark.gallery.rivals import COLUMNS, describe_rivals
 from fieldmark.gallery.store import GalleryStore
 
 
@@ -21,7 +21,7 @@ def test_equals_slow_loops(monkeypatch):
     monkeypatch.setattr(rivals, "PAIRS_AT_ONCE", 7)
     gallery, query = unit(40, 6, 0), unit(5, 6, 1)
     classes = np.random.default_rng(2).integers(-1, 9, 40)
-    found = describe(query, gallery, classes, n_photos=12)
+    found = describe_rivals(query, gallery, classes, n_photos=12)
     centre = centroids(gallery, classes, n_classes=9)
     column = {name: number for number, name in enumerate(COLUMNS)}
     seen = 0
@@ -58,7 +58,7 @@ def test_equals_slow_loops(monkeypatch):
 
 def test_components_tell_how_far_two_photos_lie_apart():
     gallery, query = unit(40, 6, 0), unit(5, 6, 1)
-    found = describe(query, gallery, np.arange(40), n_photos=5, n_components=6)
+    found = describe_rivals(query, gallery, np.arange(40), n_photos=5, n_components=6)
     assert found.names[-1] == "component 6"
     apart = np.linalg.norm(query[found.query] - gallery[found.photo], axis=1)
     np.testing.assert_allclose(np.linalg.norm(found.table[:, len(COLUMNS) :], axis=1), apart, atol=1e-5)
@@ -82,6 +82,6 @@ def test_what_a_network_says_of_its_own_training_photos_is_refused(tmp_path):
 
 def test_no_photo_is_no_rival():
     with pytest.raises(FieldmarkError) as refusal:
-        describe(unit(2, 3, 0), unit(4, 3, 1), np.zeros(4, int), n_photos=0)
+        describe_rivals(unit(2, 3, 0), unit(4, 3, 1), np.zeros(4, int), n_photos=0)
     assert "1 or more" in refusal.value.fix
-    assert not len(describe(unit(2, 3, 0), unit(4, 3, 1), np.full(4, -1), n_photos=3).query)
+    assert not len(describe_rivals(unit(2, 3, 0), unit(4, 3, 1), np.full(4, -1), n_photos=3).query)

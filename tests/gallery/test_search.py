@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.gallery import search
-from fieldmark.gallery.search import best_photo_per_identity, nearest
+from fieldmark.gallery.search import best_photo_per_identity, nearest_photos
 
 
 def unit(n, dim, seed):
@@ -35,7 +35,7 @@ def test_equals_slow_loops_with_twins_whatever_the_block(seed, n, n_different, b
     query = np.concatenate([unit(2, 33, seed + 1), different[:1]])
     own = np.array([-1, 0, n - 1])
     k = data.draw(st.integers(1, n - 1))
-    index, similarity = nearest(query, gallery, k=k, own=own, block=block)
+    index, similarity = nearest_photos(query, gallery, k=k, own=own, block=block)
     for row in range(3):
         slow_index, slow_similarity = slow_nearest(query[row], gallery, own[row], k)
         assert index[row].tolist() == slow_index
@@ -44,7 +44,7 @@ def test_equals_slow_loops_with_twins_whatever_the_block(seed, n, n_different, b
 
 def test_all_photos_may_be_asked_for(monkeypatch):
     monkeypatch.setattr(search, "QUERY_BLOCK", 2)
-    index, similarity = nearest(unit(5, 8, 0), unit(9, 8, 1), k=9)
+    index, similarity = nearest_photos(unit(5, 8, 0), unit(9, 8, 1), k=9)
     assert np.sort(index, axis=1).tolist() == [list(range(9))] * 5
     assert (np.diff(similarity, axis=1) <= 0).all()
 
@@ -53,10 +53,12 @@ def test_a_gallery_on_disk_is_searched_alike(tmp_path):
     gallery = unit(300, 16, 2)
     np.save(tmp_path / "g.npy", gallery)
     mapped = np.load(tmp_path / "g.npy", mmap_mode="r")
-    for one, other in zip(nearest(gallery[:7], mapped, k=3, block=50), nearest(gallery[:7], gallery, k=3), strict=True):
+    for one, other in zip(
+        nearest_photos(gallery[:7], mapped, k=3, block=50), nearest_photos(gallery[:7], gallery, k=3), strict=True
+    ):
         assert (one == other).all()
-    assert nearest(gallery[:7], mapped, k=1)[0][:, 0].tolist() == list(range(7))
-    assert nearest(gallery[:7], mapped, k=1, own=np.arange(7))[0][:, 0].tolist() != list(range(7))
+    assert nearest_photos(gallery[:7], mapped, k=1)[0][:, 0].tolist() == list(range(7))
+    assert nearest_photos(gallery[:7], mapped, k=1, own=np.arange(7))[0][:, 0].tolist() != list(range(7))
 
 
 @settings(max_examples=40, deadline=None)
@@ -81,16 +83,16 @@ def test_best_photo_equals_slow_loops(seed, n):
 @pytest.mark.parametrize(
     ("call", "error", "fix"),
     [
-        (lambda: nearest(unit(2, 3, 0), unit(4, 3, 0), k=0), FieldmarkError, "k from 1 to 4"),
-        (lambda: nearest(unit(2, 3, 0), unit(4, 3, 0), k=5), FieldmarkError, "k from 1 to 4"),
-        (lambda: nearest(unit(1, 3, 0), unit(4, 3, 0), k=4, own=np.array([2])), FieldmarkError, "k from 1 to 3"),
-        (lambda: nearest(unit(1, 3, 0), unit(1, 3, 0), k=1, own=np.array([0])), FieldmarkError, "add photos"),
-        (lambda: nearest(unit(2, 3, 0), unit(4, 3, 0), k=1, block=0), FieldmarkError, "block of 1"),
-        (lambda: nearest(unit(2, 3, 0), unit(4, 2, 0), k=1), ShapeError, "same dim"),
-        (lambda: nearest(unit(2, 3, 0), np.zeros((0, 3)), k=1), ShapeError, "none may be empty"),
-        (lambda: nearest(unit(2, 3, 0), unit(4, 3, 0), k=1, own=np.zeros(3)), ShapeError, "one own a query"),
-        (lambda: nearest(unit(2, 3, 0) * 2, unit(4, 3, 0), k=1), ShapeError, "np.linalg.norm"),
-        (lambda: nearest(unit(2, 3, 0), unit(4, 3, 0) * 2, k=1), ShapeError, "np.linalg.norm"),
+        (lambda: nearest_photos(unit(2, 3, 0), unit(4, 3, 0), k=0), FieldmarkError, "k from 1 to 4"),
+        (lambda: nearest_photos(unit(2, 3, 0), unit(4, 3, 0), k=5), FieldmarkError, "k from 1 to 4"),
+        (lambda: nearest_photos(unit(1, 3, 0), unit(4, 3, 0), k=4, own=np.array([2])), FieldmarkError, "k from 1 to 3"),
+        (lambda: nearest_photos(unit(1, 3, 0), unit(1, 3, 0), k=1, own=np.array([0])), FieldmarkError, "add photos"),
+        (lambda: nearest_photos(unit(2, 3, 0), unit(4, 3, 0), k=1, block=0), FieldmarkError, "block of 1"),
+        (lambda: nearest_photos(unit(2, 3, 0), unit(4, 2, 0), k=1), ShapeError, "same dim"),
+        (lambda: nearest_photos(unit(2, 3, 0), np.zeros((0, 3)), k=1), ShapeError, "none may be empty"),
+        (lambda: nearest_photos(unit(2, 3, 0), unit(4, 3, 0), k=1, own=np.zeros(3)), ShapeError, "one own a query"),
+        (lambda: nearest_photos(unit(2, 3, 0) * 2, unit(4, 3, 0), k=1), ShapeError, "np.linalg.norm"),
+        (lambda: nearest_photos(unit(2, 3, 0), unit(4, 3, 0) * 2, k=1), ShapeError, "np.linalg.norm"),
         (
             lambda: best_photo_per_identity(unit(2, 3, 0), unit(4, 3, 0), np.zeros(4, int), np.zeros(2, int)),
             ShapeError,
@@ -112,11 +114,11 @@ def test_more_near_twins_than_spare_places_are_still_told_apart(monkeypatch):
         chance = np.random.default_rng(seed)
         noise = chance.normal(size=(200, 640)) * 1e-9
         gallery = (photos[chance.integers(0, 2, 200)] + noise).astype(np.float32)
-        index, _ = nearest(query, gallery, k=4, block=37)
+        index, _ = nearest_photos(query, gallery, k=4, block=37)
         assert index.tolist() == [slow_nearest(one, gallery, -1, 4)[0] for one in query]
 
 
 def test_a_query_from_outside_is_compared_with_all_photos_though_another_leaves_its_own_out():
     gallery = unit(1, 33, 3).repeat(5, axis=0)
-    index, _ = nearest(gallery[:2], gallery, k=4, own=np.array([-1, 0]), block=4)
+    index, _ = nearest_photos(gallery[:2], gallery, k=4, own=np.array([-1, 0]), block=4)
     assert index.tolist() == [[0, 1, 2, 3], [1, 2, 3, 4]]

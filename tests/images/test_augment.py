@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from fieldmark.images import augment as room
-from fieldmark.images.augment import Move, augment, blurred, moved, noisy
+from fieldmark.images.augment import Move, augment, blurred, moved, with_noise
 from fieldmark.images.specs import ImaterialistAugment, ImetAugment, NoAugment, WhaleAugment
 
 LISTS = [ImetAugment(), ImaterialistAugment(), WhaleAugment(), WhaleAugment(grey=1.0)]
@@ -192,7 +192,7 @@ def test_turn_is_clockwise_and_zoom_below_one_shrinks() -> None:
 
 def test_noise_is_grey_and_has_its_deviation() -> None:
     grey = torch.full((3, 200, 200), 0.5)
-    noise = noisy(grey, sd=10.0, rng=np.random.default_rng(0)) - grey
+    noise = with_noise(grey, sd=10.0, rng=np.random.default_rng(0)) - grey
     assert torch.allclose(noise[0], noise[2])
     assert noise[0].std().item() * 255 == pytest.approx(10, rel=0.02)
     assert abs(noise[0].mean().item()) < 1e-3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.images.finding import Found, agreed, by_strength, grabcut, iou, of_mask, otsu
+from fieldmark.images.finding import FoundSubject, agreed, by_strength, grabcut, iou, of_mask, otsu
 from fieldmark.images.specs import GrabCut
 
 
@@ -81,11 +81,11 @@ def test_specks_do_not_count() -> None:
 
 
 def test_two_finders_that_disagree_leave_the_full_frame() -> None:
-    one, near, far = Found((0, 0, 0.5, 0.5)), Found((0, 0, 0.5, 0.4)), Found((0.5, 0.5, 1, 1))
+    one, near, far = FoundSubject((0, 0, 0.5, 0.5)), FoundSubject((0, 0, 0.5, 0.4)), FoundSubject((0.5, 0.5, 1, 1))
     assert agreed(one, near, least_iou=0.3).box == one.box
     assert agreed(one, far, least_iou=0.3).box is None
     assert "disagree: 0.00" in agreed(one, far, least_iou=0.3).note
-    assert agreed(one, Found(None, note="nothing stands out"), least_iou=0.3).box is None
+    assert agreed(one, FoundSubject(None, note="nothing stands out"), least_iou=0.3).box is None
 
 
 def test_overlap_of_boxes() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.images.hashes import SEEN_PX, hashes, phash, seen
-from fieldmark.images.reading import read
+from fieldmark.images.reading import read_pixels
 
 
 def scene(seed: int = 0, *, height: int = 480, width: int = 720) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_saving_anew_and_brightening_change_few_bits() -> None:
     grey = scene(2)
     file = BytesIO()
     Image.fromarray(grey).save(file, "JPEG", quality=30)
-    assert apart(phash(grey), phash(read(file.getvalue(), colour="grey"))) <= 4
+    assert apart(phash(grey), phash(read_pixels(file.getvalue(), colour="grey"))) <= 4
     brighter = np.clip(grey * 0.7 + 60, 0, 255).astype(np.uint8)
     assert apart(phash(grey), phash(brighter)) <= 4
 
@@ -151,6 +151,6 @@ def test_hashes_are_those_that_a_contestant_made_of_the_same_photos() -> None:
         theirs = {row["Image"]: int(row["phash"], 16) for row in csv.DictReader(file)}
     photos = sorted((data / "meta_humpback2019" / "images_fullres").glob("*.jpg"))
     assert len(photos) == 3
-    assert [phash(read(photo, colour="grey")) for photo in photos] == [theirs[photo.name] for photo in photos]
+    assert [phash(read_pixels(photo, colour="grey")) for photo in photos] == [theirs[photo.name] for photo in photos]
     scaled = hashes(photos).phash.tolist()
     assert max(apart(one, theirs[photo.name]) for one, photo in zip(scaled, photos, strict=True)) <= 2

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fieldmark.core.errors import FieldmarkError, ImageError, ShapeError
 from fieldmark.images import looks as looks_module
-from fieldmark.images.looks import LOOKS, look, looks
+from fieldmark.images.looks import LOOKS, look_of, looks
 
 
 def slow_colourfulness(pixels):
@@ -26,7 +26,7 @@ def slow_colourfulness(pixels):
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9))
 def test_colourfulness_and_brightness_equal_slow_loops(seed, height, width):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    seen = look(pixels)
+    seen = look_of(pixels)
     assert seen.colourfulness == pytest.approx(slow_colourfulness(pixels), rel=1e-6, abs=1e-6)
     grey = [(0.299 * r + 0.587 * g + 0.114 * b) / 255 for r, g, b in pixels.reshape(-1, 3).tolist()]
     assert seen.brightness == pytest.approx(np.mean(grey))
@@ -35,15 +35,15 @@ def test_colourfulness_and_brightness_equal_slow_loops(seed, height, width):
 
 def test_strips_change_nothing(monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 7, 3), np.uint8)
-    whole = look(pixels)
+    whole = look_of(pixels)
     monkeypatch.setattr(looks_module, "STRIP_PIXELS", 20)
-    assert look(pixels) == whole
+    assert look_of(pixels) == whole
 
 
 @pytest.mark.parametrize(("shade", "brightness"), [(0, 0.0), (255, 1.0), (128, 128 / 255)])
 def test_greys_have_no_colour(shade, brightness):
     for channels in (1, 3):
-        seen = look(np.full((4, 5, channels), shade, np.uint8))
+        seen = look_of(np.full((4, 5, channels), shade, np.uint8))
         assert seen.colourfulness == 0
         assert seen.brightness == pytest.approx(brightness)
 
@@ -54,7 +54,7 @@ def test_files_of_any_number_of_threads_give_the_same(tmp_path):
         pixels = np.kron(chance.integers(0, 256, (height // 10, width // 10, 3)), np.ones((10, 10, 1))).astype(np.uint8)
         paths.append(tmp_path / f"{number}.png")
         Image.fromarray(pixels).save(paths[-1])
-        seen = look(pixels)
+        seen = look_of(pixels)
         slow.append([seen.brightness, seen.colourfulness, max(height, width), height > width])
     table = looks(paths, n_threads=1)
     assert table.shape == (4, len(LOOKS))
@@ -68,7 +68,7 @@ def test_large_jpegs_keep_their_size_and_nearly_their_colours(tmp_path):
     pixels = (rows * np.array([1, 0.5, 0.2]) + np.zeros((1600, 1200, 1))).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "large.jpg", quality=95)
     (row,) = looks([tmp_path / "large.jpg"])
-    whole = look(pixels)
+    whole = look_of(pixels)
     np.testing.assert_allclose(row, [whole.brightness, whole.colourfulness, 1600, 1], rtol=0.02)
 
 
@@ -90,7 +90,7 @@ def test_all_broken_files_are_named_at_once(tmp_path):
 def test_what_is_no_picture_is_refused():
     for pixels in (np.zeros((3, 3), np.uint8), np.zeros((3, 3, 3)), np.zeros((0, 3, 3), np.uint8)):
         with pytest.raises(ShapeError) as wrong:
-            look(pixels)
+            look_of(pixels)
         assert "uint8" in wrong.value.fix
     with pytest.raises(FieldmarkError) as wrong:
         looks([], n_threads=0)

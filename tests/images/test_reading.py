@@ -20,7 +20,7 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 from fieldmark.core.errors import ImageError
 from fieldmark.images.containers import TIFF_KEPT
-from fieldmark.images.reading import Limits, decode, opened, probe, read
+from fieldmark.images.reading import Limits, decode, opened, probe, read_pixels
 
 BLOCK = 8  # px: a block of a JPEG, so that flat colours stay flat
 COLOURS = np.array(
@@ -144,7 +144,7 @@ def turned(stored: np.ndarray, orientation: int) -> np.ndarray:
 def test_every_mode_and_turn_shows_the_right_colours(mode: str, orientation: int) -> None:
     data, stored, tolerance = golden(mode, orientation)
     expected = blocks(turned(stored, orientation))
-    pixels = read(data)
+    pixels = read_pixels(data)
     assert pixels.dtype == np.uint8
     assert pixels.shape == expected.shape
     assert np.abs(pixels.astype(int) - expected).max() <= tolerance
@@ -157,16 +157,16 @@ def test_inks_stored_as_ycck_by_an_adobe_program() -> None:
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(255 - inks), quality=100, colorspace="CMYK")
     assert b"Adobe" in data
     assert probe(data).mode == "CMYK"
-    assert np.abs(read(data).astype(int) - blocks(COLOURS)).max() <= 4
+    assert np.abs(read_pixels(data).astype(int) - blocks(COLOURS)).max() <= 4
 
 
 def test_16_bit_is_scaled_and_not_clipped() -> None:
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     expected = np.rint(ramp / 257)
     for kind in ("PNG", "TIFF"):
-        assert (read(saved(Image.fromarray(ramp), kind))[..., 0] == expected).all()
+        assert (read_pixels(saved(Image.fromarray(ramp), kind))[..., 0] == expected).all()
     big_endian = saved(Image.fromarray(ramp), "PNG")
-    assert len(np.unique(read(big_endian, colour="grey"))) == 256
+    assert len(np.unique(read_pixels(big_endian, colour="grey"))) == 256
 
 
 @pytest.mark.parametrize(
@@ -182,14 +182,14 @@ def test_16_bit_is_scaled_and_not_clipped() -> None:
 )
 def test_decimal_numbers_become_shades(numbers: list[float], expected: list[int]) -> None:
     data = saved(Image.fromarray(np.array([numbers], dtype=np.float32)), "TIFF")
-    assert read(data, colour="grey")[0, :, 0].tolist() == expected
+    assert read_pixels(data, colour="grey")[0, :, 0].tolist() == expected
 
 
 def test_transparent_shade_of_a_16_bit_png_is_white() -> None:
     shades = np.array([[0, 30000, 65535]], dtype=np.uint16)
     file = io.BytesIO()
     Image.fromarray(shades).save(file, "PNG", transparency=30000)
-    assert read(file.getvalue(), colour="grey")[0, :, 0].tolist() == [0, 255, 255]
+    assert read_pixels(file.getvalue(), colour="grey")[0, :, 0].tolist() == [0, 255, 255]
 
 
 def test_only_the_first_frame_is_read() -> None:
@@ -200,16 +200,16 @@ def test_only_the_first_frame_is_read() -> None:
         frames[0].save(file, kind, save_all=True, append_images=frames[1:], **options)
         with Image.open(file) as whole:
             assert whole.n_frames == 3, kind
-        assert np.abs(read(file.getvalue()).astype(int) - 10).max() <= 1, kind
+        assert np.abs(read_pixels(file.getvalue()).astype(int) - 10).max() <= 1, kind
 
 
 def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, whole = golden("RGBA", 1)[0], read(golden("RGBA", 1)[0])
+    data, whole = golden("RGBA", 1)[0], read_pixels(golden("RGBA", 1)[0])
     monkeypatch.setattr("fieldmark.images.pixels.STRIP_PIXELS", 100)
-    assert (read(data) == whole).all()
+    assert (read_pixels(data) == whole).all()
     for mode in ("I;16", "P+transparency", "LAB"):
         data = golden(mode, 6)[0]
-        assert read(data).shape == (3 * BLOCK, 2 * BLOCK, 3)
+        assert read_pixels(data).shape == (3 * BLOCK, 2 * BLOCK, 3)
 
 
 # -- scaled decoding
@@ -228,7 +228,7 @@ def scene(height: int, width: int) -> np.ndarray:
 def test_a_scaled_jpeg_is_never_below_what_was_asked(orientation: int, least: tuple[int, int], colour: str) -> None:
     data = saved(Image.fromarray(scene(203, 307)), "JPEG", orientation)
     full = (203, 307) if orientation == 1 else (307, 203)
-    shape = read(data, at_least=least, colour=colour).shape
+    shape = read_pixels(data, at_least=least, colour=colour).shape
     assert shape[2] == (3 if colour == "rgb" else 1)
     enough = [
         all(-(-side // share) >= min(to, side) for side, to in zip(full, least, strict=True)) for share in (2, 4, 8)
@@ -241,9 +241,9 @@ def test_a_scaled_jpeg_is_never_below_what_was_asked(orientation: int, least: tu
 
 def test_a_scaled_jpeg_looks_like_the_whole_one() -> None:
     data = saved(Image.fromarray(scene(768, 1024)), "JPEG", 8, quality=90)
-    whole = Image.fromarray(read(data))
+    whole = Image.fromarray(read_pixels(data))
     assert whole.size == (768, 1024)
-    scaled = read(data, at_least=(280, 280))
+    scaled = read_pixels(data, at_least=(280, 280))
     assert scaled.shape == (512, 384, 3)
     small = [
         np.asarray(p.resize((224, 224), Image.Resampling.BICUBIC)).astype(int) for p in (whole, Image.fromarray(scaled))
@@ -253,8 +253,8 @@ def test_a_scaled_jpeg_looks_like_the_whole_one() -> None:
 
 def test_cmyk_is_scaled_by_the_fallback() -> None:
     data = saved(Image.fromarray(scene(160, 320)).convert("CMYK"), "JPEG", 6)
-    assert read(data, at_least=(80, 40)).shape == (80, 40, 3)
-    assert read(data, at_least=(81, 40)).shape == (160, 80, 3)
+    assert read_pixels(data, at_least=(80, 40)).shape == (80, 40, 3)
+    assert read_pixels(data, at_least=(81, 40)).shape == (160, 80, 3)
 
 
 # -- notes that are wrong or too much
@@ -278,7 +278,7 @@ def test_a_malformed_note_does_not_spoil_a_good_picture() -> None:
     with pytest.raises(struct.error), Image.open(io.BytesIO(data)) as naive:
         ImageOps.exif_transpose(naive)
     assert probe(data).orientation == 6
-    assert (read(data) == turned(read(jpeg_with_notes(b"")), 6)).all()
+    assert (read_pixels(data) == turned(read_pixels(jpeg_with_notes(b"")), 6)).all()
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_malformed_note_does_not_spoil_a_good_picture() -> None:
 def test_notes_that_say_nothing_sensible_leave_the_picture_as_stored(notes: bytes) -> None:
     data = jpeg_with_notes(notes)
     assert probe(data).orientation == 1
-    assert read(data).shape == (2 * BLOCK, 3 * BLOCK, 3)
+    assert read_pixels(data).shape == (2 * BLOCK, 3 * BLOCK, 3)
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -325,7 +325,7 @@ def png(width: int, height: int, *extra: bytes) -> bytes:
 def test_notes_of_a_png_that_pillow_refuses_do_not_spoil_its_pixels(note: bytes) -> None:
     with pytest.raises((SyntaxError, ValueError, OSError)), Image.open(io.BytesIO(png(3, 2, note))) as naive:
         naive.load()
-    assert (read(png(3, 2, note)) == read(png(3, 2))).all()
+    assert (read_pixels(png(3, 2, note)) == read_pixels(png(3, 2))).all()
 
 
 def gif(width: int, height: int) -> bytes:
@@ -360,7 +360,7 @@ def one_channel_a_scan(n_times: int) -> bytes:
 
 
 def test_a_jpeg_with_a_scan_for_each_channel_is_read() -> None:
-    pixels = read(one_channel_a_scan(1))
+    pixels = read_pixels(one_channel_a_scan(1))
     assert pixels.shape == (64, 64, 3)
     assert pixels.std() > 10
 
@@ -390,13 +390,13 @@ def hostile() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["png", "gif", "webp", "jpeg", "scans", "channels", "bmp"])
 def test_bombs_are_refused_by_their_size(name: str) -> None:
     with pytest.raises(ImageError, match="too large") as refused:
-        read(hostile()[name])
+        read_pixels(hostile()[name])
     assert "Limits(" in refused.value.fix
 
 
 def test_tags_that_name_more_bytes_than_there_are_stop_before_pillow() -> None:
     with pytest.raises(ImageError) as refused:
-        read(tiff_of_one_stretch_named_often(2000))
+        read_pixels(tiff_of_one_stretch_named_often(2000))
     assert "tags point behind the end" in refused.value.got
     assert "again" in refused.value.fix
 
@@ -431,23 +431,23 @@ print(peak() - before)
 def test_limits_are_ours_and_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     data = png(30, 20)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # a host program's own rule neither helps nor hinders
-    assert read(data, limits=Limits(max_pixels=600)).shape == (20, 30, 3)
+    assert read_pixels(data, limits=Limits(max_pixels=600)).shape == (20, 30, 3)
     with pytest.raises(ImageError, match="too large") as refused:
-        read(data, limits=Limits(max_pixels=599))
+        read_pixels(data, limits=Limits(max_pixels=599))
     assert "Limits(max_pixels=...)" in refused.value.fix
     with pytest.raises(ImageError, match="too large") as refused:
         probe(data, limits=Limits(max_bytes=len(data) - 1))
     assert "max_bytes" in refused.value.fix
     noted = png(30, 20, chunk(b"tEXt", b"k\0" + bytes(1000)))
-    assert read(noted).shape == (20, 30, 3)
+    assert read_pixels(noted).shape == (20, 30, 3)
     with pytest.raises(ImageError, match="too large") as refused:
-        read(noted, limits=Limits(max_notes_bytes=1000))
+        read_pixels(noted, limits=Limits(max_notes_bytes=1000))
     assert "max_notes_bytes" in refused.value.fix
 
 
 def test_nothing_of_pillow_is_changed() -> None:
     before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
-    read(golden("CMYK", 1)[0])
+    read_pixels(golden("CMYK", 1)[0])
     assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
 
 
@@ -466,7 +466,7 @@ FIXTURES = {
 }
 
 
-def outcome(data: bytes, ask: Callable[..., object] = read) -> object:
+def outcome(data: bytes, ask: Callable[..., object] = read_pixels) -> object:
     """What comes of it, the refusal included."""
     try:
         return ask(data, limits=Limits(max_pixels=10**6))
@@ -498,16 +498,16 @@ def test_refusals_name_the_file_and_what_to_do(tmp_path: Path) -> None:
     for name, data in texts.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ImageError) as refused:
-            read(tmp_path / name)
+            read_pixels(tmp_path / name)
         assert name in str(refused.value.got)
         assert words[name] in refused.value.fix
     for path, word in ((tmp_path / "none.jpg", "path"), (tmp_path, "folder"), (Path("a\0b"), "path")):
         with pytest.raises(ImageError) as refused:
-            read(path)
+            read_pixels(path)
         assert str(path) in str(refused.value.got)
         assert word in refused.value.fix
     with pytest.raises(ImageError, match="no ordinary file"):
-        read(Path(os.devnull))
+        read_pixels(Path(os.devnull))
 
 
 def test_lost_blocks_are_refused_and_stray_bytes_are_not() -> None:
@@ -516,10 +516,10 @@ def test_lost_blocks_are_refused_and_stray_bytes_are_not() -> None:
     strayed = whole[:20] + b"\0\0\0" + whole[20:]  # some cameras pad between the parts of a file
     with pytest.raises(ValueError, match="extraneous"):
         simplejpeg.decode_jpeg(strayed)
-    assert read(strayed).shape == (240, 320, 3)
+    assert read_pixels(strayed).shape == (240, 320, 3)
     lost = whole[: len(whole) // 2] + b"\xff\xd9"
     with pytest.raises(ImageError, match=r"damaged|truncated"):
-        read(lost)
+        read_pixels(lost)
 
 
 def test_a_fault_while_decoding_is_told_like_one_while_opening() -> None:
@@ -546,7 +546,7 @@ STARTS = [
 @settings(max_examples=150, deadline=None)
 @given(start=st.sampled_from(STARTS), rest=st.binary(max_size=200))
 def test_any_bytes_give_pixels_or_one_error(start: bytes, rest: bytes) -> None:
-    for ask in (read, probe):
+    for ask in (read_pixels, probe):
         came = outcome(start + rest, ask)
         assert came.fix if isinstance(came, ImageError) else came is not None
 
@@ -572,7 +572,7 @@ def test_turns_agree_with_pillow() -> None:
     for orientation in range(1, 9):
         data = saved(Image.fromarray(scene(40, 56)), "PNG", orientation)
         with Image.open(io.BytesIO(data)) as stored:
-            assert (read(data) == np.asarray(ImageOps.exif_transpose(stored))).all()
+            assert (read_pixels(data) == np.asarray(ImageOps.exif_transpose(stored))).all()
 
 
 @pytest.mark.real
@@ -584,7 +584,7 @@ def test_real_whales_look_the_same_scaled_or_whole() -> None:
     for path in paths:
         with Image.open(path) as stored:
             whole = np.asarray(stored.convert("RGB"))
-        assert np.abs(read(path).astype(int) - whole).mean() < 0.5
-        scaled = Image.fromarray(read(path, at_least=(160, 320))).resize((256, 128), Image.Resampling.BICUBIC)
+        assert np.abs(read_pixels(path).astype(int) - whole).mean() < 0.5
+        scaled = Image.fromarray(read_pixels(path, at_least=(160, 320))).resize((256, 128), Image.Resampling.BICUBIC)
         small = Image.fromarray(whole).resize((256, 128), Image.Resampling.BICUBIC)
         assert np.abs(np.asarray(scaled).astype(int) - small).mean() < 2.5  # rough water differs most

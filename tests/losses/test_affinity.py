@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.losses.affinities import affinity, spread
+from fieldmark.losses.affinities import affinity, centre_spread
 
 CLASSES = [0, 3, -1, 2]
 
@@ -47,21 +47,23 @@ def slow_spread(centres: torch.Tensor) -> float:
 def test_the_spread_is_the_variance_over_all_pairs(seed: int, n: int, dim: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     centres = 5 + torch.randn(n, dim, generator=generator, dtype=torch.float64)  # far from the origin
-    assert spread(centres).item() == pytest.approx(slow_spread(centres), rel=1e-8, abs=1e-9)
+    assert centre_spread(centres).item() == pytest.approx(slow_spread(centres), rel=1e-8, abs=1e-9)
 
 
 def test_equal_distances_have_no_spread_in_float32() -> None:
-    assert spread(7 * torch.eye(40) + 3).item() == pytest.approx(0, abs=0.05)  # of a mean distance of 98, squared
+    assert centre_spread(7 * torch.eye(40) + 3).item() == pytest.approx(
+        0, abs=0.05
+    )  # of a mean distance of 98, squared
 
 
 def test_a_sample_is_drawn_by_chance_alone_and_right_on_average() -> None:
     centres = torch.randn(300, 8, generator=torch.Generator().manual_seed(1))
-    drawn = [spread(centres, sample=60, chance=torch.Generator().manual_seed(seed)).item() for seed in range(40)]
-    again = spread(centres, sample=60, chance=torch.Generator().manual_seed(0)).item()
+    drawn = [centre_spread(centres, sample=60, chance=torch.Generator().manual_seed(seed)).item() for seed in range(40)]
+    again = centre_spread(centres, sample=60, chance=torch.Generator().manual_seed(0)).item()
     assert drawn[0] == again
     assert len(set(drawn)) == 40
-    assert statistics.mean(drawn) == pytest.approx(spread(centres).item(), rel=0.05)
-    assert spread(centres, sample=300).item() == spread(centres).item()
+    assert statistics.mean(drawn) == pytest.approx(centre_spread(centres).item(), rel=0.05)
+    assert centre_spread(centres, sample=300).item() == centre_spread(centres).item()
 
 
 def test_gradients_are_finite_at_200() -> None:
@@ -73,14 +75,14 @@ def test_gradients_are_finite_at_200() -> None:
         assert logits.grad is not None
         assert logits.grad.isfinite().all()
     centres = torch.zeros(4, 2, requires_grad=True)
-    spread(centres).backward()
+    centre_spread(centres).backward()
     assert centres.grad is not None
     assert centres.grad.isfinite().all()
 
 
 def test_the_spread_learns() -> None:
     centres = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    assert torch.autograd.gradcheck(spread, (centres,))
+    assert torch.autograd.gradcheck(centre_spread, (centres,))
 
 
 def test_all_unknown_cost_nothing() -> None:
@@ -92,8 +94,8 @@ def test_all_unknown_cost_nothing() -> None:
     [
         (lambda: affinity(torch.zeros(1, 2), torch.tensor([0]), margin=0), FieldmarkError, "margin = 0.75"),
         (lambda: affinity(torch.zeros(1, 3), torch.tensor([0]), flip_identity=True), ShapeError, "twice as many"),
-        (lambda: spread(torch.zeros(2, 2)), ShapeError, "spread = 0"),
-        (lambda: spread(torch.zeros(9, 2), sample=3), FieldmarkError, "torch.Generator"),
+        (lambda: centre_spread(torch.zeros(2, 2)), ShapeError, "spread = 0"),
+        (lambda: centre_spread(torch.zeros(9, 2), sample=3), FieldmarkError, "torch.Generator"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(call, error, told: str) -> None:

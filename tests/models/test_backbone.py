@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fieldmark.core.errors import PlanError
-from fieldmark.models.backbone import SEQUENTIAL, build_backbone, data_config, split, stages
+from fieldmark.models.backbone import SEQUENTIAL, backbone_stages, build_backbone, data_config, split
 from fieldmark.models.specs import Backbone, RandomWeights
 
 SMALLEST = {
@@ -85,20 +85,20 @@ def test_the_shipped_backbone_sees_with_mean_and_std_of_a_half() -> None:
     ],
 )
 def test_stages_by_name_from_stem_to_last(name: str, expected: list[str]) -> None:
-    assert list(stages(bare(name, device="meta"))) == expected
+    assert list(backbone_stages(bare(name, device="meta"))) == expected
 
 
 @pytest.mark.parametrize("name", [*timm.list_models("test_*"), "inception_v3", "legacy_xception"])
 def test_every_parameter_stands_in_exactly_one_stage(name: str) -> None:
     model = bare(name, device="meta")
-    named = stages(model)
+    named = backbone_stages(model)
     assert sorted(p for names in named.values() for p in names) == sorted(p for p, _ in model.named_parameters())
     assert next(iter(named)) == "stem"
     assert len(named) > 2
 
 
 def test_the_stem_and_the_last_stage_hold_what_they_should() -> None:
-    named = stages(bare("tf_efficientnet_lite0", device="meta"))
+    named = backbone_stages(bare("tf_efficientnet_lite0", device="meta"))
     assert named["stem"] == ("conv_stem.weight", "bn1.weight", "bn1.bias")
     assert named["conv_head"] == ("conv_head.weight", "bn2.weight", "bn2.bias")
     assert all(name.startswith("blocks.3.") for name in named["blocks.3"])
@@ -115,7 +115,7 @@ def check_every_cut(name: str, size_px: int) -> None:
     pictures = torch.rand(1, 3, size_px, size_px, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         whole: Any = model.forward_features(pictures)  # type: ignore[operator]
-        for n_stages in range(len(stages(model)) + 1):
+        for n_stages in range(len(backbone_stages(model)) + 1):
             parts = split(model, n_stages)
             assert parts is not None
             assert torch.equal(parts[1](parts[0](pictures)), whole), n_stages
@@ -139,7 +139,7 @@ def test_every_sequential_family_has_its_test() -> None:
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet50", "legacy_senet154"])
 def test_a_cut_shares_the_parameters_out_as_the_stages_do(name: str) -> None:
     model = bare(name, device="meta")
-    named = stages(model)
+    named = backbone_stages(model)
     path_of = {id(parameter): path for path, parameter in model.named_parameters()}
     for n_stages in range(1, len(named)):
         parts = split(model, n_stages)
@@ -152,7 +152,7 @@ def test_nets_with_branches_are_cut_only_at_their_ends() -> None:
     model = bare("pnasnet5large", device="meta")
     assert split(model, 3) is None
     assert split(model, 0) is not None
-    assert split(model, len(stages(model))) is not None
+    assert split(model, len(backbone_stages(model))) is not None
 
 
 @pytest.mark.parametrize("n_stages", [-1, 6])

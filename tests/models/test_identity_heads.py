@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from fieldmark.core.errors import PlanError, ShapeError, WeightsError
 from fieldmark.models import heads
-from fieldmark.models.backbone import stages
-from fieldmark.models.heads import Affinities, Cosine, Stripes
+from fieldmark.models.backbone import backbone_stages
+from fieldmark.models.heads import Affinities, CosineLogits, Stripes
 from fieldmark.models.network import Network, build, freeze, parameter_groups
 from fieldmark.models.specs import AffinityHead, Backbone, CosineHead, Head, Net, OneVsRestHead, RandomWeights
 from fieldmark.models.warm import start_from
@@ -54,7 +54,7 @@ def test_the_nearest_centre_of_each_class_counts() -> None:
 
 
 def test_centres_reduced_by_their_mean_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "nearest", lambda cosines: cosines.mean(dim=2))
+    monkeypatch.setattr(heads, "nearest_centre", lambda cosines: cosines.mean(dim=2))
     with pytest.raises(AssertionError):
         check_nearest_centre_counts()
 
@@ -165,7 +165,7 @@ def test_a_net_with_stripes_gives_them_also_from_kept_maps(name: str, pool: str)
     assert whole.stripes is not None
     assert whole.stripes.shape == (4, 2, 512)
     assert torch.allclose(whole.stripes.norm(dim=2), torch.ones(4, 2), atol=1e-5)
-    n_all = len(stages(network.backbone))
+    n_all = len(backbone_stages(network.backbone))
     for after in (0, n_all):
         assert not network.pools_below(after)
         kept = network.lower(after)(pictures(side=side))  # type: ignore[misc]
@@ -219,7 +219,7 @@ def test_maps_without_enough_rows_are_refused(name: str, side: int, n: int) -> N
 def test_a_vector_has_no_stripes() -> None:
     network = small(OneVsRestHead(), stripes=2).eval()
     with pytest.raises(ShapeError) as refused:
-        network.upper(len(stages(network.backbone)))(torch.zeros(2, network.width))
+        network.upper(len(backbone_stages(network.backbone)))(torch.zeros(2, network.width))
     assert "no map" in refused.value.got
     assert "stripes = None" in refused.value.fix
 
@@ -231,7 +231,7 @@ def test_no_classes_are_refused() -> None:
 
 
 def test_heads_of_one_kind_start_alike_for_one_seed() -> None:
-    one, other = (Cosine(8, 4, scale=30.0, centres=2) for _ in range(2))
+    one, other = (CosineLogits(8, 4, scale=30.0, centres=2) for _ in range(2))
     assert one.directions.shape == other.directions.shape == (4, 2, 8)
     twins = [small(CosineHead(centres=2), seed=9).head.directions for _ in range(2)]  # type: ignore[union-attr]
     assert torch.equal(*twins)

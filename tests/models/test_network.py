@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from fieldmark.core.errors import PlanError, ShapeError
-from fieldmark.models.backbone import stages
+from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.network import Network, build, freeze, parameter_groups
 from fieldmark.models.specs import (
     Backbone,
@@ -67,7 +67,7 @@ def test_two_maps_are_pooled_side_by_side(name: str, pool: str) -> None:
 def test_two_maps_cut_below_the_first_give_the_same_and_above_it_not_at_all() -> None:
     network = small(backbone={"maps": 2}).eval()
     n_cut = 0
-    for after in range(1, len(stages(network.backbone)) + 1):
+    for after in range(1, len(backbone_stages(network.backbone)) + 1):
         lower = network.lower(after)
         if lower is None:
             with pytest.raises(PlanError):
@@ -77,7 +77,7 @@ def test_two_maps_cut_below_the_first_give_the_same_and_above_it_not_at_all() ->
         with torch.no_grad():
             cut, whole = network.upper(after)(lower(pictures())), network(pictures())
         torch.testing.assert_close(cut.feature, whole.feature)
-    assert 0 < n_cut < len(stages(network.backbone))
+    assert 0 < n_cut < len(backbone_stages(network.backbone))
 
 
 def test_two_maps_need_stages_one_after_the_other() -> None:
@@ -265,7 +265,7 @@ def train_a_step(network: Network) -> None:
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
 def test_frozen_stages_and_their_statistics_stay_and_all_else_learns(name: str) -> None:
     network = small(name=name)
-    named = stages(network.backbone)
+    named = backbone_stages(network.backbone)
     frozen = list(named)[:2]
     freeze(network, frozen)
     with torch.no_grad():  # timm starts the last norm of a block at zero, which starves the block of gradient
@@ -309,7 +309,7 @@ def test_freezing_leaves_test_mode_as_it_is() -> None:
 
 def test_all_stages_frozen_leave_neck_and_head() -> None:
     network = small()
-    freeze(network, stages(network.backbone))
+    freeze(network, backbone_stages(network.backbone))
     learning = {name.split(".")[0] for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert learning == {"neck", "head"}
     assert not any(module.training for module in network.train().backbone.modules())
@@ -318,8 +318,8 @@ def test_all_stages_frozen_leave_neck_and_head() -> None:
 def test_all_is_every_stage_of_the_backbone() -> None:
     by_word, by_names = small(), small()
     freeze(by_word, ("all",))
-    freeze(by_names, stages(by_names.backbone))
-    assert by_word.frozen == by_names.frozen == tuple(stages(by_word.backbone))
+    freeze(by_names, backbone_stages(by_names.backbone))
+    assert by_word.frozen == by_names.frozen == tuple(backbone_stages(by_word.backbone))
     assert not any(p.requires_grad for p in by_word.backbone.parameters())
     assert all(p.requires_grad for p in by_word.head.parameters())
 
@@ -359,7 +359,7 @@ def test_what_the_backbone_exempts_is_not_decayed() -> None:
 def test_the_rest_of_the_way_from_kept_features_is_the_whole_way(pool: str) -> None:
     network = small(name="test_efficientnet", backbone={"pool": pool}).eval()
     whole = network(pictures())
-    n_all = len(stages(network.backbone))
+    n_all = len(backbone_stages(network.backbone))
     for after in range(n_all + 1):
         lower = network.lower(after)
         assert lower is not None

@@ -23,7 +23,7 @@ from fieldmark.core.errors import PlanError, WeightsError
 from fieldmark.models.backbone import build_backbone
 from fieldmark.models.packages import PACKAGES, Package, locate
 from fieldmark.models.specs import Backbone, FileWeights, HubWeights, PackageWeights, RandomWeights
-from fieldmark.models.weights import digest_of, load, read_state
+from fieldmark.models.weights import digest_of, load_weights, read_state
 
 LITE = PACKAGES["tf_efficientnet_lite0"]
 TINY = "test_resnet"
@@ -159,7 +159,7 @@ def test_the_file_of_another_network_is_refused_and_nothing_is_copied(tmp_path: 
     model = tiny(4, num_classes=0)
     before = digest_of(model.state_dict())
     with pytest.raises(WeightsError) as refused:
-        load(file_spec(path), model)
+        load_weights(file_spec(path), model)
     told = str(refused.value.got)
     assert "missing: conv1.0.weight" in told
     assert "unexpected: blocks.0.0" in told

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldmark.core.errors import PlanError, WeightsError
-from fieldmark.models.backbone import build_backbone, data_config, stages
+from fieldmark.models.backbone import backbone_stages, build_backbone, data_config
 from fieldmark.models.counting import count
 from fieldmark.models.network import build
 from fieldmark.models.registered import BACKBONES, backbone
@@ -51,7 +51,7 @@ def test_a_registered_backbone_is_a_network_with_its_own_weights() -> None:
     assert network(torch.zeros(2, 3, 32, 32)).logits.shape == (2, 3)
     assert (network.backbone.first.weight == 0.5).all()
     assert network.origin.kind == "package"
-    assert stages(network.backbone) == {
+    assert backbone_stages(network.backbone) == {
         "stem": ("first.weight", "first.bias"),
         "second": ("second.1.weight", "second.1.bias"),
     }

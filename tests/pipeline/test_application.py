@@ -33,7 +33,7 @@ from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.rank import Rank, identity_scores
-from fieldmark.stages.identity.rescore import Rescore, judge, mix, pair_scores
+from fieldmark.stages.identity.rescore import Rescore, mix_scores, pair_judge, pair_scores
 from fieldmark.stages.identity.think_again import ThinkAgain
 from kept_values import anew, assert_applied_as_kept, assert_same, opened
 
@@ -206,19 +206,25 @@ class TestFolds:
         before = asked.value(stage.reads_from).scores
         paired = [
             pair_scores(
-                embedded.embedding[k], before, gallery=galleries.gallery(k), by=judge(net), shortlist=stage.shortlist
+                embedded.embedding[k],
+                before,
+                gallery=galleries.gallery(k),
+                by=pair_judge(net),
+                shortlist=stage.shortlist,
             )
             for k, net in enumerate(nets)
         ]
-        wanted = mix(before, np.mean(paired, axis=0), weight=0.5)
+        wanted = mix_scores(before, np.mean(paired, axis=0), weight=0.5)
         np.testing.assert_allclose(asked.value(stage.name).scores, wanted, atol=1e-6)
         for k in range(2):
             others = asked.value(stage.reads_from, k).scores
             spared = galleries.gallery_apart(k, context.artifact(Folds, "split"), context.known)
             one = pair_scores(
-                embedded.embedding[k], others, gallery=spared, by=judge(nets[k]), shortlist=stage.shortlist
+                embedded.embedding[k], others, gallery=spared, by=pair_judge(nets[k]), shortlist=stage.shortlist
             )
-            np.testing.assert_allclose(asked.value(stage.name, k).scores, mix(others, one, weight=0.5), atol=1e-6)
+            np.testing.assert_allclose(
+                asked.value(stage.name, k).scores, mix_scores(others, one, weight=0.5), atol=1e-6
+            )
 
     def test_labels_are_the_mean_over_the_networks_of_all_folds_asked_one_by_one(
         self, run_of: Callable[[str], Path]

@@ -14,7 +14,7 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.marks import Marks
 from fieldmark.data.specs import IdentityFolds
 from fieldmark.decisions.specs import Fixed
-from fieldmark.decisions.thresholds import find
+from fieldmark.decisions.thresholds import find_threshold
 from fieldmark.pipeline.artifacts.base import Artifact
 from fieldmark.pipeline.artifacts.embeddings import Embedded, Embeddings
 from fieldmark.pipeline.artifacts.features import Features, ImageFeatures
@@ -157,7 +157,7 @@ def test_regions_are_kept_under_their_finders_name(context: Context, tmp_path: P
 
 def test_a_ranking_keeps_scores_threshold_and_candidates(context: Context, tmp_path: Path) -> None:
     left, scores = Ranking(tmp_path), drawn(2, 3)
-    decision = Decision(find(Fixed(at=0.5), scores, np.array([0, 1]), k=2))
+    decision = Decision(find_threshold(Fixed(at=0.5), scores, np.array([0, 1]), k=2))
     left.write(context.known.take([0, 1]), scores=scores, decision=decision, k=2)
     said = RankedPhotos(drawn(3, 3), k=2)
     left.keep(said, context)

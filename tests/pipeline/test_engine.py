@@ -27,7 +27,7 @@ from fieldmark.plans.humpback import humpback_classify
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.rank import Rank
-from fieldmark.tasks.reporting import report
+from fieldmark.tasks.reporting import write_report
 
 
 class Told:
@@ -148,11 +148,11 @@ def test_several_folds_judge_every_photo_that_can_be_judged_once(
     assert fold.max() == 1
     assert len(scores) == int((fold >= 0).sum())
     assert len(np.load(run.stage("ranking") / "validation.npy")) == int((fold >= 0).sum())
-    assert len(report(Context.open(run.path))) >= 6
+    assert len(write_report(Context.open(run.path))) >= 6
 
 
 def test_report_and_metrics_are_written(finished: RunFolder) -> None:
-    measures = report(Context.open(finished.path))
+    measures = write_report(Context.open(finished.path))
     names = [one.name for one in measures]
     assert names[0] == "MAP@5"
     assert {"top-1 of known", "AUC known/new", "false matches"} <= set(names)

@@ -23,7 +23,7 @@ from fieldmark.models.specs import (
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans import costs
 from fieldmark.plans.downloads_needed import backbones, weights_needed
-from fieldmark.plans.estimates import Photos, TrainEstimate, estimate
+from fieldmark.plans.estimates import PhotoCounts, TrainEstimate, plan_estimate
 from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.sizes import LOWER_LITE, Size
 from fieldmark.stages.common.split import Split
@@ -34,7 +34,7 @@ SHELF = dict(RECIPES.items())
 
 ONE_CORE = Machine(device="cpu", name="x", cores=1, memory_bytes=8 << 30, macs_per_s=5e10, bytes_per_s=1.5e10)
 CLASSES = np.repeat(np.arange(40), 5)
-PHOTOS = Photos(n_photos=200, identities=(5,) * 40)
+PHOTOS = PhotoCounts(n_photos=200, identities=(5,) * 40)
 LITE = Net(backbone=Backbone(weights=RandomWeights()), head=CosineHead(centres=2))
 
 
@@ -51,8 +51,8 @@ def planned(**changes: object) -> Plan:
     return Plan(name="mine", stages=(Split(folds=PlainFolds(n_folds=5)), Train.model_validate(train)))
 
 
-def told(photos: Photos = PHOTOS, machine: Machine = ONE_CORE, **changes: object) -> TrainEstimate:
-    return estimate(planned(**changes), photos, machine=machine).stages[0]
+def told(photos: PhotoCounts = PHOTOS, machine: Machine = ONE_CORE, **changes: object) -> TrainEstimate:
+    return plan_estimate(planned(**changes), photos, machine=machine).stages[0]
 
 
 def test_the_table_holds_every_backbone_of_the_recipes() -> None:
@@ -112,10 +112,10 @@ def test_accumulation_limits_and_mining_count() -> None:
 
 
 def test_phases_for_individuals_with_many_photos_show_fewer() -> None:
-    photos = Photos(n_photos=200, identities=(10,) * 10 + (2,) * 50)
+    photos = PhotoCounts(n_photos=200, identities=(10,) * 10 + (2,) * 50)
     (phase,) = told(photos, training=Training(legs=(Leg(epochs=1, min_photos=3),), batch=16)).phases
     assert phase.photos_per_epoch == 80
-    rare = Photos(n_photos=200, identities=(10,) + (2,) * 95)
+    rare = PhotoCounts(n_photos=200, identities=(10,) + (2,) * 95)
     (phase,) = told(rare, training=Training(legs=(Leg(epochs=1, min_photos=3),), batch=16)).phases
     assert phase.photos_per_epoch == 160  # too few have as many: all take part
 
@@ -124,7 +124,7 @@ def test_time_grows_with_photos_epochs_and_folds_and_falls_with_cores() -> None:
     one = told()
     assert one.folds == 5
     assert one.seconds == pytest.approx(5 * one.phases[0].seconds)
-    many = told(Photos(n_photos=2000, identities=(5,) * 400))
+    many = told(PhotoCounts(n_photos=2000, identities=(5,) * 400))
     assert many.seconds == pytest.approx(10 * one.seconds, rel=0.1)
     longer = told(training=Training(legs=(Leg(epochs=4),), batch=16))
     assert longer.seconds == pytest.approx(2 * one.seconds)
@@ -149,7 +149,7 @@ def test_a_frozen_lower_part_is_quicker_where_its_results_are_kept_and_takes_les
 
 
 def test_results_of_a_frozen_backbone_are_prepared_once_for_all_stages() -> None:
-    stages = estimate(SHELF["imet2019"](size="small"), machine=ONE_CORE).stages
+    stages = plan_estimate(SHELF["imet2019"](size="small"), machine=ONE_CORE).stages
     prepared = {stage.name for stage in stages if stage.preparing_s}
     assert prepared == {"zoo-lite0", "zoo-lite0-max", "zoo-lite0-160"}
 
@@ -159,7 +159,7 @@ def test_a_gpu_of_unknown_speed_leaves_the_time_unknown() -> None:
     one = told(machine=gpu)
     assert one.seconds is None
     assert one.memory_bytes < told().memory_bytes  # bf16
-    assert estimate(planned(), machine=gpu).seconds is None
+    assert plan_estimate(planned(), machine=gpu).seconds is None
 
 
 def test_other_backbones_are_counted_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from fieldmark.decisions.specs import (
     Transposed,
 )
 from fieldmark.gallery.specs import Akaze, Sift, Superpoint, Xfeat
-from fieldmark.images.specs import Align, BoxCrop, FullFrame, GrabCut, TableBoxes, Trained
+from fieldmark.images.specs import Align, BoxCrop, FullFrame, GrabCut, TableBoxes, TrainedFinder
 from fieldmark.losses.specs import Affinity, CombinedMargin, Compactness, Focal, LocalTriplet, SphereFace
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import IMET_CUTOFFS
@@ -239,8 +239,8 @@ def test_landmarks_and_boxes_come_from_a_finder_trained_on_clicks(name: str) -> 
     assert isinstance(by_table, Align)
     assert [point.name for point in by_table.points] == ["left_tip", "notch", "right_tip", "root"]
     plan = SHELF[name](landmarks="trained", boxes="trained", finder="mine", keypoints="sift")
-    assert plan.only(Boxes).finder == Trained(folder="mine")
-    assert plan.only(Train).preprocess.align.by == plan.only(Recheck).within == Trained(folder="mine")
+    assert plan.only(Boxes).finder == TrainedFinder(folder="mine")
+    assert plan.only(Train).preprocess.align.by == plan.only(Recheck).within == TrainedFinder(folder="mine")
 
 
 def test_agreement_needs_head_and_similarity_and_hears_keypoints_too() -> None:

@@ -25,7 +25,7 @@ from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.siamese import humpback_siamese
 from fieldmark.stages.identity.rank import ByLogits, Vote
 from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.identity.rescore import RESCORING, mix, pair_scores
+from fieldmark.stages.identity.rescore import RESCORING, mix_scores, pair_scores
 from fieldmark.training.specs import Training
 from toys import without_judges
 
@@ -142,9 +142,9 @@ def test_points_are_matched_for_the_shortlist_of_the_pair_head(
 def test_mixing_lets_nobody_pass_the_shortlist_from_below() -> None:
     scores = np.array([[0.9, 0.8, 0.7, -np.inf]], np.float32)
     judged = np.array([[0.1, 0.6, 0.0, 0.0]], np.float32)
-    assert mix(scores, judged, weight=0).tolist() == scores.tolist()
-    assert np.allclose(mix(scores, judged, weight=0.5), [[0.5, 0.7, 0.35, -np.inf]])
-    assert mix(scores, judged, weight=1).tolist() == [[*judged[0, :3].tolist(), -np.inf]]
+    assert mix_scores(scores, judged, weight=0).tolist() == scores.tolist()
+    assert np.allclose(mix_scores(scores, judged, weight=0.5), [[0.5, 0.7, 0.35, -np.inf]])
+    assert mix_scores(scores, judged, weight=1).tolist() == [[*judged[0, :3].tolist(), -np.inf]]
 
 
 def test_pair_scores_are_the_best_photo_of_each_on_the_shortlist(tmp_path: Path) -> None:

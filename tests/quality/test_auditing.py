@@ -11,7 +11,7 @@ from PIL import Image
 from fieldmark.core.errors import DataError, FieldmarkError
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
-from fieldmark.quality.leakage.auditing import Audit, Photos, audit, judged
+from fieldmark.quality.leakage.auditing import Audit, AuditPhotos, audit_clues, judged
 from fieldmark.quality.leakage.side_clues import MEANINGS, clues, meaning, targets
 
 N = 120
@@ -34,7 +34,7 @@ def shop(**columns: object) -> Collection:
 
 
 def of(photos: Collection, **options: object) -> Audit:
-    return audit(Photos(photos, [None] * len(photos)), n_workers=1, **options)  # type: ignore[arg-type]
+    return audit_clues(AuditPhotos(photos, [None] * len(photos)), n_workers=1, **options)  # type: ignore[arg-type]
 
 
 def found(result: Audit, target: str) -> set[str]:
@@ -75,7 +75,7 @@ def test_files_tell_by_size_and_encoder(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{number}.jpg")
         Image.fromarray(pixels).save(paths[-1], quality=quality)
     paths[3].unlink()
-    result = audit(Photos(photos, [path if path.exists() else None for path in paths]), n_workers=1)
+    result = audit_clues(AuditPhotos(photos, [path if path.exists() else None for path in paths]), n_workers=1)
     assert {"size", "shape", "pixels"} <= found(result, "kind")
     assert "encoder" in found(result, "colour")
     assert "size" not in found(result, "colour")
@@ -95,7 +95,7 @@ def test_copies_within_a_table_and_across_its_parts(tmp_path: Path) -> None:
         "split": ["train"] * 40 + ["test"] * 20,
         "text": chance.permutation(60).astype(str).tolist(),
     }
-    result = audit(Photos(Collection.of(table, root=tmp_path), paths), n_workers=1)
+    result = audit_clues(AuditPhotos(Collection.of(table, root=tmp_path), paths), n_workers=1)
     assert "same hash" in found(result, "identity")
     ((kind, looked),) = result.copies
     assert (kind, looked.n_same, looked.n_other) == ("same hash", 40, 0)
@@ -103,9 +103,9 @@ def test_copies_within_a_table_and_across_its_parts(tmp_path: Path) -> None:
         ("test", "train", 20),
         ("train", "test", 20),
     ]
-    known = Photos(Collection.of(table, root=tmp_path).take(range(40)), paths[:40])
-    new = Photos(Collection.of(table, root=tmp_path).take(range(40, 60)), paths[40:])
-    across = audit(known, new, n_workers=1)
+    known = AuditPhotos(Collection.of(table, root=tmp_path).take(range(40)), paths[:40])
+    new = AuditPhotos(Collection.of(table, root=tmp_path).take(range(40, 60)), paths[40:])
+    across = audit_clues(known, new, n_workers=1)
     assert ("new", "train", 20) in [(one.part, one.other, one.n_copied) for _, one in across.crossings]
     assert not across.copies
 
@@ -190,7 +190,7 @@ def test_names_and_addresses_of_a_real_shop_tell_its_answers() -> None:
 def test_real_copies_tell_whales_unless_groups_hold_them_together() -> None:
     photos = read(DATA / "humpback2018_100px" / "labels.csv", check_files=False)
     alone = Collection(photos.table.drop("group"), photos.root, photos.vocabulary)
-    result = audit(Photos(alone, alone.paths), most_photos=300, only=["identity"], n_workers=1)
+    result = audit_clues(AuditPhotos(alone, alone.paths), most_photos=300, only=["identity"], n_workers=1)
     assert "same bytes" in found(result, "identity")
-    held = audit(Photos(photos, photos.paths), most_photos=300, only=["identity"], n_workers=1)
+    held = audit_clues(AuditPhotos(photos, photos.paths), most_photos=300, only=["identity"], n_workers=1)
     assert not [one for kind, one in held.copies if kind == "same bytes"]

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality.labels.company import FLOOR, N_PARTS, RIDGE, company
 from fieldmark.quality.labels.doubts import doubt, doubtful
-from fieldmark.quality.labels.judge import judge
-from fieldmark.quality.labels.label_noise import Counts, fit
+from fieldmark.quality.labels.judge import judge_labels
+from fieldmark.quality.labels.label_noise import Counts, fit_rates
 
 
 def drawn(seed: int, n: int = 5000, n_labels: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ def test_doubts_are_probabilities(world, doubts):
 
 def test_rates_of_mistakes_are_recovered(world):
     truth, given_, proba = world
-    noise = judge(proba, given_).noise
+    noise = judge_labels(proba, given_).noise
     common = truth.sum(axis=0) > 300
     missing = (truth & ~given_).sum(axis=0) / truth.sum(axis=0)
     wrong = (~truth & given_).sum(axis=0) / given_.sum(axis=0)
@@ -94,8 +94,8 @@ def test_other_labels_are_heard_where_they_help():
     hearing, deaf = (doubt(proba, given_, others=others)[:, 6:][absent] for others in (True, False))
     assert precision(hearing, planted) > 0.6
     assert precision(deaf, planted) < 0.2
-    assert judge(proba, given_).heard > 0
-    assert judge(proba, given_, others=False).company is None
+    assert judge_labels(proba, given_).heard > 0
+    assert judge_labels(proba, given_, others=False).company is None
 
 
 @pytest.mark.parametrize("move", ["stretched", "with a floor"])
@@ -195,7 +195,7 @@ def test_the_model_finds_the_rates_it_was_drawn_with_and_rare_labels_lean_on_the
     given_, absent = total * yes, total * (1 - yes)
     scale = 5 / given_[12].sum()
     given_[12], absent[12] = given_[12] * scale, absent[12] * scale
-    noise = fit(Counts(absent, given_, reading, slope=(1.0, 0.7)))
+    noise = fit_rates(Counts(absent, given_, reading, slope=(1.0, 0.7)))
     invented = (total * 0.004 * (1 - true)).sum(axis=1) / (total * yes).sum(axis=1)
     np.testing.assert_allclose(noise.missing, 0.2, atol=0.02)
     np.testing.assert_allclose(noise.wrong[:12], invented[:12], atol=0.02)

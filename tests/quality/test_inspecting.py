@@ -10,7 +10,7 @@ from PIL import Image
 from fieldmark.core.errors import ImageError
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import Survey, survey
-from fieldmark.quality.inspecting import broken, inspect, look
+from fieldmark.quality.inspecting import broken, inspection, look_at_files
 from fieldmark.reporting.contents import Fact, InspectPage
 
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page(folder: Path) -> InspectPage:
-    return inspect(survey(folder / "seen.csv"), n_workers=2)
+    return inspection(survey(folder / "seen.csv"), n_workers=2)
 
 
 def fact(page: InspectPage, name: str) -> Fact:
@@ -83,7 +83,7 @@ def test_samples_are_pictures_of_readable_files_under_their_names(page: InspectP
 
 def test_the_same_collection_gives_the_same_page_for_any_number_of_threads(folder: Path) -> None:
     found = survey(folder / "seen.csv")
-    one, two = inspect(found, n_workers=1), inspect(found, n_workers=4)
+    one, two = inspection(found, n_workers=1), inspection(found, n_workers=4)
     assert one.samples == two.samples
     assert one.facts == two.facts
 
@@ -92,7 +92,7 @@ def test_pictures_on_the_page_have_no_notes(tmp_path: Path) -> None:
     notes = Image.Exif()
     notes[0x010E] = "SECRET"
     paint(tmp_path / "anna/a.jpg", 1, exif=notes)
-    page = inspect(survey(tmp_path))
+    page = inspection(survey(tmp_path))
     assert b"SECRET" in (tmp_path / "anna/a.jpg").read_bytes()
     assert all(b"SECRET" not in tile.picture for tile in page.samples)
 
@@ -105,7 +105,7 @@ def test_labels_are_counted_alone_and_together(tmp_path: Path) -> None:
         "file": ["a.jpg", "b.jpg", "c.jpg"],
         "labels": [["calf", "scar"], ["scar"], []],
     }
-    page = inspect(Survey(Collection.of(table, root=tmp_path), ()))
+    page = inspection(Survey(Collection.of(table, root=tmp_path), ()))
     assert {one.name: one.count for one in page.labels} == {"calf": 1, "scar": 2}
     assert page.cooccurrence.labels == ("scar", "calf")
     assert page.cooccurrence.counts.tolist() == [[2, 1], [1, 1]]
@@ -117,13 +117,13 @@ def test_answers_of_questions_are_counted(tmp_path: Path) -> None:
     for name in ("a", "b"):
         paint(tmp_path / f"{name}.jpg", ord(name))
     table = {"image": ["a.jpg", "b.jpg"], "colour": [["red"], ["red", "blue"]]}
-    page = inspect(Survey(Collection.of(table, root=tmp_path, questions=["colour"]), ()))
+    page = inspection(Survey(Collection.of(table, root=tmp_path, questions=["colour"]), ()))
     assert {one.name: one.count for one in page.labels} == {"colour: red": 2, "colour: blue": 1}
 
 
 def test_a_table_without_any_good_row_still_gives_a_page(tmp_path: Path) -> None:
     (tmp_path / "seen.csv").write_text("image,identity\ngone.jpg,anna\n")
-    page = inspect(survey(tmp_path / "seen.csv"))
+    page = inspection(survey(tmp_path / "seen.csv"))
     assert fact(page, "Photos").value == "0"
     assert len(page.problems) == 1
     assert page.widths_px is None
@@ -131,14 +131,14 @@ def test_a_table_without_any_good_row_still_gives_a_page(tmp_path: Path) -> None
 
 def test_a_clean_table_says_so(tmp_path: Path) -> None:
     paint(tmp_path / "anna/a.jpg", 1)
-    assert inspect(survey(tmp_path)).summary == (
+    assert inspection(survey(tmp_path)).summary == (
         "1 photo of 1 individual. 1 individual has a single photo. Nothing would be refused."
     )
 
 
 def test_looking_tells_size_or_fault_in_the_order_of_the_paths(folder: Path) -> None:
     paths = [folder / "photos" / name for name in ("a2.png", "cut.jpg", "none.jpg")]
-    good, cut, gone = look(paths, n_workers=2)
+    good, cut, gone = look_at_files(paths, n_workers=2)
     assert (good.kind, good.width_px, good.height_px, good.fault) == ("PNG", 80, 60, None)
     assert isinstance(cut.fault, ImageError)
     assert isinstance(gone.fault, ImageError)
@@ -146,7 +146,7 @@ def test_looking_tells_size_or_fault_in_the_order_of_the_paths(folder: Path) -> 
 
 def test_broken_names_the_file_as_the_table_does(folder: Path) -> None:
     photos = survey(folder / "seen.csv").collection
-    assert [one.file for one in broken(photos, look(photos.paths))] == ["cut.jpg"]
+    assert [one.file for one in broken(photos, look_at_files(photos.paths))] == ["cut.jpg"]
 
 
 def test_names_of_labels_are_looked_at(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_names_of_labels_are_looked_at(tmp_path: Path) -> None:
         rows.append(f"{number}.png,{'men and women|men' if number < 8 else 'teapots' if number < 30 else 'teapotts'}")
     rows[0] = "0.png,men and women|men|women"
     (tmp_path / "objects.csv").write_text("\n".join(["image,labels", *rows]) + "\n")
-    hints = {(one.label, one.relation, one.other): one.seen for one in inspect(survey(tmp_path)).name_hints}
+    hints = {(one.label, one.relation, one.other): one.seen for one in inspection(survey(tmp_path)).name_hints}
     assert hints["men and women", "implies", "women"] == "7 of 8 photos lack it"
     assert ("men and women", "implies", "men") not in hints
     assert hints["teapotts", "is spelt nearly as", "teapots"] == "30 and 22; 0 have both"
@@ -172,7 +172,7 @@ def test_names_that_are_perhaps_slips_are_told(tmp_path: Path) -> None:
     for name, _ in rows:
         Image.new("RGB", (20, 20)).save(tmp_path / f"{name}.png")
     (tmp_path / "t.csv").write_text("image,identity\n" + "".join(f"{image}.png,{name}\n" for image, name in rows))
-    page = inspect(survey(tmp_path / "t.csv", unknown="stranger"))
+    page = inspection(survey(tmp_path / "t.csv", unknown="stranger"))
     told = [(one.label, one.relation, one.other, one.seen) for one in page.odd_names]
     assert told == [
         ("'stranger'", "stands for nobody we know", "", "no photo bears it"),

@@ -10,7 +10,7 @@ from sklearn.metrics import label_ranking_average_precision_score
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.metrics.intervals import Interval
-from fieldmark.quality.leakage.clues import COMMON_STEPS, EXPECTED, Categories, Clue, Numbers, Texts
+from fieldmark.quality.leakage.clues import COMMON_STEPS, EXPECTED, Categories, Clue, Numbers, TextClues
 from fieldmark.quality.leakage.copies import ask_copies, crossings, joined
 from fieldmark.quality.leakage.leaks import Gain, Target, blind, guess, paired, reached, untellable
 from fieldmark.quality.leakage.ngrams import ngrams
@@ -37,12 +37,12 @@ def tried(clue: Clue, of: Target, *, groups: np.ndarray | None = None, seed: int
 
 
 def code_in_name(answers: np.ndarray, rng: np.random.Generator) -> Clue:
-    return Texts([f"IMG_{'abcd'[one]}x{rng.integers(10**6)}.jpg" for one in answers])
+    return TextClues([f"IMG_{'abcd'[one]}x{rng.integers(10**6)}.jpg" for one in answers])
 
 
 def word_in_text(answers: np.ndarray, rng: np.random.Generator) -> Clue:
     words = ("Hemd", "Schuh", "M\u00fctze", "\u30c9\u30ec\u30b9")
-    return Texts([f"{words[one]} {rng.choice(['rot', 'blau'])}" if rng.random() < 0.3 else "" for one in answers])
+    return TextClues([f"{words[one]} {rng.choice(['rot', 'blau'])}" if rng.random() < 0.3 else "" for one in answers])
 
 
 def camera(answers: np.ndarray, rng: np.random.Generator) -> Clue:
@@ -100,7 +100,9 @@ def test_even_answers_raise_no_alarm_either() -> None:
     assert np.mean([one.gain.value for one in gains]) <= 0.02
 
 
-@pytest.mark.parametrize("clue", [Texts(["same"] * N), Categories([""] * N), Numbers(np.ones(N)), Texts([""] * N)])
+@pytest.mark.parametrize(
+    "clue", [TextClues(["same"] * N), Categories([""] * N), Numbers(np.ones(N)), TextClues([""] * N)]
+)
 def test_a_constant_clue_gains_nothing(clue: Clue) -> None:
     found = tried(clue, target(skewed(np.random.default_rng(0))))
     assert found.gain.value == 0
@@ -110,8 +112,8 @@ def test_a_constant_clue_gains_nothing(clue: Clue) -> None:
 def test_an_id_that_encodes_one_of_many_individuals_is_found() -> None:
     rng = np.random.default_rng(3)
     answers = np.repeat(np.arange(300), 3)
-    telling = Texts([f"{one * 7919 % 10007:05d}_{rng.integers(10**4):04d}" for one in answers])
-    random = Texts([f"{rng.integers(10**9):09x}" for _ in answers])
+    telling = TextClues([f"{one * 7919 % 10007:05d}_{rng.integers(10**4):04d}" for one in answers])
+    random = TextClues([f"{rng.integers(10**9):09x}" for _ in answers])
     of = target(answers)
     assert tried(telling, of).guessed > 0.8
     assert tried(random, of).verdict == "none"
@@ -131,11 +133,11 @@ def test_tags_are_judged_by_their_ranking() -> None:
     rng = np.random.default_rng(5)
     tags = (rng.random((N, 6)) < (0.6, 0.3, 0.2, 0.2, 0.1, 0.1)).astype(np.float32)
     of = Target("labels", csr_matrix(tags), ranked=True)
-    telling = Texts([" ".join(f"w{tag}" for tag in np.flatnonzero(row)) for row in tags])
+    telling = TextClues([" ".join(f"w{tag}" for tag in np.flatnonzero(row)) for row in tags])
     found = tried(telling, of)
     assert found.n_photos == int((tags.sum(axis=1) > 0).sum())
     assert found.guessed > found.blind + 0.2
-    assert tried(Texts([telling.values[row] for row in rng.permutation(N)]), of).verdict == "none"
+    assert tried(TextClues([telling.values[row] for row in rng.permutation(N)]), of).verdict == "none"
 
 
 def test_average_precision_of_a_photo_is_that_of_scikit_learn() -> None:
@@ -150,7 +152,7 @@ def test_average_precision_of_a_photo_is_that_of_scikit_learn() -> None:
 def test_evidence_of_texts_is_that_of_the_definition_by_loops() -> None:
     rng = np.random.default_rng(9)
     answers = rng.integers(0, 3, 40)
-    clue, truth = Texts([f"{'xyz'[one]}{rng.integers(30)}" for one in answers]), target(answers).truth
+    clue, truth = TextClues([f"{'xyz'[one]}{rng.integers(30)}" for one in answers]), target(answers).truth
     learnt, asked = np.arange(30), np.arange(30, 40)
     runs = clue.runs.toarray()
     judge = clue.learn(learnt, truth[learnt])
@@ -211,10 +213,10 @@ def test_what_cannot_be_audited_says_why() -> None:
 def test_impossible_input_is_refused() -> None:
     of = target(np.arange(40) % 2)
     with pytest.raises(ShapeError) as told:
-        guess(Texts(["a"] * 39), of, name="a", fold=np.arange(40) % 5, groups=np.arange(40))
+        guess(TextClues(["a"] * 39), of, name="a", fold=np.arange(40) % 5, groups=np.arange(40))
     assert "same photos" in told.value.fix
     with pytest.raises(FieldmarkError) as told:
-        guess(Texts(["a"] * 40), of, name="a", fold=np.arange(40) % 2, groups=np.arange(40))
+        guess(TextClues(["a"] * 40), of, name="a", fold=np.arange(40) % 2, groups=np.arange(40))
     assert "5 folds" in told.value.fix
 
 

@@ -15,7 +15,7 @@ from fieldmark.core.errors import DataError
 from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.quality.labels.doubts import doubtful
-from fieldmark.quality.patches import Change, Patch, apply, export_doubts, read_patch, write_patch
+from fieldmark.quality.patches import LabelDecision, Patch, apply, export_doubts, read_patch, write_patch
 
 NASTY = ("=cmd|' /C calc'!A0", "+1", "-x", "@sum", "'=quoted", "''@twice", 'comma, quote "', "two\nlines", "plain", "'")
 
@@ -61,7 +61,10 @@ def test_a_filled_list_is_a_patch(museum, tmp_path):
     assert read_patch(path).changes == ()  # nothing decided yet
     filled(path, ["remove", "Add ", "keep", ""])
     patch = read_patch(path)
-    assert patch.changes == (Change("001", "red", add=False, row=2), Change("=2", "@sign", add=True, row=3))
+    assert patch.changes == (
+        LabelDecision("001", "red", add=False, row=2),
+        LabelDecision("=2", "@sign", add=True, row=3),
+    )
     changed = apply(patch, museum)
     assert changed.table["labels"].to_list() == [["jar"], ["@sign"], ["lute"]]
     assert museum.table["labels"].to_list() == [["jar", "red"], None, ["lute"]]
@@ -70,12 +73,14 @@ def test_a_filled_list_is_a_patch(museum, tmp_path):
 
 
 def test_a_patch_may_be_applied_twice_and_an_idle_one_changes_nothing(museum, tmp_path):
-    write_patch(tmp_path / "p.csv", Patch((Change("3", "red", add=True), Change("001", "red", add=False))))
+    write_patch(
+        tmp_path / "p.csv", Patch((LabelDecision("3", "red", add=True), LabelDecision("001", "red", add=False)))
+    )
     patch = read_patch(tmp_path / "p.csv")
     once = apply(patch, museum)
     assert once.table["labels"].to_list() == [["jar"], None, ["lute", "red"]]
     assert apply(patch, once).fingerprint() == once.fingerprint()
-    idle = Patch((Change("3", "lute", add=True), Change("=2", "jar", add=False)))
+    idle = Patch((LabelDecision("3", "lute", add=True), LabelDecision("=2", "jar", add=False)))
     assert apply(idle, museum).fingerprint() == museum.fingerprint()
 
 
@@ -110,7 +115,7 @@ def test_the_list_shows_what_was_found(tmp_path):
 def test_any_name_comes_back_and_no_cell_starts_a_formula(tmp_path_factory, changes):
     path = tmp_path_factory.mktemp("patch") / "p.csv"
     wanted = [(name, name, add) for name, add in changes]
-    write_patch(path, Patch(tuple(Change(image, label, add=add) for image, label, add in wanted)))
+    write_patch(path, Patch(tuple(LabelDecision(image, label, add=add) for image, label, add in wanted)))
     assert [(each.image, each.label, each.add) for each in read_patch(path).changes] == wanted
     with path.open(encoding="utf-8-sig", newline="") as file:
         cells = [cell for row in csv.reader(file) for cell in row]
@@ -160,7 +165,7 @@ def test_ragged_and_missing_files_are_told(tmp_path):
 
 
 def test_unknown_images_and_labels_are_collected_with_the_nearest_name(museum):
-    patch = Patch((Change("1", "jar", add=True, row=2), Change("9", "redd", add=True, row=3)), "mine.csv")
+    patch = Patch((LabelDecision("1", "jar", add=True, row=2), LabelDecision("9", "redd", add=True, row=3)), "mine.csv")
     with pytest.raises(DataError, match=r"mine\.csv has 3 mistake") as caught:
         apply(patch, museum)
     assert "mine.csv, row 2, column 'image': is no image of this collection: '1'" in caught.value.got
@@ -190,10 +195,10 @@ def whales() -> Collection:
 
 def test_a_decided_name_takes_the_place_of_the_one_a_photo_has(whales: Collection) -> None:
     changes = (
-        Change("4", "A", add=True),
-        Change("2", "A", add=False),
-        Change("1", "A", add=False),
-        Change("1", "B", add=True),
+        LabelDecision("4", "A", add=True),
+        LabelDecision("2", "A", add=False),
+        LabelDecision("1", "A", add=False),
+        LabelDecision("1", "B", add=True),
     )
     for patch in (Patch(changes), Patch(changes[::-1])):
         patched = apply(patch, whales)
@@ -204,13 +209,19 @@ def test_a_decided_name_takes_the_place_of_the_one_a_photo_has(whales: Collectio
 
 
 def test_a_name_that_nobody_has_any_more_is_no_class(whales: Collection) -> None:
-    patched = apply(Patch((Change("3", "A", add=True),)), whales)
+    patched = apply(Patch((LabelDecision("3", "A", add=True),)), whales)
     assert patched.vocabulary.identities == ("A",)
     assert patched.vocabulary.unknown == "new_whale"
 
 
 def test_two_names_for_a_photo_and_names_of_nobody_are_told(whales: Collection) -> None:
-    patch = Patch((Change("4", "A", add=True, row=2), Change("4", "B", add=True, row=3), Change("5", "C", add=True)))
+    patch = Patch(
+        (
+            LabelDecision("4", "A", add=True, row=2),
+            LabelDecision("4", "B", add=True, row=3),
+            LabelDecision("5", "C", add=True),
+        )
+    )
     with pytest.raises(DataError, match="2 mistake") as caught:
         apply(patch, whales)
     assert "row 3, column 'label': is a second name for '4' (row 2): 'B'" in caught.value.got

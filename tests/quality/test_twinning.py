@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from fieldmark.data.collection import Collection
-from fieldmark.quality.duplicates.twin_pages import TWINS, page, write_identities, write_taken_over, write_twins
-from fieldmark.quality.duplicates.twinning import Likeness, Twins, find_twins
+from fieldmark.quality.duplicates.twin_pages import TWINS, twin_page, write_identities, write_taken_over, write_twins
+from fieldmark.quality.duplicates.twinning import IdentityLikeness, Twins, find_twins
 from fieldmark.reporting.twin_pages import twins_page
 
 
@@ -81,7 +81,7 @@ def test_identities_that_look_alike_are_suggested_by_name(tables: tuple[Collecti
     of = 0.1 + 0.01 * np.random.default_rng(0).random((len(names), len(names)))
     of[1, 4] = of[4, 1] = 0.9
     of[0, 2] = of[2, 0] = 0.8  # zoe is not in the table
-    found = find_twins(*tables, likeness=Likeness(names, of), n_workers=1)
+    found = find_twins(*tables, likeness=IdentityLikeness(names, of), n_workers=1)
     assert [(one.first, one.second) for one in found.suggested] == [("carl", "dora"), ("anna", "eve")]
     assert found.suggested[1].cosine == pytest.approx(0.9)
 
@@ -142,7 +142,7 @@ def test_names_cannot_command_a_spreadsheet(tmp_path: Path) -> None:
 
 
 def test_page_shows_photos_side_by_side(tables: tuple[Collection, Collection], found: Twins) -> None:
-    shown = page(found, *tables)
+    shown = twin_page(found, *tables)
     assert shown.summary == "3 pictures lie in several photos. 2 of them carry names that contradict each other."
     html = twins_page(shown)
     assert html.count("<img") == 9 + 2  # photos of three pictures, and one of carl and one of dora
@@ -157,4 +157,4 @@ def test_a_table_without_twins_makes_a_page(tmp_path: Path) -> None:
     alone = Collection.of({"image": ["one.jpg"]}, root=tmp_path)
     found = find_twins(alone)
     assert found.pictures == ()
-    assert "0 pictures lie in several photos." in twins_page(page(found, alone))
+    assert "0 pictures lie in several photos." in twins_page(twin_page(found, alone))

@@ -3,7 +3,7 @@
 import pytest
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.quality.leakage.written_ids import plain, written_ids
+from fieldmark.quality.leakage.written_ids import letters_and_digits, written_ids
 
 KNOWN = ["w_0a1b2c3", "w_ffffff1", "bo"]
 
@@ -13,7 +13,7 @@ def found(lines: list[list[str]], names: list[str], pattern: str | None = None) 
 
 
 def test_only_letters_and_digits_count() -> None:
-    assert plain(" w_0A-1b 2c3.") == "W0A1B2C3"
+    assert letters_and_digits(" w_0A-1b 2c3.") == "W0A1B2C3"
     assert found([["W 0a1b2c3 HWC"]], ["w_0a1b2c3"]) == [(0, "W0A1B2C3", "w_0a1b2c3", "its name")]
 
 

@@ -16,18 +16,18 @@ from PIL import Image, ImageDraw
 from fieldmark.reporting.contents import Curve, Fact, ScoreRow, SkippedFile, StageRow
 from fieldmark.reporting.label_contents import (
     AddedPhotos,
-    Change,
     CutoffRow,
     CutoffScan,
-    Doubt,
-    DroppedPhotos,
+    Difference,
+    DroppedPhotosSection,
+    LabelIssueRow,
     LabelRow,
     LabelsPage,
     Mark,
     MarkedPhoto,
     Rung,
     TrainingCourse,
-    Trees,
+    TreesSection,
 )
 from fieldmark.reporting.label_pages import labels_page
 from fieldmark.reporting.pages import write_page
@@ -81,10 +81,10 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
         scores_note="Measured on 5,307 photos. The cutoffs were found on these same scores.",
         ladder=(
             Rung("zoo", 0.575, 0.568, 0.582, None, ("3 networks",), "3 network(s) a fold, 5,307 known photos"),
-            Rung("zoo2", 0.581, 0.574, 0.588, Change(0.006, 0.002, 0.010), ("without 106 dropped photos",), "said"),
-            Rung("zoo3", 0.577, 0.570, 0.584, Change(-0.004, -0.007, -0.001), ("with 512 new photos",), "said"),
-            Rung("special", 0.578, 0.571, 0.585, Change(0.001, -0.002, 0.004), ("networks for tag",), "said"),
-            Rung("trees", 0.609, 0.602, 0.616, Change(0.031, 0.027, 0.035), ("boosted trees",), "93.1 % of labels"),
+            Rung("zoo2", 0.581, 0.574, 0.588, Difference(0.006, 0.002, 0.010), ("without 106 dropped photos",), "said"),
+            Rung("zoo3", 0.577, 0.570, 0.584, Difference(-0.004, -0.007, -0.001), ("with 512 new photos",), "said"),
+            Rung("special", 0.578, 0.571, 0.585, Difference(0.001, -0.002, 0.004), ("networks for tag",), "said"),
+            Rung("trees", 0.609, 0.602, 0.616, Difference(0.031, 0.027, 0.035), ("boosted trees",), "93.1 % of labels"),
         ),
         ladder_note="Each stage with its own cutoffs, cross-fitted.",
         courses=tuple(
@@ -113,7 +113,7 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
         best=tuple(marked(n, good=True, noise=noise) for n in range(n_examples)),
         worst=tuple(marked(50 + n, good=False, noise=noise) for n in range(n_examples)),
         doubts=tuple(
-            Doubt(
+            LabelIssueRow(
                 f"{n:08x}",
                 NAMES[n % 7],
                 ("missing", "wrong")[n % 2],
@@ -126,7 +126,7 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
         ),
         doubts_note="The 40 surest of 2,016 doubtful labels.",
         dropped=(
-            DroppedPhotos(
+            DroppedPhotosSection(
                 "trusted",
                 "106 of 5,307 photos dropped, error above 9.12",
                 106,
@@ -145,7 +145,9 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
             ),
         ),
         trees=(
-            Trees("trees", tuple((f"zoo3/lite0 x mean of {n}", 0.3 / (n + 1)) for n in range(25)), 91, 0.93, 98213),
+            TreesSection(
+                "trees", tuple((f"zoo3/lite0 x mean of {n}", 0.3 / (n + 1)) for n in range(25)), 91, 0.93, 98213
+            ),
         ),
         facts=(Fact("photos", "5,307"), Fact("labels", "485", "149 with fewer than ten photos")),
         skipped=(SkippedFile("images/a.jpg", "the file ends early"),),

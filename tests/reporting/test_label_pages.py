@@ -12,18 +12,18 @@ import pytest
 from fieldmark.reporting.contents import Curve
 from fieldmark.reporting.label_contents import (
     AddedPhotos,
-    Change,
     CutoffRow,
     CutoffScan,
-    Doubt,
-    DroppedPhotos,
+    Difference,
+    DroppedPhotosSection,
+    LabelIssueRow,
     LabelRow,
     LabelsPage,
     Mark,
     MarkedPhoto,
     Rung,
     TrainingCourse,
-    Trees,
+    TreesSection,
 )
 from fieldmark.reporting.label_pages import labels_page
 from naughty_strings import NAUGHTY
@@ -61,14 +61,15 @@ def named(name: str) -> LabelsPage:
     photo = MarkedPhoto(name, None, (Mark(name, "right", 0.5), Mark(name, "missed"), Mark(name, "plain")), name)
     return LabelsPage(
         title=name, recipe=name, summary=name, scores_note=name, score_name=name, ladder_note=name, cutoffs_note=name,
-        ladder=(Rung(name, 0.5, 0.4, 0.6, None, (name,), name), Rung(name, 0.5, 0.4, 0.6, Change(0.1, 0.0, 0.2))),
+        ladder=(Rung(name, 0.5, 0.4, 0.6, None, (name,), name), Rung(name, 0.5, 0.4, 0.6, Difference(0.1, 0.0, 0.2))),
         courses=(TrainingCourse(name, (Curve(name, "loss", line, line),), name),),
         learning_rates=(Curve(name, "lr", line, line), Curve(name, "lr", line, line)),
         cutoffs=(CutoffRow(name, 3, 0.1, note=name, scan=CutoffScan(line, line, 0.1)),),
         labels=(LabelRow(name, 3, 2, 0.5), LabelRow("b", 0, 0)),
-        best=(photo,), worst=(photo,), doubts=(Doubt(name, name, "wrong", 0.1, 0.9, None, (name, name)),),
-        doubts_note=name, dropped=(DroppedPhotos(name, name, 1, (photo,)),), added=(AddedPhotos(name, name, (photo,)),),
-        trees=(Trees(name, ((name, 0.5),), 1, 0.9, 10),),
+        best=(photo,), worst=(photo,), doubts=(LabelIssueRow(name, name, "wrong", 0.1, 0.9, None, (name, name)),),
+        doubts_note=name, dropped=(DroppedPhotosSection(name, name, 1, (photo,)),),
+        added=(AddedPhotos(name, name, (photo,)),),
+        trees=(TreesSection(name, ((name, 0.5),), 1, 0.9, 10),),
     )  # fmt: skip
 
 

@@ -9,18 +9,18 @@ import pytest
 from fieldmark.core.errors import ShapeError
 from fieldmark.reporting import label_plots, plots
 from fieldmark.reporting.contents import Curve
-from fieldmark.reporting.label_contents import Change, CutoffScan, Rung
+from fieldmark.reporting.label_contents import CutoffScan, Difference, Rung
 
 AT = np.linspace(0.01, 0.9, 20)
 RUNGS = (
     Rung("zoo", 0.5, 0.48, 0.52),
-    Rung("better", 0.55, 0.53, 0.57, Change(0.05, 0.03, 0.07)),
-    Rung("worse", 0.52, 0.50, 0.54, Change(-0.03, -0.05, -0.01)),
-    Rung("same", 0.521, 0.50, 0.54, Change(0.001, -0.01, 0.012)),
+    Rung("better", 0.55, 0.53, 0.57, Difference(0.05, 0.03, 0.07)),
+    Rung("worse", 0.52, 0.50, 0.54, Difference(-0.03, -0.05, -0.01)),
+    Rung("same", 0.521, 0.50, 0.54, Difference(0.001, -0.01, 0.012)),
 )
 FOLDS = tuple(Curve(f"fold {k}", "loss", np.arange(1.0, 6.0), np.exp(-np.arange(5.0)) + k) for k in range(3))
 DRAW = {
-    "ladder": lambda: label_plots.ladder(RUNGS),
+    "ladder": lambda: label_plots.ladder_plot(RUNGS),
     "folds": lambda: label_plots.fold_histories(FOLDS, title="Loss of zoo"),
     "scan": lambda: label_plots.cutoff_scan(CutoffScan(AT, 0.6 - (AT - 0.3) ** 2, 0.3), group="tag"),
     "frequency": lambda: label_plots.by_frequency(np.array([1, 2, 2, 3, 40, 900]), np.linspace(0.1, 0.9, 6)),
@@ -48,7 +48,7 @@ def test_verdicts_follow_the_whole_interval():
 
 
 def test_ladder_shows_stages_in_order_and_verdicts_by_shape():
-    svg = label_plots.ladder(RUNGS)
+    svg = label_plots.ladder_plot(RUNGS)
     assert [word for word in words(svg) if word in {rung.name for rung in RUNGS}] == [rung.name for rung in RUNGS]
     shapes = {re.sub(r"[-\d. ]+", "", path) for path in re.findall(r'<path id="[^"]*" d="([^"]*)"', svg)}
     assert len(shapes) >= 2  # a circle is curves, the others straight

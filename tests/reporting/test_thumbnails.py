@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fieldmark.core.errors import ImageError
-from fieldmark.reporting.thumbnails import shown, thumbnail
+from fieldmark.reporting.thumbnails import thumbnail_if_readable, thumbnail_uri
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -22,20 +22,20 @@ def decoded(jpeg: bytes) -> np.ndarray:
 
 
 def test_thumbnail_keeps_the_shape_and_limits_the_area():
-    small = thumbnail(encoded(Image.new("RGB", (2000, 1000), "teal")), area_px=20_000)
+    small = thumbnail_uri(encoded(Image.new("RGB", (2000, 1000), "teal")), area_px=20_000)
     assert (small.width_px, small.height_px) == (200, 100)
     assert decoded(small.jpeg).shape == (100, 200, 3)
     assert abs(decoded(small.jpeg)[50, 100] - (0, 128, 128)).max() < 4
 
 
 def test_small_pictures_are_not_enlarged():
-    small = thumbnail(encoded(Image.new("RGB", (30, 20))))
+    small = thumbnail_uri(encoded(Image.new("RGB", (30, 20))))
     assert (small.width_px, small.height_px) == (30, 20)
 
 
 def test_weight_is_limited_even_for_pure_noise():
     noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
-    assert len(thumbnail(encoded(Image.fromarray(noise)), area_px=18_000, most_bytes=7_000).jpeg) <= 7_000
+    assert len(thumbnail_uri(encoded(Image.fromarray(noise)), area_px=18_000, most_bytes=7_000).jpeg) <= 7_000
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -51,7 +51,7 @@ def test_pictures_stand_upright(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     picture = encoded(Image.fromarray(np.ascontiguousarray(stored)), "JPEG", exif=exif, quality=95)
-    small = thumbnail(picture)
+    small = thumbnail_uri(picture)
     assert (small.width_px, small.height_px) == (100, 60)
     assert abs(decoded(small.jpeg) - upright).mean() < 5
 
@@ -64,12 +64,12 @@ def test_any_mode_of_a_grey_picture_is_grey(mode):
         image = Image.new("1", (40, 40), 1)
     else:
         image = Image.new("L", (40, 40), 128).convert("RGB" if mode == "CMYK" else mode).convert(mode)
-    seen = decoded(thumbnail(encoded(image, "TIFF")).jpeg).mean()
+    seen = decoded(thumbnail_uri(encoded(image, "TIFF")).jpeg).mean()
     assert seen == pytest.approx(255 if mode == "1" else 128, abs=3)
 
 
 def test_transparent_parts_are_white():
-    assert decoded(thumbnail(encoded(Image.new("RGBA", (20, 20), (255, 0, 0, 0)))).jpeg).min() > 250
+    assert decoded(thumbnail_uri(encoded(Image.new("RGBA", (20, 20), (255, 0, 0, 0)))).jpeg).min() > 250
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
@@ -78,7 +78,7 @@ def test_a_file_cut_anywhere_is_read_or_refused_by_one_error(kind):
     refusals = []
     for end in range(0, len(whole), max(1, len(whole) // 40)):
         try:
-            thumbnail(whole[:end])
+            thumbnail_uri(whole[:end])
         except ImageError as error:
             refusals.append(error)
     assert len(refusals) > 5
@@ -88,11 +88,11 @@ def test_a_file_cut_anywhere_is_read_or_refused_by_one_error(kind):
 def test_a_bomb_is_refused_before_it_is_decoded():
     bomb = encoded(Image.new("1", (12_000, 12_000)))
     with pytest.raises(ImageError) as caught:
-        thumbnail(bomb)
+        thumbnail_uri(bomb)
     assert "144,000,000 pixels, more than 89,478,485" in caught.value.got
     assert "shrink" in caught.value.fix
 
 
 def test_shown_is_none_where_nothing_can_be_shown():
-    assert shown(None) is None
-    assert shown(b"<svg onload=alert(1)>") is None
+    assert thumbnail_if_readable(None) is None
+    assert thumbnail_if_readable(b"<svg onload=alert(1)>") is None

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from fieldmark.specimens.canvas import TILE_PX, fill, look_up, patch, photograph, ramp, strokes, tile
+from fieldmark.specimens.canvas import (
+    TILE_PX,
+    fill_polygon,
+    patch,
+    photograph,
+    soft_step,
+    strokes,
+    texture_values,
+    tile,
+)
 
 
 def slow_look_up(texture: np.ndarray, x: float, y: float) -> list[float]:
@@ -19,7 +28,7 @@ def slow_look_up(texture: np.ndarray, x: float, y: float) -> list[float]:
 
 def test_a_filled_polygon_has_its_area_and_soft_borders() -> None:
     triangle = np.array([[4.0, 3.0], [60.0, 10.0], [20.0, 45.0]])
-    cover = fill(triangle, size_px=(64, 48))
+    cover = fill_polygon(triangle, size_px=(64, 48))
     (x0, y0), (x1, y1), (x2, y2) = triangle
     area = abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)) / 2
     assert cover.shape == (48, 64)
@@ -64,17 +73,17 @@ def test_look_up_is_bilinear_and_clamps_at_the_border() -> None:
     chance = np.random.default_rng(0)
     texture = chance.random((2, 5, 7)).astype(np.float32)
     x, y = chance.uniform(0, 5.9, (3, 4)).astype(np.float32), chance.uniform(0, 3.9, (3, 4)).astype(np.float32)
-    found = look_up(texture, x, y)
+    found = texture_values(texture, x, y)
     assert found.shape == (2, 3, 4)
     for row, column in np.ndindex(3, 4):
         assert found[:, row, column] == pytest.approx(slow_look_up(texture, x[row, column], y[row, column]), abs=1e-5)
-    outside = look_up(texture, np.float32([[-9, 99]]), np.float32([[-9, 99]]))
+    outside = texture_values(texture, np.float32([[-9, 99]]), np.float32([[-9, 99]]))
     assert outside[:, 0, 0] == pytest.approx(texture[:, 0, 0], abs=1e-2)
     assert outside[:, 0, 1] == pytest.approx(texture[:, -1, -1], abs=1e-2)
 
 
 def test_ramp_goes_from_nothing_to_all() -> None:
-    assert ramp(np.float32([-5, 2, 2.5, 3, 9]), 2, 3).tolist() == [0, 0, 0.5, 1, 1]
+    assert soft_step(np.float32([-5, 2, 2.5, 3, 9]), 2, 3).tolist() == [0, 0, 0.5, 1, 1]
 
 
 def test_the_camera_keeps_the_light_and_adds_only_the_faults_asked_for() -> None:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from fieldmark.stacking.evidence import Evidence
-from fieldmark.stacking.specs import Candidates, Features, Negatives, Relevance, Stacking, Trees
+from fieldmark.stacking.evidence import SecondLevelInputs
+from fieldmark.stacking.specs import Candidates, Negatives, Relevance, Stacking, TableColumns, Trees
 
 N_LABELS, N_CLASSES, DIM = 9, 12, 5
 
 
 @dataclass(frozen=True)
 class Toy:
-    evidence: Evidence
+    evidence: SecondLevelInputs
     truth: np.ndarray
     fold: np.ndarray
 
@@ -39,7 +39,7 @@ def draw(n_images: int, seed: int = 0, n_folds: int = 4) -> Toy:
     logits = [np.log(shares / (1 - shares)) + t * (t * (truth - 0.5) + n) for t, n in zip(trust, noise, strict=True)]
     latent = truth @ of_label.normal(size=(N_LABELS, DIM)) + chance.normal(size=(n_images, DIM))
     heat = np.exp(latent @ of_label.normal(size=(DIM, N_CLASSES)))
-    evidence = Evidence(
+    evidence = SecondLevelInputs(
         scores={name: (1 / (1 + np.exp(-z))).astype(np.float32) for name, z in zip(("a", "b"), logits, strict=True)},
         looks=np.stack([dark, chance.random(n_images), 300 + dark, dark > 0.5], axis=1).astype(np.float32),
         imagenet=(heat / heat.sum(axis=1, keepdims=True)).astype(np.float32),
@@ -51,7 +51,7 @@ def draw(n_images: int, seed: int = 0, n_folds: int = 4) -> Toy:
 SMALL = Stacking(
     candidates=Candidates(top_k=5, unite_positives=True),
     negatives=Negatives(per_positive=2.0),
-    features=Features(n_components=3, relevance=Relevance(k=4, sharpness=3.0)),
+    features=TableColumns(n_components=3, relevance=Relevance(k=4, sharpness=3.0)),
     trees=Trees(n_rounds=12, num_leaves=8, min_data_in_leaf=5, learning_rate=0.2),
 )
 

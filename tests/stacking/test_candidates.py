@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.stacking import evidence as evidence_module
-from fieldmark.stacking.candidates import candidates, recall_ceiling, scatter
-from fieldmark.stacking.evidence import Evidence
-from fieldmark.stacking.specs import Candidates, Features
+from fieldmark.stacking.candidates import candidate_cells, recall_ceiling, scatter
+from fieldmark.stacking.evidence import SecondLevelInputs
+from fieldmark.stacking.specs import Candidates, TableColumns
 
 
 def some(seed, n_images, n_labels, n_models):
     chance = np.random.default_rng(seed)
-    return Evidence(
+    return SecondLevelInputs(
         {f"m{m}": chance.integers(0, 6, (n_images, n_labels)).astype(np.float32) / 5 for m in range(n_models)}
     )
 
@@ -41,11 +41,11 @@ def slow_candidates(evidence, by):
 )
 def test_candidates_equal_slow_loops(seed, n_images, n_labels, n_models, top_k, least):
     evidence, by = some(seed, n_images, n_labels, n_models), Candidates(top_k=top_k, least=least)
-    found = candidates(evidence, by)
+    found = candidate_cells(evidence, by)
     assert list(zip(found.image.tolist(), found.label.tolist(), strict=True)) == slow_candidates(evidence, by)
     assert found.judged.all()
     truth = np.random.default_rng(seed).random((n_images, n_labels)) < 0.3
-    united = candidates(evidence, by, truth=truth)
+    united = candidate_cells(evidence, by, truth=truth)
     both = sorted(
         set(slow_candidates(evidence, by)) | set(zip(*map(np.ndarray.tolist, np.nonzero(truth)), strict=True))
     )
@@ -57,17 +57,17 @@ def test_candidates_equal_slow_loops(seed, n_images, n_labels, n_models, top_k, 
 
 def test_blocks_change_nothing(monkeypatch):
     evidence = some(3, 23, 8, 2)
-    whole = candidates(evidence, Candidates(top_k=3))
+    whole = candidate_cells(evidence, Candidates(top_k=3))
     monkeypatch.setattr(evidence_module, "IMAGE_BLOCK", 4)
-    again = candidates(evidence, Candidates(top_k=3))
+    again = candidate_cells(evidence, Candidates(top_k=3))
     assert (whole.image == again.image).all()
     assert (whole.label == again.label).all()
 
 
 def test_the_recall_ceiling_counts_only_what_is_judged():
-    evidence = Evidence({"m": np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3]], np.float32)})
+    evidence = SecondLevelInputs({"m": np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3]], np.float32)})
     truth = np.array([[True, True, False], [False, True, False]])
-    united = candidates(evidence, Candidates(top_k=1), truth=truth)
+    united = candidate_cells(evidence, Candidates(top_k=1), truth=truth)
     assert len(united) == 3
     assert recall_ceiling(united, truth) == pytest.approx(2 / 3)
     assert recall_ceiling(united, np.zeros_like(truth)) == 1.0
@@ -77,7 +77,7 @@ def test_the_recall_ceiling_counts_only_what_is_judged():
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(2, 8), st.integers(1, 4), st.floats(0, 1))
 def test_what_is_not_judged_stays_below_and_keeps_its_order(seed, n_images, n_labels, top_k, least):
     evidence = some(seed, n_images, n_labels, 2)
-    cells = candidates(evidence, Candidates(top_k=top_k, least=least))
+    cells = candidate_cells(evidence, Candidates(top_k=top_k, least=least))
     proba = np.random.default_rng(seed).random(len(cells), np.float32)
     dense = scatter(cells, proba, evidence)
     assert dense.dtype == np.float32
@@ -98,43 +98,43 @@ def test_what_is_not_judged_stays_below_and_keeps_its_order(seed, n_images, n_la
 def test_ids_of_many_labels_need_more_than_16_bits():
     wide = np.zeros((1, 40_000), np.float32)
     wide[0, 39_999] = 1
-    found = candidates(Evidence({"m": wide}), Candidates(top_k=1))
+    found = candidate_cells(SecondLevelInputs({"m": wide}), Candidates(top_k=1))
     assert found.label.tolist() == [39_999]
 
 
 def test_odd_evidence_is_refused():
     fine = np.full((3, 2), 0.5, np.float32)
     with pytest.raises(FieldmarkError, match="needs scores") as wrong:
-        Evidence({})
+        SecondLevelInputs({})
     assert "one model" in wrong.value.fix
     with pytest.raises(ShapeError) as wrong:
-        Evidence({"a": fine, "b": fine[:2]})
+        SecondLevelInputs({"a": fine, "b": fine[:2]})
     assert "one row an image" in wrong.value.fix
     with pytest.raises(ShapeError) as wrong:
-        Evidence({"a": fine}, embeddings=fine[:1])
+        SecondLevelInputs({"a": fine}, embeddings=fine[:1])
     assert "one row an image" in wrong.value.fix
     with pytest.raises(ShapeError) as wrong:
-        Evidence({"a": fine}, looks=fine)
+        SecondLevelInputs({"a": fine}, looks=fine)
     assert "brightness" in wrong.value.fix
     with pytest.raises(FieldmarkError) as wrong:
-        Evidence({"a": fine * 3, "b": fine * np.nan}, imagenet=fine * np.inf)
+        SecondLevelInputs({"a": fine * 3, "b": fine * np.nan}, imagenet=fine * np.inf)
     assert "after the sigmoid" in wrong.value.fix
     assert str(wrong.value.got).count("\n") == 2  # all three mistakes at once
 
 
 def test_missing_evidence_is_told_with_the_switch():
-    evidence = Evidence({"a": np.full((3, 2), 0.5, np.float32)})
+    evidence = SecondLevelInputs({"a": np.full((3, 2), 0.5, np.float32)})
     with pytest.raises(FieldmarkError) as wrong:
-        evidence.must_serve(Features(looks=False))
+        evidence.must_serve(TableColumns(looks=False))
     assert "imagenet='off', relevance=None" in wrong.value.fix
     assert "looks" not in wrong.value.fix
 
 
 def test_a_truth_that_does_not_fit_is_refused():
-    evidence = Evidence({"a": np.full((3, 2), 0.5, np.float32)})
+    evidence = SecondLevelInputs({"a": np.full((3, 2), 0.5, np.float32)})
     with pytest.raises(ShapeError) as wrong:
-        candidates(evidence, Candidates(), truth=np.ones((2, 2), bool))
+        candidate_cells(evidence, Candidates(), truth=np.ones((2, 2), bool))
     assert "one column a label" in wrong.value.fix
     with pytest.raises(FieldmarkError) as wrong:
-        candidates(evidence, Candidates(), truth=np.ones((3, 2)))
+        candidate_cells(evidence, Candidates(), truth=np.ones((3, 2)))
     assert "boolean" in wrong.value.fix

@@ -81,20 +81,20 @@ def test_damage_is_found_and_other_columns_are_refused(tmp_path):
 
 def test_settings_are_searched_on_other_photos_and_the_same_way_twice():
     pytest.importorskip("optuna")
-    from fieldmark.stacking.tuned_trees import tuned
+    from fieldmark.stacking.tuned_trees import tuned_trees
 
     table, right, part = candidates()
     bad = Trees(n_rounds=30, learning_rate=0.011, num_leaves=4, min_data_in_leaf=300)
     by = FEW.model_copy(update={"trees": bad, "tuning": Tuning(n_trials=5)})
-    found = tuned(table, right, part, by=by, seed=2)
-    assert found == tuned(table, right, part, by=by, seed=2)
+    found = tuned_trees(table, right, part, by=by, seed=2)
+    assert found == tuned_trees(table, right, part, by=by, seed=2)
     assert found.learning_rate > bad.learning_rate
     assert found.n_rounds == bad.n_rounds
     plain = grow_identity_trees(table, right, part, names=NAMES, by=FEW.model_copy(update={"trees": bad}))
     better = grow_identity_trees(table, right, part, names=NAMES, by=by)
     assert better.proba[right].mean() > plain.proba[right].mean() + 0.05
     with pytest.raises(FieldmarkError) as refusal:
-        tuned(table, right, part, by=FEW, seed=0)
+        tuned_trees(table, right, part, by=FEW, seed=0)
     assert "Tuning(n_trials=20)" in refusal.value.fix
 
 

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.stacking import knn
-from fieldmark.stacking.knn import Nearest, cell_relevance, choose_relevance, merge, neighbours, relevance
+from fieldmark.stacking.knn import (
+    NearestRows,
+    cell_relevance,
+    choose_relevance,
+    merged_galleries,
+    neighbours,
+    relevance,
+)
 from fieldmark.stacking.specs import Relevance
 
 
@@ -115,7 +122,7 @@ def test_only_the_nearest_speaks_at_the_limit_and_all_alike_at_the_other():
 
 
 def test_without_any_neighbour_nobody_says_yes():
-    nothing = Nearest(np.full((2, 3), -1, np.int32), np.full((2, 3), -np.inf, np.float32))
+    nothing = NearestRows(np.full((2, 3), -1, np.int32), np.full((2, 3), -np.inf, np.float32))
     assert (relevance(nothing, np.ones((4, 2), bool), Relevance(noise=0.01)) == np.float32(0.01)).all()
 
 
@@ -124,8 +131,8 @@ def test_merging_galleries_equals_looking_at_all_at_once():
     parts = []
     for start in (0, 10, 20):
         found = neighbours(query, gallery[start : start + 10], k=5)
-        parts.append(Nearest(found.index + np.int32(start), found.cosine))
-    merged, whole = merge(parts, k=5), neighbours(query, gallery, k=5)
+        parts.append(NearestRows(found.index + np.int32(start), found.cosine))
+    merged, whole = merged_galleries(parts, k=5), neighbours(query, gallery, k=5)
     np.testing.assert_array_equal(merged.index, whole.index)
     np.testing.assert_allclose(merged.cosine, whole.cosine, atol=1e-6)
 

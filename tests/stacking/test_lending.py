@@ -7,7 +7,7 @@ import pytest
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.stacking.knn import neighbours, relevance
-from fieldmark.stacking.lending import choose_lending, mixed
+from fieldmark.stacking.lending import choose_lending, with_neighbours
 from fieldmark.stacking.specs import Lending, Relevance
 
 BY = Lending(relevance=(Relevance(k=3), Relevance(k=10)))
@@ -42,7 +42,7 @@ def test_neighbours_that_know_better_are_heard_and_help() -> None:
     settings, weight, f2 = choose_lending(proba, nearest, truth, BY)
     assert weight > 0.2
     assert f2[BY.weights.index(weight)] == max(f2)
-    lent = mixed(proba, relevance(nearest, truth, settings), weight=weight)
+    lent = with_neighbours(proba, relevance(nearest, truth, settings), weight=weight)
     assert best_f2(lent, truth) > best_f2(proba, truth) + 0.1
     assert f2[0] == pytest.approx(best_f2(proba, truth), abs=0.02)
 
@@ -58,9 +58,9 @@ def test_neighbours_that_know_nothing_are_not_heard() -> None:
 
 def test_weight_0_and_1_are_one_of_the_two() -> None:
     proba, lent = np.float32([[0.2, 0.8]]), np.float32([[0.6, 0.4]])
-    assert mixed(proba, lent, weight=0).tolist() == proba.tolist()
-    assert mixed(proba, lent, weight=1).tolist() == lent.tolist()
-    assert mixed(proba, lent, weight=0.5)[0] == pytest.approx([0.4, 0.6])
+    assert with_neighbours(proba, lent, weight=0).tolist() == proba.tolist()
+    assert with_neighbours(proba, lent, weight=1).tolist() == lent.tolist()
+    assert with_neighbours(proba, lent, weight=0.5)[0] == pytest.approx([0.4, 0.6])
 
 
 def test_refuses_nothing_to_choose_by() -> None:

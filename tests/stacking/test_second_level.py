@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, RunError, ShapeError
-from fieldmark.stacking.candidates import candidates
-from fieldmark.stacking.evidence import Evidence
+from fieldmark.stacking.candidates import candidate_cells
+from fieldmark.stacking.evidence import SecondLevelInputs
 from fieldmark.stacking.judge import FORMAT, Judge
 from fieldmark.stacking.second_level import second_level
-from fieldmark.stacking.specs import Candidates, Features, Negatives, Stacking
+from fieldmark.stacking.specs import Candidates, Negatives, Stacking, TableColumns
 from fieldmark.stacking.trees import put_right, thin
 
 GROUPS = np.arange(9) % 2
-BARE = Features(looks=False, imagenet="off", share=False, relevance=None)
+BARE = TableColumns(looks=False, imagenet="off", share=False, relevance=None)
 
 
 def run(toy, by, **options):
@@ -44,7 +44,7 @@ def test_the_truth_of_a_fold_never_reaches_its_judge(toy, judged, fold, small):
 
 
 def test_it_judges_better_than_the_mean_of_the_models(toy, judged):
-    cells = candidates(toy.evidence, Candidates(top_k=5))
+    cells = candidate_cells(toy.evidence, Candidates(top_k=5))
     mean = toy.evidence.mean_of(slice(None))
     where = (cells.image, cells.label)
     assert nats(judged.proba[where], toy.truth[where]) < nats(mean[where], toy.truth[where]) - 0.02
@@ -60,7 +60,7 @@ def test_importance_names_every_column_once_and_sums_to_one(judged):
 
 
 def test_judged_cells_are_the_candidates_and_the_ceiling_is_theirs(toy, judged):
-    cells = candidates(toy.evidence, Candidates(top_k=5))
+    cells = candidate_cells(toy.evidence, Candidates(top_k=5))
     assert judged.n_judged == len(cells)
     found = toy.truth[cells.image, cells.label].sum()
     assert judged.recall_ceiling == pytest.approx(found / toy.truth.sum())
@@ -84,7 +84,7 @@ def test_new_photos_are_judged_alike_before_and_after_the_folder(drawn, judged, 
     back = Judge.load(tmp_path)
     np.testing.assert_array_equal(back.judge(new.evidence), proba)
     assert back.rates == judged.judge.rates
-    cells = candidates(new.evidence, Candidates(top_k=5))
+    cells = candidate_cells(new.evidence, Candidates(top_k=5))
     where = (cells.image, cells.label)
     mean = new.evidence.mean_of(slice(None))
     assert nats(proba[where], new.truth[where]) < nats(mean[where], new.truth[where])
@@ -94,12 +94,12 @@ def test_new_photos_are_judged_alike_before_and_after_the_folder(drawn, judged, 
 
 def test_raw_imagenet_columns_work_from_end_to_end(drawn, small):
     toy, new = drawn(120), drawn(10, seed=5)
-    features = Features(imagenet="raw", relevance=None, share=False)
+    features = TableColumns(imagenet="raw", relevance=None, share=False)
     by = small.model_copy(update={"features": features})
     found = run(toy, by)
     assert any(name == "imagenet 11" for name, _ in found.importance)
     assert found.judge.judge(new.evidence).shape == (10, 9)
-    narrow = Evidence(new.evidence.scores, looks=new.evidence.looks, imagenet=new.evidence.imagenet[:, :5])
+    narrow = SecondLevelInputs(new.evidence.scores, looks=new.evidence.looks, imagenet=new.evidence.imagenet[:, :5])
     with pytest.raises(ShapeError, match="another table") as wrong:
         found.judge.judge(narrow)
     assert "same backbone" in wrong.value.fix
@@ -115,9 +115,11 @@ def test_no_candidates_is_refused_and_an_image_without_any_keeps_the_mean(drawn,
     scores = {name: matrix.copy() for name, matrix in toy.evidence.scores.items()}
     for matrix in scores.values():
         matrix[4] = 0.1
-    found = second_level(Evidence(scores), toy.truth, toy.fold, by=few)
+    found = second_level(SecondLevelInputs(scores), toy.truth, toy.fold, by=few)
     np.testing.assert_allclose(found.proba[4], 0.1, rtol=1e-6)
-    assert (found.judge.judge(Evidence({name: matrix[4:5] for name, matrix in scores.items()})) == found.proba[4]).all()
+    assert (
+        found.judge.judge(SecondLevelInputs({name: matrix[4:5] for name, matrix in scores.items()})) == found.proba[4]
+    ).all()
 
 
 @pytest.mark.parametrize("truth", [False, True])
@@ -126,7 +128,7 @@ def test_truth_without_a_single_yes_or_no_works(drawn, truth, small):
     by = small.model_copy(update={"features": BARE})
     found = run(toy.with_truth(np.full_like(toy.truth, truth)), by)
     assert np.isfinite(found.proba).all()
-    cells = candidates(toy.evidence, by.candidates)
+    cells = candidate_cells(toy.evidence, by.candidates)
     sure = found.proba[cells.image, cells.label]
     assert (sure > 0.9).all() if truth else (sure < 0.1).all()
 
@@ -183,7 +185,7 @@ def test_impossible_folds_and_groups_are_refused(toy, small):
 
 def test_models_are_found_by_name_whatever_their_order(drawn, judged):
     new = drawn(20, seed=2).evidence
-    turned = Evidence(dict(reversed(new.scores.items())), new.looks, new.imagenet, new.embeddings)
+    turned = SecondLevelInputs(dict(reversed(new.scores.items())), new.looks, new.imagenet, new.embeddings)
     assert turned.models != judged.judge.models
     np.testing.assert_array_equal(judged.judge.judge(turned), judged.judge.judge(new))
 
@@ -192,17 +194,17 @@ def test_evidence_of_another_kind_is_refused(drawn, judged):
     new = drawn(5, seed=2).evidence
     renamed = {f"another {name}": matrix for name, matrix in new.scores.items()}
     with pytest.raises(FieldmarkError, match="models") as wrong:
-        judged.judge.judge(Evidence(renamed, new.looks, new.imagenet, new.embeddings))
+        judged.judge.judge(SecondLevelInputs(renamed, new.looks, new.imagenet, new.embeddings))
     assert "same models" in wrong.value.fix
     few = {name: matrix[:, :4] for name, matrix in new.scores.items()}
     with pytest.raises(ShapeError, match="other labels") as wrong:
-        judged.judge.judge(Evidence(few, new.looks, new.imagenet, new.embeddings))
+        judged.judge.judge(SecondLevelInputs(few, new.looks, new.imagenet, new.embeddings))
     assert "vocabulary" in wrong.value.fix
     with pytest.raises(ShapeError, match="kind that the known") as wrong:
-        judged.judge.judge(Evidence(new.scores, new.looks, new.imagenet[:, :3], new.embeddings))
+        judged.judge.judge(SecondLevelInputs(new.scores, new.looks, new.imagenet[:, :3], new.embeddings))
     assert "same backbone" in wrong.value.fix
     with pytest.raises(FieldmarkError, match="evidence that is not there") as wrong:
-        judged.judge.judge(Evidence(new.scores, new.looks, new.imagenet))
+        judged.judge.judge(SecondLevelInputs(new.scores, new.looks, new.imagenet))
     assert "relevance=None" in wrong.value.fix
 
 
@@ -262,5 +264,5 @@ def test_all_negatives_are_kept_where_they_are_few_or_asked_for():
 
 
 def test_settings_survive_json():
-    by = Stacking(candidates=Candidates(top_k=7), negatives=Negatives(per_positive=None))
+    by = Stacking(candidate_cells=Candidates(top_k=7), negatives=Negatives(per_positive=None))
     assert Stacking.model_validate_json(by.model_dump_json()) == by

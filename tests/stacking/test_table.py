@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from fieldmark.images.looks import LOOKS
 from fieldmark.stacking import evidence as evidence_module
-from fieldmark.stacking.candidates import candidates
-from fieldmark.stacking.evidence import Evidence
-from fieldmark.stacking.specs import Candidates, Features
+from fieldmark.stacking.candidates import candidate_cells
+from fieldmark.stacking.evidence import SecondLevelInputs
+from fieldmark.stacking.specs import Candidates, TableColumns
 from fieldmark.stacking.table import FLOOR, Projection, column_names, competition_ranks, tabulate
-from fieldmark.stacking.told import PRIOR_PHOTOS, Told
+from fieldmark.stacking.told import PRIOR_PHOTOS, NeighbourLabels
 
 N_LABELS, GROUPS = 6, np.array([0, 0, 1, 1, 1, 2])
 
@@ -26,7 +26,7 @@ def three_models(n_images=7, seed=0):
     chance = np.random.default_rng(seed)
     imagenet = chance.dirichlet(np.full(5, 0.3), n_images).astype(np.float32)
     rows = chance.normal(size=(n_images, 3)).astype(np.float32)
-    return Evidence(
+    return SecondLevelInputs(
         {name: chance.random((n_images, N_LABELS)).astype(np.float32).round(1) for name in ("x", "y", "z")},
         looks=chance.random((n_images, len(LOOKS))).astype(np.float32),
         imagenet=imagenet,
@@ -56,8 +56,8 @@ def slow_row(evidence, image, label):
 
 def test_every_plain_column_equals_slow_loops(monkeypatch, tmp_path):
     monkeypatch.setattr(evidence_module, "IMAGE_BLOCK", 3)
-    evidence, features = three_models(), Features(imagenet="off", relevance=None)
-    cells = candidates(evidence, Candidates(top_k=2))
+    evidence, features = three_models(), TableColumns(imagenet="off", relevance=None)
+    cells = candidate_cells(evidence, Candidates(top_k=2))
     names = column_names(evidence, features)
     table = tabulate(evidence, cells, features, label_groups=GROUPS, file=tmp_path / "table.npy")
     assert isinstance(table, np.memmap)
@@ -71,15 +71,15 @@ def test_every_plain_column_equals_slow_loops(monkeypatch, tmp_path):
 
 def test_switched_off_columns_are_not_there():
     evidence = three_models()
-    bare = Features(
+    bare = TableColumns(
         combinations=False, spread=False, ranks=False, looks=False, imagenet="off", label=False, relevance=None
     )
     assert column_names(evidence, bare) == ("proba x", "proba y", "proba z")
-    cells = candidates(evidence, Candidates(top_k=2))
+    cells = candidate_cells(evidence, Candidates(top_k=2))
     plain = np.stack([matrix[cells.image, cells.label] for matrix in evidence.scores.values()], axis=1)
     np.testing.assert_array_equal(tabulate(evidence, cells, bare), plain)
-    alone = Evidence({"x": evidence.scores["x"]})
-    assert column_names(alone, Features(looks=False, imagenet="off", relevance=None, label=False)) == (
+    alone = SecondLevelInputs({"x": evidence.scores["x"]})
+    assert column_names(alone, TableColumns(looks=False, imagenet="off", relevance=None, label=False)) == (
         "proba x",
         "rank x",
     )
@@ -87,8 +87,8 @@ def test_switched_off_columns_are_not_there():
 
 def test_raw_imagenet_probabilities_stand_as_they_are():
     evidence = three_models()
-    cells = candidates(evidence, Candidates(top_k=1))
-    features = Features(imagenet="raw", relevance=None)
+    cells = candidate_cells(evidence, Candidates(top_k=1))
+    features = TableColumns(imagenet="raw", relevance=None)
     names = column_names(evidence, features)
     first = names.index("imagenet 0")
     table = tabulate(evidence, cells, features)
@@ -105,8 +105,8 @@ def test_the_projection_is_that_of_a_singular_value_decomposition():
     ours, theirs = projection(imagenet), (roots - roots.mean(axis=0)) @ axes[:3].T
     np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-5)
     evidence = three_models(40)
-    cells = candidates(evidence, Candidates(top_k=1))
-    features = Features(n_components=3, relevance=None)
+    cells = candidate_cells(evidence, Candidates(top_k=1))
+    features = TableColumns(n_components=3, relevance=None)
     first = column_names(evidence, features).index("imagenet component 0")
     table = tabulate(evidence, cells, features, projection=projection)
     np.testing.assert_array_equal(table[:, first : first + 3], ours[cells.image])
@@ -148,11 +148,11 @@ def test_told_columns_equal_slow_loops(drawn, small, folds, untold):
     toy = drawn(60)
     is_told = np.random.default_rng(5).random(toy.truth.shape) >= untold
     truth = toy.truth | ~is_told  # what stands in an untold cell must not matter
-    told = Told.of(toy.evidence, truth, toy.fold, small.features, is_told=is_told)
+    told = NeighbourLabels.of(toy.evidence, truth, toy.fold, small.features, is_told=is_told)
     assert told.names == ("label share", "imagenet affinity", "relevance of neighbours")
     others = [one for one in told.folds if one not in folds]
     images = np.flatnonzero(np.isin(toy.fold, others))
-    cells = candidates(toy.evidence, small.candidates)
+    cells = candidate_cells(toy.evidence, small.candidates)
     some = np.flatnonzero(np.isin(cells.image, images))[::5]
     columns = told.ask(toy.evidence, fold=toy.fold).columns(cells.image[some], cells.label[some], folds=folds)
     for row, image, label in zip(columns, cells.image[some], cells.label[some], strict=True):
@@ -162,10 +162,10 @@ def test_told_columns_equal_slow_loops(drawn, small, folds, untold):
 
 def test_told_columns_do_not_depend_on_blocks(drawn, small, monkeypatch):
     toy = drawn(60)
-    cells = candidates(toy.evidence, small.candidates)
-    told = Told.of(toy.evidence, toy.truth, toy.fold, small.features)
+    cells = candidate_cells(toy.evidence, small.candidates)
+    told = NeighbourLabels.of(toy.evidence, toy.truth, toy.fold, small.features)
     new = drawn(2500, seed=4)
-    many = candidates(new.evidence, small.candidates)
+    many = candidate_cells(new.evidence, small.candidates)
     whole = told.ask(new.evidence).columns(many.image, many.label, folds=(0, 1, 2, 3))
     assert len(whole) == len(many) > 2500 > len(cells) / 10
     late = many.image >= 2100

@@ -15,7 +15,7 @@ from fieldmark.decisions.questions import Questions
 from fieldmark.stacking.linear import Weights
 from fieldmark.stacking.ngrams import Clues
 from fieldmark.stacking.specs import Linear, MiniLm, NGrams, TextModel
-from fieldmark.stacking.texts import META, TextJudge, cross, learn
+from fieldmark.stacking.texts import META, TextJudge, cross, learn_texts
 from naughty_strings import NAUGHTY
 
 QUESTION_OF = np.array([0, 0, 0, 1, 1, 2])
@@ -47,7 +47,7 @@ def sums(proba):
 
 def test_learns_what_the_words_say_and_is_no_surer_than_it_may_be():
     texts, truth = shop()
-    judge = learn(texts, truth, QUESTION_OF, by=SMALL, seed=1)
+    judge = learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=1)
     proba = judge.proba(["Gucci GREEN shoe", "a blue dress", "réd dress"])
     assert proba[:, :3].argmax(axis=1).tolist() == [1, 2, 0]
     assert proba[:, 3:5].argmax(axis=1).tolist() == [1, 0, 0]
@@ -61,7 +61,7 @@ def test_learns_what_the_words_say_and_is_no_surer_than_it_may_be():
 
 def test_two_right_answers_share_the_probability():
     texts, truth = shop(1500)
-    judge = learn(texts, truth, QUESTION_OF, by=SMALL, seed=1)
+    judge = learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=1)
     proba = judge.proba(["red green dress Nike"])[0, :3]
     assert proba[2] < 0.15
     assert min(proba[:2]) > 0.3
@@ -70,21 +70,21 @@ def test_two_right_answers_share_the_probability():
 @pytest.mark.parametrize("text", ["", "   ", "\x00", "ξένος", "!!!"])
 def test_a_text_that_says_nothing_is_answered_by_the_training_shares(text):
     texts, truth = shop()
-    judge = learn(texts, truth, QUESTION_OF, by=SMALL, seed=1)
+    judge = learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=1)
     np.testing.assert_allclose(judge.proba([text])[0], shares(truth, QUESTION_OF, smooth=1), atol=1e-6)
 
 
 def test_an_answer_that_was_never_right_keeps_a_chance():
     texts, truth = shop()
     truth[:, 2] = np.where(np.isnan(truth[:, 2]), np.nan, 0)
-    proba = learn(texts, truth, QUESTION_OF, by=SMALL, seed=1).proba(["red dress", ""])
+    proba = learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=1).proba(["red dress", ""])
     assert (proba > 0).all()
 
 
 def test_hostile_texts_are_read_and_answered():
     truth = shop(len(NAUGHTY))[1]
     hostile = [*NAUGHTY, "\ud800 lone", "x" * 10**6, "a b " * 10**5]
-    judge = learn(NAUGHTY, truth, QUESTION_OF, by=SMALL, seed=1)
+    judge = learn_texts(NAUGHTY, truth, QUESTION_OF, by=SMALL, seed=1)
     proba = judge.proba(hostile)
     assert np.isfinite(proba).all()
     np.testing.assert_allclose(sums(proba), 1, atol=1e-6)
@@ -127,16 +127,16 @@ def test_a_judge_is_what_the_other_folds_alone_teach():
 
 def test_the_same_seed_gives_the_same_bits_and_columns_do_not_meddle():
     texts, truth = shop(200)
-    one, two = (learn(texts, truth, QUESTION_OF, by=SMALL, seed=3) for _ in range(2))
+    one, two = (learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=3) for _ in range(2))
     assert np.array_equal(one.weights.of_clue, two.weights.of_clue)
-    alone = learn(texts, truth[:, :3], QUESTION_OF[:3], by=SMALL, seed=3)
+    alone = learn_texts(texts, truth[:, :3], QUESTION_OF[:3], by=SMALL, seed=3)
     np.testing.assert_allclose(alone.weights.of_clue, one.weights.of_clue[:, :3], atol=1e-5)
 
 
 def test_saved_and_loaded_answers_alike(tmp_path):
     texts, truth = shop(200)
     for by, read in ((SMALL, texts), (MiniLm(), np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32))):
-        judge = learn(read, truth, QUESTION_OF, by=by, seed=3)
+        judge = learn_texts(read, truth, QUESTION_OF, by=by, seed=3)
         judge.save(tmp_path)
         loaded = TextJudge.load(tmp_path)
         assert loaded.by == by
@@ -146,7 +146,7 @@ def test_saved_and_loaded_answers_alike(tmp_path):
 
 def test_damage_is_refused(tmp_path):
     texts, truth = shop(50)
-    learn(texts, truth, QUESTION_OF, by=SMALL, seed=3).save(tmp_path)
+    learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=3).save(tmp_path)
     meta = json.loads((tmp_path / META).read_text())
     arrays = (tmp_path / "texts.safetensors").read_bytes()
     damages = [
@@ -188,7 +188,7 @@ def test_several_right_answers_share_a_photo_and_untold_ones_teach_nothing():
 def test_a_word_that_always_goes_with_an_answer_weighs_for_it():
     texts = ["plain red", "plain blue", "red thing", "blue thing"] * 10
     truth = np.array([[1, 0], [0, 1], [1, 0], [0, 1]] * 10, np.float32)
-    judge = learn(texts, truth, np.zeros(2, int), by=NGrams(characters=None, words=(1, 1)), seed=0)
+    judge = learn_texts(texts, truth, np.zeros(2, int), by=NGrams(characters=None, words=(1, 1)), seed=0)
     assert judge.clues is not None
     assert judge.clues.terms == (("blue", "plain", "red", "thing"),)
     speaks = judge.weights.of_clue[:, 1] - judge.weights.of_clue[:, 0]
@@ -243,23 +243,23 @@ def test_settings_are_read_by_their_kind_and_refused_where_nothing_is_read():
 def test_refusals_say_what_to_do():
     texts, truth = shop(20)
     with pytest.raises(ShapeError) as told:
-        learn(texts[:-1], truth, QUESTION_OF, by=SMALL, seed=0)
+        learn_texts(texts[:-1], truth, QUESTION_OF, by=SMALL, seed=0)
     assert 'pass ""' in told.value.fix
     for read, by in ((np.zeros((20, 3), np.float32), SMALL), (texts, MiniLm()), ("one text", SMALL)):
         with pytest.raises(FieldmarkError) as told:
-            learn(read, truth[: len(read)], QUESTION_OF, by=by, seed=0)
+            learn_texts(read, truth[: len(read)], QUESTION_OF, by=by, seed=0)
         assert "encode(texts)" in told.value.fix
     with pytest.raises(ShapeError) as told:
-        learn(np.full((20, 3), np.nan, np.float32), truth, QUESTION_OF, by=MiniLm(), seed=0)
+        learn_texts(np.full((20, 3), np.nan, np.float32), truth, QUESTION_OF, by=MiniLm(), seed=0)
     assert "encode(texts)" in told.value.fix
     with pytest.raises(FieldmarkError) as told:
-        learn(texts, np.full_like(truth, np.nan), QUESTION_OF, by=SMALL, seed=0)
+        learn_texts(texts, np.full_like(truth, np.nan), QUESTION_OF, by=SMALL, seed=0)
     assert "with answers" in told.value.fix
     for fold in (np.zeros(20, int), np.arange(20) % 2 * 2, np.arange(3)):
         with pytest.raises(FieldmarkError) as told:
             cross(texts, truth, QUESTION_OF, fold, by=SMALL, seed=0)
         assert "at least two" in told.value.fix
-    judge = learn(np.zeros((20, 3), np.float32), truth, QUESTION_OF, by=MiniLm(), seed=0)
+    judge = learn_texts(np.zeros((20, 3), np.float32), truth, QUESTION_OF, by=MiniLm(), seed=0)
     with pytest.raises(ShapeError) as told:
         judge.proba(np.zeros((1, 4), np.float32))
     assert "same encoder" in told.value.fix

@@ -15,7 +15,7 @@ from fieldmark.api import verbs
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.data.marks import points_of, read_marks
-from fieldmark.images.finding import Found
+from fieldmark.images.finding import FoundSubject
 from fieldmark.images.specs import (
     Align,
     BoxCrop,
@@ -26,7 +26,7 @@ from fieldmark.images.specs import (
     Point,
     Preprocess,
     TableBoxes,
-    Trained,
+    TrainedFinder,
 )
 from fieldmark.models.specs import Backbone, RandomWeights
 from fieldmark.pipeline.engine import execute
@@ -41,7 +41,7 @@ from fieldmark.stages.common.boxes import Boxes
 from fieldmark.stages.common.train import Train
 
 TINY = Backbone(name="test_efficientnet", weights=RandomWeights())
-CORNER = Found((0.0, 0.0, 0.5, 0.5), mask=np.array([[True, False], [False, False]]))
+CORNER = FoundSubject((0.0, 0.0, 0.5, 0.5), mask=np.array([[True, False], [False, False]]))
 
 
 def plan(finder: GrabCut, *, crop: BoxCrop) -> Plan:
@@ -79,13 +79,14 @@ def test_a_run_with_found_boxes_and_masks_and_a_photo_at_its_door(
 ) -> None:
     looked: list[int] = []
 
-    def found(photos: Collection, *_: object, **__: object) -> list[Found]:
+    def found(photos: Collection, *_: object, **__: object) -> list[FoundSubject]:
         looked.append(len(photos))
         return [
-            CORNER if number % 3 else Found(None, note="two finders disagree: 0.1") for number in range(len(photos))
+            CORNER if number % 3 else FoundSubject(None, note="two finders disagree: 0.1")
+            for number in range(len(photos))
         ]
 
-    monkeypatch.setattr(finding, "find", found)
+    monkeypatch.setattr(finding, "find_subjects", found)
     finder = GrabCut(seed=5)
     sources = (BoxSource(by=finder, weight=0.7), BoxSource(by=FullFrame(), weight=0.3))
     whole = plan(finder, crop=BoxCrop(sources=sources)).check()
@@ -132,15 +133,15 @@ def test_a_plan_whose_boxes_nobody_looks_for_is_refused() -> None:
 
 def test_tables_need_no_finding(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="no finding") as refused:
-        finding.find(drawn(tmp_path, 1)[0], TableBoxes())
+        finding.find_subjects(drawn(tmp_path, 1)[0], TableBoxes())
     assert "agreed" in refused.value.fix
 
 
 def test_found_marks_survive_their_csv(tmp_path: Path) -> None:
     photos, _ = drawn(tmp_path, 2)
     found = [
-        Found((0.1, 0.2, 0.6, 0.9), np.eye(3, dtype=bool), ((0.5, 0.5),)),
-        Found(None, None, ((0.25, 0.75),), "none"),
+        FoundSubject((0.1, 0.2, 0.6, 0.9), np.eye(3, dtype=bool), ((0.5, 0.5),)),
+        FoundSubject(None, None, ((0.25, 0.75),), "none"),
     ]
     marks = marks_of(photos, found, points=("tip",))
     write_marks(tmp_path / "boxes.csv", marks, found, masks=True)
@@ -201,7 +202,7 @@ def test_the_verb_writes_a_table_and_a_page_and_refuses_what_cannot_be(tmp_path:
         verbs.boxes(photos, clicks=tmp_path / "b.csv")
     assert "--save" in refused.value.fix
     assert isinstance(done.finder, GrabCut)
-    assert not isinstance(done.finder, Trained)
+    assert not isinstance(done.finder, TrainedFinder)
 
 
 @pytest.mark.parametrize(

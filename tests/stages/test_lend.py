@@ -58,7 +58,7 @@ def test_known_photos_hear_other_folds_and_new_photos_all(museum: Path, tmp_path
     run = tmp_path / "run"
     fieldmark.train(plan(), museum, run=run, n_workers=0)
     opened = Context.open(run)
-    chosen = fieldmark.core.spec.read(Chosen, run / "lent" / "chosen.json")
+    chosen = fieldmark.core.spec.read_spec(Chosen, run / "lent" / "chosen.json")
     zoo, lent = (opened.artifact(LabelScores, name).known(opened.known) for name in ("zoo", "lent"))
     assert chosen.weight > 0  # one epoch of a tiny network knows less than an ImageNet backbone
     said = (lent - (1 - chosen.weight) * zoo) / chosen.weight  # what the neighbours say, 0-1

@@ -27,7 +27,7 @@ from fieldmark.decisions.specs import (
     Transposed,
 )
 from fieldmark.decisions.submission_votes import blend_submissions
-from fieldmark.decisions.thresholds import find
+from fieldmark.decisions.thresholds import find_threshold
 from fieldmark.pipeline.application import Ask
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.ranking import NEW_SCORES, SCORES, Decision, Ranking
@@ -46,7 +46,7 @@ from fieldmark.stages.identity.ranking import RankingStage
 from fieldmark.stages.identity.stack_identities import StackIdentities
 from fieldmark.stages.identity.think_again import ThinkAgain
 from fieldmark.tasks.identification.blending_runs import blend_runs
-from fieldmark.tasks.reporting import report
+from fieldmark.tasks.reporting import write_report
 from toys import fitted, without_judges
 
 TOY = humpback_classify(size="toy")
@@ -128,7 +128,7 @@ def test_the_submission_is_that_of_the_last_stage(ensemble: RunFolder, new: Coll
     with (ensemble.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
         rows = {row["Image"]: row["Id"].split()[0] for row in csv.DictReader(file)}
     assert rows == dict(again.select("image", "identity").iter_rows())
-    assert len(report(Context.open(ensemble.path))) >= 6
+    assert len(write_report(Context.open(ensemble.path))) >= 6
 
 
 def test_the_expert_answers_single_photos_by_the_blend(ensemble: RunFolder, new: Collection) -> None:
@@ -267,7 +267,7 @@ def ranked_by_hand(
     run.finish("split", receipt={"said": ""})
     place = run.workshop("ranking")
     np.save(place / SCORES, scores.astype(np.float32))
-    Decision(find(Fixed(at=0.1), scores[truth >= -1], truth[truth >= -1])).write(place)
+    Decision(find_threshold(Fixed(at=0.1), scores[truth >= -1], truth[truth >= -1])).write(place)
     run.finish("ranking", receipt={"said": ""})
     made = (Split(folds=IdentityFolds()), Rank(name="ranking", reads_from="features", on="split"))
     return Context(run=run, plan=Plan(name="by hand", stages=(*made, *stages)), known=known, new=None, seed=0)
@@ -330,7 +330,7 @@ def test_a_photo_without_a_candidate_stops_no_report(
     shutil.rmtree(run.path / "trees")
     np.save(run.workshop("trees", fresh=False) / SCORES, scores)
     run.finish("trees", receipt={name: value for name, value in receipt.items() if name != "files"})
-    measures = {one.name: one.value for one in report(Context.open(run.path))}
+    measures = {one.name: one.value for one in write_report(Context.open(run.path))}
     assert np.isfinite(measures["MAP@5"])
     assert (run.path / "report.html").exists()
 

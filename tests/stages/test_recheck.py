@@ -17,12 +17,12 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import IdentityFolds
 from fieldmark.decisions.specs import Fixed
-from fieldmark.decisions.thresholds import find
+from fieldmark.decisions.thresholds import find_threshold
 from fieldmark.gallery import keypoints
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.specs import Evidence, Points, Sift, Xfeat
 from fieldmark.gallery.store import GalleryStore
-from fieldmark.images.reading import read
+from fieldmark.images.reading import read_pixels
 from fieldmark.images.specs import FeatureNorm, Finder, GrabCut, TableBoxes
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.keypoints import FUSION, MATCHES, ShortlistMatches
@@ -84,7 +84,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     place = run.workshop("ranking")
     scores = rng.random((len(judges), N_IDENTITIES)).astype(np.float32)
     np.save(place / SCORES, scores)
-    Decision(find(Fixed(at=0.0), scores, known.classes[judges])).write(place)
+    Decision(find_threshold(Fixed(at=0.0), scores, known.classes[judges])).write(place)
     np.save(place / NEW_SCORES, rng.random((1, N_IDENTITIES)).astype(np.float32))
     run.finish("ranking", receipt={"said": ""})
     stages = (
@@ -152,7 +152,7 @@ def test_points_are_kept_and_found_again(context: Context, done: Path, monkeypat
     assert len(kept) == len(context.known) + 1
     from fieldmark.gallery import keypoint_store
 
-    monkeypatch.setattr(keypoint_store, "find", lambda *_, **__: pytest.fail("found anew"))
+    monkeypatch.setattr(keypoint_store, "find_keypoints", lambda *_, **__: pytest.fail("found anew"))
     assert len(Looker(STAGE.evidence, context.run.path / KEPT).points(context.known, 0)) > 10
 
 
@@ -178,7 +178,7 @@ def test_nobody_off_the_shortlist_overtakes() -> None:
 def test_points_lie_within_the_mask_else_the_box_of_whoever_was_asked(context: Context) -> None:
     """Left half by the table's box, right half by its mask, upper half by another finder's box."""
     image = context.known.images[0]
-    height, width = read(context.known.paths[0]).shape[:2]
+    height, width = read_pixels(context.known.paths[0]).shape[:2]
     marks = {
         "image": [image],
         "box_x": [0.0],
@@ -273,7 +273,7 @@ def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, conte
     """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
     pytest.importorskip("timm")
     import fieldmark
-    from fieldmark.tasks.reporting import REPORT, report
+    from fieldmark.tasks.reporting import REPORT, write_report
 
     plan = humpback_nearest(size="toy")
     again = STAGE.model_copy(update={"shortlist": 5, "within": within})
@@ -289,5 +289,5 @@ def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, conte
     assert np.allclose(scores, np.load(opened.run.stage("again") / NEW_SCORES), atol=1e-5)
     predictor = fieldmark.load(tmp_path / "run", device="cpu", n_workers=0)
     assert predictor(context.new)[0].matches[0].identity == "a2"
-    report(opened)
+    write_report(opened)
     assert "Points that" in (tmp_path / "run" / REPORT).read_text()

@@ -28,7 +28,7 @@ from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.tasks.identification import report as identity_reporting
 from fieldmark.tasks.identification.issues import doubtful_names
 from fieldmark.tasks.issues import Doubt
-from fieldmark.tasks.reporting import report
+from fieldmark.tasks.reporting import write_report
 
 pytest.importorskip("cv2", reason="keypoints need OpenCV")
 N_ANIMALS, N_STRANGERS = 6, 6
@@ -114,7 +114,7 @@ def test_the_page_shows_those_that_judged_the_run(
     run: Context, found: list[Doubt], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identity_reporting, "LEAST_DOUBT", 0.3)
-    report(run)
+    write_report(run)
     page = (run.run.path / "report.html").read_text(encoding="utf-8")
     fold = run.artifact(Folds, "split").fold
     judged = {run.known.images[row] for row in np.flatnonzero(fold >= 0)}

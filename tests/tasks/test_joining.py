@@ -29,7 +29,7 @@ from fieldmark.stages.identity.keypoints import KEPT
 from fieldmark.stages.identity.recheck import Recheck
 from fieldmark.tasks.identification.blending_runs import blend_runs
 from fieldmark.tasks.identification.joining import join_runs
-from fieldmark.tasks.reporting import report
+from fieldmark.tasks.reporting import write_report
 from toys import applied, quick_recheck, ranked
 
 SHELF = dict(RECIPES.items())
@@ -67,7 +67,7 @@ def test_the_joined_run_ranks_as_the_blend_of_the_answers(
     assert json.loads((run.stage("blended") / "decision.json").read_text())["at"] == decision.threshold.at
     submission = pl.read_csv(run.stage("answers") / "submission.csv")
     assert submission["Image"].to_list() == new.images
-    assert {one.name for one in report(Context.open(run.path))} >= {"MAP@5", "top-1 of known"}
+    assert {one.name for one in write_report(Context.open(run.path))} >= {"MAP@5", "top-1 of known"}
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert "net, validation" in page  # how each network has learnt, if it has
 

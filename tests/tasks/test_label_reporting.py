@@ -28,9 +28,9 @@ from fieldmark.pipeline.engine import METRICS
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.stages.common.train import Train
-from fieldmark.tasks.reporting import REPORT, report
-from fieldmark.tasks.tagging.ladder import ladder
-from fieldmark.tasks.tagging.marked_photos import doubts, dropped, examples
+from fieldmark.tasks.reporting import REPORT, write_report
+from fieldmark.tasks.tagging.ladder import score_ladder
+from fieldmark.tasks.tagging.marked_photos import doubtful_labels, dropped, examples
 from fieldmark.tasks.tagging.report import label_report
 from fieldmark.tasks.tagging.validation import CROSSED, JudgedLabels, crossed_f2, plain_cutoffs
 
@@ -164,7 +164,7 @@ def judged(tagged: Context) -> JudgedLabels:
 
 @pytest.fixture(scope="session")
 def page(tagged: Context) -> str:
-    report(tagged)
+    write_report(tagged)
     return (tagged.run.path / REPORT).read_text(encoding="utf-8")
 
 
@@ -185,7 +185,7 @@ def slow_f2(answer: np.ndarray, truth: np.ndarray) -> float:
 
 
 def test_numbers_are_those_of_the_answers_and_say_what_they_flatter(tagged: Context, judged: JudgedLabels) -> None:
-    measures = {one.name: one for one in report(tagged)}
+    measures = {one.name: one for one in write_report(tagged)}
     assert read_json(tagged.run.path / METRICS) == [one.model_dump(mode="json") for one in measures.values()]
     assert measures["mean F2"].value == pytest.approx(slow_f2(judged.answer, judged.truth))
     assert list(measures)[1] == CROSSED
@@ -203,7 +203,7 @@ def test_page_says_in_a_sentence_what_a_registrar_wants_to_know(page: str, judge
 
 
 def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Context, judged: JudgedLabels) -> None:
-    rungs = ladder(tagged, judged)
+    rungs = score_ladder(tagged, judged)
     assert [rung.name for rung in rungs] == list(NOISE)
     assert rungs[0].change is None
     verdicts = {rung.name: rung.change.verdict for rung in rungs if rung.change}
@@ -218,7 +218,7 @@ def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Con
 
 
 def test_rungs_tell_only_what_is_new(tagged: Context, judged: JudgedLabels) -> None:
-    news = {rung.name: " | ".join(rung.news) for rung in ladder(tagged, judged)}
+    news = {rung.name: " | ".join(rung.news) for rung in score_ladder(tagged, judged)}
     assert "2 networks a fold" in news["zoo"]
     assert "minimise focal" in news["zoo"]
     assert "without what trusted left out: 2 of 60 photos dropped" in news["zoo2"]
@@ -244,7 +244,7 @@ def test_no_photo_is_cut_where_its_own_labels_were_looked_at(judged: JudgedLabel
 
 
 def test_a_forgotten_label_comes_first_among_the_doubts_with_its_photo(tagged: Context, judged: JudgedLabels) -> None:
-    found, note = doubts(tagged, judged)
+    found, note = doubtful_labels(tagged, judged)
     first = next(one for one in found if one.kind == "missing")
     assert (first.image, first.label) == (f"{FORGOTTEN[0]:03d}.png", LABELS[FORGOTTEN[1]])
     assert first.picture is not None
@@ -324,7 +324,7 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     hand = ByHand(tmp_path / "run", imet2019(size="toy"), known, new)
     hand.split()
     with pytest.raises(RunError) as caught:
-        report(Context.open(tmp_path / "run"))
+        write_report(Context.open(tmp_path / "run"))
     assert "fieldmark train" in caught.value.fix
 
 
@@ -339,7 +339,7 @@ def test_measures_and_rungs_are_over_the_groups_of_the_table(tagged: Context) ->
         assert plain.unit == "photo"
         assert one.unit == ("photo" if one.name == CROSSED else "group")  # the cut stage has found that one
         assert one.name == CROSSED or one.n_units <= 10
-    rungs, plain_rungs = ladder(opened, grouped), ladder(alone, JudgedLabels(alone))
+    rungs, plain_rungs = score_ladder(opened, grouped), score_ladder(alone, JudgedLabels(alone))
     assert [one.value for one in rungs] == [one.value for one in plain_rungs]
     assert [(one.low, one.high) for one in rungs] != [(one.low, one.high) for one in plain_rungs]
     assert [one.change for one in rungs] != [one.change for one in plain_rungs]

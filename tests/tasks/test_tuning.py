@@ -9,7 +9,7 @@ import pytest
 from fieldmark.core.errors import PlanError
 from fieldmark.decisions.specs import Cutoff, GlobalF2, LabelF2, Preset
 from fieldmark.pipeline.context import Context
-from fieldmark.tasks.tagging.tuning import tuned, with_rule
+from fieldmark.tasks.tagging.tuning import tuned_rules, with_rule
 from made_runs import made_run
 
 N, LABELS = 120, tuple(f"tag::{letter}" for letter in "abcdef")
@@ -36,7 +36,7 @@ def f2(answer: np.ndarray, truth: np.ndarray) -> float:
 
 
 def test_the_global_rule_is_judged_fold_by_fold(scored: Context) -> None:
-    (found,) = tuned(scored, rules=["global"])
+    (found,) = tuned_rules(scored, rules=["global"])
     proba = np.load(scored.run.path / "zoo/mean/values.npy")
     images = [f"{number:03d}.jpg" for k in range(3) for number in range(k, N, 3)]
     order = np.argsort(images)
@@ -58,7 +58,7 @@ def test_the_global_rule_is_judged_fold_by_fold(scored: Context) -> None:
 
 
 def test_more_cutoffs_flatter_more(scored: Context) -> None:
-    one, many = tuned(scored, rules=["global", "label"])
+    one, many = tuned_rules(scored, rules=["global", "label"])
     assert (one.name, many.name) == ("global", "label")
     assert isinstance(many.rule, LabelF2)
     assert many.as_found.value >= one.as_found.value
@@ -66,25 +66,25 @@ def test_more_cutoffs_flatter_more(scored: Context) -> None:
 
 
 def test_only_rules_that_fit_the_groups_are_tried(scored: Context) -> None:
-    assert [one.name for one in tuned(scored)] == ["global", "group-limits", "label", "relative", "count"]
-    (count,) = tuned(scored, rules=["count"])
+    assert [one.name for one in tuned_rules(scored)] == ["global", "group-limits", "label", "relative", "count"]
+    (count,) = tuned_rules(scored, rules=["count"])
     assert count.cutoffs.mean_labels == pytest.approx(scored.known.truth.sum() / N, rel=0.05)
     with pytest.raises(PlanError) as caught:
-        tuned(scored, rules=["group"])
+        tuned_rules(scored, rules=["group"])
     assert "group-limits" in caught.value.fix
 
 
 def test_a_rule_of_the_runs_own_is_tried_too(scored: Context) -> None:
     own = Preset(groups={"tag": Cutoff(at=0.5)})
     changed = replace(scored, plan=with_rule(scored.plan, own))
-    last = tuned(changed)[-1]
+    last = tuned_rules(changed)[-1]
     assert (last.name, last.rule, last.is_own) == ("own", own, True)
     assert last.as_found == last.honest  # nothing was found, so nothing flatters
 
 
 def test_a_stage_without_scores_is_refused(scored: Context) -> None:
     with pytest.raises(PlanError) as caught:
-        tuned(scored, stage="split")
+        tuned_rules(scored, stage="split")
     assert caught.value.fix == "use one of: zoo."
 
 

@@ -13,12 +13,12 @@ from fieldmark.training.checkpoint import State
 
 def saved(folder: Path, *numbers: int) -> None:
     for number in numbers:
-        checkpoint.save(State({"at": number}, {"w": torch.full((3,), float(number))}), folder, number=number)
+        checkpoint.save_checkpoint(State({"at": number}, {"w": torch.full((3,), float(number))}), folder, number=number)
 
 
 def test_the_newest_is_read_and_only_two_are_kept(tmp_path: Path) -> None:
     saved(tmp_path, 1, 2, 30)
-    state = checkpoint.load(tmp_path)
+    state = checkpoint.load_checkpoint(tmp_path)
     assert state is not None
     assert state.numbers == {"at": 30}
     assert state.tensors["w"].tolist() == [30, 30, 30]
@@ -39,13 +39,13 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, 
         state.unlink()
     else:
         state.write_text("{", encoding="utf-8")
-    found = checkpoint.load(tmp_path)
+    found = checkpoint.load_checkpoint(tmp_path)
     assert found is not None
     assert found.numbers == {"at": 1}
 
 
 def test_nothing_there_is_nothing(tmp_path: Path) -> None:
-    assert checkpoint.load(tmp_path / "none") is None
+    assert checkpoint.load_checkpoint(tmp_path / "none") is None
 
 
 def test_the_optimiser_remembers_to_the_bit(tmp_path: Path) -> None:
@@ -64,12 +64,12 @@ def test_the_optimiser_remembers_to_the_bit(tmp_path: Path) -> None:
         whole, optimiser = fresh()
         trained(3, whole, optimiser)
         tensors = checkpoint.optimiser_tensors(optimiser, {id(p): n for n, p in whole.named_parameters()})
-        checkpoint.save(
+        checkpoint.save_checkpoint(
             State({}, {**tensors, **{f"network/{n}": t for n, t in whole.state_dict().items()}}), tmp_path, number=1
         )
         trained(3, whole, optimiser)
         again, second = fresh()
-        state = checkpoint.load(tmp_path)
+        state = checkpoint.load_checkpoint(tmp_path)
         assert state is not None
         again.load_state_dict(
             {n.removeprefix("network/"): t for n, t in state.tensors.items() if n.startswith("network/")}
@@ -81,12 +81,12 @@ def test_the_optimiser_remembers_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_and_the_checkpoint_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint.save(State(numbers={"n": 1}), tmp_path, number=1)
+    checkpoint.save_checkpoint(State(numbers={"n": 1}), tmp_path, number=1)
 
     def full(*_: object) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(RunError, match="cannot be written"):
-        checkpoint.save(State(numbers={"n": 2}), tmp_path, number=2)
-    assert checkpoint.load(tmp_path).numbers == {"n": 1}
+        checkpoint.save_checkpoint(State(numbers={"n": 2}), tmp_path, number=2)
+    assert checkpoint.load_checkpoint(tmp_path).numbers == {"n": 1}

@@ -11,7 +11,7 @@ import torch
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.preprocess import normalise
 from fieldmark.models.network import Network, Outputs
-from fieldmark.training.embed import PER_THREAD, TOGETHER, embed, embed_each
+from fieldmark.training.embed import PER_THREAD, TOGETHER, embed_each, embed_photos
 from fieldmark.training.features import FeatureStore
 from toys import INPUT, network
 
@@ -28,7 +28,7 @@ def test_photos_come_back_in_their_order_whatever_the_batch(photos: list[Path]) 
     with torch.no_grad():
         slow = [net(normalise(loaded([path]), INPUT)) for path in photos]
     for batch in (5, 16, 64):
-        quick = embed(net, PhotoSource(photos, INPUT), device=CPU, logits=True, batch=batch)
+        quick = embed_photos(net, PhotoSource(photos, INPUT), device=CPU, logits=True, batch=batch)
         assert quick.embedding.shape == (1, len(photos), net.width)
         assert quick.logits is not None
         np.testing.assert_allclose(quick.embedding[0], torch.cat([one.embedding for one in slow]).numpy(), atol=1e-5)
@@ -37,7 +37,7 @@ def test_photos_come_back_in_their_order_whatever_the_batch(photos: list[Path]) 
 
 def test_the_second_view_is_the_mirrored_photo(photos: list[Path]) -> None:
     net = network()
-    both = embed(net, PhotoSource(photos, INPUT), device=CPU, flip=True)
+    both = embed_photos(net, PhotoSource(photos, INPUT), device=CPU, flip=True)
     flipped = net.eval()(normalise(loaded(photos, flip=True), INPUT)).embedding.detach()
     np.testing.assert_allclose(both.embedding[1], flipped.numpy(), atol=1e-5)
     assert both.logits is None
@@ -46,7 +46,7 @@ def test_the_second_view_is_the_mirrored_photo(photos: list[Path]) -> None:
 def test_dropout_is_off_and_the_network_is_left_as_it_was(photos: list[Path]) -> None:
     net = network().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    found = embed(net, PhotoSource(photos, INPUT), device=CPU)
+    found = embed_photos(net, PhotoSource(photos, INPUT), device=CPU)
     assert all(module.training for module in net.modules())
     assert all(parameter.requires_grad for parameter in net.parameters())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
@@ -55,9 +55,9 @@ def test_dropout_is_off_and_the_network_is_left_as_it_was(photos: list[Path]) ->
 
 def test_the_same_call_gives_the_same_bits_with_any_number_of_readers(photos: list[Path]) -> None:
     net = network()
-    first = embed(net, PhotoSource(photos, INPUT), device=CPU, logits=True, n_workers=0)
+    first = embed_photos(net, PhotoSource(photos, INPUT), device=CPU, logits=True, n_workers=0)
     for n_workers in (0, 1, 3):
-        again = embed(net, PhotoSource(photos, INPUT), device=CPU, logits=True, n_workers=n_workers)
+        again = embed_photos(net, PhotoSource(photos, INPUT), device=CPU, logits=True, n_workers=n_workers)
         assert again.embedding.tobytes() == first.embedding.tobytes()
         assert again.logits is not None
         assert first.logits is not None
@@ -66,20 +66,20 @@ def test_the_same_call_gives_the_same_bits_with_any_number_of_readers(photos: li
 
 def test_a_photo_has_the_same_embedding_alone_and_in_company(photos: list[Path]) -> None:
     net = network()
-    together = embed(net, PhotoSource(photos, INPUT), device=CPU).embedding[0]
-    alone = [embed(net, PhotoSource([path], INPUT), device=CPU).embedding[0, 0] for path in photos]
+    together = embed_photos(net, PhotoSource(photos, INPUT), device=CPU).embedding[0]
+    alone = [embed_photos(net, PhotoSource([path], INPUT), device=CPU).embedding[0, 0] for path in photos]
     np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)
 
 
 def test_what_the_network_learned_since_the_last_call_counts(photos: list[Path]) -> None:
     net = network()
     source = PhotoSource(photos, INPUT)
-    before = embed(net, source, device=CPU).embedding[0]
+    before = embed_photos(net, source, device=CPU).embedding[0]
     pictures = normalise(loaded(photos), INPUT)
     step = torch.optim.SGD(net.parameters(), lr=1.0)
     net.train()(pictures).logits.sum().backward()  # moves the weights, and the batch norms' statistics
     step.step()
-    after = embed(net, source, device=CPU).embedding[0]
+    after = embed_photos(net, source, device=CPU).embedding[0]
     with torch.no_grad():
         slow = net.eval()(pictures).embedding.numpy()
     assert np.abs(after - before).max() > 1e-3
@@ -98,7 +98,7 @@ def test_forward_passes_are_small_and_of_one_size(photos: list[Path], monkeypatc
     net = network()
     for n_photos, batch, sizes in ((1, 64, [1]), (15, 64, [PER_THREAD] * 8), (3, 1, [1] * 3)):
         seen.clear()
-        embed(net, PhotoSource(photos[:n_photos], INPUT), device=CPU, batch=batch)
+        embed_photos(net, PhotoSource(photos[:n_photos], INPUT), device=CPU, batch=batch)
         assert seen == sizes
 
 
@@ -112,7 +112,7 @@ def test_a_head_reads_its_directions_once_for_many_photos(photos: list[Path], mo
 
     monkeypatch.setattr(Network, "above", counted)
     many = (photos * TOGETHER)[: 2 * TOGETHER + 1]
-    found = embed(network(), PhotoSource(many, INPUT), device=CPU, logits=True)
+    found = embed_photos(network(), PhotoSource(many, INPUT), device=CPU, logits=True)
     assert seen[-3:] == [TOGETHER, TOGETHER, PER_THREAD]
     assert set(seen[:-3]) <= {1}  # the example of for_inference()
     assert found.logits is not None
@@ -121,20 +121,20 @@ def test_a_head_reads_its_directions_once_for_many_photos(photos: list[Path], mo
 
 def test_bfloat16_points_the_same_way(photos: list[Path]) -> None:
     net = network()
-    full = embed(net, PhotoSource(photos, INPUT), device=CPU).embedding[0]
-    half = embed(net, PhotoSource(photos, INPUT), device=CPU, half=True).embedding[0]
+    full = embed_photos(net, PhotoSource(photos, INPUT), device=CPU).embedding[0]
+    half = embed_photos(net, PhotoSource(photos, INPUT), device=CPU, half=True).embedding[0]
     assert half.dtype == np.float32
     assert ((full * half).sum(axis=1) > 0.999).all()
 
 
 def test_some_photos_are_looked_at_in_the_order_asked(photos: list[Path]) -> None:
     net, source = network(), PhotoSource(photos, INPUT)
-    whole = embed(net, source, device=CPU, flip=True).embedding
+    whole = embed_photos(net, source, device=CPU, flip=True).embedding
     some = np.array([11, 2, 2, 7])
     np.testing.assert_allclose(
-        embed(net, source, device=CPU, items=some, flip=True).embedding, whole[:, some], atol=1e-5
+        embed_photos(net, source, device=CPU, items=some, flip=True).embedding, whole[:, some], atol=1e-5
     )
-    assert embed(net, source, device=CPU, items=some[:0]).embedding.shape == (1, 0, net.width)
+    assert embed_photos(net, source, device=CPU, items=some[:0]).embedding.shape == (1, 0, net.width)
 
 
 class Counted(PhotoSource):
@@ -168,7 +168,7 @@ def test_several_networks_together_give_the_bits_of_each_alone_and_read_photos_o
     together = embed_each(nets, source, **some, features=FeatureStore() if keeps else None)
     assert source.n_read == (0 if keeps else 1)  # kept blocks are loaded row by row
     for net, one in zip(nets, together, strict=True):
-        alone = embed(net, source, **some, features=FeatureStore() if keeps else None)
+        alone = embed_photos(net, source, **some, features=FeatureStore() if keeps else None)
         assert one.logits is not None
         assert alone.logits is not None
         assert one.embedding.tobytes() == alone.embedding.tobytes()

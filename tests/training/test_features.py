@@ -9,9 +9,9 @@ import torch
 
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, WhaleAugment
-from fieldmark.models.backbone import stages
+from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.network import Network, freeze
-from fieldmark.training.embed import Embedded, embed
+from fieldmark.training.embed import NetworkOutputs, embed_photos
 from fieldmark.training.features import FeatureStore, KeptFeatures, body
 from fieldmark.training.loop import Workshop, fit
 from fieldmark.training.specs import Leg, Training
@@ -29,7 +29,7 @@ def n_files(folder: Path) -> int:
 def test_kept_features_change_nothing_but_speed(
     photos: list[Path], tmp_path: Path, n_frozen: int, augment: Augment, versions: int | None
 ) -> None:
-    frozen = tuple(list(stages(network().backbone))[:n_frozen])
+    frozen = tuple(list(backbone_stages(network().backbone))[:n_frozen])
     training = Training(legs=(Leg(epochs=2, lr=1e-2, freeze=frozen),), batch=8)
     kept = network()
     fit(
@@ -55,7 +55,7 @@ def test_kept_features_change_nothing_but_speed(
 
 def test_they_are_read_again_by_another_head_and_not_by_another_network(photos: list[Path], tmp_path: Path) -> None:
     source = PhotoSource(photos, INPUT)
-    frozen = tuple(stages(network().backbone))[:2]
+    frozen = tuple(backbone_stages(network().backbone))[:2]
 
     def looked_at(seed: int, net=NET, files: PhotoSource = source) -> None:
         one = network(seed, net)
@@ -93,7 +93,7 @@ def test_nothing_is_kept_where_chance_has_a_say_or_nothing_is_frozen(photos: lis
 
 def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path: Path) -> None:
     one = network()
-    frozen = tuple(stages(one.backbone))[:1]
+    frozen = tuple(backbone_stages(one.backbone))[:1]
     freeze(one, frozen)
     source = PhotoSource(photos, INPUT)
     kept, _, forward = body(one, source, items=ITEMS, features=FeatureStore(tmp_path))
@@ -123,7 +123,7 @@ def test_a_filling_that_was_interrupted_goes_on_and_folds_share_it(photos: list[
                 yield item
 
     one = network()
-    frozen = tuple(stages(one.backbone))[:1]
+    frozen = tuple(backbone_stages(one.backbone))[:1]
     freeze(one, frozen)
     source = PhotoSource(photos * 9, INPUT)
     items = np.arange(2 * len(photos) * 9)
@@ -152,8 +152,8 @@ def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_p
     assert net.frozen == ()
     some = np.array([9, 3, 3, 14])
 
-    def looked(one: Network, files: PhotoSource = source, **asked: Any) -> Embedded:
-        return embed(one, files, device=cpu, flip=True, logits=True, **asked)
+    def looked(one: Network, files: PhotoSource = source, **asked: Any) -> NetworkOutputs:
+        return embed_photos(one, files, device=cpu, flip=True, logits=True, **asked)
 
     plain, kept = looked(net, items=some), looked(net, items=some, features=FeatureStore(features))
     assert kept.logits is not None
@@ -178,14 +178,14 @@ def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_p
 def test_a_learnt_pooling_leaves_nothing_to_keep_for_embedding(photos: list[Path], tmp_path: Path) -> None:
     net = network(net=NET.model_copy(update={"backbone": NET.backbone.model_copy(update={"pool": "gem"})}))
     freeze(net, ("all",))
-    embed(net, PhotoSource(photos, INPUT), device=torch.device("cpu"), features=FeatureStore(tmp_path))
+    embed_photos(net, PhotoSource(photos, INPUT), device=torch.device("cpu"), features=FeatureStore(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("n_frozen", [1, 99])
 def test_features_in_memory_are_those_on_disk_to_the_bit(photos: list[Path], tmp_path: Path, n_frozen: int) -> None:
     one, source = network(), PhotoSource(photos * 5, INPUT)  # more than one block
-    freeze(one, tuple(list(stages(one.backbone))[:n_frozen]))
+    freeze(one, tuple(list(backbone_stages(one.backbone))[:n_frozen]))
     items = np.arange(2 * len(source))
     disk, memory = FeatureStore(tmp_path / "features"), FeatureStore()
 
@@ -212,13 +212,13 @@ def test_features_in_memory_are_computed_once_a_store(photos: list[Path], monkey
 
     monkeypatch.setattr(KeptFeatures, "_through", counted)
     net, source, store = network(), PhotoSource(photos, INPUT), FeatureStore()
-    first = embed(net, source, device=torch.device("cpu"), features=store)
+    first = embed_photos(net, source, device=torch.device("cpu"), features=store)
     assert sum(passes) >= len(photos)
     passes.clear()
-    again = embed(net, source, device=torch.device("cpu"), features=store)
+    again = embed_photos(net, source, device=torch.device("cpu"), features=store)
     assert again.embedding.tobytes() == first.embedding.tobytes()
     assert sum(passes) <= 1  # to see their shape
-    embed(net, source, device=torch.device("cpu"), features=FeatureStore())
+    embed_photos(net, source, device=torch.device("cpu"), features=FeatureStore())
     assert sum(passes) >= len(photos)
 
 

@@ -27,18 +27,18 @@ from fieldmark.images.specs import (
     Point,
     Preprocess,
     TableBoxes,
-    Trained,
+    TrainedFinder,
     WhaleAugment,
 )
 from fieldmark.images.subjects import Subject
-from fieldmark.models.backbone import stages
+from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.network import Network, freeze
 from fieldmark.models.specs import FileWeights, Net, SigmoidHead
-from fieldmark.training.embed import embed
+from fieldmark.training.embed import embed_photos
 from fieldmark.training.features import FeatureStore, body, features_key
 from toys import CLASSES, INPUT, NET, network
 
-ALL = len(stages(network().backbone))
+ALL = len(backbone_stages(network().backbone))
 ITEMS = np.arange(2 * len(CLASSES))
 
 
@@ -52,7 +52,7 @@ def key(one: Network, source: PhotoSource, *, n_stages: int = ALL) -> str:
 
 
 NEEDS_MORE: dict[Any, Spec] = {
-    Trained: Trained(folder="other"),
+    TrainedFinder: TrainedFinder(folder="other"),
     FileWeights: FileWeights(path="other.safetensors"),
     Align: Align(points=(Point(name="a", x=0, y=0), Point(name="b", x=1, y=0), Point(name="c", x=0, y=1))),
 }
@@ -121,8 +121,10 @@ PREPROCESS = Preprocess(
     height_px=32,
     width_px=48,
     crop=BoxCrop(sources=(BoxSource(by=Agreed(colour=GrabCut(), network=FeatureNorm())), BoxSource(by=TableBoxes()))),
-    align=Align(points=(*TIPS, Point(name="notch", x=0.5, y=0.8, mirror="notch")), by=Trained(folder="by", sha256="0")),
-    mask=MaskChannel(by=Trained(folder="masks", sha256="1")),
+    align=Align(
+        points=(*TIPS, Point(name="notch", x=0.5, y=0.8, mirror="notch")), by=TrainedFinder(folder="by", sha256="0")
+    ),
+    mask=MaskChannel(by=TrainedFinder(folder="masks", sha256="1")),
 )
 
 
@@ -227,7 +229,7 @@ def test_a_second_network_trains_and_answers_on_its_own_features(
     pools = (first, "max" if first == "avg" else "avg")
     for pool in pools:
         one = network(net=NET.model_copy(update={"backbone": NET.backbone.model_copy(update={"pool": pool})}))
-        plain = embed(one, source, device=torch.device("cpu"), logits=True)
+        plain = embed_photos(one, source, device=torch.device("cpu"), logits=True)
         freeze(one, ("all",))
         taught = body(one, source, items=ITEMS, features=FeatureStore(tmp_path))
         one.eval()
@@ -235,6 +237,6 @@ def test_a_second_network_trains_and_answers_on_its_own_features(
         with torch.no_grad():
             trained = taught.above(next(taught.source.batches(order, epoch=0, n_workers=0)))
         np.testing.assert_allclose(trained.embedding, plain.embedding[0], atol=1e-5, err_msg=pool)
-        kept = embed(one, source, device=torch.device("cpu"), logits=True, features=FeatureStore(tmp_path))
+        kept = embed_photos(one, source, device=torch.device("cpu"), logits=True, features=FeatureStore(tmp_path))
         np.testing.assert_allclose(kept.embedding, plain.embedding, atol=1e-5, err_msg=pool)
     assert len(list(tmp_path.glob("*.done.npy"))) == 2

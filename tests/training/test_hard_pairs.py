@@ -19,7 +19,7 @@ from fieldmark.training import pairs
 from fieldmark.training.course import Course
 from fieldmark.training.features import FeatureStore
 from fieldmark.training.loop import Workshop, fit
-from fieldmark.training.pairs import HardPairs, Likeness
+from fieldmark.training.pairs import HardPairs, PairLikeness
 from fieldmark.training.specs import Leg, Training
 from toys import CLASSES, alone, lesson, network
 
@@ -39,8 +39,8 @@ def vector(item: int) -> np.ndarray:
     return drawn / np.linalg.norm(drawn)
 
 
-def look(items: np.ndarray) -> Likeness:
-    return Likeness(np.stack([vector(item) for item in items]))
+def look(items: np.ndarray) -> PairLikeness:
+    return PairLikeness(np.stack([vector(item) for item in items]))
 
 
 def hard_pairs(
@@ -96,7 +96,7 @@ def test_planted_wrong_rows_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         items, kept = keeping(members, classes)
         return members[: len(items)], kept
 
-    def shifted(items: np.ndarray) -> Likeness:
+    def shifted(items: np.ndarray) -> PairLikeness:
         return look(np.roll(items, 1))
 
     assert shortfall(hard_pairs(classes=SIX, look=shifted).order(0)) > 0.01
@@ -115,7 +115,7 @@ def test_with_even_counts_the_first_mistake_would_not_show(monkeypatch: pytest.M
 def test_a_round_looks_once_and_no_pair_of_opponents_comes_twice_in_it() -> None:
     looks: list[int] = []
 
-    def counted(items: np.ndarray) -> Likeness:
+    def counted(items: np.ndarray) -> PairLikeness:
         looks.append(len(items))
         return look(items)
 
@@ -143,7 +143,7 @@ def test_a_mirrored_photo_opposes_nobody_it_mirrors() -> None:
     alike = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
     mined = HardPairs(
         EXACT, members=np.arange(12), classes=classes, n_identities=10, leg=Leg(epochs=1), batch=8, seed=0,
-        look=lambda items: Likeness(np.concatenate([alike, alike])[items]), group=alone(),
+        look=lambda items: PairLikeness(np.concatenate([alike, alike])[items]), group=alone(),
     )  # fmt: skip
     fours = mined.order(0).reshape(-1, 4)
     assert (classes[fours[:, 0]] == classes[fours[:, 1]]).all()
@@ -165,7 +165,7 @@ def test_likeness_of_all_is_likeness_of_each(photos: list[Path]) -> None:
     embedding = np.stack([vector(item) for item in range(40)]).repeat(4, axis=1)
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
     for pair in (None, net.pair):
-        seen = Likeness(embedding, pair)
+        seen = PairLikeness(embedding, pair)
         square, (first, second) = seen.square(), np.divmod(np.arange(1600), 40)
         assert np.allclose(square.ravel(), seen.of(first, second), atol=1e-5)
         assert np.allclose(square, square.T, atol=1e-6)

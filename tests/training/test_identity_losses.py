@@ -37,7 +37,7 @@ from fieldmark.models.network import Network
 from fieldmark.models.specs import AffinityHead, CosineHead, Net, OneVsRestHead, SigmoidHead
 from fieldmark.training import course as courses
 from fieldmark.training.course import Course
-from fieldmark.training.embed import embed
+from fieldmark.training.embed import embed_photos
 from fieldmark.training.features import FeatureStore
 from fieldmark.training.loop import Lesson, Workshop, fit
 from fieldmark.training.specs import Leg, Training
@@ -133,7 +133,7 @@ def test_a_margin_that_is_never_applied_would_be_caught(photos: list[Path], monk
 def test_in_use_there_is_no_margin(photos: list[Path], tmp_path: Path) -> None:
     net, _ = trained(photos, tmp_path, (ArcFace(),))
     lesson = taught(photos, (ArcFace(),))
-    seen = embed(net, lesson.source, device=torch.device("cpu"), logits=True)  # type: ignore[arg-type]
+    seen = embed_photos(net, lesson.source, device=torch.device("cpu"), logits=True)  # type: ignore[arg-type]
     directions = torch.nn.functional.normalize(net.head.directions.detach(), dim=1)  # type: ignore[union-attr]
     assert np.allclose(seen.logits[0], 20 * seen.embedding[0] @ directions.numpy().T, atol=1e-4)  # type: ignore[index]
 
@@ -284,7 +284,7 @@ def test_affinities_are_learnt(photos: list[Path], tmp_path: Path) -> None:
     net = Net(backbone=NET.backbone, head=AffinityHead(centres=2))
     one, history = trained(photos, tmp_path, (Affinity(spread=0.01),), net=net, epochs=20, lr_head_times=30.0)
     assert history[-1]["affinity"] < 0.7 * history[0]["affinity"]
-    logits = embed(one, taught(photos, ()).source, device=torch.device("cpu"), logits=True).logits  # type: ignore[arg-type]
+    logits = embed_photos(one, taught(photos, ()).source, device=torch.device("cpu"), logits=True).logits  # type: ignore[arg-type]
     near = 1 / (1 + np.exp(-logits[0]))  # type: ignore[index]
     known = CLASSES >= 0
     assert (near[known].argmax(axis=1) == CLASSES[known]).mean() > 0.7
@@ -322,7 +322,7 @@ def check_dropout_sleeps_at_test(photos: list[Path]) -> None:
     """Two looks at the same photos by a network with much dropout are one and the same, and no feature is missing."""
     net = network(net=Net(backbone=NET.backbone, neck="none", head=CosineHead(dropout=0.9)))
     source = taught(photos, ()).source
-    one, again = (embed(net.train(), source, device=torch.device("cpu")).embedding for _ in range(2))  # type: ignore[arg-type]
+    one, again = (embed_photos(net.train(), source, device=torch.device("cpu")).embedding for _ in range(2))  # type: ignore[arg-type]
     assert np.array_equal(one, again)
     assert (one == 0).mean() < 0.5
 

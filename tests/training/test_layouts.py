@@ -14,7 +14,7 @@ from fieldmark.gallery.flips import judge_flips
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Preprocess
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net, RandomWeights
-from fieldmark.training.embed import embed
+from fieldmark.training.embed import embed_photos
 from fieldmark.training.layouts import layouts
 from toys import network
 
@@ -43,7 +43,7 @@ def test_one_column_is_the_pooled_embedding_of_both_views(tmp_path: Path) -> Non
     source = PhotoSource(animals(tmp_path, symmetric=False)[0], WIDE)
     net = network(net=NET)
     found = layouts(net, source, columns=1, n_workers=0)
-    expected = embed(net, source, device=torch.device("cpu"), flip=True, n_workers=0).embedding
+    expected = embed_photos(net, source, device=torch.device("cpu"), flip=True, n_workers=0).embedding
     assert np.allclose(found, expected, atol=1e-5)
 
 

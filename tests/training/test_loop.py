@@ -143,7 +143,7 @@ def test_where_next_to_nobody_has_so_many_photos_all_take_part_and_it_is_told(ph
 def test_nan_stops_at_once_names_the_batch_and_leaves_the_checkpoint(photos: list[Path], tmp_path: Path) -> None:
     net = network()
     fit(net, lesson(photos), Training(legs=(Leg(epochs=1, lr=1e-3),), batch=8), at=Workshop(tmp_path, alone()), seed=5)
-    good = checkpoint.load(tmp_path)
+    good = checkpoint.load_checkpoint(tmp_path)
     bad = network()
     with torch.no_grad():
         next(bad.head.parameters()).fill_(float("nan"))

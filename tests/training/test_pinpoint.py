@@ -11,20 +11,29 @@ import torch
 from fieldmark.core.errors import DataError, PlanError, WeightsError
 from fieldmark.models.pinpoint import Eye, Maps, Pinpointer, open_pinpointer, save_pinpointer, strength
 from fieldmark.models.specs import Backbone, RandomWeights
-from fieldmark.training.pinpoint import FEWEST, Lesson, cross_validate, errors, learn, mirror_names, mirrored, tell
+from fieldmark.training.pinpoint import (
+    FEWEST,
+    PinpointLesson,
+    cross_validate,
+    errors,
+    fit_clicks,
+    mirror_names,
+    mirrored_coordinates,
+    tell,
+)
 
 TINY = Backbone(name="test_efficientnet", weights=RandomWeights())
 POINTS = ("left_tip", "notch", "right_tip")
 
 
-def lesson(n_photos: int = 30, side: int = 14) -> Lesson:
+def lesson(n_photos: int = 30, side: int = 14) -> PinpointLesson:
     """Maps with a bump for each landmark and for the box's two corners; mirrored ones after the plain ones."""
     chance = np.random.default_rng(0)
     left, right = chance.uniform(0.1, 0.35, n_photos), chance.uniform(0.65, 0.9, n_photos)
     top, bottom = chance.uniform(0.1, 0.4, n_photos), chance.uniform(0.6, 0.9, n_photos)
     middle = (left + right) / 2
     coordinates = np.stack([left, top, right, bottom, left, top, middle, bottom, right, top], axis=1)
-    both = np.concatenate((coordinates, mirrored(coordinates, POINTS, has_box=True))).astype(np.float32)
+    both = np.concatenate((coordinates, mirrored_coordinates(coordinates, POINTS, has_box=True))).astype(np.float32)
     centre = (np.arange(side) + 0.5) / side
     places = both[:, 4:].reshape(-1, 3, 2)
     across = np.exp(-(((centre - places[:, :, 0, None]) / 0.06) ** 2))
@@ -32,7 +41,7 @@ def lesson(n_photos: int = 30, side: int = 14) -> Lesson:
     fine = torch.from_numpy(down[:, :, :, None] * across[:, :, None, :]).float()
     noise = torch.from_numpy(chance.normal(0, 0.02, fine.shape)).float()
     coarse = torch.nn.functional.avg_pool2d(fine, 2)
-    return Lesson(Maps((fine + noise).half(), coarse.half()), both, POINTS, has_box=True)
+    return PinpointLesson(Maps((fine + noise).half(), coarse.half()), both, POINTS, has_box=True)
 
 
 def test_names_with_left_and_right_change_places() -> None:
@@ -42,9 +51,9 @@ def test_names_with_left_and_right_change_places() -> None:
 
 def test_mirrored_coordinates_by_hand() -> None:
     plain = np.array([[0.1, 0.2, 0.6, 0.9, 0.1, 0.3, 0.4, 0.8, 0.6, 0.25]])
-    turned = mirrored(plain, POINTS, has_box=True)
+    turned = mirrored_coordinates(plain, POINTS, has_box=True)
     assert np.allclose(turned, [[0.4, 0.2, 0.9, 0.9, 0.4, 0.25, 0.6, 0.8, 0.9, 0.3]])
-    assert np.allclose(mirrored(turned, POINTS, has_box=True), plain)
+    assert np.allclose(mirrored_coordinates(turned, POINTS, has_box=True), plain)
 
 
 def test_heat_at_a_place_is_told_as_that_place() -> None:
@@ -61,7 +70,7 @@ def test_it_learns_boxes_and_landmarks_and_the_same_each_time() -> None:
     judged = cross_validate(clicks, n_folds=3, n_steps=80)
     assert judged.errors["median IoU"] > 0.75
     assert all(judged.errors[f"error of {name}, share of the box"] < 0.12 for name in POINTS)
-    first, second = (learn(clicks, n_steps=20, seed=5) for _ in range(2))
+    first, second = (fit_clicks(clicks, n_steps=20, seed=5) for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first.parameters(), second.parameters(), strict=True))
 
 
@@ -72,7 +81,7 @@ def test_a_photo_is_judged_by_a_regressor_that_has_not_learnt_it() -> None:
     shuffled = clicks.coordinates.copy()
     order = chance.permutation(30)
     shuffled[:30], shuffled[30:] = shuffled[:30][order], shuffled[30:][order]
-    judged = cross_validate(Lesson(clicks.maps, shuffled, POINTS, has_box=True), n_folds=3, n_steps=80)
+    judged = cross_validate(PinpointLesson(clicks.maps, shuffled, POINTS, has_box=True), n_folds=3, n_steps=80)
     middle = np.tile(shuffled[:30].mean(axis=0), (30, 1))
     blind = errors(middle, shuffled[:30], POINTS, has_box=True)
     assert judged.errors["error of left_tip, share of the box"] > 0.8 * blind["error of left_tip, share of the box"]
@@ -83,7 +92,7 @@ def test_missing_clicks_teach_nothing_and_break_nothing() -> None:
     gaps = clicks.coordinates.copy()
     gaps[::2, 6:8] = np.nan
     gaps[1::4, :4] = np.nan
-    judged = cross_validate(Lesson(clicks.maps, gaps, POINTS, has_box=True), n_folds=3, n_steps=80)
+    judged = cross_validate(PinpointLesson(clicks.maps, gaps, POINTS, has_box=True), n_folds=3, n_steps=80)
     assert np.isfinite(judged.coordinates).all()
     assert judged.errors["error of notch, share of the box"] < 0.2
 
@@ -139,7 +148,7 @@ def test_the_eye_gives_two_maps_and_does_not_learn() -> None:
 
 def test_a_regressor_survives_its_folder_and_no_other_takes_its_place(tmp_path: Path) -> None:
     clicks = lesson()
-    made = learn(clicks, n_steps=5)
+    made = fit_clicks(clicks, n_steps=5)
     digest = save_pinpointer(made, tmp_path, backbone=TINY, side_px=64, errors={"median IoU": 0.5})
     stored = open_pinpointer(tmp_path, sha256=digest)
     assert stored.card.points == POINTS

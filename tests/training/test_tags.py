@@ -16,7 +16,7 @@ from fieldmark.images.specs import WhaleAugment
 from fieldmark.losses.specs import Asymmetric, BatchHardTriplet, Bce, Focal, SoftF
 from fieldmark.models.network import Network
 from fieldmark.training import lesson as lessons
-from fieldmark.training.embed import embed
+from fieldmark.training.embed import embed_photos
 from fieldmark.training.features import FeatureStore
 from fieldmark.training.loop import Lesson, Workshop, fit
 from fieldmark.training.specs import Leg, Plateau, Training
@@ -37,7 +37,7 @@ def same(a: Network, b: Network) -> bool:
 
 def right_order(net: Network, taught: Lesson) -> float:
     """The share of pairs of a photo with a label and one without in which the former has the larger logit."""
-    logits = embed(net, taught.source, device=torch.device("cpu"), logits=True).logits  # type: ignore[arg-type]
+    logits = embed_photos(net, taught.source, device=torch.device("cpu"), logits=True).logits  # type: ignore[arg-type]
     assert logits is not None
     pairs = [(z[y > 0][:, None] > z[y == 0]).mean() for z, y in zip(logits[0].T, TRUTH.T, strict=True)]
     return float(np.mean(pairs))

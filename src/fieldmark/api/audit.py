@@ -15,7 +15,7 @@ from fieldmark.core.progress import Progress, ShowProgress, shown_by
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
-    from fieldmark.quality.leakage.auditing import Audit, Photos
+    from fieldmark.quality.leakage.auditing import Audit, AuditPhotos
 
 LEAST_MOST = 100
 
@@ -84,7 +84,7 @@ def audit(
     from fieldmark.reporting.pages import write_page
 
     shared: Reading = {name: reading[name] for name in ("encoding", "allow_outside") if name in reading}  # type: ignore[misc, assignment]
-    found = auditing.audit(
+    found = auditing.audit_clues(
         _photos(data, reading, progress),
         None if new is None else _photos(new, shared if isinstance(new, Path | str) else {}, progress),
         only=targets,
@@ -98,11 +98,11 @@ def audit(
     if table is not None:
         audit_pages.write_gains(table, found)
     if page_file is not None:
-        write_page(page_file, leaks_page(audit_pages.page(found)))
+        write_page(page_file, leaks_page(audit_pages.audit_page(found)))
     return found
 
 
-def _photos(data: Collection | Path | str, reading: Reading, progress: Progress) -> Photos:
+def _photos(data: Collection | Path | str, reading: Reading, progress: Progress) -> AuditPhotos:
     """All rows that say something, whether or not their files are there, and the files that are.
 
     Raises:
@@ -111,17 +111,17 @@ def _photos(data: Collection | Path | str, reading: Reading, progress: Progress)
     from fieldmark.api.photos import look_up
     from fieldmark.data.collection import Collection
     from fieldmark.data.reading import survey
-    from fieldmark.quality.leakage.auditing import Photos
+    from fieldmark.quality.leakage.auditing import AuditPhotos
 
     if isinstance(data, Collection):
         found = look_up(data, labelled=False, reading=reading).collection
-        return Photos(found, _there(found))
+        return AuditPhotos(found, _there(found))
     options: dict[str, Any] = {name: each for name, each in reading.items() if name not in {"skip_broken", "boxes"}}
     options = {**_asked(Path(data)), **options}
     rows = survey(data, check_files=False, **options)
     if rows.mistakes:
         progress.say(f"left out: {len(rows.mistakes):,} places in the table; `fieldmark inspect` shows them")
-    return Photos(rows.collection, _there(rows.collection))
+    return AuditPhotos(rows.collection, _there(rows.collection))
 
 
 def _there(photos: Collection) -> list[Path | None]:

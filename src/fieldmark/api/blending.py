@@ -140,9 +140,9 @@ def _joined(folders: Sequence[Path], folder: Path, **how: Any) -> Blended:
     from fieldmark.pipeline.artifacts.ranking import Ranking
     from fieldmark.pipeline.context import Context
     from fieldmark.tasks.identification.joining import join_runs
-    from fieldmark.tasks.reporting import report
+    from fieldmark.tasks.reporting import write_report
 
     made = join_runs(folders, folder, **how)
     context = Context.open(made.path)
     ranking = context.artifact(Ranking, context.plan.final().name)
-    return Blended(ranking.table("new"), context.known.vocabulary.unknown, ranking.decision, report(context))
+    return Blended(ranking.table("new"), context.known.vocabulary.unknown, ranking.decision, write_report(context))

@@ -114,7 +114,7 @@ def twins(
     if written is not None and reader is not None:
         _write_ids(written, known, others, reader, pattern=pattern, progress=progress)
     if page_file is not None:
-        write_page(page_file, twins_page(twin_pages.page(found, known, others)))
+        write_page(page_file, twins_page(twin_pages.twin_page(found, known, others)))
     return found
 
 

@@ -86,7 +86,7 @@ def _embedded(
     from fieldmark.models.backbone import data_config
     from fieldmark.models.network import build
     from fieldmark.models.specs import Backbone, EmbeddingHead, Net
-    from fieldmark.training.embed import embed as embedded
+    from fieldmark.training.embed import embed_photos as embedded
     from fieldmark.training.ranks import ranks
 
     seen = data_config(backbone)

@@ -12,7 +12,7 @@ from fieldmark.api.photos import Reading, look_up
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
     from fieldmark.pipeline.plan import Plan
-    from fieldmark.plans.estimates import Estimate
+    from fieldmark.plans.estimates import PlanEstimate
 
 
 def estimate(
@@ -23,7 +23,7 @@ def estimate(
     settings: Mapping[str, Setting] | None = None,
     device: str = "auto",
     **reading: Unpack[Reading],
-) -> Estimate:
+) -> PlanEstimate:
     """Networks, parameters, memory, time and downloads of a plan on this machine, without running any of it.
 
     No photo is opened and torch is not loaded, unless the plan names a backbone that no shipped recipe uses. Times and
@@ -47,8 +47,8 @@ def estimate(
     """
     from fieldmark.core.errors import DataError
     from fieldmark.core.machine import this_machine
-    from fieldmark.plans.estimates import Photos
-    from fieldmark.plans.estimates import estimate as estimated
+    from fieldmark.plans.estimates import PhotoCounts
+    from fieldmark.plans.estimates import plan_estimate as estimated
 
     plan, machine = choose(what, size=size, settings=settings), this_machine(device)
     if data is None:
@@ -56,4 +56,4 @@ def estimate(
     photos = look_up(data, labelled=True, reading=reading, check_files=False).collection
     if not len(photos):
         raise DataError("There is no usable row in the data set.", got=data, fix=f"run `fieldmark inspect {data}`.")
-    return estimated(plan, Photos.of(photos), machine=machine)
+    return estimated(plan, PhotoCounts.of(photos), machine=machine)

@@ -78,9 +78,9 @@ def pixels_of(photo: Photo) -> UInt8[np.ndarray, "height width 3"]:
     import numpy as np
 
     if isinstance(photo, str | Path | bytes):
-        from fieldmark.images.reading import read
+        from fieldmark.images.reading import read_pixels
 
-        return read(photo if isinstance(photo, bytes) else Path(photo))
+        return read_pixels(photo if isinstance(photo, bytes) else Path(photo))
     pixels = _pixels(photo)
     if pixels is None:
         raise _no_photo([f"{type(photo).__name__}{_shape(photo)}"])

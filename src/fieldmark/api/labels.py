@@ -107,13 +107,13 @@ def tune(
     """
     progress = shown_by(progress)
     from fieldmark.core.files import write_text
-    from fieldmark.tasks.tagging.tuning import tuned, with_rule
+    from fieldmark.tasks.tagging.tuning import tuned_rules, with_rule
 
     if out is not None and Path(out).suffix != ".json":
         raise FieldmarkError("A plan is written as .json.", got=out, fix=f"use --out {Path(out).with_suffix('.json')}.")
     plan_file = vacant(out, force=force)
     context = run_of(run, "tagging", instead=OF_LABELS)
-    found = tuned(context, rules=rules, stage=stage, progress=progress)
+    found = tuned_rules(context, rules=rules, stage=stage, progress=progress)
     if plan_file is not None:
         best = max(found, key=lambda one: one.honest.value)
         write_text(

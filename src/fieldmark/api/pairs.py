@@ -73,13 +73,13 @@ def match(
     if evidence.points.kind in {"xfeat", "superpoint"}:
         need_torch()
     from fieldmark.core.files import write_bytes
-    from fieldmark.gallery.keypoints import find
+    from fieldmark.gallery.keypoints import find_keypoints
     from fieldmark.gallery.matching import agreement
-    from fieldmark.images.reading import read
+    from fieldmark.images.reading import read_pixels
     from fieldmark.reporting.match_lines import Side, encoded, match_lines
 
-    pixels = [read(Path(photo)) for photo in (left, right)]
-    points = [find(evidence.points, one) for one in pixels]
+    pixels = [read_pixels(Path(photo)) for photo in (left, right)]
+    points = [find_keypoints(evidence.points, one) for one in pixels]
     found = agreement(points[0], points[1], evidence)
     if picture_file is not None:
         sides = [

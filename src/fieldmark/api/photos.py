@@ -176,7 +176,7 @@ def _with_the_gone(
     import polars as pl
 
     from fieldmark.data.mistakes import refusal
-    from fieldmark.quality.inspecting import broken, look
+    from fieldmark.quality.inspecting import broken, look_at_files
 
     name = str(data) if isinstance(data, Path | str) else data.name
     unlooked: Reading = {**reading}
@@ -187,7 +187,7 @@ def _with_the_gone(
     photos = found.collection
     there = [path.is_file() for path in photos.paths]
     files = [path for path, is_there in zip(photos.paths, there, strict=True) if is_there]
-    seen = look(files, decode=decode, n_workers=n_workers, progress=progress)
+    seen = look_at_files(files, decode=decode, n_workers=n_workers, progress=progress)
     faulty = broken(photos.take(there), seen)
     kept = iter(one.fault is None for one in seen)
     good = [is_there and next(kept) for is_there in there]
@@ -371,9 +371,9 @@ def _decodable(
     collection: Collection, name: str, *, skip_broken: bool, decode: bool, n_workers: int, progress: Progress
 ) -> tuple[Collection, tuple[SkippedFile, ...]]:
     """The photos that can be decoded (or have a header, without ``decode``), and the others."""
-    from fieldmark.quality.inspecting import broken, look
+    from fieldmark.quality.inspecting import broken, look_at_files
 
-    seen = look(collection.paths, decode=decode, n_workers=n_workers, progress=progress)
+    seen = look_at_files(collection.paths, decode=decode, n_workers=n_workers, progress=progress)
     faulty = broken(collection, seen)
     if faulty and not skip_broken:
         raise DataError(

@@ -89,7 +89,9 @@ def inspect(
     from fieldmark.reporting.pages import inspect_page, write_page
 
     page_file = vacant(html, force=force)
-    page = inspecting.inspect(look_up(data, labelled=labelled, reading=reading), n_workers=n_workers, progress=progress)
+    page = inspecting.inspection(
+        look_up(data, labelled=labelled, reading=reading), n_workers=n_workers, progress=progress
+    )
     if page_file is not None:
         write_page(page_file, inspect_page(page))
     return page
@@ -145,8 +147,7 @@ def train(
     from fieldmark.pipeline.context import Context
     from fieldmark.pipeline.engine import execute
     from fieldmark.quality.patches import read_patch
-    from fieldmark.tasks.reporting import REPORT, SKIPPED
-    from fieldmark.tasks.reporting import report as write_report
+    from fieldmark.tasks.reporting import REPORT, SKIPPED, write_report
     from fieldmark.tasks.task import task_of
 
     decisions = None if patch is None else read_patch(Path(patch))
@@ -311,8 +312,7 @@ def report(run: Path | str) -> Path:
         RunError: No finished run lies there.
     """
     from fieldmark.pipeline.context import Context
-    from fieldmark.tasks.reporting import REPORT
-    from fieldmark.tasks.reporting import report as write_report
+    from fieldmark.tasks.reporting import REPORT, write_report
 
     write_report(Context.open(run))
     return Path(run) / REPORT
@@ -338,7 +338,7 @@ def relocate(run: Path | str, *, photos: Path | str | None = None, new: Path | s
     if photos is None and new is None:
         raise FieldmarkError("Which photos were moved?", got="no folder", fix="name it: --photos FOLDER, --new FOLDER.")
     from fieldmark.pipeline.context import Context
-    from fieldmark.pipeline.relocating import relocate as move
+    from fieldmark.pipeline.relocating import note_places as move
 
     return move(
         Context.open(run), known=None if photos is None else Path(photos), new=None if new is None else Path(new)

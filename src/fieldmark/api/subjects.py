@@ -88,7 +88,7 @@ def boxes(
             "A finder that learns from clicks needs a folder to lie in.", got="no folder", fix="add --save finder."
         )
     need_torch()
-    from fieldmark.quality.regions.finding import find, marks_of, points_told
+    from fieldmark.quality.regions.finding import find_subjects, marks_of, points_told
 
     photos = gather(data, labelled=False, reading=reading, n_workers=n_workers, progress=progress).collection
     pace = {"device": device, "n_workers": n_workers, "progress": progress}
@@ -101,7 +101,7 @@ def boxes(
         errors = judged.errors
     else:
         finder = chosen(by)
-    found = find(photos, finder, **pace)  # type: ignore[arg-type]
+    found = find_subjects(photos, finder, **pace)  # type: ignore[arg-type]
     if table is not None:
         from fieldmark.quality.regions.finding_pages import write_marks
 
@@ -121,7 +121,7 @@ def chosen(by: str) -> Finder:
     Raises:
         FieldmarkError: There is none.
     """
-    from fieldmark.images.specs import Agreed, FeatureNorm, GrabCut, Trained
+    from fieldmark.images.specs import Agreed, FeatureNorm, GrabCut, TrainedFinder
     from fieldmark.models.pinpoint import CARD, open_pinpointer
 
     if by in WAYS:
@@ -133,4 +133,4 @@ def chosen(by: str) -> Finder:
             got=by,
             fix=f"use {', '.join(WAYS)}, or the folder of a finder that `fieldmark boxes --clicks ... --save` wrote.",
         )
-    return Trained(folder=by, sha256=open_pinpointer(folder).card.weights_sha256)
+    return TrainedFinder(folder=by, sha256=open_pinpointer(folder).card.weights_sha256)

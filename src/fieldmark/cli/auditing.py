@@ -76,7 +76,7 @@ def audit(
         **options.read_by(**typed),
     )
     written = {"written": out, "page": html}
-    tables.write(
+    tables.write_lines(
         *tables.leaks(found, everything=everything),
         *(f"{what}: {path}" for what, path in written.items() if path is not None),
     )

@@ -32,7 +32,7 @@ def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
     from fieldmark.cli import tables
 
     shown = verbs.demo(folder, size=size or "small", device=device, n_workers=workers, progress=progress())
-    tables.write(
+    tables.write_lines(
         tables.measures(shown.trained.measures, of="Validation photos, on which the threshold was chosen"),
         "",
         tables.measures(shown.tested, of="Test photos, which nothing was chosen on"),
@@ -116,7 +116,7 @@ def train(
         **options.read_by(**typed),
     )
     if is_first_process():
-        tables.write(tables.measures(trained.measures), *_outcome(trained))
+        tables.write_lines(tables.measures(trained.measures), *_outcome(trained))
 
 
 def _outcome(trained: Trained) -> list[str]:
@@ -173,7 +173,7 @@ def rates(
         progress=progress(),
         **options.read_by(**typed),
     )
-    tables.write(tables.rates(found), *([] if out is None else [f"plot: {out}"]))
+    tables.write_lines(tables.rates_lines(found), *([] if out is None else [f"plot: {out}"]))
 
 
 @command
@@ -214,7 +214,7 @@ def plan(
         both = {**chosen.with_needs().model_dump(mode="json"), "estimate": cost.model_dump(mode="json")}
         click.echo(json.dumps(both, indent=2, ensure_ascii=False))
     else:
-        tables.write(tables.stages(chosen), "", *estimate_tables.estimated(cost))
+        tables.write_lines(tables.stages_lines(chosen), "", *estimate_tables.estimated(cost))
 
 
 @command
@@ -226,9 +226,9 @@ def recipes(name: str | None) -> None:
 
     found = verbs.recipes(name)
     if name is None:
-        tables.write(tables.recipes(found), "", "settings of one: fieldmark recipes NAME")
+        tables.write_lines(tables.recipes_lines(found), "", "settings of one: fieldmark recipes NAME")
     else:
-        tables.write(*tables.recipe(found[0]))
+        tables.write_lines(*tables.recipe_lines(found[0]))
 
 
 @command
@@ -242,6 +242,6 @@ def runs(folder: Path) -> None:
 
     found = verbs.runs(folder)
     if found:
-        tables.write(tables.runs(found, now=dt.datetime.now(tz=dt.UTC)))
+        tables.write_lines(tables.runs_lines(found, now=dt.datetime.now(tz=dt.UTC)))
     else:
-        tables.write(f"No run lies in {folder} or below it.")
+        tables.write_lines(f"No run lies in {folder} or below it.")

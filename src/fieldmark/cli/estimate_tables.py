@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fieldmark.plans.downloads_needed import WeightsNeeded
-    from fieldmark.plans.estimates import Estimate, TrainEstimate
+    from fieldmark.plans.estimates import PlanEstimate, TrainEstimate
 
 DAYS_S = 2 * 86400
 """Longer times are told in days."""
 
 
-def estimated(found: Estimate) -> list[object]:
+def estimated(found: PlanEstimate) -> list[object]:
     """Networks and phases of each train stage as two tables, then what they were estimated for, and the downloads."""
     if not found.stages:
         return [*_weights(found)]
@@ -25,7 +25,7 @@ def estimated(found: Estimate) -> list[object]:
     return [_networks(found), "", *([phases, ""] if phases.row_count else []), _made_for(found), *_weights(found)]
 
 
-def _networks(found: Estimate) -> Table:
+def _networks(found: PlanEstimate) -> Table:
     names = ("network", "head", "input", ">networks (folds)", ">photos per step", ">parameters", ">memory", ">time")
     table = new_table("stage", *names, title="Networks to train")
     for one in found.stages:
@@ -41,7 +41,7 @@ def _parameters(one: TrainEstimate) -> str:
     return "unknown without torch" if one.parameters is None else count_told(one.parameters)
 
 
-def _phases(found: Estimate) -> Table:
+def _phases(found: PlanEstimate) -> Table:
     names = (">phase", ">epochs", ">learning rate", ">trained", "frozen", ">photos per epoch", ">time per network")
     table = new_table("stage", *names, title="Training phases")
     for one in found.stages:
@@ -52,7 +52,7 @@ def _phases(found: Estimate) -> Table:
     return table
 
 
-def _made_for(found: Estimate) -> str:
+def _made_for(found: PlanEstimate) -> str:
     """The data set, the machine, the whole time, and how far it can be trusted."""
     photos, machine = found.photos, found.machine
     given = " (--data DATA counts yours)" if photos.assumed else ""
@@ -74,7 +74,7 @@ def _made_for(found: Estimate) -> str:
     return "\n".join(lines)
 
 
-def _weights(found: Estimate) -> list[str]:
+def _weights(found: PlanEstimate) -> list[str]:
     """What must be downloaded first, a line each."""
     lacking = [one for one in found.weights if one.here is not True]
     lines = [f"To download: {_download(one)}" for one in lacking]

@@ -107,7 +107,7 @@ def _told(error: Exception, typed: Sequence[str]) -> FieldmarkError | None:
 
 def _tell(text: str) -> None:
     """One message on standard error; under torchrun it says whose."""
-    from fieldmark.cli.terminal import shown
+    from fieldmark.cli.terminal import safe_text
 
     rank = os.environ.get("RANK", "0")
-    click.echo(shown(text) if rank == "0" else f"[process {rank}] {shown(text)}", err=True)
+    click.echo(safe_text(text) if rank == "0" else f"[process {rank}] {safe_text(text)}", err=True)

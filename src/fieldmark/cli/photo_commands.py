@@ -36,7 +36,7 @@ def inspect(data: Path, html: Path, unlabelled: bool, force: bool, workers: int,
     page = verbs.inspect(
         data, html=html, labelled=not unlabelled, force=force, n_workers=workers, progress=progress(), **reading
     )
-    tables.write(*tables.inspection(page), f"page: {html}")
+    tables.write_lines(*tables.inspection(page), f"page: {html}")
 
 
 @command
@@ -105,7 +105,9 @@ def twins(
         **options.read_by(**typed),
     )
     written = {"written": out, "page": html, "names": identities, "taken over": transfer, "texts": texts}
-    tables.write(*tables.twins(found), *(f"{what}: {path}" for what, path in written.items() if path is not None))
+    tables.write_lines(
+        *tables.twins_lines(found), *(f"{what}: {path}" for what, path in written.items() if path is not None)
+    )
 
 
 @command
@@ -162,7 +164,7 @@ def boxes(
         progress=progress(),
         **reading,
     )
-    tables.write(
+    tables.write_lines(
         *(f"{name}: {value:.3f} (on photos not learnt from)" for name, value in found.errors.items()),
         f"{found.n_boxes:,} of {found.n_photos:,} photos have a box: {out}"
         if found.n_boxes or not found.errors
@@ -199,7 +201,7 @@ def match(left: Path, right: Path, by: Any, out: Path | None, force: bool) -> No
     from fieldmark.cli import tables
 
     found = verbs.match(left, right, by=by, out=out, force=force)
-    tables.write(
+    tables.write_lines(
         f"points:  {found.n_points[0]:,} and {found.n_points[1]:,}",
         f"matches: {found.n_matches:,}",
         f"inliers: {found.n_inliers:,} ({found.inlier_share:.0%} of the matches)",
@@ -236,7 +238,7 @@ def download(
         progress=progress(),
         **fetching.asked(urls=urls, column=column, encoding=encoding, manifest=manifest),
     )
-    tables.write(*tables.downloaded(found), f"next: fieldmark inspect {words(found.folder)}")
+    tables.write_lines(*tables.downloaded(found), f"next: fieldmark inspect {words(found.folder)}")
 
 
 @command
@@ -260,4 +262,4 @@ def flips(data: Path, most: int, seed: int, device: str, workers: int, **typed: 
         progress=progress(),
         **options.read_by(**typed),
     )
-    tables.write(*tables.flips(found))
+    tables.write_lines(*tables.flips_lines(found))

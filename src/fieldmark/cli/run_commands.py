@@ -31,7 +31,7 @@ def evaluate(run: Path, data: Path | None, device: str, workers: int, **typed: A
 
     reading = options.read_by(**typed)
     found = verbs.evaluate(run, data, device=device, n_workers=workers, progress=progress(), **reading)
-    tables.write(tables.measures(found))
+    tables.write_lines(tables.measures(found))
 
 
 @command
@@ -81,7 +81,7 @@ def predict(
         progress=progress(),
         **options.read_by(**typed),
     )
-    tables.write(f"{len(found):,} photos answered, {tables.answered(found)}: {out}")
+    tables.write_lines(f"{len(found):,} photos answered, {tables.answered_lines(found)}: {out}")
 
 
 @command
@@ -112,7 +112,7 @@ def identify(
     if as_json:
         _write_json(found.to_json())
         return
-    tables.write(*(tables.identification(one, root=Path.cwd()) for one in found))
+    tables.write_lines(*(tables.identification(one, root=Path.cwd()) for one in found))
 
 
 @command
@@ -169,11 +169,11 @@ def blend(
         progress=progress(),
     )
     if run is not None:
-        tables.write(tables.measures(found.measures))
+        tables.write_lines(tables.measures(found.measures))
     if found.n_photos or run is None:
-        tables.write(tables.blended(found, runs=len(runs), out=out))
+        tables.write_lines(tables.blended(found, runs=len(runs), out=out))
     if run is not None:
-        tables.write(f"report: {run / 'report.html'}", f"next: fieldmark identify {words(run)} PHOTO.jpg")
+        tables.write_lines(f"report: {run / 'report.html'}", f"next: fieldmark identify {words(run)} PHOTO.jpg")
 
 
 @command
@@ -198,7 +198,7 @@ def tag(
     if as_json:
         _write_json(found.to_json())
         return
-    tables.write(*(part for one in found for part in tables.tags(one)))
+    tables.write_lines(*(part for one in found for part in tables.tags(one)))
 
 
 @command
@@ -236,7 +236,7 @@ def attributes(
     if as_json:
         _write_json(found.to_json())
         return
-    tables.write(*(part for one in found for part in tables.replies(one)))
+    tables.write_lines(*(part for one in found for part in tables.replies(one)))
 
 
 @command
@@ -273,7 +273,7 @@ def doubts(
         n_workers=workers,
         progress=progress(),
     )
-    tables.write(*tables.doubts(found), *([] if out is None else [f"written: {out}"]))
+    tables.write_lines(*tables.doubts_lines(found), *([] if out is None else [f"written: {out}"]))
 
 
 @command
@@ -295,9 +295,9 @@ def tune(run: Path, rules: tuple[Any, ...], stage: str | None, out: Path | None,
     from fieldmark.cli import tables
 
     found = verbs.tune(run, rules=rules, stage=stage, out=out, force=force, progress=progress())
-    tables.write(tables.tuned(found))
+    tables.write_lines(tables.tuned_lines(found))
     if out is not None:
-        tables.write(f"plan: {out}", f"next: fieldmark train {words(out)} DATA --run NEW --reuse {words(run)}")
+        tables.write_lines(f"plan: {out}", f"next: fieldmark train {words(out)} DATA --run NEW --reuse {words(run)}")
 
 
 @command
@@ -320,7 +320,7 @@ def relocate(run: Path, photos: Path | None, new: Path | None) -> None:
 
     known, asked = verbs.relocate(run, photos=photos, new=new)
     places = [f"{n:,} {what} photos: {at}" for n, what, at in ((known, "known", photos), (asked, "new", new)) if at]
-    tables.write(*places)
+    tables.write_lines(*places)
 
 
 def _write_json(found: Iterable[dict[str, Any]]) -> None:

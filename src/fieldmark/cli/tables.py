@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldmark.cli.terminal import lasts, shown
+from fieldmark.cli.terminal import lasts, safe_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +39,7 @@ LEAST_TOLD = 0.01
 """Probability from which another answer is told."""
 
 
-def write(*lines: object) -> None:
+def write_lines(*lines: object) -> None:
     """Print tables and lines of text; names cannot command the terminal, and no trailing blanks go into files."""
     from rich.console import Console
 
@@ -49,7 +49,7 @@ def write(*lines: object) -> None:
         for line in lines:
             if isinstance(line, str):
                 # rich would break a long path in two, and nobody could copy it.
-                console.print(shown(line), soft_wrap=True)
+                console.print(safe_text(line), soft_wrap=True)
             else:
                 console.print(line)
     text = captured.get()
@@ -67,7 +67,7 @@ def measures(found: Sequence[Measure], *, of: str | None = None) -> Table:
     return table
 
 
-def rates(found: Rates) -> Table:
+def rates_lines(found: Rates) -> Table:
     """The loss at some of the rates that were tried, the planned and the suggested one marked."""
     curve = found.curve
     table = new_table(">learning rate", ">loss", "", title=found.stage)
@@ -118,7 +118,7 @@ def downloaded(found: Downloaded) -> list[object]:
     return [*lines, f"table: {found.table}", f"page: {found.page}"]
 
 
-def flips(found: FlipVerdict) -> list[Table | str]:
+def flips_lines(found: FlipVerdict) -> list[Table | str]:
     """What mirroring costs, and what that means for the settings."""
     table = new_table("mean cosine of two photos", ">as they are", ">one mirrored")
     add_row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
@@ -145,7 +145,9 @@ def identification(one: Identification, *, root: Path) -> Table:
     sure = ""
     if one.known_proba is not None and one.right_proba is not None:
         sure = f": known {one.known_proba:.0%}, first name right {one.right_proba:.0%}"
-    table = new_table(">", "who", ">score", "most alike known photo", ">similarity", title=shown(f"{one.image}{sure}"))
+    table = new_table(
+        ">", "who", ">score", "most alike known photo", ">similarity", title=safe_text(f"{one.image}{sure}")
+    )
     for match in one.matches:
         who = f"{match.identity} (nobody we know)" if match.is_new else match.identity
         alike = "" if match.similarity is None or not math.isfinite(match.similarity) else f"{match.similarity:.3f}"
@@ -154,15 +156,15 @@ def identification(one: Identification, *, root: Path) -> Table:
     return table
 
 
-def stages(plan: Plan) -> Table:
+def stages_lines(plan: Plan) -> Table:
     """The stages of a plan in their order."""
-    table = new_table(">", "stage", "verb", "reads", title=shown(plan.name))
+    table = new_table(">", "stage", "verb", "reads", title=safe_text(plan.name))
     for number, stage in enumerate(plan.stages, start=1):
         add_row(table, str(number), stage.name, stage.verb, ", ".join(stage.reads()))
     return table
 
 
-def answered(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answered]) -> str:
+def answered_lines(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answered]) -> str:
     """How many photos got what, in short."""
     from fieldmark.tasks.attributes.results import Answered
     from fieldmark.tasks.identification.results import Identification
@@ -205,7 +207,7 @@ def replies(one: Answered) -> list[object]:
     return [one.image, table, *([f"{silent} questions do not apply"] if silent else [])]
 
 
-def doubts(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
+def doubts_lines(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
     """The most doubtful labels or names, in short."""
     of_names = any(one.beside for one in found)
     table = new_table("photo", "name" if of_names else "label", "perhaps", ">proba", "beside" if of_names else ">doubt")
@@ -216,7 +218,7 @@ def doubts(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
     return [table, *([f"... and {len(found) - most:,} more"] if len(found) > most else [])]
 
 
-def tuned(found: Sequence[Tuned]) -> Table:
+def tuned_lines(found: Sequence[Tuned]) -> Table:
     """Each rule for cutoffs with what it is worth."""
     table = new_table("rule", ">F2 as found", ">F2 honest", ">95 % interval", "over", ">labels a photo", "")
     best = max(found, key=lambda one: one.honest.value)
@@ -228,12 +230,12 @@ def tuned(found: Sequence[Tuned]) -> Table:
     return table
 
 
-def twins(found: Twins, *, most: int = 10) -> list[object]:
+def twins_lines(found: Twins, *, most: int = 10) -> list[object]:
     """What was found in photos of one picture, in short: counts, contradictions, names that may be one."""
-    from fieldmark.quality.duplicates.twin_pages import facts, why
+    from fieldmark.quality.duplicates.twin_pages import twin_facts, why
 
     counts = new_table("", ">", "")
-    for fact in facts(found):
+    for fact in twin_facts(found):
         add_row(counts, fact.name, fact.value, fact.note)
     lines: list[object] = [counts]
     if found.conflicts:
@@ -254,7 +256,7 @@ def twins(found: Twins, *, most: int = 10) -> list[object]:
 
 def leaks(found: Audit, *, everything: bool = False) -> list[object]:
     """What can be guessed without the pictures, in short: clues that tell something, copies, and a warning."""
-    from fieldmark.quality.leakage.audit_pages import copied, crossed, facts, summary
+    from fieldmark.quality.leakage.audit_pages import copied, crossed_parts, facts, summary
     from fieldmark.quality.leakage.auditing import judged
 
     table = new_table("to guess", "clue", ">with it", ">blind", ">guessed", ">gain", ">95 % interval", "verdict")
@@ -269,10 +271,10 @@ def leaks(found: Audit, *, everything: bool = False) -> list[object]:
     mute = [name for name in dict.fromkeys(one.clue for one in found.gains) if name not in {t.clue for t in telling}]
     lines += [f"tell nothing: {', '.join(mute)}"] if mute else []
     lines += [f"{one.name.lower()}: {one.value}{f' ({one.note})' if one.note else ''}" for one in facts(found)]
-    return [*lines, *copied(found), *crossed(found), summary(found)]
+    return [*lines, *copied(found), *crossed_parts(found), summary(found)]
 
 
-def recipes(found: Sequence[Recipe[Any]]) -> Table:
+def recipes_lines(found: Sequence[Recipe[Any]]) -> Table:
     """All recipes."""
     table = new_table("recipe", "sizes", "what it does")
     for one in found:
@@ -280,7 +282,7 @@ def recipes(found: Sequence[Recipe[Any]]) -> Table:
     return table
 
 
-def recipe(one: Recipe[Any]) -> list[object]:
+def recipe_lines(one: Recipe[Any]) -> list[object]:
     """What a recipe does, its sizes, and its settings: a table a group."""
     from fieldmark.plans.settings import GROUPS
 
@@ -299,7 +301,7 @@ def _sizes(one: Recipe[Any]) -> str:
     return ", ".join(f"{size} (default)" if size == one.size else size for size in one.sizes)
 
 
-def runs(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:
+def runs_lines(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:
     """Runs at a glance."""
     table = new_table("run", "recipe", ">stages", "result", ">age")
     for one in found:
@@ -311,7 +313,7 @@ def runs(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:
 
 def inspection(page: InspectPage) -> list[object]:
     """What lies in a collection, in short: the facts, then what would be refused."""
-    facts = new_table("", ">", "", title=shown(page.title))
+    facts = new_table("", ">", "", title=safe_text(page.title))
     for fact in page.facts:
         add_row(facts, fact.name, fact.value, fact.note)
     lines: list[object] = [page.summary, facts]
@@ -363,4 +365,4 @@ def add_row(table: Table, *cells: str) -> None:
     """Add a row of texts, shown as they are: no cell is read as markup."""
     from rich.text import Text
 
-    table.add_row(*(Text(shown(cell).replace("\n", "\\n")) for cell in cells))
+    table.add_row(*(Text(safe_text(cell).replace("\n", "\\n")) for cell in cells))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from fieldmark.core.bars import Lines, LiveBars, lasts, shown
+from fieldmark.core.bars import Lines, LiveBars, lasts, safe_text
 from fieldmark.core.progress import QUIET, Progress, is_first_process
 
-__all__ = ["Lines", "LiveBars", "lasts", "progress", "shown"]
+__all__ = ["Lines", "LiveBars", "lasts", "progress", "safe_text"]
 
 
 def progress(*, stream: TextIO | None = None) -> Progress:

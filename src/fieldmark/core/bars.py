@@ -31,7 +31,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Write the line."""
-        self._stream.write(f"{shown(text)}\n")
+        self._stream.write(f"{safe_text(text)}\n")
         self._stream.flush()
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
@@ -63,12 +63,12 @@ class LiveBars:
 
     def say(self, text: str) -> None:
         """Write the line above the bars."""
-        self._console.print(shown(text))
+        self._console.print(safe_text(text))
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
         """Pass ``items`` through under a bar with the rate and the time left."""
         bars = self._begun()
-        job = bars.add_task(shown(what), total=total, rate="")
+        job = bars.add_task(safe_text(what), total=total, rate="")
         began = time.monotonic()
         try:
             for done, item in enumerate(items, start=1):
@@ -120,13 +120,13 @@ class OneLine:
     def say(self, text: str) -> None:
         """Write a line that stays."""
         self._write("")
-        self._stream.write(f"{shown(text)}\n")
+        self._stream.write(f"{safe_text(text)}\n")
         self._stream.flush()
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
         """Pass ``items`` through; show how many are done, how many per second, and the time left."""
         began = told = time.monotonic()
-        self._write(f"{shown(what)}: 0 of {total:,}")
+        self._write(f"{safe_text(what)}: 0 of {total:,}")
         try:
             for done, item in enumerate(items, start=1):
                 yield item
@@ -137,7 +137,7 @@ class OneLine:
                     left = lasts(max(0, total - done) / rate)
                     share = done / max(1, total)
                     bar = "#" * round(20 * share)
-                    self._write(f"{shown(what)}: [{bar:<20}] {done:,} of {total:,}, {rate:.1f}/s, {left} left")
+                    self._write(f"{safe_text(what)}: [{bar:<20}] {done:,} of {total:,}, {rate:.1f}/s, {left} left")
         finally:
             self._write("")
 
@@ -163,7 +163,7 @@ def lasts(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def shown(text: object) -> str:
+def safe_text(text: object) -> str:
     r"""Text that cannot command a terminal: control characters, which a file's name may hold, are spelled out.
 
     Example:

@@ -80,7 +80,7 @@ def mistaken(error: ValidationError, *, name: str) -> PlanError:
     )
 
 
-def read(kind: type[SpecT] | Any, path: Path, *, beside: str | None = None) -> SpecT:
+def read_spec(kind: type[SpecT] | Any, path: Path, *, beside: str | None = None) -> SpecT:
     """A value of ``kind`` from a ``.json`` or ``.toml`` file; in TOML the text ``"null"`` stands for no value.
 
     Args:

@@ -9,7 +9,7 @@ import polars as pl
 
 from fieldmark.data.drafts import Draft, Options
 from fieldmark.data.mistakes import Mistake
-from fieldmark.data.photos import EMPTY, MISSING, OUTSIDE, is_photo, leaves, look, tidy
+from fieldmark.data.photos import EMPTY, MISSING, OUTSIDE, find_files, is_photo, leaves, tidy
 from fieldmark.data.sheets import ROW
 
 _BOX = ("box_x", "box_y", "box_w", "box_h")
@@ -159,7 +159,7 @@ def check_files(made: Draft, options: Options) -> tuple[Draft, Path, list[Mistak
 
     tried = []
     for folder in made.folders or (Path(),):
-        found = look(sound[column], folder, by_stem=made.by_stem, allow_outside=options.allow_outside)
+        found = find_files(sound[column], folder, by_stem=made.by_stem, allow_outside=options.allow_outside)
         tried.append((int(found["problem"].null_count()), folder, found))
         if tried[-1][0] == len(sound):
             break

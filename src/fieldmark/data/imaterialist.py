@@ -11,7 +11,7 @@ import polars as pl
 
 from fieldmark.core.errors import DataError
 from fieldmark.data.drafts import Draft, Options
-from fieldmark.data.json_entries import names_beside, strays, stream, table
+from fieldmark.data.json_entries import names_beside, strays, stream_json, table
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.questions import Asked
 
@@ -97,7 +97,7 @@ class _Columns:
 def _content(file: Path) -> tuple[pl.DataFrame, pl.DataFrame, list[Mistake]]:
     """Photos (with ``url``, and ``urls`` where a photo has several) and annotations, as text."""
     columns = _Columns(file.name)
-    for key, given in stream(file):
+    for key, given in stream_json(file):
         if key == "images":
             columns.add_photos(given)
         elif key == "annotations":

@@ -23,7 +23,7 @@ _BLANK = " \t\n\r"
 _AFTER = frozenset(_BLANK + ",]}")
 
 
-def load(file: Path) -> dict[str, Any]:
+def load_json(file: Path) -> dict[str, Any]:
     """The content of a JSON file, which must be an object.
 
     Raises:
@@ -38,7 +38,7 @@ def load(file: Path) -> dict[str, Any]:
     return content
 
 
-def stream(file: Path, *, batch: int = BATCH) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def stream_json(file: Path, *, batch: int = BATCH) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Walk through the lists of a JSON object without holding more than a batch of their entries.
 
     Args:
@@ -202,4 +202,4 @@ def names_beside(file: Path, kind: str, key: str, names: tuple[str, str]) -> dic
     beside = sorted(file.parent.glob(f"*{kind}.json"))
     if not beside:
         return {}
-    return {str(entry.get(names[0])): str(entry.get(names[1])) for entry in entries(load(beside[0]), key)}
+    return {str(entry.get(names[0])): str(entry.get(names[1])) for entry in entries(load_json(beside[0]), key)}

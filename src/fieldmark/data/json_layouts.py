@@ -11,23 +11,23 @@ import polars as pl
 
 from fieldmark.core.errors import DataError, nearest
 from fieldmark.data.drafts import Draft, Options
-from fieldmark.data.json_entries import entries, load, names_beside, strays, stream, table, texts
+from fieldmark.data.json_entries import entries, load_json, names_beside, strays, stream_json, table, texts
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.sheets import ROW
 
 
-def recognise(file: Path) -> str:
+def recognise_json(file: Path) -> str:
     """Which of the layouts a JSON file has.
 
     Raises:
         DataError: None of them.
     """
-    for key, given in stream(file, batch=1024):
+    for key, given in stream_json(file, batch=1024):
         if key == "annotations":
             if given and "taskId" in given[0]:
                 return "imaterialist2017"
             break
-    content = load(file)
+    content = load_json(file)
     first = next(iter(entries(content, "annotations")), {})
     if "categories" in content:
         return "coco"
@@ -59,7 +59,7 @@ def coco_identities(file: Path, _: Options) -> Draft:
 
 
 def _coco(file: Path, *, identities: bool) -> Draft:
-    content = load(file)
+    content = load_json(file)
     photos, mistakes = table(entries(content, "images"), "images", file.name, {"key": ("id",), "file": ("file_name",)})
     sizes = [texts(entries(content, "images"), (side,)) for side in ("width", "height")]
     photos = photos.with_columns(width=sizes[0], height=sizes[1])
@@ -105,7 +105,7 @@ def imaterialist2018(file: Path, _: Options) -> Draft:
 
     Source: iMaterialist Challenge (Fashion and Furniture) at FGVC5 2018, files train.json and validation.json.
     """
-    content = load(file)
+    content = load_json(file)
     photos, mistakes = _contest_photos(content, file.name)
     given = entries(content, "annotations")
     marks, more = table(entries(content, "annotations"), "annotations", file.name, {"image": ("imageId", "image_id")})

@@ -68,7 +68,7 @@ def recognise(path: Path) -> tuple[str, Path]:
     if file.is_dir():
         return "folders", file
     if file.suffix.lower() == ".json":
-        return json_layouts.recognise(file), file
+        return json_layouts.recognise_json(file), file
     if file.suffix.lower() not in TABLE_SUFFIXES:
         raise DataError(
             "This kind of file holds no table of photos.",

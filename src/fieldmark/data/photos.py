@@ -43,7 +43,7 @@ def leaves(files: pl.Series) -> pl.Series:
     return out.fill_null(value=False)
 
 
-def look(files: pl.Series, root: Path, *, by_stem: bool = False, allow_outside: bool = False) -> pl.DataFrame:
+def find_files(files: pl.Series, root: Path, *, by_stem: bool = False, allow_outside: bool = False) -> pl.DataFrame:
     """For every name the file that is meant and what is wrong with it; each folder is listed once.
 
     Symbolic links count as inside only where they end below ``root``.

@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from fieldmark.core.errors import DataError, PlanError, nearest, several
-from fieldmark.core.spec import Spec, read
+from fieldmark.core.spec import Spec, read_spec
 from fieldmark.data.vocabulary import Applies, Question
 
 FILE = "questions.toml"
@@ -65,7 +65,7 @@ def read_questions(path: Path) -> tuple[Asked, ...]:
         DataError: The file cannot be read, or its questions do not fit together.
     """
     try:
-        return read(_File, path).questions  # type: ignore[no-any-return]
+        return read_spec(_File, path).questions  # type: ignore[no-any-return]
     except PlanError as error:
         raise DataError(
             f"{path} holds no questions that can be read.",

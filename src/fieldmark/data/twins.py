@@ -14,7 +14,7 @@ from fieldmark.core.files import sha256
 from fieldmark.data.vocabulary import UNKNOWN
 
 
-def twins(paths: Sequence[Path]) -> list[list[int]]:
+def same_bytes(paths: Sequence[Path]) -> list[list[int]]:
     """Groups of positions whose files have the same bytes, in the order of their first.
 
     Positions that name one and the same path are no twins of each other. Only files of equal size are read; a file
@@ -43,7 +43,7 @@ def among(paths: Sequence[Path], others: Sequence[Path]) -> Bool[np.ndarray, " i
 def named_strangers(paths: Sequence[Path], classes: Int64[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
     """Which photos of the unknown identity are copies of a photo that has a name: their label is wrong."""
     wrong = np.zeros(len(paths), dtype=np.bool_)
-    for alike in twins(paths):
+    for alike in same_bytes(paths):
         of_twins = classes[alike]
         if (of_twins >= 0).any():
             wrong[alike] = of_twins == UNKNOWN

@@ -17,14 +17,14 @@ TIE = 1e-4
 ROW_BLOCK = 512
 
 
-class Scale(Spec):
+class ScoreScale(Spec):
     """What a model's high scores look like: their mean and standard deviation."""
 
     centre: float
     spread: float
 
     @classmethod
-    def of(cls, scores: Float[np.ndarray, "query class"], *, depth: int = 20) -> Scale:
+    def of(cls, scores: Float[np.ndarray, "query class"], *, depth: int = 20) -> ScoreScale:
         """The scale of the ``depth`` highest scores of each query."""
         high = top(scores, k=depth)[1]
         high = high[np.isfinite(high)].astype(np.float64)
@@ -33,13 +33,13 @@ class Scale(Spec):
         return cls(centre=float(high.mean()), spread=float(high.std()) or 1.0)
 
 
-def blend(
+def blend_scores(
     scores: Sequence[Float[np.ndarray, "query class"]],
     *,
     by: BlendRule | None = None,
     weights: Sequence[float] | None = None,
     unknown_at: Sequence[UnknownScore] | None = None,
-    scales: Sequence[Scale] | None = None,
+    scales: Sequence[ScoreScale] | None = None,
 ) -> Float32[np.ndarray, "query class"]:
     """One matrix of scores from several models'.
 
@@ -68,7 +68,7 @@ def blend(
     by = by or ByScore()
     scores = [np.asarray(one) for one in scores]
     weight = _checked(scores, weights, unknown_at, scales, by)
-    scales = scales or [Scale.of(one, depth=by.depth if isinstance(by, ByScore) else 20) for one in scores]
+    scales = scales or [ScoreScale.of(one, depth=by.depth if isinstance(by, ByScore) else 20) for one in scores]
     blended = np.empty(scores[0].shape, np.float32)
     for start in range(0, len(blended), ROW_BLOCK):
         rows = slice(start, start + ROW_BLOCK)
@@ -95,7 +95,7 @@ def _given(scores: np.ndarray, unknown_at: UnknownScore, by: BlendRule) -> np.nd
     return given - (worth * (answer == UNKNOWN)).sum(axis=1, keepdims=True)
 
 
-def _mean_score(scores: list[np.ndarray], scales: Sequence[Scale], weight: np.ndarray) -> np.ndarray:
+def _mean_score(scores: list[np.ndarray], scales: Sequence[ScoreScale], weight: np.ndarray) -> np.ndarray:
     total = np.zeros(scores[0].shape, np.float64)
     never = np.ones(total.shape, bool)
     for one, scale, share in zip(scores, scales, weight, strict=True):
@@ -116,7 +116,7 @@ def _checked(
     scores: list[np.ndarray],
     weights: Sequence[float] | None,
     unknown_at: Sequence[UnknownScore] | None,
-    scales: Sequence[Scale] | None,
+    scales: Sequence[ScoreScale] | None,
     by: BlendRule,
 ) -> np.ndarray:
     if not scores or len({one.shape for one in scores}) > 1 or scores[0].ndim != 2 or not scores[0].size:

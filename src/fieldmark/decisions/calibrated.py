@@ -143,7 +143,7 @@ def crossed_sureness(
     """
     scores = np.asarray(scores)
     truth = _checked_truth(truth, len(scores))
-    part = parts(truth, groups)
+    part = even_parts(truth, groups)
     known, right = np.full(len(truth), np.nan), np.full(len(truth), np.nan)
     for one in np.unique(part) if part.any() else []:
         mine = part == one
@@ -152,7 +152,7 @@ def crossed_sureness(
     return Sure(known=known, right=right)
 
 
-def parts(
+def even_parts(
     truth: Int[np.ndarray, " query"], groups: Int[np.ndarray, " query"] | None = None, *, n_parts: int = N_PARTS
 ) -> Int64[np.ndarray, " query"]:
     """The part of each query: alike many known and strangers in each, groups whole, the same every time.

@@ -9,7 +9,7 @@ import numpy as np
 
 from fieldmark.decisions import cutoff_scans as scans
 from fieldmark.decisions.cutoff_limits import limits_beside
-from fieldmark.decisions.cutoff_search import DEEPER, Bench, Sheet, cut_after, group_cutoffs, together
+from fieldmark.decisions.cutoff_search import DEEPER, SearchSheet, SortedSheet, cut_after, group_cutoffs, together
 from fieldmark.decisions.specs import Cutoff, LabelF2
 
 LABELS_AT_ONCE = 64
@@ -60,7 +60,7 @@ class _Column:
         )
 
 
-def label_cutoffs(bench: Bench, rule: LabelF2) -> tuple[dict[str, Cutoff], dict[int, float]]:
+def label_cutoffs(bench: SortedSheet, rule: LabelF2) -> tuple[dict[str, Cutoff], dict[int, float]]:
     """The cutoff of each group, and of the labels (by column) that do better with one of their own.
 
     Labels are taken one after another, round after round: each gets its exact best cutoff while all others stay; those
@@ -102,7 +102,7 @@ def _drawn(own: float, usual: float, column: _Column, rule: LabelF2) -> float:
     return float(np.float32(share * own + (1 - share) * usual))
 
 
-def _columns(sheet: Sheet, usual: np.ndarray) -> list[_Column]:
+def _columns(sheet: SearchSheet, usual: np.ndarray) -> list[_Column]:
     columns = []
     for start in range(0, len(usual), LABELS_AT_ONCE):
         some = slice(start, min(start + LABELS_AT_ONCE, len(usual)))
@@ -114,7 +114,7 @@ def _columns(sheet: Sheet, usual: np.ndarray) -> list[_Column]:
     return columns
 
 
-def _move(sheet: Sheet, label: int, columns: list[_Column], usual: float, state: tuple) -> bool:
+def _move(sheet: SearchSheet, label: int, columns: list[_Column], usual: float, state: tuple) -> bool:
     """Give one label its best cutoff, all others as they are; whether that changed anything.
 
     No cut among the lower scores can be better than giving all higher ones and, of the lower, the right ones alone.

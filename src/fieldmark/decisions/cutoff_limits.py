@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from fieldmark.decisions import cutoff_scans as scans
-from fieldmark.decisions.cutoff_search import ROWS_AT_ONCE, Bench, Given, Sheet, cut_after, group_cutoffs, together
+from fieldmark.decisions.cutoff_search import (
+    ROWS_AT_ONCE,
+    Given,
+    SearchSheet,
+    SortedSheet,
+    cut_after,
+    group_cutoffs,
+    together,
+)
 from fieldmark.decisions.specs import Cutoff, GroupF2
 
 PAIR_LEVELS = 64
@@ -24,7 +32,7 @@ class _Ladder:
     n_columns: int
 
     @classmethod
-    def of(cls, sheet: Sheet, columns: np.ndarray, n_rungs: int) -> _Ladder:
+    def of(cls, sheet: SearchSheet, columns: np.ndarray, n_rungs: int) -> _Ladder:
         """The ladder of all images of a sheet."""
         parts = []
         for start in range(0, len(sheet.rows), ROWS_AT_ONCE):
@@ -51,7 +59,7 @@ class _Ladder:
         return np.unique(np.append(scores[places], np.nextafter(scores[0], np.float32(-np.inf))))
 
 
-def limited_cutoffs(bench: Bench, rule: GroupF2) -> dict[str, Cutoff]:
+def limited_cutoffs(bench: SortedSheet, rule: GroupF2) -> dict[str, Cutoff]:
     """The best cutoff, least and most of each group.
 
     Every pair of groups is first searched jointly: 64 x 64 cutoffs and every least and most of both, all of them. Then
@@ -85,7 +93,7 @@ def limited_cutoffs(bench: Bench, rule: GroupF2) -> dict[str, Cutoff]:
     return chosen
 
 
-def _best_of_one(bench: Bench, ladder: _Ladder, elsewhere: Given, rule: GroupF2) -> Cutoff:
+def _best_of_one(bench: SortedSheet, ladder: _Ladder, elsewhere: Given, rule: GroupF2) -> Cutoff:
     scores = ladder.scores.ravel()
     order = np.argsort(-scores)
     worth = scans.worth_of_rungs(ladder.hits, *elsewhere, bench.judge)
@@ -93,7 +101,9 @@ def _best_of_one(bench: Bench, ladder: _Ladder, elsewhere: Given, rule: GroupF2)
     return ladder.cutoff(cut_after(scores[order], taken), least, most)
 
 
-def _best_of_pair(bench: Bench, ladders: dict[str, _Ladder], elsewhere: Given, rule: GroupF2) -> dict[str, Cutoff]:
+def _best_of_pair(
+    bench: SortedSheet, ladders: dict[str, _Ladder], elsewhere: Given, rule: GroupF2
+) -> dict[str, Cutoff]:
     (one, ladder_one), (two, ladder_two) = ladders.items()
     levels_one, levels_two = ladder_one.levels(), ladder_two.levels()
     table = scans.pair_steps(
@@ -146,7 +156,7 @@ def _limits(n_rungs: int, least_up_to: int) -> list[tuple[int, int]]:
 
 
 def limits_beside(
-    bench: Bench, at: np.ndarray, *, least_up_to: int, most_up_to: int
+    bench: SortedSheet, at: np.ndarray, *, least_up_to: int, most_up_to: int
 ) -> dict[str, tuple[int, int | None]]:
     """The best least and most of each group, where labels are given above cutoffs of their own (``at``, one a column).
 

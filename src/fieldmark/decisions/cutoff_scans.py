@@ -29,7 +29,7 @@ def points(image, found, given, judge):
 
 
 @njit(cache=True)
-def total(found, given, judge):
+def total_points(found, given, judge):
     """Points of all images together."""
     amount = np.int64(0)
     for image in range(len(found)):
@@ -63,7 +63,7 @@ def best_prefix(scores, images, hits, missing, found, given, judge):
         last_of_equals = cell + 1 == len(scores) or scores[cell + 1] != scores[cell]
         if last_of_equals and amount > best:
             best, taken = amount, cell + 1
-    ceiling = amount + total(found + missing, given + missing, judge) - total(found, given, judge)
+    ceiling = amount + total_points(found + missing, given + missing, judge) - total_points(found, given, judge)
     return taken, best, ceiling
 
 

@@ -18,7 +18,7 @@ Given = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SearchSheet:
     """What a search looks at: some images of a table of scores, and how they are judged.
 
     Attributes:
@@ -69,14 +69,14 @@ class Sheet:
         return scores[order], images[order], columns[order], hits[order]
 
 
-class Bench:
+class SortedSheet:
     """A sheet with its likely scores laid out in order, so that every search is a walk down a short list.
 
     Only scores above ``low`` are laid out. A search that cannot prove that no lower cutoff is better asks for more
     with ``deepen``; so the layout saves time and memory, and never changes an answer.
     """
 
-    def __init__(self, sheet: Sheet, *, depth: float = 24.0) -> None:
+    def __init__(self, sheet: SearchSheet, *, depth: float = 24.0) -> None:
         self.sheet = sheet
         self.right_of = sheet.count_right()
         self.judge = (
@@ -126,7 +126,7 @@ class Bench:
 
     def worth(self, given: Given) -> int:
         """Points of all images."""
-        return int(scans.total(*given, self.judge))
+        return int(scans.total_points(*given, self.judge))
 
     def best_cutoff(self, names: tuple[str, ...], elsewhere: Given) -> float:
         """The exact best single cutoff for the groups of ``names``, with the labels of ``elsewhere`` given.
@@ -165,7 +165,7 @@ def cut_after(descending: np.ndarray, taken: int, low: float = -math.inf) -> flo
     return float(middle if below <= middle < above else below)
 
 
-def group_cutoffs(bench: Bench) -> dict[str, float]:
+def group_cutoffs(bench: SortedSheet) -> dict[str, float]:
     """The best cutoff of each group: one after another, exactly, until none moves any more.
 
     F couples the groups: a wrong culture weighs less where many tags are right. The start is the best cutoff for all.
@@ -184,7 +184,7 @@ def group_cutoffs(bench: Bench) -> dict[str, float]:
     return at
 
 
-def count_cutoff(bench: Bench, names: tuple[str, ...], mean: float) -> float:
+def count_cutoff(bench: SortedSheet, names: tuple[str, ...], mean: float) -> float:
     """The cutoff that gives as nearly ``mean`` labels of these groups an image as equal scores allow.
 
     Of two numbers equally near the smaller is taken.

@@ -23,10 +23,10 @@ from fieldmark.decisions.specs import (
     Cutoff,
     CutoffRule,
     Cutoffs,
-    Estimate,
     GlobalF2,
     GroupF2,
     LabelF2,
+    MeanWithInterval,
     Preset,
     Relative,
 )
@@ -96,7 +96,7 @@ def find_cutoffs(  # noqa: PLR0913 - options, all by keyword
     everything = np.arange(len(proba))
     cutoffs = photos.find(rule, everything)
     per_image, n_given = photos.judge(cutoffs, everything)
-    figures: dict[str, float | Estimate] = {"mean_labels": float(n_given.mean())}
+    figures: dict[str, float | MeanWithInterval] = {"mean_labels": float(n_given.mean())}
     if truth is not None:
         figures["fitted"] = _estimate(per_image, member, n_boot=n_boot, seed=seed)
     if truth is not None and not learns:
@@ -181,7 +181,7 @@ class _Photos:
         from fieldmark.decisions.cutoff_limits import limited_cutoffs
 
         truth = np.zeros(self.proba.shape, bool) if self.truth is None else self.truth
-        bench = search.Bench(search.Sheet(self.proba, truth, rows, self.groups, self.beta, self.if_empty))
+        bench = search.SortedSheet(search.SearchSheet(self.proba, truth, rows, self.groups, self.beta, self.if_empty))
         every = tuple(self.groups)
         if isinstance(rule, LabelF2):
             return label_cutoffs(bench, rule)
@@ -254,7 +254,7 @@ def _limited(score: np.ndarray, given: np.ndarray, cutoff: Cutoff, *, one_cutoff
     return given
 
 
-def _estimate(per_image: np.ndarray, member: np.ndarray, *, n_boot: int, seed: int) -> Estimate:
+def _estimate(per_image: np.ndarray, member: np.ndarray, *, n_boot: int, seed: int) -> MeanWithInterval:
     """The mean with its bootstrap interval.
 
     Many images share the same F, and a draw with replacement only decides how often each value comes: the counts are
@@ -266,7 +266,7 @@ def _estimate(per_image: np.ndarray, member: np.ndarray, *, n_boot: int, seed: i
         sums, sizes = np.bincount(member, weights=per_image), np.bincount(member)
         drawn = (chance.multinomial(n_groups, np.full(n_groups, 1 / n_groups)) for _ in range(n_boot))
         low, high = np.quantile([(times @ sums) / (times @ sizes) for times in drawn], [0.025, 0.975]).tolist()
-        return Estimate(value=mean, low=low, high=high, unit="group", n_units=n_groups)
+        return MeanWithInterval(value=mean, low=low, high=high, unit="group", n_units=n_groups)
     values, counts = np.unique(per_image, return_counts=True)
     share = counts / n_images
     means = [
@@ -274,7 +274,7 @@ def _estimate(per_image: np.ndarray, member: np.ndarray, *, n_boot: int, seed: i
         for done in range(0, n_boot, DRAWS_AT_ONCE)
     ]
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975]).tolist()
-    return Estimate(value=mean, low=low, high=high, unit="photo", n_units=n_images)
+    return MeanWithInterval(value=mean, low=low, high=high, unit="photo", n_units=n_images)
 
 
 def _parts(parts: int | np.ndarray, n_images: int, seed: int, member: np.ndarray) -> np.ndarray | None:

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from fieldmark.core.errors import ShapeError
 from fieldmark.core.spec import Spec
-from fieldmark.decisions.calibrated import parts
+from fieldmark.decisions.calibrated import even_parts
 from fieldmark.decisions.specs import FalseMatchBudget, MaxMap, PerGroup, UnknownAt
-from fieldmark.decisions.thresholds import Threshold, find
+from fieldmark.decisions.thresholds import Threshold, find_threshold
 
 Names = Sequence[str | None]
 """The group of each query; None where it is not told."""
@@ -46,7 +46,7 @@ def find_by_group(
     per: PerGroup,
     k: int = 5,
 ) -> GroupThresholds:
-    """One threshold for all, and one for each group with queries enough: see ``fieldmark.decisions.thresholds.find``.
+    """One threshold for all, and one for each group with enough queries; see ``thresholds.find_threshold``.
 
     Species differ in how alike their members look; what is a sure match among zebras is none among crows.
 
@@ -77,8 +77,8 @@ def find_by_group(
     for name in sorted(set(groups) - {""}):
         mine = groups == name
         if _enough(spec, truth[mine], least=per.least):
-            own[name] = find(spec, scores[mine], truth[mine], k=k)
-    return GroupThresholds(column=per.column, common=find(spec, scores, truth, k=k), groups=own)
+            own[name] = find_threshold(spec, scores[mine], truth[mine], k=k)
+    return GroupThresholds(column=per.column, common=find_threshold(spec, scores, truth, k=k), groups=own)
 
 
 def crossed(
@@ -111,12 +111,12 @@ def crossed(
         FieldmarkError: The rule cannot be followed on the rest, as without strangers.
     """
     scores, truth = np.asarray(scores), np.asarray(truth)
-    part = parts(truth, groups)
+    part = even_parts(truth, groups)
     at = np.full(len(truth), np.nan)
     for one in np.unique(part) if part.any() else []:
         mine = part == one
         if per is None or names is None:
-            at[mine] = find(spec, scores[~mine], truth[~mine], k=k).at
+            at[mine] = find_threshold(spec, scores[~mine], truth[~mine], k=k).at
             continue
         told = [names[row] for row in np.flatnonzero(~mine).tolist()]
         found = find_by_group(spec, scores[~mine], truth[~mine], told, per=per, k=k)

@@ -50,7 +50,7 @@ def from_embeddings(
     by = by or Best()
     query, gallery = np.asarray(query), np.asarray(gallery)
     _check_pair(query, gallery, gallery_classes)
-    classes = check_classes(gallery_classes, n_classes=n_classes)
+    classes = checked_identities(gallery_classes, n_classes=n_classes)
     check_unit_length(query, what="query")
     if isinstance(by, Centroid):
         centre = centroids(gallery, classes, n_classes=n_classes, by=by)
@@ -96,7 +96,7 @@ def from_similarity(
             got=f"similarity {similarity.shape}, gallery_classes {np.shape(gallery_classes)}",
             fix="pass one class a column of similarity, and at least one query and one photo.",
         )
-    classes = check_classes(gallery_classes, n_classes=n_classes)
+    classes = checked_identities(gallery_classes, n_classes=n_classes)
     if np.isnan(similarity).any():
         raise FieldmarkError(
             "Some similarities are not numbers.",
@@ -111,7 +111,7 @@ def from_similarity(
     return _reduce(known, len(similarity), classes, n_classes=n_classes, by=by)
 
 
-def check_classes(classes: Int[np.ndarray, " gallery"], *, n_classes: int) -> Int64[np.ndarray, " gallery"]:
+def checked_identities(classes: Int[np.ndarray, " gallery"], *, n_classes: int) -> Int64[np.ndarray, " gallery"]:
     """``classes`` as int64, all within -1 ... ``n_classes - 1``.
 
     Raises:

@@ -27,7 +27,7 @@ Weights = Sequence[float] | Float[np.ndarray, " part"] | Float[np.ndarray, "part
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FoundWeights:
     """Weights and what they are worth.
 
     Attributes:
@@ -118,7 +118,7 @@ def find_weights(
     by: MergeRule,
     fold: Int[np.ndarray, " image"],
     absent: Absent | None = None,
-) -> Found:
+) -> FoundWeights:
     """The weights with the fewest wrong answers, of equally good ones those with the least log loss.
 
     Every set of weights in equal steps is tried, single models and the plain mean among them. Photos of which all
@@ -167,7 +167,7 @@ def find_weights(
         crossed += wrong[other, one, each].sum()
         crossed_nats += nats[other, one, each].sum()
     total = int(n_pairs.sum())
-    return Found(
+    return FoundWeights(
         weights=sets[chosen].T,
         error=float(wrong.sum(axis=1)[chosen, each].sum() / total),
         crossed=float(crossed / total),

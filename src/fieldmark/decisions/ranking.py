@@ -20,7 +20,7 @@ UnknownScore = float | Float[np.ndarray, " query"] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class RankedCandidate:
     """One place of an answer, for printing.
 
     Attributes:
@@ -68,12 +68,12 @@ def rank(
 
 def candidates(
     scores: Float[np.ndarray, "query class"], *, unknown_at: UnknownScore, k: int = 5
-) -> tuple[tuple[Candidate, ...], ...]:
+) -> tuple[tuple[RankedCandidate, ...], ...]:
     """As ``rank``, as rows for printing with the score of each place; empty places are left out."""
     answer, score = _answers(scores, unknown_at=unknown_at, k=k)
     return tuple(
         tuple(
-            Candidate(place=place, identity=int(identity), score=float(value))
+            RankedCandidate(place=place, identity=int(identity), score=float(value))
             for place, (identity, value) in enumerate(zip(row, values, strict=True), start=1)
             if identity != EMPTY
         )

@@ -345,7 +345,7 @@ class CountMatch(Spec):
 CutoffRule = Annotated[Preset | GlobalF2 | GroupF2 | LabelF2 | Relative | CountMatch, Field(discriminator="kind")]
 
 
-class Estimate(Spec):
+class MeanWithInterval(Spec):
     """A mean over images with its 95 % interval (bootstrap, percentiles).
 
     Attributes:
@@ -395,8 +395,8 @@ class Cutoffs(Spec):
     beta: float
     n_images: int
     mean_labels: float
-    fitted: Estimate | None = None
-    crossed: Estimate | None = None
+    fitted: MeanWithInterval | None = None
+    crossed: MeanWithInterval | None = None
 
     def __str__(self) -> str:
         """The cutoffs and what they are worth, in one line."""

@@ -42,7 +42,7 @@ class Threshold(Spec):
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class ThresholdCurve:
     """What each threshold would do, for a plot; one entry a threshold, NaN where nobody could be counted.
 
     Attributes:
@@ -85,7 +85,7 @@ class _Queries:
         return self.best.shape[1]
 
 
-def find(
+def find_threshold(
     spec: UnknownAt,
     scores: Float[np.ndarray, "query class"],
     truth: Int[np.ndarray, " query"] | None = None,
@@ -136,7 +136,7 @@ def curve(
     at_values: Float[np.ndarray, " at"] | None = None,
     *,
     k: int = 5,
-) -> Curve:
+) -> ThresholdCurve:
     """What every threshold of ``at_values`` would do on these queries.
 
     Args:
@@ -162,7 +162,7 @@ def curve(
         )
     stranger = _with_truth(queries)
     cuts, values = _map_steps(queries)
-    return Curve(
+    return ThresholdCurve(
         at=at,
         k=k,
         map_at_k=values[np.searchsorted(cuts, at, side="right")],

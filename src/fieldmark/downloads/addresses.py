@@ -43,10 +43,10 @@ def address(text: str, *, base: URL | None = None) -> URL:
             raise ValueError("only http:// and https:// with a host are asked")  # noqa: TRY301 - one way out
         return url.with_fragment(None) if url.raw_fragment else url
     except (ValueError, TypeError, UnicodeError) as error:
-        raise Failed("bad_address", f"{shown(text)[:120]}: {error}") from error
+        raise Failed("bad_address", f"{without_secrets(text)[:120]}: {error}") from error
 
 
-def shown(url: str) -> str:
+def without_secrets(url: str) -> str:
     """The address without name and password, as it may stand in logs and tables.
 
     Example:

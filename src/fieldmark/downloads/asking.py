@@ -21,7 +21,7 @@ from fieldmark import __version__
 from fieldmark.core.files import told_disk_faults
 from fieldmark.downloads.addresses import CheckedResolver, address, check_number
 from fieldmark.downloads.causes import Failed, of_status
-from fieldmark.downloads.connections import MAX_HEAD, READ_SIZE, Connector, Deadline, words
+from fieldmark.downloads.connections import MAX_HEAD, READ_SIZE, Connector, Deadline, error_line
 from fieldmark.downloads.robots import MOST_BYTES, Robots
 from fieldmark.downloads.specs import Fetching
 
@@ -59,7 +59,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What an address gave.
 
     Attributes:
@@ -123,7 +123,7 @@ class Asker:
         await self._checked.close()
         await asyncio.sleep(0)  # transports close at the next turn of the loop
 
-    async def ask(self, url: str, *, key: int, known: Known | None = None) -> Answer:
+    async def ask(self, url: str, *, key: int, known: Known | None = None) -> HttpAnswer:
         """Request an address and return its answer.
 
         Args:
@@ -169,7 +169,7 @@ class Asker:
         robots: Robots | None,
         file: Path | None,
         max_bytes: int,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """The answer at the end of the redirects, each of which is checked as the first address is.
 
         Args:
@@ -188,7 +188,7 @@ class Asker:
             if robots is not None:
                 every_s = max(every_s, await robots.check(url))
             found = await self._request(url, headers, every_s=every_s, file=file, max_bytes=max_bytes)
-            if isinstance(found, Answer):
+            if isinstance(found, HttpAnswer):
                 return found
             status, target = found
             if not target:
@@ -203,7 +203,7 @@ class Asker:
 
     async def _request(
         self, url: URL, headers: Mapping[str, str], *, every_s: float, file: Path | None, max_bytes: int
-    ) -> Answer | tuple[int, str]:
+    ) -> HttpAnswer | tuple[int, str]:
         """The answer of one address, or the status and target of a redirect.
 
         Raises:
@@ -221,10 +221,10 @@ class Asker:
             raise
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "bad_answer")
-            raise Failed(cause, f"{url.host}: {words(error)}", status=status) from error
+            raise Failed(cause, f"{url.host}: {error_line(error)}", status=status) from error
 
 
-async def _answer(response: aiohttp.ClientResponse, *, every_s: float, file: Path | None, max_bytes: int) -> Answer:
+async def _answer(response: aiohttp.ClientResponse, *, every_s: float, file: Path | None, max_bytes: int) -> HttpAnswer:
     """The answer with its body.
 
     Raises:
@@ -234,7 +234,7 @@ async def _answer(response: aiohttp.ClientResponse, *, every_s: float, file: Pat
     if not (200 <= status < 300 or status == 304):
         wait_s = _wait_s(_header(response, "Retry-After"))
         raise Failed(of_status(status), _clean(response.reason), wait_s=wait_s, host=response.url.host)
-    return Answer(
+    return HttpAnswer(
         status=status,
         body=await _body(response, file, max_bytes),
         packing=_header(response, "Content-Encoding").strip().lower(),

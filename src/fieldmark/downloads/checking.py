@@ -16,9 +16,9 @@ from typing import Self
 
 from fieldmark.core.errors import ImageError
 from fieldmark.core.files import told_disk_faults
-from fieldmark.downloads.asking import Answer
+from fieldmark.downloads.asking import HttpAnswer
 from fieldmark.downloads.causes import Failed
-from fieldmark.downloads.names import place
+from fieldmark.downloads.names import place_of
 from fieldmark.downloads.specs import Fetching
 from fieldmark.images.containers import sniff
 from fieldmark.images.reading import Limits, decode, opened
@@ -33,7 +33,7 @@ A_TURN = 16
 
 
 @dataclass(frozen=True)
-class Photo:
+class CheckedPhoto:
     """A whole photo that lies aside.
 
     Attributes:
@@ -56,7 +56,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class SniffedPhoto:
     """An answer that begins like a photo, its header understood and nothing decoded.
 
     Attributes:
@@ -82,12 +82,12 @@ class Likeness:
         )
 
 
-def is_small(answer: Answer) -> bool:
+def is_small(answer: HttpAnswer) -> bool:
     """Whether an answer is looked at in no time."""
     return isinstance(answer.body, bytes) and len(answer.body) <= QUICK_BYTES and not answer.packing
 
 
-def recognised(answer: Answer, *, fetching: Fetching, wanted: str | None = None) -> Likeness:
+def recognised(answer: HttpAnswer, *, fetching: Fetching, wanted: str | None = None) -> SniffedPhoto:
     """The header of the photo in an answer, and its hash.
 
     Args:
@@ -104,12 +104,12 @@ def recognised(answer: Answer, *, fetching: Fetching, wanted: str | None = None)
         raise Failed("another_picture", f"sha256 {digest}", status=answer.status)
     _refuse_others(data, answer)
     with _told(answer.status):
-        return Likeness(data, digest, opened(data, limits=_limits(fetching)), answer.status)
+        return SniffedPhoto(data, digest, opened(data, limits=_limits(fetching)), answer.status)
 
 
 def laid_aside(
-    seen: Likeness, *, image: str, aside: Path, fetching: Fetching, known: frozenset[str] = frozenset()
-) -> Photo:
+    seen: SniffedPhoto, *, image: str, aside: Path, fetching: Fetching, known: frozenset[str] = frozenset()
+) -> CheckedPhoto:
     """The photo, every pixel of it gone through the decoder, lying whole in the folder ``aside``.
 
     Args:
@@ -133,12 +133,12 @@ def laid_aside(
         elif is_new:
             # An eighth of the size in grey: all bits are still read, which is what finds faults.
             decode(seen.photo, at_least=(1, 1), colour="grey")
-    file = place(image, kind, version=len(known) + 1)
+    file = place_of(image, kind, version=len(known) + 1)
     lies = f"{aside}/{file.rpartition('/')[2]}"
     if is_new:
         with told_disk_faults(aside), open(lies, "wb") as written:  # noqa: PTH123 - no Path, see Photo
             written.write(kept)
-    return Photo(
+    return CheckedPhoto(
         sha256=digest,
         n_bytes=len(data),
         width=seen.photo.width,
@@ -162,7 +162,7 @@ def _told(status: int) -> Iterator[None]:
         raise Failed(_fault(error), str(error.got).partition(": ")[2], status=status) from error
 
 
-def _unpacked(answer: Answer, most_bytes: int) -> bytes:
+def _unpacked(answer: HttpAnswer, most_bytes: int) -> bytes:
     """The bytes of the body, also where the host packed them though it was asked not to; never more than allowed."""
     data = answer.body if isinstance(answer.body, bytes) else answer.body.read_bytes()
     if isinstance(answer.body, Path):
@@ -183,7 +183,7 @@ def _unpacked(answer: Answer, most_bytes: int) -> bytes:
     raise Failed("odd_packing", f"no {answer.packing} after all", status=answer.status)
 
 
-def _refuse_others(data: bytes, answer: Answer) -> None:
+def _refuse_others(data: bytes, answer: HttpAnswer) -> None:
     """Refuse what does not begin like a picture.
 
     Raises:
@@ -213,7 +213,7 @@ def _fault(error: ImageError) -> str:
     return "truncated" if "truncated" in error.problem else "damaged"
 
 
-class Bench:
+class CheckingThreads:
     """Threads that check answers, for an event loop that goes on meanwhile.
 
     Args:
@@ -221,7 +221,7 @@ class Bench:
     """
 
     def __init__(self, *, n_workers: int) -> None:
-        self._jobs: SimpleQueue[tuple[Callable[[], Photo], asyncio.Future[Photo]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Callable[[], CheckedPhoto], asyncio.Future[CheckedPhoto]] | None] = SimpleQueue()
         self._threads = [Thread(target=self._work, name=f"check-{at}", daemon=True) for at in range(n_workers)]
 
     def __enter__(self) -> Self:
@@ -238,13 +238,13 @@ class Bench:
         for thread in self._threads:
             thread.join()
 
-    async def check(self, job: Callable[[], Photo]) -> Photo:
+    async def check(self, job: Callable[[], CheckedPhoto]) -> CheckedPhoto:
         """What ``job`` gives, run in one of the threads.
 
         Raises:
             Failed: The job does.
         """
-        future: asyncio.Future[Photo] = self._loop.create_future()
+        future: asyncio.Future[CheckedPhoto] = self._loop.create_future()
         self._jobs.put((job, future))
         return await future
 
@@ -252,7 +252,7 @@ class Bench:
         """Check what comes, until there comes None."""
         is_open = True
         while is_open:
-            done: list[tuple[asyncio.Future[Photo], Photo | BaseException]] = []
+            done: list[tuple[asyncio.Future[CheckedPhoto], CheckedPhoto | BaseException]] = []
             while len(done) < A_TURN:
                 try:
                     item = self._jobs.get(block=not done)
@@ -266,7 +266,7 @@ class Bench:
                 self._loop.call_soon_threadsafe(_hand_over, done)
 
 
-def _result(job: Callable[[], Photo]) -> Photo | BaseException:
+def _result(job: Callable[[], CheckedPhoto]) -> CheckedPhoto | BaseException:
     """What a job gives or raises; the event loop sorts failures from faults of ours."""
     try:
         return job()
@@ -274,7 +274,7 @@ def _result(job: Callable[[], Photo]) -> Photo | BaseException:
         return error
 
 
-def _hand_over(done: list[tuple[asyncio.Future[Photo], Photo | BaseException]]) -> None:
+def _hand_over(done: list[tuple[asyncio.Future[CheckedPhoto], CheckedPhoto | BaseException]]) -> None:
     for future, result in done:
         if future.done():  # cancelled meanwhile
             continue

@@ -75,7 +75,7 @@ class Connection(ResponseHandler):
         """Forget the connection; a body without a length that ends in an error is not whole."""
         self._opened.pop(self, None)
         if exc is not None and self.body is not None and not self.body.is_eof():
-            self.body.set_exception(Failed("truncated", words(exc)))
+            self.body.set_exception(Failed("truncated", error_line(exc)))
         super().connection_lost(exc)
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class Connection(ResponseHandler):
             return
         error = self.exception()
         if error is not None:  # of the parser; aiohttp tells it to who waits for a head, not to who reads a body
-            body.set_exception(Failed("bad_answer", words(error)))
+            body.set_exception(Failed("bad_answer", error_line(error)))
         elif self._n_raw - body.total_bytes > MAX_FRAMING + body.total_bytes // 16:
             self.fail("more framing than body")
 
@@ -242,6 +242,6 @@ class Deadline:
         self._timeout.reschedule(now + GRACE_S if now - self._due > LATE_S else now)
 
 
-def words(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """The message of an error on one line."""
     return " ".join(str(error).split())[:120] or type(error).__name__

@@ -19,9 +19,9 @@ from aiohttp.abc import AbstractResolver
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import hash_seed
 from fieldmark.downloads.agenda import Agenda, Host
-from fieldmark.downloads.asking import Answer, Asker, Known
+from fieldmark.downloads.asking import Asker, HttpAnswer, Known
 from fieldmark.downloads.causes import Failed
-from fieldmark.downloads.checking import Bench, Photo, is_small, laid_aside, recognised
+from fieldmark.downloads.checking import CheckedPhoto, CheckingThreads, is_small, laid_aside, recognised
 from fieldmark.downloads.journal import Journal, Note, Row
 from fieldmark.downloads.specs import Fetching
 
@@ -155,7 +155,7 @@ class _Run:
         # What was made so far, a million rows perhaps, is no garbage: the collector need not walk through it each time.
         gc.freeze()
         try:
-            with Bench(n_workers=self._fetching.n_workers) as bench:
+            with CheckingThreads(n_workers=self._fetching.n_workers) as bench:
                 async with Asker(self._fetching, aside=self._journal.aside, resolver=resolver) as asker:
                     self._ask = partial(self._one, asker, bench)
                     try:
@@ -211,7 +211,7 @@ class _Run:
             self._broken = self._broken or task.exception()
         self._begin()
 
-    async def _one(self, asker: Asker, bench: Bench, job: Job, host: Host[Job]) -> None:
+    async def _one(self, asker: Asker, bench: CheckingThreads, job: Job, host: Host[Job]) -> None:
         """Ask one address once, and see what follows from it."""
         try:
             if host.closed:
@@ -231,7 +231,7 @@ class _Run:
         finally:
             self._agenda.finished(host)
 
-    async def _checked(self, bench: Bench, row: Row, answer: Answer) -> Photo:
+    async def _checked(self, bench: CheckingThreads, row: Row, answer: HttpAnswer) -> CheckedPhoto:
         """The photo of an answer; small ones are checked here and now, others in a thread.
 
         Raises:
@@ -246,7 +246,7 @@ class _Run:
         seen = look()
         return keep(seen) if seen.is_quick else await bench.check(partial(keep, seen))
 
-    def _came(self, job: Job, answer: Answer, photo: Photo | None) -> None:
+    def _came(self, job: Job, answer: HttpAnswer, photo: CheckedPhoto | None) -> None:
         """Note a photo that came, or that is as it was."""
         row, tally = job.row, self._tally
         if row.known is None:
@@ -319,7 +319,7 @@ class _Run:
         now = self._loop.time()
         if now - self._told_at >= TELL_EVERY_S and self._tally.causes:
             self._told_at = now
-            self._progress.say(f"did not come so far: {told(self._tally.causes)}")
+            self._progress.say(f"did not come so far: {told_causes(self._tally.causes)}")
 
     def _note(self, note: Note) -> None:
         """Have it written with others, as waking up writer and disk for each would cost more than the rest."""
@@ -345,7 +345,7 @@ class _Run:
             self._loop.call_soon_threadsafe(self._over.set)
 
 
-def told(causes: Counter[str], *, most: int = 5) -> str:
+def told_causes(causes: Counter[str], *, most: int = 5) -> str:
     """A few causes with their counts, the commonest first.
 
     Example:

@@ -21,7 +21,7 @@ from fieldmark.core.errors import RunError
 from fieldmark.core.files import told_disk_faults
 from fieldmark.downloads.addresses import host_of
 from fieldmark.downloads.asking import Known
-from fieldmark.downloads.checking import Photo
+from fieldmark.downloads.checking import CheckedPhoto
 from fieldmark.downloads.names import PHOTOS
 from fieldmark.downloads.specs import Again
 
@@ -111,7 +111,7 @@ class Note:
     at: float
     tries: int
     status: int | None = None
-    photo: Photo | None = None
+    photo: CheckedPhoto | None = None
     known: Known = field(default_factory=Known)
     cause: str | None = None
     detail: str = ""

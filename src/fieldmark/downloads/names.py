@@ -33,7 +33,7 @@ def stem(image: str) -> str:
     return f"{kept}~{mark}"
 
 
-def place(image: str, kind: str, *, version: int = 1) -> str:
+def place_of(image: str, kind: str, *, version: int = 1) -> str:
     """The file of an id below the folder of a download; one of 256 folders, as no folder likes a million files.
 
     Args:

@@ -13,7 +13,7 @@ import polars as pl
 
 from fieldmark.core.files import sha256, write_bytes
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.downloads.addresses import shown
+from fieldmark.downloads.addresses import without_secrets
 from fieldmark.downloads.journal import Journal
 
 TABLE = "collection.parquet"
@@ -188,7 +188,7 @@ def write_tables(journal: Journal, table: pl.DataFrame, found: Holdings) -> None
     )
     kinds = [pl.String] * 5 + [pl.Int64] * 3
     photos = pl.DataFrame(rows, schema=dict(zip(columns, kinds, strict=True)), orient="row")
-    photos = photos.with_columns(url=pl.col("url").map_elements(shown, return_dtype=pl.String))
+    photos = photos.with_columns(url=pl.col("url").map_elements(without_secrets, return_dtype=pl.String))
     _csv(journal.folder / MANIFEST, photos)
     ours = photos.select("image", "file", "url")
     others = table.drop("url", "file", strict=False)
@@ -203,7 +203,10 @@ def write_tables(journal: Journal, table: pl.DataFrame, found: Holdings) -> None
         f"SELECT {', '.join(columns)} FROM address WHERE wanted AND state != 'done' ORDER BY image, place"  # noqa: S608 - our own names
     )
     failures = pl.DataFrame([[str(cell or "") for cell in row] for row in rows], schema=columns, orient="row")
-    _csv(journal.folder / FAILURES, failures.with_columns(pl.col("url").map_elements(shown, return_dtype=pl.String)))
+    _csv(
+        journal.folder / FAILURES,
+        failures.with_columns(pl.col("url").map_elements(without_secrets, return_dtype=pl.String)),
+    )
     lives = [
         (c.at.isoformat(timespec="seconds"), c.again, c.n_asked, c.n_alive, c.n_lost) for c in found.survival.checks
     ]

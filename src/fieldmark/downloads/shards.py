@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 from fieldmark.core.files import told_disk_faults
-from fieldmark.downloads.addresses import shown
+from fieldmark.downloads.addresses import without_secrets
 from fieldmark.downloads.journal import Journal
 
 FOLDER = "shards"
@@ -56,7 +56,13 @@ def _write(path: Path, rows: list[tuple], journal: Journal) -> None:
                 source = Path(name)
                 # WebDataset takes all after the first dot as the part's name, so a key must not have one.
                 key = source.stem.replace(".", "_") + ("" if "." not in source.stem else f"~{sha256[:8]}")
-                about = {"image": image, "url": shown(url), "sha256": sha256, "width": width, "height": height}
+                about = {
+                    "image": image,
+                    "url": without_secrets(url),
+                    "sha256": sha256,
+                    "width": width,
+                    "height": height,
+                }
                 _add(tar, f"{key}{source.suffix}", (journal.folder / name).read_bytes())
                 _add(tar, f"{key}.json", json.dumps(about, ensure_ascii=False).encode())
         file.flush()

@@ -49,7 +49,7 @@ class Fusion(Spec):
         return sigmoid(np.sum([np.full(numbers.shape[:-1], self.intercept), *told], axis=0))
 
 
-def fit(numbers: Float[np.ndarray, "pair number"], same: Bool[np.ndarray, " pair"]) -> Fusion:
+def fit_fusion(numbers: Float[np.ndarray, "pair number"], same: Bool[np.ndarray, " pair"]) -> Fusion:
     """The most likely weights for pairs of which the truth is known.
 
     Logistic regression with a weak pull towards 0, and no weight below it.
@@ -117,4 +117,4 @@ def fit_by_part(
         raise FieldmarkError(
             "What is judged must be learnt from other pairs.", got=f"{len(parts)} part(s)", fix="use two parts or more."
         )
-    return {one: fit(numbers[part != one], same[part != one]) for one in parts}
+    return {one: fit_fusion(numbers[part != one], same[part != one]) for one in parts}

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int64
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.decisions.identities import check_classes
+from fieldmark.decisions.identities import checked_identities
 from fieldmark.decisions.ranking import EMPTY
-from fieldmark.gallery.search import EXACT_NUMBERS, NOBODY, check_pair
+from fieldmark.gallery.search import EXACT_NUMBERS, NOBODY, checked_own
 
 QUERY_BLOCK = 256
 CHUNK = 32
@@ -21,7 +21,7 @@ CHUNK = 32
 Block = Float32[np.ndarray, "photo query"]
 
 
-class Alike(Protocol):
+class GalleryPart(Protocol):
     """Some of the gallery's photos, ready to be multiplied with queries; roughly, but with a known error."""
 
     def __call__(self, query: Float32[np.ndarray, "query dim"]) -> tuple[Block, Float32[np.ndarray, " query"]]:
@@ -38,12 +38,12 @@ class Products:
         relative: How far the result is rounded, as a share of itself.
     """
 
-    by: Callable[[np.ndarray], Alike]
+    by: Callable[[np.ndarray], GalleryPart]
     relative: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class NearestIdentities:
     """The identities most alike each query, best first.
 
     Attributes:
@@ -57,7 +57,7 @@ class Found:
     similarity: Float32[np.ndarray, "query rank"]
 
 
-def _plain(photos: np.ndarray) -> Alike:
+def _plain(photos: np.ndarray) -> GalleryPart:
     """float32 products; their error is that of summing rounded terms."""
     error = np.float32(4 * np.finfo(np.float32).eps * np.sqrt(photos.shape[1]))
     return lambda query: (photos @ query.T, np.full(len(query), error))
@@ -72,7 +72,7 @@ def best_identities(
     own: Int[np.ndarray, " query"] | None = None,
     products: Products | None = None,
     block: int = 16384,
-) -> Found:
+) -> NearestIdentities:
     """The ``k`` identities most alike each query, by the best photo of each: ``Best`` and ``rank`` in one step.
 
     Exact, with the same answers for every ``block`` and all ``products``: a first, rough pass leaves the few photos
@@ -94,7 +94,7 @@ def best_identities(
         FieldmarkError: ``k`` or ``block`` is below 1, or a class is below -1.
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
-    own = check_pair(query, gallery, own)
+    own = checked_own(query, gallery, own)
     classes = _checked_classes(gallery_classes, len(gallery), k=k, block=block)
     products = products or Products(_plain)
     largest = int(np.bincount(classes[classes >= 0], minlength=1).max())
@@ -132,7 +132,7 @@ def _checked_classes(classes: np.ndarray, n_photos: int, *, k: int, block: int) 
             fix="pass one class a gallery photo, k=1 or more, and block=1 or more.",
         )
     highest = int(classes.max()) if np.issubdtype(classes.dtype, np.integer) else 0
-    return check_classes(classes, n_classes=max(highest + 1, 1))
+    return checked_identities(classes, n_classes=max(highest + 1, 1))
 
 
 def _blocks(classes: np.ndarray, block: int) -> Iterator[np.ndarray]:
@@ -165,9 +165,9 @@ def _settled(
     *,
     doubt: Float32[np.ndarray, " query"],
     k: int,
-) -> Found:
+) -> NearestIdentities:
     """The k best identities among the photos that were kept: roughly first, then exactly."""
-    found = Found(
+    found = NearestIdentities(
         identities=np.full((len(query), k), EMPTY, np.int64),
         photos=np.full((len(query), k), NOBODY, np.int64),
         similarity=np.full((len(query), k), -np.inf, np.float32),

@@ -12,12 +12,12 @@ from safetensors.numpy import save
 
 from fieldmark.core.errors import FieldmarkError, ImageError, RunError
 from fieldmark.core.files import write_bytes
-from fieldmark.gallery.keypoints import Keypoints, Size, boxed, find
+from fieldmark.gallery.keypoints import Keypoints, Size, boxed, find_keypoints
 from fieldmark.gallery.opencv import opencv
 from fieldmark.gallery.specs import Akaze, Points, Sift
 from fieldmark.images.crops import Box
 from fieldmark.images.masks import from_text, stretched
-from fieldmark.images.reading import read
+from fieldmark.images.reading import read_pixels
 
 FORMAT = "1"
 ARRAYS = ("xy", "score", "descriptors")
@@ -55,7 +55,7 @@ class KeypointStore:
         Raises:
             ImageError: The photo cannot be read.
             ShapeError: The mask is none.
-            FieldmarkError: OpenCV or weights are missing; see ``fieldmark.gallery.keypoints.find``.
+            FieldmarkError: OpenCV or weights are missing; see ``fieldmark.gallery.keypoints.find_keypoints``.
         """
         box = None if mask else box
         if self.folder is None:
@@ -73,7 +73,7 @@ class KeypointStore:
         return found
 
     def _found(self, photo: Path, *, true_size: Size | None, box: Box | None, mask: str | None) -> Keypoints:
-        pixels = read(photo)
+        pixels = read_pixels(photo)
         inside = None
         if mask:
             inside = stretched(from_text(mask), pixels.shape[:2])
@@ -81,7 +81,7 @@ class KeypointStore:
             across, down = (pixels.shape[1] / true_size[1], pixels.shape[0] / true_size[0]) if true_size else (1.0, 1.0)
             left, top, right, bottom = box
             inside = boxed(pixels.shape[:2], (left * across, top * down, right * across, bottom * down))
-        return find(self.points, pixels, mask=inside, true_size=true_size)
+        return find_keypoints(self.points, pixels, mask=inside, true_size=true_size)
 
     def _name(self, photo: Path, *, true_size: Size | None, box: Box | None, mask: str | None) -> str:
         """Everything the points depend on, as a short hash."""

@@ -62,7 +62,7 @@ class Keypoints:
         return (self.xy + np.float32(0.5)) * scale - np.float32(0.5)
 
 
-def find(
+def find_keypoints(
     points: Points,
     pixels: UInt8[np.ndarray, "height width 3"],
     *,
@@ -126,7 +126,7 @@ def _check(pixels: np.ndarray, mask: np.ndarray | None) -> None:
         raise ShapeError(
             "Points are found in an RGB picture of 0-255.",
             got=f"pixels {pixels.shape} of type {pixels.dtype}",
-            fix="pass what fieldmark.images.reading.read() gives.",
+            fix="pass what fieldmark.images.reading.read_pixels() gives.",
         )
     if mask is not None and (mask.shape != pixels.shape[:2] or mask.dtype != np.bool_):
         raise ShapeError(

@@ -25,7 +25,7 @@ MOST_SCALED, MOST_SQUASHED, MOST_TILTED = 4.0, 4.0, 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement:
+class PointAgreement:
     """What the points of two photos say.
 
     Attributes:
@@ -58,7 +58,7 @@ class Agreement:
         return self.n_inliers / len(self.pairs) if len(self.pairs) else 0.0
 
 
-def agreement(left: Keypoints, right: Keypoints, evidence: Evidence) -> Agreement:
+def agreement(left: Keypoints, right: Keypoints, evidence: Evidence) -> PointAgreement:
     """How well two photos agree.
 
     Args:
@@ -86,7 +86,7 @@ def agreement(left: Keypoints, right: Keypoints, evidence: Evidence) -> Agreemen
     is_plausible = homography is not None and plausible(homography, left.xy[pairs[inlier, 0]])
     if evidence.views_only and not is_plausible:
         inlier = np.zeros_like(inlier)
-    return Agreement(pairs, inlier, homography, is_plausible, time.perf_counter() - began)
+    return PointAgreement(pairs, inlier, homography, is_plausible, time.perf_counter() - began)
 
 
 def matches(left: Keypoints, right: Keypoints, points: Points) -> Int64[np.ndarray, "match 2"]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 
 from fieldmark.decisions.specs import Reciprocal
-from fieldmark.gallery.search import nearest
+from fieldmark.gallery.search import nearest_photos
 
 AGREEING = 2 / 3
 """Share of a neighbour's own reciprocal neighbours that must be ours, so that the rest become ours too."""
@@ -62,7 +62,7 @@ class Neighbourhoods:
         n = len(rows)
         k1 = min(by.k1, n - 1)
         own = np.arange(n)
-        index, cosine = nearest(rows, rows, k=k1, own=own) if k1 else (np.zeros((n, 0), int), np.ones((n, 0)))
+        index, cosine = nearest_photos(rows, rows, k=k1, own=own) if k1 else (np.zeros((n, 0), int), np.ones((n, 0)))
         index = np.concatenate([own[:, None], index], axis=1)
         cosine = np.concatenate([np.ones((n, 1), np.float32), cosine], axis=1)
         wide, narrow = _reciprocal(index, k1), _reciprocal(index, max(1, k1 // 2))

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int64
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.decisions.centroids import centroids
 from fieldmark.decisions.specs import Centroid
-from fieldmark.gallery.search import nearest
+from fieldmark.gallery.search import nearest_photos
 
 COLUMNS = (
     "first",
@@ -56,7 +56,7 @@ class Rivals:
     n_queries: int
 
 
-def describe(
+def describe_rivals(
     query: Float32[np.ndarray, "query dim"],
     gallery: Float32[np.ndarray, "gallery dim"],
     classes: Int64[np.ndarray, " gallery"],
@@ -81,7 +81,7 @@ def describe(
     """
     if n_photos < 1:
         raise FieldmarkError("Rivals come from nearest photos.", got=f"n_photos={n_photos}", fix="use 1 or more; 100.")
-    index, cosine = nearest(query, gallery, k=min(n_photos, len(gallery)))
+    index, cosine = nearest_photos(query, gallery, k=min(n_photos, len(gallery)))
     n_classes = max(int(classes.max(initial=-1)) + 1, 1)
     asked, place = np.nonzero(classes[index] >= 0)
     near = classes[index[asked, place]]

@@ -15,7 +15,7 @@ SPARE = 16
 EXACT_NUMBERS = 2**23  # float64 numbers held while candidates are compared exactly
 
 
-def nearest(
+def nearest_photos(
     query: Float[np.ndarray, "query dim"],
     gallery: Float[np.ndarray, "gallery dim"],
     *,
@@ -44,7 +44,7 @@ def nearest(
         FieldmarkError: ``k`` or ``block`` is impossible.
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
-    own = check_pair(query, gallery, own)
+    own = checked_own(query, gallery, own)
     most = len(gallery) - bool((own != NOBODY).any())
     if not 1 <= k <= most or block < 1:
         raise FieldmarkError(
@@ -85,7 +85,7 @@ def best_photo_per_identity(
         ShapeError: The arrays do not fit each other, are empty, or rows are not of length 1.
     """
     query, gallery, identities = np.asarray(query), np.asarray(gallery), np.asarray(identities)
-    own = check_pair(query, gallery, own)
+    own = checked_own(query, gallery, own)
     if identities.ndim != 2 or len(identities) != len(query) or np.shape(gallery_classes) != gallery.shape[:1]:
         raise ShapeError(
             "Each query needs a row of identities, each gallery photo a class.",
@@ -116,7 +116,7 @@ def best_photo_per_identity(
     return index, similarity
 
 
-def check_pair(query: np.ndarray, gallery: np.ndarray, own: np.ndarray | None) -> Int64[np.ndarray, " query"]:
+def checked_own(query: np.ndarray, gallery: np.ndarray, own: np.ndarray | None) -> Int64[np.ndarray, " query"]:
     """``own``, or none of them, after all checks."""
     fits = query.ndim == gallery.ndim == 2 and query.shape[1] == gallery.shape[1] and query.size and gallery.size
     if not fits or (own is not None and np.shape(own) != query.shape[:1]):

@@ -22,7 +22,7 @@ from fieldmark.decisions.centroids import check_unit_length
 from fieldmark.decisions.specs import Best, Centroid, IdentityScore, Reciprocal
 from fieldmark.gallery import search
 from fieldmark.gallery.reranking import Neighbourhoods
-from fieldmark.gallery.rivals import Rivals, describe
+from fieldmark.gallery.rivals import Rivals, describe_rivals
 
 FORMAT = 1
 EMBEDDING, ROWS, META = "embedding.npy", "rows.parquet", "meta.json"
@@ -87,7 +87,7 @@ class GalleryStore:
                 fix="pass (view, image, dim), with embedding[None] for a single view, and at least one photo.",
             )
         _refuse_twice(images)
-        identities.check_classes(classes, n_classes=int(classes.max()) + 1 if classes.max() >= 0 else 1)
+        identities.checked_identities(classes, n_classes=int(classes.max()) + 1 if classes.max() >= 0 else 1)
         if folder.exists():
             raise RunError(
                 "A gallery is written once.", got=f"{folder} exists", fix="choose another folder or remove this one."
@@ -262,9 +262,9 @@ class GalleryStore:
     def nearest(
         self, query: Embedded, query_images: Sequence[str] | None, *, k: int
     ) -> tuple[Int64[np.ndarray, "query rank"], Float32[np.ndarray, "query rank"]]:
-        """The ``k`` other photos most alike each query; see ``fieldmark.gallery.search.nearest``."""
+        """The ``k`` other photos most alike each query; see ``fieldmark.gallery.search.nearest_photos``."""
         rows, own = self._queries(query, query_images)
-        return search.nearest(rows, self._rows, k=k, own=own)
+        return search.nearest_photos(rows, self._rows, k=k, own=own)
 
     def best_photos(
         self, query: Embedded, query_images: Sequence[str] | None, names: Int[np.ndarray, "query rank"]
@@ -364,7 +364,7 @@ class GalleryStore:
                 fix="describe photos by the network of the fold that holds them back, and compare them with "
                 "gallery.without(query_images).",
             )
-        return describe(rows, self._rows, self._classes, n_photos=n_photos, n_components=n_components)
+        return describe_rivals(rows, self._rows, self._classes, n_photos=n_photos, n_components=n_components)
 
     def _around(self, by: Reciprocal) -> Neighbourhoods:
         """The photos' neighbourhoods, found once for the same settings."""

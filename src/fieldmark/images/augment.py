@@ -95,7 +95,7 @@ def imet(colours: Colours, rng: np.random.Generator) -> Colours:
         colours = moved(colours, move, outside="reflect")
     if rng.random() < 0.3:
         sd = rng.uniform(2.55, 12.75)
-        colours = _lit(colours, lambda seen: noisy(seen, sd=sd, rng=rng))
+        colours = _lit(colours, lambda seen: with_noise(seen, sd=sd, rng=rng))
     return colours
 
 
@@ -129,7 +129,7 @@ def imaterialist(colours: Colours, strength: float, rng: np.random.Generator) ->
         sigma_px = 1.5 * strength * rng.random()
         colours = _lit(colours, lambda seen: blurred(seen, sigma_px=sigma_px))
     sd = 12.75 * strength * rng.random()
-    return _lit(colours, lambda seen: noisy(seen, sd=sd, rng=rng))
+    return _lit(colours, lambda seen: with_noise(seen, sd=sd, rng=rng))
 
 
 def whale(colours: Colours, spec: WhaleAugment, rng: np.random.Generator) -> Colours:
@@ -192,7 +192,7 @@ def moved(colours: Colours, move: Move, *, outside: Literal["mean", "reflect"]) 
     return grid_sample((colours - mean)[None], grid, padding_mode="zeros", align_corners=True)[0] + mean
 
 
-def noisy(colours: Colours, *, sd: float, rng: np.random.Generator) -> Colours:
+def with_noise(colours: Colours, *, sd: float, rng: np.random.Generator) -> Colours:
     """The picture with grey Gaussian noise of standard deviation ``sd`` (of 255), alike in all channels."""
     if sd == 0:
         return colours

@@ -26,7 +26,7 @@ UPSAMPLED_PX = 80
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSubject:
     """Where a finder thinks the subject is.
 
     Attributes:
@@ -59,7 +59,7 @@ def small_picture(
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
 
 
-def grabcut(pixels: UInt8[np.ndarray, "height width 3"], spec: GrabCut) -> Found:
+def grabcut(pixels: UInt8[np.ndarray, "height width 3"], spec: GrabCut) -> FoundSubject:
     """What is unlike the border of the picture: colours of border and inside are told apart, again and again.
 
     Args:
@@ -78,7 +78,7 @@ def grabcut(pixels: UInt8[np.ndarray, "height width 3"], spec: GrabCut) -> Found
     across, down = max(1, round(spec.border * width)), max(1, round(spec.border * height))
     inner = (across, down, width - 2 * across, height - 2 * down)
     if min(inner[2:]) < 4 or np.ptp(pixels.reshape(-1, 3), axis=0).max() < 8:
-        return Found(None, note="too small or too even")
+        return FoundSubject(None, note="too small or too even")
     labels = np.zeros((height, width), dtype=np.uint8)
     cv2.setRNGSeed(spec.seed)  # of this thread; its first guess at the colours is drawn
     models = np.zeros((1, 65)), np.zeros((1, 65))
@@ -86,11 +86,11 @@ def grabcut(pixels: UInt8[np.ndarray, "height width 3"], spec: GrabCut) -> Found
     try:
         cv2.grabCut(blue_first, labels, inner, *models, spec.iterations, cv2.GC_INIT_WITH_RECT)
     except cv2.error:  # no pixel is left on one side
-        return Found(None, note="nothing stands out")
+        return FoundSubject(None, note="nothing stands out")
     return of_mask((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
 
 
-def by_strength(strength: Float[np.ndarray, "height width"]) -> Found:
+def by_strength(strength: Float[np.ndarray, "height width"]) -> FoundSubject:
     """What a pretrained network reacts to, where its reactions fall into strong and weak ones.
 
     Args:
@@ -101,7 +101,7 @@ def by_strength(strength: Float[np.ndarray, "height width"]) -> Found:
     """
     low, high = float(strength.min()), float(strength.max())
     if not np.isfinite(high) or high - low <= 1e-6 * max(abs(high), 1.0):
-        return Found(None, note="nothing stands out")
+        return FoundSubject(None, note="nothing stands out")
     grey = Image.fromarray(((strength - low) / (high - low)).astype(np.float32))
     fine = np.asarray(grey.resize((UPSAMPLED_PX, UPSAMPLED_PX), Image.Resampling.BILINEAR))
     return of_mask(fine > otsu(fine))
@@ -122,24 +122,28 @@ def otsu(values: Float[np.ndarray, ...], *, n_bins: int = 256) -> float:
     return float(edges[1:-1][np.nanargmax(np.where((below > 0) & (above > 0), between, np.nan))])
 
 
-def of_mask(mask: Mask) -> Found:
+def of_mask(mask: Mask) -> FoundSubject:
     """The box around the large pieces of a mask, and the mask without the small ones."""
     whole = _large_pieces(mask)
     share, box = float(whole.mean()), bounds(whole)
     if box is None or not LEAST <= share <= MOST:
-        return Found(None, note="nothing stands out" if share < LEAST else "all of it stands out")
-    return Found(box, whole)
+        return FoundSubject(None, note="nothing stands out" if share < LEAST else "all of it stands out")
+    return FoundSubject(box, whole)
 
 
-def agreed(one: Found, other: Found, *, least_iou: float) -> Found:
+def agreed(one: FoundSubject, other: FoundSubject, *, least_iou: float) -> FoundSubject:
     """The first finding where the second overlaps it enough; else no box, and why.
 
     Where one of them found nothing, there is nothing to agree with: the full frame is kept.
     """
     if one.box is None or other.box is None:
-        return Found(None, note=f"only one finder found something ({one.note or other.note})")
+        return FoundSubject(None, note=f"only one finder found something ({one.note or other.note})")
     overlap = iou(one.box, other.box)
-    return replace(one, note="") if overlap >= least_iou else Found(None, note=f"two finders disagree: {overlap:.2f}")
+    return (
+        replace(one, note="")
+        if overlap >= least_iou
+        else FoundSubject(None, note=f"two finders disagree: {overlap:.2f}")
+    )
 
 
 def iou(one: Shares, other: Shares) -> float:

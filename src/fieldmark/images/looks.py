@@ -24,7 +24,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageLook:
     """One picture.
 
     Attributes:
@@ -40,7 +40,7 @@ class Look:
     is_tall: bool
 
 
-def look(pixels: UInt8[np.ndarray, "height width channel"], *, size_px: tuple[int, int] | None = None) -> Look:
+def look_of(pixels: UInt8[np.ndarray, "height width channel"], *, size_px: tuple[int, int] | None = None) -> ImageLook:
     """How bright, colourful, large and tall a picture is.
 
     Colourfulness asks how far the opponent colours, red against green and yellow against blue, stray from grey and
@@ -80,7 +80,7 @@ def look(pixels: UInt8[np.ndarray, "height width channel"], *, size_px: tuple[in
     rg_spread = max(0.0, rg_square / n_pixels - rg_mean**2)
     yb_spread = max(0.0, yb_square / (4 * n_pixels) - yb_mean**2)
     colourfulness = (rg_spread + yb_spread) ** 0.5 + 0.3 * (rg_mean**2 + yb_mean**2) ** 0.5
-    return Look(
+    return ImageLook(
         brightness=float(np.dot(channels, LUMA)) / (255 * n_pixels),
         colourfulness=colourfulness,
         longer_px=int(max(height, width)),
@@ -105,12 +105,12 @@ def looks(paths: Sequence[Path], *, n_threads: int = 2, limits: Limits = DEFAULT
     rows = np.empty((len(paths), len(LOOKS)), np.float32)
     broken: list[ImageError] = []
 
-    def one(path: Path) -> Look | ImageError:
+    def one(path: Path) -> ImageLook | ImageError:
         try:
             photo = opened(path, limits=limits)
             size_px = (photo.height, photo.width)
             enough = (min(SAMPLED_PX, photo.height), min(SAMPLED_PX, photo.width))
-            return look(decode(photo, at_least=enough), size_px=size_px)
+            return look_of(decode(photo, at_least=enough), size_px=size_px)
         except ImageError as error:
             return error
 

@@ -108,7 +108,7 @@ class Photo:
     n_scans: int = 1
 
 
-def read(
+def read_pixels(
     source: Path | bytes, *, at_least: Size | None = None, colour: Colour = "rgb", limits: Limits = DEFAULT
 ) -> UInt8[np.ndarray, "height width channel"]:
     """The upright pixels of a picture, 0-255.

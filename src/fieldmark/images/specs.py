@@ -70,7 +70,7 @@ class Agreed(Spec):
     least_iou: Fraction = 0.3
 
 
-class Trained(Spec):
+class TrainedFinder(Spec):
     """A small regressor that has learnt from clicks; ``fieldmark boxes --clicks`` makes the folder.
 
     With ``sha256`` (of its weights) no other regressor can take its place unnoticed.
@@ -81,7 +81,7 @@ class Trained(Spec):
     sha256: str | None = None
 
 
-Finder = Annotated[TableBoxes | GrabCut | FeatureNorm | Agreed | Trained, Field(discriminator="kind")]
+Finder = Annotated[TableBoxes | GrabCut | FeatureNorm | Agreed | TrainedFinder, Field(discriminator="kind")]
 """Where boxes come from."""
 
 
@@ -146,7 +146,7 @@ class Align(Spec):
     """
 
     points: Annotated[tuple[Point, ...], Field(min_length=3)]
-    by: Annotated[TableBoxes | Trained, Field(discriminator="kind")] = TableBoxes()
+    by: Annotated[TableBoxes | TrainedFinder, Field(discriminator="kind")] = TableBoxes()
     """Whose landmarks; a table has them in columns ``x_NAME`` and ``y_NAME``."""
     p: Fraction = 0.5
     jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fieldmark.core.public import exports
 
 if TYPE_CHECKING:
-    from fieldmark.losses.affinities import affinity, spread
+    from fieldmark.losses.affinities import affinity, centre_spread
     from fieldmark.losses.aligned import aligned_distance, local_triplet
     from fieldmark.losses.asymmetry import asymmetric
     from fieldmark.losses.binary import bce
@@ -33,6 +33,7 @@ __all__ = [
     "asymmetric",
     "batch_hard_triplet",
     "bce",
+    "centre_spread",
     "combined",
     "compactness",
     "cosface",
@@ -50,7 +51,6 @@ __all__ = [
     "ramp",
     "soft_f",
     "sphereface",
-    "spread",
 ]
 __getattr__, __dir__ = exports(
     __name__,
@@ -79,6 +79,6 @@ __getattr__, __dir__ = exports(
         "ramp": "fieldmark.losses.margins",
         "soft_f": "fieldmark.losses.soft_measures",
         "sphereface": "fieldmark.losses.margins",
-        "spread": "fieldmark.losses.affinities",
+        "centre_spread": "fieldmark.losses.affinities",
     },
 )

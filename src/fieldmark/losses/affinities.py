@@ -55,7 +55,7 @@ def affinity(
     return (hinge.sum(dim=1) * known).sum() / torch.clamp(known.sum(), min=1)
 
 
-def spread(
+def centre_spread(
     centres: Float[Tensor, "centre dim"], *, sample: int | None = None, chance: torch.Generator | None = None
 ) -> Float[Tensor, ""]:
     """Variance of the squared distances of all pairs of centres: 0 where all are equally far apart.

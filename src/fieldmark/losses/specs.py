@@ -496,11 +496,11 @@ class Affinity(Loss):
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
         """The loss of a batch, before its weight."""
-        from fieldmark.losses.affinities import affinity, spread
+        from fieldmark.losses.affinities import affinity, centre_spread
 
         flip = about.flip_identity
         hinge = affinity(given["logits"], given["classes"], margin=self.margin, flip_identity=flip)
-        apart = spread(given["centres"], sample=self.sample, chance=about.chance) if self.spread else 0.0
+        apart = centre_spread(given["centres"], sample=self.sample, chance=about.chance) if self.spread else 0.0
         return hinge + self.spread * apart
 
     def mistake(self, net: Any) -> str | None:

@@ -54,7 +54,7 @@ IMAGENET = DataConfig((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic", (
 """Of networks whose weights do not say: the statistics of ImageNet, as timm assumes too."""
 
 
-class Features(nn.Module):
+class FeatureMap(nn.Module):
     """A network's ``forward_features`` as a module."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -93,7 +93,7 @@ def build_backbone(spec: Backbone) -> tuple[nn.Module, Origin]:
             fix="use in_channels = 3, or a convolutional backbone such as 'resnet50'.",
         ) from error
     _behead(model)
-    return model, weights.load(spec, model)
+    return model, weights.load_weights(spec, model)
 
 
 def _registered(build: BuildNetwork, spec: Backbone) -> tuple[nn.Module, Origin]:
@@ -124,7 +124,7 @@ def _registered(build: BuildNetwork, spec: Backbone) -> tuple[nn.Module, Origin]
             got='weights = {kind = "hub"}',
             fix='use weights = {kind = "package"} for its own, or {kind = "file", path = "..."}.',
         )
-    return model, weights.load(spec, model)
+    return model, weights.load_weights(spec, model)
 
 
 def data_config(name: str) -> DataConfig:
@@ -150,7 +150,7 @@ def data_config(name: str) -> DataConfig:
     )
 
 
-def stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
+def backbone_stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """The parts of a network from input to output: the name of each, and of its parameters.
 
     Fine-tuning freezes the lower parts, which know edges and textures, and trains the upper ones. The first stage is
@@ -183,7 +183,7 @@ def stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
 def links(model: nn.Module) -> list[nn.Module]:
     """The modules whose succession is the network's feature map; of families that are no sequence, one for all."""
-    return [link for _, link in _links(model)] if type(model) in SEQUENTIAL else [Features(model)]
+    return [link for _, link in _links(model)] if type(model) in SEQUENTIAL else [FeatureMap(model)]
 
 
 def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None:
@@ -202,7 +202,7 @@ def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None
     Raises:
         PlanError: There are not that many stages.
     """
-    named = stages(model)
+    named = backbone_stages(model)
     if not 0 <= n_stages <= len(named):
         raise PlanError(
             f"The backbone cannot be cut after {n_stages} stages.",
@@ -210,9 +210,9 @@ def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None
             fix=f"use a number from 0 to {len(named)}.",
         )
     if n_stages == 0:
-        return nn.Identity(), Features(model)
+        return nn.Identity(), FeatureMap(model)
     if n_stages == len(named):
-        return Features(model), nn.Identity()
+        return FeatureMap(model), nn.Identity()
     if type(model) not in SEQUENTIAL:
         return None
     stage_of = {name: number for number, names in enumerate(named.values()) for name in names}
@@ -273,7 +273,7 @@ def through_two(model: nn.Module, n_stages: int, place: TwoMaps) -> tuple[nn.Mod
     """
     links = [link for _, link in _links(model)]
     parts = split(model, n_stages)
-    if parts is None or n_stages == len(stages(model)):
+    if parts is None or n_stages == len(backbone_stages(model)):
         return None
     cut = 0 if n_stages == 0 else len(cast("nn.Sequential", parts[0]))
     return (nn.Sequential(*links[cut : place.at]), nn.Sequential(*links[place.at :])) if cut <= place.at else None

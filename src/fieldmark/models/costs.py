@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fieldmark.core.spec import Count, Natural, Spec, read
+from fieldmark.core.spec import Count, Natural, Spec, read_spec
 
 REFERENCE_PX = 224
 """Side of the square picture that the table is about."""
@@ -75,7 +75,7 @@ class _Table(Spec):
 @cache
 def table() -> dict[str, BackboneCost]:
     """The shipped table: the backbones of all recipes by name; ``benchmarks/backbone_costs.py`` writes it."""
-    found: _Table = read(_Table, TABLE)
+    found: _Table = read_spec(_Table, TABLE)
     return found.backbones
 
 

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from fieldmark.models.backbone import build_backbone, stages
+from fieldmark.models.backbone import backbone_stages, build_backbone
 from fieldmark.models.costs import REFERENCE_PX, BackboneCost, StageCost
 from fieldmark.models.specs import Backbone, RandomWeights
 
@@ -42,7 +42,7 @@ def count(name: str, *, in_channels: int = 3) -> BackboneCost:
                 written=tally.written[stage] // 2,
                 kept_bytes=tally.kept[stage] // 2,
             )
-            for stage in stages(model)
+            for stage in backbone_stages(model)
         ),
     )
 
@@ -52,7 +52,7 @@ class _Tally:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model.train()
-        named = stages(model)
+        named = backbone_stages(model)
         self._stage_of = {parameter: stage for stage, names in named.items() for parameter in names}
         self._at = next(iter(named))
         self._seen = {id(parameter.untyped_storage()) for parameter in model.parameters()}

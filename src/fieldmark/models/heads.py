@@ -75,7 +75,7 @@ class BatchNormNeck(nn.Module):
         return self.norm(feature)
 
 
-class Linear(nn.Module):
+class LinearLogits(nn.Module):
     """One yes-or-no question a label, asked of the pooled feature as it is.
 
     Args:
@@ -115,7 +115,7 @@ class Answers(nn.Module):
 
     def __init__(self, width: int, layout: specs.AnswerLayout, *, conditional: bool) -> None:
         super().__init__()
-        self.labels = Linear(width, max(layout.label_of) + 1)
+        self.labels = LinearLogits(width, max(layout.label_of) + 1)
         self.label_of = list(layout.label_of)
         # Not persistent: they stand in the settings, and weights of another layout must not bring theirs along.
         self.register_buffer("question_of", torch.tensor(layout.question_of), persistent=False)
@@ -157,7 +157,7 @@ class OneVsRest(nn.Module):
         return self.scale * self.questions(embedding)
 
 
-class Cosine(nn.Module):
+class CosineLogits(nn.Module):
     """Scaled cosines between the embedding and the nearest of some learned directions of each class.
 
     The place of ArcFace and its family: they change the true class's cosine, ``logits / scale``, in the loss, where
@@ -188,10 +188,10 @@ class Cosine(nn.Module):
     def forward(self, embedding: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch class"]:
         """``scale`` times the cosine to the nearest direction of each class."""
         cosines = functional.linear(embedding, unit(self.directions.flatten(0, -2)))
-        return self.scale * nearest(cosines.unflatten(1, (-1, self.n_centres)))
+        return self.scale * nearest_centre(cosines.unflatten(1, (-1, self.n_centres)))
 
 
-def nearest(cosines: Float[Tensor, "batch class centre"]) -> Float[Tensor, "batch class"]:
+def nearest_centre(cosines: Float[Tensor, "batch class centre"]) -> Float[Tensor, "batch class"]:
     """The largest of each class's cosines; only that direction learns from the picture."""
     return cosines.max(dim=2).values
 
@@ -276,7 +276,7 @@ def unit(feature: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
 
 def build_head(
     head: specs.Head, *, width: int, n_classes: int
-) -> Linear | Answers | OneVsRest | Cosine | Affinities | None:
+) -> LinearLogits | Answers | OneVsRest | CosineLogits | Affinities | None:
     """The module that gives the logits; None for an embedding alone.
 
     Args:
@@ -289,7 +289,7 @@ def build_head(
     """
     match head:
         case specs.SigmoidHead():
-            return Linear(width, n_classes)
+            return LinearLogits(width, n_classes)
         case specs.QuestionsHead():
             if head.layout is None or len(head.layout.label_of) != n_classes:
                 raise ShapeError(
@@ -301,7 +301,7 @@ def build_head(
         case specs.OneVsRestHead():
             return OneVsRest(width, n_classes, scale=head.scale)
         case specs.CosineHead():
-            return Cosine(width, n_classes, scale=head.scale, centres=head.centres)
+            return CosineLogits(width, n_classes, scale=head.scale, centres=head.centres)
         case specs.AffinityHead():
             return Affinities(width, n_classes, centres=head.centres, sigma=head.sigma)
         case specs.EmbeddingHead() | specs.PairHead():

@@ -25,7 +25,7 @@ CELL_PX = 8
 """Both networks decide cell by cell: where in these 8 x 8 pixels a point is, or that there is none."""
 
 
-class Found(NamedTuple):
+class DetectedPoints(NamedTuple):
     """Points in the order in which they were found: places in px, how sure, what they look like (length 1)."""
 
     xy: Float32[np.ndarray, "point 2"]
@@ -78,7 +78,7 @@ class XfeatNet:
         return features, votes, relied.sigmoid()
 
     @torch.inference_mode()
-    def find(self, pixels: UInt8[np.ndarray, "height width 3"], *, threshold: float) -> Found:
+    def find(self, pixels: UInt8[np.ndarray, "height width 3"], *, threshold: float) -> DetectedPoints:
         """All points of one photo.
 
         Args:
@@ -96,7 +96,7 @@ class XfeatNet:
         score = heat[0, 0, place[:, 1], place[:, 0]] * _sampled(relied, place, inner, mode="bilinear")[:, 0]
         described = functional.normalize(_sampled(functional.normalize(features, dim=1), place, inner, mode="bicubic"))
         scale = torch.tensor([width / inner[1], height / inner[0]])
-        return Found((place * scale).numpy(), score.numpy(), described.numpy())
+        return DetectedPoints((place * scale).numpy(), score.numpy(), described.numpy())
 
     def _block(self, name: str, signal: Tensor, *, strides: tuple[int, ...]) -> Tensor:
         for number, stride in enumerate(strides):
@@ -153,7 +153,7 @@ class SuperpointNet:
         return cls(read_state(path, sha256=sha256)[0])
 
     @torch.inference_mode()
-    def find(self, pixels: UInt8[np.ndarray, "height width 3"], *, threshold: float) -> Found:
+    def find(self, pixels: UInt8[np.ndarray, "height width 3"], *, threshold: float) -> DetectedPoints:
         """All points of one photo; see ``XfeatNet.find``. The last few rows and columns beyond whole cells are cut."""
         height, width = (side // CELL_PX * CELL_PX for side in pixels.shape[:2])
         luma = pixels[:height, :width].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255
@@ -165,7 +165,7 @@ class SuperpointNet:
         features = functional.normalize(self._layer("convDb", self._layer("convDa", signal), relu=False), dim=1)
         place = _peaks(heat, radius_px=4, threshold=threshold)
         described = functional.normalize(_sampled(features, place, (height, width), mode="bilinear"))
-        return Found(place.float().numpy(), heat[0, 0, place[:, 1], place[:, 0]].numpy(), described.numpy())
+        return DetectedPoints(place.float().numpy(), heat[0, 0, place[:, 1], place[:, 0]].numpy(), described.numpy())
 
     def _layer(self, name: str, signal: Tensor, *, relu: bool = True) -> Tensor:
         return _convolved(self._layers[name], signal, stride=1, relu=relu)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fieldmark.core.errors import PlanError, nearest, several
 from fieldmark.core.seeds import hash_seed
-from fieldmark.models.backbone import build_backbone, last_shrinking, split, stages, through_two
+from fieldmark.models.backbone import backbone_stages, build_backbone, last_shrinking, split, through_two
 from fieldmark.models.heads import BatchNormNeck, Dropout, Stripes, build_head, unit
 from fieldmark.models.pair import Pair
 from fieldmark.models.pooling import Pool
@@ -203,12 +203,12 @@ class Network(nn.Module):
         """
         learns = any(True for _ in self.pool.parameters())
         alone = self.stripes is None and self.shrinking is None
-        return n_stages == len(stages(self.backbone)) and not learns and alone
+        return n_stages == len(backbone_stages(self.backbone)) and not learns and alone
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's own signature
         """Training mode for all that learns; frozen stages stay as at test time, batch statistics included."""
         super().train(mode)
-        named = stages(self.backbone) if self.frozen else {}
+        named = backbone_stages(self.backbone) if self.frozen else {}
         still = {name for stage in self.frozen for name in named[stage]}
         for path, module in self.backbone.named_modules():
             inside = [f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters()]
@@ -248,13 +248,13 @@ def freeze(network: Network, names: Iterable[str]) -> None:
 
     Args:
         network: Changed in place.
-        names: Stage names as ``stages(network.backbone)`` gives them; ``all`` for the whole backbone; none: everything
-            learns.
+        names: Stage names as ``backbone_stages(network.backbone)`` gives them; ``all`` for the whole backbone; none:
+            everything learns.
 
     Raises:
         PlanError: The backbone has no stages of these names; nothing was changed.
     """
-    named = stages(network.backbone)
+    named = backbone_stages(network.backbone)
     chosen = set(names)
     if ALL in chosen:
         chosen = chosen - {ALL} | named.keys()

@@ -16,8 +16,8 @@ from torch.nn.functional import interpolate
 
 from fieldmark.core.errors import PlanError, WeightsError
 from fieldmark.core.files import write_bytes
-from fieldmark.core.spec import Spec, read
-from fieldmark.models.backbone import build_backbone, split, stages
+from fieldmark.core.spec import Spec, read_spec
+from fieldmark.models.backbone import backbone_stages, build_backbone, split
 from fieldmark.models.specs import Backbone
 from fieldmark.models.weights import read_state
 
@@ -124,7 +124,7 @@ class Pinpointer(nn.Module):
         return (places[:, self.maps, self.axes] - 0.5) * self.scale + 0.5 + self.shift
 
 
-class Card(Spec):
+class FinderCard(Spec):
     """What ``finder.json`` says."""
 
     format: Literal[1] = 1
@@ -143,7 +143,7 @@ class StoredPinpointer:
     """A regressor as it was saved, with what its pictures must look like."""
 
     pinpointer: Pinpointer
-    card: Card
+    card: FinderCard
 
 
 def save_pinpointer(
@@ -154,7 +154,7 @@ def save_pinpointer(
     data = safetensors.torch.save({name: value.contiguous() for name, value in pinpointer.state_dict().items()})
     digest = hashlib.sha256(data).hexdigest()
     fine, coarse = pinpointer.fine.in_channels, pinpointer.coarse.in_channels
-    card = Card(
+    card = FinderCard(
         backbone=backbone,
         side_px=side_px,
         widths=(fine, coarse),
@@ -179,7 +179,7 @@ def open_pinpointer(folder: Path, *, sha256: str | None = None) -> StoredPinpoin
         WeightsError: Files are missing, changed, or another regressor's.
     """
     try:
-        card: Card = read(Card, folder / CARD)
+        card: FinderCard = read_spec(FinderCard, folder / CARD)
     except PlanError as error:
         raise WeightsError(f"{folder} holds no finder of boxes or landmarks.", got=error.got, fix=AGAIN) from error
     state, _ = read_state(folder / WEIGHTS, sha256=sha256 or card.weights_sha256, mend=AGAIN)
@@ -195,7 +195,7 @@ def _cut(model: nn.Module, *, side_px: int, name: str) -> tuple[nn.Module, nn.Mo
     """The backbone cut after its last stage whose map is still fine; uncut where it cannot be."""
     model.eval()
     picture = torch.zeros(1, 3, side_px, side_px)
-    n_all = len(stages(model))
+    n_all = len(backbone_stages(model))
     whole = split(model, n_all)
     with torch.inference_mode():
         last: Any = whole[0](picture) if whole else None

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fieldmark.models.backbone import Features, links
+from fieldmark.models.backbone import FeatureMap, links
 from fieldmark.models.network import Network
 
 
@@ -56,7 +56,7 @@ def _n_alike(links_of: Sequence[Sequence[nn.Module]]) -> int:
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:
     """Whether two modules are built alike and hold the same numbers."""
-    if isinstance(one, Features) and isinstance(other, Features):
+    if isinstance(one, FeatureMap) and isinstance(other, FeatureMap):
         return _alike(one.model, other.model)
     if repr(one) != repr(other):
         return False

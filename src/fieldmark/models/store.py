@@ -11,7 +11,7 @@ import safetensors.torch
 
 from fieldmark.core.errors import PlanError, WeightsError
 from fieldmark.core.files import write_bytes
-from fieldmark.core.spec import Natural, Spec, read
+from fieldmark.core.spec import Natural, Spec, read_spec
 from fieldmark.models.network import Network, build
 from fieldmark.models.specs import Net, RandomWeights
 from fieldmark.models.weights import fill, read_state
@@ -21,7 +21,7 @@ CARD = "net.json"
 AGAIN = "train again, or copy the whole folder again from where it came."
 
 
-class Card(Spec):
+class NetworkCard(Spec):
     """What ``net.json`` says."""
 
     format: Literal[1] = 1
@@ -63,7 +63,7 @@ def save(network: Network, folder: Path, *, preprocess: dict[str, Any]) -> str:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     data = safetensors.torch.save(state)
     digest = hashlib.sha256(data).hexdigest()
-    card = Card(net=network.net, n_classes=network.n_classes, preprocess=preprocess, weights_sha256=digest)
+    card = NetworkCard(net=network.net, n_classes=network.n_classes, preprocess=preprocess, weights_sha256=digest)
     write_bytes(folder / WEIGHTS, data)
     # Last: a folder with a card is whole.
     write_bytes(folder / CARD, card.model_dump_json(indent=2).encode())
@@ -77,7 +77,7 @@ def open(folder: Path) -> Stored:  # noqa: A001 - store.open(folder) is what it 
         WeightsError: Files are missing, changed by even one bit, or of another network.
     """
     try:
-        card: Card = read(Card, folder / CARD)
+        card: NetworkCard = read_spec(NetworkCard, folder / CARD)
     except PlanError as error:
         raise WeightsError(f"{folder} holds no readable network.", got=error.got, fix=AGAIN) from error
     state, digest = read_state(folder / WEIGHTS, sha256=card.weights_sha256, mend=AGAIN)

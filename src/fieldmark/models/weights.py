@@ -44,7 +44,7 @@ class Origin:
     sha256: str | None
 
 
-def load(backbone: Backbone, model: nn.Module) -> Origin:
+def load_weights(backbone: Backbone, model: nn.Module) -> Origin:
     """Fill ``model`` with the weights that ``backbone`` asks for, or leave it as it is for random ones.
 
     Every tensor of the model must be found and every tensor found must have a place; only a classifier is left

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fieldmark.core.errors import RunError
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.run import RunFolder
-from fieldmark.core.spec import read
+from fieldmark.core.spec import read_spec
 from fieldmark.data.collection import Collection
 from fieldmark.pipeline.application import Application
 from fieldmark.pipeline.artifacts.base import Artifact
@@ -69,7 +69,7 @@ class Context:
             raise RunError(
                 "That run has hardly begun.", got=folder, fix="run the same `fieldmark train` command again."
             )
-        plan: Plan = read(Plan, folder / PLAN)
+        plan: Plan = read_spec(Plan, folder / PLAN)
         new = Collection.open(folder / NEW) if (folder / NEW).exists() else None
         return cls(run=run, plan=plan, known=Collection.open(folder / KNOWN), new=new, seed=int(run.key["seed"]))
 

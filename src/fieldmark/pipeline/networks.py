@@ -26,7 +26,7 @@ from fieldmark.models.specs import Head, QuestionsHead
 from fieldmark.models.store import open as open_network
 from fieldmark.quality.regions.finding import with_found
 from fieldmark.quality.regions.sources import photo_source
-from fieldmark.training.embed import embed, embed_each
+from fieldmark.training.embed import embed_each, embed_photos
 from fieldmark.training.features import FeatureStore
 from fieldmark.training.ranks import ranks
 
@@ -76,7 +76,7 @@ class SavedNet:
         found = []
         for preprocess in self.preprocess.in_use():
             source = photo_source(photos, preprocess)
-            seen = embed(self.network, source, device=self.device, flip=flip, logits=True, n_workers=n_workers)
+            seen = embed_photos(self.network, source, device=self.device, flip=flip, logits=True, n_workers=n_workers)
             if seen.logits is None:
                 raise TypeError("a network that judges individuals has logits")
             competing = self.network.net.head.kind == "cosine"

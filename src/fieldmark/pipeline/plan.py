@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from fieldmark.core.errors import PlanError, several
 from fieldmark.core.registry import OneOf, packages_of
-from fieldmark.core.spec import Spec, fingerprint, read
+from fieldmark.core.spec import Spec, fingerprint, read_spec
 from fieldmark.pipeline.artifacts.base import Artifact, Predictions
 from fieldmark.pipeline.stage import STAGES, Ref, Stage
 
@@ -192,5 +192,5 @@ def read_plan(path: Path) -> Plan:
     Raises:
         PlanError: The file cannot be read, has unknown or wrong settings, or its stages do not fit together.
     """
-    plan: Plan = read(Plan, path, beside="estimate")
+    plan: Plan = read_spec(Plan, path, beside="estimate")
     return plan.check()

@@ -9,7 +9,7 @@ from fieldmark.data.collection import Collection
 from fieldmark.pipeline.context import KNOWN, NEW, Context
 
 
-def relocate(context: Context, *, known: Path | None = None, new: Path | None = None) -> tuple[int, int]:
+def note_places(context: Context, *, known: Path | None = None, new: Path | None = None) -> tuple[int, int]:
     """Note where a run's photos lie now; they must be there, whole, under the names that its tables give them.
 
     Args:

@@ -45,21 +45,21 @@ class WeightsNeeded(Spec):
     megabytes: int | None = None
 
 
-def parts(value: object) -> Iterator[Spec]:
+def settings_within(value: object) -> Iterator[Spec]:
     """Every settings value inside a plan, at any depth, itself included."""
     if isinstance(value, Spec):
         yield value
         for name in type(value).model_fields:
-            yield from parts(getattr(value, name))
+            yield from settings_within(getattr(value, name))
     elif isinstance(value, tuple | list):
         for one in value:
-            yield from parts(one)
+            yield from settings_within(one)
 
 
 def backbones(plan: Plan) -> tuple[Backbone, ...]:
     """The different backbones of a plan, in order; those of finders begin with packaged weights."""
     found: dict[Backbone, None] = {}
-    for part in parts(plan):
+    for part in settings_within(plan):
         if isinstance(part, Backbone):
             found[part] = None
         elif isinstance(name := getattr(part, "backbone", None), str):
@@ -70,7 +70,7 @@ def backbones(plan: Plan) -> tuple[Backbone, ...]:
 def weights_needed(plan: Plan) -> tuple[WeightsNeeded, ...]:
     """The pretrained weights that a plan uses, each once, and whether they are on this machine."""
     found = [one for backbone in backbones(plan) if (one := _of_backbone(backbone)) is not None]
-    for part in parts(plan):
+    for part in settings_within(plan):
         if isinstance(part, Xfeat):
             found.append(_packaged("xfeat", XFEAT_PACKAGE, XFEAT_FILE, XFEAT_INSTALL))
         elif isinstance(part, MiniLm):

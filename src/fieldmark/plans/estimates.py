@@ -32,7 +32,7 @@ LEAST_LEFT = 0.1
 """As training has it: a phase for individuals with many photos is for all, where these have fewer than this share."""
 
 
-class Photos(Spec):
+class PhotoCounts(Spec):
     """A data set as far as an estimate needs it.
 
     Attributes:
@@ -54,14 +54,14 @@ class Photos(Spec):
         return len(self.identities)
 
     @classmethod
-    def of(cls, photos: Collection) -> Photos:
+    def of(cls, photos: Collection) -> PhotoCounts:
         """Those of a collection."""
         classes, names = photos.classes, photos.vocabulary
         counts = np.bincount(classes[classes >= 0], minlength=len(names.identities))
         return cls(n_photos=max(1, len(photos)), identities=tuple(counts.tolist()), n_labels=len(names.tags))
 
     @classmethod
-    def nominal(cls) -> Photos:
+    def nominal(cls) -> PhotoCounts:
         """1,000 photos; where individuals count, four of each."""
         n = ASSUMED_PHOTOS // ASSUMED_PER_IDENTITY
         return cls(n_photos=ASSUMED_PHOTOS, identities=(ASSUMED_PER_IDENTITY,) * n, assumed=True)
@@ -123,7 +123,7 @@ class TrainEstimate(Spec):
     seconds: float | None
 
 
-class Estimate(Spec):
+class PlanEstimate(Spec):
     """What a plan would cost. Times and memory are rough: half to twice of what is measured.
 
     Attributes:
@@ -134,14 +134,14 @@ class Estimate(Spec):
         weights: Pretrained weights that the plan uses.
     """
 
-    photos: Photos
+    photos: PhotoCounts
     machine: Machine
     stages: tuple[TrainEstimate, ...]
     seconds: float | None
     weights: tuple[WeightsNeeded, ...]
 
 
-def estimate(plan: Plan, photos: Photos | None = None, *, machine: Machine | None = None) -> Estimate:
+def plan_estimate(plan: Plan, photos: PhotoCounts | None = None, *, machine: Machine | None = None) -> PlanEstimate:
     """What a plan would cost, without running any of it.
 
     Parameters of the shipped recipes' backbones come from a table in the package. Others are counted by torch, which
@@ -155,17 +155,17 @@ def estimate(plan: Plan, photos: Photos | None = None, *, machine: Machine | Non
     Raises:
         PlanError: There is no backbone of a name in the plan (only asked where torch is installed).
     """
-    at, given = machine or this_machine(), photos or Photos.nominal()
+    at, given = machine or this_machine(), photos or PhotoCounts.nominal()
     splits = {stage.name: stage.folds for stage in plan.stages if isinstance(stage, Split)}
     prepared: set[str] = set()
     stages = tuple(
         _train(stage, splits[stage.on], given, at, prepared) for stage in plan.stages if isinstance(stage, Train)
     )
     seconds = _known(sum(math.nan if one.seconds is None else one.seconds for one in stages))
-    return Estimate(photos=given, machine=at, stages=stages, seconds=seconds, weights=weights_needed(plan))
+    return PlanEstimate(photos=given, machine=at, stages=stages, seconds=seconds, weights=weights_needed(plan))
 
 
-def _train(stage: Train, folds: Folds, photos: Photos, at: Machine, prepared: set[str]) -> TrainEstimate:
+def _train(stage: Train, folds: Folds, photos: PhotoCounts, at: Machine, prepared: set[str]) -> TrainEstimate:
     """One train stage; ``prepared`` holds what earlier stages have kept of frozen backbones, and gets its own."""
     cost = _cost(stage.net.backbone.name)
     items = _items(stage, folds, photos)
@@ -207,7 +207,14 @@ def _train(stage: Train, folds: Folds, photos: Photos, at: Machine, prepared: se
 
 
 def _phase(
-    stage: Train, leg: Leg, cost: BackboneCost | None, above: int, items: int, batch: int, photos: Photos, at: Machine
+    stage: Train,
+    leg: Leg,
+    cost: BackboneCost | None,
+    above: int,
+    items: int,
+    batch: int,
+    photos: PhotoCounts,
+    at: Machine,
 ) -> PhaseEstimate:
     """One training phase of one network."""
     drawn = _drawn(stage, leg, items, photos)
@@ -235,7 +242,9 @@ def _phase(
     )
 
 
-def _preparing_s(stage: Train, cost: BackboneCost | None, photos: Photos, at: Machine, prepared: set[str]) -> float:
+def _preparing_s(
+    stage: Train, cost: BackboneCost | None, photos: PhotoCounts, at: Machine, prepared: set[str]
+) -> float:
     """Seconds for what frozen stages give for every version of every photo, unless an earlier stage has kept it."""
     if cost is None:
         return math.nan
@@ -293,7 +302,7 @@ def _times(stage: Train) -> int:
     return 1 + mirrored
 
 
-def _items(stage: Train, folds: Folds, photos: Photos) -> int:
+def _items(stage: Train, folds: Folds, photos: PhotoCounts) -> int:
     """Items that one network is trained on, about: photos outside of its validation part, mirrored ones included."""
     n = photos.n_photos
     match folds:
@@ -308,7 +317,7 @@ def _items(stage: Train, folds: Folds, photos: Photos) -> int:
     return max(1, round(n * (1 - held_out))) * _times(stage)
 
 
-def _drawn(stage: Train, leg: Leg, items: int, photos: Photos) -> int:
+def _drawn(stage: Train, leg: Leg, items: int, photos: PhotoCounts) -> int:
     """Photos that the sampler shows in an epoch of a phase, before the last batch is filled."""
     counts = photos.identities
     if not stage.learns_labels and leg.min_photos > 1:

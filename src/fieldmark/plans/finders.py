@@ -18,7 +18,7 @@ from fieldmark.images.specs import (
     Point,
     Preprocess,
     TableBoxes,
-    Trained,
+    TrainedFinder,
 )
 from fieldmark.plans.settings import Settings, setting
 from fieldmark.stages.common.boxes import Boxes
@@ -84,7 +84,7 @@ def finder_of(name: str, *, what: str, folder: str = "finder") -> Finder | None:
     if name == "none":
         return None
     if name == "trained":
-        return Trained(folder=folder)
+        return TrainedFinder(folder=folder)
     table, dot, source = name.partition(".")
     if table == "table" and dot and source:
         return TableBoxes(source=source)
@@ -155,7 +155,7 @@ def cropped(
     if sources := box_sources(settings.boxes or boxes or "none", folder=settings.finder):
         changes["crop"] = BoxCrop(margin=margin, jitter=jitter, sources=sources)
     by = finder_of(settings.landmarks, what="Landmarks", folder=settings.finder)
-    if isinstance(by, TableBoxes | Trained):
+    if isinstance(by, TableBoxes | TrainedFinder):
         changes["align"] = Align(points=FLUKE, by=by, jitter=0.05)
     return preprocess.model_copy(update=changes) if changes else preprocess
 

@@ -33,7 +33,7 @@ from fieldmark.stages.identity.rank import Rank, Vote
 from fieldmark.training.specs import Constant, Cosine, Leg, Training
 
 
-class Scale(Spec):
+class HumpbackScale(Spec):
     """What differs between the sizes of the recipe."""
 
     net: Net
@@ -48,7 +48,7 @@ class Scale(Spec):
 
 
 SCALES = {
-    "toy": Scale(
+    "toy": HumpbackScale(
         net=Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=OneVsRestHead()),
         preprocess=Preprocess(height_px=32, width_px=64),
         sampler=TupleSampler(),
@@ -56,7 +56,7 @@ SCALES = {
         legs=(Leg(epochs=2, min_photos=2, lr=1e-3), Leg(epochs=2, lr=1e-3, freeze=("stem",)), Leg(epochs=1, lr=1e-4)),
         training=Training(batch=16),
     ),
-    "small": Scale(
+    "small": HumpbackScale(
         net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=OneVsRestHead()),
         preprocess=Preprocess(height_px=96, width_px=192),
         sampler=PkSampler(k=3, unknown_share=0.125),
@@ -71,7 +71,7 @@ SCALES = {
         # Chosen on validation photos: after so short a training the head knows less than the embedding.
         logits_weight=0.25,
     ),
-    "full": Scale(
+    "full": HumpbackScale(
         net=Net(backbone=Backbone(name="legacy_senet154", weights=HubWeights()), head=OneVsRestHead()),
         preprocess=Preprocess(
             height_px=256, width_px=512, mean=IMAGENET_MEAN, std=IMAGENET_STD, interpolation="bilinear"
@@ -224,7 +224,7 @@ def humpback_nearest(size: str, settings: NearestSettings) -> Plan:
     return Plan(name="humpback-nearest", stages=(*stages, *final_stages(settings, stages[-1].name)))
 
 
-def _scale(size: str, *, whole: bool, masked_by: Finder | None) -> Scale:
+def _scale(size: str, *, whole: bool, masked_by: Finder | None) -> HumpbackScale:
     """The size, its lower half trained where it is asked to or has a mask to learn, with a channel for that mask."""
     scale = of_size(SCALES, size)
     if all(leg.freeze for leg in scale.legs) and (whole or masked_by is not None):

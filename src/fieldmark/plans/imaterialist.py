@@ -46,7 +46,7 @@ AVERAGES: dict[str, MergeRule] = {
 ALL = ("all",)
 
 
-class Member(Spec):
+class ImaterialistMember(Spec):
     """One network and how it sees."""
 
     name: str
@@ -55,10 +55,10 @@ class Member(Spec):
     preprocess: Preprocess
 
 
-class Scale(Spec):
+class ImaterialistScale(Spec):
     """What differs between the sizes of the recipe."""
 
-    zoo: tuple[Member, ...]
+    zoo: tuple[ImaterialistMember, ...]
     dropout: float
     augment: Augment
     legs: tuple[Leg, ...]
@@ -67,9 +67,9 @@ class Scale(Spec):
     stacking: Stacking
 
 
-def _contest(name: str, side_px: int) -> Member:
+def _contest(name: str, side_px: int) -> ImaterialistMember:
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if name == "resnet50" else ((0.5,) * 3, (0.5,) * 3)
-    return Member(
+    return ImaterialistMember(
         name=name.removeprefix("legacy_").replace("_", "-"),
         backbone=Backbone(name=name, weights=HubWeights()),
         preprocess=Preprocess(height_px=side_px, width_px=side_px, mean=mean, std=std),
@@ -83,9 +83,9 @@ FINE_TUNED = (
 """At small size: the new head for two epochs, then all above the lower half."""
 
 SCALES = {
-    "toy": Scale(
+    "toy": ImaterialistScale(
         zoo=(
-            Member(
+            ImaterialistMember(
                 name="tiny",
                 backbone=Backbone(name="test_efficientnet", weights=RandomWeights()),
                 preprocess=Preprocess(height_px=32, width_px=32),
@@ -98,9 +98,9 @@ SCALES = {
         folds=3,
         stacking=Stacking(trees=Trees(n_rounds=20, num_leaves=7, min_data_in_leaf=5)),
     ),
-    "small": Scale(
+    "small": ImaterialistScale(
         zoo=(
-            Member(
+            ImaterialistMember(
                 name="lite0",
                 backbone=Backbone(),
                 neck="bn",
@@ -114,7 +114,7 @@ SCALES = {
         folds=5,
         stacking=Stacking(),
     ),
-    "full": Scale(
+    "full": ImaterialistScale(
         zoo=(_contest("resnet50", 224), _contest("inception_v3", 299), _contest("legacy_xception", 299)),
         dropout=0.5,
         augment=ImaterialistAugment(),
@@ -237,7 +237,7 @@ def imaterialist2017(size: str, settings: ImaterialistSettings) -> Plan:
     return Plan(name="imaterialist2017", stages=tuple(stages))
 
 
-def _zoo(scale: Scale, settings: ImaterialistSettings) -> list[Stage]:
+def _zoo(scale: ImaterialistScale, settings: ImaterialistSettings) -> list[Stage]:
     form = settings.form
     head = QuestionsHead(
         form="softmax" if form == "both" else form,
@@ -265,7 +265,7 @@ def _names(typed: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in typed.split(",") if part.strip())
 
 
-def _scale(size: str, settings: ImaterialistSettings) -> Scale:
+def _scale(size: str, settings: ImaterialistSettings) -> ImaterialistScale:
     scale, networks = of_size(SCALES, size), settings.networks
     if networks is not None and networks > len(scale.zoo):
         raise PlanError(

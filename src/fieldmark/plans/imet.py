@@ -52,7 +52,7 @@ IMET_CUTOFFS = Preset(
 """The source's own cutoffs."""
 
 
-class Member(Spec):
+class ImetMember(Spec):
     """One network of the zoo and how it sees."""
 
     name: str
@@ -60,10 +60,10 @@ class Member(Spec):
     preprocess: Preprocess
 
 
-class Scale(Spec):
+class ImetScale(Spec):
     """What differs between the sizes of the recipe."""
 
-    zoo: tuple[Member, ...]
+    zoo: tuple[ImetMember, ...]
     eye: Backbone | None = Backbone()
     """The pretrained network whose ImageNet classes the trees read; None: none."""
     augment: Augment
@@ -84,26 +84,26 @@ class Given(Spec):
     filled: str | None = None
 
 
-def _contest(name: str, side_px: int) -> Member:
+def _contest(name: str, side_px: int) -> ImetMember:
     """One of the source's networks with its size; mean and deviation are those its weights were trained with."""
     mean, std = ((0.5,) * 3, (0.5,) * 3) if name.startswith("pnas") else (IMAGENET_MEAN, IMAGENET_STD)
-    return Member(
+    return ImetMember(
         name=name.removeprefix("legacy_").replace("_", "-"),
         net=Net(backbone=Backbone(name=name, weights=HubWeights()), neck="none", head=SigmoidHead()),
         preprocess=Preprocess(height_px=side_px, width_px=side_px, crop=CropIfNeeded(), mean=mean, std=std),
     )
 
 
-def _lite(name: str, side_px: int, pool: Literal["avg", "max"] = "avg") -> Member:
-    return Member(
+def _lite(name: str, side_px: int, pool: Literal["avg", "max"] = "avg") -> ImetMember:
+    return ImetMember(
         name=name,
         net=Net(backbone=Backbone(pool=pool), neck="bn", head=SigmoidHead(dropout=0.2)),
         preprocess=Preprocess(height_px=side_px, width_px=side_px, crop=CropIfNeeded()),
     )
 
 
-def _tiny(name: str, side_px: int) -> Member:
-    return Member(
+def _tiny(name: str, side_px: int) -> ImetMember:
+    return ImetMember(
         name=name,
         net=Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), neck="none", head=SigmoidHead()),
         preprocess=Preprocess(height_px=side_px, width_px=side_px, crop=CropIfNeeded()),
@@ -118,7 +118,7 @@ FINE_TUNED = (
 """First the head, then all above the lower half."""
 
 SCALES = {
-    "toy": Scale(
+    "toy": ImetScale(
         zoo=(_tiny("tiny32", 32), _tiny("tiny48", 48)),
         eye=None,
         augment=ImetAugment(),
@@ -129,7 +129,7 @@ SCALES = {
         folds=3,
         stacking=Stacking(trees=Trees(n_rounds=20, num_leaves=7, min_data_in_leaf=5)),
     ),
-    "small": Scale(
+    "small": ImetScale(
         zoo=(_lite("lite0", 224), _lite("lite0-max", 224, pool="max"), _lite("lite0-160", 160)),
         augment=NoAugment(),
         sampler=LogWeightSampler(),
@@ -139,7 +139,7 @@ SCALES = {
         folds=5,
         stacking=Stacking(),
     ),
-    "full": Scale(
+    "full": ImetScale(
         zoo=(
             _contest("legacy_senet154", 320),
             _contest("pnasnet5large", 331),
@@ -287,7 +287,9 @@ def imet2019(size: str, settings: ImetSettings) -> Plan:
     return Plan(name="imet2019", stages=(*stages, *second, cut, Answer(name="answers", reads_from="cutoffs")))
 
 
-def _second_level(scale: Scale, settings: ImetSettings, best: str, voices: tuple[str, ...]) -> tuple[list[Stage], str]:
+def _second_level(
+    scale: ImetScale, settings: ImetSettings, best: str, voices: tuple[str, ...]
+) -> tuple[list[Stage], str]:
     """Trees and neighbours over the scores ``voices``, and the stage whose scores are the last."""
     stages: list[Stage] = []
     looks = None if scale.eye is None else "looks"
@@ -337,7 +339,7 @@ def tags_plain(size: str, settings: PlainTagsSettings) -> Plan:
     )
 
 
-def _scale(size: str, settings: ImetSettings) -> Scale:
+def _scale(size: str, settings: ImetSettings) -> ImetScale:
     scale, networks = of_size(SCALES, size), settings.networks
     if networks is not None and networks > len(scale.zoo):
         raise PlanError(
@@ -362,7 +364,7 @@ def _focal(losses: Losses, settings: ImetSettings) -> Losses:
 class _Zoo:
     """The same networks again and again, each time on other photos or labels."""
 
-    def __init__(self, scale: Scale, settings: ImetSettings) -> None:
+    def __init__(self, scale: ImetScale, settings: ImetSettings) -> None:
         self.scale, self.settings = scale, settings
 
     def trained(

@@ -51,7 +51,7 @@ MARGINED = ("arcface", "cosface", "elastic", "sphereface", "combined")
 CENTRED = (*MARGINED, "softmax", "affinity")
 
 
-class Scale(Spec):
+class ReidentifyScale(Spec):
     """What differs between the sizes of the recipe."""
 
     net: Net
@@ -67,13 +67,13 @@ class Scale(Spec):
 
 
 SCALES = {
-    "toy": Scale(
+    "toy": ReidentifyScale(
         net=Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=CosineHead(scale=16)),
         preprocess=Preprocess(height_px=32, width_px=64),
         legs=(Leg(epochs=2, lr=1e-3),),
         training=Training(batch=16),
     ),
-    "small": Scale(
+    "small": ReidentifyScale(
         net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=CosineHead(scale=24, imprinted=True)),
         preprocess=Preprocess(height_px=160, width_px=160),
         legs=(
@@ -90,7 +90,7 @@ SCALES = {
         loss="questions",
         questions_weight=0.25,
     ),
-    "full": Scale(
+    "full": ReidentifyScale(
         net=Net(
             backbone=Backbone(name="tf_efficientnetv2_m", weights=HubWeights(), pool="gem", maps=2),
             head=CosineHead(scale=20.96, centres=2),
@@ -278,7 +278,7 @@ def reidentify(size: str, settings: ReidentifySettings) -> Plan:
     return Plan(name="reidentify", stages=(split, *finding(preprocess), *stages, *final_stages(settings, best)))
 
 
-def _losses(settings: ReidentifySettings, scale: Scale) -> Losses:
+def _losses(settings: ReidentifySettings, scale: ReidentifyScale) -> Losses:
     """The loss over individuals, and the losses beside it."""
     warmup, by_count = settings.warmup, settings.by_count
     kinds: dict[Loss, Losses] = {
@@ -295,7 +295,7 @@ def _losses(settings: ReidentifySettings, scale: Scale) -> Losses:
     return (*kinds[scale.loss], *beside)
 
 
-def _scale(size: str, settings: ReidentifySettings) -> Scale:
+def _scale(size: str, settings: ReidentifySettings) -> ReidentifyScale:
     """The size, with the network and input that were asked for."""
     scale = of_size(SCALES, size)
     loss = settings.loss or scale.loss

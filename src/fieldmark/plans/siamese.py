@@ -43,7 +43,7 @@ Mining = Literal["exact", "nearest", "batch"]
 PairLoss = Literal["bce", "triplet"]
 
 
-class Scale(Spec):
+class SiameseScale(Spec):
     """What differs between the sizes of the recipe."""
 
     net: Net
@@ -61,7 +61,7 @@ class Scale(Spec):
 AGAIN_DECAY = 2e-4
 
 SCALES = {
-    "toy": Scale(
+    "toy": SiameseScale(
         net=Net(
             backbone=Backbone(name="test_efficientnet", weights=RandomWeights(), pool="max"), head=PairHead(dim=16)
         ),
@@ -71,7 +71,7 @@ SCALES = {
         training=Training(batch=16),
         mining="exact",
     ),
-    "small": Scale(
+    "small": SiameseScale(
         # 128 numbers a photo: a pair head of all 1,280 would need ten times the time for every pair.
         net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=PairHead(dim=128)),
         preprocess=Preprocess(height_px=96, width_px=192),
@@ -84,7 +84,7 @@ SCALES = {
         mining="nearest",
         versions=6,
     ),
-    "full": Scale(
+    "full": SiameseScale(
         net=Net(backbone=Backbone(name="densenet121", weights=HubWeights(), pool="max"), neck="none", head=PairHead()),
         preprocess=Preprocess(
             height_px=384,

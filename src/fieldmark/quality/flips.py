@@ -8,7 +8,7 @@ from fieldmark.core.errors import DataError
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
 from fieldmark.data.collection import Collection
-from fieldmark.data.twins import twins
+from fieldmark.data.twins import same_bytes
 from fieldmark.gallery.flips import FlipVerdict, judge_flips
 from fieldmark.images.specs import Preprocess
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net
@@ -42,7 +42,7 @@ def look_at_flips(
     from fieldmark.training.layouts import layouts
     from fieldmark.training.ranks import ranks
 
-    copies = [row for alike in twins(known.paths) for row in alike[1:]]
+    copies = [row for alike in same_bytes(known.paths) for row in alike[1:]]
     known = known.take(~np.isin(np.arange(len(known)), copies))
     counts = np.bincount(known.classes[known.classes >= 0], minlength=1)
     several = np.flatnonzero(counts >= 2)

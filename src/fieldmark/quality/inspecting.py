@@ -17,7 +17,7 @@ from fieldmark.core.seeds import generator
 from fieldmark.data.collection import Collection
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.reading import Survey
-from fieldmark.data.twins import twins
+from fieldmark.data.twins import same_bytes
 from fieldmark.images.reading import decode, opened
 from fieldmark.quality.labels.label_graph import inspect_labels
 from fieldmark.quality.odd_names import odd_names
@@ -55,7 +55,9 @@ class Seen:
     fault: ImageError | None = None
 
 
-def look(paths: Sequence[Path], *, decode: bool = True, n_workers: int = 2, progress: Progress = QUIET) -> list[Seen]:
+def look_at_files(
+    paths: Sequence[Path], *, decode: bool = True, n_workers: int = 2, progress: Progress = QUIET
+) -> list[Seen]:
     """Read every photo; decode it whole, as only that tells a good file from a broken one, and drop the pixels.
 
     Args:
@@ -89,7 +91,7 @@ def broken(collection: Collection, seen: Sequence[Seen]) -> tuple[SkippedFile, .
     )
 
 
-def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) -> InspectPage:
+def inspection(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) -> InspectPage:
     """Everything the page about a collection shows.
 
     Args:
@@ -102,7 +104,7 @@ def inspect(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) ->
         frequencies and co-occurrence, sizes, equal pictures with different names.
     """
     photos = found.collection
-    seen = look(photos.paths, n_workers=n_workers, progress=progress)
+    seen = look_at_files(photos.paths, n_workers=n_workers, progress=progress)
     good = np.array([one.fault is None for one in seen], dtype=bool)
     bad = broken(photos, seen)
     whole = photos.take(good)
@@ -226,7 +228,7 @@ def names_told(photos: Collection) -> list[str]:
 def _twins(photos: Collection) -> tuple[TwinGroup, ...]:
     """Groups of files with the same bytes, those under two names first."""
     files, said = photos.table["file"].to_list(), names_told(photos)
-    groups = sorted(twins(photos.paths), key=lambda rows: len({said[row] for row in rows}) == 1)
+    groups = sorted(same_bytes(photos.paths), key=lambda rows: len({said[row] for row in rows}) == 1)
     return tuple(
         TwinGroup(
             files=tuple(files[row] for row in rows),

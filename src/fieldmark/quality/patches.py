@@ -28,7 +28,7 @@ _STARTS_A_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 @dataclass(frozen=True)
-class Change:
+class LabelDecision:
     """One decision: ``image`` gets ``label`` (or loses it).
 
     Attributes:
@@ -53,7 +53,7 @@ class Patch:
         name: Of the file.
     """
 
-    changes: tuple[Change, ...]
+    changes: tuple[LabelDecision, ...]
     name: str = "patch"
 
 
@@ -106,7 +106,7 @@ def read_patch(path: Path) -> Patch:
     """
     sheet = read_sheet(path)
     mistakes = list(sheet.mistakes) or _wrong_columns(path.name, sheet.names)
-    changes: dict[tuple[str, str], tuple[bool | None, Change]] = {}
+    changes: dict[tuple[str, str], tuple[bool | None, LabelDecision]] = {}
     if not mistakes:
         column = "set" if "set" in sheet.names else "decision"
         for row, *texts in sheet.table.select(ROW, "image", "label", column).iter_rows():
@@ -119,7 +119,7 @@ def read_patch(path: Path) -> Patch:
                 mistakes.append(Mistake(path.name, row, column, "is no decision", texts[2], fix))
                 continue
             told, before = changes.setdefault(
-                (image, label), (WORDS[word], Change(image, label, WORDS[word] is True, row))
+                (image, label), (WORDS[word], LabelDecision(image, label, WORDS[word] is True, row))
             )
             if told is not WORDS[word]:
                 fix = "decide once for each image and label"
@@ -178,7 +178,7 @@ def apply(patch: Patch, collection: Collection) -> Collection:
 def _unknown(patch: Patch, collection: Collection, names: Names[str]) -> list[Mistake]:
     """Images and labels that the collection does not have, and second names."""
     vocabulary, images = collection.vocabulary, set(collection.images)
-    mistakes, shown = [], dict[str, Change]()
+    mistakes, shown = [], dict[str, LabelDecision]()
     for each in patch.changes:
         if each.image not in images:
             fix = "use ids of this collection; spreadsheets drop leading zeros and round long numbers"

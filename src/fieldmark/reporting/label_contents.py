@@ -16,7 +16,7 @@ MarkKind = Literal["right", "missed", "extra", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Difference:
     """A difference with the ends of its interval."""
 
     value: float
@@ -42,7 +42,7 @@ class Rung:
     value: float
     low: float
     high: float
-    change: Change | None = None
+    change: Difference | None = None
     news: tuple[str, ...] = ()
     said: str = ""
 
@@ -114,7 +114,7 @@ class MarkedPhoto:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class LabelIssueRow:
     """A label that may be wrong (the table has it) or missing (it has not); ``doubt`` is how likely that is, 0-1."""
 
     image: str
@@ -127,7 +127,7 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
-class DroppedPhotos:
+class DroppedPhotosSection:
     """What one stage left out of training: how many, the worst with pictures, more by name and error."""
 
     stage: str
@@ -147,7 +147,7 @@ class AddedPhotos:
 
 
 @dataclass(frozen=True, slots=True)
-class Trees:
+class TreesSection:
     """What the boosted trees of a stage went by: columns with their share of the gain, and what they could reach."""
 
     stage: str
@@ -207,11 +207,11 @@ class LabelsPage:
     merges: tuple[MergeRow, ...] = ()
     best: tuple[MarkedPhoto, ...] = ()
     worst: tuple[MarkedPhoto, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
+    doubts: tuple[LabelIssueRow, ...] = ()
     doubts_note: str = ""
-    dropped: tuple[DroppedPhotos, ...] = ()
+    dropped: tuple[DroppedPhotosSection, ...] = ()
     added: tuple[AddedPhotos, ...] = ()
-    trees: tuple[Trees, ...] = ()
+    trees: tuple[TreesSection, ...] = ()
     facts: tuple[Fact, ...] = ()
     skipped: tuple[SkippedFile, ...] = ()
     stages: tuple[StageRow, ...] = ()

@@ -16,7 +16,7 @@ from fieldmark.reporting.label_contents import (
     TrainingCourse,
 )
 from fieldmark.reporting.rendering import LARGE, SMALL, aspect, rendered, run_parts, safe
-from fieldmark.reporting.thumbnails import shown
+from fieldmark.reporting.thumbnails import thumbnail_if_readable
 
 MOST_TOLD = 8
 """Labels told best and told worst."""
@@ -46,7 +46,7 @@ def labels_page(page: LabelsPage) -> str:
     pictures = {
         "worst": _photos(page.worst, **LARGE),
         "best": _photos(page.best, **LARGE),
-        "doubts": [{"row": one, "picture": shown(one.picture, **SMALL)} for one in page.doubts],
+        "doubts": [{"row": one, "picture": thumbnail_if_readable(one.picture, **SMALL)} for one in page.doubts],
         "dropped": [{"row": one, "photos": _photos(one.worst, **SMALL)} for one in page.dropped],
         "added": [{"row": one, "photos": _photos(one.examples, **SMALL)} for one in page.added],
     }
@@ -60,7 +60,7 @@ def labels_page(page: LabelsPage) -> str:
         signs=_SIGNS,
         legend_words=_LEGEND,
         change_signs=_CHANGE_SIGNS,
-        ladder_plot=safe(label_plots.ladder(page.ladder, score_name=page.score_name)) if page.ladder else None,
+        ladder_plot=safe(label_plots.ladder_plot(page.ladder, score_name=page.score_name)) if page.ladder else None,
         cutoffs=[{"row": row, "svg": _scan(row, page.score_name)} for row in page.cutoffs],
         labels=sorted(page.labels, key=lambda row: (-row.count, row.name)),
         least_count=least_count,
@@ -95,7 +95,10 @@ def _sections(page: LabelsPage) -> list[tuple[str, str]]:
 
 
 def _photos(photos: Sequence[MarkedPhoto], *, area_px: int, most_bytes: int) -> list[dict[str, Any]]:
-    return [{"row": one, "picture": shown(one.picture, area_px=area_px, most_bytes=most_bytes)} for one in photos]
+    return [
+        {"row": one, "picture": thumbnail_if_readable(one.picture, area_px=area_px, most_bytes=most_bytes)}
+        for one in photos
+    ]
 
 
 def _extremes(labels: Sequence[LabelRow]) -> tuple[int, list[LabelRow], list[LabelRow]]:

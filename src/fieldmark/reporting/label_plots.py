@@ -17,7 +17,7 @@ _SIGNS = {"better": ("^", 2), "worse": ("v", 1), "no clear change": ("o", 0), "f
 """Marker and colour of a verdict: a reader who tells no colours reads the shape."""
 
 
-def ladder(rungs: Sequence[Rung], *, score_name: str = "mean F2") -> str:
+def ladder_plot(rungs: Sequence[Rung], *, score_name: str = "mean F2") -> str:
     """The score of each stage with its interval, first stage on top.
 
     A triangle points up where a stage is surely better than the one before, down where it is surely worse.

@@ -21,7 +21,7 @@ from fieldmark.reporting.contents import (
     Tile,
 )
 from fieldmark.reporting.rendering import LARGE, MOST_TWINS, SMALL, WIDE, aspect, rendered, run_parts, safe
-from fieldmark.reporting.thumbnails import shown
+from fieldmark.reporting.thumbnails import thumbnail_if_readable
 from fieldmark.reporting.wording import counted, number, ordinal, percent
 
 _CURVE_TITLES = {"loss": "Loss", "metric": "Score", "lr": "Learning rate"}
@@ -39,8 +39,8 @@ def run_page(page: RunPage) -> str:
     confusions = [
         {
             "row": pair,
-            "truth_picture": shown(pair.truth_picture, **SMALL),
-            "answer_picture": shown(pair.answer_picture, **SMALL),
+            "truth_picture": thumbnail_if_readable(pair.truth_picture, **SMALL),
+            "answer_picture": thumbnail_if_readable(pair.answer_picture, **SMALL),
         }
         for pair in page.confusions
     ]
@@ -62,7 +62,7 @@ def run_page(page: RunPage) -> str:
         aspect=aspect(examples),
         threshold=_threshold(page.threshold) if page.threshold else None,
         confusions=confusions,
-        doubts=[{"row": one, "lines": shown(one.lines, **WIDE)} for one in page.doubts],
+        doubts=[{"row": one, "lines": thumbnail_if_readable(one.lines, **WIDE)} for one in page.doubts],
         curves=_curves(page.curves, over=page.curves_over),
         **examples,
         **run_parts(page),
@@ -106,7 +106,7 @@ def inspect_page(page: InspectPage) -> str:
         twins=[
             {
                 "row": twin,
-                "picture": shown(twin.picture, **SMALL),
+                "picture": thumbnail_if_readable(twin.picture, **SMALL),
                 "lines": list(zip(twin.files, twin.names, strict=True)),
             }
             for twin in twins
@@ -133,8 +133,8 @@ def _examples(examples: Sequence[Example]) -> list[dict[str, Any]]:
             "truth": example.truth,
             "rank": example.rank,
             "verdict": _verdict(example),
-            "picture": shown(example.picture, **LARGE),
-            "lines": shown(example.lines, **WIDE),
+            "picture": thumbnail_if_readable(example.picture, **LARGE),
+            "lines": thumbnail_if_readable(example.lines, **WIDE),
             "has_bars": all(one.score is not None and 0 <= one.score <= 1 for one in example.candidates),
             "candidates": [
                 {
@@ -142,7 +142,7 @@ def _examples(examples: Sequence[Example]) -> list[dict[str, Any]]:
                     "score": one.score,
                     "is_truth": one.is_truth,
                     "is_unknown": one.is_unknown,
-                    "picture": shown(one.picture, **SMALL),
+                    "picture": thumbnail_if_readable(one.picture, **SMALL),
                 }
                 for one in example.candidates
             ],
@@ -158,7 +158,7 @@ def _verdict(example: Example) -> str:
 
 
 def _tiles(tiles: Sequence[Tile]) -> list[dict[str, Any]]:
-    return [{"row": tile, "picture": shown(tile.picture, **SMALL)} for tile in tiles]
+    return [{"row": tile, "picture": thumbnail_if_readable(tile.picture, **SMALL)} for tile in tiles]
 
 
 def _threshold(scan: ThresholdScan) -> dict[str, Any]:

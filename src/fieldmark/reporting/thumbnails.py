@@ -29,7 +29,7 @@ class Thumbnail:
         return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
 
 
-def thumbnail(picture: bytes, *, area_px: int = 30_000, most_bytes: int = 8_000) -> Thumbnail:
+def thumbnail_uri(picture: bytes, *, area_px: int = 30_000, most_bytes: int = 8_000) -> Thumbnail:
     """A JPEG of at most ``area_px`` pixels, upright, without metadata, over white where transparent.
 
     Area and not side is what is limited: a wide fluke and a square painting then look equally large and weigh alike.
@@ -51,12 +51,12 @@ def thumbnail(picture: bytes, *, area_px: int = 30_000, most_bytes: int = 8_000)
     return Thumbnail(_jpeg(small, most_bytes), *small.size)
 
 
-def shown(picture: bytes | None, *, area_px: int = 30_000, most_bytes: int = 8_000) -> Thumbnail | None:
+def thumbnail_if_readable(picture: bytes | None, *, area_px: int = 30_000, most_bytes: int = 8_000) -> Thumbnail | None:
     """A thumbnail, or None where there is no readable picture: a page is not refused for one bad file."""
     if picture is None:
         return None
     try:
-        return thumbnail(picture, area_px=area_px, most_bytes=most_bytes)
+        return thumbnail_uri(picture, area_px=area_px, most_bytes=most_bytes)
     except ImageError:
         return None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fieldmark.reporting.contents import Fact, SkippedFile, Tile
 from fieldmark.reporting.rendering import SMALL, aspect, rendered
-from fieldmark.reporting.thumbnails import shown
+from fieldmark.reporting.thumbnails import thumbnail_if_readable
 
 
 @dataclass(frozen=True)
@@ -72,4 +72,4 @@ def twins_page(page: TwinsPage) -> str:
 
 
 def _tiles(tiles: Sequence[Tile]) -> list[dict[str, Any]]:
-    return [{"row": tile, "picture": shown(tile.picture, **SMALL)} for tile in tiles]
+    return [{"row": tile, "picture": thumbnail_if_readable(tile.picture, **SMALL)} for tile in tiles]

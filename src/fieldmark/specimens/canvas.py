@@ -26,7 +26,7 @@ Stroke = tuple[Num[np.ndarray, "point 2"], float]
 """A line on the canvas: its (x, y) points and its width, in pixels."""
 
 
-def fill(polygon: Num[np.ndarray, "point 2"], *, size_px: tuple[int, int], finer: int = 3) -> Plane:
+def fill_polygon(polygon: Num[np.ndarray, "point 2"], *, size_px: tuple[int, int], finer: int = 3) -> Plane:
     """How much of each pixel lies inside a polygon, 0 to 1: a silhouette without stairs.
 
     Corners (x, y) are in pixels; the centre of the top left pixel is (0.5, 0.5). The polygon is filled ``finer`` times
@@ -90,7 +90,7 @@ def patch(
     return texture[down.astype(np.int64) & mask][:, across.astype(np.int64) & mask]
 
 
-def look_up(
+def texture_values(
     texture: Float32[np.ndarray, "channel rows columns"], x: Plane, y: Plane
 ) -> Float32[np.ndarray, "channel height width"]:
     """Values of a texture between its texels (bilinear); places outside take the nearest border texel.
@@ -113,7 +113,7 @@ def look_up(
     return values
 
 
-def ramp(values: Float32[np.ndarray, "*shape"], low: float, high: float) -> Float32[np.ndarray, "*shape"]:
+def soft_step(values: Float32[np.ndarray, "*shape"], low: float, high: float) -> Float32[np.ndarray, "*shape"]:
     """From 0 at ``low`` to 1 at ``high``, soft at both ends (``3 t^2 - 2 t^3``)."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)

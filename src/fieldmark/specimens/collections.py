@@ -24,7 +24,7 @@ from PIL import Image
 
 from fieldmark.core import seeds
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.specimens.files import NAME_BITS, Drawn, Photos, jpeg, refuse, scramble, write_csv
+from fieldmark.specimens.files import NAME_BITS, Drawn, DrawnPhotos, jpeg, refuse, scramble, write_csv
 from fieldmark.specimens.flukes import Fluke, View, draw_fluke
 
 STRANGER = "new_whale"
@@ -149,7 +149,7 @@ def _who(
     n_new: int,
     flaws: tuple[int, int],
     seed: int,
-) -> tuple[Photos, Int64[np.ndarray, " photo"]]:
+) -> tuple[DrawnPhotos, Int64[np.ndarray, " photo"]]:
     """Decide who is on which photo; individuals from ``len(counts)`` on are unknown.
 
     ``flaws`` are the numbers of copies and of broken files.
@@ -160,12 +160,12 @@ def _who(
     original = chance.choice(len(plain), flaws[0], replace=False)
     broken = chance.integers(n_identities, size=flaws[1])
     test = np.concatenate([chance.integers(n_identities, size=n_known), n_identities + n_strangers + np.arange(n_new)])
-    photos = Photos(len(plain), original, flaws[1], len(test), seed)
+    photos = DrawnPhotos(len(plain), original, flaws[1], len(test), seed)
     return photos, np.concatenate([plain, plain[original], broken, test])
 
 
 def _write_tables(
-    folder: Path, photos: Photos, individual: Int64[np.ndarray, " photo"], counts: Int64[np.ndarray, " identity"]
+    folder: Path, photos: DrawnPhotos, individual: Int64[np.ndarray, " photo"], counts: Int64[np.ndarray, " identity"]
 ) -> None:
     """Write the four tables, each in the order of the photos' names."""
     names = scramble(np.arange(len(counts)), key=seeds.hash_seed(photos.seed, "identities"), n_bits=IDENTITY_BITS)

@@ -98,7 +98,7 @@ def weighted(names: Sequence[str], chance: Generator, *, n: int = 1) -> tuple[st
 
 
 @dataclass(frozen=True)
-class Photos:
+class DrawnPhotos:
     """The photos of a collection, numbered through: plain training photos, then copies, broken files, test photos."""
 
     n_plain: int

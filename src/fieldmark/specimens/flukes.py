@@ -14,7 +14,7 @@ from numpy.random import Generator
 
 from fieldmark.core import seeds
 from fieldmark.specimens import skin as plane
-from fieldmark.specimens.canvas import Light, Picture, Plane, look_up, patch, photograph, ramp, tile
+from fieldmark.specimens.canvas import Light, Picture, Plane, patch, photograph, soft_step, texture_values, tile
 from fieldmark.specimens.skin import Fluke, skin
 
 __all__ = ["Fluke", "Pose", "View", "draw_fluke"]
@@ -94,7 +94,7 @@ def draw_sea(sea: Sea, *, size_px: tuple[int, int]) -> Light:
     light = trough + np.clip(crests, -0.1, 1.3) * (crest - trough)
     if sea.horizon > 0:
         sky = (0.45 * crest + 0.5) * (1.05 - 0.3 * np.maximum(0, -below)[:, None])
-        light += ramp(-below, 0, 0.02)[:, None] * (sky - light)
+        light += soft_step(-below, 0, 0.02)[:, None] * (sky - light)
     return light
 
 
@@ -110,7 +110,7 @@ def draw_foam(sea: Sea, cover: Plane, *, scale_px: float) -> Plane:
     texels = 170 / scale_px
     froth = tile("froth", roughness=1.35, stretch=1.7, widest=0.12)
     lumps = patch(froth, np.arange(height) * texels + sea.place[1], np.arange(width) * texels + sea.place[0])
-    return ramp(0.9 * lumps + 3.0 * cover - 2.2, -0.8, 1.2) * np.minimum(1, 2 * cover)
+    return soft_step(0.9 * lumps + 3.0 * cover - 2.2, -0.8, 1.2) * np.minimum(1, 2 * cover)
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def _skin_seen(individual: Fluke, scale_px: float, x: Plane, y: Plane) -> Float3
     """Brightness and cover at places of the tail; small tails read a smaller texture, so that they do not flicker."""
     texels = round(max(24, 2 ** (round(2 * np.log2(scale_px * 1.1)) / 2)))
     texture = skin(individual, texels=texels)
-    return look_up(texture, (x - plane.LEFT) * texels - 0.5, (plane.TOP - y) * texels - 0.5)
+    return texture_values(texture, (x - plane.LEFT) * texels - 0.5, (plane.TOP - y) * texels - 0.5)
 
 
 def _water_line(view: View, scale_px: float, size_px: tuple[int, int]) -> Float32[np.ndarray, " width"]:

@@ -10,7 +10,19 @@ from numpy.random import Generator
 
 from fieldmark.core import seeds
 from fieldmark.specimens.canvas import Picture
-from fieldmark.specimens.painting import BLACK, Colour, Outline, Part, box, ellipse, limb, mixed, photo, smooth, whole
+from fieldmark.specimens.painting import (
+    BLACK,
+    Colour,
+    Outline,
+    Part,
+    box,
+    ellipse,
+    limb,
+    mixed_colours,
+    photo,
+    smooth,
+    whole,
+)
 
 COLOURS: dict[str, Colour] = {
     "black": (0.11, 0.11, 0.12), "blue": (0.15, 0.29, 0.62), "white": (0.93, 0.92, 0.90), "red": (0.74, 0.10, 0.14),
@@ -57,8 +69,8 @@ def draw_garment(garment: Garment, shot: int, *, size_px: int = 320) -> Picture:
         Ours, after the product photos of the iMaterialist challenge of 2017.
     """
     chance, answers = seeds.generator(garment.key, "build"), garment.answers
-    dyes = [mixed(COLOURS[name], BLACK, float(chance.uniform(0, 0.1))) for name in answers["colour"]]
-    dyes.append(mixed(dyes[0], (1, 1, 1) if sum(dyes[0]) < 1.1 else BLACK, 0.3))
+    dyes = [mixed_colours(COLOURS[name], BLACK, float(chance.uniform(0, 0.1))) for name in answers["colour"]]
+    dyes.append(mixed_colours(dyes[0], (1, 1, 1) if sum(dyes[0]) < 1.1 else BLACK, 0.3))
     parts = MAKERS[garment.category](answers, (dyes[0], dyes[1]), chance)
     camera = seeds.generator(shot, "camera")
     return photo(parts, camera, shorter_px=size_px, longest=1.0, **FINISHES[garment.category])
@@ -93,13 +105,16 @@ def _dress(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
     side = [(0.2 * torso, 0), (0.4 * torso, 0.1 * torso), (0.36 * torso, 0.5 * torso), (0.3 * torso, torso)]
     yield whole(smooth([*side, (0.6 * hem + 0.1 * torso, 0.5 + 0.5 * torso), (hem, 1)])), main, 0.8
     yield from _print(answers, dyes, level=True, panel=[box(-2, torso, 2, 1)])
-    yield box(-0.32 * torso, 0.96 * torso, 0.32 * torso, 1.05 * torso), mixed(dyes[1], BLACK, 0.4), None
-    yield ellipse(0, 0, 0.2 * torso, float(chance.uniform(0.15, 0.32)) * torso), mixed(main, BLACK, 0.6), None
+    yield box(-0.32 * torso, 0.96 * torso, 0.32 * torso, 1.05 * torso), mixed_colours(dyes[1], BLACK, 0.4), None
+    yield ellipse(0, 0, 0.2 * torso, float(chance.uniform(0.15, 0.32)) * torso), mixed_colours(main, BLACK, 0.6), None
 
 
 def _pants(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
     """Two legs, a waistband, a fly, pockets; ``upper`` is the height of the crotch."""
-    dark, upper = mixed(dyes[0], BLACK, 0.5), {"short": 0.55, "cropped": 0.36, "long": 0.29}[answers["length"][0]]
+    dark, upper = (
+        mixed_colours(dyes[0], BLACK, 0.5),
+        {"short": 0.55, "cropped": 0.36, "long": 0.29}[answers["length"][0]],
+    )
     widths = {"skinny": (0.27, 0.19), "straight": (0.37, 0.34), "wide": (0.5, 0.6), "flared": (0.3, 0.6)}
     knee, foot = widths[answers["fit"][0]]
     apart, y = float(chance.uniform(0.3, 0.38)), np.array([0, 0.45, 0.95, 2.05, 3.4]) * upper

@@ -23,7 +23,7 @@ from PIL import Image
 
 from fieldmark.core import seeds
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.specimens.files import NAME_BITS, Drawn, Photos, jpeg, refuse, weighted, write_csv
+from fieldmark.specimens.files import NAME_BITS, Drawn, DrawnPhotos, jpeg, refuse, weighted, write_csv
 from fieldmark.specimens.objects import CULTURES, KINDS, LABELS, MOTIFS, MuseumObject, draw_object
 
 
@@ -81,7 +81,7 @@ def draw_museum(  # noqa: PLR0913 - each is a property of the collection, and al
     }
     refuse(limits, folder)
     chance = seeds.generator(seed, "flaws")
-    photos = Photos(n_train, chance.choice(n_train, n_near_duplicates, replace=False), n_broken, n_test, seed)
+    photos = DrawnPhotos(n_train, chance.choice(n_train, n_near_duplicates, replace=False), n_broken, n_test, seed)
     objects = [_object(seed, photos.shown(number)) for number in range(photos.test.stop)]
     truth = np.array([[label in one.labels for label in LABELS] for one in objects])
 
@@ -127,7 +127,7 @@ def given_labels(
 
 
 def _write_tables(
-    folder: Path, photos: Photos, truth: Bool[np.ndarray, "photo label"], given: Bool[np.ndarray, "photo label"]
+    folder: Path, photos: DrawnPhotos, truth: Bool[np.ndarray, "photo label"], given: Bool[np.ndarray, "photo label"]
 ) -> None:
     """Write the tables, each in the order of the photos' names."""
 

@@ -10,7 +10,19 @@ import numpy as np
 
 from fieldmark.core import seeds
 from fieldmark.specimens.canvas import Picture
-from fieldmark.specimens.painting import BLACK, Colour, Outline, Part, box, ellipse, limb, mixed, photo, smooth, whole
+from fieldmark.specimens.painting import (
+    BLACK,
+    Colour,
+    Outline,
+    Part,
+    box,
+    ellipse,
+    limb,
+    mixed_colours,
+    photo,
+    smooth,
+    whole,
+)
 
 GOLD: Colour = (0.78, 0.60, 0.26)
 
@@ -161,10 +173,12 @@ def _parts(one: MuseumObject) -> Iterator[Part]:
     """The shape, friezes of its cultures, further parts, and its motifs in cells of the field."""
     kind, chance = KINDS[one.kind], seeds.generator(one.key, "build")
     looks = [CULTURES[name] for name in one.cultures] or [UNKNOWN_CULTURE]
-    ground = mixed(looks[0].ground, (1, 1, 1) if chance.random() < 0.5 else BLACK, float(chance.uniform(0, 0.12)))
+    ground = mixed_colours(
+        looks[0].ground, (1, 1, 1) if chance.random() < 0.5 else BLACK, float(chance.uniform(0, 0.12))
+    )
     colours = {
         "ground": ground, "figure": looks[0].figure, "accent": looks[-1].accent, "gold": GOLD,
-        "pale": mixed(ground, (1.0, 0.96, 0.88), 0.55), "inside": mixed(ground, BLACK, 0.75),
+        "pale": mixed_colours(ground, (1.0, 0.96, 0.88), 0.55), "inside": mixed_colours(ground, BLACK, 0.75),
     }  # fmt: skip
     yield kind.outline, ground, 0.8
     for place, span in enumerate(kind.friezes):

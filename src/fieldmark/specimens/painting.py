@@ -33,7 +33,7 @@ CONTRAST = 0.16
 """Smallest difference in mean brightness between an object and its background."""
 
 
-def mixed(one: Colour, other: Colour, share: float) -> Colour:
+def mixed_colours(one: Colour, other: Colour, share: float) -> Colour:
     """The colour ``share`` of the way from one to the other."""
     return tuple(a + share * (b - a) for a, b in zip(one, other, strict=True))  # type: ignore[return-value]
 

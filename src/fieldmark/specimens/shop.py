@@ -23,7 +23,7 @@ from PIL import Image
 
 from fieldmark.core import seeds
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.specimens.files import NAME_BITS, Drawn, Photos, jpeg, refuse, weighted, write_csv
+from fieldmark.specimens.files import NAME_BITS, Drawn, DrawnPhotos, jpeg, refuse, weighted, write_csv
 from fieldmark.specimens.garments import QUESTIONS, Answers, Garment, draw_garment
 
 CATEGORY = "category"
@@ -115,7 +115,7 @@ def write_garments(  # noqa: PLR0913 - each is a property of the collection, and
         "n_workers": (n_workers, 1, 256),
     }
     refuse(limits, folder)
-    photos = Photos(n_train, np.arange(0), 0, n_test, seed)
+    photos = DrawnPhotos(n_train, np.arange(0), 0, n_test, seed)
     numbers = [*(n // 2 for n in photos.train), *((n_train + 1) // 2 + n // 2 for n in range(n_test))]
     products = [product(seed, number, share_leaky=share_leaky) for number in range(max(numbers) + 1)]
     readme = f"""{len(numbers)} pictures of garments, drawn by fieldmark.specimens: no address leads anywhere.
@@ -156,7 +156,7 @@ def given_answers(
 
 
 def _write_tables(
-    folder: Path, photos: Photos, given: Sequence[Answers], products: list[Product], numbers: list[int]
+    folder: Path, photos: DrawnPhotos, given: Sequence[Answers], products: list[Product], numbers: list[int]
 ) -> None:
     """Write the tables, each in the order of the photos' names; ``numbers`` are the products of the photos."""
     header = ["image", "file", CATEGORY, *COLUMNS, "url", "text", "group"]

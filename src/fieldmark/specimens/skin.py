@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64
 from numpy.random import Generator
 
 from fieldmark.core import seeds
-from fieldmark.specimens.canvas import Plane, Stroke, fill, patch, ramp, strokes, tile
+from fieldmark.specimens.canvas import Plane, Stroke, fill_polygon, patch, soft_step, strokes, tile
 
 Places = Float64[np.ndarray, " place"]
 Outline = Float64[np.ndarray, "point 2"]
@@ -208,11 +208,11 @@ def _tone(half: Half, along: Float64[np.ndarray, " width"], height: Float64[np.n
     begun = (span - half.white_from) / 0.3 - 1.2 * np.exp(-span / 0.07) + half.ragged * (cloud + 0.35 * streak)
     rim = 0.5 + 0.4 * patch(tile("rim", roughness=1.0, widest=0.06), rows, columns)
     inside = np.minimum((trailing - high) / half.rims[0], (high - leading) / half.rims[1]) - 1 - rim
-    white = ramp(np.minimum(begun, inside) + 0.2 * spots, -0.35, 0.4)
+    white = soft_step(np.minimum(begun, inside) + 0.2 * spots, -0.35, 0.4)
 
-    white *= 1 - 0.9 * ramp(cloud * -0.6 + spots, 2.6 - 1.1 * half.blotch, 2.9 - 1.1 * half.blotch)
+    white *= 1 - 0.9 * soft_step(cloud * -0.6 + spots, 2.6 - 1.1 * half.blotch, 2.9 - 1.1 * half.blotch)
     dots = spots + 0.5 * span - rim * 0.4
-    return np.maximum(white, 0.8 * ramp(dots, 3.4 - 1.6 * half.speckle, 3.8 - 1.6 * half.speckle))
+    return np.maximum(white, 0.8 * soft_step(dots, 3.4 - 1.6 * half.speckle, 3.8 - 1.6 * half.speckle))
 
 
 def _marks(half: Half, *, side: int, texels: float) -> list[Stroke]:
@@ -264,7 +264,7 @@ def skin(fluke: Fluke, *, texels: int) -> Float32[np.ndarray, "2 rows columns"]:
     white += 0.85 * marked * (np.where(white > 0.5, 0.0, 1.0) - white)
     mottled = patch(tile("pigment", roughness=1.5, widest=0.3), height * 700 + fluke.left.place[1], np.arange(columns))
     tone = fluke.black * (1 + 0.2 * mottled) + (fluke.white - fluke.black) * white
-    cover = fill(_to_texels(outline(fluke), texels), size_px=size_px)
+    cover = fill_polygon(_to_texels(outline(fluke), texels), size_px=size_px)
     texture = np.stack([tone * cover, cover]).astype(np.float32)
     texture.setflags(write=False)
     return texture

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.decisions.ranking import EMPTY, top
-from fieldmark.stacking.evidence import Evidence
+from fieldmark.stacking.evidence import SecondLevelInputs
 from fieldmark.stacking.specs import Candidates
 
 
@@ -47,7 +47,9 @@ class Cells:
         return slice(int(bounds[0]), int(bounds[1]))
 
 
-def candidates(evidence: Evidence, by: Candidates, *, truth: Bool[np.ndarray, "image label"] | None = None) -> Cells:
+def candidate_cells(
+    evidence: SecondLevelInputs, by: Candidates, *, truth: Bool[np.ndarray, "image label"] | None = None
+) -> Cells:
     """The labels that any one model ranks among the first ``by.top_k`` of an image.
 
     Args:
@@ -59,7 +61,7 @@ def candidates(evidence: Evidence, by: Candidates, *, truth: Bool[np.ndarray, "i
         ShapeError: ``truth`` is not of the images and labels of the scores.
     """
     if truth is not None:
-        check_truth(evidence, truth)
+        refuse_truth(evidence, truth)
     images, labels, judged = [], [], []
     for rows in evidence.blocks():
         mask = np.zeros((rows.stop - rows.start, evidence.n_labels), bool)
@@ -85,7 +87,7 @@ def recall_ceiling(cells: Cells, truth: Bool[np.ndarray, "image label"]) -> floa
 
 
 def scatter(
-    cells: Cells, proba: Float32[np.ndarray, " cell"], evidence: Evidence
+    cells: Cells, proba: Float32[np.ndarray, " cell"], evidence: SecondLevelInputs
 ) -> Float32[np.ndarray, "image label"]:
     """Judged probabilities as a whole matrix.
 
@@ -113,7 +115,7 @@ def scatter(
     return dense
 
 
-def check_truth(evidence: Evidence, truth: Bool[np.ndarray, "image label"]) -> None:
+def refuse_truth(evidence: SecondLevelInputs, truth: Bool[np.ndarray, "image label"]) -> None:
     """Refuse a truth that does not fit.
 
     Raises:

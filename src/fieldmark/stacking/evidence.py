@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32
 
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
 from fieldmark.images.looks import LOOKS
-from fieldmark.stacking.specs import Features
+from fieldmark.stacking.specs import TableColumns
 
 IMAGE_BLOCK = 2048
 """Images taken at once wherever a block of (image, label) is made: 9 MB of float32 at 1,103 labels."""
@@ -19,7 +19,7 @@ Matrix = Float[np.ndarray, "image column"]
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class SecondLevelInputs:
     """What the second level may know of some photos; every matrix has one row an image, in the same order.
 
     Attributes:
@@ -98,12 +98,12 @@ class Evidence:
         """The images, some at once."""
         return [slice(start, min(start + IMAGE_BLOCK, self.n_images)) for start in range(0, self.n_images, IMAGE_BLOCK)]
 
-    def part(self, images: slice) -> Evidence:
+    def part(self, images: slice) -> SecondLevelInputs:
         """Of some images only."""
         cut = {name: None if part is None else part[images] for name, part in self._parts().items()}
-        return Evidence({name: matrix[images] for name, matrix in self.scores.items()}, **cut)
+        return SecondLevelInputs({name: matrix[images] for name, matrix in self.scores.items()}, **cut)
 
-    def of_models(self, models: Sequence[str]) -> Evidence:
+    def of_models(self, models: Sequence[str]) -> SecondLevelInputs:
         """The same evidence with the scores of these models, in this order.
 
         Raises:
@@ -120,7 +120,7 @@ class Evidence:
             total += matrix[images]
         return total / np.float32(len(self.scores))
 
-    def must_serve(self, features: Features) -> None:
+    def must_serve(self, features: TableColumns) -> None:
         """Refuse to go on where ``features`` ask for what is not here.
 
         Raises:

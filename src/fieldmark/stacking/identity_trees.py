@@ -150,9 +150,9 @@ def grow_identity_trees(
         others, mine = np.flatnonzero(part != one), np.flatnonzero(part == one)
         settings = by.trees
         if by.tuning is not None:
-            from fieldmark.stacking.tuned_trees import tuned
+            from fieldmark.stacking.tuned_trees import tuned_trees
 
-            settings = tuned(
+            settings = tuned_trees(
                 table[others],
                 right[others],
                 part[others],

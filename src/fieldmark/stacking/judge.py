@@ -15,11 +15,11 @@ from safetensors.numpy import load_file, save_file
 from fieldmark.core.errors import FieldmarkError, RunError, ShapeError
 from fieldmark.core.files import read_json, sha256, told_disk_faults, write_json, write_text
 from fieldmark.core.spec import parse
-from fieldmark.stacking.candidates import candidates, scatter
-from fieldmark.stacking.evidence import Evidence
+from fieldmark.stacking.candidates import candidate_cells, scatter
+from fieldmark.stacking.evidence import SecondLevelInputs
 from fieldmark.stacking.specs import Stacking
 from fieldmark.stacking.table import Projection, tabulate
-from fieldmark.stacking.told import Told
+from fieldmark.stacking.told import NeighbourLabels
 from fieldmark.stacking.trees import answers, planted, put_right
 
 FORMAT = 2
@@ -45,12 +45,12 @@ class Judge:
     by: Stacking
     models: tuple[str, ...]
     label_groups: Int[np.ndarray, " label"]
-    told: Told
+    told: NeighbourLabels
     projection: Projection | None
     trees: tuple[str, ...]
     rates: tuple[float, ...]
 
-    def judge(self, evidence: Evidence, *, n_threads: int = 1) -> Float32[np.ndarray, "image label"]:
+    def judge(self, evidence: SecondLevelInputs, *, n_threads: int = 1) -> Float32[np.ndarray, "image label"]:
         """Probabilities of new photos: the mean over the trees of all folds, told by all known photos.
 
         Args:
@@ -69,7 +69,7 @@ class Judge:
             images = slice(start, min(start + AT_ONCE, evidence.n_images))
             part = evidence.part(images)
             asked = self.told.ask(part)
-            cells = candidates(part, self.by.candidates)
+            cells = candidate_cells(part, self.by.candidates)
             plain = tabulate(part, cells, self.by.features, label_groups=self.label_groups, projection=self.projection)
             told = asked.columns(cells.image, cells.label, folds=self.told.folds)
             table = np.concatenate([plain, told], axis=1)
@@ -132,7 +132,7 @@ class Judge:
                 fix="run the stage that trains the second level again.",
             ) from error
 
-    def _check(self, evidence: Evidence) -> None:
+    def _check(self, evidence: SecondLevelInputs) -> None:
         if set(evidence.models) != set(self.models):
             raise FieldmarkError(
                 "The second level reads the scores of the models it was trained with, and no others.",
@@ -183,7 +183,7 @@ class Judge:
         is_told = None if "untold" not in arrays else np.ones_like(truth)
         if is_told is not None:
             is_told[tuple(arrays["untold"].T)] = False
-        told = Told(
+        told = NeighbourLabels(
             n_told=arrays["n_told"],
             n_with=arrays["n_with"],
             mass=arrays.get("mass"),

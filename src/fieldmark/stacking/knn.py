@@ -19,7 +19,7 @@ CELL_BLOCK = 2**18
 
 
 @dataclass(frozen=True, eq=False)
-class Nearest:
+class NearestRows:
     """The most alike photos of each query, best first.
 
     Attributes:
@@ -33,9 +33,9 @@ class Nearest:
     def __len__(self) -> int:
         return len(self.index)
 
-    def first(self, k: int) -> Nearest:
+    def first(self, k: int) -> NearestRows:
         """Only the ``k`` most alike."""
-        return Nearest(self.index[:, :k], self.cosine[:, :k])
+        return NearestRows(self.index[:, :k], self.cosine[:, :k])
 
 
 def neighbours(
@@ -44,7 +44,7 @@ def neighbours(
     *,
     k: int,
     groups: tuple[Int[np.ndarray, " query"], Int[np.ndarray, " gallery"]] | None = None,
-) -> Nearest:
+) -> NearestRows:
     """The ``k`` gallery photos most alike each query, leaving out those of the query's own group.
 
     Every pair is compared, in float32. Give the fold as the group and no photo is ever told by one of its own fold,
@@ -70,18 +70,18 @@ def neighbours(
         image, photo, value = _nearest_block(query[rows].astype(np.float32, copy=False), gallery, k, own)
         place = _places(image)
         index[start + image, place], cosine[start + image, place] = photo, value
-    return Nearest(index, cosine)
+    return NearestRows(index, cosine)
 
 
-def merge(lists: Sequence[Nearest], *, k: int) -> Nearest:
+def merged_galleries(lists: Sequence[NearestRows], *, k: int) -> NearestRows:
     """The ``k`` most alike of several galleries that share their row numbers and have no photo in common."""
     index = np.concatenate([each.index for each in lists], axis=1)
     cosine = np.concatenate([each.cosine for each in lists], axis=1)
     order = np.lexsort((index, -cosine), axis=1)[:, :k]
-    return Nearest(np.take_along_axis(index, order, axis=1), np.take_along_axis(cosine, order, axis=1))
+    return NearestRows(np.take_along_axis(index, order, axis=1), np.take_along_axis(cosine, order, axis=1))
 
 
-def says(nearest: Nearest, by: Relevance) -> Float32[np.ndarray, "query rank"]:
+def says(nearest: NearestRows, by: Relevance) -> Float32[np.ndarray, "query rank"]:
     """How much each neighbour has to say: falls with the distance, sums to 1 (to 0 where there is no neighbour)."""
     cosine = nearest.cosine[:, : by.k]
     best = np.where(np.isfinite(cosine[:, :1]), cosine[:, :1], 0)
@@ -90,7 +90,7 @@ def says(nearest: Nearest, by: Relevance) -> Float32[np.ndarray, "query rank"]:
 
 
 def relevance(
-    nearest: Nearest, truth: Bool[np.ndarray, "gallery label"], by: Relevance
+    nearest: NearestRows, truth: Bool[np.ndarray, "gallery label"], by: Relevance
 ) -> Float32[np.ndarray, "query label"]:
     """The probability of each label as the neighbours have it.
 
@@ -119,7 +119,7 @@ def relevance(
 
 
 def cell_relevance(
-    nearest: Nearest,
+    nearest: NearestRows,
     truth: Bool[np.ndarray, "gallery label"],
     by: Relevance,
     *,
@@ -143,7 +143,7 @@ def cell_relevance(
 
 
 def choose_relevance(
-    nearest: Nearest,
+    nearest: NearestRows,
     truth: Bool[np.ndarray, "gallery label"],
     own_truth: Bool[np.ndarray, "query label"],
     grid: Sequence[Relevance],
@@ -173,7 +173,7 @@ def choose_relevance(
             fix="give one setting or more, and look up as many neighbours as the widest asks for.",
         )
     asked = np.unique(np.linspace(0, len(nearest) - 1, min(most_images, len(nearest))).astype(np.int64))
-    some = Nearest(nearest.index[asked], nearest.cosine[asked])
+    some = NearestRows(nearest.index[asked], nearest.cosine[asked])
     nats = []
     for by in grid:
         proba = relevance(some, truth, by)

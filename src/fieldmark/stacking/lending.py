@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.metrics.labels import f_beta_per_image
-from fieldmark.stacking.knn import Nearest, choose_relevance, relevance
+from fieldmark.stacking.knn import NearestRows, choose_relevance, relevance
 from fieldmark.stacking.specs import Lending, Relevance
 
 BLOCK = 4096
@@ -18,7 +18,7 @@ CUTOFFS = np.geomspace(0.02, 0.9, 40).astype(np.float32)
 
 def choose_lending(
     proba: Float32[np.ndarray, "image label"],
-    nearest: Nearest,
+    nearest: NearestRows,
     truth: Bool[np.ndarray, "image label"],
     by: Lending,
     *,
@@ -43,12 +43,12 @@ def choose_lending(
         raise FieldmarkError("There is nothing to choose from.", got="0 images", fix="give out-of-fold scores.")
     settings, _ = choose_relevance(nearest, truth, truth, by.relevance, most_images=most_images)
     asked = np.unique(np.linspace(0, len(truth) - 1, min(most_images, len(truth))).astype(np.int64))
-    lent = relevance(Nearest(nearest.index[asked], nearest.cosine[asked]), truth, settings)
-    f2 = tuple(_best_f2(mixed(proba[asked], lent, weight=weight), truth[asked]) for weight in by.weights)
+    lent = relevance(NearestRows(nearest.index[asked], nearest.cosine[asked]), truth, settings)
+    f2 = tuple(_best_f2(with_neighbours(proba[asked], lent, weight=weight), truth[asked]) for weight in by.weights)
     return settings, by.weights[int(np.argmax(f2))], f2
 
 
-def mixed(
+def with_neighbours(
     proba: Float32[np.ndarray, "image label"], lent: Float32[np.ndarray, "image label"], *, weight: float
 ) -> Float32[np.ndarray, "image label"]:
     """The weighted mean of what networks and neighbours say."""

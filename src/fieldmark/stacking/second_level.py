@@ -12,12 +12,12 @@ from jaxtyping import Bool, Float32, Int
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator, hash_seed
-from fieldmark.stacking.candidates import Cells, candidates, check_truth, recall_ceiling, scatter
-from fieldmark.stacking.evidence import Evidence
+from fieldmark.stacking.candidates import Cells, candidate_cells, recall_ceiling, refuse_truth, scatter
+from fieldmark.stacking.evidence import SecondLevelInputs
 from fieldmark.stacking.judge import Judge
 from fieldmark.stacking.specs import Stacking
 from fieldmark.stacking.table import CATEGORICAL, Projection, column_names, tabulate
-from fieldmark.stacking.told import Asked, Told
+from fieldmark.stacking.told import NeighbourColumns, NeighbourLabels
 from fieldmark.stacking.trees import ROW_BLOCK, answers, grow, planted, put_right, thin
 
 TABLE = "table.npy"
@@ -43,7 +43,7 @@ class SecondLevel:
 
 
 def second_level(  # noqa: PLR0913 - options, all by keyword
-    evidence: Evidence,
+    evidence: SecondLevelInputs,
     truth: Bool[np.ndarray, "image label"],
     fold: Int[np.ndarray, " image"],
     *,
@@ -84,18 +84,18 @@ def second_level(  # noqa: PLR0913 - options, all by keyword
         iMet 2019, 1st place, stage 5 (T33). Ours: what is told of neighbours, frequencies and ImageNet likeness is
         nested, so that nothing of the judged fold's truth is used; pruning and thinning as written in the modules.
     """
-    check_truth(evidence, truth)
+    refuse_truth(evidence, truth)
     if is_told is not None:
-        check_truth(evidence, is_told)
+        refuse_truth(evidence, is_told)
     evidence.must_serve(by.features)
     told_features = by.features.share or by.features.imagenet == "reduced" or by.features.relevance is not None
     fold = _checked_folds(fold, evidence.n_images, least=3 if told_features else 2)
     groups = _checked_groups(label_groups, evidence.n_labels)
-    cells = candidates(evidence, by.candidates, truth=truth if by.candidates.unite_positives else None)
+    cells = candidate_cells(evidence, by.candidates, truth=truth if by.candidates.unite_positives else None)
     projection = None
     if evidence.imagenet is not None and by.features.imagenet == "reduced":
         projection = Projection.of(evidence.imagenet, n_components=by.features.n_components)
-    told = Told.of(evidence, truth, fold, by.features, is_told=is_told)
+    told = NeighbourLabels.of(evidence, truth, fold, by.features, is_told=is_told)
     names = column_names(evidence, by.features) + told.names
     file = None if scratch is None else scratch / TABLE
     try:
@@ -134,7 +134,7 @@ class _Court:
 
     cells: Cells
     table: Float32[np.ndarray, "cell column"]
-    asked: Asked
+    asked: NeighbourColumns
     fold: Int[np.ndarray, " cell"]
     truth: Bool[np.ndarray, " cell"]
     is_told: Bool[np.ndarray, " cell"]

@@ -52,7 +52,7 @@ class Relevance(Spec):
     noise: Noise = 0.001
 
 
-class Features(Spec):
+class TableColumns(Spec):
     """The columns of the table besides each model's probability.
 
     Attributes:
@@ -106,7 +106,7 @@ class Stacking(Spec):
 
     candidates: Candidates = Candidates()
     negatives: Negatives = Negatives()
-    features: Features = Features()
+    features: TableColumns = TableColumns()
     trees: Trees = Trees()
 
 

@@ -14,8 +14,8 @@ from fieldmark.core.files import told_disk_faults
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.images.looks import LOOKS
 from fieldmark.stacking.candidates import Cells
-from fieldmark.stacking.evidence import IMAGE_BLOCK, Evidence
-from fieldmark.stacking.specs import Features
+from fieldmark.stacking.evidence import IMAGE_BLOCK, SecondLevelInputs
+from fieldmark.stacking.specs import TableColumns
 
 FLOOR = 1e-6
 """Added above and below the line of a quotient: probabilities of 0 must not make infinities."""
@@ -68,7 +68,7 @@ class Projection:
         return ((_roots(imagenet) - self.mean) @ self.components).astype(np.float32)
 
 
-def column_names(evidence: Evidence, features: Features) -> tuple[str, ...]:
+def column_names(evidence: SecondLevelInputs, features: TableColumns) -> tuple[str, ...]:
     """The names of the columns that ``tabulate`` fills, in their order."""
     models = evidence.models
     names = [f"proba {model}" for model in models]
@@ -92,9 +92,9 @@ def column_names(evidence: Evidence, features: Features) -> tuple[str, ...]:
 
 
 def tabulate(
-    evidence: Evidence,
+    evidence: SecondLevelInputs,
     cells: Cells,
-    features: Features,
+    features: TableColumns,
     *,
     label_groups: Int[np.ndarray, " label"] | None = None,
     projection: Projection | None = None,
@@ -153,10 +153,10 @@ def competition_ranks(
 
 
 def _columns(
-    evidence: Evidence,
+    evidence: SecondLevelInputs,
     rows: slice,
     where: tuple[np.ndarray, np.ndarray],
-    features: Features,
+    features: TableColumns,
     projection: Projection | None,
 ) -> Iterator[np.ndarray]:
     """The columns of a block of images, in the order of ``column_names``, several at once."""
@@ -165,7 +165,7 @@ def _columns(
     yield proba
     if features.combinations:
         for some in _together(proba.shape[1]):
-            yield combined(proba[:, some])
+            yield combined_models(proba[:, some])
     if features.spread and proba.shape[1] > 1:
         middle = (proba.mean(axis=1), np.median(proba, axis=1), proba.std(axis=1))
         yield np.stack([*middle, proba.max(axis=1), proba.min(axis=1)], axis=1)
@@ -182,7 +182,7 @@ def _columns(
             yield projection(seen)[image]
 
 
-def combined(proba: Float32[np.ndarray, "cell model"]) -> Float32[np.ndarray, "cell 3"]:
+def combined_models(proba: Float32[np.ndarray, "cell model"]) -> Float32[np.ndarray, "cell 3"]:
     """Sum, quotient and product of two or three models' probabilities; the quotient is first / second / third."""
     lifted = proba + np.float32(FLOOR)
     quotient = lifted[:, 0].copy()
@@ -195,7 +195,7 @@ def _together(n_models: int) -> list[tuple[int, ...]]:
     return [some for size in range(2, MOST_TOGETHER + 1) for some in combinations(range(n_models), size)]
 
 
-def _width(features: Features, n_classes: int) -> int:
+def _width(features: TableColumns, n_classes: int) -> int:
     return n_classes if features.imagenet == "raw" else min(features.n_components, n_classes)
 
 

@@ -23,7 +23,7 @@ from fieldmark.stacking.ngrams import Clues, Sparse
 from fieldmark.stacking.specs import MiniLm, NGrams, TextModel
 from fieldmark.stacking.url_words import url_text
 
-__all__ = ["TextJudge", "Texts", "cross", "learn", "url_text"]
+__all__ = ["TextJudge", "Texts", "cross", "learn_texts", "url_text"]
 
 FORMAT = 2
 META, ARRAYS = "texts.json", "texts.safetensors"
@@ -132,7 +132,7 @@ class TextJudge:
             ) from error
 
 
-def learn(
+def learn_texts(
     texts: Texts,
     truth: Float[np.ndarray, "image answer"],
     question_of: Int[np.ndarray, " answer"],

@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int64
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.stacking.evidence import Evidence
-from fieldmark.stacking.knn import Nearest, cell_relevance, merge, neighbours
-from fieldmark.stacking.specs import Features, Relevance
+from fieldmark.stacking.evidence import SecondLevelInputs
+from fieldmark.stacking.knn import NearestRows, cell_relevance, merged_galleries, neighbours
+from fieldmark.stacking.specs import Relevance, TableColumns
 
 PRIOR_PHOTOS = 10.0
 """So many photos of no label in particular are added to every label's ImageNet mean: five photos prove little."""
@@ -27,7 +27,7 @@ Image, Label = Int[np.ndarray, " cell"], Int[np.ndarray, " cell"]
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class NeighbourLabels:
     """What known photos tell of the labels of others, kept so that any fold can be left out.
 
     Attributes:
@@ -59,13 +59,13 @@ class Told:
     @classmethod
     def of(
         cls,
-        evidence: Evidence,
+        evidence: SecondLevelInputs,
         truth: Bool[np.ndarray, "image label"],
         fold: Int[np.ndarray, " image"],
-        features: Features,
+        features: TableColumns,
         *,
         is_told: Bool[np.ndarray, "image label"] | None = None,
-    ) -> Told:
+    ) -> NeighbourLabels:
         """Count and sum what the known photos say, fold by fold; cells that are not told (``is_told``) say nothing."""
         fold = np.asarray(fold, np.int64)
         if is_told is not None and is_told.all():
@@ -116,7 +116,7 @@ class Told:
         """All folds."""
         return tuple(range(len(self.n_told)))
 
-    def ask(self, evidence: Evidence, *, fold: Int[np.ndarray, " image"] | None = None) -> Asked:
+    def ask(self, evidence: SecondLevelInputs, *, fold: Int[np.ndarray, " image"] | None = None) -> NeighbourColumns:
         """Get ready to tell of some photos: look up their neighbours in every fold.
 
         Args:
@@ -141,12 +141,12 @@ class Told:
                 got="; ".join(wrong),
                 fix="use the same backbone for known and new photos.",
             )
-        lists: list[Nearest] = []
+        lists: list[NearestRows] = []
         if self.by is not None and self.embeddings is not None and evidence.embeddings is not None:
             lists = [self._neighbours(evidence.embeddings, one, fold, k=self.by.k) for one in self.folds]
-        return Asked(self, evidence.imagenet, tuple(lists))
+        return NeighbourColumns(self, evidence.imagenet, tuple(lists))
 
-    def _neighbours(self, query: np.ndarray, one: int, fold: np.ndarray | None, *, k: int) -> Nearest:
+    def _neighbours(self, query: np.ndarray, one: int, fold: np.ndarray | None, *, k: int) -> NearestRows:
         """Each photo's neighbours in fold ``one``; photos of that fold itself have none."""
         photos = np.flatnonzero(self.fold == one).astype(np.int32)
         asking = np.arange(len(query)) if fold is None else np.flatnonzero(fold != one)
@@ -156,19 +156,19 @@ class Told:
         cosine = np.full((len(query), k), -np.inf, np.float32)
         index[asking] = np.where(found.index >= 0, photos[found.index], -1)
         cosine[asking] = found.cosine
-        return Nearest(index, cosine)
+        return NearestRows(index, cosine)
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class NeighbourColumns:
     """The told columns of some photos, by any choice of folds."""
 
-    told: Told
+    told: NeighbourLabels
     imagenet: Float32[np.ndarray, "image class"] | None
-    lists: tuple[Nearest, ...]
+    lists: tuple[NearestRows, ...]
 
     def columns(self, image: Image, label: Label, *, folds: Sequence[int]) -> Float32[np.ndarray, "cell told"]:
-        """One row a cell, one column each of ``Told.names``, told by the photos of ``folds`` alone.
+        """One row a cell, one column each of ``NeighbourLabels.names``, told by the photos of ``folds`` alone.
 
         Args:
             image: Of each cell, ascending.
@@ -188,8 +188,8 @@ class Asked:
             columns.append(_affinity(self.imagenet, weights, image, label))
         if told.by is not None:
             images, position = np.unique(image, return_inverse=True)
-            lists = [Nearest(self.lists[one].index[images], self.lists[one].cosine[images]) for one in folds]
-            best = merge(lists, k=told.by.k)
+            lists = [NearestRows(self.lists[one].index[images], self.lists[one].cosine[images]) for one in folds]
+            best = merged_galleries(lists, k=told.by.k)
             usual = None if told.is_told is None else (told.is_told, label_share(n_told, n_with))
             columns.append(cell_relevance(best, told.truth, told.by, image=position, label=label, usual=usual))
         return np.stack(columns, axis=1) if columns else np.empty((len(image), 0), np.float32)

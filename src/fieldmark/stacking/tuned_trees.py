@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import optuna
 
 
-def tuned(
+def tuned_trees(
     table: Float32[np.ndarray, "rival column"],
     right: Bool[np.ndarray, " rival"],
     part: Int[np.ndarray, " rival"],

@@ -10,12 +10,12 @@ from fieldmark.reporting.pages import write_page
 from fieldmark.tasks.page_ends import SKIPPED
 from fieldmark.tasks.task import task_of
 
-__all__ = ["REPORT", "SKIPPED", "report"]
+__all__ = ["REPORT", "SKIPPED", "write_report"]
 
 REPORT = "report.html"
 
 
-def report(context: Context) -> tuple[Measure, ...]:
+def write_report(context: Context) -> tuple[Measure, ...]:
     """Write ``metrics.json`` and ``report.html`` into a finished run; give the measures.
 
     Raises:

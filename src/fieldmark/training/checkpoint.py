@@ -33,7 +33,7 @@ class State:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
-def save(state: State, folder: Path, *, number: int, keep: int = 2) -> None:
+def save_checkpoint(state: State, folder: Path, *, number: int, keep: int = 2) -> None:
     """Write a checkpoint beside the older ones, then drop all but the newest ``keep``."""
     place = folder / f"{number:09d}"
     aside = folder / f".{number:09d}.part"
@@ -53,7 +53,7 @@ def save(state: State, folder: Path, *, number: int, keep: int = 2) -> None:
         shutil.rmtree(old)
 
 
-def load(folder: Path) -> State | None:
+def load_checkpoint(folder: Path) -> State | None:
     """The newest whole checkpoint below ``folder``; a damaged one is passed over for the one before it."""
     for place in sorted(folder.glob("[0-9]*"), reverse=True):
         try:

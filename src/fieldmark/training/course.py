@@ -16,7 +16,7 @@ from fieldmark.data.samplers import draw
 from fieldmark.data.specs import AssignmentSampler
 from fieldmark.losses.inputs import Circumstances, without_mirror
 from fieldmark.losses.total import of_each, total
-from fieldmark.models.heads import Answers, Cosine
+from fieldmark.models.heads import Answers, CosineLogits
 from fieldmark.models.network import Network, freeze, parameter_groups
 from fieldmark.training import checkpoint
 from fieldmark.training.features import body
@@ -37,7 +37,7 @@ class NoNumberError(Exception):
 
 
 @dataclass
-class Told:
+class StepOutcome:
     """What one forward pass told: the loss to learn from, numbers to show, and the loss of each item for mining."""
 
     loss: Tensor
@@ -199,7 +199,9 @@ class Course:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
 
-    def _forward(self, rows: Int[np.ndarray, " batch"], batch: Tensor, *, place: tuple[int, int], done: float) -> Told:
+    def _forward(
+        self, rows: Int[np.ndarray, " batch"], batch: Tensor, *, place: tuple[int, int], done: float
+    ) -> StepOutcome:
         device = self.group.device
         classes, truth = self.lesson.classes_of(rows), self.lesson.truth_of(rows)
         classes = None if classes is None else classes.to(device)
@@ -225,7 +227,7 @@ class Course:
             truth=truth,
             about=self._about(rows, place, done=done),
         )
-        told = Told(loss, {"loss": loss, **parts})
+        told = StepOutcome(loss, {"loss": loss, **parts})
         if logits is not None and classes is not None and bool((classes >= 0).any()):
             told.parts["map5"] = _map5(logits.detach(), classes, spares_mirror=self.spares_mirror)
         if logits is not None and truth is not None and self.hardest is not None:
@@ -241,7 +243,7 @@ class Course:
             taught=None if taught is None else taught.to(self.group.device),
             question_of=None if answers is None else answers.question_of,
             below=None if answers is None else answers.below,
-            scale=self.network.head.scale if isinstance(self.network.head, Cosine) else None,
+            scale=self.network.head.scale if isinstance(self.network.head, CosineLogits) else None,
             counts=self.counts,
             flip_identity=self.lesson.flip_identity,
             done=done,

@@ -13,7 +13,7 @@ from torch import Tensor
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.preprocess import normalise
-from fieldmark.models.backbone import stages
+from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.inference import for_inference
 from fieldmark.models.network import Network, Outputs
 from fieldmark.models.sharing import Shared
@@ -32,7 +32,7 @@ VECTORS = 4096
 
 
 @dataclass(frozen=True)
-class Embedded:
+class NetworkOutputs:
     """What a network says of photos.
 
     Attributes:
@@ -44,7 +44,7 @@ class Embedded:
     logits: Float32[np.ndarray, "view image class"] | None
 
 
-def embed(  # noqa: PLR0913 - options, all by keyword
+def embed_photos(  # noqa: PLR0913 - options, all by keyword
     network: Network,
     source: PhotoSource,
     *,
@@ -58,7 +58,7 @@ def embed(  # noqa: PLR0913 - options, all by keyword
     features: FeatureStore | None = None,
     progress: Progress = QUIET,
     what: str = "embed",
-) -> Embedded:
+) -> NetworkOutputs:
     """Embeddings (and logits) of every photo of ``source``, in its order, or of some; see ``embed_each``."""
     (found,) = embed_each(
         [network],
@@ -91,7 +91,7 @@ def embed_each(  # noqa: PLR0913 - options, all by keyword
     features: FeatureStore | None = None,
     progress: Progress = QUIET,
     what: str = "embed",
-) -> list[Embedded]:
+) -> list[NetworkOutputs]:
     """What each of several networks gives for the same photos. Each photo is read once.
 
     Where the first stages of the networks are the same, as where they were frozen while the folds were trained, those
@@ -117,7 +117,7 @@ def embed_each(  # noqa: PLR0913 - options, all by keyword
     """
     items = np.arange(len(source)) if items is None else np.asarray(items, dtype=np.int64)
     kept = [None if features is None else _kept(one, source, features, device=device) for one in networks]
-    found: list[Embedded | None] = []
+    found: list[NetworkOutputs | None] = []
     for network, one in zip(networks, kept, strict=True):
         if one is None:
             found.append(None)
@@ -168,11 +168,11 @@ class _Gathered:
             if self._logits and told.logits is not None:
                 self._answers[view].append(told.logits.float().cpu())
 
-    def whole(self) -> Embedded:
+    def whole(self) -> NetworkOutputs:
         """All of them."""
         embedding = [_rows(self._vectors[view], self._n, self._network.width) for view in self._views]
         answers = [_rows(self._answers[view], self._n, self._network.n_classes) for view in self._views]
-        return Embedded(np.stack(embedding), np.stack(answers) if self._answers[0] else None)
+        return NetworkOutputs(np.stack(embedding), np.stack(answers) if self._answers[0] else None)
 
 
 def _kept(
@@ -202,7 +202,7 @@ def _looked(  # noqa: PLR0913 - those of embed_each
     half: bool,
     progress: Progress,
     what: str,
-) -> list[Embedded]:
+) -> list[NetworkOutputs]:
     """What networks give for photos that are looked at now, what they share computed once."""
     batch = min(batch, max(1, len(items)), PER_THREAD * torch.get_num_threads() if device.type == "cpu" else batch)
     # A last batch that is filled up by the last photo keeps every forward pass of one size.
@@ -234,7 +234,7 @@ def _remembered(
     network: Network, kept: KeptFeatures, views: Int[np.ndarray, "view image"], *, device: torch.device
 ) -> Iterator[tuple[Outputs, ...]]:
     """The same from what its backbone gave when somebody asked before."""
-    above = network.upper(len(stages(network.backbone)))
+    above = network.upper(len(backbone_stages(network.backbone)))
     for start in range(0, views.shape[1], VECTORS):
         few = views[:, start : start + VECTORS]
         yield tuple(above(batch.to(device)) for batch in kept.batches(few, epoch=0, n_workers=0))

@@ -28,7 +28,7 @@ from fieldmark.images.batches import PhotoSource
 from fieldmark.images.prefetch import stream
 from fieldmark.images.preprocess import normalise
 from fieldmark.images.specs import Preprocess
-from fieldmark.models.backbone import stages
+from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.network import Network, Outputs
 
 BLOCK = 64
@@ -179,7 +179,7 @@ def pooled(network: Network, source: PhotoSource, *, features: FeatureStore) -> 
 
     They cannot where pooling learns or needs a map that is not the last one, or where there is no room.
     """
-    n_all = len(stages(network.backbone))
+    n_all = len(backbone_stages(network.backbone))
     lower = network.lower(n_all) if network.pools_below(n_all) else None
     if lower is None or source.n_rows is None:
         return None
@@ -190,7 +190,7 @@ def pooled(network: Network, source: PhotoSource, *, features: FeatureStore) -> 
 def _n_lower(network: Network) -> int:
     """How many stages from the input on are frozen without a gap."""
     n = 0
-    for name in stages(network.backbone):
+    for name in backbone_stages(network.backbone):
         if name not in network.frozen:
             break
         n += 1

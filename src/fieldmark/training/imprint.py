@@ -9,7 +9,7 @@ import torch
 
 from fieldmark.core.errors import PlanError
 from fieldmark.core.seeds import hash_seed
-from fieldmark.models.heads import BatchNormNeck, Cosine, unit
+from fieldmark.models.heads import BatchNormNeck, CosineLogits, unit
 from fieldmark.models.network import Network, freeze
 from fieldmark.training.features import body
 from fieldmark.training.lesson import Lesson
@@ -46,7 +46,7 @@ def imprint(network: Network, lesson: Lesson, leg: Leg, *, at: Workshop, seed: i
         Qi, Brown and Lowe 2018, arXiv:1712.07136 (imprinted weights); for all classes at the start of training: ours.
     """
     head = network.head
-    if not isinstance(head, Cosine) or lesson.classes is None:
+    if not isinstance(head, CosineLogits) or lesson.classes is None:
         raise PlanError(
             "Only a cosine head that learns individuals can be imprinted.",
             got=f"head {network.net.head.kind}",

@@ -102,7 +102,7 @@ class _Trainer:
         self.saved_at = time.monotonic()
 
     def run(self) -> list[dict[str, Any]]:
-        state = checkpoint.load(self.folder)
+        state = checkpoint.load_checkpoint(self.folder)
         if state is not None:
             self.at = Position.read(state.numbers)
             self.network.load_state_dict(_below("network/", state.tensors))
@@ -258,7 +258,7 @@ class _Trainer:
         if self.average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
         number = self.at.updates * 2 + (course is None)
-        checkpoint.save(checkpoint.State(vars(self.at), tensors), self.folder, number=number)
+        checkpoint.save_checkpoint(checkpoint.State(vars(self.at), tensors), self.folder, number=number)
         for old in sorted(self.folder.glob("best-*.safetensors"))[:-2]:  # the checkpoint before may name the other
             old.unlink()
 

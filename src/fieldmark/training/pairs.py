@@ -32,7 +32,7 @@ LOOKED_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Likeness:
+class PairLikeness:
     """How alike photos are to a network: the probability of its pair head, or the cosine if it has none.
 
     Attributes:
@@ -108,7 +108,7 @@ class HardPairs:
         leg: Leg,
         batch: int,
         seed: int,
-        look: Callable[[Int64[np.ndarray, " photo"]], Likeness],
+        look: Callable[[Int64[np.ndarray, " photo"]], PairLikeness],
         group: Ranks,
     ) -> None:
         if batch % 4:
@@ -190,7 +190,7 @@ class HardPairs:
 
 def look_at(
     network: Network, body: Body, items: Int64[np.ndarray, " photo"], *, device: torch.device, n_workers: int
-) -> Likeness:
+) -> PairLikeness:
     """How alike items are to a network as it is now: in evaluation mode, without gradients, each item once.
 
     Args:
@@ -210,7 +210,7 @@ def look_at(
             for batch in body.source.batches(order, epoch=0, n_workers=n_workers)
         ]
     network.train(training)
-    return Likeness(torch.cat(seen)[: len(items)].numpy(), network.pair, device)
+    return PairLikeness(torch.cat(seen)[: len(items)].numpy(), network.pair, device)
 
 
 def unvaried(source: Source) -> Source:

@@ -32,7 +32,7 @@ BETA = 0.02
 
 
 @dataclass(frozen=True)
-class Lesson:
+class PinpointLesson:
     """Photos' feature maps and clicked coordinates; the first half as they are, the second half mirrored.
 
     Attributes:
@@ -54,11 +54,11 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Judged:
+class PinpointPredictions:
     """What a regressor said of photos it had not learnt from.
 
     Attributes:
-        coordinates: As ``Lesson.coordinates``, of the plain photos.
+        coordinates: As ``PinpointLesson.coordinates``, of the plain photos.
         errors: Names of measures to their values.
     """
 
@@ -78,7 +78,7 @@ def mirror_names(points: Sequence[str]) -> list[int]:
     return [points.index(name) if name in points else at for at, name in enumerate(other)]
 
 
-def mirrored(
+def mirrored_coordinates(
     coordinates: Float[np.ndarray, "photo coordinate"], points: Sequence[str], *, has_box: bool
 ) -> Float[np.ndarray, "photo coordinate"]:
     """The coordinates of the mirrored photos: left and right edges, and left and right landmarks, change places."""
@@ -111,8 +111,8 @@ def see(
     return Maps(torch.cat(fine), torch.cat(coarse))
 
 
-def learn(
-    lesson: Lesson, *, photos: Int[np.ndarray, " photo"] | None = None, n_steps: int = 400, seed: int = 0
+def fit_clicks(
+    lesson: PinpointLesson, *, photos: Int[np.ndarray, " photo"] | None = None, n_steps: int = 400, seed: int = 0
 ) -> Pinpointer:
     """A regressor that has learnt the clicks of some photos, as they are and mirrored.
 
@@ -148,7 +148,9 @@ def learn(
     return pinpointer.eval()
 
 
-def cross_validate(lesson: Lesson, *, n_folds: int = 5, n_steps: int = 400, seed: int = 0) -> Judged:
+def cross_validate(
+    lesson: PinpointLesson, *, n_folds: int = 5, n_steps: int = 400, seed: int = 0
+) -> PinpointPredictions:
     """Coordinates of every photo by a regressor that has not learnt from it, and how far they are off.
 
     Args:
@@ -163,10 +165,12 @@ def cross_validate(lesson: Lesson, *, n_folds: int = 5, n_steps: int = 400, seed
     fold = generator(seed, "pinpoint folds").permutation(lesson.n_photos) % n_folds
     said = np.zeros((lesson.n_photos, lesson.coordinates.shape[1]), dtype=np.float32)
     for k in range(n_folds):
-        judge = learn(lesson, photos=np.flatnonzero(fold != k), n_steps=n_steps, seed=seed)
+        judge = fit_clicks(lesson, photos=np.flatnonzero(fold != k), n_steps=n_steps, seed=seed)
         judged = np.flatnonzero(fold == k)
         said[judged] = tell(judge, Maps(lesson.maps.fine[judged], lesson.maps.coarse[judged]))
-    return Judged(said, errors(said, lesson.coordinates[: lesson.n_photos], lesson.points, has_box=lesson.has_box))
+    return PinpointPredictions(
+        said, errors(said, lesson.coordinates[: lesson.n_photos], lesson.points, has_box=lesson.has_box)
+    )
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float64, Int64
 
 from fieldmark.core.files import write_json
-from fieldmark.core.spec import read
+from fieldmark.core.spec import read_spec
 from fieldmark.data.collection import Collection
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.pipeline.artifacts.ranking import RankedPhotos, Ranking
@@ -53,7 +53,7 @@ class KeypointRanking(Ranking):
     @cached_property
     def fusion(self) -> Fusion:
         """The weights."""
-        return read(Fusion, self.folder / FUSION)
+        return read_spec(Fusion, self.folder / FUSION)
 
     def write_matches(self, validation: pl.DataFrame) -> None:
         """Write the pairs of validation photos; see ``counted``."""
@@ -66,7 +66,7 @@ class KeypointRanking(Ranking):
     def keep(self, value: RankedPhotos, context: Context) -> str:
         """Write scores, candidates and pairs of the new photos."""
         if context.new is not None and isinstance(value.keypoints, ShortlistMatches):
-            table = counted("new", context.new, value.keypoints, context.known)
+            table = keypoint_pairs("new", context.new, value.keypoints, context.known)
             pl.concat([pl.read_parquet(self.folder / MATCHES), table]).write_parquet(self.folder / MATCHES)
         return super().keep(value, context)
 
@@ -77,7 +77,7 @@ def agreeing(counts: pl.DataFrame) -> dict[tuple[str, str], str]:
     return {(image, name): photo for image, name, photo in fits.iter_rows()}
 
 
-def counted(part: str, queries: Collection, found: ShortlistMatches, known: Collection) -> pl.DataFrame:
+def keypoint_pairs(part: str, queries: Collection, found: ShortlistMatches, known: Collection) -> pl.DataFrame:
     """One row a pair of photos: part, image, identity, photo (the best of that individual), matches, inliers."""
     query, place = np.nonzero(found.photo >= 0)
     images, names = np.array(known.images, dtype=object), known.vocabulary.identities

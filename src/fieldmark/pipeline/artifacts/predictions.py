@@ -12,7 +12,7 @@ import polars as pl
 from jaxtyping import Bool, Float32, Int64
 
 from fieldmark.core.files import write_json, write_text
-from fieldmark.core.spec import read
+from fieldmark.core.spec import read_spec
 from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.decisions.settling import filled
 from fieldmark.decisions.specs import Cutoffs
@@ -81,7 +81,7 @@ class LabelAnswers(AnswerTable):
     @cached_property
     def thresholds(self) -> Cutoffs:
         """The thresholds."""
-        return read(Cutoffs, self.folder / CUTOFFS)
+        return read_spec(Cutoffs, self.folder / CUTOFFS)
 
     def write(self, images: list[str], value: LabelledPhotos, vocabulary: Vocabulary) -> None:
         """Write the labels of the known photos."""

@@ -30,7 +30,7 @@ MOST_TILES = 6
 N_EACH = 3
 
 
-def facts(found: Twins) -> tuple[Fact, ...]:
+def twin_facts(found: Twins) -> tuple[Fact, ...]:
     """The counts, for the page and for the terminal."""
     n_photos = sum(len(one.twins) for one in found.pictures)
     verdicts = [one.verdict for one in found.pictures]
@@ -55,7 +55,7 @@ def facts(found: Twins) -> tuple[Fact, ...]:
     return tuple(lines)
 
 
-def page(found: Twins, known: Collection, new: Collection | None = None) -> TwinsPage:
+def twin_page(found: Twins, known: Collection, new: Collection | None = None) -> TwinsPage:
     """What the page shows: conflicts first, suggested identities with photos of each.
 
     Args:
@@ -71,7 +71,7 @@ def page(found: Twins, known: Collection, new: Collection | None = None) -> Twin
     return TwinsPage(
         title=" and ".join(photos.name for photos in tables.values()),
         summary=summary,
-        facts=facts(found),
+        facts=twin_facts(found),
         pictures=tuple(_sheet(one, tables) for one in found.pictures[:MOST_PICTURES]),
         n_pictures=len(found.pictures),
         suggested=tuple(_pair(one, known) for one in found.suggested[:MOST_PAIRS]),

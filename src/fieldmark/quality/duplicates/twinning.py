@@ -121,7 +121,7 @@ class Twins:
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness:
+class IdentityLikeness:
     """How alike identities look: ``of[a, b]`` for names ``names[a]`` and ``names[b]``; nan where unknown."""
 
     names: tuple[str, ...]
@@ -133,7 +133,7 @@ def find_twins(
     new: Collection | None = None,
     *,
     within: int = 6,
-    likeness: Likeness | None = None,
+    likeness: IdentityLikeness | None = None,
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Twins:
@@ -157,7 +157,7 @@ def find_twins(
         near(hashed.phash[good], within=within),
         lambda rows: _seen([whole[row].path for row in rows.tolist()], n_workers=n_workers),
         np.where(np.isfinite(told), told, np.divide(width_px, height_px)),
-        copies=same_bytes.twins([one.path for one in whole]),
+        copies=same_bytes.same_bytes([one.path for one in whole]),
     )
     classes, name_of = _numbered([one.name for one in whole], unknown=known.vocabulary.unknown)
     pictures = [
@@ -224,7 +224,7 @@ def _twins(
 
 
 def _suggested(
-    shared: Sequence[OneIdentity], likeness: Likeness | None, names: dict[int, str]
+    shared: Sequence[OneIdentity], likeness: IdentityLikeness | None, names: dict[int, str]
 ) -> tuple[PerhapsOne, ...]:
     """Identities that share a picture or look alike, by name."""
     looks: list[OneIdentity] = []

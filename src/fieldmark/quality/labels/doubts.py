@@ -9,7 +9,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality.labels.judge import Groups, Proba, Truth, judge, split
+from fieldmark.quality.labels.judge import Groups, Proba, Truth, judge_labels, row_blocks
 
 MISSING, WRONG = "missing", "wrong"
 
@@ -39,10 +39,10 @@ def doubt(
     Source:
         Ours; see ``judge``.
     """
-    opinion = judge(proba, truth, groups=groups, others=others)
+    opinion = judge_labels(proba, truth, groups=groups, others=others)
     proba, truth = np.asarray(proba), np.asarray(truth)
     doubts = np.empty(truth.shape, np.float32)
-    for rows in split(len(truth)):
+    for rows in row_blocks(len(truth)):
         doubts[rows] = _sigmoid(opinion.log_odds(proba, truth, rows))
     return doubts
 
@@ -84,10 +84,10 @@ def doubtful(
         )
     if most < 1:
         raise FieldmarkError("doubtful() lists at least one label.", got=most, fix="use most=1 or more.")
-    opinion = judge(proba, truth, groups=groups, others=others)
+    opinion = judge_labels(proba, truth, groups=groups, others=others)
     n_labels = truth.shape[1]
     cell, odds = np.empty(0, np.int64), np.empty(0, np.float32)
-    for rows in split(len(truth)):
+    for rows in row_blocks(len(truth)):
         fresh = opinion.log_odds(proba, truth, rows).ravel()
         worst = np.arange(len(fresh)) if len(fresh) <= most else _largest(fresh, most)
         cell, odds = np.concatenate([cell, worst + rows[0] * n_labels]), np.concatenate([odds, fresh[worst]])

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
 from fieldmark.core.errors import ShapeError
 from fieldmark.quality.labels.company import Company, company
 from fieldmark.quality.labels.inputs import ROW_BLOCK, SMALLEST, check_pair
-from fieldmark.quality.labels.label_noise import ByBin, ByLabel, Counts, LabelNoise, fit, mean
+from fieldmark.quality.labels.label_noise import ByBin, ByLabel, Counts, LabelNoise, fit_rates, mean
 
 Proba = Float[np.ndarray, "image label"]
 Truth = Bool[np.ndarray, "image label"]
@@ -33,7 +33,7 @@ NARROWEST = 1e-3
 
 
 @dataclass(frozen=True)
-class Judge:
+class LabelTrust:
     """A fitted opinion of every given label. Made by ``judge``.
 
     Attributes:
@@ -71,7 +71,7 @@ class Judge:
         return odds
 
 
-def judge(proba: Proba, truth: Truth, *, groups: Groups | None = None, others: bool = True) -> Judge:
+def judge_labels(proba: Proba, truth: Truth, *, groups: Groups | None = None, others: bool = True) -> LabelTrust:
     """Learn how far each given label is to be trusted.
 
     What is known about a cell is its score, and what the image's other labels let expect. How much the others count
@@ -115,23 +115,23 @@ def judge(proba: Proba, truth: Truth, *, groups: Groups | None = None, others: b
     return _judge(proba, truth, np.arange(len(truth)), best.company, best.heard)
 
 
-def split(n_images: int) -> Iterator[Rows]:
+def row_blocks(n_images: int) -> Iterator[Rows]:
     """Row numbers, some thousand at a time."""
     for start in range(0, n_images, ROW_BLOCK):
         yield np.arange(start, min(start + ROW_BLOCK, n_images))
 
 
-def _judge(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | None, heard: float) -> Judge:
+def _judge(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | None, heard: float) -> LabelTrust:
     """The opinion that hears other labels so much, learned from those images."""
     n_labels = truth.shape[1]
     low, high = np.full(n_labels, np.inf), np.full(n_labels, -np.inf)
-    for block in split(len(rows)):
+    for block in row_blocks(len(rows)):
         evidence = _evidence(proba, truth, rows[block], learned, heard)
         low, high = np.minimum(low, evidence.min(axis=0)), np.maximum(high, evidence.max(axis=0))
     step = np.maximum(high - low, NARROWEST) / (N_BINS - 1)
 
     counts = np.zeros((2, n_labels * N_BINS))
-    for block in split(len(rows)):
+    for block in row_blocks(len(rows)):
         evidence = _evidence(proba, truth, rows[block], learned, heard)
         cell = np.rint((evidence - low) / step).astype(np.int64) + N_BINS * np.arange(n_labels)
         given = np.asarray(truth[rows[block]], dtype=bool)
@@ -140,10 +140,10 @@ def _judge(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | 
     absent, given = counts.reshape(2, n_labels, N_BINS)
     bins = low[:, None] + step[:, None] * np.arange(N_BINS)
     noise = mean(
-        fit(Counts(absent=absent, given=given, reading=bins, slope=LOGIT_SLOPE)),
-        fit(Counts(absent=absent, given=given, reading=_normal_score(absent, given), slope=RANK_SLOPE)),
+        fit_rates(Counts(absent=absent, given=given, reading=bins, slope=LOGIT_SLOPE)),
+        fit_rates(Counts(absent=absent, given=given, reading=_normal_score(absent, given), slope=RANK_SLOPE)),
     )
-    return Judge(noise=noise, low=low, step=step, heard=heard, company=learned)
+    return LabelTrust(noise=noise, low=low, step=step, heard=heard, company=learned)
 
 
 def _evidence(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | None, heard: float) -> LogOdds:

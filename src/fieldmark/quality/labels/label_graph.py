@@ -49,7 +49,7 @@ class Implication:
 
 
 @dataclass(frozen=True)
-class Alike:
+class SimilarLabels:
     """Two labels of one group whose names differ by a few letters.
 
     Attributes:
@@ -101,7 +101,7 @@ class LabelGraph:
 
     names: tuple[str, ...]
     implications: tuple[Implication, ...]
-    alike: tuple[Alike, ...]
+    alike: tuple[SimilarLabels, ...]
     apart: tuple[Apart, ...]
 
 
@@ -232,7 +232,7 @@ def _forms(phrase: str) -> tuple[str, ...]:
 
 def _alike(
     names: Sequence[str], parts: Sequence[tuple[str, str]], together: np.ndarray, ratio: float
-) -> tuple[Alike, ...]:
+) -> tuple[SimilarLabels, ...]:
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
 
@@ -246,7 +246,7 @@ def _alike(
         for other in np.flatnonzero((closeness >= ratio - 1e-9) & (groups[at + 1 :] == groups[at])).tolist():
             first, second = _commoner(at, at + 1 + other, together)
             counts = (int(together[first, first]), int(together[second, second]), int(together[first, second]))
-            found.append(Alike(names[first], names[second], float(closeness[other]), *counts))
+            found.append(SimilarLabels(names[first], names[second], float(closeness[other]), *counts))
     return tuple(sorted(found, key=lambda each: (-each.ratio, each.first, each.second)))
 
 

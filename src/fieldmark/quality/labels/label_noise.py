@@ -88,7 +88,7 @@ class _Link:
         return 1 / (1 + np.exp(-self.log_odds(reading)))
 
 
-def fit(counts: Counts) -> LabelNoise:
+def fit_rates(counts: Counts) -> LabelNoise:
     """The likeliest rates, by expectation and maximisation, with priors learned from all labels.
 
     Returns:

@@ -61,7 +61,7 @@ def copied(found: Audit) -> list[str]:
     ]
 
 
-def crossed(found: Audit) -> list[str]:
+def crossed_parts(found: Audit) -> list[str]:
     """Which parts of the table share pictures, a line each."""
     return [
         f"{kind}: {one.n_copied:,} of {one.n_photos:,} photos of {one.part!r} lie in {one.other!r} too"
@@ -69,7 +69,7 @@ def crossed(found: Audit) -> list[str]:
     ]
 
 
-def page(found: Audit) -> LeaksPage:
+def audit_page(found: Audit) -> LeaksPage:
     """What the page shows."""
     return LeaksPage(
         title=found.name,

@@ -70,16 +70,16 @@ class Audit:
 
 
 @dataclass(frozen=True, eq=False)
-class Photos:
+class AuditPhotos:
     """A table and where its files lie; None for a photo without one."""
 
     collection: Collection
     paths: Sequence[Path | None]
 
 
-def audit(
-    known: Photos,
-    new: Photos | None = None,
+def audit_clues(
+    known: AuditPhotos,
+    new: AuditPhotos | None = None,
     *,
     only: Sequence[str] = (),
     columns: Sequence[str] = (),
@@ -201,13 +201,13 @@ class _Alike:
 
 
 def _alike(
-    known: Photos, new: Photos | None, some: np.ndarray, *, within: int, n_workers: int, progress: Progress
+    known: AuditPhotos, new: AuditPhotos | None, some: np.ndarray, *, within: int, n_workers: int, progress: Progress
 ) -> _Alike:
     """Rows with the same bytes or file, with the same address, and of near hashes."""
     tables = [known] if new is None else [known, new]
     paths = [path for one in tables for path in one.paths]
     have = [row for row, path in enumerate(paths) if path is not None]
-    by_bytes = [[have[at] for at in rows] for rows in twins.twins([paths[row] for row in have])]  # type: ignore[misc]
+    by_bytes = [[have[at] for at in rows] for rows in twins.same_bytes([paths[row] for row in have])]  # type: ignore[misc]
     by_path = _rows([None if path is None else str(path) for path in paths])
     urls = [url for one in tables for url in _cells(one.collection, "url")]
     hashed = _hashed(tables, some, n_workers=n_workers, progress=progress)
@@ -226,7 +226,7 @@ def _alike(
     )
 
 
-def _hashed(tables: Sequence[Photos], some: np.ndarray, *, n_workers: int, progress: Progress) -> dict[int, int]:
+def _hashed(tables: Sequence[AuditPhotos], some: np.ndarray, *, n_workers: int, progress: Progress) -> dict[int, int]:
     """The hash of each row whose look is known: by the table's own column, else by a look at its file."""
     found: dict[int, int] = {}
     start = 0
@@ -285,4 +285,4 @@ def _hex(cell: str | None) -> int | None:
         return None
 
 
-__all__ = ["MOST_PHOTOS", "Audit", "Photos", "audit", "judged"]
+__all__ = ["MOST_PHOTOS", "Audit", "AuditPhotos", "audit_clues", "judged"]

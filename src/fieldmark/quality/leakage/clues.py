@@ -31,7 +31,7 @@ COMMON_STEPS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class TextClues:
     """A text a photo; guessed from by naive Bayes on short runs of letters.
 
     For every run of letters and answer, the photos that have both are compared with those that would have both by
@@ -194,7 +194,7 @@ class Numbers:
         return beside
 
 
-Clue = Texts | Categories | Numbers
+Clue = TextClues | Categories | Numbers
 
 
 def _counted(

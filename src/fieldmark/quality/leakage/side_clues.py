@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from fieldmark.core.errors import DataError, nearest, several
 from fieldmark.data.collection import Collection
 from fieldmark.images.traces import Trace
-from fieldmark.quality.leakage.clues import Categories, Clue, Numbers, Texts
+from fieldmark.quality.leakage.clues import Categories, Clue, Numbers, TextClues
 from fieldmark.quality.leakage.leaks import Target
 from fieldmark.quality.leakage.ngrams import Sparse
 
@@ -128,12 +128,12 @@ def _of_names(photos: Collection, rows: np.ndarray) -> dict[str, Clue]:
     folders = [str(file.parent) for file in files]
     stems = [PurePosixPath(image).stem for image in photos.images]
     found: dict[str, Clue] = {
-        "photo id": Texts([PurePosixPath(image).name for image in photos.images]),
+        "photo id": TextClues([PurePosixPath(image).name for image in photos.images]),
         "order of ids": Numbers(_ranks(photos.images)),
         "order of rows": Numbers(rows.astype(np.float64)),
     }
     if [file.stem for file in files] != stems:
-        found["file name"] = Texts([file.name for file in files])
+        found["file name"] = TextClues([file.name for file in files])
     if not _names_are_folders(photos, files):
         found["folder"] = Categories(folders)
     else:  # the id of such a photo is its path, and its folder is where its name was read
@@ -147,10 +147,10 @@ def _of_cells(photos: Collection) -> dict[str, Clue]:
     table, found = photos.table, dict[str, Clue]()
     if "url" in table.columns:
         parts = [_parted(url or "") for url in table["url"]]
-        found["URL"] = Texts([path for _, path in parts])
+        found["URL"] = TextClues([path for _, path in parts])
         found["host"] = Categories([host for host, _ in parts])
     if "text" in table.columns:
-        found["text"] = Texts([text or "" for text in table["text"]])
+        found["text"] = TextClues([text or "" for text in table["text"]])
     if photos.dates is not None:
         day = photos.dates.astype("datetime64[D]")
         found["date"] = Numbers(np.where(np.isnat(day), np.nan, day.astype(np.float64)))
@@ -195,7 +195,7 @@ def _of_column(cells: pl.Series) -> Clue:
     number = cells.cast(pl.Float64, strict=False)
     if number.is_not_null().sum() == (cells.fill_null("") != "").sum() and number.is_not_null().any():
         return Numbers(number.fill_null(float("nan")).to_numpy().astype(np.float64))
-    return Texts(cells.fill_null("").to_list())
+    return TextClues(cells.fill_null("").to_list())
 
 
 def _names_are_folders(photos: Collection, files: Sequence[PurePosixPath]) -> bool:

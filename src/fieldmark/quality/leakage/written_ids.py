@@ -14,7 +14,7 @@ LEAST_LETTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenId:
     """An id written in a photo.
 
     Attributes:
@@ -34,7 +34,7 @@ class Written:
     meaning: Meaning
 
 
-def plain(text: str) -> str:
+def letters_and_digits(text: str) -> str:
     """The letters and digits of a text, in capitals: readers of text drop blanks and underscores, or make some up.
 
     Example:
@@ -46,7 +46,7 @@ def plain(text: str) -> str:
 
 def written_ids(
     lines: Sequence[Sequence[str]], names: Sequence[str], known: Iterable[str], *, pattern: str | None = None
-) -> list[Written]:
+) -> list[WrittenId]:
     """The ids among what was read in photos, in the order of photos.
 
     Args:
@@ -68,18 +68,23 @@ def written_ids(
         raise FieldmarkError(
             "The pattern of ids is no regular expression.", got=f"{pattern}: {error}", fix="for instance 'HWC[0-9]{3}'."
         ) from error
-    of_plain = {plain(name): name for name in known if len(plain(name)) >= LEAST_LETTERS}
+    of_plain = {letters_and_digits(name): name for name in known if len(letters_and_digits(name)) >= LEAST_LETTERS}
     told = re.compile("|".join(re.escape(one) for one in sorted(of_plain, key=len, reverse=True))) if of_plain else None
     found = []
     for row, (texts, own) in enumerate(zip(lines, names, strict=True)):
         seen: set[str] = set()
         for text in texts:
-            hits = [hit[0] for search in (told, wanted) if search is not None for hit in search.finditer(plain(text))]
+            hits = [
+                hit[0]
+                for search in (told, wanted)
+                if search is not None
+                for hit in search.finditer(letters_and_digits(text))
+            ]
             for hit in hits:
                 if hit and hit not in seen:
                     seen.add(hit)
                     name = of_plain.get(hit, "")
-                    found.append(Written(row, text, hit, name, _meaning(name, own)))
+                    found.append(WrittenId(row, text, hit, name, _meaning(name, own)))
     return found
 
 

@@ -12,11 +12,18 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import BOX, Collection
 from fieldmark.data.marks import Marks, boxes_of, marked, points_of
 from fieldmark.images.batches import PhotoSource
-from fieldmark.images.specs import TableBoxes, Trained
+from fieldmark.images.specs import TableBoxes, TrainedFinder
 from fieldmark.models.pinpoint import Eye, save_pinpointer
 from fieldmark.models.specs import Backbone
 from fieldmark.quality.regions.finding import refuse_outside, square, true_sizes
-from fieldmark.training.pinpoint import Judged, Lesson, cross_validate, learn, mirrored, see
+from fieldmark.training.pinpoint import (
+    PinpointLesson,
+    PinpointPredictions,
+    cross_validate,
+    fit_clicks,
+    mirrored_coordinates,
+    see,
+)
 from fieldmark.training.ranks import ranks
 
 SIDE_PX = 224
@@ -33,7 +40,7 @@ def learn_clicks(
     device: str = "auto",
     n_workers: int = 2,
     progress: Progress = QUIET,
-) -> tuple[Trained, Judged]:
+) -> tuple[TrainedFinder, PinpointPredictions]:
     """A finder that has learnt from the clicked photos, and what it says of photos it has not seen (five folds).
 
     Args:
@@ -66,14 +73,14 @@ def learn_clicks(
     at = ranks(device).device
     eye = Eye(backbone, side_px=SIDE_PX).to(at)
     maps = see(eye, source, items=np.arange(2 * len(clicked)), device=at, n_workers=n_workers, progress=progress)
-    both = np.concatenate((coordinates, mirrored(coordinates, marks.points, has_box=marks.has_boxes)))
-    lesson = Lesson(maps, both, marks.points, marks.has_boxes)
+    both = np.concatenate((coordinates, mirrored_coordinates(coordinates, marks.points, has_box=marks.has_boxes)))
+    lesson = PinpointLesson(maps, both, marks.points, marks.has_boxes)
     progress.say(f"learning from {len(clicked)} photos, five folds ...")
     with torch.enable_grad():
         judged = cross_validate(lesson, n_steps=n_steps, seed=seed)
-        pinpointer = learn(lesson, n_steps=n_steps, seed=seed)
+        pinpointer = fit_clicks(lesson, n_steps=n_steps, seed=seed)
     digest = save_pinpointer(pinpointer, folder, backbone=backbone, side_px=SIDE_PX, errors=judged.errors)
-    return Trained(folder=str(folder), sha256=digest), judged
+    return TrainedFinder(folder=str(folder), sha256=digest), judged
 
 
 def _clicked(photos: Collection, marks: Marks) -> np.ndarray:

@@ -16,7 +16,7 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import BOX, Collection
 from fieldmark.data.marks import MASK, Marks, boxes_of, marked, masks_of, points_of
 from fieldmark.images.crops import Box
-from fieldmark.images.finding import Found, agreed, by_strength, grabcut, small_picture
+from fieldmark.images.finding import FoundSubject, agreed, by_strength, grabcut, small_picture
 from fieldmark.images.masks import to_text
 from fieldmark.images.prefetch import stream
 from fieldmark.images.reading import probe
@@ -29,7 +29,7 @@ from fieldmark.images.specs import (
     GrabCut,
     Preprocess,
     TableBoxes,
-    Trained,
+    TrainedFinder,
 )
 from fieldmark.images.subjects import Place, Subject
 
@@ -44,9 +44,9 @@ def source_name(finder: Finder) -> str:
     return finder.source if isinstance(finder, TableBoxes) else f"{finder.kind}-{finder.fingerprint()[:8]}"
 
 
-def find(
+def find_subjects(
     photos: Collection, finder: Finder, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET
-) -> list[Found]:
+) -> list[FoundSubject]:
     """Where a finder thinks each photo's subject is.
 
     Args:
@@ -69,10 +69,10 @@ def find(
         case FeatureNorm():
             return _by_network(photos.paths, finder, device=device, **pace)
         case Agreed():
-            first = find(photos, finder.colour, device=device, **pace)
-            second = find(photos, finder.network, device=device, **pace)
+            first = find_subjects(photos, finder.colour, device=device, **pace)
+            second = find_subjects(photos, finder.network, device=device, **pace)
             return [agreed(one, other, least_iou=finder.least_iou) for one, other in zip(first, second, strict=True)]
-        case Trained():
+        case TrainedFinder():
             return _by_clicks(photos.paths, finder, device=device, **pace)
         case TableBoxes():
             raise PlanError(
@@ -82,7 +82,9 @@ def find(
             )
 
 
-def marks_of(photos: Collection, found: Sequence[Found], *, points: Sequence[str] = (), source: str = "") -> Marks:
+def marks_of(
+    photos: Collection, found: Sequence[FoundSubject], *, points: Sequence[str] = (), source: str = ""
+) -> Marks:
     """What was found as marks: in pixels of each photo's true size.
 
     Args:
@@ -121,7 +123,7 @@ def with_found(
     for finder in finders:
         if not has_marks(photos, finder):
             name = source_name(finder)
-            found = find(photos, finder, device=device, n_workers=n_workers, progress=progress)
+            found = find_subjects(photos, finder, device=device, n_workers=n_workers, progress=progress)
             photos = marked(photos, marks_of(photos, found, points=points_told(finder), source=name), source=name)
     return photos
 
@@ -216,7 +218,7 @@ def refuse_outside(photos: Collection, tables: Sequence[Finder]) -> None:
 
 def points_told(finder: Finder) -> tuple[str, ...]:
     """Names of the landmarks that a finder tells."""
-    if not isinstance(finder, Trained):
+    if not isinstance(finder, TrainedFinder):
         return ()
     from fieldmark.models.pinpoint import open_pinpointer
 
@@ -235,8 +237,8 @@ def true_sizes(photos: Collection) -> np.ndarray:
     return np.array(sizes, dtype=np.float64).reshape(-1, 2)
 
 
-def _by_colour(paths: Sequence[Path], spec: GrabCut, *, n_workers: int, progress: Progress) -> list[Found]:
-    def one(path: Path) -> Found:
+def _by_colour(paths: Sequence[Path], spec: GrabCut, *, n_workers: int, progress: Progress) -> list[FoundSubject]:
+    def one(path: Path) -> FoundSubject:
         return grabcut(small_picture(path, longest_px=spec.side_px), spec)
 
     found = stream(paths, one, n_workers=n_workers)
@@ -245,13 +247,13 @@ def _by_colour(paths: Sequence[Path], spec: GrabCut, *, n_workers: int, progress
 
 def _by_network(
     paths: Sequence[Path], spec: FeatureNorm, *, device: str, n_workers: int, progress: Progress
-) -> list[Found]:
+) -> list[FoundSubject]:
     from fieldmark.models.pinpoint import Eye, strength
     from fieldmark.models.specs import Backbone
 
     backbone = Backbone(name=spec.backbone)
     eye = Eye(backbone, side_px=spec.side_px)
-    found: list[Found] = []
+    found: list[FoundSubject] = []
 
     def note(maps: Maps) -> None:
         found.extend(by_strength(one) for one in strength(maps).cpu().numpy())
@@ -260,20 +262,22 @@ def _by_network(
     return found
 
 
-def _by_clicks(paths: Sequence[Path], spec: Trained, *, device: str, n_workers: int, progress: Progress) -> list[Found]:
+def _by_clicks(
+    paths: Sequence[Path], spec: TrainedFinder, *, device: str, n_workers: int, progress: Progress
+) -> list[FoundSubject]:
     from fieldmark.models.pinpoint import Eye, Maps, open_pinpointer
     from fieldmark.training.pinpoint import tell
 
     stored = open_pinpointer(Path(spec.folder), sha256=spec.sha256)
     card = stored.card
     eye = Eye(card.backbone, side_px=card.side_px)
-    found: list[Found] = []
+    found: list[FoundSubject] = []
 
     def note(maps: Maps) -> None:
         for said in tell(stored.pinpointer, Maps(maps.fine.cpu(), maps.coarse.cpu())).tolist():
             box, rest = (tuple(said[:4]), said[4:]) if card.has_box else (None, said)
             places = tuple((rest[at], rest[at + 1]) for at in range(0, len(rest), 2))
-            found.append(Found(box, points=places))  # type: ignore[arg-type]
+            found.append(FoundSubject(box, points=places))  # type: ignore[arg-type]
 
     _shown(eye, paths, card.backbone.name, card.side_px, note, device=device, n_workers=n_workers, progress=progress)
     return found

@@ -16,7 +16,7 @@ from fieldmark.core.files import write_text
 from fieldmark.core.seeds import generator
 from fieldmark.data.collection import BOX, Collection
 from fieldmark.data.marks import MASK, Marks
-from fieldmark.images.finding import Found
+from fieldmark.images.finding import FoundSubject
 from fieldmark.images.thumbnails import thumbnail
 from fieldmark.quality.regions.finding import true_sizes
 from fieldmark.reporting.contents import Fact, InspectPage, Tile
@@ -26,7 +26,7 @@ COLOURS = ((255, 214, 0), (0, 229, 255), (255, 64, 129), (118, 255, 3))
 """Of the box, and of the landmarks in turn: seen on water, on savanna and on white."""
 
 
-def write_marks(path: Path, marks: Marks, found: Sequence[Found], *, masks: bool = False) -> None:
+def write_marks(path: Path, marks: Marks, found: Sequence[FoundSubject], *, masks: bool = False) -> None:
     """A CSV that ``data.marks.read_marks`` reads: image, x0, y0, x1, y1, landmarks, the mask if wanted, a note."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -41,7 +41,7 @@ def write_marks(path: Path, marks: Marks, found: Sequence[Found], *, masks: bool
     write_text(path, file.getvalue())
 
 
-def sheet(photos: Collection, found: Sequence[Found], *, errors: Mapping[str, float], how: str) -> InspectPage:
+def sheet(photos: Collection, found: Sequence[FoundSubject], *, errors: Mapping[str, float], how: str) -> InspectPage:
     """What a page about boxes shows: how many there are, how far they are off, and a sample with boxes drawn.
 
     Args:
@@ -69,7 +69,7 @@ def sheet(photos: Collection, found: Sequence[Found], *, errors: Mapping[str, fl
     )
 
 
-def drawn(photos: Collection, row: int, found: Found, *, longest_px: int = 320) -> bytes | None:
+def drawn(photos: Collection, row: int, found: FoundSubject, *, longest_px: int = 320) -> bytes | None:
     """A photo in its true shape with its box, landmarks and the outline of its mask; None if it cannot be read."""
     width, height = true_sizes(photos.take(np.array([row])))[0]
     try:

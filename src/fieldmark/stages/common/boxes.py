@@ -41,9 +41,9 @@ class Boxes(Stage):
         return self._found(ask.photos, ask.context)
 
     def _found(self, photos: Collection, context: Context) -> FoundRegions:
-        from fieldmark.quality.regions.finding import find, marks_of, points_told, source_name
+        from fieldmark.quality.regions.finding import find_subjects, marks_of, points_told, source_name
 
         source = source_name(self.finder)
-        found = find(photos, self.finder, device=context.device, **context.pace)
+        found = find_subjects(photos, self.finder, device=context.device, **context.pace)
         marks = marks_of(photos, found, points=points_told(self.finder), source=source)
         return FoundRegions(marks, source, tuple(one.note for one in found))

@@ -161,7 +161,7 @@ def visible(new: Collection | None) -> Collection | None:
 def identity_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> Watch | None:
     """MAP@5 among identities on this fold's validation photos of individuals it learns, by the head's logits."""
     from fieldmark.quality.regions.sources import photo_source
-    from fieldmark.training.embed import embed
+    from fieldmark.training.embed import embed_photos
 
     known, folds = context.known, context.artifact(Folds, stage.on)
     rows = np.flatnonzero((folds.fold == k) & (folds.classes(known) >= 0))
@@ -171,7 +171,7 @@ def identity_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> W
     truth, n_identities = known.classes[rows], len(known.vocabulary.identities)
 
     def watch(network: Network) -> dict[str, float]:
-        seen = embed(network, source, device=group.device, n_workers=context.n_workers, logits=True)
+        seen = embed_photos(network, source, device=group.device, n_workers=context.n_workers, logits=True)
         if (logits := seen.logits) is None:  # the head gives none; there is nothing to watch
             return {}
         own = np.take_along_axis(logits[0], truth[:, None], axis=1)
@@ -185,7 +185,7 @@ def answer_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> Wat
     """The share of this fold's validation questions that the head's likeliest answer is right for."""
     from fieldmark.decisions.settling import likeliest
     from fieldmark.quality.regions.sources import photo_source
-    from fieldmark.training.embed import embed
+    from fieldmark.training.embed import embed_photos
 
     known, columns = context.known, columns_of(stage.groups, context.known.vocabulary)
     rows = np.flatnonzero((context.artifact(Folds, stage.on).fold == k) & known.present)
@@ -197,7 +197,7 @@ def answer_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> Wat
     told = known.told[np.ix_(rows, numbers)]
 
     def watch(network: Network) -> dict[str, float]:
-        seen = embed(network, source, device=group.device, n_workers=context.n_workers, logits=True)
+        seen = embed_photos(network, source, device=group.device, n_workers=context.n_workers, logits=True)
         if (logits := seen.logits) is None:  # the head gives none; there is nothing to watch
             return {}
         right = np.take_along_axis(truth, likeliest(logits[0], question_of), axis=1)

@@ -169,7 +169,7 @@ class Train(Stage):
             features=None if context.features is None else FeatureStore(context.features),
         )
         lesson = self.lesson(context, k=k)
-        begun = self.warm is not None or checkpoint.load(workshop.folder) is not None
+        begun = self.warm is not None or checkpoint.load_checkpoint(workshop.folder) is not None
         if getattr(self.net.head, "imprinted", False) and self.training.legs and not begun:
             imprint(network, lesson, self.training.legs[0], at=workshop, seed=seed)
         history = fit(

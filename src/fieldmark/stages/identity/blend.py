@@ -13,7 +13,7 @@ from pydantic import Field
 from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json, write_json
 from fieldmark.core.spec import Positive
-from fieldmark.decisions.blending import Scale, blend
+from fieldmark.decisions.blending import ScoreScale, blend_scores
 from fieldmark.decisions.ranking import UnknownScore
 from fieldmark.decisions.specs import BlendRule, ByScore
 from fieldmark.pipeline.application import Ask
@@ -59,7 +59,7 @@ class Blend(RankingStage):
                 fix=f"blend stages whose split is '{self.on}' ({len(folds.rows)} photos).",
             )
         depth = self.by.depth if isinstance(self.by, ByScore) else 20
-        scales = [Scale.of(one, depth=depth) for one in scores]
+        scales = [ScoreScale.of(one, depth=depth) for one in scores]
         write_json(folder / SCALES, [scale.model_dump(mode="json") for scale in scales])
         photos = context.known.take(folds.rows)
         mixed = self.mixed(scores, [one.decision.at(photos) for one in rankings], scales)
@@ -75,12 +75,12 @@ class Blend(RankingStage):
         self,
         scores: Sequence[Float32[np.ndarray, "photo identity"]],
         unknown_at: Sequence[UnknownScore],
-        scales: Sequence[Scale],
+        scales: Sequence[ScoreScale],
     ) -> Scores:
         """The averaged scores of any photos."""
-        return blend(scores, by=self.by, weights=self.weights or None, unknown_at=unknown_at, scales=scales)
+        return blend_scores(scores, by=self.by, weights=self.weights or None, unknown_at=unknown_at, scales=scales)
 
 
-def scales_of(folder: Path) -> list[Scale]:
+def scales_of(folder: Path) -> list[ScoreScale]:
     """The scales that a finished stage found."""
-    return [Scale.model_validate(one) for one in read_json(folder / SCALES)]
+    return [ScoreScale.model_validate(one) for one in read_json(folder / SCALES)]

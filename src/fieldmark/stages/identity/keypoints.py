@@ -15,8 +15,8 @@ from fieldmark.data.marks import boxes_of, masks_of
 from fieldmark.decisions.ranking import top
 from fieldmark.gallery.fusion import Fusion
 from fieldmark.gallery.keypoint_store import KeypointStore
-from fieldmark.gallery.keypoints import Keypoints, Size, find
-from fieldmark.gallery.matching import Agreement, agreement
+from fieldmark.gallery.keypoints import Keypoints, Size, find_keypoints
+from fieldmark.gallery.matching import PointAgreement, agreement
 from fieldmark.gallery.opencv import opencv
 from fieldmark.gallery.shortlist import NOBODY, alike_photos
 from fieldmark.gallery.specs import Evidence
@@ -67,7 +67,7 @@ class Looker:
         self._told.append((photos, marks))
         return marks
 
-    def agreement(self, query: Collection, row: int, known: Collection, other: int) -> Agreement:
+    def agreement(self, query: Collection, row: int, known: Collection, other: int) -> PointAgreement:
         """How well a photo agrees with a known one."""
         return agreement(self.points(query, row), self.points(known, other), self.evidence)
 
@@ -140,11 +140,11 @@ def try_out(evidence: Evidence) -> None:
     """
     opencv()
     noise = generator(0, "points tried out").integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    points = find(evidence.points, noise)
+    points = find_keypoints(evidence.points, noise)
     agreement(points, points, evidence)
 
 
-def numbers_of(one: Agreement) -> tuple[float, float, float]:
+def numbers_of(one: PointAgreement) -> tuple[float, float, float]:
     """What a fusion is told of an agreement: log(1 + matches), log(1 + inliers), inliers as a share of matches."""
     return math.log1p(one.n_matches), math.log1p(one.n_inliers), one.inlier_share
 

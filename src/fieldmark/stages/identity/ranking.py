@@ -15,7 +15,7 @@ from fieldmark.data.collection import Collection
 from fieldmark.decisions.calibrated import Sure, crossed_sureness, sureness
 from fieldmark.decisions.grouped import find_by_group
 from fieldmark.decisions.specs import Calibration, Logistic, MaxMap, PerGroup, UnknownAt
-from fieldmark.decisions.thresholds import find
+from fieldmark.decisions.thresholds import find_threshold
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.pipeline.application import Ask
 from fieldmark.pipeline.artifacts.embeddings import Embeddings
@@ -98,7 +98,7 @@ class RankingStage(Stage):
         photos, truth = context.known.take(folds.rows), folds.classes(context.known)[folds.rows]
         decision, sure = self._decided(photos, truth, scores)
         Ranking(folder).write(photos, scores=scores, decision=decision, k=self.k, sure=sure)
-        return f"{did}; {told(decision)}" if did else told(decision)
+        return f"{did}; {told_decision(decision)}" if did else told_decision(decision)
 
     def apply(self, ask: Ask) -> RankedPhotos:
         """Scores of any photos."""
@@ -119,7 +119,11 @@ class RankingStage(Stage):
             groups = find_by_group(
                 self.unknown, scores[has_label], truth[has_label], some, per=self.per_group, k=self.k
             )
-        common = find(self.unknown, scores[has_label], truth[has_label], k=self.k) if groups is None else groups.common
+        common = (
+            find_threshold(self.unknown, scores[has_label], truth[has_label], k=self.k)
+            if groups is None
+            else groups.common
+        )
         if self.sure is None:
             return Decision(common, groups, None), None
         learnt = sureness(scores[has_label], truth[has_label], by=self.sure)
@@ -128,7 +132,7 @@ class RankingStage(Stage):
         return Decision(common, groups, learnt), crossed
 
 
-def told(decision: Decision) -> str:
+def told_decision(decision: Decision) -> str:
     """A decision in one line."""
     threshold = decision.threshold
     groups = "" if decision.groups is None else f" ({len(decision.groups.groups)} group(s) with one of their own)"

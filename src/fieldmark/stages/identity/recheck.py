@@ -12,15 +12,15 @@ from jaxtyping import Float32, Int64
 from fieldmark.core.seeds import generator
 from fieldmark.core.spec import Count
 from fieldmark.data.collection import Collection
-from fieldmark.decisions.thresholds import find
-from fieldmark.gallery.fusion import Fusion, fit, fit_by_part
+from fieldmark.decisions.thresholds import find_threshold
+from fieldmark.gallery.fusion import Fusion, fit_by_part, fit_fusion
 from fieldmark.gallery.specs import Evidence
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.specs import Finder, TableBoxes
 from fieldmark.pipeline.application import Ask
 from fieldmark.pipeline.artifacts.embeddings import Embedded, Embeddings
 from fieldmark.pipeline.artifacts.folds import Folds
-from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, ShortlistMatches, counted
+from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, ShortlistMatches, keypoint_pairs
 from fieldmark.pipeline.artifacts.ranking import RankedPhotos, Ranking
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.relocating import refuse_lost
@@ -106,11 +106,11 @@ class Recheck(RankingStage):
         photos = context.known.take(folds.rows)
         found = self._of_validation(context, scores, folds)
         fusion, proba = self._fused(context.known.groups[folds.rows], truth, scores, found, seed=context.seed)
-        left, table = KeypointRanking(folder), counted("validation", photos, found, context.known)
+        left, table = KeypointRanking(folder), keypoint_pairs("validation", photos, found, context.known)
         left.write_fusion(fusion)
         left.write_matches(table)
         has_label = truth >= -1
-        before = find(self.unknown, scores[has_label], truth[has_label], k=self.k).map_at_k
+        before = find_threshold(self.unknown, scores[has_label], truth[has_label], k=self.k).map_at_k
         return proba, f"{table.height:,} pairs of photos compared; MAP@{self.k} {before:.4f} before"
 
     def apply(self, ask: Ask) -> RankedPhotos:
@@ -185,7 +185,7 @@ class Recheck(RankingStage):
         for one, fusion in fit_by_part(numbers, same, np.broadcast_to(part[:, None], there.shape)[there]).items():
             own = part == one
             proba[own] = fused(scores[own], _some(found, own), fusion)
-        return fit(numbers, same), proba
+        return fit_fusion(numbers, same), proba
 
 
 def _behind(source: Stage | None, earlier: Mapping[str, Stage]) -> list[str]:

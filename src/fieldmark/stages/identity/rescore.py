@@ -13,7 +13,7 @@ from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json, write_json
 from fieldmark.core.spec import Count, Fraction
 from fieldmark.decisions.ranking import top
-from fieldmark.decisions.thresholds import find
+from fieldmark.decisions.thresholds import find_threshold
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.pipeline.application import Ask
 from fieldmark.pipeline.artifacts.embeddings import Embedded, Embeddings
@@ -76,10 +76,10 @@ class Rescore(RankingStage):
         weight = self.weight
         if weight is None:
             weight = self._best_weight(scores[has_label], paired[has_label], truth[has_label])
-        before = find(self.unknown, scores[has_label], truth[has_label], k=self.k).map_at_k
+        before = find_threshold(self.unknown, scores[has_label], truth[has_label], k=self.k).map_at_k
         write_json(folder / RESCORING, {"weight": weight, "map_before": before})
         was = "unknown" if before is None else f"{before:.4f}"
-        return mix(scores, paired, weight=weight), f"the pair head weighs {weight:g}; MAP@{self.k} {was} before"
+        return mix_scores(scores, paired, weight=weight), f"the pair head weighs {weight:g}; MAP@{self.k} {was} before"
 
     def scores(self, ask: Ask) -> Scores:
         """Scores of any photos: the pair heads' mean beside the ranking's."""
@@ -88,11 +88,11 @@ class Rescore(RankingStage):
         folds = ask.folds(len(nets))
         paired = np.zeros_like(scores)
         for k in folds:
-            gallery, by = gallery_of(ask, self.embedded, self.on, k=k), judge(nets[k])
+            gallery, by = gallery_of(ask, self.embedded, self.on, k=k), pair_judge(nets[k])
             one = pair_scores(embedded.embedding[k], scores, gallery=gallery, by=by, shortlist=self.shortlist)
             paired += one / len(folds)
         weight = float(read_json(ask.context.folder(self.name) / RESCORING)["weight"])
-        return mix(scores, paired, weight=weight)
+        return mix_scores(scores, paired, weight=weight)
 
     def _of_validation(self, context: Context, scores: Scores, folds: Folds) -> Scores:
         """What the pair head of each fold says of the photos that validate it."""
@@ -103,7 +103,7 @@ class Rescore(RankingStage):
                 embeddings.validation(k),
                 scores[fold == k],
                 gallery=embeddings.gallery_apart(k, folds, context.known),
-                by=judge(net),
+                by=pair_judge(net),
                 shortlist=self.shortlist,
             )
         return paired
@@ -113,11 +113,14 @@ class Rescore(RankingStage):
 
         One number is chosen among 21 on hundreds of photos: it can hardly fit their noise.
         """
-        reached = [find(self.unknown, mix(scores, paired, weight=one), truth, k=self.k).map_at_k for one in WEIGHTS]
+        reached = [
+            find_threshold(self.unknown, mix_scores(scores, paired, weight=one), truth, k=self.k).map_at_k
+            for one in WEIGHTS
+        ]
         return WEIGHTS[int(np.argmax([0.0 if one is None else one for one in reached]))]
 
 
-def judge(net: SavedNet) -> Callable[[np.ndarray, np.ndarray], Float32[np.ndarray, " pair"]]:
+def pair_judge(net: SavedNet) -> Callable[[np.ndarray, np.ndarray], Float32[np.ndarray, " pair"]]:
     """A network's pair head as a function of arrays: the probability that two embeddings are of one individual.
 
     Raises:
@@ -166,7 +169,7 @@ def pair_scores(
     return judged
 
 
-def mix(
+def mix_scores(
     scores: Float32[np.ndarray, "query identity"], judged: Float32[np.ndarray, "query identity"], *, weight: float
 ) -> Float32[np.ndarray, "query identity"]:
     """The weighted mean of both; who had no score (-inf) still has none.

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from fieldmark.core.files import write_json
-from fieldmark.decisions.calibrated import parts
+from fieldmark.decisions.calibrated import even_parts
 from fieldmark.decisions.specs import Calibration, Isotonic
 from fieldmark.gallery.rivals import COLUMNS, Rivals
 from fieldmark.gallery.store import GalleryStore
@@ -56,7 +56,7 @@ class StackIdentities(RankingStage):
         whose = [np.flatnonzero(folds.fold == k)[one.query] for k, one in enumerate(described)]
         row, name = np.concatenate(whose), np.concatenate([one.identity for one in described])
         part = np.full(len(known), -1)
-        part[rows] = parts(truth, known.groups[rows], n_parts=self.settings.n_parts)
+        part[rows] = even_parts(truth, known.groups[rows], n_parts=self.settings.n_parts)
         grown = grow_identity_trees(
             np.concatenate([one.table for one in described]),
             known.classes[row] == name,

@@ -15,7 +15,7 @@ from fieldmark.data.collection import Collection
 from fieldmark.decisions.afterthoughts import think_again
 from fieldmark.decisions.ranking import rank
 from fieldmark.decisions.specs import Afterthought, Fixed, Swap
-from fieldmark.decisions.thresholds import find
+from fieldmark.decisions.thresholds import find_threshold
 from fieldmark.pipeline.application import Ask
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.ranking import Decision, RankedPhotos, Ranking
@@ -75,7 +75,7 @@ class ThinkAgain(Stage):
         truth = folds.classes(known)[rows]
         has_label = truth >= -1
         same = Fixed(at=decision.threshold.at)
-        was, now = (find(same, one[has_label], truth[has_label], k=self.k) for one in (before, after))
+        was, now = (find_threshold(same, one[has_label], truth[has_label], k=self.k) for one in (before, after))
         decided = Decision(now, decision.groups, decision.sureness)
         Ranking(folder).write(photos, scores=after, decision=decided, k=self.k)
         return f"validation MAP@{self.k} {now.map_at_k:.4f}, {was.map_at_k:.4f} before"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fieldmark.core.files import write_text
-from fieldmark.core.spec import Spec, read
+from fieldmark.core.spec import Spec, read_spec
 from fieldmark.pipeline.application import Ask
 from fieldmark.pipeline.artifacts.features import Features, ImageFeatures
 from fieldmark.pipeline.artifacts.folds import Folds
@@ -15,7 +15,7 @@ from fieldmark.pipeline.artifacts.scores import MEAN, LabelScores, MemberScores,
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.stacking.knn import neighbours, relevance
-from fieldmark.stacking.lending import choose_lending, mixed
+from fieldmark.stacking.lending import choose_lending, with_neighbours
 from fieldmark.stacking.specs import Lending, Relevance
 
 CHOSEN = "chosen.json"
@@ -67,16 +67,16 @@ class Lend(Stage):
         nearest = neighbours(seen, seen, k=widest, groups=(fold, fold))
         settings, weight, f2 = choose_lending(proba, nearest, truth, self.settings)
         write_text(folder / CHOSEN, Chosen(relevance=settings, weight=weight, f2=f2).model_dump_json(indent=1) + "\n")
-        averaged = mixed(proba, relevance(nearest, truth, settings), weight=weight)
+        averaged = with_neighbours(proba, relevance(nearest, truth, settings), weight=weight)
         LabelScores(folder).write(MEAN, known, labels=known.vocabulary.tags, fold=fold, proba=averaged)
         return f"the {settings.k} most similar photos weigh {weight:g}, {self.reads_from} {1 - weight:g}"
 
     def apply(self, ask: Ask) -> ScoredPhotos:
         """The average for any photos, who hear all known ones."""
         tags, known = ask.context.known.vocabulary.tags, ask.artifact(Features, self.looks).known().unit
-        chosen: Chosen = read(Chosen, ask.context.folder(self.name) / CHOSEN)
+        chosen: Chosen = read_spec(Chosen, ask.context.folder(self.name) / CHOSEN)
         nearest = neighbours(ask.value(ImageFeatures, self.looks).unit, known, k=chosen.relevance.k)
         lent = relevance(nearest, ask.context.known.truth > 0, chosen.relevance)
         scored = ask.value(ScoredPhotos, self.reads_from)
-        proba = mixed(scored.mean.of(tags), lent, weight=chosen.weight)
+        proba = with_neighbours(scored.mean.of(tags), lent, weight=chosen.weight)
         return ScoredPhotos(MemberScores(tuple(tags), proba[None]), scored.absent)

@@ -22,7 +22,7 @@ from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.stacking.specs import Stacking
 
 if TYPE_CHECKING:
-    from fieldmark.stacking.evidence import Evidence
+    from fieldmark.stacking.evidence import SecondLevelInputs
 
 IMPORTANCE = "importance.json"
 CEILING = "ceiling.json"
@@ -68,7 +68,7 @@ class Stack(Stage):
         truth = known.truth
         seen = None if self.looks is None else context.artifact(Features, self.looks).known()
         made = second_level(
-            evidence_of(self._known(context), seen),
+            second_level_inputs(self._known(context), seen),
             truth > 0,
             fold,
             is_told=~np.isnan(truth),
@@ -98,7 +98,7 @@ class Stack(Stage):
         }
         seen = None if self.looks is None else ask.value(ImageFeatures, self.looks)
         trees = Judge.load(ask.context.folder(self.name) / TREES)
-        proba = trees.judge(evidence_of(scores, seen), n_threads=os.cpu_count() or 1)
+        proba = trees.judge(second_level_inputs(scores, seen), n_threads=os.cpu_count() or 1)
         return ScoredPhotos(MemberScores(tuple(tags), proba[None]), ~ask.photos.present)
 
     def _known(self, context: Context) -> dict[str, np.ndarray]:
@@ -111,13 +111,13 @@ class Stack(Stage):
         }
 
 
-def evidence_of(scores: Mapping[str, np.ndarray], seen: ImageFeatures | None = None) -> Evidence:
+def second_level_inputs(scores: Mapping[str, np.ndarray], seen: ImageFeatures | None = None) -> SecondLevelInputs:
     """What trees may know of photos: the networks' scores, and image features."""
-    from fieldmark.stacking.evidence import Evidence
+    from fieldmark.stacking.evidence import SecondLevelInputs
 
     if seen is None:
-        return Evidence(scores=scores)
-    return Evidence(scores=scores, looks=seen.looks, imagenet=seen.classes, embeddings=seen.unit)
+        return SecondLevelInputs(scores=scores)
+    return SecondLevelInputs(scores=scores, looks=seen.looks, imagenet=seen.classes, embeddings=seen.unit)
 
 
 def settled(settings: Stacking, *, looks: bool) -> Stacking:

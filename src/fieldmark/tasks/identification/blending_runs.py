@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 
 from fieldmark.core.errors import FieldmarkError, RunError
-from fieldmark.decisions.blending import Scale, blend
+from fieldmark.decisions.blending import ScoreScale, blend_scores
 from fieldmark.decisions.calibrated import sureness
 from fieldmark.decisions.specs import BlendRule, ByScore, Fixed, MaxMap, TargetShare, UnknownAt
-from fieldmark.decisions.thresholds import find
+from fieldmark.decisions.thresholds import find_threshold
 from fieldmark.pipeline.artifacts.ranking import Decision, RankedPhotos, Ranking, ranking_table
 from fieldmark.pipeline.context import Context
 
@@ -54,8 +54,8 @@ def blend_runs(
     rankings = [one.artifact(Ranking, one.plan.final().name) for one in runs]
     decisions, scores = [one.decision for one in rankings], [one.scores for one in rankings]
     of_new: list[RankedPhotos] = [ranking.kept(one) for one, ranking in zip(runs, rankings, strict=True)]
-    scales = [Scale.of(one, depth=by.depth if isinstance(by, ByScore) else 20) for one in scores]
-    mixed = blend(
+    scales = [ScoreScale.of(one, depth=by.depth if isinstance(by, ByScore) else 20) for one in scores]
+    mixed = blend_scores(
         [one.scores for one in of_new],
         by=by,
         weights=weights,
@@ -69,8 +69,8 @@ def blend_runs(
         judges = first.known.take(rows[0])
         truth = folds[0].classes(first.known)[rows[0]]
         at = [one.at(judges) for one in decisions]
-        validation = blend(scores, by=by, weights=weights, unknown_at=at, scales=scales)
-        threshold = find(unknown or MaxMap(), validation, truth, k=k)
+        validation = blend_scores(scores, by=by, weights=weights, unknown_at=at, scales=scales)
+        threshold = find_threshold(unknown or MaxMap(), validation, truth, k=k)
         sure = sureness(validation, truth)
     else:
         rule = unknown or (None if isinstance(by, ByScore) else Fixed(at=0.0))
@@ -81,7 +81,7 @@ def blend_runs(
                 fix="blend with --by vote, or train them with one --seed and one way to split "
                 "(reidentify: --set validation=humpback, as the whales' recipes).",
             )
-        threshold = find(rule, mixed, k=k)
+        threshold = find_threshold(rule, mixed, k=k)
     decision = Decision(threshold, sureness=sure)
     vocabulary = first.known.vocabulary
     table = ranking_table("new", first.new.images, mixed, threshold.at, k, vocabulary, sure=decision.sure(mixed))

@@ -10,7 +10,7 @@ from fieldmark.core.errors import PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.pipeline.application import Application
-from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, ShortlistMatches, agreeing, counted
+from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, ShortlistMatches, agreeing, keypoint_pairs
 from fieldmark.pipeline.artifacts.ranking import RankedPhotos
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.stage import Stage
@@ -51,7 +51,7 @@ def doubtful_names(
         unknown = context.known.take(others)
         ranked: RankedPhotos = Application(context.up_to(final.name), unknown).value(final.name)
         if isinstance(ranked.keypoints, ShortlistMatches):
-            table = counted("known", unknown, ranked.keypoints, known)
+            table = keypoint_pairs("known", unknown, ranked.keypoints, known)
             found += _named_otherwise(known, others, ranked.scores, agreeing(table))
     return sorted(found, key=lambda one: -one.doubt)[:most]
 

@@ -7,11 +7,11 @@ import numpy as np
 from fieldmark.decisions.specs import Best
 from fieldmark.pipeline.artifacts.embeddings import Embeddings
 from fieldmark.pipeline.context import Context
-from fieldmark.quality.duplicates.twinning import Likeness
+from fieldmark.quality.duplicates.twinning import IdentityLikeness
 from fieldmark.stages.identity.embed import Embed
 
 
-def likeness_of(context: Context) -> Likeness:
+def likeness_of(context: Context) -> IdentityLikeness:
     """How alike a run's identities look to networks that have not learnt from the photos they look at.
 
     Each validation photo is compared with the photos of all identities, the most alike one counting, and that is
@@ -33,4 +33,4 @@ def likeness_of(context: Context) -> Likeness:
         np.add.at(total, known.classes[rows][named], scores[named])
         np.add.at(count, known.classes[rows][named], 1)
     mean = np.divide(total, count[:, None], out=np.full_like(total, np.nan), where=count[:, None] > 0)
-    return Likeness(known.vocabulary.identities, mean)
+    return IdentityLikeness(known.vocabulary.identities, mean)

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.data.collection import Collection
-from fieldmark.images.reading import read
+from fieldmark.images.reading import read_pixels
 from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, agreeing
 from fieldmark.pipeline.context import Context
 from fieldmark.reporting.match_lines import Side, encoded, match_lines
@@ -48,7 +48,7 @@ class MatchPictures:
         try:
             points = [looker.points(known, row) for row in rows]
             found = looker.agreement(known, rows[0], known, rows[1])
-            pixels = [read(known.paths[row]) for row in rows]
+            pixels = [read_pixels(known.paths[row]) for row in rows]
         except FieldmarkError:  # a photo that is gone, or OpenCV: a page is not refused for a picture
             return None
         left, right = (Side(pixels[side], points[side].xy[found.pairs[:, side]], points[side].size) for side in (0, 1))

@@ -26,7 +26,7 @@ from fieldmark.reporting.pictures import picture
 from fieldmark.reporting.wording import counted
 from fieldmark.tasks.identification.issues import validation_issues
 from fieldmark.tasks.identification.match_pictures import MatchPictures
-from fieldmark.tasks.identification.validation import Judged
+from fieldmark.tasks.identification.validation import ValidatedPhotos
 from fieldmark.tasks.page_ends import page_end, score_rows
 
 N_EXAMPLES, N_DOUBTS = 12, 8
@@ -40,12 +40,14 @@ def identity_report(context: Context) -> tuple[tuple[Measure, ...], str]:
     Raises:
         RunError: The run is not finished.
     """
-    judged = Judged(context)
+    judged = ValidatedPhotos(context)
     measures, expected = judged.seen(), judged.expected()
     return measures + expected, run_page(_page(context, judged, measures, expected))
 
 
-def _page(context: Context, judged: Judged, measures: tuple[Measure, ...], expected: tuple[Measure, ...]) -> RunPage:
+def _page(
+    context: Context, judged: ValidatedPhotos, measures: tuple[Measure, ...], expected: tuple[Measure, ...]
+) -> RunPage:
     lines = MatchPictures(context)
     best, worst = _examples(judged, lines)
     doubts, note = _doubts(context, judged, lines)
@@ -71,7 +73,7 @@ def _page(context: Context, judged: Judged, measures: tuple[Measure, ...], expec
     )
 
 
-def _summary(judged: Judged, measures: tuple[Measure, ...]) -> str:
+def _summary(judged: ValidatedPhotos, measures: tuple[Measure, ...]) -> str:
     value = {one.name: one.value for one in measures}
     n_known = int((judged.truth >= 0).sum())
     n_new = len(judged.truth) - n_known
@@ -110,7 +112,7 @@ def _curves(context: Context) -> tuple[Curve, ...]:
     return tuple(curves)
 
 
-def _scan(judged: Judged, *, n_points: int = 120) -> ThresholdScan:
+def _scan(judged: ValidatedPhotos, *, n_points: int = 120) -> ThresholdScan:
     best = judged.scores.max(axis=1)
     some = best[np.isfinite(best)]  # a photo without any candidate is new at every threshold
     at = np.unique(np.append(np.quantile(some, np.linspace(0, 1, n_points)) if len(some) else [], judged.unknown_at))
@@ -125,7 +127,7 @@ def _scan(judged: Judged, *, n_points: int = 120) -> ThresholdScan:
     )
 
 
-def _examples(judged: Judged, lines: MatchPictures) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+def _examples(judged: ValidatedPhotos, lines: MatchPictures) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """The surest right answers and the surest wrong ones: each query beside its candidates."""
     sure: list[tuple[float, int, bool]] = []
     for number, row in enumerate(judged.rows):
@@ -138,7 +140,7 @@ def _examples(judged: Judged, lines: MatchPictures) -> tuple[tuple[Example, ...]
     return tuple(_example(judged, lines, n) for n in right), tuple(_example(judged, lines, n) for n in wrong)
 
 
-def _example(judged: Judged, lines: MatchPictures, number: int) -> Example:
+def _example(judged: ValidatedPhotos, lines: MatchPictures, number: int) -> Example:
     known, row = judged.known, int(judged.rows[number])
     image, truth = known.images[int(row)], judged.name(int(judged.truth[number]))
     column = {name: place for place, name in enumerate(known.vocabulary.identities)}
@@ -163,7 +165,7 @@ def _example(judged: Judged, lines: MatchPictures, number: int) -> Example:
     )
 
 
-def _confusions(judged: Judged, *, most: int = 8) -> tuple[ConfusedPair, ...]:
+def _confusions(judged: ValidatedPhotos, *, most: int = 8) -> tuple[ConfusedPair, ...]:
     """Which known individuals were taken for which others, the commonest first."""
     first = {image: answer[0][0] for image, answer in judged.answers.items()}
     pairs = Counter(
@@ -182,7 +184,7 @@ def _confusions(judged: Judged, *, most: int = 8) -> tuple[ConfusedPair, ...]:
     return tuple(ConfusedPair(truth, answer, count, shown(truth), shown(answer)) for (truth, answer), count in wrong)
 
 
-def _doubts(context: Context, judged: Judged, lines: MatchPictures) -> tuple[tuple[NameDoubt, ...], str]:
+def _doubts(context: Context, judged: ValidatedPhotos, lines: MatchPictures) -> tuple[tuple[NameDoubt, ...], str]:
     """Validation photos that probably show somebody else than the table says, by points, and a sentence about them."""
     found = [one for one in validation_issues(context) if one.proba >= LEAST_DOUBT]
     given = dict(zip(judged.known.images, names_told(judged.known), strict=True))
@@ -199,7 +201,7 @@ def _doubts(context: Context, judged: Judged, lines: MatchPictures) -> tuple[tup
     return rows, note
 
 
-def _facts(context: Context, judged: Judged) -> tuple[Fact, ...]:
+def _facts(context: Context, judged: ValidatedPhotos) -> tuple[Fact, ...]:
     classes = context.known.classes
     counts = np.bincount(classes[classes >= 0], minlength=1)
     return (

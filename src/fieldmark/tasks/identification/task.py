@@ -79,9 +79,9 @@ class Identifying(Task):
 
     def validated(self, context: Context) -> tuple[Measure, ...]:
         """How good the ranking is on validation photos, and what to expect of the decision with others."""
-        from fieldmark.tasks.identification.validation import Judged
+        from fieldmark.tasks.identification.validation import ValidatedPhotos
 
-        return Judged(context).measures()
+        return ValidatedPhotos(context).measures()
 
     def evaluated(self, context: Context, photos: Collection, progress: Progress) -> tuple[Measure, ...]:
         """How good the ranking and its decision are on other photos."""

@@ -20,7 +20,7 @@ from fieldmark.stages.identity.ranking import RankingStage
 from fieldmark.tasks.identification.measures import measure, measure_decision
 
 
-class Judged:
+class ValidatedPhotos:
     """The validation photos of a finished run that have a name or show a stranger, with scores, truth and ranking."""
 
     def __init__(self, context: Context) -> None:
@@ -110,10 +110,10 @@ class Judged:
 
     def name(self, truth: int) -> str:
         """The name of a class."""
-        return named(truth, self.known.vocabulary)
+        return class_name(truth, self.known.vocabulary)
 
 
-def named(truth: int, vocabulary: Vocabulary) -> str:
+def class_name(truth: int, vocabulary: Vocabulary) -> str:
     """The name of a class; the word for "nobody we know" for -1."""
     return vocabulary.identities[truth] if truth >= 0 else vocabulary.unknown
 

@@ -8,7 +8,7 @@ from fieldmark.metrics.intervals import interval
 from fieldmark.pipeline.artifacts.scores import LabelScores
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.stage import Stage
-from fieldmark.reporting.label_contents import Change, Rung
+from fieldmark.reporting.label_contents import Difference, Rung
 from fieldmark.reporting.wording import counted, percent
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.labels.lend import Lend
@@ -17,7 +17,7 @@ from fieldmark.stages.labels.stack import Stack
 from fieldmark.tasks.tagging.validation import JudgedLabels, crossed_f2
 
 
-def ladder(context: Context, judged: JudgedLabels) -> tuple[Rung, ...]:
+def score_ladder(context: Context, judged: JudgedLabels) -> tuple[Rung, ...]:
     """A rung for each stage with scores, in the order of the plan.
 
     Every rung is measured alike: mean F2 over the known photos, out of fold, with the best cutoff of each label group
@@ -45,10 +45,10 @@ def ladder(context: Context, judged: JudgedLabels) -> tuple[Rung, ...]:
     return tuple(rungs)
 
 
-def change_of(differences: np.ndarray, groups: np.ndarray) -> Change | None:
+def change_of(differences: np.ndarray, groups: np.ndarray) -> Difference | None:
     """The mean difference with its interval over groups of photos; None where all photos are one group."""
     found = interval(differences, groups=groups)
-    return Change(found.value, found.low, found.high) if found.n_units > 1 else None
+    return Difference(found.value, found.low, found.high) if found.n_units > 1 else None
 
 
 def means_of(stage: Stage, context: Context) -> tuple[str, ...]:

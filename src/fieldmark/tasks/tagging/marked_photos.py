@@ -12,7 +12,14 @@ from fieldmark.pipeline.artifacts.selection import DroppedPhotos as DroppedPhoto
 from fieldmark.pipeline.artifacts.selection import LabelPseudoLabels
 from fieldmark.pipeline.context import Context
 from fieldmark.reporting.contents import Fact
-from fieldmark.reporting.label_contents import AddedPhotos, Doubt, DroppedPhotos, Mark, MarkedPhoto, MarkKind
+from fieldmark.reporting.label_contents import (
+    AddedPhotos,
+    DroppedPhotosSection,
+    LabelIssueRow,
+    Mark,
+    MarkedPhoto,
+    MarkKind,
+)
 from fieldmark.reporting.pictures import picture
 from fieldmark.reporting.wording import counted, number
 from fieldmark.stages.labels.drop import Drop
@@ -77,7 +84,7 @@ def _few(marks: list[Mark], *, most: int) -> tuple[Mark, ...]:
     return tuple(marks) if rest <= 1 else (*marks[:most], Mark(f"and {rest} more", "plain"))
 
 
-def dropped(context: Context, judged: JudgedLabels) -> tuple[DroppedPhotos, ...]:
+def dropped(context: Context, judged: JudgedLabels) -> tuple[DroppedPhotosSection, ...]:
     """What each drop stage left out: the worst with pictures and with what its judge would have given them."""
     found = []
     row_of = {image: row for row, image in enumerate(judged.known.images)}
@@ -97,7 +104,7 @@ def dropped(context: Context, judged: JudgedLabels) -> tuple[DroppedPhotos, ...]
                 worst.append(MarkedPhoto(image, picture(judged.known, row), marks, f"error {number(float(error))}"))
         others = tuple(Fact(image, f"error {number(float(error))}") for image, error in gone[N_DROPPED:])
         said = context.said(stage.name)
-        found.append(DroppedPhotos(stage.name, said, len(gone), tuple(worst), others))
+        found.append(DroppedPhotosSection(stage.name, said, len(gone), tuple(worst), others))
     return tuple(found)
 
 
@@ -126,18 +133,18 @@ def _taken_in(judged: JudgedLabels, new: Collection, row: int, target: np.ndarra
     return MarkedPhoto(new.images[row], picture(new, row), marks)
 
 
-def doubts(context: Context, judged: JudgedLabels) -> tuple[tuple[Doubt, ...], str]:
+def doubtful_labels(context: Context, judged: JudgedLabels) -> tuple[tuple[LabelIssueRow, ...], str]:
     """The most doubtful labels by the scores of the last score stage, and a sentence about them.
 
     Of copies of a picture that share a doubt, one is shown.
     """
     known, row_of = judged.known, {image: row for row, image in enumerate(judged.known.images)}
-    chosen: dict[tuple[int, str], Doubt] = {}
+    chosen: dict[tuple[int, str], LabelIssueRow] = {}
     for cell in doubtful_cells(context, most=4 * N_DOUBTS):
         row = row_of[cell.image]
         key = (int(known.groups[row]), cell.label)
         if len(chosen) < N_DOUBTS and key not in chosen:
-            chosen[key] = Doubt(
+            chosen[key] = LabelIssueRow(
                 cell.image,
                 cell.label,
                 "missing" if cell.kind == "missing" else "wrong",

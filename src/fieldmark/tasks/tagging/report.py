@@ -10,18 +10,18 @@ from fieldmark.reporting.label_contents import (
     AddedPhotos,
     CutoffRow,
     CutoffScan,
-    DroppedPhotos,
+    DroppedPhotosSection,
     LabelRow,
     LabelsPage,
-    Trees,
+    TreesSection,
 )
 from fieldmark.reporting.label_pages import labels_page
 from fieldmark.reporting.wording import counted, number, percent
 from fieldmark.stages.labels.stack import CEILING, IMPORTANCE, Stack
 from fieldmark.tasks.courses import courses, learning_rates
 from fieldmark.tasks.page_ends import page_end, score_rows
-from fieldmark.tasks.tagging.ladder import ladder
-from fieldmark.tasks.tagging.marked_photos import added, doubts, dropped, examples
+from fieldmark.tasks.tagging.ladder import score_ladder
+from fieldmark.tasks.tagging.marked_photos import added, doubtful_labels, dropped, examples
 from fieldmark.tasks.tagging.measures import average_precisions
 from fieldmark.tasks.tagging.validation import CROSSED, JudgedLabels
 
@@ -42,7 +42,7 @@ def label_report(context: Context) -> tuple[tuple[Measure, ...], str]:
 
 def _page(context: Context, judged: JudgedLabels, measures: tuple[Measure, ...]) -> LabelsPage:
     best, worst = examples(judged)
-    doubtful, doubts_note = doubts(context, judged)
+    doubtful, doubts_note = doubtful_labels(context, judged)
     left_out, taken_in = dropped(context, judged), added(context, judged)
     return LabelsPage(
         title=f"{context.plan.name} on {context.known.name}",
@@ -50,7 +50,7 @@ def _page(context: Context, judged: JudgedLabels, measures: tuple[Measure, ...])
         summary=_summary(judged, measures),
         scores=score_rows(measures),
         scores_note=_scores_note(judged, measures),
-        ladder=ladder(context, judged),
+        ladder=score_ladder(context, judged),
         ladder_note=(
             "Mean F2 on the known photos, each judged by networks that have not seen it, with the best cutoff of each "
             "group of labels for photos of other folds. “Better” and “worse” where the whole 95 % interval of the mean "
@@ -154,7 +154,7 @@ def _labels(judged: JudgedLabels) -> tuple[LabelRow, ...]:
     return tuple(rows)
 
 
-def _trees(context: Context) -> tuple[Trees, ...]:
+def _trees(context: Context) -> tuple[TreesSection, ...]:
     found = []
     for stage in context.plan.stages:
         if isinstance(stage, Stack):
@@ -163,7 +163,7 @@ def _trees(context: Context) -> tuple[Trees, ...]:
             columns.sort(key=lambda one: -one[1])
             ceiling = read_json(place / CEILING)
             found.append(
-                Trees(
+                TreesSection(
                     stage.name,
                     tuple(columns[:MOST_COLUMNS]),
                     len(columns),
@@ -177,7 +177,7 @@ def _trees(context: Context) -> tuple[Trees, ...]:
 def _facts(
     context: Context,
     judged: JudgedLabels,
-    left_out: tuple[DroppedPhotos, ...],
+    left_out: tuple[DroppedPhotosSection, ...],
     taken_in: tuple[AddedPhotos, ...],
 ) -> tuple[Fact, ...]:
     count, a_photo = judged.truth.sum(axis=0), judged.truth.sum(axis=1)

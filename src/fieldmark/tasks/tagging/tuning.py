@@ -14,10 +14,10 @@ from fieldmark.decisions.specs import (
     CountMatch,
     CutoffRule,
     Cutoffs,
-    Estimate,
     GlobalF2,
     GroupF2,
     LabelF2,
+    MeanWithInterval,
     Preset,
     Relative,
 )
@@ -48,23 +48,23 @@ class Tuned:
     cutoffs: Cutoffs
 
     @property
-    def as_found(self) -> Estimate:
+    def as_found(self) -> MeanWithInterval:
         """Mean F2 on the very photos the cutoffs were found on: too hopeful, the more cutoffs the more."""
         return _measured(self.cutoffs.fitted)
 
     @property
-    def honest(self) -> Estimate:
+    def honest(self) -> MeanWithInterval:
         """Mean F2 where each photo's cutoffs were found on the photos of the other folds."""
         return _measured(self.cutoffs.crossed)
 
 
-def _measured(found: Estimate | None) -> Estimate:
+def _measured(found: MeanWithInterval | None) -> MeanWithInterval:
     if found is None:
         raise TypeError("cutoffs found with truth have figures")
     return found
 
 
-def tuned(
+def tuned_rules(
     context: Context, *, rules: Sequence[RuleName] = (), stage: str | None = None, progress: Progress = QUIET
 ) -> tuple[Tuned, ...]:
     """Each rule's worth on the out-of-fold scores of a stage.
