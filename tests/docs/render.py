@@ -36,7 +36,7 @@ ROOMS = (
 
 KINDS = {
     "folds": "PlainFolds StratifiedFolds IdentityFolds HumpbackHoldout OpenHoldout DisjointIdentities ByDate",
-    "finders": "TableBoxes GrabCut FeatureNorm Agreed Trained",
+    "finders": "TableBoxes GrabCut FeatureNorm Agreed TrainedFinder",
     "crops": "FullFrame CropIfNeeded BoxCrop",
     "augmentations": "NoAugment ImetAugment ImaterialistAugment WhaleAugment",
     "weights": "PackageWeights FileWeights HubWeights RandomWeights",
