@@ -98,7 +98,7 @@ LINKS = {
     "IdentityStacking": "[its settings](#stack_identities)",
     "Tuning": "[a search](#stack_identities)",
     "Recruits": "[its settings](#recruit)",
-    **dict.fromkeys("Candidates Negatives Features Relevance Trees".split(), "[settings](#stacking)"),  # noqa: SIM905
+    **dict.fromkeys("Candidates Negatives TableColumns Relevance Trees".split(), "[settings](#stacking)"),  # noqa: SIM905
     **{
         name: f"[{word}](#{PLACES.get(heading, heading)})"
         for heading, word in {
