@@ -367,7 +367,8 @@ def rooms() -> str:
 
 PARTS = (
     "Net Backbone Preprocess BoxSource Align Point MaskChannel MarginByCount Training Leg Vote Reciprocal PerGroup "
-    "Evidence IdentityStacking Tuning Recruits Guesses Cutoff Stacking Candidates Negatives TableColumns Relevance Trees "
+    "Evidence IdentityStacking Tuning Recruits Guesses Cutoff Stacking Candidates Negatives TableColumns Relevance "
+    "Trees "
     "Lending Linear AnswerLayout"
 )
 
