@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     photos = read(given.table, labelled=False)
-    rows = pl.DataFrame({"image": photos.images, "file": [str(path) for path in photos.paths]})
+    rows = pl.DataFrame({"image": photos.images, "file": [str(path.resolve()) for path in photos.paths]})
     runs = {SOURCE: given.run, **({given.beside[0]: given.beside[1]} if given.beside else {})}
     found: dict[Path, list[float]] = {source: [] for source in runs}
     with tempfile.TemporaryDirectory() as folder:
