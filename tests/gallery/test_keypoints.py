@@ -202,7 +202,7 @@ def test_points_of_two_kinds_are_refused():
 def test_what_is_no_picture_is_refused(pixels):
     with pytest.raises(ShapeError) as told:
         find_keypoints(KINDS["sift"], pixels)
-    assert "read()" in told.value.fix
+    assert "read_pixels()" in told.value.fix
 
 
 def test_a_mask_of_another_size_is_refused():

@@ -58,7 +58,7 @@ class Recorder:
         self.asked: dict[str, list] = {}
         names = ("horizontal_flip", "adjust_brightness", "adjust_contrast", "rgb_to_grayscale")
         monkeypatch.setattr(room, "functional", SimpleNamespace(**{name: self.note(name) for name in names}))
-        for name in ("moved", "noisy", "blurred"):
+        for name in ("moved", "with_noise", "blurred"):
             monkeypatch.setattr(room, name, self.note(name))
 
     def note(self, name: str):
@@ -86,7 +86,7 @@ def test_the_imet_list_draws_its_numbers(monkeypatch: pytest.MonkeyPatch) -> Non
     assert recorder.share("adjust_brightness", n) == pytest.approx(0.15, abs=0.02)
     assert recorder.share("adjust_contrast", n) == pytest.approx(0.15, abs=0.02)
     assert recorder.share("moved", n) == pytest.approx(0.3, abs=0.025)
-    assert recorder.share("noisy", n) == pytest.approx(0.3, abs=0.025)
+    assert recorder.share("with_noise", n) == pytest.approx(0.3, abs=0.025)
     moves = [move for move, outside in recorder.asked["moved"] if outside == "reflect"]
     assert len(moves) == len(recorder.asked["moved"])
     assert spans([move.turn_deg for move in moves], -15, 15)
@@ -95,7 +95,7 @@ def test_the_imet_list_draws_its_numbers(monkeypatch: pytest.MonkeyPatch) -> Non
     assert {(move.zoom, move.shear_deg) for move in moves} == {(1.0, 0.0)}
     assert spans([factor for (factor,) in recorder.asked["adjust_brightness"]], 0.9, 1.1)
     assert spans([factor for (factor,) in recorder.asked["adjust_contrast"]], 0.9, 1.1)
-    assert spans([sd for (sd,) in recorder.asked["noisy"]], 2.55, 12.75)
+    assert spans([sd for (sd,) in recorder.asked["with_noise"]], 2.55, 12.75)
 
 
 def test_the_whale_list_draws_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_the_imaterialist_list_draws_in_proportion(strength: float, monkeypatch:
     assert (1 + 0.15 * strength) / kept < max(zooms) <= (1 + 0.2 * strength) / kept
     assert max(abs(move.right) for move in moves) <= (1 / kept - 1) / 2
     assert spans([factor for (factor,) in recorder.asked["adjust_contrast"]], 1 - 0.25 * strength, 1 + 0.5 * strength)
-    assert spans([sd for (sd,) in recorder.asked["noisy"]], 0, 12.75 * strength)
+    assert spans([sd for (sd,) in recorder.asked["with_noise"]], 0, 12.75 * strength)
     assert recorder.share("blurred", n) == pytest.approx(0.5, abs=0.025)
     assert spans([sigma for (sigma,) in recorder.asked["blurred"]], 0, 1.5 * strength)
 

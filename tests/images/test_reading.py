@@ -410,15 +410,15 @@ def test_bombs_cost_no_memory(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 from fieldmark.core.errors import ImageError
-from fieldmark.images.reading import read
+from fieldmark.images.reading import read_pixels
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()
 for path in sorted(Path(sys.argv[1]).iterdir()):
     try:
-        assert path.name == "text" and read(path).shape == (2, 2, 3), path
+        assert path.name == "text" and read_pixels(path).shape == (2, 2, 3), path
     except AssertionError:
         try:
-            read(path)
+            read_pixels(path)
         except ImageError:
             continue
         raise

@@ -264,5 +264,5 @@ def test_all_negatives_are_kept_where_they_are_few_or_asked_for():
 
 
 def test_settings_survive_json():
-    by = Stacking(candidate_cells=Candidates(top_k=7), negatives=Negatives(per_positive=None))
+    by = Stacking(candidates=Candidates(top_k=7), negatives=Negatives(per_positive=None))
     assert Stacking.model_validate_json(by.model_dump_json()) == by

@@ -16,7 +16,7 @@ from fieldmark.core.errors import RunError
 from fieldmark.core.files import read_json, write_json, write_text
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.decisions.cutoffs import Cutoffs, Estimate
+from fieldmark.decisions.cutoffs import Cutoffs, MeanWithInterval
 from fieldmark.decisions.specs import Cutoff
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.models import Models
@@ -139,7 +139,7 @@ class ByHand:
 
 
 def found_cutoffs(groups: dict[str, Cutoff] = GROUPS) -> Cutoffs:
-    crossed = Estimate(value=0.512, low=0.41, high=0.613, unit="photo", n_units=N)
+    crossed = MeanWithInterval(value=0.512, low=0.41, high=0.613, unit="photo", n_units=N)
     return Cutoffs(kind="group_f2", groups=groups, beta=2, n_images=N, mean_labels=2.5, fitted=crossed, crossed=crossed)
 
 
