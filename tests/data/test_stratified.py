@@ -291,15 +291,19 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 
 
 @pytest.mark.real
-def test_the_whole_of_imet_2019_in_three_seconds() -> None:
+def test_the_whole_of_imet_2019_costs_less_than_thirty_sorts() -> None:
     folder = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[3] / "shared" / "data")) / "meta_imet2019"
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set FIELDMARK_DATA")
     truth = read(folder, check_files=False).truth
     assert truth.shape == (109_237, 1_103)
+    numbers = np.random.default_rng(0).random(10_000_000)
+    start = time.process_time()
+    np.sort(numbers)
+    sorting = time.process_time() - start
     start = time.process_time()
     fold = split(truth)
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < 30 * sorting  # of ten million numbers; measured: 15 on a busy machine
     found, least = deviation(fold, truth), least_deviation(truth, 5)
     assert found.mean <= least.mean * 1.001
     assert found.worst <= 1.2
