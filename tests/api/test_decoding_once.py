@@ -62,3 +62,15 @@ def test_broken_photos_are_left_out_and_told_once(trained: Path, some: list[Path
     assert [one.file for one in answers] == [some[0], some[2]]
     left_out = [line for line in lines if line.startswith("left out")]
     assert len(left_out) == len(set(left_out)) == 3
+
+
+def test_embedding_decodes_once_and_names_all_broken_photos(
+    trained: Path, some: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = fieldmark.load(trained / "run")
+    with pytest.raises(DataError, match=r"2 photo\(s\) of photos cannot be read"):
+        predictor.embed(some)
+    assert len(predictor.embed(some, skip_broken=True)) == 2
+    names = counting(monkeypatch)
+    predictor.embed([some[0], some[2]])
+    assert sorted(names) == [str(some[0]), str(some[2])]

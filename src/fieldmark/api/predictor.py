@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from fieldmark.api.guards import need_torch, sensible
 from fieldmark.api.inputs import Photo, photos_of
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from fieldmark.data.collection import Collection
     from fieldmark.metrics.measure import Measure
+    from fieldmark.pipeline.application import Application
     from fieldmark.pipeline.context import Context
     from fieldmark.tasks.task import Task
+
+ValueT = TypeVar("ValueT")
 
 
 class Predictor:
@@ -113,29 +116,30 @@ class Predictor:
         """
         import numpy as np
 
-        from fieldmark.pipeline.application import Application
+        with photos_of(data) as given:
+            photos = gather(given, labelled=False, reading=reading, decode=False, **self.context.pace)
+            views = self._applied(photos, self._views)
+        rows = np.moveaxis(views, 0, 1).reshape(views.shape[1], -1)
+        return np.ascontiguousarray(rows / np.float32(np.sqrt(len(views))), np.float32)
+
+    def _views(self, application: Application) -> Float32[np.ndarray, "view photo dim"]:
+        """The embeddings of photos by the first network."""
         from fieldmark.pipeline.artifacts.models import Models
         from fieldmark.pipeline.networks import look
 
-        with photos_of(data) as given:
-            photos = gather(given, labelled=False, reading=reading, **self.context.pace)
-            application = Application(self.context, photos.collection)
-            shown = getattr(self._final, "shown", None)
-            name = None if shown is None else shown(self.context.stages)
-            if name is not None:
-                views = application.value(name).embedding[0]
-            else:
-                models = self.context.plan.leaving(Models)
-                if not models:
-                    raise RunError(
-                        "This run has no network that embeds photos.",
-                        got=", ".join(stage.verb for stage in self.context.plan.stages),
-                        fix="use a run that trains on photos.",
-                    )
-                nets = self.context.artifact(Models, models[0].name).nets(self.context.device)
-                views = look(nets[:1], application.photos, flip=False, **self.context.pace)[0].embedding
-        rows = np.moveaxis(views, 0, 1).reshape(views.shape[1], -1)
-        return np.ascontiguousarray(rows / np.float32(np.sqrt(len(views))), np.float32)
+        shown = getattr(self._final, "shown", None)
+        name = None if shown is None else shown(self.context.stages)
+        if name is not None:
+            return application.value(name).embedding[0]
+        models = self.context.plan.leaving(Models)
+        if not models:
+            raise RunError(
+                "This run has no network that embeds photos.",
+                got=", ".join(stage.verb for stage in self.context.plan.stages),
+                fix="use a run that trains on photos.",
+            )
+        nets = self.context.artifact(Models, models[0].name).nets(self.context.device)
+        return look(nets[:1], application.photos, flip=False, **self.context.pace)[0].embedding
 
     def evaluate(self, data: Collection | Path | str, **reading: Unpack[Reading]) -> tuple[Measure, ...]:
         """How good the run is on photos with ground truth; those it was trained on are left out.
@@ -165,16 +169,25 @@ class Predictor:
         Raises:
             DataError: Photos cannot be decoded, and are not to be left out; all are named.
         """
+        photos.tell(self.context.progress, self.context.plan)
+
+        def results(application: Application) -> list[Any]:
+            return self.task.results(application, k=k, most=most)
+
+        return Results(self.task, self._applied(photos, results), self.context)
+
+    def _applied(self, photos: Photos, what: Callable[[Application], ValueT]) -> ValueT:
+        """``what`` of photos; where some cannot be decoded, of the others, or all that cannot are named."""
         from fieldmark.pipeline.application import Application
 
-        photos.tell(self.context.progress, self.context.plan)
-        application = Application(self.context, photos.collection)
         try:
-            return Results(self.task, self.task.results(application, k=k, most=most), self.context)
+            return what(Application(self.context, photos.collection))
         except ImageError:
             if photos.decoded is None:
                 raise
-        return self.answered(photos.further(), k=k, most=most)
+        further = photos.further()
+        further.tell(self.context.progress, self.context.plan)
+        return what(Application(self.context, further.collection))
 
 
 def load(run: Path | str, *, device: str = "auto", n_workers: int = 2, progress: ShowProgress = None) -> Predictor:
