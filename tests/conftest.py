@@ -1,4 +1,7 @@
-"""Drawn collections and finished runs that tests of several rooms look at; none of them may change one."""
+"""Drawn collections and finished runs that several tests read; no test may change one.
+
+They are made once for all processes of a test run: whoever asks first makes a folder, the others wait for it.
+"""
 
 import csv
 from pathlib import Path
@@ -12,6 +15,7 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
 from fieldmark.specimens.shop import write_garments
+from once import Once
 
 CULTURES = ("culture::egyptian", "culture::greek", "culture::japanese")
 TAGS = ("tag::blue", "tag::gold", "tag::people", "tag::red")
@@ -62,41 +66,49 @@ def write_museum(folder: Path, *, n_known: int = 50, n_new: int = 6) -> Path:
 
 
 @pytest.fixture(scope="session")
-def museum(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Painted objects in the iMet contest's folder."""
-    return write_museum(tmp_path_factory.mktemp("museum") / "museum")
+def once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Once:
+    """Folders that all processes of this test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return Once((base.parent if hasattr(request.config, "workerinput") else base) / "once")
 
 
 @pytest.fixture(scope="session")
-def museum_run(museum: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def museum(once: Once) -> Path:
+    """Painted objects in the iMet contest's folder."""
+    return once("museum", write_museum)
+
+
+@pytest.fixture(scope="session")
+def museum_run(museum: Path, once: Once) -> Path:
     """The folder of a whole toy run of ``imet2019`` on the museum."""
     import fieldmark
 
-    run = tmp_path_factory.mktemp("runs") / "tags"
-    fieldmark.train("imet2019", museum, run=run, size="toy", n_workers=0)
-    return run
+    return once("tags", lambda run: fieldmark.train("imet2019", museum, run=run, size="toy", n_workers=0))
 
 
-@pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_shop(folder: Path) -> None:
     """Drawn garments with questions; of two of the new photos only the row is left."""
-    folder = tmp_path_factory.mktemp("shop") / "shop"
     write_garments(folder, n_train=48, n_test=8, size_px=48, seed=1)
     for photo in sorted(pl.read_csv(folder / "new.csv")["file"].to_list())[:2]:
         (folder / photo).unlink()
-    return folder
 
 
 @pytest.fixture(scope="session")
-def shop_run(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a whole toy run of ``imaterialist2017`` on the shop, trees among its voices."""
+def shop(once: Once) -> Path:
+    """The folder that ``write_shop`` makes."""
+    return once("shop", write_shop)
+
+
+@pytest.fixture(scope="session")
+def shop_run(shop: Path, once: Once) -> Path:
+    """The folder of a whole toy run of ``imaterialist2017`` on the shop, trees among its models."""
     import fieldmark
 
-    run = tmp_path_factory.mktemp("runs") / "shop"
-    fieldmark.train(
-        "imaterialist2017", shop, new=shop / "new.csv", run=run, size="toy", settings={"trees": True}, n_workers=0
-    )
-    return run
+    def train(run: Path) -> None:
+        new, trees = shop / "new.csv", {"trees": True}
+        fieldmark.train("imaterialist2017", shop, new=new, run=run, size="toy", settings=trees, n_workers=0)
+
+    return once("answers", train)
 
 
 N_IDENTITIES, N_STRANGERS = 8, 6
@@ -109,10 +121,9 @@ def picture(number: int, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray((pixels + rng.normal(0, 15, pixels.shape)).clip(0, 255).astype(np.uint8))
 
 
-@pytest.fixture(scope="session")
-def whales(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight individuals with one to four photos, six strangers, six new photos; the contest's layout."""
-    folder = tmp_path_factory.mktemp("whales")
+def write_whales(folder: Path) -> None:
+    """Eight individuals with one to four photos, six unknown ones, six new photos; the contest's layout."""
+    folder.mkdir()
     rng = np.random.default_rng(0)
     rows = []
     for kind in ("train", "test"):
@@ -126,7 +137,12 @@ def whales(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture(number if number < 4 else 200 + number, rng).save(folder / "test" / f"t{number}.jpg")
     with (folder / "train.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("Image", "Id"), *rows])
-    return folder
+
+
+@pytest.fixture(scope="session")
+def whales(once: Once) -> Path:
+    """The folder that ``write_whales`` makes."""
+    return once("whales", write_whales)
 
 
 @pytest.fixture(scope="session")
@@ -143,11 +159,10 @@ def new(whales: Path, known: Collection) -> Collection:
 
 
 @pytest.fixture(scope="session")
-def finished(known: Collection, new: Collection, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def finished(known: Collection, new: Collection, once: Once) -> RunFolder:
     """A whole toy run on them."""
     from fieldmark.pipeline.engine import execute
     from fieldmark.plans.humpback import humpback_classify
 
-    return execute(
-        humpback_classify(size="toy"), known, tmp_path_factory.mktemp("runs") / "toy", new=new, seed=1, n_workers=0
-    )
+    plan = humpback_classify(size="toy")
+    return RunFolder(once("finished", lambda run: execute(plan, known, run, new=new, seed=1, n_workers=0)))

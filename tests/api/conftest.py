@@ -21,6 +21,7 @@ from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.embed import Embed
 from fieldmark.stages.identity.rank import Rank
 from fieldmark.training.specs import Leg, Training
+from once import Once
 
 
 class Tiny(Settings):
@@ -102,14 +103,14 @@ def whales(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(once: Once) -> Path:
     """A folder with ``whales/`` and the finished run ``run/``; tests must not change it."""
     import fieldmark
 
-    folder = tmp_path_factory.mktemp("trained")
-    data = write_whales(folder / "whales")
-    fieldmark.train(tiny_plan(), data, run=folder / "run", n_workers=0)
-    return folder
+    def train(folder: Path) -> None:
+        fieldmark.train(tiny_plan(), write_whales(folder / "whales"), run=folder / "run", n_workers=0)
+
+    return once("trained", train)
 
 
 @pytest.fixture
