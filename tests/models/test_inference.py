@@ -136,3 +136,17 @@ def test_what_cannot_be_folded_stays(kind: str) -> None:
     with torch.no_grad():
         torch.testing.assert_close(quick(pictures(16)).embedding, net.eval()(pictures(16)).embedding, atol=1e-6, rtol=0)
     assert norms_in(quick) == 2
+
+
+def test_the_copy_shares_no_hooks_with_the_network() -> None:
+    net, asked = lived_in("test_resnet"), []
+    quick = for_inference(net, device=CPU, height_px=64, width_px=64, fold=False)
+    for module in quick.modules():
+        module.register_forward_hook(lambda *_: asked.append("copy"))
+    with torch.no_grad():
+        net.eval()(pictures(64))
+        assert not asked
+        quick(pictures(64))
+    assert asked
+    hooks = [id(module._forward_hooks) for one in (net, quick) for module in one.modules()]
+    assert len(set(hooks)) == len(hooks)
