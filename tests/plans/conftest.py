@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from fieldmark.specimens.collections import draw_flukes
+from once import Once
 
 
 @pytest.fixture(scope="session")
-def flukes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("flukes")
-    draw_flukes(folder, n_identities=24, n_strangers=4, n_test=10, seed=5)
-    return folder
+def flukes(once: Once) -> Path:
+    """Drawn tails of 24 individuals and of strangers."""
+    return once("flukes", lambda folder: draw_flukes(folder, n_identities=24, n_strangers=4, n_test=10, seed=5))

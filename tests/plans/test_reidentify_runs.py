@@ -33,7 +33,7 @@ from toys import Heard
 
 @pytest.fixture(scope="module")
 def run(flukes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    plan = reidentify(size="toy", rounds=1, pseudo_label_at=-1.0, budget=0.5)
+    plan = reidentify(size="toy", rounds=1, pseudo_label_at=-1.0, budget=0.5, effort=0.25)
     folder = tmp_path_factory.mktemp("reidentify") / "run"
     fieldmark.train(plan, flukes, run=folder, n_workers=0, skip_broken=True)
     return folder
@@ -170,7 +170,7 @@ def test_a_laptops_size_asks_questions_in_two_legs() -> None:
 
 
 def test_the_small_recipe_runs_where_nobody_has_two_photos(tmp_path: Path) -> None:
-    draw_flukes(tmp_path / "flukes", n_identities=24, n_strangers=2, n_test=1, seed=5)
+    draw_flukes(tmp_path / "flukes", n_identities=24, n_strangers=2, n_test=1, size_px=(120, 60), seed=5)
     table = pl.read_csv(tmp_path / "flukes" / "train.csv")
     named = table.filter(pl.col("Id") != "new_whale").with_columns(seen=pl.int_range(pl.len()).over("Id"))
     twice = named.filter(pl.col("seen") == 1)["Id"][0]  # and with one of the two the run is judged
@@ -254,7 +254,9 @@ def test_a_photo_is_asked_about_by_its_box(flukes: Path, tmp_path: Path) -> None
     likeness()
     assert any("no boxes of these photos" in line for line in heard.lines)
     heard.lines.clear()
-    draw_flukes(tmp_path / "others", n_identities=8, n_strangers=2, n_test=1, n_near_duplicates=0, seed=9)
+    draw_flukes(
+        tmp_path / "others", n_identities=8, n_strangers=2, n_test=1, size_px=(120, 60), n_near_duplicates=0, seed=9
+    )
     fieldmark.evaluate(tmp_path / "run", tmp_path / "others", n_workers=0, skip_broken=True, progress=heard)
     assert any("no boxes of these photos" in line for line in heard.lines)
 

@@ -6,6 +6,7 @@ The toy of a recipe has fewer networks, and their names happen to be sorted as t
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ from fieldmark.models.specs import RandomWeights
 from fieldmark.pipeline.plan import Plan
 from fieldmark.pipeline.stage import Stage
 from fieldmark.plans.recipe import RECIPES
+from fieldmark.specimens.collections import draw_flukes
 from fieldmark.stacking.specs import Trees
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
@@ -24,6 +26,7 @@ from fieldmark.stages.labels.look import Look
 from fieldmark.stages.labels.stack import Stack
 from fieldmark.tasks.task import TaskName, task_of
 from kept_values import assert_applied_as_kept, opened
+from once import Once
 
 SHELF = dict(RECIPES.items())
 
@@ -40,7 +43,7 @@ def tiny(stage: Stage) -> Stage:
         backbone = stage.net.backbone.model_copy(update={"name": "test_efficientnet", "weights": RandomWeights()})
         sides = {name: max(TINY_PX, getattr(stage.preprocess, name) // 5) for name in ("height_px", "width_px")}
         legs = tuple(leg.model_copy(update={"epochs": 1}) for leg in stage.training.legs)
-        training = {"legs": legs, "batch": BATCH, "accumulate": 1, "epoch_batches": 2}
+        training = {"legs": legs, "batch": BATCH, "accumulate": 1, "epoch_batches": 1}
         return stage.model_copy(
             update={
                 "net": stage.net.model_copy(update={"backbone": backbone}),
@@ -78,6 +81,29 @@ def with_truth(known: Path, task: TaskName, folder: Path) -> tuple[Path, Path]:
     with table.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(lines)
     return known / "test", table
+
+
+@pytest.fixture(scope="module")
+def museum(museum: Path, once: Once) -> Path:
+    """As many objects as three folds need, and three new ones: some recipes ask many networks about each."""
+
+    def thin_out(folder: Path) -> None:
+        shutil.copytree(museum, folder)
+        for table, n in (("train.csv", 24), ("sample_submission.csv", 3)):
+            pl.read_csv(folder / table, infer_schema=False).head(n).write_csv(folder / table)
+            names = set(pl.read_csv(folder / table, infer_schema=False)["id"])
+            for photo in (folder / {"train.csv": "train", "sample_submission.csv": "test"}[table]).iterdir():
+                if photo.stem not in names:
+                    photo.unlink()
+
+    return once("small museum", thin_out)
+
+
+@pytest.fixture(scope="module")
+def flukes(once: Once) -> Path:
+    """Few small photos of tails."""
+    few = {"n_identities": 12, "photos_per_identity": 3, "n_strangers": 4, "n_test": 4, "n_near_duplicates": 0}
+    return once("few flukes", lambda folder: draw_flukes(folder, **few, size_px=(120, 60), seed=5))
 
 
 def test_recipes_list_models_out_of_the_order_of_their_names() -> None:
