@@ -1,6 +1,7 @@
 """The toy form of ``imet2019`` runs all it has, and goes on where it was interrupted."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,10 @@ def test_interrupted_in_several_stages_it_goes_on_there_to_the_same_bits(
     from fieldmark.stages.common.train import Train
     from fieldmark.stages.labels.stack import Stack
 
-    run = tmp_path / "run"
+    run = shutil.copytree(museum_run, tmp_path / "run")
+    names = [stage.name for stage in Context.open(run).plan.stages]
+    for name in names[names.index("trusted") :]:  # as if the run had just finished the first zoo
+        shutil.rmtree(run / name)
     began: list[str] = []
 
     def train() -> None:
