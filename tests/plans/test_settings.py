@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,27 @@ from fieldmark.plans.settings import GROUPS, Settings, Value, as_typed, describe
 SHELF = dict(RECIPES.items())
 
 WALK = [(name, size, one) for name, made in SHELF.items() for size in made.sizes for one in made.settings]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def made_once() -> Iterator[None]:
+    """The same recipe, size and settings give the same plan, or the same refusal, so each is made once."""
+    make, found = Recipe._made, {}
+
+    def made(one: Recipe[Any], size: str, settings: Any) -> Plan:
+        key = (one, size, settings)
+        if key not in found:
+            try:
+                found[key] = make(one, size, settings)
+            except PlanError as error:
+                found[key] = error
+        if isinstance(found[key], PlanError):
+            raise found[key].with_traceback(None)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recipe, "_made", made)
+        yield
 
 
 @cache
