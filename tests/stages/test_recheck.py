@@ -268,7 +268,7 @@ def test_points_say_apart_what_they_say_without_photos_that_judge(tmp_path: Path
     assert not np.allclose(told, np.load(run.stage("again") / NEW_SCORES), atol=1e-3)
 
 
-@pytest.mark.parametrize("within", [TableBoxes(), GrabCut()], ids=["table", "grabcut"])
+@pytest.mark.parametrize("within", [TableBoxes(), GrabCut(side_px=64, iterations=1)], ids=["table", "grabcut"])
 def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, context: Context, within: Finder) -> None:
     """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
     pytest.importorskip("timm")

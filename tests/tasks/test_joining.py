@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import HumpbackHoldout
 from fieldmark.decisions.specs import ByVote
+from fieldmark.gallery.specs import Evidence, Xfeat
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan, renamed
@@ -27,6 +29,7 @@ from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.blend import Blend
 from fieldmark.stages.identity.keypoints import KEPT
 from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.tasks.identification import joining
 from fieldmark.tasks.identification.blending_runs import blend_runs
 from fieldmark.tasks.identification.joining import join_runs
 from fieldmark.tasks.reporting import write_report
@@ -41,6 +44,21 @@ NEAREST = humpback_nearest(size="toy")
 def nearest(known: Collection, new: Collection, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Another recipe on the same photos, seed and split."""
     return execute(NEAREST, known, tmp_path_factory.mktemp("nearest") / "run", new=new, seed=1, n_workers=0)
+
+
+@pytest.fixture
+def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joined runs match few points of small pictures, of two individuals a photo."""
+    evidence = Evidence(points=Xfeat(size_px=64, most=40))
+    planned = joining._plan
+
+    def plan(*args: Any, **more: Any) -> Plan:
+        made = planned(*args, **more)
+        quick = {"evidence": evidence, "shortlist": 2}
+        stages = (one.model_copy(update=quick) if one.name == "points" else one for one in made.stages)
+        return made.model_copy(update={"stages": tuple(stages)})
+
+    monkeypatch.setattr(joining, "_plan", plan)
 
 
 @pytest.fixture
@@ -83,6 +101,7 @@ def test_the_joined_run_answers_single_photos_as_it_ranked_them(
         assert [match.identity for match in one.matches] == wanted[one.image]
 
 
+@pytest.mark.usefixtures("few_points")
 def test_points_come_after_the_blend_and_not_before(
     finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
