@@ -208,7 +208,9 @@ class Network(nn.Module):
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's own signature
         """Training mode for all that learns; frozen stages stay as at test time, batch statistics included."""
         super().train(mode)
-        named = backbone_stages(self.backbone) if self.frozen else {}
+        if not self.frozen:
+            return self
+        named = backbone_stages(self.backbone)
         still = {name for stage in self.frozen for name in named[stage]}
         for path, module in self.backbone.named_modules():
             inside = [f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters()]
