@@ -95,7 +95,10 @@ def shortened(name: str) -> str:
         >>> shortened("a name that is much too long to stand beside a bar")
         'a name that is much too l…'
     """
-    text = Text(" ".join(printable(name).split()))
+    whole, most = " ".join(printable(name).split()), 4 * LONGEST_NAME
+    while most < len(whole) and cell_len(whole[:most]) <= 2 * LONGEST_NAME:  # letters without width are rare
+        most *= 2
+    text = Text(whole[:most])
     text.truncate(LONGEST_NAME, overflow="ellipsis")
     return text.plain
 
