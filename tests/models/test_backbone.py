@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -36,6 +37,12 @@ def bare(name: str, *, device: str = "cpu") -> nn.Module:
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(0)
         return build_backbone(Backbone(name=name, weights=RandomWeights()))[0]
+
+
+@cache
+def shape(name: str) -> nn.Module:
+    """A network without values, made once; no test may change it."""
+    return bare(name, device="meta")
 
 
 @pytest.mark.parametrize(
@@ -85,12 +92,12 @@ def test_the_shipped_backbone_sees_with_mean_and_std_of_a_half() -> None:
     ],
 )
 def test_stages_by_name_from_stem_to_last(name: str, expected: list[str]) -> None:
-    assert list(backbone_stages(bare(name, device="meta"))) == expected
+    assert list(backbone_stages(shape(name))) == expected
 
 
 @pytest.mark.parametrize("name", [*timm.list_models("test_*"), "inception_v3", "legacy_xception"])
 def test_every_parameter_stands_in_exactly_one_stage(name: str) -> None:
-    model = bare(name, device="meta")
+    model = shape(name)
     named = backbone_stages(model)
     assert sorted(p for names in named.values() for p in names) == sorted(p for p, _ in model.named_parameters())
     assert next(iter(named)) == "stem"
@@ -98,7 +105,7 @@ def test_every_parameter_stands_in_exactly_one_stage(name: str) -> None:
 
 
 def test_the_stem_and_the_last_stage_hold_what_they_should() -> None:
-    named = backbone_stages(bare("tf_efficientnet_lite0", device="meta"))
+    named = backbone_stages(shape("tf_efficientnet_lite0"))
     assert named["stem"] == ("conv_stem.weight", "bn1.weight", "bn1.bias")
     assert named["conv_head"] == ("conv_head.weight", "bn2.weight", "bn2.bias")
     assert all(name.startswith("blocks.3.") for name in named["blocks.3"])
@@ -133,12 +140,12 @@ def test_upper_of_lower_is_the_feature_map_at_every_cut_of_larger_nets(name: str
 
 
 def test_every_sequential_family_has_its_test() -> None:
-    assert {type(bare(name, device="meta")) for name in SMALLEST | SLOW} == SEQUENTIAL
+    assert {type(shape(name)) for name in SMALLEST | SLOW} == SEQUENTIAL
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet50", "legacy_senet154"])
 def test_a_cut_shares_the_parameters_out_as_the_stages_do(name: str) -> None:
-    model = bare(name, device="meta")
+    model = shape(name)
     named = backbone_stages(model)
     path_of = {id(parameter): path for path, parameter in model.named_parameters()}
     for n_stages in range(1, len(named)):
@@ -149,7 +156,7 @@ def test_a_cut_shares_the_parameters_out_as_the_stages_do(name: str) -> None:
 
 
 def test_nets_with_branches_are_cut_only_at_their_ends() -> None:
-    model = bare("pnasnet5large", device="meta")
+    model = shape("pnasnet5large")
     assert split(model, 3) is None
     assert split(model, 0) is not None
     assert split(model, len(backbone_stages(model))) is not None
@@ -158,7 +165,7 @@ def test_nets_with_branches_are_cut_only_at_their_ends() -> None:
 @pytest.mark.parametrize("n_stages", [-1, 6])
 def test_a_cut_beyond_the_stages_is_refused(n_stages: int) -> None:
     with pytest.raises(PlanError) as refused:
-        split(bare("test_resnet", device="meta"), n_stages)
+        split(shape("test_resnet"), n_stages)
     assert refused.value.fix == "use a number from 0 to 5."
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 
 import pytest
 import torch
@@ -23,9 +25,15 @@ def fold(name: str = "test_efficientnet", *, seed: int = 0, **backbone: object) 
     return build(Net(backbone=spec, head=OneVsRestHead()), n_classes=3, seed=seed).eval()
 
 
+@cache
+def built(name: str) -> Network:
+    """A network to be copied: a copy is made sooner than the network."""
+    return fold(name)
+
+
 def folds(name: str, *, n_frozen: int) -> list[Network]:
     """Three networks as trained with their first links frozen: those are the same, the others are each one's own."""
-    nets = [fold(name) for _ in range(3)]
+    nets = [deepcopy(built(name)) for _ in range(3)]
     with torch.no_grad():
         for number, net in enumerate(nets):
             for link in links(net.backbone)[n_frozen:]:

@@ -22,29 +22,30 @@ def paint(path: Path, seed: int, *, size_px: tuple[int, int] = (360, 240), **set
     Image.fromarray(noisy).resize(size_px, Image.LANCZOS).save(path, **settings)
 
 
-@pytest.fixture
-def tables(tmp_path: Path) -> tuple[Collection, Collection]:
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collection, Collection]:
     """Picture 1 is anna's in three sizes, 2 bo's and a stranger's, 3 carl's and dora's, 4 nobody's twin; new ones."""
-    paint(tmp_path / "a1.jpg", 1)
-    paint(tmp_path / "a2.png", 1, size_px=(720, 480))
-    paint(tmp_path / "a3.jpg", 1, size_px=(150, 100), quality=60)
-    paint(tmp_path / "b.jpg", 2)
-    shutil.copy(tmp_path / "b.jpg", tmp_path / "s.jpg")
-    paint(tmp_path / "c.jpg", 3)
-    paint(tmp_path / "d.jpg", 3, quality=40)
-    paint(tmp_path / "lone.jpg", 4)
-    (tmp_path / "cut.jpg").write_bytes((tmp_path / "lone.jpg").read_bytes()[:400])
+    folder = tmp_path_factory.mktemp("tables")
+    paint(folder / "a1.jpg", 1)
+    paint(folder / "a2.png", 1, size_px=(720, 480))
+    paint(folder / "a3.jpg", 1, size_px=(150, 100), quality=60)
+    paint(folder / "b.jpg", 2)
+    shutil.copy(folder / "b.jpg", folder / "s.jpg")
+    paint(folder / "c.jpg", 3)
+    paint(folder / "d.jpg", 3, quality=40)
+    paint(folder / "lone.jpg", 4)
+    (folder / "cut.jpg").write_bytes((folder / "lone.jpg").read_bytes()[:400])
     images = ["a1.jpg", "a2.png", "a3.jpg", "b.jpg", "s.jpg", "c.jpg", "d.jpg", "lone.jpg", "cut.jpg"]
     names = ["anna", "anna", None, "bo", "unknown", "carl", "dora", "eve", "eve"]
-    known = Collection.of({"image": images, "identity": names}, root=tmp_path, name="seen")
-    paint(tmp_path / "new/n1.jpg", 1, size_px=(300, 200))
-    paint(tmp_path / "new/n3.jpg", 3, size_px=(300, 200))
-    paint(tmp_path / "new/n9.jpg", 9)
-    new = Collection.of({"image": ["n1.jpg", "n3.jpg", "n9.jpg"]}, root=tmp_path / "new", name="later")
+    known = Collection.of({"image": images, "identity": names}, root=folder, name="seen")
+    paint(folder / "new/n1.jpg", 1, size_px=(300, 200))
+    paint(folder / "new/n3.jpg", 3, size_px=(300, 200))
+    paint(folder / "new/n9.jpg", 9)
+    new = Collection.of({"image": ["n1.jpg", "n3.jpg", "n9.jpg"]}, root=folder / "new", name="later")
     return known, new
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def found(tables: tuple[Collection, Collection]) -> Twins:
     return find_twins(*tables, n_workers=1)
 

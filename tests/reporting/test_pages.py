@@ -313,7 +313,7 @@ def test_contents_are_frozen_values():
 
 @pytest.mark.real
 def test_page_of_real_flukes_shows_them(samples, real_flukes):
-    html = run_page(samples.sample_run(samples.real_photos(real_flukes, most=300), n_examples=12))
+    html = run_page(samples.sample_run(samples.real_photos(real_flukes, most=120), n_examples=12))
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html)
     assert len(pictures) > 50
     assert len(set(pictures)) > 25

@@ -18,6 +18,7 @@ from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.decisions.cutoffs import Cutoffs, MeanWithInterval
 from fieldmark.decisions.specs import Cutoff
+from fieldmark.metrics.measure import Measure
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.models import Models
 from fieldmark.pipeline.artifacts.predictions import LabelAnswers
@@ -163,8 +164,13 @@ def judged(tagged: Context) -> JudgedLabels:
 
 
 @pytest.fixture(scope="session")
-def page(tagged: Context) -> str:
-    write_report(tagged)
+def measures(tagged: Context) -> dict[str, Measure]:
+    """What writing the report of the run gives."""
+    return {one.name: one for one in write_report(tagged)}
+
+
+@pytest.fixture(scope="session")
+def page(tagged: Context, measures: dict[str, Measure]) -> str:
     return (tagged.run.path / REPORT).read_text(encoding="utf-8")
 
 
@@ -184,8 +190,9 @@ def slow_f2(answer: np.ndarray, truth: np.ndarray) -> float:
     return sum(values) / len(values)
 
 
-def test_numbers_are_those_of_the_answers_and_say_what_they_flatter(tagged: Context, judged: JudgedLabels) -> None:
-    measures = {one.name: one for one in write_report(tagged)}
+def test_numbers_are_those_of_the_answers_and_say_what_they_flatter(
+    tagged: Context, judged: JudgedLabels, measures: dict[str, Measure]
+) -> None:
     assert read_json(tagged.run.path / METRICS) == [one.model_dump(mode="json") for one in measures.values()]
     assert measures["mean F2"].value == pytest.approx(slow_f2(judged.answer, judged.truth))
     assert list(measures)[1] == CROSSED

@@ -64,8 +64,8 @@ def trained(
     one = network(net=net, n_classes=8 if options.get("flip") else 4)
     shop = Workshop(folder, alone(), scalar=options.pop("scalar", None), features=options.pop("features", None))
     leg = Leg(epochs=epochs, lr=3e-3, freeze=options.pop("freeze", ()))
-    head = options.pop("lr_head_times", 1.0)
-    training = Training(legs=(leg,), batch=8, lr_head_times=head, checkpoint_every_s=1e-9)
+    settings = {name: options.pop(name) for name in ("lr_head_times", "checkpoint_every_s") if name in options}
+    training = Training(legs=(leg,), batch=8, **settings)
     return one, fit(one, taught(photos, losses, **options), training, at=shop, seed=5)
 
 
@@ -206,7 +206,8 @@ def test_what_is_drawn_is_drawn_again_after_a_kill(photos: list[Path], tmp_path:
 
     whole, _ = trained(photos, tmp_path / "whole", losses, net=net)
     with pytest.raises(KilledError):
-        trained(photos, tmp_path / "halves", losses, net=net, scalar=killer)
+        trained(photos, tmp_path / "halves", losses, net=net, scalar=killer, checkpoint_every_s=1e-9)
+    assert list((tmp_path / "halves").glob("[0-9]*"))
     again, _ = trained(photos, tmp_path / "halves", losses, net=net)
     assert same(whole, again)
 

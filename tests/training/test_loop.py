@@ -46,6 +46,13 @@ def trained(
     return net, history
 
 
+@pytest.fixture(scope="module")
+def whole(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], list[dict]]:
+    """What an undisturbed training by ``TRAINING`` ends with: the network's state and the history."""
+    net, history = trained(photos, tmp_path_factory.mktemp("whole"))
+    return state(net), history
+
+
 def killer(at_update: int) -> Callable[[str, float, int], None]:
     def scalar(name: str, _value: float, update: int) -> None:
         if update == at_update and name == "train/lr":
@@ -63,30 +70,32 @@ def test_it_learns_and_tells(photos: list[Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at_update", range(1, 9))
-def test_stopped_at_any_update_it_goes_on_to_the_same_bits(photos: list[Path], tmp_path: Path, at_update: int) -> None:
-    whole, history = trained(photos, tmp_path / "whole")
+def test_stopped_at_any_update_it_goes_on_to_the_same_bits(
+    photos: list[Path], tmp_path: Path, whole: tuple, at_update: int
+) -> None:
+    ends, history = whole
     assert history[-1]["update"] == 8
     with pytest.raises(KilledError):
         trained(photos, tmp_path / "halves", scalar=killer(at_update))
-    again, other = trained(photos, tmp_path / "halves")
-    assert same(state(whole), state(again))
+    seldom = TRAINING.model_copy(update={"checkpoint_every_s": 120.0})
+    again, other = trained(photos, tmp_path / "halves", seldom)
+    assert same(ends, state(again))
     speed = {"images_per_s"}
     assert [{k: v for k, v in row.items() if k not in speed} for row in history] == [
         {k: v for k, v in row.items() if k not in speed} for row in other
     ]
 
 
-def test_the_number_of_workers_changes_nothing(photos: list[Path], tmp_path: Path) -> None:
-    nets = [trained(photos, tmp_path / str(n), n_workers=n)[0] for n in (0, 1, 3)]
-    assert same(state(nets[0]), state(nets[1]))
-    assert same(state(nets[0]), state(nets[2]))
+def test_the_number_of_workers_changes_nothing(photos: list[Path], tmp_path: Path, whole: tuple) -> None:
+    for n_workers in {0, 1, 3} - {Workshop(tmp_path, alone()).n_workers}:
+        net, _ = trained(photos, tmp_path / str(n_workers), n_workers=n_workers)
+        assert same(whole[0], state(net))
 
 
-def test_another_seed_trains_another_network(photos: list[Path], tmp_path: Path) -> None:
-    one, _ = trained(photos, tmp_path / "a")
+def test_another_seed_trains_another_network(photos: list[Path], tmp_path: Path, whole: tuple) -> None:
     other = network()
     fit(other, lesson(photos, augment=WhaleAugment()), TRAINING, at=Workshop(tmp_path / "b", alone()), seed=6)
-    assert not same(state(one), state(other))
+    assert not same(whole[0], state(other))
 
 
 def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(photos: list[Path], tmp_path: Path) -> None:

@@ -131,9 +131,11 @@ def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(photos: list[Path
         Leg(epochs=2, lr=1e-2, hardest=0.3, mining=mode),  # type: ignore[arg-type]
         Leg(epochs=2, lr=1e-3, freeze=("stem",), losses=(SoftF(),), hardest=0.2),
     )
-    training = Training(legs=legs, batch=4, accumulate=2, ema=0.9, mixup=0.3, checkpoint_every_s=1e-9)
 
     def run(folder: Path, kill_at: int | None = None) -> tuple[Network, list[dict]]:
+        every_s = 120.0 if kill_at is None else 1e-9
+        training = Training(legs=legs, batch=4, accumulate=2, ema=0.9, mixup=0.3, checkpoint_every_s=every_s)
+
         def scalar(name: str, _value: float, update: int) -> None:
             if update == kill_at and name == "train/lr":
                 raise KilledError
@@ -146,6 +148,7 @@ def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(photos: list[Path
     for kill_at in (4, history[-1]["update"] - 1):  # in a mined epoch of each leg
         with pytest.raises(KilledError):
             run(tmp_path / str(kill_at), kill_at)
+        assert (tmp_path / str(kill_at) / f"{2 * (kill_at - 1):09d}").is_dir()
         again, other = run(tmp_path / str(kill_at))
         ends = whole.state_dict(), again.state_dict()
         assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])

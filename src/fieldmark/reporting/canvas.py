@@ -95,7 +95,10 @@ def shortened(name: str) -> str:
         >>> shortened("a name that is much too long to stand beside a bar")
         'a name that is much too l…'
     """
-    text = Text(" ".join(printable(name).split()))
+    whole, most = " ".join(printable(name).split()), 4 * LONGEST_NAME
+    while most < len(whole) and cell_len(whole[:most]) <= 2 * LONGEST_NAME:  # letters without width are rare
+        most *= 2
+    text = Text(whole[:most])
     text.truncate(LONGEST_NAME, overflow="ellipsis")
     return text.plain
 
@@ -175,9 +178,13 @@ class Canvas:
         Args:
             description: What the plot says, in words, for those who do not see it.
         """
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
         buffer = io.StringIO()
-        nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        self._figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        for patch in (self._figure.patch, *(axes.patch for axes in self._figure.axes)):
+            patch.set(facecolor="none", edgecolor="none")
+        # Figure.savefig would draw everything twice, once only to lay it out; drawing lays out too.
+        FigureCanvasSVG(self._figure).print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
         return self._dressed(buffer.getvalue(), description)
 
     def _dressed(self, drawn: str, description: str) -> str:

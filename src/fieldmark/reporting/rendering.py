@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib import metadata, resources
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from fieldmark.reporting.thumbnails import Thumbnail
 from fieldmark.reporting.wording import counted, duration, grouped, likelihood, number, percent, printable, unbroken
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
 
     from fieldmark.reporting.contents import RunPage, ScoreRow
@@ -41,6 +43,22 @@ def rendered(template: str, *, script: str = "", **content: Any) -> str:
         script: The file name of a script of ours that the page may run, and no other; empty for none.
         **content: What the template names.
     """
+    code = _own(script) if script else ""
+    limits = {"most_rows": MOST_ROWS, "most_twins": MOST_TWINS, "first_examples": FIRST_EXAMPLES}
+    page = _environment().get_template(template)
+    return page.render(
+        style=_own("style.css"),
+        script=code,
+        script_hash=base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() if code else "",
+        version=metadata.version("fieldmark"),
+        **limits,
+        **content,
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Jinja as all pages use it; it compiles each template once in a process."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -60,18 +78,10 @@ def rendered(template: str, *, script: str = "", **content: Any) -> str:
         percent=percent,
         unbroken=unbroken,
     )
-    code = _own(script) if script else ""
-    limits = {"most_rows": MOST_ROWS, "most_twins": MOST_TWINS, "first_examples": FIRST_EXAMPLES}
-    return environment.get_template(template).render(
-        style=_own("style.css"),
-        script=code,
-        script_hash=base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() if code else "",
-        version=metadata.version("fieldmark"),
-        **limits,
-        **content,
-    )
+    return environment
 
 
+@cache
 def _own(name: str) -> Markup:
     """A file of ours as it is."""
     from markupsafe import Markup

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from fieldmark.reporting.contents import Fact
+
+_UNFIT = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
+    + "]"
+)
+"""Control characters but tab and line ends, half surrogates, and code points that never name a character."""
 
 
 def number(value: float) -> str:
@@ -100,14 +108,7 @@ def printable(text: str) -> str:
         >>> printable("fluke\x00.jpg")
         'fluke�.jpg'
     """
-    return "".join("\ufffd" if _is_unfit(character) else character for character in text)
-
-
-def _is_unfit(character: str) -> bool:
-    code = ord(character)
-    is_control = code < 0x20 or 0x7F <= code <= 0x9F
-    is_half_or_none = 0xD800 <= code <= 0xDFFF or code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
-    return (is_control and character not in "\t\n\r") or is_half_or_none
+    return _UNFIT.sub("\ufffd", text)
 
 
 def unbroken(text: str) -> str:
