@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from fieldmark.reporting.contents import Fact
+
+_UNFIT = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(17))
+    + "]"
+)
 
 
 def number(value: float) -> str:
@@ -100,14 +107,7 @@ def printable(text: str) -> str:
         >>> printable("fluke\x00.jpg")
         'fluke�.jpg'
     """
-    return "".join("\ufffd" if _is_unfit(character) else character for character in text)
-
-
-def _is_unfit(character: str) -> bool:
-    code = ord(character)
-    is_control = code < 0x20 or 0x7F <= code <= 0x9F
-    is_half_or_none = 0xD800 <= code <= 0xDFFF or code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
-    return (is_control and character not in "\t\n\r") or is_half_or_none
+    return _UNFIT.sub("\ufffd", text)
 
 
 def unbroken(text: str) -> str:
