@@ -12,13 +12,17 @@ import fieldmark
 from fieldmark.cli.main import main
 from fieldmark.core.errors import FieldmarkError, RunError
 from fieldmark.pipeline.plan import Plan
+from once import Once
 
 
 @pytest.fixture
-def runs(trained: Path, tmp_path: Path, tiny: Callable[..., Plan]) -> list[Path]:
+def runs(trained: Path, once: Once, tiny: Callable[..., Plan]) -> list[Path]:
     """Two runs of the same photos and seed; in one of them mirrored photos are the same individuals."""
-    fieldmark.train(tiny(flip_identity=False), trained / "whales", run=tmp_path / "other", n_workers=0)
-    return [trained / "run", tmp_path / "other"]
+
+    def train(run: Path) -> None:
+        fieldmark.train(tiny(flip_identity=False), trained / "whales", run=run, n_workers=0)
+
+    return [trained / "run", once("unflipped", train)]
 
 
 def test_the_command_writes_one_answer_a_photo_and_says_what_it_is_worth(

@@ -11,8 +11,12 @@ from PIL import Image, ImageDraw
 
 from fieldmark.cli.main import main
 from fieldmark.models.pinpoint import CARD
+from fieldmark.quality.regions import clicks
 
 pytest.importorskip("cv2", reason="OpenCV is an extra")
+FEW_STEPS = 40
+"""Of learning where landmarks are; 400 by default."""
+
 Printed = pytest.CaptureFixture[str]
 
 
@@ -59,13 +63,16 @@ def test_photos_without_names_are_not_to_be_learnt_from(capsys: Printed, tmp_pat
     )
 
 
-def test_landmarks_alone_are_told_as_landmarks(capsys: Printed, tmp_path: Path) -> None:
+def test_landmarks_alone_are_told_as_landmarks(
+    capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(clicks.learn_clicks.__kwdefaults__, "n_steps", FEW_STEPS)
     rows: list[tuple[object, ...]] = [("image", "x_left", "y_left", "x_right", "y_right")]
     for number in range(10):
         draw(tmp_path / f"p/{number}.png", left=4 * number)
         rows.append((f"{number}.png", 4 * number, 16, 4 * number + 40, 50))
-    clicks, out = write(tmp_path / "clicks.csv", rows), tmp_path / "b.csv"
-    lines = ran(capsys, tmp_path / "p", "--clicks", clicks, "--save", tmp_path / "finder", "--out", out)
+    marks, out = write(tmp_path / "clicks.csv", rows), tmp_path / "b.csv"
+    lines = ran(capsys, tmp_path / "p", "--clicks", marks, "--save", tmp_path / "finder", "--out", out)
     shares = dict(line.removesuffix(" (on photos not learnt from)").split(": ") for line in lines[:2])
     assert list(shares) == ["error of left, share of the landmarks", "error of right, share of the landmarks"]
     assert all(float(share) < 2 for share in shares.values())

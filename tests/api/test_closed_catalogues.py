@@ -16,6 +16,8 @@ from PIL import Image
 import fieldmark
 from fieldmark.cli.main import main
 from fieldmark.core.files import read_json
+from once import Once
+from shrinking import shrunk
 
 RECIPES = ("humpback-nearest", "humpback-classify", "humpback-siamese", "reidentify")
 IDENTITIES = [f"animal_{who}" for who in range(6)]
@@ -40,9 +42,12 @@ def write(path: Path, rows: list[tuple[str, ...]]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def catalogue(once: Once) -> Path:
     """Six individuals with three photos of two encounters each; four new photos, two of them of others."""
-    folder = tmp_path_factory.mktemp("closed")
+    return once("closed", write_catalogue)
+
+
+def write_catalogue(folder: Path) -> None:
     rows = [("file", "identity", "encounter")]
     for who, name in enumerate(IDENTITIES):
         for shot in range(3):
@@ -51,25 +56,25 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(NEW):
         draw(folder / "new" / name, number if number < 2 else 50 + number, 9)
     write(folder / "table.csv", rows)
-    return folder
 
 
 @pytest.fixture(scope="session")
-def runs(catalogue: Path) -> Path:
+def runs(catalogue: Path, once: Once) -> Path:
     """A finished toy run of each recipe, in a folder of its name, that answered the new photos."""
-    for recipe in RECIPES:
-        settings = {"keypoints": "xfeat"} if recipe == "reidentify" else {}
-        fieldmark.train(
-            recipe,
-            catalogue / "table.csv",
-            photos=catalogue / "photos",
-            new=catalogue / "new",
-            run=catalogue / "runs" / recipe,
-            size="toy",
-            settings=settings,
-            n_workers=0,
-        )
-    return catalogue / "runs"
+
+    def train(folder: Path) -> None:
+        for recipe in RECIPES:
+            settings = {"keypoints": "xfeat"} if recipe == "reidentify" else {}
+            fieldmark.train(
+                shrunk(fieldmark.plan(recipe, size="toy", settings=settings)),
+                catalogue / "table.csv",
+                photos=catalogue / "photos",
+                new=catalogue / "new",
+                run=folder / recipe,
+                n_workers=0,
+            )
+
+    return once("closed-runs", train)
 
 
 def said(capsys: Printed, *words: object) -> str:

@@ -9,11 +9,13 @@ from fieldmark.api import demonstration
 from fieldmark.cli.main import main
 from fieldmark.core.progress import QUIET
 from fieldmark.plans.recipe import RECIPES
+from shrinking import shrinking
 
 
 @pytest.fixture
 def small_demo(monkeypatch: pytest.MonkeyPatch, tiny: Callable) -> None:
-    monkeypatch.setattr(RECIPES, "_parts", {**dict(RECIPES.items()), "humpback-classify": tiny})
+    others = {name: shrinking(recipe) for name, recipe in RECIPES.items()}
+    monkeypatch.setattr(RECIPES, "_parts", {**others, "humpback-classify": tiny})
     few = {
         "n_identities": 5,
         "photos_per_identity": 3,
@@ -23,7 +25,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch, tiny: Callable) -> None:
         "size_px": (96, 48),
     }
     monkeypatch.setattr(demonstration, "DRAWN", {"toy": few, "small": few})
-    smaller = {name: {**numbers, "n_train": 36, "n_test": 4} for name, numbers in demonstration.OTHERS.items()}
+    smaller = {name: {**numbers, "n_train": 24, "n_test": 4} for name, numbers in demonstration.OTHERS.items()}
     monkeypatch.setattr(demonstration, "OTHERS", smaller)
 
 

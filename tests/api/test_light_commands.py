@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from fieldmark.plans.recipe import RECIPES
 
 EXTRAS = [
@@ -126,27 +124,23 @@ def test_a_plan_is_estimated_as_with_torch_but_for_backbones_of_no_recipe(tmp_pa
     assert "unknown without torch" in told
 
 
-@pytest.mark.parametrize(
-    ("words", "extra"),
-    [
-        (["train", "humpback-nearest", "{whales}", "--run", "{new}", "--size", "toy"], "train"),
-        (["identify", "{run}", "{photo}"], "train"),
-        (["twins", "{whales}", "--out", "{new}"], "train"),
-        (["audit", "{whales}", "--out", "{new}"], "train"),
-        (["match", "{photo}", "{photo}", "--by", "sift"], "keypoints"),
-        (["boxes", "{whales}", "--out", "{new}"], "train"),
-        (["download", "{whales}", "--out", "{new}"], "download"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else None,
-)
-def test_other_commands_say_which_extra_they_need(
-    tmp_path: Path, whales: Path, trained: Path, words: list[str], extra: str
-) -> None:
-    places = {"whales": whales, "new": tmp_path / "new", "run": trained / "run", "photo": whales / "test" / "t0.jpg"}
-    ((status, out, err),) = in_base_install([word.format(**places) for word in words])
-    assert (status, out) == (1, "")
-    problem, got, fix = err.splitlines()
-    assert got.startswith("  got: ")
-    assert fix.startswith("  fix: pip install")
-    assert f"fieldmark[{extra}" in fix
-    assert problem.endswith(".")
+def test_other_commands_say_which_extra_they_need(tmp_path: Path, whales: Path, trained: Path) -> None:
+    new, run, photo = tmp_path / "new", trained / "run", whales / "test" / "t0.jpg"
+    needed: list[tuple[list[object], str]] = [
+        (["train", "humpback-nearest", whales, "--run", new, "--size", "toy"], "train"),
+        (["identify", run, photo], "train"),
+        (["twins", whales, "--out", new], "train"),
+        (["audit", whales, "--out", new], "train"),
+        (["match", photo, photo, "--by", "sift"], "keypoints"),
+        (["boxes", whales, "--out", new], "train"),
+        (["download", whales, "--out", new], "download"),
+    ]
+    done = in_base_install(*(words for words, _ in needed))
+    for (words, extra), (status, out, err) in zip(needed, done, strict=True):
+        assert (status, out) == (1, ""), words
+        problem, got, fix = err.splitlines()
+        assert got.startswith("  got: "), words
+        assert fix.startswith("  fix: pip install"), words
+        assert f"fieldmark[{extra}" in fix, words
+        assert problem.endswith("."), words
+        assert not new.exists(), words

@@ -53,18 +53,50 @@ def photos(museum: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def ran(*words: object, site: Path | None, fails: bool = False) -> str:
-    """What a command prints, in a process of its own; of one that fails the error."""
+COMMANDS = """
+import contextlib, io, json, sys
+from fieldmark.cli.main import main
+
+told = []
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(words)
+    told.append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(told))
+"""
+
+
+def ran(*commands: tuple[object, ...], site: Path | None) -> list[tuple[int, str, str]]:
+    """Exit status, output and errors of each command, run one after the other in one fresh process."""
     found = os.pathsep.join(str(one) for one in (HOME / "src", site) if one is not None)
+    words = json.dumps([[str(word) for word in command] for command in commands])
     done = subprocess.run(
-        [sys.executable, "-m", "fieldmark", *map(str, words)],
+        [sys.executable, "-c", COMMANDS, words],
         env={**os.environ, "PYTHONPATH": found},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode != 0) == fails, done.stderr
-    return done.stderr if fails else done.stdout
+    assert done.returncode == 0, done.stderr
+    return [(status, out, err) for status, out, err in json.loads(done.stdout.splitlines()[-1])]
+
+
+def succeeded(*commands: tuple[object, ...], site: Path | None) -> list[str]:
+    """What each command prints; none may fail."""
+    told = ran(*commands, site=site)
+    assert [err for status, _, err in told if status != 0] == []
+    return [out for _, out, _ in told]
+
+
+@pytest.fixture(scope="module")
+def plan(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plan of the page's recipe in a file."""
+    (text,) = succeeded(("plan", "tags-sharper", "--size", "toy", "--toml"), site=site)
+    assert 'needs = ["fieldmark-sharper==0.1.0"]' in text
+    path = tmp_path_factory.mktemp("plans") / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def test_each_part_is_short() -> None:
@@ -74,34 +106,40 @@ def test_each_part_is_short() -> None:
 
 
 def test_the_commands_know_its_parts(site: Path) -> None:
-    assert "tags-sharper" in ran("recipes", site=site)
-    assert "tags-sharper" not in ran("recipes", site=None)
-    assert "epsilon" in ran("recipes", "tags-sharper", site=site)
-    told = json.loads(ran("plan", "tags-sharper", "--size", "toy", "--set", "epsilon=2", "--json", site=site))
+    known, of_it, plan = succeeded(
+        ("recipes",),
+        ("recipes", "tags-sharper"),
+        ("plan", "tags-sharper", "--size", "toy", "--set", "epsilon=2", "--json"),
+        site=site,
+    )
+    assert "tags-sharper" in known
+    assert "epsilon" in of_it
+    told = json.loads(plan)
     assert told["needs"] == ["fieldmark-sharper==0.1.0"]
     assert told["stages"][1]["losses"] == [{"kind": "poly_bce", "weight": 1.0, "epsilon": 2.0}]
 
 
-def test_its_parts_train_and_predict(site: Path, photos: Path, tmp_path: Path) -> None:
-    plan = tmp_path / "mine.toml"
-    plan.write_text(ran("plan", "tags-sharper", "--size", "toy", "--toml", site=site), encoding="utf-8")
-    assert 'needs = ["fieldmark-sharper==0.1.0"]' in plan.read_text(encoding="utf-8")
-    run = tmp_path / "run"
-    ran("train", plan, photos, "--new", photos.parent / "test", "--run", run, "--workers", 0, site=site)
+def test_its_parts_train_and_predict(site: Path, plan: Path, photos: Path, tmp_path: Path) -> None:
+    run, out, new = tmp_path / "run", tmp_path / "again.csv", photos.parent / "test"
+    photo = min((photos.parent / "images").iterdir())
+    _, tagged, _ = succeeded(
+        ("train", plan, photos, "--new", new, "--run", run, "--workers", 0),
+        ("tag", run, photo, "--json"),
+        ("predict", run, new, "--out", out, "--format", "submission"),
+        site=site,
+    )
     assert (run / "sharper" / "power.txt").read_text() in {"0.5", "1.0", "2.0"}
     assert json.loads((run / "plan.json").read_text())["needs"] == ["fieldmark-sharper==0.1.0"]
-    photo = min((photos.parent / "images").iterdir())
-    answer = json.loads(ran("tag", run, photo, "--json", site=site))
-    assert answer["photo"] == str(photo)
-    out = tmp_path / "again.csv"
-    ran("predict", run, photos.parent / "test", "--out", out, "--format", "submission", site=site)
+    assert json.loads(tagged)["photo"] == str(photo)
     assert out.read_bytes() == (run / "answers" / "submission.csv").read_bytes()
 
 
-def test_without_the_package_the_error_says_what_to_install(site: Path, tmp_path: Path) -> None:
-    plan = tmp_path / "mine.toml"
-    plan.write_text(ran("plan", "tags-sharper", "--size", "toy", "--toml", site=site), encoding="utf-8")
-    problem, *_, fix = ran("plan", plan, site=None, fails=True).splitlines()
+def test_without_the_package_the_error_says_what_to_install(plan: Path) -> None:
+    (status, out, _), (failed, _, told) = ran(("recipes",), ("plan", plan), site=None)
+    assert status == 0
+    assert "tags-sharper" not in out
+    assert failed != 0
+    problem, *_, fix = told.splitlines()
     assert "fieldmark-sharper==0.1.0" in fix
     assert fix.startswith("  fix: run `pip install fieldmark-sharper==0.1.0`")
     assert str(plan) in problem

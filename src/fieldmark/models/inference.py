@@ -61,16 +61,14 @@ def for_inference(
 
 
 def _still(network: Network, device: torch.device) -> Network:
-    # Each module holds a dozen empty dictionaries for hooks. To make new ones is far quicker than to deepcopy them.
-    empty = [
-        value
-        for module in network.modules()
-        for value in vars(module).values()
-        if type(value) is OrderedDict and not value
-    ]
-    copied = deepcopy(network, {id(value): OrderedDict() for value in empty})
-    copied = copied.eval().requires_grad_(requires_grad=False)
+    copied = deepcopy(network, _no_hooks(network)).eval().requires_grad_(requires_grad=False)
     return copied.to(device).to(memory_format=torch.channels_last)
+
+
+def _no_hooks(network: Network) -> dict[int, object]:
+    """A memo for ``deepcopy`` with the copies of all empty dictionaries of hooks, which are most of its work."""
+    values = (value for module in network.modules() for value in vars(module).values())
+    return {id(value): OrderedDict() for value in values if type(value) is OrderedDict and not value}
 
 
 def _example(network: Network, *, height_px: int, width_px: int) -> Float[Tensor, "1 channel height width"]:
