@@ -63,20 +63,20 @@ def main() -> None:
         rng = np.random.default_rng(2)
         given = vectors @ vectors.T if make is AllOpponents else vectors
         opponents: Opponents = make(given, classes, noise=chosen.noise, rng=rng, **settings)
-        seconds, alike = [time.process_time() - began], []
+        seconds, similar = [time.process_time() - began], []
         for _ in range(2):
             began = time.process_time()
             opponent = opponents.draw()
             seconds.append(time.process_time() - began)
             assert (classes[opponent] != classes).all()
             assert len(np.unique(opponent)) == len(classes)
-            alike.append(float(np.einsum("pd,pd->p", vectors, vectors[opponent]).mean()))
+            similar.append(float(np.einsum("pd,pd->p", vectors, vectors[opponent]).mean()))
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
-            f"{name:<14}{seconds[0]:10.1f}{seconds[1]:9.1f}{seconds[2]:9.1f}{alike[0]:11.6f}{alike[1]:9.5f}{memory:7.2f}",
+            f"{name:<14}{seconds[0]:10.1f}{seconds[1]:9.1f}{seconds[2]:9.1f}{similar[0]:11.6f}{similar[1]:9.5f}{memory:7.2f}",
             flush=True,
         )
-        return alike[0]
+        return similar[0]
 
     near = timed("32 nearest", NearestOpponents, k=32, n_draws=5)
     best = timed("exact", AllOpponents)

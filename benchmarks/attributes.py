@@ -22,29 +22,29 @@ from fieldmark.stages.scored import new_proba
 
 from fieldmark.core.files import read_json, write_json
 from fieldmark.data.collection import Collection
-from fieldmark.data.questions import Asked
+from fieldmark.data.questions import QuestionEntry
 from fieldmark.data.reading import read
-from fieldmark.decisions.settling import likeliest
+from fieldmark.decisions.hierarchy import likeliest
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.questions import error_per_question
 from fieldmark.pipeline.networks import label_source
 from fieldmark.pipeline.plan import Stage
 from fieldmark.plans.recipe import RECIPES
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.labels.settle import Settle
+from fieldmark.stages.labels.resolve_hierarchy import ResolveHierarchy
 from fieldmark.tasks.reporting import write_report
 
 SHELF = dict(RECIPES.items())
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "fashion_products"
 QUESTIONS = (
-    Asked(name="masterCategory"),
-    Asked(name="subCategory", below="masterCategory"),
-    Asked(name="articleType", below="subCategory"),
-    Asked(name="gender"),
-    Asked(name="baseColour"),
-    Asked(name="season"),
-    Asked(name="usage"),
+    QuestionEntry(name="masterCategory"),
+    QuestionEntry(name="subCategory", below="masterCategory"),
+    QuestionEntry(name="articleType", below="subCategory"),
+    QuestionEntry(name="gender"),
+    QuestionEntry(name="baseColour"),
+    QuestionEntry(name="season"),
+    QuestionEntry(name="usage"),
 )
 FORMS = {"flat": "softmax", "hierarchical": "conditional"}
 SIDE_PX = 128
@@ -100,10 +100,10 @@ def measured(folder: Path, test: Collection) -> None:
     for stage in opened.plan.stages:
         if stage.name in VOICES:
             answers[stage.name] = likeliest(new_proba(job, stage.name), vocabulary.question_of)
-    settle = opened.plan.only(Settle)
-    settled = settle.settled(new_proba(job, settle.reads_from), vocabulary)
+    resolve = opened.plan.only(ResolveHierarchy)
+    settled = resolve.settled(new_proba(job, resolve.reads_from), vocabulary)
     answers["merged, settled"] = np.where(settled >= 0, settled, answers["merged"])
-    pictures = settle.settled(new_proba(job, "pictures"), vocabulary)
+    pictures = resolve.settled(new_proba(job, "pictures"), vocabulary)
     answers["pictures, settled"] = np.where(pictures >= 0, pictures, answers["pictures"])
     np.savez(folder / "test.npz", **answers)
     tell(folder.name, answers, test, opened.known)

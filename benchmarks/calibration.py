@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from fieldmark.stages.engine import open_run
 
-from fieldmark.decisions.calibrated import crossed_sureness
+from fieldmark.decisions.confidence import crossed_confidence
 from fieldmark.decisions.ranking import top
 from fieldmark.decisions.specs import Isotonic, Logistic
 from fieldmark.metrics.calibration import calibration_error
@@ -32,7 +32,7 @@ def main() -> None:
         right = known & (top(judged.scores, k=1)[0][:, 0] == judged.truth)
         groups = judged.known.take(judged.rows).groups
         for by in (Logistic(), Isotonic()):
-            sure = crossed_sureness(judged.scores, judged.truth, by=by, groups=groups)
+            sure = crossed_confidence(judged.scores, judged.truth, by=by, groups=groups)
             cells = [cell for told, so in ((sure.known, known), (sure.right, right)) for cell in honest(told, so)]
             print(f"| {folder.name} | {by.kind} | {' | '.join(cells)} |")
 

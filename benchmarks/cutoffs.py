@@ -1,9 +1,9 @@
-"""Claim: cutoffs for the whole iMet 2019 table are found in seconds: two groups with limits in 15, each label in 20.
+"""Claim: thresholds for the whole iMet 2019 table are found in seconds: two groups with limits in 15, each label in 20.
 
-Run ``OMP_NUM_THREADS=1 python benchmarks/cutoffs.py [--rows N] [--data FOLDER]``. The labels are the real ones
+Run ``OMP_NUM_THREADS=1 python benchmarks/thresholds.py [--rows N] [--data FOLDER]``. The labels are the real ones
 (``meta_imet2019``: 109,237 images, 1,103 labels, 3.2 an image); the scores of three models are simulated from them (see
 ``simulated``) and averaged, so F2 says how the rules compare, not how good a network is. Every rule is timed without
-and with its honest number: five parts, each judged by cutoffs found on the other four.
+and with its honest number: five parts, each judged by thresholds found on the other four.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldmark.decisions.cutoffs import cut, find_cutoffs
+from fieldmark.decisions.label_thresholds import cut, fit_label_thresholds
 from fieldmark.decisions.specs import CountMatch, GlobalF2, GroupF2, LabelF2, Preset, Relative
 from fieldmark.metrics.labels import f_beta_per_image
 
@@ -27,7 +27,7 @@ RULES = {
     "preset of the winner": Preset(),
     "relative, highest / 7": Relative(),
     "count match, 5.2 labels an image": CountMatch(),
-    "one cutoff": GlobalF2(),
+    "one threshold": GlobalF2(),
     "one a group": GroupF2(limits=False),
     "one a group, least and most": GroupF2(),
     "one a label": LabelF2(limits=False),
@@ -57,7 +57,7 @@ def simulated(truth: np.ndarray, *, seed: int, n_models: int = 3) -> list[np.nda
     """Probabilities of several models for real labels.
 
     Each label has a strength (1 to 3.8): by so many standard deviations its evidence is higher where it is right. The
-    noise of a cell is shared by the models (correlation 0.8), and labels are confused with those alike: labels have a
+    noise of a cell is shared by the models (correlation 0.8), and labels are confused with those similar: labels have a
     place in 16 dimensions, and what lies near the right labels of an image gets more evidence. Evidence becomes
     log-odds by Bayes with the label's frequency; then each model distorts every label by its own slope (0.7 to 1.1)
     and shift (standard deviation 0.6), as focal loss and sampling do.
@@ -112,17 +112,17 @@ def main() -> None:
     options = {"groups": groups, "names": names}
     small = slice(0, 500)
     for rule in RULES.values():  # compiles, or reads what was compiled before
-        find_cutoffs(rule, proba[small], truth[small], **options, parts=0)
+        fit_label_thresholds(rule, proba[small], truth[small], **options, parts=0)
     for number, one in enumerate(models, start=1):
-        found, seconds = timed(lambda one=one: find_cutoffs(GlobalF2(), one, truth, **options, parts=0))
-        print(f"model {number} alone, one cutoff: F2 {found.fitted} in {seconds:.1f} CPU-s")
+        found, seconds = timed(lambda one=one: fit_label_thresholds(GlobalF2(), one, truth, **options, parts=0))
+        print(f"model {number} alone, one threshold: F2 {found.fitted} in {seconds:.1f} CPU-s")
     del models
     before = peak_mib()
 
     print(f"\n{'mean of the three models':<40} {'CPU-s':>6} {'F2 fitted':>10} {'CPU-s':>6}  F2 crossed")
     for what, rule in RULES.items():
-        alone, seconds = timed(lambda rule=rule: find_cutoffs(rule, proba, truth, **options, parts=0))
-        crossed, more = timed(lambda rule=rule: find_cutoffs(rule, proba, truth, **options, parts=5))
+        alone, seconds = timed(lambda rule=rule: fit_label_thresholds(rule, proba, truth, **options, parts=0))
+        crossed, more = timed(lambda rule=rule: fit_label_thresholds(rule, proba, truth, **options, parts=5))
         print(f"{what:<40} {seconds:6.1f} {alone.fitted.value:10.4f} {more:6.1f}  {crossed.crossed.value:.4f} ", end="")
         print(f"({crossed.crossed.low:.4f} to {crossed.crossed.high:.4f}), {crossed.mean_labels:.2f} labels an image")
         for name, group in alone.groups.items():  # of a label rule: where a label has none of its own
@@ -134,8 +134,8 @@ def main() -> None:
     print(f"F2 of each image: {seconds:.1f} CPU-s, mean {f.mean():.4f}")
     grid = np.linspace(0.01, 0.99, 99, dtype=np.float32)
     on_grid = max(f_beta_per_image(proba[:5000] > at, truth[:5000]).mean() for at in grid)
-    exact = find_cutoffs(GlobalF2(), proba[:5000], truth[:5000], **options, parts=0)
-    print(f"5,000 images: exact best cutoff {exact.fitted.value:.6f}, best of 99 on a grid {on_grid:.6f}")
+    exact = fit_label_thresholds(GlobalF2(), proba[:5000], truth[:5000], **options, parts=0)
+    print(f"5,000 images: exact best threshold {exact.fitted.value:.6f}, best of 99 on a grid {on_grid:.6f}")
     print(f"memory: {before:,.0f} MiB before the searches, {peak_mib():,.0f} MiB at most")
 
 

@@ -1,6 +1,6 @@
 """Claim: mistakes planted in real label tables are found better than by cleanlab and by |truth - proba|.
 
-    OMP_NUM_THREADS=2 python benchmarks/doubts.py [--worlds clipart learned drawn] [--seeds 4 5 6] [--n 20000]
+    OMP_NUM_THREADS=2 python benchmarks/issues.py [--worlds clipart learned drawn] [--seeds 4 5 6] [--n 20000]
 
 Mistakes are planted in a label table that is taken for the truth: about 12 % of the given labels go missing and, for
 every 100 given labels, 6 wrong ones are added (both rates differ from label to label; 40 % of the wrong ones stand
@@ -43,7 +43,7 @@ import numpy as np
 import torch
 
 from fieldmark.data.reading import read
-from fieldmark.quality.labels.doubts import doubt
+from fieldmark.quality.labels.issues import label_error_proba
 
 N_FOLDS = 4
 RARE = 50
@@ -173,22 +173,22 @@ def cleanlab_ways(given: np.ndarray, proba: np.ndarray) -> Iterator[tuple[str, n
         matrix[:, usable] = part
         return matrix
 
-    doubts = {}
+    issues = {}
     for name, adjusted in (("score", False), ("adjusted", True)):
         quality = ranks.get_label_quality_scores_per_class(labels, proba, adjust_pred_probs=adjusted)
-        doubts[name] = whole(1 - quality.astype(np.float32))
-        yield f"cleanlab {name}", doubts[name], None
+        issues[name] = whole(1 - quality.astype(np.float32))
+        yield f"cleanlab {name}", issues[name], None
     for way in ("prune_by_noise_rate", "confident_learning"):
         found = whole(filters.find_multilabel_issues_per_class(labels, proba, filter_by=way, n_jobs=1))
-        for name, ranking in doubts.items():
+        for name, ranking in issues.items():
             yield f"cleanlab {way}, {name}", ranking + 10 * found, found
 
 
 def ways(given: np.ndarray, proba: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray | None, float]]:
     """Name, ranking, findings and CPU seconds of every method."""
     makers: dict[str, Callable[[], np.ndarray]] = {
-        "fieldmark": lambda: doubt(proba, given),
-        "fieldmark, scores alone": lambda: doubt(proba, given, others=False),
+        "fieldmark": lambda: label_error_proba(proba, given),
+        "fieldmark, scores alone": lambda: label_error_proba(proba, given, others=False),
         "naive |truth - proba|": lambda: np.abs(given - proba),
     }
     for name, make in makers.items():

@@ -28,9 +28,9 @@ from fieldmark.training.embed import embed_photos
 
 def top1(vectors: np.ndarray, classes: np.ndarray) -> float:
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    alike = vectors @ vectors.T
-    np.fill_diagonal(alike, -2)
-    return float((classes[alike.argmax(axis=1)] == classes).mean())
+    similar = vectors @ vectors.T
+    np.fill_diagonal(similar, -2)
+    return float((classes[similar.argmax(axis=1)] == classes).mean())
 
 
 def grey(photos: Collection) -> np.ndarray:
@@ -53,7 +53,7 @@ def main() -> None:
                 folder,
                 n_identities=60,
                 photos_per_identity=5,
-                n_strangers=0,
+                n_unknown=0,
                 n_test=0,
                 n_near_duplicates=0,
                 n_broken=0,

@@ -1,4 +1,4 @@
-"""Claim: the five most alike identities of 7,960 photos among 15,697 photos of 5,004 take at most 1 ms a photo.
+"""Claim: the five most similar identities of 7,960 photos among 15,697 photos of 5,004 take at most 1 ms a photo.
 
 Run ``OMP_NUM_THREADS=1 python benchmarks/gallery_search.py`` (one core; ``--dim 1280`` for the shipped backbone's
 width, ``--peer-queries 796`` for how many queries the peer is timed on). The numbers of photos and identities are those

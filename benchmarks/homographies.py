@@ -4,7 +4,7 @@
 
 The fourth place of Humpback 2018/19 let boosted trees accept or refuse a homography by its eight numbers; a rule
 (``views_only``) can do so here. Pairs as in ``keypoints.py``: each animal's photo beside one more of its own, beside
-one of another animal at random, and beside a look-alike. Ways to count the inliers of a pair: as they are; 0 where the
+one of another animal at random, and beside a look-similar. Ways to count the inliers of a pair: as they are; 0 where the
 rule refuses; the rule's word as a number of its own beside matches, inliers and share; 0 where trees on the eight
 numbers refuse (less than even odds); and the trees' log-odds as a number of their own. Trees and weights learn from
 other animals' pairs only (five parts by the first photo's animal; the log-odds that weights learn from come from trees
@@ -23,7 +23,7 @@ import numpy as np
 
 from fieldmark.gallery.keypoint_store import KeypointStore
 from fieldmark.gallery.matching import PointAgreement, agreement
-from fieldmark.gallery.specs import Evidence, Points
+from fieldmark.gallery.specs import KeypointMatching, KeypointMethod
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.open_set import roc_auc
 from keypoints import DATA, KINDS, N_PARTS, SIZE_PX, chosen_pairs, embedded, judged, photos
@@ -122,7 +122,7 @@ def _auc(score: np.ndarray, same: np.ndarray) -> str:
     return str(interval(lambda at: roc_auc(score[at], same[at]), n_queries=len(same), n_draws=500))
 
 
-def agreements(name: str, spec: Points, *, n: int, kept: Path) -> tuple[list[PointAgreement], np.ndarray]:
+def agreements(name: str, spec: KeypointMethod, *, n: int, kept: Path) -> tuple[list[PointAgreement], np.ndarray]:
     """What each pair's points say, and which kind of pair it is."""
     table = photos(name, most=10**9)
     files = [DATA / name / file for file in table["file"]]
@@ -132,7 +132,7 @@ def agreements(name: str, spec: Points, *, n: int, kept: Path) -> tuple[list[Poi
     sizes = table.select("height", "width").rows()
     wanted = sorted(set(pairs.ravel().tolist()))
     points = {row: store.of(files[row], true_size=sizes[row]) for row in wanted}
-    return [agreement(points[a], points[b], Evidence(points=spec)) for a, b in pairs.tolist()], kinds
+    return [agreement(points[a], points[b], KeypointMatching(points=spec)) for a, b in pairs.tolist()], kinds
 
 
 def _kept(path: Path, make) -> np.ndarray:

@@ -14,7 +14,7 @@ save hours; ``tta`` is then a switch turned on.
 ``--runs`` share the kept features.
 
 Nothing here looks at the challenge part's answers: numbers are of the validation part (one photo of each of 512
-individuals and 230 photos of strangers, groups of identical files kept together), the same for all recipes of a seed.
+individuals and 230 photos of unknown individuals, groups of identical files kept together), the same for all recipes of a seed.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from typing import NamedTuple, TypeVar, get_args
 import numpy as np
 from fieldmark.stages.engine import execute, open_run
 
-from fieldmark.api.blending import By, blend
+from fieldmark.api.ensembling import By, blend
 from fieldmark.core.files import read_json
 from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
 from fieldmark.data.marks import marked, read_marks
 from fieldmark.data.reading import read
-from fieldmark.data.specs import HumpbackHoldout, TupleSampler
+from fieldmark.data.specs import HumpbackSplit, TupleSampler
 from fieldmark.decisions.ranking import rank
 from fieldmark.decisions.specs import (
-    Afterthought,
     Best,
     MeanTop,
     Nearest,
+    PostProcessingRule,
     Reciprocal,
     SumAbove,
     Swap,
     Transposed,
 )
-from fieldmark.gallery.specs import Evidence, Xfeat
+from fieldmark.gallery.specs import KeypointMatching, Xfeat
 from fieldmark.images.specs import Align, BoxCrop, BoxSource, FullFrame, Point
 from fieldmark.losses.specs import (
     Affinity,
@@ -67,10 +67,10 @@ from fieldmark.plans.recipe import RECIPES
 from fieldmark.stacking.specs import Tuning
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
+from fieldmark.stages.identity.post_process import PostProcess
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
-from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.identity.stack_identities import StackIdentities
-from fieldmark.stages.identity.think_again import ThinkAgain
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
+from fieldmark.stages.identity.rerank_trees import RerankTrees
 from fieldmark.tasks.identification.report import Judged
 from fieldmark.tasks.reporting import write_report
 
@@ -178,23 +178,23 @@ def _votes(by: Spec, **updates: object) -> Change:
 def _trees(**updates: object) -> Change:
     """Other settings of the second level."""
 
-    def changed(stage: StackIdentities) -> StackIdentities:
+    def changed(stage: RerankTrees) -> RerankTrees:
         return stage.model_copy(update={"settings": stage.settings.model_copy(update=updates)})
 
-    return _each(StackIdentities, changed)
+    return _each(RerankTrees, changed)
 
 
 def _points(**updates: object) -> Change:
     """Other settings of the second look."""
-    return _each(Recheck, lambda stage: stage.model_copy(update=updates))
+    return _each(RerankKeypoints, lambda stage: stage.model_copy(update=updates))
 
 
-def _second_thoughts(*rules: Afterthought) -> Change:
+def _second_thoughts(*rules: PostProcessingRule) -> Change:
     """Look at the answers as a whole, after the ranking."""
 
     def changed(plan: Plan) -> Plan:
         ranking = ranking_stage(plan)
-        again = ThinkAgain(name="again", reads_from=ranking.name, on="split", rules=rules)
+        again = PostProcess(name="again", reads_from=ranking.name, on="split", rules=rules)
         answer = plan.stages[-1].model_copy(update={"reads_from": again.name})
         return plan.model_copy(update={"stages": (*plan.stages[:-1], again, answer)}).check()
 
@@ -228,7 +228,7 @@ class Turned(NamedTuple):
 CLASSIFY, SIAMESE, ANY = RECIPES
 ASKED = (OhemBce(weight=0.25), BatchHardTriplet())
 """What ``reidentify`` learns by, at this size."""
-AT_320_PX = Evidence(points=Xfeat(size_px=320))
+AT_320_PX = KeypointMatching(points=Xfeat(size_px=320))
 CLICKED = BoxCrop(margin=0.1, jitter=0.05)
 """The boxes that a finder has learnt from clicks, as ``--marks`` has them; so ALIGNED, where flukes' landmarks lie."""
 MIXED = CLICKED.model_copy(update={"sources": (BoxSource(weight=0.6), BoxSource(by=FullFrame(), weight=0.4))})
@@ -332,14 +332,14 @@ def plan_of(recipe: str, epochs: int | None, **options: object) -> Plan:
     efforts = [1.0] if epochs is None or recipe not in RECIPES else np.arange(0.05, 1.0, 0.01).tolist()
     plans = (SHELF[recipe](**options, effort=effort) if recipe in RECIPES else SHELF[recipe]() for effort in efforts)
     plan = next(plan for plan in plans if epochs is None or recipe not in RECIPES or n_epochs(plan) == epochs)
-    split = Split(name="split", folds=HumpbackHoldout())
+    split = Split(name="split", folds=HumpbackSplit())
     return plan.model_copy(update={"stages": (split, *plan.stages[1:])}).check()
 
 
 def n_epochs(plan: Plan) -> int:
     """Of the plan's first training."""
     train = next(stage for stage in plan.stages if isinstance(stage, Train))
-    return sum(leg.epochs for leg in train.training.legs)
+    return sum(phase.epochs for phase in train.training.phases)
 
 
 def variant(epochs: int, by: Variant) -> Plan:
@@ -350,14 +350,14 @@ def variant(epochs: int, by: Variant) -> Plan:
     losses = tuple(
         loss.model_copy(update={"weight": by.weight}) if loss.kind == "arcface" else loss for loss in train.losses
     )
-    legs = train.training.legs
+    phases = train.training.phases
     if by.staged:
-        first = legs[0].model_copy(update={"min_photos": 2, "epochs": round(epochs * 0.67)})
-        legs = (first, legs[0].model_copy(update={"lr": 2e-4, "epochs": epochs - first.epochs}))
+        first = phases[0].model_copy(update={"min_photos": 2, "epochs": round(epochs * 0.67)})
+        phases = (first, phases[0].model_copy(update={"lr": 2e-4, "epochs": epochs - first.epochs}))
     changed = {
         "net": train.net.model_copy(update={"head": head}),
         "losses": losses,
-        "training": train.training.model_copy(update={"legs": legs}),
+        "training": train.training.model_copy(update={"phases": phases}),
     }
     other = train.model_copy(update=changed)
     return plan.model_copy(update={"stages": tuple(other if one is train else one for one in plan.stages)}).check()
@@ -383,7 +383,7 @@ def run(
 
 
 def together(folder: Path, names: list[str], name: str, *, by: By, points: bool) -> None:
-    """One run of finished runs, as ``fieldmark blend --run`` makes it."""
+    """One run of finished runs, as ``fieldmark ensemble --run`` makes it."""
     began = time.monotonic()
     blend([folder / one for one in names], run=folder / name, by=by, points=points, progress=Lines())
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
@@ -448,7 +448,7 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
         torch.set_num_threads(options.threads)
     length = "" if options.epochs is None else f", {options.epochs} epochs"
     names = {recipe: f"{recipe}{length}, seed {options.seed}" for recipe in RECIPES}
-    nearest, blended = f"humpback-nearest, seed {options.seed}", f"ensemble{length}, seed {options.seed}"
+    nearest, ensemble_lines = f"humpback-nearest, seed {options.seed}", f"ensemble{length}, seed {options.seed}"
     short = {recipe: f"short {recipe}" for recipe in RECIPES}
     mains = {nearest: plan_of("humpback-nearest", None)}
     mains |= {names[recipe]: plan_of(recipe, options.epochs) for recipe in RECIPES}
@@ -463,10 +463,10 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
             plan = plan_of(ANY, options.epochs, keypoints="xfeat")
             run(pointed, plan, options.runs, seed=options.seed, reuse=options.runs / names[ANY])
     if options.what == "blend":
-        blended = blended if not options.of else f"ensemble of {' and '.join(options.of)}"
-        blended += "" if options.by == "score" else f", by {options.by}"
-        blended += ", points" if options.points else ""
-        together(options.runs, options.of or list(names.values()), blended, by=options.by, points=options.points)
+        ensemble_lines = ensemble_lines if not options.of else f"ensemble of {' and '.join(options.of)}"
+        ensemble_lines += "" if options.by == "score" else f", by {options.by}"
+        ensemble_lines += ", points" if options.points else ""
+        together(options.runs, options.of or list(names.values()), ensemble_lines, by=options.by, points=options.points)
     if options.what == "variants":
         for name, by in VARIANTS.items():
             if wanted and name not in wanted:
@@ -493,9 +493,9 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
                     reuse=reuse,
                     marks=options.marks if one.marked else None,
                 )
-    table(options.runs, [*mains, pointed, blended])
+    table(options.runs, [*mains, pointed, ensemble_lines])
     if options.what in {"main", "blend", "table"}:
-        worth(options.runs, blended, [*mains, pointed])
+        worth(options.runs, ensemble_lines, [*mains, pointed])
         worth(options.runs, names[ANY], [pointed])
     if options.what in {"switches", "table"}:
         table(options.runs, [*short.values(), *(f"short {one.name}" for one in SWITCHES)])

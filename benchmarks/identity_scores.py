@@ -16,7 +16,7 @@ import numpy as np
 from fieldmark.decisions.identities import from_embeddings
 from fieldmark.decisions.ranking import rank
 from fieldmark.decisions.specs import Best, Centroid, MaxMap, MeanTop
-from fieldmark.decisions.thresholds import find_threshold
+from fieldmark.decisions.unknown_thresholds import fit_unknown_threshold
 from fieldmark.gallery.search import nearest_photos
 
 CASES = [(7960, 15697, 5004, 512), (1686, 16000, 8000, 1280)]
@@ -51,7 +51,7 @@ def main() -> None:
                 for by in (Best(), MeanTop(m=3), Centroid())
             },
             "rank, k=5": lambda s=scores: rank(s, unknown_at=0.1),
-            "exact best threshold": lambda s=scores, t=truth: find_threshold(MaxMap(), s, t),
+            "exact best threshold": lambda s=scores, t=truth: fit_unknown_threshold(MaxMap(), s, t),
             "5 nearest photos": lambda q=query, g=gallery: nearest_photos(q, g, k=5),
         }
         for what, job in jobs.items():

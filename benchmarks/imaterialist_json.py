@@ -28,17 +28,17 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.folds import assign
 from fieldmark.data.imaterialist import CATEGORY, categories, category_of
 from fieldmark.data.imaterialist_writing import write_imaterialist2017
-from fieldmark.data.questions import Asked
+from fieldmark.data.questions import QuestionEntry
 from fieldmark.data.reading import read
 from fieldmark.data.specs import StratifiedFolds
-from fieldmark.decisions.merging import find_weights, merge
+from fieldmark.decisions.hierarchy import resolve
 from fieldmark.decisions.priors import estimated_shares, recalibrate
 from fieldmark.decisions.questions import Questions
-from fieldmark.decisions.settling import settle
+from fieldmark.decisions.score_averages import average_scores, find_weights
 from fieldmark.decisions.specs import GeometricMean
-from fieldmark.stages.common.answer import question_submission
-from fieldmark.stages.common.questions import prior_of, told_truth
-from fieldmark.stages.labels.settle import answer_table, tree_of
+from fieldmark.stages.common.questions import labelled_truth, prior_of
+from fieldmark.stages.common.write_submission import question_submission
+from fieldmark.stages.labels.resolve_hierarchy import answer_table, tree_of
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 PREFIX = "fgvc4_iMat"
@@ -112,19 +112,19 @@ def allowed() -> dict[str, list[str]]:
     return {task: labels for task, *labels in lines}
 
 
-def questions() -> tuple[Asked, ...]:
+def questions() -> tuple[QuestionEntry, ...]:
     """The 45 tasks by their names, with the labels that they allow, and the question of categories before them."""
     folder = DATA / "meta_imaterialist2017"
     tasks = json.loads((folder / "fgvc4_iMat.task_map.json").read_text(encoding="utf-8"))["taskInfo"]
     labels = json.loads((folder / "fgvc4_iMat.label_map.json").read_text(encoding="utf-8"))["labelInfo"]
     name_of = {entry["labelId"]: entry["labelName"] for entry in labels}
     kinds = categories([entry["taskName"] for entry in tasks])
-    asked = [Asked(name=CATEGORY, answers=tuple(dict.fromkeys(kinds.values())))]
+    asked = [QuestionEntry(name=CATEGORY, answers=tuple(dict.fromkeys(kinds.values())))]
     for entry in tasks:
         codes = {name_of[label]: label for label in allowed()[entry["taskId"]]}
         applies = {CATEGORY: (kinds[entry["taskName"]],)}
         name, code = entry["taskName"], entry["taskId"]
-        asked.append(Asked(name=name, answers=tuple(codes), applies=applies, code=code, codes=codes))
+        asked.append(QuestionEntry(name=name, answers=tuple(codes), applies=applies, code=code, codes=codes))
     return tuple(asked)
 
 
@@ -134,13 +134,13 @@ def falling(n: int) -> np.ndarray:
     return shares / shares.sum()
 
 
-def told(asked: tuple[Asked, ...], n_photos: int, n_rows: int, chance: np.random.Generator) -> pl.DataFrame:
+def told(asked: tuple[QuestionEntry, ...], n_photos: int, n_rows: int, chance: np.random.Generator) -> pl.DataFrame:
     """Which photo (number) has which labels, in the contest's density: image, task, label by name, without repeats."""
     tasks = {kind: [one for one in asked if one.applies.get(CATEGORY) == (kind,)] for kind in asked[0].answers}
     kinds = chance.choice(list(SHARE_CATEGORIES), n_photos, p=list(SHARE_CATEGORIES.values()))
     photo = np.concatenate([np.arange(n_photos), chance.integers(n_photos, size=2 * (n_rows - n_photos))])
     rows: list[tuple[int, str, str]] = []
-    last: dict[int, Asked] = {}
+    last: dict[int, QuestionEntry] = {}
     seen: set[tuple[int, str, str]] = set()
     for number in photo.tolist():
         own = tasks[kinds[number]]
@@ -154,7 +154,7 @@ def told(asked: tuple[Asked, ...], n_photos: int, n_rows: int, chance: np.random
     return pl.DataFrame(rows, schema=["photo", "task", "label"], orient="row")
 
 
-def dense(asked: tuple[Asked, ...], n_photos: int, chance: np.random.Generator) -> pl.DataFrame:
+def dense(asked: tuple[QuestionEntry, ...], n_photos: int, chance: np.random.Generator) -> pl.DataFrame:
     """One label of every task for every photo."""
     parts = []
     for one in asked[1:]:
@@ -166,7 +166,7 @@ def dense(asked: tuple[Asked, ...], n_photos: int, chance: np.random.Generator) 
     return pl.concat(parts)
 
 
-def photos(marks: pl.DataFrame, asked: tuple[Asked, ...], n_photos: int, *, first: int) -> Collection:
+def photos(marks: pl.DataFrame, asked: tuple[QuestionEntry, ...], n_photos: int, *, first: int) -> Collection:
     """The photos with their addresses and answers; one in twenty has two addresses."""
     number = np.arange(first, first + n_photos)
     urls = [
@@ -230,7 +230,7 @@ def read_step(folder: Path) -> None:
 
 
 def simulated(truth: np.ndarray, question_of: np.ndarray, *, sure: float, seed: int) -> np.ndarray:
-    """A voice that leans to the right answers (or, of untold questions and new photos, to any), in blocks."""
+    """A voice that leans to the right answers (or, of unlabelled questions and new photos, to any), in blocks."""
     questions, proba = Questions.of(question_of), np.empty(truth.shape, np.float32)
     for start in range(0, len(truth), 4096):
         block = truth[start : start + 4096]
@@ -256,7 +256,7 @@ def answer_step(folder: Path) -> None:
     known = replace(train, table=pl.concat([train.table, validation.table], how="diagonal")) if same else train
     new = read(folder / f"{PREFIX}.test.image.json", labelled=False, check_files=False)
     lap(f"read: {len(known):,} known, {len(new):,} new photos")
-    question_of, truth = vocabulary.question_of, told_truth(known)
+    question_of, truth = vocabulary.question_of, labelled_truth(known)
     fold = assign(StratifiedFolds(n_folds=10), classes=known.classes, groups=known.groups, truth=known.truth, seed=0)
     lap("ten folds, stratified over all answers")
     parts = [simulated(truth, question_of, sure=sure, seed=seed) for seed, sure in ((1, 2.0), (2, 1.0))]
@@ -268,12 +268,12 @@ def answer_step(folder: Path) -> None:
     lap(f"weights: error {found.crossed:.3f} crossed, alone {', '.join(f'{one:.3f}' for one in found.alone)}")
     gone = np.random.default_rng(5).random(len(new)) < 0.04
     prior = prior_of(known)
-    merged = merge(new_parts, question_of, by=by, weights=found.weights, absent=[gone, gone], prior=prior)
+    merged = average_scores(new_parts, question_of, by=by, weights=found.weights, absent=[gone, gone], prior=prior)
     merged = recalibrate(
         merged, question_of, have=prior, want=estimated_shares(merged, question_of, have=prior, rounds=200)
     )
     lap(f"merged; {int(gone.sum()):,} photos gone; shares estimated")
-    settled = settle(merged, tree_of(vocabulary))
+    settled = resolve(merged, tree_of(vocabulary))
     answers = answer_table("new", new.images, merged, settled, vocabulary)
     lap("answers that fit together")
     text = question_submission(answers, vocabulary=vocabulary)

@@ -3,8 +3,8 @@
     python benchmarks/keypoints.py [--n-same 150] [--most 1500] [--data DATA] [--folder FOLDER]
 
 Pairs of real photos as a recheck of a shortlist meets them. ``n-same`` animals, one photo of each asked about, beside
-its most alike other photo of that animal; beside a photo of another animal at random; and beside one of a look-alike:
-of the ten animals that the embedding finds most alike one at random, and of that its most alike photo. Each photo is
+its most similar other photo of that animal; beside a photo of another animal at random; and beside one of a look-similar:
+of the ten animals that the embedding finds most similar one at random, and of that its most similar photo. Each photo is
 brought to 320 px. Copies of a file are left out. Flukes (``humpback2018_100px``): 100 x 100 px squashed, brought back
 to their true shape. Lions (``liondata``): crops of 67-254 px, of which two of one animal show different parts of it.
 
@@ -32,7 +32,7 @@ from fieldmark.core.seeds import generator
 from fieldmark.gallery.fusion import fit_by_part
 from fieldmark.gallery.keypoint_store import KeypointStore
 from fieldmark.gallery.matching import agreement
-from fieldmark.gallery.specs import Akaze, Evidence, Points, Sift, Xfeat
+from fieldmark.gallery.specs import Akaze, KeypointMatching, KeypointMethod, Sift, Xfeat
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Preprocess
 from fieldmark.metrics.intervals import interval
@@ -85,26 +85,26 @@ def chosen_pairs(identity: np.ndarray, embedding: np.ndarray, *, n: int) -> tupl
         first = int(chance.choice(members[name]))
         cosine = embedding @ embedding[first]
         others = {one: float(cosine[its].max()) for one, its in members.items() if one != name}
-        alike = sorted(others, key=lambda one: -others[one])[:LOOK_ALIKES]
-        strangers = np.flatnonzero(identity != name)
+        similar = sorted(others, key=lambda one: -others[one])[:LOOK_ALIKES]
+        unknowns = np.flatnonzero(identity != name)
 
         def nearest(its: np.ndarray, first: int = first, cosine: np.ndarray = cosine) -> int:
             its = its[its != first]
             return int(its[np.argmax(cosine[its])])
 
-        rows += [(first, nearest(members[name])), (first, int(chance.choice(strangers)))]
-        rows += [(first, nearest(members[alike[int(chance.integers(len(alike)))]]))]
+        rows += [(first, nearest(members[name])), (first, int(chance.choice(unknowns)))]
+        rows += [(first, nearest(members[similar[int(chance.integers(len(similar)))]]))]
         kinds += [1, 0, -1]
     return np.array(rows), np.array(kinds)
 
 
-def evidence(files: list[Path], table: pl.DataFrame, pairs: np.ndarray, spec: Points, kept: Path) -> np.ndarray:
+def evidence(files: list[Path], table: pl.DataFrame, pairs: np.ndarray, spec: KeypointMethod, kept: Path) -> np.ndarray:
     """The three numbers of each pair; prints how long an image and a pair take."""
     store, wanted = KeypointStore(kept, spec), sorted(set(pairs.ravel().tolist()))
     began = time.thread_time()
     points = {row: store.of(files[row], true_size=(table["height"][row], table["width"][row])) for row in wanted}
     middle = time.thread_time()
-    counted = Evidence(points=spec)
+    counted = KeypointMatching(points=spec)
     found = [agreement(points[a], points[b], counted) for a, b in pairs.tolist()]
     ended = time.thread_time()
     print(
@@ -158,8 +158,8 @@ def row(
             return roc_auc(s[at], t[at])
 
         told += [interval(one, n_queries=len(same), n_draws=500) for one in (auc, gain)]
-    alike, alike_gain, random, random_gain = told
-    print(f"  {name:<32} {random!s:<22}  {alike!s:<22}  {random_gain!s:<24}  {alike_gain!s}", flush=True)
+    similar, similar_gain, random, random_gain = told
+    print(f"  {name:<32} {random!s:<22}  {similar!s:<22}  {random_gain!s:<24}  {similar_gain!s}", flush=True)
 
 
 def compare(name: str, *, n: int, most: int, kept: Path) -> None:
@@ -176,7 +176,7 @@ def compare(name: str, *, n: int, most: int, kept: Path) -> None:
     for kind, spec in KINDS.items():
         print(f"  {kind}")
         told[kind] = evidence(files, table, pairs, spec, kept / name)
-    names = ("another at random", "a look-alike", "gain over embedding", "likewise, look-alikes")
+    names = ("another at random", "a look-similar", "gain over embedding", "likewise, look-alikes")
     print(f"  {'ROC-AUC against':<32} " + "  ".join(f"{one:<22}" for one in names))
     row("embedding", cosine, kinds, part, cosine)
     for kind, numbers in told.items():
@@ -192,7 +192,7 @@ def compare(name: str, *, n: int, most: int, kept: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n-same", type=int, default=150, help="pairs of one animal; three times as many in all")
-    parser.add_argument("--most", type=int, default=1500, help="photos embedded, among which others look alike")
+    parser.add_argument("--most", type=int, default=1500, help="photos embedded, among which others look similar")
     parser.add_argument("--data", nargs="*", default=["humpback2018_100px", "liondata"])
     parser.add_argument("--folder", type=Path, help="where points are kept; times are then those of reading them")
     chosen = parser.parse_args()

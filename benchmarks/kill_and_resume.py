@@ -42,7 +42,7 @@ def killed(command: list[str], target: str, *, wait_s: float) -> bool:
     """Run the command; kill it ``wait_s`` after it begins the stage. False if it ended before that."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for line in process.stderr or ():
-        # The stage and its verb, as in "net: train ..."; not "net: finished before (...)".
+        # The stage and its kind, as in "net: train ..."; not "net: finished before (...)".
         if line.startswith(f"{target}: ") and line.rstrip().endswith("..."):
             break
     try:
@@ -68,7 +68,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="fieldmark-kill-"))
     from fieldmark.specimens.collections import draw_flukes
 
-    draw_flukes(folder / "flukes", n_identities=24, n_strangers=16, n_test=12, seed=3)
+    draw_flukes(folder / "flukes", n_identities=24, n_unknown=16, n_test=12, seed=3)
 
     def command(run: Path) -> list[str]:
         return [

@@ -37,7 +37,7 @@ NAMES = (
 )
 """What the contestant calls 0 to 9."""
 WITHIN = 6
-LEAST_ALIKE = 0.02
+LEAST_SIMILAR = 0.02
 """How much the shapes of two photos may differ that are taken for one."""
 
 
@@ -59,7 +59,7 @@ def main() -> None:
         far = np.bitwise_count(bits ^ mine)
         one = there.row(int(far.argmin()), named=True)
         by = (width / one["width"], height / one["height"])
-        if far.min() > WITHIN or abs(by[0] / by[1] - 1) > LEAST_ALIKE:
+        if far.min() > WITHIN or abs(by[0] / by[1] - 1) > LEAST_SIMILAR:
             continue
         rows.append({"image": image} | {name: one[name] * by[name[0] == "y"] for name in ("x0", "y0", "x1", "y1")})
         for number, name in enumerate(NAMES):

@@ -6,7 +6,7 @@ Run ``OMP_NUM_THREADS=1 python benchmarks/leaks.py`` (``$FIELDMARK_DATA`` must h
 * the audit of fashion_products: seven questions, 12,490 rows, its addresses, product names and files;
 * of humpback2018_100px: who it is, and whether anybody known, from sizes, file names, the order of rows, copies;
 * of the 2019 contest's table (no pictures): sizes, names, and hashes within and across its training and test photos;
-* how many of the clues are called leaks where the answers of fashion_products are shuffled, by seed.
+* how many of the side features are called leaks where the answers of fashion_products are shuffled, by seed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def whales_2019() -> Collection:
 
 
 def shuffled(seed: int) -> tuple[int, int]:
-    """Clues called leaks where each question's answers were dealt out anew, and how many were tried."""
+    """Side features called leaks where each question's answers were dealt out anew, and how many were tried."""
     photos = fieldmark.read(DATA / "fashion_products" / "labels.csv", questions=QUESTIONS)
     chance = np.random.default_rng(seed)
     photos = photos.take(chance.permutation(len(photos))[:N_SHUFFLED])
@@ -56,7 +56,9 @@ def shuffled(seed: int) -> tuple[int, int]:
 
 if __name__ == "__main__":
     audited("fashion_products", DATA / "fashion_products" / "labels.csv", questions=QUESTIONS)
-    audited("humpback2018_100px", DATA / "humpback2018_100px" / "labels.csv", clues=("source_path", "orig_channels"))
+    audited(
+        "humpback2018_100px", DATA / "humpback2018_100px" / "labels.csv", side_features=("source_path", "orig_channels")
+    )
     alone = fieldmark.read(DATA / "humpback2018_100px" / "labels.csv")
     alone = Collection(alone.table.drop("group"), alone.root, alone.vocabulary)
     audited("humpback2018_100px, as if nobody had told which files are copies", alone)

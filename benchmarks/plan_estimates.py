@@ -33,7 +33,7 @@ def draw(folder: Path, what: str) -> None:
     from fieldmark.specimens.museum import draw_museum
 
     if what == "flukes":
-        draw_flukes(folder, n_identities=100, n_strangers=40, n_test=1, n_broken=0)
+        draw_flukes(folder, n_identities=100, n_unknown=40, n_test=1, n_broken=0)
     else:
         draw_museum(folder, n_train=300, n_test=1, n_broken=0)
 

@@ -4,7 +4,7 @@
     python benchmarks/second_level.py --rows 5000    so many of its images
 
 Labels and folds are real (iMet 2019 training table; the five folds of one of its competitors). There are no pictures,
-so everything that a network would say is simulated from the labels, fold by fold alike:
+so everything that a network would say is simulated from the labels, fold by fold similar:
 
 * Three models. Each sees a label through noise (a normal signal, two thirds of the noise shared by all models); labels
   differ in how well a model sees them, rare ones being seen worse, and two models are weak on one label group each.
@@ -19,7 +19,7 @@ so everything that a network would say is simulated from the labels, fold by fol
 So the gain shows that the machine finds what is there, not how much there is in real scores. The gain from the scores
 and looks alone is measured beside it (--views scores).
 
-F2 is the mean over images, with one cutoff for all labels, found on one half of the images and judged on the other,
+F2 is the mean over images, with one threshold for all labels, found on one half of the images and judged on the other,
 both ways.
 """
 
@@ -42,7 +42,7 @@ import polars as pl
 from fieldmark.core.seeds import generator
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.labels import f_beta_per_image
-from fieldmark.stacking.evidence import SecondLevelInputs
+from fieldmark.stacking.inputs import SecondLevelInputs
 from fieldmark.stacking.second_level import second_level
 from fieldmark.stacking.specs import Candidates, Negatives, Stacking, TableColumns, Trees
 
@@ -51,7 +51,7 @@ MODELS = ("senet154", "pnasnet5", "seresnext101")
 N_LABELS, N_CULTURES = 1103, 398
 BLOCK = 4096
 DIM, N_CLASSES, LATENT = 1280, 1000, 64
-CUTOFFS = np.geomspace(0.01, 0.8, 60).astype(np.float32)
+THRESHOLDS = np.geomspace(0.01, 0.8, 60).astype(np.float32)
 
 
 def real_table(n_rows: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -82,8 +82,8 @@ def simulate(folder: Path, truth: np.ndarray) -> None:
     to_classes = chance.normal(size=(LATENT, N_CLASSES)).astype(np.float32)
     to_embedding = np.linalg.qr(chance.normal(size=(DIM, LATENT)))[0].T.astype(np.float32)
     bright, tall = generator("second level", "bright").beta(2, 2, n_images), chance.random(n_images) < 0.45
-    looks = np.stack([bright, chance.gamma(4, 10, n_images), 300 + 50 * chance.random(n_images), tall], axis=1)
-    np.save(folder / "looks.npy", looks.astype(np.float32))
+    statistics = np.stack([bright, chance.gamma(4, 10, n_images), 300 + 50 * chance.random(n_images), tall], axis=1)
+    np.save(folder / "statistics.npy", statistics.astype(np.float32))
     ease = (0.55 + 0.7 * bright) * np.where(tall, 0.9, 1.05)
     widths = dict.fromkeys(MODELS, N_LABELS) | {"imagenet": N_CLASSES, "embeddings": DIM}
     new = {
@@ -114,19 +114,19 @@ def simulate(folder: Path, truth: np.ndarray) -> None:
         new["imagenet"][rows] = heat / heat.sum(axis=1, keepdims=True)
 
 
-def cut_f2(proba: np.ndarray, truth: np.ndarray, cutoff: float) -> np.ndarray:
-    """F2 of each image at one cutoff."""
+def cut_f2(proba: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarray:
+    """F2 of each image at one threshold."""
     return np.concatenate(
-        [f_beta_per_image(proba[s : s + BLOCK] > cutoff, truth[s : s + BLOCK]) for s in range(0, len(proba), BLOCK)]
+        [f_beta_per_image(proba[s : s + BLOCK] > threshold, truth[s : s + BLOCK]) for s in range(0, len(proba), BLOCK)]
     )
 
 
 def judged_f2(proba: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    """F2 of each image, its cutoff found on the other half; and the two cutoffs."""
+    """F2 of each image, its threshold found on the other half; and the two thresholds."""
     half = np.arange(len(truth)) % 2
-    f2 = np.stack([cut_f2(proba, truth, cutoff) for cutoff in CUTOFFS])
+    f2 = np.stack([cut_f2(proba, truth, threshold) for threshold in THRESHOLDS])
     best = [int(f2[:, half != side].mean(axis=1).argmax()) for side in (0, 1)]
-    return np.where(half == 0, f2[best[0]], f2[best[1]]), [float(CUTOFFS[index]) for index in best]
+    return np.where(half == 0, f2[best[0]], f2[best[1]]), [float(THRESHOLDS[index]) for index in best]
 
 
 class Lines:
@@ -175,7 +175,7 @@ def main() -> None:
 def measure(options: argparse.Namespace, folder: Path, truth: np.ndarray, fold: np.ndarray) -> None:
     loaded = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
     evidence = SecondLevelInputs(
-        {name: loaded[name] for name in MODELS}, loaded["looks"], loaded["imagenet"], loaded["embeddings"]
+        {name: loaded[name] for name in MODELS}, loaded["statistics"], loaded["imagenet"], loaded["embeddings"]
     )
     features = TableColumns() if options.views == "all" else TableColumns(imagenet="off", relevance=None)
     by = Stacking(
@@ -201,8 +201,8 @@ def measure(options: argparse.Namespace, folder: Path, truth: np.ndarray, fold: 
     contestants = {name: loaded[name] for name in MODELS}
     contestants |= {"mean of the models": evidence.mean_of(slice(None)), "second level": found.proba}
     for name, proba in contestants.items():
-        f2[name], cutoffs = judged_f2(proba, truth)
-        print(f"  {name:<20} F2 {interval(f2[name])}  cutoffs {cutoffs[0]:.3f}, {cutoffs[1]:.3f}")
+        f2[name], thresholds = judged_f2(proba, truth)
+        print(f"  {name:<20} F2 {interval(f2[name])}  thresholds {thresholds[0]:.3f}, {thresholds[1]:.3f}")
     print(f"  {'gain over the mean':<20} F2 {interval(f2['second level'] - f2['mean of the models'])}")
     print(f"digest of the answers: {hashlib.sha256(found.proba.tobytes()).hexdigest()[:16]}")
     print("importance: " + "; ".join(f"{name} {share:.3f}" for name, share in found.importance[:15]))

@@ -1,4 +1,4 @@
-"""Claim: on the same scores our cutoffs reach a higher mean F2 than scikit-learn's tuned thresholds.
+"""Claim: on the same scores our thresholds reach a higher mean F2 than scikit-learn's tuned thresholds.
 
 Run ``OMP_NUM_THREADS=1 python benchmarks/sklearn_thresholds.py [--labels 60] [--rows 4000]``. Two parts:
 
@@ -6,8 +6,8 @@ Run ``OMP_NUM_THREADS=1 python benchmarks/sklearn_thresholds.py [--labels 60] [-
    threshold for each label, and then predicts with 0.5 (0 for decision functions), as one-vs-rest reads the estimators'
    probabilities and not their answers. Shown on logistic regressions over simulated features.
 2. A fair use. The thresholds that ``TunedThresholdClassifierCV`` finds for each label (F2 of the label) are applied by
-   hand, to the very scores that ``find_cutoffs`` gets: those of the regressions and, at full width, the simulated iMet
-   scores of ``benchmarks/cutoffs.py``. Also with rare labels at our global cutoff, as alone they are hopeless.
+   hand, to the very scores that ``fit_label_thresholds`` gets: those of the regressions and, at full width, the simulated iMet
+   scores of ``benchmarks/thresholds.py``. Also with rare labels at our global threshold, as alone they are hopeless.
 
 Everything is found on one half of the images and judged on the other: mean F2 over images, 95 % intervals.
 """
@@ -26,9 +26,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import TunedThresholdClassifierCV, cross_val_predict
 from sklearn.multiclass import OneVsRestClassifier
+from thresholds import imet, simulated
 
-from cutoffs import imet, simulated
-from fieldmark.decisions.cutoffs import cut, find_cutoffs
+from fieldmark.decisions.label_thresholds import cut, fit_label_thresholds
 from fieldmark.decisions.specs import GlobalF2, GroupF2, LabelF2
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.labels import f_beta_per_image
@@ -87,16 +87,16 @@ def compared(scores: np.ndarray, truth: np.ndarray, new: np.ndarray, new_truth: 
     at = by_hand(scores, truth)
     theirs = new >= at
     told("TunedThresholdClassifierCV a label, by hand", theirs, new_truth, time.process_time() - start)
-    one_for_all = find_cutoffs(GlobalF2(), scores, truth, **options, parts=0)
+    one_for_all = fit_label_thresholds(GlobalF2(), scores, truth, **options, parts=0)
     at[truth.sum(axis=0) < 30] = one_for_all.groups["tag"].at
     helped = new >= at
     told("the same, labels of under 30 photos at our global one", helped, new_truth)
     best_theirs = max(theirs, helped, key=lambda answer: f_beta_per_image(answer, new_truth).mean())
     for rule in (GlobalF2(), GroupF2(), LabelF2()):
         start = time.process_time()
-        found = find_cutoffs(rule, scores, truth, **options, parts=0)
+        found = fit_label_thresholds(rule, scores, truth, **options, parts=0)
         ours = cut(found, new, **options)
-        told(f"find_cutoffs, {rule.kind}", ours, new_truth, time.process_time() - start)
+        told(f"fit_label_thresholds, {rule.kind}", ours, new_truth, time.process_time() - start)
         gain = interval(f_beta_per_image(ours, new_truth) - f_beta_per_image(best_theirs, new_truth))
         print(f"    more than the better of theirs by {gain.value:.4f} ({gain.low:.4f} to {gain.high:.4f})")
 

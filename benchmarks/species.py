@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/species.py tune --runs runs/lions        settings of all, on the training part
     OMP_NUM_THREADS=1 python benchmarks/species.py test --runs runs/lions        three seeds on the test part
-    OMP_NUM_THREADS=1 python benchmarks/species.py strangers --runs runs/lions   a fifth of the lions as strangers
+    OMP_NUM_THREADS=1 python benchmarks/species.py unknown individuals --runs runs/lions   a fifth of the lions as unknown individuals
     python benchmarks/species.py table --runs runs/lions                         the tables of what is finished
 
 ``--only NAME ...`` does a part: names as they stand in the tables.
@@ -13,9 +13,9 @@ known. All see the same photos at 128 px, varied in the same six ways and mirror
 compared: losses, sampler, optimiser, and how answers are ranked.
 
 * ``reidentify`` holds back eight of the 585 photos for its own decision; in the gallery are all. Whether lions may be
-  mirrored was asked of ``fieldmark flips`` on the training part ("same").
+  mirrored was asked of ``fieldmark symmetry`` on the training part ("same").
 * pytorch-metric-learning: ``MetricLossOnly`` with ``MPerClassSampler`` (4 a lion, batches of 32), Adam and a cosine
-  schedule; ArcFace by its defaults (28.6 degrees, scale 64), or triplets by the batch-hard miner. Most alike photo.
+  schedule; ArcFace by its defaults (28.6 degrees, scale 64), or triplets by the batch-hard miner. Most similar photo.
 * wildlife-tools (0.0.9): ``BasicTrainer`` with its ``ArcFaceLoss`` (0.5, 64), SGD with momentum and a cosine schedule,
   as its pages show; answers as ``KnnClassifier(k=1)`` gives them: the name of the photo with the largest cosine. Its
   package wants another OpenCV and much else that its trainer does not need: ``pip install --no-deps wildlife-tools``.
@@ -42,7 +42,7 @@ from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.data.collection import Collection
 from fieldmark.data.folds import assign
 from fieldmark.data.reading import read
-from fieldmark.data.specs import IdentityFolds, OpenHoldout
+from fieldmark.data.specs import IdentityFolds, OpenSetSplit
 from fieldmark.decisions.identities import from_embeddings
 from fieldmark.decisions.ranking import rank
 from fieldmark.decisions.specs import Best, Centroid
@@ -69,7 +69,7 @@ DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared
 EPOCHS, SIDE_PX, M, K = 11, 128, 4, 5
 SMALL = SCALES["small"]
 PREPROCESS = SMALL.preprocess.model_copy(update={"height_px": SIDE_PX, "width_px": SIDE_PX})
-HOLDOUT = OpenHoldout(n_known=8, n_strangers=0)
+HOLDOUT = OpenSetSplit(n_known=8, n_unknown=0)
 CPU = torch.device("cpu")
 
 
@@ -89,7 +89,7 @@ class Task(NamedTuple):
 
 OTHER_VOTES = {
     "centroids=false": (Vote(by=Best()), Vote(by=ByLogits(), weight=0.5)),
-    "most alike photo": (Vote(by=Best()),),
+    "most similar photo": (Vote(by=Best()),),
     "head alone": (Vote(by=ByLogits()),),
 }
 """How the same networks could rank instead."""
@@ -110,7 +110,7 @@ def task(runs: Path, part: str, seed: int) -> Task:
     return Task(teach, ask, runs / part, seed)
 
 
-def plan_of(*, holdout: OpenHoldout = HOLDOUT, **options: Any) -> Plan:
+def plan_of(*, holdout: OpenSetSplit = HOLDOUT, **options: Any) -> Plan:
     """The recipe for as many views as the others have, with another split."""
     options = {"mirror": "same", "height_px": SIDE_PX, "width_px": SIDE_PX} | options
     epochs = EPOCHS // (1 if options["mirror"] == "none" else 2)  # one shows each photo as it is and mirrored
@@ -168,7 +168,7 @@ def network_of(at: Task, dim: int | None = None) -> Network:
 
 
 def told(network: Network, at: Task) -> Scores:
-    """The names of the most alike photos, as all peers answer; and by what else ``reidentify`` does to rank."""
+    """The names of the most similar photos, as all peers answer; and by what else ``reidentify`` does to rank."""
     views = [
         _whole(embed_photos(network, photo_source(photos, PREPROCESS), device=CPU, flip=True, n_workers=1).embedding)
         for photos in (at.ask, at.teach)
@@ -338,7 +338,7 @@ def judged(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.stack([precision == 1, precision > 0, precision])
 
 
-def strangers(runs: Path, seed: int, **options: Any) -> None:
+def unknowns(runs: Path, seed: int, **options: Any) -> None:
     """A fifth of the lions is nobody we know: the recipe with its own split and its own decision."""
     photos = read(DATA / "labels.csv", unknown=None)
     names = np.array(photos.vocabulary.identities)
@@ -346,20 +346,22 @@ def strangers(runs: Path, seed: int, **options: Any) -> None:
     given = photos.table["split"].to_numpy() == "train"
     teach = Collection.of(photos.table.filter(given & ~strange), root=photos.root, unknown=None)
     ask = photos.take(strange | ~given)
-    folder = runs / f"strangers, seed {seed}"
-    plan = plan_of(holdout=OpenHoldout(), **options)
+    folder = runs / f"unknowns, seed {seed}"
+    plan = plan_of(holdout=OpenSetSplit(), **options)
     execute(plan, teach, folder, seed=seed, device="cpu", n_workers=1, features=runs / "features")
     expert = Expert.open(folder, device="cpu")
     scores, _ = expert.scores(ask, n_workers=1)
     known, first = ~strange[strange | ~given], scores.max(axis=1)
     auc = interval(lambda rows: roc_auc(first[rows], known[rows]), n_queries=len(known))
-    print(f"seed {seed}: AUC {auc}; {known.sum()} photos of known lions, {(~known).sum()} of strangers")
+    print(f"seed {seed}: AUC {auc}; {known.sum()} photos of known lions, {(~known).sum()} of unknown individuals")
     for what, at in (
         ("as decided", expert.unknown_at),
         ("a tenth of the known refused", np.quantile(first[known], 0.1)),
     ):
         told = share_interval(int((first[~known] < at).sum()), int((~known).sum()))
-        print(f"  {what}: {told} of the strangers told apart, {(first[known] < at).mean():.3f} of the known refused")
+        print(
+            f"  {what}: {told} of the unknown individuals told apart, {(first[known] < at).mean():.3f} of the known refused"
+        )
 
 
 def table(runs: Path, part: str, seeds: list[int], names: list[str]) -> None:
@@ -405,7 +407,7 @@ def main() -> None:
     if options.what == "strangers":
         best = next(way for way in chosen(options.runs, options.folds).values() if way.by is ours)
         for seed in options.seeds:
-            strangers(options.runs, seed, **best.options)
+            unknowns(options.runs, seed, **best.options)
     if options.what in {"tune", "table"}:
         for fold in options.folds:
             table(options.runs, f"validation {fold}", [1], list(CANDIDATES))

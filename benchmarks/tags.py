@@ -7,8 +7,8 @@
 
 Photos: $FIELDMARK_DATA/openclipart, copies of one picture (pixel_sha1) kept together; a fifth of those groups is the
 test part, whose labels are read only to print the last column. Its photos, without labels, are what stage 3 enlarges
-from, as in the contest. Cutoffs are found on out-of-fold scores (one a label group). Out of fold, the F2 is
-cross-fitted: cutoffs from the other half of the photos. Intervals are over photos, of the first seed.
+from, as in the contest. Thresholds are found on out-of-fold scores (one a label group). Out of fold, the F2 is
+cross-fitted: thresholds from the other half of the photos. Intervals are over photos, of the first seed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from fieldmark.stages.scored import known_proba, new_proba
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
-from fieldmark.decisions.cutoffs import cut, find_cutoffs
-from fieldmark.decisions.specs import Cutoff, GlobalF2, GroupF2, Preset
+from fieldmark.decisions.label_thresholds import cut, fit_label_thresholds
+from fieldmark.decisions.specs import GlobalF2, GroupF2, LabelThreshold, Preset
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.models.network import build
@@ -40,10 +40,10 @@ from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.stages.common.split import read_folds
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.labels.cut import label_groups
+from fieldmark.stages.labels.threshold import label_groups
 from fieldmark.training.loop import fit
 from fieldmark.training.ranks import ranks
-from fieldmark.training.workshop import Workshop
+from fieldmark.training.work_directory import WorkDirectory
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data")) / "openclipart"
 ALONE = {
@@ -65,7 +65,7 @@ GAINS: dict[str, dict[str, object]] = {
     "focal, mixup 0.2": {"mixup": 0.2},
     "focal, plain sampling": {"log_weights": False},
     "focal, distilled (0.7)": {"distil": True},
-    "focal, labels of alike photos": {"neighbours": True},
+    "focal, labels of similar photos": {"neighbours": True},
 }
 
 
@@ -108,11 +108,11 @@ def run(name: str, plan: Plan, folder: Path, photos: tuple[Collection, Collectio
 
 def last_stage(gain: str) -> str:
     """The stage that a gain is judged by."""
-    return "zoo2" if "distil" in gain else "lent" if "alike" in gain else "zoo"
+    return "zoo2" if "distil" in gain else "lent" if "similar" in gain else "zoo"
 
 
 def judge(place: Path, stage: str, truth: np.ndarray, rule: object) -> tuple[float, float, np.ndarray]:
-    """Cross-fitted F2 out of fold, F2 on the test part with cutoffs found out of fold, and F2 of each test photo."""
+    """Cross-fitted F2 out of fold, F2 on the test part with thresholds found out of fold, and F2 of each test photo."""
     opened = open_run(place)
     job = opened.job()
     proba, fresh = known_proba(job, stage), new_proba(job, stage)
@@ -130,15 +130,15 @@ def crossed(
     groups: dict[str, np.ndarray],
     job: Job,
 ) -> tuple[float, np.ndarray]:
-    """F2 out of fold with cutoffs of the other half, and F2 of each test photo with cutoffs of all known ones."""
+    """F2 out of fold with thresholds of the other half, and F2 of each test photo with thresholds of all known ones."""
     names = list(job.known.vocabulary.tags)
     half = generator(0, "halves").random(len(proba)) < 0.5
     scores = np.zeros(len(proba))
     for learn, score in ((half, ~half), (~half, half)):
-        found = find_cutoffs(rule, proba[learn], of_known[learn], groups=groups, names=names, seed=0, n_boot=1)
+        found = fit_label_thresholds(rule, proba[learn], of_known[learn], groups=groups, names=names, seed=0, n_boot=1)
         answer = cut(found, proba[score], groups=groups, names=names)
         scores[score] = f_beta_per_image(answer, of_known[score] > 0)
-    found = find_cutoffs(rule, proba, of_known, groups=groups, names=names, seed=0, n_boot=1)
+    found = fit_label_thresholds(rule, proba, of_known, groups=groups, names=names, seed=0, n_boot=1)
     tested = f_beta_per_image(cut(found, fresh, groups=groups, names=names), truth > 0)
     return float(scores.mean()), tested
 
@@ -158,16 +158,21 @@ def table(folder: Path, seeds: list[int], truth: np.ndarray) -> None:
         "| | F2 out of fold, mean over seeds (range) | F2 test part, mean over seeds (range) | 95 % over test photos |"
     )
     print(head + "\n|---|---|---|---|")
-    half = Preset(groups={"category": Cutoff(at=0.5, least=0, most=None), "tag": Cutoff(at=0.5, least=0, most=None)})
+    half = Preset(
+        groups={
+            "category": LabelThreshold(at=0.5, least=0, most=None),
+            "tag": LabelThreshold(at=0.5, least=0, most=None),
+        }
+    )
     for name, stage, rule, title in (
-        ("plain", "zoo", half, "one network, BCE, cutoff 0.5"),
-        ("plain", "zoo", GlobalF2(), "one network, BCE, one cutoff, tuned"),
+        ("plain", "zoo", half, "one network, BCE, threshold 0.5"),
+        ("plain", "zoo", GlobalF2(), "one network, BCE, one threshold, tuned"),
         ("ladder", "zoo", GroupF2(), "1 the zoo"),
         ("ladder", "zoo2", GroupF2(), "2 trust"),
         ("ladder", "zoo3", GroupF2(), "3 enlarge"),
         ("ladder", "special", GroupF2(), "4 specialise"),
         ("ladder", "trees", GroupF2(), "5 trees"),
-        ("lent", "lent", GroupF2(), "labels of alike photos beside the trees"),
+        ("lent", "lent", GroupF2(), "labels of similar photos beside the trees"),
         *((f"gain {gain}", last_stage(gain), GroupF2(), gain) for gain in GAINS),
     ):
         places = [folder / f"{name}, seed {seed}" for seed in seeds]
@@ -188,7 +193,7 @@ def finetune(folder: Path, seed: int, truth: np.ndarray, *, effort: float) -> No
         preprocess = stage.preprocess.model_copy(update={"height_px": FINE_SIDE_PX, "width_px": FINE_SIDE_PX})
         stage = stage.model_copy(update={"preprocess": preprocess})
         network = build(stage.net, n_classes=stage.n_classes(job), seed=hash_seed(seed, stage.name))
-        at = Workshop(folder / f"fine {name}", group=group, progress=Lines(), features=job.features)
+        at = WorkDirectory(folder / f"fine {name}", group=group, progress=Lines(), features=job.features)
         fit(network, stage.lesson(job, k=0, fold=fold), stage.training, at=at, seed=hash_seed(seed, stage.name))
         items = np.concatenate([judged, len(job.known) + np.arange(len(new))])
         source = label_source((job.known, new), preprocess)

@@ -25,8 +25,8 @@ import numpy as np
 import polars as pl
 
 from fieldmark.core.seeds import generator
+from fieldmark.decisions.hierarchy import likeliest
 from fieldmark.decisions.priors import shares
-from fieldmark.decisions.settling import likeliest
 from fieldmark.metrics.questions import error_per_question
 from fieldmark.stacking.specs import MiniLm, NGrams
 from fieldmark.stacking.texts import cross, learn_texts, url_text
@@ -88,8 +88,10 @@ def judged(
         prior = np.tile(shares(truth[rows[0]], question_of), (len(rows[1]), 1))
         line(f"{kind}: commonest answer", wrong(prior, truth[rows[1]], question_of))
         line(f"{kind}: {by.kind}", wrong(judge.proba(part[1]), truth[rows[1]], question_of))
-        n_clues = len(judge.weights.of_clue)
-        print(f"  {len(rows[0]):,} learnt in {spent:.1f} CPU-s, {len(rows[1]):,} judged; {n_clues:,} clues")
+        n_side_features = len(judge.weights.of_side_feature)
+        print(
+            f"  {len(rows[0]):,} learnt in {spent:.1f} CPU-s, {len(rows[1]):,} judged; {n_side_features:,} side features"
+        )
 
 
 def names(*, minilm: bool) -> None:
@@ -151,8 +153,10 @@ def scale() -> None:
     judge = learn_texts(texts, truth, question_of, by=NGrams(), seed=0)
     spent = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    n_clues = len(judge.weights.of_clue)
-    print(f"50,000 texts x 45 questions x {len(question_of)} answers, {n_clues:,} clues: {spent:.0f} CPU-s")
+    n_side_features = len(judge.weights.of_side_feature)
+    print(
+        f"50,000 texts x 45 questions x {len(question_of)} answers, {n_side_features:,} side features: {spent:.0f} CPU-s"
+    )
     print(f"{peak:,.0f} MiB at most, {before:,.0f} before (texts and truth)")
 
 

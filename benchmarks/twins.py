@@ -1,6 +1,6 @@
 """Claim: hashing photos and finding all near pairs costs seconds, and misses no pair.
 
-Run ``OMP_NUM_THREADS=1 python benchmarks/twins.py`` (``$FIELDMARK_DATA`` must hold ``meta_humpback2019`` and
+Run ``OMP_NUM_THREADS=1 python benchmarks/duplicates.py`` (``$FIELDMARK_DATA`` must hold ``meta_humpback2019`` and
 ``humpback2018_100px``; the peers need the extra ``bench``). Prints
 
 * bits in which our hash differs from that of the whole picture and from ``imagehash.phash``, and photos hashed in a

@@ -111,7 +111,7 @@ def shop_run(shop: Path, once: Once) -> Path:
     return once("answers", train)
 
 
-N_IDENTITIES, N_STRANGERS = 8, 6
+N_IDENTITIES, N_UNKNOWNS = 8, 6
 
 
 def picture(number: int, rng: np.random.Generator) -> Image.Image:
@@ -129,7 +129,7 @@ def write_whales(folder: Path) -> None:
     for kind in ("train", "test"):
         (folder / kind).mkdir()
     shown = [(f"w_{i}", i) for i in range(N_IDENTITIES) for _ in range(1 + i % 4)]
-    shown += [("new_whale", 100 + i) for i in range(N_STRANGERS)]
+    shown += [("new_whale", 100 + i) for i in range(N_UNKNOWNS)]
     for number, (name, individual) in enumerate(shown):
         picture(individual, rng).save(folder / "train" / f"{number:03d}.jpg")
         rows.append((f"{number:03d}.jpg", name))
@@ -147,7 +147,7 @@ def whales(once: Once) -> Path:
 
 @pytest.fixture(scope="session")
 def known(whales: Path) -> Collection:
-    """The whales with names and the strangers."""
+    """The whales with names and the unknown individuals."""
     return read(whales / "train.csv")
 
 

@@ -18,7 +18,7 @@ from fieldmark.pipeline.artifacts.regions import FoundRegions
 from fieldmark.pipeline.artifacts.submission import Submission
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.stage import Stage
-from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.write_submission import WriteSubmission
 
 NOT_KEPT = {"learnt", "keypoints", "notes"}
 """What ``apply`` says of photos and ``kept`` does not: it stands in tables, or holds of a run's own photos alone."""
@@ -87,7 +87,7 @@ def assert_applied_as_kept(context: Context, scratch: Path) -> None:
         assert isinstance(mine, AnswerTable)
         assert isinstance(theirs, AnswerTable)
         assert_same(mine.table("new"), theirs.table("new"), where=stage.name)
-    answer = context.plan.only(Answer)
+    answer = context.plan.only(WriteSubmission)
     final = kept_anew(context, context.stages[answer.reads_from], asked.value(answer.reads_from), scratch / "final")
     assert isinstance(final, Predictions)
     out = scratch / "written"

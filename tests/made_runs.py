@@ -25,8 +25,8 @@ def made_run(folder: Path, truth: np.ndarray, proba: np.ndarray, labels: tuple[s
     names = [[name for name, has in zip(labels, row, strict=True) if has] for row in truth]
     known = Collection.of({"image": images, "labels": names}, root=folder)
     run = RunFolder.create(folder / "run", key={"seed": 0})
-    Folds(run.workshop("split")).write(fold.astype(np.int64))
+    Folds(run.work_directory("split")).write(fold.astype(np.int64))
     run.finish("split", receipt={"said": ""})
-    LabelScores(run.workshop("zoo")).write(MEAN, known, labels=labels, fold=fold, proba=proba.astype(np.float32))
+    LabelScores(run.work_directory("zoo")).write(MEAN, known, labels=labels, fold=fold, proba=proba.astype(np.float32))
     run.finish("zoo", receipt={"said": ""})
     return Context(run=run, plan=tags_plain(size="toy"), known=known, new=None, seed=0)

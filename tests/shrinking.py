@@ -11,31 +11,31 @@ from fieldmark.plans.recipe import Recipe
 from fieldmark.plans.settings import Settings
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
 
 SIDE_PX = 192
 """Of photos in which keypoints are looked for."""
 
 
-def quicker(stage: Recheck) -> Recheck:
+def quicker(stage: RerankKeypoints) -> RerankKeypoints:
     """The same stage with points of small photos."""
     points = stage.evidence.points.model_copy(update={"size_px": SIDE_PX})
     return stage.model_copy(update={"evidence": stage.evidence.model_copy(update={"points": points})})
 
 
 def shrunk(plan: Plan) -> Plan:
-    """The same plan with a tiny network, two folds, one short leg and few keypoints, so that it runs in seconds."""
+    """The same plan with a tiny network, two folds, one short phase and few keypoints, so that it runs in seconds."""
 
     def small(stage: Train) -> Train:
-        leg = stage.training.legs[-1:]  # a recipe that learns nothing has none
-        legs = tuple(one.model_copy(update={"epochs": 1, "freeze": (), "min_photos": 1}) for one in leg)
+        phase = stage.training.phases[-1:]  # a recipe that learns nothing has none
+        phases = tuple(one.model_copy(update={"epochs": 1, "freeze": (), "min_photos": 1}) for one in phase)
         backbone = Backbone(name="test_efficientnet", weights=RandomWeights())
         return stage.model_copy(
             update={
                 "net": stage.net.model_copy(update={"backbone": backbone}),
                 "preprocess": stage.preprocess.model_copy(update={"height_px": 32, "width_px": 64}),
                 "training": stage.training.model_copy(
-                    update={"legs": legs, "batch": 4 * getattr(stage.sampler, "k", 2)}
+                    update={"phases": phases, "batch": 4 * getattr(stage.sampler, "k", 2)}
                 ),
             }
         )
@@ -44,7 +44,7 @@ def shrunk(plan: Plan) -> Plan:
         n_folds = {"n_folds": 2} if hasattr(stage.folds, "n_folds") else {}
         return stage.model_copy(update={"folds": stage.folds.model_copy(update=n_folds)})
 
-    shrink = {Train: small, Split: fewer, Recheck: quicker}
+    shrink = {Train: small, Split: fewer, RerankKeypoints: quicker}
     stages = tuple(shrink.get(type(stage), lambda same: same)(stage) for stage in plan.stages)
     return plan.model_copy(update={"stages": stages}).check()
 

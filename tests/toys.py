@@ -14,7 +14,7 @@ from fieldmark.core.progress import Quiet
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.specs import LogWeightSampler, PkSampler, Sampler
-from fieldmark.gallery.specs import Evidence, Sift
+from fieldmark.gallery.specs import KeypointMatching, Sift
 from fieldmark.gallery.store import EMBEDDING, ROWS
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Augment, NoAugment, Preprocess
@@ -27,7 +27,7 @@ from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.engine import execute, fit_in
 from fieldmark.pipeline.stage import Stage
-from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
 from fieldmark.training.loop import Lesson
 from fieldmark.training.ranks import Ranks
 
@@ -108,9 +108,9 @@ def without_judges(run: RunFolder, folder: Path) -> RunFolder:
         shutil.rmtree(folder / name)
     again = RunFolder(folder)
     receipt = again.receipt("features")
-    shutil.copytree(folder / "features", again.workshop("features"), dirs_exist_ok=True)
+    shutil.copytree(folder / "features", again.work_directory("features"), dirs_exist_ok=True)
     shutil.rmtree(folder / "features")
-    place = again.workshop("features", fresh=False) / "gallery0"
+    place = again.work_directory("features", fresh=False) / "gallery0"
     np.save(place / EMBEDDING, np.load(place / EMBEDDING)[fold < 0])
     pl.read_parquet(place / ROWS).filter(pl.Series(fold < 0)).write_parquet(place / ROWS)
     again.finish("features", receipt={name: value for name, value in receipt.items() if name != "files"})
@@ -119,7 +119,7 @@ def without_judges(run: RunFolder, folder: Path) -> RunFolder:
 
 def fitted(context: Context, stage: Stage) -> str:
     """Fit a stage of a run, apply it to the run's new photos, and finish it; give what it said."""
-    said = fit_in(context, stage, context.run.workshop(stage.name))
+    said = fit_in(context, stage, context.run.work_directory(stage.name))
     context.run.finish(stage.name, receipt={"said": said})
     return said
 
@@ -144,7 +144,7 @@ def ranked(run: Path, photos: Collection) -> np.ndarray:
     return application.value(application.context.plan.answering().name).scores
 
 
-def quick_recheck(*, shortlist: int, **changes: str) -> Recheck:
+def quick_rerank(*, shortlist: int, **changes: str) -> RerankKeypoints:
     """A look by few points of small pictures at the ranking of a toy run."""
-    names = {"name": "evidence", "reads_from": "ranking", "embedded": "features", "on": "split", **changes}
-    return Recheck(**names, evidence=Evidence(points=Sift(size_px=64, most=40)), shortlist=shortlist)
+    names = {"name": "matching", "reads_from": "ranking", "embedded": "features", "on": "split", **changes}
+    return RerankKeypoints(**names, matching=KeypointMatching(points=Sift(size_px=64, most=40)), shortlist=shortlist)

@@ -12,35 +12,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fieldmark.api.verbs import (
+    from fieldmark.api.functions import (
         Predictor,
         Results,
         attributes,
         audit,
-        blend,
         boxes,
         demo,
-        doubts,
         download,
+        duplicates,
         embed,
+        ensemble,
         estimate,
         evaluate,
-        flips,
         identify,
         inspect,
+        issues,
         load,
+        lr_find,
         match,
         plan,
         predict,
-        rates,
         recipes,
         relocate,
         report,
         runs,
+        symmetry,
         tag,
+        thresholds,
         train,
-        tune,
-        twins,
     )
     from fieldmark.core.errors import FieldmarkError
     from fieldmark.data.collection import Collection
@@ -68,39 +68,39 @@ __all__ = [
     "assignment",
     "attributes",
     "audit",
-    "blend",
     "boxes",
     "calibration",
     "demo",
-    "doubts",
     "download",
+    "duplicates",
     "embed",
+    "ensemble",
     "estimate",
     "evaluate",
-    "flips",
     "folds",
     "identify",
     "inspect",
+    "issues",
     "keypoints",
     "load",
     "losses",
+    "lr_find",
     "match",
     "metrics",
     "near_duplicates",
     "plan",
     "predict",
-    "rates",
     "read",
     "recipes",
     "relocate",
     "report",
     "runs",
     "samplers",
+    "symmetry",
     "tag",
     "thresholding",
+    "thresholds",
     "train",
-    "tune",
-    "twins",
 ]
 
 _MODULES = {
@@ -114,7 +114,7 @@ _MODULES = {
     "samplers",
     "thresholding",
 }
-_VERBS = "fieldmark.api.verbs"
+_KINDS = "fieldmark.api.functions"
 _HOME = {
     "Collection": "fieldmark.data.collection",
     "FieldmarkError": "fieldmark.core.errors",
@@ -128,7 +128,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'fieldmark' has no attribute '{name}'")
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    return getattr(importlib.import_module(_HOME.get(name, _VERBS)), name)
+    return getattr(importlib.import_module(_HOME.get(name, _KINDS)), name)
 
 
 def __dir__() -> list[str]:

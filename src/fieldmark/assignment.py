@@ -15,12 +15,12 @@ from jaxtyping import Bool, Float, Float32, Int, Int64
 from fieldmark.core.arrays import takes_arrays
 from fieldmark.core.public import exports, kinds_of, named
 from fieldmark.decisions.specs import (
-    Afterthought,
     Best,
     Centroid,
     IdentityScore,
     MeanTop,
     Nearest,
+    PostProcessingRule,
     SumAbove,
     Swap,
     Transposed,
@@ -189,7 +189,7 @@ def transfer_labels(
 @takes_arrays
 def post_process(
     scores: Float[np.ndarray, "query class"],
-    rules: str | Afterthought | Sequence[str | Afterthought] = "swap",
+    rules: str | PostProcessingRule | Sequence[str | PostProcessingRule] = "swap",
     *,
     unknown_at: float | Float[np.ndarray, " query"] | None = None,
     n_photos: Int[np.ndarray, " class"] | None = None,
@@ -216,12 +216,12 @@ def post_process(
     Source:
         Humpback Whale Identification 2018/19, first, fourth and fifth place.
     """
-    from fieldmark.decisions.afterthoughts import think_again
+    from fieldmark.decisions.post_processing import apply_post_processing
 
     several = list(rules) if isinstance(rules, list | tuple) else [rules]
     chosen = [named(POST_PROCESSING, cast("str", one), settings, what="rule") for one in several]
     counts = np.ones(scores.shape[1], np.int64) if n_photos is None else n_photos
-    return think_again(scores, chosen, unknown_at=unknown_at, n_photos=counts)
+    return apply_post_processing(scores, chosen, unknown_at=unknown_at, n_photos=counts)
 
 
 __getattr__, __dir__ = exports(__name__, {"NearestIdentities": "fieldmark.gallery.identities"}, own=__all__)

@@ -15,7 +15,7 @@ from fieldmark.core.public import exports, kinds_of, named
 from fieldmark.decisions.specs import Calibration, Isotonic, Logistic
 
 if TYPE_CHECKING:
-    from fieldmark.decisions.calibrated import Sure, Sureness
+    from fieldmark.decisions.confidence import Confidence, ConfidenceModel
     from fieldmark.metrics.calibration import Reliability, calibration_error, reliability
 
 __all__ = [
@@ -39,7 +39,7 @@ def fit_confidence(
     *,
     method: Method | Calibration = "logistic",
     **settings: Any,
-) -> Sureness:
+) -> ConfidenceModel:
     """A model of how likely the individual is known, and the first answer right, given its scores.
 
     Args:
@@ -64,9 +64,9 @@ def fit_confidence(
     Example:
         ``fit_confidence(validation, truth).of(new_scores).right``
     """
-    from fieldmark.decisions.calibrated import sureness
+    from fieldmark.decisions.confidence import confidence_model
 
-    return sureness(scores, truth, by=named(METHODS, method, settings, what="method"))
+    return confidence_model(scores, truth, by=named(METHODS, method, settings, what="method"))
 
 
 @takes_arrays
@@ -77,7 +77,7 @@ def cross_fitted_confidence(
     method: Method | Calibration = "logistic",
     groups: Int[np.ndarray, " query"] | None = None,
     **settings: Any,
-) -> Sure:
+) -> Confidence:
     """The probabilities of each query by a model fitted without it: to check calibration with ``calibration_error``.
 
     Args:
@@ -95,9 +95,9 @@ def cross_fitted_confidence(
         PlanError: A setting is not one of the method's.
         FieldmarkError: A score is NaN or infinite.
     """
-    from fieldmark.decisions.calibrated import crossed_sureness
+    from fieldmark.decisions.confidence import crossed_confidence
 
-    return crossed_sureness(scores, truth, by=named(METHODS, method, settings, what="method"), groups=groups)
+    return crossed_confidence(scores, truth, by=named(METHODS, method, settings, what="method"), groups=groups)
 
 
 @takes_arrays

@@ -20,9 +20,9 @@ from fieldmark.data.specs import (
     ByDate,
     DisjointIdentities,
     Folds,
-    HumpbackHoldout,
+    HumpbackSplit,
     IdentityFolds,
-    OpenHoldout,
+    OpenSetSplit,
     PlainFolds,
     StratifiedFolds,
 )
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from fieldmark.data.stratified import Deviation, deviation, least_deviation
 
 __all__ = ["Deviation", "FoldCounts", "assign", "describe", "deviation", "least_deviation", "splits"]
-Strategy = Literal["plain", "stratified", "identity", "humpback_holdout", "open_holdout", "disjoint", "by_date"]
+Strategy = Literal["plain", "stratified", "identity", "humpback", "open_set", "disjoint", "by_date"]
 STRATEGIES = kinds_of(
-    PlainFolds, StratifiedFolds, IdentityFolds, HumpbackHoldout, OpenHoldout, DisjointIdentities, ByDate
+    PlainFolds, StratifiedFolds, IdentityFolds, HumpbackSplit, OpenSetSplit, DisjointIdentities, ByDate
 )
 LABELS = Bool[np.ndarray, "photo label"] | Float[np.ndarray, "photo label"]
 Column: TypeAlias = Any
@@ -56,8 +56,8 @@ def assign(
 
     Args:
         strategy: ``plain``: at random. ``stratified``: equal shares of every class or label. ``identity``: every
-            validation photo is of an individual that is in the training part, or unknown. ``humpback_holdout``,
-            ``open_holdout``: one fold of known and unknown individuals. ``disjoint``: whole individuals. ``by_date``:
+            validation photo is of an individual that is in the training part, or unknown. ``humpback``,
+            ``open_set``: one fold of known and unknown individuals. ``disjoint``: whole individuals. ``by_date``:
             the latest photos. Or a setting of a plan, such as ``IdentityFolds(n_folds=4)``.
         classes: The individual or class of each photo: names, or whole numbers with -1 for unknown and -2 for none.
         truth: For ``stratified``, instead of classes: a matrix (photo, label) of 0 and 1.

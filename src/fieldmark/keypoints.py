@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float32, Float64
 
 from fieldmark.api.guards import need_torch
 from fieldmark.api.inputs import Photo, pixels_of
-from fieldmark.api.pairs import By, evidence_of
+from fieldmark.api.pairs import By, matching_of
 from fieldmark.core.public import exports
 
 if TYPE_CHECKING:
     from fieldmark.gallery.keypoints import Keypoints, Size
-    from fieldmark.gallery.specs import Evidence
+    from fieldmark.gallery.specs import KeypointMatching
 
 __all__ = ["Keypoints", "PointMatches", "find", "match"]
 
@@ -58,7 +58,7 @@ class PointMatches:
         return self.n_inliers / len(self) if len(self) else 0.0
 
 
-def find(photo: Photo, *, by: By | Evidence = "xfeat") -> Keypoints:
+def find(photo: Photo, *, by: By | KeypointMatching = "xfeat") -> Keypoints:
     """The keypoints of a photo, the strongest first.
 
     Args:
@@ -75,10 +75,10 @@ def find(photo: Photo, *, by: By | Evidence = "xfeat") -> Keypoints:
         WeightsError: The weights of the network are not installed.
         FieldmarkError: OpenCV is not installed, ``by`` is unknown, or the photo is of a type that cannot be read.
     """
-    return _points(pixels_of(photo), evidence_of(by))
+    return _points(pixels_of(photo), matching_of(by))
 
 
-def match(left: Photo, right: Photo, *, by: By | Evidence = "xfeat") -> PointMatches:
+def match(left: Photo, right: Photo, *, by: By | KeypointMatching = "xfeat") -> PointMatches:
     """The points of one photo found again in the other, in places that one change of viewpoint explains.
 
     Args:
@@ -99,10 +99,10 @@ def match(left: Photo, right: Photo, *, by: By | Evidence = "xfeat") -> PointMat
     """
     from fieldmark.gallery.matching import agreement
 
-    evidence = evidence_of(by)
+    matching = matching_of(by)
     pixels = [pixels_of(one) for one in (left, right)]
-    points = [_points(one, evidence) for one in pixels]
-    found = agreement(points[0], points[1], evidence)
+    points = [_points(one, matching) for one in pixels]
+    found = agreement(points[0], points[1], matching)
     sizes: list[Size] = [(one.shape[0], one.shape[1]) for one in pixels]
     places = [of.on(size)[found.pairs[:, side]] for side, (of, size) in enumerate(zip(points, sizes, strict=True))]
     homography = found.homography
@@ -120,12 +120,12 @@ def match(left: Photo, right: Photo, *, by: By | Evidence = "xfeat") -> PointMat
     )
 
 
-def _points(pixels: np.ndarray, evidence: Evidence) -> Keypoints:
+def _points(pixels: np.ndarray, matching: KeypointMatching) -> Keypoints:
     from fieldmark.gallery.keypoints import find_keypoints as found
 
-    if evidence.points.kind in {"xfeat", "superpoint"}:
+    if matching.points.kind in {"xfeat", "superpoint"}:
         need_torch()
-    return found(evidence.points, pixels)
+    return found(matching.points, pixels)
 
 
 def _to_resized(size: Size, resized: Size) -> Float64[np.ndarray, "3 3"]:

@@ -116,10 +116,10 @@ def groups(
         FieldmarkError: A photo is of a type that cannot be read, or ``within`` is not between 0 and 64.
 
     Source:
-        A public kernel of Humpback Whale Identification 2018/19; see ``fieldmark.twins`` for whole tables.
+        A public kernel of Humpback Whale Identification 2018/19; see ``fieldmark.duplicates`` for whole tables.
     """
     _need_numba()
-    from fieldmark.data.twins import same_bytes
+    from fieldmark.data.copies import same_bytes
     from fieldmark.images.hashes import seen
     from fieldmark.quality.duplicates.near_hashes import near
     from fieldmark.quality.duplicates.same_pictures import same_pictures

@@ -17,7 +17,6 @@ from fieldmark.core.errors import ShapeError
 from fieldmark.core.public import exports, kinds_of, named
 from fieldmark.decisions.specs import (
     CountMatch,
-    CutoffRule,
     FalseMatchBudget,
     Fixed,
     GlobalF2,
@@ -27,17 +26,18 @@ from fieldmark.decisions.specs import (
     Preset,
     Relative,
     TargetShare,
+    ThresholdRule,
     UnknownAt,
 )
 
 if TYPE_CHECKING:
-    from fieldmark.decisions.specs import Cutoffs
-    from fieldmark.decisions.thresholds import Threshold, ThresholdCurve
+    from fieldmark.decisions.specs import LabelThresholds
+    from fieldmark.decisions.unknown_thresholds import ThresholdCurve, UnknownThreshold
 
 __all__ = [
-    "Cutoffs",
-    "Threshold",
+    "LabelThresholds",
     "ThresholdCurve",
+    "UnknownThreshold",
     "apply_label_thresholds",
     "cross_fitted_unknown_thresholds",
     "find_label_thresholds",
@@ -55,7 +55,7 @@ def find_label_thresholds(
     proba: Float[np.ndarray, "photo label"],
     truth: Bool[np.ndarray, "photo label"] | None = None,
     *,
-    rule: LabelRule | CutoffRule = "global_f2",
+    rule: LabelRule | ThresholdRule = "global_f2",
     names: Sequence[str] | None = None,
     label_groups: Sequence[str] | None = None,
     beta: float = 2.0,
@@ -63,7 +63,7 @@ def find_label_thresholds(
     photo_groups: Int[np.ndarray, " photo"] | None = None,
     seed: int = 0,
     **settings: Any,
-) -> Cutoffs:
+) -> LabelThresholds:
     """The thresholds with the highest mean F-beta, and how good they are.
 
     Args:
@@ -93,9 +93,9 @@ def find_label_thresholds(
     Source:
         iMet Collection 2019, 1st, 6th and 22nd place; Fan and Lin 2007; the exact searches are ours.
     """
-    from fieldmark.decisions.cutoffs import find_cutoffs
+    from fieldmark.decisions.label_thresholds import fit_label_thresholds
 
-    return find_cutoffs(
+    return fit_label_thresholds(
         named(LABEL_RULES, rule, settings, what="rule"),
         proba,
         truth,
@@ -110,7 +110,7 @@ def find_label_thresholds(
 
 @takes_arrays
 def apply_label_thresholds(
-    thresholds: Cutoffs,
+    thresholds: LabelThresholds,
     proba: Float[np.ndarray, "photo label"],
     *,
     names: Sequence[str] | None = None,
@@ -128,7 +128,7 @@ def apply_label_thresholds(
         ShapeError: Scores, names and groups do not fit each other.
         FieldmarkError: A score is not finite, or the thresholds are of other labels or groups.
     """
-    from fieldmark.decisions.cutoffs import cut
+    from fieldmark.decisions.label_thresholds import cut
 
     return cut(thresholds, proba, names=_names(names, proba), groups=_groups(label_groups, proba))
 
@@ -141,7 +141,7 @@ def find_unknown_threshold(
     rule: UnknownRule | UnknownAt = "max_map",
     k: int = 5,
     **settings: Any,
-) -> Threshold:
+) -> UnknownThreshold:
     """The score below which an individual is answered as unknown, and what this threshold does.
 
     Args:
@@ -164,9 +164,9 @@ def find_unknown_threshold(
     Source:
         Humpback Whale Identification 2018/19, first and second place.
     """
-    from fieldmark.decisions.thresholds import find_threshold
+    from fieldmark.decisions.unknown_thresholds import fit_unknown_threshold
 
-    return find_threshold(named(UNKNOWN_RULES, rule, settings, what="rule"), scores, truth, k=k)
+    return fit_unknown_threshold(named(UNKNOWN_RULES, rule, settings, what="rule"), scores, truth, k=k)
 
 
 @takes_arrays
@@ -189,7 +189,7 @@ def unknown_threshold_curve(
         ShapeError: The arrays do not fit or are empty.
         FieldmarkError: A value is NaN, or a class is unknown.
     """
-    from fieldmark.decisions.thresholds import curve
+    from fieldmark.decisions.unknown_thresholds import curve
 
     return curve(scores, truth, at, k=k)
 
@@ -248,9 +248,9 @@ def _groups(label_groups: Sequence[str] | None, proba: np.ndarray) -> dict[str, 
 __getattr__, __dir__ = exports(
     __name__,
     {
-        "ThresholdCurve": "fieldmark.decisions.thresholds",
-        "Cutoffs": "fieldmark.decisions.specs",
-        "Threshold": "fieldmark.decisions.thresholds",
+        "ThresholdCurve": "fieldmark.decisions.unknown_thresholds",
+        "LabelThresholds": "fieldmark.decisions.specs",
+        "UnknownThreshold": "fieldmark.decisions.unknown_thresholds",
     },
     own=__all__,
 )

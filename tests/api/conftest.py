@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fieldmark.data.specs import HumpbackHoldout, TupleSampler
+from fieldmark.data.specs import HumpbackSplit, TupleSampler
 from fieldmark.images.specs import Preprocess
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.specs import Backbone, Net, RandomWeights
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.recipe import RECIPES, Recipe
 from fieldmark.plans.settings import Settings, setting
-from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
+from fieldmark.stages.common.write_submission import WriteSubmission
 from fieldmark.stages.identity.embed import Embed
 from fieldmark.stages.identity.rank import Rank
-from fieldmark.training.specs import Leg, Training
+from fieldmark.training.specs import Phase, Training
 from once import Once
 
 
@@ -38,7 +38,7 @@ def _tiny(size: str, settings: Tiny) -> Plan:
     return Plan(
         name="tiny",
         stages=(
-            Split(folds=HumpbackHoldout(n_known=3, n_unknown=2)),
+            Split(folds=HumpbackSplit(n_known=3, n_unknown=2)),
             Train(
                 name="net",
                 on="split",
@@ -47,11 +47,11 @@ def _tiny(size: str, settings: Tiny) -> Plan:
                 losses=(OhemBce(),),
                 sampler=TupleSampler(),
                 flip_identity=settings.flip_identity,
-                training=Training(legs=(Leg(epochs=settings.epochs, lr=settings.lr),), batch=8),
+                training=Training(phases=(Phase(epochs=settings.epochs, lr=settings.lr),), batch=8),
             ),
             Embed(name="features", of="net", on="split", flip=False),
             Rank(name="ranking", reads_from="features", on="split", k=3),
-            Answer(name="answers", reads_from="ranking"),
+            WriteSubmission(name="answers", reads_from="ranking"),
         ),
     )
 

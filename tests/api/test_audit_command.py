@@ -32,7 +32,7 @@ def test_the_table_of_gains_to_the_letter(capsys: Printed, shop: Path) -> None:
     assert main(["audit", str(shop), "--question", "kind", "--target", "kind", "--workers", "1"]) == 0
     rule = "\u2500" * 100
     assert capsys.readouterr().out == (
-        "to guess   clue   with it   blind   guessed     gain      95 % interval   verdict\n"
+        "to guess   side feature   with it   blind   guessed     gain      95 % interval   verdict\n"
         f"{rule}\n"
         "kind       URL       100%   0.389     0.933   +0.544   +0.430 to +0.636   leak or source: you decide\n"
         "tell nothing: photo id, same address, order of ids, order of rows\n"
@@ -40,7 +40,7 @@ def test_the_table_of_gains_to_the_letter(capsys: Printed, shop: Path) -> None:
         "files read: 0\n"
         "the same everywhere: 2 (folder, host)\n"
         "same address: 2 photos can be looked up in other rows; kind: 2 as there, 0 otherwise\n"
-        "1 clue tells answers without a look at the picture: URL.\n"
+        "1 side feature tells answers without a look at the picture: URL.\n"
     )
 
 
@@ -53,7 +53,7 @@ def test_everything_is_told_and_written_when_asked(capsys: Printed, shop: Path, 
     assert lines[-2:] == [f"written: {out}", f"page: {html}"]
     with out.open(encoding="utf-8-sig") as file:
         gains = list(csv.DictReader(file))
-    assert (gains[0]["target"], gains[0]["clue"], gains[0]["photos"]) == ("kind", "URL", "90")
+    assert (gains[0]["target"], gains[0]["side_feature"], gains[0]["photos"]) == ("kind", "URL", "90")
     assert gains[0]["verdict"] == "leak or source: you decide"
     assert float(gains[0]["low"]) <= float(gains[0]["gain"]) <= float(gains[0]["high"])
     page = html.read_text(encoding="utf-8")

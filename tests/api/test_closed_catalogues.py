@@ -115,7 +115,7 @@ def test_every_run_is_evaluated_asked_and_reported(
 ) -> None:
     run = runs / recipe
     told = said(capsys, "evaluate", run)
-    assert "strangers given" not in told
+    assert "unknown individuals given" not in told
     assert " groups (n = " in told
     photos = NEW[:1] if recipe == "reidentify" else NEW  # points take their time
     asked = fieldmark.identify(run, [catalogue / "new" / name for name in photos], n_workers=0)
@@ -148,26 +148,28 @@ def test_individuals_that_the_run_does_not_know_are_unknown_in_evaluate(runs: Pa
 
 def test_runs_are_blended(runs: Path, tmp_path: Path, capsys: Printed) -> None:
     pair, out = [runs / "humpback-nearest", runs / "humpback-classify"], tmp_path / "answers.csv"
-    told = said(capsys, "blend", *pair, "--by", "vote", "--out", out)
+    told = said(capsys, "ensemble", *pair, "--by", "vote", "--out", out)
     names = check_submission(out)
     n_new = sum(row[0] == UNKNOWN for row in names)
     assert f"4 photos answered by 2 runs, {n_new} of them by nobody we know first" in told
-    said(capsys, "blend", *pair, "--run", tmp_path / "both", "--out", tmp_path / "both.csv")
+    said(capsys, "ensemble", *pair, "--run", tmp_path / "both", "--out", tmp_path / "both.csv")
     check_submission(tmp_path / "both" / "answers" / "submission.csv")
     check_submission(tmp_path / "both.csv")
 
 
 def test_photos_are_compared_and_names_doubted(catalogue: Path, runs: Path, tmp_path: Path, capsys: Printed) -> None:
-    said(capsys, "doubts", runs / "reidentify", "--out", tmp_path / "doubts.csv", "--workers", 0)
-    doubts = pl.read_csv(tmp_path / "doubts.csv")
-    assert set(doubts["kind"]) == {"two names"}
-    assert set(doubts["label"]) <= set(IDENTITIES)
+    said(capsys, "issues", runs / "reidentify", "--out", tmp_path / "issues.csv", "--workers", 0)
+    issues = pl.read_csv(tmp_path / "issues.csv")
+    assert set(issues["kind"]) == {"two names"}
+    assert set(issues["label"]) <= set(IDENTITIES)
     words = ("--photos", catalogue / "photos", "--new", catalogue / "new", "--run", runs / "humpback-nearest")
-    told = said(capsys, "twins", catalogue / "table.csv", *words, "--out", tmp_path / "twins.csv", "--workers", 0)
-    assert "Named, and of a stranger      0" in told
+    told = said(
+        capsys, "duplicates", catalogue / "table.csv", *words, "--out", tmp_path / "duplicates.csv", "--workers", 0
+    )
+    assert "Named, and of an unknown individual      0" in told
     told = said(capsys, "match", catalogue / "photos" / "a0_0.png", catalogue / "photos" / "a0_1.png", "--by", "sift")
     assert "inliers:" in told
-    told = said(capsys, "flips", catalogue / "table.csv", "--photos", catalogue / "photos", "--workers", 0)
+    told = said(capsys, "symmetry", catalogue / "table.csv", "--photos", catalogue / "photos", "--workers", 0)
     assert "6 individuals with two photos" in told
 
 

@@ -64,7 +64,7 @@ def test_plan_shows_stages_and_what_they_cost(capsys: Printed) -> None:
     lines = ran(capsys, "plan", "tiny", "--size", "small").splitlines()
     assert lines[:9] == [
         "tiny",
-        "    stage      verb     reads",
+        "    stage      kind     reads",
         "───────────────────────────────────────",
         "1   split      split",
         "2   net        train    split",
@@ -175,7 +175,7 @@ def test_evaluate_tells_the_validation_measures(capsys: Printed, trained: Path) 
         assert any(line.startswith(name) and f"{value:.3f}" in line for line in lines), name
 
 
-def test_evaluate_on_other_photos_counts_unknown_names_as_strangers(
+def test_evaluate_on_other_photos_counts_unknown_names_as_unknowns(
     capsys: Printed, trained: Path, tmp_path: Path, draw: Callable, write_csv: Callable
 ) -> None:
     draw(tmp_path / "a.jpg", 0, shot=40)
@@ -197,7 +197,7 @@ def test_identify_prints_a_table_a_photo(capsys: Printed, trained: Path, monkeyp
     assert [title for title, _ in titles] == ["whales/test/t0.jpg", "whales/test/t1.jpg"]
     (one,) = fieldmark.identify("run", "whales/test/t1.jpg")
     assert titles[1][1] == f"known {one.known_proba:.0%}, first name right {one.right_proba:.0%}"
-    assert lines[1].split() == ["who", "score", "most", "alike", "known", "photo", "similarity"]
+    assert lines[1].split() == ["who", "score", "most", "similar", "known", "photo", "similarity"]
     assert [line.split()[0] for line in lines[3:6]] == ["1", "2", "3"]
     known = [line for line in lines[3:6] if "new_whale" not in line]
     assert all("whales/train/w" in line for line in known)
@@ -261,11 +261,11 @@ def test_predict_for_people(capsys: Printed, trained: Path, tmp_path: Path) -> N
     text = ran(capsys, "predict", trained / "run", trained / "whales/test", "--out", out, "--k", "2")
     assert text.startswith("3 photos answered, ")
     rows = rows_of(out)
-    columns = ["image", "place", "identity", "is_new", "score", "most_alike_photo", "similarity"]
+    columns = ["image", "place", "identity", "is_new", "score", "most_similar_photo", "similarity"]
     assert list(rows[0]) == [*columns, "known_proba", "right_proba"]
     assert all(0 <= float(row["known_proba"]) <= 1 for row in rows)
     assert [(row["image"], row["place"]) for row in rows] == [(f"t{n}.jpg", place) for n in range(3) for place in "12"]
-    assert all((row["most_alike_photo"] == "") == (row["is_new"] == "True") for row in rows)
+    assert all((row["most_similar_photo"] == "") == (row["is_new"] == "True") for row in rows)
 
 
 def test_predict_writes_the_same_submission_as_the_run(capsys: Printed, trained: Path, tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_only_broken_photos_are_told_without_a_folder_that_is_none(
 
 
 @pytest.mark.usefixtures("shelf")
-def test_empty_names_and_names_of_strangers_only_are_told_with_what_helps(
+def test_empty_names_and_names_of_unknowns_only_are_told_with_what_helps(
     capsys: Printed, whales: Path, tmp_path: Path
 ) -> None:
     table = whales / "more.csv"
@@ -404,7 +404,7 @@ def test_train_prints_measures_and_the_next_command_and_goes_on_when_repeated(
     assert f"new photos to answer: 3 in {whales / 'test'}" in told.err
     (skipped,) = json.loads((run / "skipped.json").read_text())
     assert skipped["file"] == "w0_1.jpg"
-    assert json.loads((run / "plan.json").read_text())["stages"][1]["training"]["legs"][0]["lr"] == 0.002
+    assert json.loads((run / "plan.json").read_text())["stages"][1]["training"]["phases"][0]["lr"] == 0.002
     assert (run / "answers/submission.csv").read_text().splitlines()[0] == "Image,Id"
 
     before = sha256(run / "ranking/ranking.parquet")

@@ -19,7 +19,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch, tiny: Callable) -> None:
     few = {
         "n_identities": 5,
         "photos_per_identity": 3,
-        "n_strangers": 3,
+        "n_unknown": 3,
         "n_test": 4,
         "n_near_duplicates": 1,
         "size_px": (96, 48),

@@ -20,8 +20,8 @@ from fieldmark.core.errors import FieldmarkError
 HEAVY = ("torch", "torchvision", "timm", "polars", "matplotlib", "sklearn", "numpy", "PIL", "pydantic", "rich")
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "demo inspect twins audit boxes match download train rates flips plan recipes runs evaluate predict identify "
-    "blend tag attributes doubts tune report relocate"
+    "demo inspect near-duplicates audit boxes match download train rates flips plan recipes runs evaluate predict identify "
+    "blend tag attributes issues tune report relocate"
 )
 
 
@@ -80,7 +80,7 @@ def test_no_words_at_all_show_the_help(capsys: pytest.CaptureFixture[str]) -> No
     assert "fieldmark demo" in capsys.readouterr().out
 
 
-def test_every_verb_is_a_command_and_a_function() -> None:
+def test_every_kind_is_a_command_and_a_function() -> None:
     assert list(application.commands) == COMMANDS.split()
     for name in COMMANDS.split():
         function = getattr(fieldmark, name)
@@ -133,7 +133,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fieldmark.api.verbs.train", stopped)
+    monkeypatch.setattr("fieldmark.api.functions.train", stopped)
     assert main(["train", "tiny", "data", "--run", "run"]) == 130
     assert "The same command goes on where it was." in capsys.readouterr().err
 
@@ -146,13 +146,13 @@ def test_without_torch_the_package_to_install_is_named(
     assert capsys.readouterr().err.splitlines()[1:] == ["  got: torch", '  fix: pip install "fieldmark[train]"']
 
 
-def test_torch_missing_where_nobody_looked_is_told_too(
+def test_torch_missing_where_unknown_looked_is_told_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def lacking(*_: object, **__: object) -> None:
         raise ModuleNotFoundError("No module named 'torch._C'", name="torch._C")
 
-    monkeypatch.setattr("fieldmark.api.verbs.recipes", lacking)
+    monkeypatch.setattr("fieldmark.api.functions.recipes", lacking)
     assert main(["recipes"]) == 1
     assert capsys.readouterr().err.endswith('fix: pip install "fieldmark[train]"\n')
 
@@ -161,7 +161,7 @@ def test_another_missing_module_is_our_mistake_and_is_heard(monkeypatch: pytest.
     def lacking(*_: object, **__: object) -> None:
         raise ModuleNotFoundError("No module named 'fieldmark.nowhere'", name="fieldmark.nowhere")
 
-    monkeypatch.setattr("fieldmark.api.verbs.recipes", lacking)
+    monkeypatch.setattr("fieldmark.api.functions.recipes", lacking)
     with pytest.raises(ModuleNotFoundError):
         main(["recipes"])
 

@@ -81,7 +81,7 @@ def test_the_missing_package_is_named(table: Path, tmp_path: Path, monkeypatch: 
     assert told.value.fix == 'pip install "fieldmark[download]"'
 
 
-def test_the_room_is_the_verb_too_and_wakes_nothing() -> None:
+def test_the_room_is_the_kind_too_and_wakes_nothing() -> None:
     code = (
         "import sys, fieldmark, fieldmark.downloads.specs; assert callable(fieldmark.download); "
         "sys.exit(any(name in sys.modules for name in ('aiohttp', 'yarl', 'torch', 'polars')))"

@@ -112,13 +112,13 @@ def test_each_kind_of_run_names_the_command_of_the_other(
         f"  got: {whales}",
         f"  fix: `fieldmark identify {whales} PHOTO` asks it about a photo.",
     ]
-    problem, _, fix = failed(capsys, "tune", whales)
+    problem, _, fix = failed(capsys, "thresholds", whales)
     assert problem == "That run is for identification, not for tagging."
     assert "fieldmark train imet2019" in fix
-    problem, _, fix = failed(capsys, "doubts", whales)
+    problem, _, fix = failed(capsys, "issues", whales)
     assert problem == "Names are doubted by keypoints, which this run does not match."
     assert "--set keypoints=xfeat" in fix
-    assert failed(capsys, "doubts", whales, "--stage", "ranking")[-1] == "  fix: leave out --stage."
+    assert failed(capsys, "issues", whales, "--stage", "ranking")[-1] == "  fix: leave out --stage."
 
 
 def test_impossible_numbers_and_options_of_the_other_kind_are_refused(
@@ -126,7 +126,7 @@ def test_impossible_numbers_and_options_of_the_other_kind_are_refused(
 ) -> None:
     out = tmp_path / "a.csv"
     assert failed(capsys, "tag", museum_run, photo(museum), "--most", 0)[-1] == "  fix: use --most 15."
-    assert failed(capsys, "doubts", museum_run, "--most", 0)[-1] == "  fix: use --most 15."
+    assert failed(capsys, "issues", museum_run, "--most", 0)[-1] == "  fix: use --most 15."
     words = ("predict", museum_run, museum / "test", "--out", out)
     assert failed(capsys, *words, "--k", 3)[-1] == "  fix: use --most 15."
     words = ("predict", trained / "run", trained / "whales/test", "--out", out)
@@ -201,20 +201,20 @@ def test_the_contests_test_photos_are_found_in_its_order_and_without_the_samples
     assert "labels" not in found.collection.table.columns
 
 
-def test_doubts_prints_a_table_and_writes_one(capsys: Printed, museum_run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "doubts.csv"
-    text = ran(capsys, "doubts", museum_run, "--most", 25, "--out", out)
+def test_issues_prints_a_table_and_writes_one(capsys: Printed, museum_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "issues.csv"
+    text = ran(capsys, "issues", museum_run, "--most", 25, "--out", out)
     lines = text.splitlines()
     assert lines[-1] == f"written: {out}"
-    found = fieldmark.doubts(museum_run, most=25)
+    found = fieldmark.issues(museum_run, most=25)
     assert 0 < len(found) <= 25
     known = read_known(museum_run)
     for one in found:
         assert (one.kind == "wrong") == (one.label in known[one.image])
-    assert [one.doubt for one in found] == sorted((one.doubt for one in found), reverse=True)
+    assert [one.label_error_proba for one in found] == sorted((one.label_error_proba for one in found), reverse=True)
     assert len(rows_of(out)) == len(found)
-    assert failed(capsys, "doubts", museum_run, "--out", out)[-1].startswith("  fix: give another name, or --force")
-    problem, got, fix = failed(capsys, "doubts", museum_run, "--stage", "zo")
+    assert failed(capsys, "issues", museum_run, "--out", out)[-1].startswith("  fix: give another name, or --force")
+    problem, got, fix = failed(capsys, "issues", museum_run, "--stage", "zo")
     assert problem == "The run has no stage of that name that scores labels."
     assert (got, fix) == ("  got: zo", "  fix: did you mean 'zoo'?")
 
@@ -222,8 +222,8 @@ def test_doubts_prints_a_table_and_writes_one(capsys: Printed, museum_run: Path,
 def test_a_patch_makes_another_run_of_other_labels(
     capsys: Printed, museum: Path, museum_run: Path, tmp_path: Path
 ) -> None:
-    out, run = tmp_path / "doubts.csv", tmp_path / "patched"
-    ran(capsys, "doubts", museum_run, "--most", 6, "--out", out)
+    out, run = tmp_path / "issues.csv", tmp_path / "patched"
+    ran(capsys, "issues", museum_run, "--most", 6, "--out", out)
     header, *rows = out.read_text(encoding="utf-8-sig").splitlines()
     assert header == "image,file,label,kind,given,proba,doubt,decision"
     flipped = [row + ("remove" if row.split(",")[3] == "wrong" else "add") for row in rows[:4]]
@@ -232,7 +232,7 @@ def test_a_patch_makes_another_run_of_other_labels(
     quick = ["tags-plain", museum, "--size", "toy", "--workers", "0"]
     words = ["train", *quick, "--run", run, "--patch", out]
     assert main([str(word) for word in words]) == 0
-    assert "patch: 4 decisions of doubts.csv" in capsys.readouterr().err
+    assert "patch: 4 decisions of issues.csv" in capsys.readouterr().err
     before, after = read_known(museum_run), read_known(run)
     for row in flipped:
         image, _, label, kind, *_ = row.split(",")
@@ -269,7 +269,7 @@ def read_known(run: Path) -> dict[str, set[str]]:
 
 
 def test_tune_prints_every_rule_that_fits_and_marks_the_best(capsys: Printed, museum_run: Path) -> None:
-    lines = ran(capsys, "tune", museum_run).splitlines()
+    lines = ran(capsys, "thresholds", museum_run).splitlines()
     assert re.split(r" {2,}", lines[0].strip()) == [
         "rule",
         "F2 as found",
@@ -289,7 +289,7 @@ def test_tune_prints_every_rule_that_fits_and_marks_the_best(capsys: Printed, mu
 
 def test_a_tuned_plan_runs_without_training(capsys: Printed, museum: Path, museum_run: Path, tmp_path: Path) -> None:
     out, run = tmp_path / "tuned.json", tmp_path / "tuned"
-    text = ran(capsys, "tune", museum_run, "--rule", "global", "--stage", "zoo3", "--out", out)
+    text = ran(capsys, "thresholds", museum_run, "--rule", "global", "--stage", "zoo3", "--out", out)
     assert text.splitlines()[-2:] == [
         f"plan: {out}",
         f"next: fieldmark train {out} DATA --run NEW --reuse {museum_run}",
@@ -300,24 +300,26 @@ def test_a_tuned_plan_runs_without_training(capsys: Printed, museum: Path, museu
     words = ["train", out, museum, "--run", run, "--reuse", museum_run, "--workers", "0"]
     assert main([str(word) for word in words]) == 0
     told = capsys.readouterr().err
-    assert [line.split(":")[0] for line in told.splitlines() if line.endswith(" ...")] == ["cutoffs", "answers"]
+    assert [line.split(":")[0] for line in told.splitlines() if line.endswith(" ...")] == ["thresholds", "answers"]
     weights = "zoo-tiny32/fold0/weights.safetensors"
     assert sha256(run / weights) == sha256(museum_run / weights)
-    (tuned,) = fieldmark.tune(museum_run, rules=["global"], stage="zoo3")
+    (tuned,) = fieldmark.thresholds(museum_run, rules=["global"], stage="zoo3")
     measured = {one["name"]: one["value"] for one in json.loads((run / "metrics.json").read_text())}
     assert measured["mean F2"] == pytest.approx(tuned.as_found.value)
 
 
 def test_tune_refuses_what_cannot_be(capsys: Printed, museum_run: Path, tmp_path: Path) -> None:
-    assert failed(capsys, "tune", museum_run, "--out", tmp_path / "plan.txt")[-1] == (
+    assert failed(capsys, "thresholds", museum_run, "--out", tmp_path / "plan.txt")[-1] == (
         f"  fix: use --out {tmp_path / 'plan.json'}."
     )
-    assert failed(capsys, "tune", museum_run, "--stage", "zoo9")[0].startswith("The run has no stage of that name")
-    problem, _, fix = failed(capsys, "tune", museum_run, "--rule", "own")
+    assert failed(capsys, "thresholds", museum_run, "--stage", "zoo9")[0].startswith(
+        "The run has no stage of that name"
+    )
+    problem, _, fix = failed(capsys, "thresholds", museum_run, "--rule", "own")
     assert problem == "There is no such rule, or none for labels of these groups."
     assert fix.startswith("  fix: use one of: count, global, group")
     with pytest.raises(FieldmarkError) as caught:
-        fieldmark.tune(museum_run, rules=["golbal"])
+        fieldmark.thresholds(museum_run, rules=["golbal"])
     assert caught.value.fix == "did you mean 'global'?"
 
 

@@ -129,7 +129,7 @@ def test_other_commands_say_which_extra_they_need(tmp_path: Path, whales: Path, 
     needed: list[tuple[list[object], str]] = [
         (["train", "humpback-nearest", whales, "--run", new, "--size", "toy"], "train"),
         (["identify", run, photo], "train"),
-        (["twins", whales, "--out", new], "train"),
+        (["duplicates", whales, "--out", new], "train"),
         (["audit", whales, "--out", new], "train"),
         (["match", photo, photo, "--by", "sift"], "keypoints"),
         (["boxes", whales, "--out", new], "train"),

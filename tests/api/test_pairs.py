@@ -1,4 +1,4 @@
-"""The verb and the command that lay two photos side by side."""
+"""The kind and the command that lay two photos side by side."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from drawn_photos import seen_from, textured, turned
-from fieldmark.api import verbs
+from fieldmark.api import functions
 from fieldmark.cli.main import application, main
 from fieldmark.core.errors import FieldmarkError, RunError
-from fieldmark.gallery.specs import Evidence, Sift
+from fieldmark.gallery.specs import KeypointMatching, Sift
 
 pytest.importorskip("cv2", reason="keypoints need OpenCV")
 
@@ -24,8 +24,8 @@ def photos(tmp_path):
 
 
 def test_the_same_agrees_and_another_does_not(photos):
-    same = verbs.match(photos / "one.png", photos / "same.png", by="sift")
-    other = verbs.match(photos / "one.png", photos / "other.png", by="sift")
+    same = functions.match(photos / "one.png", photos / "same.png", by="sift")
+    other = functions.match(photos / "one.png", photos / "other.png", by="sift")
     assert same.plausible
     assert same.n_inliers >= 30
     assert same.inlier_share == same.n_inliers / same.n_matches
@@ -36,7 +36,7 @@ def test_the_command_prints_counts_and_draws_lines(photos):
     out = photos / "lines.png"
     typed = ["match", str(photos / "one.png"), str(photos / "same.png"), "--by", "sift", "--out", str(out)]
     told = CliRunner().invoke(application, typed)
-    found = verbs.match(photos / "one.png", photos / "same.png", by="sift")
+    found = functions.match(photos / "one.png", photos / "same.png", by="sift")
     assert told.exit_code == 0
     assert f"inliers: {found.n_inliers:,} ({found.inlier_share:.0%} of the matches)" in told.output
     with Image.open(out) as drawn:
@@ -46,18 +46,18 @@ def test_the_command_prints_counts_and_draws_lines(photos):
 
 
 def test_all_settings_can_be_given(photos):
-    few = verbs.match(photos / "one.png", photos / "same.png", by=Evidence(points=Sift(most=50)))
+    few = functions.match(photos / "one.png", photos / "same.png", by=KeypointMatching(points=Sift(most=50)))
     assert max(few.n_points) <= 50
 
 
 def test_refusals_tell_what_to_do(photos):
     one = photos / "one.png"
     with pytest.raises(FieldmarkError) as told:
-        verbs.match(one, one, by="shift")
+        functions.match(one, one, by="shift")
     assert told.value.fix == "did you mean 'sift'?"
     with pytest.raises(FieldmarkError) as told:
-        verbs.match(one, one, out=photos / "lines.gif")
+        functions.match(one, one, out=photos / "lines.gif")
     assert "lines.png" in told.value.fix
     with pytest.raises(RunError) as told:
-        verbs.match(one, one, out=one)
+        functions.match(one, one, out=one)
     assert "--force" in told.value.fix

@@ -43,7 +43,7 @@ def test_broken_and_missing_photos_are_left_out_and_listed(whales: Path) -> None
     assert all(one.reason for one in found.skipped)
 
 
-def test_nobody_stays_in_the_vocabulary_whose_photos_are_all_gone(whales: Path) -> None:
+def test_unknown_stays_in_the_vocabulary_whose_photos_are_all_gone(whales: Path) -> None:
     for shot in range(3):
         cut(whales / f"train/w2_{shot}.jpg")
     found = gather(whales, labelled=True, reading={"skip_broken": True})

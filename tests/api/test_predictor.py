@@ -245,7 +245,7 @@ def test_results_are_a_list_and_a_table(photos: list[Path], whales_run: Predicto
     assert isinstance(found, list)
     table = found.to_polars()
     assert table.columns == [
-        *("image", "place", "identity", "is_new", "score", "most_alike_photo", "similarity"),
+        *("image", "place", "identity", "is_new", "score", "most_similar_photo", "similarity"),
         *("known_proba", "right_proba"),
     ]
     assert table["image"].to_list() == [str(path) for path in photos for _ in range(2)]
@@ -254,7 +254,7 @@ def test_results_are_a_list_and_a_table(photos: list[Path], whales_run: Predicto
     assert table["identity"].to_list() == [match.identity for match in flat]
     assert table["score"].to_list() == pytest.approx([match.score for match in flat], abs=1e-4)
     for row, match in zip(table.iter_rows(named=True), flat, strict=True):
-        assert row["most_alike_photo"] == (None if match.photo is None else f"{match.photo.name}")
+        assert row["most_similar_photo"] == (None if match.photo is None else f"{match.photo.name}")
     told = [one["right_proba"] for one in found.to_json() for _ in range(2)]
     assert table["right_proba"].to_list() == told
     assert Results(whales_run.task, [], whales_run.context).to_polars().schema == table.schema

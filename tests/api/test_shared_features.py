@@ -17,8 +17,8 @@ def frozen(plan: Plan) -> Plan:
     """The plan with a backbone that does not learn, and photos that are not varied."""
 
     def still(training: Training) -> Training:
-        legs = tuple(leg.model_copy(update={"freeze": ("all",)}) for leg in training.legs)
-        return training.model_copy(update={"legs": legs})
+        phases = tuple(phase.model_copy(update={"freeze": ("all",)}) for phase in training.phases)
+        return training.model_copy(update={"phases": phases})
 
     trained = {one.name: one.model_copy(update={"training": still(one.training)}) for one in plan.leaving(Models)}
     return plan.model_copy(update={"stages": tuple(trained.get(one.name, one) for one in plan.stages)})

@@ -14,16 +14,16 @@ KEY = {"plan": "p", "data": "d", "seed": 1}
 
 def finished(folder: Path) -> RunFolder:
     run = RunFolder.create(folder, key=KEY)
-    workshop = run.workshop("net")
-    (workshop / "weights.bin").write_bytes(b"1234")
-    (workshop / ".checkpoints").mkdir()
+    work_directory = run.work_directory("net")
+    (work_directory / "weights.bin").write_bytes(b"1234")
+    (work_directory / ".checkpoints").mkdir()
     run.finish("net", receipt={"said": "done"})
     return run
 
 
 def test_a_stage_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", key=KEY)
-    (run.workshop("net") / "weights.bin").write_bytes(b"1234")
+    (run.work_directory("net") / "weights.bin").write_bytes(b"1234")
     assert not run.done("net")
     with pytest.raises(RunError) as caught:
         run.stage("net")
@@ -34,11 +34,11 @@ def test_a_stage_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert run.stages() == ["net"]
 
 
-def test_a_workshop_outlives_its_process_if_the_stage_can_go_on(tmp_path: Path) -> None:
+def test_a_work_directory_outlives_its_process_if_the_stage_can_go_on(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", key=KEY)
-    (run.workshop("net") / "half.bin").write_bytes(b"12")
-    assert (RunFolder.open(run.path).workshop("net", fresh=False) / "half.bin").exists()
-    assert not (run.workshop("net") / "half.bin").exists()
+    (run.work_directory("net") / "half.bin").write_bytes(b"12")
+    assert (RunFolder.open(run.path).work_directory("net", fresh=False) / "half.bin").exists()
+    assert not (run.work_directory("net") / "half.bin").exists()
 
 
 def test_checkpoints_do_not_stay_in_a_finished_stage(tmp_path: Path) -> None:

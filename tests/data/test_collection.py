@@ -106,7 +106,7 @@ def test_a_group_may_have_any_name(tmp_path) -> None:
     assert len(set(groups.tolist())) == 4
 
 
-def test_under_a_trained_vocabulary_new_individuals_are_strangers(tmp_path) -> None:
+def test_under_a_trained_vocabulary_new_individuals_are_unknowns(tmp_path) -> None:
     trained = Vocabulary.of(identities=["w_2", "w_9"], unknown="new_whale")
     assert whales(tmp_path).under(trained).classes.tolist() == [0, -1, -1, -2]
     closed = Vocabulary.of(identities=["w_2"])

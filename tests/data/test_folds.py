@@ -10,9 +10,9 @@ from fieldmark.data.folds import FoldCounts, assign, describe
 from fieldmark.data.specs import (
     ByDate,
     DisjointIdentities,
-    HumpbackHoldout,
+    HumpbackSplit,
     IdentityFolds,
-    OpenHoldout,
+    OpenSetSplit,
     PlainFolds,
     StratifiedFolds,
 )
@@ -21,22 +21,22 @@ SPECS = [
     PlainFolds(),
     StratifiedFolds(),
     IdentityFolds(),
-    HumpbackHoldout(),
-    OpenHoldout(),
+    HumpbackSplit(),
+    OpenSetSplit(),
     DisjointIdentities(),
     ByDate(),
 ]
 BY_IDENTITY = [
     IdentityFolds(n_folds=3),
-    HumpbackHoldout(n_known=6, n_unknown=3),
-    OpenHoldout(n_known=6, n_strangers=3),
+    HumpbackSplit(n_known=6, n_unknown=3),
+    OpenSetSplit(n_known=6, n_unknown=3),
     DisjointIdentities(n_folds=2),
 ]
 
 
 @st.composite
 def collections(draw):
-    """Classes, groups and dates of up to 40 photos: identities, strangers, unlabelled ones, groups of any content."""
+    """Classes, groups and dates of up to 40 photos: identities, unknown individuals, unlabelled ones, groups of any content."""
     n = draw(st.integers(1, 40))
     classes = draw(st.lists(st.integers(-2, 8), min_size=n, max_size=n))
     groups = draw(st.lists(st.integers(0, max(n, 1)), min_size=n, max_size=n))
@@ -56,7 +56,7 @@ def split(spec, photos, seed=0):
 
 
 def many(n=3000, seed=0):
-    """A collection like the whales: a long tail of identities, a third strangers, some copies."""
+    """A collection like the whales: a long tail of identities, a third unknown individuals, some copies."""
     rng = np.random.default_rng(seed)
     classes = np.minimum(rng.geometric(0.004, n), 700) - 1
     classes[rng.random(n) < 0.35] = -1
@@ -102,7 +102,7 @@ def test_plain_folds_are_of_one_size() -> None:
     assert sorted(np.bincount(fold)) == [200, 200, 200, 200, 201]
 
 
-def test_stratified_folds_share_every_class_alike() -> None:
+def test_stratified_folds_share_every_class_similar() -> None:
     classes, _, _ = many()
     fold = assign(StratifiedFolds(), classes=classes, groups=np.arange(len(classes)), seed=0)
     for number in np.unique(classes):
@@ -163,16 +163,16 @@ def test_identity_folds_ask_only_for_whom_they_have_seen(photos, n_folds) -> Non
             assert (fold[own & clean] >= 0).all()  # true folds: each of its photos judges once
             for k in range(n_folds):
                 assert (fold[own] != k).any()
-    strangers = [len(set(groups[(classes == -1) & (fold == k)])) for k in range(n_folds)]
+    unknowns = [len(set(groups[(classes == -1) & (fold == k)])) for k in range(n_folds)]
     assert (fold[(classes == -1) & clean] >= 0).all()
-    assert max(strangers) - min(strangers) <= 1
+    assert max(unknowns) - min(unknowns) <= 1
 
 
 @settings(max_examples=60, deadline=None)
 @given(photos=collections(), n_known=st.integers(1, 10), n_unknown=st.integers(0, 10))
 def test_the_holdout_asks_for_one_group_of_each_of_its_identities(photos, n_known, n_unknown) -> None:
     classes, groups, _ = photos
-    fold = split(HumpbackHoldout(n_known=n_known, n_unknown=n_unknown), photos)
+    fold = split(HumpbackSplit(n_known=n_known, n_unknown=n_unknown), photos)
     if fold is None:
         return
     assert set(fold.tolist()) <= {-1, 0}
@@ -197,18 +197,18 @@ def test_the_holdout_asks_for_one_group_of_each_of_its_identities(photos, n_know
 
 def test_the_holdout_takes_what_the_notes_say_where_it_can_and_shrinks_in_proportion() -> None:
     classes = np.concatenate([np.repeat(np.arange(2000), 3), np.full(3000, -1)])
-    counts = describe(assign(HumpbackHoldout(), classes=classes, groups=np.arange(9000), seed=0), classes)
-    assert counts == [FoldCounts(fold=0, known=512, strangers=230, unlabelled=0, training=9000 - 742)]
+    counts = describe(assign(HumpbackSplit(), classes=classes, groups=np.arange(9000), seed=0), classes)
+    assert counts == [FoldCounts(fold=0, known=512, unknowns=230, unlabelled=0, training=9000 - 742)]
     classes = np.concatenate([np.repeat(np.arange(200), 3), np.full(3000, -1)])
-    counts = describe(assign(HumpbackHoldout(), classes=classes, groups=np.arange(3600), seed=0), classes)
-    assert (counts[0].known, counts[0].strangers) == (100, round(230 * 100 / 512))
+    counts = describe(assign(HumpbackSplit(), classes=classes, groups=np.arange(3600), seed=0), classes)
+    assert (counts[0].known, counts[0].unknowns) == (100, round(230 * 100 / 512))
 
 
 @settings(max_examples=40, deadline=None)
-@given(photos=collections(), n_known=st.integers(1, 6), n_strangers=st.integers(0, 6), seed=st.integers(0, 3))
-def test_the_open_holdout_holds_back_whole_identities_as_strangers(photos, n_known, n_strangers, seed) -> None:
-    fold = split(OpenHoldout(n_known=n_known, n_strangers=n_strangers), photos, seed)
-    plain = split(HumpbackHoldout(n_known=n_known, n_unknown=n_strangers), photos, seed)
+@given(photos=collections(), n_known=st.integers(1, 6), n_unknown=st.integers(0, 6), seed=st.integers(0, 3))
+def test_the_open_holdout_holds_back_whole_identities_as_unknowns(photos, n_known, n_unknown, seed) -> None:
+    fold = split(OpenSetSplit(n_known=n_known, n_unknown=n_unknown), photos, seed)
+    plain = split(HumpbackSplit(n_known=n_known, n_unknown=n_unknown), photos, seed)
     assert (fold is None) == (plain is None)
     if fold is None:
         return
@@ -217,37 +217,37 @@ def test_the_open_holdout_holds_back_whole_identities_as_strangers(photos, n_kno
     assert len(held) <= len(np.unique(classes[classes >= 0])) // 10
     asked = np.setdiff1d(classes[(fold == 0) & (classes >= 0)], held)
     assert 1 <= len(asked) <= n_known
-    if not n_strangers:
+    if not n_unknown:
         assert not len(held)
 
 
-def test_the_open_holdout_finds_strangers_where_nobody_is_unknown_single_photos_first() -> None:
+def test_the_open_holdout_finds_unknowns_where_unknown_is_unknown_single_photos_first() -> None:
     photos_of = np.repeat([1, 1, 2, 3, 4], [100, 100, 100, 50, 50])
     classes = np.repeat(np.arange(len(photos_of)), photos_of)
     dates = np.full(len(classes), np.datetime64("2026-01-01"))
-    fold = split(OpenHoldout(n_known=100, n_strangers=30), (classes, np.arange(len(classes)), dates))
+    fold = split(OpenSetSplit(n_known=100, n_unknown=30), (classes, np.arange(len(classes)), dates))
     (counts,) = describe(fold, classes)
-    assert (counts.known, counts.strangers) == (100, 30)
+    assert (counts.known, counts.unknowns) == (100, 30)
     held = np.setdiff1d(classes[fold == 0], classes[fold == -1])
     assert (photos_of[held] == 1).all()
     lions = np.repeat(np.arange(40), 8)
     (counts,) = describe(
-        split(OpenHoldout(n_known=20, n_strangers=9), (lions, np.arange(len(lions)), dates[: len(lions)])), lions
+        split(OpenSetSplit(n_known=20, n_unknown=9), (lions, np.arange(len(lions)), dates[: len(lions)])), lions
     )
-    assert (counts.known, counts.strangers) == (20, 16)  # two of 40 lions, whole
+    assert (counts.known, counts.unknowns) == (20, 16)  # two of 40 lions, whole
 
 
 def test_copies_of_a_query_do_not_stay_in_training() -> None:
     classes = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     groups = np.array([1, 1, 2, 2, 3, 3, 4, 4])
-    fold = assign(HumpbackHoldout(n_known=1, n_unknown=0), classes=classes, groups=groups, seed=0)
+    fold = assign(HumpbackSplit(n_known=1, n_unknown=0), classes=classes, groups=groups, seed=0)
     assert (fold == 0).sum() == 2
     assert len(set(groups[fold == 0])) == 1
 
 
 @settings(max_examples=60, deadline=None)
 @given(photos=collections(), n_folds=st.integers(2, 4))
-def test_disjoint_folds_have_nobody_on_both_sides(photos, n_folds) -> None:
+def test_disjoint_folds_have_unknown_on_both_sides(photos, n_folds) -> None:
     classes, groups, _ = photos
     fold = split(DisjointIdentities(n_folds=n_folds), photos)
     if fold is None:
@@ -262,7 +262,7 @@ def test_disjoint_folds_have_nobody_on_both_sides(photos, n_folds) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(photos=collections(), share=st.floats(0.05, 0.95))
-def test_by_date_nobody_is_judged_with_younger_photos_in_training(photos, share) -> None:
+def test_by_date_unknown_is_judged_with_younger_photos_in_training(photos, share) -> None:
     fold = split(ByDate(share=share), photos)
     if fold is None:
         return
@@ -286,7 +286,7 @@ def test_by_date_nobody_is_judged_with_younger_photos_in_training(photos, share)
         (StratifiedFolds(n_folds=4), ([0, 1, 2, 3], [1, 1, 1, 1]), "give more photos; two folds need two at least."),
         (IdentityFolds(), ([0, 1, -1], [1, 2, 3]), "two photos (of two groups)"),
         (IdentityFolds(), ([0, 0, -1], [1, 1, 3]), "two photos (of two groups)"),
-        (HumpbackHoldout(), ([0, 1, -1], [1, 2, 3]), "two photos (of two groups)"),
+        (HumpbackSplit(), ([0, 1, -1], [1, 2, 3]), "two photos (of two groups)"),
         (DisjointIdentities(n_folds=3), ([0, 1, -1, 0], [1, 2, 3, 4]), "use n_folds=2 or fewer."),
         (DisjointIdentities(n_folds=2), ([0, 1, 2], [1, 1, 3]), "use kind='plain'"),
         (ByDate(), ([0, 1], [1, 2]), "fill in the date column"),
@@ -321,6 +321,6 @@ def test_describe_counts_what_each_fold_sees() -> None:
     fold = np.array([0, 0, 0, 1, -1, -1, 1, 0])
     classes = np.array([0, 1, -1, 0, 0, 2, 3, -2])
     assert describe(fold, classes) == [
-        FoldCounts(fold=0, known=1, strangers=2, unlabelled=1, training=4),
-        FoldCounts(fold=1, known=1, strangers=1, unlabelled=0, training=6),
+        FoldCounts(fold=0, known=1, unknowns=2, unlabelled=1, training=4),
+        FoldCounts(fold=1, known=1, unknowns=1, unlabelled=0, training=6),
     ]

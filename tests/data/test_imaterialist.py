@@ -12,7 +12,7 @@ from fieldmark.core.errors import DataError
 from fieldmark.data.collection import Collection
 from fieldmark.data.imaterialist_writing import write_imaterialist2017
 from fieldmark.data.json_entries import stream_json
-from fieldmark.data.questions import Asked
+from fieldmark.data.questions import QuestionEntry
 from fieldmark.data.reading import read, survey
 
 NAME = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6)
@@ -47,7 +47,8 @@ def collections(draw: st.DrawFn) -> Collection:
     }
     names = [name for name in names if name not in taken] or ["shoe:heel"]
     asked = [
-        Asked(name=name, answers=tuple(draw(st.lists(NAME, min_size=1, max_size=4, unique=True)))) for name in names
+        QuestionEntry(name=name, answers=tuple(draw(st.lists(NAME, min_size=1, max_size=4, unique=True))))
+        for name in names
     ]
     images = draw(st.lists(IDS, min_size=1, max_size=6, unique=True))
     urls = [draw(st.lists(URL, max_size=3)) for _ in images]
@@ -64,7 +65,7 @@ def collections(draw: st.DrawFn) -> Collection:
     if draw(st.booleans()):
         kinds = ["shoe", "dress"]
         table["category"] = [draw(st.none() | st.sampled_from(kinds).map(lambda kind: [kind])) for _ in images]
-        asked.insert(0, Asked(name="category", answers=tuple(kinds)))
+        asked.insert(0, QuestionEntry(name="category", answers=tuple(kinds)))
     schema = {name: pl.List(pl.String) for name in [*[one.name for one in asked], *({"urls"} & table.keys())]}
     frame = pl.DataFrame(table, schema_overrides={"url": pl.String, **schema})
     return Collection.of(frame, root="photos", questions=asked)
@@ -102,9 +103,9 @@ def shoes(**more: object) -> Collection:
         **more,
     }
     asked = [
-        Asked(name="category", answers=("shoe", "dress")),
-        Asked(name="shoe:colour", answers=("red", "black", "blue"), applies={"category": ("shoe",)}),
-        Asked(name="dress:colour", answers=("black", "red"), applies={"category": ("dress",)}),
+        QuestionEntry(name="category", answers=("shoe", "dress")),
+        QuestionEntry(name="shoe:colour", answers=("red", "black", "blue"), applies={"category": ("shoe",)}),
+        QuestionEntry(name="dress:colour", answers=("black", "red"), applies={"category": ("dress",)}),
     ]
     schema = dict.fromkeys(("category", "shoe:colour", "dress:colour"), pl.List(pl.String))
     return Collection.of(pl.DataFrame(table, schema_overrides=schema), root="photos", questions=asked)
@@ -228,7 +229,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_ids_that_contradict_each_other_are_refused(tmp_path: Path, codes: dict[str, str], told: str) -> None:
-    asked = Asked(name="colour", answers=("red", "blue"), code="1", codes=codes)
+    asked = QuestionEntry(name="colour", answers=("red", "blue"), code="1", codes=codes)
     with pytest.raises(DataError) as caught:
         write_imaterialist2017(
             tmp_path, Collection.of({"image": ["1"], "colour": ["red"]}, root="x", questions=[asked])
@@ -239,7 +240,8 @@ def test_ids_that_contradict_each_other_are_refused(tmp_path: Path, codes: dict[
 
 def test_one_label_with_two_ids_is_refused(tmp_path: Path) -> None:
     asked = [
-        Asked(name=name, answers=("red",), code=name, codes={"red": own}) for name, own in (("a", "1"), ("b", "2"))
+        QuestionEntry(name=name, answers=("red",), code=name, codes={"red": own})
+        for name, own in (("a", "1"), ("b", "2"))
     ]
     with pytest.raises(DataError) as caught:
         write_imaterialist2017(

@@ -110,7 +110,7 @@ def test_marks_of_other_photos_are_refused_unless_that_may_be(tmp_path: Path) ->
     marks = read_marks(written(tmp_path, "image,x0,y0,x1,y1\nz,1,2,3,4\n"))
     with pytest.raises(DataError, match="marks none") as refused:
         marked(photos(), marks)
-    assert "alike" in refused.value.fix
+    assert "similar" in refused.value.fix
     assert marked(photos(), marks, strict=False).boxes is None
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fieldmark.core.errors import DataError
 from fieldmark.data.collection import Collection
-from fieldmark.data.questions import Asked, questions_of, read_questions
+from fieldmark.data.questions import QuestionEntry, questions_of, read_questions
 from fieldmark.data.reading import read
 from fieldmark.data.vocabulary import Applies, Question, Vocabulary
 
@@ -69,13 +69,16 @@ def test_a_vocabulary_with_ties_survives_json(shop):
 def test_an_answer_that_is_not_listed_is_refused():
     table = pl.DataFrame({"kind": [["shoe"], ["dres"]]})
     with pytest.raises(DataError, match="kind") as refusal:
-        questions_of(table, [Asked(name="kind", answers=("shoe", "dress"))])
+        questions_of(table, [QuestionEntry(name="kind", answers=("shoe", "dress"))])
     assert "did you mean 'dress'" in refusal.value.fix
 
 
 def test_an_answer_that_never_occurs_may_be_a_kind_of_anything():
     table = pl.DataFrame({"kind": [["shoe"]], "model": [["clog"]]})
-    asked = [Asked(name="kind", answers=("shoe", "dress")), Asked(name="model", answers=("clog", "gown"), below="kind")]
+    asked = [
+        QuestionEntry(name="kind", answers=("shoe", "dress")),
+        QuestionEntry(name="model", answers=("clog", "gown"), below="kind"),
+    ]
     assert questions_of(table, asked)[1].parents == (("shoe",), ("shoe", "dress"))
 
 

@@ -28,9 +28,9 @@ def put(tmp_path):
 
 def the(found, problem: str):
     """The one mistake of that kind."""
-    alike = [mistake for mistake in found.mistakes if problem in mistake.problem]
-    assert len(alike) == 1, [str(mistake) for mistake in found.mistakes]
-    return alike[0]
+    similar = [mistake for mistake in found.mistakes if problem in mistake.problem]
+    assert len(similar) == 1, [str(mistake) for mistake in found.mistakes]
+    return similar[0]
 
 
 def test_our_own_table(put) -> None:
@@ -316,7 +316,7 @@ def test_a_large_table_is_quick(tmp_path) -> None:
     assert time.process_time() - start < 1.0
 
 
-def test_a_word_for_strangers_that_nobody_bears_is_refused_where_a_usual_one_is_borne(put) -> None:
+def test_a_word_for_unknowns_that_unknown_bears_is_refused_where_a_usual_one_is_borne(put) -> None:
     path = put("image,identity\na.jpg,w_1\nb.jpg,new_whale\n")
     with pytest.raises(DataError) as refusal:
         read(path, unknown="new_wale")
@@ -337,7 +337,7 @@ def test_the_label_of_unknown_individuals_follows_the_form_of_the_table(put) -> 
     assert read(other).vocabulary.unknown == read(other, unknown=None).vocabulary.unknown == "new_individual"
 
 
-def test_blanks_around_a_usual_word_for_strangers_do_not_make_an_individual_of_them(put) -> None:
+def test_blanks_around_a_usual_word_for_unknowns_do_not_make_an_individual_of_them(put) -> None:
     assert read(put("image,identity\na.jpg,w_1\nb.jpg,new_whale \n")).classes.tolist() == [0, -1]
     with pytest.raises(DataError) as refusal:
         read(put("image,identity\na.jpg,unknown\nb.jpg,unknown \nc.jpg,w\n"))

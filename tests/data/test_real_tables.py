@@ -11,7 +11,7 @@ import pytest
 from fieldmark.data.collection import Collection
 from fieldmark.data.folds import assign, describe
 from fieldmark.data.reading import read
-from fieldmark.data.specs import HumpbackHoldout, IdentityFolds
+from fieldmark.data.specs import HumpbackSplit, IdentityFolds
 
 pytestmark = pytest.mark.real
 
@@ -41,9 +41,9 @@ def test_humpback_2019(real, tmp_path) -> None:
     counts = photos_per_identity(collection)
     assert (len(collection), len(counts), int((collection.classes == -1).sum())) == (25_361, 5_004, 9_664)
     assert (int((counts == 1).sum()), int((counts == 2).sum()), counts.max()) == (2_073, 1_285, 73)
-    fold = assign(HumpbackHoldout(), classes=collection.classes, groups=collection.groups, seed=0)
+    fold = assign(HumpbackSplit(), classes=collection.classes, groups=collection.groups, seed=0)
     assert describe(fold, collection.classes)[0].known == 512
-    assert describe(fold, collection.classes)[0].strangers == 230
+    assert describe(fold, collection.classes)[0].unknowns == 230
     collection.write(tmp_path)
     assert Collection.open(tmp_path).table.equals(collection.table)
 
@@ -66,9 +66,9 @@ def test_humpback_2018(real) -> None:
     assert (len(collection), len(photos_per_identity(collection))) == (8_164, 3_961)
     assert sum(collection.table.null_count().row(0)) == 0
     fold = assign(IdentityFolds(), classes=collection.classes, groups=collection.groups, seed=0)
-    in_doubt = collection.table.select(pl.col("identity").n_unique().over("group") > 1).to_series().to_numpy()
-    assert in_doubt.sum() > 300
-    assert (fold[in_doubt] == -1).all()
+    in_issue = collection.table.select(pl.col("identity").n_unique().over("group") > 1).to_series().to_numpy()
+    assert in_issue.sum() > 300
+    assert (fold[in_issue] == -1).all()
     challenge = read(real / "humpback2018_100px" / "challenge.csv", labelled=False)
     assert len(challenge) == 1_686
     assert not set(challenge.images) & set(collection.images)

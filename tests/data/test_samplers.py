@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import DataError, PlanError
-from fieldmark.data.decks import dealt
 from fieldmark.data.samplers import draw, log_weights
+from fieldmark.data.shuffled_rows import dealt
 from fieldmark.data.specs import LogWeightSampler, PkSampler, PlainSampler, TupleSampler
 
 CLASSES = st.lists(st.sampled_from([-1, -1, 0, 0, 0, 3, 7, 7, 100, 5008]), min_size=1, max_size=60).map(np.array)
 SPECS = [PlainSampler(), LogWeightSampler(), PkSampler(), TupleSampler()]
 
 
-def uneven(n_classes: int = 30, n_strangers: int = 40, seed: int = 0) -> np.ndarray:
+def uneven(n_classes: int = 30, n_unknown: int = 40, seed: int = 0) -> np.ndarray:
     """Classes with 1 to n photos, shuffled, numbers with gaps (as mirrored items have)."""
     rng = np.random.default_rng(seed)
     classes = np.repeat(np.arange(n_classes) * 3 + 2, np.arange(1, n_classes + 1))
-    return rng.permutation(np.concatenate([classes, np.full(n_strangers, -1)]))
+    return rng.permutation(np.concatenate([classes, np.full(n_unknown, -1)]))
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
@@ -67,7 +67,7 @@ def test_log_weights_of_classes_are_those_of_one_hot_truth() -> None:
 
 
 def test_log_weighted_draws_follow_the_weights() -> None:
-    classes = uneven(n_classes=5, n_strangers=10)
+    classes = uneven(n_classes=5, n_unknown=10)
     weights = log_weights(classes=classes)
     drawn = np.concatenate(
         [draw(LogWeightSampler(), classes=classes, batch=25, seed=0, epoch=epoch).ravel() for epoch in range(800)]
@@ -79,14 +79,14 @@ def test_log_weighted_draws_follow_the_weights() -> None:
 
 @given(classes=CLASSES, k=st.integers(2, 4), batch=st.integers(2, 40), share=st.sampled_from([0.0, 0.25, 0.5]))
 @settings(max_examples=150, deadline=None)
-def test_pk_batches_hold_p_identities_of_k_photos_and_strangers(classes, k, batch, share) -> None:
+def test_pk_batches_hold_p_identities_of_k_photos_and_unknowns(classes, k, batch, share) -> None:
     spec = PkSampler(k=k, unknown_share=share)
-    has_strangers = bool((classes < 0).any())
-    n_people = (batch - round(batch * share * has_strangers)) // k
+    has_unknowns = bool((classes < 0).any())
+    n_people = (batch - round(batch * share * has_unknowns)) // k
     try:
         order = draw(spec, classes=classes, batch=batch, seed=0, epoch=0)
     except PlanError as error:
-        assert n_people < 1 or (batch % k and not (has_strangers and share))
+        assert n_people < 1 or (batch % k and not (has_unknowns and share))
         enough = int(error.fix.split("batch=")[1].split(",")[0])
         if (classes >= 0).any():
             draw(spec, classes=classes, batch=enough, seed=0, epoch=0)
@@ -121,7 +121,7 @@ def test_pk_shows_each_photo_of_an_identity_before_it_repeats_one() -> None:
 
 @given(classes=CLASSES, tuples=st.integers(1, 6))
 @settings(max_examples=100, deadline=None)
-def test_tuples_are_anchor_positive_other_and_stranger(classes, tuples) -> None:
+def test_tuples_are_anchor_positive_other_and_unknown(classes, tuples) -> None:
     known = np.unique(classes[classes >= 0])
     try:
         order = draw(TupleSampler(), classes=classes, batch=4 * tuples, seed=0, epoch=0)
@@ -131,19 +131,19 @@ def test_tuples_are_anchor_positive_other_and_stranger(classes, tuples) -> None:
     assert order.shape == (math.ceil(len(known) / tuples), 4 * tuples)
     rows = order.reshape(-1, 4)
     assert sorted(classes[rows[: len(known), 0]].tolist()) == known.tolist()
-    for anchor, positive, other, stranger in rows:
+    for anchor, positive, other, unknown in rows:
         assert classes[anchor] == classes[positive]
         assert (anchor == positive) == ((classes == classes[anchor]).sum() == 1)
         assert classes[other] not in {-1, classes[anchor]}
         if (classes < 0).any():
-            assert classes[stranger] == -1
+            assert classes[unknown] == -1
         else:
-            assert classes[stranger] not in {-1, classes[anchor]}
+            assert classes[unknown] not in {-1, classes[anchor]}
     assert (rows[len(known) :] == rows[: len(rows) - len(known)]).all()
 
 
 def test_tuples_reach_every_photo_over_the_epochs() -> None:
-    classes = uneven(n_classes=6, n_strangers=5)
+    classes = uneven(n_classes=6, n_unknown=5)
     seen = {
         item
         for epoch in range(200)

@@ -1,4 +1,4 @@
-"""Stratified folds share every label alike, never split a group, and their figures are what slow loops say."""
+"""Stratified folds share every label similar, never split a group, and their figures are what slow loops say."""
 
 import os
 import time

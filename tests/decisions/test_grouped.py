@@ -9,11 +9,11 @@ from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.decisions.grouped import crossed, find_by_group
 from fieldmark.decisions.ranking import rank
 from fieldmark.decisions.specs import FalseMatchBudget, Fixed, MaxMap, PerGroup
-from fieldmark.decisions.thresholds import find_threshold
+from fieldmark.decisions.unknown_thresholds import fit_unknown_threshold
 
 
 def two_species(n=120, seed=0):
-    """Zebras score around 0.8 if known and 0.6 if strangers; crows 0.4 and 0.2."""
+    """Zebras score around 0.8 if known and 0.6 if unknown individuals; crows 0.4 and 0.2."""
     chance = np.random.default_rng(seed)
     names = ["zebra" if row % 2 else "crow" for row in range(n)]
     truth = np.where(np.arange(n) % 4 < 2, 0, -1)
@@ -23,7 +23,7 @@ def two_species(n=120, seed=0):
     return scores, truth, names
 
 
-def test_each_group_has_its_own_threshold_and_strangers_to_it_the_common_one():
+def test_each_group_has_its_own_threshold_and_unknowns_to_it_the_common_one():
     scores, truth, names = two_species()
     found = find_by_group(MaxMap(), scores, truth, names, per=PerGroup(column="species", least=20))
     assert 0.65 < found.groups["zebra"].at < 0.75
@@ -48,14 +48,14 @@ def test_small_groups_take_the_common_threshold():
 
 def test_a_bound_that_a_group_cannot_prove_is_left_to_all_together():
     scores, truth, names = two_species(n=240)
-    bound = FalseMatchBudget(budget=0.04, hold="bound")  # 74 strangers needed, 60 a species, 120 in all
+    bound = FalseMatchBudget(budget=0.04, hold="bound")  # 74 unknown individuals needed, 60 a species, 120 in all
     found = find_by_group(bound, scores, truth, names, per=PerGroup(column="s", least=5))
     assert not found.groups
     assert found.common.false_match_bound <= 0.04
 
 
 def test_crossed_thresholds_do_not_know_the_queries_they_judge():
-    """Strangers whose scores are drawn anew: on the choosing queries 5 % hold exactly, on others only about."""
+    """Unknown individuals whose scores are drawn anew: on the choosing queries 5 % hold exactly, on others only about."""
     chance = np.random.default_rng(1)
     scores = chance.uniform(size=(400, 4))
     truth = np.where(np.arange(400) < 200, 0, -1)
@@ -64,7 +64,7 @@ def test_crossed_thresholds_do_not_know_the_queries_they_judge():
     assert len(np.unique(at)) == 5
     for threshold in np.unique(at):
         mine = at == threshold
-        assert find_threshold(rule, scores[~mine], truth[~mine]).at == threshold
+        assert fit_unknown_threshold(rule, scores[~mine], truth[~mine]).at == threshold
 
 
 def test_groups_are_left_out_whole():
@@ -81,7 +81,7 @@ def test_crossed_thresholds_by_group():
     assert (rank(scores, unknown_at=at, k=1)[:, 0] == truth).mean() > 0.95
 
 
-def test_one_query_has_nobody_to_learn_from():
+def test_one_query_has_unknown_to_learn_from():
     assert np.isnan(crossed(Fixed(at=0.5), np.ones((1, 2)), np.array([0]))).all()
 
 
@@ -95,8 +95,8 @@ def test_refusals_say_what_to_do():
     assert "one a query" in refusal.value.fix
 
 
-def test_a_group_that_has_met_no_stranger_takes_the_common_threshold():
-    """Of known animals alone the best threshold is none, and then every stranger gets a name."""
+def test_a_group_that_has_met_no_unknown_takes_the_common_threshold():
+    """Of known animals alone the best threshold is none, and then every unknown individual gets a name."""
     scores, truth, names = two_species()
     met = ~((truth < 0) & (np.array(names) == "crow"))
     kept = [name for name, there in zip(names, met, strict=True) if there]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.decisions import identities
-from fieldmark.decisions.centroids import alike_many, centroids
+from fieldmark.decisions.centroids import centroids, similar_many
 from fieldmark.decisions.identities import from_embeddings, from_similarity
 from fieldmark.decisions.specs import Best, Centroid, MeanTop
 
@@ -63,7 +63,7 @@ def test_negative_similarities_count_and_an_identity_without_photos_does_not():
     np.testing.assert_allclose(scores, [[-0.2, -np.inf]], rtol=1e-6)
 
 
-def test_only_strangers_in_the_gallery_leave_no_candidate():
+def test_only_unknowns_in_the_gallery_leave_no_candidate():
     assert (from_similarity(np.ones((2, 3)), np.full(3, -1), n_classes=2) == -np.inf).all()
 
 
@@ -114,7 +114,7 @@ def test_photos_that_cancel_out_have_no_direction():
 
 def test_bundles_hold_every_known_photo_once():
     classes = np.array([2, -1, 0, 2, 5, 0, 2])
-    found = {int(n): p.tolist() for names, photos in alike_many(classes) for n, p in zip(names, photos, strict=True)}
+    found = {int(n): p.tolist() for names, photos in similar_many(classes) for n, p in zip(names, photos, strict=True)}
     assert found == {0: [2, 5], 2: [0, 3, 6], 5: [4]}
 
 

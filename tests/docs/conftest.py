@@ -29,7 +29,7 @@ def _small_demo(folder: Path) -> None:
     from fieldmark.pipeline.plan import read_plan
     from fieldmark.specimens.collections import draw_flukes
 
-    numbers = {"n_identities": 5, "photos_per_identity": 3, "n_strangers": 5, "n_test": 3}
+    numbers = {"n_identities": 5, "photos_per_identity": 3, "n_unknown": 5, "n_test": 3}
     draw_flukes(folder / "photos", size_px=(96, 48), n_near_duplicates=0, n_broken=0, **numbers)
     shown = folder / "my_plan.toml"
     shown.write_text(own_plan(), encoding="utf-8")

@@ -16,7 +16,7 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
-from fieldmark.api.choices import recipes
+from fieldmark.api.recipe_plans import recipes
 from fieldmark.data.columns import SYNONYMS
 from fieldmark.losses.specs import LOSSES
 from fieldmark.pipeline.plan import Plan
@@ -35,7 +35,7 @@ ROOMS = (
 """From the doors down; the order of the import contracts."""
 
 KINDS = {
-    "folds": "PlainFolds StratifiedFolds IdentityFolds HumpbackHoldout OpenHoldout DisjointIdentities ByDate",
+    "folds": "PlainFolds StratifiedFolds IdentityFolds HumpbackSplit OpenSetSplit DisjointIdentities ByDate",
     "finders": "TableBoxes GrabCut FeatureNorm Agreed TrainedFinder",
     "crops": "FullFrame CropIfNeeded BoxCrop",
     "augmentations": "NoAugment ImetAugment ImaterialistAugment WhaleAugment",
@@ -54,14 +54,14 @@ KINDS = {
     "points": "Sift Akaze Xfeat Superpoint",
     "blends": "ByScore ByRank ByVote",
     "afterthoughts": "Swap Transposed",
-    "beliefs": "SureIdentity FewShot Agreement",
+    "beliefs": "ConfidentIdentity FewShot Agreement",
     "merging": "WeightedMean GeometricMean RankMean",
     "textmodels": "NGrams MiniLm",
     "noise": "Percentile Absolute RobustZ",
-    "sureties": "MeanSurety PlausibleSurety",
-    "amounts": "SureShare SureTop",
+    "sureties": "MeanConfidence PlausibleConfidence",
+    "amounts": "TopShare TopCount",
     "targets": "HardTargets SoftTargets",
-    "cutoffs": "Preset GlobalF2 GroupF2 LabelF2 Relative CountMatch",
+    "thresholds": "Preset GlobalF2 GroupF2 LabelF2 Relative CountMatch",
 }
 """Closed choices by ``kind``: the heading of plans.md that tells them, and their classes."""
 
@@ -70,7 +70,7 @@ PLACES = {
     "amounts": "guesses",
     "targets": "guesses",
     "solvers": "samplers",
-    "beliefs": "recruit",
+    "beliefs": "pseudo_label_identities",
 }
 """Headings under which several choices stand."""
 
@@ -80,12 +80,12 @@ LINKS = {
     "Backbone": "[a backbone](#networks)",
     "Preprocess": "[preprocessing](#preprocessing)",
     "Training": "[the training](#training)",
-    "Leg": "[leg](#training)",
+    "Phase": "[phase](#training)",
     "Vote": "[vote](#votes)",
-    "Guesses": "[guesses](#guesses)",
+    "LabelPseudoLabelRule": "[guesses](#guesses)",
     "Stacking": "[its settings](#stacking)",
-    "Cutoff": "[cutoff](#cutoffs)",
-    "Lending": "[what is tried](#lend)",
+    "LabelThreshold": "[threshold](#thresholds)",
+    "TransferSearch": "[what is tried](#lend)",
     "Linear": "[its settings](#textmodels)",
     "BoxSource": "[a way to boxes](#crops)",
     "Align": "[landmarks](#landmarks-and-masks)",
@@ -94,10 +94,10 @@ LINKS = {
     "MarginByCount": "[one by photos](#margins)",
     "PerGroup": "[groups](#thresholds)",
     "Reciprocal": "[its settings](#votes)",
-    "Evidence": "[evidence](#recheck)",
+    "KeypointMatching": "[evidence](#recheck)",
     "IdentityStacking": "[its settings](#stack_identities)",
     "Tuning": "[a search](#stack_identities)",
-    "Recruits": "[its settings](#recruit)",
+    "IdentityPseudoLabelRule": "[its settings](#recruit)",
     **dict.fromkeys("Candidates Negatives TableColumns Relevance Trees".split(), "[settings](#stacking)"),  # noqa: SIM905
     **{
         name: f"[{word}](#{PLACES.get(heading, heading)})"
@@ -125,7 +125,7 @@ LINKS = {
             "sureties": "a measure",
             "amounts": "an amount",
             "targets": "targets",
-            "cutoffs": "a rule",
+            "thresholds": "a rule",
         }.items()
         for name in KINDS[heading].split()
     },
@@ -144,7 +144,7 @@ MEANINGS = {
     "Preprocess.std": "Of each channel on the scale 0 to 1; divided by.",
     "Preprocess.interpolation": "How photos are resized.",
     "Preprocess.colour": "`grey`: colour is dropped, three equal channels remain.",
-    "Preprocess.align": "Photos are moved so that their landmarks lie alike; null: they are not.",
+    "Preprocess.align": "Photos are moved so that their landmarks lie similar; null: they are not.",
     "Preprocess.mask": "A fourth channel that shows where the subject is; null: none.",
     "BoxSource.by": "Where boxes come from; `full` is the whole frame.",
     "BoxSource.weight": "How often training takes it, in proportion to the others.",
@@ -171,9 +171,9 @@ MEANINGS = {
     "Stacking.negatives": "How many wrong pairs are learnt from.",
     "Stacking.features": "What is known of a pair.",
     "Stacking.trees": "The trees.",
-    "Cutoff.at": "Labels with a higher probability are given.",
-    "Cutoff.least": "The likeliest so many of the group are given in any case.",
-    "Cutoff.most": "No more than so many of the group are given.",
+    "LabelThreshold.at": "Labels with a higher probability are given.",
+    "LabelThreshold.least": "The likeliest so many of the group are given in any case.",
+    "LabelThreshold.most": "No more than so many of the group are given.",
     "Guesses.surety": "How sure the networks are of a photo.",
     "Guesses.amount": "How many of the surest photos join.",
     "Guesses.targets": "What is learnt from them.",
@@ -281,7 +281,7 @@ def _told(name: str, field: str, value: dict[str, Any]) -> str:
 def fields(name: str) -> list[str]:
     """The settings of a class, its own before those it shares with others, without the word that names it."""
     shared = [field for base in bases(name) for field in base.model_fields if field != "name"]
-    found = [field for field in schema()[name]["properties"] if field not in {"verb", "kind"}]
+    found = [field for field in schema()[name]["properties"] if field not in {"kind"}]
     return sorted(found, key=shared.__contains__)
 
 
@@ -366,8 +366,8 @@ def rooms() -> str:
 
 
 PARTS = (
-    "Net Backbone Preprocess BoxSource Align Point MaskChannel MarginByCount Training Leg Vote Reciprocal PerGroup "
-    "Evidence IdentityStacking Tuning Recruits Guesses Cutoff Stacking Candidates Negatives TableColumns Relevance "
+    "Net Backbone Preprocess BoxSource Align Point MaskChannel MarginByCount Training Phase Vote Reciprocal PerGroup "
+    "Evidence IdentityStacking Tuning Recruits Guesses Threshold Stacking Candidates Negatives TableColumns Relevance "
     "Trees "
     "Lending Linear AnswerLayout"
 )

@@ -69,7 +69,7 @@ def test_the_plan_of_your_own_names_parts_that_its_backbone_has() -> None:
     from fieldmark.models.backbone import backbone_stages, build_backbone
     from fieldmark.models.specs import Backbone, RandomWeights
 
-    (train,) = [stage for stage in tomllib.loads(own_plan())["stages"] if stage["verb"] == "train"]
+    (train,) = [stage for stage in tomllib.loads(own_plan())["stages"] if stage["kind"] == "train"]
     backbone, _ = build_backbone(Backbone(name=train["net"]["backbone"]["name"], weights=RandomWeights()))
-    frozen = {name for leg in train["training"]["legs"] for name in leg.get("freeze", ())}
+    frozen = {name for phase in train["training"]["phases"] for name in phase.get("freeze", ())}
     assert frozen <= set(backbone_stages(backbone))

@@ -20,7 +20,7 @@ def test_made_tables_are_up_to_date(name: str) -> None:
     assert SHOWN.get(name) == SECTIONS[name]()
 
 
-def test_no_page_has_a_section_that_nobody_makes() -> None:
+def test_no_page_has_a_section_that_unknown_makes() -> None:
     assert set(SHOWN) == {*SECTIONS, "path"}  # which tests/api/test_photo_path.py makes
 
 
@@ -31,18 +31,20 @@ def test_every_class_that_a_plan_may_hold_is_described() -> None:
         assert f"| `{kind}` |" in told if kind else f"settings {name}" in SHOWN, name
 
 
-def test_the_schema_of_a_plan_takes_every_stage_by_its_verb() -> None:
+def test_the_schema_of_a_plan_takes_every_stage_by_its_kind() -> None:
     items = Plan.model_json_schema()["properties"]["stages"]["items"]
-    assert items["discriminator"] == {"propertyName": "verb"}
-    assert [one["properties"]["verb"]["const"] for one in items["oneOf"]] == STAGES.names()
+    assert items["discriminator"] == {"propertyName": "kind"}
+    assert [one["properties"]["kind"]["const"] for one in items["oneOf"]] == STAGES.names()
     assert len(STAGES.names()) > 20
 
 
 def test_settings_that_stages_share_are_described_once_and_come_last() -> None:
     own, shared = ["name", "reads_from", "votes", "reciprocal"], ["on", "unknown", "k", "per_group", "sure"]
     assert fields("Rank") == [*own, *shared]
-    assert {field: meanings("Rank")[field] for field in shared} == {field: meanings("Blend")[field] for field in shared}
-    assert meanings("Rank")["reads_from"] != meanings("Blend")["reads_from"]
+    assert {field: meanings("Rank")[field] for field in shared} == {
+        field: meanings("EnsembleRankings")[field] for field in shared
+    }
+    assert meanings("Rank")["reads_from"] != meanings("EnsembleRankings")["reads_from"]
 
 
 def test_every_setting_has_a_meaning() -> None:

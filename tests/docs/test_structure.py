@@ -54,12 +54,12 @@ def cycles(imports: dict[str, set[str]]) -> list[list[str]]:
 
 
 def named_stages() -> Iterator[tuple[str, str]]:
-    """The class and the verb of each stage of this library."""
+    """The class and the kind of each stage of this library."""
     for path in (SOURCE / "stages").rglob("*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 for line in node.body:
-                    if isinstance(line, ast.AnnAssign) and getattr(line.target, "id", "") == "verb" and line.value:
+                    if isinstance(line, ast.AnnAssign) and getattr(line.target, "id", "") == "kind" and line.value:
                         yield node.name, ast.literal_eval(line.value)
 
 
@@ -70,14 +70,14 @@ def test_the_pipeline_knows_no_stage_by_name() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             assert not (isinstance(node, ast.Name) and node.id in stages), (path, node.id)
             asked = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
-            assert not any(isinstance(one, ast.Attribute) and one.attr == "verb" for one in asked), path
+            assert not any(isinstance(one, ast.Attribute) and one.attr == "kind" for one in asked), path
 
 
 FACES = ("api", "cli", "assignment", "calibration", "folds", "keypoints", "near_duplicates", "thresholding")
 """A command and the function of its name, and the public modules, which lead to functions of the same name."""
 PROTOCOLS = ("tasks",)
 """Modules of one form, a module for each task."""
-SHARED = {"read", "look", "table", "texts", "imet2019", "imaterialist2017"}
+SHARED = {"read", "describe_images", "table", "texts", "imet2019", "imaterialist2017"}
 """Names that two packages use: readers of files and tables; recipes, and the layouts of the contests they come from."""
 
 

@@ -67,9 +67,9 @@ def test_every_command_and_option_is_described(command: str) -> None:
     assert not {option for option in options if f"`{option}" not in page}
 
 
-@pytest.mark.parametrize("verb", STAGES.names())
-def test_every_stage_verb_has_a_section(verb: str) -> None:
-    assert verb in headings(HOME / "docs" / "plans.md")
+@pytest.mark.parametrize("kind", STAGES.names())
+def test_every_stage_kind_has_a_section(kind: str) -> None:
+    assert kind in headings(HOME / "docs" / "plans.md")
 
 
 @pytest.mark.parametrize("name", [*SHELF, *errors(), "auto", *READERS.names()])

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
-from fieldmark.downloads.asking import Asker, HttpAnswer
+from fieldmark.downloads.asking import Fetcher, HttpAnswer
 from fieldmark.downloads.causes import Failed
 from fieldmark.downloads.specs import Fetching
 
@@ -49,7 +49,7 @@ class Peer:
 def with_peer(
     peer: Peer,
     folder: Path,
-    job: Callable[[Asker, str], Awaitable[object]],
+    job: Callable[[Fetcher, str], Awaitable[object]],
     *,
     fetching: Fetching = QUICK,
     tls: ssl.SSLContext | None = None,
@@ -60,7 +60,7 @@ def with_peer(
         server = await asyncio.start_server(peer, "127.0.0.1", 0, ssl=tls)
         port = server.sockets[0].getsockname()[1]
         try:
-            async with Asker(fetching, aside=folder) as asker:
+            async with Fetcher(fetching, aside=folder) as asker:
                 return await job(asker, f"http{'s' if tls else ''}://127.0.0.1:{port}/a.jpg")
         finally:
             server.close()
@@ -71,7 +71,7 @@ def with_peer(
 def one(peer: Peer, folder: Path, **more) -> HttpAnswer | Failed:
     """What comes of one question."""
 
-    async def job(asker: Asker, url: str) -> HttpAnswer | Failed:
+    async def job(asker: Fetcher, url: str) -> HttpAnswer | Failed:
         try:
             return await asker.ask(url, key=7)
         except Failed as failed:

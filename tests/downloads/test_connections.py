@@ -17,7 +17,7 @@ from PIL import Image
 from downloads.peer import OK, QUICK, Peer, one, with_peer
 from downloads.server import drawn
 from fieldmark.downloads import connections
-from fieldmark.downloads.asking import Asker, HttpAnswer, Known
+from fieldmark.downloads.asking import Fetcher, HttpAnswer, Known
 from fieldmark.downloads.causes import Failed
 from fieldmark.downloads.checking import is_small, laid_aside, recognised
 from fieldmark.downloads.connections import Deadline
@@ -71,7 +71,7 @@ def test_a_photo_that_is_as_it_was_has_no_body(tmp_path: Path) -> None:
 def test_a_connection_is_used_again(tmp_path: Path) -> None:
     peer = Peer((OK,), (b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno",), (OK,))
 
-    async def job(asker: Asker, url: str) -> list[object]:
+    async def job(asker: Fetcher, url: str) -> list[object]:
         found: list[object] = []
         for _ in range(5):
             try:
@@ -89,7 +89,7 @@ def test_a_kept_connection_that_was_closed_costs_nothing(tmp_path: Path) -> None
     for first in ((OK, None), (OK,)):
         peer = Peer(first, *([] if None in first else [(None,)]), (OK,))
 
-        async def job(asker: Asker, url: str) -> list[object]:
+        async def job(asker: Fetcher, url: str) -> list[object]:
             return [(await asker.ask(url, key=1)).body for _ in range(3)]
 
         assert with_peer(peer, tmp_path, job) == [b"abc"] * 3
@@ -101,7 +101,7 @@ def test_what_comes_unasked_is_no_answer(unasked: bytes, tmp_path: Path) -> None
     """Bytes sent before the question must not pass for its answer."""
     peer = Peer((OK, 0.05, unasked), (OK,))
 
-    async def job(asker: Asker, url: str) -> list[object]:
+    async def job(asker: Fetcher, url: str) -> list[object]:
         found = [(await asker.ask(url, key=1)).body]
         await asyncio.sleep(0.3)
         return [*found, (await asker.ask(url, key=1)).body]
@@ -113,7 +113,7 @@ def test_what_comes_unasked_is_no_answer(unasked: bytes, tmp_path: Path) -> None
 def test_few_connections_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "IDLE_S", 1.5)
 
-    async def job(asker: Asker, url: str) -> tuple[int, int]:
+    async def job(asker: Fetcher, url: str) -> tuple[int, int]:
         await asyncio.gather(*(asker.ask(url, key=at) for at in range(6)))
         await asyncio.sleep(0.6)
         n_idle = len(asker._connector.opened)
@@ -127,7 +127,7 @@ def test_few_connections_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_what_a_host_said_cannot_add_lines_to_a_question(tmp_path: Path) -> None:
     peer = Peer((OK,))
 
-    async def job(asker: Asker, url: str) -> None:
+    async def job(asker: Fetcher, url: str) -> None:
         await asker.ask(url, key=1, known=Known('"a"\r\nX-Evil: 1', "Fri, 31 Dec 1999 23:59:59 GMT"))
         await asker.ask(url.replace("a.jpg", "%0d%0aX-Evil:%201"), key=1)
 
@@ -169,7 +169,7 @@ def test_an_answer_in_many_small_parts_does_not_hold_up_the_next(tmp_path: Path)
     parts = [part for byte in b"abcdefghi" for part in (bytes([byte]), 0.01)]
     peer = Peer((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 0.01, *parts), (OK,))
 
-    async def job(asker: Asker, url: str) -> float:
+    async def job(asker: Fetcher, url: str) -> float:
         began = time.monotonic()
         while (await asker.ask(url, key=1)).body != b"abc":
             began = time.monotonic()

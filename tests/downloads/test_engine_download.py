@@ -270,7 +270,7 @@ def test_the_share_lost_a_day_is_losses_by_days_watched(web: BadWeb, here: Here)
 
 def test_one_picture_under_two_ids_is_told(web: BadWeb, here: Here) -> None:
     found = here.get({"b": web.url("ok", 1), "a": web.url("packed", 1), "c": web.url("ok", 2)})
-    assert found.holdings.twins == (("a", "b"),)
+    assert found.holdings.duplicates == (("a", "b"),)
 
 
 def test_a_manifest_lets_others_get_and_verify_the_same_set(web: BadWeb, here: Here, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_done_only_once_it_is_in_its_place(tmp_path: Path) -> None:
         assert journal.rows("SELECT state FROM address WHERE image = 'a'") == [("arrived",)]
         journal.note([arrived(journal, "b", b"whole")], visit=1, at=1.0)
         assert journal.rows("SELECT state FROM address ORDER BY image") == [("done",), ("arrived",), ("waiting",)]
-        journal.settle()
+        journal.resolve()
         assert journal.rows("SELECT state FROM address ORDER BY image") == [("done",), ("done",), ("waiting",)]
 
 
@@ -67,7 +67,7 @@ def test_a_photo_that_vanished_is_wanted_again(tmp_path: Path) -> None:
     with Journal(tmp_path / "out") as journal:
         journal.want(URLS)
         journal.note([arrived(journal, "a", b"whole")], visit=1, at=1.0)
-        journal.settle()
+        journal.resolve()
     (tmp_path / "out" / place_of("a", "JPEG")).unlink()
     with Journal(tmp_path / "out") as journal:
         assert {rows[0].image for rows in journal.to_ask("failed")} == {"a", "b", "c"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from downloads.peer import OK, QUICK, Peer, one, with_peer
-from fieldmark.downloads.asking import Asker
+from fieldmark.downloads.asking import Fetcher
 from fieldmark.downloads.causes import Failed
 from fieldmark.downloads.connections import MAX_FRAMING, MAX_HEAD, READ_SIZE, Connection
 
@@ -86,7 +86,7 @@ def test_slow_answers_end_in_time_under_load(tmp_path: Path) -> None:
     fetching = QUICK.model_copy(update={"total_s": 1.5, "gap_s": 20.0})
     took: dict[str, tuple[str, float]] = {}
 
-    async def job(kind: str, asker: Asker, url: str) -> None:
+    async def job(kind: str, asker: Fetcher, url: str) -> None:
         began = time.monotonic()
         with pytest.raises(Failed) as told:
             await asker.ask(url, key=1)
@@ -100,7 +100,7 @@ def test_slow_answers_end_in_time_under_load(tmp_path: Path) -> None:
     async def main() -> None:
         servers = [await asyncio.start_server(Peer(parts()), "127.0.0.1", 0) for parts in SLOW.values()]
         blocking = asyncio.create_task(blocks())
-        async with Asker(fetching, aside=tmp_path) as asker:
+        async with Fetcher(fetching, aside=tmp_path) as asker:
             urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.jpg" for server in servers]
             await asyncio.gather(*(job(kind, asker, url) for kind, url in zip(SLOW, urls, strict=True)))
         blocking.cancel()
@@ -145,7 +145,7 @@ def test_who_speaks_now_and_then_is_not_silent(tmp_path: Path) -> None:
     parts = [part for _ in range(4) for part in (0.4, bytes(1000))]
     peer = Peer((HEAD + b"Content-Length: 4000\r\n\r\n", *parts), (0.5, OK))
 
-    async def job(asker: Asker, url: str) -> list[bytes]:
+    async def job(asker: Fetcher, url: str) -> list[bytes]:
         first = (await asker.ask(url, key=1)).body
         await asyncio.sleep(1.3)
         return [first, (await asker.ask(url, key=1)).body]
@@ -166,7 +166,7 @@ def test_a_bad_chunk_that_comes_late_is_no_silence(tmp_path: Path) -> None:
 def test_after_a_flood_others_are_still_answered(tmp_path: Path) -> None:
     peer = Peer(chain([CHUNKED], repeat(b"1\r\na\r\n" * 700)), (OK,))
 
-    async def job(asker: Asker, url: str) -> list[object]:
+    async def job(asker: Fetcher, url: str) -> list[object]:
         with pytest.raises(Failed):
             await asker.ask(url, key=1)
         return [(await asker.ask(url, key=1)).body for _ in range(2)]

@@ -34,7 +34,7 @@ def slow_best(query, gallery, classes, own, k):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 90), st.integers(1, 40), st.integers(1, 7), st.integers(1, 60))
-def test_equals_slow_loops_with_twins_whatever_the_block(seed, n, n_classes, k, block):
+def test_equals_slow_loops_with_duplicates_whatever_the_block(seed, n, n_classes, k, block):
     """Photos are drawn from few different ones, so most tie."""
     chance = np.random.default_rng(seed)
     gallery = unit(6, 33, seed)[chance.integers(0, 6, n)]
@@ -65,7 +65,7 @@ def test_equals_best_and_rank_on_many_identities(block, monkeypatch):
     assert (classes[found.photos] == found.identities).all()
 
 
-def test_near_twins_beyond_float32_are_told_apart():
+def test_near_duplicates_beyond_float32_are_told_apart():
     for seed in range(5):
         photos, query = unit(2, 640, seed), unit(4, 640, seed + 100)
         chance = np.random.default_rng(seed)
@@ -76,7 +76,7 @@ def test_near_twins_beyond_float32_are_told_apart():
             assert found.identities[row].tolist() == [name for name, _, _ in slow_best(one, gallery, classes, -1, 4)]
 
 
-def test_a_gallery_of_strangers_only_answers_nobody():
+def test_a_gallery_of_unknowns_only_answers_unknown():
     found = best_identities(unit(2, 3, 0), unit(4, 3, 1), np.full(4, -1), k=2)
     assert (found.identities == -2).all()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.gallery.fusion import fit_by_part, fit_fusion
-from fieldmark.gallery.shortlist import alike_photos
+from fieldmark.gallery.shortlist import similar_photos
 from fieldmark.metrics.open_set import roc_auc
 
 
@@ -94,7 +94,7 @@ def test_refusals_tell_what_to_do():
         (lambda: fit_fusion(*drawn(50)).proba(numbers[:, :2]), ShapeError, "same order"),
         (lambda: fit_by_part(numbers, same, np.zeros(3)), ShapeError, "one part a pair"),
         (lambda: fit_by_part(numbers, same, np.zeros(10, int)), FieldmarkError, "two parts or more"),
-        (lambda: alike_photos(numbers, same[:3], numbers, n_photos=1), ShapeError, "GalleryStore.compare()"),
+        (lambda: similar_photos(numbers, same[:3], numbers, n_photos=1), ShapeError, "GalleryStore.compare()"),
     ]
     for call, kind, fix in cases:
         with pytest.raises(kind) as told:
@@ -104,11 +104,11 @@ def test_refusals_tell_what_to_do():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6))
-def test_the_most_alike_photos_are_those_of_slow_loops(seed):
+def test_the_most_similar_photos_are_those_of_slow_loops(seed):
     rng = np.random.default_rng(seed)
     similarity = rng.choice([-np.inf, 0.1, 0.2, 0.3, 0.4], (3, 8))
     classes, names = rng.integers(-1, 4, 8), rng.integers(-2, 5, (3, 2))
-    found = alike_photos(similarity, classes, names, n_photos=2)
+    found = similar_photos(similarity, classes, names, n_photos=2)
     for query in range(3):
         for place in range(2):
             mine = [p for p in range(8) if names[query, place] >= 0 and classes[p] == names[query, place]]

@@ -16,7 +16,7 @@ from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.gallery.keypoints import Keypoints, boxed, find_keypoints
 from fieldmark.gallery.matching import agreement, matches, plausible
 from fieldmark.gallery.opencv import akaze
-from fieldmark.gallery.specs import Akaze, Evidence, Sift, Xfeat
+from fieldmark.gallery.specs import Akaze, KeypointMatching, Sift, Xfeat
 
 pytest.importorskip("cv2", reason="keypoints need OpenCV")
 KINDS = {
@@ -38,7 +38,7 @@ def points_of(kind, pixels, **options):
 def test_a_photo_and_the_same_seen_from_elsewhere_agree_by_the_true_homography(kind):
     photo, true = textured(0), turned()
     left, right = points_of(kind, photo), points_of(kind, seen_from(photo, true))
-    found = agreement(left, right, Evidence(points=KINDS[kind], within_px=4))
+    found = agreement(left, right, KeypointMatching(points=KINDS[kind], within_px=4))
     assert found.plausible
     assert found.n_inliers >= 40
     corners = np.array([[80, 60, 1], [240, 60, 1], [80, 180, 1], [240, 180, 1.0]])
@@ -49,15 +49,15 @@ def test_a_photo_and_the_same_seen_from_elsewhere_agree_by_the_true_homography(k
 @pytest.mark.parametrize("kind", KINDS)
 def test_different_photos_hardly_agree(kind):
     left, right = points_of(kind, textured(1)), points_of(kind, textured(2))
-    same = agreement(left, points_of(kind, seen_from(textured(1), turned())), Evidence(points=KINDS[kind]))
-    assert agreement(left, right, Evidence(points=KINDS[kind])).n_inliers < same.n_inliers / 4
+    same = agreement(left, points_of(kind, seen_from(textured(1), turned())), KeypointMatching(points=KINDS[kind]))
+    assert agreement(left, right, KeypointMatching(points=KINDS[kind])).n_inliers < same.n_inliers / 4
 
 
 @pytest.mark.parametrize("kind", ["sift", "akaze", "xfeat"])
 def test_left_and_right_can_change_places(kind):
     left, right = points_of(kind, textured(3)), points_of(kind, seen_from(textured(3), turned()))
-    evidence = Evidence(points=KINDS[kind])
-    there, back = agreement(left, right, evidence), agreement(right, left, evidence)
+    matching = KeypointMatching(points=KINDS[kind])
+    there, back = agreement(left, right, matching), agreement(right, left, matching)
     assert set(map(tuple, there.pairs.tolist())) == {(a, b) for b, a in back.pairs.tolist()}
     assert abs(there.n_inliers - back.n_inliers) <= 0.1 * there.n_inliers
 
@@ -66,7 +66,8 @@ def test_left_and_right_can_change_places(kind):
 def test_it_is_the_same_each_time(kind):
     photo, other = textured(4), seen_from(textured(4), turned(degrees=-8))
     first, second = (
-        agreement(points_of(kind, photo), points_of(kind, other), Evidence(points=KINDS[kind])) for _ in range(2)
+        agreement(points_of(kind, photo), points_of(kind, other), KeypointMatching(points=KINDS[kind]))
+        for _ in range(2)
     )
     assert (first.pairs == second.pairs).all()
     assert (first.inlier == second.inlier).all()
@@ -76,15 +77,15 @@ def test_it_is_the_same_each_time(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_blank_photo_has_nothing_to_agree_by(kind):
     blank = points_of(kind, np.full((90, 120, 3), 200, np.uint8))
-    found = agreement(blank, points_of(kind, textured(5)), Evidence(points=KINDS[kind]))
+    found = agreement(blank, points_of(kind, textured(5)), KeypointMatching(points=KINDS[kind]))
     assert (found.n_inliers, found.inlier_share, found.homography, found.plausible) == (0, 0.0, None, False)
-    assert agreement(blank, blank, Evidence(points=KINDS[kind])).n_inliers == 0
+    assert agreement(blank, blank, KeypointMatching(points=KINDS[kind])).n_inliers == 0
 
 
 @pytest.mark.parametrize("kind", ["sift", "xfeat"])
 def test_a_mirrored_photo_is_no_agreement(kind):
     left, right = points_of(kind, textured(6)), points_of(kind, np.ascontiguousarray(textured(6)[:, ::-1]))
-    assert agreement(left, right, Evidence(points=KINDS[kind])).n_inliers < 20
+    assert agreement(left, right, KeypointMatching(points=KINDS[kind])).n_inliers < 20
 
 
 def test_inliers_of_an_impossible_view_count_only_where_all_count():
@@ -92,10 +93,10 @@ def test_inliers_of_an_impossible_view_count_only_where_all_count():
     right = replace(
         left, xy=left.xy * np.array([-1, 1], np.float32) + np.array([319, 0], np.float32)
     )  # mirrored places
-    anyhow = agreement(left, right, Evidence(points=KINDS["sift"]))
+    anyhow = agreement(left, right, KeypointMatching(points=KINDS["sift"]))
     assert anyhow.n_inliers > 20
     assert not anyhow.plausible
-    refused = agreement(left, right, Evidence(points=KINDS["sift"], views_only=True))
+    refused = agreement(left, right, KeypointMatching(points=KINDS["sift"], views_only=True))
     assert (refused.n_inliers, refused.inlier_share, refused.n_matches) == (0, 0.0, anyhow.n_matches)
     assert (refused.homography == anyhow.homography).all()
 
@@ -113,7 +114,10 @@ def test_a_squashed_photo_is_looked_at_in_its_true_shape():
     squashed = textured(8)[:, ::2]
     found = find_keypoints(KINDS["sift"], np.ascontiguousarray(squashed), true_size=(240, 320))
     assert found.size == (240, 320)
-    assert agreement(found, find_keypoints(KINDS["sift"], textured(8)), Evidence(points=KINDS["sift"])).n_inliers > 20
+    assert (
+        agreement(found, find_keypoints(KINDS["sift"], textured(8)), KeypointMatching(points=KINDS["sift"])).n_inliers
+        > 20
+    )
 
 
 def test_points_can_be_told_at_another_size():
@@ -186,9 +190,9 @@ def test_a_homography_must_be_a_view(what, homography, is_plausible):
 def test_too_few_matches_are_no_evidence():
     photo = textured(9)
     left, right = find_keypoints(KINDS["sift"], photo), find_keypoints(KINDS["sift"], seen_from(photo, turned()))
-    n = agreement(left, right, Evidence(points=KINDS["sift"])).n_matches
-    assert agreement(left, right, Evidence(points=KINDS["sift"], least=n)).n_inliers > 0
-    refused = agreement(left, right, Evidence(points=KINDS["sift"], least=n + 1))
+    n = agreement(left, right, KeypointMatching(points=KINDS["sift"])).n_matches
+    assert agreement(left, right, KeypointMatching(points=KINDS["sift"], least=n)).n_inliers > 0
+    refused = agreement(left, right, KeypointMatching(points=KINDS["sift"], least=n + 1))
     assert (refused.n_matches, refused.n_inliers, refused.homography) == (n, 0, None)
 
 

@@ -52,10 +52,10 @@ def test_equals_the_papers_formulas_in_slow_sets(k1, k2):
     gallery = unit(np.repeat(centre, 6, axis=0) + 0.7 * chance.normal(size=(36, 8)))
     query = unit(centre + 0.7 * chance.normal(size=(6, 8)))
     around = Neighbourhoods.of(gallery, Reciprocal(k1=k1, k2=k2, weight=0.25))
-    alike = around.likeness(query)
+    similar = around.likeness(query)
     for row, one in enumerate(query):
         slow = np.array(slow_common(one, gallery, k1, k2))
-        np.testing.assert_allclose(alike[row], 0.25 * (gallery @ one) + 0.75 * slow, atol=2e-5)
+        np.testing.assert_allclose(similar[row], 0.25 * (gallery @ one) + 0.75 * slow, atol=2e-5)
 
 
 def test_weight_one_changes_nothing_and_a_single_photo_is_no_trouble():
@@ -67,8 +67,8 @@ def test_weight_one_changes_nothing_and_a_single_photo_is_no_trouble():
     assert np.isfinite(Neighbourhoods.of(gallery[:1], Reciprocal()).likeness(query)).all()
 
 
-def test_a_hub_that_is_near_to_everybody_has_nobody_in_common():
-    """A photo in the middle of eight individuals is the most alike for most queries, but nobody's mutual neighbour."""
+def test_a_hub_that_is_near_to_everybody_has_unknown_in_common():
+    """A photo in the middle of eight individuals is the most similar for most queries, but nobody's mutual neighbour."""
     chance = np.random.default_rng(2)
     centre = np.eye(12)[:8]
     own = np.repeat(centre, 5, axis=0) + 0.3 * chance.normal(size=(40, 12))

@@ -28,7 +28,7 @@ def slow_nearest(query, gallery, own, k):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 60), st.integers(1, 6), st.integers(1, 70), st.data())
-def test_equals_slow_loops_with_twins_whatever_the_block(seed, n, n_different, block, data):
+def test_equals_slow_loops_with_duplicates_whatever_the_block(seed, n, n_different, block, data):
     """Few different photos, so most tie: the order of the gallery must decide."""
     different = unit(n_different, 33, seed)
     gallery = different[np.random.default_rng(seed).integers(0, n_different, n)]
@@ -49,7 +49,7 @@ def test_all_photos_may_be_asked_for(monkeypatch):
     assert (np.diff(similarity, axis=1) <= 0).all()
 
 
-def test_a_gallery_on_disk_is_searched_alike(tmp_path):
+def test_a_gallery_on_disk_is_searched_similar(tmp_path):
     gallery = unit(300, 16, 2)
     np.save(tmp_path / "g.npy", gallery)
     mapped = np.load(tmp_path / "g.npy", mmap_mode="r")
@@ -106,7 +106,7 @@ def test_refusals_say_what_to_do(call, error, fix):
     assert fix in refusal.value.fix
 
 
-def test_more_near_twins_than_spare_places_are_still_told_apart(monkeypatch):
+def test_more_near_duplicates_than_spare_places_are_still_told_apart(monkeypatch):
     """Their float32 products differ in the last digits only, in no meaningful order."""
     monkeypatch.setattr(search, "SPARE", 1)
     for seed in range(5):

@@ -28,7 +28,7 @@ def test_crop_if_needed_takes_at_most_twice_the_target(size: tuple, target: tupl
         assert 0 <= rect.left <= size[1] - rect.width
 
 
-def test_crop_if_needed_reaches_every_place_alike() -> None:
+def test_crop_if_needed_reaches_every_place_similar() -> None:
     rng = np.random.default_rng(0)
     rects = [source_rect(CropIfNeeded(times=2.0), (23, 20), (10, 10), rng=rng) for _ in range(4000)]
     assert {rect.left for rect in rects} == {0}

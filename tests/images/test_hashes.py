@@ -125,12 +125,12 @@ def test_seen_pictures_leave_out_brightness_and_contrast(tmp_path: Path) -> None
     grey = scene(5)
     one = seen(save(tmp_path / "one.png", grey))
     other = seen(save(tmp_path / "other.jpg", np.clip(grey * 0.6 + 70, 0, 255).astype(np.uint8), quality=70))
-    stranger = seen(save(tmp_path / "stranger.png", scene(6)))
+    unknown = seen(save(tmp_path / "unknown.png", scene(6)))
     assert one.shape == (SEEN_PX**2,)
     assert abs(one.mean()) < 1e-6
     assert one @ one == pytest.approx(1, abs=1e-5)
     assert one @ other > 0.99
-    assert one @ stranger < 0.6
+    assert one @ unknown < 0.6
 
 
 def test_a_picture_that_shows_nothing_is_like_no_other(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def test_without_powers_and_clip_it_is_bce_and_with_one_power_focal() -> None:
     logits, truth = draw(1)
     plain = asymmetric(logits, truth, gamma_yes=0, gamma_no=0, clip=0)
     assert torch.allclose(plain, bce(logits, truth), rtol=1e-5)
-    alike = asymmetric(logits, truth, gamma_yes=2, gamma_no=2, clip=0)
-    assert torch.allclose(alike, focal(logits, truth, gamma=2), rtol=1e-5)
+    similar = asymmetric(logits, truth, gamma_yes=2, gamma_no=2, clip=0)
+    assert torch.allclose(similar, focal(logits, truth, gamma=2), rtol=1e-5)
 
 
 def test_it_is_summed_over_labels_and_averaged_over_images() -> None:

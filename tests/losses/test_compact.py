@@ -29,7 +29,7 @@ def test_slow_loops_agree(classes: list[int], seed: int) -> None:
     assert compactness(embedding, torch.tensor(classes)).item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_learning_draws_individuals_together_and_leaves_strangers_alone() -> None:
+def test_learning_draws_individuals_together_and_leaves_unknowns_alone() -> None:
     embedding = unit_rows(0, 6).requires_grad_()
     classes = torch.tensor([0, 0, 0, 1, -1, -1])
     compactness(embedding, classes).backward()

@@ -87,13 +87,13 @@ def test_smoothing_beyond_1_is_refused() -> None:
     assert "0.1 is usual" in refused.value.fix
 
 
-def test_uniform_unknowns_are_least_when_the_network_is_in_doubt() -> None:
+def test_uniform_unknowns_are_least_when_the_network_is_in_issue() -> None:
     logits = torch.tensor([[3.0, 0.0, -1.0], [0.5, 2.0, 0.0]])
     classes = torch.tensor([0, -1])
     known = -logits[0].log_softmax(dim=0)[0]
-    doubt = -logits[1].log_softmax(dim=0).mean()
+    label_error_proba = -logits[1].log_softmax(dim=0).mean()
     found = cross_entropy(logits, classes, uniform_unknowns=True)
-    assert torch.allclose(found, (known + doubt) / 2)
+    assert torch.allclose(found, (known + label_error_proba) / 2)
     flat = cross_entropy(torch.zeros(1, 3), torch.tensor([-1]), uniform_unknowns=True)
     assert flat < cross_entropy(torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([-1]), uniform_unknowns=True)
     assert flat.item() == pytest.approx(torch.log(torch.tensor(3.0)).item())

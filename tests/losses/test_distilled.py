@@ -1,4 +1,4 @@
-"""Distillation of strangers: slow loops, its limits, and whom it leaves alone."""
+"""Distillation of unknown individuals: slow loops, its limits, and whom it leaves alone."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def test_slow_loops_agree(rows: list[tuple[list[float], list[float], int]]) -> N
 
 def test_a_teacher_without_an_opinion_is_uniform_unknowns_and_one_of_like_mind_teaches_nothing() -> None:
     logits = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    strangers = torch.full((4,), -1)
-    uniform = distilled(logits, strangers, torch.full((4, 5), 0.2))
-    assert torch.allclose(uniform, cross_entropy(logits, strangers, uniform_unknowns=True))
-    (slope,) = torch.autograd.grad(distilled(logits, strangers, logits.detach().softmax(dim=1)), logits)
+    unknowns = torch.full((4,), -1)
+    uniform = distilled(logits, unknowns, torch.full((4, 5), 0.2))
+    assert torch.allclose(uniform, cross_entropy(logits, unknowns, uniform_unknowns=True))
+    (slope,) = torch.autograd.grad(distilled(logits, unknowns, logits.detach().softmax(dim=1)), logits)
     assert slope.abs().max() < 1e-6
 
 

@@ -120,7 +120,7 @@ def test_alpha_weighs_yes_and_no() -> None:
     assert torch.allclose(focal(logits, truth, alpha=0.25), theirs, rtol=1e-4)
 
 
-def test_detached_weighs_alike_and_is_learnt_from_otherwise() -> None:
+def test_detached_weighs_similar_and_is_learnt_from_otherwise() -> None:
     logits, truth = draw(6)
     logits.requires_grad_()
     plain, detached = focal(logits, truth), focal(logits, truth, detached=True)

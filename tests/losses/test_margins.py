@@ -160,9 +160,9 @@ def test_the_mirror_of_the_own_class_gets_no_gradient_and_all_others_do() -> Non
     arcface(logits, CLASSES, scale=SCALE, flip_identity=True).backward()
     assert logits.grad is not None
     mirror = torch.tensor([3, 5, -9, 1, 5, 2])
-    for row, (own, twin) in enumerate(zip(CLASSES.tolist(), mirror.tolist(), strict=True)):
+    for row, (own, duplicate) in enumerate(zip(CLASSES.tolist(), mirror.tolist(), strict=True)):
         moved = logits.grad[row] != 0
-        expected = torch.tensor([own != -1 and column != twin for column in range(6)])
+        expected = torch.tensor([own != -1 and column != duplicate for column in range(6)])
         assert torch.equal(moved, expected)
 
 

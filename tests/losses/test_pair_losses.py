@@ -49,7 +49,7 @@ def test_bce_with_as_many_of_either_kind_is_the_plain_mean() -> None:
     assert pair_bce(compare(logits), classes).item() == pytest.approx(plain, rel=1e-5)
 
 
-def test_a_batch_of_strangers_asks_nothing() -> None:
+def test_a_batch_of_unknowns_asks_nothing() -> None:
     logits = table(4)
     loss = pair_bce(compare(logits), torch.full((4,), -1), pairs="all")
     loss.backward()

@@ -91,13 +91,13 @@ def test_nothing_is_learnt_of_a_question_that_is_not_told():
 @pytest.mark.parametrize("loss", [Bce(), Focal(), Asymmetric()])
 def test_losses_on_single_labels_learn_nothing_of_what_is_not_told(loss):
     logits, truth = some(2)
-    untold = torch.isnan(truth)
+    unlabelled = torch.isnan(truth)
     logits = logits.float().requires_grad_()
     value, _ = total([loss], logits=logits, truth=truth)
     value.backward()
     assert torch.isfinite(value)
-    assert torch.all(logits.grad[untold] == 0)
-    assert torch.all(logits.grad[~untold] != 0)
+    assert torch.all(logits.grad[unlabelled] == 0)
+    assert torch.all(logits.grad[~unlabelled] != 0)
 
 
 def test_finite_at_extreme_logits():

@@ -81,7 +81,7 @@ def test_gradients_are_finite_where_all_embeddings_are_one(classes: list[int], d
     assert value.item() == pytest.approx(0.3 if len(set(classes)) > 1 else 0)
 
 
-def test_near_twins_keep_their_distance_in_float32() -> None:
+def test_near_duplicates_keep_their_distance_in_float32() -> None:
     """By the dot product 1e-4 would come out as 0 or 3.4e-4."""
     embedding = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 1e-4]]), dim=1)
     assert batch_hard_triplet(embedding, torch.tensor([0, 1])).item() == pytest.approx(0.3 - 1e-4, abs=1e-6)

@@ -49,7 +49,7 @@ def test_values_beyond_one_block_are_drawn_in_pieces():
     assert measured.low <= measured.high
 
 
-def test_draws_without_strangers_are_left_out():
+def test_draws_without_unknowns_are_left_out():
     score, known = np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, True, True, False])
     measured = interval(lambda rows: roc_auc(score[rows], known[rows]), n_queries=4, n_draws=200)
     assert (measured.value, measured.low, measured.high) == (1, 1, 1)
@@ -118,7 +118,7 @@ def test_ten_queries_that_agree_are_not_certainty(value: float) -> None:
 
 
 def encounters(seed: int, n_groups: int = 30, n_photos: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """One value a photo; the photos of one encounter are nearly alike, and encounters differ in size."""
+    """One value a photo; the photos of one encounter are nearly similar, and encounters differ in size."""
     chance = np.random.default_rng(seed)
     groups = np.repeat(np.arange(n_groups), chance.integers(1, 2 * n_photos, n_groups))
     values = chance.normal(0.5, 0.2, n_groups)[groups] + chance.normal(0, 0.02, len(groups))

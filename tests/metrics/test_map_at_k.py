@@ -49,7 +49,7 @@ def test_each_place_is_worth_its_reciprocal_and_the_sixth_nothing():
     np.testing.assert_allclose(average_precision(ranked, np.arange(6)), [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5, 0])
 
 
-def test_an_empty_place_is_right_for_nobody():
+def test_an_empty_place_is_right_for_unknown():
     assert map_at_k(np.array([[-2, -2]]), np.array([-1])) == 0
 
 

@@ -60,7 +60,7 @@ def test_unknown_names_are_refused_with_the_nearest(name: str, fix: str) -> None
 
 
 @pytest.mark.parametrize("name", ["hf-hub:somebody/net", "local-dir:/tmp/net"])
-def test_names_that_would_fetch_from_strangers_are_refused(name: str) -> None:
+def test_names_that_would_fetch_from_unknowns_are_refused(name: str) -> None:
     with pytest.raises(PlanError):
         bare(name)
 

@@ -230,8 +230,8 @@ def test_no_classes_are_refused() -> None:
     assert '{kind = "embedding"}' in refused.value.fix
 
 
-def test_heads_of_one_kind_start_alike_for_one_seed() -> None:
+def test_heads_of_one_kind_start_similar_for_one_seed() -> None:
     one, other = (CosineLogits(8, 4, scale=30.0, centres=2) for _ in range(2))
     assert one.directions.shape == other.directions.shape == (4, 2, 8)
-    twins = [small(CosineHead(centres=2), seed=9).head.directions for _ in range(2)]  # type: ignore[union-attr]
-    assert torch.equal(*twins)
+    duplicates = [small(CosineHead(centres=2), seed=9).head.directions for _ in range(2)]  # type: ignore[union-attr]
+    assert torch.equal(*duplicates)

@@ -103,7 +103,7 @@ def test_torchs_global_generator_is_left_as_it_was() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_the_head_starts_alike_whatever_draws_the_backbone_took() -> None:
+def test_the_head_starts_similar_whatever_draws_the_backbone_took() -> None:
     plain, wide = small(), small(backbone={"in_channels": 4})
     assert torch.equal(plain.head.questions.weight, wide.head.questions.weight)  # type: ignore[union-attr]
 
@@ -139,9 +139,9 @@ def test_dropout_zeroes_its_share_and_keeps_the_mean() -> None:
 
 def test_a_copy_of_the_network_draws_for_itself() -> None:
     network = small(OneVsRestHead(dropout=0.5), neck="none").train()
-    twin = copy.deepcopy(network)
+    duplicate = copy.deepcopy(network)
     first = network(pictures()).embedding
-    assert torch.equal(twin(pictures()).embedding, first)
+    assert torch.equal(duplicate(pictures()).embedding, first)
 
 
 # --- heads

@@ -44,7 +44,7 @@ def test_numbers_are_those_of_the_reference(encoder):
 
 
 @needs_weights
-def test_a_text_is_embedded_alike_in_any_company(encoder):
+def test_a_text_is_embedded_similar_in_any_company(encoder):
     texts = ["red dress", "a very long name " * 30, "", "  ", "shoe", "\ud800", "ξ" * 50]
     together = encoder.encode(texts, batch_size=3)
     for row, text in enumerate(texts):

@@ -30,12 +30,12 @@ from fieldmark.pipeline.stage import Stage
 from fieldmark.plans.recipe import RECIPES
 from fieldmark.quality.regions.sources import label_source
 from fieldmark.specimens.collections import draw_flukes
-from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
+from fieldmark.stages.common.write_submission import WriteSubmission
+from fieldmark.stages.identity.post_process import PostProcess
 from fieldmark.stages.identity.rank import Rank, identity_scores
-from fieldmark.stages.identity.rescore import Rescore, mix_scores, pair_judge, pair_scores
-from fieldmark.stages.identity.think_again import ThinkAgain
+from fieldmark.stages.identity.rerank_pairs import RerankPairs, mix_scores, pair_judge, pair_scores
 from kept_values import anew, assert_applied_as_kept, assert_same, opened
 
 SHELF = dict(RECIPES.items())
@@ -61,14 +61,14 @@ def toy(recipe: str) -> Plan:
 
 
 def in_two_folds(stage: Stage) -> Stage:
-    """The stage with two folds, one update a leg, and a weight that was not searched for."""
+    """The stage with two folds, one update a phase, and a weight that was not searched for."""
     if isinstance(stage, Split) and not isinstance(stage.folds, StratifiedFolds):
         return stage.model_copy(update={"folds": IdentityFolds(n_folds=2)})
     if isinstance(stage, Train):  # a network that has hardly learnt is as good a test
-        legs = tuple(leg.model_copy(update={"epochs": 1}) for leg in stage.training.legs)
-        training = stage.training.model_copy(update={"legs": legs, "epoch_batches": 1})
+        phases = tuple(phase.model_copy(update={"epochs": 1}) for phase in stage.training.phases)
+        training = stage.training.model_copy(update={"phases": phases, "epoch_batches": 1})
         return stage.model_copy(update={"training": training})
-    if isinstance(stage, Rescore):
+    if isinstance(stage, RerankPairs):
         return stage.model_copy(update={"weight": 0.5})  # both scores count, whichever is better
     return stage
 
@@ -79,7 +79,7 @@ def flukes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     few = {
         "n_identities": 12,
         "photos_per_identity": 3,
-        "n_strangers": 4,
+        "n_unknown": 4,
         "n_test": 6,
         "n_near_duplicates": 0,
         "n_broken": 0,
@@ -123,9 +123,9 @@ class TestOwnNewPhotos:
         self, run_of: Callable[[str], Path], flukes: Path, tmp_path: Path
     ) -> None:
         plan, before = toy("humpback-nearest"), run_of("humpback-nearest")
-        again = ThinkAgain(name="again", reads_from="ranking", on="split", rules=(Swap(),))
+        again = PostProcess(name="again", reads_from="ranking", on="split", rules=(Swap(),))
         changed = plan.model_copy(
-            update={"stages": (*plan.stages[:-1], again, Answer(name="answers", reads_from="again"))}
+            update={"stages": (*plan.stages[:-1], again, WriteSubmission(name="answers", reads_from="again"))}
         )
         fieldmark.train(changed, flukes, run=tmp_path / "run", reuse=before, n_workers=0, device="cpu")
         context = opened(tmp_path / "run")
@@ -207,7 +207,7 @@ class TestFolds:
     ) -> None:
         context = opened(run_of("humpback-siamese"))
         asked, stage = anew(context), context.stages["pairs"]
-        assert isinstance(stage, Rescore)
+        assert isinstance(stage, RerankPairs)
         galleries, embedded = context.artifact(Embeddings, stage.embedded), asked.value(stage.embedded)
         nets = context.artifact(Models, stage.of).nets("cpu")
         assert len(nets) == 2
@@ -256,11 +256,13 @@ class TestFolds:
     ) -> None:
         """Pseudo-labels for fold k are what the run's own networks of fold k say when they are asked again."""
         context = opened(run_of("reidentify"))
-        recruit = next(stage for stage in context.plan.stages if stage.verb == "recruit")
-        kept = context.artifact(IdentityPseudoLabels, recruit.name)
+        pick_identity_pseudo_labels = next(
+            stage for stage in context.plan.stages if stage.kind == "pseudo_label_identities"
+        )
+        kept = context.artifact(IdentityPseudoLabels, pick_identity_pseudo_labels.name)
         asked = anew(context)
         for k in range(2):
-            scores = asked.value(recruit.reads()[0], k).scores
+            scores = asked.value(pick_identity_pseudo_labels.reads()[0], k).scores
             assert len(kept.rows(k))
             there = np.isfinite(scores[kept.rows(k)])
             assert there[np.arange(len(there)), kept.classes(k)].all()

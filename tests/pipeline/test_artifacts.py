@@ -14,10 +14,10 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.marks import Marks
 from fieldmark.data.specs import IdentityFolds
 from fieldmark.decisions.specs import Fixed
-from fieldmark.decisions.thresholds import find_threshold
+from fieldmark.decisions.unknown_thresholds import fit_unknown_threshold
 from fieldmark.pipeline.artifacts.base import Artifact
 from fieldmark.pipeline.artifacts.embeddings import Embedded, Embeddings
-from fieldmark.pipeline.artifacts.features import Features, ImageFeatures
+from fieldmark.pipeline.artifacts.features import Features, PhotoFeatures
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.ranking import Decision, RankedPhotos, Ranking
 from fieldmark.pipeline.artifacts.regions import FoundRegions, Regions
@@ -111,23 +111,24 @@ def test_label_scores_are_kept_by_fold_and_member(context: Context, tmp_path: Pa
     assert not left.known_absent(labels).any()
     left.keep(ScoredPhotos(said.mean, said.absent, {"net": said.mean, "b-net": said.mean}), context)
     again = LabelScores.open(tmp_path).kept(context)
-    assert list(again.voices) == ["b-net", "net"]
+    assert list(again.members_or_mean) == ["b-net", "net"]
     assert np.array_equal(again.mean.by_fold, said.mean.by_fold)
     assert again.absent.tolist() == [False, True, False]
     wide = few.of(("x", "y", "z"), 1)
     assert np.array_equal(wide, np.stack([few.by_fold[1][:, 1], np.zeros(3), few.by_fold[1][:, 0]], axis=1))
     assert np.allclose(few.of(("z", "x")), few.by_fold.mean(axis=0))
-    assert ScoredPhotos(said.mean, said.absent).voices == {MEAN: said.mean}
+    assert ScoredPhotos(said.mean, said.absent).members_or_mean == {MEAN: said.mean}
 
 
 def test_image_features_are_kept(context: Context, tmp_path: Path) -> None:
-    left, known = Features(tmp_path), ImageFeatures(drawn(6, 4), drawn(6, 9), drawn(6, 5))
-    new = ImageFeatures(drawn(3, 4), drawn(3, 9), np.zeros((3, 5), np.float32))
+    left, known = Features(tmp_path), PhotoFeatures(drawn(6, 4), drawn(6, 9), drawn(6, 5))
+    new = PhotoFeatures(drawn(3, 4), drawn(3, 9), np.zeros((3, 5), np.float32))
     left.write(known)
     left.keep(new, context)
     for said, again in ((known, left.known()), (new, left.kept(context))):
         assert all(
-            np.array_equal(getattr(said, name), getattr(again, name)) for name in ("looks", "classes", "features")
+            np.array_equal(getattr(said, name), getattr(again, name))
+            for name in ("image_features", "classes", "features")
         )
     assert np.allclose(np.linalg.norm(left.known().unit, axis=1), 1)
     assert not left.kept(context).unit.any()  # nothing to divide by
@@ -157,7 +158,7 @@ def test_regions_are_kept_under_their_finders_name(context: Context, tmp_path: P
 
 def test_a_ranking_keeps_scores_threshold_and_candidates(context: Context, tmp_path: Path) -> None:
     left, scores = Ranking(tmp_path), drawn(2, 3)
-    decision = Decision(find_threshold(Fixed(at=0.5), scores, np.array([0, 1]), k=2))
+    decision = Decision(fit_unknown_threshold(Fixed(at=0.5), scores, np.array([0, 1]), k=2))
     left.write(context.known.take([0, 1]), scores=scores, decision=decision, k=2)
     said = RankedPhotos(drawn(3, 3), k=2)
     left.keep(said, context)
@@ -191,7 +192,7 @@ def test_pseudo_labels_and_dropped_photos(context: Context, tmp_path: Path) -> N
 
 
 def test_a_context_opens_an_artifact_once_and_only_as_what_it_is(context: Context) -> None:
-    Folds(context.run.workshop("split")).write(FOLD)
+    Folds(context.run.work_directory("split")).write(FOLD)
     with pytest.raises(RunError, match="no finished stage 'split'"):
         context.artifact(Folds, "split")
     context.run.finish("split", receipt={"said": "2 folds"})

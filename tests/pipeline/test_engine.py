@@ -135,7 +135,7 @@ def test_several_folds_judge_every_photo_that_can_be_judged_once(
     short = [
         stage.model_copy(
             update={
-                "training": stage.training.model_copy(update={"legs": stage.training.legs[-1:], "epoch_batches": 1})
+                "training": stage.training.model_copy(update={"phases": stage.training.phases[-1:], "epoch_batches": 1})
             }
         )
         if isinstance(stage, Train)
@@ -207,7 +207,7 @@ def test_equal_stages_behind_a_different_one_are_reused_unless_they_read_it(
 ) -> None:
     plan = humpback_classify(size="toy")
     split, net, features, ranking, answers = plan.stages
-    other = net.model_copy(update={"name": "other", "training": net.training.model_copy(update={"legs": ()})})
+    other = net.model_copy(update={"name": "other", "training": net.training.model_copy(update={"phases": ()})})
     longer = Plan(
         name="longer", stages=(split, other, net, features.model_copy(update={"flip": False}), ranking, answers)
     )
@@ -233,7 +233,7 @@ def test_a_decision_of_another_version_is_told_and_made_anew(
 ) -> None:
     run = RunFolder(shutil.copytree(finished.path, tmp_path / "run"))
     decision = json.loads((run.path / "ranking/decision.json").read_text())
-    decision["sureness"] = {"known": {"kind": "of old"}}
+    decision["confidence_model"] = {"known": {"kind": "of old"}}
     (run.path / "ranking/decision.json").write_text(json.dumps(decision))
     receipt = json.loads((run.path / "ranking/stage.json").read_text())
     receipt["files"]["decision.json"] = sha256(run.path / "ranking/decision.json")

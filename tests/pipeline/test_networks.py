@@ -12,7 +12,7 @@ from PIL import Image
 from fieldmark.data.collection import Collection
 from fieldmark.models.network import build
 from fieldmark.models.specs import Head, Net, OneVsRestHead, SigmoidHead
-from fieldmark.pipeline.networks import SavedNet, label_proba, look, see_alike
+from fieldmark.pipeline.networks import SavedNet, label_proba, look, share_backbone
 from fieldmark.quality.regions.sources import photo_source
 from fieldmark.training.features import FeatureStore
 from toys import INPUT, NET
@@ -40,7 +40,7 @@ def saved(seed: int, head: Head, *, backbone: int = 0) -> SavedNet:
 @pytest.mark.parametrize("flip", [False, True])
 def test_individuals(photos: Collection, *, flip: bool) -> None:
     nets = [saved(seed, OneVsRestHead()) for seed in (1, 2, 3)]
-    assert see_alike(nets)
+    assert share_backbone(nets)
     together = look(nets, photos, flip=flip, n_identities=N_CLASSES // 2, n_workers=0)
     alone = [look([net], photos, flip=flip, n_identities=N_CLASSES // 2, n_workers=0)[0] for net in nets]
     for one, other in zip(together, alone, strict=True):
@@ -68,10 +68,10 @@ def test_labels_with_and_without_kept_features(photos: Collection, tmp_path: Pat
     assert all(map(np.array_equal, again, kept))
 
 
-def test_networks_with_backbones_of_their_own_do_not_see_alike(photos: Collection) -> None:
+def test_networks_with_backbones_of_their_own_do_not_see_similar(photos: Collection) -> None:
     nets = [saved(1, OneVsRestHead()), saved(1, OneVsRestHead(), backbone=7)]
-    assert not see_alike(nets)
-    assert not see_alike(nets[:1])
+    assert not share_backbone(nets)
+    assert not share_backbone(nets[:1])
     together = look(nets, photos, flip=False, n_workers=0, features=FeatureStore())
     alone = [look([net], photos, flip=False, n_workers=0)[0] for net in nets]
     for one, other in zip(together, alone, strict=True):

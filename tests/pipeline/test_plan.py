@@ -8,9 +8,9 @@ import pytest
 from fieldmark.core.errors import PlanError
 from fieldmark.pipeline.plan import Plan, read_plan
 from fieldmark.plans.humpback import humpback_classify
-from fieldmark.stages.common.answer import Answer
-from fieldmark.stages.identity.blend import Blend
-from fieldmark.stages.identity.think_again import ThinkAgain
+from fieldmark.stages.common.write_submission import WriteSubmission
+from fieldmark.stages.identity.ensemble_rankings import EnsembleRankings
+from fieldmark.stages.identity.post_process import PostProcess
 
 GOOD = humpback_classify(size="toy")
 
@@ -73,15 +73,15 @@ def test_a_users_toml_is_read_into_the_same_plan(tmp_path: Path) -> None:
         """
 name = "mine"
 [[stages]]
-verb = "split"
+kind = "split"
 folds = {kind = "identity", n_folds = 3}
 [[stages]]
-verb = "train"
+kind = "train"
 name = "net"
 on = "split"
 preprocess = {height_px = 64, width_px = 128}
 losses = [{kind = "ohem_bce", hardest = 10}, {kind = "triplet", margin = 0.2}]
-training = {legs = [{epochs = 2, lr = 1e-3}], batch = 16}
+training = {phases = [{epochs = 2, lr = 1e-3}], batch = 16}
 """,
         encoding="utf-8",
     )
@@ -105,13 +105,15 @@ def test_mistakes_in_a_file_are_named_by_their_place(tmp_path: Path) -> None:
 def test_photos_asked_about_one_by_one_pass_by_what_needs_batches() -> None:
     """Whatever a stage reads first, a ranking stands for it."""
 
-    class Piled(Blend):
+    class Piled(EnsembleRankings):
         in_batches_only = True
 
     piled = Piled(name="piled", on="split", reads_from=("ranking", "ranking-2"))
-    again = ThinkAgain(name="again", reads_from="piled", on="split")
+    again = PostProcess(name="again", reads_from="piled", on="split")
     second = GOOD.stages[3].model_copy(update={"name": "ranking-2"})
-    plan = Plan(name="x", stages=(*GOOD.stages[:4], second, piled, again, Answer(name="a", reads_from="again"))).check()
+    plan = Plan(
+        name="x", stages=(*GOOD.stages[:4], second, piled, again, WriteSubmission(name="a", reads_from="again"))
+    ).check()
     assert piled.reads() == ("split", "ranking", "ranking-2")
     assert plan.final() == again
     assert plan.answering() == GOOD.stages[3]

@@ -16,9 +16,9 @@ from fieldmark.data.collection import Collection
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.engine import execute
 from fieldmark.plans.humpback import humpback_nearest
-from fieldmark.stages.common.answer import Answer
+from fieldmark.stages.common.write_submission import WriteSubmission
 from fieldmark.stages.identity.keypoints import KEPT
-from toys import quick_recheck, ranked
+from toys import quick_rerank, ranked
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +34,10 @@ def pointed(
         Collection(table=one.table, root=folder / "was" / name, vocabulary=one.vocabulary, name=one.name)
         for one, name in ((known, "known"), (new, "new"))
     ]
-    looked = quick_recheck(shortlist=4)
+    looked = quick_rerank(shortlist=4)
     plan = humpback_nearest(size="toy")
     plan = plan.model_copy(
-        update={"stages": (*plan.stages[:-1], looked, Answer(name="answers", reads_from="evidence"))}
+        update={"stages": (*plan.stages[:-1], looked, WriteSubmission(name="answers", reads_from="evidence"))}
     )
     run = execute(plan.check(), moved[0], folder / "run", new=moved[1], seed=1, n_workers=0)
     scores = ranked(run.path, moved[1])

@@ -12,5 +12,5 @@ from once import Once
 
 @pytest.fixture(scope="session")
 def flukes(once: Once) -> Path:
-    """Drawn tails of 24 individuals and of strangers."""
-    return once("flukes", lambda folder: draw_flukes(folder, n_identities=24, n_strangers=4, n_test=10, seed=5))
+    """Drawn tails of 24 individuals and of unknown individuals."""
+    return once("flukes", lambda folder: draw_flukes(folder, n_identities=24, n_unknown=4, n_test=10, seed=5))

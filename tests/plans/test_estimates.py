@@ -28,7 +28,7 @@ from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.sizes import LOWER_LITE, Size
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.training.specs import Leg, Training
+from fieldmark.training.specs import Phase, Training
 
 SHELF = dict(RECIPES.items())
 
@@ -40,7 +40,7 @@ LITE = Net(backbone=Backbone(weights=RandomWeights()), head=CosineHead(centres=2
 
 def planned(**changes: object) -> Plan:
     """A plan with one train stage, five folds."""
-    settings = {"net": LITE, "sampler": PlainSampler(), "training": Training(legs=(Leg(epochs=2),), batch=16)}
+    settings = {"net": LITE, "sampler": PlainSampler(), "training": Training(phases=(Phase(epochs=2),), batch=16)}
     train = {
         "name": "net",
         "on": "split",
@@ -78,9 +78,9 @@ def test_parameters_are_those_of_the_network() -> None:
     assert told(flip_identity=True).parameters == told().parameters + 1280 * 40 * 2
     freeze(network, LOWER_LITE)
     trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
-    (phase,) = told(training=Training(legs=(Leg(epochs=1, freeze=LOWER_LITE),))).phases
+    (phase,) = told(training=Training(phases=(Phase(epochs=1, freeze=LOWER_LITE),))).phases
     assert phase.trained == trained
-    (phase,) = told(training=Training(legs=(Leg(epochs=1, freeze=("all",)),))).phases
+    (phase,) = told(training=Training(phases=(Phase(epochs=1, freeze=("all",)),))).phases
     assert (
         phase.trained == sum(one.numel() for one in network.parameters()) - cost_of("tf_efficientnet_lite0").parameters
     )
@@ -101,22 +101,22 @@ def test_photos_of_an_epoch_are_those_the_sampler_draws(sampler: Sampler) -> Non
 
 
 def test_accumulation_limits_and_mining_count() -> None:
-    (phase,) = told(training=Training(legs=(Leg(epochs=3),), batch=16, accumulate=4)).phases
+    (phase,) = told(training=Training(phases=(Phase(epochs=3),), batch=16, accumulate=4)).phases
     assert (phase.photos_per_epoch, phase.updates) == (160, 9)  # ten steps, the last update of two
-    (phase,) = told(training=Training(legs=(Leg(epochs=1),), batch=16, epoch_batches=3)).phases
+    (phase,) = told(training=Training(phases=(Phase(epochs=1),), batch=16, epoch_batches=3)).phases
     assert phase.photos_per_epoch == 48
-    (phase,) = told(training=Training(legs=(Leg(epochs=1, hardest=0.5),), batch=16)).phases
+    (phase,) = told(training=Training(phases=(Phase(epochs=1, hardest=0.5),), batch=16)).phases
     assert phase.photos_per_epoch == 240
-    (phase,) = told(training=Training(legs=(Leg(epochs=1, hardest=0.5, mining="only"),), batch=16)).phases
+    (phase,) = told(training=Training(phases=(Phase(epochs=1, hardest=0.5, mining="only"),), batch=16)).phases
     assert phase.photos_per_epoch == 80
 
 
 def test_phases_for_individuals_with_many_photos_show_fewer() -> None:
     photos = PhotoCounts(n_photos=200, identities=(10,) * 10 + (2,) * 50)
-    (phase,) = told(photos, training=Training(legs=(Leg(epochs=1, min_photos=3),), batch=16)).phases
+    (phase,) = told(photos, training=Training(phases=(Phase(epochs=1, min_photos=3),), batch=16)).phases
     assert phase.photos_per_epoch == 80
     rare = PhotoCounts(n_photos=200, identities=(10,) + (2,) * 95)
-    (phase,) = told(rare, training=Training(legs=(Leg(epochs=1, min_photos=3),), batch=16)).phases
+    (phase,) = told(rare, training=Training(phases=(Phase(epochs=1, min_photos=3),), batch=16)).phases
     assert phase.photos_per_epoch == 160  # too few have as many: all take part
 
 
@@ -126,15 +126,15 @@ def test_time_grows_with_photos_epochs_and_folds_and_falls_with_cores() -> None:
     assert one.seconds == pytest.approx(5 * one.phases[0].seconds)
     many = told(PhotoCounts(n_photos=2000, identities=(5,) * 400))
     assert many.seconds == pytest.approx(10 * one.seconds, rel=0.1)
-    longer = told(training=Training(legs=(Leg(epochs=4),), batch=16))
+    longer = told(training=Training(phases=(Phase(epochs=4),), batch=16))
     assert longer.seconds == pytest.approx(2 * one.seconds)
     four = told(machine=ONE_CORE.model_copy(update={"cores": 4}))
     assert one.seconds / 4 < four.seconds < one.seconds / 3
 
 
 def test_a_frozen_lower_part_is_quicker_where_its_results_are_kept_and_takes_less_memory() -> None:
-    frozen = Training(legs=(Leg(epochs=20, freeze=LOWER_LITE),), batch=16)
-    whole = told(training=Training(legs=(Leg(epochs=20),), batch=16))
+    frozen = Training(phases=(Phase(epochs=20, freeze=LOWER_LITE),), batch=16)
+    whole = told(training=Training(phases=(Phase(epochs=20),), batch=16))
     whales = SHELF["humpback-classify"](size="small").only(Train)
     kept = told(training=frozen, augment=whales.augment, versions=2)
     anew = told(training=frozen, augment=whales.augment)
@@ -145,7 +145,7 @@ def test_a_frozen_lower_part_is_quicker_where_its_results_are_kept_and_takes_les
     assert kept.preparing_s > 0
     assert anew.preparing_s == whole.preparing_s == 0
     assert kept.memory_bytes < whole.memory_bytes
-    assert told(training=Training(legs=(Leg(epochs=1),), batch=64)).memory_bytes > whole.memory_bytes
+    assert told(training=Training(phases=(Phase(epochs=1),), batch=64)).memory_bytes > whole.memory_bytes
 
 
 def test_results_of_a_frozen_backbone_are_prepared_once_for_all_stages() -> None:

@@ -24,16 +24,16 @@ from fieldmark.plans.siamese import humpback_siamese
 from fieldmark.quality.regions.finding import true_sizes
 from fieldmark.stages.common.boxes import Boxes
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
 from toys import Heard
 
 
 def test_the_whole_network_learns_when_asked() -> None:
     frozen, whole = humpback_classify().only(Train), humpback_classify(whole=True).only(Train)
-    assert all(leg.freeze for leg in frozen.training.legs)
-    assert not any(leg.freeze for leg in whole.training.legs)
+    assert all(phase.freeze for phase in frozen.training.phases)
+    assert not any(phase.freeze for phase in whole.training.phases)
     assert whole.versions is None  # nothing is kept of a network that changes, so each photo may vary anew
-    assert [leg.epochs for leg in whole.training.legs] == [leg.epochs for leg in frozen.training.legs]
+    assert [phase.epochs for phase in whole.training.phases] == [phase.epochs for phase in frozen.training.phases]
 
 
 @pytest.mark.parametrize("masks", ["table", "agreed", "grabcut", "features"])
@@ -42,9 +42,9 @@ def test_masks_are_looked_for_and_shown(masks: str, size: Literal["toy", "small"
     plan = humpback_classify(size=size, masks=masks, keypoints="xfeat")
     train = plan.only(Train)
     assert train.preprocess.mask is not None
-    assert train.preprocess.mask.by == FINDERS[masks] == plan.only(Recheck).within
+    assert train.preprocess.mask.by == FINDERS[masks] == plan.only(RerankKeypoints).within
     assert train.net.backbone.in_channels == 4
-    assert not train.training.legs[0].freeze  # a frozen first layer could not learn the fourth channel
+    assert not train.training.phases[0].freeze  # a frozen first layer could not learn the fourth channel
     looking = [stage.finder for stage in plan.stages if isinstance(stage, Boxes)]
     assert looking == ([] if masks == "table" else [FINDERS[masks]])
 
@@ -54,7 +54,7 @@ def test_pairs_are_looked_at_by_boxes(boxes: str) -> None:
     plan = humpback_siamese(size="toy", boxes=boxes, keypoints="xfeat")
     assert plan.only(Train).preprocess.finders() == (() if boxes in {"none", "table"} else (FINDERS[boxes],))
     assert (plan.only(Train).preprocess.crop.kind == "box") == (boxes != "none")
-    assert plan.only(Recheck).within == FINDERS["table" if boxes == "none" else boxes]
+    assert plan.only(RerankKeypoints).within == FINDERS["table" if boxes == "none" else boxes]
     assert humpback_siamese(size="full").only(Train).preprocess.crop.kind == "box"  # as in the source
 
 

@@ -20,7 +20,7 @@ from fieldmark.pipeline.artifacts.scores import LabelScores
 from fieldmark.pipeline.context import Context
 from fieldmark.plans.imaterialist import imaterialist2017
 from fieldmark.tasks.attributes.report import answer_report
-from fieldmark.tasks.attributes.validation import JudgedAnswers
+from fieldmark.tasks.attributes.validation import OutOfFoldAnswers
 
 WORK = ("*.npy", "*.safetensors", "*.parquet", "*.csv", "weights.json")
 
@@ -73,7 +73,7 @@ def test_the_submission_has_a_row_for_each_photo_and_question(shop_run: Path) ->
 
 
 def test_the_measures_are_what_slow_loops_count(shop_run: Path) -> None:
-    judged = JudgedAnswers(Context.open(shop_run))
+    judged = OutOfFoldAnswers(Context.open(shop_run))
     answers = pl.read_parquet(shop_run / "answers/answers.parquet").filter(pl.col("part") == "known")
     given = {
         (image, question): answer

@@ -14,7 +14,7 @@ from fieldmark.core.progress import QUIET
 from fieldmark.pipeline.artifacts.scores import LabelScores
 from fieldmark.pipeline.context import Context
 
-WORK = ("*.npy", "*.safetensors", "*.parquet", "cutoffs.json", "*.csv")
+WORK = ("*.npy", "*.safetensors", "*.parquet", "thresholds.json", "*.csv")
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -26,7 +26,7 @@ def digests(run: Path) -> dict[str, str]:
 def test_every_stage_of_all_five_steps_leaves_its_work(museum_run: Path) -> None:
     context = Context.open(museum_run)
     assert set(context.run.stages()) == {stage.name for stage in context.plan.stages}
-    steps = {"zoo", "trusted", "zoo2", "enlarged", "zoo3", "special", "trees", "cutoffs", "answers"}
+    steps = {"zoo", "trusted", "zoo2", "enlarged", "zoo3", "special", "trees", "thresholds", "answers"}
     assert steps <= set(context.run.stages())
     tags = context.known.vocabulary.tags
     for name in ("zoo", "zoo2", "zoo3", "special", "trees"):
@@ -41,7 +41,7 @@ def test_every_stage_of_all_five_steps_leaves_its_work(museum_run: Path) -> None
     assert labels == [name for name in tags if name.startswith("tag::")]
 
 
-def test_the_report_measures_what_the_cutoffs_give(museum_run: Path) -> None:
+def test_the_report_measures_what_the_thresholds_give(museum_run: Path) -> None:
     assert (museum_run / "report.html").stat().st_size > 10_000
     names = [one["name"] for one in fieldmark.core.files.read_json(museum_run / "metrics.json")]
     assert names[0] == "mean F2"
@@ -105,7 +105,7 @@ def test_interrupted_in_several_stages_it_goes_on_there_to_the_same_bits(
         assert (run / f".{stopped_in}.part").exists() or stopped_in == "trusted"
     told.lines.clear()
     train()
-    assert [line.split(":")[0] for line in told.lines if line.endswith(" ...")] == ["trees", "cutoffs", "answers"]
+    assert [line.split(":")[0] for line in told.lines if line.endswith(" ...")] == ["trees", "thresholds", "answers"]
     assert len([one for one in began if one.startswith("zoo3-tiny48")]) == 4  # folds 0, 1 (stopped), 1, 2
     assert max(began.count(one) for one in began if one not in {"zoo3-tiny48 1", "trees"}) == 1
     assert digests(run) == digests(museum_run)

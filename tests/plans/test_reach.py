@@ -27,29 +27,29 @@ from fieldmark.gallery.specs import Akaze, Sift, Superpoint, Xfeat
 from fieldmark.images.specs import Align, BoxCrop, FullFrame, GrabCut, TableBoxes, TrainedFinder
 from fieldmark.losses.specs import Affinity, CombinedMargin, Compactness, Focal, LocalTriplet, SphereFace
 from fieldmark.pipeline.plan import Plan
-from fieldmark.plans.imet import IMET_CUTOFFS
+from fieldmark.plans.imet import IMET_THRESHOLDS
 from fieldmark.plans.recipe import RECIPES
-from fieldmark.quality.specs import Agreement, FewShot, MeanSurety, RobustZ, SoftTargets
+from fieldmark.quality.specs import Agreement, FewShot, MeanConfidence, RobustZ, SoftTargets
 from fieldmark.stacking.specs import Tuning
 from fieldmark.stages.common.boxes import Boxes
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.post_process import PostProcess
+from fieldmark.stages.identity.pseudo_label_identities import PseudoLabelIdentities
 from fieldmark.stages.identity.rank import Rank
-from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.identity.recruit import Recruit
-from fieldmark.stages.identity.rescore import Rescore
-from fieldmark.stages.identity.stack_identities import StackIdentities
-from fieldmark.stages.identity.think_again import ThinkAgain
-from fieldmark.stages.labels.cut import Cut
-from fieldmark.stages.labels.drop import Drop
-from fieldmark.stages.labels.enlarge import Enlarge
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
+from fieldmark.stages.identity.rerank_pairs import RerankPairs
+from fieldmark.stages.identity.rerank_trees import RerankTrees
+from fieldmark.stages.labels.drop_noisy import DropNoisy
+from fieldmark.stages.labels.pseudo_label import PseudoLabel
 from fieldmark.stages.labels.score import Score
+from fieldmark.stages.labels.threshold import Threshold
 from fieldmark.training.specs import Plateau
 
 SHELF = dict(RECIPES.items())
 
-Look = Callable[[Plan], Any]
+DescribeImages = Callable[[Plan], Any]
 IDENTITY = ("humpback-classify", "humpback-nearest", "humpback-siamese", "reidentify")
 ROUND = {"rounds": 1}
 
@@ -59,7 +59,7 @@ def losses(plan: Plan) -> tuple[Any, ...]:
 
 
 def points(plan: Plan) -> Any:
-    return plan.only(Recheck).evidence.points
+    return plan.only(RerankKeypoints).matching.points
 
 
 def forms(plan: Plan) -> set[str]:
@@ -71,18 +71,18 @@ def scored(plan: Plan) -> Any:
 
 
 def trees(plan: Plan) -> Any:
-    return plan.only(StackIdentities).settings
+    return plan.only(RerankTrees).settings
 
 
 def first(plan: Plan, name: str) -> Train:
     return next(one for one in plan.stages if isinstance(one, Train) and one.name.startswith(f"{name}-"))
 
 
-def legs(plan: Plan, name: str) -> tuple[Any, ...]:
-    return first(plan, name).training.legs
+def phases(plan: Plan, name: str) -> tuple[Any, ...]:
+    return first(plan, name).training.phases
 
 
-REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], Look, Any]] = [
+REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], DescribeImages, Any]] = [
     ("reidentify", {"loss": "sphereface"}, lambda plan: losses(plan)[0], SphereFace(warmup=0.2)),
     ("reidentify", {"loss": "combined"}, lambda plan: losses(plan)[0], CombinedMargin(warmup=0.2)),
     ("reidentify", {"loss": "affinity"}, lambda plan: losses(plan)[0], Affinity()),
@@ -95,15 +95,15 @@ REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], Look, Any]] = [
     (("reidentify", "humpback-classify"), {"logits": "logit"}, forms, {"logit"}),
     (IDENTITY, {"unknown_share": 0.276}, lambda plan: plan.only(Rank).unknown, TargetShare(share=0.276)),
     (IDENTITY, {"threshold": 0.5}, lambda plan: plan.only(Rank).unknown, Fixed(at=0.5)),
-    (IDENTITY, {"assignment": "swap"}, lambda plan: plan.only(ThinkAgain).rules, (Swap(),)),
-    (IDENTITY, {"assignment": "swap_adjacent"}, lambda plan: plan.only(ThinkAgain).rules, (Swap(adjacent=True),)),
-    (IDENTITY, {"assignment": "transposed"}, lambda plan: plan.only(ThinkAgain).rules, (Transposed(),)),
+    (IDENTITY, {"assignment": "swap"}, lambda plan: plan.only(PostProcess).rules, (Swap(),)),
+    (IDENTITY, {"assignment": "swap_adjacent"}, lambda plan: plan.only(PostProcess).rules, (Swap(adjacent=True),)),
+    (IDENTITY, {"assignment": "transposed"}, lambda plan: plan.only(PostProcess).rules, (Transposed(),)),
     (IDENTITY, {"keypoints": "sift"}, points, Sift()),
     (IDENTITY, {"keypoints": "akaze"}, points, Akaze()),
     (IDENTITY, {"keypoints": "xfeat"}, points, Xfeat()),
     (IDENTITY, {"keypoints": "lighterglue"}, points, Xfeat(matcher="lighterglue")),
     (IDENTITY, {"keypoints": "superpoint", "keypoint_weights": "sp.pth"}, points, Superpoint(path="sp.pth")),
-    (IDENTITY, {"keypoints": "sift", "keypoint_shortlist": 20}, lambda plan: plan.only(Recheck).shortlist, 20),
+    (IDENTITY, {"keypoints": "sift", "keypoint_shortlist": 20}, lambda plan: plan.only(RerankKeypoints).shortlist, 20),
     (IDENTITY, {"centroids": False, "by_photos": "mean_top"}, scored, MeanTop()),
     (IDENTITY, {"centroids": False, "by_photos": "nearest"}, scored, Nearest()),
     (IDENTITY, {"centroids": False, "by_photos": "sum_above"}, scored, SumAbove()),
@@ -120,37 +120,42 @@ REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], Look, Any]] = [
     (
         ("reidentify", "humpback-classify"),
         ROUND | {"pseudo_label_rule": "few_shot", "pseudo_label_photos": 2},
-        lambda plan: plan.only(Recruit).rule.rule,
+        lambda plan: plan.only(PseudoLabelIdentities).rule.rule,
         FewShot(at=0.65, most_photos=2),
     ),
     (
         ("reidentify", "humpback-classify"),
         ROUND | {"pseudo_label_rule": "agreement", "pseudo_label_gap": 0.3, "pseudo_label_cap": 4},
         lambda plan: (
-            plan.only(Recruit).judges,
-            plan.only(Recruit).rule.rule,
-            plan.only(Recruit).rule.most_per_identity,
+            plan.only(PseudoLabelIdentities).judges,
+            plan.only(PseudoLabelIdentities).rule.rule,
+            plan.only(PseudoLabelIdentities).rule.most_per_identity,
         ),
         (("similarity", "head"), Agreement(gap=0.3), 4),
     ),
     ("humpback-classify", ROUND, lambda plan: plan.only(Train).enlarged, "recruits2"),
-    ("imet2019", {"pseudo_label_rule": "mean"}, lambda plan: plan.only(Enlarge).rule.surety, MeanSurety()),
-    ("imet2019", {"pseudo_label_targets": "soft"}, lambda plan: plan.only(Enlarge).rule.targets, SoftTargets()),
-    ("imet2019", {"pseudo_label_cap": 9}, lambda plan: plan.only(Enlarge).rule.most_per_label, 9),
-    ("imet2019", {"pseudo_label_share": 0.1}, lambda plan: plan.only(Enlarge).rule.amount.share, 0.1),
-    ("imet2019", {"noise_rule": "robust_z"}, lambda plan: plan.only(Drop).rule, RobustZ()),
-    ("imet2019", {"noise_share": 0.1}, lambda plan: plan.only(Drop).rule.share, 0.1),
-    ("imet2019", {"noise_error": "absolute"}, lambda plan: plan.only(Drop).by, "absolute"),
-    ("imet2019", {"hard_negatives_only": True}, lambda plan: legs(plan, "zoo2")[0].mining, "only"),
+    ("imet2019", {"pseudo_label_rule": "mean"}, lambda plan: plan.only(PseudoLabel).rule.confidence, MeanConfidence()),
+    ("imet2019", {"pseudo_label_targets": "soft"}, lambda plan: plan.only(PseudoLabel).rule.targets, SoftTargets()),
+    ("imet2019", {"pseudo_label_cap": 9}, lambda plan: plan.only(PseudoLabel).rule.most_per_label, 9),
+    ("imet2019", {"pseudo_label_share": 0.1}, lambda plan: plan.only(PseudoLabel).rule.amount.share, 0.1),
+    ("imet2019", {"noise_rule": "robust_z"}, lambda plan: plan.only(DropNoisy).rule, RobustZ()),
+    ("imet2019", {"noise_share": 0.1}, lambda plan: plan.only(DropNoisy).rule.share, 0.1),
+    ("imet2019", {"noise_error": "absolute"}, lambda plan: plan.only(DropNoisy).by, "absolute"),
+    ("imet2019", {"hard_negatives_only": True}, lambda plan: phases(plan, "zoo2")[0].mining, "only"),
     ("imet2019", {"rare_labels": "mean"}, lambda plan: plan.only(Train).sampler, LogWeightSampler(over="mean")),
     ("imet2019", {"focal_alpha": 0.3}, lambda plan: first(plan, "zoo").losses, (Focal(alpha=0.3),)),
     ("imet2019", {"focal_detached": True}, lambda plan: first(plan, "zoo").losses, (Focal(detached=True),)),
     ("imet2019", {"distil": True, "distil_share": 0.5}, lambda plan: first(plan, "zoo2").fill_times, 0.5),
-    ("imet2019", {"thresholds": "global"}, lambda plan: plan.only(Cut).rule, GlobalF2()),
-    ("imet2019", {"thresholds": "label"}, lambda plan: plan.only(Cut).rule, LabelF2()),
-    ("imet2019", {"thresholds": "relative"}, lambda plan: plan.only(Cut).rule, Relative()),
-    ("imet2019", {"thresholds": "count", "labels_per_photo": 4}, lambda plan: plan.only(Cut).rule, CountMatch(mean=4)),
-    ("imet2019", {"thresholds": "source"}, lambda plan: plan.only(Cut).rule, IMET_CUTOFFS),
+    ("imet2019", {"thresholds": "global"}, lambda plan: plan.only(Threshold).rule, GlobalF2()),
+    ("imet2019", {"thresholds": "label"}, lambda plan: plan.only(Threshold).rule, LabelF2()),
+    ("imet2019", {"thresholds": "relative"}, lambda plan: plan.only(Threshold).rule, Relative()),
+    (
+        "imet2019",
+        {"thresholds": "count", "labels_per_photo": 4},
+        lambda plan: plan.only(Threshold).rule,
+        CountMatch(mean=4),
+    ),
+    ("imet2019", {"thresholds": "source"}, lambda plan: plan.only(Threshold).rule, IMET_THRESHOLDS),
     (
         ("imet2019", "tags-plain", "imaterialist2017"),
         {"fold_method": "greedy", "folds": 4},
@@ -165,7 +170,7 @@ REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], Look, Any]] = [
     ("names", "given", "look", "made"), REACHED, ids=lambda one: str(one) if isinstance(one, dict) else ""
 )
 def test_a_setting_reaches_a_technique(
-    names: str | tuple[str, ...], given: dict[str, Any], look: Look, made: Any
+    names: str | tuple[str, ...], given: dict[str, Any], look: DescribeImages, made: Any
 ) -> None:
     for name in (names,) if isinstance(names, str) else names:
         for size in ("small", "full"):
@@ -186,15 +191,15 @@ def test_shared_settings_reach_every_training(name: str, size: str) -> None:
     before, after = SHELF[name](size=size), SHELF[name](size=size, schedule="plateau", lr=0.123, **given)
     pairs = [(a, b) for a, b in zip(before.stages, after.stages, strict=True) if isinstance(a, Train)]
     assert pairs
-    lr = pairs[0][0].training.legs[0].lr
+    lr = pairs[0][0].training.phases[0].lr
     for old, new in pairs:
         assert {one: getattr(new.training, one) for one in given} == given
-        assert {leg.schedule for leg in new.training.legs} == {Plateau(drops=2, rebuild=True)}
-        assert [leg.lr for leg in new.training.legs] == pytest.approx(
-            [leg.lr * 0.123 / lr for leg in old.training.legs]
+        assert {phase.schedule for phase in new.training.phases} == {Plateau(drops=2, rebuild=True)}
+        assert [phase.lr for phase in new.training.phases] == pytest.approx(
+            [phase.lr * 0.123 / lr for phase in old.training.phases]
         )
         assert new.model_copy(update={"training": old.training}) == old
-    assert pairs[0][1].training.legs[0].lr == 0.123
+    assert pairs[0][1].training.phases[0].lr == 0.123
 
 
 @pytest.mark.parametrize("name", [name for name, made in SHELF.items() if "epochs" in made.settings])
@@ -203,17 +208,17 @@ def test_shared_settings_reach_every_training(name: str, size: str) -> None:
 def test_epochs_are_those_of_the_first_training_and_phases_keep_their_share(name: str, size: str, n: int) -> None:
     before, after = SHELF[name](size=size), SHELF[name](size=size, epochs=n)
     trains = [(a, b) for a, b in zip(before.stages, after.stages, strict=True) if isinstance(a, Train)]
-    total = sum(leg.epochs for leg in trains[0][0].training.legs)
-    assert sum(leg.epochs for leg in trains[0][1].training.legs) == n
+    total = sum(phase.epochs for phase in trains[0][0].training.phases)
+    assert sum(phase.epochs for phase in trains[0][1].training.phases) == n
     for old, new in trains:
-        for one, other in zip(old.training.legs, new.training.legs, strict=True):
+        for one, other in zip(old.training.phases, new.training.phases, strict=True):
             assert abs(other.epochs - one.epochs * n / total) < 2 or other.epochs == 1
             assert other.epochs >= 1
 
 
 def test_effort_multiplies_epochs_of_all_phases() -> None:
-    half = SHELF["humpback-classify"](size="small", effort=0.5).only(Train).training.legs
-    assert [leg.epochs for leg in half] == [8, 3, 1]
+    half = SHELF["humpback-classify"](size="small", effort=0.5).only(Train).training.phases
+    assert [phase.epochs for phase in half] == [8, 3, 1]
 
 
 def test_folds_of_labels_keep_their_kind_and_individuals_get_true_folds() -> None:
@@ -240,13 +245,13 @@ def test_landmarks_and_boxes_come_from_a_finder_trained_on_clicks(name: str) -> 
     assert [point.name for point in by_table.points] == ["left_tip", "notch", "right_tip", "root"]
     plan = SHELF[name](landmarks="trained", boxes="trained", finder="mine", keypoints="sift")
     assert plan.only(Boxes).finder == TrainedFinder(folder="mine")
-    assert plan.only(Train).preprocess.align.by == plan.only(Recheck).within == TrainedFinder(folder="mine")
+    assert plan.only(Train).preprocess.align.by == plan.only(RerankKeypoints).within == TrainedFinder(folder="mine")
 
 
 def test_agreement_needs_head_and_similarity_and_hears_keypoints_too() -> None:
     plan = SHELF["reidentify"](rounds=2, pseudo_label_rule="agreement", keypoints="sift")
-    judges = [stage.judges for stage in plan.stages if isinstance(stage, Recruit)]
-    assert judges == [("similarity", "head", "evidence"), ("similarity2", "head2", "evidence2")]
+    judges = [stage.judges for stage in plan.stages if isinstance(stage, PseudoLabelIdentities)]
+    assert judges == [("similarity", "head", "matching"), ("similarity2", "head2", "evidence2")]
     rankings = {stage.name: stage for stage in plan.stages if isinstance(stage, Rank)}
     assert [vote.by.kind for vote in rankings["head"].votes] == ["logits"]
     assert [vote.by.kind for vote in rankings["similarity2"].votes] == ["centroid"]
@@ -255,5 +260,5 @@ def test_agreement_needs_head_and_similarity_and_hears_keypoints_too() -> None:
 
 def test_the_pair_head_gets_the_same_threshold_rule() -> None:
     plan = SHELF["humpback-siamese"](unknown_share=0.2, keypoints="sift")
-    assert plan.only(Rescore).unknown == plan.only(Recheck).unknown == TargetShare(share=0.2)
+    assert plan.only(RerankPairs).unknown == plan.only(RerankKeypoints).unknown == TargetShare(share=0.2)
     assert plan.only(Embed).flip

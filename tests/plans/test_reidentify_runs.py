@@ -11,7 +11,7 @@ import pytest
 import fieldmark
 from fieldmark.core.errors import PlanError
 from fieldmark.core.files import read_json
-from fieldmark.data.specs import OpenHoldout
+from fieldmark.data.specs import OpenSetSplit
 from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.models import Models
@@ -25,9 +25,9 @@ from fieldmark.specimens.collections import draw_flukes
 from fieldmark.stages.common.lessons import identity_lesson
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.identity.recruit import Recruit
-from fieldmark.training.opinions import MOST
+from fieldmark.stages.identity.pseudo_label_identities import PseudoLabelIdentities
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
+from fieldmark.training.sparse_proba import MOST
 from toys import Heard
 
 
@@ -39,7 +39,7 @@ def run(flukes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_whole_identities_are_held_back_as_strangers(run: Path) -> None:
+def test_whole_identities_are_held_back_as_unknowns(run: Path) -> None:
     context = Context.open(run)
     folds, classes = context.artifact(Folds, "split"), context.known.classes
     fold = folds.fold
@@ -50,18 +50,18 @@ def test_whole_identities_are_held_back_as_strangers(run: Path) -> None:
     assert np.array_equal(judged[~np.isin(classes, held)], classes[~np.isin(classes, held)])
     scores, rows = context.artifact(Ranking, "ranking").scores, np.flatnonzero(fold >= 0)
     assert np.isneginf(scores[:, held]).all()  # nobody of the gallery bears their names
-    strangers = {one["name"]: one["n"] for one in read_json(run / "metrics.json")}["false matches"]
-    assert strangers == int((judged[rows] == UNKNOWN).sum())
+    unknowns = {one["name"]: one["n"] for one in read_json(run / "metrics.json")}["false matches"]
+    assert unknowns == int((judged[rows] == UNKNOWN).sum())
 
 
 def test_points_look_at_whoever_is_recruited_and_at_the_end() -> None:
     plan = reidentify(size="toy", rounds=2, keypoints="xfeat", distil=True)
     reads = {stage.name: stage.reads() for stage in plan.stages}
-    assert [reads[name][0] for name in ("recruits2", "recruits3", "answers")] == ["evidence", "evidence2", "evidence3"]
-    looks = [stage.reads_from for stage in plan.stages if isinstance(stage, Recheck)]
-    assert looks == ["ranking", "ranking2", "ranking3"]
+    assert [reads[name][0] for name in ("recruits2", "recruits3", "answers")] == ["matching", "evidence2", "evidence3"]
+    image_features = [stage.reads_from for stage in plan.stages if isinstance(stage, RerankKeypoints)]
+    assert image_features == ["ranking", "ranking2", "ranking3"]
     once = reidentify(size="toy", keypoints="xfeat", distil=True)
-    assert [stage.name for stage in once.stages if stage.verb == "recheck"] == ["evidence2"]
+    assert [stage.name for stage in once.stages if stage.kind == "rerank_keypoints"] == ["evidence2"]
 
 
 def test_recruits_teach_the_next_round_and_nothing_else(run: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_new_photo_that_copies_a_validation_photo_is_not_recruited(run: Path, 
     kept = copy.read_bytes()
     copy.write_bytes(context.known.paths[row].read_bytes())
     try:
-        stage = next(one for one in context.plan.stages if isinstance(one, Recruit))
+        stage = next(one for one in context.plan.stages if isinstance(one, PseudoLabelIdentities))
         stage.fit(context, tmp_path)
         again = IdentityPseudoLabels(tmp_path).rows(0)
         assert int(picked[0]) not in again
@@ -101,23 +101,23 @@ def test_a_new_photo_that_copies_a_validation_photo_is_not_recruited(run: Path, 
         copy.write_bytes(kept)
 
 
-def test_strangers_are_taught_as_the_first_network_sees_them(flukes: Path, tmp_path: Path) -> None:
+def test_unknowns_are_taught_as_the_first_network_sees_them(flukes: Path, tmp_path: Path) -> None:
     plan = reidentify(size="toy", distil=True, effort=0.5)
     fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True)
     context = Context.open(tmp_path / "run").computing(device="cpu", n_workers=0)
     stage, known = next(one for one in context.plan.stages if one.name == "net2"), context.known
     lesson = identity_lesson(stage, context, k=0)
-    strangers = lesson.items[lesson.classes[lesson.items] == UNKNOWN]
-    assert len(strangers) == 2 * (known.classes[context.artifact(Folds, "split").fold != 0] == UNKNOWN).sum() > 0
+    unknowns = lesson.items[lesson.classes[lesson.items] == UNKNOWN]
+    assert len(unknowns) == 2 * (known.classes[context.artifact(Folds, "split").fold != 0] == UNKNOWN).sum() > 0
     teacher = context.artifact(Models, "net").nets("cpu")[0]
-    for item in strangers.tolist():
+    for item in unknowns.tolist():
         mirrored = item >= len(known)
         said = teacher.competing(known.take([item % len(known)]), flip=True, n_workers=0)[int(mirrored)]
         told = lesson.taught_of(np.array([item])).numpy()
         likeliest = np.argsort(-said[0])[:MOST]
         np.testing.assert_allclose(told[0, likeliest], said[0, likeliest], atol=1e-5)
         assert told.sum() == pytest.approx(1, abs=1e-5)
-    others = np.setdiff1d(np.arange(2 * len(known)), strangers)
+    others = np.setdiff1d(np.arange(2 * len(known)), unknowns)
     assert not lesson.taught_of(others).any()
     history = read_json(tmp_path / "run" / "net2" / "fold0" / "history.json")
     assert all(row["distilled"] > 0 for row in history)
@@ -160,17 +160,17 @@ def test_every_loss_checks_at_every_size(loss: str, kind: str, size: str) -> Non
     assert train.net.head.kind == ("one_vs_rest" if loss == "questions" else "cosine")
 
 
-def test_a_laptops_size_asks_questions_in_two_legs() -> None:
+def test_a_laptops_size_asks_questions_in_two_phases() -> None:
     train = reidentify().only(Train)
     assert [loss.kind for loss in train.losses] == ["ohem_bce", "triplet"]
-    assert [leg.min_photos for leg in train.training.legs] == [2, 1]
+    assert [phase.min_photos for phase in train.training.phases] == [2, 1]
     whole = reidentify(staged=False).only(Train)
-    assert {leg.min_photos for leg in whole.training.legs} == {1}
-    assert sum(leg.epochs for leg in whole.training.legs) == sum(leg.epochs for leg in train.training.legs)
+    assert {phase.min_photos for phase in whole.training.phases} == {1}
+    assert sum(phase.epochs for phase in whole.training.phases) == sum(phase.epochs for phase in train.training.phases)
 
 
-def test_the_small_recipe_runs_where_nobody_has_two_photos(tmp_path: Path) -> None:
-    draw_flukes(tmp_path / "flukes", n_identities=24, n_strangers=2, n_test=1, size_px=(120, 60), seed=5)
+def test_the_small_recipe_runs_where_unknown_has_two_photos(tmp_path: Path) -> None:
+    draw_flukes(tmp_path / "flukes", n_identities=24, n_unknown=2, n_test=1, size_px=(120, 60), seed=5)
     table = pl.read_csv(tmp_path / "flukes" / "train.csv")
     named = table.filter(pl.col("Id") != "new_whale").with_columns(seen=pl.int_range(pl.len()).over("Id"))
     twice = named.filter(pl.col("seen") == 1)["Id"][0]  # and with one of the two the run is judged
@@ -179,10 +179,10 @@ def test_the_small_recipe_runs_where_nobody_has_two_photos(tmp_path: Path) -> No
         tmp_path / "once.csv"
     )
     small, toy = reidentify(effort=0.01), reidentify(size="toy")
-    legs = tuple(leg.model_copy(update={"freeze": ()}) for leg in small.only(Train).training.legs)
+    phases = tuple(phase.model_copy(update={"freeze": ()}) for phase in small.only(Train).training.phases)
     train = toy.only(Train)
-    other = train.model_copy(update={"training": train.training.model_copy(update={"legs": legs})})
-    split = toy.only(Split).model_copy(update={"folds": OpenHoldout(n_known=1, n_strangers=6)})
+    other = train.model_copy(update={"training": train.training.model_copy(update={"phases": phases})})
+    split = toy.only(Split).model_copy(update={"folds": OpenSetSplit(n_known=1, n_unknown=6)})
     plan = toy.model_copy(update={"stages": (split, other, *toy.stages[2:])})
     heard = Heard()
     fieldmark.train(plan, tmp_path / "once.csv", run=tmp_path / "run", n_workers=0, skip_broken=True, progress=heard)
@@ -192,7 +192,7 @@ def test_the_small_recipe_runs_where_nobody_has_two_photos(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("boxes", ["table", "agreed", "grabcut", "features"])
 def test_boxes_are_looked_for_and_looked_into(boxes: str) -> None:
-    stages = {stage.verb: stage for stage in reidentify(size="toy", boxes=boxes).stages}
+    stages = {stage.kind: stage for stage in reidentify(size="toy", boxes=boxes).stages}
     (source,) = stages["train"].preprocess.crop.sources
     assert ("boxes" in stages) == (boxes != "table")
     assert boxes == "table" or stages["boxes"].finder == source.by
@@ -255,7 +255,7 @@ def test_a_photo_is_asked_about_by_its_box(flukes: Path, tmp_path: Path) -> None
     assert any("no boxes of these photos" in line for line in heard.lines)
     heard.lines.clear()
     draw_flukes(
-        tmp_path / "others", n_identities=8, n_strangers=2, n_test=1, size_px=(120, 60), n_near_duplicates=0, seed=9
+        tmp_path / "others", n_identities=8, n_unknown=2, n_test=1, size_px=(120, 60), n_near_duplicates=0, seed=9
     )
     fieldmark.evaluate(tmp_path / "run", tmp_path / "others", n_workers=0, skip_broken=True, progress=heard)
     assert any("no boxes of these photos" in line for line in heard.lines)
@@ -267,4 +267,4 @@ def test_it_can_be_judged_by_the_photos_of_the_whales_own_recipes(size: Size) ->
     ours, theirs = reidentify(size=size, validation="humpback"), humpback_classify(size=size)
     assert ours.only(Split) == theirs.only(Split)
     assert ours.stages[1:] == reidentify(size=size).stages[1:]
-    assert reidentify(size=size).only(Split).folds == OpenHoldout()
+    assert reidentify(size=size).only(Split).folds == OpenSetSplit()

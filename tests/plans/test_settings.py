@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fieldmark.api.choices import choose
+from fieldmark.api.recipe_plans import choose
 from fieldmark.core.errors import FieldmarkError, PlanError
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.recipe import RECIPES, Recipe, recipe

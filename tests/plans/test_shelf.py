@@ -75,15 +75,15 @@ def test_every_switch_of_imet2019_changes_the_plan_and_leaves_one_that_works(swi
 
 
 def test_without_a_step_nothing_of_it_is_left() -> None:
-    def verbs(**switch: Any) -> set[str]:
-        return {stage.verb for stage in imet2019(size="toy", **switch).stages}
+    def kinds(**switch: Any) -> set[str]:
+        return {stage.kind for stage in imet2019(size="toy", **switch).stages}
 
-    assert verbs() == {"split", "train", "score", "drop", "enlarge", "stack", "cut", "answer"}
-    assert "drop" not in verbs(drop_noisy=False)
-    assert "enlarge" not in verbs(pseudo_labels=False)
-    assert "stack" not in verbs(trees=False)
+    assert kinds() == {"split", "train", "score", "drop_noisy", "pseudo_label", "stack", "threshold", "answer"}
+    assert "drop_noisy" not in kinds(drop_noisy=False)
+    assert "pseudo_label" not in kinds(pseudo_labels=False)
+    assert "stack" not in kinds(trees=False)
     assert not any(getattr(stage, "groups", ()) for stage in imet2019(finetune_group="").stages)
-    assert {stage.verb for stage in tags_plain().stages} == {"split", "train", "score", "cut", "answer"}
+    assert {stage.kind for stage in tags_plain().stages} == {"split", "train", "score", "threshold", "answer"}
 
 
 def test_settings_that_cannot_be_are_told() -> None:

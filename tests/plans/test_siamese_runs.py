@@ -13,7 +13,7 @@ from fieldmark.core.files import read_json
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
-from fieldmark.gallery.specs import Evidence, Sift
+from fieldmark.gallery.specs import KeypointMatching, Sift
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.specs import EmbeddingHead, OneVsRestHead
@@ -24,8 +24,8 @@ from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.siamese import humpback_siamese
 from fieldmark.stages.identity.rank import ByLogits, Vote
-from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.identity.rescore import RESCORING, mix_scores, pair_scores
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
+from fieldmark.stages.identity.rerank_pairs import RESCORING, mix_scores, pair_scores
 from fieldmark.training.specs import Training
 from toys import without_judges
 
@@ -40,7 +40,7 @@ def picture(number: int, rng: np.random.Generator) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collection, Collection]:
-    """Ten individuals with two to five photos, six strangers; six new photos, four of them of known individuals."""
+    """Ten individuals with two to five photos, six unknown individuals; six new photos, four of them of known individuals."""
     folder, rng = tmp_path_factory.mktemp("whales"), np.random.default_rng(0)
     shown = [(f"w_{i}", i) for i in range(N_IDENTITIES) for _ in range(2 + i % 4)]
     shown += [("new_whale", 100 + i) for i in range(6)]
@@ -75,7 +75,7 @@ def asked(run: RunFolder, photos: Collection) -> np.ndarray:
 
 def test_the_toy_runs_all_its_stages(finished: RunFolder, photos: tuple[Collection, Collection]) -> None:
     history = read_json(finished.stage("net") / "fold0" / "history.json")
-    assert [row["leg"] for row in history] == [1, 1, 1, 2]
+    assert [row["phase"] for row in history] == [1, 1, 1, 2]
     assert all(np.isfinite(row["pair_bce"]) for row in history)
     answers = pl.read_csv(finished.stage("answers") / "submission.csv")
     assert answers["Image"].to_list() == photos[1].images
@@ -128,18 +128,18 @@ def test_points_are_matched_for_the_shortlist_of_the_pair_head(
     pytest.importorskip("cv2")
     folder = finished.path.with_name("points")
     plan = humpback_siamese(size="toy", keypoints="xfeat")
-    looked = plan.only(Recheck)
+    looked = plan.only(RerankKeypoints)
     assert looked.reads_from == "pairs"
-    assert plan.stages[-1].reads() == ("evidence",)
-    quick = looked.model_copy(update={"evidence": Evidence(points=Sift(size_px=96, most=100), least=4)})
+    assert plan.stages[-1].reads() == ("matching",)
+    quick = looked.model_copy(update={"matching": KeypointMatching(points=Sift(size_px=96, most=100), least=4)})
     plan = plan.model_copy(update={"stages": tuple(quick if one is looked else one for one in plan.stages)})
     run = execute(plan, photos[0], folder, new=photos[1], seed=1, n_workers=0, reuse=finished.path)
     scores = asked(run, photos[1])
-    assert np.allclose(scores, new_scores(run, "evidence"), atol=1e-4)
+    assert np.allclose(scores, new_scores(run, "matching"), atol=1e-4)
     assert not np.allclose(scores, new_scores(run, "pairs"), atol=1e-4)
 
 
-def test_mixing_lets_nobody_pass_the_shortlist_from_below() -> None:
+def test_mixing_lets_unknown_pass_the_shortlist_from_below() -> None:
     scores = np.array([[0.9, 0.8, 0.7, -np.inf]], np.float32)
     judged = np.array([[0.1, 0.6, 0.0, 0.0]], np.float32)
     assert mix_scores(scores, judged, weight=0).tolist() == scores.tolist()

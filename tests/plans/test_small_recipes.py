@@ -22,7 +22,7 @@ from fieldmark.specimens.collections import draw_flukes
 from fieldmark.stacking.specs import Trees
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.labels.look import Look
+from fieldmark.stages.labels.describe_images import DescribeImages
 from fieldmark.stages.labels.stack import Stack
 from fieldmark.tasks.task import TaskName, task_of
 from kept_values import assert_applied_as_kept, opened
@@ -42,8 +42,8 @@ def tiny(stage: Stage) -> Stage:
     if isinstance(stage, Train):
         backbone = stage.net.backbone.model_copy(update={"name": "test_efficientnet", "weights": RandomWeights()})
         sides = {name: max(TINY_PX, getattr(stage.preprocess, name) // 5) for name in ("height_px", "width_px")}
-        legs = tuple(leg.model_copy(update={"epochs": 1}) for leg in stage.training.legs)
-        training = {"legs": legs, "batch": BATCH, "accumulate": 1, "epoch_batches": 1}
+        phases = tuple(phase.model_copy(update={"epochs": 1}) for phase in stage.training.phases)
+        training = {"phases": phases, "batch": BATCH, "accumulate": 1, "epoch_batches": 1}
         return stage.model_copy(
             update={
                 "net": stage.net.model_copy(update={"backbone": backbone}),
@@ -52,7 +52,7 @@ def tiny(stage: Stage) -> Stage:
                 "versions": None if stage.versions is None else 2,
             }
         )
-    if isinstance(stage, Look):
+    if isinstance(stage, DescribeImages):
         sides = {"height_px": TINY_PX, "width_px": TINY_PX}
         return stage.model_copy(update={"preprocess": stage.preprocess.model_copy(update=sides)})
     if isinstance(stage, Stack):
@@ -102,13 +102,13 @@ def museum(museum: Path, once: Once) -> Path:
 @pytest.fixture(scope="module")
 def flukes(once: Once) -> Path:
     """Few small photos of tails."""
-    few = {"n_identities": 12, "photos_per_identity": 3, "n_strangers": 4, "n_test": 4, "n_near_duplicates": 0}
+    few = {"n_identities": 12, "photos_per_identity": 3, "n_unknown": 4, "n_test": 4, "n_near_duplicates": 0}
     return once("few flukes", lambda folder: draw_flukes(folder, **few, size_px=(120, 60), seed=5))
 
 
 def test_recipes_list_models_out_of_the_order_of_their_names() -> None:
     scores = [
-        stage for size in ("small", "full") for stage in SHELF["imet2019"](size=size).stages if stage.verb == "score"
+        stage for size in ("small", "full") for stage in SHELF["imet2019"](size=size).stages if stage.kind == "score"
     ]
     assert all(len(stage.of) == 3 and list(stage.of) != sorted(stage.of) for stage in scores)
 

@@ -9,14 +9,14 @@ import pytest
 
 from fieldmark.cli.main import main
 from fieldmark.core.errors import PlanError
-from fieldmark.decisions.specs import Cutoff, Preset
+from fieldmark.decisions.specs import LabelThreshold, Preset
 from fieldmark.pipeline.plan import Plan, read_plan
 from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.toml import about, meanings, plan_toml
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.rank import Rank
-from fieldmark.stages.identity.rescore import Rescore
-from fieldmark.stages.labels.cut import Cut
+from fieldmark.stages.identity.rerank_pairs import RerankPairs
+from fieldmark.stages.labels.threshold import Threshold
 
 SHELF = dict(RECIPES.items())
 
@@ -61,18 +61,20 @@ def test_defaults_shown_as_comments_are_the_defaults(name: str, tmp_path: Path) 
 
 def test_a_setting_without_value_is_written_and_read(tmp_path: Path) -> None:
     plan = SHELF["humpback-siamese"](alone=True)
-    assert plan.only(Rescore).shortlist is None
+    assert plan.only(RerankPairs).shortlist is None
     text = plan_toml(plan)
     assert 'shortlist = "null"' in text
     changed = again(plan, text.replace('shortlist = "null"', "shortlist = 7"), tmp_path)
-    assert changed.only(Rescore).shortlist == 7
+    assert changed.only(RerankPairs).shortlist == 7
 
 
 def test_names_of_groups_and_small_numbers_survive(tmp_path: Path) -> None:
     plan = SHELF["tags-plain"](size="toy")
-    groups = Preset(groups={"": Cutoff(at=0.5), "a b": Cutoff(at=1e-6, most=3), 'c"': Cutoff(at=1.0)})
+    groups = Preset(
+        groups={"": LabelThreshold(at=0.5), "a b": LabelThreshold(at=1e-6, most=3), 'c"': LabelThreshold(at=1.0)}
+    )
     stages = tuple(
-        stage.model_copy(update={"rule": groups}) if isinstance(stage, Cut) else stage for stage in plan.stages
+        stage.model_copy(update={"rule": groups}) if isinstance(stage, Threshold) else stage for stage in plan.stages
     )
     changed = plan.model_copy(update={"stages": stages})
     assert again(changed, plan_toml(changed), tmp_path) == changed
@@ -86,7 +88,7 @@ def test_every_stage_and_each_of_its_settings_is_explained_once() -> None:
     flat = re.sub(r"\n# ", " ", text)
     assert about(Train) in flat
     for name, meaning in meanings(Train).items():
-        if name not in {"name", "verb"}:
+        if name not in {"name", "kind"}:
             assert flat.count(meaning) == 1, name
     assert text.count("# warm = ") == 1
     assert max(len(line) for line in text.splitlines() if line.startswith("#")) <= 120

@@ -1,4 +1,4 @@
-"""From a table to clues: with and without files, one part and two, and never more than is there."""
+"""From a table to side features: with and without files, one part and two, and never more than is there."""
 
 import os
 from pathlib import Path
@@ -11,8 +11,8 @@ from PIL import Image
 from fieldmark.core.errors import DataError, FieldmarkError
 from fieldmark.data.collection import Collection
 from fieldmark.data.reading import read
-from fieldmark.quality.leakage.auditing import Audit, AuditPhotos, audit_clues, judged
-from fieldmark.quality.leakage.side_clues import MEANINGS, clues, meaning, targets
+from fieldmark.quality.leakage.auditing import Audit, AuditPhotos, audit_side_features, judged
+from fieldmark.quality.leakage.side_columns import MEANINGS, meaning, side_features, targets
 
 N = 120
 WORDS = ("shirt", "shoe", "bag")
@@ -34,11 +34,11 @@ def shop(**columns: object) -> Collection:
 
 
 def of(photos: Collection, **options: object) -> Audit:
-    return audit_clues(AuditPhotos(photos, [None] * len(photos)), n_workers=1, **options)  # type: ignore[arg-type]
+    return audit_side_features(AuditPhotos(photos, [None] * len(photos)), n_workers=1, **options)  # type: ignore[arg-type]
 
 
 def found(result: Audit, target: str) -> set[str]:
-    return {one.clue for one in result.leaks if one.target == target}
+    return {one.side_feature for one in result.leaks if one.target == target}
 
 
 def test_addresses_and_texts_tell_without_any_file() -> None:
@@ -57,7 +57,7 @@ def test_only_what_is_asked_is_guessed() -> None:
     assert "did you mean 'colour'?" in told.value.fix
 
 
-def test_further_columns_are_clues_by_name_only() -> None:
+def test_further_columns_are_side_features_by_name_only() -> None:
     photos = shop(shelf=[f"{WORDS.index(kind)}" for kind in shop().table["kind"].list.first()])
     assert "column shelf" not in found(of(photos), "kind")
     assert "column shelf" in found(of(photos, columns=["shelf"]), "kind")
@@ -75,7 +75,7 @@ def test_files_tell_by_size_and_encoder(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{number}.jpg")
         Image.fromarray(pixels).save(paths[-1], quality=quality)
     paths[3].unlink()
-    result = audit_clues(AuditPhotos(photos, [path if path.exists() else None for path in paths]), n_workers=1)
+    result = audit_side_features(AuditPhotos(photos, [path if path.exists() else None for path in paths]), n_workers=1)
     assert {"size", "shape", "pixels"} <= found(result, "kind")
     assert "encoder" in found(result, "colour")
     assert "size" not in found(result, "colour")
@@ -95,7 +95,7 @@ def test_copies_within_a_table_and_across_its_parts(tmp_path: Path) -> None:
         "split": ["train"] * 40 + ["test"] * 20,
         "text": chance.permutation(60).astype(str).tolist(),
     }
-    result = audit_clues(AuditPhotos(Collection.of(table, root=tmp_path), paths), n_workers=1)
+    result = audit_side_features(AuditPhotos(Collection.of(table, root=tmp_path), paths), n_workers=1)
     assert "same hash" in found(result, "identity")
     ((kind, looked),) = result.copies
     assert (kind, looked.n_same, looked.n_other) == ("same hash", 40, 0)
@@ -105,7 +105,7 @@ def test_copies_within_a_table_and_across_its_parts(tmp_path: Path) -> None:
     ]
     known = AuditPhotos(Collection.of(table, root=tmp_path).take(range(40)), paths[:40])
     new = AuditPhotos(Collection.of(table, root=tmp_path).take(range(40, 60)), paths[40:])
-    across = audit_clues(known, new, n_workers=1)
+    across = audit_side_features(known, new, n_workers=1)
     assert ("new", "train", 20) in [(one.part, one.other, one.n_copied) for _, one in across.crossings]
     assert not across.copies
 
@@ -130,33 +130,33 @@ def test_large_tables_are_sampled_and_it_is_told() -> None:
     assert of(shop(), most_photos=100).gains == result.gains
 
 
-def test_strangers_and_individuals_are_asked_apart() -> None:
+def test_unknowns_and_individuals_are_asked_apart() -> None:
     names = [f"w{number % 10}" if number % 3 else "new_whale" for number in range(N)]
     images = [f"{name}-{number}.jpg" for number, name in enumerate(names)]
     photos = Collection.of({"image": images, "identity": names}, root=Path("nowhere"))
-    assert [one.name for one in targets(photos)] == ["identity", "known or stranger"]
+    assert [one.name for one in targets(photos)] == ["identity", "known or unknown individual"]
     result = of(photos)
-    assert "photo id" in found(result, "identity") & found(result, "known or stranger")
+    assert "photo id" in found(result, "identity") & found(result, "known or unknown individual")
     assert {one.n_photos for one in result.gains if one.target == "identity"} == {80}
 
 
 def test_folders_that_are_the_names_are_no_leak() -> None:
     files = [f"w{number % 6}/{number:03d}.jpg" for number in range(60)]
     photos = Collection.of({"file": files, "identity": [file[:2] for file in files]}, root=Path("nowhere"))
-    assert "folder" not in clues(photos, [None] * 60, np.arange(60))
+    assert "folder" not in side_features(photos, [None] * 60, np.arange(60))
     elsewhere = Collection.of({"file": files, "identity": [f"x{file[1]}" for file in files]}, root=Path("nowhere"))
     assert "folder" in found(of(elsewhere), "identity")
 
 
-def test_hostile_cells_are_clues_like_others() -> None:
+def test_hostile_cells_are_side_features_like_others() -> None:
     urls = ["http://[::1", "http://", "//", "\u0000", "http://a\u202e/%ff%zz", "9" * 5000] * 20
     result = of(shop(url=urls, image=[f"{'9' * 4400}{n}" for n in range(N)]))
-    assert any(one.clue == "URL" for one in result.gains)
+    assert any(one.side_feature == "URL" for one in result.gains)
 
 
-def test_every_clue_has_a_meaning() -> None:
+def test_every_side_feature_has_a_meaning() -> None:
     photos = shop(date=["2020-01-01"] * N, width=[3] * N, height=[2] * N, file=[f"f/{n}.jpg" for n in range(N)])
-    names = {*clues(photos, [None] * N, np.arange(N)), "same bytes", "same address", "same hash"}
+    names = {*side_features(photos, [None] * N, np.arange(N)), "same bytes", "same address", "same hash"}
     assert names <= set(MEANINGS)
     assert meaning("column shelf") == "a column of the table"
 
@@ -182,7 +182,7 @@ def test_names_and_addresses_of_a_real_shop_tell_its_answers() -> None:
     photos = read(DATA / "fashion_products" / "labels.csv", questions=["gender", "season"], check_files=False)
     result = of(photos, most_photos=2000)
     assert {"text", "order of ids", "URL"} <= found(result, "gender")
-    assert next(one for one in result.gains if one.clue == "text" and one.target == "gender").guessed > 0.9
+    assert next(one for one in result.gains if one.side_feature == "text" and one.target == "gender").guessed > 0.9
 
 
 @pytest.mark.real
@@ -190,7 +190,7 @@ def test_names_and_addresses_of_a_real_shop_tell_its_answers() -> None:
 def test_real_copies_tell_whales_unless_groups_hold_them_together() -> None:
     photos = read(DATA / "humpback2018_100px" / "labels.csv", check_files=False)
     alone = Collection(photos.table.drop("group"), photos.root, photos.vocabulary)
-    result = audit_clues(AuditPhotos(alone, alone.paths), most_photos=300, only=["identity"], n_workers=1)
+    result = audit_side_features(AuditPhotos(alone, alone.paths), most_photos=300, only=["identity"], n_workers=1)
     assert "same bytes" in found(result, "identity")
-    held = audit_clues(AuditPhotos(photos, photos.paths), most_photos=300, only=["identity"], n_workers=1)
+    held = audit_side_features(AuditPhotos(photos, photos.paths), most_photos=300, only=["identity"], n_workers=1)
     assert not [one for kind, one in held.copies if kind == "same bytes"]

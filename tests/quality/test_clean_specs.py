@@ -9,13 +9,13 @@ from fieldmark.core.errors import PlanError
 from fieldmark.core.spec import parse
 from fieldmark.quality.specs import (
     Absolute,
-    Guesses,
     HardTargets,
-    MeanSurety,
+    LabelPseudoLabelRule,
+    MeanConfidence,
     NoiseRule,
     Percentile,
     RobustZ,
-    SureTop,
+    TopCount,
 )
 
 
@@ -25,8 +25,10 @@ def test_rules_survive_json(rule):
 
 
 def test_guesses_survive_json():
-    rule = Guesses(surety=MeanSurety(), amount=SureTop(n=5), targets=HardTargets(at=0.2), most_per_label=3)
-    assert parse(Guesses, rule.model_dump_json(), name="guesses") == rule
+    rule = LabelPseudoLabelRule(
+        confidence=MeanConfidence(), amount=TopCount(n=5), targets=HardTargets(at=0.2), most_per_label=3
+    )
+    assert parse(LabelPseudoLabelRule, rule.model_dump_json(), name="guesses") == rule
 
 
 @pytest.mark.parametrize(

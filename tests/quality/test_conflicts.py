@@ -1,4 +1,4 @@
-"""What twins and looks say about names."""
+"""What near-duplicates and looks say about names."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import pytest
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality.duplicates.conflicts import (
     OneIdentity,
-    alike,
     both,
     sharing,
+    similar,
     taken_over,
     verdict,
 )
@@ -21,7 +21,7 @@ from fieldmark.quality.duplicates.conflicts import (
         ([3, -2, 3], "same name"),
         ([3, 5], "two names"),
         ([3, 5, -1], "two names"),
-        ([3, -1, -2], "stranger and name"),
+        ([3, -1, -2], "unknown and named"),
         ([-1, -1], "same name"),
         ([-2, -2], "no name"),
     ],
@@ -30,7 +30,7 @@ def test_verdicts(classes: list[int], words: str) -> None:
     assert verdict(classes) == words
 
 
-def test_names_are_taken_over_only_where_nothing_is_said_and_twins_agree() -> None:
+def test_names_are_taken_over_only_where_nothing_is_said_and_duplicates_agree() -> None:
     group = np.array([0, 0, 1, 1, 1, 2, 2, 3, 4, 4])
     classes = np.array([7, -2, 7, 8, -2, -1, -2, -2, 3, 3])
     assert taken_over(group, classes).tolist() == [7, 7, 7, 8, -2, -1, -1, -2, 3, 3]
@@ -76,7 +76,7 @@ def test_two_names_of_one_look_are_suggested_and_no_others() -> None:
     who = [one for one in range(40) for _ in range(3)]
     likeness = centroid_likeness(around(centres, who), np.array(who))
     assert np.allclose(np.diag(likeness), 1, atol=1e-5)
-    (found,) = alike(likeness)
+    (found,) = similar(likeness)
     assert (found.first, found.second) == (4, 33)
     assert found.cosine > 0.95
     assert 0.9 < found.score < 1
@@ -84,7 +84,7 @@ def test_two_names_of_one_look_are_suggested_and_no_others() -> None:
 
 def test_the_nearest_of_all_is_not_enough_where_all_are_as_near() -> None:
     centres = directions(40, seed=3)
-    assert alike(centroid_likeness(centres, np.arange(40))) == []
+    assert similar(centroid_likeness(centres, np.arange(40))) == []
 
 
 def test_a_near_one_who_is_nearer_to_another_is_no_pair() -> None:
@@ -92,14 +92,14 @@ def test_a_near_one_who_is_nearer_to_another_is_no_pair() -> None:
     likeness = (likeness + likeness.T) / 2
     likeness[2, 3] = likeness[3, 2] = 0.9
     likeness[2, 5] = likeness[5, 2] = 0.8
-    assert [(one.first, one.second) for one in alike(likeness)] == [(2, 3)]
+    assert [(one.first, one.second) for one in similar(likeness)] == [(2, 3)]
 
 
 def test_what_is_known_from_one_side_counts_and_unknown_never_wins() -> None:
     likeness = np.full((20, 20), np.nan)
     likeness[:5] = 0.1 + 0.001 * np.arange(20)
     likeness[1, 17] = 0.95
-    assert [(one.first, one.second) for one in alike(likeness)] == [(1, 17)]
+    assert [(one.first, one.second) for one in similar(likeness)] == [(1, 17)]
 
 
 def test_both_kinds_of_evidence_are_one_list_with_shared_pictures_first() -> None:
@@ -112,8 +112,8 @@ def test_both_kinds_of_evidence_are_one_list_with_shared_pictures_first() -> Non
 
 def test_refusals_say_what_to_pass() -> None:
     with pytest.raises(ShapeError) as told:
-        alike(np.zeros((2, 3)))
+        similar(np.zeros((2, 3)))
     assert "square" in told.value.fix
     with pytest.raises(FieldmarkError) as told:
-        alike(np.full((5, 5), np.nan))
+        similar(np.full((5, 5), np.nan))
     assert "three identities" in told.value.fix

@@ -23,14 +23,22 @@ def paint(path: Path, seed: int, *, size_px: tuple[int, int] = (40, 20), **notes
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five photos of two animals and a stranger, a twin under another name, a broken file, a missing one."""
+    """Five photos of two animals and an unknown individual, a near-duplicate under another name, a broken file, a missing one."""
     paint(tmp_path / "photos/a1.jpg", 1)
     paint(tmp_path / "photos/a2.png", 2, size_px=(80, 60))
     paint(tmp_path / "photos/b1.jpg", 3)
     paint(tmp_path / "photos/new.jpg", 4)
-    shutil.copy(tmp_path / "photos/a1.jpg", tmp_path / "photos/twin.jpg")
+    shutil.copy(tmp_path / "photos/a1.jpg", tmp_path / "photos/duplicate.jpg")
     (tmp_path / "photos/cut.jpg").write_bytes((tmp_path / "photos/b1.jpg").read_bytes()[:300])
-    rows = ["a1.jpg,anna", "a2.png,anna", "b1.jpg,bo", "new.jpg,unknown", "twin.jpg,bo", "cut.jpg,bo", "gone.jpg,bo"]
+    rows = [
+        "a1.jpg,anna",
+        "a2.png,anna",
+        "b1.jpg,bo",
+        "new.jpg,unknown",
+        "duplicate.jpg,bo",
+        "cut.jpg,bo",
+        "gone.jpg,bo",
+    ]
     (tmp_path / "seen.csv").write_text("\n".join(["image,identity", *rows]) + "\n")
     return tmp_path
 
@@ -65,17 +73,17 @@ def test_broken_missing_and_equal_files_are_found(page: InspectPage) -> None:
     assert "truncated" in page.broken[0].reason
     (problem,) = page.problems
     assert (problem.file, problem.row, problem.column, problem.value) == ("seen.csv", 8, "image", "gone.jpg")
-    (twins,) = page.twins
-    assert twins.files == ("a1.jpg", "twin.jpg")
-    assert twins.names == ("anna", "bo")
-    assert twins.is_conflict
+    (duplicates,) = page.duplicates
+    assert duplicates.files == ("a1.jpg", "duplicate.jpg")
+    assert duplicates.names == ("anna", "bo")
+    assert duplicates.is_conflict
     assert fact(page, "Pictures in several files") == Fact(
         "Pictures in several files", "1", "1 picture with different names"
     )
 
 
 def test_samples_are_pictures_of_readable_files_under_their_names(page: InspectPage) -> None:
-    assert sorted(tile.name for tile in page.samples) == ["a1.jpg", "a2.png", "b1.jpg", "new.jpg", "twin.jpg"]
+    assert sorted(tile.name for tile in page.samples) == ["a1.jpg", "a2.png", "b1.jpg", "new.jpg", "duplicate.jpg"]
     assert all(tile.picture for tile in page.samples)
     assert {tile.name: tile.note for tile in page.samples}["new.jpg"] == "unknown"
     assert {row.name: row.n_photos for row in page.identities} == {"anna": 2, "bo": 2}
@@ -175,7 +183,7 @@ def test_names_that_are_perhaps_slips_are_told(tmp_path: Path) -> None:
     page = inspection(survey(tmp_path / "t.csv", unknown="stranger"))
     told = [(one.label, one.relation, one.other, one.seen) for one in page.odd_names]
     assert told == [
-        ("'stranger'", "stands for nobody we know", "", "no photo bears it"),
+        ("'unknown'", "stands for nobody we know", "", "no photo bears it"),
         ("'NaN'", "looks like no name", "", "1 photo"),
         ("'ursula '", "is written nearly as", "'Ursula'", "1 and 2 photos"),
     ]

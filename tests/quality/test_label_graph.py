@@ -34,7 +34,7 @@ def slow_levenshtein(one: str, other: str) -> int:
 @settings(max_examples=80, deadline=None)
 @given(st.text("abc", min_size=1, max_size=7), st.text("abc", min_size=1, max_size=7))
 def test_likeness_of_names_is_the_definition(one, other):
-    found = inspect_labels([one, other], np.ones((1, 2)), ratio=1e-6).alike
+    found = inspect_labels([one, other], np.ones((1, 2)), ratio=1e-6).similar
     wanted = 1 - slow_levenshtein(one, other) / max(len(one), len(other))
     assert [each.ratio for each in found] == ([wanted] if wanted > 0 else [])
 
@@ -76,10 +76,10 @@ def test_implied_labels_are_added_until_nothing_follows():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.text("abcd", min_size=1, max_size=6), min_size=2, max_size=9, unique=True), st.floats(0.3, 1))
-def test_alike_names_are_all_found(names, ratio):
+def test_similar_names_are_all_found(names, ratio):
     found = {
         frozenset((each.first, each.second))
-        for each in inspect_labels(names, np.ones((1, len(names))), ratio=ratio).alike
+        for each in inspect_labels(names, np.ones((1, len(names))), ratio=ratio).similar
     }
     wanted = {
         frozenset(pair)
@@ -89,9 +89,9 @@ def test_alike_names_are_all_found(names, ratio):
     assert found == wanted
 
 
-def test_alike_names_tell_their_counts_the_commoner_first():
+def test_similar_names_tell_their_counts_the_commoner_first():
     truth = np.array([[1, 1, 0], [0, 1, 1], [0, 1, 0]])
-    (each,) = inspect_labels(["t::tables", "t::tablets", "u::tables"], truth).alike
+    (each,) = inspect_labels(["t::tables", "t::tablets", "u::tables"], truth).similar
     assert (each.first, each.second, each.n_first, each.n_second, each.n_both) == ("t::tablets", "t::tables", 3, 1, 1)
     assert each.ratio == pytest.approx(6 / 7)
 
@@ -130,6 +130,6 @@ def test_imet_2019():
     assert len(joined) == 34
     # Whoever labelled it took "french or swiss" as a label of its own: its sides are practically never given as well.
     assert sum(each.n_kept for each in joined) < 0.01 * sum(each.n for each in joined)
-    pairs = [{each.first, each.second} for each in graph.alike]
+    pairs = [{each.first, each.second} for each in graph.similar]
     assert {"culture::northern italian", "culture::north italian"} in pairs
     assert graph.apart[0].first == "culture::french"

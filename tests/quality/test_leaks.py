@@ -1,4 +1,4 @@
-"""Clues that tell answers are found, clues that do not are left alone, and neither is taken for the other."""
+"""Side features that tell answers are found, side features that do not are left alone, and neither is taken for the other."""
 
 import math
 from collections.abc import Callable
@@ -10,10 +10,17 @@ from sklearn.metrics import label_ranking_average_precision_score
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.metrics.intervals import Interval
-from fieldmark.quality.leakage.clues import COMMON_STEPS, EXPECTED, Categories, Clue, Numbers, TextClues
 from fieldmark.quality.leakage.copies import ask_copies, crossings, joined
 from fieldmark.quality.leakage.leaks import Gain, Target, blind, guess, paired, reached, untellable
 from fieldmark.quality.leakage.ngrams import ngrams
+from fieldmark.quality.leakage.side_features import (
+    COMMON_STEPS,
+    EXPECTED,
+    Categories,
+    Numbers,
+    SideFeature,
+    TextSideFeatures,
+)
 
 N = 400
 
@@ -30,41 +37,43 @@ def skewed(rng: np.random.Generator, n: int = N) -> np.ndarray:
     return rng.choice(4, n, p=(0.4, 0.3, 0.2, 0.1))
 
 
-def tried(clue: Clue, of: Target, *, groups: np.ndarray | None = None, seed: int = 0) -> Gain:
+def tried(side_feature: SideFeature, of: Target, *, groups: np.ndarray | None = None, seed: int = 0) -> Gain:
     groups = np.arange(len(of)) if groups is None else groups
     fold = np.random.default_rng(seed).integers(0, 5, int(groups.max()) + 1)[groups]
-    return guess(clue, of, name="clue", fold=fold, groups=groups)
+    return guess(side_feature, of, name="side_feature", fold=fold, groups=groups)
 
 
-def code_in_name(answers: np.ndarray, rng: np.random.Generator) -> Clue:
-    return TextClues([f"IMG_{'abcd'[one]}x{rng.integers(10**6)}.jpg" for one in answers])
+def code_in_name(answers: np.ndarray, rng: np.random.Generator) -> SideFeature:
+    return TextSideFeatures([f"IMG_{'abcd'[one]}x{rng.integers(10**6)}.jpg" for one in answers])
 
 
-def word_in_text(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+def word_in_text(answers: np.ndarray, rng: np.random.Generator) -> SideFeature:
     words = ("Hemd", "Schuh", "M\u00fctze", "\u30c9\u30ec\u30b9")
-    return TextClues([f"{words[one]} {rng.choice(['rot', 'blau'])}" if rng.random() < 0.3 else "" for one in answers])
+    return TextSideFeatures(
+        [f"{words[one]} {rng.choice(['rot', 'blau'])}" if rng.random() < 0.3 else "" for one in answers]
+    )
 
 
-def camera(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+def camera(answers: np.ndarray, rng: np.random.Generator) -> SideFeature:
     return Categories([f"camera {one if rng.random() < 0.5 else rng.integers(4)}" for one in answers])
 
 
-def file_size(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+def file_size(answers: np.ndarray, rng: np.random.Generator) -> SideFeature:
     return Numbers(answers * 1000.0 + rng.normal(0, 800, len(answers)))
 
 
-def sorted_rows(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+def sorted_rows(answers: np.ndarray, rng: np.random.Generator) -> SideFeature:
     place = np.empty(len(answers))
     place[np.argsort(answers, kind="stable")] = np.arange(len(answers))
     return Numbers(place)
 
 
-def missing_for_one(answers: np.ndarray, rng: np.random.Generator) -> Clue:
+def missing_for_one(answers: np.ndarray, rng: np.random.Generator) -> SideFeature:
     return Numbers(np.where(answers == 2, np.nan, rng.normal(size=len(answers))))
 
 
 PLANTED = (code_in_name, word_in_text, camera, file_size, sorted_rows, missing_for_one)
-Plant = Callable[[np.ndarray, np.random.Generator], Clue]
+Plant = Callable[[np.ndarray, np.random.Generator], SideFeature]
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
@@ -78,15 +87,15 @@ def test_a_planted_leak_is_found(plant: Plant) -> None:
     assert found.blind == pytest.approx(np.bincount(answers).max() / N)
 
 
-def test_shuffled_clues_are_not_reported() -> None:
-    """The clue of another photo tells nothing. Of 12 x 6 such, by a plain interval about two false alarms were due."""
+def test_shuffled_side_features_are_not_reported() -> None:
+    """The side feature of another photo tells nothing. Of 12 x 6 such, by a plain interval about two false alarms were due."""
     alarms = 0
     for seed in range(12):
         rng = np.random.default_rng((7, seed))
         answers = skewed(rng)
         for plant in PLANTED:
-            clue = plant(rng.permutation(answers), rng)
-            alarms += tried(clue, target(answers), seed=seed).verdict == "leak"
+            side_feature = plant(rng.permutation(answers), rng)
+            alarms += tried(side_feature, target(answers), seed=seed).verdict == "leak"
     assert alarms <= 1
 
 
@@ -101,10 +110,11 @@ def test_even_answers_raise_no_alarm_either() -> None:
 
 
 @pytest.mark.parametrize(
-    "clue", [TextClues(["same"] * N), Categories([""] * N), Numbers(np.ones(N)), TextClues([""] * N)]
+    "side_feature",
+    [TextSideFeatures(["same"] * N), Categories([""] * N), Numbers(np.ones(N)), TextSideFeatures([""] * N)],
 )
-def test_a_constant_clue_gains_nothing(clue: Clue) -> None:
-    found = tried(clue, target(skewed(np.random.default_rng(0))))
+def test_a_constant_side_feature_gains_nothing(side_feature: SideFeature) -> None:
+    found = tried(side_feature, target(skewed(np.random.default_rng(0))))
     assert found.gain.value == 0
     assert found.verdict == "none"
 
@@ -112,8 +122,8 @@ def test_a_constant_clue_gains_nothing(clue: Clue) -> None:
 def test_an_id_that_encodes_one_of_many_individuals_is_found() -> None:
     rng = np.random.default_rng(3)
     answers = np.repeat(np.arange(300), 3)
-    telling = TextClues([f"{one * 7919 % 10007:05d}_{rng.integers(10**4):04d}" for one in answers])
-    random = TextClues([f"{rng.integers(10**9):09x}" for _ in answers])
+    telling = TextSideFeatures([f"{one * 7919 % 10007:05d}_{rng.integers(10**4):04d}" for one in answers])
+    random = TextSideFeatures([f"{rng.integers(10**9):09x}" for _ in answers])
     of = target(answers)
     assert tried(telling, of).guessed > 0.8
     assert tried(random, of).verdict == "none"
@@ -133,11 +143,11 @@ def test_tags_are_judged_by_their_ranking() -> None:
     rng = np.random.default_rng(5)
     tags = (rng.random((N, 6)) < (0.6, 0.3, 0.2, 0.2, 0.1, 0.1)).astype(np.float32)
     of = Target("labels", csr_matrix(tags), ranked=True)
-    telling = TextClues([" ".join(f"w{tag}" for tag in np.flatnonzero(row)) for row in tags])
+    telling = TextSideFeatures([" ".join(f"w{tag}" for tag in np.flatnonzero(row)) for row in tags])
     found = tried(telling, of)
     assert found.n_photos == int((tags.sum(axis=1) > 0).sum())
     assert found.guessed > found.blind + 0.2
-    assert tried(TextClues([telling.values[row] for row in rng.permutation(N)]), of).verdict == "none"
+    assert tried(TextSideFeatures([telling.values[row] for row in rng.permutation(N)]), of).verdict == "none"
 
 
 def test_average_precision_of_a_photo_is_that_of_scikit_learn() -> None:
@@ -152,10 +162,13 @@ def test_average_precision_of_a_photo_is_that_of_scikit_learn() -> None:
 def test_evidence_of_texts_is_that_of_the_definition_by_loops() -> None:
     rng = np.random.default_rng(9)
     answers = rng.integers(0, 3, 40)
-    clue, truth = TextClues([f"{'xyz'[one]}{rng.integers(30)}" for one in answers]), target(answers).truth
+    side_feature, truth = (
+        TextSideFeatures([f"{'xyz'[one]}{rng.integers(30)}" for one in answers]),
+        target(answers).truth,
+    )
     learnt, asked = np.arange(30), np.arange(30, 40)
-    runs = clue.runs.toarray()
-    judge = clue.learn(learnt, truth[learnt])
+    runs = side_feature.runs.toarray()
+    judge = side_feature.learn(learnt, truth[learnt])
     ours = judge(asked)[-1]
     for place, row in enumerate(asked.tolist()):
         for answer in range(3):
@@ -213,10 +226,10 @@ def test_what_cannot_be_audited_says_why() -> None:
 def test_impossible_input_is_refused() -> None:
     of = target(np.arange(40) % 2)
     with pytest.raises(ShapeError) as told:
-        guess(TextClues(["a"] * 39), of, name="a", fold=np.arange(40) % 5, groups=np.arange(40))
+        guess(TextSideFeatures(["a"] * 39), of, name="a", fold=np.arange(40) % 5, groups=np.arange(40))
     assert "same photos" in told.value.fix
     with pytest.raises(FieldmarkError) as told:
-        guess(TextClues(["a"] * 40), of, name="a", fold=np.arange(40) % 2, groups=np.arange(40))
+        guess(TextSideFeatures(["a"] * 40), of, name="a", fold=np.arange(40) % 2, groups=np.arange(40))
     assert "5 folds" in told.value.fix
 
 
@@ -253,7 +266,7 @@ def test_chains_of_copies_are_one() -> None:
 
 def test_a_small_sure_gain_is_slight_unless_blind_guesses_are_smaller_still() -> None:
     def found(blind: float, gain: float) -> Gain:
-        of = {"target": "who", "clue": "size", "n_photos": 9000, "n_given": 9000, "n_distinct": 90}
+        of = {"target": "who", "side_feature": "size", "n_photos": 9000, "n_given": 9000, "n_distinct": 90}
         return Gain(**of, blind=blind, guessed=blind + gain, gain=Interval(gain, gain / 2, 2 * gain))
 
     assert found(0.3, 0.004).verdict == "slight"

@@ -1,4 +1,4 @@
-"""From doubts to a list for people and back as a patch: nothing lost, no formula run, every mistake told."""
+"""From issues to a list for people and back as a patch: nothing lost, no formula run, every mistake told."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from fieldmark.core.errors import DataError
 from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.quality.labels.doubts import doubtful
-from fieldmark.quality.patches import LabelDecision, Patch, apply, export_doubts, read_patch, write_patch
+from fieldmark.quality.labels.issues import likely_label_errors
+from fieldmark.quality.patches import LabelDecision, Patch, apply, export_issues, read_patch, write_patch
 
 NASTY = ("=cmd|' /C calc'!A0", "+1", "-x", "@sum", "'=quoted", "''@twice", 'comma, quote "', "two\nlines", "plain", "'")
 
@@ -42,7 +42,7 @@ def filled(path: Path, decisions: list[str]) -> None:
         writer.writerows({**row, "decision": word} for row, word in zip(rows, decisions, strict=True))
 
 
-def doubts_table() -> pl.DataFrame:
+def issues_table() -> pl.DataFrame:
     return pl.DataFrame(
         {
             "row": [0, 1, 2, 0],
@@ -50,14 +50,14 @@ def doubts_table() -> pl.DataFrame:
             "kind": ["wrong", "missing", "wrong", "missing"],
             "given": [True, False, True, False],
             "proba": [0.01, 0.9, 0.2, 0.7],
-            "doubt": [0.9, 0.8, 0.7, 0.6],
+            "label_error_proba": [0.9, 0.8, 0.7, 0.6],
         }
     )
 
 
 def test_a_filled_list_is_a_patch(museum, tmp_path):
-    path = tmp_path / "doubts.csv"
-    export_doubts(path, doubts_table(), museum)
+    path = tmp_path / "issues.csv"
+    export_issues(path, issues_table(), museum)
     assert read_patch(path).changes == ()  # nothing decided yet
     filled(path, ["remove", "Add ", "keep", ""])
     patch = read_patch(path)
@@ -90,11 +90,11 @@ def test_the_list_shows_what_was_found(tmp_path):
     frame = {"image": [f"{number:03}" for number in range(40)]}
     frame["labels"] = [[name for name, has in zip("abc", row, strict=True) if has] for row in truth]
     collection = Collection.of(frame, root=Path(), vocabulary=Vocabulary.of(tags="abc"))
-    table = doubtful(np.clip(truth * 0.8 + 0.1, 0, 1), truth, collection.vocabulary.tags, most=5)
-    export_doubts(tmp_path / "new" / "doubts.csv", table, collection)
-    with (tmp_path / "new" / "doubts.csv").open(encoding="utf-8-sig", newline="") as file:
+    table = likely_label_errors(np.clip(truth * 0.8 + 0.1, 0, 1), truth, collection.vocabulary.tags, most=5)
+    export_issues(tmp_path / "new" / "issues.csv", table, collection)
+    with (tmp_path / "new" / "issues.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["image", "file", "label", "kind", "given", "proba", "doubt", "decision"]
+    assert list(rows[0]) == ["image", "file", "label", "kind", "given", "proba", "label_error_proba", "decision"]
     assert [row["image"] for row in rows] == [f"{row:03}" for row in table["row"]]
     assert all((row["kind"] == "wrong") == (row["given"] == "1") for row in rows)
 
@@ -178,12 +178,12 @@ def test_collections_without_labels_and_tables_of_another_kind_are_refused(museu
     bare = Collection.of({"image": ["a"]}, root=Path())
     with pytest.raises(DataError) as caught:
         apply(Patch(()), bare)
-    assert "whose doubts were listed" in caught.value.fix
+    assert "whose issues were listed" in caught.value.fix
     with pytest.raises(DataError) as columns:
-        export_doubts(tmp_path / "d.csv", pl.DataFrame({"row": [0]}), museum)
-    assert "doubtful()" in columns.value.fix
+        export_issues(tmp_path / "d.csv", pl.DataFrame({"row": [0]}), museum)
+    assert "likely_label_errors()" in columns.value.fix
     with pytest.raises(DataError) as outside:
-        export_doubts(tmp_path / "d.csv", doubts_table().with_columns(row=pl.lit(7)), museum)
+        export_issues(tmp_path / "d.csv", issues_table().with_columns(row=pl.lit(7)), museum)
     assert "row 7" in outside.value.got
 
 
@@ -208,13 +208,13 @@ def test_a_decided_name_takes_the_place_of_the_one_a_photo_has(whales: Collectio
         assert apply(patch, patched).fingerprint() == patched.fingerprint()
 
 
-def test_a_name_that_nobody_has_any_more_is_no_class(whales: Collection) -> None:
+def test_a_name_that_unknown_has_any_more_is_no_class(whales: Collection) -> None:
     patched = apply(Patch((LabelDecision("3", "A", add=True),)), whales)
     assert patched.vocabulary.identities == ("A",)
     assert patched.vocabulary.unknown == "new_whale"
 
 
-def test_two_names_for_a_photo_and_names_of_nobody_are_told(whales: Collection) -> None:
+def test_two_names_for_a_photo_and_names_of_unknown_are_told(whales: Collection) -> None:
     patch = Patch(
         (
             LabelDecision("4", "A", add=True, row=2),
@@ -236,11 +236,11 @@ def test_a_list_of_doubtful_names_comes_back_as_a_patch(whales: Collection, tmp_
             "kind": ["stranger", "two names"],
             "given": [False, False],
             "proba": [0.9, 0.4],
-            "doubt": [0.9, 0.4],
+            "label_error_proba": [0.9, 0.4],
             "beside": ["3", "=3"],
         }
     )
-    export_doubts(tmp_path / "d.csv", table, whales)
+    export_issues(tmp_path / "d.csv", table, whales)
     with (tmp_path / "d.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [(row["image"], row["beside"], row["kind"]) for row in rows] == [

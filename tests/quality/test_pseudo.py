@@ -9,15 +9,23 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality.labels.pseudo import NEVER, pick, surety
-from fieldmark.quality.specs import Guesses, HardTargets, MeanSurety, PlausibleSurety, SoftTargets, SureShare, SureTop
+from fieldmark.quality.labels.pseudo import NEVER, confidence, pick
+from fieldmark.quality.specs import (
+    HardTargets,
+    LabelPseudoLabelRule,
+    MeanConfidence,
+    PlausibleConfidence,
+    SoftTargets,
+    TopCount,
+    TopShare,
+)
 
 PROBA = st.tuples(st.integers(1, 12), st.integers(1, 7)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.floats(0, 1, width=32), unique=True)
 )
 
 
-def slow_plausible(row: list[float], rule: PlausibleSurety) -> float:
+def slow_plausible(row: list[float], rule: PlausibleConfidence) -> float:
     """One image: its likeliest labels and all above tau."""
     order = sorted(range(len(row)), key=lambda at: -row[at])
     chosen = set(order[: rule.top]) | {at for at, p in enumerate(row) if p > rule.tau}
@@ -29,15 +37,15 @@ def slow_plausible(row: list[float], rule: PlausibleSurety) -> float:
 @settings(max_examples=80, deadline=None)
 @given(PROBA, st.integers(0, 9), st.floats(0, 1, width=32), st.floats(0, 1, width=32))
 def test_plausible_surety_is_that_of_slow_loops(proba, top, tau, at):
-    rule = PlausibleSurety(top=top, tau=tau, at=at)
+    rule = PlausibleConfidence(top=top, tau=tau, at=at)
     wanted = [slow_plausible(row, rule) for row in proba.astype(float).tolist()]
-    np.testing.assert_allclose(surety(proba, rule), wanted, atol=1e-6)
+    np.testing.assert_allclose(confidence(proba, rule), wanted, atol=1e-6)
 
 
 @settings(max_examples=30, deadline=None)
 @given(PROBA)
 def test_mean_surety_is_the_sources_formula(proba):
-    np.testing.assert_allclose(surety(proba, MeanSurety()), np.abs(proba - 0.5).mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(confidence(proba, MeanConfidence()), np.abs(proba - 0.5).mean(axis=1), atol=1e-6)
 
 
 def test_an_empty_answer_is_the_surest_as_written_and_never_sure_in_the_restricted_form():
@@ -45,42 +53,44 @@ def test_an_empty_answer_is_the_surest_as_written_and_never_sure_in_the_restrict
     full[:3] = 0.9
     vague[:3] = 0.55
     proba = np.stack([empty, full, vague])
-    assert surety(proba, MeanSurety()).argmax() == 0
-    told = surety(proba, PlausibleSurety())
+    assert confidence(proba, MeanConfidence()).argmax() == 0
+    told = confidence(proba, PlausibleConfidence())
     assert told.argmax() == 1
     assert told[0] == NEVER
 
 
 def test_amounts_take_the_surest_first():
     proba = np.array([[0.6], [0.9], [0.7], [0.2], [0.9]], np.float32)
-    assert pick(proba, Guesses(amount=SureTop(n=3)))[0].tolist() == [1, 4, 2]
-    assert pick(proba, Guesses(amount=SureShare(share=0.4)))[0].tolist() == [1, 4]
-    assert pick(proba, Guesses(amount=SureTop(n=99)))[0].tolist() == [
+    assert pick(proba, LabelPseudoLabelRule(amount=TopCount(n=3)))[0].tolist() == [1, 4, 2]
+    assert pick(proba, LabelPseudoLabelRule(amount=TopShare(share=0.4)))[0].tolist() == [1, 4]
+    assert pick(proba, LabelPseudoLabelRule(amount=TopCount(n=99)))[0].tolist() == [
         1,
         4,
         2,
         0,
     ]  # the image that says nothing stays out
-    assert pick(proba[:1], Guesses(amount=SureShare(share=0.4)))[1].shape == (0, 1)
+    assert pick(proba[:1], LabelPseudoLabelRule(amount=TopShare(share=0.4)))[1].shape == (0, 1)
 
 
 def test_targets_are_hard_or_soft():
     proba = np.array([[0.6, 0.3], [0.9, 0.5]], np.float32)
-    rows, hard = pick(proba, Guesses(amount=SureTop(n=2), targets=HardTargets(at=0.4)))
+    rows, hard = pick(proba, LabelPseudoLabelRule(amount=TopCount(n=2), targets=HardTargets(at=0.4)))
     assert rows.tolist() == [1, 0]
     assert hard.tolist() == [[1, 1], [1, 0]]
     assert hard.dtype == np.float32
-    soft = pick(proba, Guesses(amount=SureTop(n=2), targets=SoftTargets()))[1]
+    soft = pick(proba, LabelPseudoLabelRule(amount=TopCount(n=2), targets=SoftTargets()))[1]
     np.testing.assert_array_equal(soft, proba[[1, 0]])
 
 
 @settings(max_examples=60, deadline=None)
 @given(PROBA, st.integers(1, 4), st.integers(1, 12))
 def test_the_cap_holds_for_every_label_and_is_greedy(proba, most, n):
-    rule = Guesses(surety=MeanSurety(), amount=SureTop(n=n), most_per_label=most, targets=HardTargets(at=0.5))
+    rule = LabelPseudoLabelRule(
+        confidence=MeanConfidence(), amount=TopCount(n=n), most_per_label=most, targets=HardTargets(at=0.5)
+    )
     rows, targets = pick(proba, rule)
     assert (targets.sum(axis=0) <= most).all()
-    order = pick(proba, Guesses(surety=MeanSurety(), amount=SureTop(n=len(proba))))[0]
+    order = pick(proba, LabelPseudoLabelRule(confidence=MeanConfidence(), amount=TopCount(n=len(proba))))[0]
     room, wanted = np.full(proba.shape[1], most), []
     for row in order:
         labels = proba[row] > 0.5
@@ -92,8 +102,8 @@ def test_the_cap_holds_for_every_label_and_is_greedy(proba, most, n):
 
 def test_refusals():
     with pytest.raises(ShapeError, match="one probability") as caught:
-        surety(np.zeros(3), MeanSurety())
+        confidence(np.zeros(3), MeanConfidence())
     assert "(image, label) matrix" in caught.value.fix
     with pytest.raises(FieldmarkError, match="between 0 and 1") as caught:
-        pick(np.array([[7.0]]), Guesses())
+        pick(np.array([[7.0]]), LabelPseudoLabelRule())
     assert "sigmoid" in caught.value.fix

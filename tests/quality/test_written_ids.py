@@ -26,7 +26,7 @@ def test_what_the_table_says_otherwise_or_not_at_all_is_told_apart() -> None:
     ]
 
 
-def test_ids_that_nobody_is_called_by_are_found_by_pattern_once_a_photo() -> None:
+def test_ids_that_unknown_is_called_by_are_found_by_pattern_once_a_photo() -> None:
     lines = [["HWC 034", "hwc-034"], ["HWC 03"]]
     assert found(lines, ["bo", "bo"], pattern="HWC[0-9]{3}") == [(0, "HWC034", "", "an id")]
     assert found(lines, ["bo", "bo"]) == []

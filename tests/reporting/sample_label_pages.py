@@ -16,16 +16,16 @@ from PIL import Image, ImageDraw
 from fieldmark.reporting.contents import Curve, Fact, ScoreRow, SkippedFile, StageRow
 from fieldmark.reporting.label_contents import (
     AddedPhotos,
-    CutoffRow,
-    CutoffScan,
     Difference,
     DroppedPhotosSection,
     LabelIssueRow,
     LabelRow,
     LabelsPage,
+    LabelThresholdScan,
     Mark,
     MarkedPhoto,
     Rung,
+    ThresholdRow,
     TrainingCourse,
     TreesSection,
 )
@@ -75,10 +75,10 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
         "gives 54 are in the table.",
         scores=(
             ScoreRow("mean F2", 0.612, 0.606, 0.618, "mean over photos; a missed label weighs four times an added one"),
-            ScoreRow("mean F2, cross-fitted", 0.609, 0.603, 0.615, "with cutoffs from other photos"),
+            ScoreRow("mean F2, cross-fitted", 0.609, 0.603, 0.615, "with thresholds from other photos"),
             ScoreRow("labels a photo", 5.2, 5.1, 5.3, "given; the table has 3.2"),
         ),
-        scores_note="Measured on 5,307 photos. The cutoffs were found on these same scores.",
+        scores_note="Measured on 5,307 photos. The thresholds were found on these same scores.",
         ladder=(
             Rung("zoo", 0.575, 0.568, 0.582, None, ("3 networks",), "3 network(s) a fold, 5,307 known photos"),
             Rung("zoo2", 0.581, 0.574, 0.588, Difference(0.006, 0.002, 0.010), ("without 106 dropped photos",), "said"),
@@ -86,7 +86,7 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
             Rung("special", 0.578, 0.571, 0.585, Difference(0.001, -0.002, 0.004), ("networks for tag",), "said"),
             Rung("trees", 0.609, 0.602, 0.616, Difference(0.031, 0.027, 0.035), ("boosted trees",), "93.1 % of labels"),
         ),
-        ladder_note="Each stage with its own cutoffs, cross-fitted.",
+        ladder_note="Each stage with its own thresholds, cross-fitted.",
         courses=tuple(
             TrainingCourse(
                 name,
@@ -99,8 +99,8 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
             for name in stages
         ),
         learning_rates=(Curve("zoo-lite0 and 5 more", "lr", epochs, 2e-3 * np.cos(epochs / 7)),),
-        cutoffs=tuple(
-            CutoffRow(group, n, cut, 0, most, "", CutoffScan(at, 0.61 - (at - cut) ** 2, cut))
+        thresholds=tuple(
+            ThresholdRow(group, n, cut, 0, most, "", LabelThresholdScan(at, 0.61 - (at - cut) ** 2, cut))
             for group, n, cut, most in (("culture", 129, 0.28, 3), ("tag", 356, 0.1, None))
         ),
         labels=(
@@ -112,7 +112,7 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
         ),
         best=tuple(marked(n, good=True, noise=noise) for n in range(n_examples)),
         worst=tuple(marked(50 + n, good=False, noise=noise) for n in range(n_examples)),
-        doubts=tuple(
+        issues=tuple(
             LabelIssueRow(
                 f"{n:08x}",
                 NAMES[n % 7],
@@ -124,7 +124,7 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
             )
             for n in range(40)
         ),
-        doubts_note="The 40 surest of 2,016 doubtful labels.",
+        issues_note="The 40 surest of 2,016 doubtful labels.",
         dropped=(
             DroppedPhotosSection(
                 "trusted",

@@ -21,6 +21,7 @@ from fieldmark.reporting.contents import (
     ConfusedPair,
     Cooccurrence,
     Curve,
+    DuplicateGroup,
     Example,
     Fact,
     IdentityRow,
@@ -33,7 +34,6 @@ from fieldmark.reporting.contents import (
     StageRow,
     ThresholdScan,
     Tile,
-    TwinGroup,
 )
 from fieldmark.reporting.pages import inspect_page, run_page, write_page
 
@@ -86,7 +86,7 @@ def _by_identity(photos: list[Photo]) -> dict[str, list[Photo]]:
 
 
 def example(photos: list[Photo], *, seed: int, rank: int | None) -> Example:
-    """A query with five candidates, the right one at ``rank``; a stranger's right answer is new_whale."""
+    """A query with five candidates, the right one at ``rank``; an unknown individual's right answer is new_whale."""
     rng = np.random.default_rng(seed)
     owned = _by_identity(photos)
     several = sorted(name for name, own in owned.items() if len(own) > 1 and name != "new_whale")
@@ -148,13 +148,15 @@ def sample_run(photos: list[Photo], *, n_examples: int = 40) -> RunPage:
                 0.772,
                 "How often a person who looks at five candidates finds the whale.",
             ),
-            ScoreRow("Strangers refused", 0.743, 0.683, 0.797, "Share of unknown whales that were given no name."),
+            ScoreRow(
+                "Unknown individuals refused", 0.743, 0.683, 0.797, "Share of unknown whales that were given no name."
+            ),
             ScoreRow(
                 "Known against new (AUC)",
                 0.857,
                 0.829,
                 0.884,
-                "How well the best score tells known whales from strangers; 0.5 is a coin.",
+                "How well the best score tells known whales from unknown individuals; 0.5 is a coin.",
             ),
             ScoreRow(
                 "Baseline MAP@5", 0.412, 0.378, 0.447, "Frozen backbone, nearest neighbour, its own best threshold."
@@ -183,7 +185,7 @@ def sample_run(photos: list[Photo], *, n_examples: int = 40) -> RunPage:
         facts=(
             Fact("photos", "8,164", "7,352 of 3,961 named whales, 812 of whales nobody knows"),
             Fact("whales with a single photo", "2,073", "they stay in training"),
-            Fact("validation", "742 photos", "one photo of each of 512 whales, 230 strangers"),
+            Fact("validation", "742 photos", "one photo of each of 512 whales, 230 unknown individuals"),
             Fact("same picture, two names", "176 pairs", "see the page of the collection"),
         ),
         skipped=(
@@ -210,11 +212,11 @@ def sample_run(photos: list[Photo], *, n_examples: int = 40) -> RunPage:
                 "name": "humpback-classify",
                 "stages": [
                     {
-                        "verb": "split",
+                        "kind": "split",
                         "name": "folds",
-                        "folds": {"kind": "humpback_holdout", "n_known": 512, "n_unknown": 230},
+                        "folds": {"kind": "humpback", "n_known": 512, "n_unknown": 230},
                     },
-                    {"verb": "train", "name": "many", "at_least": 10, "lr": 0.0003},
+                    {"kind": "train", "name": "many", "at_least": 10, "lr": 0.0003},
                 ],
             }
         ),
@@ -277,10 +279,10 @@ def sample_inspection(photos: list[Photo]) -> InspectPage:
             SkippedFile("images/b1ffe001.png", "231 megapixels; the limit is 100"),
             SkippedFile("images/ffde0a91.jpg", "is no picture: it starts with '<!doctype html>'"),
         ),
-        twins=(
-            TwinGroup((photos[0][0], photos[1][0]), ("w_0a1b", "w_77cd"), photos[0][2]),
-            TwinGroup((photos[2][0], photos[3][0], photos[4][0]), ("w_1f00",) * 3, photos[2][2]),
-            TwinGroup((photos[5][0], photos[6][0]), ("new_whale", "w_2ba0"), photos[5][2]),
+        duplicates=(
+            DuplicateGroup((photos[0][0], photos[1][0]), ("w_0a1b", "w_77cd"), photos[0][2]),
+            DuplicateGroup((photos[2][0], photos[3][0], photos[4][0]), ("w_1f00",) * 3, photos[2][2]),
+            DuplicateGroup((photos[5][0], photos[6][0]), ("new_whale", "w_2ba0"), photos[5][2]),
         ),
         photos_per_identity=rng.zipf(2.1, 3961).clip(max=63),
         labels=tuple(LabelCount(tag, int(count)) for tag, count in zip(tags, np.diag(counts), strict=True)),

@@ -12,16 +12,16 @@ import pytest
 from fieldmark.reporting.contents import Curve
 from fieldmark.reporting.label_contents import (
     AddedPhotos,
-    CutoffRow,
-    CutoffScan,
     Difference,
     DroppedPhotosSection,
     LabelIssueRow,
     LabelRow,
     LabelsPage,
+    LabelThresholdScan,
     Mark,
     MarkedPhoto,
     Rung,
+    ThresholdRow,
     TrainingCourse,
     TreesSection,
 )
@@ -60,14 +60,14 @@ def named(name: str) -> LabelsPage:
     line = np.array([0.1, 0.2])
     photo = MarkedPhoto(name, None, (Mark(name, "right", 0.5), Mark(name, "missed"), Mark(name, "plain")), name)
     return LabelsPage(
-        title=name, recipe=name, summary=name, scores_note=name, score_name=name, ladder_note=name, cutoffs_note=name,
+        title=name, recipe=name, summary=name, scores_note=name, score_name=name, ladder_note=name, thresholds_note=name,
         ladder=(Rung(name, 0.5, 0.4, 0.6, None, (name,), name), Rung(name, 0.5, 0.4, 0.6, Difference(0.1, 0.0, 0.2))),
         courses=(TrainingCourse(name, (Curve(name, "loss", line, line),), name),),
         learning_rates=(Curve(name, "lr", line, line), Curve(name, "lr", line, line)),
-        cutoffs=(CutoffRow(name, 3, 0.1, note=name, scan=CutoffScan(line, line, 0.1)),),
+        thresholds=(ThresholdRow(name, 3, 0.1, note=name, scan=LabelThresholdScan(line, line, 0.1)),),
         labels=(LabelRow(name, 3, 2, 0.5), LabelRow("b", 0, 0)),
-        best=(photo,), worst=(photo,), doubts=(LabelIssueRow(name, name, "wrong", 0.1, 0.9, None, (name, name)),),
-        doubts_note=name, dropped=(DroppedPhotosSection(name, name, 1, (photo,)),),
+        best=(photo,), worst=(photo,), issues=(LabelIssueRow(name, name, "wrong", 0.1, 0.9, None, (name, name)),),
+        issues_note=name, dropped=(DroppedPhotosSection(name, name, 1, (photo,)),),
         added=(AddedPhotos(name, name, (photo,)),),
         trees=(TreesSection(name, ((name, 0.5),), 1, 0.9, 10),),
     )  # fmt: skip
@@ -163,12 +163,12 @@ def test_few_labels_are_listed_once():
     assert html.count("<tr><th") == 10  # with the head
 
 
-def test_numbers_nobody_could_measure_are_a_dash():
+def test_numbers_unknown_could_measure_are_a_dash():
     html = labels_page(LabelsPage("t", "r", "s", labels=(LabelRow("never seen", 0, 0),)))
     assert re.findall(r'<td class="num">(.*?)</td>', html) == ["0", *["\u2013"] * 4, "0"]
 
 
-def test_doubts_say_which_way_and_how_sure(html):
+def test_issues_say_which_way_and_how_sure(html):
     assert html.count('class="card photo doubt"') == 40
     first = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html.split('class="card photo doubt"')[1])).replace("\xa0", " ")
     assert "probably missing" in first

@@ -9,7 +9,7 @@ import pytest
 from fieldmark.core.errors import ShapeError
 from fieldmark.reporting import label_plots, plots
 from fieldmark.reporting.contents import Curve
-from fieldmark.reporting.label_contents import CutoffScan, Difference, Rung
+from fieldmark.reporting.label_contents import Difference, LabelThresholdScan, Rung
 
 AT = np.linspace(0.01, 0.9, 20)
 RUNGS = (
@@ -22,7 +22,7 @@ FOLDS = tuple(Curve(f"fold {k}", "loss", np.arange(1.0, 6.0), np.exp(-np.arange(
 DRAW = {
     "ladder": lambda: label_plots.ladder_plot(RUNGS),
     "folds": lambda: label_plots.fold_histories(FOLDS, title="Loss of zoo"),
-    "scan": lambda: label_plots.cutoff_scan(CutoffScan(AT, 0.6 - (AT - 0.3) ** 2, 0.3), group="tag"),
+    "scan": lambda: label_plots.threshold_scan(LabelThresholdScan(AT, 0.6 - (AT - 0.3) ** 2, 0.3), group="tag"),
     "frequency": lambda: label_plots.by_frequency(np.array([1, 2, 2, 3, 40, 900]), np.linspace(0.1, 0.9, 6)),
 }
 
@@ -74,7 +74,7 @@ def test_one_epoch_is_drawn_as_a_point():
     assert "<use" in label_plots.fold_histories([point], title="Loss")
 
 
-def test_cutoff_plot_marks_the_chosen_one():
+def test_threshold_plot_marks_the_chosen_one():
     svg = DRAW["scan"]()
     assert "chosen 0.3" in words(svg)
     assert "is 0.600" in svg
@@ -88,7 +88,7 @@ def test_frequency_plot_says_the_middle_of_labels_about_as_rare():
 
 def test_arrays_that_do_not_fit_are_refused():
     with pytest.raises(ShapeError) as caught:
-        label_plots.cutoff_scan(CutoffScan(AT, AT[:3], 0.3), group="tag")
+        label_plots.threshold_scan(LabelThresholdScan(AT, AT[:3], 0.3), group="tag")
     assert "same length" in caught.value.fix
     with pytest.raises(ShapeError):
         label_plots.by_frequency(np.array([1, 2]), np.array([0.5]))
@@ -96,7 +96,7 @@ def test_arrays_that_do_not_fit_are_refused():
 
 def test_titles_in_scripts_without_latin_letters_get_ids_of_their_own():
     ids = [
-        re.findall(r' id="([^"]+)"', label_plots.cutoff_scan(CutoffScan(AT, AT, 0.3), group=group))
+        re.findall(r' id="([^"]+)"', label_plots.threshold_scan(LabelThresholdScan(AT, AT, 0.3), group=group))
         for group in ("文化", "物")
     ]
     assert not set(ids[0]) & set(ids[1])

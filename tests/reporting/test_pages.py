@@ -17,6 +17,7 @@ from fieldmark.reporting.contents import (
     Candidate,
     Cooccurrence,
     Curve,
+    DuplicateGroup,
     Example,
     Fact,
     IdentityRow,
@@ -29,7 +30,6 @@ from fieldmark.reporting.contents import (
     StageRow,
     ThresholdScan,
     Tile,
-    TwinGroup,
 )
 from fieldmark.reporting.pages import inspect_page, run_page, write_page
 from fieldmark.reporting.rendering import MOST_ROWS
@@ -103,7 +103,7 @@ def run_named(name: str) -> RunPage:
 def inspect_named(name: str) -> InspectPage:
     return InspectPage(
         title=name, summary=name, facts=(Fact(name, name, name),), problems=(Problem(name, name, 1, name, name),),
-        broken=(SkippedFile(name, name),), twins=(TwinGroup((name, name), (name, "b")),),
+        broken=(SkippedFile(name, name),), duplicates=(DuplicateGroup((name, name), (name, "b")),),
         labels=(LabelCount(name, 3), LabelCount("b", 1)),
         cooccurrence=Cooccurrence((name, "b"), np.array([[3, 1], [1, 1]])),
         samples=(Tile(name, None, name),), identities=(IdentityRow(name, 2, (Tile(name, None),)),),
@@ -220,7 +220,7 @@ def test_rates_that_could_not_be_counted_are_not_told():
     at = np.array([0.0, 1.0])
     scan = ThresholdScan(at, at, 0.5, share_new=at, false_match_rate=np.full(2, np.nan))
     html = run_page(RunPage("t", "r", "s", threshold=scan))
-    assert "of the strangers" not in html
+    assert "of the unknown individuals" not in html
     assert "50\xa0%" in html
     assert "nan" not in " ".join(Structure(html).text).lower()
 
@@ -232,9 +232,9 @@ def test_long_tables_are_cut_and_say_so():
     assert "The first 200 of 250 places are shown." in html
 
 
-def test_conflicting_twins_come_first_and_are_counted():
-    agreed = [TwinGroup((f"a{n}", f"b{n}"), ("w", "w")) for n in range(60)]
-    html = inspect_page(InspectPage("t", "s", twins=(*agreed, TwinGroup(("x", "y"), ("w_1", "w_2")))))
+def test_conflicting_duplicates_come_first_and_are_counted():
+    agreed = [DuplicateGroup((f"a{n}", f"b{n}"), ("w", "w")) for n in range(60)]
+    html = inspect_page(InspectPage("t", "s", duplicates=(*agreed, DuplicateGroup(("x", "y"), ("w_1", "w_2")))))
     assert html.index("names differ") < html.index("same name")
     assert "1 of them carries different names" in html
 
@@ -300,9 +300,9 @@ def test_write_page_to_a_full_disk_keeps_the_old_page_and_says_what_to_do(tmp_pa
     assert path.read_text() == "old"
 
 
-def test_twins_without_a_name_for_each_file_are_refused():
+def test_duplicates_without_a_name_for_each_file_are_refused():
     with pytest.raises(ShapeError) as caught:
-        TwinGroup(("a", "b"), ("w",))
+        DuplicateGroup(("a", "b"), ("w",))
     assert "one name for each file" in caught.value.fix
 
 

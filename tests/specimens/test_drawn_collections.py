@@ -16,9 +16,9 @@ from fieldmark.specimens.files import scramble
 
 SMALL = {
     "n_identities": 12,
-    "n_strangers": 5,
+    "n_unknown": 5,
     "n_test": 10,
-    "share_strangers_test": 0.3,
+    "share_unknown_test": 0.3,
     "n_near_duplicates": 4,
     "n_broken": 2,
     "size_px": (160, 80),
@@ -134,7 +134,7 @@ def test_a_fixed_number_of_photos_and_nothing_else(tmp_path: Path) -> None:
         tmp_path,
         n_identities=3,
         photos_per_identity=2,
-        n_strangers=0,
+        n_unknown=0,
         n_test=0,
         n_near_duplicates=0,
         n_broken=0,
@@ -158,7 +158,7 @@ def test_drawing_tells_how_far_it_is(tmp_path: Path) -> None:
 
     heard = Heard()
     drawn = draw_flukes(
-        tmp_path, n_identities=2, n_strangers=0, n_test=1, size_px=(64, 32), n_near_duplicates=0, progress=heard
+        tmp_path, n_identities=2, n_unknown=0, n_test=1, size_px=(64, 32), n_near_duplicates=0, progress=heard
     )
     assert heard.said == [(drawn.n_photos, drawn.n_photos)]
 
@@ -175,11 +175,11 @@ def test_no_two_numbers_share_a_name(key: int, first: int, n_bits: int) -> None:
 def test_all_impossible_numbers_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as refused:
         draw_flukes(
-            tmp_path, n_identities=0, share_strangers_test=1.5, size_px=(8, 160), n_near_duplicates=500, n_test=2.5
+            tmp_path, n_identities=0, share_unknown_test=1.5, size_px=(8, 160), n_near_duplicates=500, n_test=2.5
         )  # type: ignore[arg-type]
     assert "n_identities = 0" in str(refused.value.got)
     assert "n_identities from 1 to" in refused.value.fix
-    assert "share_strangers_test from 0 to 1" in refused.value.fix
+    assert "share_unknown_test from 0 to 1" in refused.value.fix
     assert "width from 64 to 4096" in refused.value.fix
     assert "n_near_duplicates from 0 to 40" in refused.value.fix
     assert "n_test from 0" in refused.value.fix

@@ -144,11 +144,11 @@ def test_the_category_can_be_told_from_the_pixels(drawn: Drawn) -> None:
         edge = np.abs(grey - np.median(np.concatenate([grey[0], grey[-1]])))
         looks.append((edge / edge.max()).ravel())
     vectors = np.stack(looks) / np.linalg.norm(looks, axis=1, keepdims=True)
-    alike = vectors @ vectors.T
+    similar = vectors @ vectors.T
     groups = np.array([row["group"] for row in rows])
-    alike[groups[:, None] == groups[None]] = -1
+    similar[groups[:, None] == groups[None]] = -1
     category = np.array([row[CATEGORY] for row in rows])
-    right = (category[alike.argmax(axis=1)] == category).mean()
+    right = (category[similar.argmax(axis=1)] == category).mean()
     prior = max(Counter(category.tolist()).values()) / len(category)
     assert right > prior + 0.2
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from fieldmark.stacking.evidence import SecondLevelInputs
+from fieldmark.stacking.inputs import SecondLevelInputs
 from fieldmark.stacking.specs import Candidates, Negatives, Relevance, Stacking, TableColumns, Trees
 
 N_LABELS, N_CLASSES, DIM = 9, 12, 5
@@ -41,7 +41,7 @@ def draw(n_images: int, seed: int = 0, n_folds: int = 4) -> Toy:
     heat = np.exp(latent @ of_label.normal(size=(DIM, N_CLASSES)))
     evidence = SecondLevelInputs(
         scores={name: (1 / (1 + np.exp(-z))).astype(np.float32) for name, z in zip(("a", "b"), logits, strict=True)},
-        looks=np.stack([dark, chance.random(n_images), 300 + dark, dark > 0.5], axis=1).astype(np.float32),
+        statistics=np.stack([dark, chance.random(n_images), 300 + dark, dark > 0.5], axis=1).astype(np.float32),
         imagenet=(heat / heat.sum(axis=1, keepdims=True)).astype(np.float32),
         embeddings=(latent / np.linalg.norm(latent, axis=1, keepdims=True)).astype(np.float32),
     )

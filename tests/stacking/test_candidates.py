@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.stacking import evidence as evidence_module
+from fieldmark.stacking import inputs as evidence_module
 from fieldmark.stacking.candidates import candidate_cells, recall_ceiling, scatter
-from fieldmark.stacking.evidence import SecondLevelInputs
+from fieldmark.stacking.inputs import SecondLevelInputs
 from fieldmark.stacking.specs import Candidates, TableColumns
 
 
@@ -114,7 +114,7 @@ def test_odd_evidence_is_refused():
         SecondLevelInputs({"a": fine}, embeddings=fine[:1])
     assert "one row an image" in wrong.value.fix
     with pytest.raises(ShapeError) as wrong:
-        SecondLevelInputs({"a": fine}, looks=fine)
+        SecondLevelInputs({"a": fine}, statistics=fine)
     assert "brightness" in wrong.value.fix
     with pytest.raises(FieldmarkError) as wrong:
         SecondLevelInputs({"a": fine * 3, "b": fine * np.nan}, imagenet=fine * np.inf)
@@ -125,9 +125,9 @@ def test_odd_evidence_is_refused():
 def test_missing_evidence_is_told_with_the_switch():
     evidence = SecondLevelInputs({"a": np.full((3, 2), 0.5, np.float32)})
     with pytest.raises(FieldmarkError) as wrong:
-        evidence.must_serve(TableColumns(looks=False))
+        evidence.must_serve(TableColumns(statistics=False))
     assert "imagenet='off', relevance=None" in wrong.value.fix
-    assert "looks" not in wrong.value.fix
+    assert "statistics" not in wrong.value.fix
 
 
 def test_a_truth_that_does_not_fit_is_refused():

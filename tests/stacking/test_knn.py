@@ -15,7 +15,7 @@ from fieldmark.stacking.knn import (
     NearestRows,
     cell_relevance,
     choose_relevance,
-    merged_galleries,
+    joined_galleries,
     neighbours,
     relevance,
 )
@@ -111,7 +111,7 @@ def test_relevance_equals_slow_loops(seed, k, sharpness, noise):
     )
 
 
-def test_only_the_nearest_speaks_at_the_limit_and_all_alike_at_the_other():
+def test_only_the_nearest_speaks_at_the_limit_and_all_similar_at_the_other():
     query, gallery = unit(5, 3, 0), unit(9, 3, 1)
     truth = np.eye(9, dtype=bool)
     found = neighbours(query, gallery, k=9)
@@ -121,7 +121,7 @@ def test_only_the_nearest_speaks_at_the_limit_and_all_alike_at_the_other():
     np.testing.assert_allclose(relevance(found, truth, Relevance(k=9, sharpness=1e-9)).std(), 0, atol=1e-6)
 
 
-def test_without_any_neighbour_nobody_says_yes():
+def test_without_any_neighbour_unknown_says_yes():
     nothing = NearestRows(np.full((2, 3), -1, np.int32), np.full((2, 3), -np.inf, np.float32))
     assert (relevance(nothing, np.ones((4, 2), bool), Relevance(noise=0.01)) == np.float32(0.01)).all()
 
@@ -132,7 +132,7 @@ def test_merging_galleries_equals_looking_at_all_at_once():
     for start in (0, 10, 20):
         found = neighbours(query, gallery[start : start + 10], k=5)
         parts.append(NearestRows(found.index + np.int32(start), found.cosine))
-    merged, whole = merged_galleries(parts, k=5), neighbours(query, gallery, k=5)
+    merged, whole = joined_galleries(parts, k=5), neighbours(query, gallery, k=5)
     np.testing.assert_array_equal(merged.index, whole.index)
     np.testing.assert_allclose(merged.cosine, whole.cosine, atol=1e-6)
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, RunError, ShapeError
 from fieldmark.stacking.candidates import candidate_cells
-from fieldmark.stacking.evidence import SecondLevelInputs
-from fieldmark.stacking.judge import FORMAT, Judge
+from fieldmark.stacking.inputs import SecondLevelInputs
 from fieldmark.stacking.second_level import second_level
 from fieldmark.stacking.specs import Candidates, Negatives, Stacking, TableColumns
+from fieldmark.stacking.stacked_trees import FORMAT, StackedTrees
 from fieldmark.stacking.trees import put_right, thin
 
 GROUPS = np.arange(9) % 2
-BARE = TableColumns(looks=False, imagenet="off", share=False, relevance=None)
+BARE = TableColumns(statistics=False, imagenet="off", share=False, relevance=None)
 
 
 def run(toy, by, **options):
@@ -76,12 +76,12 @@ def test_threads_scratch_and_repeats_change_nothing_but_the_seed_does(toy, judge
     assert (other.proba != judged.proba).any()
 
 
-def test_new_photos_are_judged_alike_before_and_after_the_folder(drawn, judged, tmp_path):
+def test_new_photos_are_judged_similar_before_and_after_the_folder(drawn, judged, tmp_path):
     new = drawn(50, seed=3)
     proba = judged.judge.judge(new.evidence)
     assert proba.shape == (50, 9)
     judged.judge.save(tmp_path)
-    back = Judge.load(tmp_path)
+    back = StackedTrees.load(tmp_path)
     np.testing.assert_array_equal(back.judge(new.evidence), proba)
     assert back.rates == judged.judge.rates
     cells = candidate_cells(new.evidence, Candidates(top_k=5))
@@ -99,7 +99,9 @@ def test_raw_imagenet_columns_work_from_end_to_end(drawn, small):
     found = run(toy, by)
     assert any(name == "imagenet 11" for name, _ in found.importance)
     assert found.judge.judge(new.evidence).shape == (10, 9)
-    narrow = SecondLevelInputs(new.evidence.scores, looks=new.evidence.looks, imagenet=new.evidence.imagenet[:, :5])
+    narrow = SecondLevelInputs(
+        new.evidence.scores, statistics=new.evidence.statistics, imagenet=new.evidence.imagenet[:, :5]
+    )
     with pytest.raises(ShapeError, match="another table") as wrong:
         found.judge.judge(narrow)
     assert "same backbone" in wrong.value.fix
@@ -157,7 +159,7 @@ def test_what_stands_in_cells_that_are_not_told_changes_nothing_nor_does_the_fol
     proba = yes.judge.judge(new.evidence)
     np.testing.assert_array_equal(proba, no.judge.judge(new.evidence))
     yes.judge.save(tmp_path)
-    np.testing.assert_array_equal(Judge.load(tmp_path).judge(new.evidence), proba)
+    np.testing.assert_array_equal(StackedTrees.load(tmp_path).judge(new.evidence), proba)
 
 
 def test_two_folds_are_enough_where_the_truth_tells_nothing(drawn, small):
@@ -185,7 +187,7 @@ def test_impossible_folds_and_groups_are_refused(toy, small):
 
 def test_models_are_found_by_name_whatever_their_order(drawn, judged):
     new = drawn(20, seed=2).evidence
-    turned = SecondLevelInputs(dict(reversed(new.scores.items())), new.looks, new.imagenet, new.embeddings)
+    turned = SecondLevelInputs(dict(reversed(new.scores.items())), new.statistics, new.imagenet, new.embeddings)
     assert turned.models != judged.judge.models
     np.testing.assert_array_equal(judged.judge.judge(turned), judged.judge.judge(new))
 
@@ -194,41 +196,41 @@ def test_evidence_of_another_kind_is_refused(drawn, judged):
     new = drawn(5, seed=2).evidence
     renamed = {f"another {name}": matrix for name, matrix in new.scores.items()}
     with pytest.raises(FieldmarkError, match="models") as wrong:
-        judged.judge.judge(SecondLevelInputs(renamed, new.looks, new.imagenet, new.embeddings))
+        judged.judge.judge(SecondLevelInputs(renamed, new.statistics, new.imagenet, new.embeddings))
     assert "same models" in wrong.value.fix
     few = {name: matrix[:, :4] for name, matrix in new.scores.items()}
     with pytest.raises(ShapeError, match="other labels") as wrong:
-        judged.judge.judge(SecondLevelInputs(few, new.looks, new.imagenet, new.embeddings))
+        judged.judge.judge(SecondLevelInputs(few, new.statistics, new.imagenet, new.embeddings))
     assert "vocabulary" in wrong.value.fix
     with pytest.raises(ShapeError, match="kind that the known") as wrong:
-        judged.judge.judge(SecondLevelInputs(new.scores, new.looks, new.imagenet[:, :3], new.embeddings))
+        judged.judge.judge(SecondLevelInputs(new.scores, new.statistics, new.imagenet[:, :3], new.embeddings))
     assert "same backbone" in wrong.value.fix
     with pytest.raises(FieldmarkError, match="evidence that is not there") as wrong:
-        judged.judge.judge(SecondLevelInputs(new.scores, new.looks, new.imagenet))
+        judged.judge.judge(SecondLevelInputs(new.scores, new.statistics, new.imagenet))
     assert "relevance=None" in wrong.value.fix
 
 
-@pytest.mark.parametrize("name", ["fold-1.txt", "judge.safetensors"])
+@pytest.mark.parametrize("name", ["fold-1.txt", "stacked_trees.safetensors"])
 def test_damaged_folders_are_refused_before_anything_reads_them(judged, tmp_path, name):
     judged.judge.save(tmp_path)
     content = bytearray((tmp_path / name).read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RunError, match="damaged") as wrong:
-        Judge.load(tmp_path)
+        StackedTrees.load(tmp_path)
     assert name in str(wrong.value.got)
     assert "again" in wrong.value.fix
     (tmp_path / name).unlink()
     with pytest.raises(RunError, match="damaged"):
-        Judge.load(tmp_path)
+        StackedTrees.load(tmp_path)
 
 
 def test_another_version_is_refused(judged, tmp_path):
     judged.judge.save(tmp_path)
-    meta = tmp_path / "judge.json"
+    meta = tmp_path / "stacked_trees.json"
     meta.write_text(meta.read_text().replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'))
     with pytest.raises(RunError, match="no second level") as wrong:
-        Judge.load(tmp_path)
+        StackedTrees.load(tmp_path)
     assert "again" in wrong.value.fix
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldmark.images.looks import LOOKS
-from fieldmark.stacking import evidence as evidence_module
+from fieldmark.images.statistics import STATISTICS
+from fieldmark.stacking import inputs as evidence_module
 from fieldmark.stacking.candidates import candidate_cells
-from fieldmark.stacking.evidence import SecondLevelInputs
+from fieldmark.stacking.inputs import SecondLevelInputs
+from fieldmark.stacking.neighbour_columns import PRIOR_PHOTOS, NeighbourLabels
 from fieldmark.stacking.specs import Candidates, TableColumns
 from fieldmark.stacking.table import FLOOR, Projection, column_names, competition_ranks, tabulate
-from fieldmark.stacking.told import PRIOR_PHOTOS, NeighbourLabels
 
 N_LABELS, GROUPS = 6, np.array([0, 0, 1, 1, 1, 2])
 
@@ -28,7 +28,7 @@ def three_models(n_images=7, seed=0):
     rows = chance.normal(size=(n_images, 3)).astype(np.float32)
     return SecondLevelInputs(
         {name: chance.random((n_images, N_LABELS)).astype(np.float32).round(1) for name in ("x", "y", "z")},
-        looks=chance.random((n_images, len(LOOKS))).astype(np.float32),
+        statistics=chance.random((n_images, len(STATISTICS))).astype(np.float32),
         imagenet=imagenet,
         embeddings=rows / np.linalg.norm(rows, axis=1, keepdims=True),
     )
@@ -50,7 +50,7 @@ def slow_row(evidence, image, label):
     row |= {"greatest": max(p), "least": min(p)}
     for name, matrix in evidence.scores.items():
         row[f"rank {name}"] = 1 + sum(other > matrix[image, label] for other in matrix[image])
-    row |= dict(zip(LOOKS, evidence.looks[image].tolist(), strict=True))
+    row |= dict(zip(STATISTICS, evidence.statistics[image].tolist(), strict=True))
     return row | {"label": label, "label group": GROUPS[label]}
 
 
@@ -72,14 +72,14 @@ def test_every_plain_column_equals_slow_loops(monkeypatch, tmp_path):
 def test_switched_off_columns_are_not_there():
     evidence = three_models()
     bare = TableColumns(
-        combinations=False, spread=False, ranks=False, looks=False, imagenet="off", label=False, relevance=None
+        combinations=False, spread=False, ranks=False, statistics=False, imagenet="off", label=False, relevance=None
     )
     assert column_names(evidence, bare) == ("proba x", "proba y", "proba z")
     cells = candidate_cells(evidence, Candidates(top_k=2))
     plain = np.stack([matrix[cells.image, cells.label] for matrix in evidence.scores.values()], axis=1)
     np.testing.assert_array_equal(tabulate(evidence, cells, bare), plain)
     alone = SecondLevelInputs({"x": evidence.scores["x"]})
-    assert column_names(alone, TableColumns(looks=False, imagenet="off", relevance=None, label=False)) == (
+    assert column_names(alone, TableColumns(statistics=False, imagenet="off", relevance=None, label=False)) == (
         "proba x",
         "rank x",
     )
@@ -141,13 +141,13 @@ def slow_told(evidence, truth, is_told, fold, image, label, folds, by):
     return math.log(share), nats, said / sum(weights)
 
 
-@pytest.mark.parametrize("untold", [0.0, 0.4])
+@pytest.mark.parametrize("unlabelled", [0.0, 0.4])
 @pytest.mark.parametrize("folds", [(0, 2), (1,), (1, 2, 3)])
-def test_told_columns_equal_slow_loops(drawn, small, folds, untold):
+def test_told_columns_equal_slow_loops(drawn, small, folds, unlabelled):
     """Also where the truth of some cells is not told."""
     toy = drawn(60)
-    is_told = np.random.default_rng(5).random(toy.truth.shape) >= untold
-    truth = toy.truth | ~is_told  # what stands in an untold cell must not matter
+    is_told = np.random.default_rng(5).random(toy.truth.shape) >= unlabelled
+    truth = toy.truth | ~is_told  # what stands in an unlabelled cell must not matter
     told = NeighbourLabels.of(toy.evidence, truth, toy.fold, small.features, is_told=is_told)
     assert told.names == ("label share", "imagenet affinity", "relevance of neighbours")
     others = [one for one in told.folds if one not in folds]

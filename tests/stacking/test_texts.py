@@ -13,9 +13,9 @@ from fieldmark.core.errors import FieldmarkError, RunError, ShapeError
 from fieldmark.decisions.priors import shares
 from fieldmark.decisions.questions import Questions
 from fieldmark.stacking.linear import Weights
-from fieldmark.stacking.ngrams import Clues
+from fieldmark.stacking.ngrams import NGramFeatures
 from fieldmark.stacking.specs import Linear, MiniLm, NGrams, TextModel
-from fieldmark.stacking.texts import META, TextJudge, cross, learn_texts
+from fieldmark.stacking.texts import META, FittedTextModel, cross, learn_texts
 from naughty_strings import NAUGHTY
 
 QUESTION_OF = np.array([0, 0, 0, 1, 1, 2])
@@ -119,7 +119,7 @@ def test_a_judge_is_what_the_other_folds_alone_teach():
     other[fold == 1] = np.roll(truth[fold == 1], 1, axis=0)
     changed = [f"{text} spoilt" if one == 1 else text for text, one in zip(texts, fold, strict=True)]
     _, judged = cross(changed, other, QUESTION_OF, fold, by=SMALL, seed=4)
-    assert np.array_equal(judged[1].weights.of_clue, judges[1].weights.of_clue)
+    assert np.array_equal(judged[1].weights.of_side_feature, judges[1].weights.of_side_feature)
     assert not np.array_equal(judged[0].proba(texts), judges[0].proba(texts))
     held = np.flatnonzero(fold == 2)
     np.testing.assert_allclose(judges[2].proba([texts[row] for row in held]), proba[held], atol=1e-6)
@@ -128,17 +128,17 @@ def test_a_judge_is_what_the_other_folds_alone_teach():
 def test_the_same_seed_gives_the_same_bits_and_columns_do_not_meddle():
     texts, truth = shop(200)
     one, two = (learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=3) for _ in range(2))
-    assert np.array_equal(one.weights.of_clue, two.weights.of_clue)
+    assert np.array_equal(one.weights.of_side_feature, two.weights.of_side_feature)
     alone = learn_texts(texts, truth[:, :3], QUESTION_OF[:3], by=SMALL, seed=3)
-    np.testing.assert_allclose(alone.weights.of_clue, one.weights.of_clue[:, :3], atol=1e-5)
+    np.testing.assert_allclose(alone.weights.of_side_feature, one.weights.of_side_feature[:, :3], atol=1e-5)
 
 
-def test_saved_and_loaded_answers_alike(tmp_path):
+def test_saved_and_loaded_answers_similar(tmp_path):
     texts, truth = shop(200)
     for by, read in ((SMALL, texts), (MiniLm(), np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32))):
         judge = learn_texts(read, truth, QUESTION_OF, by=by, seed=3)
         judge.save(tmp_path)
-        loaded = TextJudge.load(tmp_path)
+        loaded = FittedTextModel.load(tmp_path)
         assert loaded.by == by
         assert np.array_equal(loaded.proba(read), judge.proba(read))
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
@@ -158,10 +158,10 @@ def test_damage_is_refused(tmp_path):
     for damage in damages:
         (tmp_path / META).write_text(json.dumps(meta))
         (tmp_path / "texts.safetensors").write_bytes(arrays)
-        assert TextJudge.load(tmp_path).by == SMALL
+        assert FittedTextModel.load(tmp_path).by == SMALL
         damage()
         with pytest.raises(RunError) as told:
-            TextJudge.load(tmp_path)
+            FittedTextModel.load(tmp_path)
         assert "run the stage that trains the text model again" in told.value.fix
 
 
@@ -176,8 +176,8 @@ def test_embeddings_are_learnt_from_and_zeros_are_the_prior():
     np.testing.assert_allclose(judges[0].proba(np.zeros((1, 16), np.float32))[0], judges[0].weights.prior, atol=1e-6)
 
 
-def test_several_right_answers_share_a_photo_and_untold_ones_teach_nothing():
-    """Without a clue that parts them, answers come as often as they were right, a shared photo counting for each."""
+def test_several_right_answers_share_a_photo_and_unlabelled_ones_teach_nothing():
+    """Without a side feature that parts them, answers come as often as they were right, a shared photo counting for each."""
     seen = np.ones((6, 1), np.float32)
     truth = np.array([[1, 0], [1, 0], [1, 0], [1, 1], [1, 1], [np.nan, np.nan]], np.float32)
     questions = Questions.of(np.zeros(2, np.int64))
@@ -189,46 +189,48 @@ def test_a_word_that_always_goes_with_an_answer_weighs_for_it():
     texts = ["plain red", "plain blue", "red thing", "blue thing"] * 10
     truth = np.array([[1, 0], [0, 1], [1, 0], [0, 1]] * 10, np.float32)
     judge = learn_texts(texts, truth, np.zeros(2, int), by=NGrams(characters=None, words=(1, 1)), seed=0)
-    assert judge.clues is not None
-    assert judge.clues.terms == (("blue", "plain", "red", "thing"),)
-    speaks = judge.weights.of_clue[:, 1] - judge.weights.of_clue[:, 0]
+    assert judge.features is not None
+    assert judge.features.terms == (("blue", "plain", "red", "thing"),)
+    speaks = judge.weights.of_side_feature[:, 1] - judge.weights.of_side_feature[:, 0]
     assert speaks[0] > 1
     assert speaks[2] < -1
     assert abs(speaks[[1, 3]]).max() < speaks[0] / 10
 
 
-def slow_clues(text):
+def slow_side_features(text):
     """Pieces of words between blanks, then single words and pairs, by hand."""
     words = text.split()
     pieces = [f" {word} "[at : at + n] for word in words for n in (3, 4) for at in range(len(word) + 3 - n)]
     return pieces, words + [f"{one} {two}" for one, two in pairwise(words)]
 
 
-def test_clues_are_pieces_of_words_and_words_in_a_row():
+def test_side_features_are_pieces_of_words_and_words_in_a_row():
     by = NGrams(characters=(3, 4), words=(1, 2), least=1)
     texts = ["red dress", "red shoe", "blue dress dress"]
-    clues = Clues.of(texts, by)
-    by_hand = [sorted({clue for text in texts for clue in slow_clues(text)[kind]}) for kind in (0, 1)]
-    assert [list(kind) for kind in clues.terms] == by_hand
-    table = clues.table(["Red DRÉSS", *texts]).toarray()
+    features = NGramFeatures.of(texts, by)
+    by_hand = [
+        sorted({side_feature for text in texts for side_feature in slow_side_features(text)[kind]}) for kind in (0, 1)
+    ]
+    assert [list(kind) for kind in features.terms] == by_hand
+    table = features.table(["Red DRÉSS", *texts]).toarray()
     np.testing.assert_array_equal(table[0], table[1])
     np.testing.assert_allclose((table**2).sum(axis=1), 1, atol=1e-5)
-    n_pieces = len(clues.terms[0])
+    n_pieces = len(features.terms[0])
     np.testing.assert_allclose((table[:, :n_pieces] ** 2).sum(axis=1), 0.5, atol=1e-5)
     # "shoe" stands in one text and weighs more than "red", which stands in two.
-    shoe, red = (n_pieces + clues.terms[1].index(word) for word in ("shoe", "red"))
+    shoe, red = (n_pieces + features.terms[1].index(word) for word in ("shoe", "red"))
     assert table[2, shoe] > table[2, red] > 0
 
 
-def test_rare_clues_are_left_out_and_memory_is_bounded():
+def test_rare_side_features_are_left_out_and_memory_is_bounded():
     by = NGrams(characters=None, words=(1, 1), least=2)
-    assert Clues.of(["common word", "common thing", "common other"], by).terms == (("common",),)
+    assert NGramFeatures.of(["common word", "common thing", "common other"], by).terms == (("common",),)
     many = [f"{one % 50} {one % 40} {one % 30}x" for one in range(500)]
-    assert len(Clues.of(many, by.model_copy(update={"most": 20}))) == 20
+    assert len(NGramFeatures.of(many, by.model_copy(update={"most": 20}))) == 20
     for nothing in ([], ["", ""], ["all", "unlike"]):
-        clues = Clues.of(nothing, by)
-        assert len(clues) == 0
-        assert clues.table(["common", ""]).shape == (2, 0)
+        features = NGramFeatures.of(nothing, by)
+        assert len(features) == 0
+        assert features.table(["common", ""]).shape == (2, 0)
 
 
 def test_settings_are_read_by_their_kind_and_refused_where_nothing_is_read():

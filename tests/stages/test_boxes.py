@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import fieldmark
-from fieldmark.api import verbs
+from fieldmark.api import functions
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError
 from fieldmark.data.collection import Collection
 from fieldmark.data.marks import points_of, read_marks
@@ -117,7 +117,7 @@ def test_stage_boxes_are_the_same_at_the_door(known: Collection, tmp_path: Path)
     assert source_name(other) != source_name(finder)
 
 
-def test_a_plan_whose_boxes_nobody_looks_for_is_refused() -> None:
+def test_a_plan_whose_boxes_unknown_looks_for_is_refused() -> None:
     whole = plan(GrabCut(), crop=BoxCrop(sources=(BoxSource(by=GrabCut()),)))
     without = Plan(name="x", stages=tuple(stage for stage in whole.stages if not isinstance(stage, Boxes)))
     with pytest.raises(PlanError) as refused:
@@ -187,19 +187,19 @@ def test_clicks_become_a_finder_whose_marks_align_photos(tmp_path: Path) -> None
         learn_clicks(few, read_marks(tmp_path / "clicks.csv"), tmp_path / "x", backbone=TINY, n_steps=1, n_workers=0)
 
 
-def test_the_verb_writes_a_table_and_a_page_and_refuses_what_cannot_be(tmp_path: Path) -> None:
+def test_the_kind_writes_a_table_and_a_page_and_refuses_what_cannot_be(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="OpenCV is an extra")
     photos, corners = drawn(tmp_path, 3)
-    done = verbs.boxes(photos, out=tmp_path / "b.csv", by="grabcut", html=tmp_path / "b.html", n_workers=0)
+    done = functions.boxes(photos, out=tmp_path / "b.csv", by="grabcut", html=tmp_path / "b.html", n_workers=0)
     assert done.n_boxes == 3
     box = read_marks(tmp_path / "b.csv").table.row(0, named=True)
     assert abs(box["box_x"] - corners[0, 0, 0]) < 4
     assert "<html" in (tmp_path / "b.html").read_text(encoding="utf-8")
     with pytest.raises(FieldmarkError, match="no finder") as refused:
-        verbs.boxes(photos, by="grabcutt")
+        functions.boxes(photos, by="grabcutt")
     assert "agreed, grabcut, features" in refused.value.fix
     with pytest.raises(FieldmarkError, match="needs a folder") as refused:
-        verbs.boxes(photos, clicks=tmp_path / "b.csv")
+        functions.boxes(photos, clicks=tmp_path / "b.csv")
     assert "--save" in refused.value.fix
     assert isinstance(done.finder, GrabCut)
     assert not isinstance(done.finder, TrainedFinder)

@@ -44,7 +44,7 @@ def test_what_is_marked_is_extra(known: Collection) -> None:
     assert not known.extra.any()
 
 
-def test_they_never_judge_and_nobody_is_compared_to_them(known: Collection, new: Collection, tmp_path: Path) -> None:
+def test_they_never_judge_and_unknown_is_compared_to_them(known: Collection, new: Collection, tmp_path: Path) -> None:
     photos = marked(known)
     run = execute(humpback_classify(size="toy", effort=0.3), photos, tmp_path / "run", new=new, seed=1, n_workers=0)
     context = Context.open(run.path)
@@ -93,7 +93,7 @@ def test_extra_photos_alone_are_refused(known: Collection, tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
-def test_one_of_an_individual_that_judges_as_a_stranger_does_not_teach(known: Collection, tmp_path: Path) -> None:
+def test_one_of_an_individual_that_judges_as_a_unknown_does_not_teach(known: Collection, tmp_path: Path) -> None:
     """Its own photo is held back, so that nobody knows it; photos of it from elsewhere would tell."""
     names = known.table["identity"].to_list()
     whom = "w_3"  # four photos: one is its own, the others come from elsewhere

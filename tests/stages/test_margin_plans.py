@@ -22,10 +22,10 @@ GOOD = humpback_classify(size="toy")
 TOML = """
 name = "margins"
 [[stages]]
-verb = "split"
+kind = "split"
 folds = {kind = "identity", n_folds = 2}
 [[stages]]
-verb = "train"
+kind = "train"
 name = "net"
 on = "split"
 preprocess = {height_px = 64, width_px = 128}
@@ -36,7 +36,7 @@ losses = [
   {kind = "triplet", weight = 0.5},
   {kind = "local_triplet"},
 ]
-training = {legs = [{epochs = 2, lr = 1e-3}], batch = 16}
+training = {phases = [{epochs = 2, lr = 1e-3}], batch = 16}
 """
 
 
@@ -80,11 +80,11 @@ def test_losses_without_what_they_need_are_refused(settings: dict, told: str) ->
     assert "fieldmark plan" in refused.value.fix
 
 
-def test_losses_of_single_legs_are_looked_at_too() -> None:
+def test_losses_of_single_phases_are_looked_at_too() -> None:
     train = GOOD.stages[1]
-    legs = (*train.training.legs, train.training.legs[0].model_copy(update={"losses": (ArcFace(),)}))  # type: ignore[union-attr]
+    phases = (*train.training.phases, train.training.phases[0].model_copy(update={"losses": (ArcFace(),)}))  # type: ignore[union-attr]
     with pytest.raises(PlanError) as refused:
-        planned(training=train.training.model_copy(update={"legs": legs})).check()  # type: ignore[union-attr]
+        planned(training=train.training.model_copy(update={"phases": phases})).check()  # type: ignore[union-attr]
     assert "arcface asks for a margin" in refused.value.got
 
 

@@ -26,8 +26,8 @@ from fieldmark.decisions.specs import (
     TargetShare,
     Transposed,
 )
-from fieldmark.decisions.submission_votes import blend_submissions
-from fieldmark.decisions.thresholds import find_threshold
+from fieldmark.decisions.submission_votes import average_submissions
+from fieldmark.decisions.unknown_thresholds import fit_unknown_threshold
 from fieldmark.pipeline.application import Ask
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.ranking import NEW_SCORES, SCORES, Decision, Ranking
@@ -38,29 +38,29 @@ from fieldmark.pipeline.stage import Stage
 from fieldmark.plans.humpback import humpback_classify
 from fieldmark.reporting.submissions import ranking_submission
 from fieldmark.stacking.specs import IdentityStacking, Trees
-from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
-from fieldmark.stages.identity.blend import Blend
+from fieldmark.stages.common.write_submission import WriteSubmission
+from fieldmark.stages.identity.ensemble_rankings import EnsembleRankings
+from fieldmark.stages.identity.post_process import PostProcess
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
 from fieldmark.stages.identity.ranking import RankingStage
-from fieldmark.stages.identity.stack_identities import StackIdentities
-from fieldmark.stages.identity.think_again import ThinkAgain
-from fieldmark.tasks.identification.blending_runs import blend_runs
+from fieldmark.stages.identity.rerank_trees import RerankTrees
+from fieldmark.tasks.identification.run_ensembles import ensemble_runs
 from fieldmark.tasks.reporting import write_report
 from toys import fitted, without_judges
 
 TOY = humpback_classify(size="toy")
-ALIKE = Rank(
-    name="alike",
+SIMILAR = Rank(
+    name="similar",
     reads_from="features",
     on="split",
     votes=(Vote(by=SumAbove(floor=0.5)), Vote(by=ByLogits(form="logit"), weight=0.5)),
     reciprocal=Reciprocal(k1=4, k2=2),
     per_group=PerGroup(column="side", least=2),
 )
-BLEND = Blend(name="both", reads_from=("ranking", "alike"), on="split", by=ByVote(), unknown=Fixed(at=0.0))
-AGAIN = ThinkAgain(name="again", reads_from="both", on="split", rules=(Swap(lead=5.0, used=1), Transposed(at=-9.0)))
-TREES = StackIdentities(
+BLEND = EnsembleRankings(name="both", reads_from=("ranking", "similar"), on="split", by=ByVote(), unknown=Fixed(at=0.0))
+AGAIN = PostProcess(name="again", reads_from="both", on="split", rules=(Swap(lead=5.0, used=1), Transposed(at=-9.0)))
+TREES = RerankTrees(
     name="trees",
     reads_from="features",
     on="split",
@@ -69,8 +69,8 @@ TREES = StackIdentities(
 
 
 def with_stages(*stages: object, reads: str) -> Plan:
-    kept = [stage for stage in TOY.stages if not isinstance(stage, Answer)]
-    return Plan(name="more", stages=(*kept, *stages, Answer(name="answers", reads_from=reads))).check()
+    kept = [stage for stage in TOY.stages if not isinstance(stage, WriteSubmission)]
+    return Plan(name="more", stages=(*kept, *stages, WriteSubmission(name="answers", reads_from=reads))).check()
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def ensemble(
 ) -> RunFolder:
     folder = tmp_path_factory.mktemp("rankers") / "run"
     return execute(
-        with_stages(ALIKE, BLEND, AGAIN, reads="again"),
+        with_stages(SIMILAR, BLEND, AGAIN, reads="again"),
         known,
         folder,
         new=new,
@@ -90,7 +90,7 @@ def ensemble(
 
 
 def test_every_ranking_stage_leaves_the_same_things(ensemble: RunFolder, known: Collection, new: Collection) -> None:
-    for name in ("ranking", "alike", "both", "again"):
+    for name in ("ranking", "similar", "both", "again"):
         place = ensemble.stage(name)
         n_validation = len(np.load(place / "validation.npy"))
         assert np.load(place / "new.npy").shape == (len(new), len(known.vocabulary.identities))
@@ -107,11 +107,11 @@ def test_the_vote_is_what_the_rankings_say(ensemble: RunFolder) -> None:
     """Both rankings' ballots counted by hand for every new photo; where nobody ties, the blend agrees."""
     tables = {
         name: pl.read_parquet(ensemble.stage(name) / "ranking.parquet").filter(pl.col("part") == "new")
-        for name in ("ranking", "alike", "both")
+        for name in ("ranking", "similar", "both")
     }
     for image in tables["both"]["image"].unique():
         given: dict[str, float] = {}
-        for name in ("ranking", "alike"):
+        for name in ("ranking", "similar"):
             for place, identity in (
                 tables[name].filter(pl.col("image") == image).select("place", "identity").iter_rows()
             ):
@@ -170,13 +170,13 @@ def test_trees_judge_and_the_expert_agrees(
 def test_every_ranking_says_apart_what_it_says_without_photos_that_judge(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    stages = (ALIKE, BLEND, TREES)
+    stages = (SIMILAR, BLEND, TREES)
     run = execute(
         with_stages(*stages, reads="trees"), known, tmp_path / "all", new=new, seed=1, n_workers=0, reuse=finished.path
     )
     bare = without_judges(run, tmp_path / "bare")
     application = Context.open(run.path).of_new()
-    for name in ("ranking", "alike", "both", "trees"):
+    for name in ("ranking", "similar", "both", "trees"):
         told, expected = application.value(name, 0).scores, np.load(bare.stage(name) / NEW_SCORES)
         np.testing.assert_allclose(told, expected, atol=1e-6)
         assert not np.array_equal(told, np.load(run.stage(name) / NEW_SCORES))
@@ -186,15 +186,15 @@ def test_trees_fed_with_training_photos_are_refused(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The source text's mistake, planted: the embedding of a training photo by its own network, as if held back."""
-    from fieldmark.stages.identity import stack_identities
+    from fieldmark.stages.identity import rerank_trees
 
-    whole = stack_identities.rivals_of
+    whole = rerank_trees.rivals_of
 
     def leaking(settings, gallery, query, images, *, trained_on, proba):
         swapped = [trained_on[0], *images[1:]]
         return whole(settings, gallery, query, swapped, trained_on=trained_on, proba=proba)
 
-    monkeypatch.setattr(stack_identities, "rivals_of", leaking)
+    monkeypatch.setattr(rerank_trees, "rivals_of", leaking)
     with pytest.raises(DataError) as refusal:
         execute(
             with_stages(TREES, reads="trees"),
@@ -210,13 +210,13 @@ def test_trees_fed_with_training_photos_are_refused(
 
 
 def test_finished_runs_are_blended(finished: RunFolder, ensemble: RunFolder, new: Collection) -> None:
-    table, decision = blend_runs([finished.path, ensemble.path], by=ByVote())
+    table, decision = ensemble_runs([finished.path, ensemble.path], by=ByVote())
     assert table["image"].unique(maintain_order=True).to_list() == new.images
     assert decision.threshold.map_at_k is not None
-    by_share, decision = blend_runs([finished.path, ensemble.path], unknown=TargetShare(share=1.0))
+    by_share, decision = ensemble_runs([finished.path, ensemble.path], unknown=TargetShare(share=1.0))
     assert set(by_share.filter(pl.col("place") == 1)["identity"]) <= {"new_whale", *by_share["identity"]}
     with pytest.raises(RunError) as refusal:
-        blend_runs([finished.path])
+        ensemble_runs([finished.path])
     assert "two run folders" in refusal.value.fix
 
 
@@ -228,25 +228,25 @@ def test_submissions_are_blended_by_votes(tmp_path: Path) -> None:
     }.items():
         (tmp_path / f"{name}.csv").write_text("Image,Id\n" + "\n".join(rows) + "\n", encoding="utf-8")
     paths = [tmp_path / f"{name}.csv" for name in "abc"]
-    blended = blend_submissions(paths, by=ByVote(worth=(1.0, 0.5)))
-    assert blended.rows() == [("p", "w2 w1"), ("q", "w3 new_whale")]
-    assert blend_submissions(paths, by=ByVote(worth=(1.0, 0.5)), weights=[9, 1, 1]).rows()[0] == ("p", "w1 w2")
+    ensemble_lines = average_submissions(paths, by=ByVote(worth=(1.0, 0.5)))
+    assert ensemble_lines.rows() == [("p", "w2 w1"), ("q", "w3 new_whale")]
+    assert average_submissions(paths, by=ByVote(worth=(1.0, 0.5)), weights=[9, 1, 1]).rows()[0] == ("p", "w1 w2")
     (tmp_path / "d.csv").write_text("Image,Id\np,w1\n", encoding="utf-8")
     with pytest.raises(DataError) as refusal:
-        blend_submissions([*paths, tmp_path / "d.csv"])
+        average_submissions([*paths, tmp_path / "d.csv"])
     assert "same photos" in refusal.value.fix
     (tmp_path / "e.csv").write_text("photo,Id\np,w1\n", encoding="utf-8")
     with pytest.raises(DataError) as refusal:
-        blend_submissions([tmp_path / "e.csv"])
+        average_submissions([tmp_path / "e.csv"])
     assert "columns Image,Id" in refusal.value.fix
     with pytest.raises(FieldmarkError) as wrong:
-        blend_submissions(paths, weights=[1.0])
+        average_submissions(paths, weights=[1.0])
     assert "as many weights" in wrong.value.fix
 
 
 def test_rankings_that_do_not_fit_are_told() -> None:
     with pytest.raises(PlanError) as refusal:
-        with_stages(ALIKE, BLEND.model_copy(update={"weights": (1.0,)}), reads="both")
+        with_stages(SIMILAR, BLEND.model_copy(update={"weights": (1.0,)}), reads="both")
     assert "1 weights for 2 rankings" in str(refusal.value.got)
     with pytest.raises(PlanError) as refusal:
         with_stages(TREES.model_copy(update={"reads_from": "ranking"}), reads="trees")
@@ -261,13 +261,13 @@ def ranked_by_hand(
     """A run whose stage ``ranking`` says these scores of the photos that judge."""
     known = Collection.of({"image": [f"{n}.png" for n in range(len(names))], "identity": names}, root=root)
     run = RunFolder.create(root / "run", key={"seed": 0})
-    folds = Folds(run.workshop("split"))
+    folds = Folds(run.work_directory("split"))
     folds.write(fold)
     truth = folds.classes(known)[fold >= 0]
     run.finish("split", receipt={"said": ""})
-    place = run.workshop("ranking")
+    place = run.work_directory("ranking")
     np.save(place / SCORES, scores.astype(np.float32))
-    Decision(find_threshold(Fixed(at=0.1), scores[truth >= -1], truth[truth >= -1])).write(place)
+    Decision(fit_unknown_threshold(Fixed(at=0.1), scores[truth >= -1], truth[truth >= -1])).write(place)
     run.finish("ranking", receipt={"said": ""})
     made = (Split(folds=IdentityFolds()), Rank(name="ranking", reads_from="features", on="split"))
     return Context(run=run, plan=Plan(name="by hand", stages=(*made, *stages)), known=known, new=None, seed=0)
@@ -280,7 +280,7 @@ def test_individuals_ask_back_by_the_photos_there_are_to_compare_with(tmp_path: 
     fold = np.array([-1, 0] * n + [-1, -1])
     scores = np.full((n, n + 1), 0.2)
     scores[np.arange(n), np.arange(n)], scores[:, n] = 0.6, 0.65 + 0.001 * np.arange(n)
-    again = ThinkAgain(name="again", reads_from="ranking", on="split", rules=(Transposed(at=-9.0),))
+    again = PostProcess(name="again", reads_from="ranking", on="split", rules=(Transposed(at=-9.0),))
     context = ranked_by_hand(tmp_path, names, fold, scores, again)
     fitted(context, again)
     after = context.artifact(Ranking, "again").scores
@@ -292,7 +292,7 @@ def test_a_judging_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None
     """Nobody knows who is on it, so nothing is measured by it; it is ranked like any other."""
     names = ["a", "a", "b", "b", "unknown", None]
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.06, 0.05], [0.7, 0.3]])
-    again = ThinkAgain(name="again", reads_from="ranking", on="split", rules=(Swap(),))
+    again = PostProcess(name="again", reads_from="ranking", on="split", rules=(Swap(),))
 
     class Given(RankingStage):
         """A ranking whose scores of validation photos are given."""
@@ -306,11 +306,11 @@ def test_a_judging_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None
             """No other photos are asked about."""
             raise AssertionError(ask)
 
-    more = Given(verb="given", name="more", on="split", unknown=MaxMap(), k=5, sure=None)
+    more = Given(kind="given", name="more", on="split", unknown=MaxMap(), k=5, calibration=None)
     fold = np.array([-1, 0, -1, 0, 0, 0])
     context = ranked_by_hand(tmp_path, names, fold, scores, again)
     assert "validation MAP@5 1.0000, 1.0000 before" in fitted(context, again)
-    ranking = Ranking(context.run.workshop("more"))
+    ranking = Ranking(context.run.work_directory("more"))
     more.fit(context, ranking.folder)
     assert ranking.decision.threshold.n_queries == 3
     ranked = ranking.table("validation").filter(pl.col("place") == 1)
@@ -320,15 +320,15 @@ def test_a_judging_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None
 def test_a_photo_without_a_candidate_stops_no_report(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    """Whose nearest photos all show strangers has nobody to be judged as: new at every threshold."""
+    """Whose nearest photos all show unknown individuals has nobody to be judged as: new at every threshold."""
     plan = with_stages(TREES, reads="trees")
     run = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0, reuse=finished.path)
     scores = np.load(run.stage("trees") / SCORES)
     scores[0] = -np.inf
     receipt = run.receipt("trees")
-    shutil.copytree(run.path / "trees", run.workshop("trees"), dirs_exist_ok=True)
+    shutil.copytree(run.path / "trees", run.work_directory("trees"), dirs_exist_ok=True)
     shutil.rmtree(run.path / "trees")
-    np.save(run.workshop("trees", fresh=False) / SCORES, scores)
+    np.save(run.work_directory("trees", fresh=False) / SCORES, scores)
     run.finish("trees", receipt={name: value for name, value in receipt.items() if name != "files"})
     measures = {one.name: one.value for one in write_report(Context.open(run.path))}
     assert np.isfinite(measures["MAP@5"])
@@ -341,8 +341,8 @@ def test_names_with_blanks_come_as_a_table_of_their_own(tmp_path: Path) -> None:
     context = context.fresh(new=Collection.of({"image": ["n.png"]}, root=tmp_path))
     ranking = {"part": "new", "image": "n.png", "place": [1, 2], "identity": ["=a b", "c"], "score": [0.9, 0.1]}
     pl.DataFrame(ranking).write_parquet(context.run.stage("ranking") / "ranking.parquet")
-    folder = context.run.workshop("answers")
-    said = Answer(name="answers", reads_from="ranking").fit(context, folder)
+    folder = context.run.work_directory("answers")
+    said = WriteSubmission(name="answers", reads_from="ranking").fit(context, folder)
     assert "answers.csv; no submission.csv, as some names have blanks" in said
     assert not (folder / "submission.csv").exists()
     rows = pl.read_csv(folder / "answers.csv")

@@ -25,17 +25,17 @@ from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.training import checkpoint
 from fieldmark.training.ranks import ranks
-from fieldmark.training.specs import Leg, Training
+from fieldmark.training.specs import Phase, Training
 from toys import split_by
 
 
 @pytest.fixture
 def context(known: Collection, whales: Path, tmp_path: Path) -> Context:
-    """The toy whales and two more strangers, of which one is a copy of a photo with a name."""
+    """The toy whales and two more unknown individuals, of which one is a copy of a photo with a name."""
     shutil.copytree(whales / "train", tmp_path / "train")
     shutil.copy(tmp_path / "train/000.jpg", tmp_path / "train/copy.jpg")
-    more = [("copy.jpg", "new_whale"), ("stranger.jpg", "new_whale")]
-    shutil.copy(whales / "test/t5.jpg", tmp_path / "train/stranger.jpg")
+    more = [("copy.jpg", "new_whale"), ("unknown.jpg", "new_whale")]
+    shutil.copy(whales / "test/t5.jpg", tmp_path / "train/unknown.jpg")
     names = {"image": [*known.images, *(image for image, _ in more)]}
     names["file"] = names["image"]
     names["identity"] = [*known.table["identity"], *(name for _, name in more)]
@@ -48,7 +48,7 @@ STAGE = Train(name="net", on="split", preprocess=Preprocess(height_px=32, width_
 WATCHED = STAGE.model_copy(
     update={
         "net": Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=OneVsRestHead()),
-        "training": Training(legs=(Leg(epochs=1),)),
+        "training": Training(phases=(Phase(epochs=1),)),
     }
 )
 
@@ -65,7 +65,7 @@ def trained(stage: Train, context: Context, fold: np.ndarray, folder: Path) -> M
     return left
 
 
-def test_a_copy_of_a_named_photo_is_no_stranger_to_learn_from(context: Context) -> None:
+def test_a_copy_of_a_named_photo_is_no_unknown_to_learn_from(context: Context) -> None:
     images = set(context.known.images)
     assert taught(STAGE, context, np.full(len(images), -1)) == images - {"copy.jpg"}
 
@@ -104,7 +104,7 @@ def test_a_stage_learns_by_smaller_batches_of_few_photos(context: Context, tmp_p
     net = Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=OneVsRestHead())
     updates = {}
     for least in (1, 100):
-        training = Training(legs=(Leg(epochs=1),), batch=16, least_batches=least)
+        training = Training(phases=(Phase(epochs=1),), batch=16, least_batches=least)
         stage = STAGE.model_copy(update={"net": net, "training": training, "sampler": PkSampler(k=2)})
         fold = np.full(len(context.known), -1)
         fold[[0, 1]] = 0
@@ -114,9 +114,9 @@ def test_a_stage_learns_by_smaller_batches_of_few_photos(context: Context, tmp_p
 
 @pytest.mark.parametrize(("flips", "of_mirrors"), [("same", 0), ("other", 1)])
 def test_a_mirror_image_is_no_second_photo(context: Context, flips: str, of_mirrors: int) -> None:
-    """Individuals with one photo wait for the last leg, whatever a mirrored photo shows."""
+    """Individuals with one photo wait for the last phase, whatever a mirrored photo shows."""
     stage = next(one for one in reidentify(size="small", mirror=flips).stages if isinstance(one, Train))
-    first = stage.training.legs[0]
+    first = stage.training.phases[0]
     assert first.min_photos == 2
     lesson = stage.lesson(split_by(context, np.full(len(context.known), -1)), k=0)
     n, shift = len(context.known), of_mirrors * len(context.known.vocabulary.identities)
@@ -129,8 +129,8 @@ def test_a_mirror_image_is_no_second_photo(context: Context, flips: str, of_mirr
     assert told[shift:][: len(counts)] == counts.tolist()
 
 
-def test_an_individual_held_back_as_a_stranger_is_not_watched_as_known(context: Context, tmp_path: Path) -> None:
-    """Who judges as a stranger cannot be right, and would only lower what is watched."""
+def test_an_individual_held_back_as_a_unknown_is_not_watched_as_known(context: Context, tmp_path: Path) -> None:
+    """Who judges as an unknown individual cannot be right, and would only lower what is watched."""
     names = np.array(context.known.table["identity"].to_list(), object)
     twos = [name for name in sorted(set(names) - {"new_whale"}) if (names == name).sum() > 1][:2]
     watched_by = {}
@@ -152,7 +152,7 @@ IMPRINTED = STAGE.model_copy(
         "net": WARM_NET,
         "losses": (ArcFace(),),
         "sampler": PkSampler(k=2),
-        "training": Training(legs=(Leg(epochs=2, lr=1e-3),), batch=12),
+        "training": Training(phases=(Phase(epochs=2, lr=1e-3),), batch=12),
     }
 )
 
@@ -194,9 +194,9 @@ def test_killed_within_its_first_checkpoint_it_begins_as_it_began(
 
 def test_a_warm_start_keeps_the_directions_it_takes_over(context: Context, tmp_path: Path) -> None:
     fold = fresh(context)
-    trained(IMPRINTED, context, fold, context.run.workshop("net"))
+    trained(IMPRINTED, context, fold, context.run.work_directory("net"))
     context.run.finish("net", receipt={"said": ""})
-    none = Training(legs=(Leg(epochs=0),), batch=12)
+    none = Training(phases=(Phase(epochs=0),), batch=12)
     later = IMPRINTED.model_copy(update={"name": "later", "warm": "net", "training": none})
     before = weights(context.artifact(Models, "net").place(0))
     after = weights(trained(later, context, fold, tmp_path / "later").place(0))

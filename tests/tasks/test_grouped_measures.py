@@ -10,9 +10,9 @@ import pytest
 
 from fieldmark.cli.tables import measures as table_of
 from fieldmark.data.vocabulary import Question, Vocabulary
-from fieldmark.decisions.calibrated import Sure
-from fieldmark.decisions.cutoffs import find_cutoffs
-from fieldmark.decisions.specs import Cutoff, GlobalF2, MaxMap, Preset
+from fieldmark.decisions.confidence import Confidence
+from fieldmark.decisions.label_thresholds import fit_label_thresholds
+from fieldmark.decisions.specs import GlobalF2, LabelThreshold, MaxMap, Preset
 from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.metrics.measure import Measure
 from fieldmark.tasks.attributes.validation import measure_answers
@@ -81,7 +81,9 @@ def test_every_interval_is_over_groups_and_wider(of: Callable[..., Any], unlike:
 
 def test_what_to_expect_of_a_decision_is_over_groups() -> None:
     proba = np.where(GOOD == IS_KNOWN, 0.7, 0.3) + np.random.default_rng(4).random(len(GROUPS)) * 0.2
-    found = measure_decision(*scored(), unknown=MaxMap(), sure=Sure(known=proba, right=proba), groups=GROUPS)
+    found = measure_decision(
+        *scored(), unknown=MaxMap(), confidence=Confidence(known=proba, right=proba), groups=GROUPS
+    )
     assert {one.name.partition(",")[0] for one in found} >= {
         "MAP@5",
         "found at 5%",
@@ -112,27 +114,27 @@ def test_mean_f2_has_the_interval_of_a_slow_bootstrap() -> None:
     assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=0.03)
 
 
-def test_cutoffs_are_judged_over_groups_and_by_parts_that_keep_groups_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fieldmark.decisions import cutoffs
+def test_thresholds_are_judged_over_groups_and_by_parts_that_keep_groups_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fieldmark.decisions import label_thresholds
 
     truth = np.eye(8, dtype=bool)[np.random.default_rng(2).integers(0, 8, len(GROUPS))]
     proba = np.where(truth & GOOD[:, None], 0.3, 0.05) + np.random.default_rng(3).random(truth.shape) * 0.02
     options = {"groups": {"": np.arange(8)}, "names": list("abcdefgh")}
     parts: list[np.ndarray] = []
-    split = cutoffs._parts
-    monkeypatch.setattr(cutoffs, "_parts", lambda *words: parts.append(split(*words)) or parts[-1])
-    for rule in (GlobalF2(), Preset(groups={"": Cutoff(at=0.1)})):
-        grouped = find_cutoffs(rule, proba, truth, photo_groups=GROUPS + 5, **options)
-        plain = find_cutoffs(rule, proba, truth, **options)
+    split = label_thresholds._parts
+    monkeypatch.setattr(label_thresholds, "_parts", lambda *words: parts.append(split(*words)) or parts[-1])
+    for rule in (GlobalF2(), Preset(groups={"": LabelThreshold(at=0.1)})):
+        grouped = fit_label_thresholds(rule, proba, truth, photo_groups=GROUPS + 5, **options)
+        plain = fit_label_thresholds(rule, proba, truth, **options)
         assert grouped.groups == plain.groups
         for wide, narrow in ((grouped.fitted, plain.fitted), (grouped.crossed, plain.crossed)):
             assert wide is not None
             assert narrow is not None
             assert (wide.over, narrow.over) == (f"{N_GROUPS} groups", f"{len(GROUPS)} photos")
             assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
-        assert find_cutoffs(rule, proba, truth, photo_groups=np.arange(len(GROUPS)), **options) == plain
+        assert fit_label_thresholds(rule, proba, truth, photo_groups=np.arange(len(GROUPS)), **options) == plain
     assert all(len(set(parts[0][one == GROUPS].tolist())) == 1 for one in range(N_GROUPS))
-    assert find_cutoffs(GlobalF2(), proba, truth, photo_groups=np.zeros(len(GROUPS)), **options).crossed is None
+    assert fit_label_thresholds(GlobalF2(), proba, truth, photo_groups=np.zeros(len(GROUPS)), **options).crossed is None
 
 
 def test_a_change_that_a_few_groups_decide_is_no_change() -> None:

@@ -15,25 +15,25 @@ import fieldmark
 from fieldmark.core.errors import FieldmarkError, PlanError, RunError
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.data.specs import HumpbackHoldout
+from fieldmark.data.specs import HumpbackSplit
 from fieldmark.decisions.specs import ByVote
-from fieldmark.gallery.specs import Evidence, Xfeat
+from fieldmark.gallery.specs import KeypointMatching, Xfeat
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Plan, renamed
 from fieldmark.plans.humpback import humpback_classify, humpback_nearest
 from fieldmark.plans.recipe import RECIPES
-from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.identity.blend import Blend
+from fieldmark.stages.common.write_submission import WriteSubmission
+from fieldmark.stages.identity.ensemble_rankings import EnsembleRankings
 from fieldmark.stages.identity.keypoints import KEPT
-from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
 from fieldmark.tasks.identification import joining
-from fieldmark.tasks.identification.blending_runs import blend_runs
 from fieldmark.tasks.identification.joining import join_runs
+from fieldmark.tasks.identification.run_ensembles import ensemble_runs
 from fieldmark.tasks.reporting import write_report
-from toys import applied, quick_recheck, ranked
+from toys import applied, quick_rerank, ranked
 
 SHELF = dict(RECIPES.items())
 
@@ -49,7 +49,7 @@ def nearest(known: Collection, new: Collection, tmp_path_factory: pytest.TempPat
 @pytest.fixture
 def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """Joined runs match few points of small pictures, of two individuals a photo."""
-    evidence = Evidence(points=Xfeat(size_px=64, most=40))
+    evidence = KeypointMatching(points=Xfeat(size_px=64, most=40))
     planned = joining._plan
 
     def plan(*args: Any, **more: Any) -> Plan:
@@ -76,13 +76,13 @@ def test_the_joined_run_ranks_as_the_blend_of_the_answers(
 ) -> None:
     folders = [finished.path, nearest.path]
     run = join_runs(folders, tmp_path / "both", weights=[2.0, 1.0])
-    both = ["split", "net", "features", "ranking", "net-2", "features-2", "ranking-2", "blended", "answers"]
+    both = ["split", "net", "features", "ranking", "net-2", "features-2", "ranking-2", "ensemble_lines", "answers"]
     assert names(run) == both
-    wanted, decision = blend_runs(folders, weights=[2.0, 1.0])
-    made = pl.read_parquet(run.stage("blended") / "ranking.parquet").filter(pl.col("part") == "new")
+    wanted, decision = ensemble_runs(folders, weights=[2.0, 1.0])
+    made = pl.read_parquet(run.stage("ensemble_lines") / "ranking.parquet").filter(pl.col("part") == "new")
     assert made.select("image", "place", "identity").equals(wanted.select("image", "place", "identity"))
     assert np.allclose(made["score"], wanted["score"])
-    assert json.loads((run.stage("blended") / "decision.json").read_text())["at"] == decision.threshold.at
+    assert json.loads((run.stage("ensemble_lines") / "decision.json").read_text())["at"] == decision.threshold.at
     submission = pl.read_csv(run.stage("answers") / "submission.csv")
     assert submission["Image"].to_list() == new.images
     assert {one.name for one in write_report(Context.open(run.path))} >= {"MAP@5", "top-1 of known"}
@@ -95,7 +95,7 @@ def test_the_joined_run_answers_single_photos_as_it_ranked_them(
     finished: RunFolder, nearest: RunFolder, new: Collection, tmp_path: Path
 ) -> None:
     run = join_runs([finished.path, nearest.path], tmp_path / "both", by=ByVote())
-    table = pl.read_parquet(run.stage("blended") / "ranking.parquet").filter(pl.col("part") == "new")
+    table = pl.read_parquet(run.stage("ensemble_lines") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(table.sort("place").group_by("image").agg("identity").iter_rows())
     for one in fieldmark.load(run.path, device="cpu", n_workers=0)(new):
         assert [match.identity for match in one.matches] == wanted[one.image]
@@ -106,18 +106,18 @@ def test_points_come_after_the_blend_and_not_before(
     finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     pytest.importorskip("cv2", reason="keypoints need OpenCV")
-    looked = quick_recheck(shortlist=2)
-    ends = (looked, Answer(name="answers", reads_from="evidence"))
+    looked = quick_rerank(shortlist=2)
+    ends = (looked, WriteSubmission(name="answers", reads_from="evidence"))
     plan = NEAREST.model_copy(update={"stages": (*NEAREST.stages[:-1], *ends)}).check()
     pointed = execute(plan, known, tmp_path / "pointed", new=new, seed=1, n_workers=0, reuse=nearest.path)
     kept = {path.name for path in (pointed.path / KEPT).iterdir()}
     run = join_runs([pointed.path, finished.path], tmp_path / "both", points=True)
     stages = Context.open(run.path).plan.stages
-    assert [stage.name for stage in stages if isinstance(stage, Recheck)] == ["points"]
-    (blended,) = (stage for stage in stages if isinstance(stage, Blend))
-    assert blended.reads_from == ("ranking", "ranking-2")
+    assert [stage.name for stage in stages if isinstance(stage, RerankKeypoints)] == ["points"]
+    (ensemble_lines,) = (stage for stage in stages if isinstance(stage, EnsembleRankings))
+    assert ensemble_lines.reads_from == ("ranking", "ranking-2")
     assert kept <= {path.name for path in (run.path / KEPT).iterdir()}
-    assert pl.read_parquet(run.stage("points") / "evidence.parquet").height > 0
+    assert pl.read_parquet(run.stage("points") / "keypoint_matches.parquet").height > 0
     table = pl.read_parquet(run.stage("points") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(table.sort("place").group_by("image").agg("identity").iter_rows())
     proba = np.load(run.stage("points") / "new.npy")
@@ -125,7 +125,7 @@ def test_points_come_after_the_blend_and_not_before(
     for one in fieldmark.load(run.path, device="cpu", n_workers=0)(new):
         assert [match.identity for match in one.matches] == wanted[one.image]
     plain = join_runs([pointed.path, finished.path], tmp_path / "plain")
-    assert Context.open(plain.path).plan.only(Blend).reads_from == ("evidence", "ranking-2")
+    assert Context.open(plain.path).plan.only(EnsembleRankings).reads_from == ("evidence", "ranking-2")
 
 
 def test_a_blend_of_points_by_the_second_embedding_shows_that_embedding(
@@ -133,9 +133,14 @@ def test_a_blend_of_points_by_the_second_embedding_shows_that_embedding(
 ) -> None:
     pytest.importorskip("cv2", reason="keypoints need OpenCV")
     both = join_runs([finished.path, nearest.path], tmp_path / "both")
-    looked = quick_recheck(name="points", reads_from="blended", embedded="features-2", shortlist=2)
-    again = Blend(name="again", reads_from=("points", "ranking"), on="split")
-    stages = (*Context.open(both.path).plan.stages[:-1], looked, again, Answer(name="answers", reads_from="again"))
+    looked = quick_rerank(name="points", reads_from="ensemble_lines", embedded="features-2", shortlist=2)
+    again = EnsembleRankings(name="again", reads_from=("points", "ranking"), on="split")
+    stages = (
+        *Context.open(both.path).plan.stages[:-1],
+        looked,
+        again,
+        WriteSubmission(name="answers", reads_from="again"),
+    )
     plan = Plan(name="nested", stages=stages).check()
     run = execute(plan, known, tmp_path / "nested", new=new, seed=1, n_workers=0, reuse=both.path)
     application = applied(run.path, new)
@@ -161,10 +166,10 @@ def test_it_goes_on_where_it_was_interrupted(
 ) -> None:
     folders = [finished.path, nearest.path]
     with monkeypatch.context() as broken:
-        broken.setattr(Blend, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(EnsembleRankings, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             join_runs(folders, tmp_path / "both")
-    assert not RunFolder(tmp_path / "both").done("blended")
+    assert not RunFolder(tmp_path / "both").done("ensemble_lines")
     stamp = (tmp_path / "both" / "net" / "stage.json").stat().st_mtime_ns
     run = join_runs(folders, tmp_path / "both")
     assert (run.path / "net" / "stage.json").stat().st_mtime_ns == stamp
@@ -180,8 +185,8 @@ def test_a_joined_run_is_a_run_and_joins_others(
     third = execute(plan, known, tmp_path / "third", new=new, seed=1, n_workers=0, reuse=finished.path)
     run = join_runs([both.path, third.path], tmp_path / "three")
     opened = Context.open(run.path)
-    assert names(run)[-4:] == ["blended", "ranking-3", "blended-2", "answers"]
-    assert opened.plan.final().named() == {"on": ("split",), "reads_from": ("blended", "ranking-3")}
+    assert names(run)[-4:] == ["ensemble_lines", "ranking-3", "blended-2", "answers"]
+    assert opened.plan.final().named() == {"on": ("split",), "reads_from": ("ensemble_lines", "ranking-3")}
     wanted = pl.read_parquet(run.stage("blended-2") / "ranking.parquet").filter(pl.col("part") == "new")
     answers = fieldmark.load(run.path, device="cpu", n_workers=0)(new)
     first = wanted.filter(pl.col("place") == 1).select("image", "identity")
@@ -193,12 +198,12 @@ def test_runs_that_do_not_fit_are_told(
 ) -> None:
     with pytest.raises(RunError) as refusal:
         join_runs([finished.path, finished.path], tmp_path / "same")
-    assert "rank alike" in str(refusal.value.got)
+    assert "rank similar" in str(refusal.value.got)
     other = execute(NEAREST, known, tmp_path / "seed", new=new, seed=2, n_workers=0)
     with pytest.raises(RunError) as refusal:
         join_runs([finished.path, other.path], tmp_path / "seeds")
     assert "seed 2" in str(refusal.value.got)
-    split = Split(name="split", folds=HumpbackHoldout(n_known=4, n_unknown=2))
+    split = Split(name="split", folds=HumpbackSplit(n_known=4, n_unknown=2))
     plan = NEAREST.model_copy(update={"stages": (split, *NEAREST.stages[1:])})
     other = execute(plan, known, tmp_path / "split", new=new, seed=1, n_workers=0)
     with pytest.raises(RunError) as refusal:
@@ -239,7 +244,7 @@ def test_a_plan_with_other_names_is_the_same_plan(recipe: str) -> None:
 def test_points_are_matched_by_an_embedding_behind_the_blend(finished: RunFolder) -> None:
     plan = Context.open(finished.path).plan
     embed = plan.stages[2].model_copy(update={"name": "others"})
-    looked = Recheck(name="points", reads_from="ranking", embedded="others", on="split")
+    looked = RerankKeypoints(name="points", reads_from="ranking", embedded="others", on="split")
     with pytest.raises(PlanError) as refusal:
         Plan(name="more", stages=(*plan.stages[:-1], embed, looked)).check()
     assert "ranks by features, not by 'others'" in str(refusal.value.got)

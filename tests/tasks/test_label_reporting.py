@@ -16,8 +16,8 @@ from fieldmark.core.errors import RunError
 from fieldmark.core.files import read_json, write_json, write_text
 from fieldmark.core.run import RunFolder
 from fieldmark.data.collection import Collection
-from fieldmark.decisions.cutoffs import Cutoffs, MeanWithInterval
-from fieldmark.decisions.specs import Cutoff
+from fieldmark.decisions.label_thresholds import LabelThresholds, MeanWithInterval
+from fieldmark.decisions.specs import LabelThreshold
 from fieldmark.metrics.measure import Measure
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.models import Models
@@ -31,20 +31,20 @@ from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.stages.common.train import Train
 from fieldmark.tasks.reporting import REPORT, write_report
 from fieldmark.tasks.tagging.ladder import score_ladder
-from fieldmark.tasks.tagging.marked_photos import doubtful_labels, dropped, examples
+from fieldmark.tasks.tagging.marked_photos import dropped, examples, label_issue_rows
 from fieldmark.tasks.tagging.report import label_report
-from fieldmark.tasks.tagging.validation import CROSSED, JudgedLabels, crossed_f2, plain_cutoffs
+from fieldmark.tasks.tagging.validation import CROSSED, OutOfFoldLabels, crossed_f2, plain_thresholds
 
 N, N_NEW, N_FOLDS = 60, 8, 3
 LABELS = ("culture::greek", "culture::dutch", "tag::vases", "tag::<b>ink</b>", "tag::plants", "tag::women")
 FOLD = np.arange(N) % N_FOLDS
 FORGOTTEN = (5, 2)
 """A photo that shows a label which the table lacks."""
-TWINS = range(20, 40)
+DUPLICATES = range(20, 40)
 """Copies of one picture."""
 NOISE = {"zoo": 0.3, "zoo2": 0.2, "zoo3": 0.6, "special": 0.15, "trees": 0.05}
 """How wrong the scores of each stage are: zoo3 loses, the trees win."""
-GROUPS = {"culture": Cutoff(at=0.5, least=0, most=1), "tag": Cutoff(at=0.4, least=1, most=4)}
+GROUPS = {"culture": LabelThreshold(at=0.5, least=0, most=1), "tag": LabelThreshold(at=0.4, least=1, most=4)}
 
 
 def shown() -> np.ndarray:
@@ -67,7 +67,7 @@ def collections(folder: Path) -> tuple[Collection, Collection]:
     table = shown()
     table[FORGOTTEN] = False
     labels = [[name for name, has in zip(LABELS, row, strict=True) if has] for row in table]
-    groups = ["twins" if n in TWINS else f"alone {n}" for n in range(N)]
+    groups = ["duplicates" if n in DUPLICATES else f"alone {n}" for n in range(N)]
     known = Collection.of({"image": names["known"], "labels": labels, "group": groups}, root=folder / "known")
     assert known.vocabulary.tags == tuple(sorted(LABELS))
     new = Collection.of({"image": names["new"]}, root=folder / "new", vocabulary=known.vocabulary)
@@ -89,19 +89,19 @@ class ByHand:
         self.chance = np.random.default_rng(13)
 
     def finish(self, name: str, said: str) -> None:
-        self.run.finish(name, receipt={"verb": "", "said": said, "took_s": 1.0})
+        self.run.finish(name, receipt={"kind": "", "said": said, "took_s": 1.0})
 
     def split(self) -> None:
-        Folds(self.run.workshop("split")).write(FOLD)
+        Folds(self.run.work_directory("split")).write(FOLD)
         self.finish("split", "3 folds")
 
     def trained(self) -> None:
         for stage in self.plan.stages:
             if isinstance(stage, Train):
-                left = Models(self.run.workshop(stage.name))
+                left = Models(self.run.work_directory(stage.name))
                 for k in range(N_FOLDS):
                     left.place(k).mkdir()
-                    rows = [{"leg": 1, "epoch": e, "loss": 9 / e + k, "lr": 0.1 / e} for e in (1, 2, 3)]
+                    rows = [{"phase": 1, "epoch": e, "loss": 9 / e + k, "lr": 0.1 / e} for e in (1, 2, 3)]
                     left.write_history(k, rows)
                     left.write_labels(k, list(self.known.vocabulary.tags))
                 self.finish(stage.name, "loss 3")
@@ -111,7 +111,7 @@ class ByHand:
         truth = shown()[:, column]
         proba = np.clip(0.2 + 0.6 * truth + self.chance.normal(0, noise, truth.shape), 0.01, 0.99).astype(np.float32)
         proba[FORGOTTEN[0], self.known.vocabulary.tags.index(LABELS[FORGOTTEN[1]])] = 0.99
-        folder, tags = self.run.workshop(name), self.known.vocabulary.tags
+        folder, tags = self.run.work_directory(name), self.known.vocabulary.tags
         left = LabelScores(folder)
         for voice in ("net", "mean"):
             left.write(voice, self.known, labels=tags, fold=FOLD, proba=proba)
@@ -125,23 +125,27 @@ class ByHand:
         self.finish(name, f"{name} scored")
 
     def moved(self) -> None:
-        DroppedPhotos(self.run.workshop("trusted")).write(["003.png", "007.png"], np.array([2.5, 1.25], np.float32))
+        DroppedPhotos(self.run.work_directory("trusted")).write(
+            ["003.png", "007.png"], np.array([2.5, 1.25], np.float32)
+        )
         self.finish("trusted", "2 of 60 photos dropped")
-        left = LabelPseudoLabels(self.run.workshop("enlarged"))
+        left = LabelPseudoLabels(self.run.work_directory("enlarged"))
         for k in range(N_FOLDS):
             left.write(k, np.array([4, 2]), np.eye(2, len(LABELS), dtype=np.float32))
         self.finish("enlarged", "2 to 2 of 8 new photos joined")
 
-    def cut(self, cutoffs: Cutoffs) -> None:
-        LabelAnswers(self.run.workshop("cutoffs")).write_thresholds(cutoffs)
-        self.finish("cutoffs", "cut")
-        self.run.workshop("answers")
+    def cut(self, thresholds: LabelThresholds) -> None:
+        LabelAnswers(self.run.work_directory("thresholds")).write_thresholds(thresholds)
+        self.finish("thresholds", "threshold")
+        self.run.work_directory("answers")
         self.finish("answers", "8 photos answered")
 
 
-def found_cutoffs(groups: dict[str, Cutoff] = GROUPS) -> Cutoffs:
+def found_thresholds(groups: dict[str, LabelThreshold] = GROUPS) -> LabelThresholds:
     crossed = MeanWithInterval(value=0.512, low=0.41, high=0.613, unit="photo", n_units=N)
-    return Cutoffs(kind="group_f2", groups=groups, beta=2, n_images=N, mean_labels=2.5, fitted=crossed, crossed=crossed)
+    return LabelThresholds(
+        kind="group_f2", groups=groups, beta=2, n_images=N, mean_labels=2.5, fitted=crossed, crossed=crossed
+    )
 
 
 @pytest.fixture(scope="session")
@@ -154,13 +158,13 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Context:
     for name, noise in NOISE.items():
         hand.scored(name, noise=noise)
     hand.moved()
-    hand.cut(found_cutoffs())
+    hand.cut(found_thresholds())
     return Context.open(folder / "run")
 
 
 @pytest.fixture(scope="session")
-def judged(tagged: Context) -> JudgedLabels:
-    return JudgedLabels(tagged)
+def judged(tagged: Context) -> OutOfFoldLabels:
+    return OutOfFoldLabels(tagged)
 
 
 @pytest.fixture(scope="session")
@@ -191,7 +195,7 @@ def slow_f2(answer: np.ndarray, truth: np.ndarray) -> float:
 
 
 def test_numbers_are_those_of_the_answers_and_say_what_they_flatter(
-    tagged: Context, judged: JudgedLabels, measures: dict[str, Measure]
+    tagged: Context, judged: OutOfFoldLabels, measures: dict[str, Measure]
 ) -> None:
     assert read_json(tagged.run.path / METRICS) == [one.model_dump(mode="json") for one in measures.values()]
     assert measures["mean F2"].value == pytest.approx(slow_f2(judged.answer, judged.truth))
@@ -201,15 +205,15 @@ def test_numbers_are_those_of_the_answers_and_say_what_they_flatter(
     assert judged.answer[:, judged.groups["tag"]].sum(axis=1).min() >= 1  # least
 
 
-def test_page_says_in_a_sentence_what_a_registrar_wants_to_know(page: str, judged: JudgedLabels) -> None:
+def test_page_says_in_a_sentence_what_a_registrar_wants_to_know(page: str, judged: OutOfFoldLabels) -> None:
     found = int((judged.answer & judged.truth).sum())
     lead = words(page.split('class="lead">')[1].split("</p>", maxsplit=1)[0])
     assert f"found {100 * found / judged.truth.sum():.0f} of every 100 labels" in lead
     assert f"it gave {100 * found / judged.answer.sum():.0f} are in the table" in lead
-    assert "with cutoffs found on other photos, mean F2 is 0.512" in words(section(page, "scores"))
+    assert "with thresholds found on other photos, mean F2 is 0.512" in words(section(page, "scores"))
 
 
-def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Context, judged: JudgedLabels) -> None:
+def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Context, judged: OutOfFoldLabels) -> None:
     rungs = score_ladder(tagged, judged)
     assert [rung.name for rung in rungs] == list(NOISE)
     assert rungs[0].change is None
@@ -224,7 +228,7 @@ def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Con
         assert paired < apart
 
 
-def test_rungs_tell_only_what_is_new(tagged: Context, judged: JudgedLabels) -> None:
+def test_rungs_tell_only_what_is_new(tagged: Context, judged: OutOfFoldLabels) -> None:
     news = {rung.name: " | ".join(rung.news) for rung in score_ladder(tagged, judged)}
     assert "2 networks a fold" in news["zoo"]
     assert "minimise focal" in news["zoo"]
@@ -237,21 +241,23 @@ def test_rungs_tell_only_what_is_new(tagged: Context, judged: JudgedLabels) -> N
     assert "boosted trees over what the networks of zoo3 and special say" in news["trees"]
 
 
-def test_no_photo_is_cut_where_its_own_labels_were_looked_at(judged: JudgedLabels) -> None:
-    """Scores that say nothing: cutoffs found on the same photos flatter, those of other photos do not."""
+def test_no_photo_is_cut_where_its_own_labels_were_looked_at(judged: OutOfFoldLabels) -> None:
+    """Scores that say nothing: thresholds found on the same photos flatter, those of other photos do not."""
     part = np.arange(N) % 2
     proba = np.random.default_rng(1).random(judged.truth.shape).astype(np.float32)
     found = crossed_f2(judged, proba, part)
     for one in (0, 1):
         here, there = part == one, part != one
-        answer = judged.cut_by(plain_cutoffs(judged, proba[there], judged.truth[there]), proba[here])
+        answer = judged.cut_by(plain_thresholds(judged, proba[there], judged.truth[there]), proba[here])
         assert found[here].mean() == pytest.approx(slow_f2(answer, judged.truth[here]))
-    flattered = judged.cut_by(plain_cutoffs(judged, proba, judged.truth), proba)
+    flattered = judged.cut_by(plain_thresholds(judged, proba, judged.truth), proba)
     assert found.mean() < slow_f2(flattered, judged.truth)
 
 
-def test_a_forgotten_label_comes_first_among_the_doubts_with_its_photo(tagged: Context, judged: JudgedLabels) -> None:
-    found, note = doubtful_labels(tagged, judged)
+def test_a_forgotten_label_comes_first_among_the_issues_with_its_photo(
+    tagged: Context, judged: OutOfFoldLabels
+) -> None:
+    found, note = label_issue_rows(tagged, judged)
     first = next(one for one in found if one.kind == "missing")
     assert (first.image, first.label) == (f"{FORGOTTEN[0]:03d}.png", LABELS[FORGOTTEN[1]])
     assert first.picture is not None
@@ -260,7 +266,7 @@ def test_a_forgotten_label_comes_first_among_the_doubts_with_its_photo(tagged: C
     assert len(found) == len({(one.image, one.label) for one in found}) <= 40
 
 
-def test_photos_left_out_are_shown_with_what_the_judge_says(tagged: Context, judged: JudgedLabels) -> None:
+def test_photos_left_out_are_shown_with_what_the_judge_says(tagged: Context, judged: OutOfFoldLabels) -> None:
     (left,) = dropped(tagged, judged)
     assert (left.n, [one.image for one in left.worst], left.others) == (2, ["003.png", "007.png"], ())
     assert left.worst[0].note == "error 2.500"
@@ -271,7 +277,7 @@ def test_photos_left_out_are_shown_with_what_the_judge_says(tagged: Context, jud
 
 def test_page_has_every_section_and_every_name_is_inert(page: str) -> None:
     assert re.findall(r'<section id="(\w+)"', page) == [
-        "scores", "stages", "examples", "doubts", "labels", "cutoffs", "moved", "trees", "learning", "data", "plan",
+        "scores", "stages", "examples", "issues", "labels", "thresholds", "moved", "trees", "learning", "data", "plan",
         "manifest",
     ]  # fmt: skip
     assert "<b>ink" not in page
@@ -284,18 +290,18 @@ def test_page_has_every_section_and_every_name_is_inert(page: str) -> None:
     assert "25 weightiest of 30 columns" in trees
     assert trees.index("c29") < trees.index("c28")
     assert section(page, "learning").count("<figure") == 9  # two networks in four stages, one learning rate
-    assert section(page, "cutoffs").count("<svg") == 2
+    assert section(page, "thresholds").count("<svg") == 2
     assert len(page.encode()) < 1_000_000
 
 
-def test_of_copies_of_a_picture_one_is_shown(judged: JudgedLabels) -> None:
-    twins = {judged.known.images[row] for row in TWINS}
+def test_of_copies_of_a_picture_one_is_shown(judged: OutOfFoldLabels) -> None:
+    duplicates = {judged.known.images[row] for row in DUPLICATES}
     for photos in examples(judged):
         assert len(photos) == 16
-        assert len(twins & {photo.image for photo in photos}) <= 1
+        assert len(duplicates & {photo.image for photo in photos}) <= 1
 
 
-def test_the_best_photos_are_right_and_the_worst_are_not(judged: JudgedLabels) -> None:
+def test_the_best_photos_are_right_and_the_worst_are_not(judged: OutOfFoldLabels) -> None:
     best, worst = examples(judged)
     assert {mark.kind for mark in best[0].marks} == {"right"}
     assert len(best[0].marks) >= len(best[1].marks)
@@ -304,7 +310,7 @@ def test_the_best_photos_are_right_and_the_worst_are_not(judged: JudgedLabels) -
     assert notes == sorted(notes)
 
 
-def test_the_scan_of_a_group_has_the_chosen_cutoff_and_its_score(judged: JudgedLabels) -> None:
+def test_the_scan_of_a_group_has_the_chosen_threshold_and_its_score(judged: OutOfFoldLabels) -> None:
     at, value = judged.scan("tag")
     chosen = float(value[np.flatnonzero(at == GROUPS["tag"].at)[0]])
     assert chosen == pytest.approx(slow_f2(judged.answer, judged.truth))
@@ -317,13 +323,13 @@ def test_a_plan_without_the_later_stages_has_a_shorter_page(tmp_path: Path) -> N
     hand.split()
     hand.trained()
     hand.scored("zoo", noise=0.2)
-    hand.cut(Cutoffs(kind="relative", times=7.0, beta=2, n_images=N, mean_labels=3.0))
+    hand.cut(LabelThresholds(kind="relative", times=7.0, beta=2, n_images=N, mean_labels=3.0))
     measures, html = label_report(Context.open(tmp_path / "run"))
     assert CROSSED not in {one.name for one in measures}
     assert re.findall(r'<section id="(\w+)"', html) == [
-        "scores", "stages", "examples", "doubts", "labels", "learning", "data", "plan", "manifest",
+        "scores", "stages", "examples", "issues", "labels", "learning", "data", "plan", "manifest",
     ]  # fmt: skip
-    assert "The cutoffs were not found on these photos' labels" in words(html).replace("&#39;", "'")
+    assert "The thresholds were not found on these photos' labels" in words(html).replace("&#39;", "'")
 
 
 def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
@@ -341,12 +347,12 @@ def test_measures_and_rungs_are_over_the_groups_of_the_table(tagged: Context) ->
         tagged.known, table=tagged.known.table.with_columns(group=pl.Series([f"{n // 6}" for n in range(N)]))
     )
     opened = replace(tagged, known=known)
-    grouped = JudgedLabels(opened)
-    for one, plain in zip(grouped.measures(), JudgedLabels(alone).measures(), strict=True):
+    grouped = OutOfFoldLabels(opened)
+    for one, plain in zip(grouped.measures(), OutOfFoldLabels(alone).measures(), strict=True):
         assert plain.unit == "photo"
         assert one.unit == ("photo" if one.name == CROSSED else "group")  # the cut stage has found that one
         assert one.name == CROSSED or one.n_units <= 10
-    rungs, plain_rungs = score_ladder(opened, grouped), score_ladder(alone, JudgedLabels(alone))
+    rungs, plain_rungs = score_ladder(opened, grouped), score_ladder(alone, OutOfFoldLabels(alone))
     assert [one.value for one in rungs] == [one.value for one in plain_rungs]
     assert [(one.low, one.high) for one in rungs] != [(one.low, one.high) for one in plain_rungs]
     assert [one.change for one in rungs] != [one.change for one in plain_rungs]

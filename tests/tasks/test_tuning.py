@@ -1,4 +1,4 @@
-"""Rules for cutoffs on hand-made scores: what they find, what it is worth on others, how it gets into a plan."""
+"""Rules for thresholds on hand-made scores: what they find, what it is worth on others, how it gets into a plan."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fieldmark.core.errors import PlanError
-from fieldmark.decisions.specs import Cutoff, GlobalF2, LabelF2, Preset
+from fieldmark.decisions.specs import GlobalF2, LabelF2, LabelThreshold, Preset
 from fieldmark.pipeline.context import Context
 from fieldmark.tasks.tagging.tuning import tuned_rules, with_rule
 from made_runs import made_run
@@ -51,13 +51,15 @@ def test_the_global_rule_is_judged_fold_by_fold(scored: Context) -> None:
     honest = np.zeros_like(truth)
     for k in range(3):
         honest[fold == k] = proba[fold == k] > np.float32(best(fold != k))
-    assert found.honest.value == pytest.approx(f2(honest, truth), abs=0.02)  # equally good cutoffs may differ on others
+    assert found.honest.value == pytest.approx(
+        f2(honest, truth), abs=0.02
+    )  # equally good thresholds may differ on others
     assert found.honest.low < found.honest.value < found.honest.high
-    assert found.cutoffs.mean_labels == pytest.approx((proba > np.float32(best(everything))).sum() / N)
+    assert found.thresholds.mean_labels == pytest.approx((proba > np.float32(best(everything))).sum() / N)
     assert found.is_own
 
 
-def test_more_cutoffs_flatter_more(scored: Context) -> None:
+def test_more_thresholds_flatter_more(scored: Context) -> None:
     one, many = tuned_rules(scored, rules=["global", "label"])
     assert (one.name, many.name) == ("global", "label")
     assert isinstance(many.rule, LabelF2)
@@ -68,14 +70,14 @@ def test_more_cutoffs_flatter_more(scored: Context) -> None:
 def test_only_rules_that_fit_the_groups_are_tried(scored: Context) -> None:
     assert [one.name for one in tuned_rules(scored)] == ["global", "group-limits", "label", "relative", "count"]
     (count,) = tuned_rules(scored, rules=["count"])
-    assert count.cutoffs.mean_labels == pytest.approx(scored.known.truth.sum() / N, rel=0.05)
+    assert count.thresholds.mean_labels == pytest.approx(scored.known.truth.sum() / N, rel=0.05)
     with pytest.raises(PlanError) as caught:
         tuned_rules(scored, rules=["group"])
     assert "group-limits" in caught.value.fix
 
 
 def test_a_rule_of_the_runs_own_is_tried_too(scored: Context) -> None:
-    own = Preset(groups={"tag": Cutoff(at=0.5)})
+    own = Preset(groups={"tag": LabelThreshold(at=0.5)})
     changed = replace(scored, plan=with_rule(scored.plan, own))
     last = tuned_rules(changed)[-1]
     assert (last.name, last.rule, last.is_own) == ("own", own, True)

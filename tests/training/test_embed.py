@@ -147,23 +147,23 @@ class Counted(PhotoSource):
         return super().batches(*args, **settings)
 
 
-def several(*, alike: bool) -> list[Network]:
+def several(*, similar: bool) -> list[Network]:
     """Networks of three folds: heads of their own, over one backbone or over three."""
     nets = [network() for _ in range(3)]
     with torch.no_grad():
         for number, net in enumerate(nets):
             for name, parameter in net.named_parameters():
-                if not (alike and name.startswith("backbone.")):
+                if not (similar and name.startswith("backbone.")):
                     parameter.mul_(1 + 0.1 * number)
     return nets
 
 
-@pytest.mark.parametrize("alike", [True, False], ids=["one backbone", "three"])
+@pytest.mark.parametrize("similar", [True, False], ids=["one backbone", "three"])
 @pytest.mark.parametrize("keeps", [True, False], ids=["kept", "looked at"])
 def test_several_networks_together_give_the_bits_of_each_alone_and_read_photos_once(
-    photos: list[Path], *, alike: bool, keeps: bool
+    photos: list[Path], *, similar: bool, keeps: bool
 ) -> None:
-    nets, source = several(alike=alike), Counted(photos, INPUT)
+    nets, source = several(similar=similar), Counted(photos, INPUT)
     some: dict[str, Any] = {"items": np.array([9, 3, 3, 14, 0]), "device": CPU, "flip": True, "logits": True}
     together = embed_each(nets, source, **some, features=FeatureStore() if keeps else None)
     assert source.n_read == (0 if keeps else 1)  # kept blocks are loaded row by row
@@ -174,11 +174,11 @@ def test_several_networks_together_give_the_bits_of_each_alone_and_read_photos_o
         assert one.embedding.tobytes() == alone.embedding.tobytes()
         assert one.logits.tobytes() == alone.logits.tobytes()
     assert not np.array_equal(together[0].logits, together[1].logits)
-    assert np.allclose(together[0].embedding, together[1].embedding, atol=1e-3) == alike
+    assert np.allclose(together[0].embedding, together[1].embedding, atol=1e-3) == similar
 
 
 def test_a_network_without_logits_or_photos_gives_none(photos: list[Path]) -> None:
-    nets, source = several(alike=True), PhotoSource(photos, INPUT)
+    nets, source = several(similar=True), PhotoSource(photos, INPUT)
     assert [one.logits for one in embed_each(nets, source, device=CPU)] == [None] * 3
     empty = embed_each(nets, source, device=CPU, items=np.zeros(0, np.int64), logits=True)
     assert [one.embedding.shape for one in empty] == [(1, 0, nets[0].width)] * 3

@@ -13,8 +13,8 @@ from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.network import Network, freeze
 from fieldmark.training.embed import NetworkOutputs, embed_photos
 from fieldmark.training.features import FeatureStore, KeptFeatures, body
-from fieldmark.training.loop import Workshop, fit
-from fieldmark.training.specs import Leg, Training
+from fieldmark.training.loop import WorkDirectory, fit
+from fieldmark.training.specs import Phase, Training
 from toys import CLASSES, INPUT, NET, alone, lesson, network
 
 ITEMS = np.arange(2 * len(CLASSES))
@@ -30,13 +30,13 @@ def test_kept_features_change_nothing_but_speed(
     photos: list[Path], tmp_path: Path, n_frozen: int, augment: Augment, versions: int | None
 ) -> None:
     frozen = tuple(list(backbone_stages(network().backbone))[:n_frozen])
-    training = Training(legs=(Leg(epochs=2, lr=1e-2, freeze=frozen),), batch=8)
+    training = Training(phases=(Phase(epochs=2, lr=1e-2, freeze=frozen),), batch=8)
     kept = network()
     fit(
         kept,
         lesson(photos, augment=augment, versions=versions),
         training,
-        at=Workshop(tmp_path / "kept", alone(), features=FeatureStore(tmp_path / "features")),
+        at=WorkDirectory(tmp_path / "kept", alone(), features=FeatureStore(tmp_path / "features")),
         seed=5,
     )
     assert n_files(tmp_path / "features") == 1
@@ -46,7 +46,7 @@ def test_kept_features_change_nothing_but_speed(
         plain,
         lesson(photos, augment=augment, versions=versions),
         training,
-        at=Workshop(tmp_path / "plain", alone()),
+        at=WorkDirectory(tmp_path / "plain", alone()),
         seed=5,
     )
     for (name, a), b in zip(kept.state_dict().items(), plain.state_dict().values(), strict=True):
@@ -147,8 +147,8 @@ def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_p
     cpu, features = torch.device("cpu"), tmp_path / "features"
     net, source = network(), PhotoSource(photos, INPUT)
     taught = lesson(photos)
-    training = Training(legs=(Leg(epochs=1, lr=1e-2, freeze=("all",)),), batch=8)
-    fit(net, taught, training, at=Workshop(tmp_path / "shop", alone(), features=FeatureStore(features)), seed=5)
+    training = Training(phases=(Phase(epochs=1, lr=1e-2, freeze=("all",)),), batch=8)
+    fit(net, taught, training, at=WorkDirectory(tmp_path / "shop", alone(), features=FeatureStore(features)), seed=5)
     assert net.frozen == ()
     some = np.array([9, 3, 3, 14])
 

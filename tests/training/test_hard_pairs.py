@@ -18,9 +18,9 @@ from fieldmark.models.specs import Backbone, Net, PairHead, RandomWeights
 from fieldmark.training import pairs
 from fieldmark.training.course import Course
 from fieldmark.training.features import FeatureStore
-from fieldmark.training.loop import Workshop, fit
+from fieldmark.training.loop import WorkDirectory, fit
 from fieldmark.training.pairs import HardPairs, PairLikeness
-from fieldmark.training.specs import Leg, Training
+from fieldmark.training.specs import Phase, Training
 from toys import CLASSES, alone, lesson, network
 
 NET = Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=PairHead(dim=16))
@@ -29,7 +29,7 @@ EXACT, NEAREST = (
 )
 
 UNEVEN = np.array([-1, 6, 3, 3, 8, 8, 8, -1, 0, 0, 5, 3, 7, 0, 0, 2, 2])
-"""Classes of items 100, 103, 106 ...: one to four photos each, single photos and strangers among them."""
+"""Classes of items 100, 103, 106 ...: one to four photos each, single photos and unknown individuals among them."""
 ITEMS = 100 + 3 * np.arange(len(UNEVEN))
 OF_ITEM = dict(zip(ITEMS.tolist(), UNEVEN.tolist(), strict=True))
 
@@ -44,10 +44,15 @@ def look(items: np.ndarray) -> PairLikeness:
 
 
 def hard_pairs(
-    spec: AssignmentSampler = EXACT, *, leg: Leg | None = None, look=look, seed: int = 0, classes: np.ndarray = UNEVEN
+    spec: AssignmentSampler = EXACT,
+    *,
+    phase: Phase | None = None,
+    look=look,
+    seed: int = 0,
+    classes: np.ndarray = UNEVEN,
 ) -> HardPairs:
-    leg = leg or Leg(epochs=6)
-    return HardPairs(spec, members=ITEMS, classes=classes, leg=leg, batch=8, seed=seed, look=look, group=alone())
+    phase = phase or Phase(epochs=6)
+    return HardPairs(spec, members=ITEMS, classes=classes, phase=phase, batch=8, seed=seed, look=look, group=alone())
 
 
 def wrong_pairs(order: np.ndarray) -> int:
@@ -60,13 +65,13 @@ def wrong_pairs(order: np.ndarray) -> int:
 
 
 def shortfall(order: np.ndarray) -> float:
-    """By how much the opponents are less alike, in sum, than the likest there could be: brute force."""
+    """By how much the opponents are less similar, in sum, than the likest there could be: brute force."""
     told = {photo: opponent for photo, _, _, opponent in order.reshape(-1, 4).tolist()}
     items = sorted(told)
-    alike = {(i, j): float(vector(i) @ vector(j)) for i in items for j in items if OF_ITEM[i] != OF_ITEM[j]}
+    similar = {(i, j): float(vector(i) @ vector(j)) for i in items for j in items if OF_ITEM[i] != OF_ITEM[j]}
     ways = [list(zip(items, way, strict=True)) for way in itertools.permutations(items)]
-    best = max(sum(alike[pair] for pair in way) for way in ways if all(pair in alike for pair in way))
-    return best - sum(alike[pair] for pair in told.items())
+    best = max(sum(similar[pair] for pair in way) for way in ways if all(pair in similar for pair in way))
+    return best - sum(similar[pair] for pair in told.items())
 
 
 @pytest.mark.parametrize("spec", [EXACT, NEAREST], ids=["exact", "nearest"])
@@ -81,7 +86,7 @@ def test_each_epoch_shows_every_photo_with_a_second_one_in_four_places(spec: Ass
 
 
 SIX = np.where(np.isin(np.arange(17), (2, 3, 5, 6, 15, 16)), UNEVEN, -1)
-"""Three individuals with two photos each among strangers: brute force is quick."""
+"""Three individuals with two photos each among unknown individuals: brute force is quick."""
 
 
 def test_opponents_are_the_hardest_by_brute_force() -> None:
@@ -131,28 +136,28 @@ def test_a_round_looks_once_and_no_pair_of_opponents_comes_twice_in_it() -> None
 
 
 def test_an_order_is_a_function_of_seed_and_epoch() -> None:
-    noisy = Leg(epochs=6, noise=(0.5, 0.5))
-    one, same, other = (hard_pairs(leg=noisy, seed=seed) for seed in (1, 1, 2))
+    noisy = Phase(epochs=6, noise=(0.5, 0.5))
+    one, same, other = (hard_pairs(phase=noisy, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(one.order(3), same.order(3))
     assert not np.array_equal(one.order(4), other.order(4))
 
 
-def test_a_mirrored_photo_opposes_nobody_it_mirrors() -> None:
+def test_a_mirrored_photo_opposes_unknown_it_mirrors() -> None:
     """Classes 10 and up are classes 0 and up mirrored; a fluke looks most like its own mirror image."""
     classes = np.array([0, 0, 1, 1, 2, 2, 10, 10, 11, 11, 12, 12])
-    alike = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
+    similar = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
     mined = HardPairs(
-        EXACT, members=np.arange(12), classes=classes, n_identities=10, leg=Leg(epochs=1), batch=8, seed=0,
-        look=lambda items: PairLikeness(np.concatenate([alike, alike])[items]), group=alone(),
+        EXACT, members=np.arange(12), classes=classes, n_identities=10, phase=Phase(epochs=1), batch=8, seed=0,
+        look=lambda items: PairLikeness(np.concatenate([similar, similar])[items]), group=alone(),
     )  # fmt: skip
     fours = mined.order(0).reshape(-1, 4)
     assert (classes[fours[:, 0]] == classes[fours[:, 1]]).all()
     assert (classes[fours[:, 0]] % 10 != classes[fours[:, 3]] % 10).all()
 
 
-def test_noise_falls_geometrically_over_the_rounds_of_a_leg() -> None:
+def test_noise_falls_geometrically_over_the_rounds_of_a_phase() -> None:
     def over(first: float, last: float) -> list[float]:
-        mined = hard_pairs(leg=Leg(epochs=6, noise=(first, last)))
+        mined = hard_pairs(phase=Phase(epochs=6, noise=(first, last)))
         return [mined.noise(number) for number in range(3)]
 
     assert over(100, 1) == pytest.approx([100, 10, 1])
@@ -177,19 +182,19 @@ def taught(photos: list[Path], spec: AssignmentSampler, **settings):
     return replace(made, sampler=spec)
 
 
-def course(photos: list[Path], folder: Path, leg: Leg, **settings) -> Course:
+def course(photos: list[Path], folder: Path, phase: Phase, **settings) -> Course:
     return Course(
-        network(net=NET), taught(photos, EXACT, **settings), Training(legs=(leg,), batch=8), leg,
-        at=Workshop(folder, alone(), features=FeatureStore(folder), n_workers=0), seed=5,
+        network(net=NET), taught(photos, EXACT, **settings), Training(phases=(phase,), batch=8), phase,
+        at=WorkDirectory(folder, alone(), features=FeatureStore(folder), n_workers=0), seed=5,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("freeze", [(), ("stem",), ("all",)])
 def test_opponents_are_chosen_by_photos_as_they_are(photos: list[Path], tmp_path: Path, freeze: tuple) -> None:
     """Whatever is frozen and kept, varied or not: what mining sees is the plain embedding in evaluation mode."""
-    leg = Leg(epochs=1, freeze=freeze)
+    phase = Phase(epochs=1, freeze=freeze)
     for settings in ({}, {"augment": WhaleAugment()}, {"augment": WhaleAugment(), "versions": 2}):
-        going = course(photos, tmp_path, leg, **settings)
+        going = course(photos, tmp_path, phase, **settings)
         going.network.train()
         assert going.pairs is not None
         seen = going.pairs._look(going.pairs.items).embedding
@@ -202,7 +207,7 @@ def test_opponents_are_chosen_by_photos_as_they_are(photos: list[Path], tmp_path
 
 
 def test_the_course_draws_what_it_learns(photos: list[Path], tmp_path: Path) -> None:
-    going = course(photos, tmp_path, Leg(epochs=2))
+    going = course(photos, tmp_path, Phase(epochs=2))
     order = going.order(0)
     classes = CLASSES[order % 16].reshape(-1, 4)
     assert order.shape == (6, 8)
@@ -221,22 +226,22 @@ class KilledError(Exception):
 def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(
     photos: list[Path], tmp_path: Path, spec: AssignmentSampler, kills: tuple[int, ...]
 ) -> None:
-    """Within a round, in the next and in another leg; with kept features, moving average and noise."""
-    legs = (
-        Leg(epochs=3, lr=1e-2, freeze=("stem",), noise=(0.5, 0.1)),
-        Leg(epochs=1, lr=1e-3, losses=(PairTriplet(),), noise=(0.1, 0.1)),
+    """Within a round, in the next and in another phase; with kept features, moving average and noise."""
+    phases = (
+        Phase(epochs=3, lr=1e-2, freeze=("stem",), noise=(0.5, 0.1)),
+        Phase(epochs=1, lr=1e-3, losses=(PairTriplet(),), noise=(0.1, 0.1)),
     )
 
     def run(folder: Path, kill_at: int | None = None) -> tuple[Network, list[dict]]:
         every_s = 120.0 if kill_at is None else 1e-9
-        training = Training(legs=legs, batch=8, accumulate=2, ema=0.9, checkpoint_every_s=every_s)
+        training = Training(phases=phases, batch=8, accumulate=2, ema=0.9, checkpoint_every_s=every_s)
 
         def scalar(name: str, _value: float, update: int) -> None:
             if update == kill_at and name == "train/lr":
                 raise KilledError
 
         features = FeatureStore(tmp_path / "kept")
-        net, shop = network(net=NET), Workshop(folder, alone(), scalar=scalar, n_workers=0, features=features)
+        net, shop = network(net=NET), WorkDirectory(folder, alone(), scalar=scalar, n_workers=0, features=features)
         return net, fit(net, taught(photos, spec, augment=WhaleAugment(), versions=2), training, at=shop, seed=5)
 
     whole, history = run(tmp_path / "whole")
@@ -262,7 +267,9 @@ def test_what_went_wrong_in_the_thread_is_told_in_the_loop(monkeypatch: pytest.M
 
 def test_what_cannot_be_mined_is_refused(photos: list[Path]) -> None:
     with pytest.raises(PlanError) as odd:
-        HardPairs(EXACT, members=ITEMS, classes=UNEVEN, leg=Leg(epochs=1), batch=6, seed=0, look=look, group=alone())
+        HardPairs(
+            EXACT, members=ITEMS, classes=UNEVEN, phase=Phase(epochs=1), batch=6, seed=0, look=look, group=alone()
+        )
     assert odd.value.fix == "use batch=4."
     for classes in (np.arange(17), np.where(UNEVEN == 3, 3, -1), np.where(np.arange(17) < 9, 3, UNEVEN % 3 * 10)):
         with pytest.raises(DataError) as lonely:

@@ -39,8 +39,8 @@ from fieldmark.training import course as courses
 from fieldmark.training.course import Course
 from fieldmark.training.embed import embed_photos
 from fieldmark.training.features import FeatureStore
-from fieldmark.training.loop import Lesson, Workshop, fit
-from fieldmark.training.specs import Leg, Training
+from fieldmark.training.loop import Lesson, WorkDirectory, fit
+from fieldmark.training.specs import Phase, Training
 from toys import CLASSES, INPUT, NET, alone, network
 
 COSINE = Net(backbone=NET.backbone, head=CosineHead(scale=20.0))
@@ -62,10 +62,10 @@ def trained(
     photos: list[Path], folder: Path, losses: Losses, *, net: Net = COSINE, epochs: int = 2, **options: Any
 ) -> tuple[Network, list[dict]]:
     one = network(net=net, n_classes=8 if options.get("flip") else 4)
-    shop = Workshop(folder, alone(), scalar=options.pop("scalar", None), features=options.pop("features", None))
-    leg = Leg(epochs=epochs, lr=3e-3, freeze=options.pop("freeze", ()))
+    shop = WorkDirectory(folder, alone(), scalar=options.pop("scalar", None), features=options.pop("features", None))
+    phase = Phase(epochs=epochs, lr=3e-3, freeze=options.pop("freeze", ()))
     settings = {name: options.pop(name) for name in ("lr_head_times", "checkpoint_every_s") if name in options}
-    training = Training(legs=(leg,), batch=8, **settings)
+    training = Training(phases=(phase,), batch=8, **settings)
     return one, fit(one, taught(photos, losses, **options), training, at=shop, seed=5)
 
 
@@ -78,7 +78,7 @@ def first_pass(photos: list[Path], losses: Losses, *, flip: bool = False, **of_u
     """What the first forward pass of a training told, and what it was told of: logits, classes and counts."""
     one = network(net=COSINE, n_classes=8 if flip else 4)
     lesson = taught(photos, losses, flip=flip)
-    course = Course(one, lesson, Training(batch=8), Leg(epochs=4), at=Workshop(Path(), alone()), seed=5)
+    course = Course(one, lesson, Training(batch=8), Phase(epochs=4), at=WorkDirectory(Path(), alone()), seed=5)
     one.train()
     order = course.order(0)[:1]
     seen: dict[str, Any] = {}
@@ -165,7 +165,7 @@ def test_margins_by_count_are_those_of_the_photos_that_teach(photos: list[Path])
 
 
 def test_rare_classes_have_the_margin_of_their_own_number(photos: list[Path]) -> None:
-    """Counted among the photos of the leg, whatever lies in the table."""
+    """Counted among the photos of the phase, whatever lies in the table."""
     lesson = taught(photos, (ArcFace(),))
     assert lesson.counts(np.array([0, 3, 4, 15, 16]), 5).tolist() == [2, 2, 0, 0, 0]  # type: ignore[union-attr]
 
@@ -186,10 +186,10 @@ def test_the_loop_tells_how_far_training_is(photos: list[Path], tmp_path: Path, 
         return whole(self, rows, place, done=done)
 
     monkeypatch.setattr(courses.Course, "_about", about)
-    legs = (Leg(epochs=1, lr=1e-3), Leg(epochs=3, lr=1e-3))
-    training = Training(legs=legs, batch=8)
-    fit(network(net=COSINE), taught(photos, (ArcFace(),)), training, at=Workshop(tmp_path, alone()), seed=5)
-    assert told == pytest.approx(np.arange(8) / 8)  # two forward passes an epoch, four epochs in both legs together
+    phases = (Phase(epochs=1, lr=1e-3), Phase(epochs=3, lr=1e-3))
+    training = Training(phases=phases, batch=8)
+    fit(network(net=COSINE), taught(photos, (ArcFace(),)), training, at=WorkDirectory(tmp_path, alone()), seed=5)
+    assert told == pytest.approx(np.arange(8) / 8)  # two forward passes an epoch, four epochs in both phases together
 
 
 class KilledError(Exception):
@@ -273,7 +273,7 @@ def test_flips_that_do_not_pair_are_refused(
     lesson = Lesson(**{**vars(taught(photos, (CrossEntropy(),), flip=True)), **changes})
     net = network(net=COSINE, n_classes=n_classes)
     with pytest.raises(PlanError) as refused:
-        fit(net, lesson, Training(legs=(Leg(epochs=1),), batch=8), at=Workshop(tmp_path, alone()), seed=5)
+        fit(net, lesson, Training(phases=(Phase(epochs=1),), batch=8), at=WorkDirectory(tmp_path, alone()), seed=5)
     assert told in refused.value.got
     assert "mend those settings" in refused.value.fix
 
@@ -359,11 +359,11 @@ def test_dropout_alive_at_test_time_would_be_caught(photos: list[Path], monkeypa
 def test_losses_that_do_not_fit_the_network_are_told_before_it_begins(
     photos: list[Path], tmp_path: Path, net: Net, losses: Losses, told: str
 ) -> None:
-    for legs in ((Leg(epochs=1),), (Leg(epochs=1), Leg(epochs=1, losses=losses))):
-        lesson = taught(photos, losses if len(legs) == 1 else (BatchHardTriplet(),))
-        training = Training(legs=legs, batch=8)
+    for phases in ((Phase(epochs=1),), (Phase(epochs=1), Phase(epochs=1, losses=losses))):
+        lesson = taught(photos, losses if len(phases) == 1 else (BatchHardTriplet(),))
+        training = Training(phases=phases, batch=8)
         with pytest.raises(PlanError) as refused:
-            fit(network(net=net), lesson, training, at=Workshop(tmp_path, alone()), seed=5)
+            fit(network(net=net), lesson, training, at=WorkDirectory(tmp_path, alone()), seed=5)
         assert told in str(refused.value)
         assert "mend those settings" in refused.value.fix
     assert not list(tmp_path.iterdir())

@@ -15,12 +15,12 @@ from fieldmark.images.preprocess import normalise
 from fieldmark.losses.specs import ArcFace
 from fieldmark.models.specs import CosineHead, Net
 from fieldmark.training.imprint import imprint
-from fieldmark.training.loop import Lesson, Workshop, fit
-from fieldmark.training.specs import Leg, Training
+from fieldmark.training.loop import Lesson, WorkDirectory, fit
+from fieldmark.training.specs import Phase, Training
 from toys import CLASSES, INPUT, NET, alone, network
 
 HEAD = CosineHead(scale=20.0, imprinted=True)
-LEG = Leg(epochs=2, lr=1e-3)
+PHASE = Phase(epochs=2, lr=1e-3)
 
 
 def taught(photos: list[Path]) -> Lesson:
@@ -38,7 +38,7 @@ def test_directions_are_the_mean_embeddings_of_slow_loops(photos: list[Path], tm
     made = network(net=Net(backbone=NET.backbone, neck=neck, head=HEAD), n_classes=5)  # type: ignore[arg-type]
     before = made.head.directions.detach().clone()
     lesson = taught(photos)
-    imprint(made, lesson, LEG, at=Workshop(folder=tmp_path / "c", group=alone(), n_workers=0), seed=1)
+    imprint(made, lesson, PHASE, at=WorkDirectory(folder=tmp_path / "c", group=alone(), n_workers=0), seed=1)
     made.eval()
     rows = np.flatnonzero(CLASSES >= 0)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_directions_are_the_mean_embeddings_of_slow_loops(photos: list[Path], tm
 def test_several_directions_of_a_class_differ_a_little(photos: list[Path], tmp_path: Path) -> None:
     head = CosineHead(scale=20.0, centres=3, imprinted=True)
     made = network(net=Net(backbone=NET.backbone, head=head), n_classes=4)
-    imprint(made, taught(photos), LEG, at=Workshop(folder=tmp_path / "c", group=alone(), n_workers=0), seed=1)
+    imprint(made, taught(photos), PHASE, at=WorkDirectory(folder=tmp_path / "c", group=alone(), n_workers=0), seed=1)
     cosines = torch.nn.functional.cosine_similarity(made.head.directions[:, 0], made.head.directions[:, 1])
     assert torch.all(cosines < 1 - 1e-5)
     assert torch.all(cosines > 0.98)
@@ -65,11 +65,11 @@ def test_several_directions_of_a_class_differ_a_little(photos: list[Path], tmp_p
 
 def test_it_can_be_trained_after_it(photos: list[Path], tmp_path: Path) -> None:
     made = network(net=Net(backbone=NET.backbone, head=HEAD), n_classes=4)
-    shop = Workshop(folder=tmp_path / "c", group=alone(), n_workers=0)
-    imprint(made, taught(photos), LEG, at=shop, seed=1)
+    shop = WorkDirectory(folder=tmp_path / "c", group=alone(), n_workers=0)
+    imprint(made, taught(photos), PHASE, at=shop, seed=1)
     before = made.head.directions.detach().clone()
-    quick = Leg(epochs=2, lr=1e-2)
-    history = fit(made, taught(photos), Training(batch=8, legs=(quick,)), at=shop, seed=1)
+    quick = Phase(epochs=2, lr=1e-2)
+    history = fit(made, taught(photos), Training(batch=8, phases=(quick,)), at=shop, seed=1)
     assert len(history) == 2
     after = made.head.directions.detach()
     assert not torch.equal(before, after)
@@ -79,5 +79,11 @@ def test_it_can_be_trained_after_it(photos: list[Path], tmp_path: Path) -> None:
 
 def test_other_heads_are_refused(photos: list[Path], tmp_path: Path) -> None:
     with pytest.raises(PlanError) as refusal:
-        imprint(network(), taught(photos), LEG, at=Workshop(folder=tmp_path / "c", group=alone(), n_workers=0), seed=1)
+        imprint(
+            network(),
+            taught(photos),
+            PHASE,
+            at=WorkDirectory(folder=tmp_path / "c", group=alone(), n_workers=0),
+            seed=1,
+        )
     assert "imprinted = true" in refusal.value.fix

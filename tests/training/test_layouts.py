@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.gallery.flips import judge_flips
+from fieldmark.gallery.symmetry import measure_symmetry
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Preprocess
 from fieldmark.models.specs import Backbone, EmbeddingHead, Net, RandomWeights
@@ -63,7 +63,7 @@ def test_columns_stand_from_left_to_right_and_items_in_their_order(tmp_path: Pat
 def test_flukes_and_side_views_are_told_apart(tmp_path: Path, symmetric: bool, verdict: str) -> None:
     paths, classes = animals(tmp_path, symmetric=symmetric)
     both = layouts(network(net=NET), PhotoSource(paths, WIDE), n_workers=0)
-    assert judge_flips(*both, classes).verdict == verdict
+    assert measure_symmetry(*both, classes).verdict == verdict
 
 
 def test_without_a_map_or_photos_it_is_refused(tmp_path: Path) -> None:

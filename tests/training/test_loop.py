@@ -13,12 +13,12 @@ from fieldmark.images.specs import WhaleAugment
 from fieldmark.losses.specs import OhemBce
 from fieldmark.models.network import Network
 from fieldmark.training import checkpoint
-from fieldmark.training.loop import Position, TrainingError, Watch, Workshop, fit
-from fieldmark.training.specs import Cosine, Leg, Plateau, Training
+from fieldmark.training.loop import Position, TrainingError, Watch, WorkDirectory, fit
+from fieldmark.training.specs import Cosine, Phase, Plateau, Training
 from toys import CLASSES, NET, Heard, alone, lesson, network, stage_names
 
 TRAINING = Training(
-    legs=(Leg(epochs=2, lr=1e-2, min_photos=2, schedule=Cosine()), Leg(epochs=2, lr=1e-3, freeze=("stem",))),
+    phases=(Phase(epochs=2, lr=1e-2, min_photos=2, schedule=Cosine()), Phase(epochs=2, lr=1e-3, freeze=("stem",))),
     batch=8,
     ema=0.9,
     checkpoint_every_s=1e-9,
@@ -42,7 +42,7 @@ def trained(
 ) -> tuple[Network, list[dict]]:
     net = network()
     taught = lesson(photos, augment=WhaleAugment())
-    history = fit(net, taught, training, at=Workshop(folder, alone(), **means), seed=5, watch=watch)
+    history = fit(net, taught, training, at=WorkDirectory(folder, alone(), **means), seed=5, watch=watch)
     return net, history
 
 
@@ -62,7 +62,7 @@ def killer(at_update: int) -> Callable[[str, float, int], None]:
 
 
 def test_it_learns_and_tells(photos: list[Path], tmp_path: Path) -> None:
-    training = Training(legs=(Leg(epochs=8, lr=1e-2),), batch=8)
+    training = Training(phases=(Phase(epochs=8, lr=1e-2),), batch=8)
     _, history = trained(photos, tmp_path, training)
     assert [row["epoch"] for row in history] == list(range(1, 9))
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
@@ -87,22 +87,22 @@ def test_stopped_at_any_update_it_goes_on_to_the_same_bits(
 
 
 def test_the_number_of_workers_changes_nothing(photos: list[Path], tmp_path: Path, whole: tuple) -> None:
-    for n_workers in {0, 1, 3} - {Workshop(tmp_path, alone()).n_workers}:
+    for n_workers in {0, 1, 3} - {WorkDirectory(tmp_path, alone()).n_workers}:
         net, _ = trained(photos, tmp_path / str(n_workers), n_workers=n_workers)
         assert same(whole[0], state(net))
 
 
 def test_another_seed_trains_another_network(photos: list[Path], tmp_path: Path, whole: tuple) -> None:
     other = network()
-    fit(other, lesson(photos, augment=WhaleAugment()), TRAINING, at=Workshop(tmp_path / "b", alone()), seed=6)
+    fit(other, lesson(photos, augment=WhaleAugment()), TRAINING, at=WorkDirectory(tmp_path / "b", alone()), seed=6)
     assert not same(whole[0], state(other))
 
 
 def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(photos: list[Path], tmp_path: Path) -> None:
     net = network()
     before = state(net)
-    training = Training(legs=(Leg(epochs=2, lr=1e-2, freeze=("stem", "blocks.0")),), batch=8)
-    fit(net, lesson(photos, augment=WhaleAugment()), training, at=Workshop(tmp_path, alone()), seed=5)
+    training = Training(phases=(Phase(epochs=2, lr=1e-2, freeze=("stem", "blocks.0")),), batch=8)
+    fit(net, lesson(photos, augment=WhaleAugment()), training, at=WorkDirectory(tmp_path, alone()), seed=5)
     after = state(net)
     frozen = [n for n in before if n.startswith(("backbone.conv_stem", "backbone.bn1", "backbone.blocks.0."))]
     assert frozen
@@ -121,37 +121,43 @@ def test_accumulating_is_one_larger_batch(photos: list[Path], tmp_path: Path) ->
     ends = []
     for batch, accumulate in ((16, 1), (8, 2)):
         one = network(net=net)
-        legs = (Leg(epochs=1, lr=1e-2, freeze=tuple(stage_names(one))),)
-        training = Training(legs=legs, batch=batch, accumulate=accumulate, clip=None)
+        phases = (Phase(epochs=1, lr=1e-2, freeze=tuple(stage_names(one))),)
+        training = Training(phases=phases, batch=batch, accumulate=accumulate, clip=None)
         taught = lesson(photos, losses=(OhemBce(hardest=4),))
         order = np.arange(16)
         taught = type(taught)(**{**vars(taught), "classes": np.tile([0, 1, 2, 3], 8), "items": order})
-        fit(one, taught, training, at=Workshop(tmp_path / str(batch), alone()), seed=5)
+        fit(one, taught, training, at=WorkDirectory(tmp_path / str(batch), alone()), seed=5)
         ends.append(one.head.state_dict())
     for name in ends[0]:
         assert torch.allclose(ends[0][name], ends[1][name], atol=2e-5), name
 
 
-def test_few_photo_classes_are_left_out_of_a_leg_and_unknowns_stay(photos: list[Path]) -> None:
+def test_few_photo_classes_are_left_out_of_a_phase_and_unknowns_stay(photos: list[Path]) -> None:
     taught = lesson(photos)
     classes = np.array([0, 0, 1] + [2] * 3 + [-1] * 10)
     few = type(taught)(**{**vars(taught), "classes": np.tile(classes, 2)})
-    assert few.members(Leg(epochs=1, min_photos=2)).tolist() == [0, 1, *range(3, 16)]
+    assert few.members(Phase(epochs=1, min_photos=2)).tolist() == [0, 1, *range(3, 16)]
 
 
-def test_where_next_to_nobody_has_so_many_photos_all_take_part_and_it_is_told(photos: list[Path]) -> None:
+def test_where_next_to_unknown_has_so_many_photos_all_take_part_and_it_is_told(photos: list[Path]) -> None:
     taught, heard = lesson(photos), Heard()
     classes = np.array([0] * 2 + list(range(1, 14)) + [-1])
     few = type(taught)(**{**vars(taught), "classes": np.tile(classes, 2)})
-    assert few.members(Leg(epochs=1, min_photos=9), progress=heard).tolist() == list(range(16))
-    assert heard.lines == ["0 of 14 individuals have the 9 photos that this leg asks for: all take part in it"]
-    assert few.members(Leg(epochs=1, min_photos=2), progress=heard).tolist() == [0, 1, 15]
+    assert few.members(Phase(epochs=1, min_photos=9), progress=heard).tolist() == list(range(16))
+    assert heard.lines == ["0 of 14 individuals have the 9 photos that this phase asks for: all take part in it"]
+    assert few.members(Phase(epochs=1, min_photos=2), progress=heard).tolist() == [0, 1, 15]
     assert len(heard.lines) == 1
 
 
 def test_nan_stops_at_once_names_the_batch_and_leaves_the_checkpoint(photos: list[Path], tmp_path: Path) -> None:
     net = network()
-    fit(net, lesson(photos), Training(legs=(Leg(epochs=1, lr=1e-3),), batch=8), at=Workshop(tmp_path, alone()), seed=5)
+    fit(
+        net,
+        lesson(photos),
+        Training(phases=(Phase(epochs=1, lr=1e-3),), batch=8),
+        at=WorkDirectory(tmp_path, alone()),
+        seed=5,
+    )
     good = checkpoint.load_checkpoint(tmp_path)
     bad = network()
     with torch.no_grad():
@@ -160,8 +166,8 @@ def test_nan_stops_at_once_names_the_batch_and_leaves_the_checkpoint(photos: lis
         fit(
             bad,
             lesson(photos),
-            Training(legs=(Leg(epochs=1),), batch=8),
-            at=Workshop(tmp_path / "bad", alone()),
+            Training(phases=(Phase(epochs=1),), batch=8),
+            at=WorkDirectory(tmp_path / "bad", alone()),
             seed=5,
         )
     assert "update 1" in caught.value.problem
@@ -180,7 +186,7 @@ def test_the_best_epoch_is_kept_when_asked(photos: list[Path], tmp_path: Path) -
         seen.append(state(net))
         return {"mark": next(marks)}
 
-    training = Training(legs=(Leg(epochs=3, lr=1e-2),), batch=8, keep="best")
+    training = Training(phases=(Phase(epochs=3, lr=1e-2),), batch=8, keep="best")
     net, history = trained(photos, tmp_path, training, watch=watch)
     assert same(state(net), seen[1])
     assert [row["mark"] for row in history] == [0.2, 0.9, 0.1]
@@ -188,7 +194,7 @@ def test_the_best_epoch_is_kept_when_asked(photos: list[Path], tmp_path: Path) -
 
 def test_the_moving_average_is_what_is_watched_and_kept(photos: list[Path], tmp_path: Path) -> None:
     seen: list[dict[str, torch.Tensor]] = []
-    training = Training(legs=(Leg(epochs=2, lr=1e-2),), batch=8, ema=0.5)
+    training = Training(phases=(Phase(epochs=2, lr=1e-2),), batch=8, ema=0.5)
 
     def watch(net: Network) -> dict[str, float]:
         seen.append(state(net))
@@ -200,28 +206,28 @@ def test_the_moving_average_is_what_is_watched_and_kept(photos: list[Path], tmp_
     assert not same(state(plain), state(averaged))
 
 
-def test_a_leg_ends_early_by_patience_or_at_its_goal_and_plateau_drops_the_rate(
+def test_a_phase_ends_early_by_patience_or_at_its_goal_and_plateau_drops_the_rate(
     photos: list[Path], tmp_path: Path
 ) -> None:
     def flat(_net: Network) -> dict[str, float]:
         return {"mark": 0.5}
 
-    patient = Training(legs=(Leg(epochs=9, lr=1e-3, patience=2),), batch=8)
+    patient = Training(phases=(Phase(epochs=9, lr=1e-3, patience=2),), batch=8)
     assert len(trained(photos, tmp_path / "a", patient, watch=flat)[1]) == 3
-    goal = Training(legs=(Leg(epochs=9, lr=1e-3, stop_at=0.0), Leg(epochs=1)), batch=8)
-    assert [row["leg"] for row in trained(photos, tmp_path / "b", goal)[1]] == [1, 2]
-    plateau = Training(legs=(Leg(epochs=5, lr=1e-3, schedule=Plateau(patience=1)),), batch=8)
+    goal = Training(phases=(Phase(epochs=9, lr=1e-3, stop_at=0.0), Phase(epochs=1)), batch=8)
+    assert [row["phase"] for row in trained(photos, tmp_path / "b", goal)[1]] == [1, 2]
+    plateau = Training(phases=(Phase(epochs=5, lr=1e-3, schedule=Plateau(patience=1)),), batch=8)
     rates = [row["lr"] for row in trained(photos, tmp_path / "c", plateau, watch=flat)[1]]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 2e-4, 2e-4])
 
 
 def test_a_checkpoint_of_an_older_version_is_read() -> None:
-    at = Position.read({"leg": 1, "epoch": 2, "batch": 3, "update": 14, "updates": 30, "history": [{"loss": 1.0}]})
-    assert (at.leg, at.epoch, at.batch, at.updates, at.history) == (1, 2, 3, 30, [{"loss": 1.0}])
+    at = Position.read({"phase": 1, "epoch": 2, "batch": 3, "update": 14, "updates": 30, "history": [{"loss": 1.0}]})
+    assert (at.phase, at.epoch, at.batch, at.updates, at.history) == (1, 2, 3, 30, [{"loss": 1.0}])
 
 
 def test_epoch_batches_cap_an_epoch(photos: list[Path], tmp_path: Path) -> None:
-    training = Training(legs=(Leg(epochs=3),), batch=8, epoch_batches=1)
+    training = Training(phases=(Phase(epochs=3),), batch=8, epoch_batches=1)
     assert trained(photos, tmp_path, training)[1][-1]["update"] == 3
 
 
@@ -232,7 +238,7 @@ def test_the_global_generators_are_left_alone(photos: list[Path], tmp_path: Path
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_classes_of_the_fixture_have_strangers() -> None:
+def test_classes_of_the_fixture_have_unknowns() -> None:
     assert (CLASSES == -1).sum() == 4
 
 
@@ -241,10 +247,10 @@ def test_a_photo_and_its_mirror_image_are_one_photo_of_its_class(photos: list[Pa
     taught = lesson(photos)
     classes = np.array([0, 0, 1] + [2] * 3 + [-1] * 10)
     same = {**vars(taught), "items": np.arange(32), "n_photos": 16}
-    alike = type(taught)(**{**same, "classes": np.tile(classes, 2)})
+    similar = type(taught)(**{**same, "classes": np.tile(classes, 2)})
     others = type(taught)(**{**same, "classes": np.concatenate([classes, np.where(classes < 0, -1, classes + 3)])})
     two_or_more = [0, 1, *range(3, 18), *range(19, 32)]
-    for mirrored in (alike, others):
-        assert mirrored.members(Leg(epochs=1, min_photos=2)).tolist() == two_or_more
-    assert alike.counts(alike.items, 3).tolist() == [2, 1, 3]
+    for mirrored in (similar, others):
+        assert mirrored.members(Phase(epochs=1, min_photos=2)).tolist() == two_or_more
+    assert similar.counts(similar.items, 3).tolist() == [2, 1, 3]
     assert others.counts(others.items, 6).tolist() == [2, 1, 3, 2, 1, 3]

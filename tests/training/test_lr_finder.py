@@ -10,20 +10,20 @@ import torch
 
 from fieldmark.core.errors import PlanError
 from fieldmark.training.features import FeatureStore
-from fieldmark.training.loop import Workshop, fit
+from fieldmark.training.loop import WorkDirectory, fit
 from fieldmark.training.lr_finder import find_rate
-from fieldmark.training.specs import Leg, Training
+from fieldmark.training.specs import Phase, Training
 from toys import TAG_NET, alone, network, tag_lesson
 
 TRAINING = Training(
-    legs=(Leg(epochs=1, freeze=("all",), hardest=0.5),), batch=8, accumulate=2, optimiser="sgd", clip=None
+    phases=(Phase(epochs=1, freeze=("all",), hardest=0.5),), batch=8, accumulate=2, optimiser="sgd", clip=None
 )
 
 
 def test_the_curve_falls_then_runs_away_and_the_suggestion_lies_between(photos: list[Path], tmp_path: Path) -> None:
     net = network(net=TAG_NET)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    shop = Workshop(tmp_path / "shop", alone(), features=FeatureStore(tmp_path / "features"))
+    shop = WorkDirectory(tmp_path / "shop", alone(), features=FeatureStore(tmp_path / "features"))
     found = find_rate(net, tag_lesson(photos), TRAINING, low=1e-5, high=1e4, n_updates=100, at=shop, seed=5)
     assert found.ran_away
     assert len(found.rates) == len(found.losses) == len(found.smoothed) < 100
@@ -36,15 +36,15 @@ def test_the_curve_falls_then_runs_away_and_the_suggestion_lies_between(photos: 
     assert not (tmp_path / "shop").exists()
 
     def trained(lr: float) -> float:
-        training = TRAINING.model_copy(update={"legs": (Leg(epochs=8, lr=lr, freeze=("all",)),)})
-        shop = Workshop(tmp_path / str(lr), alone())
+        training = TRAINING.model_copy(update={"phases": (Phase(epochs=8, lr=lr, freeze=("all",)),)})
+        shop = WorkDirectory(tmp_path / str(lr), alone())
         return fit(network(net=TAG_NET), tag_lesson(photos), training, at=shop, seed=5)[-1]["loss"]
 
     assert trained(found.suggested) < trained(found.suggested / 100)
 
 
 def test_the_same_seed_gives_the_same_curve(photos: list[Path], tmp_path: Path) -> None:
-    shop = Workshop(tmp_path, alone())
+    shop = WorkDirectory(tmp_path, alone())
     one, other = (
         find_rate(network(net=TAG_NET), tag_lesson(photos), TRAINING, n_updates=12, at=shop, seed=5) for _ in range(2)
     )
@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_curve(photos: list[Path], tmp_path: Path) 
 def test_rates_too_low_to_learn_suggest_little_and_nothing_runs_away(photos: list[Path], tmp_path: Path) -> None:
     found = find_rate(
         network(net=TAG_NET), tag_lesson(photos), TRAINING, low=1e-12, high=1e-10, n_updates=20,
-        at=Workshop(tmp_path, alone()), seed=5,
+        at=WorkDirectory(tmp_path, alone()), seed=5,
     )  # fmt: skip
     assert not found.ran_away
     assert len(found.losses) == 20
@@ -62,10 +62,12 @@ def test_rates_too_low_to_learn_suggest_little_and_nothing_runs_away(photos: lis
 
 
 @pytest.mark.parametrize(
-    "asked", [{"low": 0.0}, {"low": 1.0, "high": 0.1}, {"n_updates": 3}, {"training": Training(legs=())}]
+    "asked", [{"low": 0.0}, {"low": 1.0, "high": 0.1}, {"n_updates": 3}, {"training": Training(phases=())}]
 )
 def test_what_cannot_be_tried_is_refused(photos: list[Path], tmp_path: Path, asked: dict) -> None:
     training = asked.pop("training", TRAINING)
     with pytest.raises(PlanError) as refused:
-        find_rate(network(net=TAG_NET), tag_lesson(photos), training, at=Workshop(tmp_path, alone()), seed=5, **asked)
+        find_rate(
+            network(net=TAG_NET), tag_lesson(photos), training, at=WorkDirectory(tmp_path, alone()), seed=5, **asked
+        )
     assert "0 < low < high" in refused.value.fix

@@ -13,17 +13,17 @@ from fieldmark.images.specs import WhaleAugment
 from fieldmark.losses.specs import Focal, SoftF
 from fieldmark.models.network import Network
 from fieldmark.training.course import Course
-from fieldmark.training.loop import Workshop, fit
-from fieldmark.training.mining import Hardest
-from fieldmark.training.specs import Cosine, Leg, Training
+from fieldmark.training.loop import WorkDirectory, fit
+from fieldmark.training.mining import HardExamples
+from fieldmark.training.specs import Cosine, Phase, Training
 from toys import TAG_NET, TRUTH, alone, network, tag_lesson
 
 MEMBERS = np.array([2, 3, 5, 7, 11, 13, 17, 19, 23, 29])
 DRAWN = np.array([[2, 3, 5, 7], [11, 13, 17, 19]])
 
 
-def mined(mode: str, share: float = 0.3) -> Hardest:
-    return Hardest(MEMBERS, share=share, mode=mode)  # type: ignore[arg-type]
+def mined(mode: str, share: float = 0.3) -> HardExamples:
+    return HardExamples(MEMBERS, share=share, mode=mode)  # type: ignore[arg-type]
 
 
 def chance(seed: int = 0) -> np.random.Generator:
@@ -73,18 +73,18 @@ def test_only_shows_each_of_the_hardest_once() -> None:
     assert sorted(order.ravel().tolist()) == [2, 3, 5, 7]
 
 
-def course(photos: list[Path], folder: Path, leg: Leg) -> Course:
+def course(photos: list[Path], folder: Path, phase: Phase) -> Course:
     return Course(
-        network(net=TAG_NET), tag_lesson(photos, losses=(Focal(), SoftF())), Training(legs=(leg,), batch=4), leg,
-        at=Workshop(folder, alone()), seed=5,
+        network(net=TAG_NET), tag_lesson(photos, losses=(Focal(), SoftF())), Training(phases=(phase,), batch=4), phase,
+        at=WorkDirectory(folder, alone()), seed=5,
     )  # fmt: skip
 
 
 def test_the_loss_of_each_item_is_what_it_costs_alone(photos: list[Path], tmp_path: Path) -> None:
     from fieldmark.losses.total import total
 
-    leg = Leg(epochs=1, hardest=0.1)
-    going = course(photos, tmp_path, leg)
+    phase = Phase(epochs=1, hardest=0.1)
+    going = course(photos, tmp_path, phase)
     going.network.eval()
     items = np.array([[3, 1, 9, 4], [5, 6, 7, 0]])
     batches = list(going.body.source.batches(items, epoch=0, n_workers=0))
@@ -105,15 +105,15 @@ def test_the_loss_of_each_item_is_what_it_costs_alone(photos: list[Path], tmp_pa
 def test_the_first_epoch_is_a_normal_one_and_the_schedule_takes_epochs_as_equal(
     photos: list[Path], tmp_path: Path, mode: str, updates: list[int]
 ) -> None:
-    leg = Leg(epochs=3, lr=1e-2, hardest=0.2, mining=mode, schedule=Cosine(warmup=0.0, floor=0.0))  # type: ignore[arg-type]
+    phase = Phase(epochs=3, lr=1e-2, hardest=0.2, mining=mode, schedule=Cosine(warmup=0.0, floor=0.0))  # type: ignore[arg-type]
     rates: list[float] = []
 
     def scalar(name: str, value: float, _update: int) -> None:
         if name == "train/lr":
             rates.append(value)
 
-    shop = Workshop(tmp_path, alone(), scalar=scalar)
-    history = fit(network(net=TAG_NET), tag_lesson(photos), Training(legs=(leg,), batch=4), at=shop, seed=5)
+    shop = WorkDirectory(tmp_path, alone(), scalar=scalar)
+    history = fit(network(net=TAG_NET), tag_lesson(photos), Training(phases=(phase,), batch=4), at=shop, seed=5)
     assert np.diff([0, *(row["update"] for row in history)]).tolist() == updates
     starts = [rates[at] for at in np.cumsum([0, *updates[:2]])]
     assert starts == pytest.approx([1e-2, 0.75e-2, 0.25e-2])
@@ -126,15 +126,15 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("mode", ["added", "only"])
 def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(photos: list[Path], tmp_path: Path, mode: str) -> None:
-    """With mixup, accumulation, moving average, dropout and two legs."""
-    legs = (
-        Leg(epochs=2, lr=1e-2, hardest=0.3, mining=mode),  # type: ignore[arg-type]
-        Leg(epochs=2, lr=1e-3, freeze=("stem",), losses=(SoftF(),), hardest=0.2),
+    """With mixup, accumulation, moving average, dropout and two phases."""
+    phases = (
+        Phase(epochs=2, lr=1e-2, hardest=0.3, mining=mode),  # type: ignore[arg-type]
+        Phase(epochs=2, lr=1e-3, freeze=("stem",), losses=(SoftF(),), hardest=0.2),
     )
 
     def run(folder: Path, kill_at: int | None = None) -> tuple[Network, list[dict]]:
         every_s = 120.0 if kill_at is None else 1e-9
-        training = Training(legs=legs, batch=4, accumulate=2, ema=0.9, mixup=0.3, checkpoint_every_s=every_s)
+        training = Training(phases=phases, batch=4, accumulate=2, ema=0.9, mixup=0.3, checkpoint_every_s=every_s)
 
         def scalar(name: str, _value: float, update: int) -> None:
             if update == kill_at and name == "train/lr":
@@ -142,10 +142,10 @@ def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(photos: list[Path
 
         net = network(net=TAG_NET)
         taught = tag_lesson(photos, augment=WhaleAugment())
-        return net, fit(net, taught, training, at=Workshop(folder, alone(), scalar=scalar, n_workers=0), seed=5)
+        return net, fit(net, taught, training, at=WorkDirectory(folder, alone(), scalar=scalar, n_workers=0), seed=5)
 
     whole, history = run(tmp_path / "whole")
-    for kill_at in (4, history[-1]["update"] - 1):  # in a mined epoch of each leg
+    for kill_at in (4, history[-1]["update"] - 1):  # in a mined epoch of each phase
         with pytest.raises(KilledError):
             run(tmp_path / str(kill_at), kill_at)
         assert (tmp_path / str(kill_at) / f"{2 * (kill_at - 1):09d}").is_dir()

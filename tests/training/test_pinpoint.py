@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fieldmark.core.errors import DataError, PlanError, WeightsError
-from fieldmark.models.pinpoint import Eye, Maps, Pinpointer, open_pinpointer, save_pinpointer, strength
+from fieldmark.models.pinpoint import Maps, PinpointBackbone, Pinpointer, open_pinpointer, save_pinpointer, strength
 from fieldmark.models.specs import Backbone, RandomWeights
 from fieldmark.training.pinpoint import (
     FEWEST,
@@ -135,14 +135,14 @@ def test_without_boxes_errors_are_shares_of_the_landmarks_or_of_the_picture() ->
 
 
 def test_the_eye_gives_two_maps_and_does_not_learn() -> None:
-    eye = Eye(TINY, side_px=64)
+    eye = PinpointBackbone(TINY, side_px=64)
     maps = eye(torch.zeros(2, 3, 64, 64))
     assert maps.fine.shape[-1] >= 4
     assert maps.coarse.shape[-1] == 2
     assert strength(maps).shape == (2, 2, 2)
     assert not any(parameter.requires_grad for parameter in eye.parameters())
     with pytest.raises(PlanError, match="feature map") as refused:
-        Eye(Backbone(name="test_vit", weights=RandomWeights()), side_px=160)
+        PinpointBackbone(Backbone(name="test_vit", weights=RandomWeights()), side_px=160)
     assert "tf_efficientnet_lite0" in refused.value.fix
 
 

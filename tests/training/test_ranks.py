@@ -21,9 +21,9 @@ sys.path.insert(0, sys.argv[1])
 from toys import NET, TAG_NET, CLASSES, lesson, network, stage_names, tag_lesson
 from safetensors.torch import save_file
 from fieldmark.losses.specs import OhemBce
-from fieldmark.training.loop import Workshop, fit
+from fieldmark.training.loop import Work directory, fit
 from fieldmark.training.ranks import ranks
-from fieldmark.training.specs import Leg, Training
+from fieldmark.training.specs import Phase, Training
 torch.set_num_threads(1)
 photos, out = [Path(p) for p in sys.argv[3].split(",")], Path(sys.argv[2])
 group = ranks("cpu", wait_s=20)
@@ -41,8 +41,8 @@ if "tags" in sys.argv:  # labels, and the hardest items once more each epoch
     taught = tag_lesson(photos)
 mining = {"hardest": 0.3} if "tags" in sys.argv else {}
 epochs = 60 if "kill" in sys.argv else 2
-legs = (Leg(epochs=epochs, lr=1e-2, freeze=tuple(stage_names(one)), **mining),)
-fit(one, taught, Training(legs=legs, batch=8, checkpoint_every_s=1e-9), at=Workshop(out / "checkpoints", group), seed=5)
+phases = (Phase(epochs=epochs, lr=1e-2, freeze=tuple(stage_names(one)), **mining),)
+fit(one, taught, Training(phases=phases, batch=8, checkpoint_every_s=1e-9), at=WorkDirectory(out / "checkpoints", group), seed=5)
 if group.leads:
     save_file({n: t.contiguous() for n, t in one.state_dict().items()}, out / "end.safetensors")
 """

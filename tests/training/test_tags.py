@@ -1,4 +1,4 @@
-"""Training on labels, end to end: soft truth, losses of a leg, mixup, a frozen backbone; and what is refused."""
+"""Training on labels, end to end: soft truth, losses of a phase, mixup, a frozen backbone; and what is refused."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from fieldmark.models.network import Network
 from fieldmark.training import lesson as lessons
 from fieldmark.training.embed import embed_photos
 from fieldmark.training.features import FeatureStore
-from fieldmark.training.loop import Lesson, Workshop, fit
-from fieldmark.training.specs import Leg, Plateau, Training
+from fieldmark.training.loop import Lesson, WorkDirectory, fit
+from fieldmark.training.specs import Phase, Plateau, Training
 from toys import TAG_NET, TRUTH, alone, network, tag_lesson
 
 ALL = ("all",)
@@ -27,7 +27,7 @@ ALL = ("all",)
 
 def trained(taught: Lesson, folder: Path, training: Training, **means: Any) -> tuple[Network, list[dict]]:
     net = network(net=TAG_NET)
-    return net, fit(net, taught, training, at=Workshop(folder, alone(), **means), seed=5)
+    return net, fit(net, taught, training, at=WorkDirectory(folder, alone(), **means), seed=5)
 
 
 def same(a: Network, b: Network) -> bool:
@@ -47,7 +47,7 @@ def right_order(net: Network, taught: Lesson) -> float:
     "losses", [(Focal(),), (Bce(weight=0.45), SoftF(weight=0.45), Focal(weight=0.1)), (Asymmetric(),)]
 )
 def test_labels_are_learnt(photos: list[Path], tmp_path: Path, losses: tuple) -> None:
-    training = Training(legs=(Leg(epochs=18, lr=1e-2),), batch=8)
+    training = Training(phases=(Phase(epochs=18, lr=1e-2),), batch=8)
     taught = tag_lesson(photos, losses=losses)
     net, history = trained(taught, tmp_path, training)
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
@@ -60,7 +60,7 @@ def test_labels_are_learnt(photos: list[Path], tmp_path: Path, losses: tuple) ->
 def test_yes_and_no_are_one_and_zero_and_a_row_a_photo_is_enough(
     photos: list[Path], tmp_path: Path, truth: np.ndarray
 ) -> None:
-    training = Training(legs=(Leg(epochs=1, lr=1e-2, min_photos=99),), batch=8)
+    training = Training(phases=(Phase(epochs=1, lr=1e-2, min_photos=99),), batch=8)
     items = np.arange(2 * len(photos))
     ends = []
     for number, one in enumerate((TRUTH, truth)):
@@ -71,13 +71,13 @@ def test_yes_and_no_are_one_and_zero_and_a_row_a_photo_is_enough(
 
 def test_labels_may_lie_in_a_file(photos: list[Path], tmp_path: Path) -> None:
     np.save(tmp_path / "truth.npy", TRUTH)
-    training = Training(legs=(Leg(epochs=1, lr=1e-2),), batch=8)
+    training = Training(phases=(Phase(epochs=1, lr=1e-2),), batch=8)
     mapped = tag_lesson(photos, truth=np.load(tmp_path / "truth.npy", mmap_mode="r"))
     one, _ = trained(mapped, tmp_path / "a", training)
     assert same(one, trained(tag_lesson(photos), tmp_path / "b", training)[0])
 
 
-def test_weights_of_items_are_worked_out_once_a_leg(
+def test_weights_of_items_are_worked_out_once_a_phase(
     photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -87,7 +87,7 @@ def test_weights_of_items_are_worked_out_once_a_leg(
         return samplers.log_weights(**given)
 
     monkeypatch.setattr(lessons, "log_weights", counted)
-    trained(tag_lesson(photos), tmp_path, Training(legs=(Leg(epochs=3), Leg(epochs=2)), batch=8))
+    trained(tag_lesson(photos), tmp_path, Training(phases=(Phase(epochs=3), Phase(epochs=2)), batch=8))
     assert len(calls) == 2
 
 
@@ -109,12 +109,12 @@ def test_labels_that_are_unlikely_do_not_weigh(photos: list[Path]) -> None:
     assert (plain == 1).all()
 
 
-def test_a_leg_may_have_losses_of_its_own(photos: list[Path], tmp_path: Path) -> None:
-    legs = (Leg(epochs=2, lr=1e-2), Leg(epochs=1, lr=1e-3, losses=(SoftF(),)))
-    both, history = trained(tag_lesson(photos), tmp_path / "both", Training(legs=legs, batch=8))
+def test_a_phase_may_have_losses_of_its_own(photos: list[Path], tmp_path: Path) -> None:
+    phases = (Phase(epochs=2, lr=1e-2), Phase(epochs=1, lr=1e-3, losses=(SoftF(),)))
+    both, history = trained(tag_lesson(photos), tmp_path / "both", Training(phases=phases, batch=8))
     assert [("bce" in row, "soft_f" in row) for row in history] == [(True, False)] * 2 + [(False, True)]
     assert history[-1]["loss"] == pytest.approx(history[-1]["soft_f"])
-    plain = Training(legs=(legs[0], legs[1].model_copy(update={"losses": None})), batch=8)
+    plain = Training(phases=(phases[0], phases[1].model_copy(update={"losses": None})), batch=8)
     one, _ = trained(tag_lesson(photos), tmp_path / "one", plain)
     assert not same(both, one)
 
@@ -122,9 +122,9 @@ def test_a_leg_may_have_losses_of_its_own(photos: list[Path], tmp_path: Path) ->
 def test_with_the_whole_backbone_frozen_only_the_head_learns_and_vectors_are_kept(
     photos: list[Path], tmp_path: Path
 ) -> None:
-    training = Training(legs=(Leg(epochs=3, lr=1e-2, freeze=ALL),), batch=8, ema=0.9)
+    training = Training(phases=(Phase(epochs=3, lr=1e-2, freeze=ALL),), batch=8, ema=0.9)
     assert training.spares_backbone
-    assert not Training(legs=(*training.legs, Leg(epochs=1))).spares_backbone
+    assert not Training(phases=(*training.phases, Phase(epochs=1))).spares_backbone
     plain, _ = trained(tag_lesson(photos), tmp_path / "plain", training)
     kept, _ = trained(tag_lesson(photos), tmp_path / "kept", training, features=FeatureStore(tmp_path / "features"))
     built = network(net=TAG_NET)
@@ -139,7 +139,7 @@ def test_with_the_whole_backbone_frozen_only_the_head_learns_and_vectors_are_kep
 
 @pytest.mark.parametrize("freeze", [(), ("stem",), ALL])
 def test_mixup_is_the_same_from_kept_features(photos: list[Path], tmp_path: Path, freeze: tuple[str, ...]) -> None:
-    training = Training(legs=(Leg(epochs=2, lr=1e-2, freeze=freeze),), batch=8, mixup=0.4)
+    training = Training(phases=(Phase(epochs=2, lr=1e-2, freeze=freeze),), batch=8, mixup=0.4)
     ends = [
         trained(tag_lesson(photos), tmp_path / name, training, features=features)[0]
         for name, features in (("plain", None), ("kept", FeatureStore(tmp_path / "f")))
@@ -150,15 +150,15 @@ def test_mixup_is_the_same_from_kept_features(photos: list[Path], tmp_path: Path
     assert not same(ends[0], without)
 
 
-def test_a_plateau_may_end_the_leg_and_make_the_optimiser_forget(photos: list[Path], tmp_path: Path) -> None:
+def test_a_plateau_may_end_the_phase_and_make_the_optimiser_forget(photos: list[Path], tmp_path: Path) -> None:
     def flat(_net: Network) -> dict[str, float]:
         return {"mark": 0.5}
 
     def run(name: str, *, every_s: float, **plateau: Any) -> tuple[Network, list[float]]:
         net = network(net=TAG_NET)
-        legs = (Leg(epochs=9, lr=1e-2, schedule=Plateau(patience=1, **plateau)),)
-        training = Training(legs=legs, batch=8, checkpoint_every_s=every_s)
-        shop = Workshop(tmp_path / name, alone())
+        phases = (Phase(epochs=9, lr=1e-2, schedule=Plateau(patience=1, **plateau)),)
+        training = Training(phases=phases, batch=8, checkpoint_every_s=every_s)
+        shop = WorkDirectory(tmp_path / name, alone())
         history = fit(net, tag_lesson(photos), training, at=shop, seed=5, watch=flat)
         return net, [row["lr"] for row in history]
 
@@ -183,8 +183,8 @@ def test_the_best_epoch_survives_a_kill_after_it(photos: list[Path], tmp_path: P
 
         net = network(net=TAG_NET)
         every_s = 120.0 if name == "whole" else 1e-9
-        training = Training(legs=(Leg(epochs=4, lr=1e-2),), batch=8, keep="best", checkpoint_every_s=every_s)
-        shop = Workshop(tmp_path / name, alone(), scalar=scalar)
+        training = Training(phases=(Phase(epochs=4, lr=1e-2),), batch=8, keep="best", checkpoint_every_s=every_s)
+        shop = WorkDirectory(tmp_path / name, alone(), scalar=scalar)
         fit(net, tag_lesson(photos), training, at=shop, seed=5, watch=watch)
         return net
 
@@ -208,17 +208,17 @@ def test_the_best_epoch_survives_a_kill_after_it(photos: list[Path], tmp_path: P
         ({"truth": None, "classes": np.zeros(32, np.int64)}, Training(mixup=0.2), "set mixup = None"),
         (
             {"truth": None, "classes": np.zeros(32, np.int64)},
-            Training(legs=(Leg(epochs=1, hardest=0.1),)),
-            "leg 1: only the loss on labels tells which items are hardest",
+            Training(phases=(Phase(epochs=1, hardest=0.1),)),
+            "phase 1: only the loss on labels tells which items are hardest",
         ),
         (
             {"losses": (Bce(), BatchHardTriplet())},
-            Training(legs=(Leg(epochs=1), Leg(epochs=1, hardest=0.1))),
-            "leg 2: triplet cannot tell which items are hardest",
+            Training(phases=(Phase(epochs=1), Phase(epochs=1, hardest=0.1))),
+            "phase 2: triplet cannot tell which items are hardest",
         ),
         (
             {},
-            Training(legs=(Leg(epochs=1), Leg(epochs=1, losses=(SoftF(),))), keep="best"),
+            Training(phases=(Phase(epochs=1), Phase(epochs=1, losses=(SoftF(),))), keep="best"),
             "no common best epoch",
         ),
     ],
@@ -235,7 +235,7 @@ def test_what_cannot_be_learnt_as_planned_is_told_before_it_begins(
 
 
 def test_augmented_photos_and_the_sampler_of_the_source_work_together(photos: list[Path], tmp_path: Path) -> None:
-    training = Training(legs=(Leg(epochs=1, lr=1e-2),), batch=4, accumulate=3)
+    training = Training(phases=(Phase(epochs=1, lr=1e-2),), batch=4, accumulate=3)
     taught = tag_lesson(photos, augment=WhaleAugment(), sampler=LogWeightSampler(over="mean"))
     _, history = trained(taught, tmp_path, training)
     assert history[-1]["update"] == 2  # four forward passes: three and one

@@ -34,7 +34,7 @@ def identify(
     n_workers: int = 2,
     progress: ShowProgress = None,
 ) -> Results:
-    """Who is on a photo: ranked names, each with its most alike known photo, and "new" where it stands.
+    """Who is on a photo: ranked names, each with its most similar known photo, and "new" where it stands.
 
     Args:
         run: The folder of a finished run that tells individuals.
@@ -71,7 +71,7 @@ def tag(
     n_workers: int = 2,
     progress: ShowProgress = None,
 ) -> Results:
-    """What is on a photo: its labels with probabilities; those that the run's cutoffs give it are marked.
+    """What is on a photo: its labels with probabilities; those that the run's thresholds give it are marked.
 
     Args:
         run: The folder of a finished run that tells labels.

@@ -1,4 +1,4 @@
-"""The verb *audit*: how well can answers be guessed from what is not the picture?"""
+"""The kind *audit*: how well can answers be guessed from what is not the picture?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def audit(
     *,
     new: Collection | Path | str | None = None,
     targets: Sequence[str] = (),
-    clues: Sequence[str] = (),
+    side_features: Sequence[str] = (),
     within: int = 0,
     most_photos: int = 20_000,
     seed: int = 0,
@@ -38,19 +38,19 @@ def audit(
 ) -> Audit:
     """How well answers can be guessed from addresses, file names, sizes, cameras, encoders, order, and copies.
 
-    Each clue is tried on photos that it has not learnt from, and compared with always giving the commonest answer.
+    Each side feature is tried on photos that it has not learnt from, and compared with always giving the commonest answer.
     Pictures are looked at only for the hash by which copies are found. Files may be missing.
 
     Args:
         data: A table, a folder of folders, or a collection: photos with names, labels or answers to questions.
         new: New photos, to see whether they lie in the table already.
-        targets: What to guess: ``identity``, ``known or stranger``, ``labels``, or a question; empty for all there is.
-        clues: Further columns of the table to guess from.
-        within: Bits of 64 in which the hashes may differ of photos that look the same, 0 to 16. Above 0 merely alike
+        targets: What to guess: ``identity``, ``known or unknown individual``, ``labels``, or a question; empty for all there is.
+        side features: Further columns of the table to guess from.
+        within: Bits of 64 in which the hashes may differ of photos that look the same, 0 to 16. Above 0 merely similar
             pictures are found too.
-        most_photos: Of a larger table so many photos are drawn by lot to try clues on; at least 100.
+        most_photos: Of a larger table so many photos are drawn by lot to try side features on; at least 100.
         seed: Of the lot.
-        out: The CSV to write, a row for each target and clue; None writes none, here and below.
+        out: The CSV to write, a row for each target and side feature; None writes none, here and below.
         html: The page to write.
         force: Whether existing files may be written over.
         n_workers: Threads that read files.
@@ -73,7 +73,7 @@ def audit(
         )
     if most_photos < LEAST_MOST:
         raise FieldmarkError(
-            "Clues need photos to be tried on.", got=f"most_photos={most_photos}", fix="use --most 20000."
+            "Side features need photos to be tried on.", got=f"most_photos={most_photos}", fix="use --most 20000."
         )
     missing = [name for name in ("sklearn", *(["numba"] if within else [])) if find_spec(name) is None]
     if missing:
@@ -84,11 +84,11 @@ def audit(
     from fieldmark.reporting.pages import write_page
 
     shared: Reading = {name: reading[name] for name in ("encoding", "allow_outside") if name in reading}  # type: ignore[misc, assignment]
-    found = auditing.audit_clues(
+    found = auditing.audit_side_features(
         _photos(data, reading, progress),
         None if new is None else _photos(new, shared if isinstance(new, Path | str) else {}, progress),
         only=targets,
-        columns=clues,
+        columns=side_features,
         within=within,
         most_photos=most_photos,
         seed=seed,

@@ -25,9 +25,9 @@ SaidT = TypeVar("SaidT")
 RECIPE = "humpback-classify"
 ANSWERS = "test_truth.csv"
 DRAWN: Mapping[str, Mapping[str, Any]] = {
-    "toy": {"n_identities": 12, "photos_per_identity": 4, "n_strangers": 12, "n_test": 16, "n_near_duplicates": 2},
-    "small": {"n_identities": 60, "n_strangers": 40, "n_test": 60, "n_near_duplicates": 6},
-    "full": {"n_identities": 1000, "n_strangers": 400, "n_test": 400, "n_near_duplicates": 40},
+    "toy": {"n_identities": 12, "photos_per_identity": 4, "n_unknown": 12, "n_test": 16, "n_near_duplicates": 2},
+    "small": {"n_identities": 60, "n_unknown": 40, "n_test": 60, "n_near_duplicates": 6},
+    "full": {"n_identities": 1000, "n_unknown": 400, "n_test": 400, "n_near_duplicates": 40},
 }
 """What is drawn for each size of the recipe."""
 OTHERS: Mapping[str, Mapping[str, Any]] = {
@@ -178,10 +178,10 @@ def _once(
 
 def _a_known_one(photos: Path) -> tuple[str, str]:
     """A test photo of the whale with the most training photos, and its name; of several the first."""
-    from fieldmark.specimens.collections import STRANGER
+    from fieldmark.specimens.collections import UNKNOWN_INDIVIDUAL
 
     counts = Counter(who for _, who in _rows(photos / "train.csv"))
-    known = [(image, who) for image, who in _rows(photos / ANSWERS) if who != STRANGER]
+    known = [(image, who) for image, who in _rows(photos / ANSWERS) if who != UNKNOWN_INDIVIDUAL]
     return min(known, key=lambda one: (-counts[one[1]], one[0]))
 
 

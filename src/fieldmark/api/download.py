@@ -1,4 +1,4 @@
-"""The verb *download*: from a table of addresses to a folder of photos with a journal."""
+"""The kind *download*: from a table of addresses to a folder of photos with a journal."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _page(found: Holdings, title: str) -> SurvivalPage:
                 f"{lives.n_lost:,} lost in {number(lives.days_watched)} days, summed over addresses",
             ),
             Fact("other picture at the same address", f"{len(found.changed):,}", "the first one stays the photo"),
-            Fact("same picture under several ids", f"{len(found.twins):,}", "often a host's picture of nothing"),
+            Fact("same picture under several ids", f"{len(found.duplicates):,}", "often a host's picture of nothing"),
         ),
         causes=tuple(CauseRow(name, n, CAUSES[name].meaning) for name, n in found.causes.items()),
         hosts=tuple(
@@ -145,5 +145,5 @@ def _page(found: Holdings, title: str) -> SurvivalPage:
             for one in lives.hosts
         ),
         checks=tuple(CheckRow(one.at, one.again, one.n_asked, one.n_alive, one.n_lost) for one in lives.checks),
-        twins=found.twins,
+        duplicates=found.duplicates,
     )

@@ -1,4 +1,4 @@
-"""The verbs' half for twins: photos of one picture, whatever the files are called."""
+"""The kinds' half for near-duplicates: photos of one picture, whatever the files are called."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fieldmark.core.progress import Progress, ShowProgress, shown_by
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
     from fieldmark.images.texts import Engine, ReadText
-    from fieldmark.quality.duplicates.twinning import Twins
+    from fieldmark.quality.duplicates.finding import NearDuplicates
 
 MOST_BITS = 16
 
 
-def twins(
+def duplicates(
     data: Collection | Path | str,
     *,
     new: Collection | Path | str | None = None,
@@ -36,7 +36,7 @@ def twins(
     n_workers: int = 2,
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
-) -> Twins:
+) -> NearDuplicates:
     """Photos that show one and the same picture, resized, saved anew or renamed; in one table or across two.
 
     Near hashes say where to look, the pixels decide. Nothing is changed: what contradicts itself, and which names may
@@ -45,10 +45,10 @@ def twins(
     Args:
         data: A table, a folder of folders, or a collection; names may be missing.
         new: Other photos, which may repeat those of ``data``.
-        out: The CSV to write, one row a photo that has a twin. None writes none, here and below.
+        out: The CSV to write, one row a photo that has a near-duplicate. None writes none, here and below.
         html: The page to write, with photos side by side.
         identities: The CSV to write of pairs of names that may be one individual.
-        transfer: The CSV to write of names that new photos take over from their twins. In a contest that is a leak.
+        transfer: The CSV to write of names that new photos take over from their near-duplicates. In a contest that is a leak.
         texts: The CSV to write of ids that stand written in photos: names of the table, and what fits ``pattern``.
             Every photo is read for text, which takes up to a second each.
         pattern: How ids look in photos, as a regular expression over capitals and digits, such as ``HWC[0-9]{3}``.
@@ -93,10 +93,10 @@ def twins(
     table, page_file, names, given, written = (vacant(path, force=force) for path in paths)
     opened = None if run is None else run_of(run, "identification", instead="leave out --run.")
     from fieldmark.images.texts import text_reader
-    from fieldmark.quality.duplicates import twin_pages
-    from fieldmark.quality.duplicates.twinning import find_twins
+    from fieldmark.quality.duplicates import pages
+    from fieldmark.quality.duplicates.finding import find_duplicates
+    from fieldmark.reporting.duplicate_pages import duplicates_page
     from fieldmark.reporting.pages import write_page
-    from fieldmark.reporting.twin_pages import twins_page
     from fieldmark.tasks.identification.likeness import likeness_of
 
     reader = None if written is None else text_reader(ocr)  # what it lacks is told before hours of comparing
@@ -104,17 +104,17 @@ def twins(
     shared: Reading = {name: reading[name] for name in ("encoding", "allow_outside") if name in reading}  # type: ignore[misc, assignment]
     others = None if new is None else _photos(new, shared if isinstance(new, Path | str) else {}, progress)
     likeness = None if opened is None else likeness_of(opened)
-    found = find_twins(known, others, within=within, likeness=likeness, n_workers=n_workers, progress=progress)
+    found = find_duplicates(known, others, within=within, likeness=likeness, n_workers=n_workers, progress=progress)
     if table is not None:
-        twin_pages.write_twins(table, found)
+        pages.write_duplicates(table, found)
     if names is not None:
-        twin_pages.write_identities(names, found)
+        pages.write_identities(names, found)
     if given is not None:
-        twin_pages.write_taken_over(given, found)
+        pages.write_taken_over(given, found)
     if written is not None and reader is not None:
         _write_ids(written, known, others, reader, pattern=pattern, progress=progress)
     if page_file is not None:
-        write_page(page_file, twins_page(twin_pages.twin_page(found, known, others)))
+        write_page(page_file, duplicates_page(pages.duplicate_page(found, known, others)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The verb *estimate*: what a plan would cost on this machine."""
+"""The kind *estimate*: what a plan would cost on this machine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from fieldmark.api.choices import Setting, choose
 from fieldmark.api.photos import Reading, look_up
+from fieldmark.api.recipe_plans import Setting, choose
 
 if TYPE_CHECKING:
     from fieldmark.data.collection import Collection

@@ -1,4 +1,4 @@
-"""What is asked before a verb begins: is everything installed, would a file be lost, can this run answer that."""
+"""What is asked before a kind begins: is everything installed, would a file be lost, can this run answer that."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ from fieldmark.core.progress import Progress, ShowProgress, shown_by
 if TYPE_CHECKING:
     from fieldmark.api.photos import Photos
     from fieldmark.quality.patches import Patch
-    from fieldmark.tasks.issues import Doubt
+    from fieldmark.tasks.issues import LabelIssue
     from fieldmark.tasks.tagging.tuning import RuleName, Tuned
 
 OF_LABELS = "name a run that tags, such as one of `fieldmark train imet2019 DATA --run RUN`."
 
 
-def doubts(
+def issues(
     run: Path | str,
     *,
     out: Path | str | None = None,
@@ -30,11 +30,11 @@ def doubts(
     device: str = "auto",
     n_workers: int = 2,
     progress: ShowProgress = None,
-) -> list[Doubt]:
+) -> list[LabelIssue]:
     """The labels of a run's table that are likeliest wrong or missing, or photos that perhaps show somebody else.
 
     Labels are judged by networks that have not seen their photos; names by networks and by matching points, which
-    are not learnt: photos of strangers who perhaps have a name, and of individuals who perhaps have two.
+    are not learnt: photos of unknown individuals who perhaps have a name, and of individuals who perhaps have two.
 
     Args:
         run: The folder of a run that tells labels (its stages up to the scores must be finished), or of a finished one
@@ -60,9 +60,9 @@ def doubts(
     sensible(most=most)
     table = vacant(out, force=force)
     from fieldmark.pipeline.context import Context
-    from fieldmark.tasks.identification.issues import doubtful_names
-    from fieldmark.tasks.issues import write_doubts
-    from fieldmark.tasks.tagging.issues import doubtful_cells
+    from fieldmark.tasks.identification.issues import identity_issues
+    from fieldmark.tasks.issues import write_issues
+    from fieldmark.tasks.tagging.issues import label_issues
     from fieldmark.tasks.task import task_of
 
     context = Context.open(run)
@@ -71,16 +71,16 @@ def doubts(
             raise FieldmarkError(
                 "Names are doubted by the run's last ranking.", got=f"--stage {stage}", fix="leave out --stage."
             )
-        found = doubtful_names(context.computing(device=device, n_workers=n_workers, progress=progress), most=most)
+        found = identity_issues(context.computing(device=device, n_workers=n_workers, progress=progress), most=most)
     else:
         must_be_for(context, "tagging", instead=OF_LABELS)
-        found = doubtful_cells(context, stage=stage, most=most)
+        found = label_issues(context, stage=stage, most=most)
     if table is not None:
-        write_doubts(table, found, context.known)
+        write_issues(table, found, context.known)
     return found
 
 
-def tune(
+def thresholds(
     run: Path | str,
     *,
     rules: Sequence[RuleName] = (),
@@ -89,7 +89,7 @@ def tune(
     force: bool = False,
     progress: ShowProgress = None,
 ) -> tuple[Tuned, ...]:
-    """What each rule for cutoffs would be worth on a run's out-of-fold scores; nothing is trained.
+    """What each rule for thresholds would be worth on a run's out-of-fold scores; nothing is trained.
 
     Args:
         run: The folder of a run that tells labels; its stages up to the scores must be finished.

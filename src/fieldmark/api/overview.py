@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldmark.api.choices import PLAN
+from fieldmark.api.recipe_plans import PLAN
 from fieldmark.core.errors import RunError
 
 

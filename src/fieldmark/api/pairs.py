@@ -1,4 +1,4 @@
-"""The verbs' half for pairs of photos: do they agree point by point?"""
+"""The kinds' half for pairs of photos: do they agree point by point?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fieldmark.api.guards import need_torch, vacant
 from fieldmark.core.errors import FieldmarkError, nearest
 
 if TYPE_CHECKING:
-    from fieldmark.gallery.specs import Evidence
+    from fieldmark.gallery.specs import KeypointMatching
 
 By = Literal["xfeat", "lighterglue", "sift", "akaze"]
 FORMS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -44,7 +44,7 @@ def match(
     left: Path | str,
     right: Path | str,
     *,
-    by: By | Evidence = "xfeat",
+    by: By | KeypointMatching = "xfeat",
     out: Path | str | None = None,
     force: bool = False,
 ) -> Matched:
@@ -64,13 +64,13 @@ def match(
         WeightsError: The weights of the learnt points are not installed.
         FieldmarkError: OpenCV is not installed; ``by`` or the ending of ``out`` is unknown.
     """
-    evidence = evidence_of(by)
+    matching = matching_of(by)
     picture_file = vacant(out, force=force)
     if picture_file is not None and picture_file.suffix.lower() not in FORMS:
         raise FieldmarkError(
             "Lines are drawn as .png or .jpg.", got=out, fix=f"use --out {picture_file.with_suffix('.png')}."
         )
-    if evidence.points.kind in {"xfeat", "superpoint"}:
+    if matching.points.kind in {"xfeat", "superpoint"}:
         need_torch()
     from fieldmark.core.files import write_bytes
     from fieldmark.gallery.keypoints import find_keypoints
@@ -79,8 +79,8 @@ def match(
     from fieldmark.reporting.match_lines import Side, encoded, match_lines
 
     pixels = [read_pixels(Path(photo)) for photo in (left, right)]
-    points = [find_keypoints(evidence.points, one) for one in pixels]
-    found = agreement(points[0], points[1], evidence)
+    points = [find_keypoints(matching.points, one) for one in pixels]
+    found = agreement(points[0], points[1], matching)
     if picture_file is not None:
         sides = [
             Side(one, of.xy[found.pairs[:, side]], of.size)
@@ -99,17 +99,17 @@ def match(
     )
 
 
-def evidence_of(by: By | Evidence) -> Evidence:
+def matching_of(by: By | KeypointMatching) -> KeypointMatching:
     """The settings of keypoint matching that a name stands for.
 
     Raises:
         FieldmarkError: There is none of that name.
     """
-    from fieldmark.gallery.specs import Akaze, Evidence, Sift, Xfeat
+    from fieldmark.gallery.specs import Akaze, KeypointMatching, Sift, Xfeat
 
-    if isinstance(by, Evidence):
+    if isinstance(by, KeypointMatching):
         return by
     kinds = {"xfeat": Xfeat(), "lighterglue": Xfeat(matcher="lighterglue", most=512), "sift": Sift(), "akaze": Akaze()}
     if by not in kinds:
         raise FieldmarkError("There are no points of that kind.", got=by, fix=nearest(by, kinds))
-    return Evidence(points=kinds[by], views_only=True)
+    return KeypointMatching(points=kinds[by], views_only=True)

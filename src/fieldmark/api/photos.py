@@ -26,7 +26,7 @@ OF_NEW = ("image", "file", "url", "text", "width", "height")
 
 
 class Reading(TypedDict, total=False):
-    """How to read a table of photos; every verb that takes photos takes these by keyword.
+    """How to read a table of photos; every kind that takes photos takes these by keyword.
 
     Attributes:
         layout: ``auto`` goes by the looks; else ``table``, ``folders``, ``coco``, ``coco_identities``, ``humpback``,
@@ -82,21 +82,21 @@ class Photos:
         """Say which files were left out, and what a run of ``plan`` looks for in a table and this one does not have."""
         for one in self.skipped:
             progress.say(f"left out: {one.file}: {one.reason}")
-        tell_unmarked(self.collection, plan, progress)
+        warn_unmarked(self.collection, plan, progress)
 
 
-def tell_unmarked(photos: Collection, plan: Plan, progress: Progress, *, whose: str = "these photos") -> None:
+def warn_unmarked(photos: Collection, plan: Plan, progress: Progress, *, whose: str = "these photos") -> None:
     """Say what networks take from a table of photos (boxes, masks, landmarks) and this table does not have."""
-    from fieldmark.quality.regions.finding import untold
+    from fieldmark.quality.regions.finding import unlabelled
     from fieldmark.stages.common.train import Train
 
     nets = [stage for stage in plan.stages if isinstance(stage, Train)]
     ways = [way for net in nets for way in net.preprocess.in_use()]
-    for what in sorted({one for way in ways for one in untold(photos, way)}):
+    for what in sorted({one for way in ways for one in unlabelled(photos, way)}):
         progress.say(f"no {what} of {whose}: this run looks at photos by {what} of a table; name it with --boxes TABLE")
 
 
-def tell_odd_names(photos: Collection, progress: Progress, *, most: int = 5) -> None:
+def warn_odd_names(photos: Collection, progress: Progress, *, most: int = 5) -> None:
     """Say which names of individuals are perhaps slips; nothing is refused for them."""
     from fieldmark.quality.inspecting import names_to_look_at
 

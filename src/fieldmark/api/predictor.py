@@ -135,7 +135,7 @@ class Predictor:
         if not models:
             raise RunError(
                 "This run has no network that embeds photos.",
-                got=", ".join(stage.verb for stage in self.context.plan.stages),
+                got=", ".join(stage.kind for stage in self.context.plan.stages),
                 fix="use a run that trains on photos.",
             )
         nets = self.context.artifact(Models, models[0].name).nets(self.context.device)

@@ -38,7 +38,7 @@ class Results(list[Any]):
     def to_polars(self) -> pl.DataFrame:
         """A table with one row per photo and candidate, label or question.
 
-        Columns: identification ``image, place, identity, is_new, score, most_alike_photo, similarity, known_proba,
+        Columns: identification ``image, place, identity, is_new, score, most_similar_photo, similarity, known_proba,
         right_proba``; tagging ``image, label, proba, given``; attributes ``image, question, answer, proba, applies``.
         Their types do not depend on the answers.
         """

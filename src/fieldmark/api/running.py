@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fieldmark.api.choices import Setting, choose
-from fieldmark.api.choices import recipes as _recipes
 from fieldmark.api.guards import need_torch, sensible, vacant
 from fieldmark.api.labels import patched
 from fieldmark.api.overview import RunSummary, list_runs
-from fieldmark.api.photos import Reading, gather, look_up, new_photos, tell_odd_names, tell_unmarked
+from fieldmark.api.photos import Reading, gather, look_up, new_photos, warn_odd_names, warn_unmarked
 from fieldmark.api.predictor import Predictor
+from fieldmark.api.recipe_plans import Setting, choose
+from fieldmark.api.recipe_plans import recipes as _recipes
 from fieldmark.api.results import Results
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import ShowProgress, is_first_process, shown_by
@@ -153,7 +153,7 @@ def train(
     decisions = None if patch is None else read_patch(Path(patch))
     pace = {"n_workers": n_workers, "progress": progress}
     known = gather(data, labelled=True, reading=reading, **pace)  # type: ignore[arg-type]
-    tell_odd_names(known.collection, progress)
+    warn_odd_names(known.collection, progress)
     if decisions is not None:
         known = patched(known, decisions, progress=progress)
     task = task_of(plan)
@@ -162,7 +162,7 @@ def train(
     # Questions are answered about photos that are gone, too.
     answered = new_photos(data, new, reading, gone_too=not task.needs_files, n_workers=n_workers, progress=progress)
     if answered is not None:
-        tell_unmarked(answered.collection, plan, progress, whose="the new photos")
+        warn_unmarked(answered.collection, plan, progress, whose="the new photos")
     folder = Path(run)
     execute(
         plan,
@@ -230,7 +230,7 @@ def evaluate(
 ) -> tuple[Measure, ...]:
     """How good a run is: on its own validation photos, or on other photos with names or labels.
 
-    Individuals that the run does not know count as strangers; labels that it does not know are told and left out.
+    Individuals that the run does not know count as unknown individuals; labels that it does not know are told and left out.
     Photos that are, byte for byte, photos the run has learnt from are left out, as it cannot be judged by them.
 
     Args:
@@ -319,7 +319,7 @@ def report(run: Path | str) -> Path:
 
 
 def relocate(run: Path | str, *, photos: Path | str | None = None, new: Path | str | None = None) -> tuple[int, int]:
-    """Tell a run that its photos were moved; pages, most alike photos and points are looked up there from now on.
+    """Tell a run that its photos were moved; pages, most similar photos and points are looked up there from now on.
 
     The photos must be the run's own: all there, under the names that its tables give them, with the same sizes.
 

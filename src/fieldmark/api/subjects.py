@@ -1,4 +1,4 @@
-"""The verb *boxes*: where the subject is on photos, found by the tool itself or learnt from clicks."""
+"""The kind *boxes*: where the subject is on photos, found by the tool itself or learnt from clicks."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def boxes(
             "A finder that learns from clicks needs a folder to lie in.", got="no folder", fix="add --save finder."
         )
     need_torch()
-    from fieldmark.quality.regions.finding import find_subjects, marks_of, points_told
+    from fieldmark.quality.regions.finding import find_subjects, landmarks_given, marks_of
 
     photos = gather(data, labelled=False, reading=reading, n_workers=n_workers, progress=progress).collection
     pace = {"device": device, "n_workers": n_workers, "progress": progress}
@@ -105,7 +105,7 @@ def boxes(
     if table is not None:
         from fieldmark.quality.regions.finding_pages import write_marks
 
-        write_marks(table, marks_of(photos, found, points=points_told(finder)), found, masks=masks)
+        write_marks(table, marks_of(photos, found, points=landmarks_given(finder)), found, masks=masks)
     if page is not None:
         from fieldmark.quality.regions.finding_pages import sheet
         from fieldmark.reporting.pages import inspect_page, write_page

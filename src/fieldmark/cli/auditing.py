@@ -22,17 +22,25 @@ from fieldmark.cli.shell import command, progress
     help="What to guess: identity, labels or a question; may be repeated, all by default.",
 )
 @click.option(
-    "--clue", "clues", multiple=True, metavar="COLUMN", help="A further column to guess from; may be repeated."
+    "--side feature",
+    "side_features",
+    multiple=True,
+    metavar="COLUMN",
+    help="A further column to guess from; may be repeated.",
 )
 @click.option(
     "--within", type=int, default=0, show_default=True, help="Bits in which hashes may differ of photos that look one."
 )
 @click.option(
-    "--most", type=int, default=20_000, show_default=True, help="Photos to try clues on, drawn by lot from more."
+    "--most",
+    type=int,
+    default=20_000,
+    show_default=True,
+    help="Photos to try side features on, drawn by lot from more.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the lot.")
-@click.option("--all", "everything", is_flag=True, help="Also print clues that tell nothing.")
-@click.option("--out", type=options.PATH, help="The CSV to write, a row for each target and clue.")
+@click.option("--all", "everything", is_flag=True, help="Also print side features that tell nothing.")
+@click.option("--out", type=options.PATH, help="The CSV to write, a row for each target and side feature.")
 @click.option("--html", type=options.PATH, help="The page to write.")
 @options.force
 @options.workers
@@ -41,7 +49,7 @@ def audit(
     data: Path,
     new: Path | None,
     targets: tuple[str, ...],
-    clues: tuple[str, ...],
+    side_features: tuple[str, ...],
     within: int,
     most: int,
     seed: int,
@@ -57,14 +65,14 @@ def audit(
     Addresses, file names, sizes, cameras, encoders, the order of rows, copies. Files may be missing; nothing is
     changed.
     """
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.audit(
+    found = functions.audit(
         data,
         new=new,
         targets=targets,
-        clues=clues,
+        side_features=side_features,
         within=within,
         most_photos=most,
         seed=seed,

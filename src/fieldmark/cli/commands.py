@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fieldmark.api.choices import pairs
+from fieldmark.api.recipe_plans import pairs
 from fieldmark.cli import options
 from fieldmark.cli.shell import command, progress, words
 from fieldmark.core.errors import FieldmarkError
 
 if TYPE_CHECKING:
-    from fieldmark.api.verbs import Trained
+    from fieldmark.api.functions import Trained
 
 
 @command
@@ -28,10 +28,10 @@ def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
 
     Nothing is downloaded. The same command again goes on where it was.
     """
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    shown = verbs.demo(folder, size=size or "small", device=device, n_workers=workers, progress=progress())
+    shown = functions.demo(folder, size=size or "small", device=device, n_workers=workers, progress=progress())
     tables.write_lines(
         tables.measures(shown.trained.measures, of="Validation photos, on which the threshold was chosen"),
         "",
@@ -62,7 +62,7 @@ def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
 @options.settings
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option(
-    "--patch", type=options.PATH, help="A CSV of decisions about doubtful labels, as `fieldmark doubts` writes it."
+    "--patch", type=options.PATH, help="A CSV of decisions about doubtful labels, as `fieldmark issues` writes it."
 )
 @click.option(
     "--reuse", type=options.PATH, help="A run of the same photos and seed; stages that are equal are taken over."
@@ -95,11 +95,11 @@ def train(
     The same command again goes on where it was interrupted. Under torchrun several processes train together:
     torchrun --nproc-per-node 2 -m -- fieldmark train ...
     """
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
     from fieldmark.core.progress import is_first_process
 
-    trained = verbs.train(
+    trained = functions.train(
         recipe,
         data,
         run=run,
@@ -140,7 +140,7 @@ def _outcome(trained: Trained) -> list[str]:
 @options.computing
 @options.skip_broken
 @options.reading
-def rates(
+def lr_find(
     recipe: str,
     data: Path,
     stage: str | None,
@@ -155,10 +155,10 @@ def rates(
     **typed: Any,
 ) -> None:
     """Try learning rates for RECIPE on DATA: train shortly while the rate grows, and show the loss at each."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.rates(
+    found = functions.lr_find(
         recipe,
         data,
         stage=stage,
@@ -173,7 +173,7 @@ def rates(
         progress=progress(),
         **options.read_by(**typed),
     )
-    tables.write_lines(tables.rates_lines(found), *([] if out is None else [f"plot: {out}"]))
+    tables.write_lines(tables.lr_lines(found), *([] if out is None else [f"plot: {out}"]))
 
 
 @command
@@ -198,18 +198,18 @@ def plan(
     **typed: Any,
 ) -> None:
     """Show the stages of a recipe, a plan or a run, and what training would cost; run none."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import estimate_tables, tables
 
     if as_json and as_toml:
         raise FieldmarkError("A plan is printed in one form.", got="--json --toml", fix="leave out one of the two.")
-    chosen = verbs.plan(what, size=size, settings=pairs(settings, option="--set", example="flip_identity=false"))
+    chosen = functions.plan(what, size=size, settings=pairs(settings, option="--set", example="flip_identity=false"))
     if as_toml:
         from fieldmark.plans.toml import plan_toml
 
         click.echo(plan_toml(chosen), nl=False)
         return
-    cost = verbs.estimate(chosen, data, device=device, **options.read_by(**typed))
+    cost = functions.estimate(chosen, data, device=device, **options.read_by(**typed))
     if as_json:
         both = {**chosen.with_needs().model_dump(mode="json"), "estimate": cost.model_dump(mode="json")}
         click.echo(json.dumps(both, indent=2, ensure_ascii=False))
@@ -221,10 +221,10 @@ def plan(
 @click.argument("name", required=False)
 def recipes(name: str | None) -> None:
     """List the recipes; with NAME, show the settings of one by group."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.recipes(name)
+    found = functions.recipes(name)
     if name is None:
         tables.write_lines(tables.recipes_lines(found), "", "settings of one: fieldmark recipes NAME")
     else:
@@ -237,10 +237,10 @@ def runs(folder: Path) -> None:
     """List the runs below FOLDER (here, if none is named)."""
     import datetime as dt
 
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.runs(folder)
+    found = functions.runs(folder)
     if found:
         tables.write_lines(tables.runs_lines(found, now=dt.datetime.now(tz=dt.UTC)))
     else:

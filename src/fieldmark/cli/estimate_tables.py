@@ -32,13 +32,13 @@ def _networks(found: PlanEstimate) -> Table:
         step = f"{one.batch:,}" if one.accumulate == 1 else f"{one.batch:,} x {one.accumulate:,}"
         size = f"{one.height_px} x {one.width_px} px"
         memory = "unknown" if one.memory_bytes is None else f"{one.memory_bytes / 2**30:.1f} GiB"
-        numbers = (str(one.folds), step, _parameters(one), memory, time_told(one.seconds))
+        numbers = (str(one.folds), step, _parameters(one), memory, time_text(one.seconds))
         add_row(table, one.name, one.network, one.head, size, *numbers)
     return table
 
 
 def _parameters(one: TrainEstimate) -> str:
-    return "unknown without torch" if one.parameters is None else count_told(one.parameters)
+    return "unknown without torch" if one.parameters is None else count_text(one.parameters)
 
 
 def _phases(found: PlanEstimate) -> Table:
@@ -46,9 +46,9 @@ def _phases(found: PlanEstimate) -> Table:
     table = new_table("stage", *names, title="Training phases")
     for one in found.stages:
         for number, phase in enumerate(one.phases, start=1):
-            trained = "unknown" if phase.trained is None else count_told(phase.trained)
+            trained = "unknown" if phase.trained is None else count_text(phase.trained)
             numbers = (str(number), f"{phase.epochs:,}", f"{phase.lr:g}", trained, ", ".join(phase.frozen) or "nothing")
-            add_row(table, one.name, *numbers, f"{phase.photos_per_epoch:,}", time_told(phase.seconds))
+            add_row(table, one.name, *numbers, f"{phase.photos_per_epoch:,}", time_text(phase.seconds))
     return table
 
 
@@ -62,7 +62,7 @@ def _made_for(found: PlanEstimate) -> str:
     whole = (
         "time unknown, as the speed of this device is not known"
         if machine.macs_per_s is None
-        else f"training takes {time_told(found.seconds)}"
+        else f"training takes {time_text(found.seconds)}"
     )
     lines = [
         f"Estimated for {photos.n_photos:,} photos{given} on {where}: {whole} ({rough}). Other stages come on top."
@@ -87,21 +87,21 @@ def _download(one: WeightsNeeded) -> str:
     return f"{one.name} ({one.source}{size}): {one.get}" + ("" if one.here is False else ", unless timm has it already")
 
 
-def count_told(number: int) -> str:
+def count_text(number: int) -> str:
     """A number of parameters in millions or thousands.
 
     Example:
-        >>> count_told(23508032), count_told(2560)
+        >>> count_text(23508032), count_text(2560)
         ('23.5 M', '2.6 k')
     """
     return f"{number / 1e6:.1f} M" if number >= 1e5 else f"{number / 1e3:.1f} k"
 
 
-def time_told(seconds: float | None) -> str:
+def time_text(seconds: float | None) -> str:
     """A time in its two largest units, or in days.
 
     Example:
-        >>> time_told(95), time_told(864000), time_told(None)
+        >>> time_text(95), time_text(864000), time_text(None)
         ('1 min 35 s', '10 days', 'unknown')
     """
     if seconds is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fieldmark.api.choices import pairs
+from fieldmark.api.recipe_plans import pairs
 from fieldmark.cli.options import PATH, Command
 from fieldmark.core.errors import FieldmarkError
 

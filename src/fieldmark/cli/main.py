@@ -49,8 +49,8 @@ def application(context: click.Context, debug: bool) -> None:  # noqa: ARG001 - 
 
 
 ORDER = (
-    "demo inspect twins audit boxes match download train rates flips plan recipes runs evaluate predict identify "
-    "blend tag attributes doubts tune report relocate"
+    "demo inspect duplicates audit boxes match download train lr-find symmetry plan recipes runs evaluate predict identify "
+    "ensemble tag attributes issues thresholds report relocate"
 )
 """From the first look at photos to a finished run."""
 for _name in ORDER.split():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fieldmark.api.choices import pairs
+from fieldmark.api.recipe_plans import pairs
 
 if TYPE_CHECKING:
     from fieldmark.api.photos import Reading

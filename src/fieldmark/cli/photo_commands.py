@@ -29,11 +29,11 @@ def inspect(data: Path, html: Path, unlabelled: bool, force: bool, workers: int,
 
     DATA is a table of photos (CSV, TSV, Parquet, JSON) or a folder with one folder for each individual.
     """
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
     reading = options.read_by(**typed)
-    page = verbs.inspect(
+    page = functions.inspect(
         data, html=html, labelled=not unlabelled, force=force, n_workers=workers, progress=progress(), **reading
     )
     tables.write_lines(*tables.inspection(page), f"page: {html}")
@@ -43,11 +43,17 @@ def inspect(data: Path, html: Path, unlabelled: bool, force: bool, workers: int,
 @click.argument("data", metavar="TABLE", type=options.PATH)
 @click.option("--new", type=options.PATH, help="Other photos, which may repeat those of TABLE.")
 @click.option(
-    "--out", type=options.PATH, default=Path("twins.csv"), show_default=True, help="The CSV to write, a row a photo."
+    "--out",
+    type=options.PATH,
+    default=Path("duplicates.csv"),
+    show_default=True,
+    help="The CSV to write, a row a photo.",
 )
 @click.option("--html", type=options.PATH, help="The page to write, with photos side by side.")
 @click.option("--identities", type=options.PATH, help="The CSV to write of names that may be one individual.")
-@click.option("--transfer", type=options.PATH, help="The CSV to write of names that new photos take from twins.")
+@click.option(
+    "--transfer", type=options.PATH, help="The CSV to write of names that new photos take from near-duplicates."
+)
 @click.option("--texts", type=options.PATH, help="The CSV to write of ids written in photos; reads every photo.")
 @click.option("--pattern", metavar="REGEX", help="How ids look in photos, in capitals and digits: HWC[0-9]{3}.")
 @click.option(
@@ -64,7 +70,7 @@ def inspect(data: Path, html: Path, unlabelled: bool, force: bool, workers: int,
 @options.force
 @options.workers
 @options.reading
-def twins(
+def duplicates(
     data: Path,
     new: Path | None,
     out: Path,
@@ -84,10 +90,10 @@ def twins(
 
     Nothing is changed.
     """
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.twins(
+    found = functions.duplicates(
         data,
         new=new,
         out=out,
@@ -106,7 +112,7 @@ def twins(
     )
     written = {"written": out, "page": html, "names": identities, "taken over": transfer, "texts": texts}
     tables.write_lines(
-        *tables.twins_lines(found), *(f"{what}: {path}" for what, path in written.items() if path is not None)
+        *tables.duplicates_lines(found), *(f"{what}: {path}" for what, path in written.items() if path is not None)
     )
 
 
@@ -146,11 +152,11 @@ def boxes(
     Without --clicks nothing is learnt: colours tell the subject, and a network must agree. With --clicks, a CSV of
     image, x0, y0, x1, y1 and landmarks x_left_tip, y_left_tip, ..., a small finder is trained and judged by five folds.
     """
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
     reading = options.read_by(**typed)
-    found = verbs.boxes(
+    found = functions.boxes(
         data,
         out=out,
         by=by,
@@ -197,10 +203,10 @@ def _after_boxes(found: Located, read: list[str], out: Path) -> list[str]:
 @options.force
 def match(left: Path, right: Path, by: Any, out: Path | None, force: bool) -> None:
     """Say whether photos LEFT and RIGHT show the same marks, point by point."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.match(left, right, by=by, out=out, force=force)
+    found = functions.match(left, right, by=by, out=out, force=force)
     tables.write_lines(
         f"points:  {found.n_points[0]:,} and {found.n_points[1]:,}",
         f"matches: {found.n_matches:,}",
@@ -227,10 +233,10 @@ def download(
 
     The same command again asks only for what failed; a kill at any moment loses no photo that was whole.
     """
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.download(
+    found = functions.download(
         table,
         out=out,
         again=again,
@@ -248,12 +254,12 @@ def download(
 @options.computing
 @options.skip_broken
 @options.reading
-def flips(data: Path, most: int, seed: int, device: str, workers: int, **typed: Any) -> None:
+def symmetry(data: Path, most: int, seed: int, device: str, workers: int, **typed: Any) -> None:
     """Say whether mirrored photos in DATA show other individuals or the same ones, before anything is trained."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.flips(
+    found = functions.symmetry(
         data,
         most_photos=most,
         seed=seed,
@@ -262,4 +268,4 @@ def flips(data: Path, most: int, seed: int, device: str, workers: int, **typed: 
         progress=progress(),
         **options.read_by(**typed),
     )
-    tables.write_lines(*tables.flips_lines(found))
+    tables.write_lines(*tables.symmetry_lines(found))

@@ -23,14 +23,14 @@ from fieldmark.core.errors import FieldmarkError
 def evaluate(run: Path, data: Path | None, device: str, workers: int, **typed: Any) -> None:
     """Say how good RUN is: on its validation photos, or on DATA.
 
-    Individuals in DATA that the run does not know count as strangers, and labels that it does not know are left out;
+    Individuals in DATA that the run does not know count as unknown individuals, and labels that it does not know are left out;
     so are photos that it has learnt from.
     """
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
     reading = options.read_by(**typed)
-    found = verbs.evaluate(run, data, device=device, n_workers=workers, progress=progress(), **reading)
+    found = functions.evaluate(run, data, device=device, n_workers=workers, progress=progress(), **reading)
     tables.write_lines(tables.measures(found))
 
 
@@ -65,10 +65,10 @@ def predict(
     **typed: Any,
 ) -> None:
     """Say who or what is on each of PHOTOS (a table, a folder or a photo), as a CSV."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.predict(
+    found = functions.predict(
         run,
         photos,
         out=out,
@@ -102,11 +102,11 @@ def identify(
     device: str,
     workers: int,
 ) -> None:
-    """Say who is on each PHOTO: ranked names, the most alike known photo of each, and "new" where it stands."""
-    from fieldmark.api import verbs
+    """Say who is on each PHOTO: ranked names, the most similar known photo of each, and "new" where it stands."""
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.identify(
+    found = functions.identify(
         run, photos, k=k, boxes=boxes, skip_broken=skip_broken, device=device, n_workers=workers, progress=progress()
     )
     if as_json:
@@ -129,11 +129,11 @@ def identify(
     show_default=True,
     help="Mean score, mean place, or votes of first places.",
 )
-@click.option("--weight", "weights", type=float, multiple=True, help="Of each RUN, in their order; by default alike.")
+@click.option("--weight", "weights", type=float, multiple=True, help="Of each RUN, in their order; by default similar.")
 @click.option("--k", type=int, default=5, show_default=True, help="Places an answer.")
 @options.force
 @options.computing
-def blend(
+def ensemble(
     runs: tuple[Path, ...],
     out: Path | None,
     run: Path | None,
@@ -146,7 +146,7 @@ def blend(
     workers: int,
 ) -> None:
     """Blend what several RUNs say: write their answers to new photos (--out), or make one run of them all (--run)."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
     if out is None and run is None:
@@ -155,7 +155,7 @@ def blend(
             got="neither --out nor --run",
             fix="--out answers.csv for answers to the new photos, --run runs/together for a run made of all, or both.",
         )
-    found = verbs.blend(
+    found = functions.ensemble(
         runs,
         out=out,
         run=run,
@@ -171,7 +171,7 @@ def blend(
     if run is not None:
         tables.write_lines(tables.measures(found.measures))
     if found.n_photos or run is None:
-        tables.write_lines(tables.blended(found, runs=len(runs), out=out))
+        tables.write_lines(tables.ensemble_lines(found, runs=len(runs), out=out))
     if run is not None:
         tables.write_lines(f"report: {run / 'report.html'}", f"next: fieldmark identify {words(run)} PHOTO.jpg")
 
@@ -189,10 +189,10 @@ def tag(
     run: Path, photos: tuple[Path, ...], most: int, as_json: bool, skip_broken: bool, device: str, workers: int
 ) -> None:
     """Say what is on each PHOTO: its labels by group, each with its probability; those it is given are marked."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.tag(
+    found = functions.tag(
         run, photos, most=most, skip_broken=skip_broken, device=device, n_workers=workers, progress=progress()
     )
     if as_json:
@@ -220,10 +220,10 @@ def attributes(
     workers: int,
 ) -> None:
     """Answer RUN's questions about each PHOTO: a tree of answers, each with its probability."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.attributes(
+    found = functions.attributes(
         run,
         photos,
         text=text,
@@ -246,7 +246,7 @@ def attributes(
 @options.scores_of
 @options.force
 @options.computing
-def doubts(
+def issues(
     run: Path,
     out: Path | None,
     most: int,
@@ -257,13 +257,13 @@ def doubts(
 ) -> None:
     """List what is likeliest wrong or missing in RUN's table: labels, or names of individuals.
 
-    Labels are judged by networks that have not seen the photo, names by networks and matching points: strangers who
+    Labels are judged by networks that have not seen the photo, names by networks and matching points: unknown individuals who
     may have a name, individuals who may have two. Decide in the CSV's column, then train with --patch.
     """
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.doubts(
+    found = functions.issues(
         run,
         out=out,
         most=most,
@@ -273,7 +273,7 @@ def doubts(
         n_workers=workers,
         progress=progress(),
     )
-    tables.write_lines(*tables.doubts_lines(found), *([] if out is None else [f"written: {out}"]))
+    tables.write_lines(*tables.issues_lines(found), *([] if out is None else [f"written: {out}"]))
 
 
 @command
@@ -289,12 +289,12 @@ def doubts(
 @options.scores_of
 @click.option("--out", type=options.PATH, help="A .json file for the run's plan with the best of these rules in it.")
 @options.force
-def tune(run: Path, rules: tuple[Any, ...], stage: str | None, out: Path | None, force: bool) -> None:
-    """Show what each rule for cutoffs is worth on RUN's out-of-fold scores; train nothing."""
-    from fieldmark.api import verbs
+def thresholds(run: Path, rules: tuple[Any, ...], stage: str | None, out: Path | None, force: bool) -> None:
+    """Show what each rule for thresholds is worth on RUN's out-of-fold scores; train nothing."""
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    found = verbs.tune(run, rules=rules, stage=stage, out=out, force=force, progress=progress())
+    found = functions.thresholds(run, rules=rules, stage=stage, out=out, force=force, progress=progress())
     tables.write_lines(tables.tuned_lines(found))
     if out is not None:
         tables.write_lines(f"plan: {out}", f"next: fieldmark train {words(out)} DATA --run NEW --reuse {words(run)}")
@@ -304,9 +304,9 @@ def tune(run: Path, rules: tuple[Any, ...], stage: str | None, out: Path | None,
 @options.run_argument
 def report(run: Path) -> None:
     """Write the page of a finished RUN anew, and print where it is."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
 
-    click.echo(verbs.report(run))
+    click.echo(functions.report(run))
 
 
 @command
@@ -315,10 +315,10 @@ def report(run: Path) -> None:
 @click.option("--new", type=options.PATH, help="The same of the new photos it was trained with.")
 def relocate(run: Path, photos: Path | None, new: Path | None) -> None:
     """Tell RUN that its photos were moved."""
-    from fieldmark.api import verbs
+    from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    known, asked = verbs.relocate(run, photos=photos, new=new)
+    known, asked = functions.relocate(run, photos=photos, new=new)
     places = [f"{n:,} {what} photos: {at}" for n, what, at in ((known, "known", photos), (asked, "new", new)) if at]
     tables.write_lines(*places)
 

@@ -14,8 +14,9 @@ ALL: dict[str, click.Command] = {}
 def command(function: Any) -> click.Command:
     """A command under the function's name, with ``--debug``, on the list of all."""
     debug = click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback instead of three lines.")
-    made = click.command(function.__name__, context_settings={"max_content_width": 100})(debug(function))
-    ALL[function.__name__] = made
+    name = function.__name__.replace("_", "-")
+    made = click.command(name, context_settings={"max_content_width": 100})(debug(function))
+    ALL[name] = made
     return made
 
 

@@ -14,20 +14,20 @@ from fieldmark.cli.terminal import lasts, safe_text
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fieldmark.api.blending import Blended
     from fieldmark.api.download import Downloaded
+    from fieldmark.api.ensembling import EnsembleResult
+    from fieldmark.api.lr_find import LrSearch
     from fieldmark.api.overview import RunSummary
-    from fieldmark.api.rates import Rates
-    from fieldmark.gallery.flips import FlipVerdict
+    from fieldmark.gallery.symmetry import SymmetryVerdict
     from fieldmark.metrics.measure import Measure
     from fieldmark.pipeline.plan import Plan
     from fieldmark.plans.recipe import Recipe
-    from fieldmark.quality.duplicates.twinning import Twins
+    from fieldmark.quality.duplicates.finding import NearDuplicates
     from fieldmark.quality.leakage.auditing import Audit
     from fieldmark.reporting.contents import InspectPage
     from fieldmark.tasks.attributes.results import Answered
     from fieldmark.tasks.identification.results import Identification
-    from fieldmark.tasks.issues import Doubt
+    from fieldmark.tasks.issues import LabelIssue
     from fieldmark.tasks.tagging.results import Tagged
     from fieldmark.tasks.tagging.tuning import Tuned
 
@@ -67,7 +67,7 @@ def measures(found: Sequence[Measure], *, of: str | None = None) -> Table:
     return table
 
 
-def rates_lines(found: Rates) -> Table:
+def lr_lines(found: LrSearch) -> Table:
     """The loss at some of the rates that were tried, the planned and the suggested one marked."""
     curve = found.curve
     table = new_table(">learning rate", ">loss", "", title=found.stage)
@@ -106,8 +106,8 @@ def downloaded(found: Downloaded) -> list[object]:
         lines.append(f"addresses that die: {100 * lives.a_day:.3g} % a day ({lives.n_lost:,} lost so far)")
     if here.changed:
         lines.append(f"another picture than before at {len(here.changed):,} addresses; the first one stays")
-    if here.twins:
-        many = f"{len(here.twins):,} pictures, one of them under {len(here.twins[0]):,}"
+    if here.duplicates:
+        many = f"{len(here.duplicates):,} pictures, one of them under {len(here.duplicates[0]):,}"
         lines.append(f"the same picture under several ids: {many}")
     if found.verdict is not None:
         verdict = found.verdict
@@ -118,7 +118,7 @@ def downloaded(found: Downloaded) -> list[object]:
     return [*lines, f"table: {found.table}", f"page: {found.page}"]
 
 
-def flips_lines(found: FlipVerdict) -> list[Table | str]:
+def symmetry_lines(found: SymmetryVerdict) -> list[Table | str]:
     """What mirroring costs, and what that means for the settings."""
     table = new_table("mean cosine of two photos", ">as they are", ">one mirrored")
     add_row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
@@ -146,21 +146,21 @@ def identification(one: Identification, *, root: Path) -> Table:
     if one.known_proba is not None and one.right_proba is not None:
         sure = f": known {one.known_proba:.0%}, first name right {one.right_proba:.0%}"
     table = new_table(
-        ">", "who", ">score", "most alike known photo", ">similarity", title=safe_text(f"{one.image}{sure}")
+        ">", "who", ">score", "most similar known photo", ">similarity", title=safe_text(f"{one.image}{sure}")
     )
     for match in one.matches:
         who = f"{match.identity} (nobody we know)" if match.is_new else match.identity
-        alike = "" if match.similarity is None or not math.isfinite(match.similarity) else f"{match.similarity:.3f}"
+        similar = "" if match.similarity is None or not math.isfinite(match.similarity) else f"{match.similarity:.3f}"
         score = f"{match.score:.3f}" if math.isfinite(match.score) else ""
-        add_row(table, str(match.place), who, score, below(match, root) or "", alike)
+        add_row(table, str(match.place), who, score, below(match, root) or "", similar)
     return table
 
 
 def stages_lines(plan: Plan) -> Table:
     """The stages of a plan in their order."""
-    table = new_table(">", "stage", "verb", "reads", title=safe_text(plan.name))
+    table = new_table(">", "stage", "kind", "reads", title=safe_text(plan.name))
     for number, stage in enumerate(plan.stages, start=1):
-        add_row(table, str(number), stage.name, stage.verb, ", ".join(stage.reads()))
+        add_row(table, str(number), stage.name, stage.kind, ", ".join(stage.reads()))
     return table
 
 
@@ -177,7 +177,7 @@ def answered_lines(found: Sequence[Identification] | Sequence[Tagged] | Sequence
     return f"{sum(n_given):,} labels given" if n_given else f"{sum(n_new):,} of them by nobody we know first"
 
 
-def blended(found: Blended, *, runs: int, out: Path | None) -> str:
+def ensemble_lines(found: EnsembleResult, *, runs: int, out: Path | None) -> str:
     """How many photos several runs answered together, and what that is worth where it can be told."""
     at = found.decision.threshold
     worth = "" if at.map_at_k is None else f"; MAP@{at.k} on their validation photos {at.map_at_k:.3f}"
@@ -207,42 +207,49 @@ def replies(one: Answered) -> list[object]:
     return [one.image, table, *([f"{silent} questions do not apply"] if silent else [])]
 
 
-def doubts_lines(found: Sequence[Doubt], *, most: int = 20) -> list[object]:
+def issues_lines(found: Sequence[LabelIssue], *, most: int = 20) -> list[object]:
     """The most doubtful labels or names, in short."""
     of_names = any(one.beside for one in found)
     table = new_table("photo", "name" if of_names else "label", "perhaps", ">proba", "beside" if of_names else ">doubt")
     for one in found[:most]:
         add_row(
-            table, one.image, one.label, one.kind, f"{one.proba:.3f}", one.beside if of_names else f"{one.doubt:.3f}"
+            table,
+            one.image,
+            one.label,
+            one.kind,
+            f"{one.proba:.3f}",
+            one.beside if of_names else f"{one.label_error_proba:.3f}",
         )
     return [table, *([f"... and {len(found) - most:,} more"] if len(found) > most else [])]
 
 
 def tuned_lines(found: Sequence[Tuned]) -> Table:
-    """Each rule for cutoffs with what it is worth."""
+    """Each rule for thresholds with what it is worth."""
     table = new_table("rule", ">F2 as found", ">F2 honest", ">95 % interval", "over", ">labels a photo", "")
     best = max(found, key=lambda one: one.honest.value)
     for one in found:
         marks = (["best"] if one is best else []) + (["the run's own"] if one.is_own else [])
         values = (f"{one.as_found.value:.3f}", f"{one.honest.value:.3f}")
         interval = f"{one.honest.low:.3f} - {one.honest.high:.3f}"
-        add_row(table, one.name, *values, interval, one.honest.over, f"{one.cutoffs.mean_labels:.2f}", ", ".join(marks))
+        add_row(
+            table, one.name, *values, interval, one.honest.over, f"{one.thresholds.mean_labels:.2f}", ", ".join(marks)
+        )
     return table
 
 
-def twins_lines(found: Twins, *, most: int = 10) -> list[object]:
+def duplicates_lines(found: NearDuplicates, *, most: int = 10) -> list[object]:
     """What was found in photos of one picture, in short: counts, contradictions, names that may be one."""
-    from fieldmark.quality.duplicates.twin_pages import twin_facts, why
+    from fieldmark.quality.duplicates.pages import duplicate_facts, why
 
     counts = new_table("", ">", "")
-    for fact in twin_facts(found):
+    for fact in duplicate_facts(found):
         add_row(counts, fact.name, fact.value, fact.note)
     lines: list[object] = [counts]
     if found.conflicts:
         wrong = new_table("photos", "names", "", title="names that contradict each other")
         for one in found.conflicts[:most]:
-            names = ", ".join(twin.name or "-" for twin in one.twins)
-            add_row(wrong, ", ".join(twin.image for twin in one.twins), names, one.verdict)
+            names = ", ".join(duplicate.name or "-" for duplicate in one.duplicates)
+            add_row(wrong, ", ".join(duplicate.image for duplicate in one.duplicates), names, one.verdict)
         lines.append(wrong)
         lines += [f"... and {len(found.conflicts) - most:,} more"] if len(found.conflicts) > most else []
     if found.suggested:
@@ -255,20 +262,28 @@ def twins_lines(found: Twins, *, most: int = 10) -> list[object]:
 
 
 def leaks(found: Audit, *, everything: bool = False) -> list[object]:
-    """What can be guessed without the pictures, in short: clues that tell something, copies, and a warning."""
+    """What can be guessed without the pictures, in short: side features that tell something, copies, and a warning."""
     from fieldmark.quality.leakage.audit_pages import copied, crossed_parts, facts, summary
     from fieldmark.quality.leakage.auditing import judged
 
-    table = new_table("to guess", "clue", ">with it", ">blind", ">guessed", ">gain", ">95 % interval", "verdict")
+    table = new_table(
+        "to guess", "side_feature", ">with it", ">blind", ">guessed", ">gain", ">95 % interval", "verdict"
+    )
     telling = [one for one in found.gains if everything or one.verdict != "none"]
     for one in telling[: None if everything else MOST_LEAKS]:
         numbers = (f"{one.blind:.3f}", f"{one.guessed:.3f}", f"{one.gain.value:+.3f}")
         between = f"{one.gain.low:+.3f} to {one.gain.high:+.3f}"
-        add_row(table, one.target, one.clue, f"{one.n_given / one.n_photos:.0%}", *numbers, between, judged(one))
+        add_row(
+            table, one.target, one.side_feature, f"{one.n_given / one.n_photos:.0%}", *numbers, between, judged(one)
+        )
     lines: list[object] = [table] if telling else []
     if not everything and len(telling) > MOST_LEAKS:
         lines.append(f"... and {len(telling) - MOST_LEAKS:,} more")
-    mute = [name for name in dict.fromkeys(one.clue for one in found.gains) if name not in {t.clue for t in telling}]
+    mute = [
+        name
+        for name in dict.fromkeys(one.side_feature for one in found.gains)
+        if name not in {t.side_feature for t in telling}
+    ]
     lines += [f"tell nothing: {', '.join(mute)}"] if mute else []
     lines += [f"{one.name.lower()}: {one.value}{f' ({one.note})' if one.note else ''}" for one in facts(found)]
     return [*lines, *copied(found), *crossed_parts(found), summary(found)]

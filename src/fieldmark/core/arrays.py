@@ -50,7 +50,7 @@ class _Wanted:
 
 
 def takes_arrays(function: Function) -> Function:
-    """The function, which then takes lists, numpy arrays, torch tensors, and pandas or polars columns alike.
+    """The function, which then takes lists, numpy arrays, torch tensors, and pandas or polars columns similar.
 
     The annotations say what it needs: an argument annotated ``Int[np.ndarray, " query"]`` is converted to a numpy array
     of whole numbers with one axis, one annotated ``Float[Tensor, "batch class"]`` to a tensor on the device of the

@@ -80,5 +80,5 @@ def nearest(name: str, names: Iterable[str]) -> str:
         "did you mean 'imet2019'?"
     """
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, 1, 0.6)
     return f"did you mean '{close[0]}'?" if close else f"use one of: {', '.join(known)}."

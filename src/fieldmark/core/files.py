@@ -36,7 +36,7 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def told_disk_faults(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a failing one into three lines that name the path and the free space.
 
     Raises:
@@ -62,7 +62,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     The folder is made where missing.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with told_disk_faults(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with aside.open("wb") as file:
@@ -100,7 +100,7 @@ def read_json(path: Path) -> Any:
 
 def publish(folder: Path, place: Path) -> None:
     """Flush every file of ``folder`` to disk, then rename the folder to ``place`` in one move."""
-    with told_disk_faults(place):
+    with disk_errors(place):
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 with path.open("rb") as file:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldmark.core.errors import RunError
-from fieldmark.core.files import publish, read_json, sha256, told_disk_faults, write_json
+from fieldmark.core.files import disk_errors, publish, read_json, sha256, write_json
 
 KEY = "run.json"
 RECEIPT = "stage.json"
@@ -20,8 +20,8 @@ RECEIPT = "stage.json"
 class RunFolder:
     """A folder with one sub-folder a finished stage.
 
-    A stage works in a hidden folder of its own (``workshop``), which outlives a kill so that the stage can go on
-    where it was. ``finish`` notes every file's SHA-256 in a receipt and renames the workshop into place: a
+    A stage works in a hidden folder of its own (``work_directory``), which outlives a kill so that the stage can go on
+    where it was. ``finish`` notes every file's SHA-256 in a receipt and renames the work directory into place: a
     stage's folder is therefore whole or not there.
 
     Args:
@@ -60,7 +60,7 @@ class RunFolder:
             raise RunError(
                 f"{path} is in use and holds no run.", got=path, fix="give a new or empty folder with --run."
             )
-        with told_disk_faults(path):
+        with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         write_json(path / KEY, key)
         return run
@@ -90,7 +90,7 @@ class RunFolder:
         Raises:
             RunError: Another process works in it.
         """
-        with told_disk_faults(self.path / ".lock"):
+        with disk_errors(self.path / ".lock"):
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
@@ -109,18 +109,18 @@ class RunFolder:
         """Whether the stage is finished."""
         return (self.path / stage / RECEIPT).is_file()
 
-    def workshop(self, stage: str, *, fresh: bool = True) -> Path:
+    def work_directory(self, stage: str, *, fresh: bool = True) -> Path:
         """The hidden folder the stage works in; emptied first unless it can go on (``fresh=False``)."""
         folder = self.path / f".{stage}.part"
         if fresh and folder.exists():
             shutil.rmtree(folder)
-        with told_disk_faults(folder):
+        with disk_errors(folder):
             folder.mkdir(exist_ok=True)
         return folder
 
     def finish(self, stage: str, *, receipt: dict[str, Any]) -> None:
-        """Make the workshop the stage's folder; hidden files and folders in it (checkpoints, caches) are dropped."""
-        folder = self.workshop(stage, fresh=False)
+        """Make the work directory the stage's folder; hidden files and folders in it (checkpoints, caches) are dropped."""
+        folder = self.work_directory(stage, fresh=False)
         for path in folder.iterdir():
             if path.name.startswith("."):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

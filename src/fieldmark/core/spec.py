@@ -35,7 +35,7 @@ class Spec(BaseModel):
 
 
 def fingerprint(value: Any) -> str:
-    """A short hash of any JSON value; equal values hash alike on every machine.
+    """A short hash of any JSON value; equal values hash similar on every machine.
 
     Example:
         >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})

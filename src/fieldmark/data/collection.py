@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float32, Int64
 from fieldmark.core.errors import DataError, nearest, several
 from fieldmark.core.files import write_text
 from fieldmark.data.frames import SCHEMA, of_any, typed
-from fieldmark.data.questions import Asked, questions_of
+from fieldmark.data.questions import QuestionEntry, questions_of
 from fieldmark.data.vocabulary import GROUP_MARK, NEW_INDIVIDUAL, UNKNOWN, UNKNOWN_NAMES, Vocabulary, default_unknown
 
 BOX = ("box_x", "box_y", "box_w", "box_h")
@@ -72,7 +72,7 @@ class Collection:
         root: Path | str,
         name: str = "collection",
         unknown: str | None = "auto",
-        questions: Sequence[str | Asked] = (),
+        questions: Sequence[str | QuestionEntry] = (),
         vocabulary: Vocabulary | None = None,
     ) -> Self:
         """A collection from a polars or pandas frame (or a mapping of columns) in our column names.
@@ -310,7 +310,7 @@ def occurring(
     table: pl.DataFrame,
     *,
     unknown: str | None,
-    questions: Sequence[str | Asked] = (),
+    questions: Sequence[str | QuestionEntry] = (),
     tags: Iterable[str] | None = None,
     tag_groups: Mapping[str, str] | None = None,
     usual: str = NEW_INDIVIDUAL,

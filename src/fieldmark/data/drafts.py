@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from fieldmark.data.mistakes import Mistake
-from fieldmark.data.questions import Asked
+from fieldmark.data.questions import QuestionEntry
 from fieldmark.data.sheets import ROW
 from fieldmark.data.vocabulary import NEW_INDIVIDUAL
 
@@ -21,7 +21,7 @@ class Options:
     layout: str = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
     questions: tuple[str, ...] = ()
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[QuestionEntry, ...] = ()
     photos: Path | None = None
     unknown: str | None = "auto"
     labelled: bool = True
@@ -62,7 +62,7 @@ class Draft:
     tags: tuple[str, ...] | None = None
     tag_groups: Mapping[str, str] | None = None
     questions: tuple[str, ...] = ()
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[QuestionEntry, ...] = ()
     unknown: str = NEW_INDIVIDUAL
     mistakes: list[Mistake] = field(default_factory=list)
     notes: list[Mistake] = field(default_factory=list)

@@ -10,15 +10,15 @@ from jaxtyping import Int64
 
 from fieldmark.core.errors import DataError, ShapeError
 from fieldmark.core.seeds import generator
-from fieldmark.data.decks import spread
-from fieldmark.data.identity_folds import disjoint, holdout, open_holdout, within_identities
+from fieldmark.data.identity_folds import disjoint, humpback_split, open_set, within_identities
+from fieldmark.data.shuffled_rows import spread
 from fieldmark.data.specs import (
     ByDate,
     DisjointIdentities,
     Folds,
-    HumpbackHoldout,
+    HumpbackSplit,
     IdentityFolds,
-    OpenHoldout,
+    OpenSetSplit,
     PlainFolds,
     StratifiedFolds,
 )
@@ -35,14 +35,14 @@ class FoldCounts:
     Attributes:
         fold: Its number.
         known: Validation photos of identities that are in the fold's training part.
-        strangers: Validation photos of the unknown identity, or of identities that are not in the training part.
+        unknown individuals: Validation photos of the unknown identity, or of identities that are not in the training part.
         unlabelled: Validation photos without identity (tags, questions).
         training: Photos of its training part.
     """
 
     fold: int
     known: int
-    strangers: int
+    unknowns: int
     unlabelled: int
     training: int
 
@@ -59,7 +59,7 @@ def assign(  # noqa: PLR0911 - one a split
     """The fold of each photo: k >= 0 is validation of fold k and training of the others; -1 is training in all.
 
     A group (an encounter, copies of one picture) is never split. The splits over identities also leave groups that
-    contradict themselves (two identities, or an identity and a stranger) in training, as nobody could say what the
+    contradict themselves (two identities, or an identity and an unknown individual) in training, as nobody could say what the
     right answer is, and photos without identity.
 
     Args:
@@ -90,10 +90,10 @@ def assign(  # noqa: PLR0911 - one a split
             return _stratified(classes, groups, truth, spec, rng)
         case IdentityFolds():
             return within_identities(classes, groups, spec.n_folds, rng)
-        case HumpbackHoldout():
-            return holdout(classes, groups, n_known=spec.n_known, n_unknown=spec.n_unknown, rng=rng)
-        case OpenHoldout():
-            return open_holdout(classes, groups, n_known=spec.n_known, n_strangers=spec.n_strangers, rng=rng)
+        case HumpbackSplit():
+            return humpback_split(classes, groups, n_known=spec.n_known, n_unknown=spec.n_unknown, rng=rng)
+        case OpenSetSplit():
+            return open_set(classes, groups, n_known=spec.n_known, n_unknown=spec.n_unknown, rng=rng)
         case DisjointIdentities():
             return disjoint(classes, groups, spec.n_folds, rng)
         case ByDate():
@@ -108,8 +108,8 @@ def describe(fold: Int64[np.ndarray, " image"], classes: Int64[np.ndarray, " ima
         taught = classes[fold != number]
         known = int((np.isin(judged, taught) & (judged >= 0)).sum())
         unlabelled = int((judged == -2).sum())
-        strangers = len(judged) - known - unlabelled
-        counts.append(FoldCounts(number, known, strangers, unlabelled, len(taught)))
+        unknowns = len(judged) - known - unlabelled
+        counts.append(FoldCounts(number, known, unknowns, unlabelled, len(taught)))
     return counts
 
 

@@ -1,4 +1,4 @@
-"""Splits that know individuals: who has photos enough to be asked for, and who stays a stranger."""
+"""Splits that know individuals: who has photos enough to be asked for, and who stays an unknown individual."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from fieldmark.core.errors import DataError
-from fieldmark.data.decks import spread
+from fieldmark.data.shuffled_rows import spread
 from fieldmark.data.vocabulary import UNKNOWN
 
 _NO_PAIR = "give some individuals two photos (of two groups); a plan with folds = {kind = 'disjoint'} needs none."
@@ -56,7 +56,7 @@ class Groups:
 def within_identities(
     classes: Int64[np.ndarray, " image"], groups: Int64[np.ndarray, " image"], n_folds: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, " image"]:
-    """K folds over the photos of each identity; who has a single group stays in training; strangers in all folds.
+    """K folds over the photos of each identity; who has a single group stays in training; unknown individuals in all folds.
 
     The groups of an identity are dealt to consecutive folds, like cards, so two or more never all lie in one fold:
     every identity that is asked for is also in the training part.
@@ -67,7 +67,7 @@ def within_identities(
     held = Groups.of(classes, groups)
     askable = held.askable()
     if not len(askable):
-        raise _nobody_twice(held)
+        raise _unknown_twice(held)
     askable = rng.permutation(askable)
     turn = rng.permutation(len(held.n_groups_of))  # identities in random order, else fold 0 gets the first letters
     askable = askable[np.argsort(turn[held.identity[askable]], kind="stable")]
@@ -78,7 +78,7 @@ def within_identities(
     return fold[held.member]
 
 
-def holdout(
+def humpback_split(
     classes: Int64[np.ndarray, " image"],
     groups: Int64[np.ndarray, " image"],
     *,
@@ -86,11 +86,11 @@ def holdout(
     n_unknown: int,
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, " image"]:
-    """Fold 0: one group of each of ``n_known`` identities and ``n_unknown`` groups of strangers; the rest is training.
+    """Fold 0: one group of each of ``n_known`` identities and ``n_unknown`` groups of unknown individuals; the rest is training.
 
     One group counts as one photo: its other photos are copies of the query (or of its encounter), so they go to
     validation with it rather than stay in training. At most half of the identities with two groups are asked for;
-    where that is fewer than ``n_known``, ``n_unknown`` shrinks in the same proportion; at most half of the strangers
+    where that is fewer than ``n_known``, ``n_unknown`` shrinks in the same proportion; at most half of the unknown individuals
     are taken.
 
     **Source:** humpback_classify_and_metric_notes, "Local Validation" (512 identities, 230 new_whale); shrinking is
@@ -102,7 +102,7 @@ def holdout(
     held = Groups.of(classes, groups)
     askable = rng.permutation(held.askable())
     if not len(askable):
-        raise _nobody_twice(held)
+        raise _unknown_twice(held)
     identities, first = np.unique(held.identity[askable], return_index=True)  # first of a random order: a random group
     known = min(n_known, max(len(identities) // 2, 1))
     chosen = askable[first[rng.choice(len(identities), size=known, replace=False)]]
@@ -115,31 +115,31 @@ def holdout(
     return fold[held.member]
 
 
-def open_holdout(
+def open_set(
     classes: Int64[np.ndarray, " image"],
     groups: Int64[np.ndarray, " image"],
     *,
     n_known: int,
-    n_strangers: int,
+    n_unknown: int,
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, " image"]:
-    """Fold 0: as ``holdout``, and where strangers are few whole identities are held back to be strangers.
+    """Fold 0: as ``humpback_split``, and where unknown individuals are few whole identities are held back to be unknown individuals.
 
     They are those of a single group first, else any; an identity in a group that contradicts itself is never taken,
     nor one that is asked for.
 
-    **Source:** ours; strangers in validation are what a threshold for "nobody we know" is found by.
+    **Source:** ours; unknown individuals in validation are what a threshold for "nobody we know" is found by.
 
     Raises:
         DataError: No identity is in two groups.
     """
-    fold = holdout(classes, groups, n_known=n_known, n_unknown=n_strangers, rng=rng)
+    fold = humpback_split(classes, groups, n_known=n_known, n_unknown=n_unknown, rng=rng)
     held = Groups.of(classes, groups)
     asked = len(np.unique(held.member[(fold == 0) & (classes >= 0)]))
-    wanted = n_strangers if asked == n_known else round(n_strangers * asked / n_known)
+    wanted = n_unknown if asked == n_known else round(n_unknown * asked / n_known)
     wanted -= int(((fold == 0) & (classes == UNKNOWN)).sum())
-    doubtful = classes[~held.is_clean[held.member]]
-    taken = np.concatenate([classes[fold == 0], doubtful])
+    likely_label_errors = classes[~held.is_clean[held.member]]
+    taken = np.concatenate([classes[fold == 0], likely_label_errors])
     free = np.setdiff1d(np.unique(classes[classes >= 0]), taken)
     most = len(np.unique(classes[classes >= 0])) // 10
     order = rng.permutation(free)
@@ -153,7 +153,7 @@ def open_holdout(
 def disjoint(
     classes: Int64[np.ndarray, " image"], groups: Int64[np.ndarray, " image"], n_folds: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, " image"]:
-    """K folds of whole identities, alike in photos; strangers are spread over the folds.
+    """K folds of whole identities, similar in photos; unknown individuals are spread over the folds.
 
     An identity that is in a group which contradicts itself stays in training as a whole: that group can be in no
     validation part, and an identity may not be on both sides.
@@ -162,8 +162,8 @@ def disjoint(
         DataError: There are fewer such identities than folds.
     """
     held = Groups.of(classes, groups)
-    doubtful = np.unique(classes[~held.is_clean[held.member]])
-    whole = np.setdiff1d(np.unique(classes[classes >= 0]), doubtful)
+    likely_label_errors = np.unique(classes[~held.is_clean[held.member]])
+    whole = np.setdiff1d(np.unique(classes[classes >= 0]), likely_label_errors)
     if len(whole) < n_folds:
         raise DataError(
             "There are fewer identities than folds.",
@@ -181,7 +181,7 @@ def disjoint(
     return fold[held.member]
 
 
-def _nobody_twice(held: Groups) -> DataError:
+def _unknown_twice(held: Groups) -> DataError:
     """The refusal of a split that needs a second photo of somebody."""
     singles = int((held.n_groups_of == 1).sum())
     return DataError("No identity has two photos (of two groups).", got=f"{singles} identities, all once", fix=_NO_PAIR)

@@ -13,7 +13,7 @@ from fieldmark.core.errors import DataError
 from fieldmark.data.drafts import Draft, Options
 from fieldmark.data.json_entries import names_beside, strays, stream_json, table
 from fieldmark.data.mistakes import Mistake
-from fieldmark.data.questions import Asked
+from fieldmark.data.questions import QuestionEntry
 
 CATEGORY = "category"
 """The question that the names of the tasks answer by themselves: which kind of thing is on the photo."""
@@ -130,7 +130,7 @@ def _unknown(marks: pl.DataFrame, column: str, known: Mapping[str, str], source:
 
 def _asked(
     file: Path, marks: pl.DataFrame, tasks: Mapping[str, str], labels: Mapping[str, str]
-) -> tuple[tuple[Asked, ...], list[Mistake]]:
+) -> tuple[tuple[QuestionEntry, ...], list[Mistake]]:
     """The questions in the order of the map: those with an annotation, or with a line of allowed labels.
 
     An answer's ``code`` is its label's id, and a question's that of its task.
@@ -147,7 +147,7 @@ def _asked(
         named = dict.fromkeys(labels.get(label, label) for label in listed.get(task, ()))
         answers = (*named, *sorted(occur.get(task, set()) - named.keys()))
         codes = {answer: ids.get(answer, answer) for answer in answers}
-        asked.append(Asked(name=tasks.get(task, task), answers=answers, code=task, codes=codes))
+        asked.append(QuestionEntry(name=tasks.get(task, task), answers=answers, code=task, codes=codes))
     return tuple(asked), mistakes
 
 
@@ -175,7 +175,9 @@ def _allowed(
     return listed, mistakes
 
 
-def _wide(photos: pl.DataFrame, marks: pl.DataFrame, asked: Sequence[Asked], labels: Mapping[str, str]) -> pl.DataFrame:
+def _wide(
+    photos: pl.DataFrame, marks: pl.DataFrame, asked: Sequence[QuestionEntry], labels: Mapping[str, str]
+) -> pl.DataFrame:
     """A column of lists for each question, one after the other: all at once would take several times the memory."""
     columns = []
     for one in asked:
@@ -188,7 +190,9 @@ def _wide(photos: pl.DataFrame, marks: pl.DataFrame, asked: Sequence[Asked], lab
     return photos.with_columns(columns)
 
 
-def _with_category(wide: pl.DataFrame, asked: tuple[Asked, ...]) -> tuple[pl.DataFrame, tuple[Asked, ...]]:
+def _with_category(
+    wide: pl.DataFrame, asked: tuple[QuestionEntry, ...]
+) -> tuple[pl.DataFrame, tuple[QuestionEntry, ...]]:
     """The same with the question ``category`` before all others, if the tasks' names answer it."""
     names = categories([one.name for one in asked])
     if not names:
@@ -199,7 +203,7 @@ def _with_category(wide: pl.DataFrame, asked: tuple[Asked, ...]) -> tuple[pl.Dat
         one.model_copy(update={"applies": {CATEGORY: (names[one.name],)}}) if one.name in names else one
         for one in asked
     )
-    return wide, (Asked(name=CATEGORY, answers=kinds), *below)
+    return wide, (QuestionEntry(name=CATEGORY, answers=kinds), *below)
 
 
 def categories(questions: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TextIO
 import polars as pl
 
 from fieldmark.core.errors import DataError, several
-from fieldmark.core.files import told_disk_faults, write_json, write_text
+from fieldmark.core.files import disk_errors, write_json, write_text
 from fieldmark.data.collection import Collection
 from fieldmark.data.imaterialist import ALLOWED, CATEGORY, categories, category_of
 from fieldmark.data.vocabulary import Question, Vocabulary
@@ -73,7 +73,7 @@ def write_imaterialist2017(
     folder = Path(folder)
     parts = {"train": train} | ({} if validation is None else {"validation": validation})
     for name, part in parts.items():
-        _refuse_strangers(name, part, train.vocabulary)
+        _refuse_unknowns(name, part, train.vocabulary)
     questions = _tasks(train.vocabulary, list(parts.values()))
     tasks, labels = _ids(questions)
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def write_imaterialist2017(
     return Written(folder, sum(map(len, everything)), n_annotations, tuple(left_out))
 
 
-def _refuse_strangers(name: str, part: Collection, vocabulary: Vocabulary) -> None:
+def _refuse_unknowns(name: str, part: Collection, vocabulary: Vocabulary) -> None:
     """Raise if there is nothing to write, or something that has no id."""
     known = {question.name: set(question.answers) for question in vocabulary.questions}
     if not known:
@@ -230,7 +230,7 @@ def _by_id(item: tuple[str, str]) -> tuple[int, str]:
 def _whole(path: Path) -> Iterator[TextIO]:
     """A text file that is there when it is finished, and not before."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with told_disk_faults(path):
+    with disk_errors(path):
         try:
             with aside.open("w", encoding="utf-8") as file:
                 yield file

@@ -128,7 +128,7 @@ def marked(photos: Collection, marks: Marks, *, source: str = "", strict: bool =
         raise DataError(
             f"{marks.source} marks none of these photos.",
             got=f"{several(marks.table['image'].head(3).to_list())}\nphotos: {several(photos.images[:3])}",
-            fix="name the photos in both tables alike.",
+            fix="name the photos in both tables similar.",
         )
     outside = _outside(photos, named)
     if outside:

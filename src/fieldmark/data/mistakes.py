@@ -40,7 +40,7 @@ class Mistake:
 
 
 def refusal(name: str, mistakes: Sequence[Mistake], *, most: int = 5) -> DataError:
-    """One error that tells all mistakes, alike ones together, ``most`` of each kind.
+    """One error that tells all mistakes, similar ones together, ``most`` of each kind.
 
     Args:
         name: What was read, as the user called it.
@@ -50,9 +50,9 @@ def refusal(name: str, mistakes: Sequence[Mistake], *, most: int = 5) -> DataErr
     kinds: dict[str, list[Mistake]] = {}
     for mistake in mistakes:
         kinds.setdefault(mistake.problem, []).append(mistake)
-    fixes = list(dict.fromkeys(alike[0].fix for alike in kinds.values() if alike[0].fix))
+    fixes = list(dict.fromkeys(similar[0].fix for similar in kinds.values() if similar[0].fix))
     return DataError(
         f"{name} has {len(mistakes)} mistake(s).",
-        got="\n".join(several(alike, most=most) for alike in kinds.values()),
+        got="\n".join(several(similar, most=most) for similar in kinds.values()),
         fix="; ".join(fixes) + f". `fieldmark inspect {name}` lists all of them.",
     )

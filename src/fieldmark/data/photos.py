@@ -70,10 +70,10 @@ def find_files(files: pl.Series, root: Path, *, by_stem: bool = False, allow_out
     )
     present = _listings(wanted["parent"].unique().to_list(), root, allow_outside=allow_outside)
     folded = pl.col("name").str.to_lowercase()
-    alike = present.group_by("parent", folded=folded).agg(hint=pl.col("name").first())
+    similar = present.group_by("parent", folded=folded).agg(hint=pl.col("name").first())
     found = wanted.join(present, on=["parent", "name"], how="left", maintain_order="left")
     found = found.join(
-        alike, left_on=["parent", folded], right_on=["parent", "folded"], how="left", maintain_order="left"
+        similar, left_on=["parent", folded], right_on=["parent", "folded"], how="left", maintain_order="left"
     )
     if by_stem:
         found = _complete(found, present)

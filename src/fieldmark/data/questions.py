@@ -17,7 +17,7 @@ FILE = "questions.toml"
 """Looked for beside a table."""
 
 
-class Asked(Spec):
+class QuestionEntry(Spec):
     """A question as a user writes it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Asked(Spec):
 
 
 class _File(Spec):
-    questions: Annotated[tuple[Asked, ...], Field(min_length=1)]
+    questions: Annotated[tuple[QuestionEntry, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _ties_look_back(self) -> Self:
@@ -58,7 +58,7 @@ class _File(Spec):
         return self
 
 
-def read_questions(path: Path) -> tuple[Asked, ...]:
+def read_questions(path: Path) -> tuple[QuestionEntry, ...]:
     """The questions in a TOML file.
 
     Raises:
@@ -74,7 +74,7 @@ def read_questions(path: Path) -> tuple[Asked, ...]:
         ) from error
 
 
-def questions_of(table: pl.DataFrame, asked: Sequence[Asked | str]) -> tuple[Question, ...]:
+def questions_of(table: pl.DataFrame, asked: Sequence[QuestionEntry | str]) -> tuple[Question, ...]:
     """The questions with the answers that occur in a table, and what they are kinds of.
 
     Args:
@@ -85,7 +85,7 @@ def questions_of(table: pl.DataFrame, asked: Sequence[Asked | str]) -> tuple[Que
         DataError: A listed question has answers in the table that are not listed.
     """
     made: list[Question] = []
-    for one in (Asked(name=each) if isinstance(each, str) else each for each in asked):
+    for one in (QuestionEntry(name=each) if isinstance(each, str) else each for each in asked):
         occur = sorted(set(table[one.name].explode().drop_nulls().to_list()))
         answers = one.answers or tuple(occur)
         if strange := [answer for answer in occur if answer not in set(answers)]:

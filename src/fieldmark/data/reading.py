@@ -16,7 +16,7 @@ from fieldmark.data.drafts import Draft, Options
 from fieldmark.data.frames import SCHEMA
 from fieldmark.data.layouts import draft
 from fieldmark.data.mistakes import Mistake, refusal
-from fieldmark.data.questions import FILE, Asked, read_questions
+from fieldmark.data.questions import FILE, QuestionEntry, read_questions
 from fieldmark.data.sheets import ROW
 from fieldmark.data.vocabulary import Vocabulary
 
@@ -41,7 +41,7 @@ def read(  # noqa: PLR0913 - the reader's options, all by keyword
     *,
     layout: str = "auto",
     columns: Mapping[str, str] | None = None,
-    questions: Sequence[str | Asked] | Path | str | None = None,
+    questions: Sequence[str | QuestionEntry] | Path | str | None = None,
     photos: Path | str | None = None,
     unknown: str | None = "auto",
     labelled: bool = True,
@@ -78,7 +78,7 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
     *,
     layout: str = "auto",
     columns: Mapping[str, str] | None = None,
-    questions: Sequence[str | Asked] | Path | str | None = None,
+    questions: Sequence[str | QuestionEntry] | Path | str | None = None,
     photos: Path | str | None = None,
     unknown: str | None = "auto",
     labelled: bool = True,
@@ -100,7 +100,7 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
             cell is a question not answered. None: ``questions.toml`` beside the table, if it lies there.
         photos: The folder of the photos, if it is not the table's own or one that is usual beside it.
         unknown: The identity that stands for "nobody we know"; "auto" knows new_whale, unknown and new_individual;
-            "" makes photos without identity strangers; None: there is none.
+            "" makes photos without identity unknown individuals; None: there is none.
         labelled: False for new photos: labels may be missing.
         allow_outside: Photos may lie outside of the folder of photos (absolute paths, ``..``, links).
         check_files: False leaves the disk alone: no file need exist, and links are not looked through.
@@ -127,14 +127,16 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
     return _checked(draft(Path(path), options), options)
 
 
-def _asked(questions: Sequence[str | Asked] | Path | str | None, path: Path, *, labelled: bool) -> tuple[Asked, ...]:
+def _asked(
+    questions: Sequence[str | QuestionEntry] | Path | str | None, path: Path, *, labelled: bool
+) -> tuple[QuestionEntry, ...]:
     """The questions that are meant."""
     if questions is None:
         beside = (path if path.is_dir() else path.parent) / FILE
         return read_questions(beside) if labelled and beside.is_file() else ()
     if isinstance(questions, str | Path):
         return read_questions(Path(questions))
-    return tuple(Asked(name=one) if isinstance(one, str) else one for one in questions)
+    return tuple(QuestionEntry(name=one) if isinstance(one, str) else one for one in questions)
 
 
 def _checked(made: Draft, options: Options) -> Survey:
@@ -188,7 +190,7 @@ def _vocabulary(table: pl.DataFrame, made: Draft, unknown: str | None) -> tuple[
 
 
 def _unheard(table: pl.DataFrame, made: Draft, options: Options) -> list[Mistake]:
-    """A word for strangers that nobody bears, where photos bear another that is usual: their strangers are named."""
+    """A word for unknown individuals that nobody bears, where photos bear another that is usual: their unknown individuals are named."""
     if not options.unknown or options.unknown == "auto" or "identity" not in table.columns:
         return []
     names = table["identity"].drop_nulls().unique().to_list()

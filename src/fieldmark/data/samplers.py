@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64, Int64
 
 from fieldmark.core.errors import DataError, PlanError
 from fieldmark.core.seeds import generator
-from fieldmark.data.decks import dealt
+from fieldmark.data.shuffled_rows import dealt
 from fieldmark.data.specs import AssignmentSampler, LogWeightSampler, PkSampler, PlainSampler, Sampler, TupleSampler
 from fieldmark.data.vocabulary import UNLABELLED
 
@@ -26,7 +26,7 @@ def draw(
 
     Args:
         spec: Which sampler.
-        classes: Class of each item, -1 for strangers. Numbers need not be dense: mirrored items may be ``class + n``.
+        classes: Class of each item, -1 for unknown individuals. Numbers need not be dense: mirrored items may be ``class + n``.
         truth: Instead of classes, 1 where an item has a label; for ``PlainSampler`` and ``LogWeightSampler``.
         weights: Instead of either, how often each item is drawn relative to others: what ``log_weights`` gave, worked
             out once for many epochs. ``PlainSampler`` takes them for their number.
@@ -83,7 +83,7 @@ def log_weights(
     """How often each item is drawn, relative to others: the largest or mean ``log(1 + N / n_label)`` of its labels.
 
     N is the number of items and n_label that of the items with the label, so rare labels are seen more often, but not
-    1 / n times as often. Strangers count as one label. An item without labels weighs log(2), like one whose label
+    1 / n times as often. Unknown individuals count as one label. An item without labels weighs log(2), like one whose label
     all have.
 
     **Source:** iMet 2019 first place, "sampling with logarithmic weights"; the formula and both readings are ours.
@@ -116,17 +116,17 @@ def _weighted(
 def _pk(
     spec: PkSampler, classes: Int64[np.ndarray, " item"], steps: int, batch: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, "step slot"]:
-    """Batches of P identities x K photos, then strangers.
+    """Batches of P identities x K photos, then unknown individuals.
 
     Identities come from a shuffled deck: everyone once before anyone twice. So do the photos of an identity, each visit
-    taking the next K of them: K different ones where it has K, else each as evenly as can be. With strangers, the slots
+    taking the next K of them: K different ones where it has K, else each as evenly as can be. With unknown individuals, the slots
     that K does not divide go to them as well.
 
     **Source:** seutao's whale solution (K=4, 25 % new_whale); the decks are ours.
     """
     by_class = _ByClass(classes, rng)
-    strangers = np.flatnonzero(classes < 0)
-    share = spec.unknown_share if len(strangers) else 0.0
+    unknowns = np.flatnonzero(classes < 0)
+    share = spec.unknown_share if len(unknowns) else 0.0
     n_people = (batch - round(batch * share)) // spec.k
     n_strange = batch - n_people * spec.k
     if n_people < 1 or (n_strange and share == 0):
@@ -134,7 +134,7 @@ def _pk(
         enough = max(batch // spec.k, 1) * spec.k if share == 0 else int(smallest)
         raise PlanError(
             "The batch does not divide into identities of K photos.",
-            got=f"batch {batch}, k {spec.k}, share of strangers {share:g}",
+            got=f"batch {batch}, k {spec.k}, share of unknown individuals {share:g}",
             fix=f"use batch={enough}, or another k." if share < 1 else "use unknown_share=0.25.",
         )
     people = dealt(by_class.n, steps, n_people, rng)
@@ -144,15 +144,15 @@ def _pk(
     known = known.reshape(steps, n_people * spec.k)
     if not n_strange:
         return known
-    return np.concatenate([known, strangers[dealt(len(strangers), steps, n_strange, rng)]], axis=1)
+    return np.concatenate([known, unknowns[dealt(len(unknowns), steps, n_strange, rng)]], axis=1)
 
 
 def _tuples(
     classes: Int64[np.ndarray, " item"], batch: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, "step slot"]:
-    """One tuple an identity: anchor, another photo of it (itself if it is the only one), somebody else, a stranger.
+    """One tuple an identity: anchor, another photo of it (itself if it is the only one), somebody else, an unknown individual.
 
-    Without strangers the fourth is one more known other. The last batch is filled with the epoch's first tuples.
+    Without unknown individuals the fourth is one more known other. The last batch is filled with the epoch's first tuples.
 
     **Source:** earhian's whale solution.
     """
@@ -167,8 +167,8 @@ def _tuples(
     count = by_class.counts[person]
     first = rng.integers(0, count)
     second = (first + 1 + rng.integers(0, np.maximum(count - 1, 1))) % count
-    strangers = np.flatnonzero(classes < 0)
-    fourth = strangers[rng.integers(0, len(strangers), by_class.n)] if len(strangers) else by_class.other(person, rng)
+    unknowns = np.flatnonzero(classes < 0)
+    fourth = unknowns[rng.integers(0, len(unknowns), by_class.n)] if len(unknowns) else by_class.other(person, rng)
     tuples = np.stack(
         [by_class.items(person, first), by_class.items(person, second), by_class.other(person, rng), fourth], axis=1
     )
@@ -184,7 +184,7 @@ class _ByClass:
         if not len(known):
             raise DataError(
                 "There are no known identities to draw.",
-                got=f"{len(classes)} strangers",
+                got=f"{len(classes)} unknown individuals",
                 fix="use kind='plain', or give photos of known identities.",
             )
         self._order = known[np.argsort(classes[known], kind="stable")]

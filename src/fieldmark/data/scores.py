@@ -19,7 +19,7 @@ import polars as pl
 from jaxtyping import Float, Float32, Int, Int64
 
 from fieldmark.core.errors import DataError, RunError, several
-from fieldmark.core.files import publish, read_json, told_disk_faults, write_json
+from fieldmark.core.files import disk_errors, publish, read_json, write_json
 
 FORMAT = 1
 VALUES, ROWS, COLUMNS, META = "values.npy", "rows.parquet", "columns.json", "meta.json"
@@ -64,7 +64,7 @@ class OutOfFold:
                 "A store is written once.", got=f"{folder} exists", fix="choose another folder or remove this one."
             )
         aside = folder.with_name(f".{folder.name}.tmp")
-        with told_disk_faults(folder):
+        with disk_errors(folder):
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
             file = (aside / VALUES).open("w+b")
@@ -106,7 +106,7 @@ class OutOfFold:
                 fix="pass (image, label) scores in the order of images and of the columns given to create().",
             )
         self._refuse(images, values, fold=fold, seen=set(trained_on))
-        with told_disk_faults(self._folder):
+        with disk_errors(self._folder):
             self._file.write(np.ascontiguousarray(values, "<f4").tobytes())
         self._fold.update(dict.fromkeys(images, int(fold)))
 
@@ -126,7 +126,7 @@ class OutOfFold:
                 got=f"nothing was added to {self._folder}",
                 fix="add() the scores of each fold first.",
             )
-        with told_disk_faults(self._folder):
+        with disk_errors(self._folder):
             _write_header(self._file, (len(self._fold), len(self._columns)))
             self._file.close()
             rows = {"image": list(self._fold), "fold": list(self._fold.values())}

@@ -17,7 +17,7 @@ class PlainFolds(Spec):
 
 
 class StratifiedFolds(Spec):
-    """K folds with the share of each class, or of each tag, alike; a group is never split.
+    """K folds with the share of each class, or of each tag, similar; a group is never split.
 
     ``iterative`` shares out the rarest label first, then the next, and comes nearest to equal shares; ``greedy`` takes
     the photos in random order, each by its rarest label, as the baseline of iMet 2019 did.
@@ -31,35 +31,35 @@ class StratifiedFolds(Spec):
 class IdentityFolds(Spec):
     """K true folds over identities' photos; photos of identities with a single photo (group) stay in training.
 
-    Photos of the unknown identity are spread over the folds, so that each fold has strangers to refuse.
+    Photos of the unknown identity are spread over the folds, so that each fold has unknown individuals to refuse.
     """
 
     kind: Literal["identity"] = "identity"
     n_folds: Annotated[int, Field(ge=2)] = 5
 
 
-class HumpbackHoldout(Spec):
+class HumpbackSplit(Spec):
     """The local validation of the humpback source text: one photo of each of 512 identities and 230 unknowns.
 
     Identities with one photo (group) stay in training. Fewer are taken, in proportion, where the collection is smaller.
     """
 
-    kind: Literal["humpback_holdout"] = "humpback_holdout"
+    kind: Literal["humpback"] = "humpback"
     n_known: Count = 512
     n_unknown: Natural = 230
 
 
-class OpenHoldout(Spec):
-    """Known individuals and strangers to judge by, for collections with or without photos of nobody we know.
+class OpenSetSplit(Spec):
+    """Known individuals and unknown individuals to judge by, for collections with or without photos of nobody we know.
 
-    One photo (group) of each of ``n_known`` identities, and ``n_strangers`` photos or so of strangers: half of those
+    One photo (group) of each of ``n_known`` identities, and ``n_unknown`` photos or so of unknown individuals: half of those
     there are at most, then whole identities that training never sees, single photos first, a tenth of all at most.
     Fewer are taken, in proportion, where the collection is smaller.
     """
 
-    kind: Literal["open_holdout"] = "open_holdout"
+    kind: Literal["open_set"] = "open_set"
     n_known: Count = 512
-    n_strangers: Natural = 230
+    n_unknown: Natural = 230
 
 
 class DisjointIdentities(Spec):
@@ -77,7 +77,7 @@ class ByDate(Spec):
 
 
 Folds = Annotated[
-    PlainFolds | StratifiedFolds | IdentityFolds | HumpbackHoldout | OpenHoldout | DisjointIdentities | ByDate,
+    PlainFolds | StratifiedFolds | IdentityFolds | HumpbackSplit | OpenSetSplit | DisjointIdentities | ByDate,
     Field(discriminator="kind"),
 ]
 
@@ -128,7 +128,7 @@ class ExactAssignment(Spec):
 
 
 class NearestAssignment(Spec):
-    """Opponents by linear assignment among the ``k`` most alike strangers of each photo: quicker, hardly less hard."""
+    """Opponents by linear assignment among the ``k`` most similar unknown individuals of each photo: quicker, hardly less hard."""
 
     kind: Literal["nearest"] = "nearest"
     k: Count = 32

@@ -1,1 +1,1 @@
-"""Scores to answers: ranked identities, strangers, thresholds found on validation."""
+"""Scores to answers: ranked identities, unknown individuals, thresholds found on validation."""

@@ -50,7 +50,7 @@ def centroids(
         )
     check_unit_length(embedding, what="embedding")
     centre = np.zeros((n_classes, embedding.shape[1]), np.float32)
-    for names, photos in alike_many(classes):
+    for names, photos in similar_many(classes):
         step = max(1, 8192 // photos.shape[1])
         for first in range(0, len(names), step):
             some = embedding[photos[first : first + step]].astype(np.float32, copy=False)
@@ -78,7 +78,7 @@ def _mean(photos: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return np.divide(total, length, out=np.zeros_like(total), where=length > 1e-6)
 
 
-def alike_many(classes: Int[np.ndarray, " image"]) -> list[tuple[np.ndarray, np.ndarray]]:
+def similar_many(classes: Int[np.ndarray, " image"]) -> list[tuple[np.ndarray, np.ndarray]]:
     """The photos of each class, classes with equally many photos together.
 
     Args:
@@ -89,7 +89,7 @@ def alike_many(classes: Int[np.ndarray, " image"]) -> list[tuple[np.ndarray, np.
         (ascending in each row).
 
     Example:
-        >>> alike_many(np.array([1, 0, 1, 2]))
+        >>> similar_many(np.array([1, 0, 1, 2]))
         [(array([0, 2]), array([[1],
                [3]])), (array([1]), array([[0, 2]]))]
     """

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from fieldmark.core.errors import ShapeError
 from fieldmark.core.spec import Spec
-from fieldmark.decisions.calibrated import even_parts
+from fieldmark.decisions.confidence import even_parts
 from fieldmark.decisions.specs import FalseMatchBudget, MaxMap, PerGroup, UnknownAt
-from fieldmark.decisions.thresholds import Threshold, find_threshold
+from fieldmark.decisions.unknown_thresholds import UnknownThreshold, fit_unknown_threshold
 
 Names = Sequence[str | None]
 """The group of each query; None where it is not told."""
@@ -28,8 +28,8 @@ class GroupThresholds(Spec):
     """
 
     column: str
-    common: Threshold
-    groups: dict[str, Threshold] = Field(default={})
+    common: UnknownThreshold
+    groups: dict[str, UnknownThreshold] = Field(default={})
 
     def at(self, names: Names) -> Float64[np.ndarray, " query"]:
         """The threshold of each query, by the name of its group."""
@@ -46,16 +46,16 @@ def find_by_group(
     per: PerGroup,
     k: int = 5,
 ) -> GroupThresholds:
-    """One threshold for all, and one for each group with enough queries; see ``thresholds.find_threshold``.
+    """One threshold for all, and one for each group with enough queries; see ``thresholds.fit_unknown_threshold``.
 
-    Species differ in how alike their members look; what is a sure match among zebras is none among crows.
+    Species differ in how similar their members look; what is a sure match among zebras is none among crows.
 
     Args:
         spec: The rule; a false-match budget is held by each group.
         scores: Larger is likelier; -inf means never.
-        truth: The class of each query, -1 for strangers.
+        truth: The class of each query, -1 for unknown individuals.
         names: The group of each query; None where it is not told.
-        per: How many queries (strangers, for a false-match budget) make a group.
+        per: How many queries (unknown individuals, for a false-match budget) make a group.
         k: Places an answer.
 
     Raises:
@@ -77,8 +77,8 @@ def find_by_group(
     for name in sorted(set(groups) - {""}):
         mine = groups == name
         if _enough(spec, truth[mine], least=per.least):
-            own[name] = find_threshold(spec, scores[mine], truth[mine], k=k)
-    return GroupThresholds(column=per.column, common=find_threshold(spec, scores, truth, k=k), groups=own)
+            own[name] = fit_unknown_threshold(spec, scores[mine], truth[mine], k=k)
+    return GroupThresholds(column=per.column, common=fit_unknown_threshold(spec, scores, truth, k=k), groups=own)
 
 
 def crossed(
@@ -98,7 +98,7 @@ def crossed(
     Args:
         spec: The rule.
         scores: Larger is likelier; -inf means never.
-        truth: The class of each query, -1 for strangers.
+        truth: The class of each query, -1 for unknown individuals.
         names: The group of each query, for thresholds a group.
         per: How groups are made; None: one threshold for all.
         groups: Queries of one number (copies, an encounter) are left out together.
@@ -108,7 +108,7 @@ def crossed(
         A threshold a query; NaN where there is nobody else to find one on.
 
     Raises:
-        FieldmarkError: The rule cannot be followed on the rest, as without strangers.
+        FieldmarkError: The rule cannot be followed on the rest, as without unknown individuals.
     """
     scores, truth = np.asarray(scores), np.asarray(truth)
     part = even_parts(truth, groups)
@@ -116,7 +116,7 @@ def crossed(
     for one in np.unique(part) if part.any() else []:
         mine = part == one
         if per is None or names is None:
-            at[mine] = find_threshold(spec, scores[~mine], truth[~mine], k=k).at
+            at[mine] = fit_unknown_threshold(spec, scores[~mine], truth[~mine], k=k).at
             continue
         told = [names[row] for row in np.flatnonzero(~mine).tolist()]
         found = find_by_group(spec, scores[~mine], truth[~mine], told, per=per, k=k)
@@ -127,7 +127,7 @@ def crossed(
 def _enough(spec: UnknownAt, truth: Int[np.ndarray, " query"], *, least: int) -> bool:
     counted: Bool[np.ndarray, " query"] = truth == -1 if isinstance(spec, FalseMatchBudget) else truth >= -1
     if isinstance(spec, MaxMap) and not ((truth == -1).any() and (truth >= 0).any()):
-        return False  # whoever has met no stranger would call nobody one
+        return False  # whoever has met no unknown individual would call nobody one
     if isinstance(spec, FalseMatchBudget) and spec.hold == "bound" and spec.budget > 0:
         # As many as a bound can be proven with at all.
         least = max(least, int(np.ceil(np.log1p(-spec.confidence) / np.log1p(-min(spec.budget, 1 - 1e-9)))))

@@ -1,4 +1,4 @@
-"""How alike a query is to each identity, from how alike it is to each photo."""
+"""How similar a query is to each identity, from how similar it is to each photo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int64
 
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
-from fieldmark.decisions.centroids import alike_many, centroids, check_unit_length
+from fieldmark.decisions.centroids import centroids, check_unit_length, similar_many
 from fieldmark.decisions.specs import Best, Centroid, IdentityScore, MeanTop, Nearest, SumAbove
 
 QUERY_BLOCK = 1024
@@ -75,7 +75,7 @@ def from_similarity(
 ) -> Float32[np.ndarray, "query class"]:
     """Scores of all identities for each query, from similarities that are known already.
 
-    As ``from_embeddings``, for any similarity (larger is more alike; negative values count like all others).
+    As ``from_embeddings``, for any similarity (larger is more similar; negative values count like all others).
     A similarity of -inf says "not to be compared", as a photo with itself: it is left out of every mean.
 
     Raises:
@@ -157,7 +157,7 @@ def _reduce(
     Identities with equally many photos are taken together: their block is reshaped to (identity, photo, query) and
     reduced along the photos, with the queries side by side in memory. No loop over identities is left.
     """
-    bundles = alike_many(classes)
+    bundles = similar_many(classes)
     scores = np.full((n_queries, n_classes), -np.inf, np.float32)
     aside = np.full((n_classes, QUERY_BLOCK), -np.inf, np.float32)
     for start in range(0, n_queries, QUERY_BLOCK):
@@ -190,7 +190,7 @@ def _one_number(block: np.ndarray, by: Best | MeanTop | Nearest | SumAbove) -> n
 def _last_of_nearest(
     of: Callable[[np.ndarray], np.ndarray], classes: np.ndarray, width: int, *, n: int
 ) -> Float32[np.ndarray, " query"]:
-    """The likeness of each query's ``n``-th nearest photo (strangers' photos count too); -inf where there are fewer."""
+    """The likeness of each query's ``n``-th nearest photo (unknown individuals' photos count too); -inf where there are fewer."""
     best = np.full((0, width), -np.inf, np.float32)
     for start in range(0, len(classes), PHOTO_BLOCK):
         best = np.concatenate([best, of(np.arange(start, min(start + PHOTO_BLOCK, len(classes))))])

@@ -28,7 +28,7 @@ def shares(
         smooth: Photos added to each answer, so that none has the share 0.
 
     Returns:
-        Sums to 1 within each question; alike for all answers of a question that is never told.
+        Sums to 1 within each question; similar for all answers of a question that is never told.
 
     Raises:
         ShapeError: The arrays do not fit each other.
@@ -120,7 +120,7 @@ def estimated_shares(
 
     The mean of the model's probabilities leans towards the shares it was trained on. So: exchange those for the mean,
     ask again, take the new mean, until nothing moves. Each round makes the photos likelier. It needs probabilities
-    that are calibrated on photos like the training's, and that the photos of one answer look alike in both places.
+    that are calibrated on photos like the training's, and that the photos of one answer look similar in both places.
 
     Args:
         proba: Of all photos asked about; sums to 1 within each question.

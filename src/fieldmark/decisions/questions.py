@@ -63,7 +63,7 @@ class Questions:
         return np.take(values, self.question_of, axis=-1)
 
     def shared_out(self, values: Float[np.ndarray, "*image answer"]) -> Float[np.ndarray, "*image answer"]:
-        """Values at least 0 made to sum to 1 within each question; alike for all answers where all are 0."""
+        """Values at least 0 made to sum to 1 within each question; similar for all answers where all are 0."""
         total = self.widened(self.total(values))
         equal = np.broadcast_to(1 / self.widened(self.n_answers), values.shape)
         return np.divide(values, total, out=equal.astype(values.dtype), where=total > 0)

@@ -13,13 +13,13 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Best(Spec):
-    """An identity scores as high as its most alike photo."""
+    """An identity scores as high as its most similar photo."""
 
     kind: Literal["best"] = "best"
 
 
 class MeanTop(Spec):
-    """An identity scores the mean of its ``m`` most alike photos; the mean of all where it has fewer."""
+    """An identity scores the mean of its ``m`` most similar photos; the mean of all where it has fewer."""
 
     kind: Literal["mean_top"] = "mean_top"
     m: Count = 3
@@ -40,9 +40,9 @@ class Centroid(Spec):
 
 
 class Nearest(Spec):
-    """As ``Best``, but only the ``n`` photos most alike the query have a say.
+    """As ``Best``, but only the ``n`` photos most similar the query have a say.
 
-    An identity without any photo among them scores as low as the last of them: it is no more alike than that.
+    An identity without any photo among them scores as low as the last of them: it is no more similar than that.
     """
 
     kind: Literal["nearest"] = "nearest"
@@ -64,7 +64,7 @@ IdentityScore = Annotated[Best | MeanTop | Nearest | SumAbove | Centroid, Field(
 
 
 class Reciprocal(Spec):
-    """Photos count as alike if they have neighbours in common too (k-reciprocal re-ranking).
+    """Photos count as similar if they have neighbours in common too (k-reciprocal re-ranking).
 
     Attributes:
         k1: Neighbours of a photo that are looked at.
@@ -91,9 +91,9 @@ class TargetShare(Spec):
 
 
 class FalseMatchBudget(Spec):
-    """The lowest threshold at which at most ``budget`` of the strangers are given a name.
+    """The lowest threshold at which at most ``budget`` of the unknown individuals are given a name.
 
-    ``hold="observed"`` holds the budget on the validation strangers themselves. ``hold="bound"`` is the careful
+    ``hold="observed"`` holds the budget on the validation unknown individuals themselves. ``hold="bound"`` is the careful
     reading: even the upper confidence bound (``confidence``, one-sided) stays within the budget.
     """
 
@@ -115,7 +115,7 @@ class PerGroup(Spec):
 
     Attributes:
         column: The column of the photos' table that names the group.
-        least: Validation photos, and strangers or known ones among them where the rule asks for those, that a group
+        least: Validation photos, and unknown individuals or known ones among them where the rule asks for those, that a group
             needs for a threshold of its own; smaller groups, and photos of a group never seen, take the common one.
     """
 
@@ -178,7 +178,7 @@ class ByVote(Spec):
     worth: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5)
 
 
-BlendRule = Annotated[ByScore | ByRank | ByVote, Field(discriminator="kind")]
+RankingAverage = Annotated[ByScore | ByRank | ByVote, Field(discriminator="kind")]
 
 
 class WeightedMean(Spec):
@@ -222,7 +222,7 @@ class RankMean(Spec):
     least: Count = 200
 
 
-MergeRule = Annotated[WeightedMean | GeometricMean | RankMean, Field(discriminator="kind")]
+ScoreAverage = Annotated[WeightedMean | GeometricMean | RankMean, Field(discriminator="kind")]
 
 
 class Swap(Spec):
@@ -242,7 +242,7 @@ class Swap(Spec):
 
 
 class Transposed(Spec):
-    """Ask the other way round: which of these photos is the most alike an individual known from a single photo?
+    """Ask the other way round: which of these photos is the most similar an individual known from a single photo?
 
     If that photo has the individual in second place, it comes first; over "nobody we know" only where nobody else
     was given its name.
@@ -259,10 +259,10 @@ class Transposed(Spec):
     most_photos: Count = 1
 
 
-Afterthought = Annotated[Swap | Transposed, Field(discriminator="kind")]
+PostProcessingRule = Annotated[Swap | Transposed, Field(discriminator="kind")]
 
 
-class Cutoff(Spec):
+class LabelThreshold(Spec):
     """When an image is given labels of one group.
 
     A label is given where its score is above ``at`` and it is among the ``most`` highest of the group; and the
@@ -283,25 +283,25 @@ class Cutoff(Spec):
 
 
 class Preset(Spec):
-    """Cutoffs that are known already, by group; as they stand, those of the winner of iMet 2019.
+    """Thresholds that are known already, by group; as they stand, those of the winner of iMet 2019.
 
     An entry for the group ``""`` is for all groups that have none of their own.
     """
 
     kind: Literal["preset"] = "preset"
-    groups: dict[str, Cutoff] = Field(
-        default={"culture": Cutoff(at=0.28, least=0, most=3), "tag": Cutoff(at=0.10, least=1, most=8)}
+    groups: dict[str, LabelThreshold] = Field(
+        default={"culture": LabelThreshold(at=0.28, least=0, most=3), "tag": LabelThreshold(at=0.10, least=1, most=8)}
     )
 
 
 class GlobalF2(Spec):
-    """The one cutoff for all labels with the highest mean F, exactly."""
+    """The one threshold for all labels with the highest mean F, exactly."""
 
     kind: Literal["global_f2"] = "global_f2"
 
 
 class GroupF2(Spec):
-    """The cutoff of each group with the highest mean F; with ``limits`` its least and most as well.
+    """The threshold of each group with the highest mean F; with ``limits`` its least and most as well.
 
     ``least`` is searched from 0 to ``least_up_to``, ``most`` from 1 to ``most_up_to``, or no least and most at all.
     """
@@ -313,9 +313,9 @@ class GroupF2(Spec):
 
 
 class LabelF2(Spec):
-    """The cutoff of each label with the highest mean F, exactly, then drawn towards its group's where photos are few.
+    """The threshold of each label with the highest mean F, exactly, then drawn towards its group's where photos are few.
 
-    Rare labels are the trap: a cutoff fitted to three photos is the score of one of them. So the group's cutoff counts
+    Rare labels are the trap: a threshold fitted to three photos is the score of one of them. So the group's threshold counts
     like ``shrink`` photos with the label beside those there are. ``shrink=0`` keeps the exact optimum. With ``limits``
     the least and most of each group are found as well, last.
     """
@@ -336,13 +336,13 @@ class Relative(Spec):
 
 
 class CountMatch(Spec):
-    """The cutoff that gives ``mean`` labels an image: one for all labels, or one a group if ``mean`` names groups."""
+    """The threshold that gives ``mean`` labels an image: one for all labels, or one a group if ``mean`` names groups."""
 
     kind: Literal["count_match"] = "count_match"
     mean: Positive | dict[str, Positive] = 5.2
 
 
-CutoffRule = Annotated[Preset | GlobalF2 | GroupF2 | LabelF2 | Relative | CountMatch, Field(discriminator="kind")]
+ThresholdRule = Annotated[Preset | GlobalF2 | GroupF2 | LabelF2 | Relative | CountMatch, Field(discriminator="kind")]
 
 
 class MeanWithInterval(Spec):
@@ -372,24 +372,24 @@ class MeanWithInterval(Spec):
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-class Cutoffs(Spec):
-    """Cutoffs that answer, and how well they did; found by ``fieldmark.decisions.cutoffs.find_cutoffs``.
+class LabelThresholds(Spec):
+    """Thresholds that answer, and how well they did; found by ``fieldmark.decisions.label_thresholds.fit_label_thresholds``.
 
     Attributes:
         kind: The rule that found them.
-        groups: Cutoff, least and most of each label group; empty for ``relative``.
-        labels: Labels, by name, whose cutoff is not their group's.
+        groups: Threshold, least and most of each label group; empty for ``relative``.
+        labels: Labels, by name, whose threshold is not their group's.
         times: For ``relative``: a label is given above the image's highest score divided by this.
         beta: Of the F-beta that was measured.
         n_images: Images they were found on.
         mean_labels: Labels an image they gave there.
         fitted: Mean F-beta on the very scores they were found on: flatters. None without truth.
-        crossed: Mean F-beta where each image was judged by cutoffs found without it: what to expect of new photos. The
+        crossed: Mean F-beta where each image was judged by thresholds found without it: what to expect of new photos. The
             same as ``fitted`` for rules that do not look at truth; None if it was not measured.
     """
 
     kind: Literal["preset", "global_f2", "group_f2", "label_f2", "relative", "count_match"]
-    groups: dict[str, Cutoff] = Field(default={})
+    groups: dict[str, LabelThreshold] = Field(default={})
     labels: dict[str, float] = Field(default={})
     times: float | None = None
     beta: float
@@ -399,13 +399,13 @@ class Cutoffs(Spec):
     crossed: MeanWithInterval | None = None
 
     def __str__(self) -> str:
-        """The cutoffs and what they are worth, in one line."""
+        """The thresholds and what they are worth, in one line."""
         parts = []
         for name, group in self.groups.items():
             most = "any number" if group.most is None else group.most
             parts.append(f"{name or 'all labels'} above {group.at:.3g}, {group.least} to {most}")
         if self.labels:
-            parts.append(f"{len(self.labels)} labels with a cutoff of their own")
+            parts.append(f"{len(self.labels)} labels with a threshold of their own")
         if self.times is not None:
             parts.append(f"above the highest score / {self.times:g}")
         parts.append(f"{self.mean_labels:.2f} labels an image")

@@ -11,7 +11,7 @@ from fieldmark.core.errors import DataError, FieldmarkError, several
 from fieldmark.decisions.specs import ByVote
 
 
-def blend_submissions(
+def average_submissions(
     paths: Sequence[Path], *, by: ByVote | None = None, weights: Sequence[float] | None = None
 ) -> pl.DataFrame:
     """One submission from several: a vote on names, "nobody we know" being a name like all others.
@@ -22,7 +22,7 @@ def blend_submissions(
     Args:
         paths: CSV files ``Image,Id`` of the same photos, names separated by blanks, best first.
         by: What each place is worth; names beyond those places are not counted.
-        weights: One a file; None: all alike.
+        weights: One a file; None: all similar.
 
     Returns:
         ``Image`` and ``Id``, photos in the order of the first file, as many names as a place is worth something.
@@ -37,7 +37,7 @@ def blend_submissions(
     by, weights = by or ByVote(), list(weights or [1.0] * len(paths))
     if not paths or len(weights) != len(paths) or min(weights) <= 0:
         raise FieldmarkError(
-            "blend_submissions() needs files, and one weight above 0 for each.",
+            "average_submissions() needs files, and one weight above 0 for each.",
             got=f"{len(paths)} file(s), weights {weights}",
             fix="pass at least one path and as many weights.",
         )

@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from fieldmark import __version__
-from fieldmark.core.files import told_disk_faults
+from fieldmark.core.files import disk_errors
 from fieldmark.downloads.addresses import CheckedResolver, address, check_number
 from fieldmark.downloads.causes import Failed, of_status
 from fieldmark.downloads.connections import MAX_HEAD, READ_SIZE, Connector, Deadline, error_line
@@ -81,7 +81,7 @@ class HttpAnswer:
     every_s: float = 0.0
 
 
-class Asker:
+class Fetcher:
     """Asks addresses; to be entered within the event loop.
 
     Args:
@@ -264,7 +264,7 @@ async def _body(response: aiohttp.ClientResponse, file: Path | None, max_bytes: 
             if n_bytes > max_bytes:
                 raise Failed("too_large", f"more than {max_bytes:,} bytes")  # noqa: TRY301 - one way out
             if file is not None and n_bytes > IN_MEMORY:
-                with told_disk_faults(file):
+                with disk_errors(file):
                     written = written or file.open("wb")
                     written.writelines(parts)
                 parts.clear()
@@ -275,7 +275,7 @@ async def _body(response: aiohttp.ClientResponse, file: Path | None, max_bytes: 
         raise
     if written is None or file is None:
         return b"".join(parts)
-    with told_disk_faults(file):
+    with disk_errors(file):
         written.close()
     return file
 

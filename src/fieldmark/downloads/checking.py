@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from fieldmark.core.errors import ImageError
-from fieldmark.core.files import told_disk_faults
+from fieldmark.core.files import disk_errors
 from fieldmark.downloads.asking import HttpAnswer
 from fieldmark.downloads.causes import Failed
 from fieldmark.downloads.names import place_of
@@ -136,7 +136,7 @@ def laid_aside(
     file = place_of(image, kind, version=len(known) + 1)
     lies = f"{aside}/{file.rpartition('/')[2]}"
     if is_new:
-        with told_disk_faults(aside), open(lies, "wb") as written:  # noqa: PTH123 - no Path, see Photo
+        with disk_errors(aside), open(lies, "wb") as written:  # noqa: PTH123 - no Path, see Photo
             written.write(kept)
     return CheckedPhoto(
         sha256=digest,

@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import hash_seed
 from fieldmark.downloads.agenda import Agenda, Host
-from fieldmark.downloads.asking import Asker, HttpAnswer, Known
+from fieldmark.downloads.asking import Fetcher, HttpAnswer, Known
 from fieldmark.downloads.causes import Failed
 from fieldmark.downloads.checking import CheckedPhoto, CheckingThreads, is_small, laid_aside, recognised
 from fieldmark.downloads.journal import Journal, Note, Row
@@ -156,7 +156,7 @@ class _Run:
         gc.freeze()
         try:
             with CheckingThreads(n_workers=self._fetching.n_workers) as bench:
-                async with Asker(self._fetching, aside=self._journal.aside, resolver=resolver) as asker:
+                async with Fetcher(self._fetching, aside=self._journal.aside, resolver=resolver) as asker:
                     self._ask = partial(self._one, asker, bench)
                     try:
                         self._begin()
@@ -211,7 +211,7 @@ class _Run:
             self._broken = self._broken or task.exception()
         self._begin()
 
-    async def _one(self, asker: Asker, bench: CheckingThreads, job: Job, host: Host[Job]) -> None:
+    async def _one(self, asker: Fetcher, bench: CheckingThreads, job: Job, host: Host[Job]) -> None:
         """Ask one address once, and see what follows from it."""
         try:
             if host.closed:
@@ -319,7 +319,7 @@ class _Run:
         now = self._loop.time()
         if now - self._told_at >= TELL_EVERY_S and self._tally.causes:
             self._told_at = now
-            self._progress.say(f"did not come so far: {told_causes(self._tally.causes)}")
+            self._progress.say(f"did not come so far: {cause_summary(self._tally.causes)}")
 
     def _note(self, note: Note) -> None:
         """Have it written with others, as waking up writer and disk for each would cost more than the rest."""
@@ -339,13 +339,13 @@ class _Run:
         try:
             while batch := self._batches.get():
                 self._journal.note(batch, visit=self._visit, at=time.time())
-            self._journal.settle()
+            self._journal.resolve()
         except BaseException as error:  # raised again in the thread that waits
             self._broken = self._broken or error
             self._loop.call_soon_threadsafe(self._over.set)
 
 
-def told_causes(causes: Counter[str], *, most: int = 5) -> str:
+def cause_summary(causes: Counter[str], *, most: int = 5) -> str:
     """A few causes with their counts, the commonest first.
 
     Example:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from fieldmark.core.errors import RunError
-from fieldmark.core.files import told_disk_faults
+from fieldmark.core.files import disk_errors
 from fieldmark.downloads.addresses import host_of
 from fieldmark.downloads.asking import Known
 from fieldmark.downloads.checking import CheckedPhoto
@@ -137,7 +137,7 @@ class Journal:
         self.aside = folder / ASIDE
         if folder.exists() and not (folder / FILE).exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RunError(f"{folder} is in use and holds no download.", got=folder, fix="give a new or empty --out.")
-        with told_disk_faults(folder):
+        with disk_errors(folder):
             self.aside.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.aside / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -235,7 +235,7 @@ class Journal:
             RunError: The disk is full or fails.
         """
         new = [note for note in notes if note.photo is not None and note.photo.sha256 not in note.row.digests]
-        with told_disk_faults(self.folder):
+        with disk_errors(self.folder):
             flush([note.photo.aside for note in new if note.photo is not None])
         with self._transaction():
             self._mark_placed()
@@ -248,16 +248,16 @@ class Journal:
                 "UPDATE visit SET ended = ?, asked = asked + ?, alive = alive + ?, lost = lost + ? WHERE number = ?",
                 (at, asked, alive, lost, visit),
             )
-        with told_disk_faults(self.folder):
+        with disk_errors(self.folder):
             for note in new:
                 if note.photo is not None:
                     _move(note.photo.aside, f"{self.folder}/{note.photo.file}")
         self._placed += [note.row.key for note in new if note.row.known is None]
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Note as ``done`` what was put in its place last."""
         if self._placed:
-            with told_disk_faults(self.folder):
+            with disk_errors(self.folder):
                 flush(sorted((self.folder / PHOTOS).glob("*")))
             with self._transaction():
                 self._mark_placed()
@@ -314,7 +314,7 @@ class Journal:
         """After a kill: what arrived goes to its place, what is not there is wanted again, the rest aside goes."""
         lie = {path.name: path for path in self.aside.iterdir() if path.name != "lock"}
         kept = self.rows("SELECT key, file FROM address WHERE state IN ('arrived', 'done')")
-        with told_disk_faults(self.folder):
+        with disk_errors(self.folder):
             for _, file in (*kept, *self.rows("SELECT key, file FROM version")):
                 path = lie.pop(Path(file).name, None)
                 if path is not None:

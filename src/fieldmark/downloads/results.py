@@ -77,7 +77,7 @@ class Holdings:
         n_bytes: Of the photos as they came.
         causes: How many photos are missing by the cause that their first address gave.
         changed: Ids whose address later gave another picture; it lies beside the first, which stays the photo.
-        twins: Ids that have the very same picture, each group once.
+        near-duplicates: Ids that have the very same picture, each group once.
         survival: How addresses die.
     """
 
@@ -86,7 +86,7 @@ class Holdings:
     n_bytes: int
     causes: Mapping[str, int]
     changed: tuple[str, ...]
-    twins: tuple[tuple[str, ...], ...]
+    duplicates: tuple[tuple[str, ...], ...]
     survival: Survival
 
 
@@ -110,12 +110,12 @@ def holdings(journal: Journal) -> Holdings:
         n_bytes=sum(here.values()),
         causes=dict(causes.most_common()),
         changed=tuple(image for (image,) in changed),
-        twins=_twins(journal),
+        duplicates=_duplicates(journal),
         survival=survival(journal),
     )
 
 
-def _twins(journal: Journal) -> tuple[tuple[str, ...], ...]:
+def _duplicates(journal: Journal) -> tuple[tuple[str, ...], ...]:
     """Groups of ids with the same bytes, the largest first: often a host's picture that says "not available"."""
     groups: dict[str, list[str]] = {}
     question = "SELECT DISTINCT sha256, image FROM address WHERE wanted AND state = 'done' ORDER BY image"

@@ -8,7 +8,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from fieldmark.core.files import told_disk_faults
+from fieldmark.core.files import disk_errors
 from fieldmark.downloads.addresses import without_secrets
 from fieldmark.downloads.journal import Journal
 
@@ -39,7 +39,7 @@ def pack(journal: Journal, *, n_a_shard: int) -> list[Path]:
     for number, start in enumerate(range(0, len(rows), n_a_shard), start=n_before):
         part = rows[start : start + n_a_shard]
         path = journal.folder / FOLDER / f"shard-{number:06d}.tar"
-        with told_disk_faults(path):
+        with disk_errors(path):
             path.parent.mkdir(exist_ok=True)
             _write(path, part, journal)
         journal.packed(path.name, [row[0] for row in part])

@@ -10,7 +10,7 @@ from fieldmark.core.spec import Count, Spec
 from fieldmark.decisions.logistic import rising, sigmoid
 
 RIDGE = 1.0
-"""Prior precision of a weight whose number has unit spread: so many doubts that it matters at all."""
+"""Prior precision of a weight whose number has unit spread: so many issues that it matters at all."""
 
 
 class Fusion(Spec):

@@ -1,4 +1,4 @@
-"""The most alike identities of many queries, without ever holding how alike all pairs are."""
+"""The most similar identities of many queries, without ever holding how similar all pairs are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int, Int64
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.decisions.identities import checked_identities
 from fieldmark.decisions.ranking import EMPTY
-from fieldmark.gallery.search import EXACT_NUMBERS, NOBODY, checked_own
+from fieldmark.gallery.search import EXACT_NUMBERS, UNKNOWN, checked_own
 
 QUERY_BLOCK = 256
 CHUNK = 32
@@ -44,11 +44,11 @@ class Products:
 
 @dataclass(frozen=True, slots=True)
 class NearestIdentities:
-    """The identities most alike each query, best first.
+    """The identities most similar each query, best first.
 
     Attributes:
         identities: Classes; -2 at places for which no identity is left.
-        photos: Gallery row of the identity's most alike photo; -1 at empty places.
+        photos: Gallery row of the identity's most similar photo; -1 at empty places.
         similarity: Its cosine; -inf at empty places.
     """
 
@@ -73,7 +73,7 @@ def best_identities(
     products: Products | None = None,
     block: int = 16384,
 ) -> NearestIdentities:
-    """The ``k`` identities most alike each query, by the best photo of each: ``Best`` and ``rank`` in one step.
+    """The ``k`` identities most similar each query, by the best photo of each: ``Best`` and ``rank`` in one step.
 
     Exact, with the same answers for every ``block`` and all ``products``: a first, rough pass leaves the few photos
     that may be among the best, and those are compared again in float64. Equal identities come in the order of their
@@ -98,29 +98,29 @@ def best_identities(
     classes = _checked_classes(gallery_classes, len(gallery), k=k, block=block)
     products = products or Products(_plain)
     largest = int(np.bincount(classes[classes >= 0], minlength=1).max())
-    bound, doubt = np.full(len(query), -np.inf, np.float32), np.zeros(len(query), np.float32)
+    bound, label_error_proba = np.full(len(query), -np.inf, np.float32), np.zeros(len(query), np.float32)
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     rough = query.astype(np.float32, copy=False)
     for photos in _blocks(classes, block):
-        alike = products.by(np.ascontiguousarray(gallery[photos], dtype=np.float32))
-        place = np.full(len(gallery) + 1, NOBODY)  # the last entry answers own = -1
+        similar = products.by(np.ascontiguousarray(gallery[photos], dtype=np.float32))
+        place = np.full(len(gallery) + 1, UNKNOWN)  # the last entry answers own = -1
         place[photos] = np.arange(len(photos))
         for start in range(0, len(query), QUERY_BLOCK):
             rows = slice(start, min(start + QUERY_BLOCK, len(query)))
-            cosine, error = alike(rough[rows])
+            cosine, error = similar(rough[rows])
             mine = place[own[rows]]
-            inside = np.flatnonzero(mine != NOBODY)
+            inside = np.flatnonzero(mine != UNKNOWN)
             cosine[mine[inside], inside] = -np.inf
             bound[rows] = np.maximum(bound[rows], _bound(cosine, k=k, largest=largest))
             # The bound may be too high by one error, a photo too low by another.
             unsure = 2 * (error + products.relative * np.minimum(np.abs(bound[rows]), 1))
-            doubt[rows] = np.maximum(doubt[rows], unsure)
+            label_error_proba[rows] = np.maximum(label_error_proba[rows], unsure)
             least = np.maximum(bound[rows] - unsure, np.finfo(np.float32).min)
             at, asked = np.divmod(np.flatnonzero((cosine >= least).ravel()), cosine.shape[1])
             by_query = np.argsort(asked.astype(np.uint16), kind="stable")  # of so few bits it is a radix sort
             at, asked = at[by_query], asked[by_query]
             kept.append((asked + start, photos[at], cosine[at, asked]))
-    return _settled(query, gallery, classes, kept, doubt=doubt, k=k)
+    return _settled(query, gallery, classes, kept, label_error_proba=label_error_proba, k=k)
 
 
 def _checked_classes(classes: np.ndarray, n_photos: int, *, k: int, block: int) -> np.ndarray:
@@ -163,13 +163,13 @@ def _settled(
     classes: np.ndarray,
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
     *,
-    doubt: Float32[np.ndarray, " query"],
+    label_error_proba: Float32[np.ndarray, " query"],
     k: int,
 ) -> NearestIdentities:
     """The k best identities among the photos that were kept: roughly first, then exactly."""
     found = NearestIdentities(
         identities=np.full((len(query), k), EMPTY, np.int64),
-        photos=np.full((len(query), k), NOBODY, np.int64),
+        photos=np.full((len(query), k), UNKNOWN, np.int64),
         similarity=np.full((len(query), k), -np.inf, np.float32),
     )
     if not kept:
@@ -181,7 +181,7 @@ def _settled(
     first, best = _best_of_each(asked, classes[photos], value)
     order, place = _places(asked[first], best)
     floor, last = np.full(len(query), -np.inf, np.float32), order[place == k - 1]
-    floor[asked[first[last]]] = best[last] - doubt[asked[first[last]]]
+    floor[asked[first[last]]] = best[last] - label_error_proba[asked[first[last]]]
     still = value >= floor[asked]
     asked, photos = asked[still], photos[still]
     exact = np.empty(len(asked), np.float32)
@@ -195,7 +195,7 @@ def _settled(
     order, place = _places(asked[first], best)
     some = place < k
     places = asked[first[order[some]]], place[some]
-    # The first photo that is as alike as the best of its identity.
+    # The first photo that is as similar as the best of its identity.
     is_best = np.flatnonzero(exact == np.repeat(best, np.diff(first, append=len(exact))))
     best_photos = photos[is_best[np.searchsorted(is_best, first)]]
     found.identities[places] = classes[best_photos[order[some]]]

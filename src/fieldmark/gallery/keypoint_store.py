@@ -14,7 +14,7 @@ from fieldmark.core.errors import FieldmarkError, ImageError, RunError
 from fieldmark.core.files import write_bytes
 from fieldmark.gallery.keypoints import Keypoints, Size, boxed, find_keypoints
 from fieldmark.gallery.opencv import opencv
-from fieldmark.gallery.specs import Akaze, Points, Sift
+from fieldmark.gallery.specs import Akaze, KeypointMethod, Sift
 from fieldmark.images.crops import Box
 from fieldmark.images.masks import from_text, stretched
 from fieldmark.images.reading import read_pixels
@@ -36,7 +36,7 @@ class KeypointStore:
         points: Which points.
     """
 
-    def __init__(self, folder: Path | None, points: Points) -> None:
+    def __init__(self, folder: Path | None, points: KeypointMethod) -> None:
         self.folder, self.points = folder, points
         self._digests: dict[Path, bytes] = {}
         self._keeps = True

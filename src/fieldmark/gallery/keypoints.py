@@ -13,7 +13,7 @@ from PIL import Image
 
 from fieldmark.core.errors import ShapeError
 from fieldmark.gallery.opencv import akaze, opencv
-from fieldmark.gallery.specs import Akaze, Points, Sift, Superpoint, Xfeat
+from fieldmark.gallery.specs import Akaze, KeypointMethod, Sift, Superpoint, Xfeat
 from fieldmark.images.crops import Box
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Keypoints:
 
 
 def find_keypoints(
-    points: Points,
+    points: KeypointMethod,
     pixels: UInt8[np.ndarray, "height width 3"],
     *,
     mask: Bool[np.ndarray, "height width"] | None = None,

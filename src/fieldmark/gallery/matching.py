@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from fieldmark.core.errors import ShapeError
 from fieldmark.gallery.keypoints import Keypoints
 from fieldmark.gallery.opencv import opencv
-from fieldmark.gallery.specs import Evidence, Points, Xfeat
+from fieldmark.gallery.specs import KeypointMatching, KeypointMethod, Xfeat
 
 if TYPE_CHECKING:
     from fieldmark.models.lighterglue import LighterGlue
@@ -30,7 +30,7 @@ class PointAgreement:
 
     Attributes:
         pairs: Rows of the matched points, in the left photo and in the right.
-        inlier: Whether the homography explains the match, and counts (see ``Evidence.views_only``).
+        inlier: Whether the homography explains the match, and counts (see ``KeypointMatching.views_only``).
         homography: From px of the left resized photo to those of the right; None where there are too few matches.
         plausible: Whether a camera that went round the animal could have seen it so.
         took_s: Seconds it took, by the clock.
@@ -58,7 +58,7 @@ class PointAgreement:
         return self.n_inliers / len(self.pairs) if len(self.pairs) else 0.0
 
 
-def agreement(left: Keypoints, right: Keypoints, evidence: Evidence) -> PointAgreement:
+def agreement(left: Keypoints, right: Keypoints, matching: KeypointMatching) -> PointAgreement:
     """How well two photos agree.
 
     Args:
@@ -79,18 +79,18 @@ def agreement(left: Keypoints, right: Keypoints, evidence: Evidence) -> PointAgr
         here with ``views_only``) a check of its eight numbers, there by boosted trees, here by rule.
     """
     began = time.perf_counter()
-    pairs = matches(left, right, evidence.points)
+    pairs = matches(left, right, matching.points)
     homography, inlier = None, np.zeros(len(pairs), dtype=bool)
-    if len(pairs) >= evidence.least:
-        homography, inlier = _homography(left.xy[pairs[:, 0]], right.xy[pairs[:, 1]], within_px=evidence.within_px)
+    if len(pairs) >= matching.least:
+        homography, inlier = _homography(left.xy[pairs[:, 0]], right.xy[pairs[:, 1]], within_px=matching.within_px)
     is_plausible = homography is not None and plausible(homography, left.xy[pairs[inlier, 0]])
-    if evidence.views_only and not is_plausible:
+    if matching.views_only and not is_plausible:
         inlier = np.zeros_like(inlier)
     return PointAgreement(pairs, inlier, homography, is_plausible, time.perf_counter() - began)
 
 
-def matches(left: Keypoints, right: Keypoints, points: Points) -> Int64[np.ndarray, "match 2"]:
-    """Pairs of points each of which is the other's nearest, clearly enough and alike enough.
+def matches(left: Keypoints, right: Keypoints, points: KeypointMethod) -> Int64[np.ndarray, "match 2"]:
+    """Pairs of points each of which is the other's nearest, clearly enough and similar enough.
 
     "Clearly enough" asks of both points that the second nearest is further away: by ``points.ratio`` on squared
     distances (bits that differ are squared distances too), so that left and right can change places.

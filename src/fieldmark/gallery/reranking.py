@@ -1,4 +1,4 @@
-"""Photos are alike if they have neighbours in common: k-reciprocal re-ranking, in bounded memory."""
+"""Photos are similar if they have neighbours in common: k-reciprocal re-ranking, in bounded memory."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ class Neighbourhoods:
         return cls(rows, by, index, cosine[:, -1], _transposed(soft), sharp)
 
     def likeness(self, query: Float[np.ndarray, "query dim"]) -> Float32[np.ndarray, "query gallery"]:
-        """How alike each query is to each photo: the weighted mean of the cosine and of the share in common."""
+        """How similar each query is to each photo: the weighted mean of the cosine and of the share in common."""
         cosine = np.asarray(query @ self.rows.T, np.float32)
-        alike = np.empty_like(cosine)
+        similar = np.empty_like(cosine)
         narrow = _reciprocal(self.nearest, max(1, (self.nearest.shape[1] - 1) // 2))
         for row, own in enumerate(cosine):
             common = self._in_common(np.asarray(query[row]), own, narrow)
-            alike[row] = self.by.weight * own + (1 - self.by.weight) * common
-        return alike
+            similar[row] = self.by.weight * own + (1 - self.by.weight) * common
+        return similar
 
     def _in_common(
         self, query: np.ndarray, cosine: Float32[np.ndarray, " gallery"], narrow: list[frozenset[int]]

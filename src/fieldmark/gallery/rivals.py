@@ -28,7 +28,7 @@ COLUMNS = (
     "spread of query",
     "rivals",
 )
-"""Of an identity: cosines of its three photos most alike the query (NaN where it has fewer) and their sum, the cosine
+"""Of an identity: cosines of its three photos most similar the query (NaN where it has fewer) and their sum, the cosine
 with its robust centroid, its place among the rivals (1 is first), how many of the nearest photos are its own, how many
 photos it has, how far its best photo is behind the best rival's and before the next one's. Of the query: its best
 cosine, the standard deviation of its nearest ones, and how many rivals there are."""
@@ -37,12 +37,12 @@ PAIRS_AT_ONCE = 2**15
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """One row a query and candidate, by query, the most alike candidate first.
+    """One row a query and candidate, by query, the most similar candidate first.
 
     Attributes:
         query: Row of the query.
         identity: Class of the candidate.
-        photo: Gallery row of its photo most alike the query.
+        photo: Gallery row of its photo most similar the query.
         table: The numbers.
         names: What each column holds.
         n_queries: Of how many queries.
@@ -69,7 +69,7 @@ def describe_rivals(
     Args:
         query: One embedding a row, length 1; none of a photo in the gallery.
         gallery: One embedding a photo, length 1.
-        classes: The identity of each photo; -1 for strangers, who are no candidates.
+        classes: The identity of each photo; -1 for unknown individuals, who are no candidates.
         n_photos: Nearest photos that name candidates.
         n_components: How many principal components of the gallery the difference of the photos is told in.
 
@@ -87,7 +87,7 @@ def describe_rivals(
     near = classes[index[asked, place]]
     pair, first, many = np.unique(asked * n_classes + near, return_index=True, return_counts=True)
     row, name = np.divmod(pair, n_classes)
-    # The nearest photos come best first, so the first occurrence is the identity's most alike photo.
+    # The nearest photos come best first, so the first occurrence is the identity's most similar photo.
     best, photo = cosine[asked[first], place[first]], index[asked[first], place[first]]
     order = np.lexsort((name, -best, row))
     row, name, best, photo, many = (column[order] for column in (row, name, best, photo, many))
@@ -121,7 +121,7 @@ def describe_rivals(
 def _likeness(
     query: np.ndarray, gallery: np.ndarray, classes: np.ndarray, row: np.ndarray, name: np.ndarray, *, n_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of each rival's three most alike photos (NaN where it has fewer), and with its centroid."""
+    """Cosines of each rival's three most similar photos (NaN where it has fewer), and with its centroid."""
     photos = np.argsort(classes, kind="stable")
     begin = np.searchsorted(classes[photos], np.arange(n_classes + 1))
     centre = centroids(gallery, classes, n_classes=n_classes, by=Centroid())

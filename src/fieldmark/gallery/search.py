@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int64
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.decisions.centroids import alike_many, check_unit_length
+from fieldmark.decisions.centroids import check_unit_length, similar_many
 from fieldmark.decisions.ranking import top
 
-NOBODY = -1  # no gallery row
+UNKNOWN = -1  # no gallery row
 QUERY_BLOCK = 1024
 SPARE = 16
 EXACT_NUMBERS = 2**23  # float64 numbers held while candidates are compared exactly
@@ -23,7 +23,7 @@ def nearest_photos(
     own: Int[np.ndarray, " query"] | None = None,
     block: int = 8192,
 ) -> tuple[Int64[np.ndarray, "query rank"], Float32[np.ndarray, "query rank"]]:
-    """The ``k`` gallery photos most alike each query, best first.
+    """The ``k`` gallery photos most similar each query, best first.
 
     Exact: every pair is compared. float32 products depend in their last digits on where a photo lies in a block, so
     the best few are compared again in float64: equal photos tie, ties come in the order of the gallery, and
@@ -45,7 +45,7 @@ def nearest_photos(
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
     own = checked_own(query, gallery, own)
-    most = len(gallery) - bool((own != NOBODY).any())
+    most = len(gallery) - bool((own != UNKNOWN).any())
     if not 1 <= k <= most or block < 1:
         raise FieldmarkError(
             "There are not that many photos to compare with.",
@@ -68,7 +68,7 @@ def best_photo_per_identity(
     *,
     own: Int[np.ndarray, " query"] | None = None,
 ) -> tuple[Int64[np.ndarray, "query rank"], Float32[np.ndarray, "query rank"]]:
-    """For each query and each identity it is answered with, that identity's photo most alike the query.
+    """For each query and each identity it is answered with, that identity's photo most similar the query.
 
     Args:
         query: One embedding a row, length 1.
@@ -92,11 +92,11 @@ def best_photo_per_identity(
             got=f"query {query.shape}, identities {identities.shape}, gallery_classes {np.shape(gallery_classes)}",
             fix="pass identities as (query, rank), as rank() gives them, and one class a gallery photo.",
         )
-    index = np.full(identities.shape, NOBODY, np.int64)
+    index = np.full(identities.shape, UNKNOWN, np.int64)
     similarity = np.full(identities.shape, np.nan, np.float32)
     photos_of = {
         int(name): photos
-        for names, bundle in alike_many(np.asarray(gallery_classes))
+        for names, bundle in similar_many(np.asarray(gallery_classes))
         for name, photos in zip(names, bundle, strict=True)
     }
     order = np.argsort(identities, axis=None, kind="stable")
@@ -127,7 +127,7 @@ def checked_own(query: np.ndarray, gallery: np.ndarray, own: np.ndarray | None) 
         )
     check_unit_length(query, what="query")
     check_unit_length(gallery, what="gallery")
-    return np.full(len(query), NOBODY) if own is None else np.asarray(own, np.int64)
+    return np.full(len(query), UNKNOWN) if own is None else np.asarray(own, np.int64)
 
 
 def _nearest_block(
@@ -140,8 +140,8 @@ def _nearest_block(
     index, exact = np.take_along_axis(index, order, axis=1), np.take_along_axis(exact, order, axis=1)
     if n_kept < len(gallery):
         # Rounding of a float32 product of unit vectors; photos further apart than this cannot change places.
-        doubt = 8 * np.finfo(np.float32).eps * np.sqrt(query.shape[1])
-        open_rows = np.flatnonzero(rough[:, -1] >= exact[:, -1] - doubt)
+        label_error_proba = 8 * np.finfo(np.float32).eps * np.sqrt(query.shape[1])
+        open_rows = np.flatnonzero(rough[:, -1] >= exact[:, -1] - label_error_proba)
         if len(open_rows):  # so many near-equal photos that the spare ones do not settle it
             index[open_rows], exact[open_rows] = _scan(
                 query[open_rows].astype(np.float64), gallery, own[open_rows], k=k, block=block
@@ -153,7 +153,7 @@ def _scan(
     query: np.ndarray, gallery: np.ndarray, own: np.ndarray, *, k: int, block: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best ``k``, products taken in the type of ``query`` and rounded to float32; ties by gallery row."""
-    index = np.full((len(query), 0), NOBODY, np.int64)
+    index = np.full((len(query), 0), UNKNOWN, np.int64)
     value = np.empty((len(query), 0), np.float32)
     for start in range(0, len(gallery), block):
         part = gallery[start : start + block].astype(query.dtype, copy=False)
@@ -163,7 +163,7 @@ def _scan(
         new_index, new_value = top(cosine, k=k)
         # Earlier photos stand left of later ones, so that equal values keep the order of the gallery.
         value = np.concatenate([value, new_value], axis=1)
-        index = np.concatenate([index, np.where(new_index >= 0, new_index + start, NOBODY)], axis=1)
+        index = np.concatenate([index, np.where(new_index >= 0, new_index + start, UNKNOWN)], axis=1)
         if value.shape[1] > k:
             order = np.argsort(-value, axis=1, kind="stable")[:, :k]
             index, value = np.take_along_axis(index, order, axis=1), np.take_along_axis(value, order, axis=1)
@@ -178,5 +178,5 @@ def _exact(query: np.ndarray, gallery: np.ndarray, index: np.ndarray) -> Float32
         rows = slice(start, start + step)
         photos = gallery[index[rows]].astype(np.float64)
         exact[rows] = np.matmul(photos, query[rows].astype(np.float64)[:, :, None])[:, :, 0]
-    exact[index == NOBODY] = -np.inf
+    exact[index == UNKNOWN] = -np.inf
     return exact

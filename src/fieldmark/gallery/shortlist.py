@@ -1,4 +1,4 @@
-"""Which photos to look at again: of each likely individual the few most alike the query."""
+"""Which photos to look at again: of each likely individual the few most similar the query."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from jaxtyping import Float, Int, Int64
 
 from fieldmark.core.errors import ShapeError
 
-NOBODY = -1
+UNKNOWN = -1
 
 
-def alike_photos(
+def similar_photos(
     similarity: Float[np.ndarray, "query gallery"],
     classes: Int[np.ndarray, " gallery"],
     names: Int[np.ndarray, "query rank"],
     *,
     n_photos: int,
 ) -> Int64[np.ndarray, "query rank photo"]:
-    """Of each query's likely individuals the gallery photos most alike it, best first; -1 where there are no more.
+    """Of each query's likely individuals the gallery photos most similar it, best first; -1 where there are no more.
 
     Args:
         similarity: As ``GalleryStore.compare`` gives it; -inf: not to be compared.
@@ -37,7 +37,7 @@ def alike_photos(
         )
     order = np.argsort(classes, kind="stable")
     ordered = classes[order]
-    found = np.full((*names.shape, n_photos), NOBODY, np.int64)
+    found = np.full((*names.shape, n_photos), UNKNOWN, np.int64)
     for query, place in np.argwhere(names >= 0):
         first, last = np.searchsorted(ordered, [names[query, place], names[query, place] + 1])
         photos = order[first:last]

@@ -17,7 +17,7 @@ class Sift(Spec):
         most: Points kept, the strongest first.
         clahe: Even out the contrast first, tile by tile.
         ratio: A match counts where its squared distance is below this share of the second nearest's.
-        min_cosine: How alike two descriptors must be to match at all.
+        min_cosine: How similar two descriptors must be to match at all.
 
     Source:
         Lowe 2004; RootSIFT: Arandjelovic and Zisserman 2012; CLAHE and the ratio: Humpback 2018/19, fourth place.
@@ -39,7 +39,7 @@ class Akaze(Spec):
         most: As for ``Sift``.
         threshold: How strong a point must answer to be one.
         ratio: As for ``Sift``, of the number of bits that differ.
-        min_cosine: How alike two descriptors must be: 1 minus twice the share of bits that differ.
+        min_cosine: How similar two descriptors must be: 1 minus twice the share of bits that differ.
 
     Source:
         Alcantarilla et al. 2013, BMVC.
@@ -63,7 +63,7 @@ class Xfeat(Spec):
         matcher: ``mutual``: each the nearest of the other. ``lighterglue``: a second small network looks at all points
             of both photos before it pairs them; some ten times slower.
         ratio: As for ``Sift``; 1 asks nothing.
-        min_cosine: How alike two descriptors must be to match at all.
+        min_cosine: How similar two descriptors must be to match at all.
         min_proba: How sure LighterGlue must be of a match.
 
     Source:
@@ -91,7 +91,7 @@ class Superpoint(Spec):
         most: As for ``Sift``.
         threshold: How sure the network must be of a point.
         ratio: As for ``Sift``; 1 asks nothing.
-        min_cosine: How alike two descriptors must be to match at all.
+        min_cosine: How similar two descriptors must be to match at all.
 
     Source:
         DeTone et al. 2018, arXiv:1712.07629; 0.7 is the largest distance at which their code matches.
@@ -107,14 +107,14 @@ class Superpoint(Spec):
     min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.755
 
 
-Points = Annotated[Sift | Akaze | Xfeat | Superpoint, Field(discriminator="kind")]
+KeypointMethod = Annotated[Sift | Akaze | Xfeat | Superpoint, Field(discriminator="kind")]
 
 
-class Evidence(Spec):
+class KeypointMatching(Spec):
     """When two photos agree point by point.
 
     Matched points are lines from one photo to the other. Lines that one change of viewpoint explains (a homography: the
-    two pictures are of one flat thing) are inliers; lines that merely look alike point anywhere.
+    two pictures are of one flat thing) are inliers; lines that merely look similar point anywhere.
 
     Attributes:
         points: Which points.
@@ -128,7 +128,7 @@ class Evidence(Spec):
         (there by boosted trees).
     """
 
-    points: Points = Xfeat()
+    points: KeypointMethod = Xfeat()
     within_px: Positive = 9.0
     least: Annotated[int, Field(ge=4)] = 10
     views_only: bool = False

@@ -1,6 +1,6 @@
 """The gallery: embeddings of all known photos, to be compared with other photos only.
 
-A network knows the photos it was trained on; how alike such a photo is to itself says nothing. The store therefore
+A network knows the photos it was trained on; how similar such a photo is to itself says nothing. The store therefore
 hands out no embeddings: it compares, and leaves out the pair of a photo with itself.
 """
 
@@ -16,7 +16,7 @@ import polars as pl
 from jaxtyping import Float, Float32, Int, Int64
 
 from fieldmark.core.errors import DataError, FieldmarkError, RunError, ShapeError, several
-from fieldmark.core.files import publish, read_json, told_disk_faults, write_json
+from fieldmark.core.files import disk_errors, publish, read_json, write_json
 from fieldmark.decisions import identities
 from fieldmark.decisions.centroids import check_unit_length
 from fieldmark.decisions.specs import Best, Centroid, IdentityScore, Reciprocal
@@ -66,7 +66,7 @@ class GalleryStore:
             folder: Where; must not exist.
             embedding: Embeddings of length 1, a matrix a view.
             images: Ids of the photos, all different.
-            classes: Identity of each photo; -1 for strangers.
+            classes: Identity of each photo; -1 for unknown individuals.
             made_by: Fingerprint of the network and its preprocessing; ``open`` can insist on it.
 
         Raises:
@@ -101,7 +101,7 @@ class GalleryStore:
             "dim": embedding.shape[2],
             "made_by": made_by,
         }
-        with told_disk_faults(folder):
+        with disk_errors(folder):
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
             np.save(aside / EMBEDDING, rows, allow_pickle=False)
@@ -154,7 +154,7 @@ class GalleryStore:
 
     @property
     def classes(self) -> Int64[np.ndarray, " image"]:
-        """Identity of each photo; -1 for strangers."""
+        """Identity of each photo; -1 for unknown individuals."""
         return self._classes
 
     @property
@@ -195,7 +195,7 @@ class GalleryStore:
         return GalleryStore(self._rows[keep], images, self._classes[keep], self._meta)
 
     def compare(self, query: Embedded, query_images: Sequence[str] | None) -> Float32[np.ndarray, "query image"]:
-        """How alike each query is to each photo: cosines, averaged over the views; -inf for a photo with itself.
+        """How similar each query is to each photo: cosines, averaged over the views; -inf for a photo with itself.
 
         Args:
             query: Embeddings of length 1 in the gallery's views.
@@ -216,7 +216,7 @@ class GalleryStore:
         by: IdentityScore | None = None,
         reciprocal: Reciprocal | None = None,
     ) -> Float32[np.ndarray, "query class"]:
-        """How alike each query is to each identity, its own photo left out; -inf where no other photo is left.
+        """How similar each query is to each identity, its own photo left out; -inf where no other photo is left.
 
         Args:
             query: Embeddings of length 1 in the gallery's views.
@@ -233,7 +233,7 @@ class GalleryStore:
         by = by or Best()
         rows, own = self._queries(query, query_images)
         if isinstance(by, Centroid) or reciprocal is not None:
-            inside = [(query_images or ())[place] for place in np.flatnonzero(own != search.NOBODY).tolist()]
+            inside = [(query_images or ())[place] for place in np.flatnonzero(own != search.UNKNOWN).tolist()]
             if inside:
                 what = "identity's centroid" if isinstance(by, Centroid) else "neighbours' neighbourhoods"
                 raise FieldmarkError(
@@ -262,14 +262,14 @@ class GalleryStore:
     def nearest(
         self, query: Embedded, query_images: Sequence[str] | None, *, k: int
     ) -> tuple[Int64[np.ndarray, "query rank"], Float32[np.ndarray, "query rank"]]:
-        """The ``k`` other photos most alike each query; see ``fieldmark.gallery.search.nearest_photos``."""
+        """The ``k`` other photos most similar each query; see ``fieldmark.gallery.search.nearest_photos``."""
         rows, own = self._queries(query, query_images)
         return search.nearest_photos(rows, self._rows, k=k, own=own)
 
     def best_photos(
         self, query: Embedded, query_images: Sequence[str] | None, names: Int[np.ndarray, "query rank"]
     ) -> tuple[Int64[np.ndarray, "query rank"], Float32[np.ndarray, "query rank"]]:
-        """Each answered identity's photo most alike the query; see ``search.best_photo_per_identity``."""
+        """Each answered identity's photo most similar the query; see ``search.best_photo_per_identity``."""
         rows, own = self._queries(query, query_images)
         return search.best_photo_per_identity(rows, self._rows, self._classes, names, own=own)
 
@@ -356,7 +356,7 @@ class GalleryStore:
         rows, own = self._queries(query, query_images)
         seen, ids = set(trained_on), query_images or ()
         mistakes = [f"{image}: the network was trained on it" for image in ids if image in seen]
-        mistakes += [f"{ids[place]}: in the gallery" for place in np.flatnonzero(own != search.NOBODY).tolist()]
+        mistakes += [f"{ids[place]}: in the gallery" for place in np.flatnonzero(own != search.UNKNOWN).tolist()]
         if mistakes:
             raise DataError(
                 "A second level can only learn from photos that the network has not seen.",
@@ -383,14 +383,14 @@ class GalleryStore:
                 fix="pass (view, query, dim) in the gallery's views, query[None] for a single one, and one id a query.",
             )
         if query_images is None:
-            own = np.full(n, search.NOBODY, np.int64)
+            own = np.full(n, search.UNKNOWN, np.int64)
         else:
-            own = np.array([self._row.get(image, search.NOBODY) for image in query_images], np.int64)
+            own = np.array([self._row.get(image, search.UNKNOWN) for image in query_images], np.int64)
         return _side_by_side(query, what="query"), own
 
     def _compare(self, rows: np.ndarray, own: np.ndarray) -> np.ndarray:
         cosine = rows @ self._rows.T
-        inside = np.flatnonzero(own != search.NOBODY)
+        inside = np.flatnonzero(own != search.UNKNOWN)
         cosine[inside, own[inside]] = -np.inf
         return cosine
 

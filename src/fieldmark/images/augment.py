@@ -193,7 +193,7 @@ def moved(colours: Colours, move: Move, *, outside: Literal["mean", "reflect"]) 
 
 
 def with_noise(colours: Colours, *, sd: float, rng: np.random.Generator) -> Colours:
-    """The picture with grey Gaussian noise of standard deviation ``sd`` (of 255), alike in all channels."""
+    """The picture with grey Gaussian noise of standard deviation ``sd`` (of 255), similar in all channels."""
     if sd == 0:
         return colours
     noise = rng.standard_normal(tuple(colours.shape[1:]), dtype=np.float32)

@@ -61,7 +61,7 @@ class FeatureNorm(Spec):
 class Agreed(Spec):
     """GrabCut's box, where the network's box overlaps it by ``least_iou`` at least; elsewhere the full frame.
 
-    Two ways that know nothing of each other seldom err alike: strong disagreement says that no box can be trusted.
+    Two ways that know nothing of each other seldom err similar: strong disagreement says that no box can be trusted.
     """
 
     kind: Literal["agreed"] = "agreed"

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from fieldmark.core.errors import ShapeError
 
 
-def merge_flip_scores(
+def combine_flip_scores(
     plain: Float[np.ndarray, "image label"], flipped: Float[np.ndarray, "image label"], n_classes: int
 ) -> Float[np.ndarray, "image class_"]:
     """One score a photo and class from the two views.
@@ -31,7 +31,7 @@ def merge_flip_scores(
     n_columns = plain.shape[-1] if plain.ndim == 2 else -1
     if plain.shape != flipped.shape or n_classes < 1 or n_columns not in {n_classes, 2 * n_classes}:
         raise ShapeError(
-            "merge_flip_scores() needs both views with a column for every class, or for every class and its mirror.",
+            "combine_flip_scores() needs both views with a column for every class, or for every class and its mirror.",
             got=f"plain {plain.shape}, flipped {flipped.shape}, n_classes {n_classes}",
             fix=f"pass two matrices of {n_classes} or {2 * n_classes} columns and the same rows.",
         )

@@ -1,4 +1,4 @@
-"""Distillation of strangers: their truth is what an earlier network says of them."""
+"""Distillation of unknown individuals: their truth is what an earlier network says of them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fieldmark.losses.inputs import UNKNOWN, check_classes, check_logits, precis
 def distilled(
     logits: Float[Tensor, "batch class"], classes: Int[Tensor, " batch"], taught: Float[Tensor, "batch class"]
 ) -> Float[Tensor, ""]:
-    """Softmax cross-entropy of the strangers with a teacher's word on them, averaged over the strangers.
+    """Softmax cross-entropy of the unknown individuals with a teacher's word on them, averaged over the unknown individuals.
 
-    A stranger is none of the known, but it is more like some of them than like others, and where it was called a
-    stranger by mistake, it is one of them. The teacher's probabilities say so, where "nobody" or "everybody equally"
+    An unknown individual is none of the known, but it is more like some of them than like others, and where it was called a
+    unknown individual by mistake, it is one of them. The teacher's probabilities say so, where "unknown" or "everybody equally"
     does not.
 
     Args:
         logits: Raw scores, before the softmax.
-        classes: The class of each image; -1 for strangers, and only of these anything is learnt.
+        classes: The class of each image; -1 for unknown individuals, and only of these anything is learnt.
         taught: The teacher's probabilities, of each row; rows of known images are not read.
 
     Returns:
-        One number, at least 0, in nats a stranger; 0 where there is none.
+        One number, at least 0, in nats an unknown individual; 0 where there is none.
 
     Raises:
         ShapeError: Shapes do not match.
@@ -44,6 +44,6 @@ def distilled(
             fix="pass (batch, class); rows of known images may hold anything.",
         )
     logits = precise(logits)
-    stranger = classes == UNKNOWN
-    taught = torch.where(stranger[:, None], taught.to(logits), 0.0)
-    return -(taught * torch.log_softmax(logits, dim=1)).sum() / torch.clamp(stranger.sum(), min=1)
+    unknown = classes == UNKNOWN
+    taught = torch.where(unknown[:, None], taught.to(logits), 0.0)
+    return -(taught * torch.log_softmax(logits, dim=1)).sum() / torch.clamp(unknown.sum(), min=1)

@@ -27,7 +27,7 @@ class Circumstances:
         flip_identity: Whether the upper half of the classes are the mirror images of the lower half, in their order.
         question_of: The question of each answer, where the head answers questions; else None.
         below: Which answers of an earlier question each answer is a kind of, where its form is ``conditional``.
-        taught: What teachers say of each image of the batch that is a stranger; None where nobody teaches.
+        taught: What teachers say of each image of the batch that is an unknown individual; None where nobody teaches.
         done: Share of the training that is done, 0 to 1.
         chance: Where draws come from.
     """
@@ -117,7 +117,7 @@ def without_mirror(
     """The logits with the mirror image of each picture's own class at minus infinity: it is not asked about.
 
     Where mirrored photos are other identities, class ``k + n`` is class ``k`` mirrored, for n = half of the classes. A
-    fluke and its mirror image look alike; that the one should not be the other is learnt from all others.
+    fluke and its mirror image look similar; that the one should not be the other is learnt from all others.
 
     Args:
         logits: Raw scores, before the softmax.

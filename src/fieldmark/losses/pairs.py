@@ -22,7 +22,7 @@ def pair_bce(
 ) -> Float[Tensor, ""]:
     """Binary cross-entropy of "the same individual?", the mean of that of same pairs and that of other pairs.
 
-    Among all pairs of a batch hardly any are of one individual; as each half counts alike, they are heard. The
+    Among all pairs of a batch hardly any are of one individual; as each half counts similar, they are heard. The
     assignment sampler draws as many of either kind, and the loss is then the plain mean. Two unknowns may or may not be
     the same animal: nobody asks about them.
 
@@ -86,10 +86,10 @@ def pair_triplet(compare: Compare, classes: Int[Tensor, " batch"], *, margin: fl
     likeness = logits.new_zeros(n, n).index_put((first, second), logits)
     likeness = likeness + likeness.T
 
-    alike = classes[:, None] == classes[None, :]
+    similar = classes[:, None] == classes[None, :]
     itself = torch.eye(n, dtype=torch.bool, device=classes.device)
-    same = alike & (classes != UNKNOWN)[:, None] & ~itself
-    other = ~alike
+    same = similar & (classes != UNKNOWN)[:, None] & ~itself
+    other = ~similar
     least = likeness.masked_fill(~same, torch.inf).amin(dim=1)
     most = likeness.masked_fill(~other, -torch.inf).amax(dim=1)
     both = same.any(dim=1) & other.any(dim=1)

@@ -103,7 +103,7 @@ class CrossEntropy(Loss):
 
     Attributes:
         smoothing: Share of the truth spread evenly over all classes.
-        unknowns: Photos of strangers are ``left_out``, or their truth is ``uniform``: everybody equally, so that the
+        unknowns: Photos of unknown individuals are ``left_out``, or their truth is ``uniform``: everybody equally, so that the
             network learns to be in doubt.
     """
 
@@ -132,7 +132,7 @@ class CrossEntropy(Loss):
 
 @loss
 class Distilled(Loss):
-    """Softmax cross-entropy of strangers with what the networks of the stages named by ``taught`` say of them.
+    """Softmax cross-entropy of unknown individuals with what the networks of the stages named by ``taught`` say of them.
 
     Of photos of known individuals nothing is learnt: it stands beside other losses.
     """
@@ -512,7 +512,7 @@ class Affinity(Loss):
 
 @loss
 class PairBce(Loss):
-    """Binary cross-entropy on pairs of photos, by a pair head: the same individual or not, both halves counting alike.
+    """Binary cross-entropy on pairs of photos, by a pair head: the same individual or not, both halves counting similar.
 
     ``drawn``: photos 2i and 2i + 1 of the batch, as the assignment sampler lays them; ``all``: all pairs of the batch.
     """

@@ -55,10 +55,10 @@ def hardest(
     """The batch-hard rule on any distance; what a picture is from itself counts as 0, whatever the matrix says."""
     known = classes != UNKNOWN
     itself = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
-    alike = classes[:, None] == classes[None, :]
-    same = alike & known[:, None] & ~itself
+    similar = classes[:, None] == classes[None, :]
+    same = similar & known[:, None] & ~itself
     # Unequal classes are never both unknown.
-    other = ~alike
+    other = ~similar
     furthest = distance.masked_fill(~same, 0.0).amax(dim=1)
     # Filled with what no hinge can reach: without any other the picture counts as 0, and gets no gradient.
     nearest = distance.masked_fill(~other, torch.inf).amin(dim=1)

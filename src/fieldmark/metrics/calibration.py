@@ -15,7 +15,7 @@ Bins = Literal["width", "mass"]
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Answers of similar sureness together; bins without answers are left out.
+    """Answers of similar confidence_model together; bins without answers are left out.
 
     Attributes:
         proba: Mean probability that was claimed.

@@ -58,7 +58,7 @@ def over(n_units: int, unit: Unit) -> str:
 def share_interval(count: float, n: float, *, share: float = 0.95) -> Interval:
     """A share and its Wilson interval: for yes-or-no numbers, where drawing anew goes blind at the ends.
 
-    Of 8 strangers none was given a name: any number of draws would say 0 to 0. The Wilson interval says 0 to 0.32.
+    Of 8 unknown individuals none was given a name: any number of draws would say 0 to 0. The Wilson interval says 0 to 0.32.
 
     Args:
         count: How many were a yes, 0 to ``n``; also a sum of numbers between 0 and 1.
@@ -90,7 +90,7 @@ def grouped_share_interval(
     share: float = 0.95,
     unit: Unit = "photo",
 ) -> Interval:
-    """The share of yes with its Wilson interval, which is wider where queries of one group are alike.
+    """The share of yes with its Wilson interval, which is wider where queries of one group are similar.
 
     Forty photos of one encounter say little more than one photo. The interval is that of as many independent queries
     as would vary as much as these groups do.
@@ -166,7 +166,7 @@ def interval(
 ) -> Interval:
     """A bootstrap interval: the number is measured again on queries drawn with replacement.
 
-    Queries of one group are drawn together. Photos of one encounter, or of one sender, are alike: drawn one by one,
+    Queries of one group are drawn together. Photos of one encounter, or of one sender, are similar: drawn one by one,
     they give an interval that is far too narrow for photos of other encounters.
 
     Args:
@@ -186,7 +186,7 @@ def interval(
 
     Returns:
         The number with its interval (percentiles of the draws). Draws on which a function refuses with a
-        FieldmarkError or gives NaN, as one without any stranger may, are left out.
+        FieldmarkError or gives NaN, as one without any unknown individual may, are left out.
 
     Raises:
         ShapeError: There are no values, ``n_queries`` is missing for a function, or ``groups`` has another length.
@@ -270,6 +270,6 @@ def _draws_of_function(
         raise FieldmarkError(
             "The number cannot be measured on most draws.",
             got=f"{n_draws - len(measured)} of {n_draws} draws refused",
-            fix="measure on more queries; one side (strangers?) is too rare here.",
+            fix="measure on more queries; one side (unknown individuals?) is too rare here.",
         )
     return value, measured

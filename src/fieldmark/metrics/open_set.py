@@ -1,4 +1,4 @@
-"""How well strangers are told from those we know."""
+"""How well unknown individuals are told from those we know."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ UNKNOWN = -1
 
 
 def false_match_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
-    """Share of the strangers that were given a name.
+    """Share of the unknown individuals that were given a name.
 
     Biometrics calls it the false positive identification rate (ISO/IEC 19795-1).
 
     Args:
         answer: The first answer to each query, -1 for "nobody we know".
-        truth: The right one, -1 for strangers.
+        truth: The right one, -1 for unknown individuals.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
         ShapeError: The arrays differ in length or are empty.
-        FieldmarkError: There is no stranger, or an answer is no whole number.
+        FieldmarkError: There is no unknown individual, or an answer is no whole number.
 
     Example:
         >>> false_match_rate(np.array([4, -1, 4]), np.array([-1, -1, 4]))
         0.5
     """
-    named, stranger = _named(answer, truth)[0], np.asarray(truth) == UNKNOWN
-    if not stranger.any():
+    named, unknown = _named(answer, truth)[0], np.asarray(truth) == UNKNOWN
+    if not unknown.any():
         raise FieldmarkError(
-            "Without strangers there is no false-match rate.",
-            got=f"{len(stranger)} queries, all of known identities",
+            "Without unknown individuals there is no false-match rate.",
+            got=f"{len(unknown)} queries, all of known identities",
             fix="keep photos of unknown individuals in validation.",
         )
-    return float(named[stranger].mean())
+    return float(named[unknown].mean())
 
 
 def false_rejection_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
@@ -50,15 +50,15 @@ def false_rejection_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarra
     named, known = _named(answer, truth)[0], np.asarray(truth) != UNKNOWN
     if not known.any():
         raise FieldmarkError(
-            "Among strangers only, nobody can be turned away.",
-            got=f"{len(known)} queries, all strangers",
+            "Among unknown individuals only, nobody can be turned away.",
+            got=f"{len(known)} queries, all unknown individuals",
             fix="measure on queries of known identities too.",
         )
     return float(1 - named[known].mean())
 
 
 def wrong_name_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
-    """Share of all given names that are wrong, be it a stranger or somebody else's name.
+    """Share of all given names that are wrong, be it an unknown individual or somebody else's name.
 
     What a reader of the answers sees: of the names on this list, how many are wrong? 0 where no name was given.
 
@@ -71,7 +71,7 @@ def wrong_name_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " 
 
 
 def roc_auc(score: Float[np.ndarray, " query"], known: Bool[np.ndarray, " query"]) -> float:
-    """Chance that somebody we know scores higher than a stranger; equal scores count one half.
+    """Chance that somebody we know scores higher than an unknown individual; equal scores count one half.
 
     Args:
         score: Larger for likelier known, for example the highest identity score of each query; any sign, -inf too.
@@ -96,16 +96,16 @@ def roc_auc(score: Float[np.ndarray, " query"], known: Bool[np.ndarray, " query"
         )
     known = known.astype(bool)
     n_known = int(known.sum())
-    n_strangers = len(known) - n_known
-    if np.isnan(score).any() or not n_known or not n_strangers:
+    n_unknown = len(known) - n_known
+    if np.isnan(score).any() or not n_known or not n_unknown:
         raise FieldmarkError(
-            "roc_auc() compares the scores of the known with those of strangers.",
-            got=f"{n_known} known, {n_strangers} strangers, {int(np.isnan(score).sum())} scores NaN",
+            "roc_auc() compares the scores of the known with those of unknown individuals.",
+            got=f"{n_known} known, {n_unknown} unknown individuals, {int(np.isnan(score).sum())} scores NaN",
             fix="pass numbers, and at least one query of each side.",
         )
     _, group, count = np.unique(score, return_inverse=True, return_counts=True)
     rank = (np.cumsum(count) - (count - 1) / 2)[group]  # 1 is lowest; ties share the mean of their ranks
-    return float((rank[known].sum() - n_known * (n_known + 1) / 2) / (n_known * n_strangers))
+    return float((rank[known].sum() - n_known * (n_known + 1) / 2) / (n_known * n_unknown))
 
 
 def _named(answer: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

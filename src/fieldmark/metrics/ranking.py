@@ -18,13 +18,13 @@ def map_at_k(ranked: Ranked, truth: Int[np.ndarray, " query"] | Sequence[int], *
     """Mean average precision over the first ``k`` answers, where each query has one right name.
 
     A right name in first place is worth 1, in second 1/2, ... in k-th 1/k, further down nothing. "Nobody we know"
-    (-1) is a name like all others: it is right for strangers and wrong for everybody else. Only the order counts:
+    (-1) is a name like all others: it is right for unknown individuals and wrong for everybody else. Only the order counts:
     no score is looked at, so negative ones cannot get lost.
 
     Args:
         ranked: The answers of each query, best first; rows may be short. A name that stands twice counts where it
             stands first. -2 marks an empty place.
-        truth: The right name of each query, -1 for strangers.
+        truth: The right name of each query, -1 for unknown individuals.
         k: How many answers count, at least 1.
 
     Returns:

@@ -290,7 +290,7 @@ def _children(model: nn.Module) -> dict[str, tuple[str, ...]]:
 def _check_name(name: str) -> None:
     """Refuse what timm does not know, and its prefixes that would fetch code or settings from elsewhere."""
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, [*timm.list_models(), *BACKBONES.names()], n=1, cutoff=0.5)
+        close = difflib.get_close_matches(name, [*timm.list_models(), *BACKBONES.names()], 1, 0.5)
         raise PlanError(
             "There is no backbone of that name.",
             got=name,

@@ -21,7 +21,7 @@ class StageCost(Spec):
     """One stage of a backbone, for one picture of the reference size.
 
     Attributes:
-        name: As ``Leg.freeze`` names it.
+        name: As ``Phase.freeze`` names it.
         parameters: Number of weights.
         macs: Multiply-accumulate operations of convolutions and linear layers in one forward pass.
         written: Numbers that its layers write in one forward pass.

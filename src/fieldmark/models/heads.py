@@ -132,7 +132,7 @@ class Answers(nn.Module):
 class OneVsRest(nn.Module):
     """One yes-or-no question an identity, asked of the unit-length embedding: ``scale * (W f + b)``.
 
-    A stranger is a no to all questions, so the head can say "nobody we know" without a class for it.
+    An unknown individual is a no to all questions, so the head can say "nobody we know" without a class for it.
 
     Args:
         width: Length of the embedding.

@@ -101,11 +101,11 @@ class LighterGlue:
         return points + self._linear(f"{name}.ffn.3", hidden)
 
     def _assigned(self, name: str, left: Tensor, right: Tensor) -> Float[Tensor, "left right"]:
-        """The logarithm of how likely each pair is: alike seen from both sides, and both points matchable at all."""
+        """The logarithm of how likely each pair is: similar seen from both sides, and both points matchable at all."""
         keys = [self._linear(f"{name}.final_proj", one) / one.shape[-1] ** 0.25 for one in (left, right)]
-        alike = keys[0] @ keys[1].T
+        similar = keys[0] @ keys[1].T
         matchable = [functional.logsigmoid(self._linear(f"{name}.matchability", one)) for one in (left, right)]
-        return alike.log_softmax(dim=1) + alike.log_softmax(dim=0) + matchable[0] + matchable[1].T
+        return similar.log_softmax(dim=1) + similar.log_softmax(dim=0) + matchable[0] + matchable[1].T
 
     def _linear(self, name: str, points: Tensor) -> Tensor:
         return functional.linear(points, self._state[f"{name}.weight"], self._state[f"{name}.bias"])

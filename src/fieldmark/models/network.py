@@ -54,7 +54,7 @@ class Network(nn.Module):
         """Names of the backbone's stages that do not learn; set by ``freeze``."""
         torch.default_generator.manual_seed(hash_seed(seed, "backbone"))
         self.backbone, self.origin = build_backbone(net.backbone)
-        # The head starts alike whatever weights the backbone has, and however many draws it took.
+        # The head starts similar whatever weights the backbone has, and however many draws it took.
         torch.default_generator.manual_seed(hash_seed(seed, "head"))
         traits: Any = self.backbone
         width = last_width = int(traits.num_features)

@@ -36,7 +36,7 @@ class Maps(NamedTuple):
     coarse: Float[Tensor, "batch channel2 row2 column2"]
 
 
-class Eye(nn.Module):
+class PinpointBackbone(nn.Module):
     """A frozen pretrained backbone that gives its last map and one of half its depth.
 
     Args:

@@ -25,7 +25,7 @@ class Shared:
         self.networks = networks
         alone = [one.shrinking is not None for one in networks]
         self._links = [[] if any(alone) or len(networks) == 1 else links(one.backbone) for one in networks]
-        self.n_shared = _n_alike(self._links)
+        self.n_shared = _n_similar(self._links)
         """How many links are computed once."""
 
     def pooled(self, pictures: Float[Tensor, "batch channel height width"]) -> tuple[Float[Tensor, "batch width"], ...]:
@@ -44,20 +44,20 @@ class Shared:
         return tuple(found)
 
 
-def _n_alike(links_of: Sequence[Sequence[nn.Module]]) -> int:
+def _n_similar(links_of: Sequence[Sequence[nn.Module]]) -> int:
     """How many links from the input on are the same in all networks."""
     n = 0
     for some in zip(*links_of, strict=False):
-        if not all(_alike(some[0], other) for other in some[1:]):
+        if not all(_similar(some[0], other) for other in some[1:]):
             break
         n += 1
     return n
 
 
-def _alike(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two modules are built alike and hold the same numbers."""
+def _similar(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules are built similar and hold the same numbers."""
     if isinstance(one, FeatureMap) and isinstance(other, FeatureMap):
-        return _alike(one.model, other.model)
+        return _similar(one.model, other.model)
     if repr(one) != repr(other):
         return False
     mine, theirs = one.state_dict(), other.state_dict()

@@ -104,7 +104,7 @@ class QuestionsHead(Spec):
 
 
 class OneVsRestHead(Spec):
-    """One yes-or-no question an identity on the unit-length feature; a stranger is a no to all."""
+    """One yes-or-no question an identity on the unit-length feature; an unknown individual is a no to all."""
 
     kind: Literal["one_vs_rest"] = "one_vs_rest"
     scale: Positive = 16.0

@@ -1,4 +1,4 @@
-"""MiniLM: a text to 384 numbers that are alike for texts of like sense.
+"""MiniLM: a text to 384 numbers that are similar for texts of like sense.
 
 The layers are written here and only weights and vocabulary are read from the installed package, whose own code (and the
 packages it asks for) are never needed.

@@ -53,7 +53,7 @@ def _other_head(network: Network, trained: Network, columns: Sequence[int] | Non
     if columns is None:
         return []
     mistakes = []
-    if not _alike(network.head, trained.head):
+    if not _similar(network.head, trained.head):
         mistakes.append(
             f"head {trained.net.head.kind} for {network.net.head.kind} (or of another scale or number of centres)"
         )
@@ -65,7 +65,7 @@ def _other_head(network: Network, trained: Network, columns: Sequence[int] | Non
     return mistakes
 
 
-def _alike(one: nn.Module | None, other: nn.Module | None) -> bool:
+def _similar(one: nn.Module | None, other: nn.Module | None) -> bool:
     """Whether two heads ask their questions in the same way."""
     same_traits = all(
         getattr(one, trait, None) == getattr(other, trait, None) for trait in ("scale", "n_centres", "sigma")

@@ -132,7 +132,7 @@ def take_over(other: RunFolder, theirs: str, run: RunFolder, mine: str) -> None:
         RunError: The stage is not finished, or a file is missing or damaged.
     """
     if not run.done(mine):
-        shutil.copytree(other.stage(theirs), run.workshop(mine), dirs_exist_ok=True)
+        shutil.copytree(other.stage(theirs), run.work_directory(mine), dirs_exist_ok=True)
         receipt = other.receipt(theirs)
         run.finish(mine, receipt={name: value for name, value in receipt.items() if name != "files"})
 
@@ -168,11 +168,11 @@ def _fit(context: Context, stage: Stage) -> None:
     if run.done(stage.name):
         progress.say(f"{stage.name}: finished before ({context.said(stage.name)})")
     else:
-        progress.say(f"{stage.name}: {stage.verb} ...")
+        progress.say(f"{stage.name}: {stage.kind} ...")
         began = time.monotonic()
-        said = fit_in(context, stage, run.workshop(stage.name, fresh=not stage.resumes))
+        said = fit_in(context, stage, run.work_directory(stage.name, fresh=not stage.resumes))
         took = round(time.monotonic() - began, 2)
-        run.finish(stage.name, receipt={"verb": stage.verb, "said": said, "took_s": took})
+        run.finish(stage.name, receipt={"kind": stage.kind, "said": said, "took_s": took})
         progress.say(f"{stage.name}: {said} ({took:.0f} s)")
     if stage.distributed:
         _meet(context)
@@ -203,7 +203,7 @@ def _follow(context: Context) -> None:
         if stage.distributed:
             wait_for(stage.reads())
             if not run.done(stage.name):
-                folder = run.workshop(stage.name, fresh=False)
+                folder = run.work_directory(stage.name, fresh=False)
                 stage.fit(context.fresh(work={stage.name: folder}), folder)
             _meet(context)
 

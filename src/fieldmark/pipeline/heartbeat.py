@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fieldmark.core.errors import RunError
-from fieldmark.core.files import told_disk_faults
+from fieldmark.core.files import disk_errors
 
 BEAT = ".heartbeat"
 EVERY_S = 5.0
@@ -23,7 +23,7 @@ FIRST_S = 1800.0
 def beating(folder: Path, *, every_s: float = EVERY_S) -> Iterator[None]:
     """Touch a file in ``folder`` every few seconds while the block runs, however long it takes."""
     path, stop = folder / BEAT, threading.Event()
-    with told_disk_faults(path):
+    with disk_errors(path):
         path.touch()
 
     def beat() -> None:

@@ -20,7 +20,7 @@ from fieldmark.decisions.answering import compete, conditional
 from fieldmark.decisions.questions import Questions
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import Preprocess
-from fieldmark.images.views import merge_flip_scores
+from fieldmark.images.views import combine_flip_scores
 from fieldmark.models.network import Network
 from fieldmark.models.specs import Head, QuestionsHead
 from fieldmark.models.store import open as open_network
@@ -32,7 +32,7 @@ from fieldmark.training.ranks import ranks
 
 
 @dataclass(frozen=True)
-class Looked:
+class PhotoEmbeddings:
     """What one network says of photos: an embedding a view, and each identity's probability."""
 
     embedding: Float32[np.ndarray, "view image dim"]
@@ -55,7 +55,7 @@ class SavedNet:
 
     @cached_property
     def backbone_digest(self) -> str:
-        """A hash of the backbone's weights; networks with the same one see alike."""
+        """A hash of the backbone's weights; networks with the same one see similar."""
         digest = hashlib.sha256(self.network.net.backbone.name.encode())
         for name, tensor in self.network.backbone.state_dict().items():
             digest.update(name.encode())
@@ -95,7 +95,7 @@ def look(
     n_workers: int = 2,
     progress: Progress = QUIET,
     what: str = "",
-) -> list[Looked]:
+) -> list[PhotoEmbeddings]:
     """Embeddings of each view, and probabilities over all of them, by each of a stage's networks.
 
     A head with twice as many answers as there are identities took mirrored photos for other identities: identity k
@@ -123,7 +123,7 @@ def look(
             device=nets[0].device,
             flip=flip,
             logits=n_identities is not None and nets[0].judges,
-            features=features if see_alike(nets) else None,
+            features=features if share_backbone(nets) else None,
             n_workers=n_workers,
             progress=progress,
             what=what,
@@ -135,10 +135,10 @@ def look(
             competing = net.network.net.head.kind == "cosine"
             proba = _probabilities(one.logits.astype(np.float64), n_identities, competing=competing)
             probas[at].append(
-                merge_flip_scores(proba[0], proba[1], n_identities) if flip else proba[0][:, :n_identities]
+                combine_flip_scores(proba[0], proba[1], n_identities) if flip else proba[0][:, :n_identities]
             )
     return [
-        Looked(
+        PhotoEmbeddings(
             views[0] if len(views) == 1 else np.concatenate(views),
             np.mean(told, axis=0).astype(np.float32) if told else None,
         )
@@ -192,7 +192,7 @@ def label_proba(
     return found
 
 
-def see_alike(nets: Sequence[SavedNet]) -> bool:
+def share_backbone(nets: Sequence[SavedNet]) -> bool:
     """Whether several networks share their whole backbone: it was frozen while each fold's head was trained."""
     return len(nets) > 1 and len({net.backbone_digest for net in nets}) == 1
 

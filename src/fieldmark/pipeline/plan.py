@@ -32,7 +32,7 @@ class Plan(Spec):
     """
 
     name: str
-    stages: Annotated[tuple[Annotated[Stage, OneOf(STAGES, Stage, key="verb")], ...], Field(min_length=1)]
+    stages: Annotated[tuple[Annotated[Stage, OneOf(STAGES, Stage, key="kind")], ...], Field(min_length=1)]
     needs: tuple[str, ...] = ()
 
     @field_validator("needs")
@@ -94,7 +94,7 @@ class Plan(Spec):
         if not found:
             raise PlanError(
                 f"The plan '{self.name}' predicts nothing.",
-                got=", ".join(f"{stage.name} ({stage.verb})" for stage in self.stages),
+                got=", ".join(f"{stage.name} ({stage.kind})" for stage in self.stages),
                 fix="add a stage that does: rank, cut or settle.",
             )
         return found[-1]
@@ -157,12 +157,12 @@ def _references(stage: Stage, earlier: Mapping[str, Stage]) -> list[str]:
             elif not issubclass(source.output, ref.artifact):
                 mistakes.append(
                     f"{stage.name}: '{setting}' must name a stage that leaves {_words(ref)}; "
-                    f"'{name}' ({source.verb}) leaves {_words(Ref(source.output))}"
+                    f"'{name}' ({source.kind}) leaves {_words(Ref(source.output))}"
                 )
-            elif ref.by_fold and not source.tells_by_fold(earlier):
+            elif ref.by_fold and not source.predicts_by_fold(earlier):
                 mistakes.append(
                     f"{stage.name}: '{setting}' needs the scores of each fold's models alone, "
-                    f"which '{name}' ({source.verb}) does not have"
+                    f"which '{name}' ({source.kind}) does not have"
                 )
     return mistakes
 

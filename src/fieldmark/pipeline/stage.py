@@ -38,7 +38,7 @@ class Stage(Spec):
     engine, the plan and the predictor know stages by this class alone.
 
     Attributes:
-        verb: The name by which plans know the class.
+        kind: The name by which plans know the class.
         name: The name of this stage in its plan, and of its folder in a run.
     """
 
@@ -53,7 +53,7 @@ class Stage(Spec):
     in_batches_only: ClassVar[bool] = False
     """Whether it looks at all photos of a batch together; photos asked about one by one pass it by."""
 
-    verb: str
+    kind: str
     name: str
 
     @classmethod
@@ -73,7 +73,7 @@ class Stage(Spec):
         """The names of all earlier stages that it reads, each once."""
         return tuple(dict.fromkeys(name for names in self.named().values() for name in names))
 
-    def tells_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
+    def predicts_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
         """Whether what it says can be had by the models of one fold alone, which have not seen that fold's photos."""
         del earlier
         return True
@@ -128,21 +128,21 @@ class Stage(Spec):
 
 
 STAGES: Registry[type[Stage]] = Registry("fieldmark.stages", what="stage", home="fieldmark.stages")
-"""All stages by verb; those of other packages are listed under the entry-point group ``fieldmark.stages``."""
+"""All stages by kind; those of other packages are listed under the entry-point group ``fieldmark.stages``."""
 
 StageT = TypeVar("StageT", bound=type[Stage])
 
 
 def stage(kind: StageT) -> StageT:
-    """Class decorator that makes a stage known by its verb: plans in the same process can name it.
+    """Class decorator that makes a stage known by its kind: plans in the same process can name it.
 
     Raises:
-        FieldmarkError: Another stage has the verb.
+        FieldmarkError: Another stage has the kind.
 
     Example:
-        ``@stage`` above ``class Sharpen(Stage): verb: Literal["sharpen"] = "sharpen" ...``
+        ``@stage`` above ``class Sharpen(Stage): kind: Literal["sharpen"] = "sharpen" ...``
     """
-    STAGES.add(str(kind.model_fields["verb"].default), kind)
+    STAGES.add(str(kind.model_fields["kind"].default), kind)
     return kind
 
 

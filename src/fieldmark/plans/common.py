@@ -12,7 +12,7 @@ from fieldmark.plans.settings import Settings, Value, as_typed, setting
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.labels.stack import Stack
-from fieldmark.training.specs import Constant, Cosine, Leg, OneCycle, Plateau, Schedule, StepDown, Training
+from fieldmark.training.specs import Constant, Cosine, OneCycle, Phase, Plateau, Schedule, StepDown, Training
 
 SCHEDULES: Mapping[str, Schedule] = {
     "constant": Constant(),
@@ -99,15 +99,15 @@ def common(plan: Plan, settings: Settings) -> Plan:
     given.pop("folds", None)
     if not given:
         return plan
-    trains = [stage for stage in plan.stages if isinstance(stage, Train) and stage.training.legs]
+    trains = [stage for stage in plan.stages if isinstance(stage, Train) and stage.training.phases]
     if not trains:
         raise _nothing(plan, "trains no network with these settings", given)
     first = trains[0].training
-    if settings.epochs is not None and settings.epochs < len(first.legs):
+    if settings.epochs is not None and settings.epochs < len(first.phases):
         raise PlanError(
-            f"The training has {len(first.legs)} phases of at least one epoch each.",
+            f"The training has {len(first.phases)} phases of at least one epoch each.",
             got=f"epochs={settings.epochs}",
-            fix=f"use epochs={len(first.legs)}.",
+            fix=f"use epochs={len(first.phases)}.",
         )
     _refuse_batch(trains, settings.batch)
     return _each(plan, Train, lambda stage: _trained(stage, settings, first), given=given)
@@ -136,33 +136,35 @@ def _folded(stage: Split, n_folds: int) -> Split:
 
 
 def _trained(stage: Train, settings: TrainingSettings, first: Training) -> Train:
-    legs = stage.training.legs
+    phases = stage.training.phases
     if settings.epochs is not None:
-        legs = _spread(legs, settings.epochs / sum(leg.epochs for leg in first.legs))
+        phases = _spread(phases, settings.epochs / sum(phase.epochs for phase in first.phases))
     elif settings.effort != 1:
-        legs = tuple(_with(leg, epochs=max(1, round(leg.epochs * settings.effort))) for leg in legs)
+        phases = tuple(_with(phase, epochs=max(1, round(phase.epochs * settings.effort))) for phase in phases)
     if settings.lr is not None:
-        times = settings.lr / first.legs[0].lr
+        times = settings.lr / first.phases[0].lr
         # The first phase has exactly the rate that was asked for.
-        legs = tuple(_with(leg, lr=settings.lr if leg.lr == first.legs[0].lr else leg.lr * times) for leg in legs)
+        phases = tuple(
+            _with(phase, lr=settings.lr if phase.lr == first.phases[0].lr else phase.lr * times) for phase in phases
+        )
     if settings.schedule is not None:
-        legs = tuple(_with(leg, schedule=SCHEDULES[settings.schedule]) for leg in legs)
+        phases = tuple(_with(phase, schedule=SCHEDULES[settings.schedule]) for phase in phases)
     changes = {name: value for name in _TRAINING if (value := getattr(settings, name)) is not None}
-    return stage.model_copy(update={"training": stage.training.model_copy(update={"legs": legs, **changes})})
+    return stage.model_copy(update={"training": stage.training.model_copy(update={"phases": phases, **changes})})
 
 
-def _with(leg: Leg, **changes: object) -> Leg:
-    return leg.model_copy(update=changes)
+def _with(phase: Phase, **changes: object) -> Phase:
+    return phase.model_copy(update=changes)
 
 
-def _spread(legs: tuple[Leg, ...], times: float) -> tuple[Leg, ...]:
+def _spread(phases: tuple[Phase, ...], times: float) -> tuple[Phase, ...]:
     """The phases with ``times`` their epochs, one at least each; the total is rounded once, by largest remainders."""
-    exact = [leg.epochs * times for leg in legs]
+    exact = [phase.epochs * times for phase in phases]
     epochs = [max(1, int(one)) for one in exact]
-    order = sorted(range(len(legs)), key=lambda at: epochs[at] - exact[at])
+    order = sorted(range(len(phases)), key=lambda at: epochs[at] - exact[at])
     for at in order[: max(0, round(sum(exact)) - sum(epochs))]:
         epochs[at] += 1
-    return tuple(_with(leg, epochs=n) for leg, n in zip(legs, epochs, strict=True))
+    return tuple(_with(phase, epochs=n) for phase, n in zip(phases, epochs, strict=True))
 
 
 def _refuse_few(plan: Plan, n_folds: int) -> None:

@@ -7,7 +7,6 @@ from typing import Literal
 
 from fieldmark.core.errors import PlanError
 from fieldmark.decisions.specs import (
-    Afterthought,
     Best,
     Centroid,
     FalseMatchBudget,
@@ -17,6 +16,7 @@ from fieldmark.decisions.specs import (
     MeanTop,
     Nearest,
     PerGroup,
+    PostProcessingRule,
     Reciprocal,
     SumAbove,
     Swap,
@@ -26,8 +26,8 @@ from fieldmark.decisions.specs import (
 )
 from fieldmark.pipeline.plan import Stage
 from fieldmark.plans.settings import Settings, setting
-from fieldmark.stages.common.answer import Answer
-from fieldmark.stages.identity.think_again import ThinkAgain
+from fieldmark.stages.common.write_submission import WriteSubmission
+from fieldmark.stages.identity.post_process import PostProcess
 
 BY_PHOTOS: Mapping[str, IdentityScore] = {
     "best": Best(),
@@ -35,7 +35,7 @@ BY_PHOTOS: Mapping[str, IdentityScore] = {
     "nearest": Nearest(),
     "sum_above": SumAbove(),
 }
-ASSIGNMENTS: Mapping[str, tuple[Afterthought, ...]] = {
+ASSIGNMENTS: Mapping[str, tuple[PostProcessingRule, ...]] = {
     "none": (),
     "swap": (Swap(),),
     "swap_adjacent": (Swap(adjacent=True),),
@@ -153,8 +153,8 @@ def final_stages(settings: DecisionSettings, ranking: str) -> tuple[Stage, ...]:
     """The last stages of a plan: post-processing of the stage ``ranking`` if asked for, and the submission."""
     rules = ASSIGNMENTS[settings.assignment]
     if not rules:
-        return (Answer(name="answers", reads_from=ranking),)
+        return (WriteSubmission(name="submission", reads_from=ranking),)
     return (
-        ThinkAgain(name="assignment", reads_from=ranking, on="split", rules=rules),
-        Answer(name="answers", reads_from="assignment"),
+        PostProcess(name="assignment", reads_from=ranking, on="split", rules=rules),
+        WriteSubmission(name="submission", reads_from="assignment"),
     )

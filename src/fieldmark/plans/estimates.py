@@ -13,7 +13,7 @@ from pydantic import Field, computed_field
 from fieldmark.core.machine import Machine, this_machine
 from fieldmark.core.spec import Count, Natural, Spec
 from fieldmark.data.collection import Collection
-from fieldmark.data.specs import AssignmentSampler, ByDate, Folds, HumpbackHoldout, OpenHoldout, TupleSampler
+from fieldmark.data.specs import AssignmentSampler, ByDate, Folds, HumpbackSplit, OpenSetSplit, TupleSampler
 from fieldmark.images.specs import NoAugment
 from fieldmark.models.costs import ALL, BackboneCost, cost_of
 from fieldmark.models.specs import AffinityHead, CosineHead, EmbeddingHead, Net, PairHead
@@ -22,7 +22,7 @@ from fieldmark.plans import costs
 from fieldmark.plans.downloads_needed import WeightsNeeded, weights_needed
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.training.specs import Leg
+from fieldmark.training.specs import Phase
 
 ASSUMED_PHOTOS = 1000
 ASSUMED_PER_IDENTITY = 4
@@ -172,11 +172,11 @@ def _train(stage: Train, folds: Folds, photos: PhotoCounts, at: Machine, prepare
     batch = stage.training.fitting(items, multiple=stage.sampler.multiple).batch
     n_classes = photos.n_labels if stage.learns_labels else len(photos.identities) * (2 if stage.flip_identity else 1)
     above = 0 if cost is None else _above(stage.net, cost.width, n_classes)
-    phases = tuple(_phase(stage, leg, cost, above, items, batch, photos, at) for leg in stage.training.legs)
+    phases = tuple(_phase(stage, phase, cost, above, items, batch, photos, at) for phase in stage.training.phases)
     preparing_s = _preparing_s(stage, cost, photos, at, prepared)
     n_folds = getattr(folds, "n_folds", 1)
     each = sum(math.nan if one.seconds is None else one.seconds for one in phases)
-    n_frozen = min((_frozen_first(cost, leg) for leg in stage.training.legs), default=0)
+    n_frozen = min((_frozen_first(cost, phase) for phase in stage.training.phases), default=0)
     return TrainEstimate(
         name=stage.name,
         network=stage.net.backbone.name,
@@ -208,7 +208,7 @@ def _train(stage: Train, folds: Folds, photos: PhotoCounts, at: Machine, prepare
 
 def _phase(
     stage: Train,
-    leg: Leg,
+    phase: Phase,
     cost: BackboneCost | None,
     above: int,
     items: int,
@@ -217,24 +217,24 @@ def _phase(
     at: Machine,
 ) -> PhaseEstimate:
     """One training phase of one network."""
-    drawn = _drawn(stage, leg, items, photos)
+    drawn = _drawn(stage, phase, items, photos)
     steps = min(-(-drawn // batch), stage.training.epoch_batches or sys.maxsize)
-    if leg.hardest is not None:
-        steps = math.ceil(steps * (leg.hardest if leg.mining == "only" else 1 + leg.hardest))
-    shown, updates = leg.epochs * steps * batch, leg.epochs * -(-steps // stage.training.accumulate)
+    if phase.hardest is not None:
+        steps = math.ceil(steps * (phase.hardest if phase.mining == "only" else 1 + phase.hardest))
+    shown, updates = phase.epochs * steps * batch, phase.epochs * -(-steps // stage.training.accumulate)
     trained, seconds = None, math.nan
     if cost is not None:
-        first = cost.frozen_first(leg.freeze)
-        trained = above + sum(part.parameters for part in cost.stages if not _is_frozen(part.name, leg))
+        first = cost.frozen_first(phase.freeze)
+        trained = above + sum(part.parameters for part in cost.stages if not _is_frozen(part.name, phase))
         photo_s = costs.training_s(cost, stage.preprocess, at, since=first, above=above)
         if not (first and _keeps(stage)):
             photo_s += costs.forward_s(cost, stage.preprocess, at, until=first)
         reading_s = 0.0 if first and _keeps(stage) else shown * costs.READING_S
         seconds = costs.clock_s(shown * photo_s + updates * costs.update_s(trained, at), reading_s, at)
     return PhaseEstimate(
-        epochs=leg.epochs,
-        lr=leg.lr,
-        frozen=leg.freeze,
+        epochs=phase.epochs,
+        lr=phase.lr,
+        frozen=phase.freeze,
         photos_per_epoch=steps * batch,
         updates=updates,
         trained=trained,
@@ -249,7 +249,7 @@ def _preparing_s(
     if cost is None:
         return math.nan
     seconds, varied = 0.0, not isinstance(stage.augment, NoAugment)
-    for first in sorted({_frozen_first(cost, leg) for leg in stage.training.legs} - {0}):
+    for first in sorted({_frozen_first(cost, phase) for phase in stage.training.phases} - {0}):
         seed = stage.name if varied else ""
         made = [stage.net.backbone, stage.preprocess, stage.augment, stage.versions, seed, first]
         key = repr(made)
@@ -283,12 +283,12 @@ def _above(net: Net, width: int, n_classes: int) -> int:
     return neck + (width + 1) * n_classes
 
 
-def _frozen_first(cost: BackboneCost | None, leg: Leg) -> int:
-    return 0 if cost is None else cost.frozen_first(leg.freeze)
+def _frozen_first(cost: BackboneCost | None, phase: Phase) -> int:
+    return 0 if cost is None else cost.frozen_first(phase.freeze)
 
 
-def _is_frozen(name: str, leg: Leg) -> bool:
-    return ALL in leg.freeze or name in leg.freeze
+def _is_frozen(name: str, phase: Phase) -> bool:
+    return ALL in phase.freeze or name in phase.freeze
 
 
 def _keeps(stage: Train) -> bool:
@@ -306,10 +306,10 @@ def _items(stage: Train, folds: Folds, photos: PhotoCounts) -> int:
     """Items that one network is trained on, about: photos outside of its validation part, mirrored ones included."""
     n = photos.n_photos
     match folds:
-        case HumpbackHoldout():
+        case HumpbackSplit():
             held_out = min((folds.n_known + folds.n_unknown) / n, MOST_HELD_OUT)
-        case OpenHoldout():
-            held_out = min((folds.n_known + folds.n_strangers) / n, MOST_HELD_OUT)
+        case OpenSetSplit():
+            held_out = min((folds.n_known + folds.n_unknown) / n, MOST_HELD_OUT)
         case ByDate():
             held_out = folds.share
         case _:
@@ -317,11 +317,11 @@ def _items(stage: Train, folds: Folds, photos: PhotoCounts) -> int:
     return max(1, round(n * (1 - held_out))) * _times(stage)
 
 
-def _drawn(stage: Train, leg: Leg, items: int, photos: PhotoCounts) -> int:
+def _drawn(stage: Train, phase: Phase, items: int, photos: PhotoCounts) -> int:
     """Photos that the sampler shows in an epoch of a phase, before the last batch is filled."""
     counts = photos.identities
-    if not stage.learns_labels and leg.min_photos > 1:
-        enough = tuple(n for n in counts if n >= leg.min_photos)
+    if not stage.learns_labels and phase.min_photos > 1:
+        enough = tuple(n for n in counts if n >= phase.min_photos)
         if sum(enough) >= LEAST_LEFT * sum(counts):
             items = round(items * (1 - (sum(counts) - sum(enough)) / photos.n_photos))
             counts = enough

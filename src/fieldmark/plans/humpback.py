@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fieldmark.core.spec import Spec
-from fieldmark.data.specs import HumpbackHoldout, PkSampler, Sampler, TupleSampler
+from fieldmark.data.specs import HumpbackSplit, PkSampler, Sampler, TupleSampler
 from fieldmark.images.specs import Finder, Preprocess, TableBoxes, WhaleAugment
 from fieldmark.losses.specs import BatchHardTriplet, Losses, OhemBce
 from fieldmark.models.specs import Backbone, EmbeddingHead, HubWeights, Net, OneVsRestHead, RandomWeights
@@ -30,7 +30,7 @@ from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.embed import Embed
 from fieldmark.stages.identity.rank import Rank, Vote
-from fieldmark.training.specs import Constant, Cosine, Leg, Training
+from fieldmark.training.specs import Constant, Cosine, Phase, Training
 
 
 class HumpbackScale(Spec):
@@ -40,7 +40,7 @@ class HumpbackScale(Spec):
     preprocess: Preprocess
     sampler: Sampler
     losses: Losses
-    legs: tuple[Leg, ...]
+    phases: tuple[Phase, ...]
     training: Training
     versions: int | None = None
     logits_weight: float = 1.0
@@ -53,7 +53,11 @@ SCALES = {
         preprocess=Preprocess(height_px=32, width_px=64),
         sampler=TupleSampler(),
         losses=(OhemBce(), BatchHardTriplet()),
-        legs=(Leg(epochs=2, min_photos=2, lr=1e-3), Leg(epochs=2, lr=1e-3, freeze=("stem",)), Leg(epochs=1, lr=1e-4)),
+        phases=(
+            Phase(epochs=2, min_photos=2, lr=1e-3),
+            Phase(epochs=2, lr=1e-3, freeze=("stem",)),
+            Phase(epochs=1, lr=1e-4),
+        ),
         training=Training(batch=16),
     ),
     "small": HumpbackScale(
@@ -61,10 +65,10 @@ SCALES = {
         preprocess=Preprocess(height_px=96, width_px=192),
         sampler=PkSampler(k=3, unknown_share=0.125),
         losses=(OhemBce(weight=0.25), BatchHardTriplet()),
-        legs=(
-            Leg(epochs=16, lr=1e-3, min_photos=2, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
-            Leg(epochs=6, lr=2e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
-            Leg(epochs=2, lr=5e-5, schedule=Constant(), freeze=LOWER_LITE),
+        phases=(
+            Phase(epochs=16, lr=1e-3, min_photos=2, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+            Phase(epochs=6, lr=2e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+            Phase(epochs=2, lr=5e-5, schedule=Constant(), freeze=LOWER_LITE),
         ),
         training=Training(batch=96, epoch_batches=80),
         versions=6,
@@ -78,10 +82,10 @@ SCALES = {
         ),
         sampler=TupleSampler(),
         losses=(OhemBce(), BatchHardTriplet()),
-        legs=(
-            Leg(epochs=100, lr=3e-4, min_photos=10, stop_at=0.98),
-            Leg(epochs=100, lr=3e-4, freeze=("stem", "layer1", "layer2"), stop_at=0.98),
-            Leg(epochs=30, lr=3e-5, freeze=("stem", "layer1", "layer2")),
+        phases=(
+            Phase(epochs=100, lr=3e-4, min_photos=10, stop_at=0.98),
+            Phase(epochs=100, lr=3e-4, freeze=("stem", "layer1", "layer2"), stop_at=0.98),
+            Phase(epochs=30, lr=3e-5, freeze=("stem", "layer1", "layer2")),
         ),
         training=Training(batch=48, optimiser="adam"),
     ),
@@ -169,7 +173,9 @@ def humpback_classify(size: str, settings: ClassifySettings) -> Plan:
         sampler=scale.sampler,
         flip_identity=settings.flip_identity,
         unknowns=settings.unknowns,
-        training=scale.training.model_copy(update={"legs": scale.legs if settings.staged else _one_leg(scale.legs)}),
+        training=scale.training.model_copy(
+            update={"phases": scale.phases if settings.staged else _one_phase(scale.phases)}
+        ),
     )
     weight = scale.logits_weight if settings.logits_weight is None else settings.logits_weight
     loop = Loop(
@@ -181,7 +187,7 @@ def humpback_classify(size: str, settings: ClassifySettings) -> Plan:
         per_group=groups_of(settings),
     )
     stages, best, _ = loop.stages()
-    split = Split(name="split", folds=HumpbackHoldout())
+    split = Split(name="split", folds=HumpbackSplit())
     return Plan(
         name="humpback-classify",
         stages=(split, *finding(train.preprocess), *stages, *final_stages(settings, best)),
@@ -203,7 +209,7 @@ def humpback_nearest(size: str, settings: NearestSettings) -> Plan:
     net = scale.net.model_copy(update={"head": EmbeddingHead(), "neck": "none"})
     rule, per_group = unknown_at(settings), groups_of(settings)
     stages: list[Stage] = [
-        Split(name="split", folds=HumpbackHoldout()),
+        Split(name="split", folds=HumpbackSplit()),
         Train(name="net", on="split", net=net, preprocess=preprocess, losses=(BatchHardTriplet(),)),
         Embed(name="features", of="net", on="split", flip=settings.tta),
         Rank(
@@ -227,18 +233,20 @@ def humpback_nearest(size: str, settings: NearestSettings) -> Plan:
 def _scale(size: str, *, whole: bool, masked_by: Finder | None) -> HumpbackScale:
     """The size, its lower half trained where it is asked to or has a mask to learn, with a channel for that mask."""
     scale = of_size(SCALES, size)
-    if all(leg.freeze for leg in scale.legs) and (whole or masked_by is not None):
-        legs = tuple(leg.model_copy(update={"freeze": ()}) for leg in scale.legs)
-        scale = scale.model_copy(update={"legs": legs, "versions": None})
+    if all(phase.freeze for phase in scale.phases) and (whole or masked_by is not None):
+        phases = tuple(phase.model_copy(update={"freeze": ()}) for phase in scale.phases)
+        scale = scale.model_copy(update={"phases": phases, "versions": None})
     if masked_by is not None:
         backbone = scale.net.backbone.model_copy(update={"in_channels": 4})
         scale = scale.model_copy(update={"net": scale.net.model_copy(update={"backbone": backbone})})
     return scale
 
 
-def _one_leg(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
-    """All identities from the start, for as many epochs, at the rate of the first leg, falling to its end."""
+def _one_phase(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """All identities from the start, for as many epochs, at the rate of the first phase, falling to its end."""
     schedule = Cosine(warmup=0.05, floor=0.01)
     return (
-        legs[-1].model_copy(update={"epochs": sum(leg.epochs for leg in legs), "lr": legs[0].lr, "schedule": schedule}),
+        phases[-1].model_copy(
+            update={"epochs": sum(phase.epochs for phase in phases), "lr": phases[0].lr, "schedule": schedule}
+        ),
     )

@@ -8,7 +8,7 @@ from typing import Literal
 from fieldmark.core.errors import PlanError
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import PlainSampler, StratifiedFolds
-from fieldmark.decisions.specs import GeometricMean, MergeRule, RankMean, WeightedMean
+from fieldmark.decisions.specs import GeometricMean, RankMean, ScoreAverage, WeightedMean
 from fieldmark.images.specs import Augment, CropIfNeeded, ImaterialistAugment, NoAugment, Preprocess
 from fieldmark.losses.specs import Bce, Losses, QuestionSoftmax
 from fieldmark.models.specs import Backbone, HubWeights, Net, QuestionsHead, RandomWeights
@@ -18,15 +18,15 @@ from fieldmark.plans.recipe import recipe
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
 from fieldmark.stacking.specs import MiniLm, NGrams, Stacking, TextModel, Trees
-from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.labels.merge import Merge
+from fieldmark.stages.common.write_submission import WriteSubmission
+from fieldmark.stages.labels.ensemble_scores import EnsembleScores
+from fieldmark.stages.labels.resolve_hierarchy import ResolveHierarchy
 from fieldmark.stages.labels.score import Score
-from fieldmark.stages.labels.settle import Settle
 from fieldmark.stages.labels.stack import Stack
 from fieldmark.stages.labels.texts import Texts
-from fieldmark.training.specs import Cosine, Leg, Plateau, Training
+from fieldmark.training.specs import Cosine, Phase, Plateau, Training
 
 Form = Literal["softmax", "each", "both", "conditional"]
 Average = Literal["geometric", "weighted", "rank"]
@@ -38,7 +38,7 @@ LOSSES: dict[str, Losses] = {
     "both": (QuestionSoftmax(), Bce(weight=0.25)),
     "conditional": (QuestionSoftmax(),),
 }
-AVERAGES: dict[str, MergeRule] = {
+AVERAGES: dict[str, ScoreAverage] = {
     "geometric": GeometricMean(each_question=True),
     "weighted": WeightedMean(each_question=True),
     "rank": RankMean(each_question=True),
@@ -61,7 +61,7 @@ class ImaterialistScale(Spec):
     zoo: tuple[ImaterialistMember, ...]
     dropout: float
     augment: Augment
-    legs: tuple[Leg, ...]
+    phases: tuple[Phase, ...]
     training: Training
     folds: int
     stacking: Stacking
@@ -77,8 +77,8 @@ def _contest(name: str, side_px: int) -> ImaterialistMember:
 
 
 FINE_TUNED = (
-    Leg(epochs=2, lr=2e-3, freeze=ALL),
-    Leg(epochs=6, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=LOWER_LITE),
+    Phase(epochs=2, lr=2e-3, freeze=ALL),
+    Phase(epochs=6, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=LOWER_LITE),
 )
 """At small size: the new head for two epochs, then all above the lower half."""
 
@@ -93,7 +93,7 @@ SCALES = {
         ),
         dropout=0.0,
         augment=ImaterialistAugment(strength=0.2),
-        legs=(Leg(epochs=1, lr=3e-3, freeze=ALL), Leg(epochs=2, lr=3e-3, schedule=Plateau())),
+        phases=(Phase(epochs=1, lr=3e-3, freeze=ALL), Phase(epochs=2, lr=3e-3, schedule=Plateau())),
         training=Training(batch=16),
         folds=3,
         stacking=Stacking(trees=Trees(n_rounds=20, num_leaves=7, min_data_in_leaf=5)),
@@ -109,7 +109,7 @@ SCALES = {
         ),
         dropout=0.2,
         augment=NoAugment(),
-        legs=(Leg(epochs=30, lr=2e-3, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
+        phases=(Phase(epochs=30, lr=2e-3, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
         training=Training(batch=256),
         folds=5,
         stacking=Stacking(),
@@ -118,7 +118,10 @@ SCALES = {
         zoo=(_contest("resnet50", 224), _contest("inception_v3", 299), _contest("legacy_xception", 299)),
         dropout=0.5,
         augment=ImaterialistAugment(),
-        legs=(Leg(epochs=2, lr=1e-3, freeze=ALL), Leg(epochs=28, lr=1e-4, schedule=Plateau(patience=2, factor=0.3))),
+        phases=(
+            Phase(epochs=2, lr=1e-3, freeze=ALL),
+            Phase(epochs=28, lr=1e-4, schedule=Plateau(patience=2, factor=0.3)),
+        ),
         training=Training(batch=64, optimiser="adam", weight_decay=0.0),
         folds=10,
         stacking=Stacking(),
@@ -218,21 +221,21 @@ def imaterialist2017(size: str, settings: ImaterialistSettings) -> Plan:
     scale = _scale(size, settings)
     folds = StratifiedFolds(n_folds=scale.folds, method=settings.fold_method)
     stages: list[Stage] = [Split(name="split", folds=folds)]
-    voices: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
     if settings.pictures:
         stages += _zoo(scale, settings)
-        voices = ("pictures",)
+        members = ("pictures",)
     if columns or leaking:
         stages.append(Texts(name="texts", on="split", columns=columns, leaks=leaking, by=READERS[settings.reader]))
-        voices = (*voices, "texts")
+        members = (*members, "texts")
     if settings.trees:
-        stages.append(Stack(name="trees", reads_from=voices, on="split", settings=scale.stacking))
-        voices = (*voices, "trees")
+        stages.append(Stack(name="trees", reads_from=members, on="split", settings=scale.stacking))
+        members = (*members, "trees")
     shift: Literal["none", "estimated"] = "estimated" if settings.shift else "none"
     stages += [
-        Merge(name="merged", reads_from=voices, on="split", by=AVERAGES[settings.average]),
-        Settle(name="answers", reads_from="merged", consistent=settings.consistent, shift=shift),
-        Answer(name="submission", reads_from="answers"),
+        EnsembleScores(name="ensemble", reads_from=members, on="split", by=AVERAGES[settings.average]),
+        ResolveHierarchy(name="answers", reads_from="merged", consistent=settings.consistent, shift=shift),
+        WriteSubmission(name="submission", reads_from="answers"),
     ]
     return Plan(name="imaterialist2017", stages=tuple(stages))
 
@@ -253,7 +256,7 @@ def _zoo(scale: ImaterialistScale, settings: ImaterialistSettings) -> list[Stage
             augment=scale.augment,
             losses=LOSSES[form],
             sampler=PlainSampler(),
-            training=scale.training.model_copy(update={"legs": scale.legs}),
+            training=scale.training.model_copy(update={"phases": scale.phases}),
         )
         for member in scale.zoo
     ]
@@ -277,6 +280,6 @@ def _scale(size: str, settings: ImaterialistSettings) -> ImaterialistScale:
     if settings.finetune:
         training = scale.training.model_copy(update={"batch": 64})
         scale = scale.model_copy(
-            update={"legs": FINE_TUNED, "training": training, "augment": ImaterialistAugment(strength=0.3)}
+            update={"phases": FINE_TUNED, "training": training, "augment": ImaterialistAugment(strength=0.3)}
         )
     return scale

@@ -8,7 +8,16 @@ from typing import Literal
 from fieldmark.core.errors import PlanError
 from fieldmark.core.spec import Spec
 from fieldmark.data.specs import LogWeightSampler, PlainSampler, Sampler, StratifiedFolds
-from fieldmark.decisions.specs import CountMatch, Cutoff, CutoffRule, GlobalF2, GroupF2, LabelF2, Preset, Relative
+from fieldmark.decisions.specs import (
+    CountMatch,
+    GlobalF2,
+    GroupF2,
+    LabelF2,
+    LabelThreshold,
+    Preset,
+    Relative,
+    ThresholdRule,
+)
 from fieldmark.images.specs import Augment, CropIfNeeded, ImetAugment, NoAugment, Preprocess
 from fieldmark.losses.specs import Asymmetric, Bce, Focal, Losses, SoftF
 from fieldmark.models.specs import Backbone, HubWeights, Net, RandomWeights, SigmoidHead
@@ -24,17 +33,17 @@ from fieldmark.plans.recipe import recipe
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
 from fieldmark.stacking.specs import Stacking, Trees
-from fieldmark.stages.common.answer import Answer
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.labels.cut import Cut
-from fieldmark.stages.labels.drop import Drop
-from fieldmark.stages.labels.enlarge import Enlarge
-from fieldmark.stages.labels.lend import Lend
-from fieldmark.stages.labels.look import Look
+from fieldmark.stages.common.write_submission import WriteSubmission
+from fieldmark.stages.labels.describe_images import DescribeImages
+from fieldmark.stages.labels.drop_noisy import DropNoisy
+from fieldmark.stages.labels.pseudo_label import PseudoLabel
 from fieldmark.stages.labels.score import Score
 from fieldmark.stages.labels.stack import Stack
-from fieldmark.training.specs import Cosine, Leg, StepDown, Training
+from fieldmark.stages.labels.threshold import Threshold
+from fieldmark.stages.labels.transfer_labels import TransferLabels
+from fieldmark.training.specs import Cosine, Phase, StepDown, Training
 
 LossName = Literal["focal", "bce", "asymmetric", "combined"]
 Thresholds = Literal["group", "global", "label", "relative", "count", "source"]
@@ -46,10 +55,10 @@ LOSSES: dict[str, Losses] = {
     "combined": (Bce(weight=0.45 / 500), SoftF(weight=0.45), Focal(weight=0.1 / 500)),
 }
 """BCE and focal are sums over labels; in the mixture they weigh as means over some 500 labels."""
-IMET_CUTOFFS = Preset(
-    groups={"culture": Cutoff(at=0.28, least=0, most=3), "tag": Cutoff(at=0.10, least=1, most=8)},
+IMET_THRESHOLDS = Preset(
+    groups={"culture": LabelThreshold(at=0.28, least=0, most=3), "tag": LabelThreshold(at=0.10, least=1, most=8)},
 )
-"""The source's own cutoffs."""
+"""The source's own thresholds."""
 
 
 class ImetMember(Spec):
@@ -64,13 +73,13 @@ class ImetScale(Spec):
     """What differs between the sizes of the recipe."""
 
     zoo: tuple[ImetMember, ...]
-    eye: Backbone | None = Backbone()
+    pretrained: Backbone | None = Backbone()
     """The pretrained network whose ImageNet classes the trees read; None: none."""
     augment: Augment
     sampler: Sampler
-    legs: tuple[Leg, ...]
+    phases: tuple[Phase, ...]
     training: Training
-    special_legs: tuple[Leg, ...]
+    special_phases: tuple[Phase, ...]
     """Of the specialists, which start from trained networks."""
     folds: int
     stacking: Stacking
@@ -112,19 +121,19 @@ def _tiny(name: str, side_px: int) -> ImetMember:
 
 ALL = ("all",)
 FINE_TUNED = (
-    Leg(epochs=2, lr=2e-3, freeze=ALL),
-    Leg(epochs=4, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=LOWER_LITE),
+    Phase(epochs=2, lr=2e-3, freeze=ALL),
+    Phase(epochs=4, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=LOWER_LITE),
 )
 """First the head, then all above the lower half."""
 
 SCALES = {
     "toy": ImetScale(
         zoo=(_tiny("tiny32", 32), _tiny("tiny48", 48)),
-        eye=None,
+        pretrained=None,
         augment=ImetAugment(),
         sampler=LogWeightSampler(),
-        legs=(Leg(epochs=2, lr=3e-3),),
-        special_legs=(Leg(epochs=1, lr=1e-3),),
+        phases=(Phase(epochs=2, lr=3e-3),),
+        special_phases=(Phase(epochs=1, lr=1e-3),),
         training=Training(batch=16, accumulate=2),
         folds=3,
         stacking=Stacking(trees=Trees(n_rounds=20, num_leaves=7, min_data_in_leaf=5)),
@@ -133,8 +142,8 @@ SCALES = {
         zoo=(_lite("lite0", 224), _lite("lite0-max", 224, pool="max"), _lite("lite0-160", 160)),
         augment=NoAugment(),
         sampler=LogWeightSampler(),
-        legs=(Leg(epochs=30, lr=2e-3, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
-        special_legs=(Leg(epochs=9, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
+        phases=(Phase(epochs=30, lr=2e-3, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
+        special_phases=(Phase(epochs=9, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=ALL),),
         training=Training(batch=256),
         folds=5,
         stacking=Stacking(),
@@ -147,8 +156,8 @@ SCALES = {
         ),
         augment=ImetAugment(),
         sampler=LogWeightSampler(),
-        legs=(Leg(epochs=25, lr=5e-3, schedule=StepDown(every_epochs=10)),),
-        special_legs=(Leg(epochs=8, lr=1e-3, schedule=StepDown(every_epochs=4)),),
+        phases=(Phase(epochs=25, lr=5e-3, schedule=StepDown(every_epochs=10)),),
+        special_phases=(Phase(epochs=8, lr=1e-3, schedule=StepDown(every_epochs=4)),),
         training=Training(batch=80, accumulate=16, optimiser="sgd"),
         folds=5,
         stacking=Stacking(),
@@ -266,52 +275,56 @@ def imet2019(size: str, settings: ImetSettings) -> Plan:
     hardest = settings.hard_negatives
     folds = StratifiedFolds(n_folds=zoo.scale.folds, method=settings.fold_method)
     stages: list[Stage] = [Split(name="split", folds=folds), *zoo.trained("zoo", Given())]
-    best, voices = "zoo", ("zoo",)
+    best, members = "zoo", ("zoo",)
     given = Given(filled="zoo" if settings.distil else None)
     if settings.drop_noisy:
-        stages.append(Drop(name="trusted", judge=best, by=settings.noise_error, rule=drop_rule(settings)))
+        stages.append(DropNoisy(name="filtered", judge=best, by=settings.noise_error, rule=drop_rule(settings)))
         given = given.model_copy(update={"trusted": "trusted"})
     if settings.drop_noisy or hardest or settings.distil:
         stages += zoo.trained("zoo2", given, hardest=hardest)
-        best, voices = "zoo2", ("zoo2",)
+        best, members = "zoo2", ("zoo2",)
     if settings.pseudo_labels:
-        stages.append(Enlarge(name="enlarged", judge=best, on="split", rule=label_pseudo_labels(settings)))
+        stages.append(PseudoLabel(name="pseudo_labels", judge=best, on="split", rule=label_pseudo_labels(settings)))
         given = given.model_copy(update={"enlarged": "enlarged"})
         stages += zoo.trained("zoo3", given, hardest=hardest)
-        best, voices = "zoo3", ("zoo3",)
+        best, members = "zoo3", ("zoo3",)
     if settings.finetune_group:
         stages += zoo.trained("special", given, warm=best, groups=(settings.finetune_group,))
-        best, voices = "special", (best, "special")
-    second, best = _second_level(zoo.scale, settings, best, voices)
-    cut = Cut(name="cutoffs", reads_from=best, rule=_thresholds(settings))
-    return Plan(name="imet2019", stages=(*stages, *second, cut, Answer(name="answers", reads_from="cutoffs")))
+        best, members = "special", (best, "special")
+    second, best = _second_level(zoo.scale, settings, best, members)
+    cut = Threshold(name="thresholds", reads_from=best, rule=_thresholds(settings))
+    return Plan(
+        name="imet2019", stages=(*stages, *second, cut, WriteSubmission(name="submission", reads_from="thresholds"))
+    )
 
 
 def _second_level(
-    scale: ImetScale, settings: ImetSettings, best: str, voices: tuple[str, ...]
+    scale: ImetScale, settings: ImetSettings, best: str, members: tuple[str, ...]
 ) -> tuple[list[Stage], str]:
-    """Trees and neighbours over the scores ``voices``, and the stage whose scores are the last."""
+    """Trees and neighbours over the scores ``members``, and the stage whose scores are the last."""
     stages: list[Stage] = []
-    looks = None if scale.eye is None else "looks"
-    if scale.eye is not None and (settings.trees or settings.neighbours):
-        stages.append(Look(name="looks", backbone=scale.eye))
+    image_features = None if scale.pretrained is None else "image_features"
+    if scale.pretrained is not None and (settings.trees or settings.neighbours):
+        stages.append(DescribeImages(name="image_features", backbone=scale.pretrained))
     if settings.trees:
-        stages.append(Stack(name="trees", reads_from=voices, looks=looks, on="split", settings=scale.stacking))
+        stages.append(
+            Stack(name="trees", reads_from=members, image_features=image_features, on="split", settings=scale.stacking)
+        )
         best = "trees"
-    if settings.neighbours and looks is not None:
-        stages.append(Lend(name="lent", reads_from=best, on="split", looks=looks))
+    if settings.neighbours and image_features is not None:
+        stages.append(TransferLabels(name="transferred", reads_from=best, on="split", image_features=image_features))
         best = "lent"
     return stages, best
 
 
-def _thresholds(settings: ImetSettings) -> CutoffRule:
-    rules: dict[Thresholds, CutoffRule] = {
+def _thresholds(settings: ImetSettings) -> ThresholdRule:
+    rules: dict[Thresholds, ThresholdRule] = {
         "group": GroupF2(),
         "global": GlobalF2(),
         "label": LabelF2(),
         "relative": Relative(),
         "count": CountMatch(mean=settings.labels_per_photo),
-        "source": IMET_CUTOFFS,
+        "source": IMET_THRESHOLDS,
     }
     return rules[settings.thresholds]
 
@@ -326,15 +339,15 @@ def tags_plain(size: str, settings: PlainTagsSettings) -> Plan:
     """
     plain = ImetSettings(networks=1, log_weights=False, loss="bce", tta=settings.tta)
     zoo = _Zoo(_scale(size, plain), plain)
-    fixed = Preset(groups={"": Cutoff(at=0.5, least=0, most=None)})
+    fixed = Preset(groups={"": LabelThreshold(at=0.5, least=0, most=None)})
     folds = StratifiedFolds(n_folds=zoo.scale.folds, method=settings.fold_method)
     return Plan(
         name="tags-plain",
         stages=(
             Split(name="split", folds=folds),
             *zoo.trained("zoo", Given()),
-            Cut(name="cutoffs", reads_from="zoo", rule=GlobalF2() if settings.tuned else fixed),
-            Answer(name="answers", reads_from="cutoffs"),
+            Threshold(name="thresholds", reads_from="zoo", rule=GlobalF2() if settings.tuned else fixed),
+            WriteSubmission(name="submission", reads_from="thresholds"),
         ),
     )
 
@@ -350,7 +363,7 @@ def _scale(size: str, settings: ImetSettings) -> ImetScale:
     changed: dict[str, object] = {"zoo": scale.zoo[:networks]}
     changed["sampler"] = LogWeightSampler(over=settings.rare_labels) if settings.log_weights else PlainSampler()
     if settings.finetune:
-        changed |= {"legs": FINE_TUNED, "special_legs": FINE_TUNED[-1:]}
+        changed |= {"phases": FINE_TUNED, "special_phases": FINE_TUNED[-1:]}
         changed["training"] = scale.training.model_copy(update={"batch": 64})
     return scale.model_copy(update=changed)
 
@@ -371,7 +384,7 @@ class _Zoo:
         self, name: str, given: Given, *, warm: str | None = None, groups: tuple[str, ...] = (), hardest: float = 0.0
     ) -> list[Stage]:
         """Train stages ``<name>-<network>`` and the score stage ``name`` over them (and over ``warm``)."""
-        legs = self._legs(self.scale.legs if warm is None else self.scale.special_legs, hardest=hardest)
+        phases = self._phases(self.scale.phases if warm is None else self.scale.special_phases, hardest=hardest)
         stages = [
             Train(
                 name=f"{name}-{member.name}",
@@ -381,7 +394,9 @@ class _Zoo:
                 augment=self.scale.augment,
                 losses=_focal(LOSSES[self.settings.loss], self.settings) if warm is None else LOSSES["bce"],
                 sampler=self.scale.sampler,
-                training=self.scale.training.model_copy(update={"legs": legs, "mixup": self.settings.mixup or None}),
+                training=self.scale.training.model_copy(
+                    update={"phases": phases, "mixup": self.settings.mixup or None}
+                ),
                 warm=None if warm is None else f"{warm}-{member.name}",
                 groups=groups,
                 trusted=given.trusted,
@@ -395,9 +410,9 @@ class _Zoo:
         also = () if warm is None else (warm,)
         return [*stages, Score(name=name, of=of, on="split", also=also, flip=self.settings.tta)]
 
-    def _legs(self, legs: tuple[Leg, ...], *, hardest: float) -> tuple[Leg, ...]:
+    def _phases(self, phases: tuple[Phase, ...], *, hardest: float) -> tuple[Phase, ...]:
         mining: Literal["added", "only"] = "only" if self.settings.hard_negatives_only and hardest else "added"
-        made = [leg.model_copy(update={"hardest": hardest or None, "mining": mining}) for leg in legs]
+        made = [phase.model_copy(update={"hardest": hardest or None, "mining": mining}) for phase in phases]
         if self.settings.soft_f2:
             last = made[-1]
             made.append(

@@ -7,14 +7,14 @@ from typing import Literal, get_args
 
 from fieldmark.core.errors import PlanError
 from fieldmark.decisions.specs import PerGroup, UnknownAt
-from fieldmark.gallery.specs import Akaze, Evidence, Points, Sift, Superpoint, Xfeat
+from fieldmark.gallery.specs import Akaze, KeypointMatching, KeypointMethod, Sift, Superpoint, Xfeat
 from fieldmark.images.specs import Finder
 from fieldmark.plans.settings import Settings, setting
-from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
 
 Method = Literal["none", "sift", "akaze", "xfeat", "lighterglue", "superpoint"]
 ON = ("xfeat", *(one for one in get_args(Method) if one not in {"none", "xfeat"}))
-KEYPOINT_METHODS: Mapping[str, Callable[[], Points]] = {
+KEYPOINT_METHODS: Mapping[str, Callable[[], KeypointMethod]] = {
     "sift": Sift,
     "akaze": Akaze,
     "xfeat": Xfeat,
@@ -45,13 +45,13 @@ class KeypointSettings(Settings):
 def rechecked(
     settings: KeypointSettings,
     *,
-    name: str = "evidence",
+    name: str = "matching",
     ranking: str,
     embedded: str,
     within: Finder,
     unknown: UnknownAt,
     per_group: PerGroup | None = None,
-) -> Recheck | None:
+) -> RerankKeypoints | None:
     """The stage that re-ranks the stage ``ranking`` by keypoints; None if the settings ask for none.
 
     Raises:
@@ -59,12 +59,12 @@ def rechecked(
     """
     if settings.keypoints == "none":
         return None
-    return Recheck(
+    return RerankKeypoints(
         name=name,
         reads_from=ranking,
         embedded=embedded,
         on="split",
-        evidence=Evidence(points=_points(settings)),
+        matching=KeypointMatching(points=_points(settings)),
         within=within,
         shortlist=settings.keypoint_shortlist,
         unknown=unknown,
@@ -72,7 +72,7 @@ def rechecked(
     )
 
 
-def _points(settings: KeypointSettings) -> Points:
+def _points(settings: KeypointSettings) -> KeypointMethod:
     if settings.keypoints != "superpoint":
         return KEYPOINT_METHODS[settings.keypoints]()
     if not settings.keypoint_weights:

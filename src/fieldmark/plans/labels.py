@@ -7,15 +7,15 @@ from typing import Literal
 from fieldmark.plans.common import TrainingSettings
 from fieldmark.plans.settings import Settings, setting
 from fieldmark.quality.specs import (
-    Guesses,
     HardTargets,
-    MeanSurety,
+    LabelPseudoLabelRule,
+    MeanConfidence,
     NoiseRule,
     Percentile,
-    PlausibleSurety,
+    PlausibleConfidence,
     RobustZ,
     SoftTargets,
-    SureShare,
+    TopShare,
 )
 
 DROPPING = {"drop_noisy": (True,)}
@@ -89,11 +89,11 @@ def drop_rule(settings: LabelNoiseSettings) -> NoiseRule:
     return Percentile(share=settings.noise_share) if settings.noise_rule == "percentile" else RobustZ()
 
 
-def label_pseudo_labels(settings: LabelPseudoLabelSettings) -> Guesses:
+def label_pseudo_labels(settings: LabelPseudoLabelSettings) -> LabelPseudoLabelRule:
     """Which new photos are added, with which targets."""
-    return Guesses(
-        surety=PlausibleSurety() if settings.pseudo_label_rule == "plausible" else MeanSurety(),
-        amount=SureShare(share=settings.pseudo_label_share),
+    return LabelPseudoLabelRule(
+        confidence=PlausibleConfidence() if settings.pseudo_label_rule == "plausible" else MeanConfidence(),
+        amount=TopShare(share=settings.pseudo_label_share),
         targets=HardTargets() if settings.pseudo_label_targets == "hard" else SoftTargets(),
         most_per_label=settings.pseudo_label_cap,
     )

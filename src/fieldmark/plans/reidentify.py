@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from fieldmark.core.spec import Spec
-from fieldmark.data.specs import HumpbackHoldout, OpenHoldout, PkSampler
+from fieldmark.data.specs import HumpbackSplit, OpenSetSplit, PkSampler
 from fieldmark.images.specs import Preprocess, WhaleAugment
 from fieldmark.losses.specs import (
     Affinity,
@@ -43,8 +43,8 @@ from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_si
 from fieldmark.stacking.specs import IdentityStacking, Tuning
 from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.identity.stack_identities import StackIdentities
-from fieldmark.training.specs import Cosine, Leg, Training
+from fieldmark.stages.identity.rerank_trees import RerankTrees
+from fieldmark.training.specs import Cosine, Phase, Training
 
 Loss = Literal["questions", "arcface", "cosface", "elastic", "sphereface", "combined", "softmax", "affinity"]
 MARGINED = ("arcface", "cosface", "elastic", "sphereface", "combined")
@@ -56,10 +56,10 @@ class ReidentifyScale(Spec):
 
     net: Net
     preprocess: Preprocess
-    legs: tuple[Leg, ...]
+    phases: tuple[Phase, ...]
     training: Training
-    staged: tuple[Leg, ...] | None = None
-    """Legs for questions, of which the first leaves out individuals with one photo; None: ``legs`` serve these too."""
+    staged: tuple[Phase, ...] | None = None
+    """Phases for questions, of which the first leaves out individuals with one photo; None: ``phases`` serve these too."""
     versions: int | None = None
     loss: Loss = "arcface"
     questions_weight: float = 1.0
@@ -70,19 +70,19 @@ SCALES = {
     "toy": ReidentifyScale(
         net=Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=CosineHead(scale=16)),
         preprocess=Preprocess(height_px=32, width_px=64),
-        legs=(Leg(epochs=2, lr=1e-3),),
+        phases=(Phase(epochs=2, lr=1e-3),),
         training=Training(batch=16),
     ),
     "small": ReidentifyScale(
         net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=CosineHead(scale=24, imprinted=True)),
         preprocess=Preprocess(height_px=160, width_px=160),
-        legs=(
-            Leg(epochs=18, lr=1e-3, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
-            Leg(epochs=4, lr=1e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+        phases=(
+            Phase(epochs=18, lr=1e-3, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+            Phase(epochs=4, lr=1e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
         ),
         staged=(
-            Leg(epochs=15, lr=1e-3, min_photos=2, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
-            Leg(epochs=7, lr=2e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+            Phase(epochs=15, lr=1e-3, min_photos=2, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
+            Phase(epochs=7, lr=2e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE),
         ),
         training=Training(batch=96, least_batches=40, epoch_batches=80),
         versions=6,
@@ -96,7 +96,7 @@ SCALES = {
             head=CosineHead(scale=20.96, centres=2),
         ),
         preprocess=Preprocess(height_px=512, width_px=512, mean=IMAGENET_MEAN, std=IMAGENET_STD),
-        legs=(Leg(epochs=30, lr=1.6e-3, schedule=Cosine(warmup=0.2, floor=0.01)),),
+        phases=(Phase(epochs=30, lr=1.6e-3, schedule=Cosine(warmup=0.2, floor=0.01)),),
         training=Training(batch=64, lr_head_times=10.0),
     ),
 }
@@ -237,7 +237,9 @@ def reidentify(size: str, settings: ReidentifySettings) -> Plan:
     Command: ``fieldmark train reidentify lions.csv --run runs/lions``
     """
     scale = _scale(size, settings)
-    legs = scale.staged if settings.staged and scale.staged is not None and scale.loss == "questions" else scale.legs
+    phases = (
+        scale.staged if settings.staged and scale.staged is not None and scale.loss == "questions" else scale.phases
+    )
     losses = _losses(settings, scale)
     preprocess = cropped(scale.preprocess, settings, margin=0.1, jitter=0.05)
     net, losses = striped(scale.net, losses, settings.stripes, preprocess)
@@ -253,7 +255,7 @@ def reidentify(size: str, settings: ReidentifySettings) -> Plan:
         flip_identity=settings.mirror == "other",
         mirrored=settings.mirror == "same",
         unknowns=settings.unknowns,
-        training=scale.training.model_copy(update={"legs": legs}),
+        training=scale.training.model_copy(update={"phases": phases}),
     )
     rule, groups = unknown_at(settings), groups_of(settings)
     loop = Loop(
@@ -269,12 +271,10 @@ def reidentify(size: str, settings: ReidentifySettings) -> Plan:
         tuning = Tuning(n_trials=settings.trees_trials) if settings.trees_trials else None
         trees = IdentityStacking(columns=settings.trees_columns, tuning=tuning)
         stages.append(
-            StackIdentities(
-                name="trees", reads_from=embedded, on="split", settings=trees, unknown=rule, per_group=groups
-            )
+            RerankTrees(name="trees", reads_from=embedded, on="split", settings=trees, unknown=rule, per_group=groups)
         )
         best = "trees"
-    split = Split(name="split", folds=HumpbackHoldout() if settings.validation == "humpback" else OpenHoldout())
+    split = Split(name="split", folds=HumpbackSplit() if settings.validation == "humpback" else OpenSetSplit())
     return Plan(name="reidentify", stages=(split, *finding(preprocess), *stages, *final_stages(settings, best)))
 
 

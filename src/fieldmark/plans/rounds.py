@@ -13,12 +13,12 @@ from fieldmark.plans.deciding import SimilaritySettings, neighbourhood, similari
 from fieldmark.plans.finders import subject
 from fieldmark.plans.keypoints import KeypointSettings, rechecked
 from fieldmark.plans.settings import Settings, setting
-from fieldmark.quality.specs import Agreement, FewShot, IdentityRule, Recruits, SureIdentity
+from fieldmark.quality.specs import Agreement, ConfidentIdentity, FewShot, IdentityPseudoLabelRule, IdentityRule
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.embed import Embed
+from fieldmark.stages.identity.pseudo_label_identities import PseudoLabelIdentities
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
-from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.stages.identity.recruit import Recruit
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
 
 WITH_ROUNDS = {"rounds": (1, ...)}
 SURE_AT = {"sure": 0.8, "few_shot": 0.65}
@@ -121,7 +121,9 @@ class Loop:
             pseudo = f"recruits{again}" if 0 < turn <= rounds else None
             if pseudo is not None:
                 stages.append(
-                    Recruit(name=pseudo, judges=judges, on="split", rule=identity_pseudo_labels(self.settings))
+                    PseudoLabelIdentities(
+                        name=pseudo, judges=judges, on="split", rule=identity_pseudo_labels(self.settings)
+                    )
                 )
             train = self._train(f"net{again}", pseudo, teacher)
             teacher, best, embedded = train.name, f"ranking{again}", f"features{again}"
@@ -145,7 +147,7 @@ class Loop:
             changes |= {"taught": (teacher,), "losses": (*self.train.losses, Distilled())}
         return self.train.model_copy(update=changes)
 
-    def _rechecked(self, name: str, ranking: str, embedded: str) -> Recheck | None:
+    def _rechecked(self, name: str, ranking: str, embedded: str) -> RerankKeypoints | None:
         return rechecked(
             self.settings,
             name=name,
@@ -193,14 +195,14 @@ class Loop:
         ]
 
 
-def identity_pseudo_labels(settings: PseudoLabelSettings) -> Recruits:
+def identity_pseudo_labels(settings: PseudoLabelSettings) -> IdentityPseudoLabelRule:
     """Which new photos join, and with which limits."""
     rules: dict[str, IdentityRule] = {
-        "sure": SureIdentity(at=_at(settings)),
+        "sure": ConfidentIdentity(at=_at(settings)),
         "few_shot": FewShot(at=_at(settings), most_photos=settings.pseudo_label_photos),
         "agreement": Agreement(gap=settings.pseudo_label_gap),
     }
-    return Recruits(rule=rules[settings.pseudo_label_rule], most_per_identity=settings.pseudo_label_cap)
+    return IdentityPseudoLabelRule(rule=rules[settings.pseudo_label_rule], most_per_identity=settings.pseudo_label_cap)
 
 
 def _at(settings: PseudoLabelSettings) -> float:

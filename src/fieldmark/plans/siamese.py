@@ -9,7 +9,7 @@ from fieldmark.core.spec import Spec
 from fieldmark.data.specs import (
     AssignmentSampler,
     ExactAssignment,
-    HumpbackHoldout,
+    HumpbackSplit,
     NearestAssignment,
     PkSampler,
     Sampler,
@@ -36,8 +36,8 @@ from fieldmark.stages.common.split import Split
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.identity.embed import Embed
 from fieldmark.stages.identity.rank import Rank, Vote
-from fieldmark.stages.identity.rescore import Rescore
-from fieldmark.training.specs import Cosine, Leg, Training
+from fieldmark.stages.identity.rerank_pairs import RerankPairs
+from fieldmark.training.specs import Cosine, Phase, Training
 
 Mining = Literal["exact", "nearest", "batch"]
 PairLoss = Literal["bce", "triplet"]
@@ -49,10 +49,10 @@ class SiameseScale(Spec):
     net: Net
     preprocess: Preprocess
     every_epochs: int
-    legs: tuple[Leg, ...]
+    phases: tuple[Phase, ...]
     training: Training
     mining: Mining
-    again: tuple[Leg, ...] = ()
+    again: tuple[Phase, ...] = ()
     """A second training that starts from the first one's weights, with weight decay."""
     versions: int | None = None
     boxes: str = "none"
@@ -67,7 +67,10 @@ SCALES = {
         ),
         preprocess=Preprocess(height_px=32, width_px=64),
         every_epochs=2,
-        legs=(Leg(epochs=3, lr=1e-3, noise=(10.0, 1.0)), Leg(epochs=1, lr=1e-4, freeze=("stem",), noise=(0.25, 0.25))),
+        phases=(
+            Phase(epochs=3, lr=1e-3, noise=(10.0, 1.0)),
+            Phase(epochs=1, lr=1e-4, freeze=("stem",), noise=(0.25, 0.25)),
+        ),
         training=Training(batch=16),
         mining="exact",
     ),
@@ -76,9 +79,9 @@ SCALES = {
         net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=PairHead(dim=128)),
         preprocess=Preprocess(height_px=96, width_px=192),
         every_epochs=6,
-        legs=(
-            Leg(epochs=18, lr=1e-3, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE, noise=(100.0, 0.5)),
-            Leg(epochs=6, lr=1e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE, noise=(0.25, 0.25)),
+        phases=(
+            Phase(epochs=18, lr=1e-3, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE, noise=(100.0, 0.5)),
+            Phase(epochs=6, lr=1e-4, schedule=Cosine(warmup=0.05, floor=0.1), freeze=LOWER_LITE, noise=(0.25, 0.25)),
         ),
         training=Training(batch=96, epoch_batches=80),
         mining="nearest",
@@ -95,19 +98,19 @@ SCALES = {
             colour="grey",
         ),
         every_epochs=5,
-        legs=(
-            Leg(epochs=10, lr=64e-5, noise=(1000.0, 1000.0)),
-            Leg(epochs=50, lr=64e-5, noise=(100.0, 100**0.1)),
-            Leg(epochs=90, lr=64e-5, noise=(1.0, 1.0)),
-            Leg(epochs=50, lr=16e-5, noise=(0.5, 0.5)),
-            Leg(epochs=40, lr=4e-5, noise=(0.25, 0.25)),
-            Leg(epochs=10, lr=1e-5, noise=(0.25, 0.25)),
+        phases=(
+            Phase(epochs=10, lr=64e-5, noise=(1000.0, 1000.0)),
+            Phase(epochs=50, lr=64e-5, noise=(100.0, 100**0.1)),
+            Phase(epochs=90, lr=64e-5, noise=(1.0, 1.0)),
+            Phase(epochs=50, lr=16e-5, noise=(0.5, 0.5)),
+            Phase(epochs=40, lr=4e-5, noise=(0.25, 0.25)),
+            Phase(epochs=10, lr=1e-5, noise=(0.25, 0.25)),
         ),
         again=(
-            Leg(epochs=50, lr=64e-5, noise=(1.0, 1.0)),
-            Leg(epochs=50, lr=16e-5, noise=(0.5, 0.5)),
-            Leg(epochs=40, lr=4e-5, noise=(0.25, 0.25)),
-            Leg(epochs=10, lr=1e-5, noise=(0.25, 0.25)),
+            Phase(epochs=50, lr=64e-5, noise=(1.0, 1.0)),
+            Phase(epochs=50, lr=16e-5, noise=(0.5, 0.5)),
+            Phase(epochs=40, lr=4e-5, noise=(0.25, 0.25)),
+            Phase(epochs=10, lr=1e-5, noise=(0.25, 0.25)),
         ),
         training=Training(batch=64, optimiser="adam", weight_decay=0.0),
         mining="exact",
@@ -210,12 +213,12 @@ def humpback_siamese(size: str, settings: SiameseSettings) -> Plan:
         sampler=_sampler(mining, every_epochs=scale.every_epochs),
         flip_identity=settings.flip_identity,
         unknowns=False,
-        training=scale.training.model_copy(update={"legs": _legs(scale.legs, noise=settings.noise)}),
+        training=scale.training.model_copy(update={"phases": _phases(scale.phases, noise=settings.noise)}),
     )
-    stages: list[Stage] = [Split(name="split", folds=HumpbackHoldout()), *finding(train.preprocess), train]
+    stages: list[Stage] = [Split(name="split", folds=HumpbackSplit()), *finding(train.preprocess), train]
     if scale.again:
-        legs = _legs(scale.again, noise=settings.noise)
-        training = scale.training.model_copy(update={"legs": legs, "weight_decay": AGAIN_DECAY})
+        phases = _phases(scale.again, noise=settings.noise)
+        training = scale.training.model_copy(update={"phases": phases, "weight_decay": AGAIN_DECAY})
         stages.append(train.model_copy(update={"name": "again", "warm": "net", "training": training}))
     stages += _ranked(settings, net=stages[-1].name)
     looked = rechecked(
@@ -246,7 +249,7 @@ def _ranked(settings: SiameseSettings, *, net: str) -> list[Stage]:
     ]
     if settings.rescoring:
         stages.append(
-            Rescore(
+            RerankPairs(
                 name="pairs",
                 reads_from="ranking",
                 of=net,
@@ -278,5 +281,5 @@ def _sampler(mining: Mining, *, every_epochs: int) -> Sampler:
     return kinds[mining]
 
 
-def _legs(legs: tuple[Leg, ...], *, noise: bool) -> tuple[Leg, ...]:
-    return legs if noise else tuple(leg.model_copy(update={"noise": (0.0, 0.0)}) for leg in legs)
+def _phases(phases: tuple[Phase, ...], *, noise: bool) -> tuple[Phase, ...]:
+    return phases if noise else tuple(phase.model_copy(update={"noise": (0.0, 0.0)}) for phase in phases)

@@ -15,7 +15,7 @@ from fieldmark.pipeline.plan import Plan
 MOST_CHARACTERS = 118
 MOST_INLINE = 80
 """A part whose settings take more characters than this gets a table of its own."""
-ALWAYS = ("verb", "name", "kind")
+ALWAYS = ("kind", "name", "kind")
 TOML_HEAD = """\
 # The plan '{name}'. Change what you like, then
 #   fieldmark plan FILE.toml                        shows its stages, or what is wrong with them,

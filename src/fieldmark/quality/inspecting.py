@@ -15,14 +15,15 @@ from fieldmark.core.errors import ImageError
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
 from fieldmark.data.collection import Collection
+from fieldmark.data.copies import same_bytes
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.reading import Survey
-from fieldmark.data.twins import same_bytes
 from fieldmark.images.reading import decode, opened
 from fieldmark.quality.labels.label_graph import inspect_labels
 from fieldmark.quality.odd_names import odd_names
 from fieldmark.reporting.contents import (
     Cooccurrence,
+    DuplicateGroup,
     Fact,
     IdentityRow,
     InspectPage,
@@ -31,7 +32,6 @@ from fieldmark.reporting.contents import (
     Problem,
     SkippedFile,
     Tile,
-    TwinGroup,
 )
 from fieldmark.reporting.pictures import picture
 from fieldmark.reporting.wording import counted
@@ -40,7 +40,7 @@ N_SAMPLES = 36
 N_IDENTITIES = 8
 N_TILES = 6
 N_TOGETHER = 16
-N_TWIN_PICTURES = 40
+N_DUPLICATE_PICTURES = 40
 N_HINTS = 15
 """Of each kind."""
 
@@ -111,7 +111,7 @@ def inspection(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET)
     sizes = np.array([(one.width_px, one.height_px) for one in seen if one.fault is None], dtype=np.int64).reshape(
         -1, 2
     )
-    twins = _twins(whole)
+    duplicates = _duplicates(whole)
     classes = photos.classes
     counts = np.bincount(classes[classes >= 0], minlength=len(photos.vocabulary.identities))
     labels, together = _labels(photos)
@@ -120,10 +120,10 @@ def inspection(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET)
     return InspectPage(
         title=photos.name,
         summary=_summary(found, counts, bad, n_odd=len(odd)),
-        facts=(*_contents(photos, counts), *_files(sizes, kinds), *_faults(found, bad, twins)),
+        facts=(*_contents(photos, counts), *_files(sizes, kinds), *_faults(found, bad, duplicates)),
         problems=tuple(_problem(mistake) for mistake in found.mistakes),
         broken=bad,
-        twins=twins,
+        duplicates=duplicates,
         photos_per_identity=counts[counts > 0] if (counts > 0).any() else None,
         labels=labels,
         cooccurrence=together,
@@ -196,7 +196,7 @@ def _files(sizes: np.ndarray, kinds: Counter[str]) -> list[Fact]:
     ]
 
 
-def _faults(found: Survey, bad: Sequence[SkippedFile], copies: Sequence[TwinGroup]) -> list[Fact]:
+def _faults(found: Survey, bad: Sequence[SkippedFile], copies: Sequence[DuplicateGroup]) -> list[Fact]:
     """What is to be mended or known."""
     n_conflicts = sum(copy.is_conflict for copy in copies)
     conflicts = f"{counted(n_conflicts, 'picture')} with different names" if n_conflicts else ""
@@ -216,7 +216,7 @@ def _problem(mistake: Mistake) -> Problem:
     return Problem(mistake.file, mistake.problem, mistake.row, mistake.column or "", mistake.value)
 
 
-def names_told(photos: Collection) -> list[str]:
+def names_given(photos: Collection) -> list[str]:
     """What the table calls each photo: its identity, else its labels."""
     if "identity" in photos.table.columns:
         return [name or "" for name in photos.table["identity"]]
@@ -225,15 +225,15 @@ def names_told(photos: Collection) -> list[str]:
     return [""] * len(photos)
 
 
-def _twins(photos: Collection) -> tuple[TwinGroup, ...]:
+def _duplicates(photos: Collection) -> tuple[DuplicateGroup, ...]:
     """Groups of files with the same bytes, those under two names first."""
-    files, said = photos.table["file"].to_list(), names_told(photos)
+    files, said = photos.table["file"].to_list(), names_given(photos)
     groups = sorted(same_bytes(photos.paths), key=lambda rows: len({said[row] for row in rows}) == 1)
     return tuple(
-        TwinGroup(
+        DuplicateGroup(
             files=tuple(files[row] for row in rows),
             names=tuple(said[row] for row in rows),
-            picture=picture(photos, rows[0]) if place < N_TWIN_PICTURES else None,
+            picture=picture(photos, rows[0]) if place < N_DUPLICATE_PICTURES else None,
         )
         for place, rows in enumerate(groups)
     )
@@ -275,7 +275,7 @@ def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
             one.second,
             f"{one.n_first:,} and {one.n_second:,}; {one.n_both:,} have both",
         )
-        for one in graph.alike[:N_HINTS]
+        for one in graph.similar[:N_HINTS]
     ]
     hints += [
         NameHint(
@@ -290,7 +290,7 @@ def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
 
 
 def names_to_look_at(photos: Collection) -> tuple[NameHint, ...]:
-    """Names of individuals that are perhaps slips, and a word for strangers that no photo bears."""
+    """Names of individuals that are perhaps slips, and a word for unknown individuals that no photo bears."""
     vocabulary, hints = photos.vocabulary, []
     is_borne = bool((photos.classes == -1).any())
     if not vocabulary.has_default_unknown and "identity" in photos.table.columns and not is_borne:
@@ -310,7 +310,7 @@ def names_to_look_at(photos: Collection) -> tuple[NameHint, ...]:
 def _samples(photos: Collection) -> tuple[Tile, ...]:
     """Photos drawn by lot, always the same ones of a collection."""
     lot = generator("inspect", len(photos)).permutation(len(photos))[:N_SAMPLES]
-    said, images = names_told(photos), photos.images
+    said, images = names_given(photos), photos.images
     return tuple(Tile(images[row], picture(photos, row), said[row]) for row in sorted(lot.tolist()))
 
 

@@ -16,7 +16,7 @@ from fieldmark.data.collection import Collection
 from fieldmark.data.mistakes import Mistake
 from fieldmark.data.sheets import ROW, read_sheet
 
-LIST_COLUMNS = ("image", "file", "label", "kind", "given", "proba", "doubt", "decision")
+LIST_COLUMNS = ("image", "file", "label", "kind", "given", "proba", "label_error_proba", "decision")
 BESIDE = "beside"
 """A further column of lists of doubtful names: the known photo that speaks for the name."""
 PATCH_COLUMNS = ("image", "label", "set")
@@ -57,33 +57,37 @@ class Patch:
     name: str = "patch"
 
 
-def export_doubts(path: Path, table: pl.DataFrame, collection: Collection) -> None:
+def export_issues(path: Path, table: pl.DataFrame, collection: Collection) -> None:
     """Write doubtful labels as CSV with an empty column ``decision`` for a person to fill with add, remove or keep.
 
     Texts that a spreadsheet would run as a formula get an apostrophe before them; ``read_patch`` takes it away.
 
     Args:
         path: The file to write.
-        table: What ``doubtful`` gave for this collection; of names with a column ``beside``, which is written too.
+        table: What ``likely_label_errors`` gave for this collection; of names with a column ``beside``, which is written too.
         collection: Gives the id and file of each row.
 
     Raises:
         DataError: A column is missing, or a row lies outside the collection.
     """
-    lacking = [name for name in ("row", "label", "kind", "given", "proba", "doubt") if name not in table.columns]
+    lacking = [
+        name for name in ("row", "label", "kind", "given", "proba", "label_error_proba") if name not in table.columns
+    ]
     outside = [] if lacking else [row for row in table["row"] if not 0 <= row < len(collection)]
     if lacking or outside:
         raise DataError(
-            "This is no table of doubts of this collection.",
+            "This is no table of issues of this collection.",
             got=f"columns {', '.join(table.columns)}" if lacking else several([f"row {row}" for row in outside]),
-            fix="pass what doubtful() gives for the truth of the same collection.",
+            fix="pass what likely_label_errors() gives for the truth of the same collection.",
         )
     images, files = collection.table["image"], collection.table["file"]
     further = [table[BESIDE].to_list()] if BESIDE in table.columns and (table[BESIDE] != "").any() else []
     rows = (
-        (images[row], files[row], label, kind, str(int(given)), f"{proba:.4f}", f"{doubt:.4f}", *beside, "")
-        for (row, label, kind, given, proba, doubt), *beside in zip(
-            table.select("row", "label", "kind", "given", "proba", "doubt").iter_rows(), *further, strict=True
+        (images[row], files[row], label, kind, str(int(given)), f"{proba:.4f}", f"{label_error_proba:.4f}", *beside, "")
+        for (row, label, kind, given, proba, label_error_proba), *beside in zip(
+            table.select("row", "label", "kind", "given", "proba", "label_error_proba").iter_rows(),
+            *further,
+            strict=True,
         )
     )
     _write(path, (*LIST_COLUMNS[:-1], *([BESIDE] if further else []), LIST_COLUMNS[-1]), rows)
@@ -95,9 +99,9 @@ def write_patch(path: Path, patch: Patch) -> None:
 
 
 def read_patch(path: Path) -> Patch:
-    """The decisions in a patch, or in a list of doubts that somebody filled.
+    """The decisions in a patch, or in a list of issues that somebody filled.
 
-    A patch has the columns image, label and set; a list has image, label and decision (and what ``export_doubts``
+    A patch has the columns image, label and set; a list has image, label and decision (and what ``export_issues``
     wrote beside them). Both take 1 or add, 0 or remove, and keep; an empty decision is not yet made.
 
     Raises:
@@ -146,7 +150,7 @@ def apply(patch: Patch, collection: Collection) -> Collection:
         raise DataError(
             "There are no labels to change.",
             got=f"columns {', '.join(table.columns)}",
-            fix="apply the patch to the collection whose doubts were listed.",
+            fix="apply the patch to the collection whose issues were listed.",
         )
     if mistakes := _unknown(patch, collection, names):
         raise _refusal(patch.name, mistakes)

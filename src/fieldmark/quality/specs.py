@@ -43,7 +43,7 @@ class RobustZ(Spec):
 NoiseRule = Annotated[Percentile | Absolute | RobustZ, Field(discriminator="kind")]
 
 
-class MeanSurety(Spec):
+class MeanConfidence(Spec):
     """Mean of |p - 0.5| over all labels, as the source has it.
 
     With many labels nearly all are surely absent, so an image of which nothing is known looks as sure as any.
@@ -52,7 +52,7 @@ class MeanSurety(Spec):
     kind: Literal["mean"] = "mean"
 
 
-class PlausibleSurety(Spec):
+class PlausibleConfidence(Spec):
     """Mean of |p - 0.5| over the labels the image may have: its ``top`` likeliest, and all with p above ``tau``.
 
     An image without any label above ``at`` is never sure: an empty answer teaches nothing.
@@ -64,24 +64,24 @@ class PlausibleSurety(Spec):
     at: Fraction = 0.5
 
 
-Surety = Annotated[MeanSurety | PlausibleSurety, Field(discriminator="kind")]
+ConfidenceMeasure = Annotated[MeanConfidence | PlausibleConfidence, Field(discriminator="kind")]
 
 
-class SureShare(Spec):
+class TopShare(Spec):
     """This share of the photos, the surest ones."""
 
     kind: Literal["share"] = "share"
     share: Share = 0.3
 
 
-class SureTop(Spec):
+class TopCount(Spec):
     """So many photos, the surest ones."""
 
     kind: Literal["top"] = "top"
     n: Count = 1000
 
 
-Amount = Annotated[SureShare | SureTop, Field(discriminator="kind")]
+Amount = Annotated[TopShare | TopCount, Field(discriminator="kind")]
 
 
 class HardTargets(Spec):
@@ -100,21 +100,21 @@ class SoftTargets(Spec):
 Targets = Annotated[HardTargets | SoftTargets, Field(discriminator="kind")]
 
 
-class Guesses(Spec):
+class LabelPseudoLabelRule(Spec):
     """Which photos without labels join the training, and what they are said to show.
 
     With ``most_per_label``, photos are taken from the surest on, and one that would give some label more than so many
     photos is passed over; what counts as a label is p above ``cap_at``.
     """
 
-    surety: Surety = PlausibleSurety()
-    amount: Amount = SureShare()
+    confidence: ConfidenceMeasure = PlausibleConfidence()
+    amount: Amount = TopShare()
     targets: Targets = HardTargets()
     most_per_label: Count | None = None
     cap_at: Fraction = 0.5
 
 
-class SureIdentity(Spec):
+class ConfidentIdentity(Spec):
     """Photos whose best identity scores at least ``at``."""
 
     kind: Literal["sure"] = "sure"
@@ -139,10 +139,10 @@ class Agreement(Spec):
     gap: Annotated[float, Field(ge=0)] = 0.2
 
 
-IdentityRule = Annotated[SureIdentity | FewShot | Agreement, Field(discriminator="kind")]
+IdentityRule = Annotated[ConfidentIdentity | FewShot | Agreement, Field(discriminator="kind")]
 
 
-class Recruits(Spec):
+class IdentityPseudoLabelRule(Spec):
     """Which photos without names join the training of identities.
 
     Attributes:
@@ -150,5 +150,5 @@ class Recruits(Spec):
         most_per_identity: No identity gets more new photos than this, the surest first; None: no limit.
     """
 
-    rule: IdentityRule = SureIdentity()
+    rule: IdentityRule = ConfidentIdentity()
     most_per_identity: Count | None = None

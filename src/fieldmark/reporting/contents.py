@@ -55,7 +55,7 @@ class Curve:
 class ThresholdScan:
     """What each threshold of "nobody we know" would have given on validation, and the one chosen.
 
-    Shares and rates are 0-1. ``false_match_rate`` is the share of strangers who were given somebody's name.
+    Shares and rates are 0-1. ``false_match_rate`` is the share of unknown individuals who were given somebody's name.
     """
 
     at: Float[np.ndarray, " point"]
@@ -105,7 +105,7 @@ class ConfusedPair:
 
 
 @dataclass(frozen=True, slots=True)
-class NameDoubt:
+class IdentityIssue:
     """A photo that perhaps shows ``name`` though the table says ``given``; ``lines``: the points two photos share."""
 
     image: str
@@ -129,7 +129,7 @@ class StageRow:
     """One stage of the plan, what it said when done, and how long it took (None: not run)."""
 
     name: str
-    verb: str
+    kind: str
     reads: tuple[str, ...] = ()
     said: str = ""
     took_s: float | None = None
@@ -155,8 +155,8 @@ class RunPage:
     worst: tuple[Example, ...] = ()
     best: tuple[Example, ...] = ()
     confusions: tuple[ConfusedPair, ...] = ()
-    doubts: tuple[NameDoubt, ...] = ()
-    doubts_note: str = ""
+    issues: tuple[IdentityIssue, ...] = ()
+    issues_note: str = ""
     facts: tuple[Fact, ...] = ()
     skipped: tuple[SkippedFile, ...] = ()
     stages: tuple[StageRow, ...] = ()
@@ -210,7 +210,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class TwinGroup:
+class DuplicateGroup:
     """Files that show the same picture; ``names`` are what the table calls them, in the order of ``files``.
 
     Raises:
@@ -225,7 +225,7 @@ class TwinGroup:
         """Refuse names that cannot be told apart by file."""
         if len(self.files) != len(self.names):
             raise ShapeError(
-                "A group of twins needs a name for every file.",
+                "A group of near-duplicates needs a name for every file.",
                 got=f"{len(self.files)} files, {len(self.names)} names",
                 fix="pass one name for each file, in the same order.",
             )
@@ -266,7 +266,7 @@ class InspectPage:
     facts: tuple[Fact, ...] = ()
     problems: tuple[Problem, ...] = ()
     broken: tuple[SkippedFile, ...] = ()
-    twins: tuple[TwinGroup, ...] = ()
+    duplicates: tuple[DuplicateGroup, ...] = ()
     photos_per_identity: Int[np.ndarray, " identity"] | None = None
     labels: tuple[LabelCount, ...] = ()
     cooccurrence: Cooccurrence | None = None

@@ -57,8 +57,8 @@ class TrainingCourse:
 
 
 @dataclass(frozen=True, eq=False)
-class CutoffScan:
-    """The score at each cutoff of one group, all else as chosen."""
+class LabelThresholdScan:
+    """The score at each threshold of one group, all else as chosen."""
 
     at: Float[np.ndarray, " point"]
     value: Float[np.ndarray, " point"]
@@ -66,7 +66,7 @@ class CutoffScan:
 
 
 @dataclass(frozen=True, eq=False)
-class CutoffRow:
+class ThresholdRow:
     """When labels of a group are given; ``most`` None: no limit. A group without a name holds all other labels."""
 
     group: str
@@ -75,7 +75,7 @@ class CutoffRow:
     least: int = 0
     most: int | None = None
     note: str = ""
-    scan: CutoffScan | None = None
+    scan: LabelThresholdScan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +115,13 @@ class MarkedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class LabelIssueRow:
-    """A label that may be wrong (the table has it) or missing (it has not); ``doubt`` is how likely that is, 0-1."""
+    """A label that may be wrong (the table has it) or missing (it has not); ``label_error_proba`` is how likely that is, 0-1."""
 
     image: str
     label: str
     kind: Literal["missing", "wrong"]
     proba: float
-    doubt: float
+    label_error_proba: float
     picture: bytes | None = None
     others: tuple[str, ...] = ()
 
@@ -174,7 +174,7 @@ class QuestionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class MergeRow:
+class ScoreAverageRow:
     """How much each part has to say: for each question a weight a part."""
 
     stage: str
@@ -187,7 +187,7 @@ class LabelsPage:
     """Everything the page of a run that tags or answers shows; what is left empty is left out of the page.
 
     ``summary`` is the first thing read, for somebody who never heard of F2. ``learning_rates`` has a curve for each
-    schedule. ``labels`` may come in any order. ``score_name`` is what the ladder and the cutoffs are measured by.
+    schedule. ``labels`` may come in any order. ``score_name`` is what the ladder and the thresholds are measured by.
     """
 
     title: str
@@ -200,15 +200,15 @@ class LabelsPage:
     ladder_note: str = ""
     courses: tuple[TrainingCourse, ...] = ()
     learning_rates: tuple[Curve, ...] = ()
-    cutoffs: tuple[CutoffRow, ...] = ()
-    cutoffs_note: str = ""
+    thresholds: tuple[ThresholdRow, ...] = ()
+    thresholds_note: str = ""
     labels: tuple[LabelRow, ...] = ()
     questions: tuple[QuestionRow, ...] = ()
-    merges: tuple[MergeRow, ...] = ()
+    merges: tuple[ScoreAverageRow, ...] = ()
     best: tuple[MarkedPhoto, ...] = ()
     worst: tuple[MarkedPhoto, ...] = ()
-    doubts: tuple[LabelIssueRow, ...] = ()
-    doubts_note: str = ""
+    issues: tuple[LabelIssueRow, ...] = ()
+    issues_note: str = ""
     dropped: tuple[DroppedPhotosSection, ...] = ()
     added: tuple[AddedPhotos, ...] = ()
     trees: tuple[TreesSection, ...] = ()

@@ -9,10 +9,10 @@ import numpy as np
 
 from fieldmark.reporting import label_plots, plots
 from fieldmark.reporting.label_contents import (
-    CutoffRow,
     LabelRow,
     LabelsPage,
     MarkedPhoto,
+    ThresholdRow,
     TrainingCourse,
 )
 from fieldmark.reporting.rendering import LARGE, SMALL, aspect, rendered, run_parts, safe
@@ -41,12 +41,12 @@ def labels_page(page: LabelsPage) -> str:
     ours and allowed by its hash alone, searches and sorts the list of labels.
 
     Raises:
-        ShapeError: A curve or a scan of cutoffs has arrays of different lengths.
+        ShapeError: A curve or a scan of thresholds has arrays of different lengths.
     """
     pictures = {
         "worst": _photos(page.worst, **LARGE),
         "best": _photos(page.best, **LARGE),
-        "doubts": [{"row": one, "picture": thumbnail_if_readable(one.picture, **SMALL)} for one in page.doubts],
+        "issues": [{"row": one, "picture": thumbnail_if_readable(one.picture, **SMALL)} for one in page.issues],
         "dropped": [{"row": one, "photos": _photos(one.worst, **SMALL)} for one in page.dropped],
         "added": [{"row": one, "photos": _photos(one.examples, **SMALL)} for one in page.added],
     }
@@ -61,7 +61,7 @@ def labels_page(page: LabelsPage) -> str:
         legend_words=_LEGEND,
         change_signs=_CHANGE_SIGNS,
         ladder_plot=safe(label_plots.ladder_plot(page.ladder, score_name=page.score_name)) if page.ladder else None,
-        cutoffs=[{"row": row, "svg": _scan(row, page.score_name)} for row in page.cutoffs],
+        thresholds=[{"row": row, "svg": _scan(row, page.score_name)} for row in page.thresholds],
         labels=sorted(page.labels, key=lambda row: (-row.count, row.name)),
         least_count=least_count,
         told_worst=told_worst,
@@ -80,10 +80,10 @@ def _sections(page: LabelsPage) -> list[tuple[str, str]]:
         ("scores", "Scores", page.scores),
         ("stages", "Stages", page.ladder),
         ("examples", "Photos", page.worst or page.best),
-        ("doubts", "Doubts", page.doubts),
+        ("issues", "Issues", page.issues),
         ("questions", "Questions", page.questions),
         ("labels", "Labels", page.labels),
-        ("cutoffs", "Cutoffs", page.cutoffs),
+        ("thresholds", "LabelThresholds", page.thresholds),
         ("moved", "Left out, taken in", page.dropped or page.added),
         ("trees", "Trees", page.trees),
         ("learning", "Learning", page.courses or page.learning_rates),
@@ -112,8 +112,10 @@ def _extremes(labels: Sequence[LabelRow]) -> tuple[int, list[LabelRow], list[Lab
     return least, frequent[:MOST_TOLD], frequent[: -MOST_TOLD - 1 : -1]
 
 
-def _scan(row: CutoffRow, score_name: str) -> Any:
-    return None if row.scan is None else safe(label_plots.cutoff_scan(row.scan, group=row.group, score_name=score_name))
+def _scan(row: ThresholdRow, score_name: str) -> Any:
+    return (
+        None if row.scan is None else safe(label_plots.threshold_scan(row.scan, group=row.group, score_name=score_name))
+    )
 
 
 def _frequency(labels: Sequence[LabelRow]) -> Any:

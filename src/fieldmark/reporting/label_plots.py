@@ -1,4 +1,4 @@
-"""Plots of a run that tags: what each stage brought, how its networks learned, cutoffs, labels by frequency."""
+"""Plots of a run that tags: what each stage brought, how its networks learned, thresholds, labels by frequency."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from fieldmark.reporting.canvas import INK, aligned, canvas, colour, thinned
 from fieldmark.reporting.contents import Curve
-from fieldmark.reporting.label_contents import CutoffScan, Rung
+from fieldmark.reporting.label_contents import LabelThresholdScan, Rung
 from fieldmark.reporting.wording import counted, number
 
 _SIGNS = {"better": ("^", 2), "worse": ("v", 1), "no clear change": ("o", 0), "first": ("D", 0)}
@@ -80,15 +80,15 @@ def _mean_line(folds: Sequence[Curve]) -> tuple[Float[np.ndarray, " point"], Flo
     return thinned(at[n > 0], total[n > 0] / n[n > 0])
 
 
-def cutoff_scan(scan: CutoffScan, *, group: str, score_name: str = "mean F2") -> str:
-    """The score at each cutoff of a group, with the chosen one marked.
+def threshold_scan(scan: LabelThresholdScan, *, group: str, score_name: str = "mean F2") -> str:
+    """The score at each threshold of a group, with the chosen one marked.
 
     Raises:
-        ShapeError: There are not as many scores as cutoffs.
+        ShapeError: There are not as many scores as thresholds.
     """
-    at, value = aligned(f"cutoffs of {group}", scan.at, scan.value)
-    with canvas(f"{score_name} at each cutoff of {group}", height=190) as plot:
-        axes = plot.axes(across="cutoff", up=score_name)
+    at, value = aligned(f"thresholds of {group}", scan.at, scan.value)
+    with canvas(f"{score_name} at each threshold of {group}", height=190) as plot:
+        axes = plot.axes(across="threshold", up=score_name)
         axes.plot(at, value, color=colour(0), linewidth=1.8)
         axes.axvline(scan.chosen_at, color=INK, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
         chosen = float(np.interp(scan.chosen_at, at, value)) if len(at) else math.nan

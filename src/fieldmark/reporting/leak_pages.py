@@ -1,4 +1,4 @@
-"""The page of an audit: what can be guessed without the pictures, from which clue, and how surely."""
+"""The page of an audit: what can be guessed without the pictures, from which side feature, and how surely."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.rendering import rendered
 
-SECTIONS = {"gains": "Clues", "copies": "Copies", "crossings": "Across parts"}
+SECTIONS = {"gains": "NGramFeatures", "copies": "Copies", "crossings": "Across parts"}
 
 
 @dataclass(frozen=True, slots=True)
 class GainRow:
-    """One clue on one target; shares are 0-1, ``gain`` is ``guessed - blind`` with its interval ``low`` to ``high``."""
+    """One side feature on one target; shares are 0-1, ``gain`` is ``guessed - blind`` with its interval ``low`` to ``high``."""
 
     target: str
-    clue: str
+    side_feature: str
     meaning: str
     share_given: float
     blind: float

@@ -20,7 +20,7 @@ from fieldmark.reporting.contents import (
     ThresholdScan,
     Tile,
 )
-from fieldmark.reporting.rendering import LARGE, MOST_TWINS, SMALL, WIDE, aspect, rendered, run_parts, safe
+from fieldmark.reporting.rendering import LARGE, MOST_DUPLICATES, SMALL, WIDE, aspect, rendered, run_parts, safe
 from fieldmark.reporting.thumbnails import thumbnail_if_readable
 from fieldmark.reporting.wording import counted, number, ordinal, percent
 
@@ -49,7 +49,7 @@ def run_page(page: RunPage) -> str:
         ("threshold", "Known or new", page.threshold),
         ("examples", "Photos", page.worst or page.best),
         ("confusions", "Confusions", page.confusions),
-        ("doubts", "Names", page.doubts),
+        ("issues", "Names", page.issues),
         ("curves", "Learning", page.curves),
         ("data", "Data", page.facts or page.skipped),
         ("plan", "Plan", page.stages or page.plan_json),
@@ -62,7 +62,7 @@ def run_page(page: RunPage) -> str:
         aspect=aspect(examples),
         threshold=_threshold(page.threshold) if page.threshold else None,
         confusions=confusions,
-        doubts=[{"row": one, "lines": thumbnail_if_readable(one.lines, **WIDE)} for one in page.doubts],
+        issues=[{"row": one, "lines": thumbnail_if_readable(one.lines, **WIDE)} for one in page.issues],
         curves=_curves(page.curves, over=page.curves_over),
         **examples,
         **run_parts(page),
@@ -77,7 +77,7 @@ def inspect_page(page: InspectPage) -> str:
     Raises:
         ShapeError: Widths and heights, or labels and their co-occurrence, do not fit together.
     """
-    twins = sorted(page.twins, key=lambda twin: not twin.is_conflict)[:MOST_TWINS]
+    duplicates = sorted(page.duplicates, key=lambda duplicate: not duplicate.is_conflict)[:MOST_DUPLICATES]
     pictures = {
         "samples": _tiles(page.samples),
         "identities": [{"row": one, "tiles": _tiles(one.tiles)} for one in page.identities],
@@ -87,7 +87,7 @@ def inspect_page(page: InspectPage) -> str:
         ("facts", "At a glance", page.facts),
         ("refused", "Refused", page.problems),
         ("broken", "Broken", page.broken),
-        ("twins", "Duplicates", page.twins),
+        ("duplicates", "Duplicates", page.duplicates),
         ("counts", "Counts", drawn),
         ("together", "Pairs", page.cooccurrence),
         ("odd-names", "Odd names", page.odd_names),
@@ -103,15 +103,15 @@ def inspect_page(page: InspectPage) -> str:
         plots=drawn,
         together=safe(plots.cooccurrence(page.cooccurrence)) if page.cooccurrence else None,
         pairs=_pairs(page.cooccurrence) if page.cooccurrence else [],
-        twins=[
+        duplicates=[
             {
-                "row": twin,
-                "picture": thumbnail_if_readable(twin.picture, **SMALL),
-                "lines": list(zip(twin.files, twin.names, strict=True)),
+                "row": duplicate,
+                "picture": thumbnail_if_readable(duplicate.picture, **SMALL),
+                "lines": list(zip(duplicate.files, duplicate.names, strict=True)),
             }
-            for twin in twins
+            for duplicate in duplicates
         ],
-        n_conflicts=sum(twin.is_conflict for twin in page.twins),
+        n_conflicts=sum(duplicate.is_conflict for duplicate in page.duplicates),
         **pictures,
     )
 
@@ -166,7 +166,7 @@ def _threshold(scan: ThresholdScan) -> dict[str, Any]:
     for name, values, tell, note in (
         (scan.score_name, scan.score, number, "on the validation photos"),
         ("named “new”", scan.share_new, percent, "of all validation photos"),
-        ("false matches", scan.false_match_rate, percent, "of the strangers were given somebody's name"),
+        ("false matches", scan.false_match_rate, percent, "of the unknown individuals were given somebody's name"),
     ):
         value = float("nan") if values is None else float(np.interp(scan.chosen_at, scan.at, values))
         if np.isfinite(value):
@@ -177,9 +177,9 @@ def _threshold(scan: ThresholdScan) -> dict[str, Any]:
 def _curves(curves: Sequence[Curve], *, over: str) -> list[tuple[str, Any]]:
     drawn = []
     for kind, title in _CURVE_TITLES.items():
-        alike = [curve for curve in curves if curve.kind == kind]
-        if alike:
-            svg = plots.history(alike, title=title, over=over, log=kind == "lr" and plots.spans_decades(alike))
+        similar = [curve for curve in curves if curve.kind == kind]
+        if similar:
+            svg = plots.history(similar, title=title, over=over, log=kind == "lr" and plots.spans_decades(similar))
             drawn.append((title, safe(svg)))
     return drawn
 

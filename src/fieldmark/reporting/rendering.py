@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 200
 """Of a table of files or problems; the count of all is told."""
 
-MOST_TWINS = 40
+MOST_DUPLICATES = 40
 FIRST_EXAMPLES = 6
 """So many are open at once, the others one click away."""
 
@@ -44,7 +44,7 @@ def rendered(template: str, *, script: str = "", **content: Any) -> str:
         **content: What the template names.
     """
     code = _own(script) if script else ""
-    limits = {"most_rows": MOST_ROWS, "most_twins": MOST_TWINS, "first_examples": FIRST_EXAMPLES}
+    limits = {"most_rows": MOST_ROWS, "most_duplicates": MOST_DUPLICATES, "first_examples": FIRST_EXAMPLES}
     page = _environment().get_template(template)
     return page.render(
         style=_own("style.css"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.rendering import rendered
 
-SECTIONS = {"causes": "What is missing", "hosts": "Hosts", "checks": "Over time", "twins": "Same pictures"}
+SECTIONS = {"causes": "What is missing", "hosts": "Hosts", "checks": "Over time", "duplicates": "Same pictures"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class SurvivalPage:
     causes: tuple[CauseRow, ...] = ()
     hosts: tuple[HostRow, ...] = ()
     checks: tuple[CheckRow, ...] = ()
-    twins: tuple[tuple[str, ...], ...] = ()
+    duplicates: tuple[tuple[str, ...], ...] = ()
 
 
 def survival_page(page: SurvivalPage) -> str:

@@ -32,7 +32,7 @@ class Thumbnail:
 def thumbnail_uri(picture: bytes, *, area_px: int = 30_000, most_bytes: int = 8_000) -> Thumbnail:
     """A JPEG of at most ``area_px`` pixels, upright, without metadata, over white where transparent.
 
-    Area and not side is what is limited: a wide fluke and a square painting then look equally large and weigh alike.
+    Area and not side is what is limited: a wide fluke and a square painting then look equally large and weigh similar.
 
     Args:
         picture: The bytes of a picture file.

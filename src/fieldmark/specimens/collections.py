@@ -2,7 +2,7 @@
 
 ```
 train/xxxxxxxx.jpg   test/xxxxxxxx.jpg
-train.csv              Image,Id; strangers are `new_whale`; broken files are listed like any other
+train.csv              Image,Id; unknown individuals are `new_whale`; broken files are listed like any other
 sample_submission.csv  Image,Id; five guesses, the same for every test photo
 test_truth.csv         Image,Id; the answers
 flaws.csv              Image,Flaw,Of; which photos are copies (and of which), which are broken
@@ -27,7 +27,7 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.specimens.files import NAME_BITS, Drawn, DrawnPhotos, jpeg, refuse, scramble, write_csv
 from fieldmark.specimens.flukes import Fluke, View, draw_fluke
 
-STRANGER = "new_whale"
+UNKNOWN_INDIVIDUAL = "new_whale"
 CONTEST_COUNTS = (
     (1, 2073), (2, 1285), (3, 568), (4, 273), (5, 172), (6, 136), (7, 86), (8, 76), (9, 62), (10, 46), (11, 39),
     (12, 26), (13, 14), (14, 16), (15, 19), (16, 16), (17, 17), (18, 6), (19, 8), (20, 7), (21, 7), (22, 5), (23, 4),
@@ -43,9 +43,9 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
     *,
     n_identities: int = 100,
     photos_per_identity: int | None = None,
-    n_strangers: int = 40,
+    n_unknown: int = 40,
     n_test: int = 60,
-    share_strangers_test: float = 0.25,
+    share_unknown_test: float = 0.25,
     n_near_duplicates: int = 6,
     n_broken: int = 1,
     size_px: tuple[int, int] = (320, 160),
@@ -62,9 +62,9 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
         n_identities: Known whales.
         photos_per_identity: Training photos of each; None follows the contest, where 41 % of the whales have one
             photo, 26 % two, and one has 73.
-        n_strangers: Training photos of further whales, one each, listed as ``new_whale``.
+        n_unknown: Training photos of further whales, one each, listed as ``new_whale``.
         n_test: Test photos.
-        share_strangers_test: Share of them that shows yet other whales, 0 to 1; the others show a known whale, each
+        share_unknown_test: Share of them that shows yet other whales, 0 to 1; the others show a known whale, each
             whale equally often in the mean.
         n_near_duplicates: Smaller and newly compressed copies of training photos, with the same identity.
         n_broken: Files that are cut off half way, listed in ``train.csv`` under a known whale.
@@ -89,10 +89,10 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
         {
             "n_identities": (n_identities, 1, 1 << IDENTITY_BITS),
             "photos_per_identity": (least, 1, 1 << 20),
-            "n_strangers": (n_strangers, 0, 1 << 30),
+            "n_unknown": (n_unknown, 0, 1 << 30),
             "n_test": (n_test, 0, 1 << 30),
-            "share_strangers_test": (share_strangers_test, 0, 1),
-            "n_near_duplicates": (n_near_duplicates, 0, max(0, n_identities * least + n_strangers)),
+            "share_unknown_test": (share_unknown_test, 0, 1),
+            "n_near_duplicates": (n_near_duplicates, 0, max(0, n_identities * least + n_unknown)),
             "n_broken": (n_broken, 0, 1 << 20),
             "photos of known whales": (n_identities * most, 1, 1 << (NAME_BITS - 1)),
             "width": (size_px[0], 64, 4096),
@@ -102,12 +102,12 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
         folder,
     )
     counts = _photo_counts(n_identities, photos_per_identity, seed=seed)
-    n_new = round(n_test * share_strangers_test)
+    n_new = round(n_test * share_unknown_test)
     photos, individual = _who(
-        counts, n_strangers, n_known=n_test - n_new, n_new=n_new, flaws=(n_near_duplicates, n_broken), seed=seed
+        counts, n_unknown, n_known=n_test - n_new, n_new=n_new, flaws=(n_near_duplicates, n_broken), seed=seed
     )
 
-    arguments = f"{n_identities=} {photos_per_identity=} {n_strangers=} {n_test=} {share_strangers_test=} "
+    arguments = f"{n_identities=} {photos_per_identity=} {n_unknown=} {n_test=} {share_unknown_test=} "
     arguments += f"{n_near_duplicates=} {n_broken=} {size_px=} {seed=}"
     readme = README.format(n=photos.test.stop, arguments=arguments)
 
@@ -143,7 +143,7 @@ def _photo_counts(n_identities: int, each: int | None, *, seed: int) -> Int64[np
 
 def _who(
     counts: Int64[np.ndarray, " identity"],
-    n_strangers: int,
+    n_unknown: int,
     *,
     n_known: int,
     n_new: int,
@@ -156,10 +156,10 @@ def _who(
     """
     chance = seeds.generator(seed, "who")
     n_identities = len(counts)
-    plain = np.concatenate([np.repeat(np.arange(n_identities), counts), n_identities + np.arange(n_strangers)])
+    plain = np.concatenate([np.repeat(np.arange(n_identities), counts), n_identities + np.arange(n_unknown)])
     original = chance.choice(len(plain), flaws[0], replace=False)
     broken = chance.integers(n_identities, size=flaws[1])
-    test = np.concatenate([chance.integers(n_identities, size=n_known), n_identities + n_strangers + np.arange(n_new)])
+    test = np.concatenate([chance.integers(n_identities, size=n_known), n_identities + n_unknown + np.arange(n_new)])
     photos = DrawnPhotos(len(plain), original, flaws[1], len(test), seed)
     return photos, np.concatenate([plain, plain[original], broken, test])
 
@@ -174,9 +174,9 @@ def _write_tables(
     def rows(numbers: range) -> Iterator[list[str]]:
         for number in photos.by_name(numbers):
             who = individual[number]
-            yield [f"{photos.names[number]}.jpg", ids[who] if who < len(ids) else STRANGER]
+            yield [f"{photos.names[number]}.jpg", ids[who] if who < len(ids) else UNKNOWN_INDIVIDUAL]
 
-    guess = " ".join([STRANGER, *(ids[one] for one in np.argsort(-counts, kind="stable")[:4])])
+    guess = " ".join([UNKNOWN_INDIVIDUAL, *(ids[one] for one in np.argsort(-counts, kind="stable")[:4])])
     write_csv(folder / "flaws.csv", ["Image", "Flaw", "Of"], photos.flaws(".jpg"))
     write_csv(folder / "test_truth.csv", ["Image", "Id"], rows(photos.test))
     write_csv(folder / "sample_submission.csv", ["Image", "Id"], ([image, guess] for image, _ in rows(photos.test)))

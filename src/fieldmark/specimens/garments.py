@@ -110,7 +110,7 @@ def _dress(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
 
 
 def _pants(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
-    """Two legs, a waistband, a fly, pockets; ``upper`` is the height of the crotch."""
+    """Two phases, a waistband, a fly, pockets; ``upper`` is the height of the crotch."""
     dark, upper = (
         mixed_colours(dyes[0], BLACK, 0.5),
         {"short": 0.55, "cropped": 0.36, "long": 0.29}[answers["length"][0]],
@@ -121,7 +121,7 @@ def _pants(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
     middle, half = np.array([0.21, 0.25, 0.28, apart, 1.15 * apart]), np.array([0.21, 0.25, 0.26, knee / 2, foot / 2])
     down = np.linspace(0, 1, 40)
     outer, inner = (np.stack([np.interp(down, y, (middle + s * half) * upper), down], 1) for s in (1, -1))
-    yield from ((leg, dyes[0], 0.8) for leg in _mirrored(np.concatenate([outer, inner[::-1]])))
+    yield from ((phase, dyes[0], 0.8) for phase in _mirrored(np.concatenate([outer, inner[::-1]])))
     yield from _print(answers, dyes, level=False, panel=list(_mirrored(limb(outer, 0.26 * upper))))
     yield box(-1, 0.11 * upper, 1, 0.14 * upper), dark, None
     yield box(-0.012 * upper, 0.12 * upper, 0.012 * upper, 0.95 * upper), dark, None

@@ -14,7 +14,7 @@ from fieldmark.specimens.canvas import Light, Picture, Plane, patch, photograph,
 Colour = tuple[float, float, float]
 """Red, green and blue, 0 to 1."""
 Outline = Float64[np.ndarray, "point 2"]
-Points = Sequence[tuple[float, float]] | Outline
+KeypointMethod = Sequence[tuple[float, float]] | Outline
 Part = tuple[Outline, Colour, float | None]
 """A polygon, its colour, and how high it is raised, 0 to 1; without a height it is painted on what is there already.
 
@@ -50,7 +50,7 @@ def ellipse(x: float, y: float, rx: float, ry: float | None = None, *, n: int = 
     return np.stack([x + far * rx * np.cos(angle), y + far * (rx if ry is None else ry) * np.sin(angle)], 1)
 
 
-def smooth(points: Points, *, n: int = 8) -> Outline:
+def smooth(points: KeypointMethod, *, n: int = 8) -> Outline:
     """A curve from the first point to the last through all others, ``n`` steps between two.
 
     Source:
@@ -64,7 +64,7 @@ def smooth(points: Points, *, n: int = 8) -> Outline:
     return np.concatenate([curve.reshape(-1, 2), knots[-2:-1]])
 
 
-def limb(points: Points, widths: float | Sequence[float]) -> Outline:
+def limb(points: KeypointMethod, widths: float | Sequence[float]) -> Outline:
     """A stroke along a line; ``widths`` are spread evenly from its first point to its last."""
     line = np.asarray(points, dtype=float)
     half = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, np.size(widths)), np.atleast_1d(widths)) / 2
@@ -74,7 +74,7 @@ def limb(points: Points, widths: float | Sequence[float]) -> Outline:
     return np.concatenate([line + aside, (line - aside)[::-1]])
 
 
-def whole(right: Points) -> Outline:
+def whole(right: KeypointMethod) -> Outline:
     """The outline with this right side, from top to bottom, and the same on the left."""
     side = np.asarray(right, dtype=float)
     return np.concatenate([side, side[::-1] * [-1, 1]])

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.decisions.ranking import EMPTY, top
-from fieldmark.stacking.evidence import SecondLevelInputs
+from fieldmark.stacking.inputs import SecondLevelInputs
 from fieldmark.stacking.specs import Candidates
 
 
@@ -92,7 +92,7 @@ def scatter(
     """Judged probabilities as a whole matrix.
 
     What was not judged keeps the order of the models' mean, pressed below half of the image's least judged
-    probability: so it never comes before a judged label, and a cutoff that reaches down to it still takes the
+    probability: so it never comes before a judged label, and a threshold that reaches down to it still takes the
     likeliest first. An image without any candidate keeps the mean itself.
 
     Args:

@@ -111,7 +111,7 @@ def grow_identity_trees(
     """Learn which candidate is the right one, part by part.
 
     A nearest photo is a good first guess. Trees see more of it: whether the second and third photo agree, how far the
-    next individual is behind, whether somebody with seventy photos is near to everybody. Strangers teach too: all their
+    next individual is behind, whether somebody with seventy photos is near to everybody. Unknown individuals teach too: all their
     candidates are wrong, so the probability of the best one tells whether the animal is known at all.
 
     Args:

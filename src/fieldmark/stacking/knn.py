@@ -1,4 +1,4 @@
-"""Labels lent by the most alike photos (nearest neighbours)."""
+"""Labels lent by the most similar photos (nearest neighbours)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.stacking.specs import Relevance
 
-NOBODY = -1  # no photo
+UNKNOWN = -1  # no photo
 QUERY_BLOCK = 1024
 GALLERY_BLOCK = 8192
 MOST_FOUND = 2**22  # pairs kept of one block of queries before the worse ones are dropped
@@ -20,7 +20,7 @@ CELL_BLOCK = 2**18
 
 @dataclass(frozen=True, eq=False)
 class NearestRows:
-    """The most alike photos of each query, best first.
+    """The most similar photos of each query, best first.
 
     Attributes:
         index: Gallery rows, int32; -1 where there are no more.
@@ -34,7 +34,7 @@ class NearestRows:
         return len(self.index)
 
     def first(self, k: int) -> NearestRows:
-        """Only the ``k`` most alike."""
+        """Only the ``k`` most similar."""
         return NearestRows(self.index[:, :k], self.cosine[:, :k])
 
 
@@ -45,7 +45,7 @@ def neighbours(
     k: int,
     groups: tuple[Int[np.ndarray, " query"], Int[np.ndarray, " gallery"]] | None = None,
 ) -> NearestRows:
-    """The ``k`` gallery photos most alike each query, leaving out those of the query's own group.
+    """The ``k`` gallery photos most similar each query, leaving out those of the query's own group.
 
     Every pair is compared, in float32. Give the fold as the group and no photo is ever told by one of its own fold,
     nor by itself: what it is told is out-of-fold. Give the encounter (the shop, the artist) to keep near copies out.
@@ -62,7 +62,7 @@ def neighbours(
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
     _check(query, gallery, k, groups)
-    index = np.full((len(query), k), NOBODY, np.int32)
+    index = np.full((len(query), k), UNKNOWN, np.int32)
     cosine = np.full((len(query), k), -np.inf, np.float32)
     for start in range(0, len(query), QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
@@ -73,8 +73,8 @@ def neighbours(
     return NearestRows(index, cosine)
 
 
-def merged_galleries(lists: Sequence[NearestRows], *, k: int) -> NearestRows:
-    """The ``k`` most alike of several galleries that share their row numbers and have no photo in common."""
+def joined_galleries(lists: Sequence[NearestRows], *, k: int) -> NearestRows:
+    """The ``k`` most similar of several galleries that share their row numbers and have no photo in common."""
     index = np.concatenate([each.index for each in lists], axis=1)
     cosine = np.concatenate([each.cosine for each in lists], axis=1)
     order = np.lexsort((index, -cosine), axis=1)[:, :k]
@@ -106,14 +106,14 @@ def relevance(
         Guillaumin et al. 2009, "TagProp", equations 1, 2 and 5 (distance-based weights, 1 - cosine as distance);
         iMet 2019, 4th place (weights ``exp(-d * (1 - cosine))``, averaged with the network).
     """
-    voices = says(nearest, by)
+    members_or_mean = says(nearest, by)
     index = nearest.index[:, : by.k]
     dense = np.empty((len(nearest), truth.shape[1]), np.float32)
     for start in range(0, len(nearest), QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
         yes = np.zeros_like(dense[rows])
         for rank in range(index.shape[1]):  # voices of absent neighbours are 0
-            yes += voices[rows, rank, None] * truth[index[rows, rank]]
+            yes += members_or_mean[rows, rank, None] * truth[index[rows, rank]]
         dense[rows] = by.noise + (1 - 2 * by.noise) * yes
     return dense
 
@@ -131,14 +131,14 @@ def cell_relevance(
 
     ``usual``: where the truth is told at all, and each label's share; elsewhere a photo says what is usual.
     """
-    voices = says(nearest, by)
+    members_or_mean = says(nearest, by)
     index = nearest.index[:, : by.k]
     value = np.empty(len(image), np.float32)
     for start in range(0, len(image), CELL_BLOCK):
         part = slice(start, start + CELL_BLOCK)
         where = index[image[part]], label[part, None]
         heard = truth[where] if usual is None else np.where(usual[0][where], truth[where], usual[1][where[1]])
-        value[part] = by.noise + (1 - 2 * by.noise) * (voices[image[part]] * heard).sum(axis=1)
+        value[part] = by.noise + (1 - 2 * by.noise) * (members_or_mean[image[part]] * heard).sum(axis=1)
     return value
 
 

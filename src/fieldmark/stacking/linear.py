@@ -1,4 +1,4 @@
-"""Linear answers: a weight for each clue and answer, the answers of a question competing among themselves."""
+"""Linear answers: a weight for each side feature and answer, the answers of a question competing among themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fieldmark.stacking.ngrams import Sparse
 from fieldmark.stacking.specs import Linear
 
 ROW_BLOCK = 2048
-DOUBT = 1e-3
+L2 = 1e-3
 """Share of the prior in every answer: what was always so in training may be otherwise once in a thousand."""
 
 
@@ -25,19 +25,19 @@ class Weights:
     """What has been learnt.
 
     Attributes:
-        of_clue: Of each clue for each answer.
-        offset: Of each answer where no clue speaks; -inf for one that was never right.
-        prior: How common each answer was in training, none 0: what a photo without clues is given.
+        of_side_feature: Of each side feature for each answer.
+        offset: Of each answer where no side feature speaks; -inf for one that was never right.
+        prior: How common each answer was in training, none 0: what a photo without side features is given.
     """
 
-    of_clue: Float32[np.ndarray, "clue answer"]
+    of_side_feature: Float32[np.ndarray, "side feature answer"]
     offset: Float32[np.ndarray, " answer"]
     prior: Float32[np.ndarray, " answer"]
 
     @classmethod
     def learnt(
         cls,
-        table: Sparse | Float32[np.ndarray, "image clue"],
+        table: Sparse | Float32[np.ndarray, "image side feature"],
         truth: Float[np.ndarray, "image answer"],
         questions: Questions,
         *,
@@ -49,7 +49,7 @@ class Weights:
         Several right answers share the photo. Questions that are not told of a photo teach nothing.
 
         Args:
-            table: Clues of each photo, sparse or dense.
+            table: Side features of each photo, sparse or dense.
             truth: Above 0: right; 0: not; NaN: the question is not told of that photo.
             questions: The columns of ``truth``.
             by: How long, how tame.
@@ -75,18 +75,18 @@ class Weights:
         return cls(weights, offset, prior)
 
     def proba(
-        self, table: Sparse | Float32[np.ndarray, "image clue"], questions: Questions
+        self, table: Sparse | Float32[np.ndarray, "image side feature"], questions: Questions
     ) -> Float32[np.ndarray, "image answer"]:
-        """Probabilities: they sum to 1 within each question, and are the prior where there is no clue."""
+        """Probabilities: they sum to 1 within each question, and are the prior where there is no side feature."""
         proba = np.empty((table.shape[0], len(self.prior)), np.float32)
         for start in range(0, len(proba), ROW_BLOCK):
             part = table[start : start + ROW_BLOCK]
-            logits = part @ self.of_clue + self.offset
+            logits = part @ self.of_side_feature + self.offset
             powers = np.exp(logits - questions.widened(questions.highest(logits)))
             proba[start : start + ROW_BLOCK] = powers / questions.widened(questions.total(powers))
             silent = np.flatnonzero(np.asarray(abs(part).sum(axis=1)).ravel() == 0)
             proba[start + silent] = self.prior
-        return (1 - np.float32(DOUBT)) * proba + np.float32(DOUBT) * self.prior
+        return (1 - np.float32(L2)) * proba + np.float32(L2) * self.prior
 
 
 def _fitted(table: Sparse | np.ndarray, answer: np.ndarray, weight: np.ndarray, *, by: Linear, seed: int) -> Any:

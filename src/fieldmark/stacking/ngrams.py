@@ -22,25 +22,25 @@ _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, eq=False)
-class Clues:
-    """The clues that are worth learning from, and how much each is heard.
+class NGramFeatures:
+    """The side features that are worth learning from, and how much each is heard.
 
     Attributes:
         by: What is read of a text.
-        terms: The clues of each kind that is read, pieces of words before words in a row.
-        rarity: Of each clue, one kind after the other; large where it stands in few texts.
+        terms: The side features of each kind that is read, pieces of words before words in a row.
+        rarity: Of each side feature, one kind after the other; large where it stands in few texts.
     """
 
     by: NGrams
     terms: tuple[tuple[str, ...], ...]
-    rarity: Float32[np.ndarray, " clue"]
+    rarity: Float32[np.ndarray, " side feature"]
 
     def __len__(self) -> int:
         return len(self.rarity)
 
     @classmethod
-    def of(cls, texts: Sequence[str], by: NGrams) -> Clues:
-        """The clues met in ``by.least`` of these texts or more; of each kind the ``by.most`` most common.
+    def of(cls, texts: Sequence[str], by: NGrams) -> NGramFeatures:
+        """The side features met in ``by.least`` of these texts or more; of each kind the ``by.most`` most common.
 
         A piece may begin or end with the blank beside its word: " re" is how a word begins. Accents and capitals do
         not matter.
@@ -58,7 +58,7 @@ class Clues:
         return cls(by, tuple(terms), np.concatenate([*rarity, []]).astype(np.float32))
 
     def table(self, texts: Sequence[str]) -> Sparse:
-        """One row a text of length 1, the pieces of words and the words each a like part; 0 without known clues."""
+        """One row a text of length 1, the pieces of words and the words each a like part; 0 without known side features."""
         from scipy.sparse import csr_matrix, hstack
 
         read = [readable(text, most=self.by.most_characters) for text in texts]
@@ -69,7 +69,7 @@ class Clues:
 
     @cached_property
     def _readers(self) -> list[Any]:
-        """One for each kind of which there are clues."""
+        """One for each kind of which there are side features."""
         readers, first = [], 0
         for (kind, span), terms in zip(_kinds(self.by), self.terms, strict=True):
             if terms:

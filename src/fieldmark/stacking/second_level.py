@@ -13,11 +13,11 @@ from fieldmark.core.errors import FieldmarkError, ShapeError, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.stacking.candidates import Cells, candidate_cells, recall_ceiling, refuse_truth, scatter
-from fieldmark.stacking.evidence import SecondLevelInputs
-from fieldmark.stacking.judge import Judge
+from fieldmark.stacking.inputs import SecondLevelInputs
+from fieldmark.stacking.neighbour_columns import NeighbourColumns, NeighbourLabels
 from fieldmark.stacking.specs import Stacking
+from fieldmark.stacking.stacked_trees import StackedTrees
 from fieldmark.stacking.table import CATEGORICAL, Projection, column_names, tabulate
-from fieldmark.stacking.told import NeighbourColumns, NeighbourLabels
 from fieldmark.stacking.trees import ROW_BLOCK, answers, grow, planted, put_right, thin
 
 TABLE = "table.npy"
@@ -36,7 +36,7 @@ class SecondLevel:
     """
 
     proba: Float32[np.ndarray, "image label"]
-    judge: Judge
+    judge: StackedTrees
     importance: tuple[tuple[str, float], ...]
     recall_ceiling: float
     n_judged: int
@@ -113,7 +113,7 @@ def second_level(  # noqa: PLR0913 - options, all by keyword
     judged = cells.only_judged()
     return SecondLevel(
         proba=scatter(judged, proba[cells.judged], evidence),
-        judge=Judge(
+        judge=StackedTrees(
             by=by,
             models=evidence.models,
             label_groups=groups,

@@ -39,7 +39,7 @@ class Negatives(Spec):
 
 
 class Relevance(Spec):
-    """How the labels of the most alike photos speak for a label.
+    """How the labels of the most similar photos speak for a label.
 
     Attributes:
         k: Photos that have a say.
@@ -65,13 +65,13 @@ class TableColumns(Spec):
         n_components: Principal components of the reduced form; at most the ImageNet classes are used.
         share: How common the label is.
         label: Which label it is, and of which group.
-        relevance: What the labels of alike photos say; None for nothing.
+        relevance: What the labels of similar photos say; None for nothing.
     """
 
     combinations: bool = True
     spread: bool = True
     ranks: bool = True
-    looks: bool = True
+    statistics: bool = True
     imagenet: Literal["raw", "reduced", "off"] = "reduced"
     n_components: Natural = 8
     share: bool = True
@@ -110,8 +110,8 @@ class Stacking(Spec):
     trees: Trees = Trees()
 
 
-class Lending(Spec):
-    """Labels of alike photos beside the networks' own; what is tried, the best is taken.
+class TransferSearch(Spec):
+    """Labels of similar photos beside the networks' own; what is tried, the best is taken.
 
     Attributes:
         relevance: Settings of the neighbours; the ones under which the known labels are likeliest.
@@ -179,7 +179,7 @@ class NGrams(Spec):
     Attributes:
         characters: Lengths of the pieces of words, shortest and longest; None: no pieces.
         words: Words in a row, fewest and most; None: no words.
-        least: Clues met in fewer texts are not learnt.
+        least: Side features met in fewer texts are not learnt.
         most: Of the others, at most so many of each kind, the most common ones: bounds the memory.
         most_characters: A text is read up to here.
         linear: How it learns.

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
-from fieldmark.core.files import told_disk_faults
+from fieldmark.core.files import disk_errors
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.images.looks import LOOKS
+from fieldmark.images.statistics import STATISTICS
 from fieldmark.stacking.candidates import Cells
-from fieldmark.stacking.evidence import IMAGE_BLOCK, SecondLevelInputs
+from fieldmark.stacking.inputs import IMAGE_BLOCK, SecondLevelInputs
 from fieldmark.stacking.specs import TableColumns
 
 FLOOR = 1e-6
@@ -80,8 +80,8 @@ def column_names(evidence: SecondLevelInputs, features: TableColumns) -> tuple[s
         names += ["mean", "median", "standard deviation", "greatest", "least"]
     if features.ranks:
         names += [f"rank {model}" for model in models]
-    if features.looks:
-        names += LOOKS
+    if features.statistics:
+        names += STATISTICS
     if evidence.imagenet is not None and features.imagenet != "off":
         width = evidence.imagenet.shape[1]
         raw = features.imagenet == "raw"
@@ -123,7 +123,7 @@ def tabulate(
     if file is None or not len(cells):
         table = np.empty(shape, np.float32)
     else:
-        with told_disk_faults(file):
+        with disk_errors(file):
             table = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
     blocks = evidence.blocks()
     for rows in progress.track(blocks, total=len(blocks), what="tables"):
@@ -172,8 +172,8 @@ def _columns(
     if features.ranks:
         yield np.stack([competition_ranks(block)[where] for block in blocks], axis=1)
     image = where[0]
-    if features.looks and evidence.looks is not None:
-        yield np.asarray(evidence.looks[rows], np.float32)[image]
+    if features.statistics and evidence.statistics is not None:
+        yield np.asarray(evidence.statistics[rows], np.float32)[image]
     if features.imagenet != "off" and evidence.imagenet is not None:
         seen = np.asarray(evidence.imagenet[rows], np.float32)
         if features.imagenet == "raw":

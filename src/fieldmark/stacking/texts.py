@@ -15,15 +15,15 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save_file
 
 from fieldmark.core.errors import FieldmarkError, RunError, ShapeError
-from fieldmark.core.files import read_json, sha256, told_disk_faults, write_json
+from fieldmark.core.files import disk_errors, read_json, sha256, write_json
 from fieldmark.core.seeds import hash_seed
 from fieldmark.decisions.questions import Questions
 from fieldmark.stacking.linear import Weights
-from fieldmark.stacking.ngrams import Clues, Sparse
+from fieldmark.stacking.ngrams import NGramFeatures, Sparse
 from fieldmark.stacking.specs import MiniLm, NGrams, TextModel
 from fieldmark.stacking.url_words import url_text
 
-__all__ = ["TextJudge", "Texts", "cross", "learn_texts", "url_text"]
+__all__ = ["FittedTextModel", "Texts", "cross", "learn_texts", "url_text"]
 
 FORMAT = 2
 META, ARRAYS = "texts.json", "texts.safetensors"
@@ -35,20 +35,20 @@ Texts = Sequence[str] | Float32[np.ndarray, "image dim"]
 
 
 @dataclass(frozen=True, eq=False)
-class TextJudge:
+class FittedTextModel:
     """A text model that has learnt.
 
     Attributes:
         by: Its settings.
         questions: Its answer columns.
-        weights: Of each clue (for ``MiniLm``: direction of the embedding) for each answer.
-        clues: Of ``NGrams``.
+        weights: Of each side feature (for ``MiniLm``: direction of the embedding) for each answer.
+        side features: Of ``NGrams``.
     """
 
     by: TextModel
     questions: Questions
     weights: Weights
-    clues: Clues | None
+    features: NGramFeatures | None
 
     def proba(self, texts: Texts) -> Float32[np.ndarray, "image answer"]:
         """The probability of each answer, from the text alone.
@@ -65,16 +65,16 @@ class TextJudge:
             ShapeError: Embeddings are of another length.
         """
         texts = _read(texts, self.by)
-        if isinstance(texts, np.ndarray) and texts.shape[1] != len(self.weights.of_clue):
+        if isinstance(texts, np.ndarray) and texts.shape[1] != len(self.weights.of_side_feature):
             raise ShapeError(
                 "The embeddings are not those that the text model learnt from.",
-                got=f"{texts.shape[1]} numbers a text, learnt from {len(self.weights.of_clue)}",
+                got=f"{texts.shape[1]} numbers a text, learnt from {len(self.weights.of_side_feature)}",
                 fix="embed the texts with the same encoder.",
             )
         proba = np.empty((len(texts), len(self.weights.prior)), np.float32)
         for start in range(0, len(proba), AT_ONCE):
             part = texts[start : start + AT_ONCE]
-            proba[start : start + AT_ONCE] = self.weights.proba(_table(part, self.clues), self.questions)
+            proba[start : start + AT_ONCE] = self.weights.proba(_table(part, self.features), self.questions)
         return proba
 
     def save(self, folder: Path) -> None:
@@ -84,9 +84,9 @@ class TextJudge:
             RunError: The disk is full or cannot be written.
         """
         arrays = {**vars(self.weights), "question_of": self.questions.question_of}
-        if self.clues is not None:
-            arrays |= {"rarity": self.clues.rarity, **_as_bytes(self.clues.terms)}
-        with told_disk_faults(folder):
+        if self.features is not None:
+            arrays |= {"rarity": self.features.rarity, **_as_bytes(self.features.terms)}
+        with disk_errors(folder):
             save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS)
         write_json(
             folder / META,
@@ -99,7 +99,7 @@ class TextJudge:
         )
 
     @classmethod
-    def load(cls, folder: Path) -> TextJudge:
+    def load(cls, folder: Path) -> FittedTextModel:
         """The text model that ``save`` wrote.
 
         Raises:
@@ -117,13 +117,13 @@ class TextJudge:
                 raise ValueError(f"not as written: {ARRAYS}")  # noqa: TRY301 - one way out for all damage
             by: TextModel = TypeAdapter(TextModel).validate_json(json.dumps(meta["by"]))
             arrays = load_arrays((folder / ARRAYS).read_bytes())
-            weights = Weights(arrays["of_clue"], arrays["offset"], arrays["prior"])
-            clues = None
+            weights = Weights(arrays["of_side_feature"], arrays["offset"], arrays["prior"])
+            features = None
             if isinstance(by, NGrams):
-                clues = Clues(by, _from_bytes(arrays), arrays["rarity"])
-                if len(clues) != sum(map(len, clues.terms)) or len(clues) != len(weights.of_clue):
-                    raise ValueError("clues and weights do not fit each other")  # noqa: TRY301 - likewise
-            return cls(by, Questions.of(arrays["question_of"]), weights, clues)
+                features = NGramFeatures(by, _from_bytes(arrays), arrays["rarity"])
+                if len(features) != sum(map(len, features.terms)) or len(features) != len(weights.of_side_feature):
+                    raise ValueError("side features and weights do not fit each other")  # noqa: TRY301 - likewise
+            return cls(by, Questions.of(arrays["question_of"]), weights, features)
         except (OSError, KeyError, TypeError, ValueError, ValidationError, SafetensorError, ShapeError) as error:
             raise RunError(
                 f"The text model in {folder} is damaged.",
@@ -139,7 +139,7 @@ def learn_texts(
     *,
     by: TextModel,
     seed: int,
-) -> TextJudge:
+) -> FittedTextModel:
     """A text model that has learnt from all of these photos.
 
     Args:
@@ -169,11 +169,11 @@ def cross(
     *,
     by: TextModel,
     seed: int,
-) -> tuple[Float32[np.ndarray, "image answer"], tuple[TextJudge, ...]]:
+) -> tuple[Float32[np.ndarray, "image answer"], tuple[FittedTextModel, ...]]:
     """What text models say of photos that they have not learnt from, and the models.
 
     Judge k learns from all folds but k and answers fold k. Photos of one group (one shop, one product) are in one
-    fold, so that no photo is judged by a model that has read its twin's text.
+    fold, so that no photo is judged by a model that has read its near-duplicate's text.
 
     Args:
         texts: As for ``learn``.
@@ -224,21 +224,21 @@ def _some(texts: Texts, rows: np.ndarray) -> Texts:
     return texts[rows] if isinstance(texts, np.ndarray) else [texts[row] for row in rows]
 
 
-def _table(texts: Texts, clues: Clues | None) -> Sparse | np.ndarray:
-    """Clues, or directions of the embedding, in columns."""
-    return texts if clues is None or isinstance(texts, np.ndarray) else clues.table(texts)
+def _table(texts: Texts, features: NGramFeatures | None) -> Sparse | np.ndarray:
+    """NGramFeatures, or directions of the embedding, in columns."""
+    return texts if features is None or isinstance(texts, np.ndarray) else features.table(texts)
 
 
-def _learn(texts: Texts, truth: np.ndarray, questions: Questions, *, by: TextModel, seed: int) -> TextJudge:
+def _learn(texts: Texts, truth: np.ndarray, questions: Questions, *, by: TextModel, seed: int) -> FittedTextModel:
     if not (np.nan_to_num(truth) > 0).any():
         raise FieldmarkError(
             "There is nothing to learn answers from.",
             got=f"{len(truth)} photos to learn from, none with a right answer to any question",
             fix="pass photos with answers in every fold but one.",
         )
-    clues = Clues.of(texts, by) if isinstance(by, NGrams) and not isinstance(texts, np.ndarray) else None
-    weights = Weights.learnt(_table(texts, clues), truth, questions, by=by.linear, seed=seed)
-    return TextJudge(by, questions, weights, clues)
+    features = NGramFeatures.of(texts, by) if isinstance(by, NGrams) and not isinstance(texts, np.ndarray) else None
+    weights = Weights.learnt(_table(texts, features), truth, questions, by=by.linear, seed=seed)
+    return FittedTextModel(by, questions, weights, features)
 
 
 def _checked(texts: Texts, truth: np.ndarray, questions: Questions, by: TextModel) -> Texts:

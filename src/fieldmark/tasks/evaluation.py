@@ -28,7 +28,7 @@ def unseen(photos: Collection, known: Collection, truth: list, what: str, *, pro
     Raises:
         DataError: There is none.
     """
-    from fieldmark.data.twins import among
+    from fieldmark.data.copies import among
 
     seen = among(photos.paths, known.paths).tolist()
     if any(seen):

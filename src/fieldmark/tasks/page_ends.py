@@ -24,7 +24,7 @@ def page_end(context: Context) -> dict[str, Any]:
     return {
         "skipped": tuple(SkippedFile(**one) for one in skipped),
         "stages": tuple(
-            StageRow(stage.name, stage.verb, stage.reads(), receipt["said"], receipt["took_s"])
+            StageRow(stage.name, stage.kind, stage.reads(), receipt["said"], receipt["took_s"])
             for stage in context.plan.stages
             for receipt in (run.receipt(stage.name),)
         ),

@@ -26,6 +26,6 @@ def task_of(plan: Plan) -> Task:
             return task
     raise PlanError(
         f"The plan '{plan.name}' ends in predictions that belong to no task.",
-        got=f"{final.name} ({final.verb})",
+        got=f"{final.name} ({final.kind})",
         fix="end it with a stage that ranks individuals, gives labels, or answers questions.",
     )

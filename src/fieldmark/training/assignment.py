@@ -2,7 +2,7 @@
 
 Left to itself, a choice of the hardest opponent would name the same few photos again and again. An assignment gives
 every photo exactly one opponent and makes it the opponent of exactly one, and among all such ways takes the one whose
-pairs are most alike in sum.
+pairs are most similar in sum.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BLOCK = 1024
 """Rows worked on together. A constant, as the order in which chance is drawn follows it."""
 
 Compare = Callable[[Int64[np.ndarray, " pair"], Int64[np.ndarray, " pair"]], Float32[np.ndarray, " pair"]]
-"""How alike pairs of photos are: larger is more alike."""
+"""How similar pairs of photos are: larger is more similar."""
 
 
 class Solver(Protocol):
@@ -107,9 +107,9 @@ class AllOpponents:
 
 
 class NearestOpponents:
-    """Opponents by assignment among the most alike others of each photo: a graph instead of a matrix.
+    """Opponents by assignment among the most similar others of each photo: a graph instead of a matrix.
 
-    Each photo brings its ``k`` most alike photos of other identities, both ways round, so that no photo is nobody's
+    Each photo brings its ``k`` most similar photos of other identities, both ways round, so that no photo is nobody's
     neighbour. A few random assignments are part of the graph too: whatever the neighbours are, there is a way out.
 
     Args:
@@ -118,7 +118,7 @@ class NearestOpponents:
         k: Neighbours a photo.
         noise: As for ``AllOpponents``.
         rng: Of noise and ways out.
-        compare: How alike the chosen pairs are; None: their cosine.
+        compare: How similar the chosen pairs are; None: their cosine.
         n_draws: About how many draws there will be: so many ways out are provided.
 
     Raises:
@@ -150,8 +150,8 @@ class NearestOpponents:
         drawn = np.concatenate([extra.ravel(), noise * rng.random(len(asked) - extra.size, dtype=np.float32)])
         self._cell, at = np.unique(asked, return_index=True)  # of a pair that is named twice, the first
         first, second = np.divmod(self._cell, n)
-        alike = _cosine(embedding, first, second) if compare is None else compare(first, second)
-        value = alike.astype(np.float64) + drawn[at]
+        similar = _cosine(embedding, first, second) if compare is None else compare(first, second)
+        value = similar.astype(np.float64) + drawn[at]
         # SciPy takes no cost of 0 or below; one more for every cell changes no choice.
         self._cost: Float64[np.ndarray, " pair"] = 1 + value.max() - value
         self._open: Bool[np.ndarray, " pair"] = np.ones(len(self._cell), dtype=bool)
@@ -261,7 +261,7 @@ def _check_classes(classes: Int[np.ndarray, " photo"]) -> int:
 def _nearest(
     embedding: np.ndarray, classes: np.ndarray, *, k: int, noise: float, rng: np.random.Generator
 ) -> tuple[Int64[np.ndarray, "photo rank"], Float32[np.ndarray, "photo rank"]]:
-    """The ``k`` photos of other identities most alike each photo after noise, and how much of that was noise."""
+    """The ``k`` photos of other identities most similar each photo after noise, and how much of that was noise."""
     near = np.empty((len(classes), k), dtype=np.int64)
     extra = np.zeros((len(classes), k), dtype=np.float32)
     for start in range(0, len(classes), BLOCK):

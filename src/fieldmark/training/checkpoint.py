@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fieldmark.core.errors import RunError
-from fieldmark.core.files import publish, read_json, sha256, told_disk_faults, write_json
+from fieldmark.core.files import disk_errors, publish, read_json, sha256, write_json
 
 STATE = "state.json"
 TENSORS = "tensors.safetensors"
@@ -40,7 +40,7 @@ def save_checkpoint(state: State, folder: Path, *, number: int, keep: int = 2) -
     for old in (aside, place):
         if old.exists():
             shutil.rmtree(old)
-    with told_disk_faults(place):
+    with disk_errors(place):
         aside.mkdir(parents=True)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
         try:

@@ -1,4 +1,4 @@
-"""One leg under way: who takes part, in which order, and the update that is made of each step."""
+"""One phase under way: who takes part, in which order, and the update that is made of each step."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from fieldmark.models.network import Network, freeze, parameter_groups
 from fieldmark.training import checkpoint
 from fieldmark.training.features import body
 from fieldmark.training.lesson import Lesson
-from fieldmark.training.mining import Hardest
+from fieldmark.training.mining import HardExamples
 from fieldmark.training.mixing import mix
 from fieldmark.training.pairs import HardPairs, look_at, unvaried
-from fieldmark.training.specs import Leg, Training
-from fieldmark.training.workshop import Workshop
+from fieldmark.training.specs import Phase, Training
+from fieldmark.training.work_directory import WorkDirectory
 
 
 class NoNumberError(Exception):
@@ -46,7 +46,7 @@ class StepOutcome:
 
 
 class Course:
-    """One leg under way. Making it freezes the network as the leg says and builds the optimiser.
+    """One phase under way. Making it freezes the network as the phase says and builds the optimiser.
 
     All that happens is a function of the seed, the number of the epoch and that of the update.
 
@@ -54,19 +54,19 @@ class Course:
         network: On its device.
         lesson: What is learnt.
         training: Settings.
-        leg: Which leg.
+        phase: Which phase.
         at: Where and by what means.
         seed: Of order, dropout and mixup.
     """
 
     def __init__(
-        self, network: Network, lesson: Lesson, training: Training, leg: Leg, *, at: Workshop, seed: int
+        self, network: Network, lesson: Lesson, training: Training, phase: Phase, *, at: WorkDirectory, seed: int
     ) -> None:
         self.network, self.lesson, self.training, self.group, self.seed = network, lesson, training, at.group, seed
-        freeze(network, leg.freeze)
+        freeze(network, phase.freeze)
         self.optimiser = _optimiser(network, training)
-        self.losses = leg.losses or lesson.losses
-        self.members = lesson.members(leg, progress=at.progress)
+        self.losses = phase.losses or lesson.losses
+        self.members = lesson.members(phase, progress=at.progress)
         self.sampling = lesson.sampling(self.members)
         self.body = body(
             network,
@@ -76,8 +76,10 @@ class Course:
             progress=at.progress,
             n_workers=at.n_workers,
         )
-        self.hardest = None if leg.hardest is None else Hardest(self.members, share=leg.hardest, mode=leg.mining)
-        self.pairs = self._hard_pairs(leg, at) if isinstance(lesson.sampler, AssignmentSampler) else None
+        self.hardest = (
+            None if phase.hardest is None else HardExamples(self.members, share=phase.hardest, mode=phase.mining)
+        )
+        self.pairs = self._hard_pairs(phase, at) if isinstance(lesson.sampler, AssignmentSampler) else None
         self.half = training.precision == "bf16" or (
             training.precision == "auto" and at.group.device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
@@ -91,7 +93,7 @@ class Course:
         """The items of each forward pass of an epoch.
 
         Args:
-            epoch: Number of the epoch, in all legs.
+            epoch: Number of the epoch, in all phases.
             goes_on: The epoch was interrupted: the hardest are those it began with.
         """
         if self.pairs is not None:
@@ -119,7 +121,7 @@ class Course:
             items: Of all processes.
             batches: This process's share of them, as the body's source gives them.
             lr: Learning rate of the backbone.
-            number: Updates made before, in all legs.
+            number: Updates made before, in all phases.
             done: Share of the training's epochs that is done; margins may grow with it.
 
         Returns:
@@ -162,8 +164,8 @@ class Course:
         if self.pairs is not None:
             self.pairs.restore(tensors)
 
-    def _hard_pairs(self, leg: Leg, at: Workshop) -> HardPairs:
-        """The assignment sampler of this leg; it chooses opponents by photos without augmentation."""
+    def _hard_pairs(self, phase: Phase, at: WorkDirectory) -> HardPairs:
+        """The assignment sampler of this phase; it chooses opponents by photos without augmentation."""
         network, sampler, classes = self.network, self.lesson.sampler, self.lesson.classes
         if classes is None or not isinstance(sampler, AssignmentSampler):
             raise PlanError(
@@ -182,7 +184,7 @@ class Course:
             members=self.members,
             classes=classes[self.members],
             n_identities=network.n_classes // 2 if self.lesson.flip_identity else None,
-            leg=leg,
+            phase=phase,
             batch=self.training.batch,
             seed=self.seed,
             look=lambda items: look_at(network, seen, items, device=self.group.device, n_workers=at.n_workers),

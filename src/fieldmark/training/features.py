@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from fieldmark.core.files import told_disk_faults
+from fieldmark.core.files import disk_errors
 from fieldmark.core.manifest import versions
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.images.batches import PhotoSource
@@ -256,7 +256,7 @@ class KeptFeatures:
 
     def fill(self, items: Int[np.ndarray, " item"], *, progress: Progress, n_workers: int) -> None:
         """Compute the blocks that hold a row of ``items`` and are not there yet."""
-        with told_disk_faults(self._store.folder or Path()):
+        with disk_errors(self._store.folder or Path()):
             rows, done = self._store.opened(self.name, self._shape, n_blocks=-(-self._n_rows // BLOCK))
             n_items = 2 * len(self._source)
             wanted = (items[:, None] + n_items * np.arange(self._n_rows // n_items)).reshape(-1)

@@ -13,15 +13,15 @@ from fieldmark.models.heads import BatchNormNeck, CosineLogits, unit
 from fieldmark.models.network import Network, freeze
 from fieldmark.training.features import body
 from fieldmark.training.lesson import Lesson
-from fieldmark.training.specs import Leg
-from fieldmark.training.workshop import Workshop
+from fieldmark.training.specs import Phase
+from fieldmark.training.work_directory import WorkDirectory
 
 AT_ONCE = 64
 APART = 0.05
 """Length of what is added to tell several directions of one class apart; they have length 1."""
 
 
-def imprint(network: Network, lesson: Lesson, leg: Leg, *, at: Workshop, seed: int) -> None:
+def imprint(network: Network, lesson: Lesson, phase: Phase, *, at: WorkDirectory, seed: int) -> None:
     """Set the neck's statistics and each class's direction from what the network sees before it has learnt anything.
 
     With thousands of individuals of one or two photos each, a softmax that begins with random directions spends its
@@ -35,7 +35,7 @@ def imprint(network: Network, lesson: Lesson, leg: Leg, *, at: Workshop, seed: i
     Args:
         network: With a cosine head; changed in place. Classes without a photo keep their random direction.
         lesson: Its photos and their classes; each is shown once, as in the first epoch.
-        leg: The first one: what it freezes may be kept from other runs.
+        phase: The first one: what it freezes may be kept from other runs.
         at: Where to compute.
         seed: Of what tells several directions of a class apart.
 
@@ -53,7 +53,7 @@ def imprint(network: Network, lesson: Lesson, leg: Leg, *, at: Workshop, seed: i
             fix='use head = {kind = "cosine", imprinted = true} and photos with identities.',
         )
     was_training = network.training
-    freeze(network, leg.freeze)
+    freeze(network, phase.freeze)
     items = lesson.items[lesson.classes[lesson.items] >= 0]
     way = body(network, lesson.source, items=items, features=at.features, progress=at.progress, n_workers=at.n_workers)
     order = items[np.minimum(np.arange(-(-len(items) // AT_ONCE) * AT_ONCE), len(items) - 1)].reshape(-1, AT_ONCE)

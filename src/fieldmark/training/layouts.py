@@ -34,7 +34,7 @@ def layouts(
 
     A pooled embedding does not know where in the photo it saw what, and a backbone that was pretrained with mirrored
     pictures hardly sees a difference (its cosine between a photo and its mirror image is about 0.96). Column by column
-    the difference is there: give both results to ``gallery.flips.judge_flips``.
+    the difference is there: give both results to ``gallery.flips.measure_symmetry``.
 
     Args:
         network: Its backbone alone is asked; pretrained weights will do. It is left as it is.

@@ -17,15 +17,15 @@ from fieldmark.data.specs import LogWeightSampler, Sampler
 from fieldmark.images.batches import PhotoSource
 from fieldmark.losses.specs import Losses
 from fieldmark.models.network import Network
+from fieldmark.training.compatibility import incompatible_losses
 from fieldmark.training.features import Source
-from fieldmark.training.misfits import misfits
-from fieldmark.training.opinions import Opinions
-from fieldmark.training.specs import Leg, Training
+from fieldmark.training.sparse_proba import SparseProba
+from fieldmark.training.specs import Phase, Training
 
 ROWS = 8192
 """Rows of a large matrix of labels that are looked at together."""
 LEAST_LEFT = 0.1
-"""Share of the photos of individuals without which a leg for those with many photos is no use."""
+"""Share of the photos of individuals without which a phase for those with many photos is no use."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Lesson:
             has those of photo ``i``); yes or no, or 0 to 1 for soft labels; a memory-mapped file will do. A
             head for questions takes NaN for what is not told of a photo. Or None.
         sampler: How an epoch's order is drawn. A soft label counts from 0.5 on.
-        losses: Their weighted sum is minimised, where a leg has none of its own.
+        losses: Their weighted sum is minimised, where a phase has none of its own.
         names: What to call an item in an error.
-        taught: What teachers say of strangers among the items, for the loss ``distilled``; or None.
+        taught: What teachers say of unknown individuals among the items, for the loss ``distilled``; or None.
         flip_identity: Items ``n ... 2n - 1`` are items ``0 ... n - 1`` mirrored, and a mirrored photo of class k is one
             of class ``k + N``, for N half of the network's classes.
         n_photos: Items ``i`` and ``i + n_photos`` show the same photo, the latter mirrored: a class has so many photos,
@@ -55,31 +55,31 @@ class Lesson:
     losses: Losses
     classes: Int[np.ndarray, " all_items"] | None = None
     truth: Float[np.ndarray, "row label"] | Bool[np.ndarray, "row label"] | None = None
-    taught: Opinions | None = None
+    taught: SparseProba | None = None
     names: Callable[[int], str] = str
     flip_identity: bool = False
     n_photos: int | None = None
 
-    def members(self, leg: Leg, *, progress: Progress = QUIET) -> Int[np.ndarray, " member"]:
-        """The items of one leg: classes with too few photos are left out, unknowns stay; with labels all take part.
+    def members(self, phase: Phase, *, progress: Progress = QUIET) -> Int[np.ndarray, " member"]:
+        """The items of one phase: classes with too few photos are left out, unknowns stay; with labels all take part.
 
         Where next to nobody has so many photos, all take part too, and it is told: a recipe is to run on any catalogue.
         """
-        if self.classes is None or leg.min_photos == 1:
+        if self.classes is None or phase.min_photos == 1:
             return self.items
         mine = self.classes[self.items]
         counts = self._photos(self.items, 1)
-        enough = counts >= leg.min_photos
+        enough = counts >= phase.min_photos
         if counts[enough].sum() < LEAST_LEFT * counts.sum():
             progress.say(
-                f"{enough.sum():,} of {(counts > 0).sum():,} individuals have the {leg.min_photos} photos "
-                "that this leg asks for: all take part in it"
+                f"{enough.sum():,} of {(counts > 0).sum():,} individuals have the {phase.min_photos} photos "
+                "that this phase asks for: all take part in it"
             )
             return self.items
         return self.items[(mine < 0) | enough[np.maximum(mine, 0)]]
 
     def sampling(self, members: Int[np.ndarray, " member"]) -> dict[str, np.ndarray]:
-        """What ``data.samplers.draw`` needs to know of the members; worked out once a leg."""
+        """What ``data.samplers.draw`` needs to know of the members; worked out once a phase."""
         if self.classes is not None:
             return {"classes": self.classes[members]}
         if self.truth is None or not isinstance(self.sampler, LogWeightSampler):
@@ -130,14 +130,16 @@ class Lesson:
         told = [
             *self._truth_mistakes(network.n_classes, gaps=network.net.head.kind == "questions"),
             *self._flip_mistakes(network.n_classes),
-            *self._leg_mistakes(training),
-            *misfits(network.net, [loss for leg in training.legs for loss in leg.losses or self.losses]),
+            *self._phase_mistakes(training),
+            *incompatible_losses(
+                network.net, [loss for phase in training.phases for loss in phase.losses or self.losses]
+            ),
         ]
         if self.truth is None and training.mixup is not None:
             told.append("mixup blends labels, and this lesson has none: set mixup = None")
-        if training.keep == "best" and not watched and len({leg.losses for leg in training.legs}) > 1:
+        if training.keep == "best" and not watched and len({phase.losses for phase in training.phases}) > 1:
             told.append(
-                "legs with losses of their own have no common best epoch: watch validation photos, or keep 'last'"
+                "phases with losses of their own have no common best epoch: watch validation photos, or keep 'last'"
             )
         if told:
             raise PlanError(
@@ -179,15 +181,15 @@ class Lesson:
                     "pair them, item i + n with item i"
                 )
 
-    def _leg_mistakes(self, training: Training) -> Iterator[str]:
-        for number, leg in enumerate(training.legs, start=1):
-            if leg.hardest is None:
+    def _phase_mistakes(self, training: Training) -> Iterator[str]:
+        for number, phase in enumerate(training.phases, start=1):
+            if phase.hardest is None:
                 continue
             if self.truth is None:
-                yield f"leg {number}: only the loss on labels tells which items are hardest: set hardest = None"
-            others = [loss.kind for loss in leg.losses or self.losses if not loss.per_label]
+                yield f"phase {number}: only the loss on labels tells which items are hardest: set hardest = None"
+            others = [loss.kind for loss in phase.losses or self.losses if not loss.per_label]
             if others:
-                yield f"leg {number}: {', '.join(others)} cannot tell which items are hardest: set hardest = None"
+                yield f"phase {number}: {', '.join(others)} cannot tell which items are hardest: set hardest = None"
 
     def _rows(self, items: Int[np.ndarray, " item"]) -> Iterator[np.ndarray]:
         """The labels of some items, a block at a time: they may lie in a file larger than memory."""

@@ -1,4 +1,4 @@
-"""The one training loop: legs, epochs, updates; saved and resumed so that a kill changes nothing."""
+"""The one training loop: phases, epochs, updates; saved and resumed so that a kill changes nothing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from fieldmark.training.average import MovingAverage
 from fieldmark.training.course import Course, NoNumberError
 from fieldmark.training.lesson import Lesson
 from fieldmark.training.schedules import rate
-from fieldmark.training.specs import Leg, Plateau, Training
-from fieldmark.training.workshop import Workshop
+from fieldmark.training.specs import Phase, Plateau, Training
+from fieldmark.training.work_directory import WorkDirectory
 
-__all__ = ["Lesson", "Position", "TrainingError", "Watch", "Workshop", "fit"]
+__all__ = ["Lesson", "Position", "TrainingError", "Watch", "WorkDirectory", "fit"]
 
 Watch = Callable[[Network], dict[str, float]]
 """Measures a network at the end of an epoch; the first number is the watched one, larger is better."""
@@ -37,13 +37,13 @@ class TrainingError(FieldmarkError):
 class Position:
     """Where training is; JSON values only."""
 
-    leg: int = 0
-    epoch: int = 0  # within the leg
+    phase: int = 0
+    epoch: int = 0  # within the phase
     batch: int = 0  # within the epoch
-    epochs: int = 0  # in all legs
-    updates: int = 0  # in all legs
+    epochs: int = 0  # in all phases
+    updates: int = 0  # in all phases
     drops: int = 0
-    best_of_leg: float | None = None
+    best_of_phase: float | None = None
     since_best: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     best: dict[str, Any] | None = None
@@ -60,11 +60,11 @@ def fit(
     lesson: Lesson,
     training: Training,
     *,
-    at: Workshop,
+    at: WorkDirectory,
     seed: int,
     watch: Watch | None = None,
 ) -> list[dict[str, Any]]:
-    """Train ``network`` in place, going on from the workshop's folder if it holds a checkpoint.
+    """Train ``network`` in place, going on from the work directory's folder if it holds a checkpoint.
 
     Order and augmentation are functions of (seed, epoch, position), dropout and mixup of (seed, update, process): a
     resumed training equals an undisturbed one to the bit on the same machine.
@@ -72,13 +72,13 @@ def fit(
     Args:
         network: Built by ``models.network.build`` with the same seed each time (and warmed up likewise).
         lesson: Items, truth, sampler and losses.
-        training: Legs and settings.
+        training: Phases and settings.
         at: Where and by what means.
         seed: Of order, dropout and mixup.
         watch: Measures the network after each epoch.
 
     Returns:
-        One row an epoch: leg, epoch, update, lr, loss and its parts, with classes map5 on the training batches, watched
+        One row an epoch: phase, epoch, update, lr, loss and its parts, with classes map5 on the training batches, watched
         numbers, images per second.
 
     Raises:
@@ -90,7 +90,7 @@ def fit(
 
 class _Trainer:
     def __init__(
-        self, network: Network, lesson: Lesson, training: Training, at: Workshop, seed: int, watch: Watch | None
+        self, network: Network, lesson: Lesson, training: Training, at: WorkDirectory, seed: int, watch: Watch | None
     ) -> None:
         lesson.check(training, network, watched=watch is not None)
         self.shop, self.group, self.folder = at, at.group, at.folder
@@ -108,27 +108,27 @@ class _Trainer:
             self.network.load_state_dict(_below("network/", state.tensors))
             if self.average is not None:
                 self.average.load(_below("average/", state.tensors), n_updates=self.at.updates)
-            place = f"leg {self.at.leg + 1}, epoch {self.at.epoch + 1}, batch {self.at.batch + 1}"
+            place = f"phase {self.at.phase + 1}, epoch {self.at.epoch + 1}, batch {self.at.batch + 1}"
             self.shop.progress.say(f"goes on at {place}")
-        while self.at.leg < len(self.training.legs):
-            self._leg(self.training.legs[self.at.leg], state)
+        while self.at.phase < len(self.training.phases):
+            self._phase(self.training.phases[self.at.phase], state)
             state = None
         self._settle()
         return self.at.history
 
-    def _leg(self, leg: Leg, state: checkpoint.State | None) -> None:
-        course = Course(self.network, self.lesson, self.training, leg, at=self.shop, seed=self.seed)
+    def _phase(self, phase: Phase, state: checkpoint.State | None) -> None:
+        course = Course(self.network, self.lesson, self.training, phase, at=self.shop, seed=self.seed)
         if state is not None:
             course.restore(state.tensors)
-        while self.at.epoch < leg.epochs:
-            if self._epoch(leg, course):
+        while self.at.epoch < phase.epochs:
+            if self._epoch(phase, course):
                 break
-        self.at.leg, self.at.epoch, self.at.drops = self.at.leg + 1, 0, 0
-        self.at.best_of_leg, self.at.since_best = None, 0
+        self.at.phase, self.at.epoch, self.at.drops = self.at.phase + 1, 0, 0
+        self.at.best_of_phase, self.at.since_best = None, 0
         self._save(None)
 
-    def _epoch(self, leg: Leg, course: Course) -> bool:
-        """One epoch from where it stands; True if the leg should end."""
+    def _epoch(self, phase: Phase, course: Course) -> bool:
+        """One epoch from where it stands; True if the phase should end."""
         order = course.order(self.at.epochs, goes_on=self.at.batch > 0)
         n_micro = self.training.accumulate
         updates = -(-len(order) // n_micro)
@@ -139,20 +139,20 @@ class _Trainer:
         self.network.train()
         began, began_at = time.monotonic(), self.at.batch
         todo = range(self.at.batch, len(order), n_micro)
-        n_epochs = sum(one.epochs for one in self.training.legs)
-        what = f"leg {self.at.leg + 1} epoch {self.at.epoch + 1}/{leg.epochs}"
+        n_epochs = sum(one.epochs for one in self.training.phases)
+        what = f"phase {self.at.phase + 1} epoch {self.at.epoch + 1}/{phase.epochs}"
         for first in self.shop.progress.track(todo, total=len(todo), what=what):
-            # Epochs of a mined leg differ in length; of the schedule each is an equal part.
+            # Epochs of a mined phase differ in length; of the schedule each is an equal part.
             update = self.at.epoch * updates + first // n_micro
             factor = rate(
-                leg.schedule, update=update, updates=updates * leg.epochs, epoch=self.at.epoch, drops=self.at.drops
+                phase.schedule, update=update, updates=updates * phase.epochs, epoch=self.at.epoch, drops=self.at.drops
             )
             items = order[first : first + n_micro]
             try:
                 told = course.update(
                     items,
                     islice(stream, len(items)),
-                    lr=leg.lr * factor,
+                    lr=phase.lr * factor,
                     number=self.at.updates,
                     done=(self.at.epochs + first / len(order)) / n_epochs,
                 )
@@ -161,12 +161,12 @@ class _Trainer:
             if self.average is not None:
                 self.average.update(self.network)
             self.at.updates += 1
-            self._tell(told, leg.lr * factor)
+            self._tell(told, phase.lr * factor)
             self.at.batch = first + len(items)
             if self._is_time_to_save() and self.at.batch < len(order):
                 self._save(course)
         images = (self.at.batch - began_at) * order.shape[1]
-        return self._end_epoch(leg, course, images / max(1e-9, time.monotonic() - began))
+        return self._end_epoch(phase, course, images / max(1e-9, time.monotonic() - began))
 
     def _tell(self, told: dict[str, Tensor], lr: float) -> None:
         values = self.group.mean(torch.stack([told[name] for name in sorted(told)])).tolist()
@@ -180,10 +180,10 @@ class _Trainer:
         if self.shop.scalar is not None:
             self.shop.scalar("train/lr", lr, self.at.updates)
 
-    def _end_epoch(self, leg: Leg, course: Course, images_per_s: float) -> bool:
+    def _end_epoch(self, phase: Phase, course: Course, images_per_s: float) -> bool:
         self.group.average_buffers(self.network)
         sums = self.at.sums
-        row: dict[str, Any] = {"leg": self.at.leg + 1, "epoch": self.at.epochs + 1, "update": self.at.updates}
+        row: dict[str, Any] = {"phase": self.at.phase + 1, "epoch": self.at.epochs + 1, "update": self.at.updates}
         row |= {name: sums[name] / sums[f"n/{name}"] for name in sums if f"n/{name}" in sums}
         row |= {"lr": sums.get("lr", 0.0), "images_per_s": round(images_per_s, 1)}
         watched: float | None = None
@@ -197,30 +197,32 @@ class _Trainer:
         self.at.history.append(row)
         self.shop.progress.say(_line(row))
         # Without a watch the training loss is what must not stop improving.
-        end = self._judge(leg, course, watched if watched is not None else -row.get("loss", 0.0), row.get("map5", 0.0))
+        end = self._judge(
+            phase, course, watched if watched is not None else -row.get("loss", 0.0), row.get("map5", 0.0)
+        )
         self.at.epoch, self.at.epochs, self.at.batch, self.at.sums = self.at.epoch + 1, self.at.epochs + 1, 0, {}
-        if self._is_time_to_save() and not end:  # the leg's end is saved anyway
+        if self._is_time_to_save() and not end:  # the phase's end is saved anyway
             self._save(course)
         return end
 
-    def _judge(self, leg: Leg, course: Course, watched: float, train_map5: float) -> bool:
-        """Note the best, drop the rate on a plateau; True if the leg should end."""
-        if self.at.best_of_leg is None or watched > self.at.best_of_leg:
-            self.at.best_of_leg, self.at.since_best = watched, 0
+    def _judge(self, phase: Phase, course: Course, watched: float, train_map5: float) -> bool:
+        """Note the best, drop the rate on a plateau; True if the phase should end."""
+        if self.at.best_of_phase is None or watched > self.at.best_of_phase:
+            self.at.best_of_phase, self.at.since_best = watched, 0
         else:
             self.at.since_best += 1
         if self.training.keep == "best" and (self.at.best is None or watched > self.at.best["value"]):
             self._keep_best(watched)
-        if leg.patience is not None and self.at.since_best >= leg.patience:
+        if phase.patience is not None and self.at.since_best >= phase.patience:
             return True
-        plateau = leg.schedule
+        plateau = phase.schedule
         if isinstance(plateau, Plateau) and self.at.since_best > plateau.patience:
             if self.at.drops == plateau.drops:
                 return True
             self.at.drops, self.at.since_best = self.at.drops + 1, 0
             if plateau.rebuild:
                 course.optimiser.state.clear()
-        return leg.stop_at is not None and train_map5 >= leg.stop_at
+        return phase.stop_at is not None and train_map5 >= phase.stop_at
 
     def _measured(self) -> dict[str, float]:
         if self.watch is None:
@@ -243,7 +245,7 @@ class _Trainer:
         return time.monotonic() - self.saved_at > self.training.checkpoint_every_s
 
     def _save(self, course: Course | None) -> None:
-        """Write a checkpoint; of a leg under way with its course, of one that has ended without."""
+        """Write a checkpoint; of a phase under way with its course, of one that has ended without."""
         self.saved_at = time.monotonic()
         if not self.group.leads:
             return
@@ -275,15 +277,13 @@ class _Trainer:
 
     def _stop(self, stopped: NoNumberError) -> NoReturn:
         items, loss = [self.lesson.names(int(item)) for item in stopped.items], stopped.loss
-        where = (
-            f"leg {self.at.leg + 1}, epoch {self.at.epoch + 1}, batch {self.at.batch + 1}, update {self.at.updates + 1}"
-        )
+        where = f"phase {self.at.phase + 1}, epoch {self.at.epoch + 1}, batch {self.at.batch + 1}, update {self.at.updates + 1}"
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "nan.json", {"where": where, "loss": str(loss), "items": items})
         raise TrainingError(
             f"The loss is {loss} at {where}; the last checkpoint is whole.",
             got=several(items),
-            fix="lower the learning rate or the clip of this leg, or use precision fp32; the batch is listed in "
+            fix="lower the learning rate or the clip of this phase, or use precision fp32; the batch is listed in "
             f"{self.folder / 'nan.json'}.",
         ) from stopped
 

@@ -17,7 +17,7 @@ from fieldmark.models.network import Network
 from fieldmark.training.course import Course, NoNumberError
 from fieldmark.training.lesson import Lesson
 from fieldmark.training.specs import Training
-from fieldmark.training.workshop import Workshop
+from fieldmark.training.work_directory import WorkDirectory
 
 RUNS_AWAY = 4.0
 """How many times its least the smoothed loss may become; fastai's number."""
@@ -53,18 +53,18 @@ def find_rate(
     low: float = 1e-6,
     high: float = 1.0,
     n_updates: int = 100,
-    at: Workshop,
+    at: WorkDirectory,
     seed: int,
 ) -> LrCurve:
     """Train a copy of the network while its learning rate grows from ``low`` to ``high``, by the same factor each time.
 
     Too low a rate leaves the loss where it is, a good one makes it fall fast, too high a one makes it leap. All else is
-    as in the first leg of the training: what is frozen, batch, accumulation, losses, mixup.
+    as in the first phase of the training: what is frozen, batch, accumulation, losses, mixup.
 
     Args:
         network: Left untouched.
         lesson: What is learnt.
-        training: Settings; of its legs the first counts.
+        training: Settings; of its phases the first counts.
         low: First learning rate, above 0.
         high: Last learning rate, above ``low``.
         n_updates: How many rates are tried, at least 10; each costs ``accumulate`` batches.
@@ -75,22 +75,22 @@ def find_rate(
         The curve; draw it before you believe ``suggested``.
 
     Raises:
-        PlanError: No leg, rates out of order, too few updates, or a lesson that cannot be learnt as planned.
+        PlanError: No phase, rates out of order, too few updates, or a lesson that cannot be learnt as planned.
 
     Source:
         Smith 2017, arXiv:1506.01186, section 3.3; growth by a factor and steepest descent as in fastai's learner.
     """
-    if not training.legs or not 0 < low < high or n_updates < 10:
+    if not training.phases or not 0 < low < high or n_updates < 10:
         raise PlanError(
             "The learning rate cannot be looked for like this.",
-            got=f"{len(training.legs)} legs, low {low}, high {high}, n_updates {n_updates}",
-            fix="use a training with a leg, 0 < low < high, and n_updates of at least 10; 100 is usual.",
+            got=f"{len(training.phases)} phases, low {low}, high {high}, n_updates {n_updates}",
+            fix="use a training with a phase, 0 < low < high, and n_updates of at least 10; 100 is usual.",
         )
-    leg = training.legs[0].model_copy(update={"hardest": None})
-    training = training.model_copy(update={"legs": (leg,), "keep": "last"})
+    phase = training.phases[0].model_copy(update={"hardest": None})
+    training = training.model_copy(update={"phases": (phase,), "keep": "last"})
     lesson.check(training, network, watched=False)
     copied = deepcopy(network).to(at.group.device).to(memory_format=torch.channels_last)
-    course = Course(copied, lesson, training, leg, at=at, seed=seed)
+    course = Course(copied, lesson, training, phase, at=at, seed=seed)
     rates = low * (high / low) ** (np.arange(n_updates) / (n_updates - 1))
     losses = _losses(course, rates, training, at=at)
     ran_away = len(losses) < n_updates
@@ -99,7 +99,9 @@ def find_rate(
     return LrCurve(rates, losses, smoothed, _steepest(rates, smoothed), ran_away)
 
 
-def _losses(course: Course, rates: np.ndarray, training: Training, *, at: Workshop) -> Float64[np.ndarray, " update"]:
+def _losses(
+    course: Course, rates: np.ndarray, training: Training, *, at: WorkDirectory
+) -> Float64[np.ndarray, " update"]:
     """The loss of one update at each rate, until it runs away."""
     course.network.train()
     updates = _updates(course, training, at=at)
@@ -122,7 +124,7 @@ def _losses(course: Course, rates: np.ndarray, training: Training, *, at: Worksh
 
 
 def _updates(
-    course: Course, training: Training, *, at: Workshop
+    course: Course, training: Training, *, at: WorkDirectory
 ) -> Generator[tuple[Int[np.ndarray, "step slot"], Iterator[Tensor]], None, None]:
     """Items and batches of one update after the other, epoch after epoch."""
     epoch = 0

@@ -12,14 +12,14 @@ from torch import Tensor
 FELT, CHOSEN = "mining/felt", "mining/chosen"
 
 
-class Hardest:
+class HardExamples:
     """The loss of each item when it was last seen, and the share of the items that were hardest.
 
     What nobody has seen yet is not hard but unknown: it is never chosen, and the sampler will bring it up. Where only
     the hardest are shown, all others keep their last loss: once the hardest have been learnt, others take their place.
 
     Args:
-        members: The items of the leg.
+        members: The items of the phase.
         share: How many of them are chosen, above 0; rounded up.
         mode: Whether the hardest are shown besides a normal epoch or instead of it.
 

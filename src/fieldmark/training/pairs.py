@@ -23,7 +23,7 @@ from fieldmark.models.pair import Pair
 from fieldmark.training.assignment import AllOpponents, NearestOpponents, Opponents, pairs_order, partners
 from fieldmark.training.features import Body, Source
 from fieldmark.training.ranks import Ranks
-from fieldmark.training.specs import Leg
+from fieldmark.training.specs import Phase
 
 DRAWN, ROUND = "opponents/drawn", "opponents/round"
 
@@ -33,7 +33,7 @@ LOOKED_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class PairLikeness:
-    """How alike photos are to a network: the probability of its pair head, or the cosine if it has none.
+    """How similar photos are to a network: the probability of its pair head, or the cosine if it has none.
 
     Attributes:
         embedding: Of each photo, unit length.
@@ -47,28 +47,28 @@ class PairLikeness:
 
     def of(self, first: Int64[np.ndarray, " pair"], second: Int64[np.ndarray, " pair"]) -> Float32[np.ndarray, " pair"]:
         """Of some pairs."""
-        alike = np.empty(len(first), dtype=np.float32)
+        similar = np.empty(len(first), dtype=np.float32)
         for start in range(0, len(first), 2**15):  # vectors of so many pairs are held at once
             some = slice(start, start + 2**15)
             a, b = self.embedding[first[some]], self.embedding[second[some]]
             if self.pair is None:
-                alike[some] = np.einsum("pd,pd->p", a, b)
+                similar[some] = np.einsum("pd,pd->p", a, b)
             else:
                 with torch.no_grad():
                     logits = self.pair(torch.from_numpy(a).to(self.device), torch.from_numpy(b).to(self.device))
-                alike[some] = torch.sigmoid(logits).cpu().numpy()
-        return alike
+                similar[some] = torch.sigmoid(logits).cpu().numpy()
+        return similar
 
     def square(self) -> Float32[np.ndarray, "photo photo"]:
         """Of all pairs."""
         if self.pair is None:
             return self.embedding @ self.embedding.T
-        alike = np.empty((len(self.embedding),) * 2, dtype=np.float32)
+        similar = np.empty((len(self.embedding),) * 2, dtype=np.float32)
         for rows, columns, logits in self.pair.blocks(torch.from_numpy(self.embedding).to(self.device)):
             block = torch.sigmoid(logits).cpu().numpy()
-            alike[rows, columns] = block
-            alike[columns, rows] = block.T
-        return alike
+            similar[rows, columns] = block
+            similar[columns, rows] = block.T
+        return similar
 
 
 class HardPairs:
@@ -79,14 +79,14 @@ class HardPairs:
 
     Args:
         spec: The sampler.
-        members: Items of the leg, strangers and singles too; they take no part.
-        classes: Of the members, -1 for strangers. A number is who it is seen from where: mirrored photos may be others.
+        members: Items of the phase, unknown individuals and singles too; they take no part.
+        classes: Of the members, -1 for unknown individuals. A number is who it is seen from where: mirrored photos may be others.
         n_identities: Class ``k + n_identities`` is individual k mirrored, and no opponent of class k, which it is to be
             told from by nobody; None: no class is another one's mirror image.
-        leg: Its epochs and noise.
+        phase: Its epochs and noise.
         batch: Slots of a forward pass.
         seed: Of all chance.
-        look: How alike some items are to the network as it is now.
+        look: How similar some items are to the network as it is now.
         group: The first process looks and solves for all.
 
     Raises:
@@ -105,7 +105,7 @@ class HardPairs:
         members: Int[np.ndarray, " member"],
         classes: Int[np.ndarray, " member"],
         n_identities: int | None = None,
-        leg: Leg,
+        phase: Phase,
         batch: int,
         seed: int,
         look: Callable[[Int64[np.ndarray, " photo"]], PairLikeness],
@@ -117,7 +117,14 @@ class HardPairs:
                 got=f"batch {batch}",
                 fix=f"use batch={max(batch // 4, 1) * 4}.",
             )
-        self._spec, self._leg, self._batch, self._seed, self._look, self._group = spec, leg, batch, seed, look, group
+        self._spec, self._phase, self._batch, self._seed, self._look, self._group = (
+            spec,
+            phase,
+            batch,
+            seed,
+            look,
+            group,
+        )
         self.items, self.classes = _of_two(members, classes)
         self._whose = self.classes if n_identities is None else self.classes % n_identities
         _check_opponents(self._whose)
@@ -128,7 +135,7 @@ class HardPairs:
         """The items of each forward pass of an epoch; looks at all photos first where a round begins.
 
         Args:
-            epoch: Number of the epoch, in all legs; the next one or, after an interruption, the same again.
+            epoch: Number of the epoch, in all phases; the next one or, after an interruption, the same again.
         """
         opponent = torch.zeros(len(self.items), dtype=torch.int64)
         if self._group.leads:
@@ -156,14 +163,14 @@ class HardPairs:
             future.set_result(opponent.astype(np.int64))
 
     def noise(self, number: int) -> float:
-        """The amplitude of round ``number`` (from 0) of the leg: geometrically first to last, evenly if one is 0."""
-        first, last = self._leg.noise
-        n_rounds = -(-self._leg.epochs // self._spec.every_epochs)
+        """The amplitude of round ``number`` (from 0) of the phase: geometrically first to last, evenly if one is 0."""
+        first, last = self._phase.noise
+        n_rounds = -(-self._phase.epochs // self._spec.every_epochs)
         way = number / max(1, n_rounds - 1)
         return first * (last / first) ** way if first > 0 < last else first + (last - first) * way
 
     def _begin(self, epoch: int) -> None:
-        left = self._leg.epochs - self._n_rounds * self._spec.every_epochs
+        left = self._phase.epochs - self._n_rounds * self._spec.every_epochs
         n_draws = min(self._spec.every_epochs, max(1, left))
         opponents = self._opponents(epoch, n_draws)
         self._began, self._n_rounds = epoch, self._n_rounds + 1
@@ -191,7 +198,7 @@ class HardPairs:
 def look_at(
     network: Network, body: Body, items: Int64[np.ndarray, " photo"], *, device: torch.device, n_workers: int
 ) -> PairLikeness:
-    """How alike items are to a network as it is now: in evaluation mode, without gradients, each item once.
+    """How similar items are to a network as it is now: in evaluation mode, without gradients, each item once.
 
     Args:
         network: Left in the mode it is in.

@@ -1,7 +1,7 @@
 """A regressor of boxes and landmarks from a few hundred clicks, and how far it is off on photos it has not seen.
 
 It has a loop of its own: it learns coordinates, of which some may be missing, on maps that are looked at once and held
-in memory. The training loop knows classes and labels, and its legs, samplers and checkpoints would serve nothing here:
+in memory. The training loop knows classes and labels, and its phases, samplers and checkpoints would serve nothing here:
 this training takes seconds.
 """
 
@@ -21,7 +21,7 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.preprocess import normalise
-from fieldmark.models.pinpoint import Eye, Maps, Pinpointer
+from fieldmark.models.pinpoint import Maps, PinpointBackbone, Pinpointer
 
 FEWEST = 10
 """Photos with clicks below which nothing is learnt."""
@@ -92,7 +92,7 @@ def mirrored_coordinates(
 
 
 def see(
-    eye: Eye,
+    eye: PinpointBackbone,
     source: PhotoSource,
     *,
     items: Int[np.ndarray, " item"],

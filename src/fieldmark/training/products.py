@@ -40,7 +40,7 @@ class BfloatProducts:
     def __call__(
         self, query: Float32[np.ndarray, "query dim"]
     ) -> tuple[Float32[np.ndarray, "photo query"], Float32[np.ndarray, " query"]]:
-        """How alike each photo is to each query, roughly; and the error before the result was rounded in its turn."""
+        """How similar each photo is to each query, roughly; and the error before the result was rounded in its turn."""
         with torch.inference_mode():
             asked, lost = _rounded(query)
             cosine = (self._photos @ asked.T).to(torch.float32).numpy()

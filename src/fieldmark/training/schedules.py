@@ -8,14 +8,14 @@ from fieldmark.training.specs import Constant, Cosine, OneCycle, Plateau, Schedu
 
 
 def rate(schedule: Schedule, *, update: int, updates: int, epoch: int, drops: int = 0) -> float:
-    """The factor on the leg's learning rate at one update.
+    """The factor on the phase's learning rate at one update.
 
     Args:
-        schedule: The leg's schedule.
-        update: Updates made in this leg, 0 to ``updates - 1``.
-        updates: Updates of the whole leg.
-        epoch: Epochs finished in this leg.
-        drops: How often the plateau rule has dropped the rate in this leg.
+        schedule: The phase's schedule.
+        update: Updates made in this phase, 0 to ``updates - 1``.
+        updates: Updates of the whole phase.
+        epoch: Epochs finished in this phase.
+        drops: How often the plateau rule has dropped the rate in this phase.
 
     Returns:
         A factor between 0 and 1.

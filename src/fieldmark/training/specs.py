@@ -1,4 +1,4 @@
-"""Settings of training (no torch): optimiser, legs, schedules."""
+"""Settings of training (no torch): optimiser, phases, schedules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Plateau(Spec):
     Attributes:
         patience: Epochs without improvement that are borne.
         factor: A fifth in the iMet 2019 kernels.
-        drops: End the leg where a drop would follow so many; None: go on dropping.
+        drops: End the phase where a drop would follow so many; None: go on dropping.
         rebuild: Start the optimiser afresh at each drop, without its memory of earlier gradients.
     """
 
@@ -66,26 +66,26 @@ Share = Annotated[float, Field(gt=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
-class Leg(Spec):
-    """One leg of a staged training.
+class Phase(Spec):
+    """One phase of a staged training.
 
     Attributes:
         epochs: At most so many passes of the sampler.
         lr: Learning rate of the backbone.
-        schedule: How it changes within the leg.
+        schedule: How it changes within the phase.
         min_photos: Only classes with at least so many training photos take part (unknowns always do); where these have
             less than a tenth of the photos, all take part.
         freeze: Backbone stages that stay as they are, with their batch-norm statistics; ``("all",)`` for the whole
             backbone, so that only neck and head learn.
-        losses: What is minimised in this leg; None: what the lesson says. (Where nobody watches validation photos, the
+        losses: What is minimised in this phase; None: what the lesson says. (Where nobody watches validation photos, the
             training loss is what must improve, and that of other losses is another number.)
-        hardest: Show this share of the items, those with the highest loss when last seen in this leg, as ``mining``
+        hardest: Show this share of the items, those with the highest loss when last seen in this phase, as ``mining``
             says. Items not seen yet are not among them; the first epoch is a normal one. Labels only.
         mining: ``added``: the hardest once more beside each normal epoch. ``only``: nothing but them, each once.
-        noise: How much chance goes into who opposes whom (assignment sampler), in units of likeness: of the leg's first
+        noise: How much chance goes into who opposes whom (assignment sampler), in units of likeness: of the phase's first
             round, and of its last; geometrically in between. 0: none; far above 1: opponents at random.
-        stop_at: End the leg once the training MAP@5 of an epoch reaches this.
-        patience: End the leg after so many epochs without a better watched number.
+        stop_at: End the phase once the training MAP@5 of an epoch reaches this.
+        patience: End the phase after so many epochs without a better watched number.
     """
 
     epochs: Natural
@@ -105,7 +105,7 @@ class Training(Spec):
     """Everything the loop needs besides network, photos and loss.
 
     Attributes:
-        legs: Trained one after the other, each from where the last one ended; none leaves the network as built.
+        phases: Trained one after the other, each from where the last one ended; none leaves the network as built.
         batch: Items in one forward pass (over all processes).
         least_batches: Where an epoch would have fewer forward passes, as photos are few, halve the batch, down to a
             quarter: a few hundred photos then still move the weights often enough.
@@ -120,10 +120,10 @@ class Training(Spec):
         ema: Decay of an exponential moving average of the weights, which is then what is validated and kept.
         precision: Numbers in the forward pass; ``auto`` is bf16 on a GPU that has it, else fp32.
         keep: Whether the last weights or those of the best epoch (by the watched number) are the result.
-        checkpoint_every_s: Seconds between checkpoints (each leg's end has one anyway).
+        checkpoint_every_s: Seconds between checkpoints (each phase's end has one anyway).
     """
 
-    legs: tuple[Leg, ...] = ()
+    phases: tuple[Phase, ...] = ()
     batch: Annotated[int, Field(ge=2)] = 48
     least_batches: Count = 1
     accumulate: Count = 1
@@ -153,5 +153,5 @@ class Training(Spec):
 
     @property
     def spares_backbone(self) -> bool:
-        """Whether no leg changes the backbone; what it gives for a photo then serves all epochs, folds and answers."""
-        return all("all" in leg.freeze for leg in self.legs)
+        """Whether no phase changes the backbone; what it gives for a photo then serves all epochs, folds and answers."""
+        return all("all" in phase.freeze for phase in self.phases)

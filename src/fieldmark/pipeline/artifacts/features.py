@@ -14,11 +14,11 @@ from fieldmark.pipeline.artifacts.base import Artifact
 if TYPE_CHECKING:
     from fieldmark.pipeline.context import Context
 
-LOOKS, CLASSES, FEATURES = "looks.npy", "imagenet.npy", "features.npy"
+STATISTICS, CLASSES, FEATURES = "statistics.npy", "imagenet.npy", "features.npy"
 
 
 @dataclass(frozen=True)
-class ImageFeatures:
+class PhotoFeatures:
     """What can be said of photos before anything is learnt from them.
 
     Attributes:
@@ -27,7 +27,7 @@ class ImageFeatures:
         features: Pooled features of the pretrained network.
     """
 
-    looks: Float32[np.ndarray, "photo 4"]
+    statistics: Float32[np.ndarray, "photo 4"]
     classes: Float32[np.ndarray, "photo class"]
     features: Float32[np.ndarray, "photo dim"]
 
@@ -44,30 +44,30 @@ class Features(Artifact):
     of_photos = True
     each_fold = True
 
-    def write(self, known: ImageFeatures) -> None:
+    def write(self, known: PhotoFeatures) -> None:
         """Write those of the known photos."""
         self._write("known", known)
 
-    def known(self) -> ImageFeatures:
+    def known(self) -> PhotoFeatures:
         """Those of the known photos."""
         return self._read("known")
 
-    def keep(self, value: ImageFeatures, context: Context) -> str:
+    def keep(self, value: PhotoFeatures, context: Context) -> str:
         """Write those of the new photos."""
         self._write("new", value)
         return f"{context.n_new} new photos"
 
-    def kept(self, context: Context) -> ImageFeatures:
+    def kept(self, context: Context) -> PhotoFeatures:
         """Those of the new photos."""
         del context
         return self._read("new")
 
-    def _write(self, part: Literal["known", "new"], value: ImageFeatures) -> None:
+    def _write(self, part: Literal["known", "new"], value: PhotoFeatures) -> None:
         place = self.folder / part
         place.mkdir(exist_ok=True)
-        for name, array in ((LOOKS, value.looks), (CLASSES, value.classes), (FEATURES, value.features)):
+        for name, array in ((STATISTICS, value.statistics), (CLASSES, value.classes), (FEATURES, value.features)):
             np.save(place / name, array)
 
-    def _read(self, part: Literal["known", "new"]) -> ImageFeatures:
+    def _read(self, part: Literal["known", "new"]) -> PhotoFeatures:
         place: Path = self.folder / part
-        return ImageFeatures(*(np.load(place / name, allow_pickle=False) for name in (LOOKS, CLASSES, FEATURES)))
+        return PhotoFeatures(*(np.load(place / name, allow_pickle=False) for name in (STATISTICS, CLASSES, FEATURES)))

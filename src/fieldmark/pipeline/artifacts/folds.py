@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from fieldmark.data.collection import Collection
-from fieldmark.data.twins import among
+from fieldmark.data.copies import among
 from fieldmark.data.vocabulary import UNKNOWN
 from fieldmark.pipeline.artifacts.base import Artifact
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fieldmark.pipeline.context import Context
 
 FUSION = "fusion.json"
-MATCHES = "evidence.parquet"
+MATCHES = "keypoint_matches.parquet"
 
 
 @dataclass(frozen=True, eq=False)

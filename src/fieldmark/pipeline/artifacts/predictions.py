@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float32, Int64
 from fieldmark.core.files import write_json, write_text
 from fieldmark.core.spec import read_spec
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decisions.settling import filled
-from fieldmark.decisions.specs import Cutoffs
+from fieldmark.decisions.hierarchy import filled
+from fieldmark.decisions.specs import LabelThresholds
 from fieldmark.pipeline.artifacts.base import Predictions
 from fieldmark.reporting.submissions import SUBMISSION, label_submission, question_submission
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fieldmark.pipeline.context import Context
 
 ANSWERS = "answers.parquet"
-CUTOFFS = "cutoffs.json"
+THRESHOLDS = "thresholds.json"
 SHIFT = "shift.json"
 
 
@@ -74,14 +74,14 @@ class AnswerTable(Predictions):
 class LabelAnswers(AnswerTable):
     """Thresholds, and the labels that they give to known and new photos."""
 
-    def write_thresholds(self, found: Cutoffs) -> None:
+    def write_thresholds(self, found: LabelThresholds) -> None:
         """Write the thresholds."""
-        write_text(self.folder / CUTOFFS, found.model_dump_json(indent=1) + "\n")
+        write_text(self.folder / THRESHOLDS, found.model_dump_json(indent=1) + "\n")
 
     @cached_property
-    def thresholds(self) -> Cutoffs:
+    def thresholds(self) -> LabelThresholds:
         """The thresholds."""
-        return read_spec(Cutoffs, self.folder / CUTOFFS)
+        return read_spec(LabelThresholds, self.folder / THRESHOLDS)
 
     def write(self, images: list[str], value: LabelledPhotos, vocabulary: Vocabulary) -> None:
         """Write the labels of the known photos."""

@@ -18,10 +18,10 @@ from fieldmark.core.errors import RunError
 from fieldmark.core.files import read_json, write_json, write_text
 from fieldmark.data.collection import Collection
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decisions.calibrated import Sure, Sureness
+from fieldmark.decisions.confidence import Confidence, ConfidenceModel
 from fieldmark.decisions.grouped import GroupThresholds
 from fieldmark.decisions.ranking import UnknownScore, candidates
-from fieldmark.decisions.thresholds import Threshold
+from fieldmark.decisions.unknown_thresholds import UnknownThreshold
 from fieldmark.pipeline.artifacts.base import Predictions
 from fieldmark.reporting.exports import write_answers_csv
 from fieldmark.reporting.submissions import SUBMISSION, ranking_submission, with_blanks
@@ -60,12 +60,12 @@ class Decision:
     Attributes:
         threshold: For all photos.
         groups: Of groups of photos; None without.
-        sureness: Scores to probabilities; None where it was not learnt.
+        confidence_model: Scores to probabilities; None where it was not learnt.
     """
 
-    threshold: Threshold
+    threshold: UnknownThreshold
     groups: GroupThresholds | None = None
-    sureness: Sureness | None = None
+    confidence_model: ConfidenceModel | None = None
 
     @classmethod
     def read(cls, place: Path) -> Decision:
@@ -75,12 +75,14 @@ class Decision:
             RunError: Another version of fieldmark wrote it.
         """
         told = dict(read_json(place / DECISION))
-        groups, sure = told.pop("groups", None), told.pop("sureness", None)
+        groups, confidence = told.pop("groups", None), told.pop("confidence_model", None)
         try:
             return cls(
-                Threshold.model_validate(told),
+                UnknownThreshold.model_validate(told),
                 None if groups is None else GroupThresholds.model_validate(groups),
-                None if sure is None else Sureness.model_validate_json(json.dumps(sure)),  # JSON lists are its tuples
+                None
+                if confidence is None
+                else ConfidenceModel.model_validate_json(json.dumps(confidence)),  # JSON lists are its tuples
             )
         except ValidationError as error:
             raise RunError(
@@ -94,17 +96,17 @@ class Decision:
         told = self.threshold.model_dump(mode="json")
         if self.groups is not None:
             told["groups"] = self.groups.model_dump(mode="json")
-        if self.sureness is not None:
-            told["sureness"] = self.sureness.model_dump(mode="json")
+        if self.confidence_model is not None:
+            told["confidence_model"] = self.confidence_model.model_dump(mode="json")
         write_json(folder / DECISION, told)
 
     def at(self, photos: Collection) -> UnknownScore:
         """The threshold of each photo, or the one of all."""
         return self.threshold.at if self.groups is None else self.groups.at(names_of(photos, self.groups.column))
 
-    def sure(self, scores: Float32[np.ndarray, "photo identity"]) -> Sure | None:
+    def confidence(self, scores: Float32[np.ndarray, "photo identity"]) -> Confidence | None:
         """How sure the answers from these scores are."""
-        return None if self.sureness is None or not len(scores) else self.sureness.of(scores)
+        return None if self.confidence_model is None or not len(scores) else self.confidence_model.of(scores)
 
 
 def names_of(photos: Collection, column: str) -> list[str | None]:
@@ -124,7 +126,7 @@ class Ranking(Predictions):
         scores: Float32[np.ndarray, "photo identity"],
         decision: Decision,
         k: int,
-        sure: Sure | None = None,
+        confidence: Confidence | None = None,
     ) -> None:
         """Write what is said of the validation photos.
 
@@ -137,7 +139,9 @@ class Ranking(Predictions):
         """
         decision.write(self.folder)
         np.save(self.folder / SCORES, scores)
-        table = ranking_table("validation", known.images, scores, decision.at(known), k, known.vocabulary, sure=sure)
+        table = ranking_table(
+            "validation", known.images, scores, decision.at(known), k, known.vocabulary, confidence=confidence
+        )
         table.write_parquet(self.folder / RANKING)
 
     @cached_property
@@ -164,12 +168,12 @@ class Ranking(Predictions):
         if new is None:
             raise TypeError("the run has no new photos")
         np.save(self.folder / NEW_SCORES, value.scores)
-        sure = self.decision.sure(value.scores)
-        if sure is not None and value.learnt is not None:
-            known, right = (np.where(value.learnt, np.nan, one) for one in (sure.known, sure.right))
-            sure = Sure(known=known, right=right)
+        confidence = self.decision.confidence(value.scores)
+        if confidence is not None and value.learnt is not None:
+            known, right = (np.where(value.learnt, np.nan, one) for one in (confidence.known, confidence.right))
+            confidence = Confidence(known=known, right=right)
         at, vocabulary = self.decision.at(new), context.known.vocabulary
-        table = ranking_table("new", new.images, value.scores, at, value.k, vocabulary, sure=sure)
+        table = ranking_table("new", new.images, value.scores, at, value.k, vocabulary, confidence=confidence)
         pl.concat([pl.read_parquet(self.folder / RANKING), table]).write_parquet(self.folder / RANKING)
         return ""
 
@@ -207,7 +211,7 @@ def ranking_table(
     k: int,
     vocabulary: Vocabulary,
     *,
-    sure: Sure | None = None,
+    confidence: Confidence | None = None,
 ) -> pl.DataFrame:
     """One row a photo and place: part, image, place (1 is first), identity (by name), score, known_proba, right_proba.
 
@@ -215,7 +219,7 @@ def ranking_table(
     validation photos by curves that have not seen them. Null where they were not learnt.
     """
     names = vocabulary.identities
-    known, right = (None, None) if sure is None else (sure.known.tolist(), sure.right.tolist())
+    known, right = (None, None) if confidence is None else (confidence.known.tolist(), confidence.right.tolist())
     rows = [
         (
             part,

@@ -61,7 +61,7 @@ class ScoredPhotos:
     members: Mapping[str, MemberScores] = field(default_factory=dict)
 
     @property
-    def voices(self) -> Mapping[str, MemberScores]:
+    def members_or_mean(self) -> Mapping[str, MemberScores]:
         """The members by name; the mean where it is all."""
         return self.members or {MEAN: self.mean}
 

@@ -1,4 +1,4 @@
-"""What twins say about names: one picture under two names, names that a photo could take over, two names for one.
+"""What near-duplicates say about names: one picture under two names, names that a photo could take over, two names for one.
 
 All of it is for a person to judge; nothing is changed here.
 """
@@ -15,10 +15,10 @@ from jaxtyping import Float, Int64
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 
-STRANGER, UNTOLD = -1, -2
+UNKNOWN_INDIVIDUAL, UNLABELLED = -1, -2
 """As in a collection: nobody we know; nothing said."""
 
-Verdict = Literal["two names", "stranger and name", "same name", "no name"]
+Verdict = Literal["two names", "unknown and named", "same name", "no name"]
 ABOVE_REST = 3.5
 
 
@@ -27,20 +27,20 @@ def verdict(classes: Sequence[int]) -> Verdict:
 
     Example:
         >>> verdict([4, 4, -2]), verdict([4, -1]), verdict([4, 7]), verdict([-2, -2])
-        ('same name', 'stranger and name', 'two names', 'no name')
+        ('same name', 'unknown and named', 'two names', 'no name')
     """
-    told = {one for one in classes if one != UNTOLD}
-    if len(told - {STRANGER}) > 1:
+    told = {one for one in classes if one != UNLABELLED}
+    if len(told - {UNKNOWN_INDIVIDUAL}) > 1:
         return "two names"
     if len(told) > 1:
-        return "stranger and name"
+        return "unknown and named"
     return "same name" if told else "no name"
 
 
 def taken_over(group: Int64[np.ndarray, " image"], classes: Int64[np.ndarray, " image"]) -> Int64[np.ndarray, " image"]:
-    """The classes with those of twins where nothing is said; where twins disagree nothing is taken over.
+    """The classes with those of near-duplicates where nothing is said; where near-duplicates disagree nothing is taken over.
 
-    A stranger's twin is a stranger too. Whether to use it is the caller's decision: in a contest it is a leak.
+    An unknown individual's near-duplicate is an unknown individual too. Whether to use it is the caller's decision: in a contest it is a leak.
 
     Raises:
         ShapeError: There is not one class for every photo.
@@ -52,7 +52,7 @@ def taken_over(group: Int64[np.ndarray, " image"], classes: Int64[np.ndarray, " 
             got=f"group {group.shape}, classes {classes.shape}",
             fix="pass the groups of same_pictures() and the classes of the same photos; -2 where nothing is said.",
         )
-    told = classes != UNTOLD
+    told = classes != UNLABELLED
     n = int(group.max()) + 1 if len(group) else 0
     highest = np.full(n, np.iinfo(np.int64).min)
     lowest = np.full(n, np.iinfo(np.int64).max)
@@ -70,7 +70,7 @@ class OneIdentity:
         first: The class of the one, the lower number.
         second: The class of the other.
         n_shared: Pictures that both have.
-        cosine: How alike they look; nan where that was not asked.
+        cosine: How similar they look; nan where that was not asked.
         score: Sure evidence first: the number of shared pictures, or else, below 1, how far the cosine stands out.
     """
 
@@ -103,19 +103,19 @@ def sharing(group: Int64[np.ndarray, " image"], classes: Int64[np.ndarray, " ima
     return sorted(found, key=lambda one: (-one.n_shared, one.first, one.second))
 
 
-def alike(likeness: Float[np.ndarray, "identity identity"], *, above_rest: float = ABOVE_REST) -> list[OneIdentity]:
+def similar(likeness: Float[np.ndarray, "identity identity"], *, above_rest: float = ABOVE_REST) -> list[OneIdentity]:
     """Identities that look like one: each the other's nearest, and nearer than the nearest of the rest are.
 
     How near the nearest other identity usually is, and how much that varies, is told by the median over all
     identities and by the median distance from it, which the few true doubles hardly move.
 
     Args:
-        likeness: How alike the photos of one identity are to those of another, such as cosines; made symmetric by the
+        likeness: How similar the photos of one identity are to those of another, such as cosines; made symmetric by the
             mean of both ways. nan where nothing is known. The diagonal is not looked at.
         above_rest: In robust deviations above the median.
 
     Returns:
-        The most alike first; ``score`` is the share of identities whose nearest is less alike, at most 0.999.
+        The most similar first; ``score`` is the share of identities whose nearest is less similar, at most 0.999.
 
     Raises:
         ShapeError: ``likeness`` is not square.
@@ -155,7 +155,7 @@ def both(shared: Sequence[OneIdentity], looks: Sequence[OneIdentity]) -> list[On
 
 
 def _nearest_other(likeness: np.ndarray, *, at_once: int = 2**22) -> tuple[np.ndarray, np.ndarray]:
-    """The most alike other identity of each, and how alike; -inf where none is known."""
+    """The most similar other identity of each, and how similar; -inf where none is known."""
     if likeness.ndim != 2 or len(likeness) != likeness.shape[1]:
         raise ShapeError(
             "Identities are compared each with each.", got=f"likeness {likeness.shape}", fix="pass a square matrix."

@@ -26,7 +26,7 @@ MOST_STRETCHED = 0.02
 
 COMPARED_AT_ONCE = 2**22
 
-Look = Callable[[Int64[np.ndarray, " row"]], Float[np.ndarray, "row pixel"]]
+DescribeImages = Callable[[Int64[np.ndarray, " row"]], Float[np.ndarray, "row pixel"]]
 """The pictures of those rows: greys of mean 0 and length 1, zeros for a picture that shows nothing."""
 
 
@@ -53,7 +53,7 @@ class SamePictures:
 
 def same_pictures(
     near: NearHashes,
-    look: Look,
+    look: DescribeImages,
     shape: Float[np.ndarray, " image"],
     *,
     copies: Iterable[Sequence[int]] = (),
@@ -196,8 +196,8 @@ class _Judge:
 
     def _agree(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         ratio = np.log(self._shape[one])[:, None] - np.log(self._shape[other])
-        alike = self._of(one) @ self._of(other).T
-        return (alike >= self._least) & (np.abs(ratio) <= np.log1p(MOST_STRETCHED))
+        similar = self._of(one) @ self._of(other).T
+        return (similar >= self._least) & (np.abs(ratio) <= np.log1p(MOST_STRETCHED))
 
     def _of(self, rows: np.ndarray) -> np.ndarray:
         return self._pixels[[self._place[row] for row in rows.tolist()]]

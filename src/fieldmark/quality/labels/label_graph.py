@@ -95,13 +95,13 @@ class LabelGraph:
     Attributes:
         names: Of the labels, in column order.
         implications: The one with the most images that lack what is implied first.
-        alike: The most alike first.
+        similar: The most similar first.
         apart: The most surprising first.
     """
 
     names: tuple[str, ...]
     implications: tuple[Implication, ...]
-    alike: tuple[SimilarLabels, ...]
+    similar: tuple[SimilarLabels, ...]
     apart: tuple[Apart, ...]
 
 
@@ -113,7 +113,7 @@ def inspect_labels(
     Args:
         names: Of the labels; the text before "::" is the group.
         truth: The given labels, 0 and 1.
-        ratio: Names at least so alike are told, 0-1: 1 minus the edits from one to the other over the longer length.
+        ratio: Names at least so similar are told, 0-1: 1 minus the edits from one to the other over the longer length.
         expected: Labels never together are told where chance would have given at least so many images both.
 
     Returns:
@@ -142,7 +142,7 @@ def inspect_labels(
     return LabelGraph(
         names=tuple(names),
         implications=_implications(names, parts, together),
-        alike=_alike(names, parts, together, ratio),
+        similar=_similar(names, parts, together, ratio),
         apart=_apart(names, parts, together, len(truth), expected),
     )
 
@@ -230,7 +230,7 @@ def _forms(phrase: str) -> tuple[str, ...]:
     return phrase, f"{phrase}s", f"{phrase}es", phrase.removesuffix("s")
 
 
-def _alike(
+def _similar(
     names: Sequence[str], parts: Sequence[tuple[str, str]], together: np.ndarray, ratio: float
 ) -> tuple[SimilarLabels, ...]:
     from rapidfuzz.distance import Levenshtein
@@ -241,7 +241,7 @@ def _alike(
     groups = np.array([group for group, _ in parts])
     found = []
     for at in range(len(folded) - 1):
-        # No score_cutoff: it also drops names that are exactly at the cutoff.
+        # No score_threshold: it also drops names that are exactly at the threshold.
         closeness = cdist([folded[at]], folded[at + 1 :], scorer=likeness, dtype=np.float64)[0]
         for other in np.flatnonzero((closeness >= ratio - 1e-9) & (groups[at + 1 :] == groups[at])).tolist():
             first, second = _commoner(at, at + 1 + other, together)

@@ -27,7 +27,7 @@ ENOUGH = 30
 """Given labels from which on a label has a say in what is usual, where ``ENOUGH_LABELS`` have so many."""
 ENOUGH_LABELS = 10
 LEAST_DEVIATION = np.array([0.3, 0.1])
-"""Of intercepts and slopes between labels: labels are never quite alike."""
+"""Of intercepts and slopes between labels: labels are never quite similar."""
 TINY = 1e-12
 
 ByLabel = Float64[np.ndarray, " label"]
@@ -92,7 +92,7 @@ def fit_rates(counts: Counts) -> LabelNoise:
     """The likeliest rates, by expectation and maximisation, with priors learned from all labels.
 
     Returns:
-        Rates and doubts, finite also for labels that nobody or everybody has.
+        Rates and issues, finite also for labels that nobody or everybody has.
 
     Source:
         The errors are those of Dawid and Skene 1979 with one annotator, and a logistic of the score is the truth's
@@ -128,7 +128,7 @@ def fit_rates(counts: Counts) -> LabelNoise:
 
 
 def mean(one: LabelNoise, other: LabelNoise) -> LabelNoise:
-    """What two readings of the same scores say together: the mean of their rates and of their doubts."""
+    """What two readings of the same scores say together: the mean of their rates and of their issues."""
     return LabelNoise(
         missing=(one.missing + other.missing) / 2,
         wrong=(one.wrong + other.wrong) / 2,

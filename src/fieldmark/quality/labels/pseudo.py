@@ -8,13 +8,20 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from fieldmark.quality.labels.inputs import ROW_BLOCK, check_proba
-from fieldmark.quality.specs import Guesses, HardTargets, MeanSurety, PlausibleSurety, SureShare, Surety
+from fieldmark.quality.specs import (
+    ConfidenceMeasure,
+    HardTargets,
+    LabelPseudoLabelRule,
+    MeanConfidence,
+    PlausibleConfidence,
+    TopShare,
+)
 
 NEVER = -1.0
 """Surety of an image that must not be taken."""
 
 
-def surety(proba: Float[np.ndarray, "image label"], rule: Surety) -> Float32[np.ndarray, " image"]:
+def confidence(proba: Float[np.ndarray, "image label"], rule: ConfidenceMeasure) -> Float32[np.ndarray, " image"]:
     """How sure the scores of each image are.
 
     Args:
@@ -22,29 +29,31 @@ def surety(proba: Float[np.ndarray, "image label"], rule: Surety) -> Float32[np.
         rule: Over which labels to look.
 
     Returns:
-        0 (no idea) to 0.5 (every label looked at is certain); -1 for an image that ``PlausibleSurety`` refuses.
+        0 (no idea) to 0.5 (every label looked at is certain); -1 for an image that ``PlausibleConfidence`` refuses.
 
     Raises:
         ShapeError: ``proba`` is no matrix or is empty.
         FieldmarkError: A value is no probability.
 
     Source:
-        ``MeanSurety``: iMet 2019, 1st place, stage 3. ``PlausibleSurety``: ours, as the mean over 1,103 labels is
+        ``MeanConfidence``: iMet 2019, 1st place, stage 3. ``PlausibleConfidence``: ours, as the mean over 1,103 labels is
         largest for an image with none.
     """
-    proba = check_proba(proba, who="surety()")
+    proba = check_proba(proba, who="confidence()")
     sure = np.empty(len(proba), np.float32)
     for start in range(0, len(proba), ROW_BLOCK):
         rows = slice(start, start + ROW_BLOCK)
         block = proba[rows].astype(np.float32, copy=False)
         sure[rows] = (
-            np.abs(block - np.float32(0.5)).mean(axis=1) if isinstance(rule, MeanSurety) else _plausible(block, rule)
+            np.abs(block - np.float32(0.5)).mean(axis=1)
+            if isinstance(rule, MeanConfidence)
+            else _plausible(block, rule)
         )
     return sure
 
 
 def pick(
-    proba: Float[np.ndarray, "image label"], rule: Guesses
+    proba: Float[np.ndarray, "image label"], rule: LabelPseudoLabelRule
 ) -> tuple[Int64[np.ndarray, " picked"], Float32[np.ndarray, "picked label"]]:
     """The surest photos and what to teach of them.
 
@@ -66,9 +75,9 @@ def pick(
         iMet 2019, 1st place, stage 3; the source tells neither the share nor whether targets are hard or soft. The cap
         and its order are ours.
     """
-    sure = surety(proba, rule.surety)
+    sure = confidence(proba, rule.confidence)
     n = len(sure)
-    n = math.floor(rule.amount.share * n + 1e-9) if isinstance(rule.amount, SureShare) else min(rule.amount.n, n)
+    n = math.floor(rule.amount.share * n + 1e-9) if isinstance(rule.amount, TopShare) else min(rule.amount.n, n)
     order = np.argsort(-sure, kind="stable")
     order = order[sure[order] > NEVER]
     rows = order[:n] if rule.most_per_label is None else _capped(proba, order, n, rule)
@@ -78,7 +87,7 @@ def pick(
     return rows, taken.astype(np.float32)
 
 
-def _plausible(proba: Float32[np.ndarray, "image label"], rule: PlausibleSurety) -> Float32[np.ndarray, " image"]:
+def _plausible(proba: Float32[np.ndarray, "image label"], rule: PlausibleConfidence) -> Float32[np.ndarray, " image"]:
     """Mean of |p - 0.5| over each image's plausible labels."""
     n_labels = proba.shape[1]
     plausible = proba > rule.tau
@@ -92,7 +101,7 @@ def _plausible(proba: Float32[np.ndarray, "image label"], rule: PlausibleSurety)
     return np.where(says_something, total / np.maximum(n_plausible, 1), np.float32(NEVER)).astype(np.float32)
 
 
-def _capped(proba: np.ndarray, order: np.ndarray, n: int, rule: Guesses) -> Int64[np.ndarray, " picked"]:
+def _capped(proba: np.ndarray, order: np.ndarray, n: int, rule: LabelPseudoLabelRule) -> Int64[np.ndarray, " picked"]:
     """The first ``n`` of ``order`` that give no label more than its share of photos."""
     room = np.full(proba.shape[1], rule.most_per_label)
     picked: list[int] = []

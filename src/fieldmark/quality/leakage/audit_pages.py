@@ -6,14 +6,14 @@ from pathlib import Path
 
 from fieldmark.quality.leakage.auditing import Audit, judged
 from fieldmark.quality.leakage.leaks import WORTH, WORTH_TIMES
-from fieldmark.quality.leakage.side_clues import meaning
+from fieldmark.quality.leakage.side_columns import meaning
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.exports import write_answers_csv
 from fieldmark.reporting.leak_pages import CopyRow, CrossingRow, GainRow, LeaksPage
 from fieldmark.reporting.wording import counted
 
 GAINS = (
-    *("target", "clue", "photos", "with_clue", "values"),
+    *("target", "side_feature", "photos", "with_side_feature", "values"),
     *("blind", "guessed", "gain", "low", "high", "verdict"),
 )
 """The columns of the table of gains."""
@@ -24,12 +24,10 @@ MOST_LEFT_OUT = 3
 def summary(found: Audit) -> str:
     """The outcome in a sentence or two."""
     if not found.is_leaky:
-        return (
-            f"No clue beside the pictures is seen to tell the answers of {found.name} ({found.n_tried:,} photos tried)."
-        )
-    clues = list(dict.fromkeys(one.clue for one in found.leaks))
-    words = f"{counted(len(clues), 'clue tells', 'clues tell')} answers without a look at the picture"
-    words = f"{words}: {', '.join(clues)}." if clues else "No clue tells answers."
+        return f"No side feature beside the pictures is seen to tell the answers of {found.name} ({found.n_tried:,} photos tried)."
+    side_features = list(dict.fromkeys(one.side_feature for one in found.leaks))
+    words = f"{counted(len(side_features), 'side_feature tells', 'side_features tell')} answers without a look at the picture"
+    words = f"{words}: {', '.join(side_features)}." if side_features else "No side feature tells answers."
     return words if not found.crossings else f"{words} Parts of the table share pictures."
 
 
@@ -80,8 +78,8 @@ def audit_page(found: Audit) -> LeaksPage:
         gains=tuple(
             GainRow(
                 target=one.target,
-                clue=one.clue,
-                meaning=meaning(one.clue),
+                side_feature=one.side_feature,
+                meaning=meaning(one.side_feature),
                 share_given=one.n_given / one.n_photos if one.n_photos else 0.0,
                 blind=one.blind,
                 guessed=one.guessed,
@@ -101,10 +99,10 @@ def audit_page(found: Audit) -> LeaksPage:
 
 
 def write_gains(path: Path, found: Audit) -> None:
-    """Write one row for each target and clue, harmless in a spreadsheet; the largest gain first."""
+    """Write one row for each target and side feature, harmless in a spreadsheet; the largest gain first."""
     rows = [
         (
-            *(one.target, one.clue, one.n_photos, one.n_given, one.n_distinct),
+            *(one.target, one.side_feature, one.n_photos, one.n_given, one.n_distinct),
             *(round(value, 5) for value in (one.blind, one.guessed, one.gain.value, one.gain.low, one.gain.high)),
             judged(one),
         )

@@ -1,4 +1,4 @@
-"""How well answers can be guessed from what is not the picture: each clue beside the photos, tried on each target."""
+"""How well answers can be guessed from what is not the picture: each side feature beside the photos, tried on each target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from fieldmark.core.errors import DataError, FieldmarkError, nearest, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.seeds import generator
-from fieldmark.data import twins
+from fieldmark.data import copies
 from fieldmark.data.collection import Collection
 from fieldmark.data.folds import assign
 from fieldmark.data.specs import PlainFolds
@@ -21,7 +21,7 @@ from fieldmark.images.hashes import hashes
 from fieldmark.images.traces import traces
 from fieldmark.quality.leakage.copies import Copied, Crossing, ask_copies, crossings, joined
 from fieldmark.quality.leakage.leaks import LEAST_GROUPS, Gain, Target, guess, untellable
-from fieldmark.quality.leakage.side_clues import clues, perhaps_known, targets
+from fieldmark.quality.leakage.side_columns import perhaps_known, side_features, targets
 
 N_FOLDS = 5
 MOST_PHOTOS = 20_000
@@ -36,14 +36,14 @@ class Audit:
     Attributes:
         name: Of the table.
         n_photos: Of the table.
-        n_tried: Photos that clues were tried on: all, or a random part of a large table.
+        n_tried: Photos that side features were tried on: all, or a random part of a large table.
         n_files: Of those, photos whose file could be read.
         n_hashed: Photos, of both tables, whose look from afar is known.
-        gains: Each clue on each target, the largest gain first.
+        gains: Each side feature on each target, the largest gain first.
         copies: What rows of one picture say of each other, for each kind of copy and target; their gains are among
             ``gains``.
         crossings: Photos of one part of the table (or of the new photos) that lie in another part, by kind of copy.
-        same_everywhere: Clues that have one value on all photos, and so tell nothing.
+        same_everywhere: Side features that have one value on all photos, and so tell nothing.
         left_out: Targets that cannot be audited, and why.
     """
 
@@ -77,7 +77,7 @@ class AuditPhotos:
     paths: Sequence[Path | None]
 
 
-def audit_clues(
+def audit_side_features(
     known: AuditPhotos,
     new: AuditPhotos | None = None,
     *,
@@ -89,22 +89,22 @@ def audit_clues(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Audit:
-    """Guess every target from every clue, and look photos up that lie in several rows.
+    """Guess every target from every side feature, and look photos up that lie in several rows.
 
-    Groups of the table and files with the same bytes stay together when photos are held back, so that a clue cannot
+    Groups of the table and files with the same bytes stay together when photos are held back, so that a side feature cannot
     merely know a photo again.
 
     Args:
         known: The table.
         new: New photos, of which only is asked whether they lie in the table already.
         only: Targets to guess; empty for all.
-        columns: Further columns of the table to take for clues.
+        columns: Further columns of the table to take for side features.
         within: Bits of 64 in which the hashes of photos of one look may differ.
         most_photos: Of a larger table so many photos are drawn by lot; rows with the same bytes, address or ``phash``
             are looked up among all.
         seed: Of the lot and the folds.
         n_workers: Threads that read files.
-        progress: Told as files are read and clues are tried.
+        progress: Told as files are read and side features are tried.
 
     Raises:
         DataError: The table tells nothing that can be guessed, or lacks a column.
@@ -114,12 +114,12 @@ def audit_clues(
     asked, left_out = _asked(photos, only)
     chance = generator(seed, "audit")
     some = np.sort(chance.permutation(len(photos))[:most_photos])
-    alike = _alike(known, new, some, within=within, n_workers=n_workers, progress=progress)
-    same = {kind: joined(len(photos), _within(groups, len(photos))) for kind, groups in alike.groups.items()}
+    similar = _similar(known, new, some, within=within, n_workers=n_workers, progress=progress)
+    same = {kind: joined(len(photos), _within(groups, len(photos))) for kind, groups in similar.groups.items()}
     apart = photos.groups
-    together = joined(len(photos), [*_rows(apart.tolist()), *_within(alike.groups["same bytes"], len(photos))])[some]
+    together = joined(len(photos), [*_rows(apart.tolist()), *_within(similar.groups["same bytes"], len(photos))])[some]
     found = traces([known.paths[row] for row in some.tolist()], n_threads=max(1, n_workers), progress=progress)
-    beside = clues(photos.take(some), found, some, columns)
+    beside = side_features(photos.take(some), found, some, columns)
     usable, tried = [], [Target(one.name, one.truth[some], ranked=one.ranked) for one in asked]
     for whole, part in zip(asked, tried, strict=True):
         if why := untellable(part, together):
@@ -138,7 +138,7 @@ def audit_clues(
     pairs = [(name, part) for name in beside for _, part in usable if beside[name].n_distinct > 1]
     gains = [
         guess(beside[name], part, name=name, fold=fold, groups=together)
-        for name, part in progress.track(pairs, total=len(pairs), what="trying clues")
+        for name, part in progress.track(pairs, total=len(pairs), what="trying side features")
     ]
     copies = [(kind, ask_copies(same[kind], whole, name=kind, groups=apart)) for kind in same for whole, _ in usable]
     copies = [(kind, one) for kind, one in copies if one.gain.n_given]
@@ -147,23 +147,23 @@ def audit_clues(
         n_photos=len(photos),
         n_tried=len(some),
         n_files=sum(one is not None for one in found),
-        n_hashed=alike.n_hashed,
+        n_hashed=similar.n_hashed,
         gains=tuple(sorted([*gains, *(one.gain for _, one in copies)], key=lambda one: -one.gain.value)),
         copies=tuple(copies),
         crossings=tuple(
             (kind, one)
-            for kind, groups in alike.groups.items()
-            for one in crossings(joined(alike.n_photos, groups), alike.parts)
+            for kind, groups in similar.groups.items()
+            for one in crossings(joined(similar.n_photos, groups), similar.parts)
         ),
-        same_everywhere=tuple(name for name, clue in beside.items() if clue.n_distinct <= 1),
+        same_everywhere=tuple(name for name, side_feature in beside.items() if side_feature.n_distinct <= 1),
         left_out=tuple(left_out),
     )
 
 
 def judged(one: Gain) -> str:
-    """The verdict on a clue in words; the same for all that prints it."""
+    """The verdict on a side feature in words; the same for all that prints it."""
     if one.verdict == "leak":
-        return "leak or source: you decide" if perhaps_known(one.clue) else "leak"
+        return "leak or source: you decide" if perhaps_known(one.side_feature) else "leak"
     return "slight" if one.verdict == "slight" else ""
 
 
@@ -191,7 +191,7 @@ def _asked(photos: Collection, only: Sequence[str]) -> tuple[list[Target], list[
 
 
 @dataclass(frozen=True, eq=False)
-class _Alike:
+class _Similar:
     """Rows of both tables (the new ones after the known ones) that are one picture, by kind of copy."""
 
     n_photos: int
@@ -200,21 +200,21 @@ class _Alike:
     groups: dict[str, list[list[int]]]
 
 
-def _alike(
+def _similar(
     known: AuditPhotos, new: AuditPhotos | None, some: np.ndarray, *, within: int, n_workers: int, progress: Progress
-) -> _Alike:
+) -> _Similar:
     """Rows with the same bytes or file, with the same address, and of near hashes."""
     tables = [known] if new is None else [known, new]
     paths = [path for one in tables for path in one.paths]
     have = [row for row, path in enumerate(paths) if path is not None]
-    by_bytes = [[have[at] for at in rows] for rows in twins.same_bytes([paths[row] for row in have])]  # type: ignore[misc]
+    by_bytes = [[have[at] for at in rows] for rows in copies.same_bytes([paths[row] for row in have])]  # type: ignore[misc]
     by_path = _rows([None if path is None else str(path) for path in paths])
     urls = [url for one in tables for url in _cells(one.collection, "url")]
     hashed = _hashed(tables, some, n_workers=n_workers, progress=progress)
     parts = [_cells(one.collection, SPLIT) for one in tables]
     if new is not None:
         parts = [[part or "known" for part in parts[0]], ["new"] * len(parts[1])]
-    return _Alike(
+    return _Similar(
         n_photos=len(paths),
         n_hashed=len(hashed),
         parts=[part or "" for one in parts for part in one],
@@ -285,4 +285,4 @@ def _hex(cell: str | None) -> int | None:
         return None
 
 
-__all__ = ["MOST_PHOTOS", "Audit", "AuditPhotos", "audit_clues", "judged"]
+__all__ = ["MOST_PHOTOS", "Audit", "AuditPhotos", "audit_side_features", "judged"]

@@ -1,4 +1,4 @@
-"""Copies as a clue: one picture in several rows tells the answer of one row by the other's."""
+"""Copies as a side feature: one picture in several rows tells the answer of one row by the other's."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jaxtyping import Int64
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from fieldmark.quality.leakage.clues import check_lengths
 from fieldmark.quality.leakage.leaks import Gain, Target, blind, reached, weighed
 from fieldmark.quality.leakage.ngrams import Sparse
+from fieldmark.quality.leakage.side_features import check_lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,14 @@ class Crossing:
     n_copied: int
 
 
-def joined(n_photos: int, alike: Iterable[Sequence[int] | np.ndarray]) -> Int64[np.ndarray, " photo"]:
+def joined(n_photos: int, similar: Iterable[Sequence[int] | np.ndarray]) -> Int64[np.ndarray, " photo"]:
     """A number that photos share which any of the groups, or a chain of them, puts together.
 
     Args:
         n_photos: How many there are.
-        alike: Rows that belong together; rows in none stay alone.
+        similar: Rows that belong together; rows in none stay alone.
     """
-    pairs = np.array([(rows[0], row) for rows in alike for row in rows[1:]], np.int64).reshape(-1, 2)
+    pairs = np.array([(rows[0], row) for rows in similar for row in rows[1:]], np.int64).reshape(-1, 2)
     ones = np.ones(len(pairs), np.int8)
     graph = csr_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(n_photos, n_photos))
     return connected_components(graph, directed=False)[1].astype(np.int64)
@@ -70,7 +70,7 @@ def ask_copies(
     Args:
         content: A number that copies of one picture share.
         target: The right answers.
-        name: What this clue is called.
+        name: What this side feature is called.
         groups: A number that photos share that are kept together.
 
     Raises:

@@ -1,7 +1,7 @@
 """How well answers can be guessed from what is not the picture, and by how much that beats guessing blindly.
 
-Each clue is tried by cross-validation: what is learnt from four fifths of the photos is asked of the others, whole
-groups of photos at a time. What counts is the gain over the best that a guess without any clue can do: the commonest
+Each side feature is tried by cross-validation: what is learnt from four fifths of the photos is asked of the others, whole
+groups of photos at a time. What counts is the gain over the best that a guess without any side feature can do: the commonest
 answer.
 """
 
@@ -17,8 +17,8 @@ from jaxtyping import Float64, Int64
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.metrics.intervals import Interval
-from fieldmark.quality.leakage.clues import Clue, Judge, Rows, Scores, check_lengths
 from fieldmark.quality.leakage.ngrams import Sparse
+from fieldmark.quality.leakage.side_features import Rows, Scores, SideFeature, StackedTrees, check_lengths
 
 WORTH = 0.01
 """One right answer more among a hundred photos is worth a warning."""
@@ -57,22 +57,22 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """How well a target can be guessed from one clue.
+    """How well a target can be guessed from one side feature.
 
     Attributes:
         target: What was guessed.
-        clue: From what.
+        side feature: From what.
         n_photos: Photos that were asked.
-        n_given: Those of them that have the clue; to lack it is a value too.
+        n_given: Those of them that have the side feature; to lack it is a value too.
         n_distinct: How many values it has in all.
         blind: What the commonest answer reaches: the share of photos that it is right for, or (tags) the mean average
             precision of the tags from the commonest to the rarest.
-        guessed: The same by the clue.
+        guessed: The same by the side feature.
         gain: ``guessed - blind`` with its 95 % interval.
     """
 
     target: str
-    clue: str
+    side_feature: str
     n_photos: int
     n_given: int
     n_distinct: int
@@ -105,7 +105,7 @@ def untellable(target: Target, groups: Int64[np.ndarray, " photo"]) -> str:
 
 
 def blind(target: Target) -> Float64[np.ndarray, " told"]:
-    """What each told photo gets from the commonest answers of all, without any clue.
+    """What each told photo gets from the commonest answers of all, without any side feature.
 
     They are those of all told photos and not of a fold's training part: there, a photo that is held back makes its own
     answer rarer, and a guess by the commonest would seem worse than it is.
@@ -119,29 +119,29 @@ def blind(target: Target) -> Float64[np.ndarray, " told"]:
 
 
 def guess(
-    clue: Clue,
+    side_feature: SideFeature,
     target: Target,
     *,
     name: str,
     fold: Int64[np.ndarray, " photo"],
     groups: Int64[np.ndarray, " photo"],
 ) -> Gain:
-    """How well the target can be guessed from the clue, by photos that were not learnt from.
+    """How well the target can be guessed from the side feature, by photos that were not learnt from.
 
-    For each fold the clue learns from the others; how far to trust it is tried on one of these before.
+    For each fold the side feature learns from the others; how far to trust it is tried on one of these before.
 
     Args:
-        clue: One value a photo.
+        side feature: One value a photo.
         target: The right answers.
-        name: What the clue is called.
+        name: What the side feature is called.
         fold: Of each photo, 0 and up; photos of a group share one.
         groups: A number that photos share that are not independent; the interval counts them as one.
 
     Raises:
-        ShapeError: Clue, folds and groups are of other photos than the target.
+        ShapeError: Side feature, folds and groups are of other photos than the target.
         FieldmarkError: There are fewer than three folds.
     """
-    check_lengths(len(target), clue=clue, fold=fold, groups=groups)
+    check_lengths(len(target), side_feature=side_feature, fold=fold, groups=groups)
     n_folds = int(fold.max(initial=-1)) + 1
     if n_folds < 3:
         raise FieldmarkError(
@@ -150,21 +150,21 @@ def guess(
     told = target.told
     floor = blind(target)
     found = floor.copy()
-    if clue.n_distinct > 1:
+    if side_feature.n_distinct > 1:
         for k in range(n_folds):
             judged = np.flatnonzero(fold[told] == k)
             learnt = told[fold[told] != k]
             if len(judged) and len(learnt):
-                values = _crossed(clue, target, learnt, told[judged], fold[learnt] == (k + 1) % n_folds)
+                values = _crossed(side_feature, target, learnt, told[judged], fold[learnt] == (k + 1) % n_folds)
                 if values is not None:
                     found[judged] = values
-    n_given = int(clue.given[told].sum())
-    return weighed(target, name, floor, found, groups=groups, n_given=n_given, n_distinct=clue.n_distinct)
+    n_given = int(side_feature.given[told].sum())
+    return weighed(target, name, floor, found, groups=groups, n_given=n_given, n_distinct=side_feature.n_distinct)
 
 
 def weighed(
     target: Target,
-    clue: str,
+    side_feature: str,
     floor: Float64[np.ndarray, " told"],
     found: Float64[np.ndarray, " told"],
     *,
@@ -176,16 +176,16 @@ def weighed(
 
     Args:
         target: What was guessed.
-        clue: From what.
+        side feature: From what.
         floor: What each told photo gets from a blind guess.
-        found: What it gets by the clue.
+        found: What it gets by the side feature.
         groups: As for ``guess``.
-        n_given: Told photos that have the clue.
-        n_distinct: Values of the clue.
+        n_given: Told photos that have the side feature.
+        n_distinct: Values of the side feature.
     """
     return Gain(
         target=target.name,
-        clue=clue,
+        side_feature=side_feature,
         n_photos=len(floor),
         n_given=n_given,
         n_distinct=n_distinct,
@@ -236,7 +236,7 @@ def reached(scores: Scores, rows: Rows, target: Target) -> Float64[np.ndarray, "
 
 
 def _crossed(
-    clue: Clue, target: Target, learnt: Rows, judged: Rows, tried: np.ndarray
+    side_feature: SideFeature, target: Target, learnt: Rows, judged: Rows, tried: np.ndarray
 ) -> Float64[np.ndarray, " judged"] | None:
     """What the judged photos get at the strength that serves best where it is ``tried``; None where none helps."""
     trial, rest = learnt[tried], learnt[~tried]
@@ -244,18 +244,18 @@ def _crossed(
         return None
     truth = target.truth[rest]
     commonest = np.asarray(truth.sum(axis=0), np.float32).ravel()
-    judge = clue.learn(rest, truth)
-    totals = np.zeros(1 + len(clue.STRENGTHS))
+    judge = side_feature.learn(rest, truth)
+    totals = np.zeros(1 + len(side_feature.STRENGTHS))
     for _, some in _blocks(trial, target):
         weakest = np.broadcast_to(commonest, (len(some), len(commonest)))
         totals += [reached(scores, some, target).sum() for scores in (weakest, *judge(some))]
     best = int(np.argmax(totals))
     if best == 0:
         return None
-    return _judged(clue.learn(learnt, target.truth[learnt]), best - 1, judged, target)
+    return _judged(side_feature.learn(learnt, target.truth[learnt]), best - 1, judged, target)
 
 
-def _judged(judge: Judge, strength: int, judged: Rows, target: Target) -> Float64[np.ndarray, " judged"]:
+def _judged(judge: StackedTrees, strength: int, judged: Rows, target: Target) -> Float64[np.ndarray, " judged"]:
     found = np.zeros(len(judged))
     for start, some in _blocks(judged, target):
         found[start : start + len(some)] = reached(judge(some)[strength], some, target)

@@ -9,8 +9,8 @@ from pathlib import Path
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.data.collection import Collection
 from fieldmark.images.texts import ReadText, texts
-from fieldmark.quality.duplicates.twinning import Source
-from fieldmark.quality.inspecting import names_told
+from fieldmark.quality.duplicates.finding import Source
+from fieldmark.quality.inspecting import names_given
 from fieldmark.quality.leakage.written_ids import Meaning, written_ids
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.exports import write_answers_csv
@@ -58,7 +58,7 @@ def read_ids(
     for source, photos in tables:
         if photos is None:
             continue
-        names, files = names_told(photos), photos.table["file"].to_list()
+        names, files = names_given(photos), photos.table["file"].to_list()
         lines = texts(photos.paths, reader, progress=progress)
         for one in written_ids(lines, names, known.vocabulary.identities, pattern=pattern):
             told = (photos.images[one.row], files[one.row], names[one.row])

@@ -13,7 +13,7 @@ from fieldmark.data.collection import BOX, Collection
 from fieldmark.data.marks import Marks, boxes_of, marked, points_of
 from fieldmark.images.batches import PhotoSource
 from fieldmark.images.specs import TableBoxes, TrainedFinder
-from fieldmark.models.pinpoint import Eye, save_pinpointer
+from fieldmark.models.pinpoint import PinpointBackbone, save_pinpointer
 from fieldmark.models.specs import Backbone
 from fieldmark.quality.regions.finding import refuse_outside, square, true_sizes
 from fieldmark.training.pinpoint import (
@@ -71,7 +71,7 @@ def learn_clicks(
     coordinates = _coordinates(clicked, marks)
     source = PhotoSource(clicked.paths, square(backbone.name, SIDE_PX))
     at = ranks(device).device
-    eye = Eye(backbone, side_px=SIDE_PX).to(at)
+    eye = PinpointBackbone(backbone, side_px=SIDE_PX).to(at)
     maps = see(eye, source, items=np.arange(2 * len(clicked)), device=at, n_workers=n_workers, progress=progress)
     both = np.concatenate((coordinates, mirrored_coordinates(coordinates, marks.points, has_box=marks.has_boxes)))
     lesson = PinpointLesson(maps, both, marks.points, marks.has_boxes)

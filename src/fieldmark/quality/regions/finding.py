@@ -36,7 +36,7 @@ from fieldmark.images.subjects import Place, Subject
 if TYPE_CHECKING:
     import torch
 
-    from fieldmark.models.pinpoint import Eye, Maps
+    from fieldmark.models.pinpoint import Maps, PinpointBackbone
 
 
 def source_name(finder: Finder) -> str:
@@ -124,7 +124,7 @@ def with_found(
         if not has_marks(photos, finder):
             name = source_name(finder)
             found = find_subjects(photos, finder, device=device, n_workers=n_workers, progress=progress)
-            photos = marked(photos, marks_of(photos, found, points=points_told(finder), source=name), source=name)
+            photos = marked(photos, marks_of(photos, found, points=landmarks_given(finder), source=name), source=name)
     return photos
 
 
@@ -160,7 +160,7 @@ def subjects_of(photos: Collection, preprocess: Preprocess) -> list[Subject] | N
     return subjects
 
 
-def untold(photos: Collection, preprocess: Preprocess) -> tuple[str, ...]:
+def unlabelled(photos: Collection, preprocess: Preprocess) -> tuple[str, ...]:
     """What preprocessing takes from the photos' table and the table tells of no photo: boxes, masks, landmarks."""
     align, mask = preprocess.align, preprocess.mask
     told = dict[str, bool]()
@@ -216,7 +216,7 @@ def refuse_outside(photos: Collection, tables: Sequence[Finder]) -> None:
         )
 
 
-def points_told(finder: Finder) -> tuple[str, ...]:
+def landmarks_given(finder: Finder) -> tuple[str, ...]:
     """Names of the landmarks that a finder tells."""
     if not isinstance(finder, TrainedFinder):
         return ()
@@ -248,11 +248,11 @@ def _by_colour(paths: Sequence[Path], spec: GrabCut, *, n_workers: int, progress
 def _by_network(
     paths: Sequence[Path], spec: FeatureNorm, *, device: str, n_workers: int, progress: Progress
 ) -> list[FoundSubject]:
-    from fieldmark.models.pinpoint import Eye, strength
+    from fieldmark.models.pinpoint import PinpointBackbone, strength
     from fieldmark.models.specs import Backbone
 
     backbone = Backbone(name=spec.backbone)
-    eye = Eye(backbone, side_px=spec.side_px)
+    eye = PinpointBackbone(backbone, side_px=spec.side_px)
     found: list[FoundSubject] = []
 
     def note(maps: Maps) -> None:
@@ -265,12 +265,12 @@ def _by_network(
 def _by_clicks(
     paths: Sequence[Path], spec: TrainedFinder, *, device: str, n_workers: int, progress: Progress
 ) -> list[FoundSubject]:
-    from fieldmark.models.pinpoint import Eye, Maps, open_pinpointer
+    from fieldmark.models.pinpoint import Maps, PinpointBackbone, open_pinpointer
     from fieldmark.training.pinpoint import tell
 
     stored = open_pinpointer(Path(spec.folder), sha256=spec.sha256)
     card = stored.card
-    eye = Eye(card.backbone, side_px=card.side_px)
+    eye = PinpointBackbone(card.backbone, side_px=card.side_px)
     found: list[FoundSubject] = []
 
     def note(maps: Maps) -> None:
@@ -294,7 +294,7 @@ def square(backbone: str, side_px: int) -> Preprocess:
 
 
 def _shown(
-    eye: Eye,
+    eye: PinpointBackbone,
     paths: Sequence[Path],
     backbone: str,
     side_px: int,

@@ -1,4 +1,4 @@
-"""The verb *boxes*: where the subject is on every photo, found once for all stages that crop by it."""
+"""The kind *boxes*: where the subject is on every photo, found once for all stages that crop by it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Boxes(Stage):
 
     output = Regions
     changes_photos = True
-    verb: Literal["boxes"] = "boxes"
+    kind: Literal["boxes"] = "boxes"
     finder: Finder = Agreed()
 
     def fit(self, context: Context, folder: Path) -> str:
@@ -41,9 +41,9 @@ class Boxes(Stage):
         return self._found(ask.photos, ask.context)
 
     def _found(self, photos: Collection, context: Context) -> FoundRegions:
-        from fieldmark.quality.regions.finding import find_subjects, marks_of, points_told, source_name
+        from fieldmark.quality.regions.finding import find_subjects, landmarks_given, marks_of, source_name
 
         source = source_name(self.finder)
         found = find_subjects(photos, self.finder, device=context.device, **context.pace)
-        marks = marks_of(photos, found, points=points_told(self.finder), source=source)
+        marks = marks_of(photos, found, points=landmarks_given(self.finder), source=source)
         return FoundRegions(marks, source, tuple(one.note for one in found))

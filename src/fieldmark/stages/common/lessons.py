@@ -10,21 +10,21 @@ from jaxtyping import Float32, Int64
 
 from fieldmark.core.seeds import hash_seed
 from fieldmark.data.collection import Collection
-from fieldmark.data.twins import named_strangers
+from fieldmark.data.copies import named_unknowns
 from fieldmark.data.vocabulary import UNKNOWN, UNLABELLED, Vocabulary
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.models import Models
 from fieldmark.pipeline.artifacts.scores import LabelScores
 from fieldmark.pipeline.artifacts.selection import DroppedPhotos, IdentityPseudoLabels, LabelPseudoLabels
 from fieldmark.pipeline.context import Context
-from fieldmark.stages.common.questions import told_answers
+from fieldmark.stages.common.questions import labelled_answers
 
 if TYPE_CHECKING:
     from fieldmark.models.network import Network
     from fieldmark.stages.common.train import Train
     from fieldmark.training.loop import Lesson, Watch
-    from fieldmark.training.opinions import Opinions
     from fieldmark.training.ranks import Ranks
+    from fieldmark.training.sparse_proba import SparseProba
 
 
 AT_ONCE = 1024
@@ -37,7 +37,7 @@ def identity_lesson(stage: Train, context: Context, *, k: int) -> Lesson:
     from fieldmark.training.loop import Lesson
 
     known, folds = context.known, context.artifact(Folds, stage.on)
-    unknown = (known.classes == UNKNOWN) & stage.unknowns & ~named_strangers(known.paths, known.classes)
+    unknown = (known.classes == UNKNOWN) & stage.unknowns & ~named_unknowns(known.paths, known.classes)
     items = np.flatnonzero(folds.teaches(known, k=k) & ((known.classes >= 0) | unknown))
     parts, classes = [known], known.classes
     if stage.enlarged is not None and context.new is not None and len(context.new):
@@ -72,12 +72,12 @@ def identity_lesson(stage: Train, context: Context, *, k: int) -> Lesson:
     )
 
 
-def _taught(stage: Train, context: Context, *, k: int, items: np.ndarray, n_items: int) -> Opinions | None:
+def _taught(stage: Train, context: Context, *, k: int, items: np.ndarray, n_items: int) -> SparseProba | None:
     """What the networks ``k`` of other stages say of the unknown individuals among known photos, mirrored ones as such.
 
     All of them are known photos, as new ones teach only as individuals; item ``i + n`` is item ``i`` mirrored.
     """
-    from fieldmark.training.opinions import Opinions
+    from fieldmark.training.sparse_proba import SparseProba
 
     if not stage.taught or not len(items):
         return None
@@ -94,7 +94,7 @@ def _taught(stage: Train, context: Context, *, k: int, items: np.ndarray, n_item
             yield from np.asarray(np.mean(said, axis=0, dtype=np.float32))
 
     order = [view for block in blocks for view in ((block, block + n) if mirrored else (block,))]
-    return Opinions.of(np.concatenate(order), views(), n_items=n_items)
+    return SparseProba.of(np.concatenate(order), views(), n_items=n_items)
 
 
 def label_lesson(stage: Train, context: Context, *, k: int) -> Lesson:
@@ -149,7 +149,7 @@ def _targets(stage: Train, context: Context) -> Float32[np.ndarray, "photo label
         proba = context.artifact(LabelScores, stage.filled).known(known)
         truth = missing_filled(truth, proba, times=stage.fill_times)
     if stage.learns_answers:
-        truth = np.where(told_answers(known), truth, np.nan).astype(np.float32)
+        truth = np.where(labelled_answers(known), truth, np.nan).astype(np.float32)
     return truth
 
 
@@ -165,7 +165,7 @@ def identity_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> W
 
     known, folds = context.known, context.artifact(Folds, stage.on)
     rows = np.flatnonzero((folds.fold == k) & (folds.classes(known) >= 0))
-    if stage.net.head.kind in {"embedding", "pair"} or not len(rows) or not stage.training.legs:
+    if stage.net.head.kind in {"embedding", "pair"} or not len(rows) or not stage.training.phases:
         return None
     source = photo_source(known.take(rows), stage.preprocess)
     truth, n_identities = known.classes[rows], len(known.vocabulary.identities)
@@ -183,13 +183,13 @@ def identity_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> W
 
 def answer_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> Watch | None:
     """The share of this fold's validation questions that the head's likeliest answer is right for."""
-    from fieldmark.decisions.settling import likeliest
+    from fieldmark.decisions.hierarchy import likeliest
     from fieldmark.quality.regions.sources import photo_source
     from fieldmark.training.embed import embed_photos
 
     known, columns = context.known, columns_of(stage.groups, context.known.vocabulary)
     rows = np.flatnonzero((context.artifact(Folds, stage.on).fold == k) & known.present)
-    if not len(rows) or not stage.training.legs or stage.training.spares_backbone:
+    if not len(rows) or not stage.training.phases or stage.training.spares_backbone:
         return None  # a head alone is trained in seconds, and looking would take longer than learning
     source = photo_source(known.take(rows), stage.preprocess)
     truth = known.truth[np.ix_(rows, columns)] > 0

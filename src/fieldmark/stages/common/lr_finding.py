@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fieldmark.training.lr_finder import LrCurve
 
 
-def try_rates(
+def search_learning_rate(
     plan: Plan,
     known: Collection,
     *,
@@ -54,7 +54,7 @@ def try_rates(
     from fieldmark.training.features import FeatureStore
     from fieldmark.training.lr_finder import find_rate
     from fieldmark.training.ranks import ranks
-    from fieldmark.training.workshop import Workshop
+    from fieldmark.training.work_directory import WorkDirectory
 
     chosen = _chosen(plan, stage)
     split = next(one for one in plan.stages if isinstance(one, Split) and one.name == chosen.on)
@@ -63,11 +63,11 @@ def try_rates(
     with tempfile.TemporaryDirectory(prefix="fieldmark-rates-") as name:
         run = RunFolder.create(Path(name) / "run", key={"seed": seed})
         context = Context(run, plan, known, None, seed, device=device, n_workers=n_workers, progress=progress)
-        run.finish(split.name, receipt={"said": split.fit(context, run.workshop(split.name))})
+        run.finish(split.name, receipt={"said": split.fit(context, run.work_directory(split.name))})
         network = build(
             chosen.net_for(context), n_classes=chosen.n_classes(context), seed=hash_seed(seed, chosen.name, 0)
         )
-        at = Workshop(
+        at = WorkDirectory(
             folder=Path(name) / "checkpoints",
             group=ranks(device),
             n_workers=n_workers,
@@ -81,7 +81,7 @@ def try_rates(
 
 def _chosen(plan: Plan, name: str | None) -> Train:
     """The train stage of that name that needs a split and nothing else."""
-    training = [stage for stage in plan.stages if isinstance(stage, Train) and stage.training.legs]
+    training = [stage for stage in plan.stages if isinstance(stage, Train) and stage.training.phases]
     ready = {stage.name: stage for stage in training if stage.reads() == (stage.on,)}
     if not ready:
         raise PlanError(

@@ -11,19 +11,19 @@ from fieldmark.decisions.priors import shares
 from fieldmark.models.specs import AnswerLayout
 
 
-def told_truth(photos: Collection) -> Float32[np.ndarray, "image answer"]:
+def labelled_truth(photos: Collection) -> Float32[np.ndarray, "image answer"]:
     """1 where an answer is right, 0 where it is not, NaN in the columns of a question that is not told of the photo."""
-    return np.where(told_answers(photos), photos.truth, np.nan).astype(np.float32)
+    return np.where(labelled_answers(photos), photos.truth, np.nan).astype(np.float32)
 
 
-def told_answers(photos: Collection) -> Bool[np.ndarray, "image answer"]:
+def labelled_answers(photos: Collection) -> Bool[np.ndarray, "image answer"]:
     """Which cells of the truth say anything: the answers of questions that are told of the photo."""
     return photos.told[:, photos.vocabulary.question_of]
 
 
 def prior_of(photos: Collection) -> Float64[np.ndarray, " answer"]:
     """How common each answer is among the known photos that tell its question; none is 0."""
-    return shares(told_truth(photos), photos.vocabulary.question_of, smooth=1.0)
+    return shares(labelled_truth(photos), photos.vocabulary.question_of, smooth=1.0)
 
 
 def answer_layout(vocabulary: Vocabulary, columns: Int64[np.ndarray, " column"], *, shared: bool) -> AnswerLayout:

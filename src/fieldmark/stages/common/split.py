@@ -1,4 +1,4 @@
-"""The verb *split*: which photos a network may learn from, and which validate it."""
+"""The kind *split*: which photos a network may learn from, and which validate it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Split(Stage):
     """
 
     output = Folds
-    verb: Literal["split"] = "split"
+    kind: Literal["split"] = "split"
     name: str = "split"
     folds: FoldRule
 
@@ -44,7 +44,7 @@ class Split(Stage):
         beside = f", and {n_extra} extra ones that only teach" if n_extra else ""
         if not known.vocabulary.identities:
             return f"{n_folds} fold(s) of {int(validates.sum()) // n_folds} photos or so, of {len(known)}{beside}"
-        n_unknown = sum(counts.strangers for counts in describe(fold, known.classes))
+        n_unknown = sum(counts.unknowns for counts in describe(fold, known.classes))
         return (
             f"{n_folds} fold(s); validation {int(validates.sum())} photos "
             f"({int(validates.sum()) - n_unknown} of known identities, {n_unknown} unknown) of {len(known)}{beside}"

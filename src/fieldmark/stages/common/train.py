@@ -1,4 +1,4 @@
-"""The verb *train*: one network a fold, that has not seen its validation photos."""
+"""The kind *train*: one network a fold, that has not seen its validation photos."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class Train(Stage):
             are computed once a version and kept, which makes training of the upper ones several times quicker.
         losses: Their weighted sum is minimised.
         sampler: How an epoch's order is drawn.
-        training: Legs, optimiser and the rest.
+        training: Phases, optimiser and the rest.
         warm: A train stage on the same split whose networks these start from, each fold from its own.
-        flip_identity: Individuals: a mirrored photo of identity k is one of identity k + N; strangers stay strangers.
+        flip_identity: Individuals: a mirrored photo of identity k is one of identity k + N; unknown individuals stay unknown individuals.
         mirrored: Individuals: mirrored photos teach too, as photos of the same individual.
         unknowns: Individuals: whether photos of the unknown identity are trained on, as a no to every identity. A
-            stranger whose file is a copy of one with a name is nobody to learn "no" from and is left out.
+            unknown individual whose file is a copy of one with a name is nobody to learn "no" from and is left out.
         groups: Labels: only those of these groups; none named means all.
         trusted: Labels: a drop stage; the photos it dropped do not teach (and are validated on all the same).
         enlarged: An enlarge stage (labels) or a recruit stage (individuals); the new photos it picked teach too.
         taught: Individuals: train stages on the same split; the mean of what their networks of this fold say of each
-            stranger is its truth for the loss ``distilled``.
+            unknown individual is its truth for the loss ``distilled``.
         filled: Labels: a stage with out-of-fold scores; a label it is sure of counts ``fill_times`` its probability
             where the table lacks it.
         fill_times: See ``filled``.
@@ -63,7 +63,7 @@ class Train(Stage):
     output = Models
     resumes = True
     distributed = True
-    verb: Literal["train"] = "train"
+    kind: Literal["train"] = "train"
     on: Annotated[str, Ref(Folds)]
     net: Net = Net()
     preprocess: Preprocess
@@ -105,9 +105,9 @@ class Train(Stage):
                 labels have no such groups.
             DataError: Some boxes mark nothing of their pictures.
         """
-        from fieldmark.quality.regions.finding import box_tables, refuse_outside, untold
+        from fieldmark.quality.regions.finding import box_tables, refuse_outside, unlabelled
 
-        if lacking := untold(known, self.preprocess):
+        if lacking := unlabelled(known, self.preprocess):
             what, maker = " and ".join(lacking), "fieldmark boxes" + (" --masks" if "masks" in lacking else "")
             raise PlanError(
                 f"{self.name}: photos are to be looked at by the {what} of their table, which tells none.",
@@ -154,13 +154,13 @@ class Train(Stage):
         from fieldmark.training import checkpoint
         from fieldmark.training.features import FeatureStore
         from fieldmark.training.imprint import imprint
-        from fieldmark.training.loop import Workshop, fit
+        from fieldmark.training.loop import WorkDirectory, fit
 
         seed = hash_seed(context.seed, self.name, k)
         network = build(self.net_for(context), n_classes=self.n_classes(context), seed=seed)
         if self.warm is not None:
             self._warm_up(context, network, k=k)
-        workshop = Workshop(
+        work_directory = WorkDirectory(
             folder=models.checkpoints(k),
             group=group,
             n_workers=context.n_workers,
@@ -169,14 +169,14 @@ class Train(Stage):
             features=None if context.features is None else FeatureStore(context.features),
         )
         lesson = self.lesson(context, k=k)
-        begun = self.warm is not None or checkpoint.load_checkpoint(workshop.folder) is not None
-        if getattr(self.net.head, "imprinted", False) and self.training.legs and not begun:
-            imprint(network, lesson, self.training.legs[0], at=workshop, seed=seed)
+        begun = self.warm is not None or checkpoint.load_checkpoint(work_directory.folder) is not None
+        if getattr(self.net.head, "imprinted", False) and self.training.phases and not begun:
+            imprint(network, lesson, self.training.phases[0], at=work_directory, seed=seed)
         history = fit(
             network,
             lesson,
             self.fitted(lesson),
-            at=workshop,
+            at=work_directory,
             seed=hash_seed(context.seed, self.name, k, "order"),
             watch=self._watch(context, k=k, group=group),
         )
@@ -238,7 +238,7 @@ def _scalars(context: Context, name: str) -> Any:
 
 def _last(history: list[dict[str, Any]]) -> str:
     if not history:
-        return "the network as it was built (no legs)"
+        return "the network as it was built (no phases)"
     row = history[-1]
     told = ", ".join(
         f"{name} {value:.3f}"

@@ -10,7 +10,7 @@ from fieldmark.losses.specs import Loss
 from fieldmark.pipeline.artifacts.selection import IdentityPseudoLabels, LabelPseudoLabels
 from fieldmark.pipeline.stage import Stage
 from fieldmark.stages.common.boxes import Boxes
-from fieldmark.training.misfits import misfits as loss_misfits
+from fieldmark.training.compatibility import incompatible_losses as loss_misfits
 
 if TYPE_CHECKING:
     from fieldmark.stages.common.train import Train
@@ -59,11 +59,11 @@ def _picked_misfits(stage: Train, earlier: Mapping[str, Stage]) -> list[str]:
 
 
 def _taught_misfits(stage: Train, earlier: Mapping[str, Stage]) -> list[str]:
-    """Strangers that nobody teaches of, or whose teachers answer for others."""
+    """Unknown individuals that nobody teaches of, or whose teachers answer for others."""
     found, is_distilled = [], any(loss.kind == "distilled" for loss in _losses(stage))
     if bool(stage.taught) != is_distilled or (stage.taught and not stage.unknowns):
         found.append(
-            f"{stage.name}: teachers of strangers need all of taught, the loss 'distilled' and unknowns = true"
+            f"{stage.name}: teachers of unknown individuals need all of taught, the loss 'distilled' and unknowns = true"
         )
     for name in stage.taught:
         teacher = earlier.get(name)
@@ -79,8 +79,8 @@ def _taught_misfits(stage: Train, earlier: Mapping[str, Stage]) -> list[str]:
 
 
 def _losses(stage: Train) -> list[Loss]:
-    """Those of its legs, and its own."""
-    return [loss for leg in stage.training.legs for loss in leg.losses or ()] + list(stage.losses)
+    """Those of its phases, and its own."""
+    return [loss for phase in stage.training.phases for loss in phase.losses or ()] + list(stage.losses)
 
 
 def _training_misfits(stage: Train) -> list[str]:

@@ -1,4 +1,4 @@
-"""The verb *embed*: what each network says of the photos it has not seen, and a gallery of the known ones."""
+"""The kind *embed*: what each network says of the photos it has not seen, and a gallery of the known ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Embed(Stage):
     """
 
     output = Embeddings
-    verb: Literal["embed"] = "embed"
+    kind: Literal["embed"] = "embed"
     of: Annotated[str, Ref(Models)]
     on: Annotated[str, Ref(Folds)]
     flip: bool = True
@@ -96,11 +96,11 @@ class Embed(Stage):
         k: int,
     ) -> Float32[np.ndarray, "photo identity"] | None:
         """Write the gallery of network k and its validation photos' embeddings; give its probabilities for them."""
-        from fieldmark.pipeline.networks import look, see_alike
+        from fieldmark.pipeline.networks import look, share_backbone
 
         known, net = context.known, nets[k]
         validation, training = np.flatnonzero(folds.fold == k), np.flatnonzero(folds.fold != k)
-        shared = features if see_alike(nets) else None
+        shared = features if share_backbone(nets) else None
         n_identities = len(known.vocabulary.identities)
         looked = [
             look(

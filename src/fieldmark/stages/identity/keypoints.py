@@ -18,8 +18,8 @@ from fieldmark.gallery.keypoint_store import KeypointStore
 from fieldmark.gallery.keypoints import Keypoints, Size, find_keypoints
 from fieldmark.gallery.matching import PointAgreement, agreement
 from fieldmark.gallery.opencv import opencv
-from fieldmark.gallery.shortlist import NOBODY, alike_photos
-from fieldmark.gallery.specs import Evidence
+from fieldmark.gallery.shortlist import UNKNOWN, similar_photos
+from fieldmark.gallery.specs import KeypointMatching
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.images.specs import Finder, TableBoxes
 from fieldmark.pipeline.artifacts.keypoints import ShortlistMatches
@@ -31,7 +31,7 @@ N_NUMBERS = 4
 BLOCK = 256
 
 
-class Looker:
+class KeypointComparer:
     """Compares photos of collections point by point.
 
     Args:
@@ -40,9 +40,9 @@ class Looker:
         within: Whose boxes and masks points must lie in; what is not in the tables of photos is left aside.
     """
 
-    def __init__(self, evidence: Evidence, kept: Path | None, *, within: Finder = TableBoxes()) -> None:  # noqa: B008 - a frozen value
-        self.evidence = evidence
-        self._store = KeypointStore(kept, evidence.points)
+    def __init__(self, matching: KeypointMatching, kept: Path | None, *, within: Finder = TableBoxes()) -> None:  # noqa: B008 - a frozen value
+        self.matching = matching
+        self._store = KeypointStore(kept, matching.points)
         self._source = source_name(within)
         self._told: list[tuple[Collection, tuple[np.ndarray | None, list[str | None]]]] = []
 
@@ -69,7 +69,7 @@ class Looker:
 
     def agreement(self, query: Collection, row: int, known: Collection, other: int) -> PointAgreement:
         """How well a photo agrees with a known one."""
-        return agreement(self.points(query, row), self.points(known, other), self.evidence)
+        return agreement(self.points(query, row), self.points(known, other), self.matching)
 
     def recheck(
         self,
@@ -83,7 +83,7 @@ class Looker:
         n_photos: int,
         progress: Progress = QUIET,
     ) -> ShortlistMatches:
-        """Compare each query with the most alike photos of its likeliest individuals.
+        """Compare each query with the most similar photos of its likeliest individuals.
 
         Args:
             queries: The photos.
@@ -97,11 +97,11 @@ class Looker:
         """
         names = top(scores, k=shortlist)[0]
         row_of = {image: row for row, image in enumerate(known.images)}
-        rows = np.array([row_of[image] for image in gallery.images] + [NOBODY], np.int64)
+        rows = np.array([row_of[image] for image in gallery.images] + [UNKNOWN], np.int64)
         made = ShortlistMatches(
             names=names,
             numbers=np.zeros((*names.shape, N_NUMBERS)),
-            photo=np.full(names.shape, NOBODY, np.int64),
+            photo=np.full(names.shape, UNKNOWN, np.int64),
             n_matches=np.zeros(names.shape, np.int64),
             n_inliers=np.zeros(names.shape, np.int64),
         )
@@ -109,8 +109,8 @@ class Looker:
         photos = np.empty((*names.shape, n_photos), np.int64)
         for start in range(0, len(queries), BLOCK):
             at = slice(start, start + BLOCK)
-            alike = gallery.compare(embedding[:, at], None)
-            photos[at] = rows[alike_photos(alike, gallery.classes, names[at], n_photos=n_photos)]
+            similar = gallery.compare(embedding[:, at], None)
+            photos[at] = rows[similar_photos(similar, gallery.classes, names[at], n_photos=n_photos)]
         for query in progress.track(range(len(queries)), total=len(queries), what="keypoints"):
             mine = self.points(queries, query)
             for place in np.flatnonzero(names[query] >= 0).tolist():
@@ -123,8 +123,8 @@ class Looker:
     ) -> None:
         """Note the best agreement of one query and one individual."""
         best: tuple[int, int] = (-1, -1)
-        for photo in photos[photos != NOBODY].tolist():
-            one = agreement(mine, self.points(known, photo), self.evidence)
+        for photo in photos[photos != UNKNOWN].tolist():
+            one = agreement(mine, self.points(known, photo), self.matching)
             if (one.n_inliers, one.n_matches) > best:
                 best = (one.n_inliers, one.n_matches)
                 made.photo[query, place] = photo
@@ -132,7 +132,7 @@ class Looker:
                 made.numbers[query, place, 1:] = numbers_of(one)
 
 
-def try_out(evidence: Evidence) -> None:
+def try_out(matching: KeypointMatching) -> None:
     """Lay a picture of noise beside itself: all that looking for points takes is then known to be there.
 
     Raises:
@@ -140,8 +140,8 @@ def try_out(evidence: Evidence) -> None:
     """
     opencv()
     noise = generator(0, "points tried out").integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    points = find_keypoints(evidence.points, noise)
-    agreement(points, points, evidence)
+    points = find_keypoints(matching.points, noise)
+    agreement(points, points, matching)
 
 
 def numbers_of(one: PointAgreement) -> tuple[float, float, float]:

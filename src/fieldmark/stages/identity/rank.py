@@ -1,4 +1,4 @@
-"""The verb *rank*: identities in order for each photo, strangers where they belong."""
+"""The kind *rank*: identities in order for each photo, unknown individuals where they belong."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Rank(RankingStage):
         reciprocal: Count neighbours in common as likeness too, in all votes by photos; None: not.
     """
 
-    verb: Literal["rank"] = "rank"
+    kind: Literal["rank"] = "rank"
     reads_from: Annotated[str, Ref(Embeddings)]
     votes: Annotated[tuple[Vote, ...], Field(min_length=1)] = (Vote(by=Best()),)
     reciprocal: Reciprocal | None = None

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float32, Int64
 
 from fieldmark.core.spec import Count
 from fieldmark.data.collection import Collection
-from fieldmark.decisions.calibrated import Sure, crossed_sureness, sureness
+from fieldmark.decisions.confidence import Confidence, confidence_model, crossed_confidence
 from fieldmark.decisions.grouped import find_by_group
 from fieldmark.decisions.specs import Calibration, Logistic, MaxMap, PerGroup, UnknownAt
-from fieldmark.decisions.thresholds import find_threshold
+from fieldmark.decisions.unknown_thresholds import fit_unknown_threshold
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.pipeline.application import Ask
 from fieldmark.pipeline.artifacts.embeddings import Embeddings
@@ -36,7 +36,7 @@ class RankingStage(Stage):
         unknown: How the threshold is found on the validation photos.
         k: How many candidates a photo gets.
         per_group: Thresholds for each group of photos (a species); None: one for all.
-        sure: How scores become probabilities; None: they do not.
+        calibration: How scores become probabilities; None: they do not.
     """
 
     output = Ranking
@@ -44,7 +44,7 @@ class RankingStage(Stage):
     unknown: UnknownAt = MaxMap()
     k: Count = 5
     per_group: PerGroup | None = None
-    sure: Calibration | None = Logistic()
+    calibration: Calibration | None = Logistic()
 
     @abstractmethod
     def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
@@ -78,10 +78,12 @@ class RankingStage(Stage):
         ]
         return [f"{self.name}: '{name}' was split by another stage than '{self.on}'" for name in others]
 
-    def tells_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
+    def predicts_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
         """Where all rankings that it reads do."""
         sources = (earlier.get(name) for name in self.reads())
-        return all(one.tells_by_fold(earlier) for one in sources if one is not None and issubclass(one.output, Ranking))
+        return all(
+            one.predicts_by_fold(earlier) for one in sources if one is not None and issubclass(one.output, Ranking)
+        )
 
     def usable(self, context: Context) -> None:
         """Read the decision, which another version may have written.
@@ -96,9 +98,9 @@ class RankingStage(Stage):
         folds = context.artifact(Folds, self.on)
         scores, did = self.validation(context, folder, folds)
         photos, truth = context.known.take(folds.rows), folds.classes(context.known)[folds.rows]
-        decision, sure = self._decided(photos, truth, scores)
-        Ranking(folder).write(photos, scores=scores, decision=decision, k=self.k, sure=sure)
-        return f"{did}; {told_decision(decision)}" if did else told_decision(decision)
+        decision, confidence = self._decided(photos, truth, scores)
+        Ranking(folder).write(photos, scores=scores, decision=decision, k=self.k, confidence=confidence)
+        return f"{did}; {stored_decision(decision)}" if did else stored_decision(decision)
 
     def apply(self, ask: Ask) -> RankedPhotos:
         """Scores of any photos."""
@@ -109,7 +111,7 @@ class RankingStage(Stage):
 
     def _decided(
         self, photos: Collection, truth: Int64[np.ndarray, " photo"], scores: Scores
-    ) -> tuple[Decision, Sure | None]:
+    ) -> tuple[Decision, Confidence | None]:
         """Threshold and calibration found on validation photos, and how sure their own answers are by other photos'."""
         has_label = truth >= -1  # of photos without a name nothing can be learnt
         groups = None
@@ -120,19 +122,21 @@ class RankingStage(Stage):
                 self.unknown, scores[has_label], truth[has_label], some, per=self.per_group, k=self.k
             )
         common = (
-            find_threshold(self.unknown, scores[has_label], truth[has_label], k=self.k)
+            fit_unknown_threshold(self.unknown, scores[has_label], truth[has_label], k=self.k)
             if groups is None
             else groups.common
         )
-        if self.sure is None:
+        if self.calibration is None:
             return Decision(common, groups, None), None
-        learnt = sureness(scores[has_label], truth[has_label], by=self.sure)
-        found = crossed_sureness(scores[has_label], truth[has_label], by=self.sure, groups=photos.groups[has_label])
-        crossed = Sure(known=_spread(found.known, has_label), right=_spread(found.right, has_label))
+        learnt = confidence_model(scores[has_label], truth[has_label], by=self.calibration)
+        found = crossed_confidence(
+            scores[has_label], truth[has_label], by=self.calibration, groups=photos.groups[has_label]
+        )
+        crossed = Confidence(known=_spread(found.known, has_label), right=_spread(found.right, has_label))
         return Decision(common, groups, learnt), crossed
 
 
-def told_decision(decision: Decision) -> str:
+def stored_decision(decision: Decision) -> str:
     """A decision in one line."""
     threshold = decision.threshold
     groups = "" if decision.groups is None else f" ({len(decision.groups.groups)} group(s) with one of their own)"

@@ -1,4 +1,4 @@
-"""The verb *score*: the probability of every label for every photo, by networks that have not seen it."""
+"""The kind *score*: the probability of every label for every photo, by networks that have not seen it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Score(Stage):
     """
 
     output = LabelScores
-    verb: Literal["score"] = "score"
+    kind: Literal["score"] = "score"
     of: Annotated[tuple[str, ...], Ref(Models), Field(min_length=1)]
     on: Annotated[str, Ref(Folds)]
     also: Annotated[tuple[str, ...], Ref(LabelScores, by_fold=True)] = ()
@@ -83,7 +83,7 @@ class Score(Stage):
             total = total or _Total(tags, shape=(*by_fold.shape[:2], len(tags)))
             total.add(labels, by_fold)
         for name in self.also:
-            for member in ask.value(ScoredPhotos, name).voices.values():
+            for member in ask.value(ScoredPhotos, name).members_or_mean.values():
                 if total is not None:
                     total.add(list(member.labels), member.by_fold)
         if total is None:
@@ -95,14 +95,14 @@ class Score(Stage):
         self, context: Context, name: str, *, fold: np.ndarray, n_labels: int
     ) -> Float32[np.ndarray, "photo label"]:
         """What the networks of one train stage say of the known photos, each the one that has not seen it."""
-        from fieldmark.pipeline.networks import label_proba, see_alike
+        from fieldmark.pipeline.networks import label_proba, share_backbone
         from fieldmark.quality.regions.sources import label_source
         from fieldmark.training.features import FeatureStore
 
         nets = context.artifact(Models, name).nets(context.device)
         # The photos that training asked for, in its order, so that kept features serve both.
         source = label_source((context.known, visible(context.new)), nets[0].preprocess)
-        features = FeatureStore(context.features) if context.features is not None and see_alike(nets) else None
+        features = FeatureStore(context.features) if context.features is not None and share_backbone(nets) else None
         proba = np.zeros((len(context.known), n_labels), dtype=np.float32)
         for k, net in enumerate(nets):
             own = np.flatnonzero(fold == k)
@@ -114,7 +114,7 @@ class Score(Stage):
 
     def _each_fold(self, ask: Ask, name: str, *, n_labels: int) -> Float32[np.ndarray, "fold photo label"]:
         """What the networks of one train stage say of any photos."""
-        from fieldmark.pipeline.networks import label_proba, see_alike
+        from fieldmark.pipeline.networks import label_proba, share_backbone
         from fieldmark.quality.regions.sources import label_source
 
         nets = ask.artifact(Models, name).nets(ask.context.device)
@@ -129,7 +129,7 @@ class Score(Stage):
                 source,
                 items=len(source) - len(there) + np.arange(len(there)),
                 flip=self.flip,
-                features=ask.application.features if see_alike(nets) else None,
+                features=ask.application.features if share_backbone(nets) else None,
                 what=name,
                 **ask.context.pace,
             )

@@ -1,4 +1,4 @@
-"""The verb *stack*: gradient-boosted trees score image x label from what all networks say."""
+"""The kind *stack*: gradient-boosted trees score image x label from what all networks say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import Field
 from fieldmark.core.files import write_json
 from fieldmark.data.vocabulary import Vocabulary
 from fieldmark.pipeline.application import Ask
-from fieldmark.pipeline.artifacts.features import Features, ImageFeatures
+from fieldmark.pipeline.artifacts.features import Features, PhotoFeatures
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.artifacts.scores import MEAN, LabelScores, MemberScores, ScoredPhotos
 from fieldmark.pipeline.context import Context
@@ -22,7 +22,7 @@ from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.stacking.specs import Stacking
 
 if TYPE_CHECKING:
-    from fieldmark.stacking.evidence import SecondLevelInputs
+    from fieldmark.stacking.inputs import SecondLevelInputs
 
 IMPORTANCE = "importance.json"
 CEILING = "ceiling.json"
@@ -36,19 +36,19 @@ class Stack(Stage):
     Attributes:
         reads_from: Stages with label scores; each of their members is a column.
         on: Their split stage.
-        looks: A look stage: brightness, shape, ImageNet classes and similarity of photos. Without one those columns are
+        image_features: A ``describe_images`` stage: brightness, shape, ImageNet classes and similarity of photos. Without one those columns are
             left out.
         settings: Of candidates, columns and trees.
     """
 
     output = LabelScores
-    verb: Literal["stack"] = "stack"
+    kind: Literal["stack"] = "stack"
     reads_from: Annotated[tuple[str, ...], Ref(LabelScores), Field(min_length=1)]
     on: Annotated[str, Ref(Folds)]
-    looks: Annotated[str | None, Ref(Features)] = None
+    image_features: Annotated[str | None, Ref(Features)] = None
     settings: Stacking = Stacking()
 
-    def tells_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
+    def predicts_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
         """It does not: its trees have learnt from the photos of all folds."""
         del earlier
         return False
@@ -66,13 +66,13 @@ class Stack(Stage):
 
         known, fold = context.known, context.artifact(Folds, self.on).fold
         truth = known.truth
-        seen = None if self.looks is None else context.artifact(Features, self.looks).known()
+        seen = None if self.image_features is None else context.artifact(Features, self.image_features).known()
         made = second_level(
             second_level_inputs(self._known(context), seen),
             truth > 0,
             fold,
             is_told=~np.isnan(truth),
-            by=settled(self.settings, looks=self.looks is not None),
+            by=settled(self.settings, statistics=self.image_features is not None),
             label_groups=group_numbers(known.vocabulary),
             seed=context.seed,
             n_threads=os.cpu_count() or 1,
@@ -88,16 +88,16 @@ class Stack(Stage):
 
     def apply(self, ask: Ask) -> ScoredPhotos:
         """The trees' probabilities for any photos."""
-        from fieldmark.stacking.judge import Judge
+        from fieldmark.stacking.stacked_trees import StackedTrees
 
         tags = ask.context.known.vocabulary.tags
         scores = {
             f"{name}/{member}": scored.of(tags)
             for name in self.reads_from
-            for member, scored in ask.value(ScoredPhotos, name).voices.items()
+            for member, scored in ask.value(ScoredPhotos, name).members_or_mean.items()
         }
-        seen = None if self.looks is None else ask.value(ImageFeatures, self.looks)
-        trees = Judge.load(ask.context.folder(self.name) / TREES)
+        seen = None if self.image_features is None else ask.value(PhotoFeatures, self.image_features)
+        trees = StackedTrees.load(ask.context.folder(self.name) / TREES)
         proba = trees.judge(second_level_inputs(scores, seen), n_threads=os.cpu_count() or 1)
         return ScoredPhotos(MemberScores(tuple(tags), proba[None]), ~ask.photos.present)
 
@@ -111,20 +111,20 @@ class Stack(Stage):
         }
 
 
-def second_level_inputs(scores: Mapping[str, np.ndarray], seen: ImageFeatures | None = None) -> SecondLevelInputs:
+def second_level_inputs(scores: Mapping[str, np.ndarray], seen: PhotoFeatures | None = None) -> SecondLevelInputs:
     """What trees may know of photos: the networks' scores, and image features."""
-    from fieldmark.stacking.evidence import SecondLevelInputs
+    from fieldmark.stacking.inputs import SecondLevelInputs
 
     if seen is None:
         return SecondLevelInputs(scores=scores)
-    return SecondLevelInputs(scores=scores, looks=seen.looks, imagenet=seen.classes, embeddings=seen.unit)
+    return SecondLevelInputs(scores=scores, statistics=seen.statistics, imagenet=seen.classes, embeddings=seen.unit)
 
 
-def settled(settings: Stacking, *, looks: bool) -> Stacking:
+def settled(settings: Stacking, *, statistics: bool) -> Stacking:
     """The settings without the columns that need a look stage where there is none."""
-    if looks:
+    if statistics:
         return settings
-    features = settings.features.model_copy(update={"looks": False, "imagenet": "off", "relevance": None})
+    features = settings.features.model_copy(update={"statistics": False, "imagenet": "off", "relevance": None})
     return settings.model_copy(update={"features": features})
 
 

@@ -1,4 +1,4 @@
-"""The verb *texts*: answers guessed from what is written about a photo, without looking at it."""
+"""The kind *texts*: answers guessed from what is written about a photo, without looking at it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fieldmark.pipeline.artifacts.scores import MEAN, LabelScores, MemberScores,
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.stage import Ref, Stage, stage
 from fieldmark.stacking.specs import MiniLm, NGrams, TextModel
-from fieldmark.stages.common.questions import told_truth
+from fieldmark.stages.common.questions import labelled_truth
 
 if TYPE_CHECKING:
-    from fieldmark.stacking.texts import TextJudge
+    from fieldmark.stacking.texts import FittedTextModel
 
 URL = "url"
 
@@ -38,7 +38,7 @@ class Texts(Stage):
     """
 
     output = LabelScores
-    verb: Literal["texts"] = "texts"
+    kind: Literal["texts"] = "texts"
     on: Annotated[str, Ref(Folds)]
     columns: tuple[str, ...] = ("text",)
     leaks: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Texts(Stage):
         known, vocabulary, left = context.known, context.known.vocabulary, LabelScores(folder)
         fold = context.artifact(Folds, self.on).fold
         proba, models = cross(
-            self.read(known), told_truth(known), vocabulary.question_of, fold, by=self.by, seed=context.seed
+            self.read(known), labelled_truth(known), vocabulary.question_of, fold, by=self.by, seed=context.seed
         )
         for k, one in enumerate(models):
             (folder / f"judge{k}").mkdir(exist_ok=True)
@@ -115,9 +115,9 @@ class Texts(Stage):
         """Which photos have no text."""
         return np.array([not one.strip() for one in self.written(photos)], dtype=np.bool_)
 
-    def _models(self, folder: Path) -> list[TextJudge]:
+    def _models(self, folder: Path) -> list[FittedTextModel]:
         """The models, one a fold."""
-        from fieldmark.stacking.texts import TextJudge
+        from fieldmark.stacking.texts import FittedTextModel
 
         places = sorted(folder.glob("judge*"), key=lambda path: int(path.name[len("judge") :]))
-        return [TextJudge.load(place) for place in places]
+        return [FittedTextModel.load(place) for place in places]

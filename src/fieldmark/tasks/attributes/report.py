@@ -12,13 +12,13 @@ from fieldmark.metrics.measure import Measure
 from fieldmark.pipeline.artifacts.scores import LabelScores
 from fieldmark.pipeline.context import Context
 from fieldmark.reporting.contents import Fact
-from fieldmark.reporting.label_contents import LabelsPage, Mark, MarkedPhoto, MergeRow, QuestionRow, Rung
+from fieldmark.reporting.label_contents import LabelsPage, Mark, MarkedPhoto, QuestionRow, Rung, ScoreAverageRow
 from fieldmark.reporting.label_pages import labels_page
 from fieldmark.reporting.pictures import picture
 from fieldmark.reporting.wording import counted, percent
-from fieldmark.stages.labels.merge import WEIGHTS, Merge
+from fieldmark.stages.labels.ensemble_scores import WEIGHTS, EnsembleScores
 from fieldmark.stages.labels.texts import Texts
-from fieldmark.tasks.attributes.validation import JudgedAnswers
+from fieldmark.tasks.attributes.validation import OutOfFoldAnswers
 from fieldmark.tasks.courses import courses, learning_rates
 from fieldmark.tasks.page_ends import page_end, score_rows
 from fieldmark.tasks.tagging.ladder import change_of
@@ -32,7 +32,7 @@ def answer_report(context: Context) -> tuple[tuple[Measure, ...], str]:
     Raises:
         RunError: The run is not finished.
     """
-    judged = JudgedAnswers(context)
+    judged = OutOfFoldAnswers(context)
     measures = judged.measures()
     worst, best = _examples(judged)
     page = LabelsPage(
@@ -63,7 +63,7 @@ def answer_report(context: Context) -> tuple[tuple[Measure, ...], str]:
     return measures, labels_page(page)
 
 
-def _summary(judged: JudgedAnswers, measures: tuple[Measure, ...]) -> str:
+def _summary(judged: OutOfFoldAnswers, measures: tuple[Measure, ...]) -> str:
     value = {one.name: one.value for one in measures}
     asked = int(judged.told.sum())
     told = (
@@ -77,7 +77,7 @@ def _summary(judged: JudgedAnswers, measures: tuple[Measure, ...]) -> str:
     )
 
 
-def _ladder(judged: JudgedAnswers) -> tuple[Rung, ...]:
+def _ladder(judged: OutOfFoldAnswers) -> tuple[Rung, ...]:
     rungs: list[Rung] = []
     before: np.ndarray | None = None
     for stage in judged.context.plan.leaving(LabelScores):
@@ -96,13 +96,13 @@ def _ladder(judged: JudgedAnswers) -> tuple[Rung, ...]:
 def _means(stage: object) -> str:
     if isinstance(stage, Texts):
         return f"what is written: {', '.join((*stage.columns, *stage.leaks))}"
-    if isinstance(stage, Merge):
+    if isinstance(stage, EnsembleScores):
         return f"{' and '.join(stage.reads_from)}, weighed ({stage.by.kind.replace('_', ' ')})"
-    verb = getattr(stage, "verb", "")
-    return "boosted trees over all voices" if verb == "stack" else "what networks see"
+    kind = getattr(stage, "kind", "")
+    return "boosted trees over all voices" if kind == "stack" else "what networks see"
 
 
-def _questions(judged: JudgedAnswers) -> tuple[QuestionRow, ...]:
+def _questions(judged: OutOfFoldAnswers) -> tuple[QuestionRow, ...]:
     """Each question with its error, that of not looking, and the answers that are mistaken for each other most."""
     rows, vocabulary = [], judged.vocabulary
     names = vocabulary.every_answer
@@ -134,18 +134,18 @@ def _questions(judged: JudgedAnswers) -> tuple[QuestionRow, ...]:
     return tuple(rows)
 
 
-def _merges(context: Context) -> tuple[MergeRow, ...]:
+def _merges(context: Context) -> tuple[ScoreAverageRow, ...]:
     names = [one.name for one in context.known.vocabulary.questions]
     found = []
     for stage in context.plan.stages:
-        if isinstance(stage, Merge) and len(stage.reads_from) > 1:
+        if isinstance(stage, EnsembleScores) and len(stage.reads_from) > 1:
             weights = np.array(read_json(context.folder(stage.name) / WEIGHTS)["weights"])
             rows = tuple((name, tuple(weights[:, at].tolist())) for at, name in enumerate(names))
-            found.append(MergeRow(stage.name, stage.reads_from, rows))
+            found.append(ScoreAverageRow(stage.name, stage.reads_from, rows))
     return tuple(found)
 
 
-def _examples(judged: JudgedAnswers) -> tuple[tuple[MarkedPhoto, ...], tuple[MarkedPhoto, ...]]:
+def _examples(judged: OutOfFoldAnswers) -> tuple[tuple[MarkedPhoto, ...], tuple[MarkedPhoto, ...]]:
     """The photos with most wrong answers, the surest first, and those with most right ones; one of each group."""
     chosen = np.take_along_axis(judged.proba, judged.answer, axis=1)
     wrong, right = judged.told & ~judged.right, judged.told & judged.right
@@ -155,7 +155,7 @@ def _examples(judged: JudgedAnswers) -> tuple[tuple[MarkedPhoto, ...], tuple[Mar
     return tuple(_shown(judged, worst)), tuple(_shown(judged, best))
 
 
-def _shown(judged: JudgedAnswers, rows: np.ndarray) -> Iterable[MarkedPhoto]:
+def _shown(judged: OutOfFoldAnswers, rows: np.ndarray) -> Iterable[MarkedPhoto]:
     known, seen = judged.known, set[int]()
     for row in rows.tolist():
         if len(seen) == N_EXAMPLES:
@@ -167,7 +167,7 @@ def _shown(judged: JudgedAnswers, rows: np.ndarray) -> Iterable[MarkedPhoto]:
             yield MarkedPhoto(known.images[row], picture(known, row), _marks(judged, row), note)
 
 
-def _marks(judged: JudgedAnswers, row: int) -> tuple[Mark, ...]:
+def _marks(judged: OutOfFoldAnswers, row: int) -> tuple[Mark, ...]:
     """What was answered wrongly (with what would have been right), then what was right."""
     names, marks, right = judged.vocabulary.answer_names, [], []
     for number in np.flatnonzero(judged.told[row]).tolist():
@@ -182,7 +182,7 @@ def _marks(judged: JudgedAnswers, row: int) -> tuple[Mark, ...]:
     return (*marks, *right)
 
 
-def _facts(context: Context, judged: JudgedAnswers) -> tuple[Fact, ...]:
+def _facts(context: Context, judged: OutOfFoldAnswers) -> tuple[Fact, ...]:
     vocabulary, told = judged.vocabulary, judged.told
     several = int((judged.truth.sum(axis=1) > told.sum(axis=1)).sum())
     labels = len({answer for one in vocabulary.questions for answer in one.answers})

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decisions.settling import filled
+from fieldmark.decisions.hierarchy import filled
 from fieldmark.pipeline.application import Application
 from fieldmark.pipeline.artifacts.predictions import AnsweredPhotos
 

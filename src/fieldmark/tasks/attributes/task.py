@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from fieldmark.core.errors import PlanError
 from fieldmark.core.progress import Progress
 from fieldmark.data.collection import Collection
-from fieldmark.decisions.settling import filled
+from fieldmark.decisions.hierarchy import filled
 from fieldmark.metrics.measure import Measure
 from fieldmark.pipeline.application import Application
 from fieldmark.pipeline.artifacts.base import Predictions
@@ -70,9 +70,9 @@ class Attributes(Task):
 
     def validated(self, context: Context) -> tuple[Measure, ...]:
         """How good the answers about the known photos are, out of fold."""
-        from fieldmark.tasks.attributes.validation import JudgedAnswers
+        from fieldmark.tasks.attributes.validation import OutOfFoldAnswers
 
-        return JudgedAnswers(context).measures()
+        return OutOfFoldAnswers(context).measures()
 
     def evaluated(self, context: Context, photos: Collection, progress: Progress) -> tuple[Measure, ...]:
         """How good the answers about other photos are."""

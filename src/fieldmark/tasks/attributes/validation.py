@@ -10,18 +10,18 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from fieldmark.core.files import read_json
 from fieldmark.data.vocabulary import Vocabulary
-from fieldmark.decisions.settling import filled, likeliest
+from fieldmark.decisions.hierarchy import filled, likeliest
 from fieldmark.metrics.intervals import Interval, grouped_share_interval
 from fieldmark.metrics.measure import Measure, Units
 from fieldmark.pipeline.artifacts.scores import LabelScores
 from fieldmark.pipeline.context import Context
-from fieldmark.stages.labels.merge import WEIGHTS, Merge
-from fieldmark.stages.labels.settle import Settle
+from fieldmark.stages.labels.ensemble_scores import WEIGHTS, EnsembleScores
+from fieldmark.stages.labels.resolve_hierarchy import ResolveHierarchy
 
 ERROR = "error"
 
 
-class JudgedAnswers:
+class OutOfFoldAnswers:
     """All known photos, each answered by networks that have not seen it.
 
     Args:
@@ -34,9 +34,9 @@ class JudgedAnswers:
 
     def __init__(self, context: Context) -> None:
         self.context, self.known = context, context.known
-        self.settle = context.plan.only(Settle)
+        self.resolve = context.plan.only(ResolveHierarchy)
         self.vocabulary = self.known.vocabulary
-        context.said(self.settle.name)
+        context.said(self.resolve.name)
 
     @cached_property
     def truth(self) -> Bool[np.ndarray, "image answer"]:
@@ -51,7 +51,7 @@ class JudgedAnswers:
     @cached_property
     def proba(self) -> Float32[np.ndarray, "image answer"]:
         """Out-of-fold probabilities of the stage that is settled."""
-        return self.scores(self.settle.reads_from)
+        return self.scores(self.resolve.reads_from)
 
     def scores(self, name: str) -> Float32[np.ndarray, "image answer"]:
         """Out-of-fold probabilities of any stage with scores of answers."""
@@ -60,7 +60,7 @@ class JudgedAnswers:
     @cached_property
     def answer(self) -> Int64[np.ndarray, "image question"]:
         """The answer (column) to each question; where it does not apply the likeliest all the same."""
-        settled = self.settle.decoded(self.proba, self.vocabulary)
+        settled = self.resolve.decoded(self.proba, self.vocabulary)
         return filled(settled, self.proba, self.vocabulary.question_of)
 
     @cached_property
@@ -80,7 +80,7 @@ class JudgedAnswers:
         alone = share_of(np.take_along_axis(self.truth, best, axis=1), self.told, units)
         honest = self._crossed_merge(alone)
         extra = []
-        if self.settle.consistent and self._ties:
+        if self.resolve.consistent and self._ties:
             meaning = "each question's likeliest answer by itself, whether or not answers fit together"
             extra.append(_error("error one by one", alone, meaning, n=int(self.told.sum())))
         if honest is not None:
@@ -93,8 +93,8 @@ class JudgedAnswers:
 
     def _crossed_merge(self, alone: Interval) -> Measure | None:
         """The error by weights found on other folds; its interval is as wide as that of ``alone``."""
-        stage = self.context.stages[self.settle.reads_from]
-        if not isinstance(stage, Merge) or stage.weights or len(stage.reads_from) == 1:
+        stage = self.context.stages[self.resolve.reads_from]
+        if not isinstance(stage, EnsembleScores) or stage.weights or len(stage.reads_from) == 1:
             return None
         told = read_json(self.context.folder(stage.name) / WEIGHTS)
         right = 1 - float(told["crossed_error"])

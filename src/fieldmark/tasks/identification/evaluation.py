@@ -10,7 +10,7 @@ from fieldmark.tasks.evaluation import truth_of, unseen
 
 
 def evaluation_photos(photos: Collection, known: Collection, *, progress: Progress) -> tuple[Collection, np.ndarray]:
-    """The photos by which a run that tells individuals can be judged, and who is on them: a class, -1 for strangers.
+    """The photos by which a run that tells individuals can be judged, and who is on them: a class, -1 for unknown individuals.
 
     Raises:
         DataError: None is left, or no column names individuals.

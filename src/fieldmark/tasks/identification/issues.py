@@ -14,18 +14,18 @@ from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, ShortlistMat
 from fieldmark.pipeline.artifacts.ranking import RankedPhotos
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.stage import Stage
-from fieldmark.tasks.issues import Doubt
+from fieldmark.tasks.issues import LabelIssue
 
 
-def doubtful_names(
+def identity_issues(
     context: Context,
     *,
     most: int = 200,
-) -> list[Doubt]:
+) -> list[LabelIssue]:
     """The photos of a run's table that perhaps show an individual of another name there, the likeliest first.
 
     Photos that judged the run are told by networks that have not seen them, and by weights learnt from others. Of
-    those that taught, strangers are compared here: their networks may have learnt that they are nobody, so what
+    those that taught, unknown individuals are compared here: their networks may have learnt that they are nobody, so what
     speaks for a name is mainly points, which learn nothing. Photos with a name that taught are not doubted.
 
     Args:
@@ -53,10 +53,10 @@ def doubtful_names(
         if isinstance(ranked.keypoints, ShortlistMatches):
             table = keypoint_pairs("known", unknown, ranked.keypoints, known)
             found += _named_otherwise(known, others, ranked.scores, agreeing(table))
-    return sorted(found, key=lambda one: -one.doubt)[:most]
+    return sorted(found, key=lambda one: -one.label_error_proba)[:most]
 
 
-def validation_issues(context: Context) -> list[Doubt]:
+def validation_issues(context: Context) -> list[LabelIssue]:
     """The issues of photos that validated a run, the likeliest first; none where it matches no keypoints.
 
     Raises:
@@ -69,7 +69,7 @@ def validation_issues(context: Context) -> list[Doubt]:
     found = _named_otherwise(
         context.known, context.folds(final).rows, ranking.scores, agreeing(ranking.matches("validation"))
     )
-    return sorted(found, key=lambda one: -one.doubt)
+    return sorted(found, key=lambda one: -one.label_error_proba)
 
 
 def _matching(context: Context) -> Stage | None:
@@ -80,7 +80,7 @@ def _matching(context: Context) -> Stage | None:
 
 def _named_otherwise(
     known: Collection, rows: np.ndarray, scores: np.ndarray, beside: Mapping[tuple[str, str], str]
-) -> list[Doubt]:
+) -> list[LabelIssue]:
     """For each photo the likeliest name that it does not have and that some point speaks for."""
     images, names = known.images, known.vocabulary.identities
     column = {name: number for number, name in enumerate(names)}
@@ -96,5 +96,5 @@ def _named_otherwise(
         name = max(others, key=lambda one: score[column[one]])
         proba = float(score[column[name]])
         kind = "two names" if given >= 0 else "stranger"
-        found.append(Doubt(images[row], name, kind, proba, proba, beside[images[row], name]))
+        found.append(LabelIssue(images[row], name, kind, proba, proba, beside[images[row], name]))
     return found

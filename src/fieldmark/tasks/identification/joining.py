@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, cast
 from fieldmark.core.errors import RunError
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.core.run import RunFolder
-from fieldmark.decisions.specs import BlendRule, ByScore
+from fieldmark.decisions.specs import ByScore, RankingAverage
 from fieldmark.images.specs import TableBoxes
 from fieldmark.pipeline.artifacts.folds import Folds
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.engine import begin, execute, take_over
 from fieldmark.pipeline.plan import Plan, renamed
 from fieldmark.pipeline.stage import Stage
-from fieldmark.stages.common.answer import Answer
-from fieldmark.stages.identity.blend import Blend
+from fieldmark.stages.common.write_submission import WriteSubmission
+from fieldmark.stages.identity.ensemble_rankings import EnsembleRankings
 from fieldmark.stages.identity.keypoints import KEPT
-from fieldmark.stages.identity.recheck import Recheck
-from fieldmark.tasks.identification.blending_runs import check_same
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
+from fieldmark.tasks.identification.run_ensembles import check_same
 from fieldmark.tasks.page_ends import SKIPPED
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def join_runs(
     folders: Sequence[Path],
     folder: Path,
     *,
-    by: BlendRule | None = None,
+    by: RankingAverage | None = None,
     weights: Sequence[float] | None = None,
     points: bool = False,
     k: int = 5,
@@ -52,7 +52,7 @@ def join_runs(
         folders: Finished runs that tell individuals, of the same photos, seed and split, with or without new ones.
         folder: The run to make.
         by: By score, place or vote.
-        weights: One a run; None: all alike.
+        weights: One a run; None: all similar.
         points: Match points on the first of the blend. Where a run has matched points already, its ranking before that
             is blended: points in a run leave nothing to a blend after them (lab book, "With matching points").
         k: Answers a photo.
@@ -78,7 +78,7 @@ def join_runs(
     plan = _plan(runs, names, stages, by=by or ByScore(), weights=weights, points=points, k=k)
     first = runs[0]
     if points:
-        plan.only(Recheck).ready(first.known, first.new)
+        plan.only(RerankKeypoints).ready(first.known, first.new)
     run = begin(folder, plan, first.known, first.new, first.seed)
     with run.locked():
         for one, called in zip(runs, names, strict=True):
@@ -104,7 +104,7 @@ def _wanted(opened: Context, *, points: bool) -> Context:
     """The run with the stages that its ranking is made of; with points to come, without its own."""
     final = opened.plan.final()
     stages = {stage.name: stage for stage in opened.plan.stages}
-    while points and isinstance(final, Recheck):
+    while points and isinstance(final, RerankKeypoints):
         final = stages[final.reads_from]
     wanted = opened.up_to(final.name)
     for stage in wanted.plan.stages:
@@ -125,10 +125,10 @@ def _named(runs: Sequence[Context]) -> tuple[list[dict[str, str]], dict[str, Sta
         names: dict[str, str] = {}
         for stage in opened.plan.stages:
             files = opened.run.receipt(stage.name)["files"]
-            alike = (
+            similar = (
                 one for one in stages if left[one] == files and renamed(stage, names | {stage.name: one}) == stages[one]
             )
-            name = names[stage.name] = next(alike, None) or _free(stage.name, stages, number)
+            name = names[stage.name] = next(similar, None) or _free(stage.name, stages, number)
             stages[name], left[name] = renamed(stage, names), files
         found.append(names)
     finals = [names[one.plan.final().name] for one, names in zip(runs, found, strict=True)]
@@ -136,7 +136,7 @@ def _named(runs: Sequence[Context]) -> tuple[list[dict[str, str]], dict[str, Sta
         twice = next(n for n, name in enumerate(finals) if name in finals[:n])
         raise RunError(
             "Two of these runs are the same.",
-            got=f"{runs[finals.index(finals[twice])].run.path} and {runs[twice].run.path} rank alike",
+            got=f"{runs[finals.index(finals[twice])].run.path} and {runs[twice].run.path} rank similar",
             fix="leave one of them out, or give it more weight with --weight.",
         )
     splits = {names[_on(one.plan.final())] for one, names in zip(runs, found, strict=True)}
@@ -155,7 +155,7 @@ def _plan(
     names: Sequence[dict[str, str]],
     stages: dict[str, Stage],
     *,
-    by: BlendRule,
+    by: RankingAverage,
     weights: Sequence[float] | None,
     points: bool,
     k: int,
@@ -165,9 +165,9 @@ def _plan(
     ordered = sorted(stages.values(), key=lambda stage: not (issubclass(stage.output, Folds) or stage.changes_photos))
     finals = [one.plan.final() for one in runs]
     on = names[0][_on(finals[0])]
-    ends: list[Blend | Recheck] = [
-        Blend(
-            name=_free("blended", stages),
+    ends: list[EnsembleRankings | RerankKeypoints] = [
+        EnsembleRankings(
+            name=_free("ensemble_lines", stages),
             reads_from=tuple(called[final.name] for final, called in zip(finals, names, strict=True)),
             on=on,
             by=by,
@@ -180,7 +180,7 @@ def _plan(
         embedded = cast("Embed", stages[cast("str", first.shown(stages))])
         looks_into = cast("Train", stages[embedded.of]).preprocess.finders()
         ends.append(
-            Recheck(
+            RerankKeypoints(
                 name=_free("points", stages),
                 reads_from=ends[0].name,
                 embedded=embedded.name,
@@ -189,7 +189,7 @@ def _plan(
                 k=k,
             )
         )
-    answer = Answer(name=_free("answers", stages), reads_from=ends[-1].name)
+    answer = WriteSubmission(name=_free("answers", stages), reads_from=ends[-1].name)
     return Plan(name=" + ".join(one.plan.name for one in runs), stages=(*ordered, *ends, answer)).check()
 
 

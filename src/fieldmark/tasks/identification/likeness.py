@@ -7,14 +7,14 @@ import numpy as np
 from fieldmark.decisions.specs import Best
 from fieldmark.pipeline.artifacts.embeddings import Embeddings
 from fieldmark.pipeline.context import Context
-from fieldmark.quality.duplicates.twinning import IdentityLikeness
+from fieldmark.quality.duplicates.finding import IdentityLikeness
 from fieldmark.stages.identity.embed import Embed
 
 
 def likeness_of(context: Context) -> IdentityLikeness:
-    """How alike a run's identities look to networks that have not learnt from the photos they look at.
+    """How similar a run's identities look to networks that have not learnt from the photos they look at.
 
-    Each validation photo is compared with the photos of all identities, the most alike one counting, and that is
+    Each validation photo is compared with the photos of all identities, the most similar one counting, and that is
     averaged over an identity's validation photos. Where only one of two identities has such photos, its view counts.
 
     Raises:

@@ -10,8 +10,8 @@ from fieldmark.images.reading import read_pixels
 from fieldmark.pipeline.artifacts.keypoints import KeypointRanking, agreeing
 from fieldmark.pipeline.context import Context
 from fieldmark.reporting.match_lines import Side, encoded, match_lines
-from fieldmark.stages.identity.keypoints import KEPT, Looker
-from fieldmark.stages.identity.recheck import Recheck
+from fieldmark.stages.identity.keypoints import KEPT, KeypointComparer
+from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
 
 
 class MatchPictures:
@@ -23,7 +23,7 @@ class MatchPictures:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        stages = [stage for stage in context.plan.stages if isinstance(stage, Recheck)]
+        stages = [stage for stage in context.plan.stages if isinstance(stage, RerankKeypoints)]
         self._stage = stages[-1] if stages else None
 
     @cached_property
@@ -43,7 +43,7 @@ class MatchPictures:
         if photo is None or self._stage is None:
             return None
         known = self._known
-        looker = Looker(self._stage.evidence, self._context.run.path / KEPT, within=self._stage.within)
+        looker = KeypointComparer(self._stage.matching, self._context.run.path / KEPT, within=self._stage.within)
         rows = [known.images.index(one) for one in (image, photo)]
         try:
             points = [looker.points(known, row) for row in rows]

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.decisions.calibrated import Sure
+from fieldmark.decisions.confidence import Confidence
 from fieldmark.decisions.grouped import Names, crossed
 from fieldmark.decisions.ranking import UnknownScore, rank
 from fieldmark.decisions.specs import FalseMatchBudget, PerGroup, UnknownAt
@@ -24,13 +24,13 @@ def measure(
     k: int = 5,
     groups: Int64[np.ndarray, " query"] | None = None,
 ) -> tuple[Measure, ...]:
-    """All numbers for photos whose identity is known to us (-1: a stranger).
+    """All numbers for photos whose identity is known to us (-1: an unknown individual).
 
-    Measures of strangers are left out where there are none, and likewise for the known.
+    Measures of unknown individuals are left out where there are none, and likewise for the known.
 
     Args:
         scores: Of each identity; larger is likelier.
-        truth: Class of each photo, -1 for strangers.
+        truth: Class of each photo, -1 for unknown individuals.
         unknown_at: The threshold of "nobody we know", one for all or one each.
         k: Places an answer.
         groups: A number that photos of one group share; intervals resample groups. None: photos.
@@ -44,7 +44,7 @@ def measure(
         of.mean(
             f"MAP@{k}",
             average_precision(answers, truth, k=k),
-            "strangers included; 1 if the right answer is always first",
+            "unknown individuals included; 1 if the right answer is always first",
         )
     ]
     if known.any():
@@ -71,12 +71,14 @@ def measure(
                 "AUC known/new",
                 lambda at: roc_auc(best[at], known[at]),
                 known,
-                "chance that a known one scores above a stranger",
+                "chance that a known one scores above an unknown individual",
             )
         )
     if not known.all():
         rows.append(
-            of.at(~known).share("false matches", first[~known] != -1, "share of strangers given somebody's name")
+            of.at(~known).share(
+                "false matches", first[~known] != -1, "share of unknown individuals given somebody's name"
+            )
         )
     named_first = first >= 0
     if named_first.any():
@@ -94,7 +96,7 @@ def measure_decision(
     truth: Int64[np.ndarray, " query"],
     *,
     unknown: UnknownAt,
-    sure: Sure | None = None,
+    confidence: Confidence | None = None,
     groups: Int64[np.ndarray, " query"] | None = None,
     names: Names | None = None,
     per_group: PerGroup | None = None,
@@ -104,7 +106,7 @@ def measure_decision(
 
     Args:
         scores: Of each identity; larger is likelier.
-        truth: Class of each photo, -1 for strangers.
+        truth: Class of each photo, -1 for unknown individuals.
         unknown: The rule of the threshold.
         sure: How sure the answers were, by curves that have not seen the photo.
         groups: Photos of one number are left out together, and resampled together for intervals.
@@ -143,9 +145,9 @@ def measure_decision(
                     f"found at {budget:.0%}", first[known] == truth[known], f"known ones rightly named with {rule}"
                 ),
             ]
-    if sure is not None:
+    if confidence is not None:
         right = rank(scores, unknown_at=None, k=1)[:, 0] == truth
-        rows += _honesty(of, "known", sure.known, known) + _honesty(of, "right", sure.right, right & known)
+        rows += _honesty(of, "known", confidence.known, known) + _honesty(of, "right", confidence.right, right & known)
     return tuple(rows)
 
 

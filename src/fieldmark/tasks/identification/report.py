@@ -6,18 +6,18 @@ from collections import Counter
 
 import numpy as np
 
-from fieldmark.decisions.thresholds import curve
+from fieldmark.decisions.unknown_thresholds import curve
 from fieldmark.metrics.measure import Measure
 from fieldmark.pipeline.artifacts.models import Models
 from fieldmark.pipeline.context import Context
-from fieldmark.quality.inspecting import names_told
+from fieldmark.quality.inspecting import names_given
 from fieldmark.reporting.contents import (
     Candidate,
     ConfusedPair,
     Curve,
     Example,
     Fact,
-    NameDoubt,
+    IdentityIssue,
     RunPage,
     ThresholdScan,
 )
@@ -29,8 +29,8 @@ from fieldmark.tasks.identification.match_pictures import MatchPictures
 from fieldmark.tasks.identification.validation import ValidatedPhotos
 from fieldmark.tasks.page_ends import page_end, score_rows
 
-N_EXAMPLES, N_DOUBTS = 12, 8
-LEAST_DOUBT = 0.5
+N_EXAMPLES, N_ISSUES = 12, 8
+LEAST_ERROR_PROBA = 0.5
 """From this probability on a name is told as doubtful."""
 
 
@@ -50,7 +50,7 @@ def _page(
 ) -> RunPage:
     lines = MatchPictures(context)
     best, worst = _examples(judged, lines)
-    doubts, note = _doubts(context, judged, lines)
+    issues, note = _issues(context, judged, lines)
     return RunPage(
         title=f"{context.plan.name} on {context.known.name}",
         recipe=context.plan.name,
@@ -66,8 +66,8 @@ def _page(
         best=best,
         worst=worst,
         confusions=_confusions(judged),
-        doubts=doubts,
-        doubts_note=note,
+        issues=issues,
+        issues_note=note,
         facts=_facts(context, judged),
         **page_end(context),
     )
@@ -87,7 +87,7 @@ def _summary(judged: ValidatedPhotos, measures: tuple[Measure, ...]) -> str:
     if n_new:
         called_new = round((1 - value["false matches"]) * n_new)
         rest = "" if called_new == n_new else "; the rest were given somebody's name"
-        parts.append(f"Of {n_new:,} photos of strangers {called_new:,} were called new{rest}.")
+        parts.append(f"Of {n_new:,} photos of unknown individuals {called_new:,} were called new{rest}.")
     return " ".join(parts)
 
 
@@ -103,7 +103,7 @@ def _curves(context: Context) -> tuple[Curve, ...]:
         for name in history[0] if history else {}:
             kind = "lr" if name == "lr" else "metric" if "map5" in name else "loss"
             compares = name in {"loss", "lr"} or name.startswith("validation")
-            if name in {"leg", "epoch", "update", "images_per_s"} or not (compares or len(names) == 1):
+            if name in {"phase", "epoch", "update", "images_per_s"} or not (compares or len(names) == 1):
                 continue
             rows = [row for row in history if name in row]
             at, value = (np.array([float(row[column]) for row in rows]) for column in ("epoch", name))
@@ -129,14 +129,14 @@ def _scan(judged: ValidatedPhotos, *, n_points: int = 120) -> ThresholdScan:
 
 def _examples(judged: ValidatedPhotos, lines: MatchPictures) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """The surest right answers and the surest wrong ones: each query beside its candidates."""
-    sure: list[tuple[float, int, bool]] = []
+    confidence: list[tuple[float, int, bool]] = []
     for number, row in enumerate(judged.rows):
         answer = judged.answers[judged.known.images[row]]
         margin = answer[0][1] - (answer[1][1] if len(answer) > 1 else 0.0)
-        sure.append((margin, number, answer[0][0] == judged.name(int(judged.truth[number]))))
-    sure.sort(reverse=True)
-    right = [number for _, number, is_right in sure if is_right and judged.truth[number] >= 0][:N_EXAMPLES]
-    wrong = [number for _, number, is_right in sure if not is_right][:N_EXAMPLES]
+        confidence.append((margin, number, answer[0][0] == judged.name(int(judged.truth[number]))))
+    confidence.sort(reverse=True)
+    right = [number for _, number, is_right in confidence if is_right and judged.truth[number] >= 0][:N_EXAMPLES]
+    wrong = [number for _, number, is_right in confidence if not is_right][:N_EXAMPLES]
     return tuple(_example(judged, lines, n) for n in right), tuple(_example(judged, lines, n) for n in wrong)
 
 
@@ -184,19 +184,19 @@ def _confusions(judged: ValidatedPhotos, *, most: int = 8) -> tuple[ConfusedPair
     return tuple(ConfusedPair(truth, answer, count, shown(truth), shown(answer)) for (truth, answer), count in wrong)
 
 
-def _doubts(context: Context, judged: ValidatedPhotos, lines: MatchPictures) -> tuple[tuple[NameDoubt, ...], str]:
+def _issues(context: Context, judged: ValidatedPhotos, lines: MatchPictures) -> tuple[tuple[IdentityIssue, ...], str]:
     """Validation photos that probably show somebody else than the table says, by points, and a sentence about them."""
-    found = [one for one in validation_issues(context) if one.proba >= LEAST_DOUBT]
-    given = dict(zip(judged.known.images, names_told(judged.known), strict=True))
-    n_strangers = sum(one.kind == "stranger" for one in found)
+    found = [one for one in validation_issues(context) if one.proba >= LEAST_ERROR_PROBA]
+    given = dict(zip(judged.known.images, names_given(judged.known), strict=True))
+    n_unknown = sum(one.kind == "stranger" for one in found)
     note = (
         f"{counted(len(found), 'validation photo')} agree point by point with photos of another name, "
-        f"{n_strangers:,} of them strangers in the table: where that is right, the table is wrong, and so are the "
-        "measures above that count them as mistakes. The command “fieldmark doubts” lists more, for a patch."
+        f"{n_unknown:,} of them unknown individuals in the table: where that is right, the table is wrong, and so are the "
+        "measures above that count them as mistakes. The command “fieldmark issues” lists more, for a patch."
     )
     rows = tuple(
-        NameDoubt(one.image, given[one.image], one.label, one.beside, one.proba, lines.of(one.image, one.label))
-        for one in found[:N_DOUBTS]
+        IdentityIssue(one.image, given[one.image], one.label, one.beside, one.proba, lines.of(one.image, one.label))
+        for one in found[:N_ISSUES]
     )
     return rows, note
 

@@ -78,12 +78,14 @@ def identifications(application: Application, *, k: int | None = None) -> list[I
     ranked: RankedPhotos = application.value(final.name)
     decision = context.artifact(Ranking, final.name).decision
     answers = candidates(ranked.scores, unknown_at=decision.at(photos), k=k or ranked.k)
-    sure, similar = decision.sure(ranked.scores), _Similar(application, final)
+    confidence, similar = decision.confidence(ranked.scores), _Similar(application, final)
     row_of = {image: row for row, image in enumerate(known.images)}
     paths, found = known.paths, []
     for row, (image, file, answer) in enumerate(zip(photos.images, photos.paths, answers, strict=True)):
         named = [one.identity for one in answer if not one.is_unknown]
-        known_proba, right_proba = (None, None) if sure is None else (_value(sure.known[row]), _value(sure.right[row]))
+        known_proba, right_proba = (
+            (None, None) if confidence is None else (_value(confidence.known[row]), _value(confidence.right[row]))
+        )
         nearest = similar.photos(row, named)
         matches = []
         for one in answer:

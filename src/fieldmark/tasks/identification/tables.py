@@ -17,7 +17,7 @@ COLUMNS = (
     "identity",
     "is_new",
     "score",
-    "most_alike_photo",
+    "most_similar_photo",
     "similarity",
     "known_proba",
     "right_proba",
@@ -29,7 +29,7 @@ def as_json(one: Identification) -> dict[str, Any]:
 
     ``photo`` (as typed), ``is_new``, ``known_proba`` (that the animal is one we know, or null), ``right_proba`` (that
     the first name is right, or null), and ``matches``, each with ``place`` (1 is first), ``identity``, ``score``,
-    ``is_new``, ``photo`` (the most alike known photo, or null) and ``similarity`` (-1 to 1, or null). No other word of
+    ``is_new``, ``photo`` (the most similar known photo, or null) and ``similarity`` (-1 to 1, or null). No other word of
     the photo gets out: neither where nor when nor by whom it was taken.
     """
     return {
@@ -84,7 +84,7 @@ def write(path: Path, found: Sequence[Identification], *, form: Literal["submiss
 
 
 def below(match: Match, root: Path) -> str | None:
-    """The most alike known photo as its table names it."""
+    """The most similar known photo as its table names it."""
     if match.photo is None:
         return None
     return str(match.photo.relative_to(root) if match.photo.is_relative_to(root) else match.photo)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from fieldmark.data.vocabulary import UNLABELLED, Vocabulary
-from fieldmark.decisions.calibrated import Sure
+from fieldmark.decisions.confidence import Confidence
 from fieldmark.decisions.specs import MaxMap
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.metrics.measure import Measure
@@ -21,7 +21,7 @@ from fieldmark.tasks.identification.measures import measure, measure_decision
 
 
 class ValidatedPhotos:
-    """The validation photos of a finished run that have a name or show a stranger, with scores, truth and ranking."""
+    """The validation photos of a finished run that have a name or show an unknown individual, with scores, truth and ranking."""
 
     def __init__(self, context: Context) -> None:
         self.final = context.plan.final()
@@ -72,14 +72,14 @@ class ValidatedPhotos:
             self.scores,
             self.truth,
             unknown=self.final.unknown if isinstance(self.final, RankingStage) else MaxMap(),
-            sure=self._sure(judges.images),
+            confidence=self._sure(judges.images),
             groups=judges.groups,
             names=None if per_group is None else names_of(judges, per_group.column),
             per_group=per_group,
             k=self.k,
         )
 
-    def _sure(self, images: list[str]) -> Sure | None:
+    def _sure(self, images: list[str]) -> Confidence | None:
         """How sure the answers were, by curves that have not seen them; None where the ranking does not tell."""
         if not {"known_proba", "right_proba"} <= set(self.table.columns):
             return None
@@ -89,7 +89,7 @@ class ValidatedPhotos:
         known, right = (
             firsts[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in ("known_proba", "right_proba")
         )
-        return Sure(known=known, right=right)
+        return Confidence(known=known, right=right)
 
     @cached_property
     def galleries(self) -> list[GalleryStore]:

@@ -6,10 +6,10 @@ from fieldmark.core.errors import PlanError, nearest
 from fieldmark.pipeline.artifacts.scores import LabelScores
 from fieldmark.pipeline.context import Context
 from fieldmark.stages.labels.score import Score
-from fieldmark.tasks.issues import Doubt
+from fieldmark.tasks.issues import LabelIssue
 
 
-def doubtful_cells(context: Context, *, stage: str | None = None, most: int = 200) -> list[Doubt]:
+def label_issues(context: Context, *, stage: str | None = None, most: int = 200) -> list[LabelIssue]:
     """The cells of a run's table that are likeliest wrong, the most doubtful first.
 
     Args:
@@ -22,15 +22,18 @@ def doubtful_cells(context: Context, *, stage: str | None = None, most: int = 20
         PlanError: The run has no such stage with scores.
         RunError: The stage is not finished.
     """
-    from fieldmark.quality.labels.doubts import doubtful
+    from fieldmark.quality.labels.issues import likely_label_errors
 
     name = scoring(context, stage or context.plan.only(Score).name)
     known = context.known
     images = known.images
     proba = context.artifact(LabelScores, name).known(known)
-    found = doubtful(proba, known.truth > 0, known.vocabulary.tags, most=most, groups=known.groups)
-    cells = found.select("row", "label", "kind", "proba", "doubt").iter_rows()
-    return [Doubt(images[row], label, kind, proba, doubt) for row, label, kind, proba, doubt in cells]
+    found = likely_label_errors(proba, known.truth > 0, known.vocabulary.tags, most=most, groups=known.groups)
+    cells = found.select("row", "label", "kind", "proba", "label_error_proba").iter_rows()
+    return [
+        LabelIssue(images[row], label, kind, proba, label_error_proba)
+        for row, label, kind, proba, label_error_proba in cells
+    ]
 
 
 def scoring(context: Context, name: str) -> str:

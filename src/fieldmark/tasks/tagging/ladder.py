@@ -11,16 +11,16 @@ from fieldmark.pipeline.stage import Stage
 from fieldmark.reporting.label_contents import Difference, Rung
 from fieldmark.reporting.wording import counted, percent
 from fieldmark.stages.common.train import Train
-from fieldmark.stages.labels.lend import Lend
 from fieldmark.stages.labels.score import Score
 from fieldmark.stages.labels.stack import Stack
-from fieldmark.tasks.tagging.validation import JudgedLabels, crossed_f2
+from fieldmark.stages.labels.transfer_labels import TransferLabels
+from fieldmark.tasks.tagging.validation import OutOfFoldLabels, crossed_f2
 
 
-def score_ladder(context: Context, judged: JudgedLabels) -> tuple[Rung, ...]:
+def score_ladder(context: Context, judged: OutOfFoldLabels) -> tuple[Rung, ...]:
     """A rung for each stage with scores, in the order of the plan.
 
-    Every rung is measured alike: mean F2 over the known photos, out of fold, with the best cutoff of each label group
+    Every rung is measured similar: mean F2 over the known photos, out of fold, with the best threshold of each label group
     found on the photos of other folds. The interval of a change is that of the mean difference of the same photos.
     """
     rungs: list[Rung] = []
@@ -55,10 +55,10 @@ def means_of(stage: Stage, context: Context) -> tuple[str, ...]:
     """By which means a stage comes to its scores, each in a few words."""
     earlier = {one.name: one for one in context.plan.stages}
     if isinstance(stage, Stack):
-        looks = "" if stage.looks is None else ", and what was seen of the photos"
+        looks = "" if stage.image_features is None else ", and what was seen of the photos"
         return (f"boosted trees over what the networks of {_listed(stage.reads_from)} say{looks}",)
-    if isinstance(stage, Lend):
-        return (f"labels of alike photos beside what {stage.reads_from} says",)
+    if isinstance(stage, TransferLabels):
+        return (f"labels of similar photos beside what {stage.reads_from} says",)
     if not isinstance(stage, Score):
         return ()
     trained = [one for name in stage.of if isinstance(one := earlier[name], Train)]
@@ -83,7 +83,7 @@ def _means_of_training(train: Train, context: Context) -> list[str]:
         words.append(f"with what {train.enlarged} took in: {context.said(train.enlarged)}")
     if train.filled is not None:
         words.append(f"a label that the table lacks counts {train.fill_times:g} times what {train.filled} says of it")
-    if hardest := max((leg.hardest or 0.0 for leg in train.training.legs), default=0.0):
+    if hardest := max((phase.hardest or 0.0 for phase in train.training.phases), default=0.0):
         words.append(f"the hardest {percent(hardest)} of the photos shown once more each epoch")
     return words
 

@@ -8,11 +8,11 @@ from fieldmark.pipeline.context import Context
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.label_contents import (
     AddedPhotos,
-    CutoffRow,
-    CutoffScan,
     DroppedPhotosSection,
     LabelRow,
     LabelsPage,
+    LabelThresholdScan,
+    ThresholdRow,
     TreesSection,
 )
 from fieldmark.reporting.label_pages import labels_page
@@ -21,9 +21,9 @@ from fieldmark.stages.labels.stack import CEILING, IMPORTANCE, Stack
 from fieldmark.tasks.courses import courses, learning_rates
 from fieldmark.tasks.page_ends import page_end, score_rows
 from fieldmark.tasks.tagging.ladder import score_ladder
-from fieldmark.tasks.tagging.marked_photos import added, doubtful_labels, dropped, examples
+from fieldmark.tasks.tagging.marked_photos import added, dropped, examples, label_issue_rows
 from fieldmark.tasks.tagging.measures import average_precisions
-from fieldmark.tasks.tagging.validation import CROSSED, JudgedLabels
+from fieldmark.tasks.tagging.validation import CROSSED, OutOfFoldLabels
 
 MOST_COLUMNS = 25
 """Of the trees' columns, the weightiest are shown."""
@@ -35,14 +35,14 @@ def label_report(context: Context) -> tuple[tuple[Measure, ...], str]:
     Raises:
         RunError: The run is not finished.
     """
-    judged = JudgedLabels(context)
+    judged = OutOfFoldLabels(context)
     measures = judged.measures()
     return measures, labels_page(_page(context, judged, measures))
 
 
-def _page(context: Context, judged: JudgedLabels, measures: tuple[Measure, ...]) -> LabelsPage:
+def _page(context: Context, judged: OutOfFoldLabels, measures: tuple[Measure, ...]) -> LabelsPage:
     best, worst = examples(judged)
-    doubtful, doubts_note = doubtful_labels(context, judged)
+    likely_label_errors, issues_note = label_issue_rows(context, judged)
     left_out, taken_in = dropped(context, judged), added(context, judged)
     return LabelsPage(
         title=f"{context.plan.name} on {context.known.name}",
@@ -52,19 +52,19 @@ def _page(context: Context, judged: JudgedLabels, measures: tuple[Measure, ...])
         scores_note=_scores_note(judged, measures),
         ladder=score_ladder(context, judged),
         ladder_note=(
-            "Mean F2 on the known photos, each judged by networks that have not seen it, with the best cutoff of each "
+            "Mean F2 on the known photos, each judged by networks that have not seen it, with the best threshold of each "
             "group of labels for photos of other folds. “Better” and “worse” where the whole 95 % interval of the mean "
             f"difference, photo by photo, over {measures[0].over} lies on that side of zero."
         ),
         courses=courses(context),
         learning_rates=learning_rates(context),
-        cutoffs=_cutoffs(judged),
-        cutoffs_note=_cutoffs_note(judged),
+        thresholds=_thresholds(judged),
+        thresholds_note=_thresholds_note(judged),
         labels=_labels(judged),
         best=best,
         worst=worst,
-        doubts=doubtful,
-        doubts_note=doubts_note,
+        issues=likely_label_errors,
+        issues_note=issues_note,
         dropped=left_out,
         added=taken_in,
         trees=_trees(context),
@@ -73,7 +73,7 @@ def _page(context: Context, judged: JudgedLabels, measures: tuple[Measure, ...])
     )
 
 
-def _summary(judged: JudgedLabels, measures: tuple[Measure, ...]) -> str:
+def _summary(judged: OutOfFoldLabels, measures: tuple[Measure, ...]) -> str:
     value = {one.name: one.value for one in measures}
     photos = counted(len(judged.known), "photo")
     if "recall" not in value:
@@ -86,43 +86,45 @@ def _summary(judged: JudgedLabels, measures: tuple[Measure, ...]) -> str:
     )
 
 
-def _scores_note(judged: JudgedLabels, measures: tuple[Measure, ...]) -> str:
+def _scores_note(judged: OutOfFoldLabels, measures: tuple[Measure, ...]) -> str:
     note = (
         f"Measured on all {counted(len(judged.known), 'known photo')}, each by networks that have not seen it; 95 % "
         f"intervals over {measures[0].over}. A label that the table lacks counts as wrong even where it is right. "
     )
     honest = next((one for one in measures if one.name == CROSSED), None)
     if not judged.looked:
-        return note + "The cutoffs were not found on these photos' labels."
-    note += "The cutoffs were found on these same photos, which flatters the numbers a little"
+        return note + "The thresholds were not found on these photos' labels."
+    note += "The thresholds were found on these same photos, which flatters the numbers a little"
     if honest is None:
         return note + "."
-    return note + f": with cutoffs found on other photos, mean F2 is {number(honest.value)}."
+    return note + f": with thresholds found on other photos, mean F2 is {number(honest.value)}."
 
 
-def _cutoffs(judged: JudgedLabels) -> tuple[CutoffRow, ...]:
+def _thresholds(judged: OutOfFoldLabels) -> tuple[ThresholdRow, ...]:
     rows = []
-    for name, cutoff in judged.cutoffs.groups.items():
+    for name, threshold in judged.thresholds.groups.items():
         members = {judged.names[column] for column in judged.groups[name]}
-        own = sum(label in members for label in judged.cutoffs.labels)
+        own = sum(label in members for label in judged.thresholds.labels)
         rows.append(
-            CutoffRow(
+            ThresholdRow(
                 group=name or ("all labels" if len(judged.groups) == 1 else "other labels"),
                 n_labels=len(members),
-                at=cutoff.at,
-                least=cutoff.least,
-                most=cutoff.most,
-                note=f"{counted(own, 'label')} with a cutoff of its own" if own else "",
-                scan=CutoffScan(*judged.scan(name), cutoff.at),
+                at=threshold.at,
+                least=threshold.least,
+                most=threshold.most,
+                note=f"{counted(own, 'label')} with a threshold of its own" if own else "",
+                scan=LabelThresholdScan(*judged.scan(name), threshold.at),
             )
         )
     return tuple(rows)
 
 
-def _cutoffs_note(judged: JudgedLabels) -> str:
-    cutoffs = judged.cutoffs
-    if cutoffs.times is not None:
-        return f"Here a label is given where it is above the photo's most probable label divided by {cutoffs.times:g}."
+def _thresholds_note(judged: OutOfFoldLabels) -> str:
+    thresholds = judged.thresholds
+    if thresholds.times is not None:
+        return (
+            f"Here a label is given where it is above the photo's most probable label divided by {thresholds.times:g}."
+        )
     kinds = {
         "preset": "They were given beforehand.",
         "global_f2": "One for all labels, the best for mean F2.",
@@ -130,10 +132,10 @@ def _cutoffs_note(judged: JudgedLabels) -> str:
         "label_f2": "Those that are best for mean F2, where it is sure also for single labels.",
         "count_match": "They were set to give a certain number of labels a photo.",
     }
-    return f"{kinds[cutoffs.kind]} They give {cutoffs.mean_labels:.2f} labels a photo."
+    return f"{kinds[thresholds.kind]} They give {thresholds.mean_labels:.2f} labels a photo."
 
 
-def _labels(judged: JudgedLabels) -> tuple[LabelRow, ...]:
+def _labels(judged: OutOfFoldLabels) -> tuple[LabelRow, ...]:
     precisions = average_precisions(judged.proba, judged.truth)
     count, given = judged.truth.sum(axis=0), judged.answer.sum(axis=0)
     found = (judged.truth & judged.answer).sum(axis=0)
@@ -176,7 +178,7 @@ def _trees(context: Context) -> tuple[TreesSection, ...]:
 
 def _facts(
     context: Context,
-    judged: JudgedLabels,
+    judged: OutOfFoldLabels,
     left_out: tuple[DroppedPhotosSection, ...],
     taken_in: tuple[AddedPhotos, ...],
 ) -> tuple[Fact, ...]:

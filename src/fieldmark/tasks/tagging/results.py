@@ -15,7 +15,7 @@ MOST_TAGS = 15
 
 @dataclass(frozen=True)
 class Tag:
-    """A label of a photo: its group, its probability, and whether the cutoffs give it to the photo."""
+    """A label of a photo: its group, its probability, and whether the thresholds give it to the photo."""
 
     label: str
     group: str

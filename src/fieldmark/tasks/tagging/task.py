@@ -15,7 +15,7 @@ from fieldmark.pipeline.artifacts.base import Predictions
 from fieldmark.pipeline.artifacts.predictions import LabelAnswers, LabelledPhotos
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.plan import Plan
-from fieldmark.stages.labels.cut import label_groups
+from fieldmark.stages.labels.threshold import label_groups
 from fieldmark.tasks.base import Form, Task, TaskName, refuse_extra, refuse_k
 from fieldmark.tasks.tagging import tables
 from fieldmark.tasks.tagging.evaluation import evaluation_photos
@@ -65,9 +65,9 @@ class Tagging(Task):
 
     def validated(self, context: Context) -> tuple[Measure, ...]:
         """How good the labels of the known photos are, out of fold."""
-        from fieldmark.tasks.tagging.validation import JudgedLabels
+        from fieldmark.tasks.tagging.validation import OutOfFoldLabels
 
-        return JudgedLabels(context).measures()
+        return OutOfFoldLabels(context).measures()
 
     def evaluated(self, context: Context, photos: Collection, progress: Progress) -> tuple[Measure, ...]:
         """How good the labels of other photos are."""

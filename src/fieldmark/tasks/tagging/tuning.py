@@ -1,4 +1,4 @@
-"""What each rule for cutoffs is worth on a run's out-of-fold scores, found on some photos and tried on others."""
+"""What each rule for thresholds is worth on a run's out-of-fold scores, found on some photos and tried on others."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from fieldmark.core.errors import PlanError, nearest, several
 from fieldmark.core.progress import QUIET, Progress
 from fieldmark.decisions.specs import (
     CountMatch,
-    CutoffRule,
-    Cutoffs,
     GlobalF2,
     GroupF2,
     LabelF2,
+    LabelThresholds,
     MeanWithInterval,
     Preset,
     Relative,
+    ThresholdRule,
 )
 from fieldmark.pipeline.artifacts.scores import LabelScores
 from fieldmark.pipeline.context import Context
 from fieldmark.pipeline.plan import Plan
-from fieldmark.stages.labels.cut import Cut, label_groups
+from fieldmark.stages.labels.threshold import Threshold, label_groups
 from fieldmark.tasks.tagging.issues import scoring
 
 RuleName = Literal["preset", "global", "group", "group-limits", "label", "relative", "count", "own"]
@@ -33,34 +33,34 @@ RULES: tuple[RuleName, ...] = get_args(RuleName)
 
 @dataclass(frozen=True)
 class Tuned:
-    """One rule for cutoffs and what it is worth.
+    """One rule for thresholds and what it is worth.
 
     Attributes:
         name: As typed after ``--rule``; ``own`` is the run's own rule where it is none of the others.
         rule: With its settings, as a cut stage takes it.
         is_own: Whether the run itself cuts by this rule.
-        cutoffs: What the rule finds on all photos.
+        thresholds: What the rule finds on all photos.
     """
 
     name: RuleName
-    rule: CutoffRule
+    rule: ThresholdRule
     is_own: bool
-    cutoffs: Cutoffs
+    thresholds: LabelThresholds
 
     @property
     def as_found(self) -> MeanWithInterval:
-        """Mean F2 on the very photos the cutoffs were found on: too hopeful, the more cutoffs the more."""
-        return _measured(self.cutoffs.fitted)
+        """Mean F2 on the very photos the thresholds were found on: too hopeful, the more thresholds the more."""
+        return _measured(self.thresholds.fitted)
 
     @property
     def honest(self) -> MeanWithInterval:
-        """Mean F2 where each photo's cutoffs were found on the photos of the other folds."""
-        return _measured(self.cutoffs.crossed)
+        """Mean F2 where each photo's thresholds were found on the photos of the other folds."""
+        return _measured(self.thresholds.crossed)
 
 
 def _measured(found: MeanWithInterval | None) -> MeanWithInterval:
     if found is None:
-        raise TypeError("cutoffs found with truth have figures")
+        raise TypeError("thresholds found with truth have figures")
     return found
 
 
@@ -82,9 +82,9 @@ def tuned_rules(
     Source:
         Ours; Stone 1974, cross-validatory choice: a choice is judged by what had no part in it.
     """
-    from fieldmark.decisions.cutoffs import find_cutoffs
+    from fieldmark.decisions.label_thresholds import fit_label_thresholds
 
-    own = context.plan.only(Cut)
+    own = context.plan.only(Threshold)
     name = scoring(context, stage or own.reads_from)
     truth, fold = context.known.truth > 0, context.folds(context.stages[name]).fold
     proba = context.artifact(LabelScores, name).known(context.known)
@@ -92,7 +92,7 @@ def tuned_rules(
     chosen = _chosen(rules, own.rule, groups=set(vocabulary.groups), mean=float(np.count_nonzero(truth)) / len(truth))
     found = []
     for kind, rule in progress.track(chosen.items(), total=len(chosen), what="rules"):
-        cutoffs = find_cutoffs(
+        thresholds = fit_label_thresholds(
             rule,
             proba,
             truth,
@@ -102,11 +102,11 @@ def tuned_rules(
             seed=context.seed,
             photo_groups=context.known.groups,
         )
-        found.append(Tuned(kind, rule, rule == own.rule, cutoffs))
+        found.append(Tuned(kind, rule, rule == own.rule, thresholds))
     return tuple(found)
 
 
-def with_rule(plan: Plan, rule: CutoffRule, *, stage: str | None = None) -> Plan:
+def with_rule(plan: Plan, rule: ThresholdRule, *, stage: str | None = None) -> Plan:
     """The plan with another rule in its cut stage; all stages before it stay as they are.
 
     Args:
@@ -114,13 +114,15 @@ def with_rule(plan: Plan, rule: CutoffRule, *, stage: str | None = None) -> Plan
         rule: For its last cut stage.
         stage: Whose scores it cuts; None for those it cut before.
     """
-    cut = plan.only(Cut)
+    cut = plan.only(Threshold)
     other = cut.model_copy(update={"rule": rule, "reads_from": stage or cut.reads_from})
     stages = tuple(other if one == cut else one for one in plan.stages)
     return plan.model_copy(update={"stages": stages}).check()
 
 
-def _chosen(names: Sequence[RuleName], own: CutoffRule, *, groups: set[str], mean: float) -> dict[RuleName, CutoffRule]:
+def _chosen(
+    names: Sequence[RuleName], own: ThresholdRule, *, groups: set[str], mean: float
+) -> dict[RuleName, ThresholdRule]:
     """The rules to try, by name.
 
     Args:
@@ -132,7 +134,7 @@ def _chosen(names: Sequence[RuleName], own: CutoffRule, *, groups: set[str], mea
     Raises:
         PlanError: One does not exist, or does not fit.
     """
-    fitting: dict[RuleName, CutoffRule] = {
+    fitting: dict[RuleName, ThresholdRule] = {
         "preset": Preset(),
         "global": GlobalF2(),
         "group": GroupF2(limits=False),

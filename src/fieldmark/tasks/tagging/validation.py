@@ -1,4 +1,4 @@
-"""The photos of a finished run that tags, with truth, out-of-fold probabilities, cutoffs and answers."""
+"""The photos of a finished run that tags, with truth, out-of-fold probabilities, thresholds and answers."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from fieldmark.decisions.cutoffs import Cutoffs, cut, find_cutoffs
-from fieldmark.decisions.specs import Cutoff, GroupF2
+from fieldmark.decisions.label_thresholds import LabelThresholds, cut, fit_label_thresholds
+from fieldmark.decisions.specs import GroupF2, LabelThreshold
 from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.metrics.measure import Measure
 from fieldmark.pipeline.artifacts.predictions import LabelAnswers
 from fieldmark.pipeline.artifacts.scores import LabelScores
 from fieldmark.pipeline.context import Context
-from fieldmark.stages.labels.cut import Cut, label_groups
+from fieldmark.stages.labels.threshold import Threshold, label_groups
 from fieldmark.tasks.tagging.measures import measure_labels
 
 CROSSED = "mean F2, cross-fitted"
 FOUND = ("global_f2", "group_f2", "label_f2")
-"""Kinds of cutoffs that were found by looking at the truth."""
+"""Kinds of thresholds that were found by looking at the truth."""
 
 
-class JudgedLabels:
+class OutOfFoldLabels:
     """All known photos, each answered by networks that have not seen it.
 
     Args:
@@ -30,13 +30,13 @@ class JudgedLabels:
 
     Raises:
         PlanError: The run tells no labels.
-        RunError: Its stages up to the cutoffs are not finished.
+        RunError: Its stages up to the thresholds are not finished.
     """
 
     def __init__(self, context: Context) -> None:
         self.context, self.known = context, context.known
-        self.cut = context.plan.only(Cut)
-        self.cutoffs: Cutoffs = context.artifact(LabelAnswers, self.cut.name).thresholds
+        self.cut = context.plan.only(Threshold)
+        self.thresholds: LabelThresholds = context.artifact(LabelAnswers, self.cut.name).thresholds
         self.names = list(self.known.vocabulary.tags)
         self.groups = label_groups(self.known.vocabulary)
 
@@ -56,8 +56,8 @@ class JudgedLabels:
 
     @cached_property
     def answer(self) -> Bool[np.ndarray, "image label"]:
-        """Which labels the run's cutoffs give."""
-        return self.cut_by(self.cutoffs, self.proba)
+        """Which labels the run's thresholds give."""
+        return self.cut_by(self.thresholds, self.proba)
 
     @cached_property
     def f2(self) -> Float64[np.ndarray, " image"]:
@@ -66,17 +66,19 @@ class JudgedLabels:
 
     @property
     def looked(self) -> bool:
-        """Whether the cutoffs were found by looking at these photos' labels."""
-        return self.cutoffs.kind in FOUND
+        """Whether the thresholds were found by looking at these photos' labels."""
+        return self.thresholds.kind in FOUND
 
-    def cut_by(self, cutoffs: Cutoffs, proba: Float32[np.ndarray, "photo label"]) -> Bool[np.ndarray, "photo label"]:
-        """Which labels some cutoffs give."""
-        return cut(cutoffs, proba, groups=self.groups, names=self.names)
+    def cut_by(
+        self, thresholds: LabelThresholds, proba: Float32[np.ndarray, "photo label"]
+    ) -> Bool[np.ndarray, "photo label"]:
+        """Which labels some thresholds give."""
+        return cut(thresholds, proba, groups=self.groups, names=self.names)
 
     def measures(self) -> tuple[Measure, ...]:
-        """All numbers; where cutoffs were found on these photos, mean F2 with cutoffs from others comes second."""
+        """All numbers; where thresholds were found on these photos, mean F2 with thresholds from others comes second."""
         rows = list(measure_labels(self.answer, self.truth, groups=self.groups, photo_groups=self.known.groups))
-        crossed = self.cutoffs.crossed
+        crossed = self.thresholds.crossed
         if self.looked and crossed is not None:
             meaning = "each photo cut where it is best for other photos: what to expect of new ones"
             honest = Measure(
@@ -84,7 +86,7 @@ class JudgedLabels:
                 value=crossed.value,
                 low=crossed.low,
                 high=crossed.high,
-                n=self.cutoffs.n_images,
+                n=self.thresholds.n_images,
                 meaning=meaning,
                 unit=crossed.unit,
                 n_units=crossed.n_units,
@@ -93,35 +95,35 @@ class JudgedLabels:
         return tuple(rows)
 
     def scan(self, group: str, *, n_points: int = 33, most_photos: int = 4000) -> tuple[np.ndarray, np.ndarray]:
-        """Mean F2 at many cutoffs of one group, all else as chosen.
+        """Mean F2 at many thresholds of one group, all else as chosen.
 
         Args:
             group: Its name.
-            n_points: Cutoffs between 0 and 1 that are tried, besides the chosen one and some near it.
+            n_points: Thresholds between 0 and 1 that are tried, besides the chosen one and some near it.
             most_photos: Of more photos, so many evenly spread ones are looked at.
 
         Returns:
-            Cutoffs, ascending, and mean F2 at each.
+            Thresholds, ascending, and mean F2 at each.
         """
         rows = np.unique(np.linspace(0, len(self.known) - 1, min(most_photos, len(self.known))).astype(np.int64))
         proba, truth = self.proba[rows], self.truth[rows]
-        chosen = self.cutoffs.groups[group]
+        chosen = self.thresholds.groups[group]
         tried = np.concatenate(
             [np.linspace(0.02, 0.98, n_points), chosen.at * np.array([0.25, 0.5, 0.75, 1, 1.25, 1.5])]
         )
         at = np.unique(tried[(tried > 0) & ((tried < 1) | (tried == chosen.at))])
         found = np.zeros(len(at))
         for place, value in enumerate(at.tolist()):
-            other = Cutoff(at=value, least=chosen.least, most=chosen.most)
-            cutoffs = self.cutoffs.model_copy(update={"groups": {**self.cutoffs.groups, group: other}})
-            found[place] = f_beta_per_image(self.cut_by(cutoffs, proba), truth).mean()
+            other = LabelThreshold(at=value, least=chosen.least, most=chosen.most)
+            thresholds = self.thresholds.model_copy(update={"groups": {**self.thresholds.groups, group: other}})
+            found[place] = f_beta_per_image(self.cut_by(thresholds, proba), truth).mean()
         return at, found
 
 
 def crossed_f2(
-    judged: JudgedLabels, proba: Float32[np.ndarray, "image label"], part: np.ndarray
+    judged: OutOfFoldLabels, proba: Float32[np.ndarray, "image label"], part: np.ndarray
 ) -> Float64[np.ndarray, " image"]:
-    """F2 of each photo by the best cutoff of each label group, found on the photos of other parts.
+    """F2 of each photo by the best threshold of each label group, found on the photos of other parts.
 
     Args:
         judged: The photos.
@@ -131,13 +133,13 @@ def crossed_f2(
     found = np.zeros(len(proba))
     for one in np.unique(part):
         here = part == one
-        cutoffs = plain_cutoffs(judged, proba[~here], judged.truth[~here])
-        found[here] = f_beta_per_image(judged.cut_by(cutoffs, proba[here]), judged.truth[here])
+        thresholds = plain_thresholds(judged, proba[~here], judged.truth[~here])
+        found[here] = f_beta_per_image(judged.cut_by(thresholds, proba[here]), judged.truth[here])
     return found
 
 
-def plain_cutoffs(judged: JudgedLabels, proba: np.ndarray, truth: np.ndarray) -> Cutoffs:
-    """The best cutoff of each label group for some photos, without least and most."""
-    return find_cutoffs(
+def plain_thresholds(judged: OutOfFoldLabels, proba: np.ndarray, truth: np.ndarray) -> LabelThresholds:
+    """The best threshold of each label group for some photos, without least and most."""
+    return fit_label_thresholds(
         GroupF2(limits=False), proba, truth, groups=judged.groups, names=judged.names, parts=0, n_boot=1
     )

@@ -1,0 +1,146 @@
+"""What ``fit_label_thresholds`` and ``cut`` refuse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from fieldmark.core.errors import FieldmarkError, ShapeError, several
+from fieldmark.decisions.specs import CountMatch, LabelThreshold, Preset, Relative, ThresholdRule
+
+Groups = dict[str, Int[np.ndarray, " label"]]
+"""The columns of each label group; every label is in exactly one."""
+
+
+def checked_scores(proba: np.ndarray, groups: Groups, names: Sequence[str]) -> Float32[np.ndarray, "image label"]:
+    """``proba`` as float32, with groups and names that fit it."""
+    proba = np.asarray(proba)
+    if proba.ndim != 2 or not proba.size or not np.issubdtype(proba.dtype, np.floating):
+        raise ShapeError(
+            "Thresholds need a score for every image and label.",
+            got=f"proba {proba.shape} of type {proba.dtype}",
+            fix="pass an (image, label) matrix of float32 with at least one of each.",
+        )
+    if len(names) != proba.shape[1] or len(set(names)) != len(names):
+        raise ShapeError(
+            "Every column of the scores needs a name of its own.",
+            got=f"{proba.shape[1]} columns, {len(names)} names, {len(set(names))} different",
+            fix="pass the label names of the vocabulary that made the columns.",
+        )
+    _check_groups(groups, proba.shape[1])
+    proba = np.ascontiguousarray(proba, np.float32)
+    if not (np.isfinite(proba.min()) and np.isfinite(proba.max())):  # NaN goes through min and max; no copy is made
+        odd = [row for row in range(len(proba)) if not np.isfinite(proba[row]).all()]
+        raise FieldmarkError(
+            f"The scores of {len(odd)} of {len(proba)} images are not finite numbers.",
+            got=several([f"row {row}: {int((~np.isfinite(proba[row])).sum())} of {proba.shape[1]}" for row in odd]),
+            fix="check the network's outputs of those images; a label that cannot be has score 0.",
+        )
+    return proba
+
+
+def _check_groups(groups: Groups, n_labels: int) -> None:
+    mistakes = [f"group {name!r} has no label" for name, columns in groups.items() if not np.size(columns)]
+    every = np.concatenate([np.asarray(columns).ravel() for columns in groups.values()]) if groups else np.zeros(0)
+    if every.size and not np.issubdtype(every.dtype, np.integer):
+        mistakes.append(f"columns of type {every.dtype}")
+    else:
+        every = every.astype(np.int64)
+        mistakes += [f"column {column}: there are {n_labels}" for column in every[(every < 0) | (every >= n_labels)]]
+        count = np.bincount(every[(every >= 0) & (every < n_labels)], minlength=n_labels)
+        mistakes += [f"column {column}: in {count[column]} groups" for column in np.flatnonzero(count != 1)]
+    if mistakes:
+        raise ShapeError(
+            "Groups must hold every label exactly once.",
+            got=several(mistakes),
+            fix="pass {name: column numbers}; {'all': np.arange(n_labels)} is one group for all.",
+        )
+
+
+def checked_truth(
+    truth: np.ndarray | None, proba: np.ndarray, *, needed: bool, rule: ThresholdRule
+) -> np.ndarray | None:
+    """``truth`` as booleans, fitting ``proba``; None only where that is enough."""
+    if truth is None:
+        if not needed:
+            return None
+        raise FieldmarkError(
+            "These thresholds cannot be found without truth.",
+            got=f"truth=None, rule {rule.kind}",
+            fix="pass the true labels of the images, or use Preset, Relative or CountMatch.",
+        )
+    truth = np.asarray(truth)
+    if truth.shape != proba.shape:
+        raise ShapeError(
+            "Every score needs its truth.",
+            got=f"proba {proba.shape}, truth {truth.shape}",
+            fix="pass two (image, label) matrices of the same shape.",
+        )
+    if truth.dtype == bool:
+        return truth
+    blocks = (truth[start : start + 1024] for start in range(0, len(truth), 1024))
+    if not all(((block == 0) | (block == 1)).all() for block in blocks):
+        raise FieldmarkError(
+            "Truth says which labels are right: 0 and 1, or booleans.",
+            got=f"values from {truth.min()} to {truth.max()}",
+            fix="give soft targets a cut first, for example truth > 0.5.",
+        )
+    return truth.astype(bool)
+
+
+def check_options(*, beta: float, if_empty: float, n_boot: int) -> None:
+    """Refuse impossible options of ``fit_label_thresholds``."""
+    if not (0 < beta < math.inf and 0 <= if_empty <= 1 and n_boot >= 1):
+        raise FieldmarkError(
+            "fit_label_thresholds() cannot measure with these options.",
+            got=f"beta={beta}, if_empty={if_empty}, n_boot={n_boot}",
+            fix="use beta=2 (iMet) or another positive number, if_empty from 0 to 1, and n_boot=1000.",
+        )
+
+
+def check_rule(rule: ThresholdRule, proba: Float32[np.ndarray, "image label"], groups: Groups) -> None:
+    """Refuse a rule that does not fit the scores or the groups."""
+    if isinstance(rule, Relative):
+        check_not_negative(proba)
+    if isinstance(rule, Preset):
+        named = {name: threshold for name, threshold in rule.groups.items() if name in groups or name}
+        check_names("The preset", named, groups, whole="" not in rule.groups)
+    if not isinstance(rule, CountMatch):
+        return
+    if isinstance(rule.mean, dict):
+        check_names("CountMatch", rule.mean, groups)
+        sizes = [(name, mean, len(groups[name])) for name, mean in rule.mean.items()]
+    else:
+        sizes = [("all labels", rule.mean, proba.shape[1])]
+    too_many = [f"{name}: {mean} of {size}" for name, mean, size in sizes if mean >= size]
+    if too_many:
+        raise FieldmarkError(
+            "CountMatch cannot give an image that many labels.",
+            got=several(too_many),
+            fix="use a mean below the number of labels; the mean of the training photos is a good one.",
+        )
+
+
+def check_names(
+    what: str, named: dict[str, LabelThreshold] | dict[str, float], groups: Groups, *, whole: bool = True
+) -> None:
+    """Refuse settings for groups there are not and, with ``whole``, groups without settings."""
+    if not set(named) <= set(groups) or (whole and set(named) != set(groups)):
+        raise FieldmarkError(
+            f"{what} must name exactly the label groups there are.",
+            got=f"named: {', '.join(sorted(named)) or 'none'}; groups: {', '.join(sorted(groups))}",
+            fix=f"give one threshold for each of: {', '.join(sorted(groups))}.",
+        )
+
+
+def check_not_negative(proba: Float32[np.ndarray, "image label"]) -> None:
+    """Refuse negative scores."""
+    if proba.min() < 0:
+        raise FieldmarkError(
+            "A share of the highest score means nothing where scores are negative.",
+            got=f"scores from {proba.min():.4g} to {proba.max():.4g}",
+            fix="pass probabilities (after the sigmoid), or use another rule.",
+        )

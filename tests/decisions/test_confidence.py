@@ -1,0 +1,183 @@
+"""Probabilities that keep their word."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.decisions.confidence import confidence_model, crossed_confidence, even_parts, score_features
+from fieldmark.decisions.specs import Isotonic, Logistic
+
+BOTH = [Logistic(), Isotonic()]
+
+
+def queries(n=3000, seed=0):
+    """Two thirds known; the higher the first score, the likelier it is the right name."""
+    chance = np.random.default_rng(seed)
+    truth = np.where(np.arange(n) % 3 < 2, 0, -1)
+    best = chance.normal(size=n) + np.where(truth == 0, 1.0, -1.0)
+    scores = np.full((n, 3), -3.0)
+    scores[:, 0] = best
+    wrong = (truth == 0) & (chance.uniform(size=n) < 1 / (1 + np.exp(2 * best)))
+    scores[wrong] = scores[wrong][:, [1, 0, 2]]
+    return scores, truth
+
+
+@pytest.mark.parametrize("by", BOTH)
+def test_crossed_probabilities_are_what_happens(by):
+    scores, truth = queries()
+    sure = crossed_confidence(scores, truth, by=by)
+    for proba, happened in ((sure.known, truth == 0), (sure.right, scores.argmax(axis=1) == truth)):
+        for low in (0.0, 0.2, 0.4, 0.6, 0.8):
+            some = (proba >= low) & (proba < low + 0.2)
+            assert abs(proba[some].mean() - happened[some].mean()) < 0.08
+
+
+@pytest.mark.parametrize("by", BOTH)
+def test_probabilities_rise_with_the_score_and_survive_json(by):
+    scores, truth = queries(400)
+    found = confidence_model(scores, truth, by=by)
+    again = type(found).model_validate_json(found.model_dump_json())
+    asked = np.stack([np.linspace(-4, 4, 50), np.full(50, -4.5), np.full(50, -4.5)], axis=1)
+    sure, same = found.of(asked), again.of(asked)
+    assert (sure.known == same.known).all()
+    assert (np.diff(sure.known) >= 0).all()
+    assert (np.diff(sure.right) >= 0).all()
+    assert (sure.right <= sure.known).all()
+    assert ((sure.right > 0) & (sure.known < 1)).all()
+
+
+def slow_pooling(score, known):
+    """Pool neighbours until the share rises everywhere, in whole numbers: first, last, queries, hits of a step."""
+    steps = []
+    for at in sorted(set(score)):
+        here = [right for one, right in zip(score, known, strict=True) if one == at]
+        steps.append((at, at, len(here), sum(here)))
+        while len(steps) > 1 and steps[-2][3] * steps[-1][2] >= steps[-1][3] * steps[-2][2]:
+            (first, _, n, hits), (_, last, more_n, more_hits) = steps[-2:]
+            steps[-2:] = [(first, last, n + more_n, hits + more_hits)]
+    return steps
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(-8, 8), st.booleans()), min_size=2, max_size=120))
+def test_isotonic_equals_slow_pooling(asked):
+    score, known = [each[0] for each in asked], [each[1] for each in asked]
+    known[:2] = [True, False]
+    found = confidence_model(np.array([[one, -9.0] for one in score]), np.where(known, 0, -1), by=Isotonic()).known
+    wanted, level = {}, 0.0
+    for first, last, n, hits in slow_pooling(score, known):
+        level = max(level, (hits + 0.5) / (n + 1))
+        wanted |= {first: level, last: level}
+    assert dict(zip(found.at, found.height, strict=True)) == wanted
+
+
+def test_shares_that_are_equal_but_for_rounding_are_one_step():
+    # 16 of 32, then 7 of 14: SciPy alone, which compares rounded means, makes two steps of them.
+    n, hits = [6, 10, 6, 1, 8, 1, 9, 5], [5, 7, 3, 1, 0, 0, 7, 0]
+    score = np.repeat(np.arange(8.0), n)
+    known = np.concatenate([np.arange(all_) < some for all_, some in zip(n, hits, strict=True)])
+    found = confidence_model(np.stack([score, np.full(46, -9.0)], axis=1), np.where(known, 0, -1), by=Isotonic()).known
+    assert (found.at, found.height) == ((0.0, 7.0), (0.5, 0.5))
+
+
+def test_isotonic_equals_another_library():
+    """scikit-learn agrees but for the half thought at the ends."""
+    pytest.importorskip("sklearn")
+    from sklearn.isotonic import IsotonicRegression
+
+    chance = np.random.default_rng(3)
+    scores = np.stack([np.round(chance.normal(size=500), 1), np.full(500, -9.0)], axis=1)
+    truth = np.where(chance.uniform(size=500) < 1 / (1 + np.exp(-scores[:, 0])), 0, -1)
+    theirs = IsotonicRegression().fit(scores[:, 0], truth == 0).predict(scores[:, 0])
+    assert np.abs(confidence_model(scores, truth, by=Isotonic()).of(scores).known - theirs).max() < 0.1
+
+
+def test_logistic_equals_another_library():
+    pytest.importorskip("sklearn")
+    from sklearn.linear_model import LogisticRegression
+
+    scores, truth = queries(1000)
+    told = score_features(scores)
+    told = (told - told.mean(axis=0)) / told.std(axis=0)
+    theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(told, truth == 0).predict_proba(told)[:, 1]
+    assert (
+        np.abs(confidence_model(scores, truth).of(scores).known - theirs).max() < 0.01
+    )  # Platt's targets differ a little
+
+
+@pytest.mark.parametrize("by", BOTH)
+@pytest.mark.parametrize("n", [8, 30, 400])
+def test_nothing_is_claimed_beyond_what_was_seen(n, by):
+    """A black picture may score as no photo does; it is then as sure as the most similar of those, and no surer."""
+    scores, truth = queries(n, seed=n)
+    found = confidence_model(scores, truth, by=by)
+    seen = found.of(scores)
+    strange = np.array([[900.0, -800.0, -900.0], [900.0, 900.0, 900.0], [-900.0, -900.0, -900.0]])
+    sure = found.of(strange)
+    for told, those in ((sure.known, seen.known), (sure.right, seen.right)):
+        assert told[0] <= those.max() + 1 / n
+        assert told[2] >= those.min() - 1 / n
+        assert (told < 1).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_higher_score_and_a_larger_lead_never_make_less_sure(seed):
+    chance = np.random.default_rng(seed)
+    scores, truth = chance.normal(size=(12, 4)), chance.integers(-1, 4, 12)
+    truth[:2] = -1, 0
+    found = confidence_model(scores, truth)
+    asked = chance.normal(size=(200, 4))
+    before = found.of(asked)
+    asked[np.arange(200), asked.argmax(axis=1)] += chance.uniform(0, 2, 200)
+    after = found.of(asked)
+    assert (after.known >= before.known - 1e-12).all()
+    assert (after.right >= before.right - 1e-12).all()
+
+
+def test_without_unknowns_nothing_is_said_about_being_known():
+    scores, truth = queries(200)
+    found = confidence_model(scores, np.where(truth == -1, 1, truth))
+    assert found.known is None
+    assert np.isnan(found.of(scores).known).all()
+    assert np.isfinite(found.of(scores).right).all()
+    assert confidence_model(scores, np.full(200, -1)).right is None
+
+
+def test_no_query_is_judged_by_itself_or_its_group():
+    scores, truth = queries(200)
+    groups = np.repeat(np.arange(100), 2)
+    sure, part = crossed_confidence(scores, truth, groups=groups), even_parts(truth, groups)
+    for one in range(5):
+        mine = part == one
+        others = confidence_model(scores[~mine], truth[~mine]).of(scores[mine])
+        assert (sure.known[mine] == others.known).all()
+        assert (sure.right[mine] == others.right).all()
+
+
+def test_parts_keep_groups_whole_and_share_unknowns_out():
+    truth = np.repeat([0, -1], 50)
+    groups = np.repeat(np.arange(50), 2)
+    part = even_parts(truth, groups)
+    assert (part[::2] == part[1::2]).all()
+    assert set(part) == set(range(5))
+    assert np.bincount(part[truth == -1]).tolist() == [10] * 5
+    assert (even_parts(truth, groups) == part).all()
+
+
+def test_evidence_of_queries_with_few_candidates_is_finite():
+    scores = np.array([[-np.inf, -np.inf], [0.5, -np.inf], [0.5, 0.2]])
+    assert np.isfinite(score_features(scores)).all()
+    np.testing.assert_allclose(score_features(scores), [[0, 0, 0], [0.5, 0, 0], [0.5, 0.3, 0.15]])
+
+
+def test_refusals_say_what_to_do():
+    with pytest.raises(ShapeError) as refusal:
+        confidence_model(np.ones((3, 2)), np.zeros(2, int))
+    assert "one whole number a row" in refusal.value.fix
+    with pytest.raises(FieldmarkError) as refusal:
+        confidence_model(np.ones((2, 2)), np.array([0, -2]))
+    assert "-2" in refusal.value.fix

@@ -1,0 +1,254 @@
+"""Merged answers against slow loops, and weights that are found where they were planted."""
+
+from __future__ import annotations
+
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from fieldmark.core.errors import FieldmarkError, ShapeError
+from fieldmark.decisions.score_averages import FoundWeights, average_scores, find_weights, simplex
+from fieldmark.decisions.specs import GeometricMean, RankMean, ScoreAverage, WeightedMean
+
+QUESTION_OF = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2])
+WIDTH = (3, 2, 4)
+RULES = [WeightedMean(), GeometricMean(), RankMean()]
+
+
+def answers(seed, n=30):
+    chance = np.random.default_rng(seed)
+    return np.concatenate([chance.dirichlet(np.ones(width), n) for width in WIDTH], axis=1).astype(np.float32)
+
+
+def sums(proba):
+    return np.add.reduceat(proba, [0, 3, 5], axis=1)
+
+
+def slow(parts, weights, by):
+    """One photo, one question, one answer at a time."""
+    merged = np.zeros(parts[0].shape)
+    for image in range(len(merged)):
+        for question in range(3):
+            columns = [column for column in range(9) if QUESTION_OF[column] == question]
+            for column in columns:
+                said = []
+                for part, weight in zip(parts, weights, strict=True):
+                    row = part[image].astype(float)
+                    if by.kind == "weighted_mean":
+                        said.append(weight * row[column])
+                    elif by.kind == "geometric_mean":
+                        said.append(weight * math.log(max(row[column], by.floor)))
+                    else:
+                        below = sum(row[other] < row[column] for other in columns)
+                        level = sum(row[other] == row[column] for other in columns)
+                        said.append(weight * (below + (level + 1) / 2))
+                merged[image, column] = math.exp(sum(said)) if by.kind == "geometric_mean" else sum(said)
+            merged[image, columns] /= merged[image, columns].sum()
+    return merged
+
+
+@pytest.mark.parametrize("by", RULES, ids=lambda by: by.kind)
+def test_equals_slow_loops_and_sums_to_1(by):
+    parts = [answers(seed) for seed in range(3)]
+    parts[1][:, 5:9] = 0.25  # ties
+    merged = average_scores(parts, QUESTION_OF, by=by, weights=[1.0, 2.0, 5.0])
+    np.testing.assert_allclose(merged, slow(parts, [1 / 8, 2 / 8, 5 / 8], by), atol=2e-6)
+    np.testing.assert_allclose(sums(merged), 1, atol=1e-6)
+    assert merged.dtype == np.float32
+
+
+@pytest.mark.parametrize("by", RULES, ids=lambda by: by.kind)
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.lists(st.floats(0.01, 9), min_size=3, max_size=3))
+def test_the_order_of_the_parts_changes_nothing(by, seed, weights):
+    parts = [answers(seed + one, n=5) for one in range(3)]
+    merged = average_scores(parts, QUESTION_OF, by=by, weights=weights)
+    for order in permutations(range(3)):
+        again = average_scores(
+            [parts[one] for one in order], QUESTION_OF, by=by, weights=[weights[one] for one in order]
+        )
+        np.testing.assert_allclose(again, merged, atol=1e-6)
+
+
+@pytest.mark.parametrize("by", RULES, ids=lambda by: by.kind)
+def test_one_part_is_itself_and_so_is_the_only_one_with_weight(by):
+    parts = [answers(0), answers(1)]
+    expected = parts[0]
+    if by.kind == "rank_mean":
+        expected = average_scores([parts[0]], QUESTION_OF, by=by)
+        order = lambda proba: [np.argsort(proba[:, one == QUESTION_OF]).tolist() for one in range(3)]  # noqa: E731
+        assert order(expected) == order(parts[0])
+    np.testing.assert_allclose(average_scores([parts[0]], QUESTION_OF, by=by), expected, atol=1e-6)
+    np.testing.assert_allclose(average_scores(parts, QUESTION_OF, by=by, weights=(1, 0)), expected, atol=1e-6)
+    same = average_scores([parts[0], parts[0]], QUESTION_OF, by=by, weights=(0.3, 0.7))
+    np.testing.assert_allclose(same, expected, atol=1e-6)
+
+
+def test_weights_by_question():
+    parts = [answers(0), answers(1)]
+    merged = average_scores(parts, QUESTION_OF, by=WeightedMean(), weights=np.array([[1.0, 0.0, 0.5], [0.0, 2.0, 0.5]]))
+    np.testing.assert_allclose(merged[:, :3], parts[0][:, :3], atol=1e-6)
+    np.testing.assert_allclose(merged[:, 3:5], parts[1][:, 3:5], atol=1e-6)
+    np.testing.assert_allclose(merged[:, 5:], (parts[0] + parts[1])[:, 5:] / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("by", RULES, ids=lambda by: by.kind)
+def test_who_knows_nothing_of_a_photo_has_no_say(by):
+    photo, text = answers(0, n=4), answers(1, n=4)
+    photo[[1, 3]] = np.nan
+    text[[2, 3]] = np.nan
+    prior = np.array([0.5, 0.3, 0.2, 0.9, 0.1, 0.25, 0.25, 0.25, 0.25])
+    absent = [np.array([False, True, False, True]), np.array([False, False, True, True])]
+    merged = average_scores([photo, text], QUESTION_OF, by=by, weights=(0.9, 0.1), absent=absent, prior=prior)
+    alone = average_scores([text[[1]]], QUESTION_OF, by=by), average_scores([photo[[2]]], QUESTION_OF, by=by)
+    np.testing.assert_allclose(merged[1], alone[0][0], atol=1e-6)
+    np.testing.assert_allclose(merged[2], alone[1][0], atol=1e-6)
+    np.testing.assert_allclose(merged[3], prior, atol=1e-6)
+    unheard = average_scores([photo, text], QUESTION_OF, by=by, weights=(1, 0), absent=absent, prior=prior)
+    np.testing.assert_allclose(unheard[1], alone[0][0], atol=1e-6)  # no weight, but nobody else knows
+
+
+def planted(n=3000):
+    """The first part knows question 0, the second question 1, neither knows question 2 well; a third knows nothing."""
+    chance = np.random.default_rng(3)
+    truth = np.zeros((n, 9))
+    parts = [answers(seed, n) for seed in range(3)]
+    for question, (first, width) in enumerate(zip((0, 3, 5), WIDTH, strict=True)):
+        right = chance.integers(0, width, n)
+        truth[np.arange(n), first + right] = 1
+        for number, part in enumerate(parts):
+            trust = {(0, 0): 0.75, (1, 1): 0.75, (0, 2): 0.3, (1, 2): 0.3}.get((number, question), 0.0)
+            part[:, first : first + width] *= 1 - trust
+            part[np.arange(n), first + right] += trust * (chance.random(n) < 0.9)
+            part[:, first : first + width] /= part[:, first : first + width].sum(axis=1, keepdims=True)
+    truth[::10, 3:5] = np.nan
+    return parts, truth, np.arange(n) % 4
+
+
+def slow_error(merged, truth):
+    wrong, n = 0, 0
+    for row, right in zip(merged, truth, strict=True):
+        for columns in ([0, 1, 2], [3, 4], [5, 6, 7, 8]):
+            if np.nansum(right[columns]) > 0:
+                n += 1
+                wrong += right[columns][int(np.argmax(row[columns]))] != 1
+    return wrong / n
+
+
+def test_weights_are_found_question_by_question_where_they_were_planted():
+    parts, truth, fold = planted()
+    found = find_weights(parts, truth, QUESTION_OF, by=WeightedMean(each_question=True), fold=fold)
+    assert isinstance(found, FoundWeights)
+    np.testing.assert_allclose(found.weights.sum(axis=0), 1)
+    assert found.weights[:, 0].argmax() == 0
+    assert found.weights[:, 1].argmax() == 1
+    assert found.weights[2, :2].max() <= 0.25
+    assert min(found.weights[0, 0], found.weights[1, 1]) >= 0.5
+    together = find_weights(parts, truth, QUESTION_OF, by=WeightedMean(), fold=fold)
+    assert (together.weights == together.weights[:, :1]).all()
+    assert found.crossed < together.crossed < together.alone.min()
+    assert together.n_pairs == 3 * 3000 - 300
+
+
+@pytest.mark.parametrize("by", RULES, ids=lambda by: by.kind)
+def test_the_errors_are_those_of_merge_with_the_weights_found_without_each_fold(by):
+    parts, truth, fold = (planted(400)[0], *planted(400)[1:])
+    found = find_weights(parts, truth, QUESTION_OF, by=by, fold=fold)
+    merged = average_scores(parts, QUESTION_OF, by=by, weights=found.weights)
+    assert found.error == pytest.approx(slow_error(merged, truth))
+    assert found.alone[0] == pytest.approx(slow_error(average_scores([parts[0]], QUESTION_OF, by=by), truth))
+    crossed = np.zeros_like(merged)
+    for one in range(4):
+        others = fold != one
+        without = find_weights([part[others] for part in parts], truth[others], QUESTION_OF, by=by, fold=fold[others])
+        crossed[~others] = average_scores(
+            [part[~others] for part in parts], QUESTION_OF, by=by, weights=without.weights
+        )
+    assert found.crossed == pytest.approx(slow_error(crossed, truth))
+    assert found.error <= min(found.alone)
+
+
+def test_of_equally_good_weights_those_with_the_least_log_loss():
+    truth = np.tile([1.0, 0.0], (40, 1))
+    sure, vague = np.tile([0.9, 0.1], (40, 1)), np.tile([0.6, 0.4], (40, 1))
+    found = find_weights([vague, sure], truth, np.array([0, 0]), by=WeightedMean(), fold=np.arange(40) % 2)
+    assert found.weights[:, 0].tolist() == [0.0, 1.0]
+    assert found.log_loss == pytest.approx(-math.log(0.9), abs=1e-5)
+    assert (found.error, found.crossed) == (0.0, 0.0)
+
+
+def test_a_question_told_of_few_photos_takes_the_common_weights():
+    parts, truth, fold = planted(600)
+    truth[50:, 3:5] = np.nan
+    found = find_weights(parts, truth, QUESTION_OF, by=WeightedMean(each_question=True), fold=fold)
+    common = find_weights(parts, truth, QUESTION_OF, by=WeightedMean(), fold=fold)
+    assert (found.weights[:, 1] == common.weights[:, 0]).all()
+    assert (found.weights[:, 0] != common.weights[:, 0]).any()
+
+
+def test_photos_that_a_part_lacks_are_judged_by_the_others_while_weights_are_found():
+    parts, truth, fold = planted(400)
+    parts[2] = np.full_like(parts[2], np.nan)
+    absent = [None, np.zeros(400, bool), np.ones(400, bool)]
+    found = find_weights(parts, truth, QUESTION_OF, by=WeightedMean(), fold=fold, absent=absent)
+    two = find_weights(parts[:2], truth, QUESTION_OF, by=WeightedMean(), fold=fold)
+    assert found.error <= two.error + 0.01
+
+
+@pytest.mark.parametrize("n_parts", range(1, 13))
+def test_tried_weights_cover_the_simplex(n_parts):
+    sets = simplex(n_parts)
+    assert len(sets) <= 500 + n_parts + 1
+    np.testing.assert_allclose(sets.sum(axis=1), 1)
+    assert (sets >= 0).all()
+    assert len(np.unique(sets.round(9), axis=0)) == len(sets)
+    assert all((sets == one).all(axis=1).any() for one in np.eye(n_parts))
+    assert n_parts != 2 or len(sets) == 21
+
+
+def test_rules_are_read_by_their_kind():
+    read = TypeAdapter(ScoreAverage).validate_python
+    assert read({"kind": "geometric_mean", "floor": 1e-4}) == GeometricMean(floor=1e-4)
+    assert read({"kind": "weighted_mean", "each_question": True}) == WeightedMean(each_question=True)
+
+
+def test_refusals_say_what_to_do():
+    one = answers(0)
+    with pytest.raises(ShapeError) as told:
+        average_scores([one, one[:5]], QUESTION_OF, by=WeightedMean())
+    assert "of one shape" in told.value.fix
+    with pytest.raises(ShapeError) as told:
+        average_scores([one[:, :4]], QUESTION_OF, by=WeightedMean())
+    assert "9 columns" in told.value.fix
+    for weights in ([1.0], [-1.0, 2.0], [0.0, 0.0], [math.nan, 1.0]):
+        with pytest.raises(FieldmarkError) as told:
+            average_scores([one, one], QUESTION_OF, by=WeightedMean(), weights=weights)
+        assert "pass 2 numbers" in told.value.fix
+    with pytest.raises(FieldmarkError) as told:
+        average_scores([np.where(one > 0.9, np.nan, one)], QUESTION_OF, by=WeightedMean())
+    assert "absent=" in told.value.fix
+    with pytest.raises(FieldmarkError) as told:
+        average_scores([one], QUESTION_OF, by=WeightedMean(), absent=[np.ones(30, bool)])
+    assert "prior=shares" in told.value.fix
+    with pytest.raises(ShapeError) as told:
+        average_scores([one], QUESTION_OF, by=WeightedMean(), absent=[np.ones(3, bool)])
+    assert "one entry a photo" in told.value.fix
+    with pytest.raises(ShapeError) as told:
+        average_scores([one], QUESTION_OF, by=WeightedMean(), prior=np.ones(2))
+    assert "shares(" in told.value.fix
+
+
+def test_refuses_to_find_weights_without_folds_or_truth():
+    one = answers(0)
+    for truth, fold in ((np.ones((30, 9)), np.zeros(30, int)), (np.full((30, 9), np.nan), np.arange(30) % 3)):
+        with pytest.raises(FieldmarkError) as told:
+            find_weights([one], truth, QUESTION_OF, by=WeightedMean(), fold=fold)
+        assert "out-of-fold" in told.value.fix
+    with pytest.raises(ShapeError) as told:
+        find_weights([one], np.ones((30, 9)), QUESTION_OF, by=WeightedMean(), fold=np.arange(3))
+    assert "same order" in told.value.fix
