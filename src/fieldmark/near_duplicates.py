@@ -58,7 +58,7 @@ def phashes(
     Args:
         photos: A list, a column of paths, or an array (photo, height, width, 3) of uint8.
         n_workers: Number of image-loading threads.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Returns:
         One hash per photo, in their order.
@@ -105,7 +105,7 @@ def groups(
         photos: A list, a column of paths, or an array (photo, height, width, 3) of uint8.
         within: Bits of 64 in which the hashes of compared photos may differ.
         n_workers: Number of image-loading threads.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Returns:
         Whole numbers from 0, in the order of each group's first photo.
