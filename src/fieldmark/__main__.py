@@ -1,4 +1,4 @@
-"""``python -m fieldmark`` is ``fieldmark``; ``torchrun -m -- fieldmark train ...`` trains on many processes."""
+"""Run ``python -m fieldmark`` like ``fieldmark``; ``torchrun -m -- fieldmark train ...`` trains in several processes."""
 
 import sys
 
