@@ -1,4 +1,4 @@
-"""Run ``python -m fieldmark`` like ``fieldmark``; ``torchrun -m -- fieldmark train ...`` trains in several processes."""
+"""``python -m fieldmark`` is the command ``fieldmark``; with ``torchrun -m --`` it trains in several processes."""
 
 import sys
 

@@ -56,8 +56,8 @@ def assign(
 
     Args:
         strategy: ``plain``: at random. ``stratified``: equal shares of each class or label. ``identity``: individuals
-            of validation photos also occur in the training part, or are unknown. ``humpback``, ``open_set``: one fold of
-            known and unknown individuals. ``disjoint``: no individual in two folds. ``by_date``: the latest photos.
+            of validation photos also occur in the training part, or are unknown. ``humpback``, ``open_set``: one fold
+            of known and unknown individuals. ``disjoint``: no individual in two folds. ``by_date``: the latest photos.
             Or a setting of a plan, such as ``IdentityFolds(n_folds=4)``.
         classes: Individual or class of each photo: names, or whole numbers with -1 for unknown and -2 for unlabelled.
         truth: Matrix (photo, label) of 0 and 1, for ``stratified`` instead of ``classes``.
