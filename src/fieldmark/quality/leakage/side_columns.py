@@ -75,7 +75,7 @@ def side_features(
     absent = [f"{column!r}: {nearest(column, photos.table.columns)}" for column in columns]
     absent = [said for said, column in zip(absent, columns, strict=True) if column not in photos.table.columns]
     if absent:
-        raise DataError("There is no such column to guess from.", got=several(absent), fix="check --side feature.")
+        raise DataError("There is no such column to guess from.", got=several(absent), fix="check --side-feature.")
     found = {**_of_names(photos, rows), **_of_cells(photos), **_of_files(traces)}
     for column in columns:
         found[COLUMN + column] = _of_column(photos.table[column])
