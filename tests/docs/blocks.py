@@ -53,7 +53,7 @@ class Command:
 
 def pages() -> list[Path]:
     """README.md and every page of the site."""
-    return [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
+    return [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
 
 
 def blocks(page: Path) -> list[Block]:
