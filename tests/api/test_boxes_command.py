@@ -77,5 +77,5 @@ def test_landmarks_alone_are_told_as_landmarks(
     assert list(shares) == ["error of left, share of the landmarks", "error of right, share of the landmarks"]
     assert all(float(share) < 2 for share in shares.values())
     assert lines[2] == f"landmarks of 10 photos: {out}"
-    assert "docs/plans.md" in lines[3]
+    assert "docs/reference/stages.md" in lines[3]
     assert (tmp_path / "finder" / CARD).is_file()

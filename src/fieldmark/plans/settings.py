@@ -124,7 +124,7 @@ class SettingInfo:
             if wanted == (None,):
                 parts.append(f"no {other}")
             elif wanted[-1] is ...:
-                parts.append(f"{other} set, for example {other}={as_typed(wanted[0])}")
+                parts.append(f"{other} above 0" if isinstance(wanted[0], int | float) else f"{other} set")
             else:
                 words = [as_typed(value) for value in wanted]
                 parts.append(f"{other}=" + ", ".join(words[:-1]) + " or " * (len(words) > 1) + words[-1])
