@@ -454,6 +454,13 @@ Settings belong to five groups: **data** (photos, folds, boxes), **model** (netw
 of the candidates) and **decision** (thresholds and post-processing). A setting without effect is refused, and the error
 gives the reason.
 
+The descriptions use these metrics:
+
+- **FPIR** (false-positive identification rate): share of unknown individuals answered with a name.
+- **FNIR** (false-negative identification rate): share of known individuals answered as unknown.
+- **MAP@5**: mean average precision of the first five names; 1 if the correct name is always first.
+- **F2**: F-score of the predicted labels in which recall counts more than precision.
+
 ## Settings of every recipe {#shared}
 
 Every recipe that trains networks has these settings. `humpback-nearest` trains none, and has only `folds`.

@@ -166,8 +166,8 @@ class ClassifySettings(RankingSettings, SubjectSettings, GroupedDecisionSettings
 def humpback_classify(size: str, settings: ClassifySettings) -> Plan:
     """Whale flukes: one-vs-rest classification with a triplet loss, trained in three phases.
 
-    Unknown individuals are negatives for every individual. ``toy`` runs in seconds on drawn pictures. ``small`` runs on
-    a laptop; it uses the included backbone with a frozen lower half. ``full`` is as in the source: SENet-154 at
+    Unknown individuals are negatives for every individual. ``toy`` runs in seconds on synthetic images. ``small`` runs
+    on a laptop; it uses the included backbone with a frozen lower half. ``full`` is as in the source: SENet-154 at
     512 x 256.
 
     Contest: Humpback Whale Identification 2018/19, first place, after its author's code and the notes of others. The

@@ -232,7 +232,7 @@ class ImaterialistSettings(LabelSettings):
 def imaterialist2017(size: str, settings: ImaterialistSettings) -> Plan:
     """Attributes: predicts one answer per question, from an ensemble of image networks and a text model.
 
-    ``toy`` runs in seconds on drawn pictures. ``small`` runs on a laptop; it trains a head on the frozen included
+    ``toy`` runs in seconds on synthetic images. ``small`` runs on a laptop; it trains a head on the frozen included
     backbone. ``full`` is as in the source: ResNet-50, Inception-v3 and Xception, ten folds.
 
     Contest: iMaterialist Challenge at FGVC4 2017, sixth place (slides). The slides do not specify three parts, which we

@@ -290,7 +290,7 @@ def imet2019(size: str, settings: ImetSettings) -> Plan:
     The steps: (1) train an ensemble, (2) drop photos with noisy labels and train again, (3) add pseudo-labels and
     train again, (4) fine-tune for one label group, (5) re-score by gradient-boosted trees.
 
-    ``toy`` runs in seconds on drawn pictures. ``small`` runs on a laptop; it trains heads on the frozen included
+    ``toy`` runs in seconds on synthetic images. ``small`` runs on a laptop; it trains heads on the frozen included
     backbone. ``full`` is as in the source: SENet-154, PNASNet-5 and SE-ResNeXt-101 at 320 and 331 px.
 
     Contest: iMet Collection 2019 (FGVC6), first place. The lab book lists the differences at ``small`` and their

@@ -248,7 +248,7 @@ class ReidentifySettings(RankingSettings, SubjectSettings, GroupedDecisionSettin
 def reidentify(size: str, settings: ReidentifySettings) -> Plan:
     """Any species: a network with a one-vs-rest or margin loss and a triplet loss; ranks by similarity and head.
 
-    ``toy`` runs in seconds on drawn pictures. ``small`` runs on a laptop; it uses the included backbone with a frozen
+    ``toy`` runs in seconds on synthetic images. ``small`` runs on a laptop; it uses the included backbone with a frozen
     lower half. ``full`` uses EfficientNetV2-M at 512 px.
 
     Source: our combination of methods from Happywhale 2022, first place (margin by number of photos, ranking by

@@ -205,7 +205,7 @@ class SiameseSettings(SubjectSettings, SimilaritySettings, DecisionSettings, Key
 def humpback_siamese(size: str, settings: SiameseSettings) -> Plan:
     """Whale flukes: a Siamese network that compares pairs of photos, trained on mined hard pairs; re-ranks a shortlist.
 
-    ``toy`` runs in seconds on drawn pictures. ``small`` runs on a laptop; it uses the included backbone with a frozen
+    ``toy`` runs in seconds on synthetic images. ``small`` runs on a laptop; it uses the included backbone with a frozen
     lower half. ``full`` is as in the source: 384 x 384 grey, 400 epochs, an ImageNet backbone as in the source's forks.
 
     Contest: Humpback Whale Identification 2018/19, the public Siamese network (Piotte, seesee's fork with an ImageNet
