@@ -76,7 +76,7 @@ def photos() -> tuple[Collection, Collection]:
 
 def run(folder: Path, *, name: str, form: str, seed: int, effort: float) -> None:
     known, test = photos()
-    plan = SHELF["imaterialist2017"](form=form, effort=effort, trees=False)
+    plan = SHELF["imaterialist2017"](question_head=form, effort=effort, trees=False)
     plan = plan.model_copy(update={"stages": tuple(_smaller(stage) for stage in plan.stages)}).check()
     began = time.monotonic()
     execute(plan, known, folder / name, new=test, seed=seed, progress=Lines(), features=folder / "features")

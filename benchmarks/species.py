@@ -112,8 +112,8 @@ def task(runs: Path, part: str, seed: int) -> Task:
 
 def plan_of(*, holdout: OpenSetSplit = HOLDOUT, **options: Any) -> Plan:
     """The recipe for as many views as the others have, with another split."""
-    options = {"mirror": "same", "height_px": SIDE_PX, "width_px": SIDE_PX} | options
-    epochs = EPOCHS // (1 if options["mirror"] == "none" else 2)  # one shows each photo as it is and mirrored
+    options = {"horizontal_flip": "same_identity", "height_px": SIDE_PX, "width_px": SIDE_PX} | options
+    epochs = EPOCHS // (1 if options["horizontal_flip"] == "none" else 2)  # one shows each photo as it is and mirrored
     plan = SHELF["reidentify"](effort=epochs / 22, **options)
     return plan.model_copy(update={"stages": (Split(name="split", folds=holdout), *plan.stages[1:])}).check()
 

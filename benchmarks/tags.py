@@ -63,9 +63,9 @@ GAINS: dict[str, dict[str, object]] = {
     "0.45 bce + 0.45 soft F2 + 0.1 focal": {"loss": "combined"},
     "focal, soft F2 in the last epochs": {"soft_f2": True},
     "focal, mixup 0.2": {"mixup": 0.2},
-    "focal, plain sampling": {"log_weights": False},
+    "focal, plain sampling": {"oversample_rare": False},
     "focal, distilled (0.7)": {"distil": True},
-    "focal, labels of similar photos": {"neighbours": True},
+    "focal, labels of similar photos": {"knn_label_transfer": True},
 }
 
 
@@ -187,7 +187,7 @@ def finetune(folder: Path, seed: int, truth: np.ndarray, *, effort: float) -> No
     job = dataclasses.replace(open_run(folder / f"ladder, seed {seed}").job(), features=folder / "features")
     fold, group, new = read_folds(job, "split"), ranks("cpu"), job.new
     judged = np.flatnonzero(fold == 0)
-    plans = {"frozen": imet2019(**ALONE), "upper half trained": imet2019(effort=effort, **ALONE, finetune=True)}
+    plans = {"frozen": imet2019(**ALONE), "upper half trained": imet2019(effort=effort, **ALONE, finetune_backbone=True)}
     for name, plan in plans.items():
         stage = next(one for one in plan.stages if isinstance(one, Train))
         preprocess = stage.preprocess.model_copy(update={"height_px": FINE_SIDE_PX, "width_px": FINE_SIDE_PX})
@@ -216,7 +216,7 @@ def main() -> None:
     plans: dict[str, Plan] = {}
     if options.what == "ladder":
         plans = {"plain": tags_plain(effort=options.effort), "ladder": imet2019(effort=options.effort)}
-        plans["lent"] = imet2019(effort=options.effort, neighbours=True)
+        plans["lent"] = imet2019(effort=options.effort, knn_label_transfer=True)
     elif options.what == "gains":
         plans = {f"gain {name}": imet2019(effort=options.effort, **ALONE, **gain) for name, gain in GAINS.items()}
     elif options.what == "finetune":

@@ -52,7 +52,7 @@ def test_what_to_type_next_reads_the_photos_as_they_were_read(capsys: Printed, t
     told = shlex.split(following.removeprefix("next: fieldmark "))
     told[-1:] = [str(tmp_path / "run"), "--size", "toy", "--workers", "0", "--set", "validation=nobody"]
     assert main(told) == 1  # read and understood: it is the setting that is refused
-    assert "validation=open or humpback" in capsys.readouterr().err
+    assert "validation=open_set or humpback" in capsys.readouterr().err
 
 
 def test_photos_without_names_are_not_to_be_learnt_from(capsys: Printed, tmp_path: Path) -> None:
@@ -77,5 +77,5 @@ def test_landmarks_alone_are_told_as_landmarks(
     assert list(shares) == ["error of left, share of the landmarks", "error of right, share of the landmarks"]
     assert all(float(share) < 2 for share in shares.values())
     assert lines[2] == f"landmarks of 10 photos: {out}"
-    assert "docs/plans.md" in lines[3]
+    assert "docs/reference/stages.md" in lines[3]
     assert (tmp_path / "finder" / CARD).is_file()

@@ -43,7 +43,7 @@ SHELF = dict(RECIPES.items())
 SETTINGS: dict[str, dict[str, Any]] = {
     "humpback-siamese": {"boxes": "grabcut"},
     "imaterialist2017": {"trees": True},
-    "reidentify": {"rounds": 1, "pseudo_label_at": -1.0},
+    "reidentify": {"pseudo_label_rounds": 1, "pseudo_label_min_score": -1.0},
 }
 """Switches that add stages of their own: regions, trees, pseudo-labels."""
 

@@ -192,7 +192,7 @@ def test_the_rule_of_the_threshold_is_the_plans(finished: RunFolder) -> None:
 def test_another_ranking_reuses_the_training_and_other_photos_are_refused(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    plan, told = humpback_classify(size="toy", centroids=False), Told()
+    plan, told = humpback_classify(size="toy", score_by_centroid=False), Told()
     run = execute(plan, known, tmp_path / "run", new=new, seed=1, progress=told, reuse=finished.path)
     assert [line.split(":")[0] for line in told.lines if "finished before" in line] == ["split", "net", "features"]
     assert digests(run)["net/fold0/weights.safetensors"] == digests(finished)["net/fold0/weights.safetensors"]

@@ -117,10 +117,10 @@ def test_each_network_speaks_for_itself(known: Collection, new: Collection, tmp_
 def test_of_photos_that_taught_it_is_not_said_how_sure_an_answer_is(
     known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    plan = reidentify(size="toy", rounds=1, pseudo_label_at=0.0, effort=0.3)
+    plan = reidentify(size="toy", pseudo_label_rounds=1, pseudo_label_min_score=0.0, effort=0.3)
     run = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0)
     context = Context.open(run.path)
-    rows = context.artifact(IdentityPseudoLabels, "recruits2").rows(0)
+    rows = context.artifact(IdentityPseudoLabels, "pseudo_labels2").rows(0)
     assert len(rows) > 0
 
     def learnt_from(name: str) -> np.ndarray:
@@ -137,17 +137,17 @@ def test_of_photos_that_taught_it_is_not_said_how_sure_an_answer_is(
 
 
 def test_second_thoughts_cannot_recruit() -> None:
-    plan = reidentify(size="toy", rounds=1)
+    plan = reidentify(size="toy", pseudo_label_rounds=1)
     from fieldmark.stages.identity.post_process import PostProcess
 
     again = PostProcess(name="again", reads_from="ranking", on="split")
     stages = []
     for one in plan.stages:
-        stages += [again] if one.name == "recruits2" else []
-        stages.append(one.model_copy(update={"judges": ("again",)}) if one.name == "recruits2" else one)
+        stages += [again] if one.name == "pseudo_labels2" else []
+        stages.append(one.model_copy(update={"judges": ("again",)}) if one.name == "pseudo_labels2" else one)
     with pytest.raises(PlanError) as refusal:
         Plan(name="again", stages=tuple(stages)).check()
-    told = "recruits2: 'judges' needs the scores of each fold's models alone, which 'again' (think_again) does not have"
+    told = "pseudo_labels2: 'judges' needs the scores of each fold's models alone, which 'again' (think_again) does not have"
     assert told in str(refusal.value.got)
 
 

@@ -112,10 +112,10 @@ def test_a_stage_learns_by_smaller_batches_of_few_photos(context: Context, tmp_p
     assert updates[100] >= 3 * updates[1] > 0
 
 
-@pytest.mark.parametrize(("flips", "of_mirrors"), [("same", 0), ("other", 1)])
+@pytest.mark.parametrize(("flips", "of_mirrors"), [("same_identity", 0), ("other_identity", 1)])
 def test_a_mirror_image_is_no_second_photo(context: Context, flips: str, of_mirrors: int) -> None:
     """Individuals with one photo wait for the last phase, whatever a mirrored photo shows."""
-    stage = next(one for one in reidentify(size="small", mirror=flips).stages if isinstance(one, Train))
+    stage = next(one for one in reidentify(size="small", horizontal_flip=flips).stages if isinstance(one, Train))
     first = stage.training.phases[0]
     assert first.min_photos == 2
     lesson = stage.lesson(split_by(context, np.full(len(context.known), -1)), k=0)

@@ -80,12 +80,13 @@ def test_known_photos_hear_other_folds_and_new_photos_all(museum: Path, tmp_path
 
 
 def test_the_recipe_lends_last_and_refuses_where_nothing_sees() -> None:
-    stages = imet2019(neighbours=True).stages
+    stages = imet2019(knn_label_transfer=True).stages
     (lend,) = [stage for stage in stages if isinstance(stage, TransferLabels)]
     assert lend.reads_from == "trees"
-    assert stages[-2].reads_from == "lent"
-    (alone,) = [stage for stage in imet2019(neighbours=True, trees=False).stages if isinstance(stage, TransferLabels)]
+    assert stages[-2].reads_from == "transferred"
+    plain = imet2019(knn_label_transfer=True, trees=False)
+    (alone,) = [stage for stage in plain.stages if isinstance(stage, TransferLabels)]
     assert alone.reads_from == "special"
     with pytest.raises(PlanError) as told:
-        imet2019(size="toy", neighbours=True)
+        imet2019(size="toy", knn_label_transfer=True)
     assert "--size small" in told.value.fix

@@ -181,7 +181,7 @@ def test_a_joined_run_is_a_run_and_joins_others(
 ) -> None:
     """A third recipe beside two; what both sides hold stands there once."""
     both = join_runs([finished.path, nearest.path], tmp_path / "both")
-    plan = humpback_classify(size="toy", centroids=False)
+    plan = humpback_classify(size="toy", score_by_centroid=False)
     third = execute(plan, known, tmp_path / "third", new=new, seed=1, n_workers=0, reuse=finished.path)
     run = join_runs([both.path, third.path], tmp_path / "three")
     opened = Context.open(run.path)

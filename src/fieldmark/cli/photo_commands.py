@@ -183,7 +183,7 @@ def boxes(
 def _after_boxes(found: Located, read: list[str], out: Path) -> list[str]:
     """What to type next, with what was found."""
     if not found.n_boxes:
-        return ["next: a plan with `align` turns photos by landmarks; see docs/plans.md"] if found.errors else []
+        return ["next: a plan with `align` turns photos by landmarks; see docs/reference/stages.md"] if found.errors else []
     if found.named:
         return [f"next: fieldmark train reidentify {words(*read)} --boxes {words(out)} --set boxes=table --run RUN"]
     return [f"next: fieldmark predict RUN {words(*read)} --boxes {words(out)} --out answers.csv"]

@@ -50,7 +50,7 @@ def photo_symmetry(
         raise DataError(
             "No individual has two photos, so mirroring cannot be judged.",
             got=f"{len(known)} photos of {int((counts > 0).sum())} individuals",
-            fix="photograph somebody twice; or set mirror or flip_identity by what you know of the species.",
+            fix="photograph somebody twice; or set horizontal_flip or flip_identity by what you know of the species.",
         )
     order = generator(seed, "flips").permutation(several)
     chosen = order[: max(1, int(np.searchsorted(np.cumsum(counts[order]), most_photos, side="right")))]
