@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.decisions.hierarchy import NOT_ASKED, Tree, likeliest, resolve
+from fieldmark.decisions.hierarchy import NOT_APPLICABLE, Tree, likeliest, resolve
 
 CLOTHES = Tree.of(
     [
@@ -47,7 +47,7 @@ def test_what_is_sure_above_decides_below_and_the_other_way_round():
 
 def test_a_question_that_does_not_apply_is_minus_2_or_answered_all_the_same():
     proba = sheet(kind=(0.1, 0.9), heel=(0.2, 0.8))
-    assert resolve(proba, CLOTHES)[0, 3] == NOT_ASKED
+    assert resolve(proba, CLOTHES)[0, 3] == NOT_APPLICABLE
     assert resolve(proba, CLOTHES, answer_all=True)[0, 3] == 8
     assert resolve(sheet(kind=(0.9, 0.1), heel=(0.2, 0.8)), CLOTHES)[0, 3] == 8
 
@@ -152,7 +152,7 @@ def test_the_best_sheet_equals_brute_force(drawn):
     flat = [answer for _, answers in questions for answer in answers]
     for row, told in zip(proba, answer, strict=True):
         sheets = brute(row, questions, below, applies)
-        mine = tuple(None if one == NOT_ASKED else flat[one] for one in told)
+        mine = tuple(None if one == NOT_APPLICABLE else flat[one] for one in told)
         assert sheets[mine] == pytest.approx(max(sheets.values()), abs=1e-9)
     assert tree.agrees(answer).all()
     everything = resolve(proba, tree, answer_all=True)
