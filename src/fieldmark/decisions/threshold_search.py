@@ -154,7 +154,7 @@ def together(*given: Given) -> Given:
 
 
 def cut_after(descending: np.ndarray, taken: int, low: float = -math.inf) -> float:
-    """Return a threshold halfway between the first ``taken`` scores and the next one; ``low`` follows the last score."""
+    """Return a threshold halfway between the first ``taken`` scores and the next; ``low`` follows the last score."""
     next_lower = descending[taken] if taken < len(descending) else np.float32(low)
     if not taken:
         return float(next_lower)
