@@ -33,7 +33,7 @@ def upper_bound(count: int, n: int, *, confidence: float = 0.95) -> float:
         raise FieldmarkError(
             "upper_bound() needs 0 <= count <= n, n >= 1 and a confidence between 0 and 1.",
             got=f"count {count}, n {n}, confidence {confidence}",
-            fix="pass for example count=3, n=100, confidence=0.95.",
+            fix="pass 0 <= count <= n, n >= 1, and for example confidence=0.95.",
         )
     from scipy.special import betaincinv
 

@@ -155,17 +155,17 @@ def find_weights(
     scored = (fold >= 0) & present.any(axis=0)
     sets = simplex(len(parts))
     wrong, nats, n_pairs = _tried(parts, truth, questions, by, sets, present=present, place=np.where(scored, place, -1))
-    told = np.flatnonzero(n_pairs.sum(axis=1))
-    if len(told) < 2:
+    labelled_folds = np.flatnonzero(n_pairs.sum(axis=1))
+    if len(labelled_folds) < 2:
         raise FieldmarkError(
             "Weights cannot be fitted: at least two folds must contain labelled photos.",
-            got=f"{len(told)} folds with truth, {len(names)} folds in total",
+            got=f"{len(labelled_folds)} folds with truth, {len(names)} folds in total",
             fix="pass out-of-fold probabilities of photos with truth, and their folds 0, 1, 2 ...",
         )
     chosen = _best(wrong.sum(axis=1), nats.sum(axis=1), n_pairs.sum(axis=0), by)
     each = np.arange(len(questions))
     crossed = crossed_nats = 0.0
-    for one in told:
+    for one in labelled_folds:
         without = np.arange(len(n_pairs)) != one
         other = _best(wrong[:, without].sum(axis=1), nats[:, without].sum(axis=1), n_pairs[without].sum(axis=0), by)
         crossed += wrong[other, one, each].sum()
@@ -215,18 +215,18 @@ def _tried(
     wrong, nats, n_pairs = np.zeros((len(sets), *shape)), np.zeros((len(sets), *shape)), np.zeros(shape)
     for rows in _blocks(truth):
         right = np.nan_to_num(truth[rows]) > 0
-        told = (questions.total(right.astype(np.float64)) > 0) & (place[rows] >= 0)[:, None]
+        labelled = (questions.total(right.astype(np.float64)) > 0) & (place[rows] >= 0)[:, None]
         target = questions.shared_out(right.astype(np.float64))
         by_fold = np.arange(shape[0])[:, None] == place[rows]
-        n_pairs += by_fold @ told.astype(np.float64)
+        n_pairs += by_fold @ labelled.astype(np.float64)
         block = _transformed([part[rows] for part in parts], present[:, rows], questions, by)
         for number, one in enumerate(sets):
             weight = np.repeat(one[:, None], len(questions), axis=1)
             proba = _averaged(block, present[:, rows], weight, questions, by)
             hit = np.take_along_axis(right, questions.first_highest(proba), axis=1)
-            wrong[number] += by_fold @ (told & ~hit).astype(np.float64)
+            wrong[number] += by_fold @ (labelled & ~hit).astype(np.float64)
             lost = questions.total(-target * np.log(np.maximum(proba, MIN_PROBA)))
-            nats[number] += by_fold @ np.where(told, lost, 0.0)
+            nats[number] += by_fold @ np.where(labelled, lost, 0.0)
     return wrong, nats, n_pairs
 
 

@@ -162,11 +162,11 @@ def curve(
             fix="pass at_values=np.linspace(low, high, 101), or leave it out.",
         )
     unknown = _with_truth(queries)
-    steps, values = _map_steps(queries)
+    bounds, values = _map_steps(queries)
     return ThresholdCurve(
         at=at,
         k=k,
-        map_at_k=values[np.searchsorted(steps, at, side="right")],
+        map_at_k=values[np.searchsorted(bounds, at, side="right")],
         share_unknown=_share_at_most(queries.first, at),
         false_match_rate=1 - _share_at_most(queries.first[unknown], at),
         turned_away=_share_at_most(queries.first[~unknown], at),
@@ -215,7 +215,7 @@ def _map_steps(queries: _Queries) -> tuple[np.ndarray, np.ndarray]:
     unknown individual scores 1/(1 + number of classes above the threshold).
 
     Returns:
-        Steps (ascending, distinct), and values: ``values[i]`` is valid from ``steps[i - 1]`` up to below ``steps[i]``.
+        Bounds (ascending, distinct), and values: ``values[i]`` is valid from ``bounds[i - 1]`` to below ``bounds[i]``.
     """
     unknown, k = _with_truth(queries), queries.k
     worth = np.append(1 / np.arange(1, k + 1), [0.0, 0.0])  # of places 1 ... k, k + 1, k + 2
@@ -229,18 +229,18 @@ def _map_steps(queries: _Queries) -> tuple[np.ndarray, np.ndarray]:
     at.append(above[is_class])
     gain.append(np.broadcast_to(worth[:k] - worth[1 : k + 1], above.shape)[is_class])
     base += worth[is_class.sum(axis=1)].sum()
-    steps, which = np.unique(np.concatenate(at), return_inverse=True)
-    steps = np.bincount(which, weights=np.concatenate(gain), minlength=len(steps))
+    bounds, which = np.unique(np.concatenate(at), return_inverse=True)
+    steps = np.bincount(which, weights=np.concatenate(gain), minlength=len(bounds))
     total = np.concatenate([[base], base + np.cumsum(steps)])
-    return steps, np.round(total / len(unknown), 12)  # rounded: equal values must stay equal after summing
+    return bounds, np.round(total / len(unknown), 12)  # rounded: equal values must stay equal after summing
 
 
 def _at_best_map(queries: _Queries) -> float:
-    steps, values = _map_steps(queries)
-    if not len(steps):
+    bounds, values = _map_steps(queries)
+    if not len(bounds):
         return 0.0  # no relevant class is among the candidates: all thresholds are equally good
-    gap = (steps[-1] - steps[0]) / (len(steps) - 1) if len(steps) > 1 else 1.0
-    edges = np.concatenate([[steps[0] - gap], steps, [steps[-1] + gap]])
+    gap = (bounds[-1] - bounds[0]) / (len(bounds) - 1) if len(bounds) > 1 else 1.0
+    edges = np.concatenate([[bounds[0] - gap], bounds, [bounds[-1] + gap]])
     best = values == values.max()
     turns = np.diff(best.astype(np.int8), prepend=0, append=0)
     starts, ends = np.flatnonzero(turns == 1), np.flatnonzero(turns == -1)
@@ -250,14 +250,14 @@ def _at_best_map(queries: _Queries) -> float:
 
 def _at_share(first: np.ndarray, share: float) -> float:
     """Return the threshold whose share of ``first`` at or below it is closest to ``share`` (the lower on a tie)."""
-    steps, counts = np.unique(first, return_counts=True)
+    cuts, counts = np.unique(first, return_counts=True)
     reached = np.concatenate([[0], np.cumsum(counts)])
-    if steps[0] == -np.inf:  # queries without any candidate are unknown at every threshold
-        steps, reached = steps[1:], reached[1:]
+    if cuts[0] == -np.inf:  # queries without any candidate are unknown at every threshold
+        cuts, reached = cuts[1:], reached[1:]
     choice = int(np.argmin(np.abs(reached - share * len(first))))
-    if not len(steps):
+    if not len(cuts):
         return 0.0
-    edges = np.concatenate([[_next_to(steps[0], -np.inf)], steps, [_next_to(steps[-1], np.inf)]])
+    edges = np.concatenate([[_next_to(cuts[0], -np.inf)], cuts, [_next_to(cuts[-1], np.inf)]])
     return _between(edges[choice], edges[choice + 1])
 
 
@@ -332,13 +332,13 @@ def _measured(at: float, queries: _Queries, *, confidence: float) -> UnknownThre
     n_unknown = int(queries.unknown.sum())
     n_false = int((~unknown_first & queries.unknown).sum())
     n_known = len(unknown_first) - n_unknown
-    steps, values = _map_steps(queries)
+    bounds, values = _map_steps(queries)
     return UnknownThreshold(
         at=at,
         k=queries.k,
         n_queries=len(unknown_first),
         n_unknown=n_unknown,
-        map_at_k=float(values[np.searchsorted(steps, at, side="right")]),
+        map_at_k=float(values[np.searchsorted(bounds, at, side="right")]),
         share_unknown=share_unknown,
         false_match_rate=n_false / n_unknown if n_unknown else None,
         false_match_bound=upper_bound(n_false, n_unknown, confidence=confidence) if n_unknown else None,
