@@ -1,4 +1,4 @@
-"""Probabilities that keep their word."""
+"""Confidence: calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOTH = [Logistic(), Isotonic()]
 
 
 def queries(n=3000, seed=0):
-    """Two thirds known; the higher the first score, the likelier it is the right name."""
+    """Two thirds known; a higher first score means a higher chance of the correct name."""
     chance = np.random.default_rng(seed)
     truth = np.where(np.arange(n) % 3 < 2, 0, -1)
     best = chance.normal(size=n) + np.where(truth == 0, 1.0, -1.0)
@@ -27,7 +27,7 @@ def queries(n=3000, seed=0):
 
 
 @pytest.mark.parametrize("by", BOTH)
-def test_crossed_probabilities_are_what_happens(by):
+def test_crossed_probabilities_equal_the_observed_rates(by):
     scores, truth = queries()
     sure = crossed_confidence(scores, truth, by=by)
     for proba, happened in ((sure.known, truth == 0), (sure.right, scores.argmax(axis=1) == truth)):
@@ -76,7 +76,7 @@ def test_isotonic_equals_slow_pooling(asked):
 
 
 def test_shares_that_are_equal_but_for_rounding_are_one_step():
-    # 16 of 32, then 7 of 14: SciPy alone, which compares rounded means, makes two steps of them.
+    # 16 of 32, then 7 of 14: SciPy alone compares rounded means, and makes two steps of them.
     n, hits = [6, 10, 6, 1, 8, 1, 9, 5], [5, 7, 3, 1, 0, 0, 7, 0]
     score = np.repeat(np.arange(8.0), n)
     known = np.concatenate([np.arange(all_) < some for all_, some in zip(n, hits, strict=True)])
@@ -85,7 +85,7 @@ def test_shares_that_are_equal_but_for_rounding_are_one_step():
 
 
 def test_isotonic_equals_another_library():
-    """scikit-learn agrees but for the half thought at the ends."""
+    """scikit-learn agrees except for the half count added at the ends."""
     pytest.importorskip("sklearn")
     from sklearn.isotonic import IsotonicRegression
 
@@ -101,9 +101,9 @@ def test_logistic_equals_another_library():
     from sklearn.linear_model import LogisticRegression
 
     scores, truth = queries(1000)
-    told = score_features(scores)
-    told = (told - told.mean(axis=0)) / told.std(axis=0)
-    theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(told, truth == 0).predict_proba(told)[:, 1]
+    features = score_features(scores)
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(features, truth == 0).predict_proba(features)[:, 1]
     assert (
         np.abs(confidence_model(scores, truth).of(scores).known - theirs).max() < 0.01
     )  # Platt's targets differ a little
@@ -111,21 +111,21 @@ def test_logistic_equals_another_library():
 
 @pytest.mark.parametrize("by", BOTH)
 @pytest.mark.parametrize("n", [8, 30, 400])
-def test_nothing_is_claimed_beyond_what_was_seen(n, by):
-    """A black picture may score as no photo does; it is then as sure as the most similar of those, and no surer."""
+def test_probabilities_are_clipped_to_the_range_of_the_fitting_data(n, by):
+    """A black picture may have unusual scores; its probability is that of the nearest score in the fitting data."""
     scores, truth = queries(n, seed=n)
     found = confidence_model(scores, truth, by=by)
     seen = found.of(scores)
     strange = np.array([[900.0, -800.0, -900.0], [900.0, 900.0, 900.0], [-900.0, -900.0, -900.0]])
     sure = found.of(strange)
-    for told, those in ((sure.known, seen.known), (sure.right, seen.right)):
-        assert told[0] <= those.max() + 1 / n
-        assert told[2] >= those.min() - 1 / n
-        assert (told < 1).all()
+    for proba, fitted in ((sure.known, seen.known), (sure.right, seen.right)):
+        assert proba[0] <= fitted.max() + 1 / n
+        assert proba[2] >= fitted.min() - 1 / n
+        assert (proba < 1).all()
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_higher_score_and_a_larger_lead_never_make_less_sure(seed):
+def test_a_higher_score_and_a_larger_margin_never_lower_the_confidence(seed):
     chance = np.random.default_rng(seed)
     scores, truth = chance.normal(size=(12, 4)), chance.integers(-1, 4, 12)
     truth[:2] = -1, 0
@@ -138,7 +138,7 @@ def test_a_higher_score_and_a_larger_lead_never_make_less_sure(seed):
     assert (after.right >= before.right - 1e-12).all()
 
 
-def test_without_unknowns_nothing_is_said_about_being_known():
+def test_without_unknown_individuals_there_is_no_probability_of_known():
     scores, truth = queries(200)
     found = confidence_model(scores, np.where(truth == -1, 1, truth))
     assert found.known is None
@@ -147,7 +147,7 @@ def test_without_unknowns_nothing_is_said_about_being_known():
     assert confidence_model(scores, np.full(200, -1)).right is None
 
 
-def test_no_query_is_judged_by_itself_or_its_group():
+def test_no_query_is_scored_by_a_curve_fitted_on_it_or_its_group():
     scores, truth = queries(200)
     groups = np.repeat(np.arange(100), 2)
     sure, part = crossed_confidence(scores, truth, groups=groups), even_parts(truth, groups)
@@ -158,7 +158,7 @@ def test_no_query_is_judged_by_itself_or_its_group():
         assert (sure.right[mine] == others.right).all()
 
 
-def test_parts_keep_groups_whole_and_share_unknowns_out():
+def test_parts_keep_groups_whole_and_balance_unknown_individuals():
     truth = np.repeat([0, -1], 50)
     groups = np.repeat(np.arange(50), 2)
     part = even_parts(truth, groups)
@@ -168,16 +168,16 @@ def test_parts_keep_groups_whole_and_share_unknowns_out():
     assert (even_parts(truth, groups) == part).all()
 
 
-def test_evidence_of_queries_with_few_candidates_is_finite():
+def test_score_features_of_queries_with_few_candidates_are_finite():
     scores = np.array([[-np.inf, -np.inf], [0.5, -np.inf], [0.5, 0.2]])
     assert np.isfinite(score_features(scores)).all()
     np.testing.assert_allclose(score_features(scores), [[0, 0, 0], [0.5, 0, 0], [0.5, 0.3, 0.15]])
 
 
-def test_refusals_say_what_to_do():
+def test_errors_say_what_to_do():
     with pytest.raises(ShapeError) as refusal:
         confidence_model(np.ones((3, 2)), np.zeros(2, int))
-    assert "one whole number a row" in refusal.value.fix
+    assert "one whole number per row" in refusal.value.fix
     with pytest.raises(FieldmarkError) as refusal:
         confidence_model(np.ones((2, 2)), np.array([0, -2]))
     assert "-2" in refusal.value.fix
