@@ -43,7 +43,7 @@ def beating(folder: Path, *, every_s: float = EVERY_S) -> Iterator[None]:
 
 
 def wait_until(
-    done: Callable[[], bool], folder: Path, *, what: str, silent_s: float = SILENT_S, look_every_s: float = 0.1
+    done: Callable[[], bool], folder: Path, *, what: str, silent_s: float = SILENT_S, check_every_s: float = 0.1
 ) -> None:
     """Wait until ``done()`` is true, as long as the first process writes heartbeats.
 
@@ -52,7 +52,7 @@ def wait_until(
         folder: Run folder with the heartbeat file.
         what: Description of the awaited work, for the error message.
         silent_s: Longest time without a heartbeat, in seconds.
-        look_every_s: Seconds between two calls of ``done``.
+        check_every_s: Seconds between two calls of ``done``.
 
     Raises:
         RunError: The first process has not written a heartbeat for a longer time.
@@ -67,7 +67,7 @@ def wait_until(
                 got=f"waiting for {what}; no heartbeat for {silent:.0f} s",
                 fix="read the messages of the first process, then run the same command again.",
             )
-        time.sleep(look_every_s)
+        time.sleep(check_every_s)
 
 
 def _last_beat(folder: Path) -> float:
