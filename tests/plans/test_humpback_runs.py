@@ -71,7 +71,7 @@ def test_what_the_table_does_not_tell_is_missed_before_training(
 ) -> None:
     with pytest.raises(PlanError) as told:
         fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True)
-    assert f"by the {what} of their table, which tells none" in str(told.value)
+    assert f"uses the {what} of the photos' table, but the table has none" in str(told.value)
     assert "--boxes" in told.value.fix
     assert not (tmp_path / "run" / "split").exists()
 

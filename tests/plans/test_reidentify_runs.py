@@ -133,12 +133,12 @@ def test_teachers_that_cannot_teach_are_refused_before_anything_is_learnt() -> N
             plan.model_copy(update={"stages": tuple(stages)}).check()
         return str(told.value)
 
-    needs = "need all of taught, the loss 'distilled' and unknowns = true"
+    needs = "use 'taught', the loss 'distilled' and unknowns = true together"
     assert needs in complaints(taught=())
     assert needs in complaints(losses=train.losses[:1])
     assert needs in complaints(unknowns=False)
     assert "another flip_identity" in complaints(flip_identity=False)
-    assert "'taught' must name a stage that leaves models; 'split' (split) leaves folds" in complaints(
+    assert "'taught' must name a stage that writes models; 'split' (split) writes folds" in complaints(
         taught=("split",)
     )
 

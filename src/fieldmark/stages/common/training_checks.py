@@ -62,7 +62,7 @@ def _teacher_mistakes(stage: Train, earlier: Mapping[str, Stage]) -> list[str]:
     """Return mistakes in the settings of teachers for photos of unknown individuals."""
     found, is_distilled = [], any(loss.kind == "distilled" for loss in _losses(stage))
     if bool(stage.taught) != is_distilled or (stage.taught and not stage.unknowns):
-        found.append(f"{stage.name}: 'taught' needs the loss 'distilled' and unknowns = true, and 'distilled' 'taught'")
+        found.append(f"{stage.name}: use 'taught', the loss 'distilled' and unknowns = true together, or none of them")
     for name in stage.taught:
         teacher = earlier.get(name)
         if not isinstance(teacher, type(stage)):
