@@ -42,7 +42,7 @@ def killed(command: list[str], target: str, *, wait_s: float) -> bool:
     """Run the command; kill it ``wait_s`` after it begins the stage. False if it ended before that."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for line in process.stderr or ():
-        # The stage and its kind, as in "net: train ..."; not "net: finished before (...)".
+        # The stage and its kind, as in "net: train ..."; not "net: already finished (...)".
         if line.startswith(f"{target}: ") and line.rstrip().endswith("..."):
             break
     try:

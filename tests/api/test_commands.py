@@ -356,7 +356,7 @@ def test_relocate_tells_a_run_where_its_photos_lie(capsys: Printed, trained: Pat
     run = shutil.copytree(trained / "run", tmp_path / "run")
     photos = shutil.copytree(trained / "whales/train", tmp_path / "moved")
     assert failed(capsys, "relocate", run)[-1] == "  fix: name it: --photos FOLDER, --new FOLDER."
-    assert failed(capsys, "relocate", run, "--photos", run)[0] == ("18 of the run's 18 photos are not in that folder.")
+    assert failed(capsys, "relocate", run, "--photos", run)[0] == ("18 of the run's 18 photos are not in this folder.")
     n_known = len(list(photos.iterdir()))
     assert ran(capsys, "relocate", run, "--photos", photos) == f"{n_known} known photos: {photos}\n"
     assert str(photos) in ran(capsys, "identify", run, trained / "whales/test/t0.jpg")
@@ -411,7 +411,7 @@ def test_train_prints_measures_and_the_next_command_and_goes_on_when_repeated(
     assert main(words) == 0
     again = capsys.readouterr()
     assert again.out == told.out
-    assert "net: finished before" in again.err
+    assert "net: already finished" in again.err
     assert sha256(run / "ranking/ranking.parquet") == before
 
     assert main([*words, "--seed", "1"]) == 1

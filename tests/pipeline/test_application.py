@@ -35,7 +35,7 @@ from fieldmark.stages.common.train import Train
 from fieldmark.stages.common.write_submission import WriteSubmission
 from fieldmark.stages.identity.post_process import PostProcess
 from fieldmark.stages.identity.rank import Rank, identity_scores
-from fieldmark.stages.identity.rerank_pairs import RerankPairs, mix_scores, pair_judge, pair_scores
+from fieldmark.stages.identity.rerank_pairs import RerankPairs, mix_scores, pair_scorer, pair_scores
 from kept_values import anew, assert_applied_as_kept, assert_same, opened
 
 SHELF = dict(RECIPES.items())
@@ -112,14 +112,14 @@ def run_of(
 
 class TestOwnNewPhotos:
     @pytest.mark.parametrize("recipe", sorted(SHELF))
-    def test_apply_gives_what_was_kept_and_the_bytes_of_the_submission(
+    def test_apply_equals_the_stored_results_and_the_submission(
         self, recipe: str, run_of: Callable[[str], Path], tmp_path: Path
     ) -> None:
         context = opened(run_of(recipe))
         assert context.artifact(Folds, "split").n_folds >= 2
         assert_applied_as_kept(context, tmp_path)
 
-    def test_of_a_batch_that_is_thought_over_as_a_whole(
+    def test_a_post_processed_batch_is_applied_as_a_whole(
         self, run_of: Callable[[str], Path], flukes: Path, tmp_path: Path
     ) -> None:
         plan, before = toy("humpback-nearest"), run_of("humpback-nearest")
@@ -135,7 +135,7 @@ class TestOwnNewPhotos:
         assert_same(alone.value("again"), context.artifact(Ranking, "ranking").kept(context), where="alone")
         assert together.value("again") is not together.value("ranking")
 
-    def test_of_answers_whose_shares_are_estimated_from_the_batch(
+    def test_answers_with_estimated_shares_depend_on_the_batch(
         self, run_of: Callable[[str], Path], shop: Path, tmp_path: Path
     ) -> None:
         settings = {"trees": True, "shift": True}
@@ -188,7 +188,7 @@ class TestFolds:
             np.testing.assert_allclose(one.scores, best(k, spared=True), atol=1e-6)
         assert not np.allclose(asked.value("ranking", 0).scores, whole.scores, atol=1e-3)
 
-    def test_the_heads_of_all_networks_have_their_say_in_a_ranking(self, run_of: Callable[[str], Path]) -> None:
+    def test_a_ranking_averages_the_heads_of_all_networks(self, run_of: Callable[[str], Path]) -> None:
         context = opened(run_of("reidentify"))
         asked, stage = anew(context), context.stages["ranking"]
         assert isinstance(stage, Rank)
@@ -202,7 +202,7 @@ class TestFolds:
         ]
         np.testing.assert_allclose(asked.value("ranking").scores, np.mean(alone, axis=0), atol=1e-6)
 
-    def test_pair_heads_are_asked_each_about_its_own_embeddings_and_averaged(
+    def test_pair_heads_score_their_own_embeddings_and_are_averaged(
         self, run_of: Callable[[str], Path]
     ) -> None:
         context = opened(run_of("humpback-siamese"))
@@ -217,7 +217,7 @@ class TestFolds:
                 embedded.embedding[k],
                 before,
                 gallery=galleries.gallery(k),
-                by=pair_judge(net),
+                by=pair_scorer(net),
                 shortlist=stage.shortlist,
             )
             for k, net in enumerate(nets)
@@ -228,13 +228,13 @@ class TestFolds:
             others = asked.value(stage.reads_from, k).scores
             spared = galleries.gallery_apart(k, context.artifact(Folds, "split"), context.known)
             one = pair_scores(
-                embedded.embedding[k], others, gallery=spared, by=pair_judge(nets[k]), shortlist=stage.shortlist
+                embedded.embedding[k], others, gallery=spared, by=pair_scorer(nets[k]), shortlist=stage.shortlist
             )
             np.testing.assert_allclose(
                 asked.value(stage.name, k).scores, mix_scores(others, one, weight=0.5), atol=1e-6
             )
 
-    def test_labels_are_the_mean_over_the_networks_of_all_folds_asked_one_by_one(
+    def test_labels_are_the_mean_over_the_networks_of_all_folds(
         self, run_of: Callable[[str], Path]
     ) -> None:
         context = opened(run_of("tags-plain"))
@@ -251,7 +251,7 @@ class TestFolds:
         for k, proba in enumerate(alone):
             np.testing.assert_allclose(scored.mean.of(tags, k), proba, atol=1e-5)
 
-    def test_one_fold_of_a_second_round_asks_the_networks_of_that_fold_alone(
+    def test_pseudo_labels_of_a_fold_come_from_its_networks_alone(
         self, run_of: Callable[[str], Path]
     ) -> None:
         """Pseudo-labels for fold k are what the run's own networks of fold k say when they are asked again."""
@@ -270,7 +270,7 @@ class TestFolds:
 
 
 class TestReading:
-    def test_what_a_run_kept_of_its_own_photos_is_read_and_not_computed(
+    def test_stored_results_are_read_and_not_computed(
         self, run_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         context = opened(run_of("humpback-nearest"))
@@ -292,7 +292,7 @@ class TestReading:
         assert calls == ["ranking"] * 2
         assert asked.value("features") is asked.value("features", 1)  # they hold each fold's word
 
-    def test_a_stage_says_of_which_kind_its_value_is(self, run_of: Callable[[str], Path]) -> None:
+    def test_a_result_or_artifact_of_another_kind_is_refused(self, run_of: Callable[[str], Path]) -> None:
         from fieldmark.pipeline.application import Ask
 
         context = opened(run_of("humpback-nearest"))

@@ -57,7 +57,7 @@ def gallery(left: Embeddings, k: int, known: Collection, *, made_by: str = "") -
     left.write_gallery(k, rows, images=known.images, classes=known.classes, made_by=made_by)
 
 
-def test_embeddings_are_kept_network_by_network(context: Context, tmp_path: Path) -> None:
+def test_embeddings_are_stored_per_network(context: Context, tmp_path: Path) -> None:
     left = Embeddings(tmp_path)
     said = Embedded([drawn(2, 3, 5), drawn(2, 3, 5)], [drawn(3, 3), drawn(3, 3)])
     for k in range(2):
@@ -72,7 +72,7 @@ def test_embeddings_are_kept_network_by_network(context: Context, tmp_path: Path
     assert Embeddings.open(tmp_path).n_folds == 2
 
 
-def test_embeddings_without_a_judging_head_have_no_probabilities(context: Context, tmp_path: Path) -> None:
+def test_embeddings_of_a_head_without_logits_have_no_probabilities(context: Context, tmp_path: Path) -> None:
     left = Embeddings(tmp_path)
     gallery(left, 0, context.known, made_by="net")
     left.keep(Embedded([drawn(1, 3, 5)], None), context)
@@ -83,7 +83,7 @@ def test_embeddings_without_a_judging_head_have_no_probabilities(context: Contex
         Embeddings(tmp_path).gallery(0, made_by="another net")
 
 
-def test_a_gallery_apart_lacks_the_photos_that_validate(context: Context, tmp_path: Path) -> None:
+def test_a_gallery_by_fold_lacks_the_validation_photos(context: Context, tmp_path: Path) -> None:
     left, folds = Embeddings(tmp_path), Folds(tmp_path)
     folds.write(FOLD)
     gallery(left, 1, context.known)
@@ -96,7 +96,7 @@ def test_a_gallery_apart_lacks_the_photos_that_validate(context: Context, tmp_pa
     assert folds.classes(context.known).tolist() == [0, 0, 1, 1, -1, -1]  # the only photo of c validates
 
 
-def test_label_scores_are_kept_by_fold_and_member(context: Context, tmp_path: Path) -> None:
+def test_label_scores_are_stored_by_fold_and_member(context: Context, tmp_path: Path) -> None:
     left, fold = LabelScores(tmp_path), np.arange(6) % 2
     labels = Collection.of({"image": context.known.images, "labels": [["x", "y", "z"]] * 6}, root=tmp_path)
     proba = {name: drawn(6, 3) for name in ("net", "b-net", MEAN)}
@@ -120,7 +120,7 @@ def test_label_scores_are_kept_by_fold_and_member(context: Context, tmp_path: Pa
     assert ScoredPhotos(said.mean, said.absent).members_or_mean == {MEAN: said.mean}
 
 
-def test_image_features_are_kept(context: Context, tmp_path: Path) -> None:
+def test_image_features_are_stored(context: Context, tmp_path: Path) -> None:
     left, known = Features(tmp_path), PhotoFeatures(drawn(6, 4), drawn(6, 9), drawn(6, 5))
     new = PhotoFeatures(drawn(3, 4), drawn(3, 9), np.zeros((3, 5), np.float32))
     left.write(known)
@@ -134,7 +134,7 @@ def test_image_features_are_kept(context: Context, tmp_path: Path) -> None:
     assert not left.kept(context).unit.any()  # nothing to divide by
 
 
-def test_regions_are_kept_under_their_finders_name(context: Context, tmp_path: Path) -> None:
+def test_regions_are_stored_under_the_name_of_their_finder(context: Context, tmp_path: Path) -> None:
     def found(photos: Collection, note: str) -> FoundRegions:
         n = len(photos)
         boxes = {"box_x": [1.0] * n, "box_y": [2.0] * n, "box_w": [3.0] * (n - 1) + [None], "box_h": [4.0] * n}
@@ -156,7 +156,7 @@ def test_regions_are_kept_under_their_finders_name(context: Context, tmp_path: P
     assert FoundRegions(None, "mine").marked(context.new) is context.new
 
 
-def test_a_ranking_keeps_scores_threshold_and_candidates(context: Context, tmp_path: Path) -> None:
+def test_a_ranking_stores_scores_threshold_and_candidates(context: Context, tmp_path: Path) -> None:
     left, scores = Ranking(tmp_path), drawn(2, 3)
     decision = Decision(fit_unknown_threshold(Fixed(at=0.5), scores, np.array([0, 1]), k=2))
     left.write(context.known.take([0, 1]), scores=scores, decision=decision, k=2)
@@ -191,7 +191,7 @@ def test_pseudo_labels_and_dropped_photos(context: Context, tmp_path: Path) -> N
     assert dropped.stays(context.known).tolist() == [True, False, True, False, True, True]
 
 
-def test_a_context_opens_an_artifact_once_and_only_as_what_it_is(context: Context) -> None:
+def test_a_context_opens_an_artifact_once_and_checks_its_kind(context: Context) -> None:
     Folds(context.run.work_directory("split")).write(FOLD)
     with pytest.raises(RunError, match="no finished stage 'split'"):
         context.artifact(Folds, "split")
@@ -204,7 +204,7 @@ def test_a_context_opens_an_artifact_once_and_only_as_what_it_is(context: Contex
         context.artifact(Ranking, "split")
 
 
-def test_an_artifact_without_photos_says_so(context: Context, tmp_path: Path) -> None:
+def test_an_artifact_without_results_per_photo_refuses_them(context: Context, tmp_path: Path) -> None:
     for call in (lambda one: one.keep("x", context), lambda one: one.kept(context)):
         with pytest.raises(TypeError, match="Artifact says nothing of photos"):
             call(Artifact(tmp_path))

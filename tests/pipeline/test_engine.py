@@ -54,7 +54,7 @@ def digests(run: RunFolder) -> dict[str, str]:
     return {name: hashlib.sha256((run.path / name).read_bytes()).hexdigest() for name in names}
 
 
-def test_every_stage_leaves_its_work(finished: RunFolder) -> None:
+def test_every_stage_writes_its_folder(finished: RunFolder) -> None:
     assert finished.stages() == ["split", "net", "features", "ranking", "answers"]
     assert {"plan.json", "manifest.json", "run.json", "collection", "new"} <= {
         path.name for path in finished.path.iterdir()
@@ -77,7 +77,7 @@ def test_a_run_is_skipped_when_finished_and_refuses_another_seed(
     assert "--run" in caught.value.fix
 
 
-def test_interrupted_anywhere_it_ends_in_the_same_bits(
+def test_an_interrupted_run_resumes_bit_identical(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     plan = humpback_classify(size="toy")
@@ -88,7 +88,7 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(
     assert digests(again) == digests(finished)
 
 
-def test_scores_are_of_photos_the_network_has_not_seen(finished: RunFolder, known: Collection, new: Collection) -> None:
+def test_scores_are_out_of_fold(finished: RunFolder, known: Collection, new: Collection) -> None:
     fold = np.load(finished.stage("split") / "fold.npy")
     scores = Scores.open(finished.stage("features") / "scores")
     judged = {image for image, k in zip(known.images, fold, strict=True) if k == 0}
@@ -101,7 +101,7 @@ def test_scores_are_of_photos_the_network_has_not_seen(finished: RunFolder, know
     assert scores.columns == known.vocabulary.identities
 
 
-def test_the_submission_is_the_contests(finished: RunFolder, known: Collection, new: Collection) -> None:
+def test_the_submission_has_the_contests_format(finished: RunFolder, known: Collection, new: Collection) -> None:
     with (finished.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["Image", "Id"]
@@ -113,7 +113,7 @@ def test_the_submission_is_the_contests(finished: RunFolder, known: Collection, 
         assert len(set(answer.split())) == 5
 
 
-def test_new_photos_get_the_same_answers_through_the_other_door(finished: RunFolder, new: Collection) -> None:
+def test_the_predictor_gives_the_same_answers_as_the_run(finished: RunFolder, new: Collection) -> None:
     found = fieldmark.load(finished.path, device="cpu", n_workers=0)(new)
     with (finished.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
         rows = {row["Image"]: row["Id"].split() for row in csv.DictReader(file)}
@@ -124,7 +124,7 @@ def test_new_photos_get_the_same_answers_through_the_other_door(finished: RunFol
             assert (match.photo is None) == match.is_new
 
 
-def test_several_folds_judge_every_photo_that_can_be_judged_once(
+def test_several_folds_validate_every_possible_photo_once(
     known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     plan = humpback_classify(size="toy")
@@ -163,7 +163,7 @@ def test_report_and_metrics_are_written(finished: RunFolder) -> None:
     assert "data:image/" in page
 
 
-def test_a_damaged_stage_is_found_before_it_is_used(known: Collection, tmp_path: Path) -> None:
+def test_a_damaged_stage_is_detected_before_use(known: Collection, tmp_path: Path) -> None:
     plan = humpback_classify(size="toy")
     with pytest.raises(KeyboardInterrupt):
         execute(plan, known, tmp_path / "run", seed=1, progress=Told("net: train"))
@@ -176,7 +176,7 @@ def test_a_damaged_stage_is_found_before_it_is_used(known: Collection, tmp_path:
     assert "delete the folder" in caught.value.fix
 
 
-def test_photos_without_names_are_refused_before_anything_is_made(new: Collection, tmp_path: Path) -> None:
+def test_photos_without_names_are_refused_before_anything_is_written(new: Collection, tmp_path: Path) -> None:
     with pytest.raises(PlanError) as caught:
         fieldmark.train("humpback-classify", new, size="toy", run=tmp_path / "run", n_workers=0)
     assert "--column identity=" in caught.value.fix
@@ -202,7 +202,7 @@ def test_another_ranking_reuses_the_training_and_other_photos_are_refused(
     assert "same photos" in caught.value.fix
 
 
-def test_equal_stages_behind_a_different_one_are_reused_unless_they_read_it(
+def test_equal_stages_after_a_different_one_are_reused_unless_they_read_it(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     plan = humpback_classify(size="toy")
@@ -216,7 +216,7 @@ def test_equal_stages_behind_a_different_one_are_reused_unless_they_read_it(
     assert [line.split(":")[0] for line in told.lines if "finished before" in line] == ["split", "net"]
 
 
-def test_new_photos_may_not_bear_the_ids_of_known_ones_in_a_run_but_may_be_asked_about(
+def test_new_photos_with_ids_of_known_ones_are_refused_in_a_run_but_can_be_predicted(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     same = replace(new, table=new.table.with_columns(pl.Series("image", known.images[: len(new)])))
@@ -228,7 +228,7 @@ def test_new_photos_may_not_bear_the_ids_of_known_ones_in_a_run_but_may_be_asked
         assert one.matches == other.matches
 
 
-def test_a_decision_of_another_version_is_told_and_made_anew(
+def test_a_decision_of_another_version_is_refused_with_a_fix(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     run = RunFolder(shutil.copytree(finished.path, tmp_path / "run"))

@@ -49,7 +49,7 @@ def test_individuals(photos: Collection, *, flip: bool) -> None:
     assert not np.array_equal(together[0].proba, together[1].proba)
 
 
-def test_labels_with_and_without_kept_features(photos: Collection, tmp_path: Path) -> None:
+def test_labels_are_equal_with_and_without_cached_features(photos: Collection, tmp_path: Path) -> None:
     nets, source, items = [saved(seed, SigmoidHead()) for seed in (1, 2)], photo_source(photos, INPUT), np.arange(5)
 
     def said(some: list[SavedNet], features: FeatureStore | None) -> list[np.ndarray]:
@@ -68,7 +68,7 @@ def test_labels_with_and_without_kept_features(photos: Collection, tmp_path: Pat
     assert all(map(np.array_equal, again, kept))
 
 
-def test_networks_with_backbones_of_their_own_do_not_see_similar(photos: Collection) -> None:
+def test_networks_with_different_backbones_do_not_share_one(photos: Collection) -> None:
     nets = [saved(1, OneVsRestHead()), saved(1, OneVsRestHead(), backbone=7)]
     assert not share_backbone(nets)
     assert not share_backbone(nets[:1])

@@ -43,14 +43,14 @@ def test_a_plan_survives_json() -> None:
         (Plan.model_construct(name="x", stages=tuple(reversed(GOOD.stages))), "no earlier stage"),
     ],
 )
-def test_what_does_not_fit_is_told(plan: Plan, said: str) -> None:
+def test_stages_that_do_not_fit_are_reported(plan: Plan, said: str) -> None:
     with pytest.raises(PlanError) as caught:
         plan.check()
     assert said in str(caught.value.got)
     assert "fieldmark plan" in caught.value.fix
 
 
-def test_impossible_training_settings_are_told_together() -> None:
+def test_impossible_training_settings_are_reported_together() -> None:
     train = GOOD.stages[1]
     bad = train.model_copy(
         update={
@@ -67,7 +67,7 @@ def test_impossible_training_settings_are_told_together() -> None:
     assert "ranks by logits" in told
 
 
-def test_a_users_toml_is_read_into_the_same_plan(tmp_path: Path) -> None:
+def test_a_toml_file_is_read_into_the_same_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(
         """
@@ -102,7 +102,7 @@ def test_mistakes_in_a_file_are_named_by_their_place(tmp_path: Path) -> None:
     assert "height_px" in str(caught.value.got)
 
 
-def test_photos_asked_about_one_by_one_pass_by_what_needs_batches() -> None:
+def test_single_photos_skip_stages_that_need_batches() -> None:
     """Whatever a stage reads first, a ranking stands for it."""
 
     class Piled(EnsembleRankings):

@@ -45,7 +45,7 @@ def pointed(
     return run, scores
 
 
-def test_a_run_that_matches_points_asks_for_its_photos_and_is_told(
+def test_a_run_that_matches_keypoints_needs_its_photos_and_can_be_relocated(
     pointed: tuple[RunFolder, np.ndarray], known: Collection, new: Collection
 ) -> None:
     run, scores = pointed
@@ -69,7 +69,7 @@ def test_a_run_that_matches_points_asks_for_its_photos_and_is_told(
     assert all(one.is_file() and one.is_relative_to(there) for one in shown)
 
 
-def test_other_photos_are_refused_and_nothing_is_changed(
+def test_other_photos_are_refused_and_the_run_is_unchanged(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     run = shutil.copytree(finished.path, tmp_path / "run")
@@ -93,7 +93,7 @@ def test_other_photos_are_refused_and_nothing_is_changed(
     assert fieldmark.relocate(run, new=new.root) == (0, len(new))
 
 
-def test_runs_of_labels_and_of_answers_are_moved_with_rows_whose_photo_is_gone(
+def test_runs_of_labels_and_answers_can_be_relocated_with_rows_without_a_file(
     museum: Path, museum_run: Path, shop_run: Path, tmp_path: Path
 ) -> None:
     for finished in (museum_run, shop_run):
@@ -104,14 +104,14 @@ def test_runs_of_labels_and_of_answers_are_moved_with_rows_whose_photo_is_gone(
         assert Context.open(run).known.root == root
 
 
-def test_a_run_without_new_photos_says_so(known: Collection, tmp_path: Path) -> None:
+def test_a_run_without_new_photos_refuses_new_folders(known: Collection, tmp_path: Path) -> None:
     run = execute(humpback_nearest(size="toy"), known, tmp_path / "run", seed=1, n_workers=0)
     with pytest.raises(RunError) as refusal:
         fieldmark.relocate(run.path, new=known.root)
     assert refusal.value.fix == "leave out --new."
 
 
-def test_a_folder_that_is_not_there_is_refused_though_the_table_names_files_by_their_whole_paths(
+def test_a_missing_folder_is_refused_even_with_absolute_paths_in_the_table(
     known: Collection, tmp_path: Path
 ) -> None:
     whole = known.table.with_columns(file=pl.Series([str(path.absolute()) for path in known.paths]))

@@ -71,7 +71,7 @@ def test_boxes_missing_in_the_table_are_refused_before_training(
 ) -> None:
     with pytest.raises(PlanError) as refused:
         fieldmark.train(plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True)
-    assert f"by the {what} of their table, which tells none" in str(refused.value)
+    assert f"uses the {what} of the photos' table, but the table has none" in str(refused.value)
     assert "--boxes" in refused.value.fix
     assert not (tmp_path / "run" / "split").exists()
 

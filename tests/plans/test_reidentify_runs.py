@@ -134,12 +134,12 @@ def test_invalid_teacher_stages_are_refused_before_training() -> None:
             plan.model_copy(update={"stages": tuple(stages)}).check()
         return str(refused.value)
 
-    needs = "need all of taught, the loss 'distilled' and unknowns = true"
+    needs = "use 'taught', the loss 'distilled' and unknowns = true together"
     assert needs in error_with(taught=())
     assert needs in error_with(losses=train.losses[:1])
     assert needs in error_with(unknowns=False)
     assert "another flip_identity" in error_with(flip_identity=False)
-    assert "'taught' must name a stage that leaves models; 'split' (split) leaves folds" in error_with(
+    assert "'taught' must name a stage that writes models; 'split' (split) writes folds" in error_with(
         taught=("split",)
     )
 

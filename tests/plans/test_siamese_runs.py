@@ -223,15 +223,15 @@ def changed(name: str, **settings: Any) -> Plan:
 def test_an_invalid_plan_with_pairs_is_refused_before_it_runs() -> None:
     train = humpback_siamese(size="toy").stages[1]
     wrong = [
-        (changed("net", losses=(OhemBce(),)), "net: a pair head has no logits of one photo"),
+        (changed("net", losses=(OhemBce(),)), "net: a pair head has no logits per photo"),
         (changed("net", net=train.net.model_copy(update={"head": OneVsRestHead()})), "pair_bce asks about two photos"),
-        (changed("net", training=Training(batch=6)), "net: batch 6 is no multiple of 4, which assignment mining needs"),
+        (changed("net", training=Training(batch=6)), "net: batch 6 is not a multiple of 4, as assignment mining needs"),
         (changed("net", net=train.net.model_copy(update={"head": EmbeddingHead()})), "pairs: 'net' has no pair head"),
         (
             changed("pairs", embedded="ranking"),
-            "'embedded' must name a stage that leaves embeddings; 'ranking' (rank) leaves",
+            "'embedded' must name a stage that writes embeddings; 'ranking' (rank) writes",
         ),
-        (changed("ranking", votes=(Vote(by=ByLogits()),)), "the head of 'net' gives none"),
+        (changed("ranking", votes=(Vote(by=ByLogits()),)), "the head of 'net' has none"),
     ]
     for plan, mistake in wrong:
         with pytest.raises(PlanError) as caught:

@@ -74,7 +74,7 @@ def drawn(folder: Path, n_photos: int = 14) -> tuple[Collection, np.ndarray]:
     return Collection.of(pl.DataFrame({"image": rows, "file": rows}), root=folder, name="drawn"), np.array(corners)
 
 
-def test_a_run_with_found_boxes_and_masks_and_a_photo_at_its_door(
+def test_a_run_with_found_boxes_and_masks_identifies_a_photo(
     known: Collection, new: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[int] = []
@@ -101,7 +101,7 @@ def test_a_run_with_found_boxes_and_masks_and_a_photo_at_its_door(
     assert looked[2:] == [2]  # the door looks for the boxes itself
 
 
-def test_stage_boxes_are_the_same_at_the_door(known: Collection, tmp_path: Path) -> None:
+def test_the_same_boxes_are_found_when_predicting(known: Collection, tmp_path: Path) -> None:
     """What the boxes stage keeps and what is found for a photo that comes in later are the same subject."""
     pytest.importorskip("cv2", reason="OpenCV is an extra")
     photos, _ = drawn(tmp_path, 1)
@@ -117,7 +117,7 @@ def test_stage_boxes_are_the_same_at_the_door(known: Collection, tmp_path: Path)
     assert source_name(other) != source_name(finder)
 
 
-def test_a_plan_whose_boxes_unknown_looks_for_is_refused() -> None:
+def test_a_plan_whose_boxes_no_stage_finds_is_refused() -> None:
     whole = plan(GrabCut(), crop=BoxCrop(sources=(BoxSource(by=GrabCut()),)))
     without = Plan(name="x", stages=tuple(stage for stage in whole.stages if not isinstance(stage, Boxes)))
     with pytest.raises(PlanError) as refused:
@@ -187,7 +187,7 @@ def test_clicks_become_a_finder_whose_marks_align_photos(tmp_path: Path) -> None
         learn_clicks(few, read_marks(tmp_path / "clicks.csv"), tmp_path / "x", backbone=TINY, n_steps=1, n_workers=0)
 
 
-def test_the_kind_writes_a_table_and_a_page_and_refuses_what_cannot_be(tmp_path: Path) -> None:
+def test_the_command_writes_a_table_and_a_page_and_refuses_impossible_settings(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="OpenCV is an extra")
     photos, corners = drawn(tmp_path, 3)
     done = functions.boxes(photos, out=tmp_path / "b.csv", by="grabcut", html=tmp_path / "b.html", n_workers=0)

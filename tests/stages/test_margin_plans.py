@@ -51,7 +51,7 @@ def planned(**settings: object) -> Plan:
     return Plan(name="x", stages=(GOOD.stages[0], changed, *GOOD.stages[2:]))
 
 
-def test_a_users_toml_says_all_of_it(tmp_path: Path) -> None:
+def test_a_plan_in_toml_has_all_settings(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(TOML, encoding="utf-8")
     train = read_plan(path).stages[1]
@@ -80,7 +80,7 @@ def test_losses_without_what_they_need_are_refused(settings: dict, told: str) ->
     assert "fieldmark plan" in refused.value.fix
 
 
-def test_losses_of_single_phases_are_looked_at_too() -> None:
+def test_losses_of_single_phases_are_checked_too() -> None:
     train = GOOD.stages[1]
     phases = (*train.training.phases, train.training.phases[0].model_copy(update={"losses": (ArcFace(),)}))  # type: ignore[union-attr]
     with pytest.raises(PlanError) as refused:
@@ -88,7 +88,7 @@ def test_losses_of_single_phases_are_looked_at_too() -> None:
     assert "arcface asks for a margin" in refused.value.got
 
 
-def test_an_embedding_with_stripes_may_learn_by_triplets_alone() -> None:
+def test_an_embedding_with_stripes_may_be_trained_by_triplets_alone() -> None:
     net = {"head": EmbeddingHead(), "stripes": 2}
     train = planned(net=net, losses=(BatchHardTriplet(), LocalTriplet())).stages[1]
     Plan(name="x", stages=(GOOD.stages[0], train)).check()
@@ -119,7 +119,7 @@ def test_a_run_ends_with_probabilities_and_a_threshold(
     assert (run.stage("answers") / "submission.csv").exists()
 
 
-def test_sure_answers_of_a_cosine_head_stay_apart() -> None:
+def test_confident_probabilities_of_a_cosine_head_stay_distinct() -> None:
     """By the sigmoid of scaled cosines both would be 1 in float32, and their order a matter of luck."""
     logits = np.array([[[26.0, 24.0, -5.0, 3.0]]])
     found = nets._probabilities(logits, 2, competing=True).astype(np.float32)[0, 0]

@@ -79,7 +79,7 @@ def picked(context: Context) -> dict[str, str]:
     return {context.new.images[row]: names[one] for row, one in zip(left.rows(0), left.classes(0), strict=True)}
 
 
-def test_a_name_that_comes_from_a_judging_photo_is_not_learnt(tmp_path: Path) -> None:
+def test_a_name_from_a_validation_photo_is_no_pseudo_label(tmp_path: Path) -> None:
     """Photos like two judging ones, of A and B, and one of X whom the network does not learn; and one of A it knows."""
     context = image_features(tmp_path, [1, 3, 4, 0], group=[None] * 4)
     confidence = np.load(context.run.stage("ranking") / NEW_SCORES).max(axis=1)
@@ -87,12 +87,12 @@ def test_a_name_that_comes_from_a_judging_photo_is_not_learnt(tmp_path: Path) ->
     assert picked(context) == {"n3.png": "A"}
 
 
-def test_a_photo_of_a_judging_ones_group_or_picture_is_not_learnt(tmp_path: Path) -> None:
+def test_a_photo_of_a_validation_photos_group_or_picture_is_not_picked(tmp_path: Path) -> None:
     context = image_features(tmp_path, [0, 0, 2, 2], pictures=[60, 61, 3, 62], group=["roll 7", "roll 8", None, None])
     assert picked(context) == {"n1.png": "A", "n3.png": "B"}
 
 
-def test_each_network_speaks_for_itself(known: Collection, new: Collection, tmp_path: Path) -> None:
+def test_each_fold_uses_its_own_network(known: Collection, new: Collection, tmp_path: Path) -> None:
     """Two folds ranked by their heads alone: what network 0 says is not what both say in the mean."""
     plan = humpback_classify(size="toy", effort=0.3)
     ranking = Rank(name="ranking", reads_from="features", on="split", votes=(Vote(by=ByLogits(form="logit")),))
@@ -114,7 +114,7 @@ def test_each_network_speaks_for_itself(known: Collection, new: Collection, tmp_
     assert not np.allclose(heads[0], heads[1], atol=1e-3)
 
 
-def test_of_photos_that_taught_it_is_not_said_how_sure_an_answer_is(
+def test_pseudo_labelled_photos_have_no_confidence(
     known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     plan = reidentify(size="toy", pseudo_label_rounds=1, pseudo_label_min_score=0.0, effort=0.3)
@@ -136,7 +136,7 @@ def test_of_photos_that_taught_it_is_not_said_how_sure_an_answer_is(
     shutil.rmtree(run.path)
 
 
-def test_second_thoughts_cannot_recruit() -> None:
+def test_post_processed_rankings_give_no_pseudo_labels() -> None:
     plan = reidentify(size="toy", pseudo_label_rounds=1)
     from fieldmark.stages.identity.post_process import PostProcess
 
@@ -151,7 +151,7 @@ def test_second_thoughts_cannot_recruit() -> None:
     assert told in str(refusal.value.got)
 
 
-def test_individuals_without_a_photo_to_learn_from_have_no_score(tmp_path: Path) -> None:
+def test_individuals_without_a_training_photo_get_no_pseudo_label(tmp_path: Path) -> None:
     """Where a head names X, whom the network has never been shown, recruiting does not."""
     context = image_features(tmp_path, [4], group=[None])
     place = context.run.stage("features")
@@ -174,10 +174,10 @@ def test_individuals_without_a_photo_to_learn_from_have_no_score(tmp_path: Path)
     assert picked(context) == {}
 
 
-def test_a_run_of_a_version_that_kept_less_says_what_to_do(finished: RunFolder, tmp_path: Path) -> None:
+def test_a_run_of_an_older_version_is_refused_with_a_fix(finished: RunFolder, tmp_path: Path) -> None:
     context = Context.open(finished.path)
     shutil.copytree(finished.stage("features"), tmp_path / "features")
     (tmp_path / "features" / "new_proba0.npy").unlink()
-    with pytest.raises(RunError, match="not kept by the version") as told:
+    with pytest.raises(RunError, match="not kept by the version") as caught:
         Embeddings(tmp_path / "features").kept(context)
-    assert "delete the folder" in told.value.fix
+    assert "delete the folder" in caught.value.fix

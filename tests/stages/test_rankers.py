@@ -89,7 +89,7 @@ def ensemble(
     )
 
 
-def test_every_ranking_stage_leaves_the_same_things(ensemble: RunFolder, known: Collection, new: Collection) -> None:
+def test_every_ranking_stage_writes_the_same_files(ensemble: RunFolder, known: Collection, new: Collection) -> None:
     for name in ("ranking", "similar", "both", "again"):
         place = ensemble.stage(name)
         n_validation = len(np.load(place / "validation.npy"))
@@ -103,7 +103,7 @@ def test_every_ranking_stage_leaves_the_same_things(ensemble: RunFolder, known: 
     assert (told["right_proba"] <= told["known_proba"]).all()
 
 
-def test_the_vote_is_what_the_rankings_say(ensemble: RunFolder) -> None:
+def test_the_vote_counts_the_rankings(ensemble: RunFolder) -> None:
     """Both rankings' ballots counted by hand for every new photo; where nobody ties, the blend agrees."""
     tables = {
         name: pl.read_parquet(ensemble.stage(name) / "ranking.parquet").filter(pl.col("part") == "new")
@@ -131,7 +131,7 @@ def test_the_submission_is_that_of_the_last_stage(ensemble: RunFolder, new: Coll
     assert len(write_report(Context.open(ensemble.path))) >= 6
 
 
-def test_the_expert_answers_single_photos_by_the_blend(ensemble: RunFolder, new: Collection) -> None:
+def test_the_predictor_identifies_single_photos_by_the_ensemble(ensemble: RunFolder, new: Collection) -> None:
     """Second thoughts look at a pile; a photo alone gets the answer of the stage before."""
     both = pl.read_parquet(ensemble.stage("both") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(both.sort("place").group_by("image").agg("identity").iter_rows())
@@ -139,7 +139,7 @@ def test_the_expert_answers_single_photos_by_the_blend(ensemble: RunFolder, new:
         assert [match.identity for match in one.matches] == wanted[one.image]
 
 
-def test_the_expert_tells_how_sure_it_is(finished: RunFolder, new: Collection) -> None:
+def test_the_predictor_returns_its_confidence(finished: RunFolder, new: Collection) -> None:
     told = pl.read_parquet(finished.stage("ranking") / "ranking.parquet").filter(
         (pl.col("part") == "new") & (pl.col("place") == 1)
     )
@@ -154,7 +154,7 @@ def test_the_expert_tells_how_sure_it_is(finished: RunFolder, new: Collection) -
         assert all(match.proba == pytest.approx(1 - one.known_proba) for match in one.matches if match.is_new)
 
 
-def test_trees_judge_and_the_expert_agrees(
+def test_trees_rank_and_the_predictor_agrees(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     plan = with_stages(TREES, reads="trees")
@@ -167,7 +167,7 @@ def test_trees_judge_and_the_expert_agrees(
         assert [match.identity for match in one.matches] == wanted[one.image]
 
 
-def test_every_ranking_says_apart_what_it_says_without_photos_that_judge(
+def test_rankings_by_fold_equal_rankings_without_validation_photos(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     stages = (SIMILAR, BLEND, TREES)
@@ -182,7 +182,7 @@ def test_every_ranking_says_apart_what_it_says_without_photos_that_judge(
         assert not np.array_equal(told, np.load(run.stage(name) / NEW_SCORES))
 
 
-def test_trees_fed_with_training_photos_are_refused(
+def test_trees_trained_on_training_photos_are_refused(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The source text's mistake, planted: the embedding of a training photo by its own network, as if held back."""
@@ -209,7 +209,7 @@ def test_trees_fed_with_training_photos_are_refused(
     assert "holds them back" in refusal.value.fix
 
 
-def test_finished_runs_are_blended(finished: RunFolder, ensemble: RunFolder, new: Collection) -> None:
+def test_finished_runs_are_averaged(finished: RunFolder, ensemble: RunFolder, new: Collection) -> None:
     table, decision = ensemble_runs([finished.path, ensemble.path], by=ByVote())
     assert table["image"].unique(maintain_order=True).to_list() == new.images
     assert decision.threshold.map_at_k is not None
@@ -220,7 +220,7 @@ def test_finished_runs_are_blended(finished: RunFolder, ensemble: RunFolder, new
     assert "two run folders" in refusal.value.fix
 
 
-def test_submissions_are_blended_by_votes(tmp_path: Path) -> None:
+def test_submissions_are_averaged_by_votes(tmp_path: Path) -> None:
     for name, rows in {
         "a": ["p,w1 w2", "q,new_whale w3"],
         "b": ["q,w3 w1", "p,w2 w1"],
@@ -244,7 +244,7 @@ def test_submissions_are_blended_by_votes(tmp_path: Path) -> None:
     assert "as many weights" in wrong.value.fix
 
 
-def test_rankings_that_do_not_fit_are_told() -> None:
+def test_rankings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(PlanError) as refusal:
         with_stages(SIMILAR, BLEND.model_copy(update={"weights": (1.0,)}), reads="both")
     assert "1 weights for 2 rankings" in str(refusal.value.got)
@@ -273,7 +273,7 @@ def ranked_by_hand(
     return Context(run=run, plan=Plan(name="by hand", stages=(*made, *stages)), known=known, new=None, seed=0)
 
 
-def test_individuals_ask_back_by_the_photos_there_are_to_compare_with(tmp_path: Path) -> None:
+def test_transposed_ranking_counts_only_compared_photos(tmp_path: Path) -> None:
     """Each judging photo's individual has one other photo; before it stands one that nearly all photos are like."""
     n = 10
     names = [f"d{one}" for one in range(n) for _ in range(2)] + ["hub", "hub"]
@@ -288,7 +288,7 @@ def test_individuals_ask_back_by_the_photos_there_are_to_compare_with(tmp_path: 
     assert (after.argmax(axis=1) == np.arange(n)).all()
 
 
-def test_a_judging_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None:
+def test_a_validation_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None:
     """Nobody knows who is on it, so nothing is measured by it; it is ranked like any other."""
     names = ["a", "a", "b", "b", "unknown", None]
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.06, 0.05], [0.7, 0.3]])
@@ -335,7 +335,7 @@ def test_a_photo_without_a_candidate_stops_no_report(
     assert (run.path / "report.html").exists()
 
 
-def test_names_with_blanks_come_as_a_table_of_their_own(tmp_path: Path) -> None:
+def test_names_with_spaces_are_written_as_a_table(tmp_path: Path) -> None:
     """In the contest's form "a b" would be two names; nothing trained is lost for that."""
     context = ranked_by_hand(tmp_path, ["=a b", "c"], np.array([-1, 0]), np.array([[0.9, 0.1]]))
     context = context.fresh(new=Collection.of({"image": ["n.png"]}, root=tmp_path))

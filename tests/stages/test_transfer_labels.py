@@ -54,7 +54,7 @@ def plan() -> Plan:
     ).check()
 
 
-def test_known_photos_hear_other_folds_and_new_photos_all(museum: Path, tmp_path: Path) -> None:
+def test_known_photos_get_labels_of_other_folds_and_new_photos_of_all(museum: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     fieldmark.train(plan(), museum, run=run, n_workers=0)
     opened = Context.open(run)
@@ -79,7 +79,7 @@ def test_known_photos_hear_other_folds_and_new_photos_all(museum: Path, tmp_path
     assert again == pytest.approx(opened.of_new().value("lent").mean.mean, abs=1e-4)
 
 
-def test_the_recipe_lends_last_and_refuses_where_nothing_sees() -> None:
+def test_the_recipe_transfers_labels_last_and_needs_image_features() -> None:
     stages = imet2019(knn_label_transfer=True).stages
     (lend,) = [stage for stage in stages if isinstance(stage, TransferLabels)]
     assert lend.reads_from == "trees"
@@ -87,6 +87,6 @@ def test_the_recipe_lends_last_and_refuses_where_nothing_sees() -> None:
     plain = imet2019(knn_label_transfer=True, trees=False)
     (alone,) = [stage for stage in plain.stages if isinstance(stage, TransferLabels)]
     assert alone.reads_from == "special"
-    with pytest.raises(PlanError) as told:
+    with pytest.raises(PlanError) as caught:
         imet2019(size="toy", knn_label_transfer=True)
-    assert "--size small" in told.value.fix
+    assert "--size small" in caught.value.fix

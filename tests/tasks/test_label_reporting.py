@@ -132,7 +132,7 @@ class ByHand:
         left = LabelPseudoLabels(self.run.work_directory("enlarged"))
         for k in range(N_FOLDS):
             left.write(k, np.array([4, 2]), np.eye(2, len(LABELS), dtype=np.float32))
-        self.finish("enlarged", "2 to 2 of 8 new photos joined")
+        self.finish("enlarged", "2 to 2 of 8 new photos added per fold")
 
     def cut(self, thresholds: LabelThresholds) -> None:
         LabelAnswers(self.run.work_directory("thresholds")).write_thresholds(thresholds)
@@ -234,7 +234,7 @@ def test_rungs_tell_only_what_is_new(tagged: Context, judged: OutOfFoldLabels) -
     assert "minimise focal" in news["zoo"]
     assert "without what trusted left out: 2 of 60 photos dropped" in news["zoo2"]
     assert "hardest 5.0\xa0%" in news["zoo2"]
-    assert "with what enlarged took in: 2 to 2 of 8 new photos joined" in news["zoo3"]
+    assert "with what enlarged took in: 2 to 2 of 8 new photos added per fold" in news["zoo3"]
     assert "trusted" not in news["zoo3"]
     assert "answer tag alone" in news["special"]
     assert "minimise bce" in news["special"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import DataError
-from fieldmark.training.assignment import AllOpponents, NearestOpponents, Opponents, pairs_order, partners, way_out
+from fieldmark.training.assignment import AllOpponents, NearestOpponents, Opponents, pairs_order, partners, random_assignment
 
 SIX = np.array([4, 4, 9, 9, 7, 7])
 CLASSES = st.lists(st.integers(2, 5), min_size=2, max_size=7).map(
@@ -47,7 +47,7 @@ def both(embedding: np.ndarray, classes: np.ndarray, *, noise: float = 0.0, seed
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_each_draw_is_the_likest_of_all_permutations_that_are_left(seed: int) -> None:
+def test_each_draw_is_the_most_similar_unused_permutation(seed: int) -> None:
     embedding = vectors(6, seed)
     likeness = embedding @ embedding.T
     for opponents in both(embedding, SIX):
@@ -61,7 +61,7 @@ def test_each_draw_is_the_likest_of_all_permutations_that_are_left(seed: int) ->
 
 @given(classes=CLASSES, seed=st.integers(0, 99), noise=st.sampled_from([0.0, 0.5, 1000.0]))
 @settings(max_examples=30, deadline=None)
-def test_everybody_has_one_opponent_of_another_identity_and_none_twice(
+def test_every_photo_has_one_opponent_of_another_identity_and_no_pair_twice(
     classes: np.ndarray, seed: int, noise: float
 ) -> None:
     n = len(classes)
@@ -84,7 +84,7 @@ def test_used_pairs_do_not_return_until_the_next_round() -> None:
             seen |= pairs
 
 
-def test_when_all_pairs_are_used_up_all_are_free_again() -> None:
+def test_all_pairs_are_reused_when_none_is_left() -> None:
     """Of two identities with two photos there are but two assignments without a common pair."""
     classes = np.array([0, 0, 1, 1])
     for opponents in both(vectors(4), classes):
@@ -94,7 +94,7 @@ def test_when_all_pairs_are_used_up_all_are_free_again() -> None:
 
 
 @pytest.mark.parametrize("form", [0, 1])
-def test_little_noise_keeps_the_hardest_and_much_noise_is_chance(form: int) -> None:
+def test_little_noise_keeps_the_hardest_and_much_noise_is_random(form: int) -> None:
     classes, embedding = np.repeat(np.arange(40), 4), vectors(160, dim=8)
     likeness = embedding @ embedding.T
 
@@ -108,7 +108,7 @@ def test_little_noise_keeps_the_hardest_and_much_noise_is_chance(form: int) -> N
     assert mean(0.5, 0) != mean(0.5, 1)
 
 
-def test_few_neighbours_cost_little_and_there_is_always_a_way_out() -> None:
+def test_few_neighbours_cost_little_and_an_assignment_always_exists() -> None:
     rng = chance(3)
     classes = np.repeat(np.arange(100), rng.integers(2, 6, 100))
     centres = rng.normal(size=(20, 16))
@@ -123,7 +123,7 @@ def test_few_neighbours_cost_little_and_there_is_always_a_way_out() -> None:
         assert sorted(lonely.draw()) == list(range(len(classes)))
 
 
-def test_the_sparse_form_asks_for_the_likeness_of_its_pairs_alone() -> None:
+def test_the_sparse_form_computes_only_the_similarity_of_its_pairs() -> None:
     classes, embedding = np.repeat(np.arange(10), 2), vectors(20)
     asked: list[tuple[int, int]] = []
 
@@ -138,7 +138,7 @@ def test_the_sparse_form_asks_for_the_likeness_of_its_pairs_alone() -> None:
     assert len(asked) == len(set(asked)) == 20 * 18
 
 
-def test_another_solver_can_be_put_in() -> None:
+def test_another_solver_can_be_used() -> None:
     def shifted(cost: np.ndarray) -> np.ndarray:
         return np.roll(np.arange(len(cost)), -2)
 
@@ -153,7 +153,7 @@ def test_a_partner_is_another_photo_of_the_same_identity_and_each_is_one_once(cl
     assert sorted(drawn) == list(range(len(classes)))
     assert (classes[drawn] == classes).all()
     assert (drawn != np.arange(len(classes))).all()
-    way = way_out(classes, chance(seed)) if 2 * np.bincount(classes).max() <= len(classes) else None
+    way = random_assignment(classes, chance(seed)) if 2 * np.bincount(classes).max() <= len(classes) else None
     assert way is None or ((classes[way] != classes).all() and sorted(way) == list(range(len(classes))))
 
 
@@ -167,9 +167,9 @@ def test_all_derangements_are_equally_likely() -> None:
     assert counts.max() < 100
 
 
-def test_every_photo_lies_in_exactly_four_places() -> None:
+def test_every_photo_is_in_exactly_four_slots() -> None:
     classes = np.repeat(np.arange(6), 4)
-    opponent, partner = way_out(classes, chance()), partners(classes, chance())
+    opponent, partner = random_assignment(classes, chance()), partners(classes, chance())
     order = pairs_order(opponent, partner, batch=16, rng=chance())
     assert order.shape == (6, 16)
     assert np.bincount(order.ravel()).tolist() == [4] * 24
@@ -182,7 +182,7 @@ def test_every_photo_lies_in_exactly_four_places() -> None:
     assert np.array_equal(filled.ravel()[96:], filled.ravel()[:4])
 
 
-def test_what_has_no_assignment_is_refused() -> None:
+def test_data_without_an_assignment_is_refused() -> None:
     many = np.array([0, 0, 0, 1, 1])
     for make in (
         lambda: AllOpponents(np.zeros((5, 5), np.float32), many, noise=0, rng=chance()),

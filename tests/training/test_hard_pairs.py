@@ -75,7 +75,7 @@ def shortfall(order: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("spec", [EXACT, NEAREST], ids=["exact", "nearest"])
-def test_each_epoch_shows_every_photo_with_a_second_one_in_four_places(spec: AssignmentSampler) -> None:
+def test_each_epoch_has_every_photo_in_four_slots(spec: AssignmentSampler) -> None:
     mined = hard_pairs(spec)
     many = [item for item, name in OF_ITEM.items() if name >= 0 and list(OF_ITEM.values()).count(name) > 1]
     for epoch in range(4):
@@ -109,7 +109,7 @@ def test_planted_wrong_rows_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong_pairs(hard_pairs().order(0)) > 0
 
 
-def test_with_even_counts_the_first_mistake_would_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_counts_would_hide_the_first_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Why the test above needs uneven classes: where all photos take part, both rows are the same."""
     even = np.repeat(np.arange(8), 2)
     items, kept = pairs._of_two(np.arange(16), even)
@@ -117,7 +117,7 @@ def test_with_even_counts_the_first_mistake_would_not_show(monkeypatch: pytest.M
     assert np.array_equal(kept, even)
 
 
-def test_a_round_looks_once_and_no_pair_of_opponents_comes_twice_in_it() -> None:
+def test_a_round_embeds_once_and_repeats_no_pair() -> None:
     looks: list[int] = []
 
     def counted(items: np.ndarray) -> PairLikeness:
@@ -142,7 +142,7 @@ def test_an_order_is_a_function_of_seed_and_epoch() -> None:
     assert not np.array_equal(one.order(4), other.order(4))
 
 
-def test_a_mirrored_photo_opposes_unknown_it_mirrors() -> None:
+def test_a_mirrored_photo_is_no_opponent_of_its_own_individual() -> None:
     """Classes 10 and up are classes 0 and up mirrored; a fluke looks most like its own mirror image."""
     classes = np.array([0, 0, 1, 1, 2, 2, 10, 10, 11, 11, 12, 12])
     similar = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
@@ -165,7 +165,7 @@ def test_noise_falls_geometrically_over_the_rounds_of_a_phase() -> None:
     assert over(0.25, 0.25) == pytest.approx([0.25] * 3)
 
 
-def test_likeness_of_all_is_likeness_of_each(photos: list[Path]) -> None:
+def test_similarity_of_all_pairs_equals_similarity_of_each_pair(photos: list[Path]) -> None:
     net = network(net=NET).eval()
     embedding = np.stack([vector(item) for item in range(40)]).repeat(4, axis=1)
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
@@ -190,7 +190,7 @@ def course(photos: list[Path], folder: Path, phase: Phase, **settings) -> Course
 
 
 @pytest.mark.parametrize("freeze", [(), ("stem",), ("all",)])
-def test_opponents_are_chosen_by_photos_as_they_are(photos: list[Path], tmp_path: Path, freeze: tuple) -> None:
+def test_opponents_are_chosen_on_photos_without_augmentation(photos: list[Path], tmp_path: Path, freeze: tuple) -> None:
     """Whatever is frozen and kept, varied or not: what mining sees is the plain embedding in evaluation mode."""
     phase = Phase(epochs=1, freeze=freeze)
     for settings in ({}, {"augment": WhaleAugment()}, {"augment": WhaleAugment(), "versions": 2}):
@@ -206,7 +206,7 @@ def test_opponents_are_chosen_by_photos_as_they_are(photos: list[Path], tmp_path
         assert np.allclose(seen, wanted.numpy(), atol=1e-4)
 
 
-def test_the_course_draws_what_it_learns(photos: list[Path], tmp_path: Path) -> None:
+def test_the_course_trains_on_the_drawn_items(photos: list[Path], tmp_path: Path) -> None:
     going = course(photos, tmp_path, Phase(epochs=2))
     order = going.order(0)
     classes = CLASSES[order % 16].reshape(-1, 4)
@@ -223,7 +223,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize(("spec", "kills"), [(EXACT, (5, 8)), (NEAREST, (11,))], ids=["exact", "nearest"])
-def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(
+def test_mining_interrupted_at_any_update_resumes_bit_identical(
     photos: list[Path], tmp_path: Path, spec: AssignmentSampler, kills: tuple[int, ...]
 ) -> None:
     """Within a round, in the next and in another phase; with kept features, moving average and noise."""
@@ -242,7 +242,7 @@ def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(
 
         features = FeatureStore(tmp_path / "kept")
         net, shop = network(net=NET), WorkDirectory(folder, alone(), scalar=scalar, n_workers=0, features=features)
-        return net, fit(net, taught(photos, spec, augment=WhaleAugment(), versions=2), training, at=shop, seed=5)
+        return net, fit(net, taught(photos, spec, augment=WhaleAugment(), versions=2), training, at=work, seed=5)
 
     whole, history = run(tmp_path / "whole")
     assert [row["update"] for row in history] == [3, 6, 9, 12]
@@ -256,7 +256,7 @@ def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(
         assert [row["loss"] for row in other] == [row["loss"] for row in history]
 
 
-def test_what_went_wrong_in_the_thread_is_told_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_thread_is_raised_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise MemoryError("no room")
 
@@ -265,7 +265,7 @@ def test_what_went_wrong_in_the_thread_is_told_in_the_loop(monkeypatch: pytest.M
         hard_pairs().order(0)
 
 
-def test_what_cannot_be_mined_is_refused(photos: list[Path]) -> None:
+def test_data_that_cannot_be_mined_is_refused(photos: list[Path]) -> None:
     with pytest.raises(PlanError) as odd:
         HardPairs(
             EXACT, members=ITEMS, classes=UNEVEN, phase=Phase(epochs=1), batch=6, seed=0, look=look, group=alone()

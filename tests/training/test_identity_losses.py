@@ -62,11 +62,11 @@ def trained(
     photos: list[Path], folder: Path, losses: Losses, *, net: Net = COSINE, epochs: int = 2, **options: Any
 ) -> tuple[Network, list[dict]]:
     one = network(net=net, n_classes=8 if options.get("flip") else 4)
-    shop = WorkDirectory(folder, alone(), scalar=options.pop("scalar", None), features=options.pop("features", None))
+    work = WorkDirectory(folder, alone(), scalar=options.pop("scalar", None), features=options.pop("features", None))
     phase = Phase(epochs=epochs, lr=3e-3, freeze=options.pop("freeze", ()))
     settings = {name: options.pop(name) for name in ("lr_head_times", "checkpoint_every_s") if name in options}
     training = Training(phases=(phase,), batch=8, **settings)
-    return one, fit(one, taught(photos, losses, **options), training, at=shop, seed=5)
+    return one, fit(one, taught(photos, losses, **options), training, at=work, seed=5)
 
 
 def same(a: Network, b: Network) -> bool:
@@ -164,7 +164,7 @@ def test_margins_by_count_are_those_of_the_photos_that_teach(photos: list[Path])
     assert told["cosface"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_rare_classes_have_the_margin_of_their_own_number(photos: list[Path]) -> None:
+def test_margins_depend_on_the_number_of_photos_of_the_class(photos: list[Path]) -> None:
     """Counted among the photos of the phase, whatever lies in the table."""
     lesson = taught(photos, (ArcFace(),))
     assert lesson.counts(np.array([0, 3, 4, 15, 16]), 5).tolist() == [2, 2, 0, 0, 0]  # type: ignore[union-attr]
@@ -177,7 +177,7 @@ def test_margins_warm_up_with_the_training(photos: list[Path], monkeypatch: pyte
         assert told["arcface"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_the_loop_tells_how_far_training_is(photos: list[Path], tmp_path: Path, monkeypatch) -> None:
+def test_the_loop_passes_the_completed_share_of_training(photos: list[Path], tmp_path: Path, monkeypatch) -> None:
     told = []
     whole = Course._about
 
@@ -197,7 +197,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("losses", [(Elastic(warmup=0.7),), (Affinity(sample=3),)], ids=["elastic", "affinity"])
-def test_what_is_drawn_is_drawn_again_after_a_kill(photos: list[Path], tmp_path: Path, losses: Losses) -> None:
+def test_random_draws_are_repeated_after_a_kill(photos: list[Path], tmp_path: Path, losses: Losses) -> None:
     net = COSINE if losses[0].kind == "elastic" else Net(backbone=NET.backbone, head=AffinityHead(dropout=0.2))
 
     def killer(name: str, _value: float, update: int) -> None:
@@ -243,7 +243,7 @@ def test_a_mirror_class_left_in_would_be_caught(photos: list[Path], monkeypatch:
         check_mirror_class_is_left_out(photos)
 
 
-def test_the_training_map5_does_not_count_what_was_never_asked() -> None:
+def test_the_training_map5_ignores_the_mirror_class() -> None:
     logits, classes = torch.tensor([[1.0, 0, 9, 0], [0, 2, 0, 1]]), torch.tensor([0, 3])
     assert courses._map5(logits, classes, spares_mirror=True).item() == 1
     assert courses._map5(logits, classes).item() == pytest.approx(0.5)
@@ -252,7 +252,7 @@ def test_the_training_map5_does_not_count_what_was_never_asked() -> None:
 @pytest.mark.parametrize(
     "loss", [ArcFace(smoothing=0.1), CrossEntropy(), OhemBce(hardest=4)], ids=lambda loss: loss.kind
 )
-def test_flips_as_identities_are_learnt(photos: list[Path], tmp_path: Path, loss: Any) -> None:
+def test_mirrored_identities_are_learnt(photos: list[Path], tmp_path: Path, loss: Any) -> None:
     _, history = trained(photos, tmp_path, (loss,), flip=True, epochs=6)
     assert min(row["loss"] for row in history[-3:]) < 0.7 * history[0]["loss"]
 
@@ -267,7 +267,7 @@ def test_flips_as_identities_are_learnt(photos: list[Path], tmp_path: Path, loss
         ({"classes": None, "truth": np.zeros((16, 8), np.float32)}, 8, "set flip_identity = False"),
     ],
 )
-def test_flips_that_do_not_pair_are_refused(
+def test_mirrored_items_that_do_not_pair_are_refused(
     photos: list[Path], tmp_path: Path, changes: dict, n_classes: int, told: str
 ) -> None:
     lesson = Lesson(**{**vars(taught(photos, (CrossEntropy(),), flip=True)), **changes})
@@ -304,7 +304,7 @@ def test_joint_losses_with_stripes_are_learnt(photos: list[Path], tmp_path: Path
 
 
 @pytest.mark.parametrize("freeze", [("stem",), ("all",)])
-def test_stripes_are_learnt_from_kept_maps_as_from_pictures(
+def test_stripes_are_learnt_from_cached_maps_as_from_images(
     photos: list[Path], tmp_path: Path, freeze: tuple[str, ...]
 ) -> None:
     losses = (ArcFace(), LocalTriplet())
@@ -328,11 +328,11 @@ def check_dropout_sleeps_at_test(photos: list[Path]) -> None:
     assert (one == 0).mean() < 0.5
 
 
-def test_dropout_sleeps_when_photos_are_embedded(photos: list[Path]) -> None:
+def test_dropout_is_off_when_photos_are_embedded(photos: list[Path]) -> None:
     check_dropout_sleeps_at_test(photos)
 
 
-def test_dropout_alive_at_test_time_would_be_caught(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropout_at_test_time_would_be_caught(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the first place's code, which called functional dropout without the flag."""
 
     def awake(self: heads.Dropout, feature: torch.Tensor) -> torch.Tensor:
@@ -356,7 +356,7 @@ def test_dropout_alive_at_test_time_would_be_caught(photos: list[Path], monkeypa
         (Net(backbone=NET.backbone, head=OneVsRestHead()), (CosFace(), LocalTriplet()), "2 mistake(s)"),
     ],
 )
-def test_losses_that_do_not_fit_the_network_are_told_before_it_begins(
+def test_losses_that_do_not_fit_the_network_are_refused_before_training(
     photos: list[Path], tmp_path: Path, net: Net, losses: Losses, told: str
 ) -> None:
     for phases in ((Phase(epochs=1),), (Phase(epochs=1), Phase(epochs=1, losses=losses))):

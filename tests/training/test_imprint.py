@@ -63,13 +63,13 @@ def test_several_directions_of_a_class_differ_a_little(photos: list[Path], tmp_p
     assert torch.all(cosines > 0.98)
 
 
-def test_it_can_be_trained_after_it(photos: list[Path], tmp_path: Path) -> None:
+def test_an_imprinted_network_can_be_trained(photos: list[Path], tmp_path: Path) -> None:
     made = network(net=Net(backbone=NET.backbone, head=HEAD), n_classes=4)
-    shop = WorkDirectory(folder=tmp_path / "c", group=alone(), n_workers=0)
-    imprint(made, taught(photos), PHASE, at=shop, seed=1)
+    work = WorkDirectory(folder=tmp_path / "c", group=alone(), n_workers=0)
+    imprint(made, taught(photos), PHASE, at=work, seed=1)
     before = made.head.directions.detach().clone()
     quick = Phase(epochs=2, lr=1e-2)
-    history = fit(made, taught(photos), Training(batch=8, phases=(quick,)), at=shop, seed=1)
+    history = fit(made, taught(photos), Training(batch=8, phases=(quick,)), at=work, seed=1)
     assert len(history) == 2
     after = made.head.directions.detach()
     assert not torch.equal(before, after)

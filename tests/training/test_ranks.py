@@ -78,27 +78,27 @@ def run(folder: Path, photos: list[Path], n: int, *extra: str) -> dict[str, torc
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(photos: list[Path], tmp_path: Path) -> None:
+def test_two_processes_train_like_one(photos: list[Path], tmp_path: Path) -> None:
     one, two = run(tmp_path / "one", photos, 1), run(tmp_path / "two", photos, 2)
     for name in one:
         assert torch.allclose(one[name], two[name], atol=1e-4), name
 
 
 @pytest.mark.slow
-def test_two_processes_find_the_same_items_hardest(photos: list[Path], tmp_path: Path) -> None:
+def test_two_processes_choose_the_same_hard_items(photos: list[Path], tmp_path: Path) -> None:
     one, two = run(tmp_path / "one", photos, 1, "tags"), run(tmp_path / "two", photos, 2, "tags")
     for name in one:
         assert torch.allclose(one[name], two[name], atol=1e-4), name
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_started_again_and_the_end_is_the_same(photos: list[Path], tmp_path: Path) -> None:
+def test_a_killed_process_is_restarted_with_the_same_result(photos: list[Path], tmp_path: Path) -> None:
     whole, mended = run(tmp_path / "whole", photos, 1, "long", "kill"), run(tmp_path / "mended", photos, 2, "kill")
     for name in whole:
         assert torch.allclose(whole[name], mended[name], atol=1e-3), name
 
 
-def test_a_batch_is_shared_without_gap_or_overlap() -> None:
+def test_a_batch_is_divided_without_gap_or_overlap() -> None:
     parts = [list(range(12))[Ranks(rank, 3, torch.device("cpu")).share(12)] for rank in range(3)]
     assert [item for part in parts for item in part] == list(range(12))
     with pytest.raises(PlanError) as caught:
@@ -107,7 +107,7 @@ def test_a_batch_is_shared_without_gap_or_overlap() -> None:
 
 
 @pytest.mark.parametrize(("name", "fix"), [("gpu", "use auto, cpu, cuda"), ("cuda:7", "--device cpu")])
-def test_a_device_that_is_not_there_is_refused(name: str, fix: str) -> None:
+def test_a_missing_device_is_refused(name: str, fix: str) -> None:
     if name.startswith("cuda") and torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     with pytest.raises(PlanError) as caught:

@@ -11,7 +11,7 @@ from fieldmark.training.sparse_proba import SparseProba
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 15), st.integers(0, 1000))
-def test_the_likeliest_are_as_told_and_all_sum_to_one(n_classes: int, most: int, seed: int) -> None:
+def test_the_likeliest_are_stored_and_all_sum_to_one(n_classes: int, most: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
     proba = chance.dirichlet(np.full(n_classes, 0.3), size=7).astype(np.float32)
     items = chance.permutation(20)[:7]
