@@ -385,52 +385,6 @@ MEANINGS = {
 }
 """Descriptions of fields whose class has no list of attributes in its docstring."""
 
-LAB_BOOK_NAMES = {
-    "matching=true": "keypoints=xfeat",
-    "flips, mirror": "horizontal_flip",
-    "holdout": "validation",
-    "rounds": "pseudo_label_rounds",
-    "recruit_at, pseudo_label_at": "pseudo_label_min_score",
-    "trust": "drop_noisy",
-    "enlarge": "pseudo_labels",
-    "hardest": "hard_negatives",
-    "specialise": "finetune_group",
-    "finetune": "finetune_backbone",
-    "log_weights": "oversample_rare",
-    "neighbours": "knn_label_transfer",
-    "source_thresholds=true": "thresholds=published",
-    "loss=mixed (imet2019)": "loss=combined",
-    "tuned": "tune_thresholds",
-    "merging, average": "ensemble_mean",
-    "form": "question_head",
-    "pictures": "use_photos",
-    "texts": "text_columns",
-    "leaks": "leaky_columns",
-    "reader": "text_model",
-    "shared": "shared_answers",
-    "consistent": "consistent_answers",
-    "shift": "label_shift",
-    "budget": "max_fpir",
-    "loss=questions": "loss=one_vs_rest",
-    "centres": "sub_centres",
-    "maps": "feature_maps",
-    "by_count": "margin_by_count",
-    "warmup": "margin_warmup",
-    "staged": "curriculum",
-    "compact": "compactness",
-    "whole": "train_all_layers",
-    "logits_weight": "head_weight",
-    "logits": "head_output",
-    "centroids": "score_by_centroid",
-    "by_photos": "score_by_photo",
-    "reciprocal": "k_reciprocal",
-    "trees_columns": "trees_features",
-    "noise": "mining_noise",
-    "rescoring": "pair_reranking",
-    "alone": "pair_head_only",
-}
-"""Names of settings in the lab book, and their names now."""
-
 STAGES_HEAD = """
 # Stages
 
@@ -452,7 +406,7 @@ a recipe.
 SHARED_HEAD = """
 Settings belong to five groups: **data** (photos, folds, boxes), **model** (network), **training**, **ranking** (scores
 of the candidates) and **decision** (thresholds and post-processing). A setting without effect is refused, and the error
-gives the reason.
+gives the reason. The [lab book](../labbook.md) has the measured effect of the settings.
 
 The descriptions use these metrics:
 
@@ -464,11 +418,6 @@ The descriptions use these metrics:
 ## Settings of every recipe {#shared}
 
 Every recipe that trains networks has these settings. `humpback-nearest` trains none, and has only `folds`.
-"""
-LAB_BOOK_HEAD = """
-## Names in the lab book
-
-The [lab book](../labbook.md) has the measured effect of each setting. Some of its entries use older names:
 """
 
 
@@ -646,15 +595,6 @@ def settings_page() -> str:
     for name, made in SHELF.items():
         lines += ["", f"## {name}", "", made.about]
         lines += _by_group(one for one in made.settings.values() if one.name not in TrainingSettings.model_fields)
-    lines += [
-        "",
-        "## Names in the lab book",
-        "",
-        "The [lab book](../labbook.md) has the measured effect of each setting.",
-    ]
-    lines += ["Some of its entries use older names:", ""]
-    rows = [(", ".join(f"`{one}`" for one in old.split(", ")), f"`{new}`") for old, new in LAB_BOOK_NAMES.items()]
-    lines.append(table(("name in the lab book", "name now"), rows))
     return "\n".join(lines) + "\n"
 
 

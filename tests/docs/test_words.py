@@ -120,7 +120,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_page_is_in_the_menu_and_the_menu_has_no_other() -> None:
     menu = set(
-        re.findall(r"^ +- .*: ([\w/]+\.md)$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
+        re.findall(r"^ +- .*: ([\w/-]+\.md)$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
     )
     docs = HOME / "docs"
     assert menu == {page.relative_to(docs).as_posix() for page in pages() if page.is_relative_to(docs)}
