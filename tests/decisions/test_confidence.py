@@ -29,11 +29,11 @@ def queries(n=3000, seed=0):
 @pytest.mark.parametrize("by", BOTH)
 def test_crossed_probabilities_equal_the_observed_rates(by):
     scores, truth = queries()
-    sure = crossed_confidence(scores, truth, by=by)
-    for proba, happened in ((sure.known, truth == 0), (sure.right, scores.argmax(axis=1) == truth)):
+    confidence = crossed_confidence(scores, truth, by=by)
+    for proba, outcome in ((confidence.known, truth == 0), (confidence.right, scores.argmax(axis=1) == truth)):
         for low in (0.0, 0.2, 0.4, 0.6, 0.8):
             some = (proba >= low) & (proba < low + 0.2)
-            assert abs(proba[some].mean() - happened[some].mean()) < 0.08
+            assert abs(proba[some].mean() - outcome[some].mean()) < 0.08
 
 
 @pytest.mark.parametrize("by", BOTH)
@@ -41,13 +41,13 @@ def test_probabilities_rise_with_the_score_and_survive_json(by):
     scores, truth = queries(400)
     found = confidence_model(scores, truth, by=by)
     again = type(found).model_validate_json(found.model_dump_json())
-    asked = np.stack([np.linspace(-4, 4, 50), np.full(50, -4.5), np.full(50, -4.5)], axis=1)
-    sure, same = found.of(asked), again.of(asked)
-    assert (sure.known == same.known).all()
-    assert (np.diff(sure.known) >= 0).all()
-    assert (np.diff(sure.right) >= 0).all()
-    assert (sure.right <= sure.known).all()
-    assert ((sure.right > 0) & (sure.known < 1)).all()
+    queried = np.stack([np.linspace(-4, 4, 50), np.full(50, -4.5), np.full(50, -4.5)], axis=1)
+    confidence, same = found.of(queried), again.of(queried)
+    assert (confidence.known == same.known).all()
+    assert (np.diff(confidence.known) >= 0).all()
+    assert (np.diff(confidence.right) >= 0).all()
+    assert (confidence.right <= confidence.known).all()
+    assert ((confidence.right > 0) & (confidence.known < 1)).all()
 
 
 def slow_pooling(score, known):
@@ -64,8 +64,8 @@ def slow_pooling(score, known):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(-8, 8), st.booleans()), min_size=2, max_size=120))
-def test_isotonic_equals_slow_pooling(asked):
-    score, known = [each[0] for each in asked], [each[1] for each in asked]
+def test_isotonic_equals_slow_pooling(queried):
+    score, known = [each[0] for each in queried], [each[1] for each in queried]
     known[:2] = [True, False]
     found = confidence_model(np.array([[one, -9.0] for one in score]), np.where(known, 0, -1), by=Isotonic()).known
     wanted, level = {}, 0.0
@@ -115,10 +115,10 @@ def test_probabilities_are_clipped_to_the_range_of_the_fitting_data(n, by):
     """A black picture may have unusual scores; its probability is that of the nearest score in the fitting data."""
     scores, truth = queries(n, seed=n)
     found = confidence_model(scores, truth, by=by)
-    seen = found.of(scores)
+    in_range = found.of(scores)
     strange = np.array([[900.0, -800.0, -900.0], [900.0, 900.0, 900.0], [-900.0, -900.0, -900.0]])
-    sure = found.of(strange)
-    for proba, fitted in ((sure.known, seen.known), (sure.right, seen.right)):
+    confidence = found.of(strange)
+    for proba, fitted in ((confidence.known, in_range.known), (confidence.right, in_range.right)):
         assert proba[0] <= fitted.max() + 1 / n
         assert proba[2] >= fitted.min() - 1 / n
         assert (proba < 1).all()
@@ -130,10 +130,10 @@ def test_a_higher_score_and_a_larger_margin_never_lower_the_confidence(seed):
     scores, truth = chance.normal(size=(12, 4)), chance.integers(-1, 4, 12)
     truth[:2] = -1, 0
     found = confidence_model(scores, truth)
-    asked = chance.normal(size=(200, 4))
-    before = found.of(asked)
-    asked[np.arange(200), asked.argmax(axis=1)] += chance.uniform(0, 2, 200)
-    after = found.of(asked)
+    queried = chance.normal(size=(200, 4))
+    before = found.of(queried)
+    queried[np.arange(200), queried.argmax(axis=1)] += chance.uniform(0, 2, 200)
+    after = found.of(queried)
     assert (after.known >= before.known - 1e-12).all()
     assert (after.right >= before.right - 1e-12).all()
 
@@ -150,12 +150,12 @@ def test_without_unknown_individuals_there_is_no_probability_of_known():
 def test_no_query_is_scored_by_a_curve_fitted_on_it_or_its_group():
     scores, truth = queries(200)
     groups = np.repeat(np.arange(100), 2)
-    sure, part = crossed_confidence(scores, truth, groups=groups), even_parts(truth, groups)
+    confidence, part = crossed_confidence(scores, truth, groups=groups), even_parts(truth, groups)
     for one in range(5):
         mine = part == one
         others = confidence_model(scores[~mine], truth[~mine]).of(scores[mine])
-        assert (sure.known[mine] == others.known).all()
-        assert (sure.right[mine] == others.right).all()
+        assert (confidence.known[mine] == others.known).all()
+        assert (confidence.right[mine] == others.right).all()
 
 
 def test_parts_keep_groups_whole_and_balance_unknown_individuals():

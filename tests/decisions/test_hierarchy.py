@@ -37,10 +37,10 @@ def test_without_relations_each_question_is_answered_by_itself_and_ties_go_to_th
 
 
 def test_a_confident_parent_decides_the_child_and_vice_versa():
-    sure_group = resolve(sheet(group=(0.05, 0.95), article=(0.5, 0.4, 0.1)), CLOTHES)
-    assert sure_group[0, 1:3].tolist() == [3, 5]  # footwear, sandal, although shirt is more probable
-    sure_article = resolve(sheet(group=(0.45, 0.55), article=(0.9, 0.05, 0.05)), CLOTHES)
-    assert sure_article[0, 1:3].tolist() == [2, 4]  # top, shirt
+    confident_group = resolve(sheet(group=(0.05, 0.95), article=(0.5, 0.4, 0.1)), CLOTHES)
+    assert confident_group[0, 1:3].tolist() == [3, 5]  # footwear, sandal, although shirt is more probable
+    confident_article = resolve(sheet(group=(0.45, 0.55), article=(0.9, 0.05, 0.05)), CLOTHES)
+    assert confident_article[0, 1:3].tolist() == [2, 4]  # top, shirt
     both = resolve(sheet(group=(0.3, 0.7), article=(0.1, 0.2, 0.7)), CLOTHES)
     assert both[0, 1:3].tolist() == [3, 6]  # a suit may be either
 

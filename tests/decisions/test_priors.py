@@ -23,8 +23,8 @@ def world(target, n=20_000, seed=0):
     """Three answers with one noisy number: the exact probabilities under equal shares, and the truth."""
     chance = np.random.default_rng(seed)
     right = chance.choice(3, size=n, p=target)
-    seen = chance.normal(np.array([-1.2, 0.0, 1.5])[right], 1.0)
-    likely = np.exp(-0.5 * (seen[:, None] - np.array([-1.2, 0.0, 1.5])) ** 2)
+    observed = chance.normal(np.array([-1.2, 0.0, 1.5])[right], 1.0)
+    likely = np.exp(-0.5 * (observed[:, None] - np.array([-1.2, 0.0, 1.5])) ** 2)
     return likely, right
 
 

@@ -36,18 +36,18 @@ def slow(parts, weights, by):
         for question in range(3):
             columns = [column for column in range(9) if QUESTION_OF[column] == question]
             for column in columns:
-                said = []
+                terms = []
                 for part, weight in zip(parts, weights, strict=True):
                     row = part[image].astype(float)
                     if by.kind == "weighted_mean":
-                        said.append(weight * row[column])
+                        terms.append(weight * row[column])
                     elif by.kind == "geometric_mean":
-                        said.append(weight * math.log(max(row[column], by.floor)))
+                        terms.append(weight * math.log(max(row[column], by.floor)))
                     else:
                         below = sum(row[other] < row[column] for other in columns)
                         level = sum(row[other] == row[column] for other in columns)
-                        said.append(weight * (below + (level + 1) / 2))
-                averaged[image, column] = math.exp(sum(said)) if by.kind == "geometric_mean" else sum(said)
+                        terms.append(weight * (below + (level + 1) / 2))
+                averaged[image, column] = math.exp(sum(terms)) if by.kind == "geometric_mean" else sum(terms)
             averaged[image, columns] /= averaged[image, columns].sum()
     return averaged
 
@@ -179,8 +179,8 @@ def test_the_errors_are_those_of_averages_with_weights_fitted_without_each_fold(
 
 def test_of_equally_good_weights_those_with_the_least_log_loss():
     truth = np.tile([1.0, 0.0], (40, 1))
-    sure, vague = np.tile([0.9, 0.1], (40, 1)), np.tile([0.6, 0.4], (40, 1))
-    found = find_weights([vague, sure], truth, np.array([0, 0]), by=WeightedMean(), fold=np.arange(40) % 2)
+    confident, vague = np.tile([0.9, 0.1], (40, 1)), np.tile([0.6, 0.4], (40, 1))
+    found = find_weights([vague, confident], truth, np.array([0, 0]), by=WeightedMean(), fold=np.arange(40) % 2)
     assert found.weights[:, 0].tolist() == [0.0, 1.0]
     assert found.log_loss == pytest.approx(-math.log(0.9), abs=1e-5)
     assert (found.error, found.crossed) == (0.0, 0.0)

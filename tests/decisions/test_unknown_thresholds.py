@@ -148,8 +148,13 @@ def test_the_bound_is_clopper_and_pearsons(count, n, confidence):
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
 def test_at_the_bound_a_count_this_low_has_the_remaining_probability(count, n, confidence):
     share = upper_bound(count, n, confidence=confidence)
-    ways = [math.lgamma(n + 1) - math.lgamma(seen + 1) - math.lgamma(n - seen + 1) for seen in range(count + 1)]
-    chance = [math.exp(log + seen * math.log(share) + (n - seen) * math.log1p(-share)) for seen, log in enumerate(ways)]
+    ways = [
+        math.lgamma(n + 1) - math.lgamma(observed + 1) - math.lgamma(n - observed + 1) for observed in range(count + 1)
+    ]
+    chance = [
+        math.exp(log + observed * math.log(share) + (n - observed) * math.log1p(-share))
+        for observed, log in enumerate(ways)
+    ]
     assert sum(chance) == pytest.approx(1 - confidence, rel=1e-6)
 
 

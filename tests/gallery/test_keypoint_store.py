@@ -32,22 +32,22 @@ def never_found(monkeypatch):
     """Make any new computation fail."""
 
     def forbid():
-        monkeypatch.setattr(keypoint_store, "find_keypoints", lambda *_, **__: pytest.fail("found anew"))
+        monkeypatch.setattr(keypoint_store, "find_keypoints", lambda *_, **__: pytest.fail("computed again"))
 
     return forbid
 
 
 @pytest.mark.parametrize("spec", [SPEC, Akaze(size_px=160, most=60, threshold=0.0005)])
 def test_cached_keypoints_equal_computed_ones(photo, tmp_path, never_found, spec):
-    anew = KeypointStore(None, spec).of(photo)
+    fresh = KeypointStore(None, spec).of(photo)
     first = KeypointStore(tmp_path / "kept", spec).of(photo)
     never_found()
     kept = KeypointStore(tmp_path / "kept", spec).of(photo)
     assert len(kept) > 10
-    assert equal(kept, anew)
+    assert equal(kept, fresh)
     assert equal(kept, first)
-    assert kept.size == anew.size
-    assert kept.descriptors.dtype == anew.descriptors.dtype
+    assert kept.size == fresh.size
+    assert kept.descriptors.dtype == fresh.descriptors.dtype
 
 
 def test_a_copy_of_a_photo_under_another_name_uses_the_cache(photo, tmp_path, never_found):

@@ -24,7 +24,7 @@ def test_equals_slow_loops(monkeypatch):
     found = describe_rivals(query, gallery, classes, n_photos=12)
     centre = centroids(gallery, classes, n_classes=9)
     column = {name: number for number, name in enumerate(COLUMNS)}
-    seen = 0
+    n_checked = 0
     for q in range(5):
         cosine = gallery @ query[q]
         near = np.argsort(-cosine, kind="stable")[:12]
@@ -52,8 +52,8 @@ def test_equals_slow_loops(monkeypatch):
             for what, value in wanted.items():
                 assert row[column[what]] == pytest.approx(value, abs=1e-5, nan_ok=True), what
             assert classes[found.photo[np.flatnonzero(mine)[place]]] == name
-            seen += 1
-    assert seen == len(found.query)
+            n_checked += 1
+    assert n_checked == len(found.query)
 
 
 def test_components_are_the_differences_of_two_photos():

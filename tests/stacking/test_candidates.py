@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.stacking import inputs as evidence_module
+from fieldmark.stacking import inputs as inputs_module
 from fieldmark.stacking.candidates import candidate_cells, recall_ceiling, scatter
 from fieldmark.stacking.inputs import SecondLevelInputs
 from fieldmark.stacking.specs import Candidates, TableColumns
@@ -56,7 +56,7 @@ def test_candidates_equal_slow_loops(seed, n_images, n_labels, n_models, top_k, 
 def test_the_result_does_not_depend_on_the_block_size(monkeypatch):
     inputs = some(3, 23, 8, 2)
     whole = candidate_cells(inputs, Candidates(top_k=3))
-    monkeypatch.setattr(evidence_module, "IMAGE_BLOCK", 4)
+    monkeypatch.setattr(inputs_module, "IMAGE_BLOCK", 4)
     again = candidate_cells(inputs, Candidates(top_k=3))
     assert (whole.image == again.image).all()
     assert (whole.label == again.label).all()

@@ -13,14 +13,14 @@ from fieldmark.stacking.specs import Relevance, TransferSearch
 BY = TransferSearch(relevance=(Relevance(k=3), Relevance(k=10)))
 
 
-def world(*, telling: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def world(*, informative: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weak scores, embeddings that depend on the labels (or not), and the labels."""
     rng = np.random.default_rng(0)
     kind = rng.integers(0, 6, 300)
     truth = np.eye(6, dtype=bool)[kind]
     proba = np.clip(truth * 0.15 + rng.random(truth.shape) * 0.6, 0, 1).astype(np.float32)
-    seen = (np.eye(6)[kind] if telling else 0) + 0.3 * rng.normal(size=(300, 6))
-    return proba, (seen / np.linalg.norm(seen, axis=1, keepdims=True)).astype(np.float32), truth
+    embeddings = (np.eye(6)[kind] if informative else 0) + 0.3 * rng.normal(size=(300, 6))
+    return proba, (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32), truth
 
 
 def best_f2(proba: np.ndarray, truth: np.ndarray) -> float:
@@ -36,9 +36,9 @@ def best_f2(proba: np.ndarray, truth: np.ndarray) -> float:
 
 
 def test_informative_neighbours_get_weight_and_improve_the_scores() -> None:
-    proba, seen, truth = world(telling=True)
+    proba, embeddings, truth = world(informative=True)
     fold = np.arange(300) % 3
-    nearest = neighbours(seen, seen, k=10, groups=(fold, fold))
+    nearest = neighbours(embeddings, embeddings, k=10, groups=(fold, fold))
     settings, weight, f2 = choose_transfer(proba, nearest, truth, BY)
     assert weight > 0.2
     assert f2[BY.weights.index(weight)] == max(f2)
@@ -48,12 +48,15 @@ def test_informative_neighbours_get_weight_and_improve_the_scores() -> None:
 
 
 def test_uninformative_neighbours_get_weight_0() -> None:
-    _, seen, truth = world(telling=False)
+    _, embeddings, truth = world(informative=False)
     fold = np.arange(300) % 3
-    sure = np.where(truth, 0.9, 0.05).astype(np.float32)
-    _, weight, _ = choose_transfer(sure, neighbours(seen, seen, k=10, groups=(fold, fold)), truth, BY)
+    confident = np.where(truth, 0.9, 0.05).astype(np.float32)
+    _, weight, _ = choose_transfer(confident, neighbours(embeddings, embeddings, k=10, groups=(fold, fold)), truth, BY)
     assert weight <= 0.3
-    assert choose_transfer(sure, neighbours(seen, seen, k=10, groups=(fold, fold)), truth, BY)[2][0] == 1.0
+    assert (
+        choose_transfer(confident, neighbours(embeddings, embeddings, k=10, groups=(fold, fold)), truth, BY)[2][0]
+        == 1.0
+    )
 
 
 def test_weight_0_is_the_network_and_1_the_neighbours() -> None:

@@ -129,8 +129,8 @@ def test_truth_of_only_positives_or_negatives_works(drawn, truth, small):
     found = run(toy.with_truth(np.full_like(toy.truth, truth)), by)
     assert np.isfinite(found.proba).all()
     cells = candidate_cells(toy.inputs, by.candidates)
-    sure = found.proba[cells.image, cells.label]
-    assert (sure > 0.9).all() if truth else (sure < 0.1).all()
+    proba = found.proba[cells.image, cells.label]
+    assert (proba > 0.9).all() if truth else (proba < 0.1).all()
 
 
 def test_unlabelled_cells_are_scored_but_not_used_for_training(toy, small):
@@ -140,11 +140,11 @@ def test_unlabelled_cells_are_scored_but_not_used_for_training(toy, small):
     is_labelled[::2, label] = False
     by = small.model_copy(update={"features": BARE})
     hidden = toy.with_truth(toy.truth & is_labelled)
-    honest = run(hidden, by, is_told=is_labelled)
-    means = [made.proba[:, label].mean() for made in (run(toy, by), honest, run(hidden, by))]
+    unlabelled = run(hidden, by, is_told=is_labelled)
+    means = [made.proba[:, label].mean() for made in (run(toy, by), unlabelled, run(hidden, by))]
     assert means[1] == pytest.approx(means[0], rel=0.25)
     assert means[2] < 0.7 * means[0]
-    assert (honest.proba[::2, label] > 0).any()
+    assert (unlabelled.proba[::2, label] > 0).any()
 
 
 def test_values_of_unlabelled_cells_and_saving_change_nothing(drawn, small, tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.images.statistics import STATISTICS
-from fieldmark.stacking import inputs as evidence_module
+from fieldmark.stacking import inputs as inputs_module
 from fieldmark.stacking.candidates import candidate_cells
 from fieldmark.stacking.inputs import SecondLevelInputs
 from fieldmark.stacking.neighbour_columns import PRIOR_PHOTOS, NeighbourLabels
@@ -55,7 +55,7 @@ def slow_row(inputs, image, label):
 
 
 def test_every_plain_column_equals_slow_loops(monkeypatch, tmp_path):
-    monkeypatch.setattr(evidence_module, "IMAGE_BLOCK", 3)
+    monkeypatch.setattr(inputs_module, "IMAGE_BLOCK", 3)
     inputs, features = three_models(), TableColumns(imagenet="off", relevance=None)
     cells = candidate_cells(inputs, Candidates(top_k=2))
     names = column_names(inputs, features)
@@ -127,18 +127,18 @@ def slow_columns_from_labels(inputs, truth, is_labelled, fold, image, label, fol
     having = [i for i in known if truth[i, label]]
     lacking = [i for i in known if not truth[i, label]]
     share = (len(having) + 0.5) / (len(known) + 1)
-    seen, nats = inputs.imagenet.astype(float), 0.0
-    for c in range(seen.shape[1]):
-        base = (sum(seen[i, c] for i in known) + 1 / seen.shape[1]) / (len(known) + 1)
-        inside = (sum(seen[i, c] for i in having) + PRIOR_PHOTOS * base) / (len(having) + PRIOR_PHOTOS)
-        outside = (sum(seen[i, c] for i in lacking) + PRIOR_PHOTOS * base) / (len(lacking) + PRIOR_PHOTOS)
-        nats += seen[image, c] * math.log(inside / outside)
+    imagenet_of, nats = inputs.imagenet.astype(float), 0.0
+    for c in range(imagenet_of.shape[1]):
+        base = (sum(imagenet_of[i, c] for i in known) + 1 / imagenet_of.shape[1]) / (len(known) + 1)
+        inside = (sum(imagenet_of[i, c] for i in having) + PRIOR_PHOTOS * base) / (len(having) + PRIOR_PHOTOS)
+        outside = (sum(imagenet_of[i, c] for i in lacking) + PRIOR_PHOTOS * base) / (len(lacking) + PRIOR_PHOTOS)
+        nats += imagenet_of[image, c] * math.log(inside / outside)
     cosines = {i: float(inputs.embeddings[i] @ inputs.embeddings[image]) for i in used}
     near = sorted(used, key=lambda i: (-cosines[i], i))[: by.k]
     weights = [math.exp(-by.sharpness * (1 - cosines[i])) for i in near]
     values = [float(truth[i, label]) if is_labelled[i, label] else share for i in near]
-    said = sum(w * (by.noise + (1 - 2 * by.noise) * one) for w, one in zip(weights, values, strict=True))
-    return math.log(share), nats, said / sum(weights)
+    total = sum(w * (by.noise + (1 - 2 * by.noise) * one) for w, one in zip(weights, values, strict=True))
+    return math.log(share), nats, total / sum(weights)
 
 
 @pytest.mark.parametrize("unlabelled", [0.0, 0.4])

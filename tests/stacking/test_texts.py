@@ -47,8 +47,8 @@ def sums(proba):
 
 def test_learns_from_words_and_is_not_overconfident():
     texts, truth = shop()
-    judge = learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=1)
-    proba = judge.proba(["Gucci GREEN shoe", "a blue dress", "réd dress"])
+    model = learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=1)
+    proba = model.proba(["Gucci GREEN shoe", "a blue dress", "réd dress"])
     assert proba[:, :3].argmax(axis=1).tolist() == [1, 2, 0]
     assert proba[:, 3:5].argmax(axis=1).tolist() == [1, 0, 0]
     assert proba[0, 1] > 0.8
@@ -61,8 +61,8 @@ def test_learns_from_words_and_is_not_overconfident():
 
 def test_two_right_answers_share_the_probability():
     texts, truth = shop(1500)
-    judge = learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=1)
-    proba = judge.proba(["red green dress Nike"])[0, :3]
+    model = learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=1)
+    proba = model.proba(["red green dress Nike"])[0, :3]
     assert proba[2] < 0.15
     assert min(proba[:2]) > 0.3
 
@@ -70,8 +70,8 @@ def test_two_right_answers_share_the_probability():
 @pytest.mark.parametrize("text", ["", "   ", "\x00", "ξένος", "!!!"])
 def test_a_text_without_known_words_gets_the_training_shares(text):
     texts, truth = shop()
-    judge = learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=1)
-    np.testing.assert_allclose(judge.proba([text])[0], shares(truth, QUESTION_OF, smooth=1), atol=1e-6)
+    model = learn_texts(texts, truth, QUESTION_OF, by=SMALL, seed=1)
+    np.testing.assert_allclose(model.proba([text])[0], shares(truth, QUESTION_OF, smooth=1), atol=1e-6)
 
 
 def test_an_answer_that_was_never_correct_keeps_a_probability():
@@ -84,11 +84,11 @@ def test_an_answer_that_was_never_correct_keeps_a_probability():
 def test_malicious_texts_are_processed():
     truth = shop(len(NAUGHTY))[1]
     hostile = [*NAUGHTY, "\ud800 lone", "x" * 10**6, "a b " * 10**5]
-    judge = learn_texts(NAUGHTY, truth, QUESTION_OF, by=SMALL, seed=1)
-    proba = judge.proba(hostile)
+    model = learn_texts(NAUGHTY, truth, QUESTION_OF, by=SMALL, seed=1)
+    proba = model.proba(hostile)
     assert np.isfinite(proba).all()
     np.testing.assert_allclose(sums(proba), 1, atol=1e-6)
-    assert judge.proba([]).shape == (0, 6)
+    assert model.proba([]).shape == (0, 6)
 
 
 def test_no_photo_is_predicted_by_a_model_trained_on_it_or_its_group():
@@ -99,8 +99,8 @@ def test_no_photo_is_predicted_by_a_model_trained_on_it_or_its_group():
     truth[np.arange(180), chance.integers(0, 3, 60)[group]] = 1
     texts = [f"only{one}word{one * 7919} thing{one}" for one in group]
     by = NGrams(linear=Linear(strength=1000.0, rounds=60))
-    proba, judges = cross(texts, truth, QUESTION_OF, group % 5, by=by, seed=1)
-    known = judges[0].proba(texts)
+    proba, models = cross(texts, truth, QUESTION_OF, group % 5, by=by, seed=1)
+    known = models[0].proba(texts)
     right = truth[:, :3].argmax(axis=1)
     assert (known[:, :3].argmax(axis=1) == right)[group % 5 != 0].mean() > 0.95
     assert 0.2 < (proba[:, :3].argmax(axis=1) == right).mean() < 0.5
@@ -112,17 +112,17 @@ def test_a_model_is_fitted_on_the_other_folds_only():
     texts, truth = shop(300)
     fold = np.arange(300) % 3
     fold[:30] = -1
-    proba, judges = cross(texts, truth, QUESTION_OF, fold, by=SMALL, seed=4)
-    assert len(judges) == 3
+    proba, models = cross(texts, truth, QUESTION_OF, fold, by=SMALL, seed=4)
+    assert len(models) == 3
     assert np.isnan(proba[:30]).all()
     other = truth.copy()
     other[fold == 1] = np.roll(truth[fold == 1], 1, axis=0)
     changed = [f"{text} spoilt" if one == 1 else text for text, one in zip(texts, fold, strict=True)]
-    _, judged = cross(changed, other, QUESTION_OF, fold, by=SMALL, seed=4)
-    assert np.array_equal(judged[1].weights.of_side_feature, judges[1].weights.of_side_feature)
-    assert not np.array_equal(judged[0].proba(texts), judges[0].proba(texts))
+    _, changed_models = cross(changed, other, QUESTION_OF, fold, by=SMALL, seed=4)
+    assert np.array_equal(changed_models[1].weights.of_side_feature, models[1].weights.of_side_feature)
+    assert not np.array_equal(changed_models[0].proba(texts), models[0].proba(texts))
     held = np.flatnonzero(fold == 2)
-    np.testing.assert_allclose(judges[2].proba([texts[row] for row in held]), proba[held], atol=1e-6)
+    np.testing.assert_allclose(models[2].proba([texts[row] for row in held]), proba[held], atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_bits_and_questions_are_independent():
@@ -136,11 +136,11 @@ def test_the_same_seed_gives_the_same_bits_and_questions_are_independent():
 def test_a_loaded_model_predicts_the_same(tmp_path):
     texts, truth = shop(200)
     for by, read in ((SMALL, texts), (MiniLm(), np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32))):
-        judge = learn_texts(read, truth, QUESTION_OF, by=by, seed=3)
-        judge.save(tmp_path)
+        model = learn_texts(read, truth, QUESTION_OF, by=by, seed=3)
+        model.save(tmp_path)
         loaded = FittedTextModel.load(tmp_path)
         assert loaded.by == by
-        assert np.array_equal(loaded.proba(read), judge.proba(read))
+        assert np.array_equal(loaded.proba(read), model.proba(read))
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
 
 
@@ -170,10 +170,10 @@ def test_models_train_on_embeddings_and_zeros_give_the_prior():
     _, truth = shop(600)
     seen = np.nan_to_num(truth[:, :5]) @ chance.normal(size=(5, 16)) + 0.3 * chance.normal(size=(600, 16))
     seen = (seen / np.linalg.norm(seen, axis=1, keepdims=True)).astype(np.float32)
-    proba, judges = cross(seen, truth, QUESTION_OF, np.arange(600) % 4, by=MiniLm(), seed=0)
+    proba, models = cross(seen, truth, QUESTION_OF, np.arange(600) % 4, by=MiniLm(), seed=0)
     right = np.take_along_axis(np.nan_to_num(truth[:, :3]), proba[:, :3].argmax(axis=1)[:, None], axis=1)[:, 0]
     assert right[np.nansum(truth[:, :3], axis=1) > 0].mean() > 0.9
-    np.testing.assert_allclose(judges[0].proba(np.zeros((1, 16), np.float32))[0], judges[0].weights.prior, atol=1e-6)
+    np.testing.assert_allclose(models[0].proba(np.zeros((1, 16), np.float32))[0], models[0].weights.prior, atol=1e-6)
 
 
 def test_several_correct_answers_divide_a_photo_and_unlabelled_photos_are_ignored():
@@ -188,10 +188,10 @@ def test_several_correct_answers_divide_a_photo_and_unlabelled_photos_are_ignore
 def test_a_word_that_occurs_only_with_one_answer_gets_weight_for_it():
     texts = ["plain red", "plain blue", "red thing", "blue thing"] * 10
     truth = np.array([[1, 0], [0, 1], [1, 0], [0, 1]] * 10, np.float32)
-    judge = learn_texts(texts, truth, np.zeros(2, int), by=NGrams(characters=None, words=(1, 1)), seed=0)
-    assert judge.features is not None
-    assert judge.features.terms == (("blue", "plain", "red", "thing"),)
-    speaks = judge.weights.of_side_feature[:, 1] - judge.weights.of_side_feature[:, 0]
+    model = learn_texts(texts, truth, np.zeros(2, int), by=NGrams(characters=None, words=(1, 1)), seed=0)
+    assert model.features is not None
+    assert model.features.terms == (("blue", "plain", "red", "thing"),)
+    speaks = model.weights.of_side_feature[:, 1] - model.weights.of_side_feature[:, 0]
     assert speaks[0] > 1
     assert speaks[2] < -1
     assert abs(speaks[[1, 3]]).max() < speaks[0] / 10
@@ -261,7 +261,7 @@ def test_errors_say_what_to_do():
         with pytest.raises(FieldmarkError) as raised:
             cross(texts, truth, QUESTION_OF, fold, by=SMALL, seed=0)
         assert "0, 1, 2" in raised.value.fix
-    judge = learn_texts(np.zeros((20, 3), np.float32), truth, QUESTION_OF, by=MiniLm(), seed=0)
+    model = learn_texts(np.zeros((20, 3), np.float32), truth, QUESTION_OF, by=MiniLm(), seed=0)
     with pytest.raises(ShapeError) as raised:
-        judge.proba(np.zeros((1, 4), np.float32))
+        model.proba(np.zeros((1, 4), np.float32))
     assert "same encoder" in raised.value.fix

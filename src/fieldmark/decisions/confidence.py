@@ -22,8 +22,8 @@ N_PARTS = 5
 class Line(Spec):
     """Fitted logistic curve: one weight per score feature, and a bias.
 
-    Features are clipped to the range of the fitting data. An unusual photo therefore never gets a higher probability
-    than the most similar value in that range.
+    Features are clipped to the range of the fitting data. So an unusual photo gets the probability of the nearest
+    features in that range, and never a more extreme one.
     """
 
     weight: tuple[float, ...]

@@ -76,9 +76,9 @@ def find_by_group(
     groups = np.array([name or "" for name in names], dtype=object)
     own = {}
     for name in sorted(set(groups) - {""}):
-        held_out = groups == name
-        if _enough(spec, truth[held_out], least=per.least):
-            own[name] = fit_unknown_threshold(spec, scores[held_out], truth[held_out], k=k)
+        members = groups == name
+        if _enough(spec, truth[members], least=per.least):
+            own[name] = fit_unknown_threshold(spec, scores[members], truth[members], k=k)
     return GroupThresholds(column=per.column, common=fit_unknown_threshold(spec, scores, truth, k=k), groups=own)
 
 

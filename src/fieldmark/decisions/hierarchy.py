@@ -91,7 +91,7 @@ class Tree:
             parents_of.append(tuple(parents.items()))
         question_of = np.repeat(np.arange(len(names)), [len(each) for each in answers])
         tree = cls(names, answers, question_of, tuple(parents_of), _order(names, parents_of))
-        _refuse_entangled(tree)
+        _refuse_too_many_constraints(tree)
         return tree
 
     @property
@@ -291,8 +291,8 @@ def _refuse(mistakes: Sequence[str]) -> None:
         )
 
 
-def _order(names: tuple[str, ...], parents: Sequence[Sequence[tuple[int, np.ndarray]]]) -> tuple[int, ...]:
-    sorter = TopologicalSorter({child: [parent for parent, _ in parents] for child, parents in enumerate(parents)})
+def _order(names: tuple[str, ...], parents_of: Sequence[Sequence[tuple[int, np.ndarray]]]) -> tuple[int, ...]:
+    sorter = TopologicalSorter({child: [parent for parent, _ in parents] for child, parents in enumerate(parents_of)})
     try:
         return tuple(sorter.static_order())
     except CycleError as error:
@@ -304,7 +304,7 @@ def _order(names: tuple[str, ...], parents: Sequence[Sequence[tuple[int, np.ndar
         ) from error
 
 
-def _refuse_entangled(tree: Tree) -> None:
+def _refuse_too_many_constraints(tree: Tree) -> None:
     cells = _cells(tree)
     if max(cells) > WIDEST:
         name = tree.names[tuple(reversed(tree.order))[int(np.argmax(cells))]]

@@ -124,11 +124,11 @@ def refuse_truth(inputs: SecondLevelInputs, truth: Bool[np.ndarray, "image label
         ShapeError: It does not have the images and labels of the scores.
         FieldmarkError: It is not boolean.
     """
-    selected = (inputs.n_images, inputs.n_labels)
-    if np.shape(truth) != selected:
+    expected = (inputs.n_images, inputs.n_labels)
+    if np.shape(truth) != expected:
         raise ShapeError(
             "truth must have the images and labels of the scores.",
-            got=f"truth {np.shape(truth)}, scores {selected}",
+            got=f"truth {np.shape(truth)}, scores {expected}",
             fix="pass one row per image and one column per label, in the order of the scores.",
         )
     if truth.dtype != bool:

@@ -82,7 +82,7 @@ def joined_galleries(lists: Sequence[NearestRows], *, k: int) -> NearestRows:
     return NearestRows(np.take_along_axis(index, order, axis=1), np.take_along_axis(cosine, order, axis=1))
 
 
-def says(nearest: NearestRows, by: Relevance) -> Float32[np.ndarray, "query rank"]:
+def neighbour_weights(nearest: NearestRows, by: Relevance) -> Float32[np.ndarray, "query rank"]:
     """Return the weight of each neighbour: it falls with the distance and sums to 1 (to 0 without neighbours)."""
     cosine = nearest.cosine[:, : by.k]
     best = np.where(np.isfinite(cosine[:, :1]), cosine[:, :1], 0)
@@ -107,7 +107,7 @@ def relevance(
         Guillaumin et al. 2009, "TagProp", equations 1, 2 and 5 (distance-based weights, 1 - cosine as distance); iMet
         2019, 4th place (weights ``exp(-d * (1 - cosine))``, averaged with the network).
     """
-    weights = says(nearest, by)
+    weights = neighbour_weights(nearest, by)
     index = nearest.index[:, : by.k]
     dense = np.empty((len(nearest), truth.shape[1]), np.float32)
     for start in range(0, len(nearest), QUERY_BLOCK):
@@ -133,7 +133,7 @@ def cell_relevance(
     ``usual``: which cells of the truth are labelled, and each label's share. A photo without a label counts with the
     share.
     """
-    weights = says(nearest, by)
+    weights = neighbour_weights(nearest, by)
     index = nearest.index[:, : by.k]
     value = np.empty(len(image), np.float32)
     for start in range(0, len(image), CELL_BLOCK):

@@ -201,7 +201,7 @@ class NeighbourColumns:
 def label_share(
     n_labelled: Int64[np.ndarray, " label"], n_with: Int64[np.ndarray, " label"]
 ) -> Float64[np.ndarray, " label"]:
-    """Return each label's share of the labelled photos; half a photo is added so that no share is zero."""
+    """Return each label's share of the photos labelled for it; half a photo is added so that no share is zero."""
     return (n_with + 0.5) / (n_labelled + 1)
 
 
