@@ -95,7 +95,7 @@ def check_submission(path: Path, unknown: str = UNKNOWN) -> list[list[str]]:
 def test_inspect_finds_nothing_to_mend(catalogue: Path, tmp_path: Path, capsys: Printed) -> None:
     words = ("--photos", catalogue / "photos", "--html", tmp_path / "page.html", "--workers", 0)
     told = said(capsys, "inspect", catalogue / "table.csv", *words)
-    assert "18 photos of 6 individuals. Nothing would be refused." in told
+    assert "18 photos of 6 individuals. No mistakes or broken files were found." in told
     assert UNKNOWN not in told
 
 

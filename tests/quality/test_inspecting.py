@@ -54,18 +54,18 @@ def fact(page: InspectPage, name: str) -> Fact:
 
 def test_counts_are_those_of_the_table(page: InspectPage) -> None:
     assert page.summary == (
-        "6 photos of 2 individuals and 1 of nobody we know. 1 place must be mended before training. "
+        "6 photos of 2 individuals and 1 of unknown individuals. 1 mistake in the table must be corrected before training. "
         "1 file cannot be read."
     )
-    assert fact(page, "Individuals") == Fact("Individuals", "2", "0 with a single photo; most photos of one: 3")
-    assert fact(page, "Nobody we know").value == "1"
+    assert fact(page, "Individuals") == Fact("Individuals", "2", "0 with a single photo; at most 3 photos of one individual")
+    assert fact(page, "Unknown individuals").value == "1"
     assert page.photos_per_identity.tolist() == [2, 3]
 
 
 def test_sizes_and_kinds_are_those_of_the_readable_files(page: InspectPage) -> None:
     assert sorted(zip(page.widths_px.tolist(), page.heights_px.tolist(), strict=True)) == [(40, 20)] * 4 + [(80, 60)]
-    assert fact(page, "Middle size") == Fact("Middle size", "40 x 20 px", "from 40 x 20 to 80 x 60")
-    assert fact(page, "Kinds").value == "JPEG 4, PNG 1"
+    assert fact(page, "Median size") == Fact("Median size", "40 x 20 px", "from 40 x 20 to 80 x 60")
+    assert fact(page, "File formats").value == "JPEG 4, PNG 1"
 
 
 def test_broken_missing_and_equal_files_are_found(page: InspectPage) -> None:
@@ -117,7 +117,7 @@ def test_labels_are_counted_alone_and_together(tmp_path: Path) -> None:
     assert {one.name: one.count for one in page.labels} == {"calf": 1, "scar": 2}
     assert page.cooccurrence.labels == ("scar", "calf")
     assert page.cooccurrence.counts.tolist() == [[2, 1], [1, 1]]
-    assert fact(page, "Labels") == Fact("Labels", "2", "1.0 a photo")
+    assert fact(page, "Labels") == Fact("Labels", "2", "1.0 per photo")
     assert page.photos_per_identity is None
 
 
@@ -140,7 +140,7 @@ def test_a_table_without_any_good_row_still_gives_a_page(tmp_path: Path) -> None
 def test_a_clean_table_says_so(tmp_path: Path) -> None:
     paint(tmp_path / "anna/a.jpg", 1)
     assert inspection(survey(tmp_path)).summary == (
-        "1 photo of 1 individual. 1 individual has a single photo. Nothing would be refused."
+        "1 photo of 1 individual. 1 individual has a single photo. No mistakes or broken files were found."
     )
 
 
@@ -167,8 +167,8 @@ def test_names_of_labels_are_looked_at(tmp_path: Path) -> None:
     hints = {(one.label, one.relation, one.other): one.seen for one in inspection(survey(tmp_path)).name_hints}
     assert hints["men and women", "implies", "women"] == "7 of 8 photos lack it"
     assert ("men and women", "implies", "men") not in hints
-    assert hints["teapotts", "is spelt nearly as", "teapots"] == "30 and 22; 0 have both"
-    assert hints["teapotts", "is never with", "teapots"] == "30 and 22; chance would give 11 both"
+    assert hints["teapotts", "has nearly the same spelling as", "teapots"] == "30 and 22; 0 have both"
+    assert hints["teapotts", "never occurs with", "teapots"] == "30 and 22; 11 photos with both expected by chance"
 
 
 def test_individuals_have_no_names_of_labels(page: InspectPage) -> None:
@@ -180,11 +180,11 @@ def test_names_that_are_perhaps_slips_are_told(tmp_path: Path) -> None:
     for name, _ in rows:
         Image.new("RGB", (20, 20)).save(tmp_path / f"{name}.png")
     (tmp_path / "t.csv").write_text("image,identity\n" + "".join(f"{image}.png,{name}\n" for image, name in rows))
-    page = inspection(survey(tmp_path / "t.csv", unknown="stranger"))
+    page = inspection(survey(tmp_path / "t.csv", unknown="novel"))
     told = [(one.label, one.relation, one.other, one.seen) for one in page.odd_names]
     assert told == [
-        ("'unknown'", "stands for nobody we know", "", "no photo bears it"),
+        ("'novel'", "is the label for unknown individuals", "", "no photo has it"),
         ("'NaN'", "looks like no name", "", "1 photo"),
         ("'ursula '", "is written nearly as", "'Ursula'", "1 and 2 photos"),
     ]
-    assert page.summary.endswith("Nothing would be refused. 3 names should be looked at.")
+    assert page.summary.endswith("No mistakes or broken files were found. 3 names should be checked.")
