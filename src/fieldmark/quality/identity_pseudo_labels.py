@@ -16,7 +16,7 @@ Scores = Float32[np.ndarray, "photo identity"]
 def pick_identity_pseudo_labels(
     rankings: Sequence[Scores], n_photos: Int64[np.ndarray, " identity"], by: IdentityPseudoLabelRule
 ) -> tuple[Int64[np.ndarray, " picked"], Int64[np.ndarray, " picked"]]:
-    """Return the photos whose predicted identity is accepted as a pseudo-label, the most confident first.
+    """Return the photos whose predicted identity becomes a pseudo-label, the most confident first.
 
     Use them for training only. In a gallery, a wrong pseudo-label attracts similar photos. In validation, the
     model would be scored against its own prediction.
@@ -36,8 +36,9 @@ def pick_identity_pseudo_labels(
         FieldmarkError: ``Agreement`` with fewer than two rankings.
 
     Source:
-        Humpback Whale Identification 2018/19: first place (confidence above 0.96), second place (identities of one photo,
-        cosine above 0.65), others (softmax of 0.8, five rounds; a majority and a gap of 0.2). The cap is ours.
+        Humpback Whale Identification 2018/19: first place (confidence above 0.96), second place (identities of one
+        photo, cosine above 0.65), others (softmax of 0.8, five rounds; a majority and a gap of 0.2). The limit per
+        identity is ours.
     """
     if (
         not rankings

@@ -47,7 +47,7 @@ N_HINTS = 15
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
-    """Result of reading one photo file. ``fault`` is the error of an unusable file; its other attributes are then empty."""
+    """Result of reading one photo file. For an unusable file, ``fault`` is the error and the rest is empty."""
 
     kind: str = ""
     width_px: int = 0
@@ -294,7 +294,7 @@ def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
 
 
 def names_to_look_at(photos: Collection) -> tuple[NameHint, ...]:
-    """Return names of individuals that may be typing mistakes, and a label for unknown individuals that no photo has."""
+    """Return names that may be typing mistakes, and a label for unknown individuals that no photo has."""
     vocabulary, hints = photos.vocabulary, []
     is_used = bool((photos.classes == -1).any())
     if not vocabulary.has_default_unknown and "identity" in photos.table.columns and not is_used:

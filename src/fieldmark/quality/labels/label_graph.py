@@ -217,7 +217,7 @@ def _implications(
 
 
 def _wider(own: str) -> Iterator[tuple[Rule, str]]:
-    """Yield the phrases that a name implies, with the rule: both sides of "and" or "or", else shorter word sequences."""
+    """Yield the phrases that a name implies, with the rule: sides of "and" or "or", else shorter word sequences."""
     for rule, joint in _JOINTS:
         sides = [side for side in joint.split(own) if side]
         if len(sides) > 1:

@@ -83,7 +83,8 @@ def noisy(error: Float[np.ndarray, " image"], rule: NoiseRule) -> Bool[np.ndarra
         )
     match rule:
         case Percentile(share=share):
-            # The small term corrects rounding errors: 0.07 * 100 is 7.000000000000001 in floats, 0.29 * 100 is 28.999999999999996.
+            # The small term corrects rounding errors of floats: 0.07 * 100 is 7.000000000000001, and 0.29 * 100 is
+            # 28.999999999999996.
             n = math.floor(share * len(error) + 1e-9)
             worst = np.zeros(len(error), dtype=bool)
             worst[np.argsort(error, kind="stable")[len(error) - n :]] = True

@@ -18,7 +18,7 @@ from jaxtyping import Float64, Int64
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.metrics.intervals import Interval
 from fieldmark.quality.leakage.ngrams import Sparse
-from fieldmark.quality.leakage.side_features import Rows, Scores, SideFeature, Scorer, check_lengths
+from fieldmark.quality.leakage.side_features import Rows, Scorer, Scores, SideFeature, check_lengths
 
 WORTH = 0.01
 """Smallest gain for a warning: one more correct label in a hundred photos."""
@@ -247,7 +247,7 @@ def _crossed(
         return None
     truth = target.truth[rest]
     commonest = np.asarray(truth.sum(axis=0), np.float32).ravel()
-    scorer = side_feature.learn(rest, truth)
+    scorer = side_feature.fit(rest, truth)
     totals = np.zeros(1 + len(side_feature.STRENGTHS))
     for _, some in _blocks(trial, target):
         weakest = np.broadcast_to(commonest, (len(some), len(commonest)))
@@ -255,7 +255,7 @@ def _crossed(
     best = int(np.argmax(totals))
     if best == 0:
         return None
-    return _held_out_scores(side_feature.learn(fitted, target.truth[fitted]), best - 1, held_out, target)
+    return _held_out_scores(side_feature.fit(fitted, target.truth[fitted]), best - 1, held_out, target)
 
 
 def _held_out_scores(scorer: Scorer, strength: int, held_out: Rows, target: Target) -> Float64[np.ndarray, " held_out"]:
