@@ -95,7 +95,7 @@ def check_submission(path: Path, unknown: str = UNKNOWN) -> list[list[str]]:
 def test_inspect_finds_nothing_to_mend(catalogue: Path, tmp_path: Path, capsys: Printed) -> None:
     words = ("--photos", catalogue / "photos", "--html", tmp_path / "page.html", "--workers", 0)
     told = said(capsys, "inspect", catalogue / "table.csv", *words)
-    assert "18 photos of 6 individuals. Nothing would be refused." in told
+    assert "18 photos of 6 individuals. No mistakes or broken files were found." in told
     assert UNKNOWN not in told
 
 
@@ -166,7 +166,7 @@ def test_photos_are_compared_and_names_doubted(catalogue: Path, runs: Path, tmp_
     told = said(
         capsys, "duplicates", catalogue / "table.csv", *words, "--out", tmp_path / "duplicates.csv", "--workers", 0
     )
-    assert "Named, and of an unknown individual      0" in told
+    assert "Groups both named and unknown            0" in told
     told = said(capsys, "match", catalogue / "photos" / "a0_0.png", catalogue / "photos" / "a0_1.png", "--by", "sift")
     assert "inliers:" in told
     told = said(capsys, "symmetry", catalogue / "table.csv", "--photos", catalogue / "photos", "--workers", 0)

@@ -368,7 +368,7 @@ def test_inspect_prints_and_writes_a_page(
     monkeypatch.chdir(tmp_path)
     (whales / "train/w0_1.jpg").write_bytes((whales / "train/w0_1.jpg").read_bytes()[:300])
     lines = ran(capsys, "inspect", whales).splitlines()
-    assert lines[0] == ("18 photos of 5 individuals and 3 of nobody we know. 1 file cannot be read.")
+    assert lines[0] == ("18 photos of 5 individuals and 3 of unknown individuals. 1 file cannot be read.")
     assert lines[1] == "whales"
     assert lines[-1] == "page: inspect.html"
     assert any(line.startswith("w0_1.jpg") for line in lines)
@@ -436,7 +436,7 @@ def test_train_takes_over_equal_stages_of_another_run(capsys: Printed, trained: 
 
 def test_new_photos_may_be_inspected_without_names(capsys: Printed, whales: Path, tmp_path: Path) -> None:
     words = ["inspect", whales / "test", "--html", tmp_path / "page.html"]
-    assert ran(capsys, *words, "--unlabelled").startswith("3 photos. Nothing would be refused.")
+    assert ran(capsys, *words, "--unlabelled").startswith("3 photos. No mistakes or broken files were found.")
     assert "must be mended" in ran(capsys, *words, "--force").splitlines()[0]
 
 

@@ -136,7 +136,7 @@ def test_a_box_outside_its_picture_is_refused_before_training(
     plan = reidentify(size="toy", **recipe)
     renamed = replace(bad, table=bad.table.with_columns(image=pl.format("new {}", "image")), name="new")
     known, new = (bad, None) if which == "known" else (good, renamed.take(np.arange(6)))
-    with pytest.raises(DataError, match="mark nothing of their pictures") as refused:
+    with pytest.raises(DataError, match="outside their photos") as refused:
         execute(plan, known, tmp_path / "run", new=new, n_workers=0)
     assert photos.images[3] in str(refused.value)
     assert not (tmp_path / "run").exists()
