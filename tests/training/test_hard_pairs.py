@@ -120,10 +120,10 @@ def test_equal_counts_would_hide_the_first_mistake(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_round_embeds_once_and_repeats_no_pair() -> None:
-    looks: list[int] = []
+    n_embedded: list[int] = []
 
     def counted(items: np.ndarray) -> PairLikeness:
-        looks.append(len(items))
+        n_embedded.append(len(items))
         return compare(items)
 
     mined = hard_pairs(AssignmentSampler(every_epochs=3), compare=counted)
@@ -131,7 +131,7 @@ def test_a_round_embeds_once_and_repeats_no_pair() -> None:
     for epoch in range(6):
         fours = mined.order(epoch).reshape(-1, 4)
         met.append({frozenset((int(photo), int(other))) for photo, _, _, other in fours})
-    assert looks == [12, 12]
+    assert n_embedded == [12, 12]
     assert not met[0] & met[1]
     assert not (met[0] | met[1]) & met[2]
     assert met[3] == met[0]  # the same embeddings without noise: used pairs are possible again
@@ -199,7 +199,7 @@ def test_opponents_are_chosen_on_photos_without_augmentation(photos: list[Path],
         going = course(photos, tmp_path, phase, **settings)
         going.network.train()
         assert going.pairs is not None
-        seen = going.pairs._look(going.pairs.items).embedding
+        seen = going.pairs._compare(going.pairs.items).embedding
         assert going.network.training
         net, plain = going.network.eval(), lesson(photos).source
         with torch.no_grad():

@@ -277,7 +277,7 @@ def test_mirrored_items_that_do_not_pair_are_refused(
     with pytest.raises(PlanError) as refused:
         fit(net, lesson, Training(phases=(Phase(epochs=1),), batch=8), at=WorkDirectory(tmp_path, alone()), seed=5)
     assert message in refused.value.got
-    assert "mend those settings" in refused.value.fix
+    assert "change each of these settings" in refused.value.fix
 
 
 # --- affinities and stripes
@@ -367,5 +367,5 @@ def test_losses_that_do_not_fit_the_network_are_refused_before_training(
         with pytest.raises(PlanError) as refused:
             fit(network(net=net), lesson, training, at=WorkDirectory(tmp_path, alone()), seed=5)
         assert message in str(refused.value)
-        assert "mend those settings" in refused.value.fix
+        assert "change each of these settings" in refused.value.fix
     assert not list(tmp_path.iterdir())

@@ -70,4 +70,5 @@ def test_impossible_rates_are_refused(photos: list[Path], tmp_path: Path, settin
         find_rate(
             network(net=TAG_NET), tag_lesson(photos), training, at=WorkDirectory(tmp_path, alone()), seed=5, **settings
         )
-    assert "0 < low < high" in refused.value.fix
+    assert "0 < low < high" in refused.value.problem
+    assert "n_updates = 100" in refused.value.fix

@@ -113,7 +113,7 @@ def test_predicted_boxes_are_always_valid() -> None:
 def test_too_few_clicks_are_refused() -> None:
     with pytest.raises(DataError, match="too few") as refused:
         cross_validate(lesson(9))
-    assert "some hundreds" in refused.value.fix
+    assert "a few hundred" in refused.value.fix
 
 
 def test_ten_photos_are_enough() -> None:

@@ -201,7 +201,7 @@ def test_the_best_epoch_survives_a_kill_after_it(photos: list[Path], tmp_path: P
     ("changes", "training", "message"),
     [
         ({"truth": TRUTH[:, :3]}, Training(), "truth has shape (16, 3), but the network has 4 labels"),
-        ({"truth": TRUTH[:5]}, Training(), "truth of 5 rows for 16 photos"),
+        ({"truth": TRUTH[:5]}, Training(), "truth has 5 rows for 16 photos"),
         ({"truth": 2 * TRUTH}, Training(), "truth has values outside 0 to 1"),
         ({"truth": TRUTH * np.nan}, Training(), "truth has values outside 0 to 1"),
         ({"classes": np.zeros(32, np.int64)}, Training(), "both classes and truth are given"),
@@ -230,7 +230,7 @@ def test_settings_that_do_not_fit_the_data_are_refused_before_training(
     with pytest.raises(PlanError) as refused:
         trained(taught, tmp_path, training)
     assert message in refused.value.got
-    assert "mend those settings" in refused.value.fix
+    assert "change each of these settings" in refused.value.fix
     assert not list(tmp_path.iterdir())
 
 
