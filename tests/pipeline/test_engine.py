@@ -30,7 +30,7 @@ from fieldmark.stages.identity.rank import Rank
 from fieldmark.tasks.reporting import write_report
 
 
-class Told:
+class Recorder:
     def __init__(self, stop_at: str = "\0") -> None:
         self.lines: list[str] = []
         self.stop_at = stop_at
@@ -49,13 +49,13 @@ def digests(run: RunFolder) -> dict[str, str]:
         "net/fold0/weights.safetensors",
         "features/scores/values.npy",
         "ranking/validation.npy",
-        "answers/submission.csv",
+        "submission/submission.csv",
     )
     return {name: hashlib.sha256((run.path / name).read_bytes()).hexdigest() for name in names}
 
 
 def test_every_stage_writes_its_folder(finished: RunFolder) -> None:
-    assert finished.stages() == ["split", "net", "features", "ranking", "answers"]
+    assert finished.stages() == ["split", "net", "features", "ranking", "submission"]
     assert {"plan.json", "manifest.json", "run.json", "collection", "new"} <= {
         path.name for path in finished.path.iterdir()
     }
@@ -68,10 +68,10 @@ def test_every_stage_writes_its_folder(finished: RunFolder) -> None:
 def test_a_run_is_skipped_when_finished_and_refuses_another_seed(
     finished: RunFolder, known: Collection, new: Collection
 ) -> None:
-    before, told = digests(finished), Told()
-    execute(humpback_classify(size="toy"), known, finished.path, new=new, seed=1, progress=told)
+    before, recorder = digests(finished), Recorder()
+    execute(humpback_classify(size="toy"), known, finished.path, new=new, seed=1, progress=recorder)
     assert digests(finished) == before
-    assert all("finished before" in line for line in told.lines)
+    assert all("already finished" in line for line in recorder.lines)
     with pytest.raises(RunError) as caught:
         execute(humpback_classify(size="toy"), known, finished.path, new=new, seed=2)
     assert "--run" in caught.value.fix
@@ -83,7 +83,7 @@ def test_an_interrupted_run_resumes_bit_identical(
     plan = humpback_classify(size="toy")
     for stop_at in ("epoch 2", "features: embed", "ranking: rank"):
         with pytest.raises(KeyboardInterrupt):
-            execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0, progress=Told(stop_at))
+            execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0, progress=Recorder(stop_at))
     again = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=1)
     assert digests(again) == digests(finished)
 
@@ -91,10 +91,10 @@ def test_an_interrupted_run_resumes_bit_identical(
 def test_scores_are_out_of_fold(finished: RunFolder, known: Collection, new: Collection) -> None:
     fold = np.load(finished.stage("split") / "fold.npy")
     scores = Scores.open(finished.stage("features") / "scores")
-    judged = {image for image, k in zip(known.images, fold, strict=True) if k == 0}
-    assert set(scores.images) == judged
+    validates = {image for image, k in zip(known.images, fold, strict=True) if k == 0}
+    assert set(scores.images) == validates
     assert np.load(finished.stage("features") / "new_proba0.npy").shape == (len(new), len(known.vocabulary.identities))
-    taught = next(image for image in known.images if image not in judged)
+    taught = next(image for image in known.images if image not in validates)
     with pytest.raises(DataError) as caught:
         scores.rows([taught])
     assert "not seen" in caught.value.fix or "unseen" in caught.value.fix
@@ -102,7 +102,7 @@ def test_scores_are_out_of_fold(finished: RunFolder, known: Collection, new: Col
 
 
 def test_the_submission_has_the_contests_format(finished: RunFolder, known: Collection, new: Collection) -> None:
-    with (finished.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
+    with (finished.stage("submission") / "submission.csv").open(encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["Image", "Id"]
     assert [row[0] for row in rows[1:]] == new.images
@@ -115,7 +115,7 @@ def test_the_submission_has_the_contests_format(finished: RunFolder, known: Coll
 
 def test_the_predictor_gives_the_same_answers_as_the_run(finished: RunFolder, new: Collection) -> None:
     found = fieldmark.load(finished.path, device="cpu", n_workers=0)(new)
-    with (finished.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
+    with (finished.stage("submission") / "submission.csv").open(encoding="utf-8") as file:
         rows = {row["Image"]: row["Id"].split() for row in csv.DictReader(file)}
     for one in found:
         assert [match.identity for match in one.matches] == rows[one.image]
@@ -124,9 +124,7 @@ def test_the_predictor_gives_the_same_answers_as_the_run(finished: RunFolder, ne
             assert (match.photo is None) == match.is_new
 
 
-def test_several_folds_validate_every_possible_photo_once(
-    known: Collection, new: Collection, tmp_path: Path
-) -> None:
+def test_several_folds_validate_every_possible_photo_once(known: Collection, new: Collection, tmp_path: Path) -> None:
     plan = humpback_classify(size="toy")
     stages = [
         stage.model_copy(update={"folds": IdentityFolds(n_folds=2)}) if isinstance(stage, Split) else stage
@@ -166,7 +164,7 @@ def test_report_and_metrics_are_written(finished: RunFolder) -> None:
 def test_a_damaged_stage_is_detected_before_use(known: Collection, tmp_path: Path) -> None:
     plan = humpback_classify(size="toy")
     with pytest.raises(KeyboardInterrupt):
-        execute(plan, known, tmp_path / "run", seed=1, progress=Told("net: train"))
+        execute(plan, known, tmp_path / "run", seed=1, progress=Recorder("net: train"))
     path = tmp_path / "run" / "split" / "fold.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -192,9 +190,9 @@ def test_the_rule_of_the_threshold_is_the_plans(finished: RunFolder) -> None:
 def test_another_ranking_reuses_the_training_and_other_photos_are_refused(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    plan, told = humpback_classify(size="toy", score_by_centroid=False), Told()
-    run = execute(plan, known, tmp_path / "run", new=new, seed=1, progress=told, reuse=finished.path)
-    assert [line.split(":")[0] for line in told.lines if "finished before" in line] == ["split", "net", "features"]
+    plan, recorder = humpback_classify(size="toy", score_by_centroid=False), Recorder()
+    run = execute(plan, known, tmp_path / "run", new=new, seed=1, progress=recorder, reuse=finished.path)
+    assert [line.split(":")[0] for line in recorder.lines if "already finished" in line] == ["split", "net", "features"]
     assert digests(run)["net/fold0/weights.safetensors"] == digests(finished)["net/fold0/weights.safetensors"]
     assert digests(run)["ranking/validation.npy"] != digests(finished)["ranking/validation.npy"]
     with pytest.raises(RunError) as caught:
@@ -211,9 +209,9 @@ def test_equal_stages_after_a_different_one_are_reused_unless_they_read_it(
     longer = Plan(
         name="longer", stages=(split, other, net, features.model_copy(update={"flip": False}), ranking, answers)
     )
-    told = Told()
-    execute(longer.check(), known, tmp_path / "run", new=new, seed=1, progress=told, reuse=finished.path)
-    assert [line.split(":")[0] for line in told.lines if "finished before" in line] == ["split", "net"]
+    recorder = Recorder()
+    execute(longer.check(), known, tmp_path / "run", new=new, seed=1, progress=recorder, reuse=finished.path)
+    assert [line.split(":")[0] for line in recorder.lines if "already finished" in line] == ["split", "net"]
 
 
 def test_new_photos_with_ids_of_known_ones_are_refused_in_a_run_but_can_be_predicted(

@@ -1,4 +1,4 @@
-"""Other processes wait for the first as long as it gives signs of life, and no longer."""
+"""Other processes wait for the first one as long as it writes heartbeats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fieldmark.pipeline.heartbeat import BEAT, FIRST_S, beating, wait_until
 
 
 class Clock:
-    """Time that passes only by sleeping; whoever works meanwhile is told."""
+    """A clock that only advances by sleeping, and calls a function at each step."""
 
     def __init__(self, start: float) -> None:
         self.now, self.slept = start, 0.0
@@ -73,13 +73,13 @@ def test_a_process_without_heartbeats_is_given_up_with_an_error(tmp_path: Path, 
     with pytest.raises(RunError, match="stopped") as caught:
         wait_until(lambda: False, tmp_path, what="split, net", silent_s=120.0, check_every_s=1.0)
     assert clock.slept == pytest.approx(121, abs=1)
-    assert caught.value.got == "waiting for split, net; silent for 121 s"
+    assert caught.value.got == "waiting for split, net; no heartbeat for 121 s"
     assert "run the same command again" in caught.value.fix
 
 
 @pytest.mark.parametrize("old_beat", [False, True], ids=["none", "of an earlier run"])
 def test_the_first_heartbeat_may_take_longer(tmp_path: Path, clock: Clock, *, old_beat: bool) -> None:
-    """The first process reads all photos' sizes before it beats."""
+    """The first process reads the sizes of all photos before its first heartbeat."""
     if old_beat:
         beat_at(tmp_path, clock.now - 3600)
     with pytest.raises(RunError):

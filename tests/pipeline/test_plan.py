@@ -29,14 +29,14 @@ def test_a_plan_survives_json() -> None:
     ("plan", "said"),
     [
         (changed(1, on="nowhere"), "reads 'nowhere', which no earlier stage writes"),
-        (changed(2, of="split"), "'of' must name a stage that leaves models; 'split' (split) leaves folds"),
+        (changed(2, of="split"), "'of' must name a stage that writes models; 'split' (split) writes folds"),
         (
             changed(3, reads_from="net"),
-            "'reads_from' must name a stage that leaves embeddings; 'net' (train) leaves models",
+            "'reads_from' must name a stage that writes embeddings; 'net' (train) writes models",
         ),
         (
             changed(4, reads_from="features"),
-            "'reads_from' must name a stage that leaves predictions; 'features' (embed) leaves embeddings",
+            "'reads_from' must name a stage that writes predictions; 'features' (embed) writes embeddings",
         ),
         (changed(2, name="net"), "stage name 'net' is used 2 times"),
         (changed(0, name="a/b"), "letters, digits"),
@@ -61,10 +61,10 @@ def test_impossible_training_settings_are_reported_together() -> None:
     bad = type(train).model_validate_json(bad.model_dump_json(warnings=False))
     with pytest.raises(PlanError) as caught:
         Plan.model_construct(name="x", stages=(GOOD.stages[0], bad, *GOOD.stages[2:])).check()
-    told = str(caught.value.got)
-    assert "multiple of 4" in told
-    assert "can only be triplet" in told
-    assert "ranks by logits" in told
+    message = str(caught.value.got)
+    assert "multiple of 4" in message
+    assert "use triplet, local_triplet or compactness" in message
+    assert "'votes' uses logits" in message
 
 
 def test_a_toml_file_is_read_into_the_same_plan(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_mistakes_in_a_file_are_named_by_their_place(tmp_path: Path) -> None:
 
 
 def test_single_photos_skip_stages_that_need_batches() -> None:
-    """Whatever a stage reads first, a ranking stands for it."""
+    """The ranking that the stage reads replaces it, in any order of its references."""
 
     class Piled(EnsembleRankings):
         in_batches_only = True

@@ -1,4 +1,4 @@
-"""Extra photos teach and nothing more: not even of a judging photo's own file or group."""
+"""Extra photos are training photos only, and never of a validation photo's file or group."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def test_extra_photos_are_in_no_validation_and_no_gallery(known: Collection, new
     assert (gallery.classes[~photos.extra] == np.maximum(photos.classes, -1)[~photos.extra]).all()
 
 
-def test_an_extra_photo_of_a_validation_photos_group_or_file_is_not_trained_on(known: Collection, tmp_path: Path) -> None:
+def test_an_extra_photo_of_a_validation_photos_group_or_file_is_not_trained_on(
+    known: Collection, tmp_path: Path
+) -> None:
     shutil.copytree(known.root, tmp_path / "photos")
     group = [None] * len(known)
     at = {image: row for row, image in enumerate(known.images)}
@@ -93,11 +95,13 @@ def test_extra_photos_alone_are_refused(known: Collection, tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
-def test_an_extra_photo_of_an_individual_that_validates_as_unknown_is_not_trained_on(known: Collection, tmp_path: Path) -> None:
-    """Its own photo is held back, so that nobody knows it; photos of it from elsewhere would tell."""
+def test_an_extra_photo_of_an_individual_that_validates_as_unknown_is_not_trained_on(
+    known: Collection, tmp_path: Path
+) -> None:
+    """Its only photo validates, so it counts as unknown. Extra photos of it would leak its identity."""
     names = known.table["identity"].to_list()
-    whom = "w_3"  # four photos: one is its own, the others come from elsewhere
-    rows = [row for row, name in enumerate(names) if name == whom]
+    identity = "w_3"  # four photos: one is not extra, the others are
+    rows = [row for row, name in enumerate(names) if name == identity]
     cells = ["yes" if row in rows[1:] else None for row in range(len(names))]
     table = known.table.with_columns(pl.Series("extra", cells))
     photos = Collection.of(table, root=known.root, unknown="new_whale")

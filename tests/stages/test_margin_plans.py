@@ -1,4 +1,4 @@
-"""Margins, sub-centres and flips in a whole plan: read from TOML, refused where they cannot work, run to answers."""
+"""Margins, sub-centres and mirrored identities in a plan: read from TOML, checked, and run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_plan_in_toml_has_all_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"losses": (ArcFace(),)},
@@ -73,10 +73,10 @@ def test_a_plan_in_toml_has_all_settings(tmp_path: Path) -> None:
         ({"losses": (ArcFace(), Affinity())}, "affinity needs centres"),
     ],
 )
-def test_losses_without_what_they_need_are_refused(settings: dict, told: str) -> None:
+def test_losses_without_what_they_need_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(PlanError) as refused:
         planned(**settings).check()
-    assert told in refused.value.got
+    assert message in refused.value.got
     assert "fieldmark plan" in refused.value.fix
 
 
@@ -120,9 +120,9 @@ def test_a_run_ends_with_probabilities_and_a_threshold(
 
 
 def test_confident_probabilities_of_a_cosine_head_stay_distinct() -> None:
-    """By the sigmoid of scaled cosines both would be 1 in float32, and their order a matter of luck."""
+    """The sigmoid of scaled cosines would be 1 in float32 for both, and their order would be random."""
     logits = np.array([[[26.0, 24.0, -5.0, 3.0]]])
     found = nets._probabilities(logits, 2, competing=True).astype(np.float32)[0, 0]
     assert found[0] > found[1] > 0
-    assert found[:2].sum() == pytest.approx(1)  # the mirror images compete among themselves
+    assert found[:2].sum() == pytest.approx(1)  # mirrored identities have a softmax of their own
     assert found[2:].sum() == pytest.approx(1)

@@ -58,7 +58,9 @@ SIMILAR = Rank(
     reciprocal=Reciprocal(k1=4, k2=2),
     per_group=PerGroup(column="side", least=2),
 )
-BLEND = EnsembleRankings(name="both", reads_from=("ranking", "similar"), on="split", by=ByVote(), unknown=Fixed(at=0.0))
+ENSEMBLE = EnsembleRankings(
+    name="both", reads_from=("ranking", "similar"), on="split", by=ByVote(), unknown=Fixed(at=0.0)
+)
 AGAIN = PostProcess(name="again", reads_from="both", on="split", rules=(Swap(lead=5.0, used=1), Transposed(at=-9.0)))
 TREES = RerankTrees(
     name="trees",
@@ -79,7 +81,7 @@ def ensemble(
 ) -> RunFolder:
     folder = tmp_path_factory.mktemp("rankers") / "run"
     return execute(
-        with_stages(SIMILAR, BLEND, AGAIN, reads="again"),
+        with_stages(SIMILAR, ENSEMBLE, AGAIN, reads="again"),
         known,
         folder,
         new=new,
@@ -98,13 +100,13 @@ def test_every_ranking_stage_writes_the_same_files(ensemble: RunFolder, known: C
         assert table.columns == ["part", "image", "place", "identity", "score", "known_proba", "right_proba"]
         assert table.filter(pl.col("part") == "validation")["image"].n_unique() == n_validation
         assert Decision.read(place).threshold.k == 5
-    told = pl.read_parquet(ensemble.stage("ranking") / "ranking.parquet").filter(pl.col("part") == "new")
-    assert told["known_proba"].is_between(0, 1).all()
-    assert (told["right_proba"] <= told["known_proba"]).all()
+    table = pl.read_parquet(ensemble.stage("ranking") / "ranking.parquet").filter(pl.col("part") == "new")
+    assert table["known_proba"].is_between(0, 1).all()
+    assert (table["right_proba"] <= table["known_proba"]).all()
 
 
 def test_the_vote_counts_the_rankings(ensemble: RunFolder) -> None:
-    """Both rankings' ballots counted by hand for every new photo; where nobody ties, the blend agrees."""
+    """The votes of both rankings, counted by hand for every new photo; the best of the ensemble has the most votes."""
     tables = {
         name: pl.read_parquet(ensemble.stage(name) / "ranking.parquet").filter(pl.col("part") == "new")
         for name in ("ranking", "similar", "both")
@@ -132,7 +134,7 @@ def test_the_submission_is_that_of_the_last_stage(ensemble: RunFolder, new: Coll
 
 
 def test_the_predictor_identifies_single_photos_by_the_ensemble(ensemble: RunFolder, new: Collection) -> None:
-    """Second thoughts look at a pile; a photo alone gets the answer of the stage before."""
+    """Post-processing needs a batch; a single photo gets the ranking before it."""
     both = pl.read_parquet(ensemble.stage("both") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(both.sort("place").group_by("image").agg("identity").iter_rows())
     for one in fieldmark.load(ensemble.path, device="cpu", n_workers=0)(new):
@@ -140,11 +142,11 @@ def test_the_predictor_identifies_single_photos_by_the_ensemble(ensemble: RunFol
 
 
 def test_the_predictor_returns_its_confidence(finished: RunFolder, new: Collection) -> None:
-    told = pl.read_parquet(finished.stage("ranking") / "ranking.parquet").filter(
+    table = pl.read_parquet(finished.stage("ranking") / "ranking.parquet").filter(
         (pl.col("part") == "new") & (pl.col("place") == 1)
     )
     proba = {
-        image: (known, right) for image, known, right in told.select("image", "known_proba", "right_proba").iter_rows()
+        image: (known, right) for image, known, right in table.select("image", "known_proba", "right_proba").iter_rows()
     }
     for one in fieldmark.load(finished.path, device="cpu", n_workers=0)(new):
         assert (one.known_proba, one.right_proba) == pytest.approx(proba[one.image], abs=1e-4)
@@ -170,22 +172,22 @@ def test_trees_rank_and_the_predictor_agrees(
 def test_rankings_by_fold_equal_rankings_without_validation_photos(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    stages = (SIMILAR, BLEND, TREES)
+    stages = (SIMILAR, ENSEMBLE, TREES)
     run = execute(
         with_stages(*stages, reads="trees"), known, tmp_path / "all", new=new, seed=1, n_workers=0, reuse=finished.path
     )
     bare = without_judges(run, tmp_path / "bare")
     application = Context.open(run.path).of_new()
     for name in ("ranking", "similar", "both", "trees"):
-        told, expected = application.value(name, 0).scores, np.load(bare.stage(name) / NEW_SCORES)
-        np.testing.assert_allclose(told, expected, atol=1e-6)
-        assert not np.array_equal(told, np.load(run.stage(name) / NEW_SCORES))
+        by_fold, expected = application.value(name, 0).scores, np.load(bare.stage(name) / NEW_SCORES)
+        np.testing.assert_allclose(by_fold, expected, atol=1e-6)
+        assert not np.array_equal(by_fold, np.load(run.stage(name) / NEW_SCORES))
 
 
 def test_trees_trained_on_training_photos_are_refused(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The source text's mistake, planted: the embedding of a training photo by its own network, as if held back."""
+    """A mistake of the source, planted here: a training photo is embedded by its own network, as if held out."""
     from fieldmark.stages.identity import rerank_trees
 
     whole = rerank_trees.rivals_of
@@ -246,11 +248,11 @@ def test_submissions_are_averaged_by_votes(tmp_path: Path) -> None:
 
 def test_rankings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(PlanError) as refusal:
-        with_stages(SIMILAR, BLEND.model_copy(update={"weights": (1.0,)}), reads="both")
+        with_stages(SIMILAR, ENSEMBLE.model_copy(update={"weights": (1.0,)}), reads="both")
     assert "1 weights for 2 rankings" in str(refusal.value.got)
     with pytest.raises(PlanError) as refusal:
         with_stages(TREES.model_copy(update={"reads_from": "ranking"}), reads="trees")
-    assert "'reads_from' must name a stage that leaves embeddings; 'ranking' (rank) leaves ranking" in str(
+    assert "'reads_from' must name a stage that writes embeddings; 'ranking' (rank) writes ranking" in str(
         refusal.value.got
     )
 
@@ -258,7 +260,7 @@ def test_rankings_that_do_not_fit_are_refused() -> None:
 def ranked_by_hand(
     root: Path, names: list[str | None], fold: np.ndarray, scores: np.ndarray, *stages: Stage
 ) -> Context:
-    """A run whose stage ``ranking`` says these scores of the photos that judge."""
+    """A run whose stage ``ranking`` has these scores of the validation photos."""
     known = Collection.of({"image": [f"{n}.png" for n in range(len(names))], "identity": names}, root=root)
     run = RunFolder.create(root / "run", key={"seed": 0})
     folds = Folds(run.work_directory("split"))
@@ -274,7 +276,7 @@ def ranked_by_hand(
 
 
 def test_transposed_ranking_counts_only_compared_photos(tmp_path: Path) -> None:
-    """Each judging photo's individual has one other photo; before it stands one that nearly all photos are like."""
+    """Each validation photo's individual has one other photo. A photo that is similar to nearly all ranks before it."""
     n = 10
     names = [f"d{one}" for one in range(n) for _ in range(2)] + ["hub", "hub"]
     fold = np.array([-1, 0] * n + [-1, -1])
@@ -289,7 +291,7 @@ def test_transposed_ranking_counts_only_compared_photos(tmp_path: Path) -> None:
 
 
 def test_a_validation_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None:
-    """Nobody knows who is on it, so nothing is measured by it; it is ranked like any other."""
+    """A photo without a name is ranked like any other, but not used for metrics."""
     names = ["a", "a", "b", "b", "unknown", None]
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.06, 0.05], [0.7, 0.3]])
     again = PostProcess(name="again", reads_from="ranking", on="split", rules=(Swap(),))
@@ -303,7 +305,7 @@ def test_a_validation_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> N
             return scores.astype(np.float32), ""
 
         def scores(self, ask: Ask) -> np.ndarray:
-            """No other photos are asked about."""
+            """Not used: there are no other photos."""
             raise AssertionError(ask)
 
     more = Given(kind="given", name="more", on="split", unknown=MaxMap(), k=5, calibration=None)
@@ -320,7 +322,7 @@ def test_a_validation_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> N
 def test_a_photo_without_a_candidate_stops_no_report(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    """Whose nearest photos all show unknown individuals has nobody to be judged as: new at every threshold."""
+    """A photo whose nearest photos all show unknown individuals has no candidate: it is new at every threshold."""
     plan = with_stages(TREES, reads="trees")
     run = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0, reuse=finished.path)
     scores = np.load(run.stage("trees") / SCORES)
@@ -336,14 +338,14 @@ def test_a_photo_without_a_candidate_stops_no_report(
 
 
 def test_names_with_spaces_are_written_as_a_table(tmp_path: Path) -> None:
-    """In the contest's form "a b" would be two names; nothing trained is lost for that."""
+    """In the contest's format "a b" would be two names. A table is written instead, and the run does not fail."""
     context = ranked_by_hand(tmp_path, ["=a b", "c"], np.array([-1, 0]), np.array([[0.9, 0.1]]))
     context = context.fresh(new=Collection.of({"image": ["n.png"]}, root=tmp_path))
     ranking = {"part": "new", "image": "n.png", "place": [1, 2], "identity": ["=a b", "c"], "score": [0.9, 0.1]}
     pl.DataFrame(ranking).write_parquet(context.run.stage("ranking") / "ranking.parquet")
     folder = context.run.work_directory("answers")
     said = WriteSubmission(name="answers", reads_from="ranking").fit(context, folder)
-    assert "answers.csv; no submission.csv, as some names have blanks" in said
+    assert "answers.csv; no submission.csv, because some names have spaces" in said
     assert not (folder / "submission.csv").exists()
     rows = pl.read_csv(folder / "answers.csv")
     assert rows["identity"].to_list() == ["'=a b", "c"]

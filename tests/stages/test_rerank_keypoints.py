@@ -1,4 +1,4 @@
-"""A ranking that knows nothing, mended by points that fit: the kind on hand-made folders, then in whole runs."""
+"""Keypoint re-ranking of a random ranking: on hand-made folders, then in whole runs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def unit(rng: np.random.Generator, n: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    """Each animal's first photo is known, its second and third judge; embeddings and the ranking are pure chance."""
+    """The first photo of each animal is a training photo, the others validate. Embeddings and ranking are random."""
     root, rng = tmp_path_factory.mktemp("marks"), np.random.default_rng(0)
     shown = [(f"a{one}", one, view) for one in range(N_IDENTITIES) for view in range(3)]
     shown += [("unknown", 50 + one, 0) for one in range(N_UNKNOWNS)]
@@ -140,7 +140,7 @@ def test_no_photo_is_compared_with_validation_photos(context: Context, done: Pat
 
 
 def test_a_photo_is_scored_by_weights_fitted_without_it(context: Context, done: Path) -> None:
-    """One set of weights for all would be found again in every photo's probability."""
+    """Weights fitted on all photos would give other probabilities."""
     fusion = Fusion.model_validate_json((done / FUSION).read_text())
     scores = context.artifact(Ranking, "ranking").scores
     found = STAGE._of_validation(context, scores, context.artifact(Folds, "split"))
@@ -176,7 +176,7 @@ def test_no_individual_off_the_shortlist_overtakes() -> None:
 
 
 def test_keypoints_are_within_the_mask_or_the_box_of_the_finder(context: Context) -> None:
-    """Left half by the table's box, right half by its mask, upper half by another finder's box."""
+    """Left half: the table's box. Right half: its mask. Upper half: the box of another finder."""
     image = context.known.images[0]
     height, width = read_pixels(context.known.paths[0]).shape[:2]
     marks = {
@@ -193,7 +193,7 @@ def test_keypoints_are_within_the_mask_or_the_box_of_the_finder(context: Context
     bare = Collection.of({"image": [image]}, root=context.known.root)
 
     def reach(photos: Collection, within: Finder) -> tuple[float, float, float]:
-        """Least and greatest place from left to right, and greatest from top to bottom."""
+        """The smallest and the largest x, and the largest y of the keypoints."""
         points = KeypointComparer(STAGE.matching, None, within=within).points(photos, 0)
         assert len(points) > 10
         across, down = (points.xy / np.array(points.size)[::-1]).T
@@ -216,7 +216,7 @@ def test_boxes_that_no_stage_finds_are_refused() -> None:
     other = [one.model_copy(update={"within": FeatureNorm()}) if one.name == "matching" else one for one in plan.stages]
     with pytest.raises(PlanError) as caught:
         plan.model_copy(update={"stages": tuple(other)}).check()
-    assert "evidence: nobody looks for its boxes (feature_norm)" in str(caught.value)
+    assert "no earlier stage finds its boxes (feature_norm)" in str(caught.value)
 
 
 @pytest.mark.parametrize("size", ["toy", "small", "full"])
@@ -231,7 +231,7 @@ def test_keypoints_are_a_setting_of_humpback_nearest(size: Size) -> None:
 def test_a_missing_opencv_is_reported_before_training(
     tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch, kind: KeypointMethod
 ) -> None:
-    """Said before hours of training."""
+    """The error comes before hours of training."""
     plan = humpback_classify(size="toy", keypoints="xfeat")
     image_features = plan.only(RerankKeypoints).model_copy(update={"matching": KeypointMatching(points=kind)})
     image_features.ready(context.known, None)
@@ -242,7 +242,9 @@ def test_a_missing_opencv_is_reported_before_training(
     assert not (tmp_path / "run").exists()
 
 
-def test_missing_weights_are_reported_before_training(tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_reported_before_training(
+    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(*_: object) -> None:
         raise WeightsError("The weights are not there.", got="nothing", fix="install them.")
 
@@ -254,7 +256,7 @@ def test_missing_weights_are_reported_before_training(tmp_path: Path, context: C
 
 
 def test_matches_by_fold_equal_matches_without_validation_photos(tmp_path: Path, context: Context) -> None:
-    """The frozen backbone at toy size: nothing learns, so only the gallery differs."""
+    """The backbone is frozen at toy size, so that only the gallery differs."""
     for animal in range(N_IDENTITIES):
         Image.fromarray(seen_from(textured(animal), turned(degrees=10))).save(tmp_path / f"new{animal}.png")
     new = Collection.of({"image": [f"new{animal}.png" for animal in range(N_IDENTITIES)]}, root=tmp_path)
@@ -263,14 +265,16 @@ def test_matches_by_fold_equal_matches_without_validation_photos(tmp_path: Path,
     plan = Plan(name="again", stages=(*plan.stages[:-1], again, plan.stages[-1])).check()
     run = execute(plan, context.known, tmp_path / "run", new=new, n_workers=0)
     bare = without_judges(run, tmp_path / "bare")
-    told = Context.open(run.path).of_new().value("again", 0).scores
-    np.testing.assert_allclose(told, np.load(bare.stage("again") / NEW_SCORES), atol=1e-6)
-    assert not np.allclose(told, np.load(run.stage("again") / NEW_SCORES), atol=1e-3)
+    by_fold = Context.open(run.path).of_new().value("again", 0).scores
+    np.testing.assert_allclose(by_fold, np.load(bare.stage("again") / NEW_SCORES), atol=1e-6)
+    assert not np.allclose(by_fold, np.load(run.stage("again") / NEW_SCORES), atol=1e-3)
 
 
 @pytest.mark.parametrize("within", [TableBoxes(), GrabCut(side_px=64, iterations=1)], ids=["table", "grabcut"])
-def test_a_whole_run_reranks_and_its_predictor_and_report_agree(tmp_path: Path, context: Context, within: Finder) -> None:
-    """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
+def test_a_whole_run_reranks_and_its_predictor_and_report_agree(
+    tmp_path: Path, context: Context, within: Finder
+) -> None:
+    """A frozen backbone at toy size with keypoints. Predictor and report use the scores of the re-ranking."""
     pytest.importorskip("timm")
     import fieldmark
     from fieldmark.tasks.reporting import REPORT, write_report

@@ -1,4 +1,4 @@
-"""What a network is given to learn from."""
+"""The training data of a network."""
 
 import shutil
 from pathlib import Path
@@ -31,7 +31,7 @@ from toys import split_by
 
 @pytest.fixture
 def context(known: Collection, whales: Path, tmp_path: Path) -> Context:
-    """The toy whales and two more unknown individuals, of which one is a copy of a photo with a name."""
+    """The toy whales and two more photos of unknown individuals, one of them a copy of a named photo."""
     shutil.copytree(whales / "train", tmp_path / "train")
     shutil.copy(tmp_path / "train/000.jpg", tmp_path / "train/copy.jpg")
     more = [("copy.jpg", "new_whale"), ("unknown.jpg", "new_whale")]
@@ -93,7 +93,7 @@ def test_batches_are_smaller_for_few_photos_down_to_a_quarter() -> None:
         24,
         24,
     ]
-    assert training.fitting(5, multiple=48).batch == 48  # what the sampler needs comes first
+    assert training.fitting(5, multiple=48).batch == 48  # the multiple of the sampler has priority
     assert training.fitting(5, multiple=96) is training
     assert Training(batch=96).fitting(5) is not None
     assert Training(batch=96).fitting(97).batch == 96
@@ -114,7 +114,7 @@ def test_a_stage_trains_with_smaller_batches_on_few_photos(context: Context, tmp
 
 @pytest.mark.parametrize(("flips", "of_mirrors"), [("same_identity", 0), ("other_identity", 1)])
 def test_a_mirrored_photo_is_no_second_photo(context: Context, flips: str, of_mirrors: int) -> None:
-    """Individuals with one photo wait for the last phase, whatever a mirrored photo shows."""
+    """Individuals with one photo are used in the last phase only, whether mirrored photos are added or not."""
     stage = next(one for one in reidentify(size="small", horizontal_flip=flips).stages if isinstance(one, Train))
     first = stage.training.phases[0]
     assert first.min_photos == 2
@@ -124,13 +124,13 @@ def test_a_mirrored_photo_is_no_second_photo(context: Context, flips: str, of_mi
     once = np.flatnonzero((classes >= 0) & (counts[classes] == 1))
     assert len(once)
     assert not np.isin(lesson.members(first) % n, once).any()
-    told = lesson.counts(lesson.items, len(counts) * (1 + of_mirrors)).tolist()
-    assert told[: len(counts)] == counts.tolist()
-    assert told[shift:][: len(counts)] == counts.tolist()
+    counted = lesson.counts(lesson.items, len(counts) * (1 + of_mirrors)).tolist()
+    assert counted[: len(counts)] == counts.tolist()
+    assert counted[shift:][: len(counts)] == counts.tolist()
 
 
 def test_an_individual_held_out_as_unknown_is_not_measured_as_known(context: Context, tmp_path: Path) -> None:
-    """Who judges as an unknown individual cannot be right, and would only lower what is watched."""
+    """An individual that validates as unknown cannot be predicted, so it must not count in the metric."""
     names = np.array(context.known.table["identity"].to_list(), object)
     twos = [name for name in sorted(set(names) - {"new_whale"}) if (names == name).sum() > 1][:2]
     watched_by = {}
@@ -171,7 +171,7 @@ def fresh(context: Context) -> np.ndarray:
 def test_a_training_killed_in_its_first_checkpoint_starts_again(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A checkpoint's folder alone is no checkpoint: directions are imprinted again."""
+    """A folder without a complete checkpoint does not count: the directions are imprinted again."""
 
     class KilledError(BaseException):
         pass

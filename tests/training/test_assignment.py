@@ -1,4 +1,4 @@
-"""Opponents and partners against all permutations, and what each of them promises."""
+"""Opponents and partners, compared with all permutations."""
 
 import itertools
 
@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import DataError
-from fieldmark.training.assignment import AllOpponents, NearestOpponents, Opponents, pairs_order, partners, random_assignment
+from fieldmark.training.assignment import (
+    AllOpponents,
+    NearestOpponents,
+    Opponents,
+    pairs_order,
+    partners,
+    random_assignment,
+)
 
 SIX = np.array([4, 4, 9, 9, 7, 7])
 CLASSES = st.lists(st.integers(2, 5), min_size=2, max_size=7).map(
@@ -26,7 +33,7 @@ def vectors(n: int, seed: int = 0, dim: int = 5) -> np.ndarray:
 
 
 def ways(classes: np.ndarray, *, closed: set[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """All permutations that pair nobody with his own identity, and no closed pair."""
+    """All permutations without pairs of the same identity and without closed pairs."""
     return [
         way
         for way in itertools.permutations(range(len(classes)))
@@ -39,7 +46,7 @@ def total(likeness: np.ndarray, way: tuple[int, ...] | np.ndarray) -> float:
 
 
 def both(embedding: np.ndarray, classes: np.ndarray, *, noise: float = 0.0, seed: int = 0) -> list[Opponents]:
-    """Both forms on one problem; the sparse one with all neighbours there are."""
+    """Both forms on one problem; the sparse one with all neighbours."""
     return [
         AllOpponents(embedding @ embedding.T, classes, noise=noise, rng=chance(seed)),
         NearestOpponents(embedding, classes, k=len(classes), noise=noise, rng=chance(seed), n_draws=3),
@@ -68,7 +75,7 @@ def test_every_photo_has_one_opponent_of_another_identity_and_no_pair_twice(
     if 2 * np.bincount(classes).max() > n:
         return
     for opponents in both(vectors(n, seed), classes, noise=noise, seed=seed):
-        for _ in range(4):  # of few photos all pairs are soon used up; it goes on all the same
+        for _ in range(4):  # few photos use up all pairs soon; drawing continues
             drawn = opponents.draw()
             assert sorted(drawn) == list(range(n))
             assert (classes[drawn] != classes).all()
@@ -85,7 +92,7 @@ def test_used_pairs_do_not_return_until_the_next_round() -> None:
 
 
 def test_all_pairs_are_reused_when_none_is_left() -> None:
-    """Of two identities with two photos there are but two assignments without a common pair."""
+    """Two identities with two photos have only two assignments without a common pair."""
     classes = np.array([0, 0, 1, 1])
     for opponents in both(vectors(4), classes):
         first, second, third = (opponents.draw() for _ in range(3))
@@ -158,7 +165,7 @@ def test_a_partner_is_another_photo_of_the_same_identity_and_each_is_one_once(cl
 
 
 def test_all_derangements_are_equally_likely() -> None:
-    """Of four photos there are nine; a cycle of four is no likelier than two swaps."""
+    """Four photos have nine derangements; a cycle of four is as likely as two swaps."""
     classes = np.repeat(np.arange(600), 4)
     drawn = partners(classes, chance(5)).reshape(600, 4) - np.arange(600)[:, None] * 4
     _, counts = np.unique(drawn, axis=0, return_counts=True)

@@ -80,7 +80,9 @@ def test_the_optimiser_is_restored_bit_by_bit(tmp_path: Path) -> None:
     assert torch.equal(whole.bias, again.bias)
 
 
-def test_a_full_disk_is_reported_and_the_last_checkpoint_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_the_last_checkpoint_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint.save_checkpoint(State(numbers={"n": 1}), tmp_path, number=1)
 
     def full(*_: object) -> None:

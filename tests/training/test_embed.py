@@ -138,7 +138,7 @@ def test_requested_photos_are_embedded_in_the_requested_order(photos: list[Path]
 
 
 class Counted(PhotoSource):
-    """A source that notes how often it is read through."""
+    """A source that counts how often it is read."""
 
     n_read = 0
 
@@ -148,7 +148,7 @@ class Counted(PhotoSource):
 
 
 def several(*, similar: bool) -> list[Network]:
-    """Networks of three folds: heads of their own, over one backbone or over three."""
+    """Networks of three folds: separate heads on one backbone or on three."""
     nets = [network() for _ in range(3)]
     with torch.no_grad():
         for number, net in enumerate(nets):
@@ -166,7 +166,7 @@ def test_several_networks_at_once_are_bit_identical_and_read_photos_once(
     nets, source = several(similar=similar), Counted(photos, INPUT)
     some: dict[str, Any] = {"items": np.array([9, 3, 3, 14, 0]), "device": CPU, "flip": True, "logits": True}
     together = embed_each(nets, source, **some, features=FeatureStore() if keeps else None)
-    assert source.n_read == (0 if keeps else 1)  # kept blocks are loaded row by row
+    assert source.n_read == (0 if keeps else 1)  # cached blocks are loaded row by row
     for net, one in zip(nets, together, strict=True):
         alone = embed_photos(net, source, **some, features=FeatureStore() if keeps else None)
         assert one.logits is not None

@@ -1,4 +1,4 @@
-"""Layouts: one column is the pooled embedding, columns keep left and right apart, and flips are then judged rightly."""
+"""Layouts: one column is the pooled embedding; several columns distinguish left and right."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDE = Preprocess(height_px=32, width_px=128)
 
 
 def animals(folder: Path, *, symmetric: bool, n: int = 8, each: int = 3) -> tuple[list[Path], np.ndarray]:
-    """Individuals with a pattern of coloured tiles: like a fluke, or shown from either side at random."""
+    """Individuals with a pattern of coloured tiles: symmetric like a fluke, or shown from a random side."""
     paths, classes = [], []
     chance = np.random.default_rng(0)
     for individual in range(n):

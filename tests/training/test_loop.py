@@ -48,7 +48,7 @@ def trained(
 
 @pytest.fixture(scope="module")
 def whole(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], list[dict]]:
-    """What an undisturbed training by ``TRAINING`` ends with: the network's state and the history."""
+    """The network's state and the history of an uninterrupted training with ``TRAINING``."""
     net, history = trained(photos, tmp_path_factory.mktemp("whole"))
     return state(net), history
 
@@ -116,7 +116,7 @@ def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(photos: l
 
 
 def test_accumulating_is_one_larger_batch(photos: list[Path], tmp_path: Path) -> None:
-    """With no batch norm in play (all frozen, no neck) two halves give the whole batch's gradient."""
+    """Without batch norm (all frozen, no neck), two halves give the gradient of the whole batch."""
     net = NET.model_copy(update={"neck": "none", "head": NET.head.model_copy(update={"dropout": 0.0})})
     ends = []
     for batch, accumulate in ((16, 1), (8, 2)):
@@ -144,7 +144,7 @@ def test_a_phase_that_would_keep_too_few_photos_uses_all_and_reports_it(photos: 
     classes = np.array([0] * 2 + list(range(1, 14)) + [-1])
     few = type(taught)(**{**vars(taught), "classes": np.tile(classes, 2)})
     assert few.members(Phase(epochs=1, min_photos=9), progress=heard).tolist() == list(range(16))
-    assert heard.lines == ["0 of 14 individuals have the 9 photos that this phase asks for: all take part in it"]
+    assert heard.lines == ["only 0 of 14 individuals have min_photos = 9 photos: this phase uses all individuals"]
     assert few.members(Phase(epochs=1, min_photos=2), progress=heard).tolist() == [0, 1, 15]
     assert len(heard.lines) == 1
 
@@ -172,8 +172,8 @@ def test_nan_stops_training_names_the_batch_and_keeps_the_checkpoint(photos: lis
         )
     assert "update 1" in caught.value.problem
     assert "nan.json" in caught.value.fix
-    told = json.loads((tmp_path / "bad" / "nan.json").read_text(encoding="utf-8"))
-    assert len(told["items"]) == 8
+    content = json.loads((tmp_path / "bad" / "nan.json").read_text(encoding="utf-8"))
+    assert len(content["items"]) == 8
     assert good is not None
     assert not list((tmp_path / "bad").glob("[0-9]*"))
 
@@ -243,7 +243,7 @@ def test_classes_of_the_fixture_have_unknowns() -> None:
 
 
 def test_a_photo_and_its_mirror_image_are_one_photo_of_its_class(photos: list[Path]) -> None:
-    """Item i + 16 is item i mirrored: who has one photo has no two, whether the mirror shows the same animal or not."""
+    """Item i + 16 is item i mirrored: an individual with one photo does not count as having two."""
     taught = lesson(photos)
     classes = np.array([0, 0, 1] + [2] * 3 + [-1] * 10)
     same = {**vars(taught), "items": np.arange(32), "n_photos": 16}

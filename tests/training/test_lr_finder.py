@@ -1,4 +1,4 @@
-"""The learning rate found by trying: on a training whose good rates are known, and on the toy network."""
+"""The learning-rate finder: on a training with known good rates, and on the toy network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRAINING = Training(
 def test_the_curve_falls_then_diverges_and_the_suggestion_is_between(photos: list[Path], tmp_path: Path) -> None:
     net = network(net=TAG_NET)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    work = WorkDirectory(tmp_path / "shop", alone(), features=FeatureStore(tmp_path / "features"))
+    work = WorkDirectory(tmp_path / "work", alone(), features=FeatureStore(tmp_path / "features"))
     found = find_rate(net, tag_lesson(photos), TRAINING, low=1e-5, high=1e4, n_updates=100, at=work, seed=5)
     assert found.ran_away
     assert len(found.rates) == len(found.losses) == len(found.smoothed) < 100
@@ -33,7 +33,7 @@ def test_the_curve_falls_then_diverges_and_the_suggestion_is_between(photos: lis
     assert 1e-3 < found.suggested < found.rates[np.argmin(found.smoothed)]
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert net.frozen == ()
-    assert not (tmp_path / "shop").exists()
+    assert not (tmp_path / "work").exists()
 
     def trained(lr: float) -> float:
         training = TRAINING.model_copy(update={"phases": (Phase(epochs=8, lr=lr, freeze=("all",)),)})
@@ -62,12 +62,13 @@ def test_rates_too_low_to_learn_do_not_diverge(photos: list[Path], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "asked", [{"low": 0.0}, {"low": 1.0, "high": 0.1}, {"n_updates": 3}, {"training": Training(phases=())}]
+    "settings", [{"low": 0.0}, {"low": 1.0, "high": 0.1}, {"n_updates": 3}, {"training": Training(phases=())}]
 )
-def test_impossible_rates_are_refused(photos: list[Path], tmp_path: Path, asked: dict) -> None:
-    training = asked.pop("training", TRAINING)
+def test_impossible_rates_are_refused(photos: list[Path], tmp_path: Path, settings: dict) -> None:
+    training = settings.pop("training", TRAINING)
     with pytest.raises(PlanError) as refused:
         find_rate(
-            network(net=TAG_NET), tag_lesson(photos), training, at=WorkDirectory(tmp_path, alone()), seed=5, **asked
+            network(net=TAG_NET), tag_lesson(photos), training, at=WorkDirectory(tmp_path, alone()), seed=5, **settings
         )
-    assert "0 < low < high" in refused.value.fix
+    assert "0 < low < high" in refused.value.problem
+    assert "n_updates = 100" in refused.value.fix

@@ -1,4 +1,4 @@
-"""The hardest items: who they are, how an epoch shows them, and that a kill changes nothing."""
+"""Hard-negative mining: the choice of items, their epochs, and bit-identical resuming."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_hardest_items_have_the_largest_last_loss() -> None:
     one.note(np.array([2, 3, 5, 7, 11, 13]), np.array([9.0, 1, 8, 2, 7, 3]))
     one.choose()
     assert one.chosen.tolist() == [2, 5, 11]  # a quarter of ten is rounded up
-    one.note(np.array([2, 3, 3]), np.array([0.5, 6.0, 7.5]))  # of two the later counts
+    one.note(np.array([2, 3, 3]), np.array([0.5, 6.0, 7.5]))  # the last of two losses counts
     one.choose()
     assert one.chosen.tolist() == [5, 3, 11]
 
@@ -92,13 +92,13 @@ def test_the_loss_of_each_item_equals_its_loss_alone(photos: list[Path], tmp_pat
         logits = [going.body.above(going.body.below(batch)).logits for batch in batches]
     going.update(items, batches, lr=0.1, number=0)
     assert going.hardest is not None
-    felt = going.hardest.tensors()["mining/felt"]
-    assert felt.isnan().sum() == 16 - 8
+    losses = going.hardest.tensors()["mining/felt"]
+    assert losses.isnan().sum() == 16 - 8
     for rows, answers in zip(items, logits, strict=True):
         assert answers is not None
         for item, row in zip(rows, answers, strict=True):
             alone_ = total((Focal(), SoftF()), logits=row[None], truth=torch.from_numpy(TRUTH[[item]]))[0]
-            assert felt[item].item() == pytest.approx(alone_.item(), rel=1e-4)
+            assert losses[item].item() == pytest.approx(alone_.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize(("mode", "updates"), [("added", [4, 5, 5]), ("only", [4, 1, 1])])

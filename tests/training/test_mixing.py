@@ -1,4 +1,4 @@
-"""Mixup: pictures and labels blended in the same shares, each item the larger part of its blend."""
+"""Mixup: images and labels are averaged with the same weights, and each item has the larger weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small regressor of boxes and landmarks: learns where heat is, mirrors rightly, is judged on what is new."""
+"""The regressor of boxes and landmarks: training, mirroring and cross-validation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POINTS = ("left_tip", "notch", "right_tip")
 
 
 def lesson(n_photos: int = 30, side: int = 14) -> PinpointLesson:
-    """Maps with a bump for each landmark and for the box's two corners; mirrored ones after the plain ones."""
+    """Maps with a peak for each landmark and for the two corners of the box; mirrored ones after the plain ones."""
     chance = np.random.default_rng(0)
     left, right = chance.uniform(0.1, 0.35, n_photos), chance.uniform(0.65, 0.9, n_photos)
     top, bottom = chance.uniform(0.1, 0.4, n_photos), chance.uniform(0.6, 0.9, n_photos)
@@ -75,7 +75,7 @@ def test_boxes_and_landmarks_are_learnt_deterministically() -> None:
 
 
 def test_cross_validation_predicts_held_out_photos() -> None:
-    """With clicks that mean nothing no unseen photo can be told better than the middle of all."""
+    """With random clicks, the prediction for a held-out photo is no better than the mean of all."""
     clicks = lesson()
     chance = np.random.default_rng(1)
     shuffled = clicks.coordinates.copy()
@@ -113,7 +113,7 @@ def test_predicted_boxes_are_always_valid() -> None:
 def test_too_few_clicks_are_refused() -> None:
     with pytest.raises(DataError, match="too few") as refused:
         cross_validate(lesson(9))
-    assert "some hundreds" in refused.value.fix
+    assert "a few hundred" in refused.value.fix
 
 
 def test_ten_photos_are_enough() -> None:
@@ -122,7 +122,7 @@ def test_ten_photos_are_enough() -> None:
 
 
 def test_without_boxes_errors_are_relative_to_the_landmarks_or_the_image() -> None:
-    """By hand: 0.05 beside a pair 0.5 apart, along one line; a photo with one click has no size to measure by."""
+    """By hand: an error of 0.05 for a pair at a distance of 0.5; a photo with one click has no size."""
     truth = np.array([[0.2, 0.5, 0.7, 0.5], [0.4, np.nan, np.nan, np.nan], [0.3, 0.3, np.nan, np.nan]])
     truth[1, 1] = 0.4
     said = np.nan_to_num(truth, nan=0.1) + np.array([0.05, 0, 0, 0])

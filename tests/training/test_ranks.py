@@ -42,7 +42,8 @@ if "tags" in sys.argv:  # labels, and the hardest items once more each epoch
 mining = {"hardest": 0.3} if "tags" in sys.argv else {}
 epochs = 60 if "kill" in sys.argv else 2
 phases = (Phase(epochs=epochs, lr=1e-2, freeze=tuple(stage_names(one)), **mining),)
-fit(one, taught, Training(phases=phases, batch=8, checkpoint_every_s=1e-9), at=WorkDirectory(out / "checkpoints", group), seed=5)
+training = Training(phases=phases, batch=8, checkpoint_every_s=1e-9)
+fit(one, taught, training, at=WorkDirectory(out / "checkpoints", group), seed=5)
 if group.leads:
     save_file({n: t.contiguous() for n, t in one.state_dict().items()}, out / "end.safetensors")
 """

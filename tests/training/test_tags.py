@@ -1,4 +1,4 @@
-"""Training on labels, end to end: soft truth, losses of a phase, mixup, a frozen backbone; and what is refused."""
+"""Training on labels, end to end: soft labels, losses per phase, mixup, a frozen backbone; and refused settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def same(a: Network, b: Network) -> bool:
 
 
 def right_order(net: Network, taught: Lesson) -> float:
-    """The share of pairs of a photo with a label and one without in which the former has the larger logit."""
+    """The share of pairs (photo with a label, photo without it) in which the first has the larger logit."""
     logits = embed_photos(net, taught.source, device=torch.device("cpu"), logits=True).logits  # type: ignore[arg-type]
     assert logits is not None
     pairs = [(z[y > 0][:, None] > z[y == 0]).mean() for z, y in zip(logits[0].T, TRUTH.T, strict=True)]
@@ -198,39 +198,39 @@ def test_the_best_epoch_survives_a_kill_after_it(photos: list[Path], tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("changes", "training", "told"),
+    ("changes", "training", "message"),
     [
-        ({"truth": TRUTH[:, :3]}, Training(), "truth (16, 3) for a network of 4 labels"),
-        ({"truth": TRUTH[:5]}, Training(), "truth of 5 rows for 16 photos"),
-        ({"truth": 2 * TRUTH}, Training(), "truth outside 0 to 1"),
-        ({"truth": TRUTH * np.nan}, Training(), "truth outside 0 to 1"),
+        ({"truth": TRUTH[:, :3]}, Training(), "truth has shape (16, 3), but the network has 4 labels"),
+        ({"truth": TRUTH[:5]}, Training(), "truth has 5 rows for 16 photos"),
+        ({"truth": 2 * TRUTH}, Training(), "truth has values outside 0 to 1"),
+        ({"truth": TRUTH * np.nan}, Training(), "truth has values outside 0 to 1"),
         ({"classes": np.zeros(32, np.int64)}, Training(), "both classes and truth are given"),
         ({"truth": None, "classes": np.zeros(32, np.int64)}, Training(mixup=0.2), "set mixup = None"),
         (
             {"truth": None, "classes": np.zeros(32, np.int64)},
             Training(phases=(Phase(epochs=1, hardest=0.1),)),
-            "phase 1: only the loss on labels tells which items are hardest",
+            "phase 1: hardest needs labels",
         ),
         (
             {"losses": (Bce(), BatchHardTriplet())},
             Training(phases=(Phase(epochs=1), Phase(epochs=1, hardest=0.1))),
-            "phase 2: triplet cannot tell which items are hardest",
+            "phase 2: hardest does not work with the loss triplet",
         ),
         (
             {},
             Training(phases=(Phase(epochs=1), Phase(epochs=1, losses=(SoftF(),))), keep="best"),
-            "no common best epoch",
+            "keep = 'best' cannot compare phases with different losses",
         ),
     ],
 )
 def test_settings_that_do_not_fit_the_data_are_refused_before_training(
-    photos: list[Path], tmp_path: Path, changes: dict, training: Training, told: str
+    photos: list[Path], tmp_path: Path, changes: dict, training: Training, message: str
 ) -> None:
     taught = Lesson(**{**vars(tag_lesson(photos)), **changes})
     with pytest.raises(PlanError) as refused:
         trained(taught, tmp_path, training)
-    assert told in refused.value.got
-    assert "mend those settings" in refused.value.fix
+    assert message in refused.value.got
+    assert "change each of these settings" in refused.value.fix
     assert not list(tmp_path.iterdir())
 
 

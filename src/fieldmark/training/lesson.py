@@ -147,7 +147,7 @@ class Lesson:
             raise PlanError(
                 f"The training settings do not fit the training data: {len(mistakes)} mistake(s).",
                 got=several(mistakes, most=10),
-                fix="correct these settings.",
+                fix="change each of these settings as its line says.",
             )
 
     def _truth_mistakes(self, n_classes: int, *, gaps: bool) -> Iterator[str]:
