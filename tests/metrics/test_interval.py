@@ -78,7 +78,7 @@ def test_refusals_say_what_to_do(of, options, error, fix):
 
 
 def test_a_refusal_on_all_queries_is_told():
-    with pytest.raises(FieldmarkError, match="compares the scores"):
+    with pytest.raises(FieldmarkError, match="of known and of unknown"):
         interval(lambda rows: roc_auc(np.ones(3)[rows], np.ones(3, bool)[rows]), n_queries=3)
 
 

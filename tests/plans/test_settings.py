@@ -263,7 +263,7 @@ def test_a_recipe_of_a_users_own_is_found_by_its_name(monkeypatch: pytest.Monkey
     assert choose("mine", size="small", settings={"n": "3"}) == mine(size="small", n=3)
     with pytest.raises(FieldmarkError, match="already a recipe of that name") as refused:
         recipe("imet2019", Small)(build_small)
-    assert refused.value.fix == "give yours another name."
+    assert refused.value.fix == "choose another name for your part."
     assert recipe("mine", Small)(build_small).build is build_small  # a notebook cell runs again
 
 
