@@ -80,7 +80,7 @@ def test_two_processes_cannot_work_in_one_run(tmp_path: Path) -> None:
     with run.locked():
         with pytest.raises(RunError) as caught, RunFolder.open(run.path).locked():
             pass
-        assert "wait for it" in caught.value.fix
+        assert "wait until that process ends" in caught.value.fix
     with run.locked():
         pass
 

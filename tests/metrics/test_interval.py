@@ -64,7 +64,7 @@ def test_it_prints_itself():
     [
         (np.array([]), {}, ShapeError, "at least one value"),
         (np.ones((2, 2)), {}, ShapeError, "pass a list"),
-        (np.array([np.nan]), {}, FieldmarkError, "leave out"),
+        (np.array([np.nan]), {}, FieldmarkError, "remove the queries"),
         (np.ones(3), {"n_draws": 0}, FieldmarkError, "n_draws=1000"),
         (np.ones(3), {"share": 1.0}, FieldmarkError, "share=0.95"),
         (lambda rows: 1.0, {}, ShapeError, "n_queries="),
