@@ -105,7 +105,8 @@ def test_an_error_is_told_in_three_lines(tmp_path: Path, capsys: pytest.CaptureF
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err == (
-        f"There is no run in that folder.\n  got: {tmp_path}\n  fix: `fieldmark runs` lists the runs below a folder.\n"
+        f"There is no run in that folder.\n  got: {tmp_path}\n"
+        "  fix: list the runs below a folder with `fieldmark runs FOLDER`.\n"
     )
 
 

@@ -288,8 +288,8 @@ def test_a_recipe_registered_by_a_user_is_found_by_its_name(monkeypatch: pytest.
     assert choose("mine", size="small", settings={"n": "3"}) == mine(size="small", n=3)
     with pytest.raises(FieldmarkError, match="already a recipe of that name") as refused:
         recipe("imet2019", Small)(build_small)
-    assert refused.value.fix == "give yours another name."
-    assert recipe("mine", Small)(build_small).build is build_small  # as when a notebook cell runs again
+    assert refused.value.fix == "choose another name for your part."
+    assert recipe("mine", Small)(build_small).build is build_small  # a notebook cell runs again
 
 
 def test_settings_are_described_by_group_with_their_limits() -> None:
