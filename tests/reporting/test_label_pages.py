@@ -20,9 +20,9 @@ from fieldmark.reporting.label_contents import (
     LabelThresholdScan,
     Mark,
     MarkedPhoto,
-    Rung,
+    StageScore,
     ThresholdRow,
-    TrainingCourse,
+    TrainingHistory,
     TreesSection,
 )
 from fieldmark.reporting.label_pages import labels_page
@@ -60,9 +60,9 @@ def named(name: str) -> LabelsPage:
     line = np.array([0.1, 0.2])
     photo = MarkedPhoto(name, None, (Mark(name, "right", 0.5), Mark(name, "missed"), Mark(name, "plain")), name)
     return LabelsPage(
-        title=name, recipe=name, summary=name, scores_note=name, score_name=name, ladder_note=name, thresholds_note=name,
-        ladder=(Rung(name, 0.5, 0.4, 0.6, None, (name,), name), Rung(name, 0.5, 0.4, 0.6, Difference(0.1, 0.0, 0.2))),
-        courses=(TrainingCourse(name, (Curve(name, "loss", line, line),), name),),
+        title=name, recipe=name, summary=name, scores_note=name, score_name=name, stage_scores_note=name, thresholds_note=name,
+        stage_scores=(StageScore(name, 0.5, 0.4, 0.6, None, (name,), name), StageScore(name, 0.5, 0.4, 0.6, Difference(0.1, 0.0, 0.2))),
+        training_histories=(TrainingHistory(name, (Curve(name, "loss", line, line),), name),),
         learning_rates=(Curve(name, "lr", line, line), Curve(name, "lr", line, line)),
         thresholds=(ThresholdRow(name, 3, 0.1, note=name, scan=LabelThresholdScan(line, line, 0.1)),),
         labels=(LabelRow(name, 3, 2, 0.5), LabelRow("b", 0, 0)),
@@ -169,8 +169,8 @@ def test_numbers_unknown_could_measure_are_a_dash():
 
 
 def test_issues_say_which_way_and_how_sure(html):
-    assert html.count('class="card photo doubt"') == 40
-    first = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html.split('class="card photo doubt"')[1])).replace("\xa0", " ")
+    assert html.count('class="card photo issue"') == 40
+    first = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html.split('class="card photo issue"')[1])).replace("\xa0", " ")
     assert "probably missing" in first
     assert "Not in the table; the networks say 97 %" in first
     assert "probability of 99 %" in first

@@ -17,7 +17,7 @@ from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.metrics.measure import Measure
 from fieldmark.tasks.attributes.validation import measure_answers
 from fieldmark.tasks.identification.measures import measure, measure_decision
-from fieldmark.tasks.tagging.ladder import change_of
+from fieldmark.tasks.tagging.stage_scores import change_of
 from fieldmark.tasks.tagging.measures import measure_labels
 
 N_GROUPS, N_PHOTOS = 24, 25
@@ -60,8 +60,8 @@ def answers(groups: np.ndarray | None) -> tuple[Measure, ...]:
 
 CASES: list[tuple[Callable[[np.ndarray | None], tuple[Measure, ...]], set[str]]] = [
     (individuals, set()),
-    (labels, {"labels a photo", "mean F2 without looking", "mean F2 of a", "mean F2 of b"}),
-    (answers, {"error without looking"}),
+    (labels, {"labels per photo", "baseline mean F2", "mean F2 of a", "mean F2 of b"}),
+    (answers, {"baseline error"}),
 ]
 
 
@@ -86,7 +86,7 @@ def test_what_to_expect_of_a_decision_is_over_groups() -> None:
     )
     assert {one.name.partition(",")[0] for one in found} >= {
         "MAP@5",
-        "found at 5%",
+        "TPIR at FPIR = 5 %",
         "calibration error",
         "AUC of right",
     }
@@ -98,7 +98,7 @@ def test_what_to_expect_of_a_decision_is_over_groups() -> None:
 def test_thresholds_and_intervals_of_a_decision_keep_groups_whole() -> None:
     found = {one.name: one for one in measure_decision(*scored(), unknown=MaxMap(), groups=GROUPS)}
     apart = {one.name: one for one in measure_decision(*scored(), unknown=MaxMap())}
-    wide, narrow = found["MAP@5, crossed"], apart["MAP@5, crossed"]
+    wide, narrow = found["MAP@5, cross-fitted"], apart["MAP@5, cross-fitted"]
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 

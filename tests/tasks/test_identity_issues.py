@@ -83,7 +83,7 @@ def found(run: Context) -> list[LabelIssue]:
 
 def test_unknowns_who_have_a_name_come_before_those_who_have_none(run: Context, found: list[LabelIssue]) -> None:
     """Some of them judged the run and some taught it."""
-    unknowns = [one for one in found if one.kind == "stranger"]
+    unknowns = [one for one in found if one.kind == "unknown"]
     assert {one.image: one.label for one in unknowns[: len(HIDDEN)]} == HIDDEN
     assert min(one.proba for one in unknowns[: len(HIDDEN)]) > 0.2
     assert all(one.proba < 0.2 for one in unknowns[len(HIDDEN) :])
@@ -129,7 +129,7 @@ def test_decisions_mend_the_table(run: Context, tmp_path: Path) -> None:
     with (tmp_path / "issues.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        row["decision"] = "add" if row["kind"] == "stranger" else "keep"
+        row["decision"] = "add" if row["kind"] == "unknown" else "keep"
     with (tmp_path / "decided.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

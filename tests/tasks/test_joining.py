@@ -76,13 +76,13 @@ def test_the_joined_run_ranks_as_the_blend_of_the_answers(
 ) -> None:
     folders = [finished.path, nearest.path]
     run = join_runs(folders, tmp_path / "both", weights=[2.0, 1.0])
-    both = ["split", "net", "features", "ranking", "net-2", "features-2", "ranking-2", "ensemble_lines", "answers"]
+    both = ["split", "net", "features", "ranking", "net-2", "features-2", "ranking-2", "ensemble", "answers"]
     assert names(run) == both
     wanted, decision = ensemble_runs(folders, weights=[2.0, 1.0])
-    made = pl.read_parquet(run.stage("ensemble_lines") / "ranking.parquet").filter(pl.col("part") == "new")
+    made = pl.read_parquet(run.stage("ensemble") / "ranking.parquet").filter(pl.col("part") == "new")
     assert made.select("image", "place", "identity").equals(wanted.select("image", "place", "identity"))
     assert np.allclose(made["score"], wanted["score"])
-    assert json.loads((run.stage("ensemble_lines") / "decision.json").read_text())["at"] == decision.threshold.at
+    assert json.loads((run.stage("ensemble") / "decision.json").read_text())["at"] == decision.threshold.at
     submission = pl.read_csv(run.stage("answers") / "submission.csv")
     assert submission["Image"].to_list() == new.images
     assert {one.name for one in write_report(Context.open(run.path))} >= {"MAP@5", "top-1 of known"}
@@ -95,7 +95,7 @@ def test_the_joined_run_answers_single_photos_as_it_ranked_them(
     finished: RunFolder, nearest: RunFolder, new: Collection, tmp_path: Path
 ) -> None:
     run = join_runs([finished.path, nearest.path], tmp_path / "both", by=ByVote())
-    table = pl.read_parquet(run.stage("ensemble_lines") / "ranking.parquet").filter(pl.col("part") == "new")
+    table = pl.read_parquet(run.stage("ensemble") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(table.sort("place").group_by("image").agg("identity").iter_rows())
     for one in fieldmark.load(run.path, device="cpu", n_workers=0)(new):
         assert [match.identity for match in one.matches] == wanted[one.image]
@@ -114,8 +114,8 @@ def test_points_come_after_the_blend_and_not_before(
     run = join_runs([pointed.path, finished.path], tmp_path / "both", points=True)
     stages = Context.open(run.path).plan.stages
     assert [stage.name for stage in stages if isinstance(stage, RerankKeypoints)] == ["points"]
-    (ensemble_lines,) = (stage for stage in stages if isinstance(stage, EnsembleRankings))
-    assert ensemble_lines.reads_from == ("ranking", "ranking-2")
+    (ensemble,) = (stage for stage in stages if isinstance(stage, EnsembleRankings))
+    assert ensemble.reads_from == ("ranking", "ranking-2")
     assert kept <= {path.name for path in (run.path / KEPT).iterdir()}
     assert pl.read_parquet(run.stage("points") / "keypoint_matches.parquet").height > 0
     table = pl.read_parquet(run.stage("points") / "ranking.parquet").filter(pl.col("part") == "new")
@@ -133,7 +133,7 @@ def test_a_blend_of_points_by_the_second_embedding_shows_that_embedding(
 ) -> None:
     pytest.importorskip("cv2", reason="keypoints need OpenCV")
     both = join_runs([finished.path, nearest.path], tmp_path / "both")
-    looked = quick_rerank(name="points", reads_from="ensemble_lines", embedded="features-2", shortlist=2)
+    looked = quick_rerank(name="points", reads_from="ensemble", embedded="features-2", shortlist=2)
     again = EnsembleRankings(name="again", reads_from=("points", "ranking"), on="split")
     stages = (
         *Context.open(both.path).plan.stages[:-1],
@@ -169,7 +169,7 @@ def test_it_goes_on_where_it_was_interrupted(
         broken.setattr(EnsembleRankings, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             join_runs(folders, tmp_path / "both")
-    assert not RunFolder(tmp_path / "both").done("ensemble_lines")
+    assert not RunFolder(tmp_path / "both").done("ensemble")
     stamp = (tmp_path / "both" / "net" / "stage.json").stat().st_mtime_ns
     run = join_runs(folders, tmp_path / "both")
     assert (run.path / "net" / "stage.json").stat().st_mtime_ns == stamp
@@ -185,9 +185,9 @@ def test_a_joined_run_is_a_run_and_joins_others(
     third = execute(plan, known, tmp_path / "third", new=new, seed=1, n_workers=0, reuse=finished.path)
     run = join_runs([both.path, third.path], tmp_path / "three")
     opened = Context.open(run.path)
-    assert names(run)[-4:] == ["ensemble_lines", "ranking-3", "blended-2", "answers"]
-    assert opened.plan.final().named() == {"on": ("split",), "reads_from": ("ensemble_lines", "ranking-3")}
-    wanted = pl.read_parquet(run.stage("blended-2") / "ranking.parquet").filter(pl.col("part") == "new")
+    assert names(run)[-4:] == ["ensemble", "ranking-3", "ensemble-2", "answers"]
+    assert opened.plan.final().named() == {"on": ("split",), "reads_from": ("ensemble", "ranking-3")}
+    wanted = pl.read_parquet(run.stage("ensemble-2") / "ranking.parquet").filter(pl.col("part") == "new")
     answers = fieldmark.load(run.path, device="cpu", n_workers=0)(new)
     first = wanted.filter(pl.col("place") == 1).select("image", "identity")
     assert {one.image: one.matches[0].identity for one in answers} == dict(first.iter_rows())
@@ -198,7 +198,7 @@ def test_runs_that_do_not_fit_are_told(
 ) -> None:
     with pytest.raises(RunError) as refusal:
         join_runs([finished.path, finished.path], tmp_path / "same")
-    assert "rank similar" in str(refusal.value.got)
+    assert "the same ranking" in refusal.value.problem
     other = execute(NEAREST, known, tmp_path / "seed", new=new, seed=2, n_workers=0)
     with pytest.raises(RunError) as refusal:
         join_runs([finished.path, other.path], tmp_path / "seeds")

@@ -30,7 +30,7 @@ from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.stages.common.train import Train
 from fieldmark.tasks.reporting import REPORT, write_report
-from fieldmark.tasks.tagging.ladder import score_ladder
+from fieldmark.tasks.tagging.stage_scores import scores_by_stage
 from fieldmark.tasks.tagging.marked_photos import dropped, examples, label_issue_rows
 from fieldmark.tasks.tagging.report import label_report
 from fieldmark.tasks.tagging.validation import CROSSED, OutOfFoldLabels, crossed_f2, plain_thresholds
@@ -88,7 +88,7 @@ class ByHand:
         self.opened = Context(self.run, plan, known, new, 0)
         self.chance = np.random.default_rng(13)
 
-    def finish(self, name: str, said: str) -> None:
+    def finish(self, name: str, message: str) -> None:
         self.run.finish(name, receipt={"kind": "", "said": said, "took_s": 1.0})
 
     def split(self) -> None:
@@ -163,7 +163,7 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Context:
 
 
 @pytest.fixture(scope="session")
-def judged(tagged: Context) -> OutOfFoldLabels:
+def oof(tagged: Context) -> OutOfFoldLabels:
     return OutOfFoldLabels(tagged)
 
 
@@ -195,69 +195,69 @@ def slow_f2(answer: np.ndarray, truth: np.ndarray) -> float:
 
 
 def test_numbers_are_those_of_the_answers_and_say_what_they_flatter(
-    tagged: Context, judged: OutOfFoldLabels, measures: dict[str, Measure]
+    tagged: Context, oof: OutOfFoldLabels, measures: dict[str, Measure]
 ) -> None:
     assert read_json(tagged.run.path / METRICS) == [one.model_dump(mode="json") for one in measures.values()]
-    assert measures["mean F2"].value == pytest.approx(slow_f2(judged.answer, judged.truth))
+    assert measures["mean F2"].value == pytest.approx(slow_f2(oof.answer, oof.truth))
     assert list(measures)[1] == CROSSED
     assert measures[CROSSED].value == 0.512
-    assert judged.answer[:, judged.groups["culture"]].sum(axis=1).max() == 1  # most
-    assert judged.answer[:, judged.groups["tag"]].sum(axis=1).min() >= 1  # least
+    assert oof.answer[:, oof.groups["culture"]].sum(axis=1).max() == 1  # most
+    assert oof.answer[:, oof.groups["tag"]].sum(axis=1).min() >= 1  # least
 
 
-def test_page_says_in_a_sentence_what_a_registrar_wants_to_know(page: str, judged: OutOfFoldLabels) -> None:
-    found = int((judged.answer & judged.truth).sum())
+def test_page_says_in_a_sentence_what_a_registrar_wants_to_know(page: str, oof: OutOfFoldLabels) -> None:
+    found = int((oof.answer & oof.truth).sum())
     lead = words(page.split('class="lead">')[1].split("</p>", maxsplit=1)[0])
-    assert f"found {100 * found / judged.truth.sum():.0f} of every 100 labels" in lead
-    assert f"it gave {100 * found / judged.answer.sum():.0f} are in the table" in lead
+    assert f"found {100 * found / oof.truth.sum():.0f} of every 100 labels" in lead
+    assert f"it gave {100 * found / oof.answer.sum():.0f} are in the table" in lead
     assert "with thresholds found on other photos, mean F2 is 0.512" in words(section(page, "scores"))
 
 
-def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Context, judged: OutOfFoldLabels) -> None:
-    rungs = score_ladder(tagged, judged)
-    assert [rung.name for rung in rungs] == list(NOISE)
-    assert rungs[0].change is None
-    verdicts = {rung.name: rung.change.verdict for rung in rungs if rung.change}
+def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Context, oof: OutOfFoldLabels) -> None:
+    stage_scores = scores_by_stage(tagged, oof)
+    assert [one_stage.name for one_stage in stage_scores] == list(NOISE)
+    assert stage_scores[0].change is None
+    verdicts = {one_stage.name: one_stage.change.verdict for one_stage in stage_scores if one_stage.change}
     assert verdicts["zoo3"] == "worse"
     assert verdicts["trees"] == "better"
-    for before, rung in pairwise(rungs):
-        assert rung.change is not None
-        assert rung.change.value == pytest.approx(rung.value - before.value)
-        assert rung.change.low < rung.change.value < rung.change.high
-        paired, apart = rung.change.high - rung.change.low, (rung.high - rung.low) + (before.high - before.low)
+    for before, one_stage in pairwise(stage_scores):
+        assert one_stage.change is not None
+        assert one_stage.change.value == pytest.approx(one_stage.value - before.value)
+        assert one_stage.change.low < one_stage.change.value < one_stage.change.high
+        paired, apart = one_stage.change.high - one_stage.change.low, (one_stage.high - one_stage.low) + (before.high - before.low)
         assert paired < apart
 
 
-def test_rungs_tell_only_what_is_new(tagged: Context, judged: OutOfFoldLabels) -> None:
-    news = {rung.name: " | ".join(rung.news) for rung in score_ladder(tagged, judged)}
-    assert "2 networks a fold" in news["zoo"]
-    assert "minimise focal" in news["zoo"]
-    assert "without what trusted left out: 2 of 60 photos dropped" in news["zoo2"]
-    assert "hardest 5.0\xa0%" in news["zoo2"]
-    assert "with what enlarged took in: 2 to 2 of 8 new photos joined" in news["zoo3"]
-    assert "trusted" not in news["zoo3"]
-    assert "answer tag alone" in news["special"]
-    assert "minimise bce" in news["special"]
-    assert "boosted trees over what the networks of zoo3 and special say" in news["trees"]
+def test_rungs_tell_only_what_is_new(tagged: Context, oof: OutOfFoldLabels) -> None:
+    changes = {one_stage.name: " | ".join(one_stage.changes) for one_stage in scores_by_stage(tagged, oof)}
+    assert "2 networks a fold" in changes["zoo"]
+    assert "minimise focal" in changes["zoo"]
+    assert "without what trusted left out: 2 of 60 photos dropped" in changes["zoo2"]
+    assert "hardest 5.0\xa0%" in changes["zoo2"]
+    assert "with what enlarged took in: 2 to 2 of 8 new photos joined" in changes["zoo3"]
+    assert "trusted" not in changes["zoo3"]
+    assert "answer tag alone" in changes["special"]
+    assert "minimise bce" in changes["special"]
+    assert "boosted trees over what the networks of zoo3 and special say" in changes["trees"]
 
 
-def test_no_photo_is_cut_where_its_own_labels_were_looked_at(judged: OutOfFoldLabels) -> None:
+def test_no_photo_is_cut_where_its_own_labels_were_looked_at(oof: OutOfFoldLabels) -> None:
     """Scores that say nothing: thresholds found on the same photos flatter, those of other photos do not."""
     part = np.arange(N) % 2
-    proba = np.random.default_rng(1).random(judged.truth.shape).astype(np.float32)
-    found = crossed_f2(judged, proba, part)
+    proba = np.random.default_rng(1).random(oof.truth.shape).astype(np.float32)
+    found = crossed_f2(oof, proba, part)
     for one in (0, 1):
         here, there = part == one, part != one
-        answer = judged.cut_by(plain_thresholds(judged, proba[there], judged.truth[there]), proba[here])
-        assert found[here].mean() == pytest.approx(slow_f2(answer, judged.truth[here]))
-    flattered = judged.cut_by(plain_thresholds(judged, proba, judged.truth), proba)
-    assert found.mean() < slow_f2(flattered, judged.truth)
+        answer = oof.labels_above(plain_thresholds(oof, proba[there], oof.truth[there]), proba[here])
+        assert found[here].mean() == pytest.approx(slow_f2(answer, oof.truth[here]))
+    flattered = oof.labels_above(plain_thresholds(oof, proba, oof.truth), proba)
+    assert found.mean() < slow_f2(flattered, oof.truth)
 
 
 def test_a_forgotten_label_comes_first_among_the_issues_with_its_photo(
-    tagged: Context, judged: OutOfFoldLabels
+    tagged: Context, oof: OutOfFoldLabels
 ) -> None:
-    found, note = label_issue_rows(tagged, judged)
+    found, note = label_issue_rows(tagged, oof)
     first = next(one for one in found if one.kind == "missing")
     assert (first.image, first.label) == (f"{FORGOTTEN[0]:03d}.png", LABELS[FORGOTTEN[1]])
     assert first.picture is not None
@@ -266,11 +266,11 @@ def test_a_forgotten_label_comes_first_among_the_issues_with_its_photo(
     assert len(found) == len({(one.image, one.label) for one in found}) <= 40
 
 
-def test_photos_left_out_are_shown_with_what_the_judge_says(tagged: Context, judged: OutOfFoldLabels) -> None:
-    (left,) = dropped(tagged, judged)
+def test_photos_left_out_are_shown_with_what_the_judge_says(tagged: Context, oof: OutOfFoldLabels) -> None:
+    (left,) = dropped(tagged, oof)
     assert (left.n, [one.image for one in left.worst], left.others) == (2, ["003.png", "007.png"], ())
     assert left.worst[0].note == "error 2.500"
-    table = {name for name, has in zip(judged.names, judged.truth[3], strict=True) if has}
+    table = {name for name, has in zip(oof.names, oof.truth[3], strict=True) if has}
     assert {mark.label for mark in left.worst[0].marks if mark.kind in {"right", "missed"}} == table
     assert not {mark.label for mark in left.worst[0].marks if mark.kind == "extra"} & table
 
@@ -286,7 +286,7 @@ def test_page_has_every_section_and_every_name_is_inert(page: str) -> None:
     assert "Left out by trusted : 2 photos" in moved
     assert "new4.png" in moved
     trees = words(section(page, "trees"))
-    assert "judged 321 pairs of photo and label. These hold 88 % of the labels" in trees
+    assert "oof 321 pairs of photo and label. These hold 88 % of the labels" in trees
     assert "25 weightiest of 30 columns" in trees
     assert trees.index("c29") < trees.index("c28")
     assert section(page, "learning").count("<figure") == 9  # two networks in four stages, one learning rate
@@ -294,15 +294,15 @@ def test_page_has_every_section_and_every_name_is_inert(page: str) -> None:
     assert len(page.encode()) < 1_000_000
 
 
-def test_of_copies_of_a_picture_one_is_shown(judged: OutOfFoldLabels) -> None:
-    duplicates = {judged.known.images[row] for row in DUPLICATES}
-    for photos in examples(judged):
+def test_of_copies_of_a_picture_one_is_shown(oof: OutOfFoldLabels) -> None:
+    duplicates = {oof.known.images[row] for row in DUPLICATES}
+    for photos in examples(oof):
         assert len(photos) == 16
         assert len(duplicates & {photo.image for photo in photos}) <= 1
 
 
-def test_the_best_photos_are_right_and_the_worst_are_not(judged: OutOfFoldLabels) -> None:
-    best, worst = examples(judged)
+def test_the_best_photos_are_right_and_the_worst_are_not(oof: OutOfFoldLabels) -> None:
+    best, worst = examples(oof)
     assert {mark.kind for mark in best[0].marks} == {"right"}
     assert len(best[0].marks) >= len(best[1].marks)
     assert {mark.kind for mark in worst[0].marks} & {"missed", "extra"}
@@ -310,10 +310,10 @@ def test_the_best_photos_are_right_and_the_worst_are_not(judged: OutOfFoldLabels
     assert notes == sorted(notes)
 
 
-def test_the_scan_of_a_group_has_the_chosen_threshold_and_its_score(judged: OutOfFoldLabels) -> None:
-    at, value = judged.scan("tag")
+def test_the_scan_of_a_group_has_the_chosen_threshold_and_its_score(oof: OutOfFoldLabels) -> None:
+    at, value = oof.scan("tag")
     chosen = float(value[np.flatnonzero(at == GROUPS["tag"].at)[0]])
-    assert chosen == pytest.approx(slow_f2(judged.answer, judged.truth))
+    assert chosen == pytest.approx(slow_f2(oof.answer, oof.truth))
     assert (np.diff(at) > 0).all()
 
 
@@ -352,9 +352,9 @@ def test_measures_and_rungs_are_over_the_groups_of_the_table(tagged: Context) ->
         assert plain.unit == "photo"
         assert one.unit == ("photo" if one.name == CROSSED else "group")  # the cut stage has found that one
         assert one.name == CROSSED or one.n_units <= 10
-    rungs, plain_rungs = score_ladder(opened, grouped), score_ladder(alone, OutOfFoldLabels(alone))
-    assert [one.value for one in rungs] == [one.value for one in plain_rungs]
-    assert [(one.low, one.high) for one in rungs] != [(one.low, one.high) for one in plain_rungs]
-    assert [one.change for one in rungs] != [one.change for one in plain_rungs]
+    stage_scores, plain_rungs = scores_by_stage(opened, grouped), scores_by_stage(alone, OutOfFoldLabels(alone))
+    assert [one.value for one in stage_scores] == [one.value for one in plain_rungs]
+    assert [(one.low, one.high) for one in stage_scores] != [(one.low, one.high) for one in plain_rungs]
+    assert [one.change for one in stage_scores] != [one.change for one in plain_rungs]
     _, html = label_report(opened)
     assert "95 % intervals over 10 groups" in words(html)

@@ -37,7 +37,7 @@ class ScoreRow:
     value: float
     low: float | None = None
     high: float | None = None
-    what_it_means: str = ""
+    meaning: str = ""
     over: str = ""
 
 
@@ -131,7 +131,7 @@ class StageRow:
     name: str
     kind: str
     reads: tuple[str, ...] = ()
-    said: str = ""
+    message: str = ""
     took_s: float | None = None
 
 

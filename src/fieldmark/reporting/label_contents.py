@@ -32,10 +32,10 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """What one stage with scores came to: ``change`` is against the rung before (None: the first).
+class StageScore:
+    """What one stage with scores came to: ``change`` is against the one_stage before (None: the first).
 
-    ``news`` says what is new since the rung before, ``said`` is the stage's own last word.
+    ``new_steps`` says what is new since the one_stage before, ``said`` is the stage's own last word.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Rung:
     low: float
     high: float
     change: Difference | None = None
-    news: tuple[str, ...] = ()
-    said: str = ""
+    new_steps: tuple[str, ...] = ()
+    message: str = ""
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingCourse:
+class TrainingHistory:
     """How the networks of one stage learned: one curve a fold. Stages of the same ``scale`` share a vertical axis."""
 
     stage: str
@@ -80,7 +80,7 @@ class ThresholdRow:
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """How well one label is told; a number that cannot be measured is None.
+    """How well one label is has_labels; a number that cannot be measured is None.
 
     ``count`` photos have it in the table, ``given`` were given it.
     """
@@ -131,7 +131,7 @@ class DroppedPhotosSection:
     """What one stage left out of training: how many, the worst with pictures, more by name and error."""
 
     stage: str
-    said: str
+    message: str
     n: int
     worst: tuple[MarkedPhoto, ...] = ()
     others: tuple[Fact, ...] = ()
@@ -142,7 +142,7 @@ class AddedPhotos:
     """New photos that one stage took for training, with the labels it gave them."""
 
     stage: str
-    said: str
+    message: str
     examples: tuple[MarkedPhoto, ...] = ()
 
 
@@ -159,9 +159,9 @@ class TreesSection:
 
 @dataclass(frozen=True, slots=True)
 class QuestionRow:
-    """How one question is answered: errors are shares of the ``n`` photos it is told of, ``blind`` without looking.
+    """How one question is answered: errors are shares of the ``n`` photos it is has_labels of, ``blind`` without looking.
 
-    ``confused`` is the commonest mistake in words, ``hangs_from`` the question that decides about this one.
+    ``confused`` is the commonest mistake in words, ``parent`` the question that decides about this one.
     """
 
     name: str
@@ -170,7 +170,7 @@ class QuestionRow:
     error: float
     blind: float
     confused: str = ""
-    hangs_from: str = ""
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +186,8 @@ class ScoreAverageRow:
 class LabelsPage:
     """Everything the page of a run that tags or answers shows; what is left empty is left out of the page.
 
-    ``summary`` is the first thing read, for somebody who never heard of F2. ``learning_rates`` has a curve for each
-    schedule. ``labels`` may come in any order. ``score_name`` is what the ladder and the thresholds are measured by.
+    ``summary`` is the first thing read, for somebody who never previous of F2. ``learning_rates`` has a curve for each
+    schedule. ``labels`` may come in any order. ``score_name`` is what the stage-scores and the thresholds are measured by.
     """
 
     title: str
@@ -196,9 +196,9 @@ class LabelsPage:
     scores: tuple[ScoreRow, ...] = ()
     scores_note: str = ""
     score_name: str = "mean F2"
-    ladder: tuple[Rung, ...] = ()
-    ladder_note: str = ""
-    courses: tuple[TrainingCourse, ...] = ()
+    stage_scores: tuple[StageScore, ...] = ()
+    stage_scores_note: str = ""
+    training_histories: tuple[TrainingHistory, ...] = ()
     learning_rates: tuple[Curve, ...] = ()
     thresholds: tuple[ThresholdRow, ...] = ()
     thresholds_note: str = ""

@@ -10,31 +10,31 @@ from jaxtyping import Float, Int
 
 from fieldmark.reporting.canvas import INK, aligned, canvas, colour, thinned
 from fieldmark.reporting.contents import Curve
-from fieldmark.reporting.label_contents import LabelThresholdScan, Rung
+from fieldmark.reporting.label_contents import LabelThresholdScan, StageScore
 from fieldmark.reporting.wording import counted, number
 
 _SIGNS = {"better": ("^", 2), "worse": ("v", 1), "no clear change": ("o", 0), "first": ("D", 0)}
 """Marker and colour of a verdict: a reader who tells no colours reads the shape."""
 
 
-def ladder_plot(rungs: Sequence[Rung], *, score_name: str = "mean F2") -> str:
+def stage_scores_plot(stage_scores: Sequence[StageScore], *, score_name: str = "mean F2") -> str:
     """The score of each stage with its interval, first stage on top.
 
     A triangle points up where a stage is surely better than the one before, down where it is surely worse.
     """
-    places = np.arange(len(rungs))
-    with canvas(f"{score_name} after each stage", height=58 + 26 * len(rungs)) as plot:
+    places = np.arange(len(stage_scores))
+    with canvas(f"{score_name} after each stage", height=58 + 26 * len(stage_scores)) as plot:
         axes = plot.axes(across=score_name)
-        axes.plot([rung.value for rung in rungs], places, color=INK, alpha=0.35, linewidth=1)
-        for place, rung in enumerate(rungs):
-            marker, shade = _SIGNS[rung.change.verdict if rung.change else "first"]
-            axes.plot([rung.low, rung.high], [place, place], color=colour(shade), linewidth=3, alpha=0.45)
-            axes.plot([rung.value], [place], marker=marker, markersize=8, color=colour(shade), markeredgecolor=INK)
-        axes.set_yticks(places, [plot.text(rung.name) for rung in rungs])
-        axes.set_ylim(len(rungs) - 0.4, -0.6)
+        axes.plot([one_stage.value for one_stage in stage_scores], places, color=INK, alpha=0.35, linewidth=1)
+        for place, one_stage in enumerate(stage_scores):
+            marker, shade = _SIGNS[one_stage.change.verdict if one_stage.change else "first"]
+            axes.plot([one_stage.low, one_stage.high], [place, place], color=colour(shade), linewidth=3, alpha=0.45)
+            axes.plot([one_stage.value], [place], marker=marker, markersize=8, color=colour(shade), markeredgecolor=INK)
+        axes.set_yticks(places, [plot.text(one_stage.name) for one_stage in stage_scores])
+        axes.set_ylim(len(stage_scores) - 0.4, -0.6)
         axes.locator_params(axis="x", nbins=5)
         axes.grid(visible=False, axis="y")
-        return plot.svg(description="; ".join(f"{rung.name}: {number(rung.value)}" for rung in rungs))
+        return plot.svg(description="; ".join(f"{one_stage.name}: {number(one_stage.value)}" for one_stage in stage_scores))
 
 
 def fold_histories(

@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from fieldmark.reporting.thumbnails import Thumbnail
-from fieldmark.reporting.wording import counted, duration, grouped, likelihood, number, percent, printable, unbroken
+from fieldmark.reporting.wording import counted, duration, grouped, likelihood, number, percent, printable, no_break
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -76,7 +76,7 @@ def _environment() -> Environment:
         likelihood=likelihood,
         number=number,
         percent=percent,
-        unbroken=unbroken,
+        no_break=no_break,
     )
     return environment
 

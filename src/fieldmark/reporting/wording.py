@@ -111,11 +111,11 @@ def printable(text: str) -> str:
     return _UNFIT.sub("\ufffd", text)
 
 
-def unbroken(text: str) -> str:
+def no_break(text: str) -> str:
     r"""The text with no line break between a number and its percent sign.
 
     Example:
-        >>> unbroken("first for 61 % of them")
+        >>> no_break("first for 61 % of them")
         'first for 61\xa0% of them'
     """
     return text.replace(" %", "\xa0%")
