@@ -41,9 +41,9 @@ def test_numbers_are_those_of_slow_loops() -> None:
     assert found["recall"].value == pytest.approx((answer & right).sum() / right.sum())
     assert found["micro F1"].value == pytest.approx(2 * (answer & right).sum() / (answer.sum() + right.sum()))
     assert found["labels per photo"].value == pytest.approx(answer.sum(axis=1).mean())
-    told = (answer | right)[:, :2].any(axis=1)
-    assert found["mean F2 of culture"].value == pytest.approx(slow_f2(answer[told, :2], right[told, :2]))
-    assert found["mean F2 of culture"].n == told.sum() < 60
+    counted = (answer | right)[:, :2].any(axis=1)
+    assert found["mean F2 of culture"].value == pytest.approx(slow_f2(answer[counted, :2], right[counted, :2]))
+    assert found["mean F2 of culture"].n == counted.sum() < 60
     for one in found.values():
         assert one.low < one.value < one.high
 

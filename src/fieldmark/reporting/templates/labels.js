@@ -1,5 +1,5 @@
 "use strict";
-/* The list of labels can be searched and sorted; without this script it is a list in order of frequency. */
+/* Search and sort the list of labels. Without this script the list is sorted by frequency. */
 for (const box of document.querySelectorAll("[data-find]")) {
   const field = box.querySelector("input");
   const output = box.querySelector("output");

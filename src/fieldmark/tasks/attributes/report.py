@@ -12,16 +12,16 @@ from fieldmark.metrics.measure import Measure
 from fieldmark.pipeline.artifacts.scores import LabelScores
 from fieldmark.pipeline.context import Context
 from fieldmark.reporting.contents import Fact
-from fieldmark.reporting.label_contents import LabelsPage, Mark, MarkedPhoto, QuestionRow, StageScore, ScoreAverageRow
+from fieldmark.reporting.label_contents import LabelsPage, Mark, MarkedPhoto, QuestionRow, ScoreAverageRow, StageScore
 from fieldmark.reporting.label_pages import labels_page
 from fieldmark.reporting.pictures import picture
 from fieldmark.reporting.wording import counted, percent
 from fieldmark.stages.labels.ensemble_scores import WEIGHTS, EnsembleScores
 from fieldmark.stages.labels.texts import Texts
 from fieldmark.tasks.attributes.validation import BASELINE_ERROR, ERROR, ERROR_OF, OutOfFoldAnswers
-from fieldmark.tasks.training_histories import training_histories, learning_rates
 from fieldmark.tasks.page_ends import page_end, score_rows
 from fieldmark.tasks.tagging.stage_scores import change_of
+from fieldmark.tasks.training_histories import learning_rates, training_histories
 
 N_EXAMPLES = 16
 """Number of example photos with right answers, and with wrong ones."""
@@ -68,18 +68,19 @@ def answer_report(context: Context) -> tuple[tuple[Measure, ...], str]:
 def _summary(oof: OutOfFoldAnswers, measures: tuple[Measure, ...]) -> str:
     by_name = {one.name: one for one in measures}
     error, baseline = by_name[ERROR], by_name[BASELINE_ERROR]
-    sentences = [
+    verdict = (
         f"The run answered {100 * (1 - error.value):.0f} of every 100 questions right, on "
         f"{counted(len(oof.known), 'photo')} that its models were not trained on. The most frequent answers alone "
         f"would be right for {100 * (1 - baseline.value):.0f} of every 100."
-    ]
+    )
+    sentences = [verdict]
     of_question = {one.name.removeprefix(ERROR_OF): one.value for one in measures if one.name.startswith(ERROR_OF)}
     worst = max(of_question, key=lambda name: of_question[name], default=None)
     if error.high >= baseline.low:
         sentences.append("It is not clearly better than the most frequent answers: more labelled photos are needed.")
     elif worst is not None and of_question[worst] > 0:
         sentences.append(
-            f"Check answers to “{worst}” by hand first: its accuracy is the lowest, {percent(1 - of_question[worst])}."
+            f"Check answers to “{worst}” by hand first: it has the lowest accuracy, {percent(1 - of_question[worst])}."
         )
     leaks = [column for one in oof.context.plan.stages if isinstance(one, Texts) for column in one.leaks]
     if leaks:
@@ -203,10 +204,10 @@ def _facts(context: Context, oof: OutOfFoldAnswers) -> tuple[Fact, ...]:
     labels = len({answer for one in vocabulary.questions for answer in one.answers})
     gone = int((~context.new.present).sum()) if context.new is not None and len(context.new) else 0
     return (
+        Fact("photos", f"{len(oof.known):,}", f"{counted(several, 'photo')} with several right answers to a question"),
         Fact(
-            "photos", f"{len(oof.known):,}", f"{counted(several, 'photo')} with several right answers to a question"
+            "questions", f"{len(vocabulary.questions):,}", f"mean {labelled.sum(axis=1).mean():.1f} labelled per photo"
         ),
-        Fact("questions", f"{len(vocabulary.questions):,}", f"mean {labelled.sum(axis=1).mean():.1f} labelled per photo"),
         Fact("answers", f"{len(vocabulary.answer_names):,}", f"{labels:,} distinct labels"),
         Fact("labelled", percent(float(labelled.mean())), "of all pairs of photo and question"),
         Fact(

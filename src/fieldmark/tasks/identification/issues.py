@@ -42,7 +42,7 @@ def identity_issues(
         raise PlanError(
             "Identity issues need a run that matches keypoints.",
             got=f"{context.run.path}: the last ranking stage is not a rerank_keypoints stage",
-            fix="train with --set keypoints=xfeat (--reuse this run), or use `fieldmark ensemble` with --run and --points.",
+            fix="train with --set keypoints=xfeat (--reuse this run), or use `fieldmark ensemble --run --points`.",
         )
     found, known = validation_issues(context), context.known
     fold = context.folds(final).fold
@@ -82,7 +82,7 @@ def _matching(context: Context) -> Stage | None:
 def _named_otherwise(
     known: Collection, rows: np.ndarray, scores: np.ndarray, beside: Mapping[tuple[str, str], str]
 ) -> list[LabelIssue]:
-    """Return, for each photo, the most probable name that the table does not give it and that has matching keypoints."""
+    """Return, for each photo, the most probable name with matching keypoints that is not its name in the table."""
     images, names = known.images, known.vocabulary.identities
     column = {name: number for number, name in enumerate(names)}
     matched: dict[str, list[str]] = {}

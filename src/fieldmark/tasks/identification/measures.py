@@ -81,9 +81,7 @@ def measure(
             )
         )
     if not known.all():
-        rows.append(
-            of.at(~known).share(FPIR, first[~known] != -1, "share of unknown individuals answered with a name")
-        )
+        rows.append(of.at(~known).share(FPIR, first[~known] != -1, "share of unknown individuals answered with a name"))
     named_first = first >= 0
     if named_first.any():
         wrong = first[named_first] != truth[named_first]

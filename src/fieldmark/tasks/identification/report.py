@@ -88,11 +88,11 @@ def _summary(validated: ValidatedPhotos, measures: tuple[Measure, ...]) -> str:
     sentences = []
     if n_known:
         first, listed = found["top-1 of known"], found[f"top-{validated.k} of known"]
-        sentences += [
+        sentences.append(
             f"The right name came first for {percent(first.value)} of {counted(n_known, 'validation photo')} of known "
-            f"individuals, and was among the first {validated.k} names for {percent(listed.value)}.",
-            _use(first, listed, validated.k),
-        ]
+            f"individuals, and was among the first {validated.k} names for {percent(listed.value)}."
+        )
+        sentences.append(_use(first, listed, validated.k))
     if n_new:
         answered_new = round((1 - found[FPIR].value) * n_new)
         sentences.append(
@@ -207,7 +207,9 @@ def _confusions(validated: ValidatedPhotos, *, most: int = 8) -> tuple[ConfusedP
     return tuple(ConfusedPair(truth, answer, count, shown(truth), shown(answer)) for (truth, answer), count in wrong)
 
 
-def _issues(context: Context, validated: ValidatedPhotos, lines: MatchPictures) -> tuple[tuple[IdentityIssue, ...], str]:
+def _issues(
+    context: Context, validated: ValidatedPhotos, lines: MatchPictures
+) -> tuple[tuple[IdentityIssue, ...], str]:
     """Return validation photos that probably show another individual than the table says, and a note about them."""
     found = [one for one in validation_issues(context) if one.proba >= LEAST_ERROR_PROBA]
     given = dict(zip(validated.known.images, names_given(validated.known), strict=True))
@@ -215,8 +217,8 @@ def _issues(context: Context, validated: ValidatedPhotos, lines: MatchPictures) 
     note = (
         f"Keypoints of {counted(len(found), 'validation photo')} match photos with another name. In the table, "
         f"{n_unknown:,} of them are unknown individuals. If a match is right, the table is wrong, and the measures "
-        "above count a right answer as a mistake. The command “fieldmark issues” lists more photos and writes a file "
-        "for corrections."
+        "above count a right answer as a mistake. The command “fieldmark issues” lists more photos and writes a "
+        "file for corrections."
     )
     rows = tuple(
         IdentityIssue(one.image, given[one.image], one.label, one.beside, one.proba, lines.of(one.image, one.label))

@@ -132,9 +132,7 @@ def added(context: Context, oof: OutOfFoldLabels) -> tuple[AddedPhotos, ...]:
     return tuple(found)
 
 
-def _added_photo(
-    oof: OutOfFoldLabels, new: Collection, row: int, target: np.ndarray, proba: np.ndarray
-) -> MarkedPhoto:
+def _added_photo(oof: OutOfFoldLabels, new: Collection, row: int, target: np.ndarray, proba: np.ndarray) -> MarkedPhoto:
     columns = np.flatnonzero(target >= 0.5)
     order = columns[np.argsort(-proba[columns], kind="stable")].tolist()
     marks = _few([Mark(oof.names[column], "plain", float(proba[column])) for column in order], most=2 * MOST_ADDED)

@@ -62,9 +62,7 @@ def measure_labels(
     rows += [
         *_ratio("precision", found, given, units, "share of the predicted labels that are in the table"),
         *_ratio("recall", found, wanted, units, "share of the labels in the table that were predicted"),
-        *_ratio(
-            "micro F1", 2 * found, given + wanted, units, "harmonic mean of precision and recall over all labels"
-        ),
+        *_ratio("micro F1", 2 * found, given + wanted, units, "harmonic mean of precision and recall over all labels"),
         units.mean("labels per photo", given, f"predicted; the table has {wanted.mean():.2f}", at_most_1=False),
     ]
     constant, length = constant_f2(right)
@@ -123,7 +121,7 @@ def average_precisions(
 
 
 def _columns(proba: np.ndarray, truth: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield scores and truth of each label. Blocks are transposed, because columns of a large matrix are slow to read."""
+    """Yield scores and truth of each label. Blocks are transposed, because reading columns of a matrix is slow."""
     for start in range(0, proba.shape[1], LABELS_AT_ONCE):
         block = slice(start, start + LABELS_AT_ONCE)
         scores, hits = np.ascontiguousarray(proba[:, block].T), np.ascontiguousarray(truth[:, block].T > 0)

@@ -18,12 +18,12 @@ from fieldmark.reporting.label_contents import (
 from fieldmark.reporting.label_pages import labels_page
 from fieldmark.reporting.wording import counted, number, percent
 from fieldmark.stages.labels.stack import CEILING, IMPORTANCE, Stack
-from fieldmark.tasks.training_histories import training_histories, learning_rates
 from fieldmark.tasks.page_ends import page_end, score_rows
-from fieldmark.tasks.tagging.stage_scores import scores_by_stage
 from fieldmark.tasks.tagging.marked_photos import added, dropped, examples, label_issue_rows
 from fieldmark.tasks.tagging.measures import average_precisions
+from fieldmark.tasks.tagging.stage_scores import scores_by_stage
 from fieldmark.tasks.tagging.validation import CROSSED, OutOfFoldLabels
+from fieldmark.tasks.training_histories import learning_rates, training_histories
 
 MOST_COLUMNS = 25
 """Maximum number of columns of the trees on the page, the most important first."""
@@ -99,8 +99,8 @@ def _summary(oof: OutOfFoldLabels, measures: tuple[Measure, ...]) -> str:
 def _scores_note(oof: OutOfFoldLabels, measures: tuple[Measure, ...]) -> str:
     note = (
         f"Measured on all {counted(len(oof.known), 'known photo')}, each scored by networks that were not trained on "
-        f"it. 95 % intervals over {measures[0].over}. A label that is missing in the table counts as wrong, even if the "
-        "photo shows it. "
+        f"it. 95 % intervals over {measures[0].over}. A label that is missing in the table counts as wrong, even if "
+        "the photo shows it. "
     )
     cross_fitted = next((one for one in measures if one.name == CROSSED), None)
     if not oof.fitted_on_labels:
@@ -196,7 +196,9 @@ def _facts(
 ) -> tuple[Fact, ...]:
     count, per_photo = oof.truth.sum(axis=0), oof.truth.sum(axis=1)
     groups = ", ".join(f"{len(columns):,} {name}" for name, columns in oof.groups.items() if name)
-    rare = f"{counted(int((count < 10).sum()), 'label')} with fewer than 10 photos; the most frequent has {count.max():,}"
+    rare = (
+        f"{counted(int((count < 10).sum()), 'label')} with fewer than 10 photos; the most frequent has {count.max():,}"
+    )
     bare = int((per_photo == 0).sum())
     facts = [
         Fact("photos", f"{len(oof.known):,}", f"{counted(bare, 'photo')} without labels" if bare else ""),

@@ -84,7 +84,9 @@ def _describe_training(train: Train, context: Context) -> list[str]:
     if train.enlarged is not None:
         words.append(f"with the photos added by {train.enlarged}: {context.said(train.enlarged)}")
     if train.filled is not None:
-        words.append(f"target of a label missing in the table: {train.fill_times:g} x its probability in {train.filled}")
+        words.append(
+            f"target of a label missing in the table: {train.fill_times:g} x its probability in {train.filled}"
+        )
     if hardest := max((phase.hardest or 0.0 for phase in train.training.phases), default=0.0):
         words.append(f"the hardest {percent(hardest)} of the photos twice per epoch")
     return words

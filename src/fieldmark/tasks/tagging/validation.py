@@ -65,7 +65,7 @@ class OutOfFoldLabels:
         return f_beta_per_image(self.answer, self.truth)
 
     @property
-    def looked(self) -> bool:
+    def fitted_on_labels(self) -> bool:
         """Return whether the thresholds were fitted on the labels of these photos."""
         return self.thresholds.kind in FOUND
 
