@@ -50,10 +50,10 @@ COLUMNS = (
     "MAP@5",
     "top-1 of known",
     "AUC known/new",
-    "false matches at 1%",
-    "found at 1%",
-    "false matches at 5%",
-    "found at 5%",
+    "FPIR, target 1 %",
+    "TPIR at FPIR = 1 %",
+    "FPIR, target 5 %",
+    "TPIR at FPIR = 5 %",
     "AUC of right",
 )
 
@@ -156,7 +156,7 @@ def issues(folder: Path, later: Later) -> None:
     opened = open_run(folder)
     seen = hashes(opened.known.paths).phash
     hash_of = dict(zip(opened.known.images, seen, strict=True))
-    found = [one for one in identity_issues(opened, most=len(opened.known)) if one.kind == "stranger"]
+    found = [one for one in identity_issues(opened, most=len(opened.known)) if one.kind == "unknown"]
     print(f"\n{folder.name}: issues about unknown individuals\n")
     print("| probability | photos | " + " | ".join(VERDICTS) + " |\n|---|---" + "|---" * len(VERDICTS) + "|")
     for what, copies in (("copies of the photo beside", True), ("other photos", False)):

@@ -110,10 +110,10 @@ COLUMNS = (
     "top-1 of known",
     "MAP@5 of known",
     "AUC known/new",
-    "false matches at 1%",
-    "found at 1%",
-    "false matches at 5%",
-    "found at 5%",
+    "FPIR, target 1 %",
+    "TPIR at FPIR = 1 %",
+    "FPIR, target 5 %",
+    "TPIR at FPIR = 5 %",
 )
 RECIPES = ("humpback-classify", "humpback-siamese", "reidentify")
 FLUKES = {"height_px": 96, "width_px": 192}

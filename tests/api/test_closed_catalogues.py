@@ -142,7 +142,7 @@ def test_individuals_that_the_run_does_not_know_are_unknown_in_evaluate(runs: Pa
     measures = fieldmark.evaluate(runs / "humpback-nearest", table, photos=tmp_path / "photos", n_workers=0)
     found = {one.name: one for one in measures}
     assert (found["MAP@5"].n, found["MAP@5"].over) == (4, "3 groups")
-    assert (found["false matches"].n, found["false matches"].over) == (2, "1 group")
+    assert (found["FPIR"].n, found["false matches"].over) == (2, "1 group")
     assert (found["top-1 of known"].value, found["top-1 of known"].over) == (1.0, "2 groups")
 
 

@@ -184,10 +184,10 @@ def test_evaluate_on_other_photos_counts_unknown_names_as_unknowns(
     write_csv(tmp_path / "seen.csv", [("photo", "who"), ("a.jpg", "w_0"), ("b.jpg", "w_55"), ("c.jpg", "w_1")])
     assert main(["evaluate", str(trained / "run"), str(tmp_path / "seen.csv"), "--column", "identity=who"]) == 0
     told = capsys.readouterr()
-    assert "left out: 1 photos that the run knows already" in told.err
+    assert "left out: 1 photos that the run already contains" in told.err
     lines = {line.split("  ")[0]: line.split() for line in told.out.splitlines()}
     assert "2" in lines["MAP@3"]
-    assert "1" in lines["false matches"]
+    assert "1" in lines["FPIR"]
 
 
 def test_identify_prints_a_table_a_photo(capsys: Printed, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,7 @@ def test_each_kind_of_run_names_the_command_of_the_other(
     assert problem == "That run is for identification, not for tagging."
     assert "fieldmark train imet2019" in fix
     problem, _, fix = failed(capsys, "issues", whales)
-    assert problem == "Names are doubted by keypoints, which this run does not match."
+    assert problem == "Identity issues need a run that matches keypoints."
     assert "--set keypoints=xfeat" in fix
     assert failed(capsys, "issues", whales, "--stage", "ranking")[-1] == "  fix: leave out --stage."
 
@@ -176,8 +176,8 @@ def test_evaluate_on_other_photos_leaves_out_known_ones_and_tells_unknown_labels
     )
     assert main(["evaluate", str(museum_run), str(tmp_path / "seen.csv")]) == 0
     told = capsys.readouterr()
-    assert "left out: 1 photos that the run knows already" in told.err
-    assert "not judged: 1 labels that the run does not know, such as tag::wooden (1)" in told.err
+    assert "left out: 1 photos that the run already contains" in told.err
+    assert "ignored: 1 labels that the run does not have, such as tag::wooden (1)" in told.err
     f2 = next(line for line in told.out.splitlines() if line.startswith("mean F2 "))
     assert f2.split()[6] == "2"
 
@@ -215,7 +215,7 @@ def test_issues_prints_a_table_and_writes_one(capsys: Printed, museum_run: Path,
     assert len(rows_of(out)) == len(found)
     assert failed(capsys, "issues", museum_run, "--out", out)[-1].startswith("  fix: give another name, or --force")
     problem, got, fix = failed(capsys, "issues", museum_run, "--stage", "zo")
-    assert problem == "The run has no stage of that name that scores labels."
+    assert problem == "The run has no stage of that name with label scores."
     assert (got, fix) == ("  got: zo", "  fix: did you mean 'zoo'?")
 
 
@@ -316,7 +316,7 @@ def test_tune_refuses_what_cannot_be(capsys: Printed, museum_run: Path, tmp_path
         "The run has no stage of that name"
     )
     problem, _, fix = failed(capsys, "thresholds", museum_run, "--rule", "own")
-    assert problem == "There is no such rule, or none for labels of these groups."
+    assert problem == "The option rule names a rule that does not exist or does not fit the label groups of the run."
     assert fix.startswith("  fix: use one of: count, global, group")
     with pytest.raises(FieldmarkError) as caught:
         fieldmark.thresholds(museum_run, rules=["golbal"])

@@ -153,7 +153,7 @@ def test_report_and_metrics_are_written(finished: RunFolder) -> None:
     measures = write_report(Context.open(finished.path))
     names = [one.name for one in measures]
     assert names[0] == "MAP@5"
-    assert {"top-1 of known", "AUC known/new", "false matches"} <= set(names)
+    assert {"top-1 of known", "AUC known/new", "FPIR"} <= set(names)
     assert all(one.low <= one.value <= one.high for one in measures)
     assert [one["name"] for one in read_json(finished.path / "metrics.json")] == names
     page = (finished.path / "report.html").read_text(encoding="utf-8")

@@ -50,7 +50,7 @@ def test_whole_identities_are_held_out_as_unknowns(run: Path) -> None:
     assert np.array_equal(truth[~np.isin(classes, held)], classes[~np.isin(classes, held)])
     scores, rows = context.artifact(Ranking, "ranking").scores, np.flatnonzero(fold >= 0)
     assert np.isneginf(scores[:, held]).all()  # the gallery has none of these individuals
-    unknowns = {one["name"]: one["n"] for one in read_json(run / "metrics.json")}["false matches"]
+    unknowns = {one["name"]: one["n"] for one in read_json(run / "metrics.json")}["FPIR"]
     assert unknowns == int((truth[rows] == UNKNOWN).sum())
 
 
