@@ -76,7 +76,9 @@ def sources() -> tuple[Path, ...]:
     """Every file of code, of pages and of templates, this one left out."""
     code = [path for top in ("src", "tests", "benchmarks") for path in sorted((HOME / top).rglob("*.py"))]
     templates = sorted((HOME / "src").rglob("*.html"))
-    return tuple(path for path in (*code, *templates, *pages(), HOME / "CHANGELOG.md") if path != Path(__file__).resolve())
+    return tuple(
+        path for path in (*code, *templates, *pages(), HOME / "CHANGELOG.md") if path != Path(__file__).resolve()
+    )
 
 
 def found(text: str, *, name: str) -> list[str]:
@@ -137,7 +139,15 @@ def test_a_planted_word_is_found(name: str, text: str) -> None:
 
 def test_the_glossary_defines_what_to_write() -> None:
     glossary = (HOME / "docs" / "glossary.md").read_text(encoding="utf-8").lower()
-    for term in ("unknown individual", "threshold", "ensemble", "pseudo-label", "near-duplicate", "label issue", "phase"):
+    for term in (
+        "unknown individual",
+        "threshold",
+        "ensemble",
+        "pseudo-label",
+        "near-duplicate",
+        "label issue",
+        "phase",
+    ):
         assert f"| {term}" in glossary
 
 

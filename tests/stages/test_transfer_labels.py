@@ -84,7 +84,9 @@ def test_the_recipe_transfers_labels_last_and_needs_image_features() -> None:
     (transfer,) = [stage for stage in stages if isinstance(stage, TransferLabels)]
     assert transfer.reads_from == "trees"
     assert stages[-2].reads_from == transfer.name
-    (alone,) = [stage for stage in imet2019(knn_label_transfer=True, trees=False).stages if isinstance(stage, TransferLabels)]
+    (alone,) = [
+        stage for stage in imet2019(knn_label_transfer=True, trees=False).stages if isinstance(stage, TransferLabels)
+    ]
     assert alone.reads_from == "special"
     with pytest.raises(PlanError) as caught:
         imet2019(size="toy", knn_label_transfer=True)

@@ -1,1 +1,1 @@
-"""The command line: parses options, calls the Python functions of the same names, prints."""
+"""The command line: parse options, call the Python function of the same name, print the result."""

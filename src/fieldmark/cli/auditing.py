@@ -11,37 +11,46 @@ from fieldmark.cli import options
 from fieldmark.cli.shell import command, progress
 
 
-@command
+@command(
+    "fieldmark audit whales.csv --html audit.html",
+    "fieldmark audit garments.csv --question colour --question category --out audit.csv",
+)
 @click.argument("data", metavar="TABLE", type=options.PATH)
-@click.option("--new", type=options.PATH, help="New photos, to see whether they lie in TABLE already.")
+@click.option("--new", type=options.PATH, help="New photos, to find those that TABLE already holds.")
 @click.option(
     "--target",
     "targets",
     multiple=True,
     metavar="NAME",
-    help="What to guess: identity, labels or a question; may be repeated, all by default.",
+    help="Target to predict: identity, labels or a question (default: all). Repeatable.",
 )
 @click.option(
-    "--side feature",
+    "--side-feature",
     "side_features",
     multiple=True,
     metavar="COLUMN",
-    help="A further column to guess from; may be repeated.",
+    help="Additional column to predict from. Repeatable.",
 )
 @click.option(
-    "--within", type=int, default=0, show_default=True, help="Bits in which hashes may differ of photos that look one."
+    "--within",
+    type=int,
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Maximum number of differing hash bits between copies, 0 to 16.",
 )
 @click.option(
     "--most",
     type=int,
+    metavar="N",
     default=20_000,
     show_default=True,
-    help="Photos to try side features on, drawn by lot from more.",
+    help="Maximum number of photos used, drawn at random from a larger table.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the lot.")
-@click.option("--all", "everything", is_flag=True, help="Also print side features that tell nothing.")
-@click.option("--out", type=options.PATH, help="The CSV to write, a row for each target and side feature.")
-@click.option("--html", type=options.PATH, help="The page to write.")
+@options.seed
+@click.option("--all", "everything", is_flag=True, help="Also print side features without any gain.")
+@click.option("--out", type=options.PATH, help="CSV file to write, one row per target and side feature.")
+@click.option("--html", type=options.PATH, help="HTML page to write.")
 @options.force
 @options.workers
 @options.reading
@@ -60,10 +69,10 @@ def audit(
     workers: int,
     **typed: Any,
 ) -> None:
-    """Say how well answers in TABLE can be guessed from all that is not the picture.
+    """Find leaks: labels predictable without the image.
 
-    Addresses, file names, sizes, cameras, encoders, the order of rows, copies. Files may be missing; nothing is
-    changed.
+    Measures how well each side feature of TABLE predicts the labels: addresses, file names, image sizes, cameras,
+    encoders, the order of rows, and copies. Files may be missing. Nothing is changed.
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables
@@ -83,8 +92,8 @@ def audit(
         progress=progress(),
         **options.read_by(**typed),
     )
-    written = {"written": out, "page": html}
+    files = {"written": out, "page": html}
     tables.write_lines(
         *tables.leaks(found, everything=everything),
-        *(f"{what}: {path}" for what, path in written.items() if path is not None),
+        *(f"{what}: {path}" for what, path in files.items() if path is not None),
     )

@@ -1,4 +1,4 @@
-"""Commands that make runs, or tell which there are and could be."""
+"""Commands that train runs, and that list recipes, plans and runs."""
 
 from __future__ import annotations
 
@@ -17,60 +17,67 @@ if TYPE_CHECKING:
     from fieldmark.api.functions import Trained
 
 
-@command
+@command("fieldmark demo", "fieldmark demo --folder trial --size toy")
 @click.option(
-    "--folder", type=options.PATH, default=Path("fieldmark-demo"), show_default=True, help="Where to draw and train."
+    "--folder",
+    type=options.PATH,
+    default=Path("fieldmark-demo"),
+    show_default=True,
+    help="Folder for the photos and runs.",
 )
 @options.size
 @options.computing
 def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
-    """Draw flukes, train on them, identify one; then tag a museum object and answer about a garment at toy size.
+    """Try all three tasks on drawn photos.
 
-    Nothing is downloaded. The same command again goes on where it was.
+    Draws photos of whale flukes, trains on them, evaluates on test photos and identifies one of them. Then trains at
+    toy size to tag drawn museum objects and to predict attributes of drawn garments. Nothing is downloaded. Run the
+    same command again to continue after an interruption.
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
     shown = functions.demo(folder, size=size or "small", device=device, n_workers=workers, progress=progress())
     tables.write_lines(
-        tables.measures(shown.trained.measures, of="Validation photos, on which the threshold was chosen"),
+        tables.measures(shown.trained.measures, of="Validation photos (the threshold was chosen on them)"),
         "",
-        tables.measures(shown.tested, of="Test photos, which nothing was chosen on"),
+        tables.measures(shown.tested, of="Test photos (not used for any choice)"),
         "",
         f"$ fieldmark identify {words(shown.trained.folder, shown.identified.file)}",
         tables.identification(shown.identified, root=shown.root),
-        f"It is {shown.truth}.",
+        f"Correct answer: {shown.truth}",
         "",
-        f"$ fieldmark tag {words(shown.tagged.trained.folder, shown.tagged.photo)}   (a toy: seconds of training)",
-        *tables.tags(shown.tagged.said),
+        f"$ fieldmark tag {words(shown.tagged.trained.folder, shown.tagged.photo)}   (toy size: trained for seconds)",
+        *tables.tags(shown.tagged.prediction),
         "",
-        f"$ fieldmark attributes {words(shown.answered.trained.folder, shown.answered.photo)} --text ...   (a toy)",
-        *tables.replies(shown.answered.said),
+        f"$ fieldmark attributes {words(shown.answered.trained.folder, shown.answered.photo)} --text ...   (toy size)",
+        *tables.replies(shown.answered.prediction),
         "",
         f"report: {shown.trained.report}",
-        f"about the photos: {shown.inspection}",
-        f"reports of the toys: {shown.tagged.trained.report}, {shown.answered.trained.report}",
+        f"summary of the photos: {shown.inspection}",
+        f"reports at toy size: {shown.tagged.trained.report}, {shown.answered.trained.report}",
     )
 
 
-@command
+@command(
+    "fieldmark train humpback-classify whales/ --run runs/whales",
+    "fieldmark train reidentify lions.csv --run runs/lions --set budget=0.05",
+)
 @click.argument("recipe")
 @click.argument("data", type=options.PATH)
-@click.option("--run", type=options.PATH, required=True, help="The folder of the run; made if absent.")
-@click.option("--new", type=options.PATH, help="Photos to answer: a table, a folder or a photo.")
+@click.option("--run", type=options.PATH, required=True, help="Folder of the run; created if it does not exist.")
+@click.option("--new", type=options.PATH, help="Photos to predict after training: a table, a folder or a photo.")
 @options.size
 @options.settings
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@options.seed
+@click.option("--patch", type=options.PATH, help="CSV of corrected labels, as `fieldmark issues --out` writes it.")
 @click.option(
-    "--patch", type=options.PATH, help="A CSV of decisions about doubtful labels, as `fieldmark issues` writes it."
-)
-@click.option(
-    "--reuse", type=options.PATH, help="A run of the same photos and seed; stages that are equal are taken over."
+    "--reuse", type=options.PATH, help="Run on the same photos and seed whose equal stages are copied, not recomputed."
 )
 @click.option(
     "--features",
     type=options.PATH,
-    help="A folder that keeps features of frozen networks for other runs on the same photos.",
+    help="Folder that stores features of frozen networks for other runs on the same photos.",
 )
 @options.computing
 @options.skip_broken
@@ -90,10 +97,12 @@ def train(
     workers: int,
     **typed: Any,
 ) -> None:
-    """Train RECIPE (a name, or a plan in a .toml or .json file) on DATA.
+    """Train a recipe or a plan on labelled photos.
 
-    The same command again goes on where it was interrupted. Under torchrun several processes train together:
-    torchrun --nproc-per-node 2 -m -- fieldmark train ...
+    RECIPE is the name of a recipe, or a .toml or .json file with a plan. DATA is a table or a folder of photos with
+    names or labels. Run the same command again to continue after an interruption.
+
+    On several GPUs: torchrun --nproc-per-node 2 -m -- fieldmark train ...
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables
@@ -120,22 +129,34 @@ def train(
 
 
 def _outcome(trained: Trained) -> list[str]:
-    """Where everything lies, and what to type next."""
+    """Return the lines with the files of the run and the next command."""
     lines = [f"left out: {len(trained.skipped):,} files that cannot be read"] if trained.skipped else []
     lines += [f"report: {trained.report}"]
     lines += [f"submission: {trained.submission}"] if trained.submission else []
     return [*lines, f"next: fieldmark {trained.command} {words(trained.folder)} PHOTO.jpg"]
 
 
-@command
+@command(
+    "fieldmark lr-find imet2019 museum/ --out rates.svg",
+    "fieldmark lr-find reidentify lions.csv --updates 200 --set loss=arcface",
+)
 @click.argument("recipe")
 @click.argument("data", type=options.PATH)
-@click.option("--stage", metavar="NAME", help="A train stage that needs no other before it; the first by default.")
-@click.option("--updates", type=click.IntRange(min=10), default=100, show_default=True, help="How many rates to try.")
-@click.option("--out", type=options.PATH, help="An .svg file for the plot.")
+@click.option(
+    "--stage", metavar="NAME", help="Train stage to test; it must not build on another one (default: the first)."
+)
+@click.option(
+    "--updates",
+    type=click.IntRange(min=10),
+    metavar="N",
+    default=100,
+    show_default=True,
+    help="Number of learning rates to test.",
+)
+@click.option("--out", type=options.PATH, help="SVG file to write the plot to.")
 @options.size
 @options.settings
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@options.seed
 @options.force
 @options.computing
 @options.skip_broken
@@ -154,7 +175,11 @@ def lr_find(
     workers: int,
     **typed: Any,
 ) -> None:
-    """Try learning rates for RECIPE on DATA: train shortly while the rate grows, and show the loss at each."""
+    """Find a learning rate: a short training, rising rate.
+
+    Trains a network of RECIPE on DATA while the learning rate rises from 0.000001 to 1, and prints the loss at each
+    rate. The trained network is discarded.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
@@ -176,16 +201,19 @@ def lr_find(
     tables.write_lines(tables.lr_lines(found), *([] if out is None else [f"plot: {out}"]))
 
 
-@command
+@command(
+    "fieldmark plan humpback-classify --data whales/",
+    "fieldmark plan humpback-classify --set triplet=false --toml",
+)
 @click.argument("what", metavar="RECIPE|FILE|RUN")
 @click.option(
-    "--data", type=options.PATH, help="Labelled photos to estimate for: a table or a folder; 1,000 photos by default."
+    "--data", type=options.PATH, help="Labelled photos for the estimate: a table or a folder (default: 1,000 photos)."
 )
 @options.size
 @options.settings
 @options.device
 @options.as_json
-@click.option("--toml", "as_toml", is_flag=True, help="Print TOML with comments, as a plan of your own to edit.")
+@click.option("--toml", "as_toml", is_flag=True, help="Print the plan as commented TOML, to edit and train.")
 @options.reading
 def plan(
     what: str,
@@ -197,12 +225,18 @@ def plan(
     as_toml: bool,
     **typed: Any,
 ) -> None:
-    """Show the stages of a recipe, a plan or a run, and what training would cost; run none."""
+    """Show the stages of a plan and the cost of training.
+
+    Shows the stages of a recipe, of a plan in a file, or of a run. Estimates time, memory and downloads on this
+    machine. Nothing is trained.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import estimate_tables, tables
 
     if as_json and as_toml:
-        raise FieldmarkError("A plan is printed in one form.", got="--json --toml", fix="leave out one of the two.")
+        raise FieldmarkError(
+            "--json and --toml cannot be combined.", got="--json --toml", fix="leave out --json or --toml."
+        )
     chosen = functions.plan(what, size=size, settings=pairs(settings, option="--set", example="flip_identity=false"))
     if as_toml:
         from fieldmark.plans.toml import plan_toml
@@ -217,24 +251,30 @@ def plan(
         tables.write_lines(tables.stages_lines(chosen), "", *estimate_tables.estimated(cost))
 
 
-@command
+@command("fieldmark recipes", "fieldmark recipes imet2019")
 @click.argument("name", required=False)
 def recipes(name: str | None) -> None:
-    """List the recipes; with NAME, show the settings of one by group."""
+    """List the recipes, or the settings of one.
+
+    Without NAME, lists all recipes. With NAME, shows the settings of that recipe by group.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
     found = functions.recipes(name)
     if name is None:
-        tables.write_lines(tables.recipes_lines(found), "", "settings of one: fieldmark recipes NAME")
+        tables.write_lines(tables.recipes_lines(found), "", "settings of a recipe: fieldmark recipes NAME")
     else:
         tables.write_lines(*tables.recipe_lines(found[0]))
 
 
-@command
+@command("fieldmark runs", "fieldmark runs runs/")
 @click.argument("folder", type=options.PATH, default=Path())
 def runs(folder: Path) -> None:
-    """List the runs below FOLDER (here, if none is named)."""
+    """List the runs in a folder.
+
+    Lists the runs in FOLDER and its subfolders, the latest first (default: the current folder).
+    """
     import datetime as dt
 
     from fieldmark.api import functions
@@ -244,4 +284,4 @@ def runs(folder: Path) -> None:
     if found:
         tables.write_lines(tables.runs_lines(found, now=dt.datetime.now(tz=dt.UTC)))
     else:
-        tables.write_lines(f"No run lies in {folder} or below it.")
+        tables.write_lines(f"There is no run in {folder} or its subfolders.")

@@ -1,4 +1,4 @@
-"""What ``fieldmark plan`` prints of an estimate."""
+"""The tables of ``fieldmark plan`` about the cost of training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from fieldmark.plans.estimates import PlanEstimate, TrainEstimate
 
 DAYS_S = 2 * 86400
-"""Longer times are told in days."""
+"""Shortest time in seconds that is written in days."""
 
 
 def estimated(found: PlanEstimate) -> list[object]:
-    """Networks and phases of each train stage as two tables, then what they were estimated for, and the downloads."""
+    """Return the tables of networks and phases, the conditions of the estimate, and the downloads."""
     if not found.stages:
         return [*_weights(found)]
     phases = _phases(found)
@@ -53,20 +53,19 @@ def _phases(found: PlanEstimate) -> Table:
 
 
 def _made_for(found: PlanEstimate) -> str:
-    """The data set, the machine, the whole time, and how far it can be trusted."""
+    """Return the data set, the machine, the total time and its uncertainty."""
     photos, machine = found.photos, found.machine
-    given = " (--data DATA counts yours)" if photos.assumed else ""
+    given = " (use --data DATA for yours)" if photos.assumed else ""
     cores = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
     where = f"{cores} of this CPU" if machine.device == "cpu" else machine.name
-    rough = "half to twice is usual" if machine.device == "cpu" else "not checked by measurements on GPUs"
+    rough = "half to twice the real time" if machine.device == "cpu" else "not verified on GPUs"
     whole = (
-        "time unknown, as the speed of this device is not known"
+        "time unknown, because the speed of this device is unknown"
         if machine.macs_per_s is None
         else f"training takes {time_text(found.seconds)}"
     )
-    lines = [
-        f"Estimated for {photos.n_photos:,} photos{given} on {where}: {whole} ({rough}). Other stages come on top."
-    ]
+    basis = f"Estimated for {photos.n_photos:,} photos{given} on {where}"
+    lines = [f"{basis}: {whole} ({rough}). Other stages take additional time."]
     most = max((one.memory_bytes or 0 for one in found.stages), default=0)
     if 0 < machine.memory_bytes < most:
         have, need = machine.memory_bytes / 2**30, most / 2**30
@@ -75,20 +74,22 @@ def _made_for(found: PlanEstimate) -> str:
 
 
 def _weights(found: PlanEstimate) -> list[str]:
-    """What must be downloaded first, a line each."""
-    lacking = [one for one in found.weights if one.here is not True]
-    lines = [f"To download: {_download(one)}" for one in lacking]
+    """Return one line per download that training needs."""
+    missing = [one for one in found.weights if one.here is not True]
+    lines = [f"To download: {_download(one)}" for one in missing]
     here = ", ".join(dict.fromkeys(one.name for one in found.weights if one.here))
     return lines or [f"Downloads: none{f' ({here} is on this machine)' if here else ''}"]
 
 
 def _download(one: WeightsNeeded) -> str:
     size = "" if one.megabytes is None else f", about {one.megabytes:,} MB"
-    return f"{one.name} ({one.source}{size}): {one.get}" + ("" if one.here is False else ", unless timm has it already")
+    return f"{one.name} ({one.source}{size}): {one.get}" + (
+        "" if one.here is False else ", unless timm has already cached it"
+    )
 
 
 def count_text(number: int) -> str:
-    """A number of parameters in millions or thousands.
+    """Return a number of parameters in millions or thousands.
 
     Example:
         >>> count_text(23508032), count_text(2560)
@@ -98,7 +99,7 @@ def count_text(number: int) -> str:
 
 
 def time_text(seconds: float | None) -> str:
-    """A time in its two largest units, or in days.
+    """Return a time in its two largest units, or in days.
 
     Example:
         >>> time_text(95), time_text(864000), time_text(None)

@@ -1,4 +1,4 @@
-"""The options of ``fieldmark download`` and the settings they make."""
+"""The options of ``fieldmark download``, and their conversion to settings."""
 
 from __future__ import annotations
 
@@ -14,57 +14,93 @@ from fieldmark.core.errors import FieldmarkError
 if TYPE_CHECKING:
     from fieldmark.downloads.specs import Fetching
 
-A_SHARD = 1000
+PHOTOS_PER_SHARD = 1000
+"""Photos in one tar file."""
 
 _OPTIONS = (
-    click.option("--out", type=PATH, required=True, help="The folder of the download; made if absent."),
+    click.option("--out", type=PATH, required=True, help="Folder of the download; created if it does not exist."),
     click.option(
         "--again",
         type=click.Choice(["failed", "gone", "all"]),
         default="failed",
         show_default=True,
-        help="What to ask for in a folder that exists: what failed, also what is gone for good, or everything.",
+        help="Addresses to request again in an existing folder: failed ones, also permanently gone ones, or all.",
     ),
     click.option(
         "--urls",
         multiple=True,
         metavar="COLUMN",
-        help="A column of addresses; may be repeated. By default all url, url2 ...",
-    ),
-    click.option("--column", multiple=True, metavar="OURS=THEIRS", help="Which column is the id: image=photo_id."),
-    click.option("--encoding", default="utf-8", show_default=True, help="How a text table is written."),
-    click.option(
-        "--mirror", multiple=True, metavar="PATTERN=REPLACEMENT", help="Where photos may lie as well; may be repeated."
-    ),
-    click.option("--manifest", type=PATH, help="A manifest.csv: take no other pictures than it names, and verify all."),
-    click.option(
-        "--resize", type=click.IntRange(min=1), metavar="PX", help="Keep JPEGs of at most so many pixels a side."
+        help="Column of addresses (default: all named url, url2 ...). Repeatable.",
     ),
     click.option(
-        "--tar", is_flag=True, help=f"Also pack the photos into tar files of {A_SHARD:,}, as WebDataset reads them."
+        "--column", multiple=True, metavar="OURS=THEIRS", help="Name of the id column in the table: image=photo_id."
+    ),
+    click.option("--encoding", metavar="NAME", default="utf-8", show_default=True, help="Text encoding of the table."),
+    click.option(
+        "--mirror",
+        multiple=True,
+        metavar="PATTERN=REPLACEMENT",
+        help="Rewrite of addresses to a mirror, as a regular expression; tried last. Repeatable.",
     ),
     click.option(
-        "--at-once", type=click.IntRange(min=1), default=64, show_default=True, help="Addresses asked at once."
+        "--manifest", type=PATH, help="manifest.csv of another download: accept and verify only its pictures."
     ),
-    click.option("--per-host", type=click.IntRange(min=1), default=8, show_default=True, help="Of those, at one host."),
-    click.option("--tries", type=click.IntRange(min=1), default=3, show_default=True, help="Tries an address and run."),
+    click.option(
+        "--resize", type=click.IntRange(min=1), metavar="PX", help="Save JPEGs whose longer side has at most PX pixels."
+    ),
+    click.option(
+        "--tar",
+        is_flag=True,
+        help=f"Also pack the photos into tar files of {PHOTOS_PER_SHARD:,} photos, as WebDataset reads them.",
+    ),
+    click.option(
+        "--at-once",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=64,
+        show_default=True,
+        help="Number of parallel requests.",
+    ),
+    click.option(
+        "--per-host",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=8,
+        show_default=True,
+        help="Parallel requests per host.",
+    ),
+    click.option(
+        "--tries",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=3,
+        show_default=True,
+        help="Attempts per address in one run.",
+    ),
     click.option(
         "--timeout",
         type=(float, float, float),
         metavar="CONNECT READ TOTAL",
         default=(10.0, 15.0, 60.0),
-        help="Seconds for a connection, without a byte, and for one address in all; 10 15 60 by default.",
+        help="Time limits in seconds: to connect, without any data, per address (default: 10 15 60).",
     ),
-    click.option("--max-mb", type=click.IntRange(min=1), default=50, show_default=True, help="Megabytes of one photo."),
-    click.option("--header", multiple=True, metavar="NAME=VALUE", help="A header to send; may be repeated."),
-    click.option("--like-browser", is_flag=True, help="Send the headers that a browser sends."),
-    click.option("--ignore-robots", is_flag=True, help="Do not look at robots.txt. Have the hosts' leave for that."),
-    click.option("--allow-private", is_flag=True, help="Also ask addresses of this machine and of private networks."),
+    click.option(
+        "--max-mb",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=50,
+        show_default=True,
+        help="Maximum size of a photo in MB.",
+    ),
+    click.option("--header", multiple=True, metavar="NAME=VALUE", help="HTTP header to send. Repeatable."),
+    click.option("--like-browser", is_flag=True, help="Send the HTTP headers of a web browser."),
+    click.option("--ignore-robots", is_flag=True, help="Ignore robots.txt. Only with the permission of the hosts."),
+    click.option("--allow-private", is_flag=True, help="Allow addresses of this machine and of private networks."),
 )
 
 
 def fetching(command: Command) -> Command:
-    """All options of a download."""
+    """Add all options of a download."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -86,10 +122,10 @@ def settings(
     allow_private: bool,
     workers: int,
 ) -> Fetching:
-    """What was typed, as settings.
+    """Return the options as settings of a download.
 
     Raises:
-        FieldmarkError: A mirror's pattern is none, a header cannot be sent, or a time is not above zero.
+        FieldmarkError: A mirror is no regular expression, a header is not allowed, or a time limit is not above 0.
     """
     from pydantic import ValidationError
 
@@ -102,7 +138,7 @@ def settings(
         return Fetching(
             mirrors=tuple(Mirror(pattern=pattern, replacement=new) for pattern, new in rules.items()),
             resize_px=resize,
-            n_a_shard=A_SHARD if tar else None,
+            n_a_shard=PHOTOS_PER_SHARD if tar else None,
             n_at_once=at_once,
             n_a_host=min(per_host, at_once),
             tries=tries,
@@ -119,13 +155,15 @@ def settings(
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}, got {one['input']!r}" for one in error.errors()]
         raise FieldmarkError(
-            "Such a download cannot be.",
+            "The options of the download are not valid.",
             got="\n".join(wrong),
-            fix="--timeout 10 15 60, --header Referer=https://example.org/, --mirror '^http:=https:'",
+            fix="type them like --timeout 10 15 60, --header Referer=https://example.org/, --mirror '^http:=https:'",
         ) from error
 
 
-def asked(*, urls: tuple[str, ...], column: tuple[str, ...], encoding: str, manifest: Path | None) -> dict[str, Any]:
-    """How to read the table, as ``fieldmark.download`` takes it."""
+def table_options(
+    *, urls: tuple[str, ...], column: tuple[str, ...], encoding: str, manifest: Path | None
+) -> dict[str, Any]:
+    """Return the options that describe the table, as arguments of ``fieldmark.download``."""
     columns = pairs(column, option="--column", example="image=photo_id")
     return {"urls": urls, "columns": columns, "encoding": encoding, "manifest": manifest}

@@ -1,4 +1,4 @@
-"""``fieldmark``: the command line. Errors are told in three lines; ``--debug`` shows where they arose."""
+"""The program ``fieldmark``. It prints errors in three lines; ``--debug`` shows the traceback instead."""
 
 from __future__ import annotations
 
@@ -12,87 +12,156 @@ import click
 
 from fieldmark import __version__
 from fieldmark.api.guards import INSTALL, NEEDED
-from fieldmark.cli import auditing, commands, photo_commands, run_commands, shell  # noqa: F401 - they list commands
-from fieldmark.core.errors import FieldmarkError
+from fieldmark.cli import auditing, commands, photo_commands, run_commands, shell  # noqa: F401 - they register commands
+from fieldmark.core.errors import FieldmarkError, nearest
+
+GROUPS = {
+    "Data": "inspect duplicates audit download boxes symmetry",
+    "Train": "demo recipes plan train lr-find",
+    "Predict": "identify tag attributes predict ensemble match",
+    "Review": "evaluate issues thresholds",
+    "Reports": "report runs relocate",
+}
+"""The headings of ``fieldmark --help`` and their commands."""
 
 
-class _InOrder(click.Group):
-    """Commands in the order in which they are of use."""
+class CommandGroup(click.Group):
+    """The commands of the program, listed under headings, with ``fieldmark help COMMAND``."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the base class's signature
-        return list(self.commands)
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of all commands in the order of ``GROUPS``, then ``help``."""
+        return [*self.commands, "help"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a name, ``help`` included."""
+        return help_command if cmd_name == "help" else super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the name, the command and the remaining words.
+
+        Raises:
+            FieldmarkError: There is no command of that name; ``fix`` suggests one.
+        """
+        found = self.get_command(ctx, args[0])
+        if found is None and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise unknown_command(args[0])
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the program does, its usage, its commands by heading, and its options."""
+        formatter.write(f"{self.help}\n\n")
+        self.format_usage(ctx, formatter)
+        for heading, names in GROUPS.items():
+            with formatter.section(heading):
+                rows = [(f"{name:<10}", self.commands[name].get_short_help_str()) for name in names.split()]
+                formatter.write_dl(rows)
+        self.format_options(ctx, formatter)
+        with formatter.section("Examples"):
+            for line in ("fieldmark demo", "fieldmark help train"):
+                formatter.write(f"  {line}\n")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of the program; ``format_help`` lists the commands."""
+        click.Command.format_options(self, ctx, formatter)
+
+
+class UnknownCommandError(FieldmarkError):
+    """There is no command of the name that was typed."""
+
+
+def unknown_command(name: str) -> UnknownCommandError:
+    """Return the error for a command that does not exist, with the nearest name as a suggestion."""
+    close = nearest(name, application.commands)
+    suggestion = f"{close} " if close.startswith("did you mean") else ""
+    return UnknownCommandError(
+        f"There is no command '{name}'.",
+        got=shlex.join(["fieldmark", name]),
+        fix=f"{suggestion}`fieldmark help` lists all commands.",
+    )
 
 
 @click.group(
-    cls=_InOrder,
+    cls=CommandGroup,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": shell.WIDTH},
 )
-@click.version_option(__version__, prog_name="fieldmark", message="%(prog)s %(version)s")
-@click.option("--debug", is_flag=True, help="Show a traceback instead of three lines; also after a command.")
+@click.version_option(__version__, "-V", "--version", prog_name="fieldmark", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
 @click.pass_context
-def application(context: click.Context, debug: bool) -> None:  # noqa: ARG001 - main() looks for it
-    """Tell who or what is on the photograph: a decision with a known error.
-
-    \b
-    fieldmark demo                                        everything at a glance
-    fieldmark inspect whales/                             what lies in your photos
-    fieldmark train humpback-classify whales/ --run run   learn who is who
-    fieldmark identify run photo.jpg                      who is it?
-    fieldmark train imet2019 museum/ --run tags           learn what is on photos
-    fieldmark tag tags photo.jpg                          what is on it?
-    fieldmark train imaterialist2017 shop/ --run shop     learn to answer questions
-    fieldmark attributes shop photo.jpg                   what is it like?
-    """  # noqa: D301 - click's own mark for lines to be left alone
+def application(context: click.Context, debug: bool) -> None:  # noqa: ARG001 - main() reads it
+    """Identify, tag and describe photographs, with measured error rates."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-ORDER = (
-    "demo inspect duplicates audit boxes match download train lr-find symmetry plan recipes runs evaluate predict identify "
-    "ensemble tag attributes issues thresholds report relocate"
-)
-"""From the first look at photos to a finished run."""
-for _name in ORDER.split():
-    application.add_command(shell.ALL[_name])
+@click.command("help", short_help="Show the help of a command.")
+@click.argument("name", metavar="[COMMAND]", required=False)
+@click.pass_context
+def help_command(context: click.Context, name: str | None) -> None:
+    """Show the help of COMMAND, or the list of all commands."""
+    parent = context.parent
+    assert parent is not None  # noqa: S101 - for the type checker: `application` is always the parent
+    if name is None:
+        click.echo(parent.get_help())
+        return
+    found = application.get_command(parent, name)
+    if found is None:
+        raise unknown_command(name)
+    with click.Context(found, info_name=name, parent=parent, **found.context_settings) as of_command:
+        click.echo(found.get_help(of_command))
 
 
-ROOMY = (20_000, 20, 20)
-"""How often a process of ours looks for garbage: Python's own 700 costs a tenth of the start, for nothing."""
+for _names in GROUPS.values():
+    for _name in _names.split():
+        application.add_command(shell.ALL[_name])
+
+
+GC_THRESHOLDS = (20_000, 20, 20)
+"""Thresholds of garbage collection in our own process: Python's default of 700 costs a tenth of the start-up time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command and return the exit status.
 
     Args:
-        arguments: What was typed after ``fieldmark``; None for the process's own.
+        arguments: The words after ``fieldmark``; None: those of the process.
 
     Returns:
-        The exit status: 0, 1 for an error told in three lines, 2 for a command mistyped, 130 after Ctrl-C.
+        0 on success, 1 after an error, 2 after a mistyped command, 130 after Ctrl-C.
     """
     if arguments is None:
-        gc.set_threshold(*ROOMY)
+        gc.set_threshold(*GC_THRESHOLDS)
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
         status = application.main(typed, prog_name="fieldmark", standalone_mode=False)
     except click.Abort:
-        _tell("\nStopped. The same command goes on where it was.")
+        _print_error("\nStopped. Run the same command again to continue.")
         return 130
     except BrokenPipeError:
-        # Whoever read us has gone (`fieldmark runs | head`); Python must not flush into the void at exit.
+        # The reader of our output has closed it (`fieldmark runs | head`); Python must not flush to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (FieldmarkError, click.ClickException, ModuleNotFoundError) as error:
-        told = _told(error, typed)
-        if told is None or "--debug" in typed:
+        message = _as_three_lines(error, typed)
+        if message is None or "--debug" in typed:
             raise
-        _tell(str(told))
-        return error.exit_code if isinstance(error, click.ClickException) else 1
+        _print_error(str(message))
+        return _exit_status(error)
     return status if isinstance(status, int) else 0
 
 
-def _told(error: Exception, typed: Sequence[str]) -> FieldmarkError | None:
-    """The three lines for an error; None if it is a mistake of ours and must be heard whole."""
+def _exit_status(error: Exception) -> int:
+    if isinstance(error, UnknownCommandError):
+        return 2
+    return error.exit_code if isinstance(error, click.ClickException) else 1
+
+
+def _as_three_lines(error: Exception, typed: Sequence[str]) -> FieldmarkError | None:
+    """Return the error as problem, got and fix; None for a fault of the program, which needs its traceback."""
+    if isinstance(error, UnknownCommandError):
+        return UnknownCommandError(error.problem, got=shlex.join(["fieldmark", *typed]), fix=error.fix)
     if isinstance(error, FieldmarkError):
         return error
     if isinstance(error, click.ClickException):
@@ -105,8 +174,8 @@ def _told(error: Exception, typed: Sequence[str]) -> FieldmarkError | None:
     return None
 
 
-def _tell(text: str) -> None:
-    """One message on standard error; under torchrun it says whose."""
+def _print_error(text: str) -> None:
+    """Write a message on standard error, with the number of the process if torchrun started several."""
     from fieldmark.cli.terminal import safe_text
 
     rank = os.environ.get("RANK", "0")

@@ -27,30 +27,42 @@ LAYOUTS = (
     "imaterialist2018",
 )
 RULES = ("preset", "global", "group", "group-limits", "label", "relative", "count", "own")
-"""As ``fieldmark.tasks.tagging.tuning`` knows them; written out, as that would load numpy for ``--help``."""
+"""As in ``fieldmark.tasks.tagging.tuning``; repeated here, because that module loads numpy, and ``--help`` must not."""
 PATH = click.Path(path_type=Path)
 
 run_argument = click.argument("run", type=PATH)
 skip_broken = click.option(
-    "--skip-broken", is_flag=True, help="Leave out photos that are missing or cannot be read, and list them."
+    "--skip-broken", is_flag=True, help="Leave out and list photos that are missing or cannot be read."
 )
-force = click.option("--force", is_flag=True, help="Write over a file that exists.")
-places = click.option("--k", type=int, help="Places an answer; by default as many as the run was made with.")
-scores_of = click.option("--stage", metavar="NAME", help="Whose scores to go by; by default the last that fit.")
-size = click.option("--size", help="Size of the recipe: toy, small or full.")
+force = click.option("--force", is_flag=True, help="Overwrite existing files.")
+candidates = click.option("--k", type=int, metavar="N", help="Number of candidates per photo (default: as trained).")
+scores_of = click.option("--stage", metavar="NAME", help="Stage whose scores are used (default: the last with scores).")
+size = click.option("--size", metavar="SIZE", help="Size of the recipe: toy, small or full.")
+seed = click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Random seed.")
 settings = click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe; may be repeated."
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Setting of the recipe. Repeatable."
 )
 boxes = click.option(
     "--boxes",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="A CSV of boxes, landmarks or masks of these photos; with a name, a further source.",
+    help="CSV of boxes, landmarks or masks of these photos. NAME= adds it as a second source.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+device = click.option(
+    "--device",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="Device for networks: auto, cpu, cuda, cuda:1 or mps.",
+)
 workers = click.option(
-    "--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Threads that read photos ahead."
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=2,
+    show_default=True,
+    help="Number of image-loading threads.",
 )
 
 _READING = (
@@ -59,33 +71,43 @@ _READING = (
         metavar="NAME",
         default="auto",
         show_default=True,
-        help=f"How the table is laid out: {', '.join(LAYOUTS)}, or as an installed package reads it.",
+        help=f"Layout of the table: {', '.join(LAYOUTS)}, or one that an installed package adds.",
     ),
-    click.option("--column", multiple=True, metavar="OURS=THEIRS", help="Which column is which; may be repeated."),
     click.option(
-        "--photos", "photo_folder", type=PATH, help="The folder of the photos, if it is not beside the table."
+        "--column",
+        multiple=True,
+        metavar="OURS=THEIRS",
+        help="Name of a column in the table, such as identity=whale. Repeatable.",
     ),
-    click.option("--unknown", help='The name that stands for "nobody we know".'),
-    click.option("--encoding", default="utf-8", show_default=True, help="How a text table is written."),
-    click.option("--allow-outside", is_flag=True, help="Photos may lie outside of the folder of photos."),
-    click.option("--question", multiple=True, metavar="COLUMN", help="A column that is a question; may be repeated."),
+    click.option(
+        "--photos", "photo_folder", type=PATH, help="Folder of the photos (default: looked for beside the table)."
+    ),
+    click.option("--unknown", metavar="LABEL", help="Label used in the table for unknown individuals."),
+    click.option("--encoding", metavar="NAME", default="utf-8", show_default=True, help="Text encoding of the table."),
+    click.option("--allow-outside", is_flag=True, help="Allow photos outside the folder of photos."),
+    click.option(
+        "--question",
+        multiple=True,
+        metavar="COLUMN",
+        help="Column that holds the answers to one question. Repeatable.",
+    ),
     click.option(
         "--questions",
         type=PATH,
         metavar="FILE",
-        help="A TOML file about the questions; by default questions.toml beside the table.",
+        help="TOML file that describes the questions (default: questions.toml beside the table).",
     ),
     boxes,
 )
 
 
 def computing(command: Command) -> Command:
-    """The options ``--device`` and ``--workers``."""
+    """Add the options ``--device`` and ``--workers``."""
     return device(workers(command))
 
 
 def reading(command: Command) -> Command:
-    """The options by which a table of photos is read; ``read_by`` makes the reader's settings of them."""
+    """Add the options that describe a table of photos; ``read_by`` turns them into settings of the reader."""
     for option in reversed(_READING):
         command = option(command)
     return command
@@ -104,7 +126,7 @@ def read_by(
     boxes: tuple[str, ...] = (),
     skip_broken: bool = False,
 ) -> Reading:
-    """The reader's settings, of those that differ from its defaults."""
+    """Return the settings of the reader that differ from its defaults."""
     chosen = {
         "layout": layout if layout != "auto" else None,
         "columns": pairs(column, option="--column", example="identity=whale") or None,
@@ -120,7 +142,7 @@ def read_by(
 
 
 def retyped(reading: Reading) -> list[str]:
-    """The options that made ``reading``, of those by which the next command must read the same photos."""
+    """Return the options that a following command needs to read the same photos."""
     typed = [word for both in reading.get("columns", {}).items() for word in ("--column", "=".join(both))]
     for name in ("layout", "photos", "unknown", "encoding"):
         if name in reading:

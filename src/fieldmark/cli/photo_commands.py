@@ -1,4 +1,4 @@
-"""Commands that look at photos and train nothing (but a finder of subjects)."""
+"""Commands that work on photos without a run."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from fieldmark.images.texts import Engine
 
 
-@command
-@click.argument("data", type=options.PATH)
-@click.option(
-    "--html", type=options.PATH, default=Path("inspect.html"), show_default=True, help="Where to write the page."
+@command(
+    "fieldmark inspect whales/",
+    "fieldmark inspect whales.csv --column identity=whale --photos pictures/ --html whales.html",
 )
-@click.option("--unlabelled", is_flag=True, help="These are new photos: names may be missing.")
+@click.argument("data", type=options.PATH)
+@click.option("--html", type=options.PATH, default=Path("inspect.html"), show_default=True, help="HTML page to write.")
+@click.option("--unlabelled", is_flag=True, help="Accept photos without names or labels.")
 @options.force
 @options.workers
 @options.reading
 def inspect(data: Path, html: Path, unlabelled: bool, force: bool, workers: int, **typed: Any) -> None:
-    """Show what lies in DATA, and what will be refused.
+    """Summarise a data set and list its errors.
 
-    DATA is a table of photos (CSV, TSV, Parquet, JSON) or a folder with one folder for each individual.
+    DATA is a table of photos (CSV, TSV, Parquet, JSON) or a folder with one folder for each individual. Every photo
+    is decoded. Nothing is changed.
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables
@@ -39,33 +41,47 @@ def inspect(data: Path, html: Path, unlabelled: bool, force: bool, workers: int,
     tables.write_lines(*tables.inspection(page), f"page: {html}")
 
 
-@command
+@command(
+    "fieldmark duplicates whales.csv --html duplicates.html",
+    "fieldmark duplicates whales.csv --new challenge/ --identities names.csv --run runs/whales",
+)
 @click.argument("data", metavar="TABLE", type=options.PATH)
-@click.option("--new", type=options.PATH, help="Other photos, which may repeat those of TABLE.")
+@click.option("--new", type=options.PATH, help="Other photos to compare with those of TABLE.")
 @click.option(
     "--out",
     type=options.PATH,
     default=Path("duplicates.csv"),
     show_default=True,
-    help="The CSV to write, a row a photo.",
+    help="CSV file to write, one row per photo that has a near-duplicate.",
 )
-@click.option("--html", type=options.PATH, help="The page to write, with photos side by side.")
-@click.option("--identities", type=options.PATH, help="The CSV to write of names that may be one individual.")
+@click.option("--html", type=options.PATH, help="HTML page to write, with the photos side by side.")
+@click.option("--identities", type=options.PATH, help="CSV file to write: pairs of names that may be one individual.")
 @click.option(
-    "--transfer", type=options.PATH, help="The CSV to write of names that new photos take from near-duplicates."
+    "--transfer", type=options.PATH, help="CSV file to write: names of near-duplicates for unnamed new photos."
 )
-@click.option("--texts", type=options.PATH, help="The CSV to write of ids written in photos; reads every photo.")
-@click.option("--pattern", metavar="REGEX", help="How ids look in photos, in capitals and digits: HWC[0-9]{3}.")
+@click.option(
+    "--texts", type=options.PATH, help="CSV file to write: identifiers visible in photos (text recognition, slow)."
+)
+@click.option(
+    "--pattern",
+    metavar="REGEX",
+    help="Regular expression of identifiers in photos, in capitals and digits: HWC[0-9]{3}.",
+)
 @click.option(
     "--ocr",
     type=click.Choice(["rapidocr", "tesseract"]),
     default="rapidocr",
     show_default=True,
-    help="Who reads them: a package (extra text), or a program of this machine.",
+    help="Text recognition: rapidocr (extra text) or the program tesseract.",
 )
-@click.option("--run", type=options.PATH, help="A run, to suggest also names that look like one to its networks.")
+@click.option("--run", type=options.PATH, help="Run whose networks also suggest names that may be one individual.")
 @click.option(
-    "--within", type=int, default=6, show_default=True, help="Bits in which hashes may differ of photos to compare."
+    "--within",
+    type=int,
+    metavar="N",
+    default=6,
+    show_default=True,
+    help="Maximum number of differing hash bits between compared photos, 0 to 16.",
 )
 @options.force
 @options.workers
@@ -86,9 +102,10 @@ def duplicates(
     workers: int,
     **typed: Any,
 ) -> None:
-    """List photos in TABLE (and --new) that show one picture, and names that contradict each other.
+    """Find near-duplicate photos and conflicting names.
 
-    Nothing is changed.
+    Lists photos of TABLE (and --new) that show the same picture, resized, saved again or renamed, and near-duplicates
+    with different names. Nothing is changed.
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables
@@ -110,26 +127,29 @@ def duplicates(
         progress=progress(),
         **options.read_by(**typed),
     )
-    written = {"written": out, "page": html, "names": identities, "taken over": transfer, "texts": texts}
+    files = {"written": out, "page": html, "names": identities, "transferred names": transfer, "texts": texts}
     tables.write_lines(
-        *tables.duplicates_lines(found), *(f"{what}: {path}" for what, path in written.items() if path is not None)
+        *tables.duplicates_lines(found), *(f"{what}: {path}" for what, path in files.items() if path is not None)
     )
 
 
-@command
+@command(
+    "fieldmark boxes whales.csv --out boxes.csv --html boxes.html",
+    "fieldmark boxes whales.csv --clicks clicks.csv --save finder --out boxes.csv",
+)
 @click.argument("data", type=options.PATH)
-@click.option("--out", type=options.PATH, required=True, help="The CSV to write.")
+@click.option("--out", type=options.PATH, required=True, help="CSV file to write.")
 @click.option(
     "--by",
     default="agreed",
     show_default=True,
     metavar="NAME|FOLDER",
-    help="agreed, grabcut, features, or the folder of a finder that was saved.",
+    help="Method: agreed, grabcut, features, or the folder of a saved finder.",
 )
-@click.option("--clicks", type=options.PATH, help="A CSV of boxes or landmarks of some photos, to learn from.")
-@click.option("--save", type=options.PATH, help="The folder for the finder that learns from --clicks.")
-@click.option("--html", type=options.PATH, help="A page with a sample of photos, boxes drawn.")
-@click.option("--masks", is_flag=True, help="Also write masks into the CSV.")
+@click.option("--clicks", type=options.PATH, help="CSV of boxes or landmarks of some photos, to train a finder.")
+@click.option("--save", type=options.PATH, help="Folder for the finder trained with --clicks.")
+@click.option("--html", type=options.PATH, help="HTML page to write, with a sample of photos and their boxes.")
+@click.option("--masks", is_flag=True, help="Also write masks to the CSV.")
 @options.force
 @options.computing
 @options.skip_broken
@@ -147,10 +167,11 @@ def boxes(
     workers: int,
     **typed: Any,
 ) -> None:
-    """Find the subject on each photo of DATA; write a table of boxes that --boxes reads.
+    """Find the subject in each photo and write boxes.
 
-    Without --clicks nothing is learnt: colours tell the subject, and a network must agree. With --clicks, a CSV of
-    image, x0, y0, x1, y1 and landmarks x_left_tip, y_left_tip, ..., a small finder is trained and judged by five folds.
+    Writes a table that --boxes of other commands reads. Without --clicks, GrabCut segments the subject by colour, and
+    a pretrained network must agree. With --clicks (columns image, x0, y0, x1, y1 and landmarks x_left_tip, y_left_tip,
+    ...), a small finder is trained and evaluated by five-fold cross-validation.
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables
@@ -171,8 +192,8 @@ def boxes(
         **reading,
     )
     tables.write_lines(
-        *(f"{name}: {value:.3f} (on photos not learnt from)" for name, value in found.errors.items()),
-        f"{found.n_boxes:,} of {found.n_photos:,} photos have a box: {out}"
+        *(f"{name}: {value:.3f} (cross-validated)" for name, value in found.errors.items()),
+        f"boxes of {found.n_boxes:,} of {found.n_photos:,} photos: {out}"
         if found.n_boxes or not found.errors
         else f"landmarks of {found.n_photos:,} photos: {out}",
         *([] if html is None else [f"page: {html}"]),
@@ -181,15 +202,19 @@ def boxes(
 
 
 def _after_boxes(found: Located, read: list[str], out: Path) -> list[str]:
-    """What to type next, with what was found."""
+    """Return the line with the next command for these boxes."""
     if not found.n_boxes:
-        return ["next: a plan with `align` turns photos by landmarks; see docs/reference/stages.md"] if found.errors else []
+        return (
+            ["next: add `align` to a plan to align photos by landmarks; see docs/reference/stages.md"]
+            if found.errors
+            else []
+        )
     if found.named:
         return [f"next: fieldmark train reidentify {words(*read)} --boxes {words(out)} --set boxes=table --run RUN"]
     return [f"next: fieldmark predict RUN {words(*read)} --boxes {words(out)} --out answers.csv"]
 
 
-@command
+@command("fieldmark match left.jpg right.jpg --out lines.png", "fieldmark match left.jpg right.jpg --by sift")
 @click.argument("left", type=options.PATH)
 @click.argument("right", type=options.PATH)
 @click.option(
@@ -197,25 +222,32 @@ def _after_boxes(found: Located, read: list[str], out: Path) -> list[str]:
     type=click.Choice(["xfeat", "lighterglue", "sift", "akaze"]),
     default="xfeat",
     show_default=True,
-    help="Which points; sift and akaze need no network.",
+    help="Keypoint method; sift and akaze need no network.",
 )
-@click.option("--out", type=options.PATH, help="A .png or .jpg of both photos with lines between their points.")
+@click.option("--out", type=options.PATH, help="PNG or JPEG file to write: both photos with lines between matches.")
 @options.force
 def match(left: Path, right: Path, by: Any, out: Path | None, force: bool) -> None:
-    """Say whether photos LEFT and RIGHT show the same marks, point by point."""
+    """Match the keypoints of two photos.
+
+    Counts the keypoints of photo LEFT that occur in photo RIGHT in a geometry that one change of viewpoint explains.
+    Many inliers mean that both photos show the same marks. No run is needed.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
     found = functions.match(left, right, by=by, out=out, force=force)
     tables.write_lines(
-        f"points:  {found.n_points[0]:,} and {found.n_points[1]:,}",
-        f"matches: {found.n_matches:,}",
-        f"inliers: {found.n_inliers:,} ({found.inlier_share:.0%} of the matches)",
-        *([] if found.out is None else [f"lines: {found.out}"]),
+        f"keypoints: {found.n_points[0]:,} and {found.n_points[1]:,}",
+        f"matches:   {found.n_matches:,}",
+        f"inliers:   {found.n_inliers:,} ({found.inlier_share:.0%} of the matches)",
+        *([] if found.out is None else [f"picture:   {found.out}"]),
     )
 
 
-@command
+@command(
+    "fieldmark download photos.csv --out photos",
+    "fieldmark download photos.csv --out photos --resize 512 --mirror '^https?://old[.]org/=https://new.org/'",
+)
 @click.argument("table", type=options.PATH)
 @fetching.fetching
 @options.workers
@@ -229,9 +261,10 @@ def download(
     manifest: Path | None,
     **typed: Any,
 ) -> None:
-    """Get the photos that TABLE names by their addresses, and note what became of each address.
+    """Download photos from a table of web addresses.
 
-    The same command again asks only for what failed; a kill at any moment loses no photo that was whole.
+    Records the result for each address. Run the same command again to retry only the failed addresses. After a kill
+    at any moment, all complete photos are kept.
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables
@@ -242,20 +275,31 @@ def download(
         again=again,
         fetching=fetching.settings(**typed),
         progress=progress(),
-        **fetching.asked(urls=urls, column=column, encoding=encoding, manifest=manifest),
+        **fetching.table_options(urls=urls, column=column, encoding=encoding, manifest=manifest),
     )
     tables.write_lines(*tables.downloaded(found), f"next: fieldmark inspect {words(found.folder)}")
 
 
-@command
+@command("fieldmark symmetry lions.csv", "fieldmark symmetry lions.csv --column identity=lion --most 1000")
 @click.argument("data", type=options.PATH)
-@click.option("--most", type=int, default=600, show_default=True, help="Photos to look at, drawn by lot.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the lot.")
+@click.option(
+    "--most",
+    type=int,
+    metavar="N",
+    default=600,
+    show_default=True,
+    help="Maximum number of photos used, drawn at random.",
+)
+@options.seed
 @options.computing
 @options.skip_broken
 @options.reading
 def symmetry(data: Path, most: int, seed: int, device: str, workers: int, **typed: Any) -> None:
-    """Say whether mirrored photos in DATA show other individuals or the same ones, before anything is trained."""
+    """Test whether mirrored photos show other individuals.
+
+    A pretrained network embeds photos of DATA and their mirror images. The result helps to choose the settings
+    `mirror` and `flip_identity` before training. Some individuals need two photos.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 

@@ -1,4 +1,4 @@
-"""Commands that ask a finished run."""
+"""Commands that use a finished run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from fieldmark.cli.shell import command, progress, words
 from fieldmark.core.errors import FieldmarkError
 
 
-@command
+@command(
+    "fieldmark evaluate runs/whales",
+    "fieldmark evaluate runs/whales next_season.csv --column identity=whale",
+)
 @options.run_argument
 @click.argument("data", type=options.PATH, required=False)
 @options.computing
 @options.skip_broken
 @options.reading
 def evaluate(run: Path, data: Path | None, device: str, workers: int, **typed: Any) -> None:
-    """Say how good RUN is: on its validation photos, or on DATA.
+    """Measure the error rates of a run.
 
-    Individuals in DATA that the run does not know count as unknown individuals, and labels that it does not know are left out;
-    so are photos that it has learnt from.
+    Evaluates RUN on its validation photos, or on the labelled photos of DATA. Individuals that are not in the run
+    count as unknown individuals. Labels that are not in the run, and photos it was trained on, are left out.
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables
@@ -34,20 +37,25 @@ def evaluate(run: Path, data: Path | None, device: str, workers: int, **typed: A
     tables.write_lines(tables.measures(found))
 
 
-@command
+@command(
+    "fieldmark predict runs/whales new_photos/ --out answers.csv",
+    "fieldmark predict runs/whales challenge.csv --out submission.csv --format submission",
+)
 @options.run_argument
 @click.argument("photos", type=options.PATH)
-@click.option("--out", type=options.PATH, required=True, help="The CSV to write.")
+@click.option("--out", type=options.PATH, required=True, help="CSV file to write.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["people", "submission"]),
     default="people",
     show_default=True,
-    help="A table for people, or the contest's form.",
+    help="Format of the CSV: a table to read, or a contest submission.",
 )
-@options.places
-@click.option("--most", type=int, help="Labels a photo to tell, given or not; 15 by default.")
+@options.candidates
+@click.option(
+    "--most", type=int, metavar="N", help="Number of labels per photo in the output, predicted or not (default: 15)."
+)
 @options.force
 @options.computing
 @options.skip_broken
@@ -64,7 +72,10 @@ def predict(
     workers: int,
     **typed: Any,
 ) -> None:
-    """Say who or what is on each of PHOTOS (a table, a folder or a photo), as a CSV."""
+    """Predict many photos and write a CSV.
+
+    PHOTOS is a table, a folder or a single photo. Works with runs of all three tasks.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
@@ -81,13 +92,16 @@ def predict(
         progress=progress(),
         **options.read_by(**typed),
     )
-    tables.write_lines(f"{len(found):,} photos answered, {tables.answered_lines(found)}: {out}")
+    tables.write_lines(f"{len(found):,} photos predicted, {tables.prediction_counts(found)}: {out}")
 
 
-@command
+@command(
+    "fieldmark identify runs/whales photo.jpg",
+    "fieldmark identify runs/whales photo.jpg other.jpg --json --k 3",
+)
 @options.run_argument
 @click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
-@options.places
+@options.candidates
 @options.boxes
 @options.as_json
 @options.skip_broken
@@ -102,7 +116,11 @@ def identify(
     device: str,
     workers: int,
 ) -> None:
-    """Say who is on each PHOTO: ranked names, the most similar known photo of each, and "new" where it stands."""
+    """Identify the individual in single photos.
+
+    Prints the ranked candidates for each PHOTO, each with its most similar known photo. "New" is one of the
+    candidates: the photo then shows an unknown individual.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
@@ -115,22 +133,30 @@ def identify(
     tables.write_lines(*(tables.identification(one, root=Path.cwd()) for one in found))
 
 
-@command
-@click.argument("runs", metavar="RUN...", type=options.PATH, nargs=-1, required=True)
-@click.option("--out", type=options.PATH, help="The CSV to write, in the contest's form.")
-@click.option(
-    "--run", type=options.PATH, help="The folder of a run to make of them all, which answers as any run does."
+@command(
+    "fieldmark ensemble runs/reidentify runs/classify --run runs/together --points",
+    "fieldmark ensemble runs/classify runs/siamese --out answers.csv",
 )
-@click.option("--points", is_flag=True, help="Match points on the first of the blend; needs --run.")
+@click.argument("runs", metavar="RUN...", type=options.PATH, nargs=-1, required=True)
+@click.option("--out", type=options.PATH, help="CSV file to write, as a contest submission.")
+@click.option("--run", type=options.PATH, help="Folder of a new run that holds all runs and predicts like any run.")
+@click.option("--points", is_flag=True, help="Re-rank the first candidates by keypoint matching; needs --run.")
 @click.option(
     "--by",
     type=click.Choice(["score", "rank", "vote"]),
     default="score",
     show_default=True,
-    help="Mean score, mean place, or votes of first places.",
+    help="Average: mean score, mean rank, or votes of the first ranks.",
 )
-@click.option("--weight", "weights", type=float, multiple=True, help="Of each RUN, in their order; by default similar.")
-@click.option("--k", type=int, default=5, show_default=True, help="Places an answer.")
+@click.option(
+    "--weight",
+    "weights",
+    type=float,
+    metavar="W",
+    multiple=True,
+    help="Weight of one RUN, given once per RUN in their order (default: equal).",
+)
+@click.option("--k", type=int, metavar="N", default=5, show_default=True, help="Number of candidates per photo.")
 @options.force
 @options.computing
 def ensemble(
@@ -145,15 +171,19 @@ def ensemble(
     device: str,
     workers: int,
 ) -> None:
-    """Blend what several RUNs say: write their answers to new photos (--out), or make one run of them all (--run)."""
+    """Average several runs that identify.
+
+    Writes the averaged predictions for the new photos of the RUNs (--out), or combines the RUNs into one run (--run).
+    No network is trained.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
     if out is None and run is None:
         raise FieldmarkError(
-            "A blend goes somewhere.",
+            "ensemble needs an output: --out, --run, or both.",
             got="neither --out nor --run",
-            fix="--out answers.csv for answers to the new photos, --run runs/together for a run made of all, or both.",
+            fix="add --out answers.csv for the predictions of new photos, or --run runs/together for a combined run.",
         )
     found = functions.ensemble(
         runs,
@@ -176,11 +206,19 @@ def ensemble(
         tables.write_lines(f"report: {run / 'report.html'}", f"next: fieldmark identify {words(run)} PHOTO.jpg")
 
 
-@command
+@command(
+    "fieldmark tag runs/museum photo.jpg",
+    "fieldmark tag runs/museum photo.jpg other.jpg --json --most 5",
+)
 @options.run_argument
 @click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
 @click.option(
-    "--most", type=int, default=15, show_default=True, help="Labels a photo to tell; given ones are always told."
+    "--most",
+    type=int,
+    metavar="N",
+    default=15,
+    show_default=True,
+    help="Number of labels per photo in the output; predicted labels are always shown.",
 )
 @options.as_json
 @options.skip_broken
@@ -188,7 +226,10 @@ def ensemble(
 def tag(
     run: Path, photos: tuple[Path, ...], most: int, as_json: bool, skip_broken: bool, device: str, workers: int
 ) -> None:
-    """Say what is on each PHOTO: its labels by group, each with its probability; those it is given are marked."""
+    """Predict the labels of single photos.
+
+    Prints the labels of each PHOTO by group with their probabilities. Marks the labels above the threshold.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
@@ -201,11 +242,23 @@ def tag(
     tables.write_lines(*(part for one in found for part in tables.tags(one)))
 
 
-@command
+@command(
+    "fieldmark attributes runs/shop photo.jpg",
+    "fieldmark attributes runs/shop photo.jpg --text 'Red maxi dress' --json",
+)
 @options.run_argument
 @click.argument("photos", metavar="PHOTO...", type=options.PATH, nargs=-1, required=True)
-@click.option("--text", help="What is written about the photo, for runs that learnt from texts.")
-@click.option("--most", type=int, default=2, show_default=True, help="Other answers to tell beside each.")
+@click.option(
+    "--text", metavar="TEXT", help="Description of the photo, such as a product name, for runs trained with texts."
+)
+@click.option(
+    "--most",
+    type=int,
+    metavar="N",
+    default=2,
+    show_default=True,
+    help="Number of alternative answers shown per question.",
+)
 @options.as_json
 @options.skip_broken
 @options.computing
@@ -219,7 +272,11 @@ def attributes(
     device: str,
     workers: int,
 ) -> None:
-    """Answer RUN's questions about each PHOTO: a tree of answers, each with its probability."""
+    """Predict the attributes of single photos.
+
+    Prints the answer to each question of RUN for each PHOTO, with its probability. Questions that depend on another
+    question are indented.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
@@ -239,10 +296,15 @@ def attributes(
     tables.write_lines(*(part for one in found for part in tables.replies(one)))
 
 
-@command
+@command(
+    "fieldmark issues runs/museum",
+    "fieldmark issues runs/museum --out issues.csv --most 500",
+)
 @options.run_argument
-@click.option("--out", type=options.PATH, help="The CSV to write; filled in, it is a patch for `fieldmark train`.")
-@click.option("--most", type=int, default=200, show_default=True, help="How many to tell.")
+@click.option(
+    "--out", type=options.PATH, help="CSV file to write; with your decisions it is a patch for `fieldmark train`."
+)
+@click.option("--most", type=int, metavar="N", default=200, show_default=True, help="Maximum number of issues.")
 @options.scores_of
 @options.force
 @options.computing
@@ -255,10 +317,11 @@ def issues(
     device: str,
     workers: int,
 ) -> None:
-    """List what is likeliest wrong or missing in RUN's table: labels, or names of individuals.
+    """List likely errors in the labels of a run.
 
-    Labels are judged by networks that have not seen the photo, names by networks and matching points: unknown individuals who
-    may have a name, individuals who may have two. Decide in the CSV's column, then train with --patch.
+    Lists labels that are likely wrong or missing in the table of RUN, by out-of-fold predictions. For a run that
+    identifies: unknown individuals that may have a name, and individuals that may have two, by networks and keypoint
+    matching. Write your decisions into the CSV, then train with --patch.
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables
@@ -276,7 +339,10 @@ def issues(
     tables.write_lines(*tables.issues_lines(found), *([] if out is None else [f"written: {out}"]))
 
 
-@command
+@command(
+    "fieldmark thresholds runs/museum",
+    "fieldmark thresholds runs/museum --rule group --rule label --out tuned.json",
+)
 @options.run_argument
 @click.option(
     "--rule",
@@ -284,13 +350,16 @@ def issues(
     multiple=True,
     type=click.Choice(options.RULES),
     metavar="NAME",
-    help=f"A rule to try; may be repeated, all by default: {', '.join(options.RULES)}.",
+    help=f"Rule to compare (default: all): {', '.join(options.RULES)}. Repeatable.",
 )
 @options.scores_of
-@click.option("--out", type=options.PATH, help="A .json file for the run's plan with the best of these rules in it.")
+@click.option("--out", type=options.PATH, help="JSON file to write: the plan of the run with the best of these rules.")
 @options.force
 def thresholds(run: Path, rules: tuple[Any, ...], stage: str | None, out: Path | None, force: bool) -> None:
-    """Show what each rule for thresholds is worth on RUN's out-of-fold scores; train nothing."""
+    """Compare rules for label thresholds.
+
+    Measures the F2 score of each rule on the out-of-fold scores of RUN. Nothing is trained.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
@@ -300,30 +369,40 @@ def thresholds(run: Path, rules: tuple[Any, ...], stage: str | None, out: Path |
         tables.write_lines(f"plan: {out}", f"next: fieldmark train {words(out)} DATA --run NEW --reuse {words(run)}")
 
 
-@command
+@command("fieldmark report runs/whales", "fieldmark report fieldmark-demo/run")
 @options.run_argument
 def report(run: Path) -> None:
-    """Write the page of a finished RUN anew, and print where it is."""
+    """Write the report page of a run again.
+
+    Writes report.html and metrics.json of the finished RUN again, and prints the path of the page.
+    """
     from fieldmark.api import functions
 
     click.echo(functions.report(run))
 
 
-@command
+@command(
+    "fieldmark relocate fieldmark-demo/run --photos fieldmark-demo/photos/train",
+    "fieldmark relocate runs/whales --photos /data/whales/train --new /data/whales/test",
+)
 @options.run_argument
-@click.option("--photos", type=options.PATH, help="The folder in which the photos that RUN knows lie now.")
-@click.option("--new", type=options.PATH, help="The same of the new photos it was trained with.")
+@click.option("--photos", type=options.PATH, help="New location of the photos RUN was trained on.")
+@click.option("--new", type=options.PATH, help="New location of the new photos that RUN predicted.")
 def relocate(run: Path, photos: Path | None, new: Path | None) -> None:
-    """Tell RUN that its photos were moved."""
+    """Update the photo folder of a run.
+
+    Use this after the photos of RUN were moved. The photos must be the same: all present, under the same names and of
+    the same sizes. Otherwise nothing is changed.
+    """
     from fieldmark.api import functions
     from fieldmark.cli import tables
 
-    known, asked = functions.relocate(run, photos=photos, new=new)
-    places = [f"{n:,} {what} photos: {at}" for n, what, at in ((known, "known", photos), (asked, "new", new)) if at]
-    tables.write_lines(*places)
+    n_known, n_new = functions.relocate(run, photos=photos, new=new)
+    folders = ((n_known, "known", photos), (n_new, "new", new))
+    tables.write_lines(*(f"{n:,} {what} photos: {folder}" for n, what, folder in folders if folder))
 
 
 def _write_json(found: Iterable[dict[str, Any]]) -> None:
-    """One line of JSON a photo."""
+    """Print one line of JSON per photo."""
     for one in found:
         click.echo(json.dumps(one, allow_nan=False))

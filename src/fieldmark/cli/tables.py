@@ -1,4 +1,4 @@
-"""What the commands print: tables for people, by rich."""
+"""The tables and lines that commands print, laid out by rich."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ WIDTH_IN_FILES = 200
 MOST_PROBLEMS = 20
 MOST_HOSTS = 10
 MOST_LEAKS = 40
-LEAST_TOLD = 0.01
-"""Probability from which another answer is told."""
+MIN_ALTERNATIVE_PROBA = 0.01
+"""Smallest probability at which an alternative answer is shown."""
 
 
 def write_lines(*lines: object) -> None:
-    """Print tables and lines of text; names cannot command the terminal, and no trailing blanks go into files."""
+    """Print tables and lines of text, without control characters and, in files, without trailing spaces."""
     from rich.console import Console
 
-    is_watched = sys.stdout.isatty()
-    console = Console(highlight=False, markup=False, emoji=False, width=None if is_watched else WIDTH_IN_FILES)
+    is_terminal = sys.stdout.isatty()
+    console = Console(highlight=False, markup=False, emoji=False, width=None if is_terminal else WIDTH_IN_FILES)
     with console.capture() as captured:
         for line in lines:
             if isinstance(line, str):
-                # rich would break a long path in two, and nobody could copy it.
+                # rich would break a long path into two lines, which a user could not copy.
                 console.print(safe_text(line), soft_wrap=True)
             else:
                 console.print(line)
     text = captured.get()
-    sys.stdout.write(text if is_watched else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+    sys.stdout.write(text if is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
     sys.stdout.flush()
 
 
 def measures(found: Sequence[Measure], *, of: str | None = None) -> Table:
-    """The measures of a run, each with its interval, what the interval is over, and what it means."""
+    """Return the measures of a run: value, interval, what the interval resamples, and meaning."""
     table = new_table("", ">value", ">95 % interval", "over", "", title=of)
     for one in found:
         interval = f"{one.low:.3f} - {one.high:.3f}" if math.isfinite(one.low) and math.isfinite(one.high) else ""
@@ -68,7 +68,7 @@ def measures(found: Sequence[Measure], *, of: str | None = None) -> Table:
 
 
 def lr_lines(found: LrSearch) -> Table:
-    """The loss at some of the rates that were tried, the planned and the suggested one marked."""
+    """Return the loss at some of the tested learning rates, with the planned and the suggested one marked."""
     curve = found.curve
     table = new_table(">learning rate", ">loss", "", title=found.stage)
     n = len(curve.rates)
@@ -76,141 +76,140 @@ def lr_lines(found: LrSearch) -> Table:
     marks = {int(abs(curve.rates - found.planned).argmin()): "planned"} if n else {}
     if curve.suggested is not None:
         best = int(abs(curve.rates - curve.suggested).argmin())
-        marks[best] = f"{marks[best]}; falls fastest" if best in marks else "falls fastest"
+        marks[best] = f"{marks[best]}; steepest descent" if best in marks else "steepest descent"
     for at in sorted({*shown_at, *marks}):
         add_row(table, f"{curve.rates[at]:.1e}", f"{curve.smoothed[at]:.4g}", marks.get(at, ""))
     if curve.ran_away:
-        add_row(table, "", "", "then the loss leaps")
+        add_row(table, "", "", "then the loss diverges")
     return table
 
 
 def downloaded(found: Downloaded) -> list[object]:
-    """What came and what did not, in short: causes, the worst hosts, how fast addresses die."""
+    """Return a summary of a download: photos, causes of failures, hosts, and the rate at which addresses are lost."""
     from fieldmark.downloads.causes import CAUSES
 
     here, tally = found.holdings, found.tally
-    came = f"{tally.n_new:,} came in this run, {tally.n_same:,} are as they were"
+    counts = f"{tally.n_new:,} new in this run, {tally.n_same:,} unchanged"
     lines: list[object] = [
-        f"{here.n_here:,} of {here.n_wanted:,} photos are here ({here.n_bytes / 2**20:,.1f} MiB); {came}"
+        f"{here.n_here:,} of {here.n_wanted:,} photos are downloaded ({here.n_bytes / 2**20:,.1f} MiB); {counts}"
     ]
     if here.causes:
-        causes = new_table("missing because", ">photos", "")
+        causes = new_table("cause", ">missing photos", "")
         for cause, n in here.causes.items():
             add_row(causes, cause, f"{n:,}", CAUSES[cause].meaning)
-        hosts = new_table("host", ">addresses", ">alive")
+        hosts = new_table("host", ">addresses", ">downloaded")
         for host in here.survival.hosts[:MOST_HOSTS]:
             add_row(hosts, host.host, f"{host.n:,}", f"{host.n_here:,}")
         lines += [causes, "", hosts]
-    lives = here.survival
-    if lives.a_day is not None:
-        lines.append(f"addresses that die: {100 * lives.a_day:.3g} % a day ({lives.n_lost:,} lost so far)")
+    survival = here.survival
+    if survival.a_day is not None:
+        lines.append(f"addresses lost per day: {100 * survival.a_day:.3g} % ({survival.n_lost:,} lost so far)")
     if here.changed:
-        lines.append(f"another picture than before at {len(here.changed):,} addresses; the first one stays")
+        lines.append(f"addresses with another picture than before: {len(here.changed):,}; the first picture is kept")
     if here.duplicates:
-        many = f"{len(here.duplicates):,} pictures, one of them under {len(here.duplicates[0]):,}"
-        lines.append(f"the same picture under several ids: {many}")
+        most = f"{len(here.duplicates[0]):,} ids share one picture"
+        lines.append(f"pictures with several ids: {len(here.duplicates):,} (at most {most})")
     if found.verdict is not None:
         verdict = found.verdict
         lines.append(
-            f"manifest: {verdict.n_same:,} photos are the same, {len(verdict.other):,} are others, "
+            f"manifest: {verdict.n_same:,} photos match, {len(verdict.other):,} differ, "
             f"{len(verdict.missing):,} are missing"
         )
     return [*lines, f"table: {found.table}", f"page: {found.page}"]
 
 
 def symmetry_lines(found: SymmetryVerdict) -> list[Table | str]:
-    """What mirroring costs, and what that means for the settings."""
-    table = new_table("mean cosine of two photos", ">as they are", ">one mirrored")
+    """Return the effect of mirroring on similarity, and its consequence for the settings."""
+    table = new_table("mean cosine of two photos", ">unchanged", ">one mirrored")
     add_row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
     add_row(table, "of different individuals", f"{found.other:.3f}", f"{found.other_mirrored:.3f}")
     means = {
         "other": "Mirrored photos show other individuals: horizontal_flip=other_identity (flip_identity=true).",
         "same": "Mirrored photos show the same individuals: horizontal_flip=same_identity (flip_identity=false).",
-        "unsure": "These photos do not tell. Go by what you know of the species.",
-        "blind": "The network does not see whether these photos are mirrored. Go by what you know of the species.",
+        "unsure": "These photos do not show which. Decide from the biology of the species.",
+        "blind": "The embeddings do not depend on mirroring. Decide from the biology of the species.",
     }
     lost = found.lost
-    # Of next to nothing any share can be lost, or gained many times over: such numbers would only puzzle.
+    # A share of a difference near zero can take any value, and would mislead.
     share = f"{lost.value:.0%} ({lost.low:.0%} to {lost.high:.0%})" if lost.high > 0 else "nothing"
-    words = (
-        f"Mirroring takes {share} of what tells individuals apart; {found.n_identities:,} individuals with two photos."
-    )
-    return [table, words, means[found.verdict]]
+    effect = f"Mirroring removes {share} of the difference between the same and different individuals."
+    basis = f"Measured on {found.n_identities:,} individuals with two photos."
+    return [table, f"{effect} {basis}", means[found.verdict]]
 
 
 def identification(one: Identification, *, root: Path) -> Table:
-    """The ranked names for one photo."""
+    """Return the ranked candidates for one photo."""
     from fieldmark.tasks.identification.tables import below
 
-    sure = ""
+    confidence = ""
     if one.known_proba is not None and one.right_proba is not None:
-        sure = f": known {one.known_proba:.0%}, first name right {one.right_proba:.0%}"
-    table = new_table(
-        ">", "who", ">score", "most similar known photo", ">similarity", title=safe_text(f"{one.image}{sure}")
-    )
+        confidence = f": known {one.known_proba:.0%}, first candidate correct {one.right_proba:.0%}"
+    title = safe_text(f"{one.image}{confidence}")
+    table = new_table(">", "identity", ">score", "most similar known photo", ">similarity", title=title)
     for match in one.matches:
-        who = f"{match.identity} (nobody we know)" if match.is_new else match.identity
+        identity = f"{match.identity} (unknown individual)" if match.is_new else match.identity
         similar = "" if match.similarity is None or not math.isfinite(match.similarity) else f"{match.similarity:.3f}"
         score = f"{match.score:.3f}" if math.isfinite(match.score) else ""
-        add_row(table, str(match.place), who, score, below(match, root) or "", similar)
+        add_row(table, str(match.place), identity, score, below(match, root) or "", similar)
     return table
 
 
 def stages_lines(plan: Plan) -> Table:
-    """The stages of a plan in their order."""
+    """Return the stages of a plan in their order."""
     table = new_table(">", "stage", "kind", "reads", title=safe_text(plan.name))
     for number, stage in enumerate(plan.stages, start=1):
         add_row(table, str(number), stage.name, stage.kind, ", ".join(stage.reads()))
     return table
 
 
-def answered_lines(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answered]) -> str:
-    """How many photos got what, in short."""
+def prediction_counts(found: Sequence[Identification] | Sequence[Tagged] | Sequence[Answered]) -> str:
+    """Return how many labels, questions or unknown individuals were predicted."""
     from fieldmark.tasks.attributes.results import Answered
     from fieldmark.tasks.identification.results import Identification
 
     if any(isinstance(one, Answered) for one in found):
         n = sum(len(one.answer) for one in found if isinstance(one, Answered))
-        return f"{n:,} questions that apply"
+        return f"{n:,} applicable questions"
     n_new = [one.is_new for one in found if isinstance(one, Identification)]
     n_given = [len(one.answer) for one in found if not isinstance(one, Identification)]
-    return f"{sum(n_given):,} labels given" if n_given else f"{sum(n_new):,} of them by nobody we know first"
+    return f"{sum(n_given):,} labels assigned" if n_given else f"{sum(n_new):,} of them as unknown individuals"
 
 
 def ensemble_lines(found: EnsembleResult, *, runs: int, out: Path | None) -> str:
-    """How many photos several runs answered together, and what that is worth where it can be told."""
+    """Return how many photos an ensemble predicted, and its MAP@k if the runs share validation photos."""
     at = found.decision.threshold
-    worth = "" if at.map_at_k is None else f"; MAP@{at.k} on their validation photos {at.map_at_k:.3f}"
-    told = f"{found.n_photos:,} photos answered by {runs} runs, {found.n_new:,} of them by nobody we know first"
-    return f"{told}{worth}" + ("" if out is None else f": {out}")
+    quality = "" if at.map_at_k is None else f"; MAP@{at.k} on their validation photos {at.map_at_k:.3f}"
+    counts = f"{found.n_photos:,} photos predicted by {runs} runs, {found.n_new:,} of them as unknown individuals"
+    return f"{counts}{quality}" + ("" if out is None else f": {out}")
 
 
 def tags(one: Tagged) -> list[object]:
-    """A photo's name and its labels by group, the likeliest of each first; those it is given are marked."""
+    """Return the name of a photo and its labels by group, the most likely first, with assigned labels marked."""
     table = new_table("group", "label", ">proba", "given")
     for group in sorted({tag.group for tag in one.tags}):
         for tag in (tag for tag in one.tags if tag.group == group):
             label = tag.label.removeprefix(f"{group}::") if group else tag.label
             add_row(table, group, label, f"{tag.proba:.3f}", "yes" if tag.given else "")
-    # Not the table's title, which rich would break to the width of this narrow table.
+    # The name is not the title of the table, because rich would wrap it to the width of this narrow table.
     return [one.image, table]
 
 
 def replies(one: Answered) -> list[object]:
-    """A photo's name and the answers about it as a tree; questions that do not apply are counted."""
-    table = new_table("question", "answer", ">proba", "else")
+    """Return the name of a photo, its answers as a tree, and the number of questions that do not apply."""
+    table = new_table("question", "answer", ">proba", "alternatives")
     for reply in one.replies:
         if reply.applies:
-            others = ", ".join(f"{name} {proba:.2f}" for name, proba in reply.others if proba >= LEAST_TOLD)
+            others = ", ".join(f"{name} {proba:.2f}" for name, proba in reply.others if proba >= MIN_ALTERNATIVE_PROBA)
             add_row(table, f"{'  ' * reply.depth}{reply.question}", reply.answer, f"{reply.proba:.3f}", others)
-    silent = sum(not reply.applies for reply in one.replies)
-    return [one.image, table, *([f"{silent} questions do not apply"] if silent else [])]
+    n_inapplicable = sum(not reply.applies for reply in one.replies)
+    return [one.image, table, *([f"{n_inapplicable} questions do not apply"] if n_inapplicable else [])]
 
 
 def issues_lines(found: Sequence[LabelIssue], *, most: int = 20) -> list[object]:
-    """The most doubtful labels or names, in short."""
+    """Return the first label issues, the most likely errors first."""
     of_names = any(one.beside for one in found)
-    table = new_table("photo", "name" if of_names else "label", "perhaps", ">proba", "beside" if of_names else ">doubt")
+    last = "similar photo" if of_names else ">error probability"
+    table = new_table("photo", "name" if of_names else "label", "issue", ">proba", last)
     for one in found[:most]:
         add_row(
             table,
@@ -224,11 +223,11 @@ def issues_lines(found: Sequence[LabelIssue], *, most: int = 20) -> list[object]
 
 
 def tuned_lines(found: Sequence[Tuned]) -> Table:
-    """Each rule for thresholds with what it is worth."""
-    table = new_table("rule", ">F2 as found", ">F2 honest", ">95 % interval", "over", ">labels a photo", "")
+    """Return the rules for label thresholds with their F2 scores."""
+    table = new_table("rule", ">F2 fitted", ">F2 cross-fitted", ">95 % interval", "over", ">labels per photo", "")
     best = max(found, key=lambda one: one.honest.value)
     for one in found:
-        marks = (["best"] if one is best else []) + (["the run's own"] if one.is_own else [])
+        marks = (["best"] if one is best else []) + (["current"] if one.is_own else [])
         values = (f"{one.as_found.value:.3f}", f"{one.honest.value:.3f}")
         interval = f"{one.honest.low:.3f} - {one.honest.high:.3f}"
         add_row(
@@ -238,7 +237,7 @@ def tuned_lines(found: Sequence[Tuned]) -> Table:
 
 
 def duplicates_lines(found: NearDuplicates, *, most: int = 10) -> list[object]:
-    """What was found in photos of one picture, in short: counts, contradictions, names that may be one."""
+    """Return a summary of near-duplicates: counts, conflicting names, names that may be one individual."""
     from fieldmark.quality.duplicates.pages import duplicate_facts, why
 
     counts = new_table("", ">", "")
@@ -246,14 +245,14 @@ def duplicates_lines(found: NearDuplicates, *, most: int = 10) -> list[object]:
         add_row(counts, fact.name, fact.value, fact.note)
     lines: list[object] = [counts]
     if found.conflicts:
-        wrong = new_table("photos", "names", "", title="names that contradict each other")
+        conflicts = new_table("photos", "names", "", title="near-duplicates with conflicting names")
         for one in found.conflicts[:most]:
             names = ", ".join(duplicate.name or "-" for duplicate in one.duplicates)
-            add_row(wrong, ", ".join(duplicate.image for duplicate in one.duplicates), names, one.verdict)
-        lines.append(wrong)
+            add_row(conflicts, ", ".join(duplicate.image for duplicate in one.duplicates), names, one.verdict)
+        lines.append(conflicts)
         lines += [f"... and {len(found.conflicts) - most:,} more"] if len(found.conflicts) > most else []
     if found.suggested:
-        pairs = new_table("name", "name", "why", title="perhaps one individual")
+        pairs = new_table("name", "name", "reason", title="names that may be one individual")
         for one in found.suggested[:most]:
             add_row(pairs, one.first, one.second, why(one))
         lines.append(pairs)
@@ -262,48 +261,45 @@ def duplicates_lines(found: NearDuplicates, *, most: int = 10) -> list[object]:
 
 
 def leaks(found: Audit, *, everything: bool = False) -> list[object]:
-    """What can be guessed without the pictures, in short: side features that tell something, copies, and a warning."""
+    """Return a summary of a leakage audit: side features with a gain, copies, and a conclusion."""
     from fieldmark.quality.leakage.audit_pages import copied, crossed_parts, facts, summary
     from fieldmark.quality.leakage.auditing import judged
 
     table = new_table(
-        "to guess", "side_feature", ">with it", ">blind", ">guessed", ">gain", ">95 % interval", "verdict"
+        "target", "side feature", ">present", ">baseline", ">predicted", ">gain", ">95 % interval", "verdict"
     )
-    telling = [one for one in found.gains if everything or one.verdict != "none"]
-    for one in telling[: None if everything else MOST_LEAKS]:
+    informative = [one for one in found.gains if everything or one.verdict != "none"]
+    for one in informative[: None if everything else MOST_LEAKS]:
         numbers = (f"{one.blind:.3f}", f"{one.guessed:.3f}", f"{one.gain.value:+.3f}")
         between = f"{one.gain.low:+.3f} to {one.gain.high:+.3f}"
         add_row(
             table, one.target, one.side_feature, f"{one.n_given / one.n_photos:.0%}", *numbers, between, judged(one)
         )
-    lines: list[object] = [table] if telling else []
-    if not everything and len(telling) > MOST_LEAKS:
-        lines.append(f"... and {len(telling) - MOST_LEAKS:,} more")
-    mute = [
-        name
-        for name in dict.fromkeys(one.side_feature for one in found.gains)
-        if name not in {t.side_feature for t in telling}
-    ]
-    lines += [f"tell nothing: {', '.join(mute)}"] if mute else []
+    lines: list[object] = [table] if informative else []
+    if not everything and len(informative) > MOST_LEAKS:
+        lines.append(f"... and {len(informative) - MOST_LEAKS:,} more")
+    shown = {one.side_feature for one in informative}
+    others = [name for name in dict.fromkeys(one.side_feature for one in found.gains) if name not in shown]
+    lines += [f"no gain: {', '.join(others)}"] if others else []
     lines += [f"{one.name.lower()}: {one.value}{f' ({one.note})' if one.note else ''}" for one in facts(found)]
     return [*lines, *copied(found), *crossed_parts(found), summary(found)]
 
 
 def recipes_lines(found: Sequence[Recipe[Any]]) -> Table:
-    """All recipes."""
-    table = new_table("recipe", "sizes", "what it does")
+    """Return all recipes with their sizes."""
+    table = new_table("recipe", "sizes", "description")
     for one in found:
         add_row(table, one.name, _sizes(one), one.about)
     return table
 
 
 def recipe_lines(one: Recipe[Any]) -> list[object]:
-    """What a recipe does, its sizes, and its settings: a table a group."""
+    """Return the description of a recipe, its sizes, and one table of settings per group."""
     from fieldmark.plans.settings import GROUPS
 
     lines: list[object] = [one.about, f"sizes: {_sizes(one)}"]
     for group in GROUPS:
-        table = new_table(f"{group} setting", "default", "takes", "what it does")
+        table = new_table(f"{group} setting", "default", "values", "description")
         for setting in one.settings.values():
             if setting.group == group:
                 about = f"{setting.about} {setting.condition}".rstrip()
@@ -317,7 +313,7 @@ def _sizes(one: Recipe[Any]) -> str:
 
 
 def runs_lines(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:
-    """Runs at a glance."""
+    """Return one row per run: recipe, finished stages, first measure, age."""
     table = new_table("run", "recipe", ">stages", "result", ">age")
     for one in found:
         result = f"{one.headline[0]} {one.headline[1]:.3f}" if one.headline else "unfinished"
@@ -327,7 +323,7 @@ def runs_lines(found: Sequence[RunSummary], *, now: dt.datetime) -> Table:
 
 
 def inspection(page: InspectPage) -> list[object]:
-    """What lies in a collection, in short: the facts, then what would be refused."""
+    """Return a summary of a data set: its facts, its errors, and names that may be misspelled."""
     facts = new_table("", ">", "", title=safe_text(page.title))
     for fact in page.facts:
         add_row(facts, fact.name, fact.value, fact.note)
@@ -338,16 +334,16 @@ def inspection(page: InspectPage) -> list[object]:
     ]
     wrong += [(one.file, "", one.reason, "") for one in page.broken]
     if wrong:
-        refused = new_table("where", "column", "what is wrong", "found there", title="what will be refused")
-        lines += _first_rows(refused, wrong)
+        errors = new_table("place", "column", "problem", "value", title="errors to correct before training")
+        lines += _first_rows(errors, wrong)
     odd = [(one.label, one.relation, one.other, one.seen) for one in page.odd_names]
     if odd:
-        lines += _first_rows(new_table("name", "", "", "", title="names to look at"), odd)
+        lines += _first_rows(new_table("name", "", "", "", title="names to check"), odd)
     return lines
 
 
 def _first_rows(table: Table, rows: Sequence[tuple[str, ...]]) -> list[object]:
-    """The table with the first of the rows, and a line that tells how many more there are."""
+    """Return the table with its first rows, and a line with the number of rows left out."""
     for cells in rows[:MOST_PROBLEMS]:
         add_row(table, *cells)
     more = len(rows) - MOST_PROBLEMS
@@ -355,7 +351,7 @@ def _first_rows(table: Table, rows: Sequence[tuple[str, ...]]) -> list[object]:
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
-    """An empty table; ``>`` before a column's name sets it flush right."""
+    """Return an empty table; ``>`` before the name of a column aligns it to the right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -377,7 +373,7 @@ def new_table(*columns: str, title: str | None = None) -> Table:
 
 
 def add_row(table: Table, *cells: str) -> None:
-    """Add a row of texts, shown as they are: no cell is read as markup."""
+    """Add a row of plain texts, which are not interpreted as markup."""
     from rich.text import Text
 
     table.add_row(*(Text(safe_text(cell).replace("\n", "\\n")) for cell in cells))

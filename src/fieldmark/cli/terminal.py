@@ -1,4 +1,4 @@
-"""Progress on a terminal: bars where somebody watches, a line now and then where the output goes into a file."""
+"""The progress display of a command: bars on a terminal, lines of text in a log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ __all__ = ["Lines", "LiveBars", "lasts", "progress", "safe_text"]
 
 
 def progress(*, stream: TextIO | None = None) -> Progress:
-    """Bars if ``stream`` (standard error) is a terminal, else lines; nothing in processes that only train along."""
+    """Return bars if ``stream`` is a terminal, else lines of text; nothing in other processes of a training.
+
+    Args:
+        stream: Where to write; None: standard error.
+    """
     stream = stream or sys.stderr
     if not is_first_process():
         return QUIET

@@ -181,7 +181,7 @@ class RerankKeypoints(RankingStage):
     ) -> tuple[Fusion, Scores]:
         """Return weights fitted on all validation photos, and out-of-fold probabilities of these photos."""
         distinct, at = np.unique(groups, return_inverse=True)
-        part = (generator(seed, "rerank_keypoints").permutation(len(distinct)) % N_PARTS)[at]
+        part = (generator(seed, "recheck").permutation(len(distinct)) % N_PARTS)[at]
         there = (found.photo >= 0) & (truth >= -1)[:, None]  # photos without an identity are left out
         numbers, same = found.numbers[there], (found.names == truth[:, None])[there]
         proba = np.empty_like(scores)
