@@ -224,7 +224,7 @@ def test_an_invalid_plan_with_pairs_is_refused_before_it_runs() -> None:
     train = humpback_siamese(size="toy").stages[1]
     wrong = [
         (changed("net", losses=(OhemBce(),)), "net: a pair head has no logits per photo"),
-        (changed("net", net=train.net.model_copy(update={"head": OneVsRestHead()})), "pair_bce asks about two photos"),
+        (changed("net", net=train.net.model_copy(update={"head": OneVsRestHead()})), "pair_bce needs pairs of photos"),
         (changed("net", training=Training(batch=6)), "net: batch 6 is not a multiple of 4, as assignment mining needs"),
         (changed("net", net=train.net.model_copy(update={"head": EmbeddingHead()})), "pairs: 'net' has no pair head"),
         (
