@@ -187,7 +187,7 @@ def test_the_small_recipe_runs_on_individuals_with_one_photo_each(tmp_path: Path
     plan = toy.model_copy(update={"stages": (split, other, *toy.stages[2:])})
     progress, run = Heard(), tmp_path / "run"
     fieldmark.train(plan, tmp_path / "once.csv", run=run, n_workers=0, skip_broken=True, progress=progress)
-    assert any("all take part" in line for line in progress.lines)
+    assert any("this phase uses all individuals" in line for line in progress.lines)
     assert (run / "submission").exists()
 
 

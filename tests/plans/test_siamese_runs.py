@@ -25,7 +25,7 @@ from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.siamese import humpback_siamese
 from fieldmark.stages.identity.rank import ByLogits, Vote
 from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
-from fieldmark.stages.identity.rerank_pairs import RESCORING, mix_scores, pair_scores
+from fieldmark.stages.identity.rerank_pairs import RERANKING, mix_scores, pair_scores
 from fieldmark.training.specs import Training
 from toys import without_judges
 
@@ -87,10 +87,10 @@ def test_pair_reranking_writes_the_same_artifact_as_ranking(finished: RunFolder)
     reranked = context.artifact(Ranking, "pairs")
     before, after = context.artifact(Ranking, "ranking").scores, reranked.scores
     assert before.shape == after.shape
-    weight = read_json(finished.stage("pairs") / RESCORING)["weight"]
+    weight = read_json(finished.stage("pairs") / RERANKING)["weight"]
     assert 0 <= weight <= 1
     assert np.array_equal(before == -np.inf, after == -np.inf)
-    record = read_json(finished.stage("pairs") / RESCORING)
+    record = read_json(finished.stage("pairs") / RERANKING)
     assert reranked.decision.threshold.map_at_k >= record["map_before"]  # the weight 0 is one of the candidates
     assert set(reranked.table("validation")["image"]) <= set(context.known.images)
     assert set(reranked.table("new")["image"]) == set(context.new.images)
@@ -104,8 +104,8 @@ def test_a_finished_run_repeats_its_scores_for_new_photos(
 
 def test_pair_scores_of_one_fold_do_not_use_validation_photos(finished: RunFolder, tmp_path: Path) -> None:
     bare = without_judges(finished, tmp_path / "bare")
-    of_fold, weight = new_scores(finished, "pairs", fold=0), read_json(finished.stage("pairs") / RESCORING)["weight"]
-    assert weight == read_json(bare.stage("pairs") / RESCORING)["weight"]
+    of_fold, weight = new_scores(finished, "pairs", fold=0), read_json(finished.stage("pairs") / RERANKING)["weight"]
+    assert weight == read_json(bare.stage("pairs") / RERANKING)["weight"]
     np.testing.assert_allclose(of_fold, new_scores(bare, "pairs"), atol=1e-6)
     assert not np.allclose(of_fold, new_scores(finished, "pairs"), atol=1e-3)
 
@@ -115,7 +115,7 @@ def test_pair_head_only_scores_all_individuals(photos: tuple[Collection, Collect
     folder = finished.path.with_name("pair_head_only")
     plan = humpback_siamese(size="toy", pair_head_only=True)
     run = execute(plan, *photos[:1], folder, new=photos[1], seed=1, n_workers=0, reuse=finished.path)
-    assert read_json(run.stage("pairs") / RESCORING)["weight"] == 1
+    assert read_json(run.stage("pairs") / RERANKING)["weight"] == 1
     context = Context.open(run.path)
     scores = context.artifact(Ranking, "pairs").scores
     candidate = scores > -np.inf
@@ -224,7 +224,7 @@ def test_an_invalid_plan_with_pairs_is_refused_before_it_runs() -> None:
     train = humpback_siamese(size="toy").stages[1]
     wrong = [
         (changed("net", losses=(OhemBce(),)), "net: a pair head has no logits per photo"),
-        (changed("net", net=train.net.model_copy(update={"head": OneVsRestHead()})), "pair_bce asks about two photos"),
+        (changed("net", net=train.net.model_copy(update={"head": OneVsRestHead()})), "pair_bce needs pairs of photos"),
         (changed("net", training=Training(batch=6)), "net: batch 6 is not a multiple of 4, as assignment mining needs"),
         (changed("net", net=train.net.model_copy(update={"head": EmbeddingHead()})), "pairs: 'net' has no pair head"),
         (

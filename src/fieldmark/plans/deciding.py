@@ -114,8 +114,8 @@ class DecisionSettings(Settings):
         "none",
         "Post-processing of the answers to all new photos. swap: exchange the first two names of a photo where scores "
         "are nearly equal and the first name is used often (class-balance swap). swap_adjacent: also exchange names "
-        "at later ranks. transposed: for each individual with a single known photo, find the most similar new photo; "
-        "if that photo ranks the individual second, move it to first place. swap_transposed: both.",
+        "at later ranks. transposed: for each individual with a single known photo, find the most similar new photo. "
+        "If that photo ranks the individual second, move it to first place. swap_transposed: both.",
     )
 
 

@@ -165,7 +165,7 @@ class ReidentifySettings(RankingSettings, SubjectSettings, GroupedDecisionSettin
         None,
         "Classification loss. one_vs_rest: binary cross-entropy with the hardest negatives. arcface, cosface, elastic, "
         "sphereface, combined: softmax with a margin. softmax: softmax without a margin. affinity: affinity to class "
-        "centres. Use one_vs_rest for thousands of individuals with one or two photos each, and the others for up to "
+        "centres. Use one_vs_rest for thousands of individuals with one or two photos each. Use the others for up to "
         "some hundreds of individuals with several photos.",
     )
     margin_by_count: bool = setting(
