@@ -85,7 +85,7 @@ def test_two_finders_that_disagree_leave_the_full_frame() -> None:
     assert agreed(one, near, least_iou=0.3).box == one.box
     assert agreed(one, far, least_iou=0.3).box is None
     assert "disagree: 0.00" in agreed(one, far, least_iou=0.3).note
-    assert agreed(one, FoundSubject(None, note="nothing stands out"), least_iou=0.3).box is None
+    assert agreed(one, FoundSubject(None, note="no subject found"), least_iou=0.3).box is None
 
 
 def test_overlap_of_boxes() -> None:

@@ -82,8 +82,8 @@ def test_without_columns_the_head_keeps_its_initial_weights() -> None:
         ({"n": 3}, [0, 1], "2 columns for 3 labels"),
         ({"n": 3, "head": OneVsRestHead()}, COLUMNS, "head sigmoid for one_vs_rest"),
         ({"n": 3, "head": EmbeddingHead()}, COLUMNS, "head sigmoid for embedding"),
-        ({"n": 3, "neck": "none"}, COLUMNS, "tensors without place: neck.norm"),
-        ({"n": 3, "name": "test_efficientnet"}, COLUMNS, "tensors lacking: backbone."),
+        ({"n": 3, "neck": "none"}, COLUMNS, "unexpected tensors: neck.norm"),
+        ({"n": 3, "name": "test_efficientnet"}, COLUMNS, "missing tensors: backbone."),
     ],
 )
 def test_a_mismatch_is_reported_and_nothing_is_copied(made: dict, columns: list[int], message: str) -> None:
