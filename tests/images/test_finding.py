@@ -77,7 +77,7 @@ def test_small_pieces_are_removed() -> None:
     found = of_mask(mask)
     assert found.box == (0.3, 0.4, 0.7, 0.6)
     assert of_mask(np.zeros((9, 9), dtype=bool)).box is None
-    assert "all" in of_mask(np.ones((9, 9), dtype=bool)).note
+    assert "whole image" in of_mask(np.ones((9, 9), dtype=bool)).note
 
 
 def test_two_finders_that_disagree_leave_the_full_frame() -> None:
