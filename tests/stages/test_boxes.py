@@ -195,7 +195,7 @@ def test_the_kind_writes_a_table_and_a_page_and_refuses_what_cannot_be(tmp_path:
     box = read_marks(tmp_path / "b.csv").table.row(0, named=True)
     assert abs(box["box_x"] - corners[0, 0, 0]) < 4
     assert "<html" in (tmp_path / "b.html").read_text(encoding="utf-8")
-    with pytest.raises(FieldmarkError, match="does not contain a model") as refused:
+    with pytest.raises(FieldmarkError, match="no finder") as refused:
         functions.boxes(photos, by="grabcutt")
     assert "agreed, grabcut, features" in refused.value.fix
     with pytest.raises(FieldmarkError, match="needs a folder") as refused:
