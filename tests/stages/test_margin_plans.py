@@ -65,9 +65,9 @@ def test_a_plan_in_toml_has_all_settings(tmp_path: Path) -> None:
     [
         (
             {"losses": (ArcFace(),)},
-            "net: arcface asks for a margin between cosines, a one_vs_rest head gives none: use",
+            "net: arcface needs cosines, a one_vs_rest head has none: use",
         ),
-        ({"losses": (ArcFace(),), "net": {"head": SigmoidHead()}}, "a sigmoid head gives none"),
+        ({"losses": (ArcFace(),), "net": {"head": SigmoidHead()}}, "a sigmoid head has none"),
         ({"losses": (Affinity(),), "net": {"head": CosineHead()}}, 'use head = {kind = "affinity"}'),
         ({"losses": (LocalTriplet(),), "net": {"head": EmbeddingHead()}}, "set stripes = 8"),
         ({"losses": (ArcFace(), Affinity())}, "affinity needs centres"),
@@ -85,7 +85,7 @@ def test_losses_of_single_phases_are_checked_too() -> None:
     phases = (*train.training.phases, train.training.phases[0].model_copy(update={"losses": (ArcFace(),)}))  # type: ignore[union-attr]
     with pytest.raises(PlanError) as refused:
         planned(training=train.training.model_copy(update={"phases": phases})).check()  # type: ignore[union-attr]
-    assert "arcface asks for a margin" in refused.value.got
+    assert "arcface needs cosines" in refused.value.got
 
 
 def test_an_embedding_with_stripes_may_be_trained_by_triplets_alone() -> None:

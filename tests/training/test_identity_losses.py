@@ -351,8 +351,8 @@ def test_dropout_at_test_time_would_be_caught(photos: list[Path], monkeypatch: p
 @pytest.mark.parametrize(
     ("net", "losses", "message"),
     [
-        (NET, (ArcFace(),), 'a one_vs_rest head gives none: use head = {kind = "cosine"}'),
-        (Net(backbone=NET.backbone, head=SigmoidHead()), (Elastic(),), "a sigmoid head gives none"),
+        (NET, (ArcFace(),), 'a one_vs_rest head has none: use head = {kind = "cosine"}'),
+        (Net(backbone=NET.backbone, head=SigmoidHead()), (Elastic(),), "a sigmoid head has none"),
         (COSINE, (Affinity(),), 'a cosine head has none: use head = {kind = "affinity"}'),
         (COSINE, (CrossEntropy(), LocalTriplet()), "set stripes = 8"),
         (Net(backbone=NET.backbone, head=OneVsRestHead()), (CosFace(), LocalTriplet()), "2 mistake(s)"),

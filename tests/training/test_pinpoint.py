@@ -156,6 +156,6 @@ def test_a_saved_regressor_is_read_and_another_is_refused(tmp_path: Path) -> Non
     with pytest.raises(WeightsError) as refused:
         open_pinpointer(tmp_path, sha256="0" * 64)
     assert "--clicks" in refused.value.fix
-    with pytest.raises(WeightsError, match="no finder") as refused:
+    with pytest.raises(WeightsError, match="does not contain a model") as refused:
         open_pinpointer(tmp_path / "nowhere")
     assert "--save" in refused.value.fix

@@ -80,7 +80,7 @@ def grabcut(pixels: UInt8[np.ndarray, "height width 3"], spec: GrabCut) -> Found
     across, down = max(1, round(spec.border * width)), max(1, round(spec.border * height))
     inner = (across, down, width - 2 * across, height - 2 * down)
     if min(inner[2:]) < 4 or np.ptp(pixels.reshape(-1, 3), axis=0).max() < 8:
-        return FoundSubject(None, note="too small or too even")
+        return FoundSubject(None, note="image too small or too uniform")
     labels = np.zeros((height, width), dtype=np.uint8)
     cv2.setRNGSeed(spec.seed)  # seeds this thread; the first colour models are random
     models = np.zeros((1, 65)), np.zeros((1, 65))
@@ -88,7 +88,7 @@ def grabcut(pixels: UInt8[np.ndarray, "height width 3"], spec: GrabCut) -> Found
     try:
         cv2.grabCut(blue_first, labels, inner, *models, spec.iterations, cv2.GC_INIT_WITH_RECT)
     except cv2.error:  # no pixel is left in one of the two classes
-        return FoundSubject(None, note="nothing stands out")
+        return FoundSubject(None, note="no subject found")
     return of_mask((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
 
 
@@ -103,7 +103,7 @@ def by_strength(strength: Float[np.ndarray, "height width"]) -> FoundSubject:
     """
     low, high = float(strength.min()), float(strength.max())
     if not np.isfinite(high) or high - low <= 1e-6 * max(abs(high), 1.0):
-        return FoundSubject(None, note="nothing stands out")
+        return FoundSubject(None, note="no subject found")
     grey = Image.fromarray(((strength - low) / (high - low)).astype(np.float32))
     fine = np.asarray(grey.resize((UPSAMPLED_PX, UPSAMPLED_PX), Image.Resampling.BILINEAR))
     return of_mask(fine > otsu(fine))
@@ -129,7 +129,7 @@ def of_mask(mask: Mask) -> FoundSubject:
     whole = _large_pieces(mask)
     share, box = float(whole.mean()), bounds(whole)
     if box is None or not LEAST <= share <= MOST:
-        return FoundSubject(None, note="nothing stands out" if share < LEAST else "all of it stands out")
+        return FoundSubject(None, note="no subject found" if share < LEAST else "subject covers the whole image")
     return FoundSubject(box, whole)
 
 
@@ -139,7 +139,7 @@ def agreed(one: FoundSubject, other: FoundSubject, *, least_iou: float) -> Found
     If one of the two finders found nothing, the result also has no box, and the full frame is used.
     """
     if one.box is None or other.box is None:
-        return FoundSubject(None, note=f"only one finder found something ({one.note or other.note})")
+        return FoundSubject(None, note=f"only one finder found a subject ({one.note or other.note})")
     overlap = iou(one.box, other.box)
     return (
         replace(one, note="")

@@ -74,19 +74,19 @@ def prepare(
             fix="pass rng=core.seeds.generator(seed, ...), or leave augment out.",
         )
     subject = subject if box is None else Subject((box,), subject.points, subject.mask)
-    chance = None if isinstance(augment, NoAugment) else rng
+    sample_rng = None if isinstance(augment, NoAugment) else rng
     photo = opened(source, limits=limits)
-    laid = _laid(photo, preprocess, subject, flip=flip, rng=chance)
+    laid = _laid(photo, preprocess, subject, flip=flip, rng=sample_rng)
     if laid is not None:
         picture = _aligned(photo, preprocess, subject, laid)
     else:
-        picture = _cropped(photo, preprocess, subject, rng=chance)
+        picture = _cropped(photo, preprocess, subject, rng=sample_rng)
         if flip:
             picture = functional.horizontal_flip(picture)
-    if preprocess.mask is not None and chance is not None and chance.random() < preprocess.mask.dropped:
+    if preprocess.mask is not None and sample_rng is not None and sample_rng.random() < preprocess.mask.dropped:
         picture[3] = 0
-    if chance is not None:
-        picture = augmented(picture, augment, chance)
+    if sample_rng is not None:
+        picture = augmented(picture, augment, sample_rng)
     return picture.contiguous()
 
 

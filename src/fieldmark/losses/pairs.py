@@ -87,15 +87,15 @@ def pair_triplet(compare: Compare, classes: Int[Tensor, " batch"], *, margin: fl
     first, second = _all(classes)
     logits = compare(first, second)
     n = len(classes)
-    likeness = logits.new_zeros(n, n).index_put((first, second), logits)
-    likeness = likeness + likeness.T
+    similarity = logits.new_zeros(n, n).index_put((first, second), logits)
+    similarity = similarity + similarity.T
 
     similar = classes[:, None] == classes[None, :]
     itself = torch.eye(n, dtype=torch.bool, device=classes.device)
     same = similar & (classes != UNKNOWN)[:, None] & ~itself
     other = ~similar
-    least = likeness.masked_fill(~same, torch.inf).amin(dim=1)
-    most = likeness.masked_fill(~other, -torch.inf).amax(dim=1)
+    least = similarity.masked_fill(~same, torch.inf).amin(dim=1)
+    most = similarity.masked_fill(~other, -torch.inf).amax(dim=1)
     both = same.any(dim=1) & other.any(dim=1)
     # Selected before the hinge: infinities of photos without positive or negative would give NaN in its gradient.
     return relu(margin + most[both] - least[both]).sum() / max(1, int(both.sum()))

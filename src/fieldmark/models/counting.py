@@ -55,7 +55,7 @@ class _Tally:
         named = backbone_stages(model)
         self._stage_of = {parameter: stage for stage, names in named.items() for parameter in names}
         self._at = next(iter(named))
-        self._seen = {id(parameter.untyped_storage()) for parameter in model.parameters()}
+        self._counted = {id(parameter.untyped_storage()) for parameter in model.parameters()}
         self.parameters = dict.fromkeys(named, 0)
         for parameter, tensor in model.named_parameters():
             self.parameters[self._stage_of[parameter]] += tensor.numel()
@@ -93,7 +93,7 @@ class _Tally:
     def _keep(self, tensor: Tensor) -> Tensor:
         """Count a tensor that autograd keeps for the backward pass: each storage once, and no parameters."""
         storage = tensor.untyped_storage()
-        if not isinstance(tensor, nn.Parameter) and storage._cdata not in self._seen:  # noqa: SLF001 - no public name
-            self._seen.add(storage._cdata)  # noqa: SLF001
+        if not isinstance(tensor, nn.Parameter) and storage._cdata not in self._counted:  # noqa: SLF001 - no public name
+            self._counted.add(storage._cdata)  # noqa: SLF001
             self.kept[self._at] += storage.nbytes()
         return tensor

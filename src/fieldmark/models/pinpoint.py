@@ -118,10 +118,10 @@ class Pinpointer(nn.Module):
         """Return left, top, right, bottom (if the model predicts a box), then x and y of each landmark, as shares."""
         heat = self.heat(maps)
         rows, columns = heat.shape[-2:]
-        chance = heat.flatten(2).softmax(dim=2).unflatten(2, (rows, columns))
+        weights = heat.flatten(2).softmax(dim=2).unflatten(2, (rows, columns))
         x = (torch.arange(columns, device=heat.device) + 0.5) / columns
         y = (torch.arange(rows, device=heat.device) + 0.5) / rows
-        places = torch.stack((chance.sum(dim=2) @ x, chance.sum(dim=3) @ y), dim=2)
+        places = torch.stack((weights.sum(dim=2) @ x, weights.sum(dim=3) @ y), dim=2)
         return (places[:, self.maps, self.axes] - 0.5) * self.scale + 0.5 + self.shift
 
 

@@ -53,7 +53,7 @@ def _other_head(network: Network, trained: Network, columns: Sequence[int] | Non
     if columns is None:
         return []
     mistakes = []
-    if not _similar(network.head, trained.head):
+    if not _same_head(network.head, trained.head):
         mistakes.append(
             f"head {trained.net.head.kind} for {network.net.head.kind} (or of another scale or number of centres)"
         )
@@ -65,7 +65,7 @@ def _other_head(network: Network, trained: Network, columns: Sequence[int] | Non
     return mistakes
 
 
-def _similar(one: nn.Module | None, other: nn.Module | None) -> bool:
+def _same_head(one: nn.Module | None, other: nn.Module | None) -> bool:
     """Return whether two heads compute their logits in the same way."""
     same_traits = all(
         getattr(one, trait, None) == getattr(other, trait, None) for trait in ("scale", "n_centres", "sigma")
@@ -77,12 +77,12 @@ def _differing(own: dict[str, Tensor], saved: dict[str, Tensor]) -> list[str]:
     """Return messages about tensors that are missing, unexpected or of another shape; the first few of each."""
     both = own.keys() & saved.keys()
     found = {
-        "lacking": sorted(own.keys() - saved.keys()),
-        "without place": sorted(saved.keys() - own.keys()),
-        "of another shape": sorted(name for name in both if own[name].shape != saved[name].shape),
+        "missing": sorted(own.keys() - saved.keys()),
+        "unexpected": sorted(saved.keys() - own.keys()),
+        "wrongly shaped": sorted(name for name in both if own[name].shape != saved[name].shape),
     }
     return [
-        f"{len(names)} tensors {what}: {', '.join(names[:2])}{', ...' if len(names) > 2 else ''}"
+        f"{len(names)} {what} tensors: {', '.join(names[:2])}{', ...' if len(names) > 2 else ''}"
         for what, names in found.items()
         if names
     ]
