@@ -1,10 +1,10 @@
-"""CPU seconds a photo that `fieldmark predict` takes, without start-up: this checkout, and another one beside it.
+"""CPU seconds per photo of `fieldmark predict`, without start-up: this checkout, and optionally another one.
 
 ``python benchmarks/answering.py RUN TABLE [--beside OTHER/src OTHER_RUN] [--few 20] [--many 120] [--rounds 3]``
 
-``RUN`` is a finished run, ``OTHER_RUN`` one of the same plan and photos by the other checkout, ``TABLE`` a table of
-photos with at least ``--many`` rows. Each round predicts the first ``--few`` and the first ``--many`` rows; the
-difference, over the difference in rows, is what a photo costs.
+``RUN`` is a finished run. ``OTHER_RUN`` is a run of the same plan and photos by the other checkout. ``TABLE`` is a
+table of photos with at least ``--many`` rows. Each round predicts the first ``--few`` and the first ``--many`` rows.
+The difference in time, divided by the difference in rows, is the cost of one photo.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 
 def cpu_s(source: Path, run: Path, table: Path) -> float:
-    """CPU seconds of one command, with its children."""
+    """Return the CPU seconds of one command, with its child processes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     words = ["predict", str(run), str(table), "--out", str(table.with_suffix(".out.csv")), "--allow-outside"]
     env = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
@@ -36,7 +36,7 @@ def cpu_s(source: Path, run: Path, table: Path) -> float:
 
 
 def main() -> None:
-    """Print a median a checkout."""
+    """Print the median for each checkout."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("table", type=Path)
@@ -58,7 +58,9 @@ def main() -> None:
                 few, many = (cpu_s(source, run, path) for path in tables.values())
                 found[source].append((many - few) / (given.many - given.few))
     for source, values in found.items():
-        print(f"{source}: {statistics.median(values):.3f} CPU-s a photo ({', '.join(f'{one:.3f}' for one in values)})")
+        print(
+            f"{source}: {statistics.median(values):.3f} CPU-s per photo ({', '.join(f'{one:.3f}' for one in values)})"
+        )
 
 
 if __name__ == "__main__":

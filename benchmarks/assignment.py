@@ -1,11 +1,11 @@
-"""Claim: opponents for the contest's 13,624 whale photos in under a minute of CPU, hardly less hard ones in 10 s.
+"""Claim: hard negatives for the contest's 13,624 whale photos take less than one CPU-minute; nearly as hard ones, 10 s.
 
-Run ``OMP_NUM_THREADS=1 python benchmarks/assignment.py`` (2.5 GB of memory; ``--photos 4000`` for less). Draws unit
-vectors of as many individuals with as many photos as the contest has with two photos or more (its histogram of photos
-an individual; look-alikes in families), then finds opponents for every photo by the exact assignment and by the one
-among each photo's 32 nearest. Prints CPU seconds to set up (all cosines and the cost matrix; or all cosines, the
-nearest and their graph) and to solve each of two successive assignments, the mean likeness of opponents, and by how
-much the second form falls short of the first.
+Run ``OMP_NUM_THREADS=1 python benchmarks/assignment.py`` (2.5 GB of memory; ``--photos 4000`` for less). The script
+draws unit vectors with the contest's histogram of photos per individual (two photos or more), in families of similar
+individuals. It then finds a hard negative for every photo by the exact assignment, and by an assignment among each
+photo's 32 nearest neighbours. It prints CPU seconds of the set-up (all cosines and the cost matrix; or all cosines, the
+nearest neighbours and their graph) and of two successive assignments. It also prints the mean similarity of the
+negatives, and the loss of the second form against the first.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 from fieldmark.training.assignment import AllOpponents, NearestOpponents, Opponents
 
 HISTOGRAM = {2: 1285, 3: 568, 4: 273, 5: 172, 6: 136, 7: 86, 8: 76, 9: 62}
-"""Individuals with so many photos; 273 more have 10 to 73."""
+"""Number of photos to number of individuals; 273 more individuals have 10 to 73 photos."""
 N_LARGE, LARGEST, ALL = 273, 73, 13_624
 
 
 def photos_each(n_photos: int) -> np.ndarray:
-    """Photos of each individual, in the proportions of the contest."""
+    """Return the number of photos of each individual, in the proportions of the contest."""
     rng = np.random.default_rng(0)
     sizes = np.repeat(list(HISTOGRAM), list(HISTOGRAM.values()))
     left = ALL - sizes.sum() - 10 * N_LARGE
@@ -37,7 +37,7 @@ def photos_each(n_photos: int) -> np.ndarray:
 
 
 def drawn(sizes: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors: families of look-alikes, individuals within them, photos around those."""
+    """Return unit vectors of photos around individuals, which belong to families of similar individuals."""
     rng = np.random.default_rng(1)
     family = rng.integers(0, len(sizes) // 12 + 1, len(sizes))
     centres = rng.normal(size=(family.max() + 1, dim))[family] + 0.7 * rng.normal(size=(len(sizes), dim))
@@ -52,11 +52,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=ALL)
     parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--noise", type=float, default=0.0, help="in units of likeness; 0.25 to 1 in the source")
+    parser.add_argument("--noise", type=float, default=0.0, help="in units of similarity; 0.25 to 1 in the source")
     chosen = parser.parse_args()
     vectors, classes = drawn(photos_each(chosen.photos), chosen.dim)
     print(f"{len(classes):,} photos of {classes.max() + 1:,} individuals, dim {chosen.dim}, noise {chosen.noise:g}")
-    print(f"{'':<14}{'set-up s':>10}{'solve s':>9}{'again s':>9}{'likeness':>11}{'again':>9}{'GB':>7}")
+    print(f"{'':<14}{'set-up s':>10}{'solve s':>9}{'again s':>9}{'similarity':>11}{'again':>9}{'GB':>7}")
 
     def timed(name: str, make: type, **settings: int) -> float:
         began = time.process_time()
@@ -80,7 +80,7 @@ def main() -> None:
 
     near = timed("32 nearest", NearestOpponents, k=32, n_draws=5)
     best = timed("exact", AllOpponents)
-    print(f"the nearest form falls short of the exact one by {(best - near) / best:.5%} of its likeness")
+    print(f"similarity of the nearest form: {(best - near) / best:.5%} below that of the exact form")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Real attributes: seven questions about 12,490 products, from pictures, from their names, and from both.
+"""Real attributes: seven questions about 12,490 products, from images, from product names, and from both.
 
-    python benchmarks/attributes.py runs --runs runs --seeds 1 2 3    the recipe, its head flat and hierarchical
+    python benchmarks/attributes.py runs --runs runs --seeds 1 2 3    the recipe, with a flat and a hierarchical head
     python benchmarks/attributes.py baseline --runs runs              independent logistic regressions, same features
     python benchmarks/attributes.py table --runs runs                 error per question on the test part
 
-The pictures are 60 x 80 px; networks look at them at 128 px. The test part is every fifth product by lot (seed 0), the
-same for all; nothing is chosen on it. The addresses leak and are not used. ``baseline`` needs the kept features that
-``runs`` left.
+The images are 60 x 80 px and are resized to 128 px. The test part is a random fifth of the products (seed 0), the same
+for all; nothing is chosen on it. The URLs leak the answers and are not used. ``baseline`` needs the cached features of
+``runs``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ QUESTIONS = (
 )
 FORMS = {"flat": "softmax", "hierarchical": "conditional"}
 SIDE_PX = 128
-VOICES = ("pictures", "texts", "trees", "merged")
+MODELS = ("pictures", "texts", "trees", "merged")
 
 
 class Lines:
@@ -67,7 +67,7 @@ class Lines:
 
 
 def photos() -> tuple[Collection, Collection]:
-    """Known products and those of the test part; the latter's truth stays in their table."""
+    """Return training and test products; the ground truth of the test products stays in their table."""
     every = read(DATA / "labels.csv", questions=QUESTIONS, columns={"text": "productDisplayName"}, photos=DATA)
     test = np.zeros(len(every), np.bool_)
     test[np.random.default_rng(0).permutation(len(every))[: len(every) // 5]] = True
@@ -76,7 +76,7 @@ def photos() -> tuple[Collection, Collection]:
 
 def run(folder: Path, *, name: str, form: str, seed: int, effort: float) -> None:
     known, test = photos()
-    plan = SHELF["imaterialist2017"](form=form, effort=effort, trees=False)
+    plan = SHELF["imaterialist2017"](question_head=form, effort=effort, trees=False)
     plan = plan.model_copy(update={"stages": tuple(_smaller(stage) for stage in plan.stages)}).check()
     began = time.monotonic()
     execute(plan, known, folder / name, new=test, seed=seed, progress=Lines(), features=folder / "features")
@@ -88,29 +88,29 @@ def run(folder: Path, *, name: str, form: str, seed: int, effort: float) -> None
 def _smaller(stage: Stage) -> Stage:
     if not isinstance(stage, Train):
         return stage
-    seen = stage.preprocess.model_copy(update={"height_px": SIDE_PX, "width_px": SIDE_PX})
-    return stage.model_copy(update={"preprocess": seen})
+    smaller = stage.preprocess.model_copy(update={"height_px": SIDE_PX, "width_px": SIDE_PX})
+    return stage.model_copy(update={"preprocess": smaller})
 
 
 def measured(folder: Path, test: Collection) -> None:
-    """Which answers of each voice, and of the settled whole, are right on the test part."""
+    """Store and print the errors of each model, and of the resolved ensemble, on the test part."""
     opened = open_run(folder)
     job, vocabulary = opened.job(), opened.known.vocabulary
     answers = {}
     for stage in opened.plan.stages:
-        if stage.name in VOICES:
+        if stage.name in MODELS:
             answers[stage.name] = likeliest(new_proba(job, stage.name), vocabulary.question_of)
     resolve = opened.plan.only(ResolveHierarchy)
-    settled = resolve.settled(new_proba(job, resolve.reads_from), vocabulary)
-    answers["merged, settled"] = np.where(settled >= 0, settled, answers["merged"])
+    resolved = resolve.settled(new_proba(job, resolve.reads_from), vocabulary)
+    answers["merged, resolved"] = np.where(resolved >= 0, resolved, answers["merged"])
     pictures = resolve.settled(new_proba(job, "pictures"), vocabulary)
-    answers["pictures, settled"] = np.where(pictures >= 0, pictures, answers["pictures"])
+    answers["pictures, resolved"] = np.where(pictures >= 0, pictures, answers["pictures"])
     np.savez(folder / "test.npz", **answers)
-    tell(folder.name, answers, test, opened.known)
+    report(folder.name, answers, test, opened.known)
 
 
 def truth_of(test: Collection, known: Collection) -> np.ndarray:
-    """Right answers in the columns of the known vocabulary; an answer that training never saw cannot be right."""
+    """Return the right answers in the columns of the training vocabulary; other answers have no column."""
     columns = {name: at for at, name in enumerate(known.vocabulary.answer_names)}
     truth = np.zeros((len(test), len(columns)), np.bool_)
     for one in known.vocabulary.questions:
@@ -121,22 +121,22 @@ def truth_of(test: Collection, known: Collection) -> np.ndarray:
     return truth
 
 
-def tell(name: str, answers: dict[str, np.ndarray], test: Collection, known: Collection) -> dict[str, list[float]]:
+def report(name: str, answers: dict[str, np.ndarray], test: Collection, known: Collection) -> dict[str, list[float]]:
     truth, question_of = truth_of(test, known), known.vocabulary.question_of
     found = {}
-    for voice, answer in answers.items():
+    for model, answer in answers.items():
         errors = error_per_question(answer, truth, question_of)
         right = np.take_along_axis(truth, answer, axis=1)
-        told = np.stack([truth[:, question_of == q].any(axis=1) for q in range(len(errors.of_question))], axis=1)
-        ends = interval((right & told).sum(axis=1) / told.sum(axis=1))
-        found[voice] = [errors.mean, *errors.of_question.tolist(), 1 - ends.high, 1 - ends.low]
+        labelled = np.stack([truth[:, question_of == q].any(axis=1) for q in range(len(errors.of_question))], axis=1)
+        ends = interval((right & labelled).sum(axis=1) / labelled.sum(axis=1))
+        found[model] = [errors.mean, *errors.of_question.tolist(), 1 - ends.high, 1 - ends.low]
         cells = " ".join(f"{value:.3f}" for value in errors.of_question)
-        print(f"{name}, {voice}: {errors.mean:.4f} ({1 - ends.high:.4f}-{1 - ends.low:.4f})  {cells}", flush=True)
+        print(f"{name}, {model}: {errors.mean:.4f} ({1 - ends.high:.4f}-{1 - ends.low:.4f})  {cells}", flush=True)
     return found
 
 
 def baseline(folder: Path) -> None:
-    """One logistic regression an answer, on the pooled features of the frozen backbone, mirrored photos averaged."""
+    """One logistic regression per answer, on pooled features of the frozen backbone, averaged over photo and flip."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
@@ -162,36 +162,36 @@ def baseline(folder: Path) -> None:
     features = StandardScaler().fit(features[: len(known)]).transform(features).astype(np.float32)
     known = known.answering()
     truth, question_of = known.truth > 0, known.vocabulary.question_of
-    told = known.told[:, question_of]
+    labelled = known.told[:, question_of]
 
-    def one_against_rest(column: int, rows: np.ndarray, asked: np.ndarray, pull: float) -> np.ndarray:
-        rows = rows[told[rows, column]]
+    def one_against_rest(column: int, rows: np.ndarray, queries: np.ndarray, c: float) -> np.ndarray:
+        rows = rows[labelled[rows, column]]
         if truth[rows, column].all() or not truth[rows, column].any():
-            return np.full(len(asked), -1e3)  # an answer of the test part alone
-        model = LogisticRegression(C=pull, max_iter=200).fit(features[rows], truth[rows, column])
-        return model.decision_function(asked)
+            return np.full(len(queries), -1e3)  # an answer that is only in the test part
+        model = LogisticRegression(C=c, max_iter=200).fit(features[rows], truth[rows, column])
+        return model.decision_function(queries)
 
-    # How strong, chosen on a fifth of the known photos by two questions.
-    lot = np.random.default_rng(1).permutation(len(known))
-    held, taught = lot[: len(lot) // 5], lot[len(lot) // 5 :]
+    # C is chosen by two questions on a fifth of the training photos.
+    order = np.random.default_rng(1).permutation(len(known))
+    held_out, fitted = order[: len(order) // 5], order[len(order) // 5 :]
     errors = {}
-    for pull in (0.001, 0.01, 0.1):
+    for c in (0.001, 0.01, 0.1):
         wrong = []
         for question in (3, 5):
             columns = np.flatnonzero(question_of == question)
-            said = np.stack([one_against_rest(c, taught, features[held], pull) for c in columns], axis=1)
-            judged = told[held, columns[0]]
-            wrong.append(1 - truth[held][np.arange(len(held)), columns[said.argmax(axis=1)]][judged].mean())
-        errors[pull] = float(np.mean(wrong))
-    pull = min(errors, key=errors.__getitem__)
+            logits = np.stack([one_against_rest(one, fitted, features[held_out], c) for one in columns], axis=1)
+            scored = labelled[held_out, columns[0]]
+            wrong.append(1 - truth[held_out][np.arange(len(held_out)), columns[logits.argmax(axis=1)]][scored].mean())
+        errors[c] = float(np.mean(wrong))
+    c = min(errors, key=errors.__getitem__)
     print(f"C by held-out error of gender and season: {errors}", flush=True)
     scores = np.zeros((len(test), len(question_of)), np.float32)
     began = time.process_time()
     for column in range(len(question_of)):
-        scores[:, column] = one_against_rest(column, np.arange(len(known)), features[len(known) :], pull)
+        scores[:, column] = one_against_rest(column, np.arange(len(known)), features[len(known) :], c)
     print(f"{len(question_of)} regressions: {time.process_time() - began:.0f} CPU-s", flush=True)
     answers = {"logistic regressions": likeliest(scores - scores.min(), question_of)}
-    write_json(folder / "baseline.json", tell("baseline", answers, test, known))
+    write_json(folder / "baseline.json", report("baseline", answers, test, known))
 
 
 def table(folder: Path) -> None:
@@ -209,11 +209,11 @@ def table(folder: Path) -> None:
     for form in FORMS:
         places = sorted(folder.glob(f"{form}, seed *"))
         found = [dict(np.load(place / "test.npz")) for place in places if (place / "test.npz").exists()]
-        for voice in found[0] if found else ():
-            if form == "flat" or voice != "texts":
+        for model in found[0] if found else ():
+            if form == "flat" or model != "texts":
                 _row(
-                    f"{voice}, {form}" if voice != "texts" else voice,
-                    [error_per_question(one[voice], truth, question_of) for one in found],
+                    f"{model}, {form}" if model != "texts" else model,
+                    [error_per_question(one[model], truth, question_of) for one in found],
                 )
 
 

@@ -1,9 +1,9 @@
-"""Write the table of what backbones cost: every backbone of a shipped recipe, at any size.
+"""Write the table of computational costs of the backbones of all recipes, at every size.
 
     python benchmarks/backbone_costs.py
 
-Writes `src/fieldmark/models/costs.json`, which `fieldmark plan` reads where torch is not installed or not wanted. Run
-it after a recipe got another backbone; a test fails until then.
+The script writes `src/fieldmark/models/costs.json`, which `fieldmark plan` reads, so that it does not need torch. Run
+the script after a change of a recipe's backbone; a test fails until then.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Claim: boxes that the tool finds itself are far nearer the truth than the full frame; some clicks do as well.
+"""Claim: automatic boxes overlap the true boxes much better than the full frame; a few marked boxes are as good.
 
 Run ``OMP_NUM_THREADS=1 python benchmarks/boxes.py`` (``$FIELDMARK_DATA`` must hold ``humpback2018_100px`` and
-``meta_humpback2019``; needs the extra ``boxes``). The photos are those 1,412 of the real flukes whose names stand in a
-contestant's table of boxes (earhian's; made by people and by his detector, so no perfect truth either); a number of
-them is drawn by lot. For each finder: median and mean overlap (IoU) with the table's box, the share above one half, how
-often it found nothing (the full frame then counts), and CPU seconds a photo. The trained finder is judged by five
-folds, with all drawn photos and with a few of them as its clicks. ``--thresholds`` shows what the disagreement guard
-does at other thresholds.
+``meta_humpback2019``; needs the extra ``boxes``). The photos are a random sample of the 1,412 real flukes in a
+contestant's table of boxes (earhian's; made by people and by a detector, so the truth is not perfect). For each finder
+the script prints the median and mean overlap (IoU) with the table's box, the share above one half, the number of photos
+without a result (the full frame then counts), and CPU seconds per photo. The trained finder is evaluated by five-fold
+cross-validation, trained on all sampled photos and on a few of them. ``--thresholds`` shows the agreement of two
+finders at other thresholds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FEW = 100
 
 
 def flukes(n_photos: int, *, seed: int) -> tuple[Collection, Marks]:
-    """Real flukes that have a box in the contestant's table."""
+    """Return real flukes with a box in the contestant's table."""
     folder = DATA / "humpback2018_100px"
     labels = pl.read_csv(folder / "labels.csv", schema_overrides={"image": pl.String})
     table = labels.select("image", "file", width="orig_width", height="orig_height")
@@ -58,9 +58,9 @@ def overlaps(found: list[FoundSubject], truth: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=300, help="how many photos")
+    parser.add_argument("--photos", type=int, default=300, help="number of photos")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--thresholds", action="store_true", help="the guard at other thresholds")
+    parser.add_argument("--thresholds", action="store_true", help="agreement of two finders at other thresholds")
     chosen = parser.parse_args()
 
     photos, marks = flukes(chosen.photos, seed=chosen.seed)
@@ -73,13 +73,13 @@ def main() -> None:
 
     print(f"{len(photos)} real flukes\n  {'':<34}{'median':>8}{'mean':>8}{'> 0.5':>8}{'nothing':>9}{'CPU-s':>9}")
     row("full frame", overlaps([FoundSubject(None)] * len(photos), truth), len(photos), None)
-    seen: dict[str, list[FoundSubject]] = {}
+    by_finder: dict[str, list[FoundSubject]] = {}
     for name, finder in {"GrabCut": GrabCut(), "feature norm and Otsu": FeatureNorm()}.items():
         began = time.process_time()
-        seen[name] = find_subjects(photos, finder, n_workers=0)
+        by_finder[name] = find_subjects(photos, finder, n_workers=0)
         took = time.process_time() - began
-        row(name, overlaps(seen[name], truth), sum(one.box is None for one in seen[name]), took)
-    first, second = seen.values()
+        row(name, overlaps(by_finder[name], truth), sum(one.box is None for one in by_finder[name]), took)
+    first, second = by_finder.values()
     for least in (0.1, 0.2, 0.3, 0.4, 0.5) if chosen.thresholds else (0.3,):
         both = [agreed(one, other, least_iou=least) for one, other in zip(first, second, strict=True)]
         row(f"agreed, least IoU {least}", overlaps(both, truth), sum(one.box is None for one in both), None)
@@ -88,9 +88,9 @@ def main() -> None:
     for n_clicks in (FEW, len(photos)):
         began = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
-            _, judged = learn_clicks(photos.take(np.arange(n_clicks)), marks, Path(folder), n_workers=0)
-        told = [FoundSubject(tuple(box)) for box in judged.coordinates.tolist()]
-        row(f"{n_clicks} clicks, five folds", overlaps(told, truth[:n_clicks]), 0, time.process_time() - began)
+            _, out_of_fold = learn_clicks(photos.take(np.arange(n_clicks)), marks, Path(folder), n_workers=0)
+        predicted = [FoundSubject(tuple(box)) for box in out_of_fold.coordinates.tolist()]
+        row(f"{n_clicks} clicks, five folds", overlaps(predicted, truth[:n_clicks]), 0, time.process_time() - began)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How honest the probabilities of finished runs are, by either form of the curve.
+"""Calibration of the probabilities of finished runs, for both forms of the calibration curve.
 
-Each validation photo is judged by curves learnt without it and without its copies. ``python benchmarks/calibration.py
-RUN...`` prints for each run and form: of "the animal is known" and of "the first name is right" the AUC, the log loss
-and the calibration error.
+The curves for each validation photo are fitted without this photo and its copies. ``python benchmarks/calibration.py
+RUN...`` prints AUC, log loss and calibration error for each run and form, for two probabilities: "the individual is
+known" and "the first name is right".
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ def main() -> None:
     print("| run | form | known: AUC | log loss | error | right: AUC | log loss | error |")
     print("|---|---|---|---|---|---|---|---|")
     for folder in parser.parse_args().runs:
-        judged = Judged(open_run(folder))
-        known = judged.truth >= 0
-        right = known & (top(judged.scores, k=1)[0][:, 0] == judged.truth)
-        groups = judged.known.take(judged.rows).groups
+        scored = Judged(open_run(folder))
+        known = scored.truth >= 0
+        right = known & (top(scored.scores, k=1)[0][:, 0] == scored.truth)
+        groups = scored.known.take(scored.rows).groups
         for by in (Logistic(), Isotonic()):
-            sure = crossed_confidence(judged.scores, judged.truth, by=by, groups=groups)
-            cells = [cell for told, so in ((sure.known, known), (sure.right, right)) for cell in honest(told, so)]
+            confidence = crossed_confidence(scored.scores, scored.truth, by=by, groups=groups)
+            pairs = ((confidence.known, known), (confidence.right, right))
+            cells = [cell for proba, true in pairs for cell in measures(proba, true)]
             print(f"| {folder.name} | {by.kind} | {' | '.join(cells)} |")
 
 
-def honest(proba: np.ndarray, so: np.ndarray) -> list[str]:
-    """AUC, log loss and calibration error of one kind of probability."""
-    loss = -np.log(np.where(so, proba, 1 - proba).clip(1e-6)).mean()
-    return [f"{value:.3f}" for value in (roc_auc(proba, so), loss, calibration_error(proba, so))]
+def measures(proba: np.ndarray, true: np.ndarray) -> list[str]:
+    """Return AUC, log loss and calibration error of one kind of probability."""
+    loss = -np.log(np.where(true, proba, 1 - proba).clip(1e-6)).mean()
+    return [f"{value:.3f}" for value in (roc_auc(proba, true), loss, calibration_error(proba, true))]
 
 
 if __name__ == "__main__":

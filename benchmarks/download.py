@@ -1,15 +1,16 @@
-"""Claim: every photo that can be had is had, every other has its true cause, three kills lose nothing, at low cost.
+"""Claim: ``fieldmark download`` fetches every available photo, reports true causes, and loses nothing in three kills.
 
-Run ``OMP_NUM_THREADS=1 python benchmarks/download.py`` (the extra ``download``; ``--peer PYTHON`` names the interpreter
-of another environment in which img2dataset is installed). A server of its own process plays a web of 10,000 addresses
-on the loopback, a known share of them bad: gone, web pages, truncated, failing once or twice, dripping, redirecting in
-circles, too large, no pictures, changed at the second visit. The photos are drawn JPEGs of 640 x 480 and 69 KB, as the
-web has them (``--width 288``: thumbnails of 16 KB), 300 contents under 10,000 ids, ready before the first question.
-Prints, for us: what came in the first run, each cause against the server's plan, what a second run asks, what ``--again
-all`` notices, the photos a client CPU-second (start-up, decoding, hashing and flushing to disk included); then the same
-with three ``kill -9``; for img2dataset the same numbers at the same concurrency. Nothing is deleted before the end: for
-minutes after many deletions ext4 is twenty times as slow to make files near by, which then is what would be measured.
-Let Python keep its bytecode (no PYTHONDONTWRITEBYTECODE), as it does wherever a package is installed.
+Run ``OMP_NUM_THREADS=1 python benchmarks/download.py`` (needs the extra ``download``; ``--peer PYTHON`` names the
+interpreter of an environment with img2dataset). A local server in its own process simulates 10,000 URLs. A known share
+of them is bad: gone, web pages, truncated, failing once or twice, very slow, redirect loops, too large, not an image,
+changed at the second request. The photos are drawn JPEGs of 640 x 480 and 69 KB, like photos on the web (``--width
+288``: thumbnails of 16 KB): 300 different contents under 10,000 ids, generated before the first request.
+
+The script prints the result of the first run, each cause against the server's plan, the requests of a second run, the
+changes that ``--again all`` finds, and the photos per CPU-second of the client (with start-up, decoding, hashing and
+flushing to disk). It then repeats this with three ``kill -9``, and prints the same numbers for img2dataset at the same
+concurrency. Nothing is deleted before the end, because ext4 creates files twenty times more slowly for minutes after
+many deletions. Let Python write its bytecode (no PYTHONDONTWRITEBYTECODE), as for an installed package.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ SHARES = {
     "changed": 0.01,
     "away": 0.02,
 }
-"""Of each thousand addresses; the rest are good."""
+"""Share of each kind among all URLs; the rest are good."""
 CAUSE = {
     "missing": "not_found",
     "gone": "gone",
@@ -82,7 +83,7 @@ def _drawn(content: int, width: int) -> bytes:
 
 
 def plan(n: int) -> list[str]:
-    """The kind of each address, the same for everybody."""
+    """Return the kind of each URL, the same for all clients."""
     kinds = [kind for kind, share in SHARES.items() for _ in range(round(share * n))]
     kinds += ["ok"] * (n - len(kinds))
     return np.random.default_rng(0).permutation(kinds).tolist()
@@ -90,7 +91,7 @@ def plan(n: int) -> list[str]:
 
 @contextmanager
 def web(folder: Path, kinds: list[str], width: int):
-    """A fresh server; gives its port and the table of addresses."""
+    """Start a server; yield its port and the table of URLs."""
     server = subprocess.Popen(
         [sys.executable, __file__, "--serve", "--width", str(width)], stdout=subprocess.PIPE, text=True
     )
@@ -110,13 +111,13 @@ def web(folder: Path, kinds: list[str], width: int):
         server.wait()
 
 
-def asked(port: int) -> Counter[str]:
+def requests_of(port: int) -> Counter[str]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/asked.json") as answer:
         return Counter(json.load(answer))
 
 
 def cost(command: list[str]) -> tuple[float, float, str]:
-    """CPU seconds, wall seconds and the output of a command."""
+    """Return CPU seconds, wall seconds and the output of a command."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -137,17 +138,17 @@ def states(out: Path) -> dict[str, tuple[str, str | None]]:
         return {image: (state, cause) for image, state, cause in db.execute("SELECT image, state, cause FROM address")}
 
 
-def told(out: Path, kinds: list[str]) -> None:
-    """What is here and what is not, against the plan."""
+def report(out: Path, kinds: list[str]) -> None:
+    """Print downloaded and missing photos, against the plan."""
     found, wrong = states(out), Counter()
     n_here = sum(state == "done" for state, _ in found.values())
     n_had = sum(kind not in CAUSE for kind in kinds)
     for number, kind in enumerate(kinds):
         state, cause = found[f"{number:05d}"]
         if (state == "done") != (kind not in CAUSE) or (kind in CAUSE and cause != CAUSE[kind]):
-            wrong[f"{kind} noted as {state} {cause}"] += 1
+            wrong[f"{kind} recorded as {state} {cause}"] += 1
     print(
-        f"  here: {n_here:,} of {n_had:,} that can be had; other causes than planned: {dict(wrong) or 'none'}",
+        f"  downloaded: {n_here:,} of {n_had:,} available; other causes than planned: {dict(wrong) or 'none'}",
         flush=True,
     )
 
@@ -157,15 +158,15 @@ def whole(folder: Path, kinds: list[str], at_once: int, width: int) -> None:
         out = folder / "ours"
         cpu_s, wall_s, _ = cost(ours(table, out, at_once))
         n_here = sum(state == "done" for state, _ in states(out).values())
-        print(f"first run: {cpu_s:.1f} CPU-s, {wall_s:.0f} s, {n_here / cpu_s:,.0f} photos a CPU-second")
-        told(out, kinds)
-        before = asked(port)
+        print(f"first run: {cpu_s:.1f} CPU-s, {wall_s:.0f} s, {n_here / cpu_s:,.0f} photos per CPU-second")
+        report(out, kinds)
+        before = requests_of(port)
         cpu_s, wall_s, _ = cost(ours(table, out, at_once))
-        again = Counter(name.partition("/")[0] for name in asked(port) - before)
-        print(f"second run: {cpu_s:.1f} CPU-s, {wall_s:.0f} s; asks addresses of these kinds: {dict(again)}")
-        told(out, kinds)
-        cpu_s, wall_s, said = cost(ours(table, out, at_once, "--again", "all"))
-        changed = next((line for line in said.splitlines() if "another picture" in line), "no change seen")
+        again = Counter(name.partition("/")[0] for name in requests_of(port) - before)
+        print(f"second run: {cpu_s:.1f} CPU-s, {wall_s:.0f} s; requests of these kinds: {dict(again)}")
+        report(out, kinds)
+        cpu_s, wall_s, output = cost(ours(table, out, at_once, "--again", "all"))
+        changed = next((line for line in output.splitlines() if "another picture" in line), "no change found")
         print(f"--again all: {cpu_s:.1f} CPU-s, {wall_s:.0f} s; {changed} (planned: {kinds.count('changed'):,})")
 
 
@@ -179,21 +180,21 @@ def killed(folder: Path, kinds: list[str], at_once: int, width: int, n_kills: in
                 time.sleep(0.05)
             process.send_signal(signal.SIGKILL)
             process.wait()
-            counts, files = asked(port), {path.stem for path in (out / "photos").glob("*/*")}
+            counts, files = requests_of(port), {path.stem for path in (out / "photos").glob("*/*")}
             lost += len(safe.keys() - files)
             again += sum(counts[_name(image, kinds)] > n for image, n in safe.items())
             safe = {image: counts[_name(image, kinds)] for image in files}
             print(f"  kill {number}: {len(files):,} photos in place, {len(list((out / '.aside').glob('*'))) - 1} aside")
         cost(ours(table, out, at_once))
-        counts, files = asked(port), {path.stem for path in (out / "photos").glob("*/*")}
+        counts, files = requests_of(port), {path.stem for path in (out / "photos").glob("*/*")}
         lost += len(safe.keys() - files)
         again += sum(counts[_name(image, kinds)] > n for image, n in safe.items())
-        print(f"after {n_kills} kills: {lost} whole photos lost, {again} asked for again")
-        told(out, kinds)
+        print(f"after {n_kills} kills: {lost} complete photos lost, {again} requested again")
+        report(out, kinds)
 
 
 def _name(image: str, kinds: list[str]) -> str:
-    """The server's name for an address; redirects share theirs, and all end at photo 0: they are not followed up."""
+    """Return the server's name of a URL. Redirects share one name and all end at photo 0, so they are left out."""
     kind = kinds[int(image)]
     return "none" if kind == "away" or int(image) == 0 else f"{kind}/{int(image)}"
 
@@ -214,14 +215,16 @@ def peer(folder: Path, kinds: list[str], at_once: int, width: int, python: str, 
             out = folder / f"peer-{how}"
             command = [python, "-c", PEER, str(table), str(out), str(at_once), str(int(TIMEOUT_S)), how]
             for run in ("first run", "second run"):
-                before = asked(port)
+                before = requests_of(port)
                 cpu_s, wall_s, _ = cost(command)
                 files = list(out.rglob("*.jpg"))
                 n_whole = sum(_is_whole(path) for path in files)
-                rate = f", {n_whole / cpu_s:,.0f} photos a CPU-second" if run == "first run" else ""
-                n_asked = (asked(port) - before).total()
+                rate = f", {n_whole / cpu_s:,.0f} photos per CPU-second" if run == "first run" else ""
+                n_requests = (requests_of(port) - before).total()
                 print(f"img2dataset, {how}, {run}: {cpu_s:.1f} CPU-s, {wall_s:.0f} s{rate}", flush=True)
-                print(f"  {len(files):,} files, {n_whole:,} of them whole photos; {n_asked:,} questions", flush=True)
+                print(
+                    f"  {len(files):,} files, {n_whole:,} of them complete photos; {n_requests:,} requests", flush=True
+                )
 
 
 def _is_whole(path: Path) -> bool:
@@ -234,9 +237,9 @@ def _is_whole(path: Path) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=10_000, help="addresses")
+    parser.add_argument("--n", type=int, default=10_000, help="number of URLs")
     parser.add_argument("--width", type=int, default=640, help="of a photo, in pixels; its height is three quarters")
-    parser.add_argument("--at-once", type=int, default=64, help="asked at the same time, by both")
+    parser.add_argument("--at-once", type=int, default=64, help="number of concurrent requests, for both clients")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--peer", help="a python with img2dataset")
     parser.add_argument("--peer-ways", nargs="+", choices=["decoded", "raw"], default=["decoded", "raw"])
@@ -249,11 +252,11 @@ def main() -> None:
         from server import BadWeb
 
         for content in range(N_CONTENTS):
-            photo(content, chosen.width)  # a web server reads its photos from somewhere, it does not draw them
+            photo(content, chosen.width)  # drawn before the first request
         BadWeb(partial(photo, width=chosen.width), patience_s=60.0).serve()
     folder, kinds = Path(tempfile.mkdtemp(prefix="fieldmark-download-", dir=chosen.folder)), plan(chosen.n)
     mean_kb = np.mean([len(photo(number, chosen.width)) for number in range(N_CONTENTS)]) / 1000
-    print(f"{chosen.n:,} addresses, {mean_kb:.1f} kB a photo: {dict(Counter(kinds).most_common())}", flush=True)
+    print(f"{chosen.n:,} URLs, {mean_kb:.1f} kB per photo: {dict(Counter(kinds).most_common())}", flush=True)
     if chosen.only in {None, "whole"}:
         whole(folder, kinds, chosen.at_once, chosen.width)
     if chosen.only in {None, "killed"}:

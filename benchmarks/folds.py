@@ -1,10 +1,10 @@
-"""Claim: multi-label folds at the size of iMet 2019 take a second or two, and share labels as evenly as can be.
+"""Claim: multi-label folds at the size of iMet 2019 take one or two seconds and divide labels nearly optimally.
 
 Run ``OMP_NUM_THREADS=1 python benchmarks/folds.py`` (``$FIELDMARK_DATA`` must hold ``meta_imet2019``, the contest's
-label table; the peer needs the extra ``bench``). Prints the deviation from equal shares of five folds: ours
-(iterative, greedy), the package iterative-stratification and plain folds on 20,000 photos drawn from the table, each
-with three seeds; ours on the whole table, also with photos in groups; and the least that any folds could have.
-``--package-at-full-size`` adds the package on the whole table (two to three minutes).
+label table; the comparison needs the extra ``bench``). The script prints the deviation from equal shares in five folds.
+On 20,000 random photos of the table it compares our methods (iterative, greedy), the package iterative-stratification
+and plain folds, each with three seeds. On the whole table it measures our methods, also with photos in groups, and the
+smallest possible deviation. ``--package-at-full-size`` adds the package on the whole table (two to three minutes).
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def ours(spec: Folds, truth: np.ndarray, seed: int, groups: np.ndarray | None = 
 
 def package(truth: np.ndarray, seed: int) -> np.ndarray:
     fold = np.empty(len(truth), dtype=np.int64)
-    held = truth[:, truth.any(axis=0)]
-    splits = MultilabelStratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(held, held)
-    for number, (_, judged) in enumerate(splits):
-        fold[judged] = number
+    used = truth[:, truth.any(axis=0)]
+    splits = MultilabelStratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(used, used)
+    for number, (_, held_out) in enumerate(splits):
+        fold[held_out] = number
     return fold
 
 
@@ -64,7 +64,7 @@ def heading(truth: np.ndarray, what: str) -> None:
 
 
 def in_groups(n: int, photos_a_group: float) -> np.ndarray:
-    """Photos at random into so many groups that one holds that many on average."""
+    """Return random groups of photos with the given mean number of photos per group."""
     return np.random.default_rng(0).integers(0, int(n / photos_a_group), n)
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     timed("ours, iterative, truth as bool", truth.astype(bool), partial(ours, ITERATIVE), 0)
     for each in (1.3, 3.0):
         groups = in_groups(len(truth), each)
-        timed(f"ours, iterative, {each:g} photos a group", truth, partial(ours, ITERATIVE, groups=groups), 0)
+        timed(f"ours, iterative, {each:g} photos per group", truth, partial(ours, ITERATIVE, groups=groups), 0)
     timed("ours, greedy", truth, partial(ours, GREEDY), 0)
     if chosen.package_at_full_size:
         timed("iterative-stratification", truth, package, 0)

@@ -1,19 +1,18 @@
-"""Claim: the five most similar identities of 7,960 photos among 15,697 photos of 5,004 take at most 1 ms a photo.
+"""Claim: the search for the five best of 5,004 identities (15,697 photos) takes at most 1 ms per query, of 7,960.
 
-Run ``OMP_NUM_THREADS=1 python benchmarks/gallery_search.py`` (one core; ``--dim 1280`` for the shipped backbone's
-width, ``--peer-queries 796`` for how many queries the peer is timed on). The numbers of photos and identities are those
-of Humpback 2018/19. Embeddings are drawn: a direction an identity and noise around it.
+Run ``OMP_NUM_THREADS=1 python benchmarks/gallery_search.py`` (one core; ``--dim 1280`` is the width of the packaged
+backbone, ``--peer-queries 796`` the number of queries for the other toolkit). The numbers of photos and identities are
+those of Humpback 2018/19. Embeddings are simulated: one direction per identity, with noise.
 
-The answers are compared with a slow oracle (every pair in float64, photo by photo) on some queries, and with the peer.
+The results are compared with a slow reference (every pair in float64, photo by photo) on some queries, and with the
+other toolkit, wildlife-tools. Its package (0.0.9) contains only an older classifier. The two classifiers that its
+authors publish now are therefore reimplemented here, also with torch:
 
-The peer is wildlife-tools. Its package (0.0.9) holds an older classifier only; so the two that its authors publish now
-were written down anew from what they do, with torch as there:
-
-* ``KnnClassifier(k)``: the whole cosine matrix, a copy of it as a tensor, ``topk(k)`` photos a query, then
-  ``np.unique`` of their labels query by query. One name a query comes out, not five identities.
-* ``TopkClassifier(k)``, the one that answers k identities: the whole matrix, each row sorted whole (``topk`` of all
-  photos), all labels in that order as a matrix, then a Python walk through each row until it ends, noting each label
-  where it first occurs; the first k are the answer.
+* ``KnnClassifier(k)``: the whole cosine matrix, a copy of it as a tensor, ``topk(k)`` photos per query, then
+  ``np.unique`` of their labels query by query. The result is one identity per query, not five.
+* ``TopkClassifier(k)``, which returns k identities: the whole matrix, each row sorted completely (``topk`` of all
+  photos), all labels in that order as a matrix, then a Python loop over each whole row that records each label at its
+  first occurrence; the first k are the result.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ N_QUERIES, N_PHOTOS, N_IDENTITIES = 7960, 15697, 5004
 
 
 def drawn(chance: np.random.Generator, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Queries, gallery and its classes: every identity once, the rest by a power law."""
+    """Return queries, gallery and its classes: every identity once, the rest by a power law."""
     weight = np.arange(1, N_IDENTITIES + 1) ** -0.6
     more = chance.choice(N_IDENTITIES, N_PHOTOS - N_IDENTITIES, p=weight / weight.sum())
     classes = chance.permutation(np.concatenate([np.arange(N_IDENTITIES), more]))
@@ -45,7 +44,7 @@ def drawn(chance: np.random.Generator, dim: int) -> tuple[np.ndarray, np.ndarray
 
 
 def oracle(query: np.ndarray, gallery: np.ndarray, classes: np.ndarray, k: int) -> list[int]:
-    """The best k identities of one query, photo by photo."""
+    """Return the best k identities of one query, computed photo by photo."""
     best: dict[int, float] = {}
     for photo, name in zip(gallery, classes.tolist(), strict=True):
         cosine = float(np.float32(np.dot(query.astype(np.float64), photo.astype(np.float64))))
@@ -66,10 +65,10 @@ def peer_one_name(query: np.ndarray, gallery: np.ndarray, classes: np.ndarray, k
 
     value, index = torch.tensor(peer_matrix(query, gallery), dtype=torch.float32).topk(k=k, dim=1)
     answers = []
-    for labels, likeness in zip(classes[index.numpy()], value.numpy(), strict=True):
+    for labels, similarity in zip(classes[index.numpy()], value.numpy(), strict=True):
         names, counts = np.unique(labels, return_counts=True)
         most = names[counts == counts.max()]
-        answers.append(max(most, key=lambda name, of=labels, by=likeness: by[of == name].mean()))
+        answers.append(max(most, key=lambda name, of=labels, by=similarity: by[of == name].mean()))
     return answers
 
 
@@ -80,37 +79,37 @@ def peer_identities(query: np.ndarray, gallery: np.ndarray, classes: np.ndarray,
     _, index = matrix.topk(k=matrix.shape[1], dim=1)
     answers = []
     for row in np.array(classes[index.numpy()]):
-        seen, found = set(), []
+        added, found = set(), []
         for label in row:
-            if label not in seen:
-                seen.add(label)
+            if label not in added:
+                added.add(label)
                 found.append(label)
         answers.append(found[:k])
     return np.array(answers)
 
 
-def timed(what: str, job: Callable[[], Any], n_queries: int) -> tuple[float, Any]:
+def timed(what: str, function: Callable[[], Any], n_queries: int) -> tuple[float, Any]:
     start = time.process_time()
-    made = job()
+    made = function()
     took = (time.process_time() - start) / n_queries * 1000
-    print(f"{what:<46} {took:8.3f} CPU-ms a query ({n_queries:,} queries)")
+    print(f"{what:<46} {took:8.3f} CPU-ms per query ({n_queries:,} queries)")
     return took, made
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--dim", type=int, default=512)
-    options.add_argument("--peer-queries", type=int, default=796)
-    options.add_argument("--oracle-queries", type=int, default=40)
-    asked = options.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--peer-queries", type=int, default=796)
+    parser.add_argument("--oracle-queries", type=int, default=40)
+    options = parser.parse_args()
     import torch
 
     from fieldmark.training.products import ROUNDING, BfloatProducts
 
     torch.set_num_threads(1)
     torch.ones(8, 8).bfloat16() @ torch.ones(8, 8).bfloat16()  # the first product loads kernels
-    query, gallery, classes = drawn(np.random.default_rng(0), asked.dim)
-    print(f"{N_QUERIES:,} queries x {N_PHOTOS:,} photos of {N_IDENTITIES:,} identities, dim {asked.dim}")
+    query, gallery, classes = drawn(np.random.default_rng(0), options.dim)
+    print(f"{N_QUERIES:,} queries x {N_PHOTOS:,} photos of {N_IDENTITIES:,} identities, dim {options.dim}")
     timed("the bare matrix product", lambda: query @ gallery.T, N_QUERIES)
     plain, exact = timed(
         "fieldmark best_identities, k=5, float32", lambda: best_identities(query, gallery, classes), N_QUERIES
@@ -127,19 +126,20 @@ def main() -> None:
         lambda: rank(from_embeddings(query, gallery, classes, n_classes=N_IDENTITIES), unknown_at=None),
         N_QUERIES,
     )
-    few = query[: asked.peer_queries]
+    few = query[: options.peer_queries]
     one, _ = timed(
-        "as wildlife-tools KnnClassifier(k=5), one name", lambda: peer_one_name(few, gallery, classes, 5), len(few)
+        "as wildlife-tools KnnClassifier(k=5), one identity", lambda: peer_one_name(few, gallery, classes, 5), len(few)
     )
     five, theirs = timed(
         "as wildlife-tools TopkClassifier(k=5)", lambda: peer_identities(few, gallery, classes, 5), len(few)
     )
     for kind, own in (("bfloat16", mine), ("float32", plain)):
-        print(f"times faster, {kind}: {five / own:.1f} (TopkClassifier), {one / own:.1f} (KnnClassifier, one name)")
+        print(f"times faster, {kind}: {five / own:.1f} (TopkClassifier), {one / own:.1f} (KnnClassifier, one identity)")
     same = sum(
-        oracle(query[row], gallery, classes, 5) == found.identities[row].tolist() for row in range(asked.oracle_queries)
+        oracle(query[row], gallery, classes, 5) == found.identities[row].tolist()
+        for row in range(options.oracle_queries)
     )
-    print(f"equal to the slow oracle: {same} of {asked.oracle_queries}; to the peer: ", end="")
+    print(f"equal to the slow oracle: {same} of {options.oracle_queries}; to the peer: ", end="")
     print(f"{int((theirs == found.identities[: len(few)]).all(axis=1).sum())} of {len(few)}")
 
 

@@ -1,15 +1,16 @@
-"""How many unknown individuals of the whales' table are none, whether points find them, and what they do to the decision.
+"""Unknown individuals in the whale table that are in fact known: their number, their detection, and their effect.
 
     python benchmarks/hidden_names.py --runs runs --of "reidentify, seed 1" "reidentify, evidence, seed 1"
     python benchmarks/hidden_names.py --runs runs --of "reidentify, evidence, seed 1" --issues
 
-The contest of 2018/19 gave many photos of the playground (``humpback2018_100px``) another name a year later: its table
-(``meta_humpback2019``) has hashes of its photos. A photo whose hash lies within 6 of 64 bits of one there is taken for
-the same; a name of then is a name of now where a named photo is both. Names are later truth for judging only: no run
-here learns from them, and nothing is chosen by them.
+The contest of 2018/19 gave many photos of the playground contest (``humpback2018_100px``) another identity a year
+later. Its table (``meta_humpback2019``) has hashes of its photos. Two photos whose hashes differ in at most 6 of 64
+bits count as the same photo. A later identity corresponds to a current one if they share a named photo. The later
+identities are used for evaluation only: no run is trained on them, and nothing is chosen by them.
 
-Then the pairs of names that ``fieldmark duplicates --run`` suggests. ``--issues`` lists issues about all unknown individuals, as
-``fieldmark issues`` does; the first time it finds points for some minutes.
+The script also evaluates the pairs of identities that ``fieldmark duplicates --run`` suggests. ``--issues`` evaluates
+the label issues of unknown individuals, as ``fieldmark issues`` lists them; the first time, keypoint detection takes
+some minutes.
 """
 
 from __future__ import annotations
@@ -44,95 +45,95 @@ from fieldmark.tasks.issues import LabelIssue, identity_issues
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 WITHIN = 6
 NEW = "new_whale"
-VERDICTS = ("right", "another name", "still new", "cannot be told")
+VERDICTS = ("right", "another name", "still new", "not known")
 BANDS = ((0.9, 1.01), (0.7, 0.9), (0.5, 0.7), (0.3, 0.5))
 COLUMNS = (
     "MAP@5",
     "top-1 of known",
     "AUC known/new",
-    "false matches at 1%",
-    "found at 1%",
-    "false matches at 5%",
-    "found at 5%",
+    "FPIR, target 1 %",
+    "TPIR at FPIR = 1 %",
+    "FPIR, target 5 %",
+    "TPIR at FPIR = 5 %",
     "AUC of right",
 )
 
 
 @dataclass(frozen=True)
 class Later:
-    """What was said of the playground's photos a year later.
+    """Identities of the playground's photos a year later.
 
     Attributes:
-        said: Name of then, or ``new_whale``, of each photo that was found again.
-        names: For a name of then the names of now.
+        later: Later identity, or ``new_whale``, of each photo in both contests.
+        names: Current identities of each later identity.
     """
 
-    said: Mapping[str, str]
+    later: Mapping[str, str]
     names: Mapping[str, set[str]]
 
     @classmethod
     def of(cls, known: Collection) -> Later:
-        """By the hashes of both contests."""
-        told = dict(pl.read_csv(DATA / "meta_humpback2019" / "train.csv").iter_rows())
-        table = pl.read_csv(DATA / "meta_humpback2019" / "phash_size.csv").filter(pl.col("Image").is_in(list(told)))
+        """Match the photos of both contests by their hashes."""
+        labels = dict(pl.read_csv(DATA / "meta_humpback2019" / "train.csv").iter_rows())
+        table = pl.read_csv(DATA / "meta_humpback2019" / "phash_size.csv").filter(pl.col("Image").is_in(list(labels)))
         there, then = np.array([int(one, 16) for one in table["phash"]], np.uint64), table["Image"].to_list()
-        said = {}
+        later = {}
         for image, mine in zip(known.images, hashes(known.paths).phash, strict=True):
             bits = np.bitwise_count(there ^ mine)
             nearest = int(bits.argmin())
             if bits[nearest] <= WITHIN:
-                said[image] = told[then[nearest]]
+                later[image] = labels[then[nearest]]
         names: dict[str, set[str]] = defaultdict(set)
         for image, name in known.table.select("image", "identity").iter_rows():
-            if name != NEW and said.get(image, NEW) != NEW:
-                names[said[image]].add(name)
-        return cls(said, names)
+            if name != NEW and later.get(image, NEW) != NEW:
+                names[later[image]].add(name)
+        return cls(later, names)
 
     def of_today(self, image: str) -> set[str] | None:
-        """The names that the individual on a photo has today; none if it had none; None: nobody knows."""
-        said = self.said.get(image)
-        return None if said is None else self.names.get(said, set())
+        """Return the current identities of the individual on a photo; empty if it has none, None if not known."""
+        name = self.later.get(image)
+        return None if name is None else self.names.get(name, set())
 
     def verdict(self, label_error_proba: LabelIssue) -> str:
-        """What became of an unknown individual given a name; where the named photo beside it lost its own, nobody knows."""
+        """Return whether the name suggested for an unknown individual is right, by the later identities."""
         names = self.of_today(label_error_proba.image)
-        if names is None or self.said.get(label_error_proba.beside) == NEW:
-            return "cannot be told"
-        if self.said[label_error_proba.image] == NEW:
+        if names is None or self.later.get(label_error_proba.beside) == NEW:
+            return "not known"
+        if self.later[label_error_proba.image] == NEW:
             return "still new"
         return "right" if label_error_proba.label in names else "another name"
 
 
 def counts(known: Collection, later: Later) -> None:
-    """How many photos were found again, and what became of unknown individuals."""
+    """Print the number of photos in both contests, and the later identities of unknown individuals."""
     unknowns = [image for image, name in known.table.select("image", "identity").iter_rows() if name == NEW]
     again = [image for image in unknowns if image in later.said]
     named = [image for image in again if later.said[image] != NEW]
     today = [image for image in named if later.of_today(image)]
     several = [names for names in later.names.values() if len(names) > 1]
-    print(f"{len(later.said):,} of {len(known):,} photos found again")
-    print(f"{len(unknowns)} unknown individuals: {len(again)} found again, {len(named)} of them with a name")
-    print(f"{len(today)} of these show an individual that has a name in today's table")
-    print(f"{len(several)} individuals of then have several names today, {sum(map(len, several))} in all")
+    print(f"{len(later.later):,} of {len(known):,} photos are in both contests")
+    print(f"{len(unknowns)} photos of unknown individuals: {len(again)} in both contests, {len(named)} named later")
+    print(f"{len(today)} of these show an individual that has a name in the current table")
+    print(f"{len(several)} later identities have several current names, {sum(map(len, several))} in all")
 
 
 def decision(folder: Path, later: Later) -> None:
-    """The measures of a run by the table, and by what was known later."""
-    judged = Judged(open_run(folder))
-    images = [judged.known.images[row] for row in judged.rows]
-    column = {name: number for number, name in enumerate(judged.known.vocabulary.identities)}
-    shown = {judged.known.table["identity"][row] for row in np.flatnonzero(judged.fold < 0).tolist()}
-    truth, use = judged.truth.copy(), np.ones(len(judged.truth), np.bool_)
+    """Print the metrics of a run by the table, and by the later identities."""
+    scored = Judged(open_run(folder))
+    images = [scored.known.images[row] for row in scored.rows]
+    column = {name: number for number, name in enumerate(scored.known.vocabulary.identities)}
+    shown = {scored.known.table["identity"][row] for row in np.flatnonzero(scored.fold < 0).tolist()}
+    truth, use = scored.truth.copy(), np.ones(len(scored.truth), np.bool_)
     hidden = right = 0
-    for row in np.flatnonzero(judged.truth < 0).tolist():
+    for row in np.flatnonzero(scored.truth < 0).tolist():
         names = later.of_today(images[row])
         if names is None:
             use[row] = False
         elif candidates := [column[name] for name in sorted(names & shown)]:
-            first = int(judged.scores[row].argmax())
+            first = int(scored.scores[row].argmax())
             hidden, right = hidden + 1, right + (first in candidates)
             truth[row] = first if first in candidates else candidates[0]
-    n = int((judged.truth < 0).sum())
+    n = int((scored.truth < 0).sum())
     print(f"\n{folder.name}: {n} unknown individuals, {hidden} of them known individuals; first name right for {right}")
     print(
         "| truth | photos | unknown individuals | "
@@ -141,22 +142,23 @@ def decision(folder: Path, later: Later) -> None:
         + "|---" * (len(COLUMNS) + 2)
         + "|"
     )
-    for name, of, at in (("the table", judged.truth, np.ones_like(use)), ("what was known later", truth, use)):
-        scores, told, groups = judged.scores[at], of[at], judged.known.take(judged.rows[at]).groups
-        threshold = fit_unknown_threshold(MaxMap(), scores, told, k=5).at
-        sure = crossed_confidence(scores, told, groups=groups)
-        rows = measure(scores, told, unknown_at=threshold, k=5)
-        rows += measure_decision(scores, told, unknown=MaxMap(), sure=sure, groups=groups, k=5)
+    for name, of, at in (("the table", scored.truth, np.ones_like(use)), ("later identities", truth, use)):
+        scores, classes, groups = scored.scores[at], of[at], scored.known.take(scored.rows[at]).groups
+        threshold = fit_unknown_threshold(MaxMap(), scores, classes, k=5).at
+        confidence = crossed_confidence(scores, classes, groups=groups)
+        rows = measure(scores, classes, unknown_at=threshold, k=5)
+        rows += measure_decision(scores, classes, unknown=MaxMap(), sure=confidence, groups=groups, k=5)
         value = {row.name: f"{row.value:.3f} ({row.low:.3f}-{row.high:.3f})" for row in rows}
-        print(f"| {name} | {len(told)} | {int((told < 0).sum())} | " + " | ".join(value[one] for one in COLUMNS) + " |")
+        cells = " | ".join(value[one] for one in COLUMNS)
+        print(f"| {name} | {len(classes)} | {int((classes < 0).sum())} | {cells} |")
 
 
 def issues(folder: Path, later: Later) -> None:
-    """What became of the unknown individuals that a run issues."""
+    """Evaluate the label issues of unknown individuals that a run lists."""
     opened = open_run(folder)
-    seen = hashes(opened.known.paths).phash
-    hash_of = dict(zip(opened.known.images, seen, strict=True))
-    found = [one for one in identity_issues(opened, most=len(opened.known)) if one.kind == "stranger"]
+    phash = hashes(opened.known.paths).phash
+    hash_of = dict(zip(opened.known.images, phash, strict=True))
+    found = [one for one in identity_issues(opened, most=len(opened.known)) if one.kind == "unknown"]
     print(f"\n{folder.name}: issues about unknown individuals\n")
     print("| probability | photos | " + " | ".join(VERDICTS) + " |\n|---|---" + "|---" * len(VERDICTS) + "|")
     for what, copies in (("copies of the photo beside", True), ("other photos", False)):
@@ -167,28 +169,29 @@ def issues(folder: Path, later: Later) -> None:
                 if low <= one.proba < high
                 and copies == (int(np.bitwise_count(hash_of[one.image] ^ hash_of[one.beside])) <= WITHIN)
             ]
-            told = Counter(later.verdict(one) for one in part)
-            cells = (len(part), *(told[one] for one in VERDICTS))
+            verdicts = Counter(later.verdict(one) for one in part)
+            cells = (len(part), *(verdicts[one] for one in VERDICTS))
             print(f"| {what}, {low} to {min(high, 1.0)} | " + " | ".join(map(str, cells)) + " |")
-    sure = {one.image for one in found if one.proba >= 0.5}
+    likely = {one.image for one in found if one.proba >= 0.5}
     table = opened.known.table.select("image", "identity").iter_rows()
     hidden = [image for image, name in table if name == NEW and later.of_today(image)]
-    share = interval(np.array([image in sure for image in hidden], float))
+    share = interval(np.array([image in likely for image in hidden], float))
     ends = f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})"
-    print(f"of {len(hidden)} unknown individuals with a name, doubted from 0.5 on: {ends}")
+    print(f"{len(hidden)} unknown individuals with a later name; share with a probability of at least 0.5: {ends}")
 
 
 def names(folder: Path, known: Collection, later: Later) -> None:
-    """How many of the names that were one individual later ``fieldmark duplicates --run`` suggests."""
+    """Print how many pairs of names of one later individual ``fieldmark duplicates --run`` suggests."""
     true = {frozenset(pair) for several in later.names.values() for pair in combinations(sorted(several), 2)}
-    told = {name for several in later.names.values() for name in several}
+    matched = {name for several in later.names.values() for name in several}
     found = duplicates(known, run=folder).suggested
     pairs = [(frozenset((one.first, one.second)), one.n_shared > 0) for one in found]
     print(f"\n{folder.name}: {len(pairs)} pairs of names suggested; {len(true)} pairs were one individual later")
-    for way, shares in (("share a picture", True), ("look similar", False)):
+    for way, shares in (("share a photo", True), ("look similar", False)):
         some = [pair for pair, shared in pairs if shared == shares]
-        judged = [pair for pair in some if pair <= told]
-        print(f"{way}: {len(some)}, of which {len(judged)} can be told, {sum(pair in true for pair in judged)} right")
+        checked = [pair for pair in some if pair <= matched]
+        n_right = sum(pair in true for pair in checked)
+        print(f"{way}: {len(some)}, of which {len(checked)} can be checked, {n_right} right")
     opened = open_run(folder)
     place = opened.run.stage(opened.plan.only(Embed).name) / "gallery0"
     gallery, rows = GalleryStore.open(place), np.load(place / EMBEDDING)
@@ -196,19 +199,19 @@ def names(folder: Path, known: Collection, later: Later) -> None:
     similar = best_identities(rows[of_named], rows, gallery.classes, k=11, own=of_named).identities
     name = opened.known.vocabulary.identities
     for most in (1, 10):
-        seen = {
+        nearest = {
             frozenset((name[own], name[other]))
             for own, others in zip(gallery.classes[of_named].tolist(), similar.tolist(), strict=True)
             for other in [one for one in others if one not in {own, -2}][:most]
         }
-        print(f"among the {most} most similar other names of a photo: {len(seen & true)} of {len(true)} pairs")
+        print(f"among the {most} most similar other names of a photo: {len(nearest & true)} of {len(true)} pairs")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--of", nargs="*", default=[], help="finished runs of benchmarks/humpback.py")
-    parser.add_argument("--issues", action="store_true", help="list what the runs doubt, too")
+    parser.add_argument("--issues", action="store_true", help="also evaluate the label issues of the runs")
     options = parser.parse_args()
     known = read(DATA / "humpback2018_100px" / "labels.csv", unknown=NEW)
     later = Later.of(known)

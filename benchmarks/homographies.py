@@ -1,14 +1,15 @@
-"""Claim: on a shortlist the homography itself tells next to nothing: neither rule nor trees improve on its inliers.
+"""Claim: on a shortlist, the parameters of the homography add almost nothing to the number of its inliers.
 
     OMP_NUM_THREADS=1 python benchmarks/homographies.py [--n-same 1500] [--data humpback2018_100px] [--folder FOLDER]
 
-The fourth place of Humpback 2018/19 let boosted trees accept or refuse a homography by its eight numbers; a rule
-(``views_only``) can do so here. Pairs as in ``keypoints.py``: each animal's photo beside one more of its own, beside
-one of another animal at random, and beside a look-similar. Ways to count the inliers of a pair: as they are; 0 where the
-rule refuses; the rule's word as a number of its own beside matches, inliers and share; 0 where trees on the eight
-numbers refuse (less than even odds); and the trees' log-odds as a number of their own. Trees and weights learn from
-other animals' pairs only (five parts by the first photo's animal; the log-odds that weights learn from come from trees
-that have not seen those pairs either). ROC-AUC of "the same animal", 95 % by bootstrap over pairs.
+The fourth place of Humpback 2018/19 used boosted trees to accept or reject a homography by its eight parameters; here,
+a rule (``views_only``) can do so. Pairs are those of ``keypoints.py``: a photo of each animal with another photo of the
+same animal, with a photo of a random other animal, and with a photo of a similar animal. The inliers of a pair are
+counted in several ways: unchanged; 0 if the rule rejects the homography; with the rule as a feature beside matches,
+inliers and share; 0 if trees on the eight parameters reject it (probability below one half); and with the log-odds of
+the trees as a feature. Trees and weights are trained on pairs of other animals only (five parts by the animal of the
+first photo; the log-odds used to train the weights are out-of-fold, too). The script prints the ROC-AUC of "the same
+animal" with 95 % bootstrap intervals over pairs.
 """
 
 from __future__ import annotations
@@ -26,33 +27,33 @@ from fieldmark.gallery.matching import PointAgreement, agreement
 from fieldmark.gallery.specs import KeypointMatching, KeypointMethod
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.open_set import roc_auc
-from keypoints import DATA, KINDS, N_PARTS, SIZE_PX, chosen_pairs, embedded, judged, photos
+from keypoints import DATA, KINDS, N_PARTS, SIZE_PX, chosen_pairs, embedded, photos, scored
 
 TREES = {"objective": "binary", "num_leaves": 7, "learning_rate": 0.05, "min_data_in_leaf": 20, "num_threads": 1}
 ROUNDS = 150
 
 
 def eight(one: PointAgreement) -> np.ndarray:
-    """The homography's numbers, the last of nine being 1, lengths in longest sides; NaN where there is none."""
+    """Return the eight parameters of the homography, with lengths in units of the longest side; NaN without one."""
     if one.homography is None:
         return np.full(8, np.nan)
     scaled = np.diag([1 / SIZE_PX, 1 / SIZE_PX, 1]) @ one.homography @ np.diag([SIZE_PX, SIZE_PX, 1])
     return (scaled / scaled[2, 2]).ravel()[:8]
 
 
-def log_odds(views: np.ndarray, same: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """What trees that learnt from ``views`` say of others; 0 where there is no homography."""
+def log_odds(views: np.ndarray, same: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Return the log-odds of ``queries`` by trees trained on ``views``; 0 for pairs without a homography."""
     there = np.isfinite(views).all(axis=1)
     if len(np.unique(same[there])) < 2:
-        return np.zeros(len(asked))
+        return np.zeros(len(queries))
     data = lightgbm.Dataset(views[there], same[there].astype(int))
     trees = lightgbm.train({**TREES, "seed": 0, "verbose": -1}, data, ROUNDS)
-    told = np.asarray(trees.predict(asked, raw_score=True))
-    return np.where(np.isfinite(asked).all(axis=1), told, 0.0)
+    predicted = np.asarray(trees.predict(queries, raw_score=True))
+    return np.where(np.isfinite(queries).all(axis=1), predicted, 0.0)
 
 
 def by_trees(views: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Each pair's log-odds by trees that learnt from the other parts."""
+    """Return the out-of-fold log-odds of each pair by trees."""
     made = np.zeros(len(same))
     for one in np.unique(part):
         made[part == one] = log_odds(views[part != one], same[part != one], views[part == one])
@@ -60,30 +61,30 @@ def by_trees(views: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarra
 
 
 def nested(numbers: np.ndarray, views: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """The score where log-odds stand beside the numbers: weights learn from log-odds out of fold, too."""
+    """Return scores from the numbers and the trees' log-odds; the weights are trained on out-of-fold log-odds, too."""
     made = np.empty(len(same))
     outside = by_trees(views, same, part)
     for one in np.unique(part):
         mine, others = part == one, part != one
-        told = np.empty(len(same))
-        told[others] = by_trees(views[others], same[others], part[others])
-        told[mine] = outside[mine]
-        made[mine] = judged(np.column_stack([numbers, told]), same, part)[mine]
+        odds = np.empty(len(same))
+        odds[others] = by_trees(views[others], same[others], part[others])
+        odds[mine] = outside[mine]
+        made[mine] = scored(np.column_stack([numbers, odds]), same, part)[mine]
     return made
 
 
 def counted(found: list[PointAgreement], accepted: np.ndarray) -> np.ndarray:
-    """log(1 + matches), log(1 + inliers) and the share, inliers only where the homography is accepted."""
+    """Return log(1 + matches), log(1 + inliers) and the share; inliers count only for accepted homographies."""
     matches = np.array([one.n_matches for one in found])
     inliers = np.array([int(one.inlier.sum()) for one in found]) * accepted
     return np.column_stack([np.log1p(matches), np.log1p(inliers), inliers / np.maximum(matches, 1)])
 
 
 def compare(found: list[PointAgreement], kinds: np.ndarray, part: np.ndarray) -> None:
-    """One table."""
+    """Print one table."""
     views = np.array([eight(one) for one in found])
     ruled = np.array([one.plausible for one in found])
-    for left_out, words in ((0, "look-alikes"), (-1, "others at random")):
+    for left_out, words in ((0, "similar animals"), (-1, "random other animals")):
         mine = kinds != left_out
         same, views_here, part_here = kinds[mine] == 1, views[mine], part[mine]
         here = [one for one, wanted in zip(found, mine, strict=True) if wanted]
@@ -95,12 +96,12 @@ def compare(found: list[PointAgreement], kinds: np.ndarray, part: np.ndarray) ->
         )
         print(f"    by themselves, of those: rule {_auc(ruled[mine][there] * 1.0, same[there])}, ", end="")
         print(f"trees {_auc(trees[there], same[there])}")
-        plain = judged(counted(here, there), same, part_here)
+        plain = scored(counted(here, there), same, part_here)
         ways = {
             "not checked": plain,
-            "rule": judged(counted(here, ruled[mine]), same, part_here),
-            "rule as a number beside": judged(np.column_stack([counted(here, there), ruled[mine]]), same, part_here),
-            "trees": judged(counted(here, there & (trees > 0)), same, part_here),
+            "rule": scored(counted(here, ruled[mine]), same, part_here),
+            "rule as a number beside": scored(np.column_stack([counted(here, there), ruled[mine]]), same, part_here),
+            "trees": scored(counted(here, there & (trees > 0)), same, part_here),
             "log-odds of trees beside": nested(counted(here, there), views_here, same, part_here),
             "rule, log-odds of trees beside": nested(counted(here, ruled[mine]), views_here, same, part_here),
         }
@@ -123,7 +124,7 @@ def _auc(score: np.ndarray, same: np.ndarray) -> str:
 
 
 def agreements(name: str, spec: KeypointMethod, *, n: int, kept: Path) -> tuple[list[PointAgreement], np.ndarray]:
-    """What each pair's points say, and which kind of pair it is."""
+    """Return the keypoint agreement and the kind of each pair."""
     table = photos(name, most=10**9)
     files = [DATA / name / file for file in table["file"]]
     embedding = _kept(kept / f"{name}.npy", lambda: embedded(files))
@@ -146,7 +147,7 @@ def main() -> None:
     parser.add_argument("--n-same", type=int, default=1500, help="animals; three times as many pairs")
     parser.add_argument("--data", nargs="*", default=["humpback2018_100px"])
     parser.add_argument("--kinds", nargs="*", default=["SIFT", "XFeat"], choices=KINDS)
-    parser.add_argument("--folder", type=Path, help="where points and embeddings are kept")
+    parser.add_argument("--folder", type=Path, help="cache of keypoints and embeddings")
     chosen = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as scratch:
@@ -154,7 +155,7 @@ def main() -> None:
             for kind in chosen.kinds:
                 found, kinds = agreements(name, KINDS[kind], n=chosen.n_same, kept=chosen.folder or Path(scratch))
                 n_same = int((kinds == 1).sum())
-                print(f"\n{name}, {kind}: {n_same:,} pairs of one animal, as many of two at random and of look-alikes")
+                print(f"\n{name}, {kind}: {n_same:,} pairs of one animal, as many random and similar pairs")
                 compare(found, kinds, np.repeat(np.arange(n_same) % N_PARTS, 3))
 
 

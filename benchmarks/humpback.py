@@ -1,20 +1,21 @@
-"""Real whales: the baseline, the recipes, their ensemble, and what each switch is worth at one equal, shorter budget.
+"""Real whales: the baseline, the recipes, their ensemble, and the effect of each setting with a shorter training.
 
-    python benchmarks/humpback.py main --runs runs --seed 1     baseline and recipes for --epochs; their submissions
-    python benchmarks/humpback.py blend --runs runs --seed 1    the ensemble of what ``main`` left; its submission
-    python benchmarks/humpback.py switches --runs runs          each recipe for --short epochs, then one switch turned
-    python benchmarks/humpback.py blend --runs runs --of A B    the ensemble of any finished runs; --by, --points
-    python benchmarks/humpback.py variants --runs runs          how reidentify came to its softmax and its start
-    python benchmarks/humpback.py table --runs runs             the tables of what is finished
+    python benchmarks/humpback.py main --runs runs --seed 1        baseline and recipes for --epochs; their submissions
+    python benchmarks/humpback.py ensemble --runs runs --seed 1    the ensemble of the runs of ``main``; its submission
+    python benchmarks/humpback.py switches --runs runs             each recipe for --short epochs, then one change
+    python benchmarks/humpback.py ensemble --runs runs --of A B    the ensemble of any finished runs; --by, --points
+    python benchmarks/humpback.py variants --runs runs             variants of the softmax and the start of reidentify
+    python benchmarks/humpback.py table --runs runs                the tables of finished runs
 
-The runs of ``switches`` look at each photo once (no mirrored view) and, but for ``rounds``, not at the challenge's, to
-save hours; ``tta`` is then a switch turned on.
+The runs of ``switches`` use no flipped view and, except for ``pseudo_label_rounds``, no photos of the challenge, to save hours;
+``tta`` is then a changed setting.
 
-``--only NAME ...`` does a part: names as they stand in the tables, those of ``main`` without the seed. Runs that share
-``--runs`` share the kept features.
+``--only NAME ...`` selects runs by their names in the tables, for ``main`` without the seed. Runs with the same
+``--runs`` share cached features.
 
-Nothing here looks at the challenge part's answers: numbers are of the validation part (one photo of each of 512
-individuals and 230 photos of unknown individuals, groups of identical files kept together), the same for all recipes of a seed.
+The answers of the challenge part are not used. All numbers are of the validation part (one photo of each of 512
+individuals and 230 photos of unknown individuals, with identical files kept together), the same for all recipes of a
+seed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import NamedTuple, TypeVar, get_args
 import numpy as np
 from fieldmark.stages.engine import execute, open_run
 
-from fieldmark.api.ensembling import By, blend
+from fieldmark.api.ensembling import By, ensemble
 from fieldmark.core.files import read_json
 from fieldmark.core.spec import Spec
 from fieldmark.data.collection import Collection
@@ -80,13 +81,14 @@ DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared
 
 
 class Variant(NamedTuple):
-    """Another way to train ``reidentify`` with a softmax.
+    """A variant of ``reidentify`` with a softmax.
 
     Attributes:
-        imprinted: Directions begin at the photos.
-        weight: Of the softmax beside the triplets.
-        dropout: Share of the pooled feature that is left out while learning.
-        staged: Only individuals with two photos or more for the first two thirds, then all at a fifth of the rate.
+        imprinted: Whether the class centres are initialised from the photos.
+        weight: Weight of the softmax loss beside the triplet loss.
+        dropout: Dropout rate of the pooled feature.
+        staged: Whether the first two thirds of the training use only individuals with two photos or more; then all
+            individuals are used, at a fifth of the learning rate.
     """
 
     imprinted: bool = True
@@ -110,14 +112,14 @@ COLUMNS = (
     "top-1 of known",
     "MAP@5 of known",
     "AUC known/new",
-    "false matches at 1%",
-    "found at 1%",
-    "false matches at 5%",
-    "found at 5%",
+    "FPIR, target 1 %",
+    "TPIR at FPIR = 1 %",
+    "FPIR, target 5 %",
+    "TPIR at FPIR = 5 %",
 )
 RECIPES = ("humpback-classify", "humpback-siamese", "reidentify")
 FLUKES = {"height_px": 96, "width_px": 192}
-"""What ``reidentify`` is told of flukes: they are twice as wide as high. The whale recipes know."""
+"""Input size of ``reidentify`` for flukes, which are twice as wide as high, as in the whale recipes."""
 
 
 Change = Callable[[Plan], Plan]
@@ -125,7 +127,7 @@ StageT = TypeVar("StageT", bound=Spec)
 
 
 def _each(kind: type[StageT], change: Callable[[StageT], StageT]) -> Change:
-    """Change every stage of a kind."""
+    """Return a change of every stage of a class."""
 
     def changed(plan: Plan) -> Plan:
         stages = tuple(change(stage) if isinstance(stage, kind) else stage for stage in plan.stages)
@@ -135,7 +137,7 @@ def _each(kind: type[StageT], change: Callable[[StageT], StageT]) -> Change:
 
 
 def _losses(*losses: Loss, stripes: int | None = None, head: Spec | None = None) -> Change:
-    """Learn by these losses instead, with a head of another kind if they need one."""
+    """Return a change of the losses, and of the head if they need another one."""
 
     def changed(train: Train) -> Train:
         net = {"stripes": stripes} | ({} if head is None else {"head": head})
@@ -145,7 +147,7 @@ def _losses(*losses: Loss, stripes: int | None = None, head: Spec | None = None)
 
 
 def _maps(n: int) -> Change:
-    """Pool the last ``n`` maps of the backbone."""
+    """Return a change that pools the last ``n`` maps of the backbone."""
 
     def changed(train: Train) -> Train:
         backbone = train.net.backbone.model_copy(update={"maps": n})
@@ -154,8 +156,8 @@ def _maps(n: int) -> Change:
     return _each(Train, changed)
 
 
-def _look(**updates: object) -> Change:
-    """Show the network photos in another way."""
+def _preprocess(**updates: object) -> Change:
+    """Return a change of the preprocessing."""
 
     def changed(train: Train) -> Train:
         return train.model_copy(update={"preprocess": train.preprocess.model_copy(update=updates)})
@@ -164,7 +166,7 @@ def _look(**updates: object) -> Change:
 
 
 def _votes(by: Spec, **updates: object) -> Change:
-    """Rank by another likeness; the head's vote stays."""
+    """Return a change of the similarity for ranking; the vote of the head is kept."""
 
     def changed(stage: Rank) -> Rank:
         votes = tuple(
@@ -176,7 +178,7 @@ def _votes(by: Spec, **updates: object) -> Change:
 
 
 def _trees(**updates: object) -> Change:
-    """Other settings of the second level."""
+    """Return a change of the settings of the second level."""
 
     def changed(stage: RerankTrees) -> RerankTrees:
         return stage.model_copy(update={"settings": stage.settings.model_copy(update=updates)})
@@ -185,12 +187,12 @@ def _trees(**updates: object) -> Change:
 
 
 def _points(**updates: object) -> Change:
-    """Other settings of the second look."""
+    """Return a change of the settings of keypoint re-ranking."""
     return _each(RerankKeypoints, lambda stage: stage.model_copy(update=updates))
 
 
-def _second_thoughts(*rules: PostProcessingRule) -> Change:
-    """Look at the answers as a whole, after the ranking."""
+def _post_processing(*rules: PostProcessingRule) -> Change:
+    """Return a change that adds post-processing rules after the ranking."""
 
     def changed(plan: Plan) -> Plan:
         ranking = ranking_stage(plan)
@@ -202,9 +204,9 @@ def _second_thoughts(*rules: PostProcessingRule) -> Change:
 
 
 class Turned(NamedTuple):
-    """A recipe with one switch turned; where training is the same, that of the recipe is reused.
+    """A recipe with one changed setting. If the training is the same, the recipe's networks are reused.
 
-    ``change`` is of the plan, where the recipe itself has no such switch; ``marked`` wants ``--marks``.
+    ``change`` modifies the plan if the recipe has no such setting; ``marked`` requires ``--marks``.
     """
 
     recipe: str
@@ -216,22 +218,22 @@ class Turned(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As it stands in the tables."""
+        """Name of the run in the tables."""
         return f"{self.recipe}, {self.switch}"
 
     def plan(self, epochs: int) -> Plan:
-        """For so many epochs, each photo looked at once unless the switch says otherwise."""
+        """Return the plan for the given number of epochs, without flipped views unless they are the changed setting."""
         plan = plan_of(self.recipe, epochs, **{"tta": False, **self.options})
         return plan if self.change is None else self.change(plan)
 
 
 CLASSIFY, SIAMESE, ANY = RECIPES
-ASKED = (OhemBce(weight=0.25), BatchHardTriplet())
-"""What ``reidentify`` learns by, at this size."""
+LOSSES = (OhemBce(weight=0.25), BatchHardTriplet())
+"""Losses of ``reidentify`` at this size."""
 AT_320_PX = KeypointMatching(points=Xfeat(size_px=320))
 CLICKED = BoxCrop(margin=0.1, jitter=0.05)
-"""The boxes that a finder has learnt from clicks, as ``--marks`` has them; so ALIGNED, where flukes' landmarks lie."""
-MIXED = CLICKED.model_copy(update={"sources": (BoxSource(weight=0.6), BoxSource(by=FullFrame(), weight=0.4))})
+"""Boxes of a trained finder, from the table ``--marks``; ALIGNED uses the landmarks of flukes in the same table."""
+TWO_SOURCES = CLICKED.model_copy(update={"sources": (BoxSource(weight=0.6), BoxSource(by=FullFrame(), weight=0.4))})
 ALIGNED = Align(
     points=(
         Point(name="left_tip", x=0.06, y=0.1, mirror="right_tip"),
@@ -242,59 +244,59 @@ ALIGNED = Align(
     jitter=0.05,
 )
 SWITCHES = (
-    *(Turned(CLASSIFY, f"no {one}", {one: False}) for one in ("flip_identity", "triplet", "unknowns", "staged")),
-    Turned(CLASSIFY, "whole", {"whole": True}),
+    *(Turned(CLASSIFY, f"no {one}", {one: False}) for one in ("flip_identity", "triplet", "unknowns", "curriculum")),
+    Turned(CLASSIFY, "whole", {"train_all_layers": True}),
     Turned(CLASSIFY, "whole, masks grabcut", {"masks": "grabcut"}),
     Turned(CLASSIFY, "tta", {"tta": True}, same_training=True),
-    Turned(CLASSIFY, "no centroids", {"centroids": False}, same_training=True),
+    Turned(CLASSIFY, "no centroids", {"score_by_centroid": False}, same_training=True),
     Turned(CLASSIFY, "evidence", {"keypoints": "xfeat"}, same_training=True),
     Turned(SIAMESE, "mining exact", {"mining": "exact"}),
     Turned(SIAMESE, "mining batch", {"mining": "batch"}),
-    Turned(SIAMESE, "no noise", {"noise": False}),
+    Turned(SIAMESE, "no noise", {"mining_noise": False}),
     Turned(SIAMESE, "pair_loss triplet", {"pair_loss": "triplet"}),
     Turned(SIAMESE, "no triplet", {"triplet": False}),
-    Turned(SIAMESE, "compact", {"compact": True}),
+    Turned(SIAMESE, "compact", {"compactness": True}),
     Turned(SIAMESE, "no flip_identity", {"flip_identity": False}),
     Turned(SIAMESE, "tta", {"tta": True}, same_training=True),
-    Turned(SIAMESE, "no rescoring", {"rescoring": False}, same_training=True),
+    Turned(SIAMESE, "no rescoring", {"pair_reranking": False}, same_training=True),
     Turned(SIAMESE, "evidence", {"keypoints": "xfeat"}, same_training=True),
-    Turned(SIAMESE, "alone", {"alone": True}, same_training=True),
+    Turned(SIAMESE, "alone", {"pair_head_only": True}, same_training=True),
     Turned(ANY, "loss cosface", {"loss": "cosface"}),
     Turned(ANY, "loss elastic", {"loss": "elastic"}),
     Turned(ANY, "loss softmax", {"loss": "softmax"}),
     Turned(ANY, "loss arcface", {"loss": "arcface"}),
-    Turned(ANY, "loss arcface, no by_count", {"loss": "arcface", "by_count": False}),
-    Turned(ANY, "loss arcface, centres 2", {"loss": "arcface", "centres": 2}),
-    Turned(ANY, "loss arcface, warmup 0", {"loss": "arcface", "warmup": 0.0}),
-    Turned(ANY, "no staged", {"staged": False}),
+    Turned(ANY, "loss arcface, no by_count", {"loss": "arcface", "margin_by_count": False}),
+    Turned(ANY, "loss arcface, centres 2", {"loss": "arcface", "sub_centres": 2}),
+    Turned(ANY, "loss arcface, warmup 0", {"loss": "arcface", "margin_warmup": 0.0}),
+    Turned(ANY, "no staged", {"curriculum": False}),
     Turned(ANY, "no triplet", {"triplet": False}),
-    Turned(ANY, "flips same", {"mirror": "same"}),
-    Turned(ANY, "flips none", {"mirror": "none"}),
+    Turned(ANY, "flips same", {"horizontal_flip": "same_identity"}),
+    Turned(ANY, "flips none", {"horizontal_flip": "none"}),
     Turned(ANY, "no unknowns", {"unknowns": False}),
     Turned(ANY, "two maps", {}, change=_maps(2)),
-    Turned(ANY, "aligned stripes too", {}, change=_losses(*ASKED, LocalTriplet(), stripes=3)),
-    Turned(ANY, "compact", {}, change=_losses(*ASKED, Compactness())),
+    Turned(ANY, "aligned stripes too", {}, change=_losses(*LOSSES, LocalTriplet(), stripes=3)),
+    Turned(ANY, "compact", {}, change=_losses(*LOSSES, Compactness())),
     Turned(ANY, "affinity", {}, change=_losses(Affinity(), BatchHardTriplet(), head=AffinityHead())),
     Turned(ANY, "loss sphereface", {"loss": "arcface"}, change=_losses(SphereFace(warmup=0.2), BatchHardTriplet())),
     Turned(ANY, "loss combined", {"loss": "arcface"}, change=_losses(CombinedMargin(warmup=0.2), BatchHardTriplet())),
     Turned(ANY, "tuples", {}, change=_each(Train, lambda one: one.model_copy(update={"sampler": TupleSampler()}))),
     Turned(ANY, "distil", {"distil": True}),
-    Turned(ANY, "rounds 1", {"rounds": 1}),
-    Turned(ANY, "rounds 1, evidence", {"rounds": 1, "keypoints": "xfeat"}),
+    Turned(ANY, "rounds 1", {"pseudo_label_rounds": 1}),
+    Turned(ANY, "rounds 1, evidence", {"pseudo_label_rounds": 1, "keypoints": "xfeat"}),
     Turned(ANY, "boxes agreed", {"boxes": "agreed"}),
-    Turned(ANY, "boxes of clicks", {}, change=_look(crop=CLICKED), marked=True),
-    Turned(ANY, "boxes mixed", {}, change=_look(crop=MIXED), marked=True),
-    Turned(ANY, "aligned", {}, change=_look(crop=CLICKED, align=ALIGNED), marked=True),
+    Turned(ANY, "boxes of clicks", {}, change=_preprocess(crop=CLICKED), marked=True),
+    Turned(ANY, "boxes and full frame", {}, change=_preprocess(crop=TWO_SOURCES), marked=True),
+    Turned(ANY, "aligned", {}, change=_preprocess(crop=CLICKED, align=ALIGNED), marked=True),
     Turned(ANY, "tta", {"tta": True}, same_training=True),
-    Turned(ANY, "no centroids", {"centroids": False}, same_training=True),
-    Turned(ANY, "logits_weight 0", {"logits_weight": 0.0}, same_training=True),
+    Turned(ANY, "no centroids", {"score_by_centroid": False}, same_training=True),
+    Turned(ANY, "logits_weight 0", {"head_weight": 0.0}, same_training=True),
     Turned(ANY, "no centroids, reciprocal", {}, same_training=True, change=_votes(Best(), reciprocal=Reciprocal())),
     Turned(ANY, "no centroids, mean of the three nearest", {}, same_training=True, change=_votes(MeanTop())),
     Turned(ANY, "no centroids, nearest 500", {}, same_training=True, change=_votes(Nearest())),
     Turned(ANY, "no centroids, sum above 0.7", {}, same_training=True, change=_votes(SumAbove())),
-    Turned(ANY, "swap", {}, same_training=True, change=_second_thoughts(Swap())),
-    Turned(ANY, "swap, lead 0.03", {}, same_training=True, change=_second_thoughts(Swap(lead=0.03))),
-    Turned(ANY, "transposed", {}, same_training=True, change=_second_thoughts(Transposed())),
+    Turned(ANY, "swap", {}, same_training=True, change=_post_processing(Swap())),
+    Turned(ANY, "swap, lead 0.03", {}, same_training=True, change=_post_processing(Swap(lead=0.03))),
+    Turned(ANY, "transposed", {}, same_training=True, change=_post_processing(Transposed())),
     Turned(ANY, "trees", {"trees": True}, same_training=True),
     Turned(ANY, "trees on embeddings", {"trees": True}, same_training=True, change=_trees(columns="embedding")),
     Turned(ANY, "trees on both", {"trees": True}, same_training=True, change=_trees(columns="both")),
@@ -320,13 +322,13 @@ class Lines:
 
 
 def photos() -> tuple[Collection, Collection]:
-    """The photos with identities, and those of the challenge."""
+    """Return the photos with identities, and those of the challenge."""
     known = read(DATA / "labels.csv", unknown="new_whale")
     return known, read(DATA / "challenge.csv", labelled=False)
 
 
 def plan_of(recipe: str, epochs: int | None, **options: object) -> Plan:
-    """A recipe for so many epochs (None: all of its own), judged by the same validation photos as the others."""
+    """Return the plan of a recipe for some epochs (None: the recipe's own), with the common validation photos."""
     if recipe == ANY:
         options = FLUKES | options
     efforts = [1.0] if epochs is None or recipe not in RECIPES else np.arange(0.05, 1.0, 0.01).tolist()
@@ -337,13 +339,13 @@ def plan_of(recipe: str, epochs: int | None, **options: object) -> Plan:
 
 
 def n_epochs(plan: Plan) -> int:
-    """Of the plan's first training."""
+    """Return the number of epochs of the first training of a plan."""
     train = next(stage for stage in plan.stages if isinstance(stage, Train))
     return sum(phase.epochs for phase in train.training.phases)
 
 
 def variant(epochs: int, by: Variant) -> Plan:
-    """``reidentify`` with a softmax, trained in another way."""
+    """Return the plan of a variant of ``reidentify`` with a softmax."""
     plan = plan_of(ANY, epochs, tta=False, loss="arcface", staged=False)
     train = plan.only(Train)
     head = train.net.head.model_copy(update={"imprinted": by.imprinted, "dropout": by.dropout})
@@ -383,9 +385,9 @@ def run(
 
 
 def together(folder: Path, names: list[str], name: str, *, by: By, points: bool) -> None:
-    """One run of finished runs, as ``fieldmark ensemble --run`` makes it."""
+    """Combine finished runs into one run, as ``fieldmark ensemble --run`` does."""
     began = time.monotonic()
-    blend([folder / one for one in names], run=folder / name, by=by, points=points, progress=Lines())
+    ensemble([folder / one for one in names], run=folder / name, by=by, points=points, progress=Lines())
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -404,43 +406,43 @@ def _cell(row: dict[str, float] | None) -> str:
 
 
 def worth(folder: Path, first: str, others: list[str]) -> None:
-    """How much MAP@5 each run has more than the first, photo by photo."""
+    """Print the paired difference in MAP@5 of each run to the first run."""
     if not (folder / first / "metrics.json").exists():
         return
     print(f"\n| {first} | difference in MAP@5 (95 %) | of known individuals (95 %) |\n|---|---|---|")
-    base = judged_photos(folder / first)
+    base = precision_of_photos(folder / first)
     for name in others:
         if (folder / name / "metrics.json").exists():
             cells = []
-            for mine, theirs in zip(base, judged_photos(folder / name), strict=True):
+            for mine, theirs in zip(base, precision_of_photos(folder / name), strict=True):
                 ends = interval(theirs - mine)
                 cells.append(f"{ends.value:+.3f} ({ends.low:+.3f} to {ends.high:+.3f})")
             print(f"| {name.removeprefix(first + ', ')} | " + " | ".join(cells) + " |")
 
 
-def judged_photos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision at 5 of each validation photo, and of each known one with nobody called new."""
-    judged = Judged(open_run(folder))
-    scores, truth, k = judged.scores, judged.truth, judged.final.k
+def precision_of_photos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the average precision at 5 of all validation photos, and of known individuals without the answer "new"."""
+    scored = Judged(open_run(folder))
+    scores, truth, k = scored.scores, scored.truth, scored.final.k
     known = truth >= 0
-    answers = rank(scores, unknown_at=judged.unknown_at, k=k)
+    answers = rank(scores, unknown_at=scored.unknown_at, k=k)
     named = rank(scores[known], unknown_at=None, k=k)
     return average_precision(answers, truth, k=k), average_precision(named, truth[known], k=k)
 
 
-def main() -> None:  # noqa: C901, PLR0912 - a door
+def main() -> None:  # noqa: C901, PLR0912 - one branch per command
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("main", "blend", "switches", "variants", "table"))
+    parser.add_argument("what", choices=("main", "ensemble", "switches", "variants", "table"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--epochs", type=int, help="of each recipe of main; default: all of its own")
+    parser.add_argument("--epochs", type=int, help="epochs of each recipe of main (default: the recipe's own)")
     parser.add_argument("--short", type=int, default=4, help="epochs of each recipe of switches")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
-    parser.add_argument("--of", nargs="*", help="of blend: finished runs of one seed; default: those of main")
-    parser.add_argument("--by", choices=get_args(By), default="score", help="of blend")
-    parser.add_argument("--points", action="store_true", help="of blend: match points on the blend's shortlists")
-    parser.add_argument("--marks", type=Path, help="of switches: boxes and landmarks; see benchmarks/landmarks.py")
-    parser.add_argument("--only", nargs="*", help="names of runs, to do a part")
+    parser.add_argument("--threads", type=int, default=0, help="number of torch threads; 0 is torch's default")
+    parser.add_argument("--of", nargs="*", help="ensemble: finished runs of one seed (default: those of main)")
+    parser.add_argument("--by", choices=get_args(By), default="score", help="ensemble: rule of combination")
+    parser.add_argument("--points", action="store_true", help="ensemble: match keypoints on the shortlists")
+    parser.add_argument("--marks", type=Path, help="switches: boxes and landmarks; see benchmarks/landmarks.py")
+    parser.add_argument("--only", nargs="*", help="names of the runs to make (default: all)")
     options = parser.parse_args()
     if options.threads:
         import torch
@@ -462,7 +464,7 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
         if not wanted or f"{ANY}, evidence" in wanted:
             plan = plan_of(ANY, options.epochs, keypoints="xfeat")
             run(pointed, plan, options.runs, seed=options.seed, reuse=options.runs / names[ANY])
-    if options.what == "blend":
+    if options.what == "ensemble":
         ensemble_lines = ensemble_lines if not options.of else f"ensemble of {' and '.join(options.of)}"
         ensemble_lines += "" if options.by == "score" else f", by {options.by}"
         ensemble_lines += ", points" if options.points else ""
@@ -489,12 +491,12 @@ def main() -> None:  # noqa: C901, PLR0912 - a door
                     one.plan(options.short),
                     options.runs,
                     seed=options.seed,
-                    with_new="rounds" in one.options,
+                    with_new="pseudo_label_rounds" in one.options,
                     reuse=reuse,
                     marks=options.marks if one.marked else None,
                 )
     table(options.runs, [*mains, pointed, ensemble_lines])
-    if options.what in {"main", "blend", "table"}:
+    if options.what in {"main", "ensemble", "table"}:
         worth(options.runs, ensemble_lines, [*mains, pointed])
         worth(options.runs, names[ANY], [pointed])
     if options.what in {"switches", "table"}:

@@ -1,9 +1,9 @@
-"""Claim: margins cost about what plain cross-entropy costs, also with 10,008 classes (5,004 and mirrored).
+"""Claim: losses with margins take about as long as plain cross-entropy, also with 10,008 classes (5,004 and flips).
 
-Run ``OMP_NUM_THREADS=1 python benchmarks/identity_losses.py`` (the peer needs the extra ``bench``). Prints the CPU
-seconds of one forward and backward pass from embeddings through head and loss: plain cross-entropy, each margin,
-pytorch-metric-learning's ArcFaceLoss, the affinity loss without regulariser, with a sample of 512 centres, with all
-of them in closed form, and (``--pairs``) with all pairs of centres formed; and the aligned triplet.
+Run ``OMP_NUM_THREADS=1 python benchmarks/identity_losses.py`` (the comparison needs the extra ``bench``). The script
+prints the CPU seconds of one forward and backward pass from embeddings through head and loss: plain cross-entropy, each
+margin, ArcFaceLoss of pytorch-metric-learning, and the aligned triplet loss. The affinity loss is measured without
+regulariser, with a sample of 512 centres, with all centres in closed form, and (``--pairs``) with all pairs of centres.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ SCALE = 30.0
 
 
 def seconds(step: Callable[[], Tensor], times: int) -> float:
-    """The least CPU time of a pass; others share the machine."""
+    """Return the shortest CPU time of a pass, because other programs may be running."""
     spent = []
-    for _ in range(times + 1):  # the first one also fetches memory
+    for _ in range(times + 1):  # the first pass also allocates memory
         start = time.process_time()
         step().backward()
         spent.append(time.process_time() - start)
@@ -38,7 +38,7 @@ def seconds(step: Callable[[], Tensor], times: int) -> float:
 
 
 def all_pairs(centres: Tensor) -> Tensor:
-    """The regulariser as the paper writes it: every pair of centres."""
+    """Return the regulariser in the form of the paper, over every pair of centres."""
     lengths = centres.square().sum(dim=1)
     squared = lengths[:, None] + lengths[None] - 2 * centres @ centres.T
     return squared[torch.triu(torch.ones_like(squared, dtype=torch.bool), diagonal=1)].var(correction=0)
@@ -51,15 +51,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--centres", type=int, default=2)
     parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--pairs", action="store_true", help="also form all pairs of centres (gigabytes)")
-    asked = parser.parse_args()
+    parser.add_argument("--pairs", action="store_true", help="also compute all pairs of centres (gigabytes)")
+    options = parser.parse_args()
     torch.manual_seed(0)
-    feature = torch.randn(asked.batch, asked.width, requires_grad=True)
-    classes = torch.randint(0, asked.classes, (asked.batch,))
+    feature = torch.randn(options.batch, options.width, requires_grad=True)
+    classes = torch.randint(0, options.classes, (options.batch,))
     chance = torch.Generator().manual_seed(0)
-    head = CosineLogits(asked.width, asked.classes, scale=SCALE)
-    centred = Affinities(asked.width, asked.classes, centres=asked.centres, sigma=None)
-    stripes = torch.randn(asked.batch, 8, 512, requires_grad=True)
+    head = CosineLogits(options.width, options.classes, scale=SCALE)
+    centred = Affinities(options.width, options.classes, centres=options.centres, sigma=None)
+    stripes = torch.randn(options.batch, 8, 512, requires_grad=True)
 
     def logits() -> Tensor:
         return head(normalize(feature, dim=1))
@@ -78,11 +78,11 @@ def main() -> None:
         "elastic, mirror left out": lambda: elastic(logits(), classes, scale=SCALE, chance=chance, **flips),
         "batch-hard triplet": lambda: batch_hard_triplet(normalize(feature, dim=1), classes % 12),
         "aligned triplet, 8 stripes of 512": lambda: local_triplet(normalize(stripes, dim=2), classes % 12),
-        f"affinity, {asked.centres} centres a class": near,
+        f"affinity, {options.centres} centres a class": near,
         "affinity, spread of 512 centres": lambda: near(lambda w: centre_spread(w, sample=512, chance=chance)),
         "affinity, spread of all centres": lambda: near(centre_spread),
     }
-    if asked.pairs:
+    if options.pairs:
         steps["affinity, all pairs formed"] = lambda: near(all_pairs)
     try:
         with warnings.catch_warnings():
@@ -91,11 +91,13 @@ def main() -> None:
     except ImportError:
         print("pytorch-metric-learning is not installed (extra bench)")
     else:
-        peer = ArcFaceLoss(asked.classes, asked.width, margin=28.6, scale=SCALE)
+        peer = ArcFaceLoss(options.classes, options.width, margin=28.6, scale=SCALE)
         steps["arcface, pytorch-metric-learning"] = lambda: peer(feature, classes)
-    print(f"{asked.classes} classes, width {asked.width}, batch {asked.batch}, {torch.get_num_threads()} thread(s)")
+    print(
+        f"{options.classes} classes, width {options.width}, batch {options.batch}, {torch.get_num_threads()} thread(s)"
+    )
     for name, step in steps.items():
-        print(f"  {name:<36} {seconds(step, asked.times):7.3f} CPU s", flush=True)
+        print(f"  {name:<36} {seconds(step, options.times):7.3f} CPU s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Claim: a set of the true shape of iMaterialist 2017 goes from the contest's JSON to a submission in bounded memory.
+"""Claim: a data set of iMaterialist 2017's size is processed from JSON to a submission in bounded memory.
 
 Run ``OMP_NUM_THREADS=1 python benchmarks/imaterialist_json.py [--dense] [--folder FOLDER]``. The names of the 45 tasks
-and 381 labels are the contest's own (``meta_imaterialist2017`` in ``$FIELDMARK_DATA``), and so are the labels that each
-task allows and the numbers of photos and annotations; which photo has which is left to chance. ``--dense`` answers
-every task for every photo instead: 50,461 x 45. Scores are simulated: two voices that lean to what is right; all after
-them is the library's own: folds, weights, merging, estimated shares, answers that fit together, the submission. Each
-step runs in a process of its own and tells its time and the most memory it had.
+and 381 labels are the contest's (``meta_imaterialist2017`` in ``$FIELDMARK_DATA``). The labels allowed for each task
+and the numbers of photos and annotations are the contest's, too; the assignment of labels to photos is random.
+``--dense`` labels every task for every photo: 50,461 x 45. The scores of two models are simulated. All later steps use
+the library: folds, weights, ensemble, estimated label shares, resolved hierarchy, submission. Each step runs in its own
+process and prints its time and its peak memory.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared
 PREFIX = "fgvc4_iMat"
 N_TRAIN, N_VALIDATION, N_TEST = 42_029, 8_432, 33_726
 N_ANNOTATIONS = 62_088
-"""Of the training photos: rows (image, task, label)."""
+"""Number of annotations of the training photos: rows (image, task, label)."""
 SHARE_SECOND = 0.15
-"""Share of the annotations beyond one a photo that are a further label of the same task."""
+"""Share of additional annotations of a photo that are another label of the same task."""
 SHARE_CATEGORIES = {"dress": 0.4, "shoe": 0.3, "outerwear": 0.18, "pants": 0.12}
-"""Our guess, as nobody has told it."""
+"""Assumed shares, because they are not published."""
 
 ALLOWED = """
 1 4 1
@@ -100,64 +100,64 @@ ALLOWED = """
 44 328 353 34 280
 45 344
 """
-"""The labels that each task allows: its id, then theirs; 576 pairs.
+"""Labels allowed for each task: the id of the task, then the ids of the labels; 576 pairs.
 
-Source: github.com/lijiancheng0614/FGVC2017, data/task_id_label_map.txt, taken there from the contest's annotations.
+Source: github.com/lijiancheng0614/FGVC2017, data/task_id_label_map.txt, derived from the contest's annotations.
 """
 
 
 def allowed() -> dict[str, list[str]]:
-    """The ids of the labels of each task's id."""
+    """Return the label ids of each task id."""
     lines: list[list[str]] = [line.split() for line in ALLOWED.strip().replace("\n ", " ").splitlines()]
     return {task: labels for task, *labels in lines}
 
 
 def questions() -> tuple[QuestionEntry, ...]:
-    """The 45 tasks by their names, with the labels that they allow, and the question of categories before them."""
+    """Return the 45 tasks with their allowed labels, after a question for the category."""
     folder = DATA / "meta_imaterialist2017"
     tasks = json.loads((folder / "fgvc4_iMat.task_map.json").read_text(encoding="utf-8"))["taskInfo"]
     labels = json.loads((folder / "fgvc4_iMat.label_map.json").read_text(encoding="utf-8"))["labelInfo"]
     name_of = {entry["labelId"]: entry["labelName"] for entry in labels}
     kinds = categories([entry["taskName"] for entry in tasks])
-    asked = [QuestionEntry(name=CATEGORY, answers=tuple(dict.fromkeys(kinds.values())))]
+    entries = [QuestionEntry(name=CATEGORY, answers=tuple(dict.fromkeys(kinds.values())))]
     for entry in tasks:
         codes = {name_of[label]: label for label in allowed()[entry["taskId"]]}
         applies = {CATEGORY: (kinds[entry["taskName"]],)}
         name, code = entry["taskName"], entry["taskId"]
-        asked.append(QuestionEntry(name=name, answers=tuple(codes), applies=applies, code=code, codes=codes))
-    return tuple(asked)
+        entries.append(QuestionEntry(name=name, answers=tuple(codes), applies=applies, code=code, codes=codes))
+    return tuple(entries)
 
 
 def falling(n: int) -> np.ndarray:
-    """Shares of n things of which the k-th is 1/k times as frequent as the first."""
+    """Return n shares, where the k-th is 1/k of the first."""
     shares = 1 / np.arange(1, n + 1)
     return shares / shares.sum()
 
 
-def told(asked: tuple[QuestionEntry, ...], n_photos: int, n_rows: int, chance: np.random.Generator) -> pl.DataFrame:
-    """Which photo (number) has which labels, in the contest's density: image, task, label by name, without repeats."""
-    tasks = {kind: [one for one in asked if one.applies.get(CATEGORY) == (kind,)] for kind in asked[0].answers}
+def sparse(entries: tuple[QuestionEntry, ...], n_photos: int, n_rows: int, chance: np.random.Generator) -> pl.DataFrame:
+    """Return random labels of photos with the contest's density, as a table (photo, task, label) without repeats."""
+    tasks = {kind: [one for one in entries if one.applies.get(CATEGORY) == (kind,)] for kind in entries[0].answers}
     kinds = chance.choice(list(SHARE_CATEGORIES), n_photos, p=list(SHARE_CATEGORIES.values()))
     photo = np.concatenate([np.arange(n_photos), chance.integers(n_photos, size=2 * (n_rows - n_photos))])
     rows: list[tuple[int, str, str]] = []
     last: dict[int, QuestionEntry] = {}
-    seen: set[tuple[int, str, str]] = set()
+    added: set[tuple[int, str, str]] = set()
     for number in photo.tolist():
         own = tasks[kinds[number]]
         again = number in last and chance.random() < SHARE_SECOND
         task = last[number] if again else own[chance.choice(len(own), p=falling(len(own)))]
         answer = task.answers[chance.choice(len(task.answers), p=falling(len(task.answers)))]
         last.setdefault(number, task)
-        if (row := (number, task.name, answer)) not in seen and len(rows) < n_rows:
-            seen.add(row)
+        if (row := (number, task.name, answer)) not in added and len(rows) < n_rows:
+            added.add(row)
             rows.append(row)
     return pl.DataFrame(rows, schema=["photo", "task", "label"], orient="row")
 
 
-def dense(asked: tuple[QuestionEntry, ...], n_photos: int, chance: np.random.Generator) -> pl.DataFrame:
-    """One label of every task for every photo."""
+def dense(entries: tuple[QuestionEntry, ...], n_photos: int, chance: np.random.Generator) -> pl.DataFrame:
+    """Return one label of every task for every photo."""
     parts = []
-    for one in asked[1:]:
+    for one in entries[1:]:
         answers = pl.Series(one.answers, dtype=pl.String)
         drawn = chance.choice(len(answers), n_photos, p=falling(len(answers)))
         parts.append(
@@ -166,8 +166,8 @@ def dense(asked: tuple[QuestionEntry, ...], n_photos: int, chance: np.random.Gen
     return pl.concat(parts)
 
 
-def photos(marks: pl.DataFrame, asked: tuple[QuestionEntry, ...], n_photos: int, *, first: int) -> Collection:
-    """The photos with their addresses and answers; one in twenty has two addresses."""
+def photos(marks: pl.DataFrame, entries: tuple[QuestionEntry, ...], n_photos: int, *, first: int) -> Collection:
+    """Return the photos with their URLs and answers; one in twenty has two URLs."""
     number = np.arange(first, first + n_photos)
     urls = [
         [f"http://i{n % 97}.shop{n % 1013}.example/images/I/{n * 2654435761 % 2**61:016x}.jpg"] for n in number.tolist()
@@ -177,25 +177,25 @@ def photos(marks: pl.DataFrame, asked: tuple[QuestionEntry, ...], n_photos: int,
             each.append(each[0].replace("/I/", "/G/"))
     table = pl.DataFrame({"photo": np.arange(n_photos), "image": [str(n) for n in number.tolist()], "urls": urls})
     table = table.with_columns(file=pl.col("image") + ".jpg", url=pl.col("urls").list.first())
-    for one in asked[1:]:
+    for one in entries[1:]:
         cells = marks.filter(pl.col("task") == one.name).group_by("photo", maintain_order=True).agg("label")
         cells = cells.rename({"label": one.name})
         table = table.join(cells, on="photo", how="left", maintain_order="left")
-    kinds = categories([one.name for one in asked[1:]])
+    kinds = categories([one.name for one in entries[1:]])
     table = table.drop("photo").with_columns(category_of(kinds).alias(CATEGORY))
-    return Collection.of(table, root="images", questions=asked)
+    return Collection.of(table, root="images", questions=entries)
 
 
 def contest(*, seed: int = 0, every_task: bool = False) -> tuple[Collection, Collection, Collection]:
-    """Training, validation and test photos in the numbers of the contest; those of the test are not labelled."""
-    asked = questions()
+    """Return training, validation and test photos in the numbers of the contest; the test photos are not labelled."""
+    entries = questions()
     parts = []
     first = 1
     for n_photos in (N_TRAIN, N_VALIDATION, N_TEST):
         chance = np.random.default_rng([seed, n_photos])
         n_rows = round(N_ANNOTATIONS * n_photos / N_TRAIN)
-        marks = dense(asked, n_photos, chance) if every_task else told(asked, n_photos, n_rows, chance)
-        parts.append(photos(marks, asked, n_photos, first=first))
+        marks = dense(entries, n_photos, chance) if every_task else sparse(entries, n_photos, n_rows, chance)
+        parts.append(photos(marks, entries, n_photos, first=first))
         first += n_photos
     train, validation, test = parts
     return train, validation, test
@@ -229,13 +229,13 @@ def read_step(folder: Path) -> None:
     print(f"  equal to what was written: {same}; {len(again.vocabulary.questions) - 1} tasks, {n_answers} answers")
 
 
-def simulated(truth: np.ndarray, question_of: np.ndarray, *, sure: float, seed: int) -> np.ndarray:
-    """A voice that leans to the right answers (or, of unlabelled questions and new photos, to any), in blocks."""
+def simulated(truth: np.ndarray, question_of: np.ndarray, *, strength: float, seed: int) -> np.ndarray:
+    """Return simulated probabilities of a model, higher for right answers, computed in blocks."""
     questions, proba = Questions.of(question_of), np.empty(truth.shape, np.float32)
     for start in range(0, len(truth), 4096):
         block = truth[start : start + 4096]
         chance = np.random.default_rng([seed, start])
-        logits = chance.normal(size=block.shape) + sure * (block > 0)
+        logits = chance.normal(size=block.shape) + strength * (block > 0)
         powers = np.exp(logits)
         proba[start : start + 4096] = questions.shared_out(powers)
     return proba
@@ -259,23 +259,23 @@ def answer_step(folder: Path) -> None:
     question_of, truth = vocabulary.question_of, labelled_truth(known)
     fold = assign(StratifiedFolds(n_folds=10), classes=known.classes, groups=known.groups, truth=known.truth, seed=0)
     lap("ten folds, stratified over all answers")
-    parts = [simulated(truth, question_of, sure=sure, seed=seed) for seed, sure in ((1, 2.0), (2, 1.0))]
+    parts = [simulated(truth, question_of, strength=strength, seed=seed) for seed, strength in ((1, 2.0), (2, 1.0))]
     fresh = np.zeros((len(new), len(question_of)), np.float32)
-    new_parts = [simulated(fresh, question_of, sure=0.0, seed=seed) for seed in (3, 4)]
-    lap("two voices simulated")
+    new_parts = [simulated(fresh, question_of, strength=0.0, seed=seed) for seed in (3, 4)]
+    lap("two models simulated")
     by = GeometricMean(each_question=True)
     found = find_weights(parts, truth, question_of, by=by, fold=fold)
     lap(f"weights: error {found.crossed:.3f} crossed, alone {', '.join(f'{one:.3f}' for one in found.alone)}")
     gone = np.random.default_rng(5).random(len(new)) < 0.04
     prior = prior_of(known)
-    merged = average_scores(new_parts, question_of, by=by, weights=found.weights, absent=[gone, gone], prior=prior)
-    merged = recalibrate(
-        merged, question_of, have=prior, want=estimated_shares(merged, question_of, have=prior, rounds=200)
+    proba = average_scores(new_parts, question_of, by=by, weights=found.weights, absent=[gone, gone], prior=prior)
+    proba = recalibrate(
+        proba, question_of, have=prior, want=estimated_shares(proba, question_of, have=prior, rounds=200)
     )
-    lap(f"merged; {int(gone.sum()):,} photos gone; shares estimated")
-    settled = resolve(merged, tree_of(vocabulary))
-    answers = answer_table("new", new.images, merged, settled, vocabulary)
-    lap("answers that fit together")
+    lap(f"ensemble; {int(gone.sum()):,} photos missing; shares estimated")
+    resolved = resolve(proba, tree_of(vocabulary))
+    answers = answer_table("new", new.images, proba, resolved, vocabulary)
+    lap("hierarchy resolved")
     text = question_submission(answers, vocabulary=vocabulary)
     (folder / "submission.csv").write_text(text)
     lap(f"submission: {text.count(chr(10)) - 1:,} rows, {len(text) / 2**20:.0f} MiB")
@@ -290,8 +290,8 @@ def load_step(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dense", action="store_true", help="answer every task for every photo")
-    parser.add_argument("--folder", type=Path, help="keep the files there")
+    parser.add_argument("--dense", action="store_true", help="label every task for every photo")
+    parser.add_argument("--folder", type=Path, help="folder for the files (default: temporary)")
     parser.add_argument("--step", choices=["write", "read", "answer", "load"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step == "write":

@@ -1,17 +1,18 @@
-"""Claim: points that fit together tell what an embedding does not, so that both fused part pairs better than either.
+"""Claim: keypoint matches add information to an embedding; both combined separate pairs better than either alone.
 
     python benchmarks/keypoints.py [--n-same 150] [--most 1500] [--data DATA] [--folder FOLDER]
 
-Pairs of real photos as a recheck of a shortlist meets them. ``n-same`` animals, one photo of each asked about, beside
-its most similar other photo of that animal; beside a photo of another animal at random; and beside one of a look-similar:
-of the ten animals that the embedding finds most similar one at random, and of that its most similar photo. Each photo is
-brought to 320 px. Copies of a file are left out. Flukes (``humpback2018_100px``): 100 x 100 px squashed, brought back
-to their true shape. Lions (``liondata``): crops of 67-254 px, of which two of one animal show different parts of it.
+The pairs of real photos are those of a shortlist that is re-ranked. For each of ``n-same`` animals, one query photo is
+paired with its most similar other photo of the same animal, with a random photo of another animal, and with a photo of
+a similar animal: a random one of the ten most similar animals by the embedding, and its most similar photo. Each photo
+is resized to 320 px. Copies of a file are left out. Flukes (``humpback2018_100px``) are files of 100 x 100 px, resized
+to their true aspect ratio. Lions (``liondata``) are crops of 67-254 px; two crops of one animal may show different
+parts of it.
 
-Rows: the cosine of a frozen EfficientNet-Lite0 (ImageNet, 224 px); each kind of points by its own fused numbers
-(matches, inliers, share); and the embedding with points. Everything learnt is learnt from other animals' pairs (five
-parts, by the first photo's animal). ROC-AUC with 95 % bootstrap intervals over pairs. Times in CPU-seconds of one
-thread.
+The rows are the cosine of a frozen EfficientNet-Lite0 (ImageNet, 224 px), each kind of keypoints by its combined
+numbers (matches, inliers, share), and the embedding with keypoints. All weights are fitted on pairs of other animals
+(five parts, by the animal of the first photo). The script prints the ROC-AUC with 95 % bootstrap intervals over pairs,
+and times in CPU-seconds of one thread.
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ KINDS = {
     "XFeat": Xfeat(size_px=SIZE_PX),
     "XFeat + LighterGlue": Xfeat(size_px=SIZE_PX, matcher="lighterglue", most=512),
 }
-N_PARTS, LOOK_ALIKES = 5, 10
+N_PARTS, N_SIMILAR = 5, 10
 INLIERS = 1
-"""The place of the inliers among the numbers of a pair."""
+"""Index of the inliers among the numbers of a pair."""
 
 
 def photos(name: str, *, most: int) -> pl.DataFrame:
-    """File, identity and true size of photos of animals with two or more, copies left out."""
+    """Return file, identity and true size of photos of animals with two photos or more, without copies."""
     table = pl.read_csv(DATA / name / "labels.csv").filter(pl.col("identity") != "new_whale")
     by = "sha1" if "sha1" in table.columns else "sha1_source"
     sizes = ("orig_height", "orig_width") if "orig_width" in table.columns else ("height", "width")
@@ -69,23 +70,23 @@ def photos(name: str, *, most: int) -> pl.DataFrame:
 
 def embedded(paths: list[Path]) -> np.ndarray:
     backbone = Backbone()
-    seen = data_config(backbone.name)
+    config = data_config(backbone.name)
     network = build(Net(backbone=backbone, head=EmbeddingHead(), neck="none"), n_classes=1, seed=0)
-    preprocess = Preprocess(height_px=224, width_px=224, mean=seen.mean, std=seen.std)
+    preprocess = Preprocess(height_px=224, width_px=224, mean=config.mean, std=config.std)
     return embed_photos(network, PhotoSource(paths, preprocess), device=torch.device("cpu")).embedding[0]
 
 
 def chosen_pairs(identity: np.ndarray, embedding: np.ndarray, *, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of rows, and what they are: 1 the same animal, 0 two at random, -1 look-alikes."""
+    """Return pairs of rows and their kinds: 1 the same animal, 0 random other animal, -1 similar animal."""
     chance = generator(0, "keypoint pairs")
     members = {name: np.flatnonzero(identity == name) for name in np.unique(identity)}
     several = [name for name, rows in members.items() if len(rows) > 1]
     rows, kinds = [], []
-    for name in chance.permutation(several)[:n]:  # an animal once, so that none weighs more than others
+    for name in chance.permutation(several)[:n]:  # each animal once, so that all have equal weight
         first = int(chance.choice(members[name]))
         cosine = embedding @ embedding[first]
         others = {one: float(cosine[its].max()) for one, its in members.items() if one != name}
-        similar = sorted(others, key=lambda one: -others[one])[:LOOK_ALIKES]
+        similar = sorted(others, key=lambda one: -others[one])[:N_SIMILAR]
         unknowns = np.flatnonzero(identity != name)
 
         def nearest(its: np.ndarray, first: int = first, cosine: np.ndarray = cosine) -> int:
@@ -98,8 +99,10 @@ def chosen_pairs(identity: np.ndarray, embedding: np.ndarray, *, n: int) -> tupl
     return np.array(rows), np.array(kinds)
 
 
-def evidence(files: list[Path], table: pl.DataFrame, pairs: np.ndarray, spec: KeypointMethod, kept: Path) -> np.ndarray:
-    """The three numbers of each pair; prints how long an image and a pair take."""
+def match_numbers(
+    files: list[Path], table: pl.DataFrame, pairs: np.ndarray, spec: KeypointMethod, kept: Path
+) -> np.ndarray:
+    """Return the three numbers of each pair, and print the time per image and per pair."""
     store, wanted = KeypointStore(kept, spec), sorted(set(pairs.ravel().tolist()))
     began = time.thread_time()
     points = {row: store.of(files[row], true_size=(table["height"][row], table["width"][row])) for row in wanted}
@@ -108,15 +111,15 @@ def evidence(files: list[Path], table: pl.DataFrame, pairs: np.ndarray, spec: Ke
     found = [agreement(points[a], points[b], counted) for a, b in pairs.tolist()]
     ended = time.thread_time()
     print(
-        f"    {1e3 * (middle - began) / len(wanted):6.1f} ms an image, {1e3 * (ended - middle) / len(pairs):6.2f} ms a "
-        f"pair, {np.mean([len(one) for one in points.values()]):.0f} points",
+        f"    {1e3 * (middle - began) / len(wanted):6.1f} ms per image, {1e3 * (ended - middle) / len(pairs):6.2f} ms "
+        f"per pair, {np.mean([len(one) for one in points.values()]):.0f} points",
         flush=True,
     )
     return np.array([numbers_of(one) for one in found])
 
 
-def judged(numbers: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Each pair's log-odds by weights of the other parts."""
+def scored(numbers: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Return the out-of-fold log-odds of each pair by logistic weights."""
     logit = np.empty(len(same))
     for one, fusion in fit_by_part(numbers, same, part).items():
         proba = fusion.proba(numbers[part == one])
@@ -124,8 +127,8 @@ def judged(numbers: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarra
     return logit
 
 
-def stairs(numbers: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Each number as a probability by an isotonic curve of the other parts, averaged, as WildFusion has it."""
+def isotonic_mean(numbers: np.ndarray, same: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Return the mean of out-of-fold isotonic probabilities of each number, as in WildFusion."""
     score = np.empty(len(same))
     for one in np.unique(part):
         curves = [
@@ -142,10 +145,10 @@ def row(
     kinds: np.ndarray,
     part: np.ndarray,
     cosine: np.ndarray,
-    by: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = judged,
+    by: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = scored,
 ) -> None:
-    """One line of the table; each column is learnt and judged on its own kinds of pairs."""
-    told = []
+    """Print one row of the table; each column is fitted and scored on its own kinds of pairs."""
+    intervals = []
     for left_out in (0, -1):
         mine = kinds != left_out
         same, plain = kinds[mine] == 1, cosine[mine]
@@ -157,8 +160,8 @@ def row(
         def auc(at: np.ndarray, s: np.ndarray = score, t: np.ndarray = same) -> float:
             return roc_auc(s[at], t[at])
 
-        told += [interval(one, n_queries=len(same), n_draws=500) for one in (auc, gain)]
-    similar, similar_gain, random, random_gain = told
+        intervals += [interval(one, n_queries=len(same), n_draws=500) for one in (auc, gain)]
+    similar, similar_gain, random, random_gain = intervals
     print(f"  {name:<32} {random!s:<22}  {similar!s:<22}  {random_gain!s:<24}  {similar_gain!s}", flush=True)
 
 
@@ -169,32 +172,34 @@ def compare(name: str, *, n: int, most: int, kept: Path) -> None:
     embedding = embedded(files)
     pairs, kinds = chosen_pairs(identity, embedding, n=n)
     n_same = int((kinds == 1).sum())
-    print(f"\n{name}: {len(files):,} photos; {n_same} pairs of one animal, as many of two at random and of look-alikes")
+    print(f"\n{name}: {len(files):,} photos; {n_same} pairs of one animal, as many random and similar pairs")
     part = np.repeat(np.arange(n_same) % N_PARTS, 3)
     cosine = (embedding[pairs[:, 0]] * embedding[pairs[:, 1]]).sum(axis=1, dtype=np.float64)
-    told = {}
+    by_kind = {}
     for kind, spec in KINDS.items():
         print(f"  {kind}")
-        told[kind] = evidence(files, table, pairs, spec, kept / name)
-    names = ("another at random", "a look-similar", "gain over embedding", "likewise, look-alikes")
+        by_kind[kind] = match_numbers(files, table, pairs, spec, kept / name)
+    names = ("random animal", "similar animal", "gain, random", "gain, similar")
     print(f"  {'ROC-AUC against':<32} " + "  ".join(f"{one:<22}" for one in names))
     row("embedding", cosine, kinds, part, cosine)
-    for kind, numbers in told.items():
+    for kind, numbers in by_kind.items():
         row(kind, numbers, kinds, part, cosine)
-    for kind, numbers in told.items():
+    for kind, numbers in by_kind.items():
         row(f"embedding + {kind}", np.column_stack([cosine, numbers]), kinds, part, cosine)
-    row("embedding + SIFT + XFeat", np.column_stack([cosine, told["SIFT"], told["XFeat"]]), kinds, part, cosine)
-    inliers = [cosine, *(told[kind][:, INLIERS] for kind in ("SIFT", "XFeat"))]
-    row("likewise, isotonic, averaged", np.column_stack(inliers), kinds, part, cosine, by=stairs)
-    row("likewise, inliers by weights", np.column_stack(inliers), kinds, part, cosine)
+    row("embedding + SIFT + XFeat", np.column_stack([cosine, by_kind["SIFT"], by_kind["XFeat"]]), kinds, part, cosine)
+    inliers = [cosine, *(by_kind[kind][:, INLIERS] for kind in ("SIFT", "XFeat"))]
+    row("the same, isotonic, averaged", np.column_stack(inliers), kinds, part, cosine, by=isotonic_mean)
+    row("the same, inliers by weights", np.column_stack(inliers), kinds, part, cosine)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n-same", type=int, default=150, help="pairs of one animal; three times as many in all")
-    parser.add_argument("--most", type=int, default=1500, help="photos embedded, among which others look similar")
+    parser.add_argument(
+        "--most", type=int, default=1500, help="number of embedded photos, from which similar animals are taken"
+    )
     parser.add_argument("--data", nargs="*", default=["humpback2018_100px", "liondata"])
-    parser.add_argument("--folder", type=Path, help="where points are kept; times are then those of reading them")
+    parser.add_argument("--folder", type=Path, help="cache of keypoints; times then include only reading them")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:

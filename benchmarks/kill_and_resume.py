@@ -1,8 +1,8 @@
-"""Ten times `kill -9` at random moments of a toy run, the same command again each time; the end must be the same bits.
+"""Ten `kill -9` at random times of a toy run, each followed by the same command; the results must be identical.
 
-The undisturbed run goes first and tells how long each stage takes. Each further run is killed three times, at random
-moments (of the printed seed) after it says that it begins a stage: twice the training, then any stage that is not
-finished; then it ends in peace and is compared.
+The first run is not killed and measures the time of each stage. Each further run is killed three times, at random times
+(from the printed seed) after the start of a stage: twice in the training, then in any unfinished stage. It is then
+completed and compared with the first run.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def digests(run: Path) -> dict[str, str]:
 
 
 def killed(command: list[str], target: str, *, wait_s: float) -> bool:
-    """Run the command; kill it ``wait_s`` after it begins the stage. False if it ended before that."""
+    """Run the command and kill it ``wait_s`` seconds after the start of the stage; False if it ended before that."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for line in process.stderr or ():
-        # The stage and its kind, as in "net: train ..."; not "net: finished before (...)".
+        # The stage and its kind, as in "net: train ..."; not "net: already finished (...)".
         if line.startswith(f"{target}: ") and line.rstrip().endswith("..."):
             break
     try:
@@ -56,7 +56,7 @@ def killed(command: list[str], target: str, *, wait_s: float) -> bool:
 
 
 def at_work(run: Path) -> str:
-    """The first stage of the plan that is not finished."""
+    """Return the first unfinished stage of the plan."""
     return next((name for name in ORDER if not (run / name / "stage.json").exists()), "the report")
 
 
@@ -89,8 +89,8 @@ def main() -> None:
     subprocess.run(command(folder / "whole"), check=True, capture_output=True)
     whole = digests(folder / "whole")
     took_s = {name: read_json(folder / "whole" / name / "stage.json")["took_s"] for name in ORDER}
-    print(f"undisturbed run: {time.monotonic() - began:.1f} s; seed of the moments {options.seed}")
-    chance = random.Random(options.seed)  # noqa: S311 - moments, not secrets
+    print(f"run without kills: {time.monotonic() - began:.1f} s; random seed {options.seed}")
+    chance = random.Random(options.seed)  # noqa: S311 - times, not secrets
     fell: Counter[str] = Counter()
     number = 0
     while fell.total() < options.kills:

@@ -1,13 +1,13 @@
-"""Real clicks: ten landmarks of real flukes, a finder that learns them, and a table for all photos.
+"""Real landmarks: ten landmarks of real flukes, a finder trained on them, and a table for all photos.
 
     python benchmarks/landmarks.py --out clicks.csv
     fieldmark boxes .../humpback2018_100px/labels.csv --clicks clicks.csv --save finder --out marks.csv
     python benchmarks/humpback.py switches --short 3 --marks marks.csv --only "reidentify, aligned"
 
-A contestant marked ten points on 1,000 photos of the contest of 2018/19 (``meta_humpback2019``); some of these photos
-are among ours (``humpback2018_100px``, found by their hashes, same shape). The first command writes them as clicks, in
-px of our photos' true size, with the boxes of another contestant, and prints where landmarks lie in their boxes; the
-second learns from them and says how far it is off (five folds).
+A contestant marked ten landmarks on 1,000 photos of the contest of 2018/19 (``meta_humpback2019``). Some of these
+photos are also in ``humpback2018_100px``; they are found by hash and aspect ratio. The first command writes their
+landmarks, in px of the true size, with the boxes of another contestant, and prints the mean position of the landmarks
+in the boxes. The second command trains a finder and prints its errors (five-fold cross-validation).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ NAMES = (
     "root",
     "left_root",
 )
-"""What the contestant calls 0 to 9."""
+"""Names of the contestant's landmarks 0 to 9."""
 WITHIN = 6
 LEAST_SIMILAR = 0.02
-"""How much the shapes of two photos may differ that are taken for one."""
+"""Largest relative difference of the aspect ratios of two photos that count as the same."""
 
 
 def main() -> None:
@@ -64,8 +64,8 @@ def main() -> None:
         rows.append({"image": image} | {name: one[name] * by[name[0] == "y"] for name in ("x0", "y0", "x1", "y1")})
         for number, name in enumerate(NAMES):
             x, y = one[f"{number}_x"], one[f"{number}_y"]
-            told = x is not None and y is not None
-            rows[-1] |= {f"x_{name}": x * by[0] if told else None, f"y_{name}": y * by[1] if told else None}
+            given = x is not None and y is not None
+            rows[-1] |= {f"x_{name}": x * by[0] if given else None, f"y_{name}": y * by[1] if given else None}
     clicks = pl.DataFrame(rows)
     clicks.write_csv(options.out)
     print(f"{len(clicks)} photos: {options.out}")

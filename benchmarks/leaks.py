@@ -1,12 +1,12 @@
-"""Claim: the audit finds the leaks of real tables, and raises no alarm where answers are shuffled.
+"""Claim: the audit finds the leaks of real tables, and reports none for shuffled labels.
 
 Run ``OMP_NUM_THREADS=1 python benchmarks/leaks.py`` (``$FIELDMARK_DATA`` must hold ``fashion_products``,
-``humpback2018_100px`` and ``meta_humpback2019``). Prints, with seconds of CPU,
+``humpback2018_100px`` and ``meta_humpback2019``). The script prints, with CPU seconds,
 
-* the audit of fashion_products: seven questions, 12,490 rows, its addresses, product names and files;
-* of humpback2018_100px: who it is, and whether anybody known, from sizes, file names, the order of rows, copies;
-* of the 2019 contest's table (no pictures): sizes, names, and hashes within and across its training and test photos;
-* how many of the side features are called leaks where the answers of fashion_products are shuffled, by seed.
+* the audit of fashion_products: seven questions, 12,490 rows, URLs, product names and files;
+* the audit of humpback2018_100px: the identity, and known or unknown, from sizes, file names, row order and copies;
+* the audit of the 2019 contest's table (no images): sizes, names, and hashes within and across training and test;
+* the number of side features reported as leaks for shuffled labels of fashion_products, by seed.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def audited(what: str, data: Path | Collection, **options: object) -> None:
 
 
 def whales_2019() -> Collection:
-    """The contest's training and test photos, with sizes and hashes that others published."""
+    """Return the contest's training and test photos, with published sizes and hashes."""
     known = pl.read_csv(DATA / "meta_humpback2019" / "train.csv").rename({"Image": "image", "Id": "identity"})
     sizes = pl.read_csv(DATA / "meta_humpback2019" / "phash_size.csv").rename({"Image": "image", "set": "split"})
     return Collection.of(sizes.join(known, on="image", how="left", maintain_order="left"), root=Path("nowhere"))
 
 
 def shuffled(seed: int) -> tuple[int, int]:
-    """Side features called leaks where each question's answers were dealt out anew, and how many were tried."""
+    """Return the number of side features reported as leaks for shuffled labels, and the number tested."""
     photos = fieldmark.read(DATA / "fashion_products" / "labels.csv", questions=QUESTIONS)
     chance = np.random.default_rng(seed)
     photos = photos.take(chance.permutation(len(photos))[:N_SHUFFLED])
@@ -61,7 +61,7 @@ if __name__ == "__main__":
     )
     alone = fieldmark.read(DATA / "humpback2018_100px" / "labels.csv")
     alone = Collection(alone.table.drop("group"), alone.root, alone.vocabulary)
-    audited("humpback2018_100px, as if nobody had told which files are copies", alone)
+    audited("humpback2018_100px, without the groups of copies", alone)
     audited("humpback 2019, the table alone", whales_2019())
     found = [shuffled(seed) for seed in range(N_SEEDS)]
     print(f"\nshuffled answers: {[n for n, _ in found]} leaks of {[n for _, n in found]} tried, by seed")

@@ -1,10 +1,9 @@
-"""Every file of Pillow's own test corpus is read into a picture or refused by one ImageError; nothing else gets out.
+"""Every file of Pillow's test corpus is either read or rejected with an ImageError; no other exception is raised.
 
     python benchmarks/pillow_corpus.py [--cache FOLDER]
 
-The corpus is part of Pillow's source distribution (MIT-CMU). It is fetched once with pip into a folder outside the
-repository and unpacked there; what belongs to Pillow is not shipped with this package. Exits 1 if anything was
-uncaught.
+The corpus is part of Pillow's source distribution (MIT-CMU). The script downloads it once with pip into a folder
+outside the repository; it is not part of this package. The exit code is 1 if another exception was raised.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ PILLOW = "13.0.0"
 
 
 def corpus(cache: Path) -> list[Path]:
-    """The files of Tests/images, fetched and unpacked where they are not there yet."""
+    """Return the files of Tests/images; download and unpack them if needed."""
     folder = cache / f"pillow-{PILLOW}" / "Tests" / "images"
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
@@ -41,14 +40,14 @@ def corpus(cache: Path) -> list[Path]:
 
 
 def main() -> int:
-    """Read them all and tell the counts."""
+    """Read all files and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "fieldmark-pillow-corpus")
-    parser.add_argument("--each", action="store_true", help="also print every refused file with what was said")
-    asked = parser.parse_args()
-    warnings.simplefilter("ignore")  # Pillow's own remarks on its own hostile files
+    parser.add_argument("--each", action="store_true", help="also print every rejected file with its error")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # Pillow's warnings about its hostile files
 
-    paths = corpus(asked.cache)
+    paths = corpus(options.cache)
     outcome: Counter[str] = Counter()
     uncaught: list[str] = []
     slowest = (0.0, "")
@@ -58,12 +57,12 @@ def main() -> int:
             pixels = read_pixels(path)
             probed = probe(path)
             assert pixels.shape == (probed.height, probed.width, 3), path
-            outcome["pictures"] += 1
+            outcome["images"] += 1
         except ImageError as error:
             outcome[error.problem] += 1
-            if asked.each:
+            if options.each:
                 print(f"{error.problem} {error.got}")
-        except Exception as error:  # the point of the benchmark
+        except Exception as error:  # the benchmark counts these
             uncaught.append(f"{path.name}: {type(error).__name__}: {error}")
         slowest = max(slowest, (time.perf_counter() - started, path.name))
 

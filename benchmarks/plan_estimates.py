@@ -1,9 +1,9 @@
-"""What `fieldmark plan` estimates against what training takes: CPU seconds and peak memory of real runs.
+"""Estimates of `fieldmark plan` against real trainings: CPU seconds and peak memory.
 
     OMP_NUM_THREADS=1 python benchmarks/plan_estimates.py
 
-Each run is a process of its own on drawn photos, with one thread, so that CPU seconds are what the estimate calls
-seconds on one core. Only train stages are timed. Memory is the largest resident size up to the end of training.
+Each run is a separate process on drawn photos with one thread, so that CPU seconds correspond to the estimated seconds
+on one core. Only train stages are timed. Memory is the largest resident size up to the end of training.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def draw(folder: Path, what: str) -> None:
 
 
 def measure(recipe: str, size: str, settings: dict[str, Any], what: str) -> dict[str, float]:
-    """One run in this process: estimated and measured seconds and memory of its train stages."""
+    """Run a recipe in this process; return estimated and measured seconds and memory of its train stages."""
     import fieldmark
     from fieldmark.plans.estimates import PhotoCounts, plan_estimate
     from fieldmark.stages.common.train import Train
@@ -49,20 +49,20 @@ def measure(recipe: str, size: str, settings: dict[str, Any], what: str) -> dict
 
     def timed(self: Train, *given: Any) -> str:
         began = time.process_time()
-        said = run(self, *given)
+        summary = run(self, *given)
         took["s"] += time.process_time() - began
         took["bytes"] = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return said
+        return summary
 
     Train.run = timed  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as name:
         draw(Path(name) / "photos", what)
         data = fieldmark.read(Path(name) / "photos")
         plan = fieldmark.plan(recipe, size=size, settings=settings)
-        told = plan_estimate(plan, PhotoCounts.of(data))
+        estimate = plan_estimate(plan, PhotoCounts.of(data))
         fieldmark.train(plan, data, run=Path(name) / "run", device="cpu", n_workers=0)
-    memory = max(stage.memory_bytes or 0 for stage in told.stages)
-    return {"photos": len(data), "told_s": told.seconds or 0.0, "told_bytes": memory, **took}
+    memory = max(stage.memory_bytes or 0 for stage in estimate.stages)
+    return {"photos": len(data), "estimated_s": estimate.seconds or 0.0, "estimated_bytes": memory, **took}
 
 
 def main() -> None:
@@ -75,11 +75,16 @@ def main() -> None:
         command = [sys.executable, __file__, json.dumps(one)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-        told = json.loads(done.stdout.splitlines()[-1])
-        gib = [told[name] / 2**30 for name in ("told_bytes", "bytes")]
+        values = json.loads(done.stdout.splitlines()[-1])
+        gib = [values[name] / 2**30 for name in ("estimated_bytes", "bytes")]
         settings = "".join(f" {name}={value}" for name, value in one[2].items())
-        cells = [one[0], one[1] + settings, str(told["photos"]), f"{told['told_s']:.0f}", f"{told['s']:.0f}"]
-        cells += [f"{told['told_s'] / told['s']:.2f}", f"{gib[0]:.2f}", f"{gib[1]:.2f}", f"{gib[0] / gib[1]:.2f}"]
+        cells = [one[0], one[1] + settings, str(values["photos"]), f"{values['estimated_s']:.0f}", f"{values['s']:.0f}"]
+        cells += [
+            f"{values['estimated_s'] / values['s']:.2f}",
+            f"{gib[0]:.2f}",
+            f"{gib[1]:.2f}",
+            f"{gib[0] / gib[1]:.2f}",
+        ]
         print("| " + " | ".join(cells) + " |", flush=True)
 
 

@@ -1,11 +1,11 @@
-"""How quickly a JPEG of 1024 x 768 becomes 224 x 224 pixels: our reader against Pillow's full decode and resize.
+"""Speed of reading a JPEG of 1024 x 768 as 224 x 224 pixels: our reader against Pillow's full decode and resize.
 
     OMP_NUM_THREADS=1 python benchmarks/reading.py [--photos 200] [--rounds 7]
 
-Both read the same files from a warm disk cache, in one process with the same number of threads, rounds interleaved;
-the median round counts. The photos are cut from $FIELDMARK_DATA (the three whale photos in full resolution, at
-different places and zooms, and other folders' photos enlarged), saved at JPEG quality 90. The difference is the mean
-absolute one of all pixels and channels, 0-255.
+Both read the same files from a warm disk cache, in one process with the same number of threads. Rounds are interleaved,
+and the median round is printed. The photos are crops of photos in $FIELDMARK_DATA (three whale photos in full
+resolution, at different positions and scales, and upscaled photos of other folders), saved at JPEG quality 90. The
+difference is the mean absolute difference of all pixels and channels, 0-255.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PREPROCESS = Preprocess(height_px=224, width_px=224)
 
 
 def draw(folder: Path, n_photos: int) -> list[Path]:
-    """JPEGs of 1024 x 768 with real content: random cuts of the full-resolution photos, half of them mirrored."""
+    """Write JPEGs of 1024 x 768 with real content: random crops of full-resolution photos, half of them flipped."""
     rng = generator(0, "reading benchmark")
     whales = sorted((DATA / "meta_humpback2019" / "images_fullres").glob("*.jpg"))
     others = sorted((DATA / "fashion_products_hires" / "images").glob("*.jpg"))[: n_photos // 4]
@@ -65,7 +65,7 @@ def pillow(path: Path) -> np.ndarray:
 
 
 def seconds(read: Callable[[Path], np.ndarray], paths: list[Path], n_threads: int) -> float:
-    """One round over all photos."""
+    """Return the seconds of one round over all photos."""
     started = time.perf_counter()
     if n_threads == 1:
         for path in paths:
@@ -77,19 +77,19 @@ def seconds(read: Callable[[Path], np.ndarray], paths: list[Path], n_threads: in
 
 
 def main() -> None:
-    """Draw the photos, take the times, compare the pixels."""
+    """Write the photos, measure the times, compare the pixels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=7)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        paths = draw(Path(folder), asked.photos)
+        paths = draw(Path(folder), options.photos)
         kib = statistics.mean(path.stat().st_size for path in paths) / 1024
-        print(f"{len(paths)} JPEGs of 1024 x 768, {kib:.0f} KiB each; median of {asked.rounds} rounds")
+        print(f"{len(paths)} JPEGs of 1024 x 768, {kib:.0f} KiB each; median of {options.rounds} rounds")
         for n_threads in (1, 2):
             times: dict[Callable[[Path], np.ndarray], list[float]] = {ours: [], pillow: []}
-            for _ in range(asked.rounds):
+            for _ in range(options.rounds):
                 for read, taken in times.items():
                     taken.append(seconds(read, paths, n_threads))
             rate = {read: len(paths) / statistics.median(taken) for read, taken in times.items()}
@@ -98,8 +98,8 @@ def main() -> None:
                 f"{n_threads} thread(s): ours {rate[ours]:.0f} images/s, Pillow {rate[pillow]:.0f}; "
                 f"{rate[ours] / rate[pillow]:.2f} times (rounds {min(pairs):.2f}-{max(pairs):.2f})"
             )
-        apart = [np.abs(ours(path).astype(int) - pillow(path)).mean() for path in paths]
-        print(f"mean absolute difference {np.mean(apart):.2f} of 255; most in one picture {max(apart):.2f}")
+        difference = [np.abs(ours(path).astype(int) - pillow(path)).mean() for path in paths]
+        print(f"mean absolute difference {np.mean(difference):.2f} of 255; largest of one image {max(difference):.2f}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What scaled decoding does to embeddings: least cosine between photos decoded in full and decoded at a scale.
+"""Effect of scaled decoding on embeddings: smallest cosine between embeddings of full and of scaled decoding.
 
     python benchmarks/scaled_decoding.py [--photos 64]
 
-EfficientNet-Lite0 at 224 px. Photos of 1024 x 768 are cut as in benchmarks/reading.py; larger ones are the whale
-photos in full resolution, resized.
+The network is EfficientNet-Lite0 at 224 px. Photos of 1024 x 768 are cropped as in benchmarks/reading.py; larger ones
+are resized whale photos in full resolution.
 """
 
 from __future__ import annotations

@@ -1,26 +1,25 @@
-"""Claim: at true scale the second level takes minutes and bounded memory, and beats the mean of the models.
+"""Claim: at full size the second level takes minutes and bounded memory, and is better than the mean of the models.
 
     python benchmarks/second_level.py                the whole table of iMet 2019, 109,237 images x 1,103 labels
-    python benchmarks/second_level.py --rows 5000    so many of its images
+    python benchmarks/second_level.py --rows 5000    a random part of its images
 
-Labels and folds are real (iMet 2019 training table; the five folds of one of its competitors). There are no pictures,
-so everything that a network would say is simulated from the labels, fold by fold similar:
+Labels and folds are real (iMet 2019 training table; the five folds of one of its competitors). There are no images, so
+all outputs of networks are simulated from the labels, in the same way for every fold:
 
-* Three models. Each sees a label through noise (a normal signal, two thirds of the noise shared by all models); labels
-  differ in how well a model sees them, rare ones being seen worse, and two models are weak on one label group each.
-  12 % of the labels of a photo cannot be seen at all, and a photo looks a little like the other labels of its labels'
-  families. Dark photos and tall ones are harder. Probabilities follow Bayes' rule for a model that knows how common a
-  label is, but neither how hard the photo is nor how well it sees the label; then one model is too sure, one not
-  sure enough, one too shy of rare labels.
-* Looks: the brightness and height that made the photo hard, and two numbers without meaning.
-* A second view, independent of the models' noise: a photo is the sum of directions of its labels, and much noise. Of
-  it come the embedding (1,280 numbers) and 1,000 ImageNet probabilities.
+* Scores of three models. The signal of a label has normal noise, and the models share two thirds of it. The strength of
+  the signal differs between labels and is lower for rare ones; two models are weak on one label group each. 12 % of the
+  labels of a photo have no signal, and labels of the same family have a small one. Dark photos and tall photos have
+  weaker signals. Probabilities follow Bayes' rule for a model that knows the frequency of a label, but not the strength
+  of its signal. One model is then made too confident, one too little, and one predicts rare labels too low.
+* Image statistics: brightness and aspect, which determine the difficulty of a photo, and two random numbers.
+* An independent second view: a photo is the sum of directions of its labels, with much noise. The embedding (1,280
+  numbers) and 1,000 ImageNet probabilities are computed from it.
 
-So the gain shows that the machine finds what is there, not how much there is in real scores. The gain from the scores
-and looks alone is measured beside it (--views scores).
+The gain therefore shows that the method finds existing information, and not how much information real scores contain.
+``--views scores`` measures the gain from scores and image statistics alone.
 
-F2 is the mean over images, with one threshold for all labels, found on one half of the images and judged on the other,
-both ways.
+F2 is the mean over images with one threshold for all labels. The threshold is fitted on one half of the images and
+applied to the other half, both ways.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ THRESHOLDS = np.geomspace(0.01, 0.8, 60).astype(np.float32)
 
 
 def real_table(n_rows: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and folds of some real images."""
+    """Return truth and folds of some or all real images."""
     with gzip.open(DATA / "folds_nurmau_5fold.csv.gz") as file:
         table = pl.read_csv(file.read())
     if n_rows is not None:
@@ -67,12 +66,12 @@ def real_table(n_rows: int | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def simulate(folder: Path, truth: np.ndarray) -> None:
-    """Scores of three models and what else is known, as .npy files; see the module."""
+    """Write the simulated scores of three models and all other inputs as .npy files; see the module docstring."""
     n_images = len(truth)
     chance = generator("second level", "world")
     count = truth.sum(axis=0)
     share = (count + 0.5) / (n_images + 1)
-    family = np.arange(N_LABELS) // 4  # neighbours in the alphabet of their group
+    family = np.arange(N_LABELS) // 4  # alphabetical neighbours within a group
     commonness = np.log10(np.maximum(share * 109_237, 3))[None]
     sight = 2.2 + 0.42 * commonness + chance.normal(0, 0.35, (len(MODELS), N_LABELS))
     for model, weak in enumerate((slice(0, 0), slice(0, N_CULTURES), slice(N_CULTURES, None))):
@@ -96,10 +95,12 @@ def simulate(folder: Path, truth: np.ndarray) -> None:
     for start in range(0, n_images, BLOCK):
         rows = slice(start, start + BLOCK)
         chance, labels = generator("second level", start), truth[rows]
-        seen = labels & (chance.random(labels.shape) > 0.12)
+        visible = labels & (chance.random(labels.shape) > 0.12)
         related = np.zeros((len(labels), family.max() + 1), np.float32)
-        np.maximum.at(related, (np.nonzero(seen)[0], family[np.nonzero(seen)[1]]), 1)
-        signal = np.where(seen, 1, 0.35 * related[:, family]).astype(np.float32) * ease[rows, None].astype(np.float32)
+        np.maximum.at(related, (np.nonzero(visible)[0], family[np.nonzero(visible)[1]]), 1)
+        signal = np.where(visible, 1, 0.35 * related[:, family]).astype(np.float32) * ease[rows, None].astype(
+            np.float32
+        )
         together = chance.standard_normal(labels.shape, np.float32) * np.float32(0.65**0.5)
         for model, name in enumerate(MODELS):
             own = chance.standard_normal(labels.shape, np.float32) * np.float32(0.35**0.5)
@@ -115,14 +116,14 @@ def simulate(folder: Path, truth: np.ndarray) -> None:
 
 
 def cut_f2(proba: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarray:
-    """F2 of each image at one threshold."""
+    """Return F2 of each image at one threshold."""
     return np.concatenate(
         [f_beta_per_image(proba[s : s + BLOCK] > threshold, truth[s : s + BLOCK]) for s in range(0, len(proba), BLOCK)]
     )
 
 
-def judged_f2(proba: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    """F2 of each image, its threshold found on the other half; and the two thresholds."""
+def cross_fitted_f2(proba: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    """Return F2 of each image, with the threshold of the other half, and the two thresholds."""
     half = np.arange(len(truth)) % 2
     f2 = np.stack([cut_f2(proba, truth, threshold) for threshold in THRESHOLDS])
     best = [int(f2[:, half != side].mean(axis=1).argmax()) for side in (0, 1)]
@@ -147,7 +148,7 @@ class Lines:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, help="so many images instead of all")
+    parser.add_argument("--rows", type=int, help="number of images (default: all)")
     parser.add_argument("--views", choices=("all", "scores"), default="all", help="with or without the second view")
     parser.add_argument("--top-k", type=int, default=Candidates().top_k)
     parser.add_argument("--rounds", type=int, default=Trees().n_rounds)
@@ -155,7 +156,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=Trees().learning_rate)
     parser.add_argument("--negatives", type=float, default=Negatives().per_positive)
     parser.add_argument("--least", type=float, default=Candidates().least)
-    parser.add_argument("--unite", action="store_true", help="unite true labels with the candidates learnt from")
+    parser.add_argument("--unite", action="store_true", help="add true labels to the training candidates")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scratch", type=Path, help="folder for the simulated scores and the table")
     parser.add_argument("--simulate-only", action="store_true", help=argparse.SUPPRESS)
@@ -166,7 +167,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=options.scratch) as name:
         folder = Path(name)
-        # In a process of its own, so that its memory is not counted.
+        # In a separate process, so that its memory is not counted.
         again = [sys.executable, __file__, "--simulate-only", "--scratch", str(folder)]
         subprocess.run(again + (["--rows", str(options.rows)] if options.rows else []), check=True)
         measure(options, folder, truth, fold)
@@ -174,7 +175,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, folder: Path, truth: np.ndarray, fold: np.ndarray) -> None:
     loaded = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
-    evidence = SecondLevelInputs(
+    inputs = SecondLevelInputs(
         {name: loaded[name] for name in MODELS}, loaded["statistics"], loaded["imagenet"], loaded["embeddings"]
     )
     features = TableColumns() if options.views == "all" else TableColumns(imagenet="off", relevance=None)
@@ -188,23 +189,21 @@ def measure(options: argparse.Namespace, folder: Path, truth: np.ndarray, fold: 
     print(f"{len(truth):,} images x {N_LABELS:,} labels, {truth.sum():,} true; {fold.max() + 1} folds; {by}")
     wall, cpu = time.monotonic(), time.process_time()
     found = second_level(
-        evidence, truth, fold, by=by, label_groups=groups, n_threads=options.threads, scratch=folder, progress=Lines()
+        inputs, truth, fold, by=by, label_groups=groups, n_threads=options.threads, scratch=folder, progress=Lines()
     )
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"\nscores to out-of-fold answers: {wall / 60:.1f} min, {cpu / 60:.1f} CPU-min, largest memory {peak:.2f} GiB"
-    )
+    print(f"\nscores to out-of-fold probabilities: {wall / 60:.1f} min, {cpu / 60:.1f} CPU-min, peak {peak:.2f} GiB")
     n_each = found.n_judged / len(truth)
-    print(f"{found.n_judged:,} cells judged, {n_each:.1f} an image; recall ceiling {found.recall_ceiling:.4f}")
+    print(f"{found.n_judged:,} cells scored, {n_each:.1f} per image; recall ceiling {found.recall_ceiling:.4f}")
     f2 = {}
     contestants = {name: loaded[name] for name in MODELS}
-    contestants |= {"mean of the models": evidence.mean_of(slice(None)), "second level": found.proba}
+    contestants |= {"mean of the models": inputs.mean_of(slice(None)), "second level": found.proba}
     for name, proba in contestants.items():
-        f2[name], thresholds = judged_f2(proba, truth)
+        f2[name], thresholds = cross_fitted_f2(proba, truth)
         print(f"  {name:<20} F2 {interval(f2[name])}  thresholds {thresholds[0]:.3f}, {thresholds[1]:.3f}")
     print(f"  {'gain over the mean':<20} F2 {interval(f2['second level'] - f2['mean of the models'])}")
-    print(f"digest of the answers: {hashlib.sha256(found.proba.tobytes()).hexdigest()[:16]}")
+    print(f"digest of the probabilities: {hashlib.sha256(found.proba.tobytes()).hexdigest()[:16]}")
     print("importance: " + "; ".join(f"{name} {share:.3f}" for name, share in found.importance[:15]))
 
 

@@ -2,14 +2,15 @@
 
 Run ``OMP_NUM_THREADS=1 python benchmarks/sklearn_thresholds.py [--labels 60] [--rows 4000]``. Two parts:
 
-1. The defect. ``OneVsRestClassifier(TunedThresholdClassifierCV(...))`` is how the two would be put together. It fits a
-   threshold for each label, and then predicts with 0.5 (0 for decision functions), as one-vs-rest reads the estimators'
-   probabilities and not their answers. Shown on logistic regressions over simulated features.
-2. A fair use. The thresholds that ``TunedThresholdClassifierCV`` finds for each label (F2 of the label) are applied by
-   hand, to the very scores that ``fit_label_thresholds`` gets: those of the regressions and, at full width, the simulated iMet
-   scores of ``benchmarks/thresholds.py``. Also with rare labels at our global threshold, as alone they are hopeless.
+1. The defect. ``OneVsRestClassifier(TunedThresholdClassifierCV(...))`` is the usual combination. It fits a threshold
+   for each label, but then predicts with 0.5 (0 for decision functions), because one-vs-rest uses the probabilities of
+   the estimators and not their predictions. This is shown on logistic regressions over simulated features.
+2. A fair use. The thresholds of ``TunedThresholdClassifierCV`` for each label (F2 of the label) are applied by hand, to
+   the same scores that ``fit_label_thresholds`` gets: those of the regressions and, for all labels, the simulated iMet
+   scores of ``benchmarks/thresholds.py``. They are also measured with our global threshold for rare labels, because
+   their own thresholds are very inaccurate.
 
-Everything is found on one half of the images and judged on the other: mean F2 over images, 95 % intervals.
+Thresholds are fitted on one half of the images and applied to the other: mean F2 over images, 95 % intervals.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import TunedThresholdClassifierCV, cross_val_predict
 from sklearn.multiclass import OneVsRestClassifier
-from thresholds import imet, simulated
 
 from fieldmark.decisions.label_thresholds import cut, fit_label_thresholds
 from fieldmark.decisions.specs import GlobalF2, GroupF2, LabelF2
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.labels import f_beta_per_image
+from thresholds import imet, simulated
 
 
 def f2(truth: np.ndarray, answer: np.ndarray) -> float:
-    """F2 of one label: ``fbeta_score(beta=2, zero_division=0)``, which spends a hundred times as long on its checks."""
+    """Return F2 of one label, like ``fbeta_score(beta=2, zero_division=0)`` but a hundred times faster."""
     truth, answer = truth.astype(bool), answer.astype(bool)
     return 5 * (truth & answer).sum() / max(4 * truth.sum() + answer.sum(), 1)
 
@@ -44,24 +45,24 @@ F2 = make_scorer(f2)
 
 
 class Column(ClassifierMixin, BaseEstimator):
-    """A classifier whose probability is the only column it is given: scores that are there already."""
+    """A classifier that returns its single input column as the probability, for existing scores."""
 
-    def fit(self, scores: np.ndarray, truth: np.ndarray) -> Column:  # noqa: ARG002 - the interface asks for truth
-        """Learn nothing."""
+    def fit(self, scores: np.ndarray, truth: np.ndarray) -> Column:  # noqa: ARG002 - the interface passes truth
+        """Set the attributes of a fitted classifier."""
         self.classes_ = np.array([False, True])
         self.n_features_in_ = scores.shape[1]
         return self
 
     def predict_proba(self, scores: np.ndarray) -> np.ndarray:
-        """The scores as they are."""
+        """Return the scores unchanged."""
         return np.column_stack([1 - scores[:, 0], scores[:, 0]])
 
     def predict(self, scores: np.ndarray) -> np.ndarray:
-        """Cut at one half."""
+        """Return the predictions at a threshold of 0.5."""
         return scores[:, 0] > 0.5
 
 
-def told(what: str, answer: np.ndarray, truth: np.ndarray, seconds: float | None = None) -> None:
+def report(what: str, answer: np.ndarray, truth: np.ndarray, seconds: float | None = None) -> None:
     found = interval(f_beta_per_image(answer, truth))
     clock = "" if seconds is None else f", {seconds:.1f} CPU-s"
     print(f"  {what:<52} F2 {found.value:.4f} ({found.low:.4f} to {found.high:.4f}), ", end="")
@@ -69,7 +70,7 @@ def told(what: str, answer: np.ndarray, truth: np.ndarray, seconds: float | None
 
 
 def by_hand(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The threshold scikit-learn finds for each label on these scores; 0.5 where a label has no photo."""
+    """Return scikit-learn's threshold for each label on these scores; 0.5 for a label without photos."""
     at = np.full(truth.shape[1], 0.5)
     for label in np.flatnonzero(truth.any(axis=0)):
         one = scores[:, [label]].astype(np.float64)
@@ -79,30 +80,30 @@ def by_hand(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def compared(scores: np.ndarray, truth: np.ndarray, new: np.ndarray, new_truth: np.ndarray, groups: dict) -> None:
-    """All rules, found on ``scores`` and applied to ``new``."""
-    told("0.5 for all", new > 0.5, new_truth)
+    """Print all rules, fitted on ``scores`` and applied to ``new``."""
+    report("0.5 for all", new > 0.5, new_truth)
     names = [str(label) for label in range(truth.shape[1])]
     options = {"groups": groups, "names": names}
     start = time.process_time()
     at = by_hand(scores, truth)
     theirs = new >= at
-    told("TunedThresholdClassifierCV a label, by hand", theirs, new_truth, time.process_time() - start)
+    report("TunedThresholdClassifierCV per label, by hand", theirs, new_truth, time.process_time() - start)
     one_for_all = fit_label_thresholds(GlobalF2(), scores, truth, **options, parts=0)
     at[truth.sum(axis=0) < 30] = one_for_all.groups["tag"].at
     helped = new >= at
-    told("the same, labels of under 30 photos at our global one", helped, new_truth)
+    report("the same, our global threshold below 30 photos", helped, new_truth)
     best_theirs = max(theirs, helped, key=lambda answer: f_beta_per_image(answer, new_truth).mean())
     for rule in (GlobalF2(), GroupF2(), LabelF2()):
         start = time.process_time()
         found = fit_label_thresholds(rule, scores, truth, **options, parts=0)
         ours = cut(found, new, **options)
-        told(f"fit_label_thresholds, {rule.kind}", ours, new_truth, time.process_time() - start)
+        report(f"fit_label_thresholds, {rule.kind}", ours, new_truth, time.process_time() - start)
         gain = interval(f_beta_per_image(ours, new_truth) - f_beta_per_image(best_theirs, new_truth))
-        print(f"    more than the better of theirs by {gain.value:.4f} ({gain.low:.4f} to {gain.high:.4f})")
+        print(f"    gain over the better of theirs {gain.value:.4f} ({gain.low:.4f} to {gain.high:.4f})")
 
 
 def defect(truth: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """One-vs-rest around the tuner; gives out-of-fold scores of the first half and scores of the second."""
+    """Measure one-vs-rest with the tuner; return out-of-fold scores of the first half and scores of the second."""
     chance = np.random.default_rng(seed)
     places = chance.normal(size=(truth.shape[1], 64))
     features = truth @ places + 3.0 * chance.normal(size=(len(truth), 64))
@@ -117,11 +118,11 @@ def defect(truth: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
     at = np.array([one.best_threshold_ for one in model.estimators_])
     print(f"  thresholds it fitted: {at.min():.3f} to {at.max():.3f}, median {np.median(at):.3f}")
     n_own, n_answer = (given.sum(axis=1).mean() for given in (own, answer))
-    print(f"  labels an image: its estimators' own answers {n_own:.2f}, its answers {n_answer:.2f}")
-    print(f"  its answers are 'probability > 0.5' in {(answer == (proba > 0.5)).mean():.2%} of all cells;", end=" ")
-    print(f"of the labels given, {(answer & own).sum() / (answer | own).sum():.1%} are given by both")
-    told("one-vs-rest of TunedThresholdClassifierCV", answer, truth[half:], seconds)
-    told("the same, its estimators asked one by one", own, truth[half:])
+    print(f"  labels per image: predictions of its estimators {n_own:.2f}, its predictions {n_answer:.2f}")
+    print(f"  its predictions are 'probability > 0.5' in {(answer == (proba > 0.5)).mean():.2%} of all cells;", end=" ")
+    print(f"{(answer & own).sum() / (answer | own).sum():.1%} of the predicted labels are predicted by both")
+    report("one-vs-rest of TunedThresholdClassifierCV", answer, truth[half:], seconds)
+    report("the same, predictions of its estimators", own, truth[half:])
     plain = OneVsRestClassifier(LogisticRegression(max_iter=500))
     known = cross_val_predict(plain, features[:half], truth[:half], cv=5, method="predict_proba")
     return known.astype(np.float32), proba.astype(np.float32)
@@ -133,7 +134,9 @@ def main() -> None:
     here = Path(__file__).resolve().parent
     data = Path(os.environ.get("FIELDMARK_DATA", here.parent.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=data / "meta_imet2019")
-    parser.add_argument("--labels", type=int, default=60, help="of the first part: the most frequent ones")
+    parser.add_argument(
+        "--labels", type=int, default=60, help="number of labels of the first part, the most frequent ones"
+    )
     parser.add_argument("--rows", type=int, default=6000, help="images of the first part")
     parser.add_argument("--wide-rows", type=int, default=20000, help="images of the second part")
     parser.add_argument("--seed", type=int, default=0)
@@ -147,7 +150,7 @@ def main() -> None:
     few_groups = {"culture": np.flatnonzero(culture), "tag": np.flatnonzero(~culture)}
     half = len(some) // 2
 
-    print(f"1. one-vs-rest, logistic regressions, {choice.labels} labels, {half:,} images and as many to judge")
+    print(f"1. one-vs-rest, logistic regressions, {choice.labels} labels, {half:,} images and as many to evaluate")
     known, new = defect(some, seed=choice.seed)
     print("\n2a. the scores of those regressions (out-of-fold for tuning)")
     compared(known, some[:half], new, some[half:], few_groups)
@@ -155,7 +158,9 @@ def main() -> None:
     wide = truth[order[: choice.wide_rows]]
     proba = np.mean(simulated(wide, seed=choice.seed), axis=0)
     half = len(wide) // 2
-    print(f"\n2b. simulated scores of iMet 2019, {len(names):,} labels, {half:,} images to tune and as many to judge")
+    print(
+        f"\n2b. simulated scores of iMet 2019, {len(names):,} labels, {half:,} images to tune and as many to evaluate"
+    )
     compared(proba[:half], wide[:half], proba[half:], wide[half:], groups)
 
 

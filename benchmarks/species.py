@@ -1,27 +1,30 @@
-"""Claim: the recipe ``reidentify``, unchanged, tells another species apart better than other toolkits' training does.
+"""Claim: the unchanged recipe ``reidentify`` identifies another species better than the training of other toolkits.
 
-    OMP_NUM_THREADS=1 python benchmarks/species.py tune --runs runs/lions        settings of all, on the training part
-    OMP_NUM_THREADS=1 python benchmarks/species.py test --runs runs/lions        three seeds on the test part
-    OMP_NUM_THREADS=1 python benchmarks/species.py unknown individuals --runs runs/lions   a fifth of the lions as unknown individuals
-    python benchmarks/species.py table --runs runs/lions                         the tables of what is finished
+    OMP_NUM_THREADS=1 python benchmarks/species.py tune --runs runs/lions       settings of all, on the training part
+    OMP_NUM_THREADS=1 python benchmarks/species.py test --runs runs/lions       three seeds on the test part
+    OMP_NUM_THREADS=1 python benchmarks/species.py unknowns --runs runs/lions   a fifth of the lions as unknown
+    python benchmarks/species.py table --runs runs/lions                        the tables of finished runs
 
-``--only NAME ...`` does a part: names as they stand in the tables.
+``--only NAME ...`` selects rows by their names in the tables.
 
-Lions (``liondata``): 740 crops of 94 individuals, the published split of 585 to learn from and 155 to ask, everybody
-known. All see the same photos at 128 px, varied in the same six ways and mirrored, through the same backbone
-(EfficientNet-Lite0 of ImageNet) whose lower half stays as it is, for some 6,000 views. What differs is what is
-compared: losses, sampler, optimiser, and how answers are ranked.
+Lions (``liondata``): 740 crops of 94 individuals, with the published split of 585 training and 155 query photos, all of
+known individuals. All methods get the same photos at 128 px, with the same six augmented versions and flips, for about
+6,000 samples. They use the same backbone (EfficientNet-Lite0 of ImageNet) with its lower half frozen. They differ in
+losses, sampler, optimiser, and ranking.
 
-* ``reidentify`` holds back eight of the 585 photos for its own decision; in the gallery are all. Whether lions may be
-  mirrored was asked of ``fieldmark symmetry`` on the training part ("same").
-* pytorch-metric-learning: ``MetricLossOnly`` with ``MPerClassSampler`` (4 a lion, batches of 32), Adam and a cosine
-  schedule; ArcFace by its defaults (28.6 degrees, scale 64), or triplets by the batch-hard miner. Most similar photo.
+* ``reidentify`` holds out eight of the 585 photos for its decision; its gallery has all of them. ``fieldmark symmetry``
+  on the training part decided that flips of lions count as the same individual ("same").
+* pytorch-metric-learning: ``MetricLossOnly`` with ``MPerClassSampler`` (4 per lion, batches of 32), Adam and a cosine
+  schedule; ArcFace with its defaults (28.6 degrees, scale 64), or triplets with the batch-hard miner. The result is the
+  identity of the most similar photo.
 * wildlife-tools (0.0.9): ``BasicTrainer`` with its ``ArcFaceLoss`` (0.5, 64), SGD with momentum and a cosine schedule,
-  as its pages show; answers as ``KnnClassifier(k=1)`` gives them: the name of the photo with the largest cosine. Its
-  package wants another OpenCV and much else that its trainer does not need: ``pip install --no-deps wildlife-tools``.
+  as in its documentation. The result is that of ``KnnClassifier(k=1)``: the identity of the photo with the largest
+  cosine. The package requires another OpenCV and other packages that its trainer does not need, so install it with
+  ``pip install --no-deps wildlife-tools``.
 
-``tune`` chooses on a fifth of the training part: the peers' learning rates, of two each, and of ``reidentify`` the
-loss, of two. All else of it is as shipped, which was chosen on whales and on that fifth (see the lab book).
+``tune`` uses a fifth of the training part to choose one of two learning rates of each other toolkit, and one of two
+losses of ``reidentify``. All other settings of ``reidentify`` are its defaults, which were chosen on whales and on that
+fifth (see the lab book).
 """
 
 from __future__ import annotations
@@ -74,7 +77,7 @@ CPU = torch.device("cpu")
 
 
 class Task(NamedTuple):
-    """What is learnt from and what is asked, with a folder for features of the frozen half."""
+    """Training and query photos, with a folder for features of the frozen half."""
 
     teach: Collection
     ask: Collection
@@ -83,7 +86,7 @@ class Task(NamedTuple):
 
     @property
     def features(self) -> Path:
-        """Shared by all who learn from these photos."""
+        """Folder of features shared by all methods that are trained on these photos."""
         return self.folder.parent / "features"
 
 
@@ -92,28 +95,28 @@ OTHER_VOTES = {
     "most similar photo": (Vote(by=Best()),),
     "head alone": (Vote(by=ByLogits()),),
 }
-"""How the same networks could rank instead."""
+"""Other rankings with the same networks."""
 Scores = dict[str, np.ndarray]
-"""Of each way to rank: each lion's score for each photo that is asked."""
+"""Scores of each query photo and lion, for each ranking."""
 
 
 def task(runs: Path, part: str, seed: int) -> Task:
-    """``test``, or ``validation 0`` ... of the training part."""
+    """Return the task of the part ``test``, or of ``validation 0`` ... within the training part."""
     photos = read(DATA / "labels.csv", unknown=None)
     given = photos.table["split"].to_numpy() == "train"
     teach, ask = photos.take(given), photos.take(~given)
     if part != "test":
         folds = IdentityFolds(n_folds=5)
         fold = assign(folds, classes=teach.classes, groups=teach.groups, dates=teach.dates, truth=None, seed=0)
-        held = fold == int(part.removeprefix("validation "))
-        teach, ask = teach.take(~held), teach.take(held)
+        held_out = fold == int(part.removeprefix("validation "))
+        teach, ask = teach.take(~held_out), teach.take(held_out)
     return Task(teach, ask, runs / part, seed)
 
 
 def plan_of(*, holdout: OpenSetSplit = HOLDOUT, **options: Any) -> Plan:
-    """The recipe for as many views as the others have, with another split."""
-    options = {"mirror": "same", "height_px": SIDE_PX, "width_px": SIDE_PX} | options
-    epochs = EPOCHS // (1 if options["mirror"] == "none" else 2)  # one shows each photo as it is and mirrored
+    """Return the plan of the recipe for the same number of samples as the other methods, with another split."""
+    options = {"horizontal_flip": "same_identity", "height_px": SIDE_PX, "width_px": SIDE_PX} | options
+    epochs = EPOCHS // (1 if options["horizontal_flip"] == "none" else 2)  # an epoch has each photo and its flip
     plan = SHELF["reidentify"](effort=epochs / 22, **options)
     return plan.model_copy(update={"stages": (Split(name="split", folds=holdout), *plan.stages[1:])}).check()
 
@@ -121,19 +124,19 @@ def plan_of(*, holdout: OpenSetSplit = HOLDOUT, **options: Any) -> Plan:
 def ours(at: Task, name: str, **options: Any) -> Scores:
     folder = at.folder / f"{name}, seed {at.seed}"
     execute(plan_of(**options), at.teach, folder, seed=at.seed, device="cpu", n_workers=1, features=at.features)
-    expert = Expert.open(folder, device="cpu")
-    scores, embeddings = expert.scores(at.ask, n_workers=1)
-    (net,), (gallery,) = expert.nets, expert.galleries
-    looked = net.look(at.ask, flip=True, n_identities=scores.shape[1], n_workers=1)
-    assert np.allclose(looked.embedding, embeddings[0], atol=1e-5)
-    asked = [f"asked {number}" for number in range(len(at.ask))]
-    about = {"query": looked.embedding, "images": asked, "gallery": gallery, "n_classes": scores.shape[1]}
-    ways = {name: identity_scores(votes, proba=looked.proba, **about) for name, votes in OTHER_VOTES.items()}
+    predictor = Expert.open(folder, device="cpu")
+    scores, embeddings = predictor.scores(at.ask, n_workers=1)
+    (net,), (gallery,) = predictor.nets, predictor.galleries
+    outputs = net.look(at.ask, flip=True, n_identities=scores.shape[1], n_workers=1)
+    assert np.allclose(outputs.embedding, embeddings[0], atol=1e-5)
+    queries = [f"query {number}" for number in range(len(at.ask))]
+    about = {"query": outputs.embedding, "images": queries, "gallery": gallery, "n_classes": scores.shape[1]}
+    ways = {name: identity_scores(votes, proba=outputs.proba, **about) for name, votes in OTHER_VOTES.items()}
     return {"": scores} | ways
 
 
 class Pictures(torch.utils.data.Dataset):
-    """The photos as ``reidentify`` sees them: varied, mirrored by a half chance, through the frozen lower half."""
+    """Training data of ``reidentify``: augmented photos, half of them flipped, as outputs of the frozen lower half."""
 
     def __init__(self, network: Network, at: Task) -> None:
         freeze(network, LOWER_LITE)
@@ -153,7 +156,7 @@ class Pictures(torch.utils.data.Dataset):
 
 
 class Learning(torch.nn.Module):
-    """What of the network learns, as a module of its own."""
+    """The trained upper part of the network as a separate module."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -167,47 +170,49 @@ def network_of(at: Task, dim: int | None = None) -> Network:
     return build(Net(neck="none", head=EmbeddingHead(dim=dim)), n_classes=1, seed=hash_seed(at.seed, "peer"))
 
 
-def told(network: Network, at: Task) -> Scores:
-    """The names of the most similar photos, as all peers answer; and by what else ``reidentify`` does to rank."""
+def scores_of(network: Network, at: Task) -> Scores:
+    """Return scores by the most similar photo, as in all other toolkits, and by the ranking of ``reidentify``."""
     views = [
         _whole(embed_photos(network, photo_source(photos, PREPROCESS), device=CPU, flip=True, n_workers=1).embedding)
         for photos in (at.ask, at.teach)
     ]
     classes, n_classes = at.teach.classes, len(at.teach.vocabulary.identities)
     query, gallery = views[0][0], views[1][0]
-    both = [np.concatenate([*seen], axis=1) / np.sqrt(2) for seen in views]
+    both = [np.concatenate([*view], axis=1) / np.sqrt(2) for view in views]
     nearest = from_embeddings(query, gallery, classes, n_classes=n_classes)
     _check(nearest, query, gallery, at)
     return {"": nearest, "centroids, mirrored too": from_embeddings(*both, classes, n_classes=n_classes, by=Centroid())}
 
 
-def _whole(seen: np.ndarray) -> np.ndarray:
-    """A network whose features have died sees nothing in some photos: these all get one and the same direction."""
-    blind = np.linalg.norm(seen, axis=-1, keepdims=True) < 0.5
-    return np.where(blind, np.float32(seen.shape[-1] ** -0.5), seen)
+def _whole(embedding: np.ndarray) -> np.ndarray:
+    """Replace embeddings of zeros (of a network with dead features) by one constant direction."""
+    empty = np.linalg.norm(embedding, axis=-1, keepdims=True) < 0.5
+    return np.where(empty, np.float32(embedding.shape[-1] ** -0.5), embedding)
 
 
 def _check(nearest: np.ndarray, query: np.ndarray, gallery: np.ndarray, at: Task) -> None:
-    """pytorch-metric-learning's own calculator must come to the same number."""
+    """Check that the accuracy calculator of pytorch-metric-learning gives the same value."""
     from pytorch_metric_learning.distances import CosineSimilarity
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
     from pytorch_metric_learning.utils.inference import CustomKNN
 
-    judge = AccuracyCalculator(include=("precision_at_1",), k=1, knn_func=CustomKNN(CosineSimilarity()), device=CPU)
+    calculator = AccuracyCalculator(
+        include=("precision_at_1",), k=1, knn_func=CustomKNN(CosineSimilarity()), device=CPU
+    )
     truth, known = torch.from_numpy(at.ask.classes.copy()), torch.from_numpy(at.teach.classes.copy())
-    theirs = judge.get_accuracy(torch.from_numpy(query), truth, torch.from_numpy(gallery), known)["precision_at_1"]
+    theirs = calculator.get_accuracy(torch.from_numpy(query), truth, torch.from_numpy(gallery), known)["precision_at_1"]
     assert abs(theirs - (nearest.argmax(axis=1) == at.ask.classes).mean()) < 0.5 / len(query)
 
 
 def frozen(at: Task, name: str) -> Scores:
     del name
-    return told(network_of(at), at)
+    return scores_of(network_of(at), at)
 
 
 def metric_learning(
     at: Task, name: str, *, loss: str, lr: float, batch: int = 32, dim: int | None = None, **options: Any
 ) -> Scores:
-    """pytorch-metric-learning's trainer."""
+    """Return the scores after training with pytorch-metric-learning."""
     from pytorch_metric_learning import losses, miners, samplers, trainers
     from pytorch_metric_learning.utils import common_functions
 
@@ -246,11 +251,11 @@ def metric_learning(
         data_device=CPU,
     )
     trainer.train(num_epochs=EPOCHS)
-    return told(network.eval(), at)
+    return scores_of(network.eval(), at)
 
 
 def wildlife(at: Task, name: str, *, lr: float, batch: int = 32) -> Scores:
-    """wildlife-tools' trainer."""
+    """Return the scores after training with wildlife-tools."""
     from wildlife_tools.train import ArcFaceLoss, BasicTrainer
 
     del name
@@ -265,20 +270,20 @@ def wildlife(at: Task, name: str, *, lr: float, batch: int = 32) -> Scores:
         pictures, learning, objective, optimiser, EPOCHS, schedule, device="cpu", batch_size=batch, num_workers=0
     )
     trainer.train()
-    return told(network.eval(), at)
+    return scores_of(network.eval(), at)
 
 
 def _seed(seed: int) -> None:
     torch.manual_seed(seed)  # both libraries shuffle by the global generators
 
 
-def cpu(job: Callable[[], Scores]) -> tuple[Scores, float]:
+def cpu(function: Callable[[], Scores]) -> tuple[Scores, float]:
     began = time.process_time()
-    return job(), time.process_time() - began
+    return function(), time.process_time() - began
 
 
 class Way(NamedTuple):
-    """Somebody's way to learn and to answer."""
+    """A method of training and ranking, with its options."""
 
     by: Callable[..., Scores]
     options: dict[str, Any]
@@ -303,7 +308,7 @@ CANDIDATES = {name: way for ways in FAMILIES.values() for name, way in ways.item
 
 
 def chosen(runs: Path, folds: list[int]) -> dict[str, Way]:
-    """Of each family the one with the best MAP@5 on the validation folds that all of its candidates have finished."""
+    """Return the method with the best MAP@5 of each family, on validation folds finished by all its candidates."""
     found = {}
     for ways in FAMILIES.values():
         worth = dict.fromkeys(ways, 0.0)
@@ -311,8 +316,8 @@ def chosen(runs: Path, folds: list[int]) -> dict[str, Way]:
             files = [runs / f"validation {fold}" / f"{name}, seed 1.npz" for name in ways]
             if all(path.exists() for path in files):
                 for name, path in zip(ways, files, strict=True):
-                    seen = np.load(path)
-                    worth[name] += judged(seen["as shipped"], seen["truth"])[2].mean()
+                    saved = np.load(path)
+                    worth[name] += evaluated(saved["as shipped"], saved["truth"])[2].mean()
         best = max(worth, key=worth.__getitem__)
         found[best] = ways[best]
     return found
@@ -328,73 +333,72 @@ def run(runs: Path, part: str, name: str, way: Way, seed: int) -> None:
     np.savez(path, truth=at.ask.classes, took=took, **{key or "as shipped": value for key, value in scores.items()})
     print(part, name, f"seed {seed}: {took:.0f} CPU-s", flush=True)
     for key, value in scores.items():
-        print("   ", key, " ".join(f"{one:.3f}" for one in judged(value, at.ask.classes).mean(axis=1)), flush=True)
+        print("   ", key, " ".join(f"{one:.3f}" for one in evaluated(value, at.ask.classes).mean(axis=1)), flush=True)
 
 
-def judged(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Of each photo: right at once, right among five, average precision at 5."""
+def evaluated(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return for each photo: right at rank 1, right within rank 5, average precision at 5."""
     answers = rank(scores, unknown_at=None, k=K)
     precision = average_precision(answers, truth, k=K)
     return np.stack([precision == 1, precision > 0, precision])
 
 
 def unknowns(runs: Path, seed: int, **options: Any) -> None:
-    """A fifth of the lions is nobody we know: the recipe with its own split and its own decision."""
+    """Evaluate the recipe, with its own split and decision, with a fifth of the lions as unknown individuals."""
     photos = read(DATA / "labels.csv", unknown=None)
     names = np.array(photos.vocabulary.identities)
-    strange = np.isin(photos.classes, generator(0, "strangers").permutation(len(names))[: len(names) // 5])
+    # The text is a part of the seed: another text draws other lions and changes the published numbers.
+    unknown = np.isin(photos.classes, generator(0, "strangers").permutation(len(names))[: len(names) // 5])
     given = photos.table["split"].to_numpy() == "train"
-    teach = Collection.of(photos.table.filter(given & ~strange), root=photos.root, unknown=None)
-    ask = photos.take(strange | ~given)
+    teach = Collection.of(photos.table.filter(given & ~unknown), root=photos.root, unknown=None)
+    ask = photos.take(unknown | ~given)
     folder = runs / f"unknowns, seed {seed}"
     plan = plan_of(holdout=OpenSetSplit(), **options)
     execute(plan, teach, folder, seed=seed, device="cpu", n_workers=1, features=runs / "features")
-    expert = Expert.open(folder, device="cpu")
-    scores, _ = expert.scores(ask, n_workers=1)
-    known, first = ~strange[strange | ~given], scores.max(axis=1)
+    predictor = Expert.open(folder, device="cpu")
+    scores, _ = predictor.scores(ask, n_workers=1)
+    known, first = ~unknown[unknown | ~given], scores.max(axis=1)
     auc = interval(lambda rows: roc_auc(first[rows], known[rows]), n_queries=len(known))
     print(f"seed {seed}: AUC {auc}; {known.sum()} photos of known lions, {(~known).sum()} of unknown individuals")
     for what, at in (
-        ("as decided", expert.unknown_at),
-        ("a tenth of the known refused", np.quantile(first[known], 0.1)),
+        ("threshold of the run", predictor.unknown_at),
+        ("threshold at FNIR = 10 %", np.quantile(first[known], 0.1)),
     ):
-        told = share_interval(int((first[~known] < at).sum()), int((~known).sum()))
-        print(
-            f"  {what}: {told} of the unknown individuals told apart, {(first[known] < at).mean():.3f} of the known refused"
-        )
+        found = share_interval(int((first[~known] < at).sum()), int((~known).sum()))
+        print(f"  {what}: {found} of the unknown individuals detected, FNIR {(first[known] < at).mean():.3f}")
 
 
 def table(runs: Path, part: str, seeds: list[int], names: list[str]) -> None:
-    """Means over seeds with intervals over photos, and the range of seeds; then what ours has more, photo by photo."""
+    """Print means over seeds with intervals over photos and the range of seeds, then paired gains of our methods."""
     rows: dict[str, np.ndarray] = {}
     for name in names:
         files = [path for seed in seeds if (path := runs / part / f"{name}, seed {seed}.npz").exists()]
         found = [np.load(path) for path in files]
         for way in [key for key in (found[0] if found else ()) if key not in {"truth", "took"}]:
             label = name if way == "as shipped" else f"{name}: {way}"
-            rows[label] = np.stack([judged(one[way], one["truth"]) for one in found])
+            rows[label] = np.stack([evaluated(one[way], one["truth"]) for one in found])
     print(f"\n{part}\n\n| | seeds | top-1 | top-5 | MAP@5 |\n|---|---|---|---|---|")
-    for name, seen in rows.items():
+    for name, values in rows.items():
         cells = []
-        for number in np.moveaxis(seen, 1, 0):
+        for number in np.moveaxis(values, 1, 0):
             of_seeds = number.mean(axis=1)
             cells.append(f"{interval(number.mean(axis=0))}, seeds {of_seeds.min():.3f}-{of_seeds.max():.3f}")
-        print(f"| {name} | {len(seen)} | " + " | ".join(cells) + " |")
+        print(f"| {name} | {len(values)} | " + " | ".join(cells) + " |")
     for mine in [name for name in rows if name.startswith("reidentify") and ":" not in name]:
-        print(f"\n| {mine}, more than | top-1 | top-5 | MAP@5 |\n|---|---|---|---|")
-        for name, seen in rows.items():
+        print(f"\n| gain of {mine} over | top-1 | top-5 | MAP@5 |\n|---|---|---|---|")
+        for name, values in rows.items():
             if name != mine:
-                more = rows[mine].mean(axis=0) - seen.mean(axis=0)
+                more = rows[mine].mean(axis=0) - values.mean(axis=0)
                 print(f"| {name} | " + " | ".join(str(interval(one)) for one in more) + " |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("tune", "test", "strangers", "table"))
+    parser.add_argument("what", choices=("tune", "test", "unknowns", "table"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--folds", type=int, nargs="*", default=[0], help="of the training part, to tune on")
+    parser.add_argument("--folds", type=int, nargs="*", default=[0], help="folds of the training part for tuning")
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
-    parser.add_argument("--only", nargs="*", help="names, to do a part")
+    parser.add_argument("--only", nargs="*", help="names of the rows to make (default: all)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     wanted = lambda ways: {name: way for name, way in ways.items() if not options.only or name in options.only}  # noqa: E731
@@ -404,7 +408,7 @@ def main() -> None:
     if options.what == "test":
         for seed, (name, way) in itertools.product(options.seeds, wanted(chosen(options.runs, options.folds)).items()):
             run(options.runs, "test", name, way, seed)
-    if options.what == "strangers":
+    if options.what == "unknowns":
         best = next(way for way in chosen(options.runs, options.folds).values() if way.by is ours)
         for seed in options.seeds:
             unknowns(options.runs, seed, **best.options)

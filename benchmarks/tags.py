@@ -1,14 +1,14 @@
-"""Real tags, stage by stage: the recipe `imet2019` at small size on open clip art, and what each added gain is worth.
+"""Real tags, stage by stage: the recipe `imet2019` at small size on open clip art, and the effect of each addition.
 
     python benchmarks/tags.py ladder --runs runs      every stage of the recipe, out of fold and on the test part
-    python benchmarks/tags.py gains --runs runs       each loss and gain on stage 1 with one network, same features
-    python benchmarks/tags.py finetune --runs runs    one network of fold 0, head alone or upper half trained (128 px)
-    python benchmarks/tags.py table --runs runs       the tables of what is finished
+    python benchmarks/tags.py gains --runs runs       each loss and addition to stage 1, one network, same features
+    python benchmarks/tags.py finetune --runs runs    one network of fold 0, trained head or upper half (128 px)
+    python benchmarks/tags.py table --runs runs       the tables of finished runs
 
-Photos: $FIELDMARK_DATA/openclipart, copies of one picture (pixel_sha1) kept together; a fifth of those groups is the
-test part, whose labels are read only to print the last column. Its photos, without labels, are what stage 3 enlarges
-from, as in the contest. Thresholds are found on out-of-fold scores (one a label group). Out of fold, the F2 is
-cross-fitted: thresholds from the other half of the photos. Intervals are over photos, of the first seed.
+The photos are $FIELDMARK_DATA/openclipart, with copies of one image (pixel_sha1) kept together. A fifth of these groups
+is the test part, whose labels are used for the last column only. Stage 3 uses the test photos, without labels, for
+pseudo-labels, as in the contest. Thresholds are fitted on out-of-fold scores (one per label group). The out-of-fold F2
+is cross-fitted, with thresholds from the other half of the photos. Intervals are over photos, for the first seed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ ALONE = {
     "networks": 1,
 }
 FINE_SIDE_PX = 128
-"""Training the upper half of a network at 224 px took an hour and more on a laptop's core."""
+"""Smaller input, because training the upper half of a network at 224 px takes more than an hour on a laptop's core."""
 GAINS: dict[str, dict[str, object]] = {
     "focal": {},
     "bce": {"loss": "bce"},
@@ -63,9 +63,9 @@ GAINS: dict[str, dict[str, object]] = {
     "0.45 bce + 0.45 soft F2 + 0.1 focal": {"loss": "combined"},
     "focal, soft F2 in the last epochs": {"soft_f2": True},
     "focal, mixup 0.2": {"mixup": 0.2},
-    "focal, plain sampling": {"log_weights": False},
+    "focal, plain sampling": {"oversample_rare": False},
     "focal, distilled (0.7)": {"distil": True},
-    "focal, labels of similar photos": {"neighbours": True},
+    "focal, labels of similar photos": {"knn_label_transfer": True},
 }
 
 
@@ -84,7 +84,7 @@ class Lines:
 
 
 def parts() -> tuple[Collection, Collection, np.ndarray]:
-    """Training photos with labels, test photos without, and the test photos' truth."""
+    """Return training photos with labels, test photos without labels, and the truth of the test photos."""
     columns = {"image": "key", "file": "file", "labels": "labels", "group": "pixel_sha1"}
     photos = read(DATA / "labels.csv", columns=columns, photos=DATA)
     of_test = np.array([is_test(group) for group in photos.table["group"]])
@@ -98,7 +98,7 @@ def is_test(group: str) -> bool:
 
 
 def run(name: str, plan: Plan, folder: Path, photos: tuple[Collection, Collection], seed: int) -> Path:
-    """The run of a plan; stages that it has in common with the ladder are taken from there."""
+    """Run a plan and return its folder; stages that it shares with the ladder are reused."""
     known, test = photos
     place, ladder = folder / f"{name}, seed {seed}", folder / f"ladder, seed {seed}"
     reuse = ladder if ladder != place and (ladder / "plan.json").exists() else None
@@ -107,12 +107,12 @@ def run(name: str, plan: Plan, folder: Path, photos: tuple[Collection, Collectio
 
 
 def last_stage(gain: str) -> str:
-    """The stage that a gain is judged by."""
-    return "zoo2" if "distil" in gain else "lent" if "similar" in gain else "zoo"
+    """Return the stage at which an addition is evaluated."""
+    return "zoo2" if "distil" in gain else "transferred" if "similar" in gain else "zoo"
 
 
-def judge(place: Path, stage: str, truth: np.ndarray, rule: object) -> tuple[float, float, np.ndarray]:
-    """Cross-fitted F2 out of fold, F2 on the test part with thresholds found out of fold, and F2 of each test photo."""
+def evaluate(place: Path, stage: str, truth: np.ndarray, rule: object) -> tuple[float, float, np.ndarray]:
+    """Return the cross-fitted out-of-fold F2, the F2 on the test part, and the F2 of each test photo."""
     opened = open_run(place)
     job = opened.job()
     proba, fresh = known_proba(job, stage), new_proba(job, stage)
@@ -130,7 +130,7 @@ def crossed(
     groups: dict[str, np.ndarray],
     job: Job,
 ) -> tuple[float, np.ndarray]:
-    """F2 out of fold with thresholds of the other half, and F2 of each test photo with thresholds of all known ones."""
+    """Return the out-of-fold F2 with thresholds of the other half, and F2 of each test photo with common thresholds."""
     names = list(job.known.vocabulary.tags)
     half = generator(0, "halves").random(len(proba)) < 0.5
     scores = np.zeros(len(proba))
@@ -167,27 +167,27 @@ def table(folder: Path, seeds: list[int], truth: np.ndarray) -> None:
     for name, stage, rule, title in (
         ("plain", "zoo", half, "one network, BCE, threshold 0.5"),
         ("plain", "zoo", GlobalF2(), "one network, BCE, one threshold, tuned"),
-        ("ladder", "zoo", GroupF2(), "1 the zoo"),
-        ("ladder", "zoo2", GroupF2(), "2 trust"),
-        ("ladder", "zoo3", GroupF2(), "3 enlarge"),
-        ("ladder", "special", GroupF2(), "4 specialise"),
-        ("ladder", "trees", GroupF2(), "5 trees"),
-        ("lent", "lent", GroupF2(), "labels of similar photos beside the trees"),
+        ("ladder", "zoo", GroupF2(), "1 ensemble of networks"),
+        ("ladder", "zoo2", GroupF2(), "2 noisy-label filter"),
+        ("ladder", "zoo3", GroupF2(), "3 pseudo-labels"),
+        ("ladder", "special", GroupF2(), "4 fine-tuning per label group"),
+        ("ladder", "trees", GroupF2(), "5 gradient boosting"),
+        ("transfer", "transferred", GroupF2(), "label transfer from similar photos"),
         *((f"gain {gain}", last_stage(gain), GroupF2(), gain) for gain in GAINS),
     ):
         places = [folder / f"{name}, seed {seed}" for seed in seeds]
         done = [place for place in places if (place / stage / "stage.json").exists()]
         if done:
             short = f" ({len(done)} seeds)" if len(done) < len(seeds) else ""
-            row(title + short, [judge(place, stage, truth, rule) for place in done])
+            row(title + short, [evaluate(place, stage, truth, rule) for place in done])
 
 
 def finetune(folder: Path, seed: int, truth: np.ndarray, *, effort: float) -> None:
-    """One network of fold 0 of the ladder's split, with its head alone trained and with its upper half trained."""
+    """Train one network of fold 0 of the ladder's split, once its head only and once its upper half."""
     job = dataclasses.replace(open_run(folder / f"ladder, seed {seed}").job(), features=folder / "features")
     fold, group, new = read_folds(job, "split"), ranks("cpu"), job.new
-    judged = np.flatnonzero(fold == 0)
-    plans = {"frozen": imet2019(**ALONE), "upper half trained": imet2019(effort=effort, **ALONE, finetune=True)}
+    held_out = np.flatnonzero(fold == 0)
+    plans = {"frozen": imet2019(**ALONE), "upper half trained": imet2019(effort=effort, **ALONE, finetune_backbone=True)}
     for name, plan in plans.items():
         stage = next(one for one in plan.stages if isinstance(one, Train))
         preprocess = stage.preprocess.model_copy(update={"height_px": FINE_SIDE_PX, "width_px": FINE_SIDE_PX})
@@ -195,11 +195,12 @@ def finetune(folder: Path, seed: int, truth: np.ndarray, *, effort: float) -> No
         network = build(stage.net, n_classes=stage.n_classes(job), seed=hash_seed(seed, stage.name))
         at = WorkDirectory(folder / f"fine {name}", group=group, progress=Lines(), features=job.features)
         fit(network, stage.lesson(job, k=0, fold=fold), stage.training, at=at, seed=hash_seed(seed, stage.name))
-        items = np.concatenate([judged, len(job.known) + np.arange(len(new))])
+        items = np.concatenate([held_out, len(job.known) + np.arange(len(new))])
         source = label_source((job.known, new), preprocess)
         proba = SavedNet(network, preprocess, "", group.device).label_proba(source, items=items, flip=True)
-        of_known, groups = job.known.truth[judged], label_groups(job.known.vocabulary)
-        inside, tested = crossed(proba[: len(judged)], of_known, proba[len(judged) :], truth, GroupF2(), groups, job)
+        of_known, groups = job.known.truth[held_out], label_groups(job.known.vocabulary)
+        n = len(held_out)
+        inside, tested = crossed(proba[:n], of_known, proba[n:], truth, GroupF2(), groups, job)
         row(f"{FINE_SIDE_PX} px, fold 0, {name}", [(inside, float(tested.mean()), tested)])
 
 
@@ -216,7 +217,7 @@ def main() -> None:
     plans: dict[str, Plan] = {}
     if options.what == "ladder":
         plans = {"plain": tags_plain(effort=options.effort), "ladder": imet2019(effort=options.effort)}
-        plans["lent"] = imet2019(effort=options.effort, neighbours=True)
+        plans["transfer"] = imet2019(effort=options.effort, knn_label_transfer=True)
     elif options.what == "gains":
         plans = {f"gain {name}": imet2019(effort=options.effort, **ALONE, **gain) for name, gain in GAINS.items()}
     elif options.what == "finetune":

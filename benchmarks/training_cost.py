@@ -1,9 +1,10 @@
-"""What one picture costs to train on: the whole network against its upper half, fp32 against bf16.
+"""Training time per image: the whole network against its upper half, fp32 against bf16.
 
     OMP_NUM_THREADS=1 python benchmarks/training_cost.py
 
-EfficientNet-Lite0, channels last, one thread, batches of 48, forward, backward and one step of AdamW; CPU milliseconds
-a picture, best of four. "Upper half" starts from features after the stem and the first three block groups.
+The network is EfficientNet-Lite0, channels last, with one thread and batches of 48. Forward pass, backward pass and one
+step of AdamW are timed in CPU milliseconds per image, the best of four. "Upper half" starts from the features after the
+stem and the first three block groups.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def cost_ms(height_px: int, width_px: int, *, upper_only: bool, half: bool) -> f
     backbone = network.backbone.to(memory_format=torch.channels_last).train()
     parts = split(backbone, LOWER if upper_only else 0)
     if parts is None:
-        raise SystemExit("this backbone cannot be cut")
+        raise SystemExit("this backbone cannot be split")
     lower, upper = parts
     pictures = torch.randn(BATCH, 3, height_px, width_px).to(memory_format=torch.channels_last)
     with torch.no_grad():

@@ -19,8 +19,8 @@ SIDE_PX = 192
 
 def quicker(stage: RerankKeypoints) -> RerankKeypoints:
     """The same stage with points of small photos."""
-    points = stage.evidence.points.model_copy(update={"size_px": SIDE_PX})
-    return stage.model_copy(update={"evidence": stage.evidence.model_copy(update={"points": points})})
+    points = stage.matching.points.model_copy(update={"size_px": SIDE_PX})
+    return stage.model_copy(update={"matching": stage.matching.model_copy(update={"points": points})})
 
 
 def shrunk(plan: Plan) -> Plan:

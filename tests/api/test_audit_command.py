@@ -30,17 +30,17 @@ def shop(tmp_path: Path) -> Path:
 
 def test_the_table_of_gains_is_printed(capsys: Printed, shop: Path) -> None:
     assert main(["audit", str(shop), "--question", "kind", "--target", "kind", "--workers", "1"]) == 0
-    rule = "\u2500" * 100
+    rule = "\u2500" * 108
     assert capsys.readouterr().out == (
         "target   side feature   present   baseline   predicted     gain      95 % interval   verdict\n"
         f"{rule}\n"
-        "kind     URL               100%      0.389       0.933   +0.544   +0.430 to +0.636   leak or source: you decide\n"
+        "kind     URL               100%      0.389       0.933   +0.544   +0.430 to +0.636   possible leak: you decide\n"
         "no gain: photo id, same address, order of ids, order of rows\n"
-        "photos tried: 90\n"
+        "photos tested: 90\n"
         "files read: 0\n"
-        "the same everywhere: 2 (folder, host)\n"
-        "same address: 2 photos can be looked up in other rows; kind: 2 as there, 0 otherwise\n"
-        "1 side feature tells answers without a look at the picture: URL.\n"
+        "constant side features: 2 (folder, host)\n"
+        "same address: 2 photos have a copy in other rows; kind: 2 equal, 0 different\n"
+        "1 side feature predicts labels without the pictures: URL.\n"
     )
 
 
@@ -56,11 +56,11 @@ def test_all_side_features_are_printed_and_files_written_on_request(
     with out.open(encoding="utf-8-sig") as file:
         gains = list(csv.DictReader(file))
     assert (gains[0]["target"], gains[0]["side_feature"], gains[0]["photos"]) == ("kind", "URL", "90")
-    assert gains[0]["verdict"] == "leak or source: you decide"
+    assert gains[0]["verdict"] == "possible leak: you decide"
     assert float(gains[0]["low"]) <= float(gains[0]["gain"]) <= float(gains[0]["high"])
     page = html.read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
-    assert "leak or source: you decide" in page
+    assert "possible leak: you decide" in page
     assert "the words and codes of the address" in page
 
 
@@ -69,22 +69,22 @@ def test_new_photos_that_the_table_already_holds_are_counted(capsys: Printed, sh
     address = shop.read_text(encoding="utf-8").splitlines()[1].split(",")[-1]
     new.write_text(f"id,url\nn1,{address}\nn2,http://shop.example/other\n", encoding="utf-8")
     assert main(["audit", str(shop), "--question", "kind", "--new", str(new)]) == 0
-    assert "same address: 1 of 2 photos of 'new' lie in 'known' too" in capsys.readouterr().out
+    assert "same address: 1 of 2 photos of 'new' are also in 'known'" in capsys.readouterr().out
 
 
 def test_too_few_photos_give_an_error_with_the_required_number(whales: Path) -> None:
     with pytest.raises(FieldmarkError) as caught:
         fieldmark.audit(whales, n_workers=1)
-    assert "18 photos have an answer; 20 are needed" in str(caught.value.got)
+    assert "18 photos have a label; 20 are needed" in str(caught.value.got)
     assert "more photos" in caught.value.fix
 
 
 def test_a_table_without_answers_is_refused(capsys: Printed, shop: Path) -> None:
     assert main(["audit", str(shop)]) == 1
     problem, got, fix = capsys.readouterr().err.splitlines()[-3:]
-    assert problem == "The table tells nothing that could be guessed."
+    assert problem == "The table has no labels to audit."
     assert got.startswith("  got: columns image, file, url")
-    assert fix == "  fix: name a column of answers: --question COLUMN, or --column identity=COLUMN."
+    assert fix == "  fix: name a column with labels: --question COLUMN, or --column identity=COLUMN."
 
 
 @pytest.mark.parametrize(

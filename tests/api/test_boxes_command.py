@@ -52,7 +52,7 @@ def test_the_next_command_reads_the_photos_with_the_same_options(capsys: Printed
     words = shlex.split(following.removeprefix("next: fieldmark "))
     words[-1:] = [str(tmp_path / "run"), "--size", "toy", "--workers", "0", "--set", "validation=unknown"]
     assert main(words) == 1  # all words are valid except the setting
-    assert "validation=open or humpback" in capsys.readouterr().err
+    assert "validation=open_set or humpback" in capsys.readouterr().err
 
 
 def test_without_names_the_next_command_is_predict(capsys: Printed, tmp_path: Path) -> None:
@@ -77,5 +77,5 @@ def test_landmarks_without_boxes_are_reported_as_landmarks(
     assert list(shares) == ["error of left, share of the landmarks", "error of right, share of the landmarks"]
     assert all(float(share) < 2 for share in shares.values())
     assert lines[2] == f"landmarks of 10 photos: {out}"
-    assert "docs/plans.md" in lines[3]
+    assert "docs/reference/stages.md" in lines[3]
     assert (tmp_path / "finder" / CARD).is_file()

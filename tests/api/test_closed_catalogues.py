@@ -95,7 +95,7 @@ def check_submission(path: Path, unknown: str = UNKNOWN) -> list[list[str]]:
 def test_inspect_finds_no_errors(catalogue: Path, tmp_path: Path, capsys: Printed) -> None:
     words = ("--photos", catalogue / "photos", "--html", tmp_path / "page.html", "--workers", 0)
     output = output_of(capsys, "inspect", catalogue / "table.csv", *words)
-    assert "18 photos of 6 individuals. Nothing would be refused." in output
+    assert "18 photos of 6 individuals. No mistakes or broken files were found." in output
     assert UNKNOWN not in output
 
 
@@ -142,7 +142,7 @@ def test_individuals_that_the_run_does_not_know_are_unknown_in_evaluate(runs: Pa
     measures = fieldmark.evaluate(runs / "humpback-nearest", table, photos=tmp_path / "photos", n_workers=0)
     found = {one.name: one for one in measures}
     assert (found["MAP@5"].n, found["MAP@5"].over) == (4, "3 groups")
-    assert (found["false matches"].n, found["false matches"].over) == (2, "1 group")
+    assert (found["FPIR"].n, found["FPIR"].over) == (2, "1 group")
     assert (found["top-1 of known"].value, found["top-1 of known"].over) == (1.0, "2 groups")
 
 
@@ -168,7 +168,7 @@ def test_photos_are_compared_and_name_issues_listed(
     output = output_of(
         capsys, "duplicates", catalogue / "table.csv", *words, "--out", tmp_path / "duplicates.csv", "--workers", 0
     )
-    assert "Named, and of an unknown individual      0" in output
+    assert "Groups both named and unknown            0" in output
     output = output_of(
         capsys, "match", catalogue / "photos" / "a0_0.png", catalogue / "photos" / "a0_1.png", "--by", "sift"
     )

@@ -206,7 +206,8 @@ def test_an_error_has_three_lines(tmp_path: Path, capsys: pytest.CaptureFixture[
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err == (
-        f"There is no run in that folder.\n  got: {tmp_path}\n  fix: `fieldmark runs` lists the runs below a folder.\n"
+        f"There is no run in that folder.\n  got: {tmp_path}\n"
+        "  fix: list the runs below a folder with `fieldmark runs FOLDER`.\n"
     )
 
 

@@ -187,10 +187,10 @@ def test_evaluate_on_other_photos_counts_unknown_names_as_unknowns(
     write_csv(tmp_path / "other.csv", [("photo", "name"), ("a.jpg", "w_0"), ("b.jpg", "w_55"), ("c.jpg", "w_1")])
     assert main(["evaluate", str(trained / "run"), str(tmp_path / "other.csv"), "--column", "identity=name"]) == 0
     output = capsys.readouterr()
-    assert "left out: 1 photos that the run knows already" in output.err
+    assert "left out: 1 photos that the run already contains" in output.err
     lines = {line.split("  ")[0]: line.split() for line in output.out.splitlines()}
     assert "2" in lines["MAP@3"]
-    assert "1" in lines["false matches"]
+    assert "1" in lines["FPIR"]
 
 
 def test_identify_prints_one_table_per_photo(capsys: Printed, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,7 +360,7 @@ def test_relocate_updates_the_photo_folder_of_a_run(capsys: Printed, trained: Pa
     photos = shutil.copytree(trained / "whales/train", tmp_path / "moved")
     assert error_of(capsys, "relocate", run)[-1] == "  fix: add --photos FOLDER or --new FOLDER."
     assert error_of(capsys, "relocate", run, "--photos", run)[0] == (
-        "18 of the run's 18 photos are not in that folder."
+        "18 of the run's 18 photos are not in this folder."
     )
     n_known = len(list(photos.iterdir()))
     assert output_of(capsys, "relocate", run, "--photos", photos) == f"{n_known} known photos: {photos}\n"
@@ -373,7 +373,7 @@ def test_inspect_prints_and_writes_a_page(
     monkeypatch.chdir(tmp_path)
     (whales / "train/w0_1.jpg").write_bytes((whales / "train/w0_1.jpg").read_bytes()[:300])
     lines = output_of(capsys, "inspect", whales).splitlines()
-    assert lines[0] == ("18 photos of 5 individuals and 3 of nobody we know. 1 file cannot be read.")
+    assert lines[0] == ("18 photos of 5 individuals and 3 of unknown individuals. 1 file cannot be read.")
     assert lines[1] == "whales"
     assert lines[-1] == "page: inspect.html"
     assert any(line.startswith("w0_1.jpg") for line in lines)
@@ -416,7 +416,7 @@ def test_train_prints_measures_and_the_next_command_and_resumes_when_repeated(
     assert main(words) == 0
     again = capsys.readouterr()
     assert again.out == output.out
-    assert "net: finished before" in again.err
+    assert "net: already finished" in again.err
     assert sha256(run / "ranking/ranking.parquet") == before
 
     assert main([*words, "--seed", "1"]) == 1
@@ -441,7 +441,7 @@ def test_train_copies_equal_stages_of_another_run(capsys: Printed, trained: Path
 
 def test_new_photos_may_be_inspected_without_names(capsys: Printed, whales: Path, tmp_path: Path) -> None:
     words = ["inspect", whales / "test", "--html", tmp_path / "page.html"]
-    assert output_of(capsys, *words, "--unlabelled").startswith("3 photos. Nothing would be refused.")
+    assert output_of(capsys, *words, "--unlabelled").startswith("3 photos. No mistakes or broken files were found.")
     assert "must be mended" in output_of(capsys, *words, "--force").splitlines()[0]
 
 

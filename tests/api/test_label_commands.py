@@ -118,7 +118,7 @@ def test_a_run_for_another_task_gives_an_error_with_its_command(
     assert problem == "The run is for identification, not for tagging."
     assert "fieldmark train imet2019" in fix
     problem, _, fix = error_of(capsys, "issues", whales)
-    assert problem == "Names are doubted by keypoints, which this run does not match."
+    assert problem == "Identity issues need a run that matches keypoints."
     assert "--set keypoints=xfeat" in fix
     assert error_of(capsys, "issues", whales, "--stage", "ranking")[-1] == "  fix: leave out --stage."
 
@@ -178,8 +178,8 @@ def test_evaluate_on_other_photos_leaves_out_training_photos_and_reports_unknown
     )
     assert main(["evaluate", str(museum_run), str(tmp_path / "other.csv")]) == 0
     output = capsys.readouterr()
-    assert "left out: 1 photos that the run knows already" in output.err
-    assert "not judged: 1 labels that the run does not know, such as tag::wooden (1)" in output.err
+    assert "left out: 1 photos that the run already contains" in output.err
+    assert "ignored: 1 labels that the run does not have, such as tag::wooden (1)" in output.err
     f2 = next(line for line in output.out.splitlines() if line.startswith("mean F2 "))
     assert f2.split()[6] == "2"
 
@@ -217,7 +217,7 @@ def test_issues_prints_a_table_and_writes_one(capsys: Printed, museum_run: Path,
     assert len(rows_of(out)) == len(found)
     assert error_of(capsys, "issues", museum_run, "--out", out)[-1].startswith("  fix: give another name, or --force")
     problem, got, fix = error_of(capsys, "issues", museum_run, "--stage", "zo")
-    assert problem == "The run has no stage of that name that scores labels."
+    assert problem == "The run has no stage of that name with label scores."
     assert (got, fix) == ("  got: zo", "  fix: did you mean 'zoo'?")
 
 
@@ -320,7 +320,7 @@ def test_thresholds_refuses_invalid_options(capsys: Printed, museum_run: Path, t
         "The run has no stage of that name"
     )
     problem, _, fix = error_of(capsys, "thresholds", museum_run, "--rule", "own")
-    assert problem == "There is no such rule, or none for labels of these groups."
+    assert problem == "The option rule names a rule that does not exist or does not fit the label groups of the run."
     assert fix.startswith("  fix: use one of: count, global, group")
     with pytest.raises(FieldmarkError) as caught:
         fieldmark.thresholds(museum_run, rules=["golbal"])

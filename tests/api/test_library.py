@@ -256,7 +256,7 @@ def test_numbers_of_the_wrong_type_are_reported() -> None:
     assert "proba > 0.5" in caught.value.fix
     with pytest.raises(ShapeError, match=r"f_beta\(\) needs answer with 2 axes: \(image, label\)"):
         metrics.f_beta([0, 1], [0, 1])
-    with pytest.raises(ShapeError, match="rows of one length"):
+    with pytest.raises(ShapeError, match="rows of equal length"):
         metrics.f_beta([[0, 1], [1]], [[0, 1], [1, 1]])
 
 

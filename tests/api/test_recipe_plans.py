@@ -127,16 +127,16 @@ def test_every_recipe_has_a_description_and_a_plan_at_every_size() -> None:
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [
-        ({"budget": "5"}, "a number from 0 to 1"),
-        ({"logits_weight": "-1"}, "a number at least 0"),
-        ({"warmup": "nan"}, "takes a number"),
+        ({"max_fpir": "5"}, "a number from 0 to 1"),
+        ({"head_weight": "-1"}, "a number at least 0"),
+        ({"margin_warmup": "nan"}, "takes a number"),
         ({"effort": "inf"}, "takes a number"),
         ({"effort": "-1"}, "above 0"),
-        ({"mirror": "Same"}, "mirror=other, same or none"),
+        ({"horizontal_flip": "Same"}, "horizontal_flip=other_identity, same_identity or none"),
         ({"loss": "softmx"}, "softmax"),
         ({"width_px": "4128"}, "a whole number from 32 to 4096"),
-        ({"loss": "arcface", "centres": "0"}, "a whole number at least 1"),
-        ({"validation": "whales"}, "validation=open or humpback"),
+        ({"loss": "arcface", "sub_centres": "0"}, "a whole number at least 1"),
+        ({"validation": "whales"}, "validation=open_set or humpback"),
     ],
     ids=str,
 )

@@ -27,7 +27,7 @@ def test_a_stage_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert not run.done("net")
     with pytest.raises(RunError) as caught:
         run.stage("net")
-    assert "goes on where it was" in caught.value.fix
+    assert "continues the run" in caught.value.fix
     run.finish("net", receipt={"said": "done"})
     assert run.done("net")
     assert (run.stage("net") / "weights.bin").read_bytes() == b"1234"
@@ -80,7 +80,7 @@ def test_two_processes_cannot_work_in_one_run(tmp_path: Path) -> None:
     with run.locked():
         with pytest.raises(RunError) as caught, RunFolder.open(run.path).locked():
             pass
-        assert "wait for it" in caught.value.fix
+        assert "wait until that process ends" in caught.value.fix
     with run.locked():
         pass
 

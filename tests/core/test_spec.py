@@ -44,7 +44,7 @@ def test_a_file_that_is_no_toml_says_so(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(PlanError) as caught:
         read_spec(Brew, path)
-    assert "readable UTF-8" in caught.value.fix
+    assert "in UTF-8" in caught.value.fix
 
 
 def test_fingerprints_follow_the_content() -> None:

@@ -1,4 +1,4 @@
-"""Logits to shares of 1 within each question; what is above is answered first."""
+"""Logits to probabilities within each question, and conditional on parent answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUESTION_OF = np.array([0, 0, 1, 1, 1, 2, 2])
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 9999), shift=st.floats(-50, 50))
-def test_shares_are_softmax_within_a_question_and_do_not_know_other_questions(seed, shift):
+def test_probabilities_are_a_softmax_within_a_question_and_independent_of_others(seed, shift):
     logits = np.random.default_rng(seed).normal(size=(4, 7)) * 5
     shares = compete(logits, QUESTION_OF)
     for columns in (slice(0, 2), slice(2, 5), slice(5, 7)):
@@ -26,7 +26,7 @@ def test_shares_are_softmax_within_a_question_and_do_not_know_other_questions(se
     np.testing.assert_allclose(compete(moved, QUESTION_OF), shares, rtol=1e-6, atol=1e-12)
 
 
-def test_what_is_impossible_gets_nothing():
+def test_impossible_answers_get_probability_0():
     logits = np.array([[0.0, -np.inf, -np.inf, -np.inf, -np.inf, 1e4, -1e4]])
     shares = compete(logits, QUESTION_OF)[0]
     assert shares[:2].tolist() == [1.0, 0.0]
@@ -34,8 +34,8 @@ def test_what_is_impossible_gets_nothing():
     assert shares[5:].tolist() == [1.0, 0.0]
 
 
-def test_conditional_multiplies_down_and_shares_among_parents():
-    # Question 1 hangs from question 0: answer 2 is a kind of 0, answer 3 of both, answer 4 of 1.
+def test_conditional_multiplies_by_the_parent_and_sums_over_parents():
+    # Question 0 is the parent of question 1: answer 2 is a child of 0, answer 3 of both, answer 4 of 1.
     below = [[], [], [0], [0, 1], [1], [], []]
     logits = np.array([[1.0, 0.0, 0.5, -0.5, 2.0, 0.0, 0.0]])
     proba = conditional(logits, QUESTION_OF, below)[0]
@@ -47,7 +47,7 @@ def test_conditional_multiplies_down_and_shares_among_parents():
     np.testing.assert_allclose(proba[:2], top)
 
 
-def test_an_answer_above_that_nothing_lies_below_is_left_out():
+def test_a_parent_answer_without_children_is_left_out():
     below = [[], [], [0], [0], [0], [], []]
     proba = conditional(np.zeros((1, 7)), QUESTION_OF, below)[0]
     np.testing.assert_allclose(proba[2:5], 1 / 3)

@@ -1,4 +1,4 @@
-"""Probabilities that keep their word."""
+"""Confidence: calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOTH = [Logistic(), Isotonic()]
 
 
 def queries(n=3000, seed=0):
-    """Two thirds known; the higher the first score, the likelier it is the right name."""
+    """Two thirds known; a higher first score means a higher chance of the correct name."""
     chance = np.random.default_rng(seed)
     truth = np.where(np.arange(n) % 3 < 2, 0, -1)
     best = chance.normal(size=n) + np.where(truth == 0, 1.0, -1.0)
@@ -27,13 +27,13 @@ def queries(n=3000, seed=0):
 
 
 @pytest.mark.parametrize("by", BOTH)
-def test_crossed_probabilities_are_what_happens(by):
+def test_crossed_probabilities_equal_the_observed_rates(by):
     scores, truth = queries()
-    sure = crossed_confidence(scores, truth, by=by)
-    for proba, happened in ((sure.known, truth == 0), (sure.right, scores.argmax(axis=1) == truth)):
+    confidence = crossed_confidence(scores, truth, by=by)
+    for proba, outcome in ((confidence.known, truth == 0), (confidence.right, scores.argmax(axis=1) == truth)):
         for low in (0.0, 0.2, 0.4, 0.6, 0.8):
             some = (proba >= low) & (proba < low + 0.2)
-            assert abs(proba[some].mean() - happened[some].mean()) < 0.08
+            assert abs(proba[some].mean() - outcome[some].mean()) < 0.08
 
 
 @pytest.mark.parametrize("by", BOTH)
@@ -41,13 +41,13 @@ def test_probabilities_rise_with_the_score_and_survive_json(by):
     scores, truth = queries(400)
     found = confidence_model(scores, truth, by=by)
     again = type(found).model_validate_json(found.model_dump_json())
-    asked = np.stack([np.linspace(-4, 4, 50), np.full(50, -4.5), np.full(50, -4.5)], axis=1)
-    sure, same = found.of(asked), again.of(asked)
-    assert (sure.known == same.known).all()
-    assert (np.diff(sure.known) >= 0).all()
-    assert (np.diff(sure.right) >= 0).all()
-    assert (sure.right <= sure.known).all()
-    assert ((sure.right > 0) & (sure.known < 1)).all()
+    queried = np.stack([np.linspace(-4, 4, 50), np.full(50, -4.5), np.full(50, -4.5)], axis=1)
+    confidence, same = found.of(queried), again.of(queried)
+    assert (confidence.known == same.known).all()
+    assert (np.diff(confidence.known) >= 0).all()
+    assert (np.diff(confidence.right) >= 0).all()
+    assert (confidence.right <= confidence.known).all()
+    assert ((confidence.right > 0) & (confidence.known < 1)).all()
 
 
 def slow_pooling(score, known):
@@ -64,8 +64,8 @@ def slow_pooling(score, known):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(-8, 8), st.booleans()), min_size=2, max_size=120))
-def test_isotonic_equals_slow_pooling(asked):
-    score, known = [each[0] for each in asked], [each[1] for each in asked]
+def test_isotonic_equals_slow_pooling(queried):
+    score, known = [each[0] for each in queried], [each[1] for each in queried]
     known[:2] = [True, False]
     found = confidence_model(np.array([[one, -9.0] for one in score]), np.where(known, 0, -1), by=Isotonic()).known
     wanted, level = {}, 0.0
@@ -76,7 +76,7 @@ def test_isotonic_equals_slow_pooling(asked):
 
 
 def test_shares_that_are_equal_but_for_rounding_are_one_step():
-    # 16 of 32, then 7 of 14: SciPy alone, which compares rounded means, makes two steps of them.
+    # 16 of 32, then 7 of 14: SciPy alone compares rounded means, and makes two steps of them.
     n, hits = [6, 10, 6, 1, 8, 1, 9, 5], [5, 7, 3, 1, 0, 0, 7, 0]
     score = np.repeat(np.arange(8.0), n)
     known = np.concatenate([np.arange(all_) < some for all_, some in zip(n, hits, strict=True)])
@@ -85,7 +85,7 @@ def test_shares_that_are_equal_but_for_rounding_are_one_step():
 
 
 def test_isotonic_equals_another_library():
-    """scikit-learn agrees but for the half thought at the ends."""
+    """scikit-learn agrees except for the half count added at the ends."""
     pytest.importorskip("sklearn")
     from sklearn.isotonic import IsotonicRegression
 
@@ -101,9 +101,9 @@ def test_logistic_equals_another_library():
     from sklearn.linear_model import LogisticRegression
 
     scores, truth = queries(1000)
-    told = score_features(scores)
-    told = (told - told.mean(axis=0)) / told.std(axis=0)
-    theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(told, truth == 0).predict_proba(told)[:, 1]
+    features = score_features(scores)
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(features, truth == 0).predict_proba(features)[:, 1]
     assert (
         np.abs(confidence_model(scores, truth).of(scores).known - theirs).max() < 0.01
     )  # Platt's targets differ a little
@@ -111,34 +111,34 @@ def test_logistic_equals_another_library():
 
 @pytest.mark.parametrize("by", BOTH)
 @pytest.mark.parametrize("n", [8, 30, 400])
-def test_nothing_is_claimed_beyond_what_was_seen(n, by):
-    """A black picture may score as no photo does; it is then as sure as the most similar of those, and no surer."""
+def test_probabilities_are_clipped_to_the_range_of_the_fitting_data(n, by):
+    """A black picture may have unusual scores; its probability is that of the nearest score in the fitting data."""
     scores, truth = queries(n, seed=n)
     found = confidence_model(scores, truth, by=by)
-    seen = found.of(scores)
+    in_range = found.of(scores)
     strange = np.array([[900.0, -800.0, -900.0], [900.0, 900.0, 900.0], [-900.0, -900.0, -900.0]])
-    sure = found.of(strange)
-    for told, those in ((sure.known, seen.known), (sure.right, seen.right)):
-        assert told[0] <= those.max() + 1 / n
-        assert told[2] >= those.min() - 1 / n
-        assert (told < 1).all()
+    confidence = found.of(strange)
+    for proba, fitted in ((confidence.known, in_range.known), (confidence.right, in_range.right)):
+        assert proba[0] <= fitted.max() + 1 / n
+        assert proba[2] >= fitted.min() - 1 / n
+        assert (proba < 1).all()
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_higher_score_and_a_larger_lead_never_make_less_sure(seed):
+def test_a_higher_score_and_a_larger_margin_never_lower_the_confidence(seed):
     chance = np.random.default_rng(seed)
     scores, truth = chance.normal(size=(12, 4)), chance.integers(-1, 4, 12)
     truth[:2] = -1, 0
     found = confidence_model(scores, truth)
-    asked = chance.normal(size=(200, 4))
-    before = found.of(asked)
-    asked[np.arange(200), asked.argmax(axis=1)] += chance.uniform(0, 2, 200)
-    after = found.of(asked)
+    queried = chance.normal(size=(200, 4))
+    before = found.of(queried)
+    queried[np.arange(200), queried.argmax(axis=1)] += chance.uniform(0, 2, 200)
+    after = found.of(queried)
     assert (after.known >= before.known - 1e-12).all()
     assert (after.right >= before.right - 1e-12).all()
 
 
-def test_without_unknowns_nothing_is_said_about_being_known():
+def test_without_unknown_individuals_there_is_no_probability_of_known():
     scores, truth = queries(200)
     found = confidence_model(scores, np.where(truth == -1, 1, truth))
     assert found.known is None
@@ -147,18 +147,18 @@ def test_without_unknowns_nothing_is_said_about_being_known():
     assert confidence_model(scores, np.full(200, -1)).right is None
 
 
-def test_no_query_is_judged_by_itself_or_its_group():
+def test_no_query_is_scored_by_a_curve_fitted_on_it_or_its_group():
     scores, truth = queries(200)
     groups = np.repeat(np.arange(100), 2)
-    sure, part = crossed_confidence(scores, truth, groups=groups), even_parts(truth, groups)
+    confidence, part = crossed_confidence(scores, truth, groups=groups), even_parts(truth, groups)
     for one in range(5):
         mine = part == one
         others = confidence_model(scores[~mine], truth[~mine]).of(scores[mine])
-        assert (sure.known[mine] == others.known).all()
-        assert (sure.right[mine] == others.right).all()
+        assert (confidence.known[mine] == others.known).all()
+        assert (confidence.right[mine] == others.right).all()
 
 
-def test_parts_keep_groups_whole_and_share_unknowns_out():
+def test_parts_keep_groups_whole_and_balance_unknown_individuals():
     truth = np.repeat([0, -1], 50)
     groups = np.repeat(np.arange(50), 2)
     part = even_parts(truth, groups)
@@ -168,16 +168,16 @@ def test_parts_keep_groups_whole_and_share_unknowns_out():
     assert (even_parts(truth, groups) == part).all()
 
 
-def test_evidence_of_queries_with_few_candidates_is_finite():
+def test_score_features_of_queries_with_few_candidates_are_finite():
     scores = np.array([[-np.inf, -np.inf], [0.5, -np.inf], [0.5, 0.2]])
     assert np.isfinite(score_features(scores)).all()
     np.testing.assert_allclose(score_features(scores), [[0, 0, 0], [0.5, 0, 0], [0.5, 0.3, 0.15]])
 
 
-def test_refusals_say_what_to_do():
+def test_errors_say_what_to_do():
     with pytest.raises(ShapeError) as refusal:
         confidence_model(np.ones((3, 2)), np.zeros(2, int))
-    assert "one whole number a row" in refusal.value.fix
+    assert "one whole number per row" in refusal.value.fix
     with pytest.raises(FieldmarkError) as refusal:
         confidence_model(np.ones((2, 2)), np.array([0, -2]))
     assert "-2" in refusal.value.fix

@@ -1,4 +1,4 @@
-"""Thresholds a group, and thresholds that have not seen whom they judge."""
+"""Thresholds per group, and cross-fitted thresholds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fieldmark.decisions.unknown_thresholds import fit_unknown_threshold
 
 
 def two_species(n=120, seed=0):
-    """Zebras score around 0.8 if known and 0.6 if unknown individuals; crows 0.4 and 0.2."""
+    """Known zebras score around 0.8 and unknown ones around 0.6; crows around 0.4 and 0.2."""
     chance = np.random.default_rng(seed)
     names = ["zebra" if row % 2 else "crow" for row in range(n)]
     truth = np.where(np.arange(n) % 4 < 2, 0, -1)
@@ -23,7 +23,7 @@ def two_species(n=120, seed=0):
     return scores, truth, names
 
 
-def test_each_group_has_its_own_threshold_and_unknowns_to_it_the_common_one():
+def test_each_group_has_its_own_threshold_and_unknown_groups_the_common_one():
     scores, truth, names = two_species()
     found = find_by_group(MaxMap(), scores, truth, names, per=PerGroup(column="species", least=20))
     assert 0.65 < found.groups["zebra"].at < 0.75
@@ -46,16 +46,18 @@ def test_small_groups_take_the_common_threshold():
     assert find_by_group(budget, scores, truth, names, per=PerGroup(column="s", least=25)).groups
 
 
-def test_a_bound_that_a_group_cannot_prove_is_left_to_all_together():
+def test_a_group_too_small_to_prove_a_bound_takes_the_common_threshold():
     scores, truth, names = two_species(n=240)
-    bound = FalseMatchBudget(budget=0.04, hold="bound")  # 74 unknown individuals needed, 60 a species, 120 in all
+    bound = FalseMatchBudget(
+        budget=0.04, hold="bound"
+    )  # 74 unknown individuals are needed; there are 60 per species, 120 in total
     found = find_by_group(bound, scores, truth, names, per=PerGroup(column="s", least=5))
     assert not found.groups
     assert found.common.false_match_bound <= 0.04
 
 
-def test_crossed_thresholds_do_not_know_the_queries_they_judge():
-    """Unknown individuals whose scores are drawn anew: on the choosing queries 5 % hold exactly, on others only about."""
+def test_crossed_thresholds_do_not_use_the_queries_they_are_evaluated_on():
+    """The budget of 5 % holds exactly on the fitting queries, and only approximately on others."""
     chance = np.random.default_rng(1)
     scores = chance.uniform(size=(400, 4))
     truth = np.where(np.arange(400) < 200, 0, -1)
@@ -81,22 +83,22 @@ def test_crossed_thresholds_by_group():
     assert (rank(scores, unknown_at=at, k=1)[:, 0] == truth).mean() > 0.95
 
 
-def test_one_query_has_unknown_to_learn_from():
+def test_a_single_query_has_no_other_queries_to_fit_on():
     assert np.isnan(crossed(Fixed(at=0.5), np.ones((1, 2)), np.array([0]))).all()
 
 
-def test_refusals_say_what_to_do():
+def test_errors_say_what_to_do():
     scores, truth, names = two_species()
     with pytest.raises(ShapeError) as refusal:
         find_by_group(MaxMap(), scores, truth, names[:3], per=PerGroup(column="species"))
-    assert "one name a row" in refusal.value.fix
+    assert "one name per row" in refusal.value.fix
     with pytest.raises(FieldmarkError) as refusal:
         rank(scores, unknown_at=np.zeros(3))
-    assert "one a query" in refusal.value.fix
+    assert "one number per query" in refusal.value.fix
 
 
-def test_a_group_that_has_met_no_unknown_takes_the_common_threshold():
-    """Of known animals alone the best threshold is none, and then every unknown individual gets a name."""
+def test_a_group_without_unknown_individuals_takes_the_common_threshold():
+    """With known animals only, the best threshold is none, and every unknown individual would get a name."""
     scores, truth, names = two_species()
     met = ~((truth < 0) & (np.array(names) == "crow"))
     kept = [name for name, there in zip(names, met, strict=True) if there]

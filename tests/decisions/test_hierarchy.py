@@ -1,4 +1,4 @@
-"""Answers that agree: against brute force over all sheets of answers."""
+"""Consistent answers, compared with brute force over all combinations of answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.decisions.hierarchy import NOT_ASKED, Tree, likeliest, resolve
+from fieldmark.decisions.hierarchy import NOT_APPLICABLE, Tree, likeliest, resolve
 
 CLOTHES = Tree.of(
     [
@@ -28,7 +28,7 @@ def sheet(kind=(0.5, 0.5), group=(0.5, 0.5), article=(1 / 3, 1 / 3, 1 / 3), heel
     return np.array([[*kind, *group, *article, *heel]])
 
 
-def test_without_ties_each_question_is_answered_on_its_own_the_first_of_equals_first():
+def test_without_relations_each_question_is_answered_by_itself_and_ties_go_to_the_first():
     proba = np.array([[0.2, 0.8, 0.4, 0.4, 0.2], [0.5, 0.5, 0.1, 0.2, 0.7]])
     question_of = np.array([0, 0, 1, 1, 1])
     assert likeliest(proba, question_of).tolist() == [[1, 2], [0, 4]]
@@ -36,30 +36,30 @@ def test_without_ties_each_question_is_answered_on_its_own_the_first_of_equals_f
     assert resolve(proba, flat).tolist() == [[1, 2], [0, 4]]
 
 
-def test_what_is_sure_above_decides_below_and_the_other_way_round():
-    sure_group = resolve(sheet(group=(0.05, 0.95), article=(0.5, 0.4, 0.1)), CLOTHES)
-    assert sure_group[0, 1:3].tolist() == [3, 5]  # footwear, sandal, though shirt is likelier
-    sure_article = resolve(sheet(group=(0.45, 0.55), article=(0.9, 0.05, 0.05)), CLOTHES)
-    assert sure_article[0, 1:3].tolist() == [2, 4]  # top, shirt
+def test_a_confident_parent_decides_the_child_and_vice_versa():
+    confident_group = resolve(sheet(group=(0.05, 0.95), article=(0.5, 0.4, 0.1)), CLOTHES)
+    assert confident_group[0, 1:3].tolist() == [3, 5]  # footwear, sandal, although shirt is more probable
+    confident_article = resolve(sheet(group=(0.45, 0.55), article=(0.9, 0.05, 0.05)), CLOTHES)
+    assert confident_article[0, 1:3].tolist() == [2, 4]  # top, shirt
     both = resolve(sheet(group=(0.3, 0.7), article=(0.1, 0.2, 0.7)), CLOTHES)
     assert both[0, 1:3].tolist() == [3, 6]  # a suit may be either
 
 
-def test_a_question_that_does_not_apply_is_minus_2_or_answered_all_the_same():
+def test_a_question_that_does_not_apply_is_minus_2_or_answered_with_answer_all():
     proba = sheet(kind=(0.1, 0.9), heel=(0.2, 0.8))
-    assert resolve(proba, CLOTHES)[0, 3] == NOT_ASKED
+    assert resolve(proba, CLOTHES)[0, 3] == NOT_APPLICABLE
     assert resolve(proba, CLOTHES, answer_all=True)[0, 3] == 8
     assert resolve(sheet(kind=(0.9, 0.1), heel=(0.2, 0.8)), CLOTHES)[0, 3] == 8
 
 
-def test_a_category_is_not_preferred_because_fewer_questions_follow_from_it():
+def test_a_category_is_not_preferred_because_fewer_questions_depend_on_it():
     names = [("kind", ["shoe", "dress"]), *((f"of shoes {n}", ["a", "b", "c"]) for n in range(9))]
     tree = Tree.of(names, applies={f"of shoes {n}": ("kind", ["shoe"]) for n in range(9)})
     proba = np.array([[0.51, 0.49, *[0.34, 0.33, 0.33] * 9]])
     assert resolve(proba, tree)[0].tolist() == [0, *range(2, 29, 3)]
 
 
-def test_what_hangs_from_a_question_that_does_not_apply_does_not_apply():
+def test_a_child_of_a_question_that_does_not_apply_does_not_apply():
     tree = Tree.of(
         [("a", ["x", "y"]), ("b", ["p", "q"]), ("c", ["r", "s"])],
         below={"c": ("b", {"r": ["p"], "s": ["q"]})},
@@ -69,26 +69,26 @@ def test_what_hangs_from_a_question_that_does_not_apply_does_not_apply():
     assert resolve(np.array([[0.9, 0.1, 0.2, 0.8, 0.3, 0.7]]), tree).tolist() == [[0, 3, 5]]
 
 
-def test_an_answer_with_nothing_below_it_leaves_the_question_below_out():
+def test_the_child_question_does_not_apply_to_an_answer_without_children():
     tree = Tree.of([("a", ["x", "y"]), ("b", ["p", "q"])], below={"b": ("a", {"p": ["x"], "q": ["x"]})})
     assert resolve(np.array([[0.2, 0.8, 0.5, 0.5]]), tree).tolist() == [[1, -2]]
 
 
-def test_answers_without_any_chance_still_give_answers_that_agree():
+def test_answers_of_probability_0_still_give_consistent_answers():
     proba = sheet(group=(1.0, 0.0), article=(0.0, 1.0, 0.0))
     answer = resolve(proba, CLOTHES)
     assert CLOTHES.agrees(answer).all()
 
 
-def test_agrees_tells_contradictions():
-    told = CLOTHES.agrees(np.array([[0, 2, 5, 7], [1, 2, 4, 7], [1, 3, 6, -2], [0, 3, 5, -2]]))
-    assert told[:, 2].tolist() == [False, True, True, True]
-    assert told[:, 3].tolist() == [True, False, True, False]
+def test_agrees_finds_contradictions():
+    agreeing = CLOTHES.agrees(np.array([[0, 2, 5, 7], [1, 2, 4, 7], [1, 3, 6, -2], [0, 3, 5, -2]]))
+    assert agreeing[:, 2].tolist() == [False, True, True, True]
+    assert agreeing[:, 3].tolist() == [True, False, True, False]
 
 
 @st.composite
 def forests(draw):
-    """Small random questions; each may hang from one or two earlier ones, the columns in any order."""
+    """Small random questions; each may have one or two earlier parents, with columns in any order."""
     n = draw(st.integers(1, 5))
     names = [f"q{number}" for number in range(n)]
     answers = {name: [f"a{at}" for at in range(draw(st.integers(1, 3)))] for name in names}
@@ -108,34 +108,34 @@ def forests(draw):
 
 
 def brute(proba, questions, below, applies):
-    """The best sheet's log probability, by writing out all sheets."""
+    """The log probability of the best combination, from a list of all combinations."""
     names = [name for name, _ in questions]
     shares, at = {}, 0
     for name, answers in questions:
         shares[name] = dict(zip(answers, proba[at : at + len(answers)], strict=True))
         at += len(answers)
 
-    def open_answers(name, told):
+    def open_answers(name, chosen):
         left = list(shares[name])
-        if name in applies and told[applies[name][0]] not in applies[name][1]:
+        if name in applies and chosen[applies[name][0]] not in applies[name][1]:
             return []
         if name in below:
             parent, kinds = below[name]
-            if told[parent] is None:
+            if chosen[parent] is None:
                 return []
-            left = [one for one in left if one not in kinds or told[parent] in kinds[one]]
+            left = [one for one in left if one not in kinds or chosen[parent] in kinds[one]]
         return left
 
     best = {}
     for answers in product(*([*shares[name], None] for name in names)):
-        told = dict(zip(names, answers, strict=True))
+        chosen = dict(zip(names, answers, strict=True))
         fits = all(
-            (told[name] in open_answers(name, told)) if told[name] is not None else not open_answers(name, told)
+            (chosen[name] in open_answers(name, chosen)) if chosen[name] is not None else not open_answers(name, chosen)
             for name in names
         )
         if fits:
             best[answers] = sum(
-                np.log(shares[name][told[name]] if told[name] is not None else max(shares[name].values()))
+                np.log(shares[name][chosen[name]] if chosen[name] is not None else max(shares[name].values()))
                 for name in names
             )
     return best
@@ -143,68 +143,68 @@ def brute(proba, questions, below, applies):
 
 @settings(max_examples=60, deadline=None)
 @given(forests())
-def test_the_best_sheet_equals_brute_force(drawn):
+def test_the_best_combination_equals_brute_force(drawn):
     questions, below, applies, seed = drawn
     tree = Tree.of(questions, below, applies)
     chance = np.random.default_rng(seed)
     proba = np.concatenate([chance.dirichlet(np.ones(len(answers)), 3) for _, answers in questions], axis=1)
     answer = resolve(proba, tree)
     flat = [answer for _, answers in questions for answer in answers]
-    for row, told in zip(proba, answer, strict=True):
+    for row, chosen in zip(proba, answer, strict=True):
         sheets = brute(row, questions, below, applies)
-        mine = tuple(None if one == NOT_ASKED else flat[one] for one in told)
+        mine = tuple(None if one == NOT_APPLICABLE else flat[one] for one in chosen)
         assert sheets[mine] == pytest.approx(max(sheets.values()), abs=1e-9)
     assert tree.agrees(answer).all()
     everything = resolve(proba, tree, answer_all=True)
     assert np.where(answer >= 0, answer, likeliest(proba, tree.question_of)).tolist() == everything.tolist()
 
 
-def test_many_photos_are_answered_as_each_alone():
+def test_many_photos_are_answered_as_one_at_a_time():
     proba = np.concatenate([np.random.default_rng(0).dirichlet(np.ones(n), 50) for n in (2, 2, 3, 2)], axis=1)
     alone = np.concatenate([resolve(proba[[row]], CLOTHES) for row in range(50)])
     assert np.array_equal(resolve(proba, CLOTHES), alone)
 
 
-def test_all_mistakes_are_told_at_once():
-    with pytest.raises(FieldmarkError) as told:
+def test_all_mistakes_are_reported_at_once():
+    with pytest.raises(FieldmarkError) as raised:
         Tree.of(
             [("kind", ["shoe", "shoe"]), ("heel", [])],
             below={"heel": ("kinds", {})},
             applies={"heel": ("kind", ["sho"])},
         )
-    assert "has an answer twice" in told.value.got
-    assert "has no answers" in told.value.got
-    assert "did you mean 'kind'?" in told.value.got
-    assert "'kind' has no answer 'sho'" in told.value.got
-    assert "name each question once" in told.value.fix
+    assert "has an answer twice" in raised.value.got
+    assert "has no answers" in raised.value.got
+    assert "did you mean 'kind'?" in raised.value.got
+    assert "'kind' has no answer 'sho'" in raised.value.got
+    assert "name each question once" in raised.value.fix
 
 
-def test_refuses_circles_and_answers_that_are_kinds_of_nothing():
+def test_cycles_and_answers_without_a_parent_answer_are_refused():
     two = [("a", ["x"]), ("b", ["y"])]
-    with pytest.raises(FieldmarkError, match="in a circle") as told:
+    with pytest.raises(FieldmarkError, match="form a cycle") as raised:
         Tree.of(two, below={"a": ("b", {})}, applies={"b": ("a", ["x"])})
-    assert "'a'" in told.value.got
-    assert "take it out of below or applies" in told.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    assert "'a'" in raised.value.got
+    assert "from below or applies" in raised.value.fix
+    with pytest.raises(FieldmarkError) as raised:
         Tree.of(two, below={"a": ("b", {"x": []})})
-    assert "goes with none of 'b'" in told.value.got
+    assert "has no parent answer of 'b'" in raised.value.got
 
 
-def test_refuses_questions_that_are_entangled():
+def test_too_many_constraints_are_refused():
     wide = [(f"q{number}", [str(one) for one in range(120)]) for number in range(4)]
     below = {f"q{number}": (f"q{number - 1}", {}) for number in range(1, 4)}
-    with pytest.raises(FieldmarkError, match="so closely") as told:
+    with pytest.raises(FieldmarkError, match="too many constraints") as raised:
         Tree.of(wide, below=below, applies={"q2": ("q0", ["1"]), "q3": ("q0", ["1"])})
-    assert "follows from below" in told.value.fix
+    assert "follows from below" in raised.value.fix
 
 
-def test_refuses_numbers_that_are_no_probabilities_of_these_answers():
-    with pytest.raises(ShapeError) as told:
+def test_numbers_that_are_not_probabilities_are_refused():
+    with pytest.raises(ShapeError) as raised:
         resolve(np.ones((1, 3)), CLOTHES)
-    assert "9 columns" in told.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    assert "9 columns" in raised.value.fix
+    with pytest.raises(FieldmarkError) as raised:
         resolve(np.full((1, 9), np.nan), CLOTHES)
-    assert "from 0 to 1" in told.value.fix
-    with pytest.raises(ShapeError) as told:
+    assert "from 0 to 1" in raised.value.fix
+    with pytest.raises(ShapeError) as raised:
         likeliest(np.ones((1, 3)), np.array([0, 2, 2]))
-    assert "0, 1, 2" in told.value.fix
+    assert "0, 1, 2" in raised.value.fix

@@ -47,7 +47,7 @@ def test_best_and_mean_top_equal_slow_loops(seed, n_queries, n_gallery, n_classe
         )
 
 
-def test_blocks_change_nothing(monkeypatch):
+def test_the_result_does_not_depend_on_the_block_size(monkeypatch):
     query, gallery = unit(23, 4, 0), unit(60, 4, 1)
     classes = np.random.default_rng(2).integers(-1, 9, 60)
     options = {"n_classes": 11, "by": MeanTop(m=2)}
@@ -58,17 +58,17 @@ def test_blocks_change_nothing(monkeypatch):
     np.testing.assert_allclose(from_similarity(query @ gallery.T, classes, **options), whole, atol=1e-6)
 
 
-def test_negative_similarities_count_and_an_identity_without_photos_does_not():
+def test_negative_similarities_count_and_an_identity_without_photos_scores_minus_infinity():
     scores = from_similarity(np.array([[-0.9, -0.2, -0.5]]), np.array([0, 0, -1]), n_classes=2)
     np.testing.assert_allclose(scores, [[-0.2, -np.inf]], rtol=1e-6)
 
 
-def test_only_unknowns_in_the_gallery_leave_no_candidate():
+def test_a_gallery_of_unknown_individuals_has_no_candidate():
     assert (from_similarity(np.ones((2, 3)), np.full(3, -1), n_classes=2) == -np.inf).all()
 
 
 def slow_centroid(photos, by):
-    """T35, one photo at a time."""
+    """The method of T35, one photo at a time."""
     kept = list(photos)
     for _ in range(by.rounds):
         if len(kept) < by.least:
@@ -100,7 +100,7 @@ def test_centroids_equal_slow_loops(seed, n_photos, close):
             assert (scores[:, name] == -np.inf).all()
 
 
-def test_an_odd_photo_does_not_pull_the_centroid():
+def test_an_outlier_photo_does_not_move_the_centroid():
     whale = np.array([[1, 0, 0]] * 6 + [[0, 1, 0]], np.float32)
     np.testing.assert_allclose(centroids(whale, np.zeros(7, int), n_classes=1), [[1, 0, 0]], atol=1e-6)
     plain = centroids(whale, np.zeros(7, int), n_classes=1, by=Centroid(rounds=0))
@@ -112,7 +112,7 @@ def test_photos_that_cancel_out_have_no_direction():
     assert (centroids(opposite, np.zeros(2, int), n_classes=1) == 0).all()
 
 
-def test_bundles_hold_every_known_photo_once():
+def test_similar_many_returns_every_known_photo_once():
     classes = np.array([2, -1, 0, 2, 5, 0, 2])
     found = {int(n): p.tolist() for names, photos in similar_many(classes) for n, p in zip(names, photos, strict=True)}
     assert found == {0: [2, 5], 2: [0, 3, 6], 5: [4]}
@@ -142,10 +142,10 @@ def test_bundles_hold_every_known_photo_once():
         (
             lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0), np.array([0, -2]), n_classes=1),
             FieldmarkError,
-            "nobody",
+            "unknown individual",
         ),
         (lambda: from_embeddings(unit(2, 3, 0), unit(2, 3, 0), np.zeros(2), n_classes=1), FieldmarkError, "Vocabulary"),
-        (lambda: from_similarity(np.ones((2, 3)), np.zeros(2, int), n_classes=1), ShapeError, "one class a column"),
+        (lambda: from_similarity(np.ones((2, 3)), np.zeros(2, int), n_classes=1), ShapeError, "one class per column"),
         (lambda: from_similarity(np.ones((0, 3)), np.zeros(3, int), n_classes=1), ShapeError, "at least one query"),
         (lambda: from_similarity(np.full((1, 1), np.nan), np.zeros(1, int), n_classes=1), FieldmarkError, "-inf"),
         (
@@ -157,7 +157,7 @@ def test_bundles_hold_every_known_photo_once():
         (lambda: centroids(3 * unit(2, 3, 0), np.zeros(2, int), n_classes=1), ShapeError, "norm"),
     ],
 )
-def test_refusals_say_what_to_do(call, error, fix):
+def test_errors_say_what_to_do(call, error, fix):
     with pytest.raises(error) as refusal:
         call()
     assert fix in refusal.value.fix

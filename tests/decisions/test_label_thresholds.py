@@ -1,4 +1,4 @@
-"""Thresholds for many labels against slow loops over every threshold that could matter."""
+"""Label thresholds, compared with slow loops over every relevant threshold."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def tables(most_images=9, labels=(2, 5)):
 
 
 def two_groups(n_labels):
-    """Interleaved, so that no group is a slice."""
+    """Two groups of interleaved columns, so that no group is a slice."""
     return {"culture": np.arange(0, n_labels, 2), "tag": np.arange(1, n_labels, 2)}
 
 
 def slow_cut(proba, groups, thresholds):
-    """(p > at and among the top most) or among the top least, one image and group at a time."""
+    """The rule of ``cut`` by slow loops: (p > at and among the top most) or among the top least."""
     answer = np.zeros(proba.shape, bool)
     for image, row in enumerate(proba.tolist()):
         for name, columns in groups.items():
             rule = thresholds[name]
-            ranked = sorted(columns.tolist(), key=lambda column: -row[column])  # sorted() keeps the order of equals
+            ranked = sorted(columns.tolist(), key=lambda column: -row[column])  # sorted() keeps the order of ties
             for place, column in enumerate(ranked):
                 above = row[column] > np.float32(rule.at)
                 in_most = rule.most is None or place < rule.most
@@ -80,7 +80,7 @@ def answered(thresholds, proba):
     return cut(thresholds, proba, groups=two_groups(proba.shape[1]), names=NAMES[: proba.shape[1]])
 
 
-# ---------------------------------------------------------------------------- answering
+# ---------------------------------------------------------------------------- applying thresholds
 
 
 LIMITS = st.tuples(st.floats(-0.1, 1.1), st.integers(0, 3), st.one_of(st.none(), st.integers(0, 3))).map(
@@ -130,7 +130,7 @@ def test_a_score_is_above_a_threshold_as_float32_and_equal_scores_come_in_label_
     assert cut(two, proba, groups=backwards, names=NAMES[:4]).tolist() == [[False, False, True, True]]
 
 
-def test_the_preset_is_that_of_the_winner_of_imet():
+def test_the_preset_is_that_of_the_imet_winner():
     assert Preset().groups == {
         "culture": LabelThreshold(at=0.28, least=0, most=3),
         "tag": LabelThreshold(at=0.10, least=1, most=8),
@@ -170,7 +170,7 @@ def test_the_global_threshold_is_the_best_of_all(table, if_empty):
 
 @settings(max_examples=60, deadline=None)
 @given(tables())
-def test_no_group_can_do_better_while_the_other_stays(table):
+def test_no_group_improves_while_the_other_is_fixed(table):
     proba, truth = table
     groups = two_groups(proba.shape[1])
     found = find(GroupF2(limits=False), proba, truth)
@@ -182,7 +182,7 @@ def test_no_group_can_do_better_while_the_other_stays(table):
 
 @settings(max_examples=15, deadline=None)
 @given(tables(most_images=5, labels=(2, 4)))
-def test_limits_of_two_groups_are_the_best_of_all_together(table):
+def test_limits_of_two_groups_are_jointly_the_best(table):
     proba, truth = table
     groups = two_groups(proba.shape[1])
     rule = GroupF2(least_up_to=1, most_up_to=2)
@@ -211,7 +211,7 @@ def test_limits_are_never_worse_than_none_also_for_three_groups(table):
 
 @settings(max_examples=60, deadline=None)
 @given(tables())
-def test_no_label_can_do_better_while_all_others_stay(table):
+def test_no_label_improves_while_all_others_are_fixed(table):
     proba, truth = table
     groups = two_groups(proba.shape[1])
     found = find(LabelF2(shrink=0, rounds=50, limits=False), proba, truth)
@@ -248,7 +248,7 @@ def test_limits_beside_label_thresholds_are_the_best_of_one_group(table, shrink)
     assert found.fitted.value == pytest.approx(best)
 
 
-def test_most_counts_higher_labels_that_their_own_threshold_leaves_out():
+def test_most_counts_higher_labels_that_are_below_their_own_threshold():
     proba = np.array([[0.9, 0.8, 0.7]], np.float32)
     thresholds = LabelThresholds(
         kind="label_f2",
@@ -266,7 +266,7 @@ def test_most_counts_higher_labels_that_their_own_threshold_leaves_out():
 
 @settings(max_examples=60, deadline=None)
 @given(tables(), st.floats(0.05, 1.9))
-def test_count_match_comes_as_near_as_equal_scores_allow(table, mean):
+def test_count_match_is_as_close_as_ties_allow(table, mean):
     proba, _ = table
     found = find(CountMatch(mean=mean), proba, None)
     counts = [float((proba > at).sum()) / len(proba) for at in EVERY_AT]
@@ -299,14 +299,14 @@ def test_the_order_of_images_changes_no_threshold(rule):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
-def test_found_values_survive_json_and_answer_similar(rule):
+def test_fitted_thresholds_survive_json_and_give_the_same_labels(rule):
     proba, truth = simulated(3)
     found = find(rule, proba, truth, parts=3)
     again = parse(LabelThresholds, found.model_dump_json(), name="thresholds.json")
     assert again == found
     np.testing.assert_array_equal(answered(again, proba), answered(found, proba))
     assert TypeAdapter(ThresholdRule).validate_json(rule.model_dump_json()) == rule
-    assert f"{found.mean_labels:.2f} labels an image" in str(found)
+    assert f"{found.mean_labels:.2f} labels per image" in str(found)
     assert str(found.crossed) in str(found)
 
 
@@ -318,11 +318,11 @@ def test_scores_of_other_types_and_places_give_the_same(tmp_path):
     assert find(GroupF2(), np.asfortranarray(proba).astype(np.float64), truth.astype(np.float32)) == wanted
 
 
-# ---------------------------------------------------------------------------- honest numbers
+# ---------------------------------------------------------------------------- cross-fitted measures
 
 
 @pytest.mark.parametrize("rule", [GlobalF2(), GroupF2(), LabelF2()], ids=lambda rule: rule.kind)
-def test_crossed_is_what_thresholds_found_elsewhere_reach(rule):
+def test_crossed_is_the_measure_of_thresholds_fitted_on_the_other_parts(rule):
     proba, truth = simulated(5, n_images=60)
     part = np.random.default_rng(6).integers(0, 3, 60)
     f = np.empty(60)
@@ -337,24 +337,24 @@ def test_crossed_is_what_thresholds_found_elsewhere_reach(rule):
     assert (found.groups, found.labels) == (find(rule, proba, truth).groups, find(rule, proba, truth).labels)
 
 
-def test_fitted_flatters_and_shrinking_takes_some_of_it_away():
+def test_fitted_is_too_optimistic_and_shrinking_reduces_this():
     chance = np.random.default_rng(7)
     truth = chance.random((150, 7)) < 0.15
-    proba = chance.random((150, 7), dtype=np.float32)  # scores that know nothing
+    proba = chance.random((150, 7), dtype=np.float32)  # scores that are independent of the truth
     bold, careful = find(LabelF2(shrink=0), proba, truth, parts=5), find(LabelF2(), proba, truth, parts=5)
     assert bold.fitted.value > bold.crossed.value + 0.03
     assert bold.fitted.value > careful.fitted.value
     assert bold.fitted.value - bold.crossed.value > careful.fitted.value - careful.crossed.value
 
 
-def test_a_rare_label_is_drawn_towards_its_groups_threshold():
+def test_the_threshold_of_a_rare_label_is_shrunk_towards_its_groups():
     chance = np.random.default_rng(8)
     truth = chance.random((3000, 2)) < [0, 0.3]
     truth[:6] = [True, False]
     proba = np.where(truth, [0.3, 0.6], [0.1, 0.4]) + chance.random(truth.shape) / 10
     group = {
         "all": np.arange(2)
-    }  # its threshold is the common label's, just below 0.6; the rare label wants one below 0.3
+    }  # the group's threshold is that of the common label, just below 0.6; the best for the rare label is below 0.3
     free = find(LabelF2(shrink=0), proba, truth, group, if_empty=1.0)
     drawn = find(LabelF2(shrink=50), proba, truth, group, if_empty=1.0)
     usual = free.groups["all"].at
@@ -363,7 +363,7 @@ def test_a_rare_label_is_drawn_towards_its_groups_threshold():
     assert abs(drawn.labels["a"] - usual) < 0.2 * abs(free.labels["a"] - usual)
 
 
-def test_the_interval_is_that_of_drawing_images():
+def test_the_interval_equals_that_of_resampling_images():
     proba, truth = simulated(9, n_images=300)
     found = find(GlobalF2(), proba, truth, n_boot=4000)
     slow = interval(f_beta_per_image(answered(found, proba), truth), n_draws=4000)
@@ -372,20 +372,21 @@ def test_the_interval_is_that_of_drawing_images():
     assert found.fitted.high == pytest.approx(slow.high, abs=0.004)
 
 
-def test_answering_does_without_numba():
+def test_cut_does_not_import_numba():
     code = (
         "import sys, numpy as np\n"
         "from fieldmark.decisions.label_thresholds import cut, fit_label_thresholds\n"
-        "from fieldmark.decisions.specs import Threshold, Preset\n"
+        "from fieldmark.decisions.specs import LabelThreshold, Preset\n"
         "proba, groups = np.ones((2, 2), np.float32), {'': np.arange(2)}\n"
-        "found = fit_label_thresholds(Preset(groups={'': LabelThreshold(at=.5)}), proba, None, groups=groups, names=['a', 'b'])\n"
+        "rule, names = Preset(groups={'': LabelThreshold(at=.5)}), ['a', 'b']\n"
+        "found = fit_label_thresholds(rule, proba, None, groups=groups, names=names)\n"
         "assert cut(found, proba, groups=groups, names=['a', 'b']).all()\n"
         "sys.exit('numba' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# ---------------------------------------------------------------------------- refusals
+# ---------------------------------------------------------------------------- errors
 
 PROBA = np.array([[0.1, 0.9], [0.2, 0.3]], np.float32)
 TRUTH = np.array([[0, 1], [1, 0]], bool)
@@ -418,11 +419,11 @@ ONE_GROUP = {"all": np.arange(2)}
         (GlobalF2(), {"parts": np.array([1, 1])}, ShapeError, "its fold"),
         (Preset(), {}, FieldmarkError, "one threshold for each of: all"),
         (CountMatch(mean={"tag": 1.0}), {}, FieldmarkError, "one threshold for each of: all"),
-        (CountMatch(mean=2.0), {}, FieldmarkError, "below the number of labels"),
+        (CountMatch(mean=2.0), {}, FieldmarkError, "mean number of labels per training photo"),
         (Relative(), {"proba": -PROBA}, FieldmarkError, "after the sigmoid"),
     ],
 )
-def test_refusals_say_what_to_do(rule, change, error, fix):
+def test_errors_say_what_to_do(rule, change, error, fix):
     case = {"proba": PROBA, "truth": TRUTH, "groups": ONE_GROUP, "names": ["a", "b"], "parts": 0} | change
     with pytest.raises(error) as refusal:
         fit_label_thresholds(rule, case.pop("proba"), case.pop("truth"), **case)
@@ -445,7 +446,7 @@ def test_thresholds_of_other_labels_are_refused():
         (
             thresholds(groups={"all": LabelThreshold(at=0.5)}, labels={"zebra": 0.1}),
             PROBA,
-            "vocabulary the thresholds were found",
+            "vocabulary that the thresholds were fitted",
         ),
         (thresholds(kind="relative", times=7.0), -PROBA, "after the sigmoid"),
     ):
@@ -455,5 +456,5 @@ def test_thresholds_of_other_labels_are_refused():
 
 
 def test_least_above_most_is_refused():
-    with pytest.raises(ValidationError, match="at least cannot exceed at most"):
+    with pytest.raises(ValidationError, match="least must not exceed most"):
         LabelThreshold(at=0.5, least=2, most=1)

@@ -1,4 +1,4 @@
-"""Curves that only rise are the likeliest of all such curves."""
+"""Logistic regression with non-negative weights has the highest likelihood of all such curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fieldmark.decisions.logistic import rising, sigmoid
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(6, 200), st.integers(1, 5), st.sampled_from([0.01, 1.0, 10.0]))
-def test_it_is_what_a_bounded_minimiser_finds(seed: int, n: int, n_numbers: int, pull: float) -> None:
+def test_it_equals_a_bounded_minimiser(seed: int, n: int, n_numbers: int, pull: float) -> None:
     optimize = pytest.importorskip("scipy.optimize")
     chance = np.random.default_rng(seed)
     shared = chance.normal(size=(n, 1))
@@ -33,7 +33,7 @@ def test_it_is_what_a_bounded_minimiser_finds(seed: int, n: int, n_numbers: int,
     assert loss(ours) <= theirs.fun + 1e-7 * max(1.0, abs(theirs.fun))
 
 
-def test_what_tells_nothing_or_the_contrary_weighs_nothing() -> None:
+def test_constant_and_contrary_features_get_weight_0() -> None:
     target = np.arange(50) % 2 * 1.0
     numbers = np.stack([np.full(50, 3.0), -target, target], axis=1)
     bias, weights = rising(numbers, target, pull=1.0)
@@ -42,7 +42,7 @@ def test_what_tells_nothing_or_the_contrary_weighs_nothing() -> None:
     assert sigmoid(bias + weights @ numbers.mean(axis=0)) == pytest.approx(0.5, abs=0.01)
 
 
-def test_perfect_and_huge_evidence_stays_finite() -> None:
+def test_perfect_and_huge_features_give_finite_weights() -> None:
     target = np.arange(20) >= 10
     bias, weights = rising(np.where(target, 1e9, -1e9)[:, None], target, pull=1.0)
     assert np.isfinite([bias, *weights]).all()

@@ -1,4 +1,4 @@
-"""Swaps and questions the other way round, on tables small enough to read."""
+"""Swapped and transposed rankings, on small tables."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def again(scores, *rules, unknown_at=0.2, n_photos=None):
     return rank(changed, unknown_at=unknown_at, k=3).tolist()
 
 
-def test_a_name_used_twice_gives_way_to_an_unused_one_where_the_lead_is_small():
+def test_a_name_used_twice_is_swapped_for_an_unused_one_where_the_lead_is_small():
     scores = [[0.9, 0.1, 0.0], [0.9, 0.85, 0.0]]
     assert again(scores, Swap(lead=0.3)) == [[0, -1, 1], [1, 0, -1]]
     assert again(scores, Swap(lead=0.01)) == [[0, -1, 1], [0, 1, -1]]
     assert again(scores, Swap(lead=0.3, used=3)) == [[0, -1, 1], [0, 1, -1]]
 
 
-def test_a_swap_counts_at_once_so_that_the_last_user_keeps_its_name():
-    """Both could give way; the smaller lead does, and then the name is used once only."""
+def test_counts_are_updated_after_each_swap():
+    """Both rows could be swapped; the one with the smaller lead is, and then the name is used only once."""
     scores = [[0.9, 0.80, 0.0], [0.9, 0.0, 0.85]]
     assert [row[0] for row in again(scores, Swap(lead=0.3))] == [0, 2]
 
@@ -36,17 +36,17 @@ def test_names_already_first_elsewhere_and_unknowns_are_left_alone():
     assert [row[0] for row in again([[0.15, 0.1, 0], [0.9, 0.1, 0], [0.9, 0.0, 0.1]], Swap(lead=0.1))] == [-1, 0, 0]
 
 
-def test_neighbours_further_down_are_exchanged_only_if_asked():
+def test_neighbours_further_down_are_exchanged_only_with_adjacent():
     scores = [[0.9, 0.1, 0.0, 0.0], [0.9, 0.1, 0.0, 0.0], [0.5, 0.9, 0.0, 0.45]]
     assert again(scores, Swap(lead=0.1))[2] == [1, 0, 3]
     assert again(scores, Swap(lead=0.1, adjacent=True))[2] == [1, 3, 0]
 
 
-def test_an_individual_of_one_photo_takes_the_photo_most_similar_it():
+def test_an_individual_of_one_photo_gets_the_photo_most_similar_to_it():
     scores, single = [[0.9, 0.7, 0.0], [0.9, 0.3, 0.0]], [5, 1, 5]
     assert again(scores, Transposed(at=0.46), n_photos=single)[0][:2] == [1, 0]
     assert again(scores, Transposed(at=0.8), n_photos=single)[0][:2] == [0, 1]
-    assert again(scores, Transposed(at=0.46))[0][:2] == [0, 1]  # it has five photos: it does not ask
+    assert again(scores, Transposed(at=0.46))[0][:2] == [0, 1]  # it has five photos, so it is not ranked this way
 
 
 def test_it_comes_before_unknown_only_where_it_is_unused():

@@ -1,4 +1,4 @@
-"""Shares of answers, exchanged and estimated: against closed forms and a planted shift."""
+"""Recalibrated and estimated shares, compared with closed forms and a simulated shift."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fieldmark.decisions.priors import estimated_shares, recalibrate, shares
 QUESTION_OF = np.array([0, 0, 0, 1, 1])
 
 
-def test_shares_count_told_photos_and_split_the_vote_of_several_right_answers():
+def test_shares_count_labelled_photos_and_divide_photos_with_several_answers():
     nan = np.nan
     truth = np.array([[1, 1, 0, 1, 0], [0, 1, 0, nan, nan], [nan, nan, nan, 0, 1], [0, 0, 0, 0, 1]])
     np.testing.assert_allclose(shares(truth, QUESTION_OF), [0.25, 0.75, 0, 1 / 3, 2 / 3])
@@ -20,11 +20,11 @@ def test_shares_count_told_photos_and_split_the_vote_of_several_right_answers():
 
 
 def world(target, n=20_000, seed=0):
-    """Three answers seen through one noisy number; the exact probabilities under even shares; the truth."""
+    """Three answers with one noisy number: the exact probabilities under equal shares, and the truth."""
     chance = np.random.default_rng(seed)
     right = chance.choice(3, size=n, p=target)
-    seen = chance.normal(np.array([-1.2, 0.0, 1.5])[right], 1.0)
-    likely = np.exp(-0.5 * (seen[:, None] - np.array([-1.2, 0.0, 1.5])) ** 2)
+    observed = chance.normal(np.array([-1.2, 0.0, 1.5])[right], 1.0)
+    likely = np.exp(-0.5 * (observed[:, None] - np.array([-1.2, 0.0, 1.5])) ** 2)
     return likely, right
 
 
@@ -60,7 +60,7 @@ def test_per_class_is_the_contests_formula_in_its_order():
 
 
 @pytest.mark.parametrize("form", ["bayes", "per_class"])
-def test_unchanged_shares_change_nothing_and_questions_do_not_meddle(form):
+def test_unchanged_shares_change_nothing_and_questions_are_independent(form):
     chance = np.random.default_rng(1)
     proba = np.concatenate([chance.dirichlet(np.ones(n), 40) for n in (3, 2)], axis=1)
     have = np.array([0.2, 0.3, 0.5, 0.6, 0.4])
@@ -71,13 +71,13 @@ def test_unchanged_shares_change_nothing_and_questions_do_not_meddle(form):
 
 
 @pytest.mark.parametrize("form", ["bayes", "per_class"])
-def test_sure_answers_and_answers_that_do_not_occur_stay_finite(form):
+def test_certain_answers_and_answers_that_do_not_occur_stay_finite(form):
     have, want = np.array([0.5, 0.3, 0.2]), np.array([0.0, 0.4, 0.6])
     changed = recalibrate(np.array([[1.0, 0, 0], [0, 1, 0], [0.5, 0.5, 0]]), ONE, have=have, want=want, form=form)
     np.testing.assert_allclose(changed, [[0, 0.4, 0.6], [0, 1, 0], [0, 1, 0]], atol=1e-6)
 
 
-def test_a_planted_shift_is_estimated_from_photos_without_truth_and_mends_the_answers():
+def test_a_simulated_shift_is_estimated_from_unlabelled_photos_and_improves_the_answers():
     have, want = np.array([0.6, 0.3, 0.1]), np.array([0.1, 0.15, 0.75])
     likely, right = world(want)
     proba = posterior(likely, have)
@@ -92,7 +92,7 @@ def test_a_planted_shift_is_estimated_from_photos_without_truth_and_mends_the_an
     assert after < best + 0.005
 
 
-def test_em_is_the_slow_em_and_every_round_makes_the_photos_likelier():
+def test_em_equals_the_slow_em_and_every_round_raises_the_likelihood():
     have = np.array([0.6, 0.3, 0.1])
     likely, _ = world(np.array([0.2, 0.2, 0.6]), n=300)
     proba, want, likelihoods = posterior(likely, have), have, []
@@ -107,7 +107,7 @@ def test_em_is_the_slow_em_and_every_round_makes_the_photos_likelier():
     assert np.all(np.diff(likelihoods) > 0)
 
 
-def test_an_answer_never_seen_stays_at_0():
+def test_an_answer_missing_from_training_stays_at_0():
     have, proba = np.array([0.5, 0.5, 0.0]), np.array([[0.2, 0.8, 0.0], [0.1, 0.9, 0.0], [0.0, 0.0, 1.0]])
     want = estimated_shares(proba, ONE, have=have)
     assert want[2] == 0
@@ -123,25 +123,25 @@ def test_no_shift_is_estimated_where_there_is_none():
     )
 
 
-def test_refusals_say_what_to_do():
+def test_errors_say_what_to_do():
     proba = np.full((2, 3), 1 / 3)
     good = np.array([0.5, 0.3, 0.2])
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as raised:
         recalibrate(proba, ONE, have=np.array([0.5, 0.5, 0.0]), want=good)
-    assert "smooth=1" in told.value.fix
+    assert "smooth=1" in raised.value.fix
     for have in (np.array([1.5, -0.5, 0.0]), np.array([0.5, 0.3, 0.3]), np.array([np.nan, 0.5, 0.5])):
-        with pytest.raises(FieldmarkError) as told:
+        with pytest.raises(FieldmarkError) as raised:
             recalibrate(proba, ONE, have=have, want=good)
-        assert "smooth=1" in told.value.fix
-    with pytest.raises(ShapeError) as told:
+        assert "smooth=1" in raised.value.fix
+    with pytest.raises(ShapeError) as raised:
         recalibrate(proba, ONE, have=good[:2], want=good)
-    assert "pass shares(" in told.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    assert "pass shares(" in raised.value.fix
+    with pytest.raises(FieldmarkError) as raised:
         recalibrate(proba, ONE, have=good, want=good, form="binary")  # type: ignore[arg-type]
-    assert '"bayes"' in told.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    assert '"bayes"' in raised.value.fix
+    with pytest.raises(FieldmarkError) as raised:
         shares(proba, ONE, smooth=-1)
-    assert "0 (none) or more" in told.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    assert "smooth=0" in raised.value.fix
+    with pytest.raises(FieldmarkError) as raised:
         estimated_shares(proba[:0], ONE, have=good)
-    assert "one photo or more" in told.value.fix
+    assert "one row or more" in raised.value.fix

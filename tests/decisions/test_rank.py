@@ -1,4 +1,4 @@
-"""Ranking with "nobody we know"."""
+"""Ranking with unknown individuals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_threshold_just_below_a_float32_score_is_not_rounded_onto_it():
     assert rank(np.array([[score]]), unknown_at=just_below, k=1).tolist() == [[0]]
 
 
-def test_rows_are_full_where_candidates_are_left_and_empty_places_are_no_name():
+def test_rows_are_full_while_candidates_are_left_and_empty_places_hold_no_name():
     scores = np.array([[0.3, -np.inf, -4.0]])
     assert rank(scores, unknown_at=None, k=4).tolist() == [[0, 2, EMPTY, EMPTY]]
     assert rank(scores, unknown_at=0.0, k=4).tolist() == [[0, UNKNOWN, 2, EMPTY]]
@@ -60,7 +60,7 @@ def test_many_ties_at_the_last_place_go_to_the_lowest_classes():
     assert rank(scores, unknown_at=None, k=5).tolist() == [[4000, 0, 1, 2, 3]] * 3
 
 
-def test_blocks_of_rows_change_nothing(monkeypatch):
+def test_the_result_does_not_depend_on_the_block_size(monkeypatch):
     scores = np.random.default_rng(0).normal(size=(50, 30)).round(1)
     whole = top(scores, k=5)
     monkeypatch.setattr(ranking, "ROW_BLOCK", 7)
@@ -69,7 +69,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     assert (np.diff(whole[1], axis=1) <= 0).all()
 
 
-def test_candidates_are_rows_for_printing_without_empty_places():
+def test_candidates_have_no_empty_places():
     rows = candidates(np.array([[0.75, -np.inf, 0.25]]), unknown_at=0.5, k=5)
     assert [(c.place, c.identity, c.score, c.is_unknown) for c in rows[0]] == [
         (1, 0, 0.75, False),
@@ -83,14 +83,14 @@ def test_candidates_are_rows_for_printing_without_empty_places():
     [
         (np.zeros((0, 3)), {}, ShapeError, "at least one"),
         (np.zeros((3, 0)), {}, ShapeError, "at least one"),
-        (np.zeros(3), {}, ShapeError, "one row a query"),
-        (np.zeros((1, 3)), {"k": 0}, FieldmarkError, "k=1"),
+        (np.zeros(3), {}, ShapeError, "one row per query"),
+        (np.zeros((1, 3)), {"k": 0}, FieldmarkError, "k=5"),
         (np.array([[0.0, np.nan, 1.0, 2.0]]), {"k": 1}, FieldmarkError, "network's outputs"),
         (np.array([[0.0, np.inf]]), {}, FieldmarkError, "network's outputs"),
         (np.zeros((1, 3)), {"unknown_at": np.nan}, FieldmarkError, "None"),
     ],
 )
-def test_refusals_say_what_to_do(scores, options, error, fix):
+def test_errors_say_what_to_do(scores, options, error, fix):
     with pytest.raises(error) as refusal:
         rank(scores, **{"unknown_at": None, **options})
     assert fix in refusal.value.fix

@@ -1,4 +1,4 @@
-"""Blends of models against slow loops, and what each rule is for."""
+"""Averages of several models' rankings, compared with slow loops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def three(seed=0, n=20, n_classes=12):
 
 
 def slow_votes(scores, unknown_at, worth, weights):
-    """Each model's ballot, read one name at a time; "nobody we know" is -1."""
+    """Each model's votes, one name at a time; -1 is an unknown individual."""
     given = {}
     for row, at, weight in zip(scores, unknown_at, weights, strict=True):
         ballot = sorted([(-value, 1, name) for name, value in enumerate(row)] + [(-at, 0, -1)])
@@ -30,7 +30,7 @@ def slow_votes(scores, unknown_at, worth, weights):
 
 
 @pytest.mark.parametrize("by", [ByVote(), ByVote(worth=(3.0, 1.0)), ByRank(depth=4)])
-def test_places_and_votes_equal_slow_ballots(by):
+def test_ranks_and_votes_equal_slow_votes(by):
     scores, unknown_at, weights = three(), [0.5, 5.002, 10.0], [1.0, 2.0, 0.5]
     worth = [1 - place / 4 for place in range(4)] if by.kind == "rank" else by.worth
     ensemble_lines = average_rankings(scores, by=by, weights=weights, unknown_at=unknown_at)
@@ -41,7 +41,7 @@ def test_places_and_votes_equal_slow_ballots(by):
 
 
 def test_scales_make_models_comparable():
-    """The third model's numbers are 5,000 times as wide as the second's, and count similar."""
+    """The third model's scores have 5,000 times the range of the second's, and the same weight."""
     scores = three()
     scales = [ScoreScale.of(one) for one in scores]
     ensemble_lines = average_rankings(scores, by=ByScore(), scales=scales)
@@ -62,13 +62,13 @@ def test_one_model_keeps_its_order_under_every_rule():
         assert (rank(ensemble_lines, unknown_at=at, k=5) == rank(scores, unknown_at=0.7, k=5)).all()
 
 
-def test_two_weak_votes_beat_one_strong():
+def test_two_low_votes_beat_one_high_vote():
     scores = [np.array([[0.9, 0.5, 0.0]]), np.array([[0.1, 0.2, 0.0]]), np.array([[0.1, 0.2, 0.0]])]
     vote = average_rankings(scores, by=ByVote(worth=(1.0,)), unknown_at=[0.0, 0.0, 0.0])
     assert rank(vote, unknown_at=0.0, k=1)[0, 0] == 1
 
 
-def test_never_stays_never_and_a_gap_counts_as_the_lowest():
+def test_minus_infinity_in_all_models_stays_and_in_one_counts_as_the_lowest():
     scores = [np.array([[1.0, -np.inf, -np.inf]]), np.array([[0.0, 3.0, -np.inf]])]
     for by in (ByScore(), ByRank(), ByVote()):
         ensemble_lines = average_rankings(scores, by=by, unknown_at=[-5.0, -5.0])
@@ -93,7 +93,7 @@ def test_thresholds_may_differ_by_query():
         (lambda: average_rankings([np.ones((2, 3))], by=ByVote()), FieldmarkError, "need unknown_at"),
     ],
 )
-def test_refusals_say_what_to_do(call, error, fix):
+def test_errors_say_what_to_do(call, error, fix):
     with pytest.raises(error) as refusal:
         call()
     assert fix in refusal.value.fix

@@ -1,4 +1,4 @@
-"""That looking only at the likely scores never changes an answer."""
+"""Sorting only the highest scores never changes a result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fieldmark.decisions.threshold_search import SearchSheet, SortedSheet, count
 
 
 def sheet(seed, *, strength, n_images=40, n_labels=9, share=0.3):
-    """Scores that know truth a little, or (strength below 0) the wrong way round."""
+    """Scores that are weakly correlated with the truth, or (strength below 0) anticorrelated."""
     chance = np.random.default_rng(seed)
     truth = chance.random((n_images, n_labels)) < share
     proba = (strength * truth + chance.normal(size=truth.shape)).astype(np.float32)
@@ -26,7 +26,7 @@ def sheet(seed, *, strength, n_images=40, n_labels=9, share=0.3):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([-2.0, 0.0, 0.5, 3.0]))
-def test_few_scores_laid_out_give_what_all_give(seed, strength):
+def test_few_sorted_scores_give_the_same_as_all(seed, strength):
     table = sheet(seed, strength=strength)
     whole, shallow = SortedSheet(table, depth=100), SortedSheet(table, depth=0.5)
     assert whole.is_whole
@@ -39,7 +39,7 @@ def test_few_scores_laid_out_give_what_all_give(seed, strength):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([-2.0, 0.0, 3.0]), st.sampled_from([0.02, 0.3]))
-def test_few_scores_of_a_column_give_what_all_give(seed, strength, share):
+def test_few_sorted_scores_of_a_column_give_the_same_as_all(seed, strength, share):
     table = sheet(seed, strength=strength, share=share)
     rule = LabelF2(shrink=0, rounds=5)
     wanted = label_thresholds(SortedSheet(table), rule)
@@ -49,17 +49,17 @@ def test_few_scores_of_a_column_give_what_all_give(seed, strength, share):
         assert label_thresholds(SortedSheet(table), rule) == wanted
 
 
-def test_a_column_is_looked_at_as_deep_as_it_must_be():
-    # Images without any right label are worth nothing in any case: to find one label, 900 of them may be given it.
+def test_a_column_is_sorted_as_deep_as_needed():
+    # Images without any correct label always score 0: to find one label, 900 of them may be given it.
     truth = np.zeros((1000, 1), bool)
     truth[900] = True
     proba = np.linspace(1, 0.5, 1000, dtype=np.float32)[:, None]
     table = SearchSheet(proba, truth, np.arange(1000), {"one": np.array([0])})
-    bench = SortedSheet(table)
+    sorted_sheet = SortedSheet(table)
     columns = [per_label_thresholds._Column.of(proba[:, 0], truth[:, 0], usual=0.99, depth=10)]
     assert columns[0].missed.tolist() == [900]
     assert columns[0].n_usual == (proba > np.float32(0.99)).sum() <= len(columns[0].scores) < 900
-    state = (*bench.above("one", 0.99), bench.judge, np.zeros(1000, np.int64), np.zeros(1000, np.int64))
+    state = (*sorted_sheet.above("one", 0.99), sorted_sheet.scoring, np.zeros(1000, np.int64), np.zeros(1000, np.int64))
     threshold_scans.give(np.arange(1000), truth[:, 0], 0, *state)
     assert per_label_thresholds._move(table, 0, columns, 0.99, state)
     assert columns[0].taken == 901
@@ -72,8 +72,8 @@ def test_points_are_exact_sums():
     found = chance.integers(0, 4, 5000).astype(np.int32)
     given = (found + chance.integers(0, 9, 5000)).astype(np.int32)
     right = (found + chance.integers(1, 4, 5000)).astype(np.int32)
-    judge = (right, 4.0, np.int64(0))
-    total = threshold_scans.total_points(found, given, judge)
+    scoring = (right, 4.0, np.int64(0))
+    total = threshold_scans.total_points(found, given, scoring)
     assert total / threshold_scans.POINTS == pytest.approx((5 * found / (4 * right + given)).sum(), abs=1e-6)
     order = chance.permutation(5000)
     assert threshold_scans.total_points(found[order], given[order], (right[order], 4.0, np.int64(0))) == total
@@ -89,7 +89,7 @@ def test_points_are_exact_sums():
         ([0.0], 1, -np.inf, np.nextafter(np.float32(0), np.float32(-1))),
     ],
 )
-def test_a_threshold_lies_halfway_and_parts_the_scores(scores, taken, low, wanted):
+def test_a_threshold_is_halfway_and_separates_the_scores(scores, taken, low, wanted):
     scores = np.array(scores, np.float32)
     at = cut_after(scores, taken, low)
     assert at == pytest.approx(float(wanted), rel=1e-6)

@@ -1,4 +1,4 @@
-"""Thresholds found on validation, against a search over every threshold that could matter."""
+"""Thresholds for unknown individuals, compared with a search over every relevant threshold."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from fieldmark.decisions.specs import FalseMatchBudget, Fixed, MaxMap, TargetSha
 from fieldmark.decisions.unknown_thresholds import UnknownThreshold, curve, fit_unknown_threshold
 
 
-def slow_figures(scores, truth, at, k):
-    """MAP@k, share unknown, false-match rate and turned away, from the ranking itself."""
+def slow_measures(scores, truth, at, k):
+    """MAP@k, share unknown, FPIR and FNIR, computed from the ranking."""
     answer = rank(scores, unknown_at=at, k=k).tolist()
     gain = [1 / (row.index(right) + 1) if right in row else 0 for row, right in zip(answer, truth, strict=True)]
     first = [row[0] == -1 for row in answer]
@@ -44,17 +44,17 @@ QUERIES = st.tuples(st.integers(1, 9), st.integers(1, 6)).flatmap(
 def test_max_map_is_the_best_of_all_thresholds(queries, k):
     scores, truth = queries
     found = fit_unknown_threshold(MaxMap(), scores, truth, k=k)
-    every = [slow_figures(scores, truth, at, k)[0] for at in [-4.0, *VALUES]]
+    every = [slow_measures(scores, truth, at, k)[0] for at in [-4.0, *VALUES]]
     assert found.map_at_k == pytest.approx(max(every))
-    assert slow_figures(scores, truth, found.at, k)[0] == pytest.approx(max(every))
+    assert slow_measures(scores, truth, found.at, k)[0] == pytest.approx(max(every))
     assert math.isfinite(found.at)
 
 
 @settings(max_examples=80, deadline=None)
 @given(QUERIES, st.integers(1, 6), st.floats(-4, 2))
-def test_figures_of_a_threshold_and_its_curve_are_those_of_the_ranking(queries, k, at):
+def test_measures_of_a_threshold_and_its_curve_equal_those_of_the_ranking(queries, k, at):
     scores, truth = queries
-    wanted = slow_figures(scores, truth, at, k)
+    wanted = slow_measures(scores, truth, at, k)
     found = fit_unknown_threshold(Fixed(at=at), scores, truth, k=k)
     assert (found.at, found.k, found.n_queries, found.n_unknown) == (at, k, len(truth), (truth == -1).sum())
     drawn = curve(scores, truth, np.array([at]), k=k)
@@ -69,13 +69,13 @@ def test_figures_of_a_threshold_and_its_curve_are_those_of_the_ranking(queries, 
 
 @settings(max_examples=60, deadline=None)
 @given(arrays(np.float64, st.integers(1, 40), elements=st.floats(-5, 5)), st.data())
-def test_max_map_is_exact_for_scores_that_are_close_together(first, data):
-    """Random cut points: no grid would hit them."""
+def test_max_map_is_exact_for_nearly_equal_scores(first, data):
+    """Random thresholds that no grid would include."""
     scores = np.stack([first, first - 1], axis=1)
     truth = data.draw(arrays(np.int64, len(first), elements=st.integers(-1, 1)))
     every = np.unique(scores)
     every = np.concatenate([[every[0] - 1], every])
-    wanted = max(slow_figures(scores, truth, at, 5)[0] for at in every)
+    wanted = max(slow_measures(scores, truth, at, 5)[0] for at in every)
     assert fit_unknown_threshold(MaxMap(), scores, truth).map_at_k == pytest.approx(wanted)
 
 
@@ -85,7 +85,7 @@ def test_the_middle_of_the_widest_best_plateau_is_taken():
     assert fit_unknown_threshold(MaxMap(), scores, np.array([-1, 0, -1, 0])).at == 3.0
 
 
-def test_unknowns_only_are_all_refused_and_unknown_if_all_are_known():
+def test_only_unknown_individuals_are_all_unknown_and_only_known_ones_none():
     scores = np.array([[0.2, 0.1], [0.4, 0.3]])
     assert fit_unknown_threshold(MaxMap(), scores, np.array([-1, -1])).share_unknown == 1
     known = fit_unknown_threshold(MaxMap(), scores, np.array([0, 0]))
@@ -94,7 +94,7 @@ def test_unknowns_only_are_all_refused_and_unknown_if_all_are_known():
 
 @settings(max_examples=80, deadline=None)
 @given(arrays(np.float32, st.integers(1, 30), elements=st.sampled_from([-1.0, -0.5, 0.0, 0.3, 0.7])), st.floats(0, 1))
-def test_target_share_is_the_nearest_that_can_be_had(first, share):
+def test_target_share_is_the_nearest_possible(first, share):
     found = fit_unknown_threshold(TargetShare(share=share), first[:, None])
     nearest = min(abs(np.mean(first <= at) - share) for at in [-2, *first.tolist()])
     assert abs(found.share_unknown - share) == pytest.approx(nearest)
@@ -110,7 +110,7 @@ def test_target_share_without_ties_is_met(share, unknown):
 
 @settings(max_examples=80, deadline=None)
 @given(QUERIES, st.sampled_from([0.0, 0.2, 0.5, 0.75, 1.0]))
-def test_a_budget_is_held_by_the_lowest_threshold_that_can(queries, budget):
+def test_a_budget_gives_the_lowest_threshold_within_it(queries, budget):
     scores, truth = queries
     truth[0] = -1
     found = fit_unknown_threshold(FalseMatchBudget(budget=budget), scores, truth)
@@ -118,11 +118,11 @@ def test_a_budget_is_held_by_the_lowest_threshold_that_can(queries, budget):
     below = float(np.nextafter(np.float32(found.at), np.float32(-np.inf)))
     lower = fit_unknown_threshold(Fixed(at=below), scores, truth)
     first = scores.max(axis=1)
-    everybody_is_named = (first[first > -np.inf] > found.at).all()  # but those without any candidate
+    everybody_is_named = (first[first > -np.inf] > found.at).all()  # except those without any candidate
     assert lower.false_match_rate > budget or everybody_is_named
 
 
-def test_a_budget_by_bound_is_more_careful_and_keeps_its_promise_on_new_unknowns():
+def test_a_budget_by_bound_is_stricter_and_holds_on_new_unknown_individuals():
     chance = np.random.default_rng(0)
     kept, kept_by_bound = [], []
     for _ in range(200):
@@ -146,14 +146,19 @@ def test_the_bound_is_clopper_and_pearsons(count, n, confidence):
 
 @pytest.mark.parametrize(("count", "n"), [(0, 1), (0, 100), (3, 7), (49, 50), (230, 2300)])
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
-def test_at_the_bound_so_few_are_seen_in_the_share_that_is_left(count, n, confidence):
+def test_at_the_bound_a_count_this_low_has_the_remaining_probability(count, n, confidence):
     share = upper_bound(count, n, confidence=confidence)
-    ways = [math.lgamma(n + 1) - math.lgamma(seen + 1) - math.lgamma(n - seen + 1) for seen in range(count + 1)]
-    chance = [math.exp(log + seen * math.log(share) + (n - seen) * math.log1p(-share)) for seen, log in enumerate(ways)]
+    ways = [
+        math.lgamma(n + 1) - math.lgamma(observed + 1) - math.lgamma(n - observed + 1) for observed in range(count + 1)
+    ]
+    chance = [
+        math.exp(log + observed * math.log(share) + (n - observed) * math.log1p(-share))
+        for observed, log in enumerate(ways)
+    ]
     assert sum(chance) == pytest.approx(1 - confidence, rel=1e-6)
 
 
-def test_a_bound_of_little_confidence_is_not_below_what_was_seen():
+def test_a_bound_of_low_confidence_is_not_below_the_observed_share():
     assert upper_bound(30, 100, confidence=0.01) == 0.3
 
 
@@ -204,7 +209,7 @@ def test_rules_are_read_by_kind():
                 FalseMatchBudget(budget=0.01, hold="bound"), np.zeros((50, 1)), np.full(50, -1)
             ),
             FieldmarkError,
-            "add unknown individuals",
+            "more unknown individuals",
         ),
         (
             lambda: fit_unknown_threshold(
@@ -219,16 +224,16 @@ def test_rules_are_read_by_kind():
         (lambda: upper_bound(0, 0), FieldmarkError, "n >= 1"),
     ],
 )
-def test_refusals_say_what_to_do(call, error, fix):
+def test_errors_say_what_to_do(call, error, fix):
     with pytest.raises(error) as refusal:
         call()
     assert fix in refusal.value.fix
 
 
-def test_too_few_unknowns_says_how_many_would_do():
+def test_too_few_unknown_individuals_says_how_many_are_enough():
     with pytest.raises(FieldmarkError) as refusal:
         fit_unknown_threshold(FalseMatchBudget(budget=0.01, hold="bound"), np.zeros((50, 1)), np.full(50, -1))
-    assert "299 would do" in str(refusal.value.got)
+    assert "299 would be enough" in str(refusal.value.got)
     unknowns = np.random.default_rng(0).random((299, 1))
     assert (
         fit_unknown_threshold(FalseMatchBudget(budget=0.01, hold="bound"), unknowns, np.full(299, -1)).false_match_bound

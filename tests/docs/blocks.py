@@ -53,7 +53,7 @@ class Command:
 
 def pages() -> list[Path]:
     """README.md and every page of the site."""
-    return [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
+    return [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -99,7 +99,7 @@ def headings(page: Path) -> set[str]:
 
 
 def own_plan() -> str:
-    """The plan in plans.md that a reader may begin with."""
+    """Return the example plan of docs/plans.md."""
     return next(block.text for block in blocks(HOME / "docs" / "plans.md") if block.title == "my_plan.toml")
 
 

@@ -20,7 +20,7 @@ N_OBJECTS = 24
 
 @pytest.fixture(scope="session")
 def demo(once: Once) -> Path:
-    """What ``fieldmark demo`` leaves, small: drawn photos, and a run of the plan that plans.md shows."""
+    """Folder like that of ``fieldmark demo``: drawn photos, and a run of the example plan of docs/plans.md."""
     return once("fieldmark-demo", _small_demo)
 
 

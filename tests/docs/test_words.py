@@ -67,7 +67,7 @@ def test_every_command_and_option_is_described(command: str) -> None:
 
 @pytest.mark.parametrize("kind", STAGES.names())
 def test_every_stage_kind_has_a_section(kind: str) -> None:
-    assert kind in headings(HOME / "docs" / "plans.md")
+    assert kind in headings(HOME / "docs" / "reference" / "stages.md")
 
 
 @pytest.mark.parametrize("name", [*RECIPES.names(), *errors(), "auto", *READERS.names()])
@@ -120,9 +120,10 @@ def test_links_have_a_target(page: Path) -> None:
 
 def test_the_menu_lists_exactly_the_pages() -> None:
     menu = set(
-        re.findall(r"^ +- .*: (\w+\.md)$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
+        re.findall(r"^ +- .*: ([\w/-]+\.md)$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
     )
-    assert menu == {page.name for page in pages() if page.parent.name == "docs"}
+    docs = HOME / "docs"
+    assert menu == {page.relative_to(docs).as_posix() for page in pages() if page.is_relative_to(docs)}
 
 
 def test_options_and_commands_in_messages_exist() -> None:

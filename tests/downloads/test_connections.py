@@ -240,9 +240,9 @@ def test_every_cut_is_found_at_an_eighth_of_the_size(tmp_path: Path) -> None:
         for length in range(700, len(data) - 2, max(1, len(data) // 60)):
             answer = HttpAnswer(200, data[:length], "", "image/jpeg", None, None)
             assert is_small(answer)
-            with pytest.raises(Failed) as told:
+            with pytest.raises(Failed) as caught:
                 laid_aside(recognised(answer, fetching=QUICK), image="a", aside=tmp_path, fetching=QUICK)
-            assert told.value.cause.name == "truncated"
+            assert caught.value.cause.name == "truncated"
     seen = recognised(HttpAnswer(200, data, "", "image/jpeg", None, None), fetching=QUICK)
     assert seen.is_quick
     kept = laid_aside(seen, image="a", aside=tmp_path, fetching=QUICK)

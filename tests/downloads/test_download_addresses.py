@@ -46,9 +46,9 @@ def test_public_numbers_are(number: str) -> None:
     ["2130706433", "127.1", "0177.0.0.1", "0x7f000001", "0x7f.0.0.1", "[::1]", "[::ffff:7f00:1]", "127.0.0.1", "1.2.3"],
 )
 def test_numbers_in_any_dress_are_refused(host: str) -> None:
-    with pytest.raises(Failed) as told:
+    with pytest.raises(Failed) as caught:
         check_number(address(f"http://{host}/a.jpg"))
-    assert told.value.cause.name in {"private_address", "bad_address"}
+    assert caught.value.cause.name in {"private_address", "bad_address"}
 
 
 def test_public_numbers_and_names_pass() -> None:
@@ -71,10 +71,10 @@ def test_public_numbers_and_names_pass() -> None:
     ],
 )
 def test_only_the_web_is_asked(text: str) -> None:
-    with pytest.raises(Failed) as told:
+    with pytest.raises(Failed) as caught:
         address(text)
-    assert told.value.cause.name == "bad_address"
-    assert told.value.cause.lasting
+    assert caught.value.cause.name == "bad_address"
+    assert caught.value.cause.lasting
 
 
 def test_a_redirect_may_be_relative_and_carries_no_password() -> None:

@@ -83,21 +83,21 @@ def test_addresses_that_the_table_no_longer_names_are_kept_but_not_asked(tmp_pat
 
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("dear diary")
-    with pytest.raises(RunError) as told:
+    with pytest.raises(RunError) as caught:
         Journal(tmp_path)
-    assert "--out" in told.value.fix
+    assert "--out" in caught.value.fix
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_two_at_once_and_a_damaged_journal_are_refused(tmp_path: Path) -> None:
-    with Journal(tmp_path / "out"), pytest.raises(RunError) as told:
+    with Journal(tmp_path / "out"), pytest.raises(RunError) as caught:
         Journal(tmp_path / "out")
-    assert "wait for it" in told.value.fix
+    assert "wait for it" in caught.value.fix
     for path in (tmp_path / "out").glob(f"{FILE}*"):
         path.write_bytes(b"rot" * 5000)
-    with pytest.raises(RunError) as told:
+    with pytest.raises(RunError) as caught:
         Journal(tmp_path / "out")
-    assert "--out" in told.value.fix
+    assert "--out" in caught.value.fix
 
 
 @pytest.mark.slow

@@ -61,36 +61,36 @@ def test_plain_json(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_asked_is_refused(tmp_path: Path, text: str, fix: str) -> None:
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         read_wanted(written(tmp_path / "t.csv", text))
-    assert fix in told.value.fix
+    assert fix in caught.value.fix
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         read_wanted(written(tmp_path / "t.csv", "id,url\na,\n,b\nc,\n"))
-    assert "3 mistake(s)" in told.value.problem
+    assert "3 mistake(s)" in caught.value.problem
 
 
 def test_a_missing_table_column_or_broken_json(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no table") as told:
+    with pytest.raises(DataError, match="no table") as caught:
         read_wanted(tmp_path / "none.csv")
-    assert ".csv" in told.value.fix
-    with pytest.raises(DataError) as told:
+    assert ".csv" in caught.value.fix
+    with pytest.raises(DataError) as caught:
         read_wanted(written(tmp_path / "t.csv", "id,url\na,b\n"), urls=("urll",))
-    assert "'url'" in told.value.fix
-    with pytest.raises(DataError) as told:
+    assert "'url'" in caught.value.fix
+    with pytest.raises(DataError) as caught:
         read_wanted(written(tmp_path / "t.json", "[1]"))
-    assert '"images"' in told.value.fix
+    assert '"images"' in caught.value.fix
 
 
 def test_manifests(tmp_path: Path) -> None:
     digest = "A" * 64
     assert read_manifest(written(tmp_path / "m.csv", f"image,sha256\na,{digest}\n")) == {"a": "a" * 64}
     for text, fix in (("image,sha\na,b\n", "manifest.csv"), ("image,sha256\na,b\n", "64 hex digits")):
-        with pytest.raises(DataError) as told:
+        with pytest.raises(DataError) as caught:
             read_manifest(written(tmp_path / "m.csv", text))
-        assert fix in told.value.fix
-    with pytest.raises(DataError) as told:
+        assert fix in caught.value.fix
+    with pytest.raises(DataError) as caught:
         read_manifest(tmp_path / "none.csv")
-    assert "manifest.csv" in told.value.fix
+    assert "manifest.csv" in caught.value.fix

@@ -1,4 +1,4 @@
-"""The quick search for identities against slow loops."""
+"""The fast search for identities, compared with slow loops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def unit(n, dim, seed):
 
 
 def slow_best(query, gallery, classes, own, k):
-    """Every photo looked at, one number at a time: (identity, photo, cosine) of the best k."""
+    """The best k (identity, photo, cosine), from every photo one at a time."""
     best = {}
     for g, photo in enumerate(gallery):
         if classes[g] < 0 or g == own:
@@ -65,7 +65,7 @@ def test_equals_best_and_rank_on_many_identities(block, monkeypatch):
     assert (classes[found.photos] == found.identities).all()
 
 
-def test_near_duplicates_beyond_float32_are_told_apart():
+def test_near_duplicates_beyond_float32_are_separated():
     for seed in range(5):
         photos, query = unit(2, 640, seed), unit(4, 640, seed + 100)
         chance = np.random.default_rng(seed)
@@ -76,12 +76,12 @@ def test_near_duplicates_beyond_float32_are_told_apart():
             assert found.identities[row].tolist() == [name for name, _, _ in slow_best(one, gallery, classes, -1, 4)]
 
 
-def test_a_gallery_of_unknowns_only_answers_unknown():
+def test_a_gallery_of_unknown_individuals_gives_empty_answers():
     found = best_identities(unit(2, 3, 0), unit(4, 3, 1), np.full(4, -1), k=2)
     assert (found.identities == -2).all()
 
 
-def test_an_identity_with_more_photos_than_a_block_is_not_parted():
+def test_an_identity_with_more_photos_than_a_block_is_not_split():
     gallery, query = unit(40, 8, 0), unit(5, 8, 1)
     classes = np.repeat([0, 1, 2], [30, 5, 5])
     found = best_identities(query, gallery, classes, k=3, block=4)
@@ -92,19 +92,19 @@ def test_an_identity_with_more_photos_than_a_block_is_not_parted():
     ("call", "error", "fix"),
     [
         (lambda: best_identities(unit(2, 3, 0), unit(4, 3, 0), np.zeros(4, int), k=0), FieldmarkError, "k=1 or more"),
-        (lambda: best_identities(unit(2, 3, 0), unit(4, 3, 0), np.zeros(3, int)), FieldmarkError, "one class a"),
+        (lambda: best_identities(unit(2, 3, 0), unit(4, 3, 0), np.zeros(3, int)), FieldmarkError, "one class per"),
         (lambda: best_identities(unit(2, 3, 0), unit(4, 3, 0), np.full(4, -2)), FieldmarkError, "vocabulary"),
         (lambda: best_identities(unit(2, 3, 0), unit(4, 2, 0), np.zeros(4, int)), ShapeError, "same dim"),
     ],
 )
-def test_refusals_say_what_to_do(call, error, fix):
+def test_errors_say_what_to_do(call, error, fix):
     with pytest.raises(error) as refusal:
         call()
     assert fix in refusal.value.fix
 
 
 @pytest.mark.parametrize("block", [90, 4000])
-def test_rough_products_change_nothing_but_the_speed(block):
+def test_approximate_products_change_only_the_speed(block):
     from fieldmark.training.products import ROUNDING, BfloatProducts
 
     chance = np.random.default_rng(5)

@@ -1,4 +1,4 @@
-"""Evidence that adds up, and the photos that are looked at again."""
+"""Fusion of several scores, and the shortlist of photos."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fieldmark.metrics.open_set import roc_auc
 
 
 def drawn(n, seed=0):
-    """Pairs of which two numbers tell something, a third nothing and a fourth the contrary."""
+    """Pairs with two informative numbers, one random and one contrary number."""
     rng = np.random.default_rng(seed)
     same = rng.random(n) < 0.3
-    told = [same * 1.0 + rng.normal(0, 1, n), same * 100.0 + rng.normal(0, 80, n), rng.normal(0, 1, n)]
-    return np.column_stack([*told, rng.normal(0, 1, n) - 1.0 * same]), same
+    numbers = [same * 1.0 + rng.normal(0, 1, n), same * 100.0 + rng.normal(0, 80, n), rng.normal(0, 1, n)]
+    return np.column_stack([*numbers, rng.normal(0, 1, n) - 1.0 * same]), same
 
 
 def test_weights_are_those_of_another_library():
@@ -33,14 +33,14 @@ def test_weights_are_those_of_another_library():
     )
 
 
-def test_two_kinds_of_evidence_are_better_than_either():
+def test_two_scores_are_better_than_either():
     numbers, same = drawn(2000)
     held, truth = drawn(2000, seed=1)
     fused = roc_auc(fit_fusion(numbers, same).proba(held), truth)
     assert fused > max(roc_auc(held[:, place], truth) for place in (0, 1)) + 0.02
 
 
-def test_probabilities_are_as_often_right_as_they_say():
+def test_probabilities_are_calibrated():
     numbers, same = drawn(5000)
     held, truth = drawn(5000, seed=1)
     proba = fit_fusion(numbers, same).proba(held)
@@ -51,7 +51,7 @@ def test_probabilities_are_as_often_right_as_they_say():
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6))
-def test_more_evidence_never_makes_a_pair_less_likely(seed):
+def test_a_larger_number_never_lowers_the_probability(seed):
     rng = np.random.default_rng(seed)
     same = np.arange(40) % 3 == 0
     numbers = rng.normal(0, 1, (40, 4)) * 10.0 ** rng.integers(-3, 4, 4)
@@ -60,7 +60,7 @@ def test_more_evidence_never_makes_a_pair_less_likely(seed):
     assert (fusion.proba(more) >= fusion.proba(numbers)).all()
 
 
-def test_a_number_that_never_changes_or_says_the_contrary_weighs_nothing():
+def test_a_constant_or_contrary_number_gets_weight_0():
     numbers, same = drawn(500)
     numbers[:, 2] = 7
     fusion = fit_fusion(numbers, same)
@@ -68,14 +68,14 @@ def test_a_number_that_never_changes_or_says_the_contrary_weighs_nothing():
     assert min(fusion.weights[:2]) > 0
 
 
-def test_perfect_evidence_gives_finite_weights():
+def test_perfect_separation_gives_finite_weights():
     same = np.arange(20) < 10
     fusion = fit_fusion(same[:, None] * 1000.0, same)
     assert np.isfinite(fusion.weights).all()
     assert fusion.proba(np.array([[1000.0], [0.0], [-np.inf]])) == pytest.approx([1, 0, 0], abs=0.15)
 
 
-def test_a_part_is_judged_by_the_others_only():
+def test_a_part_is_scored_by_weights_of_the_others_only():
     numbers, same = drawn(300)
     part = np.arange(300) % 3
     before = fit_by_part(numbers, same, part)
@@ -85,21 +85,21 @@ def test_a_part_is_judged_by_the_others_only():
     assert before[0] != after[0]
 
 
-def test_refusals_tell_what_to_do():
+def test_errors_say_what_to_do():
     numbers, same = drawn(10)
     cases = [
         (lambda: fit_fusion(numbers[:, 0], same), ShapeError, "(pair, number)"),
-        (lambda: fit_fusion(numbers * np.inf, same), FieldmarkError, "no match at all is 0"),
+        (lambda: fit_fusion(numbers * np.inf, same), FieldmarkError, "use 0 for a pair"),
         (lambda: fit_fusion(numbers, same & False), FieldmarkError, "longer shortlist"),
         (lambda: fit_fusion(*drawn(50)).proba(numbers[:, :2]), ShapeError, "same order"),
-        (lambda: fit_by_part(numbers, same, np.zeros(3)), ShapeError, "one part a pair"),
+        (lambda: fit_by_part(numbers, same, np.zeros(3)), ShapeError, "one whole number per pair"),
         (lambda: fit_by_part(numbers, same, np.zeros(10, int)), FieldmarkError, "two parts or more"),
         (lambda: similar_photos(numbers, same[:3], numbers, n_photos=1), ShapeError, "GalleryStore.compare()"),
     ]
     for call, kind, fix in cases:
-        with pytest.raises(kind) as told:
+        with pytest.raises(kind) as raised:
             call()
-        assert fix in told.value.fix
+        assert fix in raised.value.fix
 
 
 @settings(max_examples=30, deadline=None)

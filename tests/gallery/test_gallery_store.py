@@ -1,4 +1,4 @@
-"""The gallery on disk: it compares with other photos only."""
+"""The gallery on disk: a photo is only compared with other photos."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def gallery(tmp_path):
     return GalleryStore.write(tmp_path / "g", EMBEDDING, images=IMAGES, classes=CLASSES, made_by="net1")
 
 
-def test_it_is_read_as_it_was_written(gallery, tmp_path):
+def test_a_gallery_is_read_as_it_was_written(gallery, tmp_path):
     again = GalleryStore.open(tmp_path / "g", made_by="net1")
     assert again.images == tuple(IMAGES)
     assert again.classes.tolist() == CLASSES.tolist()
@@ -66,7 +66,7 @@ def test_scores_of_new_photos_are_those_of_decide(gallery, monkeypatch, by):
     np.testing.assert_allclose(gallery.scores(query, list("abcde"), n_classes=5, by=by), wanted, atol=1e-6)
 
 
-def test_a_gallery_without_the_queries_gives_centroids_that_do_not_hold_them(gallery):
+def test_a_gallery_without_the_queries_gives_centroids_without_them(gallery):
     rest = gallery.without([IMAGES[0], "elsewhere"])
     assert rest.images == tuple(IMAGES[1:])
     scores = rest.scores(EMBEDDING[:, :1], IMAGES[:1], n_classes=4, by=Centroid())
@@ -75,7 +75,7 @@ def test_a_gallery_without_the_queries_gives_centroids_that_do_not_hold_them(gal
     np.testing.assert_allclose(scores, wanted, atol=1e-6)
 
 
-def test_it_hands_out_no_embeddings():
+def test_it_returns_no_embeddings():
     public = {name for name in dir(GalleryStore) if not name.startswith("_")}
     assert public == {
         "write", "open", "images", "classes", "n_views", "dim", "made_by",
@@ -91,11 +91,11 @@ def test_it_hands_out_no_embeddings():
         ({"embedding": EMBEDDING[:, :0], "images": [], "classes": CLASSES[:0]}, ShapeError, "at least one photo"),
         ({"images": IMAGES[:-1]}, ShapeError, "(view, image, dim)"),
         ({"images": [*IMAGES[:-1], IMAGES[0]]}, DataError, "each photo once"),
-        ({"classes": CLASSES - 1}, FieldmarkError, "-1 is 'nobody we know'"),
+        ({"classes": CLASSES - 1}, FieldmarkError, "-1 is an unknown individual"),
         ({"classes": CLASSES * 1.0}, FieldmarkError, "Vocabulary"),
     ],
 )
-def test_what_cannot_be_written_is_refused(tmp_path, change, error, fix):
+def test_invalid_galleries_are_not_written(tmp_path, change, error, fix):
     given = {"embedding": EMBEDDING, "images": IMAGES, "classes": CLASSES} | change
     with pytest.raises(error) as refusal:
         GalleryStore.write(tmp_path / "g", **given)
@@ -103,7 +103,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, change, error, fix):
     assert not (tmp_path / "g").exists()
 
 
-def test_a_gallery_is_written_once(gallery, tmp_path):
+def test_an_existing_folder_is_refused(gallery, tmp_path):
     with pytest.raises(RunError) as refusal:
         GalleryStore.write(tmp_path / "g", EMBEDDING, images=IMAGES, classes=CLASSES)
     assert "another folder" in refusal.value.fix
@@ -116,7 +116,7 @@ def test_a_gallery_of_another_network_is_refused(gallery, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["embedding.npy", "rows.parquet", "meta.json"])
-def test_damage_is_told(gallery, tmp_path, name):
+def test_damage_is_reported(gallery, tmp_path, name):
     path = tmp_path / "g" / name
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(RunError) as refusal:
@@ -134,16 +134,16 @@ def test_another_kind_of_folder_is_refused(gallery, tmp_path):
 @pytest.mark.parametrize(
     ("call", "error", "fix"),
     [
-        (lambda g: g.compare(EMBEDDING[:1], IMAGES), ShapeError, "gallery's views"),
-        (lambda g: g.compare(EMBEDDING, IMAGES[:-1]), ShapeError, "one id a query"),
-        (lambda g: g.compare(EMBEDDING[:, :0], []), ShapeError, "one id a query"),
+        (lambda g: g.compare(EMBEDDING[:1], IMAGES), ShapeError, "(view, query, dim)"),
+        (lambda g: g.compare(EMBEDDING, IMAGES[:-1]), ShapeError, "one id per query"),
+        (lambda g: g.compare(EMBEDDING[:, :0], []), ShapeError, "one id per query"),
         (lambda g: g.compare(EMBEDDING * 3, IMAGES), ShapeError, "np.linalg.norm"),
         (lambda g: g.scores(EMBEDDING, IMAGES, n_classes=4, by=Centroid()), FieldmarkError, "without(query_images)"),
         (lambda g: g.scores(EMBEDDING, IMAGES, n_classes=3), FieldmarkError, "n_classes"),
-        (lambda g: g.without(IMAGES), FieldmarkError, "leave out the queries only"),
+        (lambda g: g.without(IMAGES), FieldmarkError, "leave out only the queries"),
     ],
 )
-def test_refusals_say_what_to_do(gallery, call, error, fix):
+def test_errors_say_what_to_do(gallery, call, error, fix):
     with pytest.raises(error) as refusal:
         call(gallery)
     assert fix in refusal.value.fix

@@ -1,4 +1,4 @@
-"""Points kept on disk are the points that would be found anew."""
+"""Cached keypoints equal newly computed ones."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ def photo(tmp_path):
 
 @pytest.fixture
 def never_found(monkeypatch):
-    """From here on, finding anew is a failure."""
+    """Make any new computation fail."""
 
     def forbid():
-        monkeypatch.setattr(keypoint_store, "find_keypoints", lambda *_, **__: pytest.fail("found anew"))
+        monkeypatch.setattr(keypoint_store, "find_keypoints", lambda *_, **__: pytest.fail("computed again"))
 
     return forbid
 
 
 @pytest.mark.parametrize("spec", [SPEC, Akaze(size_px=160, most=60, threshold=0.0005)])
-def test_kept_points_equal_found_ones(photo, tmp_path, never_found, spec):
-    anew = KeypointStore(None, spec).of(photo)
+def test_cached_keypoints_equal_computed_ones(photo, tmp_path, never_found, spec):
+    fresh = KeypointStore(None, spec).of(photo)
     first = KeypointStore(tmp_path / "kept", spec).of(photo)
     never_found()
     kept = KeypointStore(tmp_path / "kept", spec).of(photo)
     assert len(kept) > 10
-    assert equal(kept, anew)
+    assert equal(kept, fresh)
     assert equal(kept, first)
-    assert kept.size == anew.size
-    assert kept.descriptors.dtype == anew.descriptors.dtype
+    assert kept.size == fresh.size
+    assert kept.descriptors.dtype == fresh.descriptors.dtype
 
 
-def test_a_copy_of_a_photo_under_another_name_is_not_looked_at_again(photo, tmp_path, never_found):
+def test_a_copy_of_a_photo_under_another_name_uses_the_cache(photo, tmp_path, never_found):
     KeypointStore(tmp_path / "kept", SPEC).of(photo)
     (tmp_path / "copy.png").write_bytes(photo.read_bytes())
     never_found()
@@ -69,13 +69,13 @@ def test_another_setting_box_mask_shape_or_content_is_another_file(photo, tmp_pa
     assert len(list(folder.iterdir())) == 6
 
 
-def test_a_box_is_told_in_px_of_the_true_size(photo):
+def test_a_box_is_given_in_px_of_the_true_size(photo):
     found = KeypointStore(None, SPEC).of(photo, true_size=(480, 640), box=(320, 0, 640, 480))
     assert len(found)
     assert found.xy[:, 0].min() >= found.size[1] / 2 - 1
 
 
-def test_a_mask_is_stretched_over_the_photo_and_goes_before_a_box(photo):
+def test_a_mask_is_resized_to_the_photo_and_overrides_a_box(photo):
     found = KeypointStore(None, SPEC).of(photo, mask="1 2 1 1", box=(0, 0, 100, 100))
     assert len(found) > 10
     assert found.xy[:, 0].min() >= found.size[1] / 2 - 1
@@ -84,7 +84,7 @@ def test_a_mask_is_stretched_over_the_photo_and_goes_before_a_box(photo):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
-def test_a_damaged_file_is_made_anew(photo, tmp_path, damage):
+def test_a_damaged_file_is_computed_again(photo, tmp_path, damage):
     folder = tmp_path / "kept"
     whole = KeypointStore(folder, SPEC).of(photo)
     file = next(folder.iterdir())
@@ -97,7 +97,7 @@ def test_a_damaged_file_is_made_anew(photo, tmp_path, damage):
     assert [one.name for one in folder.iterdir()] == [file.name]
 
 
-def test_points_of_a_blank_photo_are_kept_too(tmp_path, never_found):
+def test_keypoints_of_a_blank_photo_are_cached_too(tmp_path, never_found):
     Image.fromarray(np.full((60, 80, 3), 90, np.uint8)).save(tmp_path / "blank.png")
     assert len(KeypointStore(tmp_path / "kept", SPEC).of(tmp_path / "blank.png")) == 0
     never_found()
@@ -105,13 +105,13 @@ def test_points_of_a_blank_photo_are_kept_too(tmp_path, never_found):
 
 
 def test_a_missing_photo_is_named(tmp_path):
-    with pytest.raises(ImageError) as told:
+    with pytest.raises(ImageError) as raised:
         KeypointStore(tmp_path / "kept", SPEC).of(tmp_path / "gone.png")
-    assert "gone.png" in str(told.value.got)
-    assert "check the path" in told.value.fix
+    assert "gone.png" in str(raised.value.got)
+    assert "check the path" in raised.value.fix
 
 
-def test_points_are_found_where_none_can_be_kept(photo, tmp_path):
+def test_keypoints_are_computed_if_the_cache_cannot_be_written(photo, tmp_path):
     (tmp_path / "taken").write_text("no folder")
     store = KeypointStore(tmp_path / "taken/kept", SPEC)
     assert equal(store.of(photo), KeypointStore(None, SPEC).of(photo))

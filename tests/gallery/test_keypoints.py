@@ -1,4 +1,4 @@
-"""Points, matches and homographies on drawn photos whose true change of viewpoint is known."""
+"""Keypoints, matches and homographies on generated photos with a known change of viewpoint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def points_of(kind, pixels, **options):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_photo_and_the_same_seen_from_elsewhere_agree_by_the_true_homography(kind):
+def test_a_photo_matches_another_view_by_the_true_homography(kind):
     photo, true = textured(0), turned()
     left, right = points_of(kind, photo), points_of(kind, seen_from(photo, true))
     found = agreement(left, right, KeypointMatching(points=KINDS[kind], within_px=4))
@@ -47,14 +47,14 @@ def test_a_photo_and_the_same_seen_from_elsewhere_agree_by_the_true_homography(k
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_different_photos_hardly_agree(kind):
+def test_different_photos_hardly_match(kind):
     left, right = points_of(kind, textured(1)), points_of(kind, textured(2))
     same = agreement(left, points_of(kind, seen_from(textured(1), turned())), KeypointMatching(points=KINDS[kind]))
     assert agreement(left, right, KeypointMatching(points=KINDS[kind])).n_inliers < same.n_inliers / 4
 
 
 @pytest.mark.parametrize("kind", ["sift", "akaze", "xfeat"])
-def test_left_and_right_can_change_places(kind):
+def test_matching_is_symmetric(kind):
     left, right = points_of(kind, textured(3)), points_of(kind, seen_from(textured(3), turned()))
     matching = KeypointMatching(points=KINDS[kind])
     there, back = agreement(left, right, matching), agreement(right, left, matching)
@@ -63,7 +63,7 @@ def test_left_and_right_can_change_places(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_the_same_each_time(kind):
+def test_matching_is_reproducible(kind):
     photo, other = textured(4), seen_from(textured(4), turned(degrees=-8))
     first, second = (
         agreement(points_of(kind, photo), points_of(kind, other), KeypointMatching(points=KINDS[kind]))
@@ -75,7 +75,7 @@ def test_it_is_the_same_each_time(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_blank_photo_has_nothing_to_agree_by(kind):
+def test_a_blank_photo_has_no_matches(kind):
     blank = points_of(kind, np.full((90, 120, 3), 200, np.uint8))
     found = agreement(blank, points_of(kind, textured(5)), KeypointMatching(points=KINDS[kind]))
     assert (found.n_inliers, found.inlier_share, found.homography, found.plausible) == (0, 0.0, None, False)
@@ -83,7 +83,7 @@ def test_a_blank_photo_has_nothing_to_agree_by(kind):
 
 
 @pytest.mark.parametrize("kind", ["sift", "xfeat"])
-def test_a_mirrored_photo_is_no_agreement(kind):
+def test_a_flipped_photo_does_not_match(kind):
     left, right = points_of(kind, textured(6)), points_of(kind, np.ascontiguousarray(textured(6)[:, ::-1]))
     assert agreement(left, right, KeypointMatching(points=KINDS[kind])).n_inliers < 20
 
@@ -101,7 +101,7 @@ def test_inliers_of_an_impossible_view_count_only_where_all_count():
     assert (refused.homography == anyhow.homography).all()
 
 
-def test_points_lie_within_the_mask_unless_it_has_failed():
+def test_keypoints_are_within_the_mask_unless_it_is_too_small():
     photo = textured(7)
     inside = find_keypoints(KINDS["sift"], photo, mask=boxed((240, 320), (100, 50, 220, 170)))
     assert len(inside) > 20
@@ -110,7 +110,7 @@ def test_points_lie_within_the_mask_unless_it_has_failed():
     assert len(find_keypoints(KINDS["sift"], photo, mask=tiny)) == len(find_keypoints(KINDS["sift"], photo))
 
 
-def test_a_squashed_photo_is_looked_at_in_its_true_shape():
+def test_a_squashed_photo_is_resized_to_its_true_shape():
     squashed = textured(8)[:, ::2]
     found = find_keypoints(KINDS["sift"], np.ascontiguousarray(squashed), true_size=(240, 320))
     assert found.size == (240, 320)
@@ -120,7 +120,7 @@ def test_a_squashed_photo_is_looked_at_in_its_true_shape():
     )
 
 
-def test_points_can_be_told_at_another_size():
+def test_positions_can_be_converted_to_another_size():
     points = Keypoints(
         np.array([[9.5, 4.5]], np.float32), np.ones(1, np.float32), np.zeros((1, 2), np.float16), (10, 20)
     )
@@ -129,7 +129,7 @@ def test_points_can_be_told_at_another_size():
 
 
 def slow_matches(left, right, ratio, least):
-    """Each pair of points by loops."""
+    """Matches by slow loops over pairs of points."""
 
     def distances(one, others):
         return [float(((one.astype(float) - other.astype(float)) ** 2).sum()) for other in others]
@@ -158,7 +158,7 @@ def test_matches_are_those_of_slow_loops(seed, n_left, n_right, ratio):
     assert list(map(tuple, found.tolist())) == slow_matches(*unit, ratio, 0.2)
 
 
-def test_bits_are_matched_by_how_many_differ():
+def test_bits_are_matched_by_the_number_of_differences():
     rng = np.random.default_rng(0)
     left = rng.integers(0, 256, (12, 61)).astype(np.uint8)
     right = left[::-1].copy()
@@ -183,11 +183,11 @@ XY = np.array([[10, 10], [200, 10], [10, 150], [200, 150]], np.float32)
         ("not a number", np.full((3, 3), np.nan), False),
     ],
 )
-def test_a_homography_must_be_a_view(what, homography, is_plausible):
+def test_a_homography_must_be_a_plausible_view(what, homography, is_plausible):
     assert plausible(homography, XY) is is_plausible
 
 
-def test_too_few_matches_are_no_evidence():
+def test_too_few_matches_give_no_homography():
     photo = textured(9)
     left, right = find_keypoints(KINDS["sift"], photo), find_keypoints(KINDS["sift"], seen_from(photo, turned()))
     n = agreement(left, right, KeypointMatching(points=KINDS["sift"])).n_matches
@@ -196,40 +196,40 @@ def test_too_few_matches_are_no_evidence():
     assert (refused.n_matches, refused.n_inliers, refused.homography) == (n, 0, None)
 
 
-def test_points_of_two_kinds_are_refused():
-    with pytest.raises(ShapeError, match="one kind") as told:
+def test_keypoints_of_two_kinds_are_refused():
+    with pytest.raises(ShapeError, match="different kinds") as raised:
         matches(find_keypoints(KINDS["sift"], textured(0)), find_keypoints(KINDS["akaze"], textured(0)), KINDS["sift"])
-    assert "the same settings" in told.value.fix
+    assert "the same settings" in raised.value.fix
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)])
-def test_what_is_no_picture_is_refused(pixels):
-    with pytest.raises(ShapeError) as told:
+def test_pixels_that_are_not_an_image_are_refused(pixels):
+    with pytest.raises(ShapeError) as raised:
         find_keypoints(KINDS["sift"], pixels)
-    assert "read_pixels()" in told.value.fix
+    assert "read_pixels()" in raised.value.fix
 
 
 def test_a_mask_of_another_size_is_refused():
-    with pytest.raises(ShapeError) as told:
+    with pytest.raises(ShapeError) as raised:
         find_keypoints(KINDS["sift"], textured(0), mask=np.ones((3, 3), dtype=bool))
-    assert "own size" in told.value.fix
+    assert "photo's size" in raised.value.fix
 
 
-def test_arrays_that_do_not_belong_together_are_refused():
-    with pytest.raises(ShapeError) as told:
+def test_arrays_of_different_lengths_are_refused():
+    with pytest.raises(ShapeError) as raised:
         Keypoints(np.zeros((3, 2), np.float32), np.zeros(2, np.float32), np.zeros((3, 4), np.float16), (8, 8))
-    assert "one row a point" in told.value.fix
+    assert "one row per point" in raised.value.fix
 
 
-def test_without_opencv_it_is_told_what_to_install(monkeypatch):
+def test_without_opencv_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(FieldmarkError, match="OpenCV") as told:
+    with pytest.raises(FieldmarkError, match="OpenCV") as raised:
         find_keypoints(KINDS["sift"], textured(0))
-    assert 'pip install "fieldmark[keypoints]"' in told.value.fix
+    assert 'pip install "fieldmark[keypoints]"' in raised.value.fix
 
 
-def test_an_opencv_without_its_extra_modules_is_told_how_to_be_mended(monkeypatch):
+def test_opencv_without_extra_modules_gives_an_error_with_the_fix(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(__version__="5.0.0"))
-    with pytest.raises(FieldmarkError, match="no AKAZE") as told:
+    with pytest.raises(FieldmarkError, match="no AKAZE") as raised:
         akaze(threshold=0.001)
-    assert "opencv-contrib-python-headless" in told.value.fix
+    assert "opencv-contrib-python-headless" in raised.value.fix

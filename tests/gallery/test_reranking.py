@@ -1,4 +1,4 @@
-"""Neighbours in common, against the paper's formulas in slow sets."""
+"""Re-ranking by common neighbours, compared with the paper's formulas on plain sets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def unit(rows):
 
 
 def slow_common(query, gallery, k1, k2):
-    """Equations of the paper, one set at a time; the query sees the gallery, the gallery does not see the query."""
+    """Equations of the paper, one set at a time; the query is not in any photo's neighbourhood."""
     n, half = len(gallery), max(1, k1 // 2)
     cosine = gallery.astype(np.float64) @ gallery.T.astype(np.float64)
     order = [sorted(range(n), key=lambda j, i=i: (j != i, -np.float32(cosine[i, j]), j)) for i in range(n)]
@@ -58,7 +58,7 @@ def test_equals_the_papers_formulas_in_slow_sets(k1, k2):
         np.testing.assert_allclose(similar[row], 0.25 * (gallery @ one) + 0.75 * slow, atol=2e-5)
 
 
-def test_weight_one_changes_nothing_and_a_single_photo_is_no_trouble():
+def test_weight_1_changes_nothing_and_a_single_photo_works():
     chance = np.random.default_rng(0)
     gallery, query = unit(chance.normal(size=(20, 5))), unit(chance.normal(size=(3, 5)))
     np.testing.assert_allclose(
@@ -67,8 +67,8 @@ def test_weight_one_changes_nothing_and_a_single_photo_is_no_trouble():
     assert np.isfinite(Neighbourhoods.of(gallery[:1], Reciprocal()).likeness(query)).all()
 
 
-def test_a_hub_that_is_near_to_everybody_has_unknown_in_common():
-    """A photo in the middle of eight individuals is the most similar for most queries, but nobody's mutual neighbour."""
+def test_a_hub_that_is_near_to_all_shares_no_neighbours():
+    """A photo in the centre of eight individuals is nearest to most queries, but has no mutual neighbour."""
     chance = np.random.default_rng(2)
     centre = np.eye(12)[:8]
     own = np.repeat(centre, 5, axis=0) + 0.3 * chance.normal(size=(40, 12))
@@ -79,7 +79,7 @@ def test_a_hub_that_is_near_to_everybody_has_unknown_in_common():
     assert (around.likeness(query).argmax(axis=1) != 40).all()
 
 
-def test_an_answer_does_not_depend_on_what_else_is_asked(tmp_path):
+def test_an_answer_does_not_depend_on_other_queries(tmp_path):
     chance = np.random.default_rng(1)
     rows, query = unit(chance.normal(size=(1, 60, 6))), unit(chance.normal(size=(1, 4, 6)))
     classes = np.arange(60) % 15

@@ -1,4 +1,4 @@
-"""Candidates in numbers against slow loops; and the leak that must not be."""
+"""Descriptions of candidates compared with slow loops, and the leak of training photos."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_equals_slow_loops(monkeypatch):
     found = describe_rivals(query, gallery, classes, n_photos=12)
     centre = centroids(gallery, classes, n_classes=9)
     column = {name: number for number, name in enumerate(COLUMNS)}
-    seen = 0
+    n_checked = 0
     for q in range(5):
         cosine = gallery @ query[q]
         near = np.argsort(-cosine, kind="stable")[:12]
@@ -52,11 +52,11 @@ def test_equals_slow_loops(monkeypatch):
             for what, value in wanted.items():
                 assert row[column[what]] == pytest.approx(value, abs=1e-5, nan_ok=True), what
             assert classes[found.photo[np.flatnonzero(mine)[place]]] == name
-            seen += 1
-    assert seen == len(found.query)
+            n_checked += 1
+    assert n_checked == len(found.query)
 
 
-def test_components_tell_how_far_two_photos_lie_apart():
+def test_components_are_the_differences_of_two_photos():
     gallery, query = unit(40, 6, 0), unit(5, 6, 1)
     found = describe_rivals(query, gallery, np.arange(40), n_photos=5, n_components=6)
     assert found.names[-1] == "component 6"
@@ -64,15 +64,15 @@ def test_components_tell_how_far_two_photos_lie_apart():
     np.testing.assert_allclose(np.linalg.norm(found.table[:, len(COLUMNS) :], axis=1), apart, atol=1e-5)
 
 
-def test_what_a_network_says_of_its_own_training_photos_is_refused(tmp_path):
-    """The leak of the source text: vectors of the training photos, of the same network, as food for trees."""
+def test_training_photos_of_the_network_are_refused(tmp_path):
+    """The leak of the source text: trees trained on embeddings of the network's own training photos."""
     rows, images = unit(12, 6, 0)[None], [f"g{n}" for n in range(12)]
     store = GalleryStore.write(tmp_path / "g", rows, images=images, classes=np.arange(12) // 2)
     with pytest.raises(DataError) as refusal:
         store.without(images[:3]).rivals(rows[:, :3], images[:3], trained_on=images[2:])
     assert "g2: the network was trained on it" in str(refusal.value.got)
     assert "g1" not in str(refusal.value.got)
-    assert "holds them back" in refusal.value.fix
+    assert "holds them out" in refusal.value.fix
     with pytest.raises(DataError) as refusal:
         store.rivals(rows[:, :3], images[:3], trained_on=images[3:])
     assert "g0: in the gallery" in str(refusal.value.got)
@@ -80,8 +80,8 @@ def test_what_a_network_says_of_its_own_training_photos_is_refused(tmp_path):
     assert len(store.without(images[:3]).rivals(rows[:, :3], images[:3], trained_on=images[3:]).query)
 
 
-def test_no_photo_is_no_rival():
+def test_zero_photos_are_refused_and_unknown_individuals_are_no_candidates():
     with pytest.raises(FieldmarkError) as refusal:
         describe_rivals(unit(2, 3, 0), unit(4, 3, 1), np.zeros(4, int), n_photos=0)
-    assert "1 or more" in refusal.value.fix
+    assert "n_photos=100" in refusal.value.fix
     assert not len(describe_rivals(unit(2, 3, 0), unit(4, 3, 1), np.full(4, -1), n_photos=3).query)

@@ -42,14 +42,14 @@ def test_equals_slow_loops_with_duplicates_whatever_the_block(seed, n, n_differe
         np.testing.assert_allclose(similarity[row], slow_similarity, atol=1e-7)
 
 
-def test_all_photos_may_be_asked_for(monkeypatch):
+def test_k_may_be_the_number_of_photos(monkeypatch):
     monkeypatch.setattr(search, "QUERY_BLOCK", 2)
     index, similarity = nearest_photos(unit(5, 8, 0), unit(9, 8, 1), k=9)
     assert np.sort(index, axis=1).tolist() == [list(range(9))] * 5
     assert (np.diff(similarity, axis=1) <= 0).all()
 
 
-def test_a_gallery_on_disk_is_searched_similar(tmp_path):
+def test_a_memory_mapped_gallery_gives_the_same(tmp_path):
     gallery = unit(300, 16, 2)
     np.save(tmp_path / "g.npy", gallery)
     mapped = np.load(tmp_path / "g.npy", mmap_mode="r")
@@ -89,8 +89,8 @@ def test_best_photo_equals_slow_loops(seed, n):
         (lambda: nearest_photos(unit(1, 3, 0), unit(1, 3, 0), k=1, own=np.array([0])), FieldmarkError, "add photos"),
         (lambda: nearest_photos(unit(2, 3, 0), unit(4, 3, 0), k=1, block=0), FieldmarkError, "block of 1"),
         (lambda: nearest_photos(unit(2, 3, 0), unit(4, 2, 0), k=1), ShapeError, "same dim"),
-        (lambda: nearest_photos(unit(2, 3, 0), np.zeros((0, 3)), k=1), ShapeError, "none may be empty"),
-        (lambda: nearest_photos(unit(2, 3, 0), unit(4, 3, 0), k=1, own=np.zeros(3)), ShapeError, "one own a query"),
+        (lambda: nearest_photos(unit(2, 3, 0), np.zeros((0, 3)), k=1), ShapeError, "none empty"),
+        (lambda: nearest_photos(unit(2, 3, 0), unit(4, 3, 0), k=1, own=np.zeros(3)), ShapeError, "one 'own' per query"),
         (lambda: nearest_photos(unit(2, 3, 0) * 2, unit(4, 3, 0), k=1), ShapeError, "np.linalg.norm"),
         (lambda: nearest_photos(unit(2, 3, 0), unit(4, 3, 0) * 2, k=1), ShapeError, "np.linalg.norm"),
         (
@@ -100,13 +100,13 @@ def test_best_photo_equals_slow_loops(seed, n):
         ),
     ],
 )
-def test_refusals_say_what_to_do(call, error, fix):
+def test_errors_say_what_to_do(call, error, fix):
     with pytest.raises(error) as refusal:
         call()
     assert fix in refusal.value.fix
 
 
-def test_more_near_duplicates_than_spare_places_are_still_told_apart(monkeypatch):
+def test_more_near_duplicates_than_spare_places_are_still_separated(monkeypatch):
     """Their float32 products differ in the last digits only, in no meaningful order."""
     monkeypatch.setattr(search, "SPARE", 1)
     for seed in range(5):
@@ -118,7 +118,7 @@ def test_more_near_duplicates_than_spare_places_are_still_told_apart(monkeypatch
         assert index.tolist() == [slow_nearest(one, gallery, -1, 4)[0] for one in query]
 
 
-def test_a_query_from_outside_is_compared_with_all_photos_though_another_leaves_its_own_out():
+def test_a_new_query_is_compared_with_all_photos_though_another_leaves_its_own_out():
     gallery = unit(1, 33, 3).repeat(5, axis=0)
     index, _ = nearest_photos(gallery[:2], gallery, k=4, own=np.array([-1, 0]), block=4)
     assert index.tolist() == [[0, 1, 2, 3], [1, 2, 3, 4]]

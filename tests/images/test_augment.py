@@ -1,4 +1,4 @@
-"""What the lists draw, what each change does, and that nothing but the rng decides."""
+"""Augmentations: parameter ranges, each transform, and dependence on the random generator only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-from fieldmark.images import augment as room
+from fieldmark.images import augment as module
 from fieldmark.images.augment import Move, augment, blurred, moved, with_noise
 from fieldmark.images.specs import ImaterialistAugment, ImetAugment, NoAugment, WhaleAugment
 
@@ -27,7 +27,7 @@ def colours(height: int = 24, width: int = 32) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("spec", LISTS, ids=lambda spec: spec.kind)
-def test_the_seed_alone_decides(spec) -> None:
+def test_the_result_depends_on_the_seed_only(spec) -> None:
     before = torch.random.get_rng_state()
     first, again = (augment(picture(), spec, np.random.default_rng(8)) for _ in range(2))
     assert first.dtype == torch.uint8
@@ -38,7 +38,7 @@ def test_the_seed_alone_decides(spec) -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_the_input_is_not_written_to() -> None:
+def test_the_input_is_not_modified() -> None:
     for spec in LISTS:
         given = picture()
         augment(given, spec, np.random.default_rng(0))
@@ -52,75 +52,75 @@ def test_no_strength_is_no_change(spec) -> None:
 
 
 class Recorder:
-    """Stands where the changes stand, and notes what was asked for."""
+    """Replaces the transforms and records their parameters."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked: dict[str, list] = {}
+        self.calls: dict[str, list] = {}
         names = ("horizontal_flip", "adjust_brightness", "adjust_contrast", "rgb_to_grayscale")
-        monkeypatch.setattr(room, "functional", SimpleNamespace(**{name: self.note(name) for name in names}))
+        monkeypatch.setattr(module, "functional", SimpleNamespace(**{name: self.note(name) for name in names}))
         for name in ("moved", "with_noise", "blurred"):
-            monkeypatch.setattr(room, name, self.note(name))
+            monkeypatch.setattr(module, name, self.note(name))
 
     def note(self, name: str):
         def change(given: torch.Tensor, *values: object, **more: object) -> torch.Tensor:
-            self.asked.setdefault(name, []).append((*values, *(more[key] for key in sorted(more) if key != "rng")))
+            self.calls.setdefault(name, []).append((*values, *(more[key] for key in sorted(more) if key != "rng")))
             return given
 
         return change
 
     def share(self, name: str, n_draws: int) -> float:
-        return len(self.asked.get(name, ())) / n_draws
+        return len(self.calls.get(name, ())) / n_draws
 
 
 def spans(values: list[float], low: float, high: float) -> bool:
-    """All within, and near both ends."""
+    """Return whether all values are in the range and some are near both ends."""
     slack = 0.02 * (high - low)
     return low <= min(values) <= low + slack and high - slack <= max(values) <= high
 
 
-def test_the_imet_list_draws_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imet_draws_from_its_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, rng, n = Recorder(monkeypatch), np.random.default_rng(1), 6000
     for _ in range(n):
-        room.imet(colours(2, 2), rng)
+        module.imet(colours(2, 2), rng)
     assert recorder.share("horizontal_flip", n) == pytest.approx(0.5, abs=0.025)
     assert recorder.share("adjust_brightness", n) == pytest.approx(0.15, abs=0.02)
     assert recorder.share("adjust_contrast", n) == pytest.approx(0.15, abs=0.02)
     assert recorder.share("moved", n) == pytest.approx(0.3, abs=0.025)
     assert recorder.share("with_noise", n) == pytest.approx(0.3, abs=0.025)
-    moves = [move for move, outside in recorder.asked["moved"] if outside == "reflect"]
-    assert len(moves) == len(recorder.asked["moved"])
+    moves = [move for move, outside in recorder.calls["moved"] if outside == "reflect"]
+    assert len(moves) == len(recorder.calls["moved"])
     assert spans([move.turn_deg for move in moves], -15, 15)
     assert spans([move.right for move in moves], -0.1, 0.1)
     assert spans([move.down for move in moves], -0.1, 0.1)
     assert {(move.zoom, move.shear_deg) for move in moves} == {(1.0, 0.0)}
-    assert spans([factor for (factor,) in recorder.asked["adjust_brightness"]], 0.9, 1.1)
-    assert spans([factor for (factor,) in recorder.asked["adjust_contrast"]], 0.9, 1.1)
-    assert spans([sd for (sd,) in recorder.asked["with_noise"]], 2.55, 12.75)
+    assert spans([factor for (factor,) in recorder.calls["adjust_brightness"]], 0.9, 1.1)
+    assert spans([factor for (factor,) in recorder.calls["adjust_contrast"]], 0.9, 1.1)
+    assert spans([sd for (sd,) in recorder.calls["with_noise"]], 2.55, 12.75)
 
 
-def test_the_whale_list_draws_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whale_draws_from_its_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, rng, n = Recorder(monkeypatch), np.random.default_rng(1), 3000
     for _ in range(n):
-        room.whale(colours(2, 2), WhaleAugment(grey=0.25), rng)
-    moves = [move for move, outside in recorder.asked["moved"] if outside == "mean"]
+        module.whale(colours(2, 2), WhaleAugment(grey=0.25), rng)
+    moves = [move for move, outside in recorder.calls["moved"] if outside == "mean"]
     assert len(moves) == n
     assert spans([move.turn_deg for move in moves], -5, 5)
     assert spans([move.shear_deg for move in moves], -5, 5)
     assert spans([move.zoom for move in moves], 0.8, 1.0)
     assert spans([move.right for move in moves], -0.05, 0.05)
     assert spans([move.down for move in moves], -0.05, 0.05)
-    assert spans([factor for (factor,) in recorder.asked["adjust_brightness"]], 0.8, 1.2)
-    assert spans([factor for (factor,) in recorder.asked["adjust_contrast"]], 0.8, 1.2)
+    assert spans([factor for (factor,) in recorder.calls["adjust_brightness"]], 0.8, 1.2)
+    assert spans([factor for (factor,) in recorder.calls["adjust_contrast"]], 0.8, 1.2)
     assert recorder.share("rgb_to_grayscale", n) == pytest.approx(0.25, abs=0.025)
-    assert "horizontal_flip" not in recorder.asked  # a mirrored fluke is another whale
+    assert "horizontal_flip" not in recorder.calls  # the flip of a fluke looks like another whale
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0])
-def test_the_imaterialist_list_draws_in_proportion(strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imaterialist_ranges_scale_with_strength(strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, rng, n = Recorder(monkeypatch), np.random.default_rng(1), 3000
     for _ in range(n):
-        room.imaterialist(colours(2, 2), strength, rng)
-    moves = [move for move, _ in recorder.asked["moved"]]
+        module.imaterialist(colours(2, 2), strength, rng)
+    moves = [move for move, _ in recorder.calls["moved"]]
     assert recorder.share("horizontal_flip", n) == pytest.approx(0.5, abs=0.025)
     assert spans([move.turn_deg for move in moves], -25 * strength, 25 * strength)
     assert spans([move.shear_deg for move in moves], -8 * strength, 8 * strength)
@@ -129,10 +129,10 @@ def test_the_imaterialist_list_draws_in_proportion(strength: float, monkeypatch:
     assert 1 - 0.2 * strength <= min(zooms) < 1 - 0.18 * strength
     assert (1 + 0.15 * strength) / kept < max(zooms) <= (1 + 0.2 * strength) / kept
     assert max(abs(move.right) for move in moves) <= (1 / kept - 1) / 2
-    assert spans([factor for (factor,) in recorder.asked["adjust_contrast"]], 1 - 0.25 * strength, 1 + 0.5 * strength)
-    assert spans([sd for (sd,) in recorder.asked["with_noise"]], 0, 12.75 * strength)
+    assert spans([factor for (factor,) in recorder.calls["adjust_contrast"]], 1 - 0.25 * strength, 1 + 0.5 * strength)
+    assert spans([sd for (sd,) in recorder.calls["with_noise"]], 0, 12.75 * strength)
     assert recorder.share("blurred", n) == pytest.approx(0.5, abs=0.025)
-    assert spans([sigma for (sigma,) in recorder.asked["blurred"]], 0, 1.5 * strength)
+    assert spans([sigma for (sigma,) in recorder.calls["blurred"]], 0, 1.5 * strength)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_moves_agree_with_torchvision_s_affine() -> None:
         assert (ours - theirs)[:, 22:-22, 22:-22].abs().max() < 1e-4
 
 
-def test_shear_slants_upright_lines_only() -> None:
+def test_shear_slants_vertical_lines_only() -> None:
     line = torch.zeros(3, 41, 41)
     line[:, :, 20] = 1
     slanted = moved(line, Move(shear_deg=45), outside="mean")[0]
@@ -190,7 +190,7 @@ def test_turn_is_clockwise_and_zoom_below_one_shrinks() -> None:
     assert small.shape == (3, 20, 20)
 
 
-def test_noise_is_grey_and_has_its_deviation() -> None:
+def test_noise_is_grey_and_has_its_standard_deviation() -> None:
     grey = torch.full((3, 200, 200), 0.5)
     noise = with_noise(grey, sd=10.0, rng=np.random.default_rng(0)) - grey
     assert torch.allclose(noise[0], noise[2])

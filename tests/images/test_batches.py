@@ -1,4 +1,4 @@
-"""Order, threads, memory and mistakes of the reading ahead."""
+"""Prefetching and data loading: order, threads, memory and errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_results_come_in_order(n_workers: int) -> None:
     assert list(stream(range(12), slow_for_even, n_workers=n_workers, ahead=5)) == [job * job for job in range(12)]
 
 
-def test_no_more_than_ahead_are_begun() -> None:
+def test_at_most_ahead_jobs_are_started() -> None:
     taken = []
 
     def jobs():
@@ -58,7 +58,7 @@ def test_no_more_than_ahead_are_begun() -> None:
 
 
 @pytest.mark.parametrize("n_workers", [0, 2])
-def test_a_mistake_comes_at_its_turn(n_workers: int) -> None:
+def test_an_exception_is_raised_at_its_position(n_workers: int) -> None:
     def load(job: int) -> int:
         if job == 3:
             raise KeyError(job)
@@ -76,7 +76,7 @@ def map_into(got: list, results):
         yield from ()
 
 
-def test_closing_leaves_no_thread_and_begins_nothing_more() -> None:
+def test_closing_ends_all_threads_and_starts_no_more_jobs() -> None:
     begun, n_threads = [], threading.active_count()
 
     def load(job: int) -> int:
@@ -106,7 +106,7 @@ def test_batches_are_the_same_for_any_number_of_threads(paths: list[Path]) -> No
     assert all(torch.equal(a, b) for a, b in zip(serial[3:], rest, strict=True))
 
 
-def test_chance_is_of_seed_epoch_and_position(paths: list[Path]) -> None:
+def test_random_draws_depend_on_seed_epoch_and_position(paths: list[Path]) -> None:
     items = np.zeros(8, dtype=np.int64)
     source = PhotoSource(paths, SPEC, augment=ImetAugment(), seed=4)
     first = source.load(items, epoch=0, start=0)
@@ -117,7 +117,7 @@ def test_chance_is_of_seed_epoch_and_position(paths: list[Path]) -> None:
     assert not torch.equal(first, other.load(items, epoch=0, start=0))
 
 
-def test_items_from_n_on_are_mirrored(paths: list[Path]) -> None:
+def test_items_from_n_on_are_flipped(paths: list[Path]) -> None:
     source = PhotoSource(paths, SPEC)
     made = source.load(np.array([3, 3 + 7]), epoch=0, start=0)
     assert torch.equal(made[1], made[0].flip(2))
@@ -144,7 +144,7 @@ def test_every_photo_has_its_own_box(paths: list[Path]) -> None:
 
 def test_unreadable_files_are_named(paths: list[Path], tmp_path: Path) -> None:
     cut = tmp_path / "cut.jpg"
-    cut.write_bytes(paths[1].read_bytes()[:-40])  # the header is whole: only a decode can tell
+    cut.write_bytes(paths[1].read_bytes()[:-40])  # the header is complete: only decoding fails
     with pytest.raises(ImageError) as refused:
         list(PhotoSource([*paths, cut], SPEC).batches([np.arange(8)], epoch=0, n_workers=2))
     assert "cut.jpg" in refused.value.got

@@ -1,4 +1,4 @@
-"""Rectangles: where they lie, how large they are, what of them can be seen."""
+"""Crops: position and size of rectangles, and their part inside the image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIDE = st.integers(1, 900)
 SIZE = st.tuples(SIDE, SIDE)
 
 
-def test_full_frame_is_the_picture() -> None:
+def test_full_frame_is_the_whole_image() -> None:
     assert source_rect(FullFrame(), (30, 40), (16, 16), box=(1, 2, 3, 4)) == Rect(0, 0, 30, 40)
 
 
@@ -28,20 +28,20 @@ def test_crop_if_needed_takes_at_most_twice_the_target(size: tuple, target: tupl
         assert 0 <= rect.left <= size[1] - rect.width
 
 
-def test_crop_if_needed_reaches_every_place_similar() -> None:
+def test_crop_if_needed_reaches_every_position_equally() -> None:
     rng = np.random.default_rng(0)
     rects = [source_rect(CropIfNeeded(times=2.0), (23, 20), (10, 10), rng=rng) for _ in range(4000)]
     assert {rect.left for rect in rects} == {0}
     counts = np.bincount([int(rect.top) for rect in rects])
-    assert len(counts) == 4  # 23 - 20 = 3 rows of slack: places 0 to 3
+    assert len(counts) == 4  # 23 - 20 = 3 rows of slack: positions 0 to 3
     assert np.abs(counts / 4000 - 0.25).max() < 0.03
 
 
-def test_crop_if_needed_is_central_without_chance() -> None:
+def test_crop_if_needed_is_central_without_rng() -> None:
     assert source_rect(CropIfNeeded(times=1.0), (30, 50), (10, 20)) == Rect(10, 15, 10, 20)
 
 
-def test_box_is_enlarged_then_widened_to_the_aspect() -> None:
+def test_box_gets_its_margin_then_is_widened_to_the_aspect() -> None:
     rect = source_rect(BoxCrop(margin=0.1), (400, 600), (100, 200), box=(200, 100, 300, 200))
     assert rect == pytest.approx(Rect(top=90, left=130, height=120, width=240))
 
@@ -73,7 +73,7 @@ def test_photo_without_a_box_is_taken_whole() -> None:
 
 
 @pytest.mark.parametrize("box", [(5, 5, 5, 9), (9, 5, 5, 9), (50, 0, 60, 9), (-9, 0, 0, 9), (0, 0, float("nan"), 9)])
-def test_a_box_that_marks_nothing_is_refused(box: tuple) -> None:
+def test_a_box_outside_the_image_is_refused(box: tuple) -> None:
     with pytest.raises(FieldmarkError, match="box") as refused:
         source_rect(BoxCrop(), (30, 40), (16, 16), box=box)
     assert "left, top, right, bottom" in refused.value.fix
@@ -87,14 +87,14 @@ def test_a_box_that_marks_nothing_is_refused(box: tuple) -> None:
 )
 def test_landing_is_never_empty_and_never_outside(size: tuple, target: tuple, rect: tuple) -> None:
     top, left = rect[0] * size[0], rect[1] * size[1]
-    height, width = max(rect[2] * size[0], 1 - top), max(rect[3] * size[1], 1 - left)  # overlaps the picture
+    height, width = max(rect[2] * size[0], 1 - top), max(rect[3] * size[1], 1 - left)  # overlaps the image
     part = landing(Rect(top, left, height, width), size, target)
     for source, filled, side, to in zip(part.source, part.target, size, target, strict=True):
         assert 0 <= source.start < source.stop <= side
         assert 0 <= filled.start < filled.stop <= to
 
 
-def test_landing_of_a_rectangle_that_sticks_out() -> None:
+def test_landing_of_a_rectangle_that_extends_beyond_the_image() -> None:
     part = landing(Rect(top=0, left=-50, height=100, width=200), (100, 100), (50, 100))
     assert part.source == (slice(0, 100), slice(0, 100))
     assert part.target == (slice(0, 50), slice(25, 75))

@@ -1,4 +1,4 @@
-"""Subjects found by colour and by feature norms, and when no finding is believed."""
+"""Automatic boxes by colour and by feature norms, and cases without a box."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def whale(height: int = 90, width: int = 150) -> tuple[np.ndarray, tuple[float, 
     return pixels.clip(0, 255).astype(np.uint8), (40 / width, 25 / height, 120 / width, 65 / height)
 
 
-def test_grabcut_finds_a_dark_body_in_the_sea_and_always_the_same() -> None:
+def test_grabcut_finds_a_dark_body_in_the_sea_and_repeats() -> None:
     pytest.importorskip("cv2", reason="OpenCV is an extra")
     pixels, box = whale()
     found = grabcut(pixels, GrabCut())
@@ -36,20 +36,20 @@ def test_grabcut_finds_a_dark_body_in_the_sea_and_always_the_same() -> None:
     assert np.array_equal(again.mask, found.mask)
 
 
-def test_grabcut_finds_nothing_in_an_even_or_tiny_picture() -> None:
+def test_grabcut_finds_nothing_in_an_even_or_tiny_image() -> None:
     pytest.importorskip("cv2", reason="OpenCV is an extra")
     for pixels in (np.full((50, 50, 3), 77, np.uint8), np.zeros((3, 3, 3), np.uint8)):
         assert grabcut(pixels, GrabCut()).box is None
 
 
-def test_missing_opencv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_opencv_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(FieldmarkError, match="OpenCV") as refused:
         grabcut(whale()[0], GrabCut())
     assert "fieldmark[boxes]" in refused.value.fix
 
 
-def test_strong_places_are_the_subject() -> None:
+def test_large_feature_norms_are_the_subject() -> None:
     strength = np.ones((10, 10))
     strength[3:6, 2:8] = 9
     found = by_strength(strength)
@@ -58,7 +58,7 @@ def test_strong_places_are_the_subject() -> None:
     assert by_strength(np.ones((10, 10))).box is None
 
 
-def test_otsu_is_the_split_of_least_variance() -> None:
+def test_otsu_minimises_the_variance() -> None:
     chance = np.random.default_rng(0)
     values = np.concatenate((chance.normal(0, 1, 400), chance.normal(8, 1, 100)))
 
@@ -70,14 +70,14 @@ def test_otsu_is_the_split_of_least_variance() -> None:
     assert within(otsu(values)) <= within(best) * 1.01
 
 
-def test_specks_do_not_count() -> None:
+def test_small_pieces_are_removed() -> None:
     mask = np.zeros((100, 100), dtype=bool)
     mask[40:60, 30:70] = True
     mask[2:5, 2:5] = True
     found = of_mask(mask)
     assert found.box == (0.3, 0.4, 0.7, 0.6)
     assert of_mask(np.zeros((9, 9), dtype=bool)).box is None
-    assert "all" in of_mask(np.ones((9, 9), dtype=bool)).note
+    assert "whole image" in of_mask(np.ones((9, 9), dtype=bool)).note
 
 
 def test_two_finders_that_disagree_leave_the_full_frame() -> None:
@@ -85,7 +85,7 @@ def test_two_finders_that_disagree_leave_the_full_frame() -> None:
     assert agreed(one, near, least_iou=0.3).box == one.box
     assert agreed(one, far, least_iou=0.3).box is None
     assert "disagree: 0.00" in agreed(one, far, least_iou=0.3).note
-    assert agreed(one, FoundSubject(None, note="nothing stands out"), least_iou=0.3).box is None
+    assert agreed(one, FoundSubject(None, note="no subject found"), least_iou=0.3).box is None
 
 
 def test_overlap_of_boxes() -> None:

@@ -1,4 +1,4 @@
-"""Perceptual hashes: what copies keep, what the reference prints, what cannot be read."""
+"""Perceptual hashes: copies, the reference implementation, unreadable files."""
 
 import math
 from io import BytesIO
@@ -20,7 +20,7 @@ def scene(seed: int = 0, *, height: int = 480, width: int = 720) -> np.ndarray:
     return np.clip(np.asarray(coarse, float) + rng.normal(0, 6, (height, width)), 0, 255).astype(np.uint8)
 
 
-def apart(one: int, other: int) -> int:
+def n_different(one: int, other: int) -> int:
     return (one ^ other).bit_count()
 
 
@@ -59,21 +59,21 @@ def test_hash_is_that_of_the_definition_by_loops() -> None:
 def test_a_resized_copy_keeps_its_hash_within_a_few_bits(size: tuple[int, int]) -> None:
     grey = scene(1)
     copy = np.asarray(Image.fromarray(grey).resize(size, Image.LANCZOS))
-    assert apart(phash(grey), phash(copy)) <= 4
+    assert n_different(phash(grey), phash(copy)) <= 4
 
 
-def test_saving_anew_and_brightening_change_few_bits() -> None:
+def test_saving_again_and_brightening_change_few_bits() -> None:
     grey = scene(2)
     file = BytesIO()
     Image.fromarray(grey).save(file, "JPEG", quality=30)
-    assert apart(phash(grey), phash(read_pixels(file.getvalue(), colour="grey"))) <= 4
+    assert n_different(phash(grey), phash(read_pixels(file.getvalue(), colour="grey"))) <= 4
     brighter = np.clip(grey * 0.7 + 60, 0, 255).astype(np.uint8)
-    assert apart(phash(grey), phash(brighter)) <= 4
+    assert n_different(phash(grey), phash(brighter)) <= 4
 
 
-def test_other_pictures_have_far_hashes() -> None:
+def test_other_images_have_distant_hashes() -> None:
     found = [phash(scene(seed)) for seed in range(12)]
-    assert min(apart(one, other) for at, one in enumerate(found) for other in found[:at]) > 12
+    assert min(n_different(one, other) for at, one in enumerate(found) for other in found[:at]) > 12
 
 
 def test_blank_pictures_of_any_shade_and_size_share_one_hash() -> None:
@@ -87,13 +87,13 @@ def test_pictures_of_a_few_pixels_have_a_hash() -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4)), np.zeros((0, 4), np.uint8)])
-def test_what_is_no_grey_picture_is_refused(wrong: np.ndarray) -> None:
-    with pytest.raises(ShapeError) as told:
+def test_only_grey_images_are_accepted(wrong: np.ndarray) -> None:
+    with pytest.raises(ShapeError) as raised:
         phash(wrong)
-    assert "colour='grey'" in told.value.fix
+    assert "colour='grey'" in raised.value.fix
 
 
-def test_files_are_hashed_in_order_upright_and_faults_are_told(tmp_path: Path) -> None:
+def test_files_are_hashed_in_order_upright_and_errors_are_reported(tmp_path: Path) -> None:
     tall = Image.fromarray(scene(4)).transpose(Image.Transpose.ROTATE_90)
     notes = Image.Exif()
     notes[0x0112] = 6
@@ -110,18 +110,18 @@ def test_files_are_hashed_in_order_upright_and_faults_are_told(tmp_path: Path) -
     assert [found.fault[at] for at in (0, 2, 3)] == [None] * 3
     assert found.width_px.tolist() == [720, 0, 720, 720]
     assert found.height_px.tolist() == [480, 0, 480, 480]
-    assert apart(int(found.phash[0]), int(found.phash[3])) <= 4  # an eighth, and the whole
-    assert apart(int(found.phash[0]), int(found.phash[2])) <= 4
+    assert n_different(int(found.phash[0]), int(found.phash[3])) <= 4  # decoded at an eighth and at full size
+    assert n_different(int(found.phash[0]), int(found.phash[2])) <= 4
     assert hashes(paths, n_threads=1).phash.tolist() == found.phash.tolist()
 
 
-def test_no_thread_is_refused() -> None:
-    with pytest.raises(FieldmarkError) as told:
+def test_zero_threads_are_refused() -> None:
+    with pytest.raises(FieldmarkError) as raised:
         hashes([], n_threads=0)
-    assert "n_threads=1" in told.value.fix
+    assert "n_threads=1" in raised.value.fix
 
 
-def test_seen_pictures_leave_out_brightness_and_contrast(tmp_path: Path) -> None:
+def test_grey_vectors_ignore_brightness_and_contrast(tmp_path: Path) -> None:
     grey = scene(5)
     one = seen(save(tmp_path / "one.png", grey))
     other = seen(save(tmp_path / "other.jpg", np.clip(grey * 0.6 + 70, 0, 255).astype(np.uint8), quality=70))
@@ -133,13 +133,13 @@ def test_seen_pictures_leave_out_brightness_and_contrast(tmp_path: Path) -> None
     assert one @ unknown < 0.6
 
 
-def test_a_picture_that_shows_nothing_is_like_no_other(tmp_path: Path) -> None:
+def test_a_blank_image_is_similar_to_no_other(tmp_path: Path) -> None:
     blank = seen(save(tmp_path / "blank.png", np.full((90, 90), 250, np.uint8)))
     assert not blank.any()
 
 
 @pytest.mark.real
-def test_hashes_are_those_that_a_contestant_made_of_the_same_photos() -> None:
+def test_hashes_agree_with_the_published_hashes_of_a_contestant() -> None:
     import csv
     import os
 
@@ -153,4 +153,4 @@ def test_hashes_are_those_that_a_contestant_made_of_the_same_photos() -> None:
     assert len(photos) == 3
     assert [phash(read_pixels(photo, colour="grey")) for photo in photos] == [theirs[photo.name] for photo in photos]
     scaled = hashes(photos).phash.tolist()
-    assert max(apart(one, theirs[photo.name]) for one, photo in zip(scaled, photos, strict=True)) <= 2
+    assert max(n_different(one, theirs[photo.name]) for one, photo in zip(scaled, photos, strict=True)) <= 2

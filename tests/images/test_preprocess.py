@@ -1,4 +1,4 @@
-"""From file to tensor: size, crop, mirror, fill, and that scaled decoding does not show."""
+"""Preprocessing: size, crop, flip, fill, and equality of scaled and full decoding."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_full_frame_agrees_with_pillow(interpolation: str) -> None:
     assert np.abs(shown(made) - pixels(expected)).max() <= 1
 
 
-def test_scaled_decoding_does_not_show() -> None:
+def test_scaled_decoding_changes_little() -> None:
     data = saved(scene(768, 1024), "JPEG", quality=90)
     whole = Image.open(io.BytesIO(data)).convert("RGB")
     for crop, part in (
@@ -61,18 +61,18 @@ def test_scaled_decoding_does_not_show() -> None:
     assert np.abs(shown(made) - pixels(expected)).mean() < 1.5
 
 
-def test_box_is_in_pixels_of_the_upright_picture() -> None:
+def test_box_is_in_pixels_of_the_upright_image() -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     stored = np.zeros((40, 80, 3), dtype=np.uint8)
-    stored[:20, 60:] = (255, 0, 0)  # upper right as stored: lower right when shown
+    stored[:20, 60:] = (255, 0, 0)  # upper right as stored: lower right when upright
     data = saved(Image.fromarray(stored), exif=turned.tobytes())
     spec = Preprocess(height_px=16, width_px=16, crop=BoxCrop(margin=0.0))
     assert (shown(prepare(data, spec, box=(20, 60, 40, 80))) == (255, 0, 0)).all()
     assert (shown(prepare(data, spec, box=(0, 0, 20, 20))) == 0).all()
 
 
-def test_outside_of_a_box_crop_has_the_mean_colour_of_what_is_seen() -> None:
+def test_outside_of_a_box_crop_has_the_mean_colour_of_the_inside() -> None:
     picture = np.full((50, 50, 3), (200, 100, 0), dtype=np.uint8)
     picture[:, 25:] = (100, 200, 50)
     spec = Preprocess(height_px=20, width_px=40, crop=BoxCrop(margin=0.0))
@@ -99,7 +99,7 @@ def test_grey_gives_three_equal_channels() -> None:
         assert np.abs(made[0].numpy().astype(int) - pixels(expected)).mean() < 2
 
 
-def test_the_mirror_comes_before_the_augmentation() -> None:
+def test_the_flip_comes_before_the_augmentation() -> None:
     spec, data = Preprocess(height_px=32, width_px=32), saved(scene(64, 64))
     plain, flipped = prepare(data, spec), prepare(data, spec, flip=True)
     assert torch.equal(flipped, plain.flip(2))
@@ -119,7 +119,7 @@ def test_crops_are_random_only_where_augmented() -> None:
     assert len(drawn) > 5
 
 
-def test_normalise_undoes_the_backbone_s_mean_and_std() -> None:
+def test_normalise_applies_the_backbone_s_mean_and_std() -> None:
     spec = Preprocess(height_px=16, width_px=16, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     batch = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     made = normalise(batch, spec)
@@ -140,7 +140,7 @@ def test_refusals_name_the_photo(tmp_path: Path) -> None:
         prepare(path, spec, box=(50, 0, 60, 9))
     assert "fluke.png" in refused.value.got
     assert "left, top" in refused.value.fix
-    with pytest.raises(FieldmarkError, match="chance") as refused:
+    with pytest.raises(FieldmarkError, match="random generator") as refused:
         prepare(path, spec, augment=ImetAugment())
     assert "rng" in refused.value.fix
     path.write_bytes(b"GIF89a")

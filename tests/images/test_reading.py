@@ -1,4 +1,4 @@
-"""Pictures of every kind, turned every way, cut anywhere: upright pixels or one error."""
+"""Image reading: every format and orientation, truncated files; the result is upright pixels or an ImageError."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fieldmark.images.reading import Limits, decode, opened, probe, read_pixels
 BLOCK = 8  # px: a block of a JPEG, so that flat colours stay flat
 COLOURS = np.array(
     [[(255, 0, 0), (0, 255, 0), (0, 0, 255)], [(255, 255, 255), (0, 0, 0), (250, 200, 10)]], dtype=np.uint8
-)  # two rows, three columns: no turn or mirror of it looks like another
+)  # two rows, three columns: all its rotations and flips differ
 GREYS = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
 
 
@@ -84,9 +84,9 @@ def golden(mode: str, orientation: int) -> tuple[bytes, np.ndarray, int]:  # noq
     if mode == "RGB":
         return saved(rgb, "TIFF", orientation, compression="tiff_lzw"), COLOURS, 0
     if mode == "RGB+transparency":
-        seen = COLOURS.copy()
-        seen[0, 2] = 255  # the blue is named as the transparent colour
-        return saved(rgb, "PNG", orientation, transparency=(0, 0, 255)), seen, 0
+        expected = COLOURS.copy()
+        expected[0, 2] = 255  # the blue is named as the transparent colour
+        return saved(rgb, "PNG", orientation, transparency=(0, 0, 255)), expected, 0
     if mode == "RGBA":
         picture = rgb.convert("RGBA")
         picture.putalpha(Image.fromarray(blocks(ALPHA)))
@@ -141,7 +141,7 @@ def turned(stored: np.ndarray, orientation: int) -> np.ndarray:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_and_turn_shows_the_right_colours(mode: str, orientation: int) -> None:
+def test_every_mode_and_orientation_gives_the_right_colours(mode: str, orientation: int) -> None:
     data, stored, tolerance = golden(mode, orientation)
     expected = blocks(turned(stored, orientation))
     pixels = read_pixels(data)
@@ -225,7 +225,7 @@ def scene(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("orientation", [1, 6])
 @settings(max_examples=40, deadline=None)
 @given(least=st.tuples(st.integers(1, 400), st.integers(1, 500)), colour=st.sampled_from(["rgb", "grey"]))
-def test_a_scaled_jpeg_is_never_below_what_was_asked(orientation: int, least: tuple[int, int], colour: str) -> None:
+def test_a_scaled_jpeg_is_never_below_the_requested_size(orientation: int, least: tuple[int, int], colour: str) -> None:
     data = saved(Image.fromarray(scene(203, 307)), "JPEG", orientation)
     full = (203, 307) if orientation == 1 else (307, 203)
     shape = read_pixels(data, at_least=least, colour=colour).shape
@@ -239,7 +239,7 @@ def test_a_scaled_jpeg_is_never_below_what_was_asked(orientation: int, least: tu
     assert shape[:2] == tuple(-(-side // smallest) for side in full)
 
 
-def test_a_scaled_jpeg_looks_like_the_whole_one() -> None:
+def test_a_scaled_jpeg_is_close_to_the_full_one() -> None:
     data = saved(Image.fromarray(scene(768, 1024)), "JPEG", 8, quality=90)
     whole = Image.fromarray(read_pixels(data))
     assert whole.size == (768, 1024)
@@ -257,7 +257,7 @@ def test_cmyk_is_scaled_by_the_fallback() -> None:
     assert read_pixels(data, at_least=(81, 40)).shape == (160, 80, 3)
 
 
-# -- notes that are wrong or too much
+# -- malformed or too large metadata
 
 
 def jpeg_with_notes(notes: bytes) -> bytes:
@@ -271,8 +271,8 @@ def entry(tag: int, kind: int, count: int, value: int) -> bytes:
     return struct.pack("<HHII", tag, kind, count, value)
 
 
-def test_a_malformed_note_does_not_spoil_a_good_picture() -> None:
-    # The width is said to be text: Pillow's exif_transpose() dies of such a file.
+def test_malformed_metadata_does_not_affect_the_pixels() -> None:
+    # The width is said to be text: Pillow's exif_transpose() fails on such a file.
     notes = b"II*\0" + struct.pack("<IH", 8, 2) + entry(0x0100, 2, 1, 65) + entry(0x0112, 3, 1, 6) + bytes(4)
     data = jpeg_with_notes(notes)
     with pytest.raises(struct.error), Image.open(io.BytesIO(data)) as naive:
@@ -295,7 +295,7 @@ def test_a_malformed_note_does_not_spoil_a_good_picture() -> None:
         b"II*\0" + struct.pack("<IH", 8, 1) + entry(0x0112, 3, 1, 6)[:9],
     ],
 )
-def test_notes_that_say_nothing_sensible_leave_the_picture_as_stored(notes: bytes) -> None:
+def test_invalid_orientation_leaves_the_image_as_stored(notes: bytes) -> None:
     data = jpeg_with_notes(notes)
     assert probe(data).orientation == 1
     assert read_pixels(data).shape == (2 * BLOCK, 3 * BLOCK, 3)
@@ -322,7 +322,7 @@ def png(width: int, height: int, *extra: bytes) -> bytes:
     ],
     ids=["checksum", "long text", "long profile", "short gamma", "short density"],
 )
-def test_notes_of_a_png_that_pillow_refuses_do_not_spoil_its_pixels(note: bytes) -> None:
+def test_png_metadata_that_pillow_rejects_does_not_affect_the_pixels(note: bytes) -> None:
     with pytest.raises((SyntaxError, ValueError, OSError)), Image.open(io.BytesIO(png(3, 2, note))) as naive:
         naive.load()
     assert (read_pixels(png(3, 2, note)) == read_pixels(png(3, 2))).all()
@@ -388,7 +388,7 @@ def hostile() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["png", "gif", "webp", "jpeg", "scans", "channels", "bmp"])
-def test_bombs_are_refused_by_their_size(name: str) -> None:
+def test_decompression_bombs_are_refused_by_their_size(name: str) -> None:
     with pytest.raises(ImageError, match="too large") as refused:
         read_pixels(hostile()[name])
     assert "Limits(" in refused.value.fix
@@ -397,11 +397,11 @@ def test_bombs_are_refused_by_their_size(name: str) -> None:
 def test_tags_that_name_more_bytes_than_there_are_stop_before_pillow() -> None:
     with pytest.raises(ImageError) as refused:
         read_pixels(tiff_of_one_stretch_named_often(2000))
-    assert "tags point behind the end" in refused.value.got
+    assert "tags refer to bytes after the end" in refused.value.got
     assert "again" in refused.value.fix
 
 
-def test_bombs_cost_no_memory(tmp_path: Path) -> None:
+def test_decompression_bombs_need_no_memory(tmp_path: Path) -> None:
     for name, data in hostile().items():
         (tmp_path / name).write_bytes(data)
     texts = [chunk(b"zTXt", b"note%d\0\0" % i + zlib.compress(bytes(10**6))) for i in range(60)]
@@ -430,7 +430,7 @@ print(peak() - before)
 
 def test_limits_are_ours_and_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     data = png(30, 20)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # a host program's own rule neither helps nor hinders
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # a host program's own limit has no effect
     assert read_pixels(data, limits=Limits(max_pixels=600)).shape == (20, 30, 3)
     with pytest.raises(ImageError, match="too large") as refused:
         read_pixels(data, limits=Limits(max_pixels=599))
@@ -467,7 +467,7 @@ FIXTURES = {
 
 
 def outcome(data: bytes, ask: Callable[..., object] = read_pixels) -> object:
-    """What comes of it, the refusal included."""
+    """Return the pixels or the error."""
     try:
         return ask(data, limits=Limits(max_pixels=10**6))
     except ImageError as error:
@@ -485,10 +485,10 @@ def test_a_file_cut_anywhere_gives_pixels_or_says_truncated(name: str, capfd: py
             continue
         n_refused += 1
         assert "<bytes>" in came.got
-        word = "empty" if at == 0 else "no picture of a kind" if at < 16 else "truncated"
+        word = "empty" if at == 0 else "not an image of a supported format" if at < 16 else "truncated"
         assert word in came.problem or "truncated" in came.problem, (at, str(came))
-    assert n_refused >= 90  # a cut may leave all pixels; these pictures lie at the very end of their files
-    capfd.readouterr()  # libtiff has its own say on stderr
+    assert n_refused >= 90  # a truncated file may still hold all pixels; these files end with their pixels
+    capfd.readouterr()  # libtiff writes to stderr
 
 
 def test_refusals_name_the_file_and_what_to_do(tmp_path: Path) -> None:
@@ -506,7 +506,7 @@ def test_refusals_name_the_file_and_what_to_do(tmp_path: Path) -> None:
             read_pixels(path)
         assert str(path) in str(refused.value.got)
         assert word in refused.value.fix
-    with pytest.raises(ImageError, match="no ordinary file"):
+    with pytest.raises(ImageError, match="not a regular file"):
         read_pixels(Path(os.devnull))
 
 
@@ -522,7 +522,7 @@ def test_lost_blocks_are_refused_and_stray_bytes_are_not() -> None:
         read_pixels(lost)
 
 
-def test_a_fault_while_decoding_is_told_like_one_while_opening() -> None:
+def test_an_error_in_decoding_is_reported_like_one_in_opening() -> None:
     data = saved(Image.fromarray(scene(60, 80)), "PNG")
     photo = opened(data[: len(data) // 2])
     assert (photo.height, photo.width) == (60, 80)
@@ -559,7 +559,7 @@ WHOLE = {name: saved(Image.fromarray(scene(20, 30)), name.rpartition(" ")[2], **
     name=st.sampled_from(sorted(FIXTURES)),
     changes=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4)), max_size=4),
 )
-def test_any_rot_gives_pixels_or_one_error(name: str, changes: list[tuple[float, bytes]]) -> None:
+def test_any_corruption_gives_pixels_or_one_error(name: str, changes: list[tuple[float, bytes]]) -> None:
     data = bytearray(WHOLE[name])
     for share, bytes_ in changes:
         at = int(share * len(data))
@@ -576,7 +576,7 @@ def test_turns_agree_with_pillow() -> None:
 
 
 @pytest.mark.real
-def test_real_whales_look_the_same_scaled_or_whole() -> None:
+def test_real_whales_are_nearly_equal_scaled_or_full() -> None:
     data = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[3] / "shared" / "data"))
     paths = sorted((data / "meta_humpback2019" / "images_fullres").glob("*.jpg"))
     if not paths:

@@ -1,4 +1,4 @@
-"""Boxes, landmarks and masks on their way into a picture: their mirror, their choice, their place."""
+"""Boxes, landmarks and masks: horizontal flips, choice of a box, alignment."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def saved(image: Image.Image, **options: object) -> bytes:
 
 
 def slow_affine(places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The normal equations, solved for x' and y' one after the other."""
+    """The normal equations, solved separately for x' and y'."""
     sums, right = np.zeros((3, 3)), np.zeros((2, 3))
     for (x, y), target in zip(places, wanted, strict=True):
         row = np.array([x, y, 1.0])
@@ -86,19 +86,19 @@ def test_affine_finds_a_known_map_and_its_inverse() -> None:
 
 
 @pytest.mark.parametrize("places", [np.zeros((2, 2)), np.array([[0, 0], [1, 1], [2, 2]]), np.full((4, 2), np.nan)])
-def test_landmarks_that_do_not_tell_are_refused(places: np.ndarray) -> None:
+def test_landmarks_without_an_affine_map_are_refused(places: np.ndarray) -> None:
     with pytest.raises(ShapeError) as refused:
         affine(places, places)
     assert "three landmarks" in refused.value.fix
 
 
-def test_no_alignment_from_too_few_or_mixed_up_landmarks() -> None:
+def test_no_alignment_from_too_few_or_swapped_landmarks() -> None:
     places = [(10.0, 20.0), (50.0, 40.0), (85.0, 25.0), (50.0, 90.0)]
     found = alignment(places, ALIGN, (100, 100))
     assert found is not None
     assert np.allclose(found, [[1, 0, 0], [0, 1, 0]], atol=1e-9)
     assert alignment([places[0], None, places[2], None], ALIGN, (100, 100)) is None
-    swapped = [places[2], places[1], places[0], places[3]]  # left and right mixed up: the photo would be turned over
+    swapped = [places[2], places[1], places[0], places[3]]  # left and right swapped: the map would reflect the photo
     assert alignment(swapped, ALIGN, (100, 100)) is None
 
 
@@ -114,12 +114,12 @@ def test_mean_shape_is_the_shape_where_all_agree() -> None:
     assert shape.max() <= 0.9 + 1e-9
     with pytest.raises(ShapeError) as refused:
         mean_shape(np.full((3, 4, 2), np.nan))
-    assert "click all landmarks" in refused.value.fix
+    assert "mark all landmarks" in refused.value.fix
 
 
 @settings(max_examples=40, deadline=None)
 @given(arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))))
-def test_masks_survive_their_text(mask: np.ndarray) -> None:
+def test_masks_round_trip_through_text(mask: np.ndarray) -> None:
     assert (from_text(to_text(mask)) == mask).all()
     box = bounds(mask)
     assert (box is None) == (not mask.any())
@@ -130,8 +130,8 @@ def test_masks_survive_their_text(mask: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "fluke", "2 2 3", "2 2 -1 5", "0 0", "99999 99999 9999800001", "2 2"])
-def test_a_text_that_is_no_mask_is_refused(text: str) -> None:
-    with pytest.raises(ShapeError, match="no mask") as refused:
+def test_an_invalid_mask_text_is_refused(text: str) -> None:
+    with pytest.raises(ShapeError, match="not a run-length encoded mask") as refused:
         from_text(text)
     assert "to_text" in refused.value.fix
 
@@ -141,13 +141,13 @@ def test_mirrored_boxes_and_landmarks_and_masks() -> None:
     subject = Subject(((10, 5, 40, 30), None), ((10, 6), (25, 9), (40, 7), None), mask)
     turned = mirrored(subject, 100, align=ALIGN)
     assert turned.boxes == ((60, 5, 90, 30), None)
-    # The mirrored fluke's left tip is what was its right one.
+    # The left tip of the flipped fluke is the former right tip.
     assert turned.points == ((60, 7), (75, 9), (90, 6), None)
     assert (from_text(turned.mask or "") == [[False, False, True], [False, True, True]]).all()
     assert mirrored(turned, 100, align=ALIGN) == subject
 
 
-def test_a_mirrored_photo_is_prepared_as_the_photo_it_shows() -> None:
+def test_a_flipped_photo_is_prepared_as_its_flipped_subject() -> None:
     picture = scene(120, 200)
     data, turned = saved(picture), saved(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
     points = ((30.0, 30.0), (95.0, 50.0), (170.0, 25.0), (100.0, 100.0))
@@ -173,13 +173,13 @@ def test_box_crop_equals_a_slow_crop_by_pillow() -> None:
     picture = scene(150, 240)
     spec = Preprocess(height_px=40, width_px=60, crop=BoxCrop(margin=0.1), interpolation="bilinear")
     made = prepare(saved(picture), spec, box=(60, 40, 160, 110)).permute(1, 2, 0).numpy().astype(int)
-    # 100 x 70, a tenth added at each side: 120 x 84; width / height 1.5 asks for 126 x 84 about the centre (110, 75).
+    # 100 x 70, a tenth added at each side: 120 x 84; width / height 1.5 gives 126 x 84 about the centre (110, 75).
     expected = picture.crop((47, 33, 173, 117)).resize((60, 40), Image.Resampling.BILINEAR)
     assert np.abs(made - np.asarray(expected).astype(int)).max() <= 2
 
 
 def test_alignment_brings_landmarks_where_the_reference_has_them() -> None:
-    """Four coloured discs at clicked places; in the aligned picture they lie at the reference's places."""
+    """Four coloured discs at known positions; in the aligned image they are at the positions of the reference."""
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
     reference = np.array([(point.x * 160, point.y * 120) for point in SHAPE])
     map_ = np.array([[1.3, 0.25, 40], [-0.2, 1.5, 60]])
@@ -189,7 +189,7 @@ def test_alignment_brings_landmarks_where_the_reference_has_them() -> None:
     for colour, (px, py) in zip(colours, places, strict=True):
         pixels[(x - px) ** 2 + (y - py) ** 2 < 64] = colour
     turned = Image.Exif()
-    turned[0x0112] = 6  # stored lying on its side: landmarks count in the upright picture
+    turned[0x0112] = 6  # stored lying on its side: landmarks are in pixels of the upright image
     stored = Image.fromarray(pixels).transpose(Image.Transpose.ROTATE_90)
     data = saved(stored, exif=turned.tobytes())
     spec = Preprocess(height_px=120, width_px=160, align=ALIGN)
@@ -208,7 +208,7 @@ def test_aligning_a_large_file_does_not_alias() -> None:
     assert (made.float() - 127.5).abs().max() < 20
 
 
-def test_training_draws_a_source_by_weight_and_use_takes_the_first_in_use() -> None:
+def test_training_draws_a_source_by_weight_and_prediction_takes_the_first_in_use() -> None:
     crop = BoxCrop(
         sources=(
             BoxSource(by=FullFrame(), weight=1.0, in_use=False),
@@ -249,12 +249,12 @@ def test_jitter_moves_edges_but_only_by_chance_and_within_its_share() -> None:
     assert chosen_box(Subject((box,)), crop, rng=None) == box
     rng = np.random.default_rng(1)
     drawn = np.array([chosen_box(Subject((box,)), crop, rng=rng) for _ in range(500)])
-    apart = np.abs(drawn - box).max(axis=0)
-    assert (apart <= [5, 2, 5, 2]).all()
-    assert (apart > [4.5, 1.8, 4.5, 1.8]).all()
+    moved_by = np.abs(drawn - box).max(axis=0)
+    assert (moved_by <= [5, 2, 5, 2]).all()
+    assert (moved_by > [4.5, 1.8, 4.5, 1.8]).all()
 
 
-def test_mask_is_cropped_with_its_picture_and_dropped_only_by_chance(tmp_path: Path) -> None:
+def test_mask_is_cropped_with_its_image_and_dropped_at_random(tmp_path: Path) -> None:
     scene(100, 200).save(tmp_path / "a.png")
     mask = np.zeros((50, 100), dtype=bool)
     mask[10:40, 20:80] = True
@@ -278,7 +278,7 @@ def test_mask_is_cropped_with_its_picture_and_dropped_only_by_chance(tmp_path: P
     assert "4, height" in refused.value.fix
 
 
-def test_light_leaves_the_mask_alone_and_moves_take_it_along() -> None:
+def test_brightness_leaves_the_mask_and_moves_include_it() -> None:
     mask = np.zeros((32, 32), dtype=bool)
     mask[:, :16] = True
     spec = Preprocess(height_px=32, width_px=32, mask=MaskChannel(dropped=0.0))

@@ -1,4 +1,4 @@
-"""Text in photos: with a reader made here, and with RapidOCR where it is installed."""
+"""Text in photos: with a fake reader, and with RapidOCR if it is installed."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ def label(path: Path, text: str) -> Path:
     return path
 
 
-def test_photos_are_read_in_order_and_broken_ones_hold_nothing(tmp_path: Path) -> None:
+def test_photos_are_read_in_order_and_broken_ones_have_no_text(tmp_path: Path) -> None:
     large = Image.new("RGB", (4 * ENOUGH_PX, 4 * ENOUGH_PX), (250, 0, 0))
     large.save(tmp_path / "large.jpg")
     shapes = []
@@ -34,26 +34,26 @@ def test_photos_are_read_in_order_and_broken_ones_hold_nothing(tmp_path: Path) -
     assert shapes == [(120, 460, 3), (ENOUGH_PX, ENOUGH_PX, 3)]
 
 
-def test_what_is_missing_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_listed_with_an_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieldmark.images.texts.find_spec", lambda name: None)
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as raised:
         text_reader()
-    assert told.value.got == ", ".join(NEEDED)
-    assert told.value.fix == INSTALL
+    assert raised.value.got == ", ".join(NEEDED)
+    assert raised.value.fix == INSTALL
 
 
-def test_without_the_program_what_to_do_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_reported_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieldmark.images.texts.which", lambda name: None)
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as raised:
         text_reader("tesseract")
-    assert "--ocr rapidocr" in told.value.fix
+    assert "--ocr rapidocr" in raised.value.fix
 
 
 def test_an_unknown_reader_is_refused() -> None:
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as raised:
         text_reader("abbyy")  # type: ignore[arg-type]
-    assert told.value.got == "abbyy"
-    assert "rapidocr, tesseract" in told.value.fix
+    assert raised.value.got == "abbyy"
+    assert "rapidocr, tesseract" in raised.value.fix
 
 
 @pytest.mark.skipif(which("tesseract") is None, reason="the program tesseract is not installed")

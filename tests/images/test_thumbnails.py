@@ -1,4 +1,4 @@
-"""Small pictures: upright, small, and with nothing of the file but its colours."""
+"""Thumbnails: upright, small, and without metadata."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def photo(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-def test_a_thumbnail_is_small_upright_and_silent() -> None:
+def test_a_thumbnail_is_small_upright_and_without_metadata() -> None:
     data = photo(800, 400)
     assert b"owner" in data
     made = thumbnail(data, longest_px=100)

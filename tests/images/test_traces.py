@@ -1,4 +1,4 @@
-"""What files tell without their pictures: encoder, camera, notes; never a place; nothing breaks on a broken one."""
+"""File metadata: encoder, camera, notes, no location; damaged files do not fail."""
 
 from io import BytesIO
 from pathlib import Path
@@ -37,12 +37,12 @@ def test_camera_time_and_kinds_of_notes_are_read(name: str, tmp_path: Path) -> N
     assert found.n_bytes == (tmp_path / name).stat().st_size
 
 
-def test_no_place_is_told(tmp_path: Path) -> None:
-    told = repr(saved(tmp_path / "a.jpg", exif=exif()))
-    assert not any(number in told for number in ("41.", "52.", "70."))
+def test_no_location_is_returned(tmp_path: Path) -> None:
+    text = repr(saved(tmp_path / "a.jpg", exif=exif()))
+    assert not any(number in text for number in ("41.", "52.", "70."))
 
 
-def test_the_encoder_is_known_by_its_tables_and_not_by_the_size(tmp_path: Path) -> None:
+def test_the_encoder_is_identified_by_its_tables_and_not_by_the_size(tmp_path: Path) -> None:
     usual, same = saved(tmp_path / "a.jpg", quality=80), saved(tmp_path / "b.jpg", quality=80)
     other = saved(tmp_path / "c.jpg", quality=81)
     finer = saved(tmp_path / "d.jpg", quality=80, subsampling=0)
@@ -53,13 +53,13 @@ def test_the_encoder_is_known_by_its_tables_and_not_by_the_size(tmp_path: Path) 
     assert saved(tmp_path / "g.png").encoder == ""
 
 
-def test_formats_tell_kind_and_colours(tmp_path: Path) -> None:
+def test_format_has_file_format_and_colour_mode(tmp_path: Path) -> None:
     assert saved(tmp_path / "a.jpg").format == "JPEG RGB"
     Image.fromarray(PIXELS[:, :, 0]).save(tmp_path / "b.jpg")
     assert trace(tmp_path / "b.jpg").format == "JPEG L"
 
 
-def test_every_cut_through_the_notes_is_survived(tmp_path: Path) -> None:
+def test_metadata_truncated_at_any_byte_does_not_fail(tmp_path: Path) -> None:
     file = BytesIO()
     Image.fromarray(PIXELS).save(file, "JPEG", exif=exif())
     whole = file.getvalue()
@@ -71,7 +71,7 @@ def test_every_cut_through_the_notes_is_survived(tmp_path: Path) -> None:
         assert trace(tmp_path / "a.jpg").width == 32
 
 
-def test_a_directory_that_names_itself_ends(tmp_path: Path) -> None:
+def test_a_directory_that_refers_to_itself_ends(tmp_path: Path) -> None:
     entry = (0x8769).to_bytes(2, "little") + (4).to_bytes(2, "little") + (1).to_bytes(4, "little")
     loop = b"II*\0" + (8).to_bytes(4, "little") + (1).to_bytes(2, "little") + entry + (8).to_bytes(4, "little")
     file = BytesIO()
@@ -80,17 +80,17 @@ def test_a_directory_that_names_itself_ends(tmp_path: Path) -> None:
     assert trace(tmp_path / "a.jpg").notes.split()[-1] == "8769"
 
 
-def test_files_that_are_missing_or_no_pictures_are_none(tmp_path: Path) -> None:
+def test_missing_files_and_other_files_are_none(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("<html>")
     saved(tmp_path / "b.jpg")
     found = traces([tmp_path / "a.jpg", None, tmp_path / "b.jpg", tmp_path / "c.jpg"], n_threads=1)
     assert [one is None for one in found] == [True, True, False, True]
-    with pytest.raises(ImageError) as told:
+    with pytest.raises(ImageError) as raised:
         trace(tmp_path / "c.jpg")
-    assert "path" in told.value.fix
+    assert "path" in raised.value.fix
 
 
 def test_reading_needs_a_thread() -> None:
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as raised:
         traces([], n_threads=0)
-    assert "n_threads=1" in told.value.fix
+    assert "n_threads=1" in raised.value.fix

@@ -19,7 +19,7 @@ from fieldmark.images.thumbnails import thumbnail
         (None, 320, (100, 100)),
     ],
 )
-def test_a_squashed_file_is_shown_in_its_true_shape(
+def test_a_resized_file_gets_its_true_aspect_ratio(
     tmp_path: Path, true_size: tuple[int, int] | None, longest_px: int, shown: tuple[int, int]
 ) -> None:
     path = tmp_path / "squashed.jpg"

@@ -1,4 +1,4 @@
-"""How two looks at a photo become one score."""
+"""Scores of a photo and of its flip, combined."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fieldmark.core.errors import ShapeError
 from fieldmark.images.views import combine_flip_scores
 
 
-def test_flipped_scores_count_for_the_mirrored_class() -> None:
+def test_flipped_scores_count_for_the_flipped_class() -> None:
     rng = np.random.default_rng(0)
     plain, flipped = rng.normal(size=(5, 6)), rng.normal(size=(5, 6))
     merged = combine_flip_scores(plain, flipped, 3)
@@ -18,7 +18,7 @@ def test_flipped_scores_count_for_the_mirrored_class() -> None:
             assert merged[image, k] == pytest.approx((plain[image, k] + flipped[image, k + 3]) / 2)
 
 
-def test_without_mirrored_classes_it_is_the_mean() -> None:
+def test_without_flipped_classes_it_is_the_mean() -> None:
     plain, flipped = np.array([[1.0, 2.0]], dtype=np.float32), np.array([[3.0, 8.0]], dtype=np.float32)
     merged = combine_flip_scores(plain, flipped, 2)
     assert merged.tolist() == [[2.0, 5.0]]

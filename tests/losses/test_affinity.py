@@ -1,4 +1,4 @@
-"""Affinity loss: the paper's sums in slow loops, the spread without its pairs, unknowns and mirror images."""
+"""Affinity loss: comparison with slow loops, variance of centre distances, unknown individuals and flips."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_equal_distances_have_no_spread_in_float32() -> None:
     )  # of a mean distance of 98, squared
 
 
-def test_a_sample_is_drawn_by_chance_alone_and_right_on_average() -> None:
+def test_a_sample_depends_on_the_generator_and_is_right_on_average() -> None:
     centres = torch.randn(300, 8, generator=torch.Generator().manual_seed(1))
     drawn = [centre_spread(centres, sample=60, chance=torch.Generator().manual_seed(seed)).item() for seed in range(40)]
     again = centre_spread(centres, sample=60, chance=torch.Generator().manual_seed(0)).item()
@@ -80,7 +80,7 @@ def test_gradients_are_finite_at_200() -> None:
     assert centres.grad.isfinite().all()
 
 
-def test_the_spread_learns() -> None:
+def test_the_spread_has_a_gradient() -> None:
     centres = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     assert torch.autograd.gradcheck(centre_spread, (centres,))
 
@@ -90,7 +90,7 @@ def test_all_unknown_cost_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "told"),
+    ("call", "error", "fix"),
     [
         (lambda: affinity(torch.zeros(1, 2), torch.tensor([0]), margin=0), FieldmarkError, "margin = 0.75"),
         (lambda: affinity(torch.zeros(1, 3), torch.tensor([0]), flip_identity=True), ShapeError, "twice as many"),
@@ -98,7 +98,7 @@ def test_all_unknown_cost_nothing() -> None:
         (lambda: centre_spread(torch.zeros(9, 2), sample=3), FieldmarkError, "torch.Generator"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(call, error, told: str) -> None:
+def test_invalid_arguments_are_refused(call, error, fix: str) -> None:
     with pytest.raises(error) as refused:
         call()
-    assert told in refused.value.fix
+    assert fix in refused.value.fix

@@ -1,4 +1,4 @@
-"""Aligned stripes: the cheapest way by trying all ways, who is whose other, edges."""
+"""Aligned stripes: comparison with all paths, positives and negatives, edge cases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def unit_stripes(seed: int, batch: int = 5, n_stripes: int = 4, dim: int = 6) ->
 
 
 def cheapest_way(one: list[list[float]], other: list[list[float]]) -> float:
-    """All monotone ways from the first pair of stripes to the last, each added up."""
+    """Return the cost of every monotone path from the first pair of stripes to the last."""
     n = len(one)
     cost = [[math.tanh(math.dist(a, b) / 2) for b in other] for a in one]
     found = math.inf
@@ -33,7 +33,7 @@ def cheapest_way(one: list[list[float]], other: list[list[float]]) -> float:
 
 
 @pytest.mark.parametrize(("seed", "n_stripes"), [(0, 1), (1, 2), (2, 4), (3, 5)])
-def test_the_distance_is_the_cheapest_of_all_ways(seed: int, n_stripes: int) -> None:
+def test_the_distance_is_the_cost_of_the_cheapest_path(seed: int, n_stripes: int) -> None:
     stripes = unit_stripes(seed, n_stripes=n_stripes)
     found = aligned_distance(stripes)
     rows = stripes.tolist()
@@ -60,11 +60,11 @@ def test_the_triplet_rule_by_slow_loops() -> None:
     assert found.item() == pytest.approx(total / 6, abs=1e-9)
 
 
-def test_an_unknown_is_at_no_distance_from_itself() -> None:
-    """The way through a photo's own table costs something, which must not count as a positive's distance."""
+def test_the_distance_of_an_unknown_to_itself_is_0() -> None:
+    """The aligned distance of a photo to itself is not 0 and must not count as the distance of a positive."""
     stripes = unit_stripes(5, batch=2)
-    apart = aligned_distance(stripes)[0, 1].item()
-    found = local_triplet(stripes, torch.tensor([-1, 3]), margin=apart / 2)
+    distance = aligned_distance(stripes)[0, 1].item()
+    found = local_triplet(stripes, torch.tensor([-1, 3]), margin=distance / 2)
     assert found.item() == 0
     assert aligned_distance(stripes)[0, 0].item() > 0
 
@@ -79,21 +79,21 @@ def test_gradients_are_finite_where_all_stripes_are_one(dtype: torch.dtype) -> N
     assert value.item() == pytest.approx(0.3)
 
 
-def test_stripes_learn_by_it() -> None:
+def test_stripes_get_a_gradient() -> None:
     stripes = unit_stripes(6, batch=4).requires_grad_()
     assert torch.autograd.gradcheck(lambda s: local_triplet(s, torch.tensor([0, 0, 1, 1])), (stripes,))
 
 
 @pytest.mark.parametrize(
-    ("stripes", "classes", "margin", "error", "told"),
+    ("stripes", "classes", "margin", "error", "fix"),
     [
-        (torch.zeros(2, 3), [0, 1], 0.3, ShapeError, "Net(stripes=8)"),
+        (torch.zeros(2, 3), [0, 1], 0.3, ShapeError, "stripes = 8 computes"),
         (torch.zeros(2, 0, 3), [0, 1], 0.3, ShapeError, "at least one of each"),
         (torch.zeros(2, 3, 4), [0], 0.3, ShapeError, "as long as the batch"),
         (torch.zeros(2, 3, 4), [0, 1], 0.0, FieldmarkError, "margin = 0.3"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(stripes, classes, margin, error, told: str) -> None:
+def test_invalid_arguments_are_refused(stripes, classes, margin, error, fix: str) -> None:
     with pytest.raises(error) as refused:
         local_triplet(stripes, torch.tensor(classes), margin=margin)
-    assert told in refused.value.fix
+    assert fix in refused.value.fix

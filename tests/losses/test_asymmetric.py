@@ -1,4 +1,4 @@
-"""Asymmetric loss: the paper's equation in slow loops, its limits, its refusals."""
+"""Asymmetric loss: the paper's equation in slow loops, limiting cases, errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_it_is_summed_over_labels_and_averaged_over_images() -> None:
     assert torch.allclose(asymmetric(logits.repeat(2, 1), truth.repeat(2, 1)), asymmetric(logits, truth))
 
 
-def test_a_no_below_the_clip_costs_nothing() -> None:
+def test_a_negative_below_the_clip_costs_nothing() -> None:
     logits = torch.tensor([[-4.0]], requires_grad=True)
     loss = asymmetric(logits, torch.zeros(1, 1))
     loss.backward()
@@ -74,7 +74,7 @@ def test_a_no_below_the_clip_costs_nothing() -> None:
     assert logits.grad.item() == 0
 
 
-def test_soft_truth_lies_between_yes_and_no() -> None:
+def test_soft_truth_lies_between_0_and_1() -> None:
     logits, _ = draw(3)
     no, half, yes = (asymmetric(logits, torch.full_like(logits, y), gamma_yes=0, gamma_no=0) for y in (0.0, 0.5, 1.0))
     assert half.item() == pytest.approx((no.item() + yes.item()) / 2, rel=1e-5)
@@ -92,7 +92,7 @@ def test_gradients_are_finite_at_200(dtype: torch.dtype, truth: list[float]) -> 
 
 
 @pytest.mark.parametrize("settings_", [{"gamma_yes": 0.5}, {"gamma_no": -1.0}, {"clip": 2.0}])
-def test_settings_that_cannot_learn_are_refused(settings_: dict[str, float]) -> None:
+def test_settings_out_of_range_are_refused(settings_: dict[str, float]) -> None:
     with pytest.raises(FieldmarkError) as refused:
         asymmetric(*draw(5), **settings_)
     assert "gamma_no = 4" in refused.value.fix

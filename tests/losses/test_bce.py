@@ -1,4 +1,4 @@
-"""BCE: the formula in slow loops, torch's own, sure answers, soft labels."""
+"""BCE: comparison with slow loops and torch, confident predictions, soft labels."""
 
 from __future__ import annotations
 
@@ -64,4 +64,4 @@ def test_truth_of_another_shape_is_refused() -> None:
 def test_empty_batches_are_refused_instead_of_nan(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError) as refused:
         bce(torch.zeros(shape), torch.zeros(shape))
-    assert "leave out empty batches" in refused.value.fix
+    assert "skip empty batches" in refused.value.fix

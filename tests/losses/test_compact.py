@@ -1,4 +1,4 @@
-"""Compactness against slow loops; who says nothing; what it pulls together."""
+"""Compactness: comparison with slow loops, ignored photos, gradients."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def unit_rows(seed: int, batch: int) -> torch.Tensor:
 @given(st.lists(st.integers(-1, 3), min_size=1, max_size=10), st.integers(0, 9999))
 def test_slow_loops_agree(classes: list[int], seed: int) -> None:
     embedding = unit_rows(seed, len(classes))
-    told = []
+    distances = []
     for row, mine in enumerate(classes):
         own = [embedding[other] for other, theirs in enumerate(classes) if theirs == mine]
         if mine != -1 and len(own) > 1:
-            told.append(float((embedding[row] - sum(own) / len(own)).square().sum()))
-    expected = sum(told) / len(told) if told else 0.0
+            distances.append(float((embedding[row] - sum(own) / len(own)).square().sum()))
+    expected = sum(distances) / len(distances) if distances else 0.0
     assert compactness(embedding, torch.tensor(classes)).item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_learning_draws_individuals_together_and_leaves_unknowns_alone() -> None:
+def test_training_reduces_distances_and_ignores_unknowns() -> None:
     embedding = unit_rows(0, 6).requires_grad_()
     classes = torch.tensor([0, 0, 0, 1, -1, -1])
     compactness(embedding, classes).backward()

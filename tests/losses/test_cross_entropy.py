@@ -1,4 +1,4 @@
-"""Softmax cross-entropy: slow loops, torch's own, and batches of unknowns."""
+"""Softmax cross-entropy: comparison with slow loops and torch, batches of unknown individuals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_torch_agrees_where_all_are_known() -> None:
     assert torch.allclose(cross_entropy(logits, classes), functional.cross_entropy(logits, classes))
 
 
-def test_unknowns_change_nothing_for_the_others() -> None:
+def test_unknowns_do_not_affect_other_images() -> None:
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
     with_unknowns = cross_entropy(logits, torch.tensor([2, -1, 0, -1]))
     assert torch.allclose(with_unknowns, cross_entropy(logits[[0, 2]], torch.tensor([2, 0])))
@@ -75,7 +75,7 @@ def test_a_class_without_logit_is_refused() -> None:
 
 
 @pytest.mark.parametrize("classes", [torch.zeros(2), torch.zeros(3, dtype=torch.long), torch.zeros(2, 1).long()])
-def test_classes_that_are_no_vector_of_whole_numbers_are_refused(classes: torch.Tensor) -> None:
+def test_classes_that_are_not_a_vector_of_integers_are_refused(classes: torch.Tensor) -> None:
     with pytest.raises(ShapeError) as refused:
         cross_entropy(torch.zeros(2, 4), classes)
     assert "a vector of class numbers" in refused.value.fix
@@ -87,7 +87,7 @@ def test_smoothing_beyond_1_is_refused() -> None:
     assert "0.1 is usual" in refused.value.fix
 
 
-def test_uniform_unknowns_are_least_when_the_network_is_in_issue() -> None:
+def test_uniform_unknowns_have_the_smallest_loss_for_uniform_logits() -> None:
     logits = torch.tensor([[3.0, 0.0, -1.0], [0.5, 2.0, 0.0]])
     classes = torch.tensor([0, -1])
     known = -logits[0].log_softmax(dim=0)[0]

@@ -1,4 +1,4 @@
-"""Distillation of unknown individuals: slow loops, its limits, and whom it leaves alone."""
+"""Distillation of unknown individuals: comparison with slow loops, limiting cases, ignored images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_slow_loops_agree(rows: list[tuple[list[float], list[float], int]]) -> N
     assert found.item() == pytest.approx(sum(nats) / len(nats) if nats else 0.0, rel=1e-6, abs=1e-9)
 
 
-def test_a_teacher_without_an_opinion_is_uniform_unknowns_and_one_of_like_mind_teaches_nothing() -> None:
+def test_a_uniform_teacher_is_uniform_unknowns_and_an_equal_one_has_no_gradient() -> None:
     logits = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
     unknowns = torch.full((4,), -1)
     uniform = distilled(logits, unknowns, torch.full((4, 5), 0.2))
@@ -42,7 +42,7 @@ def test_a_teacher_without_an_opinion_is_uniform_unknowns_and_one_of_like_mind_t
     assert slope.abs().max() < 1e-6
 
 
-def test_known_individuals_are_not_looked_at() -> None:
+def test_known_individuals_are_ignored() -> None:
     logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     taught = torch.full((3, 4), 0.25)
     taught[0] = torch.nan
@@ -54,9 +54,9 @@ def test_known_individuals_are_not_looked_at() -> None:
 
 def test_it_needs_a_teacher_of_every_class() -> None:
     logits, classes = torch.zeros(2, 3), torch.tensor([-1, 0])
-    with pytest.raises(PlanError) as told:
+    with pytest.raises(PlanError) as raised:
         total((Distilled(),), logits=logits, classes=classes)
-    assert "name an earlier train stage by taught" in told.value.fix
+    assert "name an earlier train stage in taught" in raised.value.fix
     value, parts = total(
         (Distilled(weight=2.0),), logits=logits, classes=classes, about=Circumstances(taught=torch.full((2, 3), 1 / 3))
     )

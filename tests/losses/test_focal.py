@@ -1,4 +1,4 @@
-"""Focal loss: the paper's equation in slow loops, its limits, torchvision's."""
+"""Focal loss: the paper's equation in slow loops, limiting cases, comparison with torchvision."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_gamma_0_is_bce() -> None:
     assert torch.allclose(focal(logits, truth, gamma=0), bce(logits, truth))
 
 
-def test_gamma_mutes_and_more_gamma_mutes_more() -> None:
+def test_a_larger_gamma_reduces_the_weight_of_easy_labels() -> None:
     logits, truth = draw(2)
     values = [focal(logits, truth, gamma=gamma).item() for gamma in (0, 1, 2, 4)]
     assert values == sorted(values, reverse=True)
@@ -98,7 +98,7 @@ def test_truth_of_another_shape_is_refused() -> None:
 
 
 @pytest.mark.parametrize("gamma", [1.0, 2.0, 3.0])
-def test_with_soft_truth_the_best_answer_is_the_truth(gamma: float) -> None:
+def test_with_soft_truth_the_minimum_is_at_the_truth(gamma: float) -> None:
     truth = torch.tensor([[0.05, 0.3, 0.5, 0.7, 0.99]], dtype=torch.float64)
     logits = truth.logit().requires_grad_()
     best = focal(logits, truth, gamma=gamma)
@@ -109,7 +109,7 @@ def test_with_soft_truth_the_best_answer_is_the_truth(gamma: float) -> None:
         assert focal(logits.detach() + step, truth, gamma=gamma) > best
 
 
-def test_alpha_weighs_yes_and_no() -> None:
+def test_alpha_weighs_positives_and_negatives() -> None:
     logits, truth = draw(5)
     yes, no = (focal(logits, truth, alpha=alpha).item() for alpha in (1.0, 0.0))
     assert yes + no == pytest.approx(focal(logits, truth).item())
@@ -120,7 +120,7 @@ def test_alpha_weighs_yes_and_no() -> None:
     assert torch.allclose(focal(logits, truth, alpha=0.25), theirs, rtol=1e-4)
 
 
-def test_detached_weighs_similar_and_is_learnt_from_otherwise() -> None:
+def test_detached_has_the_same_value_and_another_gradient() -> None:
     logits, truth = draw(6)
     logits.requires_grad_()
     plain, detached = focal(logits, truth), focal(logits, truth, detached=True)
@@ -131,7 +131,7 @@ def test_detached_weighs_similar_and_is_learnt_from_otherwise() -> None:
     assert torch.allclose(gradient, p_wrong**2 * (p - truth) / len(logits), atol=1e-6)
 
 
-def test_an_alpha_that_is_no_share_is_refused() -> None:
-    with pytest.raises(FieldmarkError) as told:
+def test_an_alpha_outside_0_to_1_is_refused() -> None:
+    with pytest.raises(FieldmarkError) as raised:
         focal(*draw(1), alpha=2.0)
-    assert "alpha=0.25" in told.value.fix
+    assert "alpha=0.25" in raised.value.fix

@@ -1,4 +1,4 @@
-"""Margins: the papers' equations in slow loops, no margin is cross-entropy, the edges at 1 and -1, another library."""
+"""Margins: the papers' equations in slow loops, margin 0, cosines at 1 and -1, comparison with another library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASSES = torch.tensor([0, 2, -1, 4, 2, 5])
 
 
 def cosines(seed: int, batch: int = 6, n_classes: int = 6) -> torch.Tensor:
-    """Of all sizes, also near 1 and -1."""
+    """Cosines of all sizes, also near 1 and -1."""
     drawn = torch.rand(batch, n_classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return (2 * drawn - 1).sign() * (1 - (1 - (2 * drawn - 1).abs()) ** 2) * 0.9999
 
@@ -54,7 +54,7 @@ def arc_rule(margin: float):
 def psi_rule(times: float, plus: float, minus: float):
     def rule(angle: float, _number: int) -> float:
         angle, dropped = times * angle + plus, 0.0
-        while angle > math.pi:  # each half circle begins where the last one ended, mirrored
+        while angle > math.pi:  # each half circle continues the last one, reflected
             angle, dropped = angle - math.pi, dropped + 2
         return math.cos(angle) - dropped - minus
 
@@ -88,38 +88,38 @@ def test_cosface_is_the_papers_loop(seed: int) -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("flip", [False, True])
 def test_no_margin_is_cross_entropy(smoothing: float, flip: bool) -> None:
-    logits, asked = SCALE * cosines(1), {"smoothing": smoothing, "flip_identity": flip}
-    expected = cross_entropy(logits, CLASSES, **asked).item()
+    logits, options = SCALE * cosines(1), {"smoothing": smoothing, "flip_identity": flip}
+    expected = cross_entropy(logits, CLASSES, **options).item()
     chance = torch.Generator().manual_seed(0)
     for found in (
-        arcface(logits, CLASSES, scale=SCALE, margin=0.0, **asked),
-        cosface(logits, CLASSES, scale=SCALE, margin=0.0, **asked),
-        combined(logits, CLASSES, scale=SCALE, times=1.0, plus=0.0, minus=0.0, **asked),
-        elastic(logits, CLASSES, scale=SCALE, margin=0.0, std=0.0, chance=chance, **asked),
+        arcface(logits, CLASSES, scale=SCALE, margin=0.0, **options),
+        cosface(logits, CLASSES, scale=SCALE, margin=0.0, **options),
+        combined(logits, CLASSES, scale=SCALE, times=1.0, plus=0.0, minus=0.0, **options),
+        elastic(logits, CLASSES, scale=SCALE, margin=0.0, std=0.0, chance=chance, **options),
     ):
         assert found.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_combined_has_the_others_as_its_parts() -> None:
-    logits = SCALE * cosines(3).clamp(min=-0.5)  # short of the half circle, beyond which the rules differ
-    asked = {"scale": SCALE}
-    parts = combined(logits, CLASSES, times=1.0, plus=0.5, minus=0.0, **asked)
-    assert parts.item() == pytest.approx(arcface(logits, CLASSES, margin=0.5, **asked).item(), rel=1e-6)
-    parts = combined(logits, CLASSES, times=1.0, plus=0.0, minus=0.3, **asked)
-    assert parts.item() == pytest.approx(cosface(logits, CLASSES, margin=0.3, **asked).item(), rel=1e-6)
+    logits = SCALE * cosines(3).clamp(min=-0.5)  # below the angle from which the rules differ
+    options = {"scale": SCALE}
+    parts = combined(logits, CLASSES, times=1.0, plus=0.5, minus=0.0, **options)
+    assert parts.item() == pytest.approx(arcface(logits, CLASSES, margin=0.5, **options).item(), rel=1e-6)
+    parts = combined(logits, CLASSES, times=1.0, plus=0.0, minus=0.3, **options)
+    assert parts.item() == pytest.approx(cosface(logits, CLASSES, margin=0.3, **options).item(), rel=1e-6)
 
 
-def test_a_harder_question_never_costs_less() -> None:
-    """Also beyond the half circle, where the bare cosine would rise again."""
+def test_a_larger_margin_never_costs_less() -> None:
+    """Also where the angle with its margin exceeds pi and the plain cosine would increase again."""
     angles = torch.linspace(0, math.pi, 400, dtype=torch.float64)
     logits = torch.stack([SCALE * torch.cos(angles), torch.zeros(400)], dim=1)
     zero = torch.zeros(400, dtype=torch.long)
-    for judge in (
+    for loss in (
         lambda z: arcface(z, zero[:1], scale=SCALE, margin=0.5),
         lambda z: combined(z, zero[:1], scale=SCALE, times=4.0, plus=0.4, minus=0.15),
         lambda z: combined(z, zero[:1], scale=SCALE, times=1.35, plus=0.0, minus=0.0),
     ):
-        costs = torch.stack([judge(logits[[i]]) for i in range(400)])
+        costs = torch.stack([loss(logits[[i]]) for i in range(400)])
         assert (costs.diff() >= -1e-4).all()
 
 
@@ -139,7 +139,7 @@ def test_gradients_are_finite_at_the_edges_and_at_200(edge: float, dtype: torch.
         assert value.isfinite()
         assert logits.grad is not None
         assert logits.grad.isfinite().all()
-        assert not logits.grad[3].any()  # an unknown teaches nothing
+        assert not logits.grad[3].any()  # an unknown individual has no gradient
 
 
 def test_gradients_through_unit_vectors_are_those_of_differences() -> None:
@@ -176,7 +176,7 @@ def test_margins_of_single_images() -> None:
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_rare_classes_are_asked_for_more() -> None:
+def test_rare_classes_get_larger_margins() -> None:
     margins = margins_by_count(torch.tensor([0, 1, 2, 73]), MarginByCount())
     assert margins.tolist() == pytest.approx(
         [0.32126, 0.32126, 0.27126 * 2**-0.364399 + 0.05, 0.27126 * 73**-0.364399 + 0.05], rel=1e-5
@@ -185,7 +185,7 @@ def test_rare_classes_are_asked_for_more() -> None:
     assert flat.tolist() == pytest.approx([0.4, 0.4])
 
 
-def test_the_warm_up_begins_at_a_fifth_and_ends_where_it_should() -> None:
+def test_the_warm_up_starts_at_a_fifth_and_ends_at_1() -> None:
     assert [ramp(done, 0.5) for done in (0.0, 0.125, 0.25, 0.5, 0.9)] == pytest.approx([0.2, 0.4, 0.6, 1.0, 1.0])
     assert ramp(0.0, 0.0) == 1.0
 
@@ -198,8 +198,8 @@ def test_elastic_margins_are_drawn_about_their_mean_and_repeat(form: str) -> Non
         for seed in (1, 1, 2)
     ]
     assert same[0] == same[1] != same[2]
-    judge = arcface if form == "arc" else cosface
-    assert same[0] == pytest.approx(judge(logits, classes, scale=SCALE, margin=0.3).item(), rel=0.02)
+    loss = arcface if form == "arc" else cosface
+    assert same[0] == pytest.approx(loss(logits, classes, scale=SCALE, margin=0.3).item(), rel=0.02)
 
 
 def test_all_unknown_cost_nothing() -> None:
@@ -210,8 +210,8 @@ def test_all_unknown_cost_nothing() -> None:
     assert not logits.grad.any()  # type: ignore[union-attr]
 
 
-def test_another_library_agrees_where_it_can() -> None:
-    """pytorch-metric-learning keeps the directions in the loss and takes degrees; with those matched, equal numbers."""
+def test_another_library_agrees() -> None:
+    """pytorch-metric-learning stores the centres in the loss and takes degrees; with both matched, values are equal."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         losses = pytest.importorskip("pytorch_metric_learning.losses", reason="needs the extra 'bench'")
@@ -225,12 +225,12 @@ def test_another_library_agrees_where_it_can() -> None:
         directions = torch.nn.functional.normalize(theirs.W.detach().T, dim=1)
         found = ours(SCALE * feature @ directions.T, classes, scale=SCALE)
         assert found.item() == pytest.approx(theirs(feature, classes).item(), rel=1e-4)
-        with pytest.raises(IndexError):  # ours leaves unknowns out
+        with pytest.raises(IndexError):  # ours leaves out unknown individuals
             theirs(feature, torch.full((32,), -1))
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "fix"),
     [
         (lambda z: arcface(z, CLASSES, scale=0.0), "scale of the cosine head"),
         (lambda z: arcface(z, CLASSES, scale=30, margin=-0.1), "0 to 3.14"),
@@ -240,10 +240,10 @@ def test_another_library_agrees_where_it_can() -> None:
         (lambda z: elastic(z, CLASSES, scale=30, std=-1, chance=torch.Generator()), "std = 0.025"),
     ],
 )
-def test_impossible_margins_are_refused(call, told: str) -> None:
+def test_impossible_margins_are_refused(call, fix: str) -> None:
     with pytest.raises(FieldmarkError) as refused:
         call(SCALE * cosines(0))
-    assert told in refused.value.fix
+    assert fix in refused.value.fix
 
 
 def test_a_class_without_mirror_is_refused() -> None:

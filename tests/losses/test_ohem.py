@@ -1,4 +1,4 @@
-"""Error-OHEM BCE: the words of T2 in slow loops, its limits, sure mistakes."""
+"""Error-OHEM BCE: comparison with slow loops, limiting cases, confident errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fieldmark.losses.ohem import ohem_bce
 
 
 def slow_ohem(logits: list[list[float]], classes: list[int], hardest: int) -> float:
-    """T2, one question at a time: errors, the K largest, -log(1 - e), and the true question again."""
+    """The definition, one class at a time: errors, the K largest, -log(1 - e), plus the true class."""
     worst, true = [], []
     for row, c in zip(logits, classes, strict=True):
         proba = [1 / (1 + math.exp(-z)) for z in row]
@@ -40,28 +40,28 @@ def test_slow_loops_agree(rows: list[tuple[list[float], int]], hardest: int) -> 
     assert found.item() == pytest.approx(slow_ohem(logits, classes, hardest), rel=1e-5, abs=1e-6)
 
 
-def test_with_all_questions_and_only_unknowns_it_is_the_mean_bce() -> None:
+def test_with_all_classes_and_only_unknowns_it_is_the_mean_bce() -> None:
     logits = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
     classes = torch.full((4,), -1)
     assert torch.allclose(ohem_bce(logits, classes, hardest=6), bce(logits, one_hot(classes, 6)) / 6)
     assert torch.equal(ohem_bce(logits, classes, hardest=6), ohem_bce(logits, classes, hardest=600))
 
 
-def test_only_the_hardest_and_the_true_question_learn() -> None:
+def test_only_the_hardest_and_the_true_class_get_a_gradient() -> None:
     logits = torch.tensor([[-9.0, 3.0, 2.0, 9.0]], requires_grad=True)
     ohem_bce(logits, torch.tensor([3]), hardest=1).backward()
     assert logits.grad is not None
-    asked = logits.grad[0] != 0
-    assert asked.tolist() == [False, True, False, True]
+    has_gradient = logits.grad[0] != 0
+    assert has_gradient.tolist() == [False, True, False, True]
 
 
-def test_the_true_question_is_asked_twice_where_it_is_among_the_hardest() -> None:
+def test_the_true_class_counts_twice_if_it_is_among_the_hardest() -> None:
     logits = torch.tensor([[-3.0, -9.0]])
     nats = math.log1p(math.exp(3.0))
     assert ohem_bce(logits, torch.tensor([0]), hardest=1).item() == pytest.approx(2 * nats)
 
 
-def test_the_worst_of_sure_mistakes_is_found_although_both_errors_round_to_1() -> None:
+def test_the_largest_error_is_found_although_both_errors_round_to_1() -> None:
     logits = torch.tensor([[90.0, 200.0, 120.0]], requires_grad=True)
     assert ohem_bce(logits, torch.tensor([-1]), hardest=1).item() == 200
 
@@ -81,7 +81,7 @@ def test_a_class_without_logit_is_refused() -> None:
     assert "-1 (unknown) to 2" in refused.value.fix
 
 
-def test_no_question_at_all_is_refused() -> None:
+def test_hardest_0_is_refused() -> None:
     with pytest.raises(FieldmarkError) as refused:
         ohem_bce(torch.zeros(1, 3), torch.tensor([0]), hardest=0)
     assert "hardest = 30" in refused.value.fix

@@ -1,4 +1,4 @@
-"""Losses on pairs against slow loops, their limits, and gradients far out."""
+"""Losses on pairs: comparison with slow loops, limiting cases, gradients at large logits."""
 
 import math
 
@@ -35,7 +35,7 @@ def slow_bce(logits: torch.Tensor, pairs: list[tuple[int, int]]) -> float:
     return (sum(same) / len(same) + sum(other) / len(other)) / 2
 
 
-def test_bce_asks_the_drawn_pairs_or_all() -> None:
+def test_bce_uses_the_drawn_pairs_or_all() -> None:
     logits = table()
     drawn = [(0, 1), (2, 3), (4, 5), (6, 7)]
     assert pair_bce(compare(logits), CLASSES).item() == pytest.approx(slow_bce(logits, drawn), rel=1e-5)
@@ -49,7 +49,7 @@ def test_bce_with_as_many_of_either_kind_is_the_plain_mean() -> None:
     assert pair_bce(compare(logits), classes).item() == pytest.approx(plain, rel=1e-5)
 
 
-def test_a_batch_of_unknowns_asks_nothing() -> None:
+def test_a_batch_of_unknowns_costs_nothing() -> None:
     logits = table(4)
     loss = pair_bce(compare(logits), torch.full((4,), -1), pairs="all")
     loss.backward()
@@ -68,7 +68,7 @@ def slow_triplet(logits: torch.Tensor, margin: float) -> float:
 
 
 @pytest.mark.parametrize("margin", [0.5, 3.0])
-def test_triplet_takes_the_least_likely_same_and_the_likeliest_other(margin: float) -> None:
+def test_triplet_takes_the_hardest_positive_and_negative(margin: float) -> None:
     logits = table()
     assert pair_triplet(compare(logits), CLASSES, margin=margin).item() == pytest.approx(
         slow_triplet(logits, margin), rel=1e-5
@@ -86,7 +86,7 @@ def test_gradients_stay_finite(times: float) -> None:
         assert list(parts) == [loss.kind]
 
 
-def test_without_others_the_triplet_is_nothing() -> None:
+def test_without_negatives_the_triplet_loss_is_0() -> None:
     logits = table(3)
     loss = pair_triplet(compare(logits), torch.tensor([1, 1, 1]))
     loss.backward()
@@ -94,7 +94,7 @@ def test_without_others_the_triplet_is_nothing() -> None:
     assert torch.isfinite(logits.grad).all()
 
 
-def test_what_is_no_pair_is_refused() -> None:
+def test_a_batch_without_pairs_is_refused() -> None:
     with pytest.raises(ShapeError) as odd:
         pair_bce(compare(table(3)), torch.tensor([1, 1, 2]))
     assert odd.value.fix == "use an even batch of at least 2 photos."

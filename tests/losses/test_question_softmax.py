@@ -1,4 +1,4 @@
-"""Softmax within each question: against slow loops, its limits, and what it must not learn from."""
+"""Softmax within each question: comparison with slow loops, limiting cases, unlabelled questions."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def slow(logits: torch.Tensor, truth: torch.Tensor, *, below: dict[int, list[int
             rivals = []
             for c in columns:
                 above = below.get(c, [])
-                told = [a for a in above if not math.isnan(truth[row, a])]
-                if c in right or not above or not told or any(truth[row, a] > 0 for a in told):
+                labelled = [a for a in above if not math.isnan(truth[row, a])]
+                if c in right or not above or not labelled or any(truth[row, a] > 0 for a in labelled):
                     rivals.append(c)
             level = math.log(sum(math.exp(logits[row, c]) for c in rivals))
             for c in rivals:
@@ -79,7 +79,7 @@ def test_one_question_is_cross_entropy():
     assert float(found) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, classes)), rel=1e-5)
 
 
-def test_nothing_is_learnt_of_a_question_that_is_not_told():
+def test_an_unlabelled_question_has_no_gradient():
     logits, truth = some(1)
     truth[:, 3:5] = torch.nan
     logits.requires_grad_()
@@ -89,7 +89,7 @@ def test_nothing_is_learnt_of_a_question_that_is_not_told():
 
 
 @pytest.mark.parametrize("loss", [Bce(), Focal(), Asymmetric()])
-def test_losses_on_single_labels_learn_nothing_of_what_is_not_told(loss):
+def test_losses_on_labels_have_no_gradient_for_unlabelled_cells(loss):
     logits, truth = some(2)
     unlabelled = torch.isnan(truth)
     logits = logits.float().requires_grad_()
@@ -124,7 +124,7 @@ def test_refusals():
     logits, truth = some(4)
     with pytest.raises(ShapeError) as refusal:
         question_softmax(logits, truth, torch.zeros(3, dtype=torch.long))
-    assert "one whole number an answer" in refusal.value.fix
+    assert "one integer per answer" in refusal.value.fix
     with pytest.raises(FieldmarkError) as refusal:
         question_softmax(logits, truth, torch.tensor(QUESTION_OF), smoothing=2.0)
     assert "0 (none) to 1" in refusal.value.fix

@@ -1,4 +1,4 @@
-"""Soft F-beta: its formula in slow loops, its limit of hard answers, images without labels."""
+"""Soft F-beta: its formula in slow loops, hard predictions, images without labels."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def test_slow_loops_agree(seed: int, beta: float) -> None:
     assert soft_f(logits, truth, beta=beta).item() == pytest.approx(wanted, rel=1e-6)
 
 
-def test_sure_answers_give_the_metric() -> None:
+def test_probabilities_of_0_and_1_give_the_metric() -> None:
     logits, truth = draw(1)
-    logits[0], truth[1] = -1.0, 0.0  # an image that gets no answer, and one without labels that gets some
-    logits[2], truth[2] = -1.0, 0.0  # nothing to say, and nothing said
+    logits[0], truth[1] = -1.0, 0.0  # an image without predictions, and one without labels that has predictions
+    logits[2], truth[2] = -1.0, 0.0  # no labels and no predictions
     truth[0, 3] = 1
     answer = logits > 0
     found = soft_f(200 * logits.sign(), truth)
     wanted = f_beta(answer.numpy(), truth.numpy() > 0, if_empty=1.0)
-    n_said = answer[1].sum().item()
-    generous = 5 / (5 + n_said) / 6  # the metric gives 0 however many are said
+    n_predicted = answer[1].sum().item()
+    generous = 5 / (5 + n_predicted) / 6  # the metric is 0 for any number of predictions
     assert 1 - found.item() == pytest.approx(wanted + generous, abs=1e-6)
 
 
-def test_saying_nothing_is_right_where_there_are_no_labels_and_each_word_costs() -> None:
+def test_no_prediction_is_right_without_labels_and_each_prediction_costs() -> None:
     none = torch.zeros(1, 4)
     values = [soft_f(torch.tensor([[200.0] * n + [-200.0] * (4 - n)]), none).item() for n in range(5)]
     assert values == pytest.approx([0, 1 / 6, 2 / 7, 3 / 8, 4 / 9])
@@ -63,13 +63,13 @@ def test_saying_nothing_is_right_where_there_are_no_labels_and_each_word_costs()
     assert (logits.grad > 0).all()
 
 
-def test_soft_truth_meets_no_step_where_labels_vanish() -> None:
+def test_soft_truth_has_no_step_at_zero_labels() -> None:
     logits, _ = draw(3)
     hints = torch.full_like(logits, 1e-7)
     assert soft_f(logits, hints).item() == pytest.approx(soft_f(logits, torch.zeros_like(hints)).item(), abs=1e-5)
 
 
-def test_a_hard_image_learns_to_say_its_labels() -> None:
+def test_training_on_a_hard_image_predicts_its_labels() -> None:
     logits, truth = torch.zeros(1, 5, requires_grad=True), torch.tensor([[1.0, 0, 0, 0, 1]])
     optimiser = torch.optim.SGD([logits], lr=5.0)
     for _ in range(200):
@@ -99,7 +99,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("beta", [0.0, -1.0])
-def test_a_beta_that_weighs_nothing_is_refused(beta: float) -> None:
+def test_a_beta_of_0_or_below_is_refused(beta: float) -> None:
     with pytest.raises(FieldmarkError) as refused:
         soft_f(*draw(5), beta=beta)
     assert "beta = 2" in refused.value.fix

@@ -1,4 +1,4 @@
-"""The weighted sum: its parts, its names, and what it refuses; one-hot rows."""
+"""The weighted sum: parts, names, errors; one-hot rows."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_two_losses_of_a_kind_have_two_names(logits: torch.Tensor) -> None:
     assert len({part.item() for part in parts.values()}) == 3
 
 
-def test_all_that_is_lacking_is_told_at_once(embedding: torch.Tensor) -> None:
+def test_all_missing_inputs_are_reported_at_once(embedding: torch.Tensor) -> None:
     with pytest.raises(PlanError) as refused:
         total((OhemBce(), Focal(), BatchHardTriplet()), embedding=embedding)
-    told = str(refused.value)
-    assert "ohem_bce lacks classes and logits" in told
-    assert "focal lacks logits and truth or classes and logits" in told
-    assert "triplet lacks classes" in told
+    message = str(refused.value)
+    assert "ohem_bce lacks classes and logits" in message
+    assert "focal lacks logits and truth or classes and logits" in message
+    assert "triplet lacks classes" in message
     assert "a head with logits" in refused.value.fix
     assert "leave out ohem_bce, focal, triplet" in refused.value.fix
 
@@ -82,7 +82,7 @@ def test_no_loss_is_refused() -> None:
     assert '{kind = "focal"}' in refused.value.fix
 
 
-def test_an_unknown_is_a_row_of_noes() -> None:
+def test_an_unknown_is_a_row_of_zeros() -> None:
     assert one_hot(CLASSES, 3).tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 1]]
 
 
@@ -104,7 +104,7 @@ def test_each_loss_on_labels_is_taken_by_its_settings(logits: torch.Tensor) -> N
     assert torch.allclose(value, 2 * parts["soft_f"] + parts["asymmetric"])
 
 
-def test_each_image_by_itself_is_the_loss_of_a_batch_of_one(logits: torch.Tensor) -> None:
+def test_the_loss_of_each_image_is_that_of_a_batch_of_one(logits: torch.Tensor) -> None:
     truth = torch.tensor([[1.0, 1, 0], [0, 0.3, 0], [0, 0, 0], [0.5, 1, 1]])
     found = of_each(ON_LABELS, logits=logits, truth=truth)
     slow = [total(ON_LABELS, logits=logits[[i]], truth=truth[[i]])[0].item() for i in range(4)]
@@ -113,7 +113,7 @@ def test_each_image_by_itself_is_the_loss_of_a_batch_of_one(logits: torch.Tensor
     assert found.mean().item() == pytest.approx(total(ON_LABELS, logits=logits, truth=truth)[0].item(), rel=1e-5)
 
 
-def test_images_are_not_judged_by_themselves_where_they_are_compared(logits: torch.Tensor) -> None:
+def test_losses_that_compare_images_have_no_value_per_image(logits: torch.Tensor) -> None:
     with pytest.raises(PlanError) as refused:
         of_each((Bce(), BatchHardTriplet()), logits=logits, truth=torch.zeros(4, 3))
     assert "bce, focal, soft_f or asymmetric" in refused.value.fix

@@ -1,4 +1,4 @@
-"""Batch-hard triplet with unknowns: the words of T4 in slow loops, who may be whose other, identical embeddings."""
+"""Batch-hard triplet with unknowns: comparison with slow loops, positives and negatives, identical embeddings."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_the_order_of_the_batch_does_not_matter(order: list[int], seed: int) -> 
     assert torch.allclose(batch_hard_triplet(embedding, classes), batch_hard_triplet(embedding[order], classes[order]))
 
 
-def test_unknowns_are_neither_same_nor_other_to_each_other() -> None:
-    """Two unknowns at one place, far from a known pair: nothing to learn, wherever a third unknown lies."""
+def test_pairs_of_unknowns_are_neither_positive_nor_negative() -> None:
+    """Two unknowns at one place, far from a known pair: the loss is 0, wherever a third unknown lies."""
     for third in ([0.0, 1.0], [0.6, 0.8]):
         embedding = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
         embedding[1] = torch.tensor(third)
@@ -82,12 +82,12 @@ def test_gradients_are_finite_where_all_embeddings_are_one(classes: list[int], d
 
 
 def test_near_duplicates_keep_their_distance_in_float32() -> None:
-    """By the dot product 1e-4 would come out as 0 or 3.4e-4."""
+    """With the dot product 1e-4 would become 0 or 3.4e-4."""
     embedding = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 1e-4]]), dim=1)
     assert batch_hard_triplet(embedding, torch.tensor([0, 1])).item() == pytest.approx(0.3 - 1e-4, abs=1e-6)
 
 
-def test_one_class_a_picture_is_needed() -> None:
+def test_one_class_per_image_is_needed() -> None:
     with pytest.raises(ShapeError) as refused:
         batch_hard_triplet(torch.zeros(3, 2), torch.tensor([0, 1]))
     assert "as long as the batch" in refused.value.fix
@@ -97,16 +97,16 @@ def test_classes_below_unknown_are_refused() -> None:
     with pytest.raises(ShapeError) as refused:
         batch_hard_triplet(torch.zeros(2, 2), torch.tensor([0, -7]))
     assert refused.value.got == "-7"
-    assert "use -1 for unknowns" in refused.value.fix
+    assert "use -1 for unknown individuals" in refused.value.fix
 
 
 def test_an_empty_batch_is_refused() -> None:
     with pytest.raises(ShapeError) as refused:
         batch_hard_triplet(torch.zeros(0, 2), torch.zeros(0).long())
-    assert "leave out empty batches" in refused.value.fix
+    assert "skip empty batches" in refused.value.fix
 
 
-def test_a_margin_of_nothing_is_refused() -> None:
+def test_a_margin_of_0_is_refused() -> None:
     with pytest.raises(FieldmarkError) as refused:
         batch_hard_triplet(torch.zeros(1, 2), torch.tensor([0]), margin=0)
     assert "margin = 0.3" in refused.value.fix

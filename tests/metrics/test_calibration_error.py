@@ -71,7 +71,7 @@ def test_what_claims_the_truth_is_nearly_calibrated(bins):
     ("proba", "right", "options", "error", "fix"),
     [
         ([], [], {}, ShapeError, "at least one answer"),
-        ([0.5], [True, False], {}, ShapeError, "same length"),
+        ([0.5], [True, False], {}, ShapeError, "equal length"),
         ([1.5], [True], {}, FieldmarkError, "sigmoid"),
         ([np.nan], [True], {}, FieldmarkError, "sigmoid"),
         ([0.5], [True], {"n_bins": 0}, FieldmarkError, "n_bins >= 1"),

@@ -58,7 +58,7 @@ def test_any_of_the_right_answers_is_right_and_questions_without_truth_are_skipp
         (np.array([[0, 2, 5]]), np.ones((1, 5)), ShapeError, "(image, label)"),
         (np.array([[2, 2, 5]]), np.ones((1, 6)), FieldmarkError, "question_of == question"),
         (np.array([[0, 2, 6]]), np.ones((1, 6)), FieldmarkError, "question_of == question"),
-        (np.array([[0, 2, 5]]), np.zeros((1, 6)), FieldmarkError, "annotated"),
+        (np.array([[0, 2, 5]]), np.zeros((1, 6)), FieldmarkError, "labels"),
     ],
 )
 def test_refusals_say_what_to_do(answer, truth, error, fix):

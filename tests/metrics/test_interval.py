@@ -64,7 +64,7 @@ def test_it_prints_itself():
     [
         (np.array([]), {}, ShapeError, "at least one value"),
         (np.ones((2, 2)), {}, ShapeError, "pass a list"),
-        (np.array([np.nan]), {}, FieldmarkError, "leave out"),
+        (np.array([np.nan]), {}, FieldmarkError, "remove the queries"),
         (np.ones(3), {"n_draws": 0}, FieldmarkError, "n_draws=1000"),
         (np.ones(3), {"share": 1.0}, FieldmarkError, "share=0.95"),
         (lambda rows: 1.0, {}, ShapeError, "n_queries="),
@@ -78,7 +78,7 @@ def test_refusals_say_what_to_do(of, options, error, fix):
 
 
 def test_a_refusal_on_all_queries_is_told():
-    with pytest.raises(FieldmarkError, match="compares the scores"):
+    with pytest.raises(FieldmarkError, match="of known and of unknown"):
         interval(lambda rows: roc_auc(np.ones(3)[rows], np.ones(3, bool)[rows]), n_queries=3)
 
 

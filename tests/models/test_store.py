@@ -1,4 +1,4 @@
-"""A network saved and opened again: the same answers, the same bytes, no bit of change unnoticed."""
+"""Saved networks: equal outputs, equal bytes, every change detected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def small(seed: int = 0) -> Network:
 
 
 def trained(seed: int = 0) -> Network:
-    """With statistics and values no fresh network has."""
+    """With values and statistics that differ from the initial ones."""
     network = small(seed).train()
     network(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
     with torch.no_grad():
@@ -30,7 +30,7 @@ def trained(seed: int = 0) -> Network:
     return network
 
 
-def test_an_opened_network_answers_as_the_saved_one(tmp_path: Path) -> None:
+def test_an_opened_network_has_the_outputs_of_the_saved_one(tmp_path: Path) -> None:
     network = trained()
     digest = store.save(network, tmp_path / "net", preprocess=PREPROCESS)
     opened = store.open(tmp_path / "net")
@@ -53,7 +53,7 @@ def test_the_same_values_give_the_same_bytes_in_any_memory_format(tmp_path: Path
 
 
 def test_opening_needs_none_of_the_pretrained_weights(tmp_path: Path) -> None:
-    """The file it started from may be long gone."""
+    """The file of the pretrained weights may no longer exist."""
     start = tmp_path / "start.pt"
     torch.save(small(5).backbone.state_dict(), start)
     net = Net(backbone=Backbone(name="test_resnet", weights=FileWeights(path=str(start))), head=EmbeddingHead(dim=3))
@@ -62,7 +62,7 @@ def test_opening_needs_none_of_the_pretrained_weights(tmp_path: Path) -> None:
     assert store.open(tmp_path / "net").network.net == net
 
 
-def test_a_stored_network_is_a_file_to_start_another_from(tmp_path: Path) -> None:
+def test_a_stored_network_can_initialise_another(tmp_path: Path) -> None:
     network = trained(6)
     store.save(network, tmp_path / "net", preprocess={})
     weights = FileWeights(path=str(tmp_path / "net" / "weights.safetensors"))
@@ -75,7 +75,7 @@ def test_a_stored_network_is_a_file_to_start_another_from(tmp_path: Path) -> Non
 
 
 def test_a_flipped_bit_of_the_weights_is_refused(tmp_path: Path) -> None:
-    """Safetensors itself loads a flipped payload bit without a word."""
+    """Safetensors itself loads a flipped payload bit without an error."""
     store.save(trained(), tmp_path, preprocess={})
     path = tmp_path / "weights.safetensors"
     data = bytearray(path.read_bytes())
@@ -96,7 +96,7 @@ def test_a_folder_without_one_of_its_files_is_refused(tmp_path: Path, lost: str)
     assert refused.value.fix
 
 
-def test_a_card_that_tells_of_another_network_is_refused(tmp_path: Path) -> None:
+def test_a_card_of_another_network_is_refused(tmp_path: Path) -> None:
     store.save(trained(), tmp_path, preprocess={})
     card = json.loads((tmp_path / "net.json").read_text())
     card["n_classes"] = 5

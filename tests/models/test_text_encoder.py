@@ -1,4 +1,4 @@
-"""MiniLM: the numbers of its reference implementation, whatever else is in the batch."""
+"""MiniLM: agreement with the reference implementation, independent of the batch."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def encoder() -> TextEncoder:
 
 
 @needs_weights
-def test_numbers_are_those_of_the_reference(encoder):
-    """First five of 384, by BertModel of transformers 5 with the same weights, mean over pieces, length 1."""
+def test_embeddings_agree_with_the_reference(encoder):
+    """First five of 384 numbers, by BertModel of transformers 5 with the same weights, mean over pieces, length 1."""
     rows = encoder.encode(["Nike Men Blue T20 Indian Cricket Jersey", "a"])
     expected = [
         [-0.08687871, 0.09619523, -0.01132083, -0.02987708, 0.02527318],
@@ -44,7 +44,7 @@ def test_numbers_are_those_of_the_reference(encoder):
 
 
 @needs_weights
-def test_a_text_is_embedded_similar_in_any_company(encoder):
+def test_an_embedding_does_not_depend_on_the_batch(encoder):
     texts = ["red dress", "a very long name " * 30, "", "  ", "shoe", "\ud800", "ξ" * 50]
     together = encoder.encode(texts, batch_size=3)
     for row, text in enumerate(texts):
@@ -57,13 +57,13 @@ def test_a_text_is_embedded_similar_in_any_company(encoder):
 
 
 @needs_weights
-def test_like_sense_gives_like_numbers(encoder):
+def test_similar_meaning_gives_similar_embeddings(encoder):
     one, like, other = encoder.encode(["a red evening gown", "crimson party dress", "leather football boots"])
     assert one @ like > one @ other + 0.15
 
 
 def drawn(seed: int = 0) -> TextEncoder:
-    """A net of the true shape with drawn weights and a small vocabulary."""
+    """A network of the true shape with random weights and a small vocabulary."""
     chance = torch.Generator().manual_seed(seed)
     shapes = {
         "embeddings.word_embeddings.weight": (50, DIM),
@@ -86,7 +86,7 @@ def drawn(seed: int = 0) -> TextEncoder:
     return TextEncoder(state, None)
 
 
-def test_what_lies_beyond_a_text_is_not_read():
+def test_padding_is_ignored():
     net, ids = drawn(), torch.randint(0, 50, (2, 6), generator=torch.Generator().manual_seed(1))
     length = torch.tensor([6, 4])
     rows = net.pooled(ids, length)
@@ -105,23 +105,23 @@ def test_the_order_of_words_matters():
 
 def test_refusals_say_what_to_install(monkeypatch):
     monkeypatch.setattr(text_encoder, "find_spec", lambda name: None)
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as raised:
         TextEncoder.load()
-    assert "pip install tokenizers" in told.value.fix
+    assert "pip install tokenizers" in raised.value.fix
     monkeypatch.setattr(text_encoder, "find_spec", lambda name: True)
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", type("Fake", (), {"Tokenizer": None}))
     monkeypatch.setattr(text_encoder, "MINILM_PACKAGE", "no-such-distribution")
-    with pytest.raises(WeightsError) as told:
+    with pytest.raises(WeightsError) as raised:
         TextEncoder.load()
-    assert MINILM_INSTALL in told.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    assert MINILM_INSTALL in raised.value.fix
+    with pytest.raises(FieldmarkError) as raised:
         drawn().encode(["a"], max_tokens=1)
-    assert "3 to 512" in told.value.fix
+    assert "3 to 512" in raised.value.fix
 
 
 @needs_weights
 def test_another_vocabulary_is_refused(monkeypatch):
     monkeypatch.setattr(text_encoder, "VOCABULARY_SHA256", "0" * 64)
-    with pytest.raises(WeightsError) as told:
+    with pytest.raises(WeightsError) as raised:
         TextEncoder.load()
-    assert "--force-reinstall" in told.value.fix
+    assert "--force-reinstall" in raised.value.fix

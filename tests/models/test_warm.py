@@ -1,4 +1,4 @@
-"""A warm start: what is copied, what stays, and what is refused whole."""
+"""Warm starts: copied tensors, unchanged tensors, and rejected networks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def small(
 
 
 def trained(**made: object) -> Network:
-    """With statistics and values no fresh network has."""
+    """With values and statistics that differ from the initial ones."""
     network = small(7, **made).train()  # type: ignore[arg-type]
     network(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
     with torch.no_grad():
@@ -46,7 +46,7 @@ def pictures() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("head", [SigmoidHead(), OneVsRestHead(), CosineHead()])
-def test_the_labels_that_were_chosen_are_answered_as_before(head: Head) -> None:
+def test_the_selected_labels_keep_their_logits(head: Head) -> None:
     saved, network = trained(head=head), small(n=3, head=head)
     start_from(network, saved, columns=COLUMNS)
     before, after = saved(pictures()), network(pictures())
@@ -57,14 +57,14 @@ def test_the_labels_that_were_chosen_are_answered_as_before(head: Head) -> None:
     assert torch.equal(network(pictures()).embedding, before.embedding)
 
 
-def test_a_folder_will_do(tmp_path: Path) -> None:
+def test_a_folder_can_be_given(tmp_path: Path) -> None:
     saved, network = trained(), small(n=3)
     store.save(saved, tmp_path / "net", preprocess={})
     start_from(network, tmp_path / "net", columns=COLUMNS)
     torch.testing.assert_close(network(pictures()).logits, saved(pictures()).logits[:, COLUMNS])
 
 
-def test_without_columns_the_head_stays_as_it_was_built_whatever_its_kind() -> None:
+def test_without_columns_the_head_keeps_its_initial_weights() -> None:
     saved, network = trained(), small(n=3, head=OneVsRestHead())
     built = network.head.questions.weight.clone()
     start_from(network, saved)
@@ -76,27 +76,27 @@ def test_without_columns_the_head_stays_as_it_was_built_whatever_its_kind() -> N
 
 
 @pytest.mark.parametrize(
-    ("made", "columns", "told"),
+    ("made", "columns", "message"),
     [
         ({"n": 3}, [0, 6, -1], "2 columns outside 0 to 5: [6, -1]"),
         ({"n": 3}, [0, 1], "2 columns for 3 labels"),
         ({"n": 3, "head": OneVsRestHead()}, COLUMNS, "head sigmoid for one_vs_rest"),
         ({"n": 3, "head": EmbeddingHead()}, COLUMNS, "head sigmoid for embedding"),
-        ({"n": 3, "neck": "none"}, COLUMNS, "tensors without place: neck.norm"),
-        ({"n": 3, "name": "test_efficientnet"}, COLUMNS, "tensors lacking: backbone."),
+        ({"n": 3, "neck": "none"}, COLUMNS, "unexpected tensors: neck.norm"),
+        ({"n": 3, "name": "test_efficientnet"}, COLUMNS, "missing tensors: backbone."),
     ],
 )
-def test_what_does_not_fit_is_told_and_nothing_is_copied(made: dict, columns: list[int], told: str) -> None:
+def test_a_mismatch_is_reported_and_nothing_is_copied(made: dict, columns: list[int], message: str) -> None:
     network = small(**made)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(WeightsError) as refused:
         start_from(network, trained(), columns=columns)
-    assert told in refused.value.got
+    assert message in refused.value.got
     assert "same backbone, pooling, neck and head" in refused.value.fix
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_heads_of_another_scale_ask_otherwise() -> None:
+def test_heads_of_another_scale_are_refused() -> None:
     with pytest.raises(WeightsError) as refused:
         start_from(small(n=3, head=OneVsRestHead(scale=8.0)), trained(head=OneVsRestHead()), columns=COLUMNS)
     assert "another scale" in refused.value.got

@@ -1,6 +1,6 @@
-"""Fitted stages applied anew to a run's own new photos give what the run kept of them, bit for bit.
+"""Fitted stages that are applied again to a run's own new photos return the stored results, bit by bit.
 
-Every recipe is trained at toy size with two folds or more, so that a sum in the place of a mean over folds shows.
+Every recipe is trained at toy size with at least two folds, so that a sum instead of a mean over folds is detected.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from fieldmark.stages.common.train import Train
 from fieldmark.stages.common.write_submission import WriteSubmission
 from fieldmark.stages.identity.post_process import PostProcess
 from fieldmark.stages.identity.rank import Rank, identity_scores
-from fieldmark.stages.identity.rerank_pairs import RerankPairs, mix_scores, pair_judge, pair_scores
+from fieldmark.stages.identity.rerank_pairs import RerankPairs, mix_scores, pair_scorer, pair_scores
 from kept_values import anew, assert_applied_as_kept, assert_same, opened
 
 SHELF = dict(RECIPES.items())
@@ -43,17 +43,17 @@ SHELF = dict(RECIPES.items())
 SETTINGS: dict[str, dict[str, Any]] = {
     "humpback-siamese": {"boxes": "grabcut"},
     "imaterialist2017": {"trees": True},
-    "reidentify": {"rounds": 1, "pseudo_label_at": -1.0},
+    "reidentify": {"pseudo_label_rounds": 1, "pseudo_label_min_score": -1.0},
 }
-"""Switches that add stages of their own: regions, trees, pseudo-labels."""
+"""Settings that add stages: regions, trees, pseudo-labels."""
 
 
 def toy(recipe: str) -> Plan:
-    """The recipe's toy; with two folds where it validates by one."""
+    """The recipe at toy size, with at least two folds."""
     plan = SHELF[recipe](size="toy", **SETTINGS.get(recipe, {}))
     plan = plan.model_copy(update={"stages": tuple(in_two_folds(stage) for stage in plan.stages)})
     text = plan.model_dump_json()
-    if "grabcut" in text:  # each stage that names the finder is to look quickly
+    if "grabcut" in text:  # a faster finder in each stage that names it
         quick = text.replace(GrabCut().model_dump_json(), GrabCut(side_px=64, iterations=1).model_dump_json())
         assert quick != text
         plan = Plan.model_validate_json(quick)
@@ -61,15 +61,15 @@ def toy(recipe: str) -> Plan:
 
 
 def in_two_folds(stage: Stage) -> Stage:
-    """The stage with two folds, one update a phase, and a weight that was not searched for."""
+    """The stage with two folds, one update per phase, and a fixed weight."""
     if isinstance(stage, Split) and not isinstance(stage.folds, StratifiedFolds):
         return stage.model_copy(update={"folds": IdentityFolds(n_folds=2)})
-    if isinstance(stage, Train):  # a network that has hardly learnt is as good a test
+    if isinstance(stage, Train):  # one update is enough for this test
         phases = tuple(phase.model_copy(update={"epochs": 1}) for phase in stage.training.phases)
         training = stage.training.model_copy(update={"phases": phases, "epoch_batches": 1})
         return stage.model_copy(update={"training": training})
     if isinstance(stage, RerankPairs):
-        return stage.model_copy(update={"weight": 0.5})  # both scores count, whichever is better
+        return stage.model_copy(update={"weight": 0.5})  # both scores have a weight
     return stage
 
 
@@ -92,7 +92,7 @@ def flukes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_of(
     flukes: Path, museum: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """The folder of a recipe's finished run; each is trained when it is first asked for."""
+    """A function that returns the folder of a recipe's finished run, trained on first use."""
     runs: dict[str, Path] = {}
 
     def trained(recipe: str) -> Path:
@@ -112,14 +112,14 @@ def run_of(
 
 class TestOwnNewPhotos:
     @pytest.mark.parametrize("recipe", sorted(SHELF))
-    def test_apply_gives_what_was_kept_and_the_bytes_of_the_submission(
+    def test_apply_equals_the_stored_results_and_the_submission(
         self, recipe: str, run_of: Callable[[str], Path], tmp_path: Path
     ) -> None:
         context = opened(run_of(recipe))
         assert context.artifact(Folds, "split").n_folds >= 2
         assert_applied_as_kept(context, tmp_path)
 
-    def test_of_a_batch_that_is_thought_over_as_a_whole(
+    def test_a_post_processed_batch_is_applied_as_a_whole(
         self, run_of: Callable[[str], Path], flukes: Path, tmp_path: Path
     ) -> None:
         plan, before = toy("humpback-nearest"), run_of("humpback-nearest")
@@ -135,7 +135,7 @@ class TestOwnNewPhotos:
         assert_same(alone.value("again"), context.artifact(Ranking, "ranking").kept(context), where="alone")
         assert together.value("again") is not together.value("ranking")
 
-    def test_of_answers_whose_shares_are_estimated_from_the_batch(
+    def test_answers_with_estimated_shares_depend_on_the_batch(
         self, run_of: Callable[[str], Path], shop: Path, tmp_path: Path
     ) -> None:
         settings = {"trees": True, "shift": True}
@@ -160,14 +160,14 @@ class TestOwnNewPhotos:
 
 
 class TestFolds:
-    """By slow loops, which know nothing of how stages select and average folds."""
+    """Compares the stages with slow loops over folds."""
 
     def test_a_ranking_is_the_mean_over_networks_each_compared_with_its_gallery(
         self, run_of: Callable[[str], Path]
     ) -> None:
         context = opened(run_of("humpback-nearest"))
-        asked, folds = anew(context), context.artifact(Folds, "split")
-        galleries, embedded = context.artifact(Embeddings, "features"), asked.value("features")
+        applied, folds = anew(context), context.artifact(Folds, "split")
+        galleries, embedded = context.artifact(Embeddings, "features"), applied.value("features")
         assert isinstance(embedded, Embedded)
         classes, n_classes = context.known.classes, len(context.known.vocabulary.identities)
 
@@ -181,18 +181,18 @@ class TestFolds:
                     scores[:, name] = np.maximum(scores[:, name], cosine[:, row])
             return scores
 
-        whole: RankedPhotos = asked.value("ranking")
+        whole: RankedPhotos = applied.value("ranking")
         np.testing.assert_allclose(whole.scores, np.mean([best(k, spared=False) for k in range(2)], axis=0), atol=1e-6)
         for k in range(2):
-            one: RankedPhotos = asked.value("ranking", k)
+            one: RankedPhotos = applied.value("ranking", k)
             np.testing.assert_allclose(one.scores, best(k, spared=True), atol=1e-6)
-        assert not np.allclose(asked.value("ranking", 0).scores, whole.scores, atol=1e-3)
+        assert not np.allclose(applied.value("ranking", 0).scores, whole.scores, atol=1e-3)
 
-    def test_the_heads_of_all_networks_have_their_say_in_a_ranking(self, run_of: Callable[[str], Path]) -> None:
+    def test_a_ranking_averages_the_heads_of_all_networks(self, run_of: Callable[[str], Path]) -> None:
         context = opened(run_of("reidentify"))
-        asked, stage = anew(context), context.stages["ranking"]
+        applied, stage = anew(context), context.stages["ranking"]
         assert isinstance(stage, Rank)
-        galleries, embedded = context.artifact(Embeddings, "features"), asked.value("features")
+        galleries, embedded = context.artifact(Embeddings, "features"), applied.value("features")
         n_classes = len(context.known.vocabulary.identities)
         assert embedded.proba is not None
         assert not np.allclose(embedded.proba[0], embedded.proba[1], atol=1e-3)
@@ -200,69 +200,63 @@ class TestFolds:
             identity_scores(stage.votes, query=query, proba=proba, gallery=galleries.gallery(k), n_classes=n_classes)
             for k, (query, proba) in enumerate(zip(embedded.embedding, embedded.proba, strict=True))
         ]
-        np.testing.assert_allclose(asked.value("ranking").scores, np.mean(alone, axis=0), atol=1e-6)
+        np.testing.assert_allclose(applied.value("ranking").scores, np.mean(alone, axis=0), atol=1e-6)
 
-    def test_pair_heads_are_asked_each_about_its_own_embeddings_and_averaged(
-        self, run_of: Callable[[str], Path]
-    ) -> None:
+    def test_pair_heads_score_their_own_embeddings_and_are_averaged(self, run_of: Callable[[str], Path]) -> None:
         context = opened(run_of("humpback-siamese"))
-        asked, stage = anew(context), context.stages["pairs"]
+        applied, stage = anew(context), context.stages["pairs"]
         assert isinstance(stage, RerankPairs)
-        galleries, embedded = context.artifact(Embeddings, stage.embedded), asked.value(stage.embedded)
+        galleries, embedded = context.artifact(Embeddings, stage.embedded), applied.value(stage.embedded)
         nets = context.artifact(Models, stage.of).nets("cpu")
         assert len(nets) == 2
-        before = asked.value(stage.reads_from).scores
+        before = applied.value(stage.reads_from).scores
         paired = [
             pair_scores(
                 embedded.embedding[k],
                 before,
                 gallery=galleries.gallery(k),
-                by=pair_judge(net),
+                by=pair_scorer(net),
                 shortlist=stage.shortlist,
             )
             for k, net in enumerate(nets)
         ]
         wanted = mix_scores(before, np.mean(paired, axis=0), weight=0.5)
-        np.testing.assert_allclose(asked.value(stage.name).scores, wanted, atol=1e-6)
+        np.testing.assert_allclose(applied.value(stage.name).scores, wanted, atol=1e-6)
         for k in range(2):
-            others = asked.value(stage.reads_from, k).scores
+            others = applied.value(stage.reads_from, k).scores
             spared = galleries.gallery_apart(k, context.artifact(Folds, "split"), context.known)
             one = pair_scores(
-                embedded.embedding[k], others, gallery=spared, by=pair_judge(nets[k]), shortlist=stage.shortlist
+                embedded.embedding[k], others, gallery=spared, by=pair_scorer(nets[k]), shortlist=stage.shortlist
             )
             np.testing.assert_allclose(
-                asked.value(stage.name, k).scores, mix_scores(others, one, weight=0.5), atol=1e-6
+                applied.value(stage.name, k).scores, mix_scores(others, one, weight=0.5), atol=1e-6
             )
 
-    def test_labels_are_the_mean_over_the_networks_of_all_folds_asked_one_by_one(
-        self, run_of: Callable[[str], Path]
-    ) -> None:
+    def test_labels_are_the_mean_over_the_networks_of_all_folds(self, run_of: Callable[[str], Path]) -> None:
         context = opened(run_of("tags-plain"))
-        train, asked, final = context.plan.only(Train), anew(context), context.plan.final()
+        train, applied, final = context.plan.only(Train), anew(context), context.plan.final()
         nets = context.artifact(Models, train.name).nets("cpu")
         assert len(nets) == context.artifact(Folds, "split").n_folds >= 2
-        source, items = label_source((asked.photos,), train.preprocess), np.arange(len(asked.photos))
+        source, items = label_source((applied.photos,), train.preprocess), np.arange(len(applied.photos))
         alone = [label_proba([net], source, items=items, flip=True, n_workers=0)[0] for net in nets]
         assert not np.allclose(alone[0], alone[1], atol=1e-3)
-        labelled: LabelledPhotos = asked.value(final.name)
+        labelled: LabelledPhotos = applied.value(final.name)
         np.testing.assert_allclose(labelled.proba, np.mean(alone, axis=0), atol=1e-5)
-        scored: ScoredPhotos = asked.value(final.reads()[0])
+        scored: ScoredPhotos = applied.value(final.reads()[0])
         tags = context.known.vocabulary.tags
         for k, proba in enumerate(alone):
             np.testing.assert_allclose(scored.mean.of(tags, k), proba, atol=1e-5)
 
-    def test_one_fold_of_a_second_round_asks_the_networks_of_that_fold_alone(
-        self, run_of: Callable[[str], Path]
-    ) -> None:
-        """Pseudo-labels for fold k are what the run's own networks of fold k say when they are asked again."""
+    def test_pseudo_labels_of_a_fold_come_from_its_networks_alone(self, run_of: Callable[[str], Path]) -> None:
+        """The pseudo-labels of fold k are the predictions of the networks of fold k."""
         context = opened(run_of("reidentify"))
         pick_identity_pseudo_labels = next(
             stage for stage in context.plan.stages if stage.kind == "pseudo_label_identities"
         )
         kept = context.artifact(IdentityPseudoLabels, pick_identity_pseudo_labels.name)
-        asked = anew(context)
+        applied = anew(context)
         for k in range(2):
-            scores = asked.value(pick_identity_pseudo_labels.reads()[0], k).scores
+            scores = applied.value(pick_identity_pseudo_labels.reads()[0], k).scores
             assert len(kept.rows(k))
             there = np.isfinite(scores[kept.rows(k)])
             assert there[np.arange(len(there)), kept.classes(k)].all()
@@ -270,7 +264,7 @@ class TestFolds:
 
 
 class TestReading:
-    def test_what_a_run_kept_of_its_own_photos_is_read_and_not_computed(
+    def test_stored_results_are_read_and_not_computed(
         self, run_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         context = opened(run_of("humpback-nearest"))
@@ -285,22 +279,22 @@ class TestReading:
         own = context.of_new()
         assert own.value("ranking") is own.value("ranking")
         assert calls == []
-        own.value("ranking", 1)  # of one fold alone nothing was kept
+        own.value("ranking", 1)  # results of a single fold are not stored
         assert calls == ["ranking"]
-        asked = anew(context)
-        assert asked.value("ranking") is asked.value("ranking")
+        applied = anew(context)
+        assert applied.value("ranking") is applied.value("ranking")
         assert calls == ["ranking"] * 2
-        assert asked.value("features") is asked.value("features", 1)  # they hold each fold's word
+        assert applied.value("features") is applied.value("features", 1)  # they contain the results of every fold
 
-    def test_a_stage_says_of_which_kind_its_value_is(self, run_of: Callable[[str], Path]) -> None:
+    def test_a_result_or_artifact_of_another_kind_is_refused(self, run_of: Callable[[str], Path]) -> None:
         from fieldmark.pipeline.application import Ask
 
         context = opened(run_of("humpback-nearest"))
         ask = Ask(anew(context), context.stages["ranking"], None)
         assert isinstance(ask.value(Embedded, "features"), Embedded)
-        with pytest.raises(TypeError, match="'features' says Embedded, not RankedPhotos"):
+        with pytest.raises(TypeError, match="The result of 'features' is Embedded, not RankedPhotos"):
             ask.value(RankedPhotos, "features")
         assert list(ask.folds(3)) == [0, 1, 2]
         assert list(Ask(anew(context), context.stages["ranking"], 1).folds(3)) == [1]
-        with pytest.raises(TypeError, match="'features' leaves Embeddings, not Ranking"):
+        with pytest.raises(TypeError, match="'features' writes Embeddings, not Ranking"):
             context.artifact(Ranking, "features")

@@ -30,7 +30,7 @@ from fieldmark.stages.identity.rank import Rank
 from fieldmark.tasks.reporting import write_report
 
 
-class Told:
+class Recorder:
     def __init__(self, stop_at: str = "\0") -> None:
         self.lines: list[str] = []
         self.stop_at = stop_at
@@ -49,13 +49,13 @@ def digests(run: RunFolder) -> dict[str, str]:
         "net/fold0/weights.safetensors",
         "features/scores/values.npy",
         "ranking/validation.npy",
-        "answers/submission.csv",
+        "submission/submission.csv",
     )
     return {name: hashlib.sha256((run.path / name).read_bytes()).hexdigest() for name in names}
 
 
-def test_every_stage_leaves_its_work(finished: RunFolder) -> None:
-    assert finished.stages() == ["split", "net", "features", "ranking", "answers"]
+def test_every_stage_writes_its_folder(finished: RunFolder) -> None:
+    assert finished.stages() == ["split", "net", "features", "ranking", "submission"]
     assert {"plan.json", "manifest.json", "run.json", "collection", "new"} <= {
         path.name for path in finished.path.iterdir()
     }
@@ -68,41 +68,41 @@ def test_every_stage_leaves_its_work(finished: RunFolder) -> None:
 def test_a_run_is_skipped_when_finished_and_refuses_another_seed(
     finished: RunFolder, known: Collection, new: Collection
 ) -> None:
-    before, told = digests(finished), Told()
-    execute(humpback_classify(size="toy"), known, finished.path, new=new, seed=1, progress=told)
+    before, recorder = digests(finished), Recorder()
+    execute(humpback_classify(size="toy"), known, finished.path, new=new, seed=1, progress=recorder)
     assert digests(finished) == before
-    assert all("finished before" in line for line in told.lines)
+    assert all("already finished" in line for line in recorder.lines)
     with pytest.raises(RunError) as caught:
         execute(humpback_classify(size="toy"), known, finished.path, new=new, seed=2)
     assert "--run" in caught.value.fix
 
 
-def test_interrupted_anywhere_it_ends_in_the_same_bits(
+def test_an_interrupted_run_resumes_bit_identical(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     plan = humpback_classify(size="toy")
     for stop_at in ("epoch 2", "features: embed", "ranking: rank"):
         with pytest.raises(KeyboardInterrupt):
-            execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0, progress=Told(stop_at))
+            execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0, progress=Recorder(stop_at))
     again = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=1)
     assert digests(again) == digests(finished)
 
 
-def test_scores_are_of_photos_the_network_has_not_seen(finished: RunFolder, known: Collection, new: Collection) -> None:
+def test_scores_are_out_of_fold(finished: RunFolder, known: Collection, new: Collection) -> None:
     fold = np.load(finished.stage("split") / "fold.npy")
     scores = Scores.open(finished.stage("features") / "scores")
-    judged = {image for image, k in zip(known.images, fold, strict=True) if k == 0}
-    assert set(scores.images) == judged
+    validates = {image for image, k in zip(known.images, fold, strict=True) if k == 0}
+    assert set(scores.images) == validates
     assert np.load(finished.stage("features") / "new_proba0.npy").shape == (len(new), len(known.vocabulary.identities))
-    taught = next(image for image in known.images if image not in judged)
+    taught = next(image for image in known.images if image not in validates)
     with pytest.raises(DataError) as caught:
         scores.rows([taught])
     assert "not seen" in caught.value.fix or "unseen" in caught.value.fix
     assert scores.columns == known.vocabulary.identities
 
 
-def test_the_submission_is_the_contests(finished: RunFolder, known: Collection, new: Collection) -> None:
-    with (finished.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
+def test_the_submission_has_the_contests_format(finished: RunFolder, known: Collection, new: Collection) -> None:
+    with (finished.stage("submission") / "submission.csv").open(encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["Image", "Id"]
     assert [row[0] for row in rows[1:]] == new.images
@@ -113,9 +113,9 @@ def test_the_submission_is_the_contests(finished: RunFolder, known: Collection, 
         assert len(set(answer.split())) == 5
 
 
-def test_new_photos_get_the_same_answers_through_the_other_door(finished: RunFolder, new: Collection) -> None:
+def test_the_predictor_gives_the_same_answers_as_the_run(finished: RunFolder, new: Collection) -> None:
     found = fieldmark.load(finished.path, device="cpu", n_workers=0)(new)
-    with (finished.stage("answers") / "submission.csv").open(encoding="utf-8") as file:
+    with (finished.stage("submission") / "submission.csv").open(encoding="utf-8") as file:
         rows = {row["Image"]: row["Id"].split() for row in csv.DictReader(file)}
     for one in found:
         assert [match.identity for match in one.matches] == rows[one.image]
@@ -124,9 +124,7 @@ def test_new_photos_get_the_same_answers_through_the_other_door(finished: RunFol
             assert (match.photo is None) == match.is_new
 
 
-def test_several_folds_judge_every_photo_that_can_be_judged_once(
-    known: Collection, new: Collection, tmp_path: Path
-) -> None:
+def test_several_folds_validate_every_possible_photo_once(known: Collection, new: Collection, tmp_path: Path) -> None:
     plan = humpback_classify(size="toy")
     stages = [
         stage.model_copy(update={"folds": IdentityFolds(n_folds=2)}) if isinstance(stage, Split) else stage
@@ -155,7 +153,7 @@ def test_report_and_metrics_are_written(finished: RunFolder) -> None:
     measures = write_report(Context.open(finished.path))
     names = [one.name for one in measures]
     assert names[0] == "MAP@5"
-    assert {"top-1 of known", "AUC known/new", "false matches"} <= set(names)
+    assert {"top-1 of known", "AUC known/new", "FPIR"} <= set(names)
     assert all(one.low <= one.value <= one.high for one in measures)
     assert [one["name"] for one in read_json(finished.path / "metrics.json")] == names
     page = (finished.path / "report.html").read_text(encoding="utf-8")
@@ -163,10 +161,10 @@ def test_report_and_metrics_are_written(finished: RunFolder) -> None:
     assert "data:image/" in page
 
 
-def test_a_damaged_stage_is_found_before_it_is_used(known: Collection, tmp_path: Path) -> None:
+def test_a_damaged_stage_is_detected_before_use(known: Collection, tmp_path: Path) -> None:
     plan = humpback_classify(size="toy")
     with pytest.raises(KeyboardInterrupt):
-        execute(plan, known, tmp_path / "run", seed=1, progress=Told("net: train"))
+        execute(plan, known, tmp_path / "run", seed=1, progress=Recorder("net: train"))
     path = tmp_path / "run" / "split" / "fold.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -176,7 +174,7 @@ def test_a_damaged_stage_is_found_before_it_is_used(known: Collection, tmp_path:
     assert "delete the folder" in caught.value.fix
 
 
-def test_photos_without_names_are_refused_before_anything_is_made(new: Collection, tmp_path: Path) -> None:
+def test_photos_without_names_are_refused_before_anything_is_written(new: Collection, tmp_path: Path) -> None:
     with pytest.raises(PlanError) as caught:
         fieldmark.train("humpback-classify", new, size="toy", run=tmp_path / "run", n_workers=0)
     assert "--column identity=" in caught.value.fix
@@ -192,9 +190,9 @@ def test_the_rule_of_the_threshold_is_the_plans(finished: RunFolder) -> None:
 def test_another_ranking_reuses_the_training_and_other_photos_are_refused(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    plan, told = humpback_classify(size="toy", centroids=False), Told()
-    run = execute(plan, known, tmp_path / "run", new=new, seed=1, progress=told, reuse=finished.path)
-    assert [line.split(":")[0] for line in told.lines if "finished before" in line] == ["split", "net", "features"]
+    plan, recorder = humpback_classify(size="toy", score_by_centroid=False), Recorder()
+    run = execute(plan, known, tmp_path / "run", new=new, seed=1, progress=recorder, reuse=finished.path)
+    assert [line.split(":")[0] for line in recorder.lines if "already finished" in line] == ["split", "net", "features"]
     assert digests(run)["net/fold0/weights.safetensors"] == digests(finished)["net/fold0/weights.safetensors"]
     assert digests(run)["ranking/validation.npy"] != digests(finished)["ranking/validation.npy"]
     with pytest.raises(RunError) as caught:
@@ -202,7 +200,7 @@ def test_another_ranking_reuses_the_training_and_other_photos_are_refused(
     assert "same photos" in caught.value.fix
 
 
-def test_equal_stages_behind_a_different_one_are_reused_unless_they_read_it(
+def test_equal_stages_after_a_different_one_are_reused_unless_they_read_it(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     plan = humpback_classify(size="toy")
@@ -211,12 +209,12 @@ def test_equal_stages_behind_a_different_one_are_reused_unless_they_read_it(
     longer = Plan(
         name="longer", stages=(split, other, net, features.model_copy(update={"flip": False}), ranking, answers)
     )
-    told = Told()
-    execute(longer.check(), known, tmp_path / "run", new=new, seed=1, progress=told, reuse=finished.path)
-    assert [line.split(":")[0] for line in told.lines if "finished before" in line] == ["split", "net"]
+    recorder = Recorder()
+    execute(longer.check(), known, tmp_path / "run", new=new, seed=1, progress=recorder, reuse=finished.path)
+    assert [line.split(":")[0] for line in recorder.lines if "already finished" in line] == ["split", "net"]
 
 
-def test_new_photos_may_not_bear_the_ids_of_known_ones_in_a_run_but_may_be_asked_about(
+def test_new_photos_with_ids_of_known_ones_are_refused_in_a_run_but_can_be_predicted(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     same = replace(new, table=new.table.with_columns(pl.Series("image", known.images[: len(new)])))
@@ -228,7 +226,7 @@ def test_new_photos_may_not_bear_the_ids_of_known_ones_in_a_run_but_may_be_asked
         assert one.matches == other.matches
 
 
-def test_a_decision_of_another_version_is_told_and_made_anew(
+def test_a_decision_of_another_version_is_refused_with_a_fix(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     run = RunFolder(shutil.copytree(finished.path, tmp_path / "run"))

@@ -1,4 +1,4 @@
-"""Other processes wait for the first as long as it gives signs of life, and no longer."""
+"""Other processes wait for the first one as long as it writes heartbeats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fieldmark.pipeline.heartbeat import BEAT, FIRST_S, beating, wait_until
 
 
 class Clock:
-    """Time that passes only by sleeping; whoever works meanwhile is told."""
+    """A clock that only advances by sleeping, and calls a function at each step."""
 
     def __init__(self, start: float) -> None:
         self.now, self.slept = start, 0.0
@@ -42,7 +42,7 @@ def beat_at(folder: Path, when: float) -> None:
     os.utime(folder / BEAT, (when, when))
 
 
-def test_a_block_that_runs_beats_and_one_that_has_ended_does_not(tmp_path: Path) -> None:
+def test_a_running_block_writes_heartbeats_and_an_ended_one_does_not(tmp_path: Path) -> None:
     before = threading.active_count()
     with beating(tmp_path, every_s=0.01):
         (tmp_path / BEAT).unlink()
@@ -53,7 +53,7 @@ def test_a_block_that_runs_beats_and_one_that_has_ended_does_not(tmp_path: Path)
     assert threading.active_count() == before
 
 
-def test_the_heart_stops_with_a_failure(tmp_path: Path) -> None:
+def test_heartbeats_stop_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), beating(tmp_path, every_s=0.01):
         raise KeyboardInterrupt
     (tmp_path / BEAT).unlink()
@@ -61,32 +61,32 @@ def test_the_heart_stops_with_a_failure(tmp_path: Path) -> None:
     assert not (tmp_path / BEAT).exists()
 
 
-def test_who_beats_is_waited_for_however_long_it_takes(tmp_path: Path, clock: Clock) -> None:
+def test_a_process_with_heartbeats_is_waited_for_without_limit(tmp_path: Path, clock: Clock) -> None:
     ends = clock.now + 24 * 3600
     clock.meanwhile = lambda: beat_at(tmp_path, clock.now)
-    wait_until(lambda: clock.now >= ends, tmp_path, what="scores", look_every_s=60.0)
+    wait_until(lambda: clock.now >= ends, tmp_path, what="scores", check_every_s=60.0)
     assert clock.slept == 24 * 3600
 
 
-def test_who_falls_silent_is_given_up_and_it_is_told_what_was_waited_for(tmp_path: Path, clock: Clock) -> None:
+def test_a_process_without_heartbeats_is_given_up_with_an_error(tmp_path: Path, clock: Clock) -> None:
     beat_at(tmp_path, clock.now)
-    with pytest.raises(RunError, match="stopped") as told:
-        wait_until(lambda: False, tmp_path, what="split, net", silent_s=120.0, look_every_s=1.0)
+    with pytest.raises(RunError, match="stopped") as caught:
+        wait_until(lambda: False, tmp_path, what="split, net", silent_s=120.0, check_every_s=1.0)
     assert clock.slept == pytest.approx(121, abs=1)
-    assert told.value.got == "waiting for split, net; silent for 121 s"
-    assert "run the same command again" in told.value.fix
+    assert caught.value.got == "waiting for split, net; no heartbeat for 121 s"
+    assert "run the same command again" in caught.value.fix
 
 
 @pytest.mark.parametrize("old_beat", [False, True], ids=["none", "of an earlier run"])
-def test_the_first_beat_may_take_longer(tmp_path: Path, clock: Clock, *, old_beat: bool) -> None:
-    """The first process reads all photos' sizes before it beats."""
+def test_the_first_heartbeat_may_take_longer(tmp_path: Path, clock: Clock, *, old_beat: bool) -> None:
+    """The first process reads the sizes of all photos before its first heartbeat."""
     if old_beat:
         beat_at(tmp_path, clock.now - 3600)
     with pytest.raises(RunError):
-        wait_until(lambda: False, tmp_path, what="split", silent_s=120.0, look_every_s=10.0)
+        wait_until(lambda: False, tmp_path, what="split", silent_s=120.0, check_every_s=10.0)
     assert clock.slept == pytest.approx(FIRST_S, abs=10)
 
 
-def test_what_is_done_is_not_waited_for(tmp_path: Path, clock: Clock) -> None:
+def test_finished_work_is_not_waited_for(tmp_path: Path, clock: Clock) -> None:
     wait_until(lambda: True, tmp_path, what="split")
     assert clock.slept == 0

@@ -1,4 +1,4 @@
-"""Networks that share a frozen backbone say together what each says alone, to the bit, kept features or none."""
+"""Networks that share a frozen backbone give bit-identical outputs together and alone, with and without a cache."""
 
 from __future__ import annotations
 
@@ -49,26 +49,28 @@ def test_individuals(photos: Collection, *, flip: bool) -> None:
     assert not np.array_equal(together[0].proba, together[1].proba)
 
 
-def test_labels_with_and_without_kept_features(photos: Collection, tmp_path: Path) -> None:
+def test_labels_are_equal_with_and_without_cached_features(photos: Collection, tmp_path: Path) -> None:
     nets, source, items = [saved(seed, SigmoidHead()) for seed in (1, 2)], photo_source(photos, INPUT), np.arange(5)
 
-    def said(some: list[SavedNet], features: FeatureStore | None) -> list[np.ndarray]:
+    def probabilities(some: list[SavedNet], features: FeatureStore | None) -> list[np.ndarray]:
         return label_proba(some, source, items=items, flip=True, features=features, n_workers=0)
 
-    plain = said(nets, None)
-    assert all(np.array_equal(one, said([net], None)[0]) for one, net in zip(plain, nets, strict=True))
+    plain = probabilities(nets, None)
+    assert all(np.array_equal(one, probabilities([net], None)[0]) for one, net in zip(plain, nets, strict=True))
     memory, disk = FeatureStore(), FeatureStore(tmp_path / "kept")
-    held, kept = said(nets, memory), said(nets, disk)
+    held, kept = probabilities(nets, memory), probabilities(nets, disk)
     assert len(list((tmp_path / "kept").glob("*.done.npy"))) == 1  # both networks read the same file
     for one, other, each in zip(held, kept, plain, strict=True):
         assert np.array_equal(one, other)
-        assert np.array_equal(one, said(nets, memory)[0]) or np.array_equal(one, said(nets, memory)[1])
+        assert np.array_equal(one, probabilities(nets, memory)[0]) or np.array_equal(
+            one, probabilities(nets, memory)[1]
+        )
         np.testing.assert_allclose(one, each, atol=1e-5)
-    again = said(nets, FeatureStore(tmp_path / "kept"))
+    again = probabilities(nets, FeatureStore(tmp_path / "kept"))
     assert all(map(np.array_equal, again, kept))
 
 
-def test_networks_with_backbones_of_their_own_do_not_see_similar(photos: Collection) -> None:
+def test_networks_with_different_backbones_do_not_share_one(photos: Collection) -> None:
     nets = [saved(1, OneVsRestHead()), saved(1, OneVsRestHead(), backbone=7)]
     assert not share_backbone(nets)
     assert not share_backbone(nets[:1])

@@ -29,28 +29,28 @@ def test_a_plan_survives_json() -> None:
     ("plan", "said"),
     [
         (changed(1, on="nowhere"), "reads 'nowhere', which no earlier stage writes"),
-        (changed(2, of="split"), "'of' must name a stage that leaves models; 'split' (split) leaves folds"),
+        (changed(2, of="split"), "'of' must name a stage that writes models; 'split' (split) writes folds"),
         (
             changed(3, reads_from="net"),
-            "'reads_from' must name a stage that leaves embeddings; 'net' (train) leaves models",
+            "'reads_from' must name a stage that writes embeddings; 'net' (train) writes models",
         ),
         (
             changed(4, reads_from="features"),
-            "'reads_from' must name a stage that leaves predictions; 'features' (embed) leaves embeddings",
+            "'reads_from' must name a stage that writes predictions; 'features' (embed) writes embeddings",
         ),
         (changed(2, name="net"), "stage name 'net' is used 2 times"),
         (changed(0, name="a/b"), "letters, digits"),
         (Plan.model_construct(name="x", stages=tuple(reversed(GOOD.stages))), "no earlier stage"),
     ],
 )
-def test_what_does_not_fit_is_told(plan: Plan, said: str) -> None:
+def test_stages_that_do_not_fit_are_reported(plan: Plan, said: str) -> None:
     with pytest.raises(PlanError) as caught:
         plan.check()
     assert said in str(caught.value.got)
     assert "fieldmark plan" in caught.value.fix
 
 
-def test_impossible_training_settings_are_told_together() -> None:
+def test_impossible_training_settings_are_reported_together() -> None:
     train = GOOD.stages[1]
     bad = train.model_copy(
         update={
@@ -61,13 +61,13 @@ def test_impossible_training_settings_are_told_together() -> None:
     bad = type(train).model_validate_json(bad.model_dump_json(warnings=False))
     with pytest.raises(PlanError) as caught:
         Plan.model_construct(name="x", stages=(GOOD.stages[0], bad, *GOOD.stages[2:])).check()
-    told = str(caught.value.got)
-    assert "multiple of 4" in told
-    assert "can only be triplet" in told
-    assert "ranks by logits" in told
+    message = str(caught.value.got)
+    assert "multiple of 4" in message
+    assert "use triplet, local_triplet or compactness" in message
+    assert "'votes' uses logits" in message
 
 
-def test_a_users_toml_is_read_into_the_same_plan(tmp_path: Path) -> None:
+def test_a_toml_file_is_read_into_the_same_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(
         """
@@ -102,8 +102,8 @@ def test_mistakes_in_a_file_are_named_by_their_place(tmp_path: Path) -> None:
     assert "height_px" in str(caught.value.got)
 
 
-def test_photos_asked_about_one_by_one_pass_by_what_needs_batches() -> None:
-    """Whatever a stage reads first, a ranking stands for it."""
+def test_single_photos_skip_stages_that_need_batches() -> None:
+    """The ranking that the stage reads replaces it, in any order of its references."""
 
     class Piled(EnsembleRankings):
         in_batches_only = True

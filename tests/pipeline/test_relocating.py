@@ -1,4 +1,4 @@
-"""Photos that were moved: the run is told where they lie, and takes only its own."""
+"""Relocating a run: its photo folders are updated, and other photos are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from toys import quick_rerank, ranked
 def pointed(
     known: Collection, new: Collection, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RunFolder, np.ndarray]:
-    """A run that matches points, its photos in two folders ``was/`` that are gone, and its scores of new photos."""
+    """A run that matches keypoints, whose photos were moved from two folders ``was/``; and its scores of new photos."""
     pytest.importorskip("cv2", reason="keypoints need OpenCV")
     folder = tmp_path_factory.mktemp("pointed")
     shutil.copytree(known.root, folder / "was/known")
@@ -45,7 +45,7 @@ def pointed(
     return run, scores
 
 
-def test_a_run_that_matches_points_asks_for_its_photos_and_is_told(
+def test_a_run_that_matches_keypoints_needs_its_photos_and_can_be_relocated(
     pointed: tuple[RunFolder, np.ndarray], known: Collection, new: Collection
 ) -> None:
     run, scores = pointed
@@ -53,8 +53,8 @@ def test_a_run_that_matches_points_asks_for_its_photos_and_is_told(
     photo, there = new.paths[0], run.path.parent / "is"
     with pytest.raises(RunError) as refusal:
         fieldmark.identify(run.path, photo, device="cpu", n_workers=0)
-    assert f"{len(known)} of them are not where they were" in refusal.value.problem
-    assert refusal.value.fix == f"say where they lie now: `fieldmark relocate {run.path} --photos FOLDER`."
+    assert f"{len(known)} of their files are missing" in refusal.value.problem
+    assert refusal.value.fix == f"if the photos were moved, run `fieldmark relocate {run.path} --photos FOLDER`."
     assert fieldmark.relocate(run.path, photos=there / "known", new=there / "new") == (len(known), len(new))
     opened = Context.open(run.path)
     assert opened.known.root == there / "known"
@@ -69,21 +69,21 @@ def test_a_run_that_matches_points_asks_for_its_photos_and_is_told(
     assert all(one.is_file() and one.is_relative_to(there) for one in shown)
 
 
-def test_other_photos_are_refused_and_nothing_is_changed(
+def test_other_photos_are_refused_and_the_run_is_unchanged(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     run = shutil.copytree(finished.path, tmp_path / "run")
     about = (run / "collection/collection.json").read_text()
     with pytest.raises(RunError) as refusal:
         fieldmark.relocate(run, photos=tmp_path)
-    assert refusal.value.problem == f"{len(known)} of the run's {len(known)} photos are not in that folder."
+    assert refusal.value.problem == f"{len(known)} of the run's {len(known)} photos are not in this folder."
     assert "old names" in refusal.value.fix
     copy = shutil.copytree(known.root, tmp_path / "copy")
     one = copy / known.table["file"][0]
     one.write_bytes(one.read_bytes() + b"more")
     with pytest.raises(RunError) as refusal:
         fieldmark.relocate(run, photos=copy)
-    assert "sizes in bytes differ" in refusal.value.problem
+    assert "other file sizes" in refusal.value.problem
     with pytest.raises(RunError):
         fieldmark.relocate(run, photos=known.root, new=copy)
     assert (run / "collection/collection.json").read_text() == about
@@ -93,7 +93,7 @@ def test_other_photos_are_refused_and_nothing_is_changed(
     assert fieldmark.relocate(run, new=new.root) == (0, len(new))
 
 
-def test_runs_of_labels_and_of_answers_are_moved_with_rows_whose_photo_is_gone(
+def test_runs_of_labels_and_answers_can_be_relocated_with_rows_without_a_file(
     museum: Path, museum_run: Path, shop_run: Path, tmp_path: Path
 ) -> None:
     for finished in (museum_run, shop_run):
@@ -104,16 +104,14 @@ def test_runs_of_labels_and_of_answers_are_moved_with_rows_whose_photo_is_gone(
         assert Context.open(run).known.root == root
 
 
-def test_a_run_without_new_photos_says_so(known: Collection, tmp_path: Path) -> None:
+def test_a_run_without_new_photos_refuses_new_folders(known: Collection, tmp_path: Path) -> None:
     run = execute(humpback_nearest(size="toy"), known, tmp_path / "run", seed=1, n_workers=0)
     with pytest.raises(RunError) as refusal:
         fieldmark.relocate(run.path, new=known.root)
     assert refusal.value.fix == "leave out --new."
 
 
-def test_a_folder_that_is_not_there_is_refused_though_the_table_names_files_by_their_whole_paths(
-    known: Collection, tmp_path: Path
-) -> None:
+def test_a_missing_folder_is_refused_even_with_absolute_paths_in_the_table(known: Collection, tmp_path: Path) -> None:
     whole = known.table.with_columns(file=pl.Series([str(path.absolute()) for path in known.paths]))
     photos = Collection(table=whole, root=known.root, vocabulary=known.vocabulary, name=known.name)
     run = execute(humpback_nearest(size="toy"), photos, tmp_path / "run", seed=1, n_workers=0)

@@ -1,4 +1,4 @@
-"""What tests of several recipes look at."""
+"""Fixtures for tests of several recipes."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from once import Once
 
 @pytest.fixture(scope="session")
 def flukes(once: Once) -> Path:
-    """Drawn tails of 24 individuals and of unknown individuals."""
+    """Folder with drawn flukes of 24 individuals and of unknown individuals."""
     return once("flukes", lambda folder: draw_flukes(folder, n_identities=24, n_unknown=4, n_test=10, seed=5))

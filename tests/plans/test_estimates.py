@@ -1,4 +1,4 @@
-"""What a plan is said to cost: counted parts against real networks and samplers, the rest for its sense."""
+"""Tests of cost estimates: counts are compared with real networks and samplers, times and memory with each other."""
 
 from pathlib import Path
 from typing import get_args
@@ -39,7 +39,7 @@ LITE = Net(backbone=Backbone(weights=RandomWeights()), head=CosineHead(centres=2
 
 
 def planned(**changes: object) -> Plan:
-    """A plan with one train stage, five folds."""
+    """Return a plan with one train stage and five folds."""
     settings = {"net": LITE, "sampler": PlainSampler(), "training": Training(phases=(Phase(epochs=2),), batch=16)}
     train = {
         "name": "net",
@@ -51,7 +51,7 @@ def planned(**changes: object) -> Plan:
     return Plan(name="mine", stages=(Split(folds=PlainFolds(n_folds=5)), Train.model_validate(train)))
 
 
-def told(photos: PhotoCounts = PHOTOS, machine: Machine = ONE_CORE, **changes: object) -> TrainEstimate:
+def estimated(photos: PhotoCounts = PHOTOS, machine: Machine = ONE_CORE, **changes: object) -> TrainEstimate:
     return plan_estimate(planned(**changes), photos, machine=machine).stages[0]
 
 
@@ -61,26 +61,26 @@ def test_the_table_holds_every_backbone_of_the_recipes() -> None:
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "tf_efficientnet_lite0", "densenet121"])
-def test_the_table_is_what_counting_gives(name: str) -> None:
+def test_the_table_equals_the_counts_of_torch(name: str) -> None:
     assert cost_of(name) == count(name)
 
 
-def test_costs_are_those_of_the_papers() -> None:
+def test_costs_agree_with_the_papers() -> None:
     lite, resnet = count("tf_efficientnet_lite0"), count("resnet50")
-    assert lite.macs == pytest.approx(0.39e9, rel=0.03)  # 407 M with the classifier's, as its authors count
+    assert lite.macs == pytest.approx(0.39e9, rel=0.03)  # 407 M with the classifier, in the authors' count
     assert resnet.macs == pytest.approx(4.09e9, rel=0.01)
     assert resnet.parameters == 25_557_032 - 2_049_000  # without the classifier of 1,000 classes
 
 
 def test_parameters_are_those_of_the_network() -> None:
     network = build(LITE, n_classes=40, seed=0)
-    assert told().parameters == sum(one.numel() for one in network.parameters())
-    assert told(flip_identity=True).parameters == told().parameters + 1280 * 40 * 2
+    assert estimated().parameters == sum(one.numel() for one in network.parameters())
+    assert estimated(flip_identity=True).parameters == estimated().parameters + 1280 * 40 * 2
     freeze(network, LOWER_LITE)
     trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
-    (phase,) = told(training=Training(phases=(Phase(epochs=1, freeze=LOWER_LITE),))).phases
+    (phase,) = estimated(training=Training(phases=(Phase(epochs=1, freeze=LOWER_LITE),))).phases
     assert phase.trained == trained
-    (phase,) = told(training=Training(phases=(Phase(epochs=1, freeze=("all",)),))).phases
+    (phase,) = estimated(training=Training(phases=(Phase(epochs=1, freeze=("all",)),))).phases
     assert (
         phase.trained == sum(one.numel() for one in network.parameters()) - cost_of("tf_efficientnet_lite0").parameters
     )
@@ -89,66 +89,66 @@ def test_parameters_are_those_of_the_network() -> None:
 @pytest.mark.parametrize(
     "sampler", [PlainSampler(), PkSampler(unknown_share=0.0), TupleSampler()], ids=lambda s: s.kind
 )
-def test_photos_of_an_epoch_are_those_the_sampler_draws(sampler: Sampler) -> None:
-    taught = CLASSES.reshape(40, 5)[:, :4].ravel()  # four fifths of the photos
-    (phase,) = told(sampler=sampler).phases
-    drawn = draw(sampler, classes=taught, batch=16, seed=0, epoch=0)
+def test_photos_per_epoch_equal_those_the_sampler_draws(sampler: Sampler) -> None:
+    classes = CLASSES.reshape(40, 5)[:, :4].ravel()  # four fifths of the photos
+    (phase,) = estimated(sampler=sampler).phases
+    drawn = draw(sampler, classes=classes, batch=16, seed=0, epoch=0)
     assert phase.photos_per_epoch == drawn.size
     assert phase.updates == 2 * len(drawn)
-    mirrored = np.concatenate([taught, taught + 40])
-    (phase,) = told(sampler=sampler, flip_identity=True).phases
+    mirrored = np.concatenate([classes, classes + 40])
+    (phase,) = estimated(sampler=sampler, flip_identity=True).phases
     assert phase.photos_per_epoch == draw(sampler, classes=mirrored, batch=16, seed=0, epoch=0).size
 
 
 def test_accumulation_limits_and_mining_count() -> None:
-    (phase,) = told(training=Training(phases=(Phase(epochs=3),), batch=16, accumulate=4)).phases
+    (phase,) = estimated(training=Training(phases=(Phase(epochs=3),), batch=16, accumulate=4)).phases
     assert (phase.photos_per_epoch, phase.updates) == (160, 9)  # ten steps, the last update of two
-    (phase,) = told(training=Training(phases=(Phase(epochs=1),), batch=16, epoch_batches=3)).phases
+    (phase,) = estimated(training=Training(phases=(Phase(epochs=1),), batch=16, epoch_batches=3)).phases
     assert phase.photos_per_epoch == 48
-    (phase,) = told(training=Training(phases=(Phase(epochs=1, hardest=0.5),), batch=16)).phases
+    (phase,) = estimated(training=Training(phases=(Phase(epochs=1, hardest=0.5),), batch=16)).phases
     assert phase.photos_per_epoch == 240
-    (phase,) = told(training=Training(phases=(Phase(epochs=1, hardest=0.5, mining="only"),), batch=16)).phases
+    (phase,) = estimated(training=Training(phases=(Phase(epochs=1, hardest=0.5, mining="only"),), batch=16)).phases
     assert phase.photos_per_epoch == 80
 
 
-def test_phases_for_individuals_with_many_photos_show_fewer() -> None:
+def test_phases_for_individuals_with_many_photos_have_fewer_photos() -> None:
     photos = PhotoCounts(n_photos=200, identities=(10,) * 10 + (2,) * 50)
-    (phase,) = told(photos, training=Training(phases=(Phase(epochs=1, min_photos=3),), batch=16)).phases
+    (phase,) = estimated(photos, training=Training(phases=(Phase(epochs=1, min_photos=3),), batch=16)).phases
     assert phase.photos_per_epoch == 80
     rare = PhotoCounts(n_photos=200, identities=(10,) + (2,) * 95)
-    (phase,) = told(rare, training=Training(phases=(Phase(epochs=1, min_photos=3),), batch=16)).phases
-    assert phase.photos_per_epoch == 160  # too few have as many: all take part
+    (phase,) = estimated(rare, training=Training(phases=(Phase(epochs=1, min_photos=3),), batch=16)).phases
+    assert phase.photos_per_epoch == 160  # too few individuals have that many photos, so the phase trains on all
 
 
 def test_time_grows_with_photos_epochs_and_folds_and_falls_with_cores() -> None:
-    one = told()
+    one = estimated()
     assert one.folds == 5
     assert one.seconds == pytest.approx(5 * one.phases[0].seconds)
-    many = told(PhotoCounts(n_photos=2000, identities=(5,) * 400))
+    many = estimated(PhotoCounts(n_photos=2000, identities=(5,) * 400))
     assert many.seconds == pytest.approx(10 * one.seconds, rel=0.1)
-    longer = told(training=Training(phases=(Phase(epochs=4),), batch=16))
+    longer = estimated(training=Training(phases=(Phase(epochs=4),), batch=16))
     assert longer.seconds == pytest.approx(2 * one.seconds)
-    four = told(machine=ONE_CORE.model_copy(update={"cores": 4}))
+    four = estimated(machine=ONE_CORE.model_copy(update={"cores": 4}))
     assert one.seconds / 4 < four.seconds < one.seconds / 3
 
 
-def test_a_frozen_lower_part_is_quicker_where_its_results_are_kept_and_takes_less_memory() -> None:
+def test_cached_outputs_of_frozen_stages_save_time_and_memory() -> None:
     frozen = Training(phases=(Phase(epochs=20, freeze=LOWER_LITE),), batch=16)
-    whole = told(training=Training(phases=(Phase(epochs=20),), batch=16))
+    whole = estimated(training=Training(phases=(Phase(epochs=20),), batch=16))
     whales = SHELF["humpback-classify"](size="small").only(Train)
-    kept = told(training=frozen, augment=whales.augment, versions=2)
-    anew = told(training=frozen, augment=whales.augment)
+    kept = estimated(training=frozen, augment=whales.augment, versions=2)
+    anew = estimated(training=frozen, augment=whales.augment)
     assert kept.seconds < anew.seconds < whole.seconds
     lower = costs.forward_s(table()["tf_efficientnet_lite0"], whales.preprocess, ONE_CORE, until=len(LOWER_LITE))
-    again = 20 * 160 * (lower + costs.READING_S)  # every photo of every epoch is read and goes through the lower part
+    again = 20 * 160 * (lower + costs.READING_S)  # in each epoch every photo is read and passes the frozen part
     assert anew.phases[0].seconds == pytest.approx(kept.phases[0].seconds + again)
     assert kept.preparing_s > 0
     assert anew.preparing_s == whole.preparing_s == 0
     assert kept.memory_bytes < whole.memory_bytes
-    assert told(training=Training(phases=(Phase(epochs=1),), batch=64)).memory_bytes > whole.memory_bytes
+    assert estimated(training=Training(phases=(Phase(epochs=1),), batch=64)).memory_bytes > whole.memory_bytes
 
 
-def test_results_of_a_frozen_backbone_are_prepared_once_for_all_stages() -> None:
+def test_outputs_of_a_frozen_backbone_are_computed_once_for_all_stages() -> None:
     stages = plan_estimate(SHELF["imet2019"](size="small"), machine=ONE_CORE).stages
     prepared = {stage.name for stage in stages if stage.preparing_s}
     assert prepared == {"zoo-lite0", "zoo-lite0-max", "zoo-lite0-160"}
@@ -156,22 +156,22 @@ def test_results_of_a_frozen_backbone_are_prepared_once_for_all_stages() -> None
 
 def test_a_gpu_of_unknown_speed_leaves_the_time_unknown() -> None:
     gpu = Machine(device="cuda", name="new", cores=8, memory_bytes=1 << 34, macs_per_s=None, bytes_per_s=None)
-    one = told(machine=gpu)
+    one = estimated(machine=gpu)
     assert one.seconds is None
-    assert one.memory_bytes < told().memory_bytes  # bf16
+    assert one.memory_bytes < estimated().memory_bytes  # bf16
     assert plan_estimate(planned(), machine=gpu).seconds is None
 
 
 def test_other_backbones_are_counted_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     net = LITE.model_copy(update={"backbone": Backbone(name="resnet18", weights=RandomWeights())})
-    assert told(net=net).parameters == sum(one.numel() for one in build(net, n_classes=40, seed=0).parameters())
+    assert estimated(net=net).parameters == sum(one.numel() for one in build(net, n_classes=40, seed=0).parameters())
     monkeypatch.setattr("fieldmark.plans.estimates.find_spec", lambda _: None)
-    one = told(net=net)
+    one = estimated(net=net)
     assert one.parameters is one.memory_bytes is one.seconds is one.phases[0].seconds is None
     assert one.phases[0].photos_per_epoch == 160
 
 
-def test_weights_are_looked_for_where_timm_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_found_in_the_caches_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     shop, whales = SHELF["imaterialist2017"](size="full"), SHELF["humpback-classify"](size="full")
@@ -213,7 +213,7 @@ def _missing(name: str) -> object:
     raise PackageNotFoundError(name)
 
 
-def test_gpus_are_found_by_their_drivers_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_found_by_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'NVIDIA A100-SXM4-80GB, 81920'\necho 'NVIDIA RTX A1000, 8192'\n")
     program.chmod(0o755)

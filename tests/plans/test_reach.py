@@ -1,4 +1,4 @@
-"""Every technique that the code knows is reached by a setting of a recipe: what the setting makes of the plan."""
+"""Settings of recipes reach every technique of the package: tests of the plan that a setting results in."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ from fieldmark.training.specs import Plateau
 
 SHELF = dict(RECIPES.items())
 
-DescribeImages = Callable[[Plan], Any]
+Lookup = Callable[[Plan], Any]
 IDENTITY = ("humpback-classify", "humpback-nearest", "humpback-siamese", "reidentify")
-ROUND = {"rounds": 1}
+ROUND = {"pseudo_label_rounds": 1}
 
 
 def losses(plan: Plan) -> tuple[Any, ...]:
@@ -82,17 +82,17 @@ def phases(plan: Plan, name: str) -> tuple[Any, ...]:
     return first(plan, name).training.phases
 
 
-REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], DescribeImages, Any]] = [
+REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], Lookup, Any]] = [
     ("reidentify", {"loss": "sphereface"}, lambda plan: losses(plan)[0], SphereFace(warmup=0.2)),
     ("reidentify", {"loss": "combined"}, lambda plan: losses(plan)[0], CombinedMargin(warmup=0.2)),
     ("reidentify", {"loss": "affinity"}, lambda plan: losses(plan)[0], Affinity()),
-    ("reidentify", {"loss": "affinity", "centres": 3}, lambda plan: plan.only(Train).net.head.centres, 3),
-    ("reidentify", {"compact": True}, lambda plan: losses(plan)[-1], Compactness()),
+    ("reidentify", {"loss": "affinity", "sub_centres": 3}, lambda plan: plan.only(Train).net.head.centres, 3),
+    ("reidentify", {"compactness": True}, lambda plan: losses(plan)[-1], Compactness()),
     ("reidentify", {"pool": "max"}, lambda plan: plan.only(Train).net.backbone.pool, "max"),
-    ("reidentify", {"maps": 2}, lambda plan: plan.only(Train).net.backbone.maps, 2),
+    ("reidentify", {"feature_maps": 2}, lambda plan: plan.only(Train).net.backbone.maps, 2),
     (("reidentify", "humpback-classify"), {"stripes": 3}, lambda plan: losses(plan)[-1], LocalTriplet()),
     (("reidentify", "humpback-classify"), {"stripes": 3}, lambda plan: plan.only(Train).net.stripes, 3),
-    (("reidentify", "humpback-classify"), {"logits": "logit"}, forms, {"logit"}),
+    (("reidentify", "humpback-classify"), {"head_output": "logit"}, forms, {"logit"}),
     (IDENTITY, {"unknown_share": 0.276}, lambda plan: plan.only(Rank).unknown, TargetShare(share=0.276)),
     (IDENTITY, {"threshold": 0.5}, lambda plan: plan.only(Rank).unknown, Fixed(at=0.5)),
     (IDENTITY, {"assignment": "swap"}, lambda plan: plan.only(PostProcess).rules, (Swap(),)),
@@ -104,10 +104,15 @@ REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], DescribeImages, Any]]
     (IDENTITY, {"keypoints": "lighterglue"}, points, Xfeat(matcher="lighterglue")),
     (IDENTITY, {"keypoints": "superpoint", "keypoint_weights": "sp.pth"}, points, Superpoint(path="sp.pth")),
     (IDENTITY, {"keypoints": "sift", "keypoint_shortlist": 20}, lambda plan: plan.only(RerankKeypoints).shortlist, 20),
-    (IDENTITY, {"centroids": False, "by_photos": "mean_top"}, scored, MeanTop()),
-    (IDENTITY, {"centroids": False, "by_photos": "nearest"}, scored, Nearest()),
-    (IDENTITY, {"centroids": False, "by_photos": "sum_above"}, scored, SumAbove()),
-    (IDENTITY, {"centroids": False, "reciprocal": True}, lambda plan: plan.only(Rank).reciprocal, Reciprocal()),
+    (IDENTITY, {"score_by_centroid": False, "score_by_photo": "mean_top"}, scored, MeanTop()),
+    (IDENTITY, {"score_by_centroid": False, "score_by_photo": "nearest"}, scored, Nearest()),
+    (IDENTITY, {"score_by_centroid": False, "score_by_photo": "sum_above"}, scored, SumAbove()),
+    (
+        IDENTITY,
+        {"score_by_centroid": False, "k_reciprocal": True},
+        lambda plan: plan.only(Rank).reciprocal,
+        Reciprocal(),
+    ),
     (IDENTITY, {"folds": 3}, lambda plan: plan.only(Split).folds, IdentityFolds(n_folds=3)),
     (
         ("humpback-classify", "humpback-nearest", "reidentify"),
@@ -115,17 +120,17 @@ REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], DescribeImages, Any]]
         lambda plan: plan.only(Rank).per_group,
         PerGroup(column="species"),
     ),
-    ("reidentify", {"trees": True, "trees_columns": "both"}, lambda plan: trees(plan).columns, "both"),
+    ("reidentify", {"trees": True, "trees_features": "both"}, lambda plan: trees(plan).columns, "both"),
     ("reidentify", {"trees": True, "trees_trials": 7}, lambda plan: trees(plan).tuning, Tuning(n_trials=7)),
     (
         ("reidentify", "humpback-classify"),
-        ROUND | {"pseudo_label_rule": "few_shot", "pseudo_label_photos": 2},
+        ROUND | {"pseudo_label_rule": "few_shot", "pseudo_label_max_photos": 2},
         lambda plan: plan.only(PseudoLabelIdentities).rule.rule,
         FewShot(at=0.65, most_photos=2),
     ),
     (
         ("reidentify", "humpback-classify"),
-        ROUND | {"pseudo_label_rule": "agreement", "pseudo_label_gap": 0.3, "pseudo_label_cap": 4},
+        ROUND | {"pseudo_label_rule": "agreement", "pseudo_label_min_gap": 0.3, "pseudo_label_cap": 4},
         lambda plan: (
             plan.only(PseudoLabelIdentities).judges,
             plan.only(PseudoLabelIdentities).rule.rule,
@@ -133,7 +138,7 @@ REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], DescribeImages, Any]]
         ),
         (("similarity", "head"), Agreement(gap=0.3), 4),
     ),
-    ("humpback-classify", ROUND, lambda plan: plan.only(Train).enlarged, "recruits2"),
+    ("humpback-classify", ROUND, lambda plan: plan.only(Train).enlarged, "pseudo_labels2"),
     ("imet2019", {"pseudo_label_rule": "mean"}, lambda plan: plan.only(PseudoLabel).rule.confidence, MeanConfidence()),
     ("imet2019", {"pseudo_label_targets": "soft"}, lambda plan: plan.only(PseudoLabel).rule.targets, SoftTargets()),
     ("imet2019", {"pseudo_label_cap": 9}, lambda plan: plan.only(PseudoLabel).rule.most_per_label, 9),
@@ -142,7 +147,7 @@ REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], DescribeImages, Any]]
     ("imet2019", {"noise_share": 0.1}, lambda plan: plan.only(DropNoisy).rule.share, 0.1),
     ("imet2019", {"noise_error": "absolute"}, lambda plan: plan.only(DropNoisy).by, "absolute"),
     ("imet2019", {"hard_negatives_only": True}, lambda plan: phases(plan, "zoo2")[0].mining, "only"),
-    ("imet2019", {"rare_labels": "mean"}, lambda plan: plan.only(Train).sampler, LogWeightSampler(over="mean")),
+    ("imet2019", {"oversample_weight": "mean"}, lambda plan: plan.only(Train).sampler, LogWeightSampler(over="mean")),
     ("imet2019", {"focal_alpha": 0.3}, lambda plan: first(plan, "zoo").losses, (Focal(alpha=0.3),)),
     ("imet2019", {"focal_detached": True}, lambda plan: first(plan, "zoo").losses, (Focal(detached=True),)),
     ("imet2019", {"distil": True, "distil_share": 0.5}, lambda plan: first(plan, "zoo2").fill_times, 0.5),
@@ -155,7 +160,7 @@ REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], DescribeImages, Any]]
         lambda plan: plan.only(Threshold).rule,
         CountMatch(mean=4),
     ),
-    ("imet2019", {"thresholds": "source"}, lambda plan: plan.only(Threshold).rule, IMET_THRESHOLDS),
+    ("imet2019", {"thresholds": "published"}, lambda plan: plan.only(Threshold).rule, IMET_THRESHOLDS),
     (
         ("imet2019", "tags-plain", "imaterialist2017"),
         {"fold_method": "greedy", "folds": 4},
@@ -167,19 +172,19 @@ REACHED: list[tuple[str | tuple[str, ...], dict[str, Any], DescribeImages, Any]]
 
 
 @pytest.mark.parametrize(
-    ("names", "given", "look", "made"), REACHED, ids=lambda one: str(one) if isinstance(one, dict) else ""
+    ("names", "given", "lookup", "expected"), REACHED, ids=lambda one: str(one) if isinstance(one, dict) else ""
 )
 def test_a_setting_reaches_a_technique(
-    names: str | tuple[str, ...], given: dict[str, Any], look: DescribeImages, made: Any
+    names: str | tuple[str, ...], given: dict[str, Any], lookup: Lookup, expected: Any
 ) -> None:
     for name in (names,) if isinstance(names, str) else names:
         for size in ("small", "full"):
-            plan = SHELF[name](size=size, **{one: value for one, value in given.items() if not idle(name, one, value)})
-            assert look(plan) == made, (name, size)
+            changed = {one: value for one, value in given.items() if not is_default(name, one, value)}
+            assert lookup(SHELF[name](size=size, **changed)) == expected, (name, size)
 
 
-def idle(name: str, one: str, value: Any) -> bool:
-    """Recipes whose default it is already."""
+def is_default(name: str, one: str, value: Any) -> bool:
+    """Return whether a value is the recipe's default."""
     return SHELF[name].settings[one].default == value
 
 
@@ -205,7 +210,7 @@ def test_shared_settings_reach_every_training(name: str, size: str) -> None:
 @pytest.mark.parametrize("name", [name for name, made in SHELF.items() if "epochs" in made.settings])
 @pytest.mark.parametrize("size", ["toy", "small", "full"])
 @pytest.mark.parametrize("n", [7, 20, 100])
-def test_epochs_are_those_of_the_first_training_and_phases_keep_their_share(name: str, size: str, n: int) -> None:
+def test_epochs_sets_the_total_of_the_first_training_and_phases_keep_their_share(name: str, size: str, n: int) -> None:
     before, after = SHELF[name](size=size), SHELF[name](size=size, epochs=n)
     trains = [(a, b) for a, b in zip(before.stages, after.stages, strict=True) if isinstance(a, Train)]
     total = sum(phase.epochs for phase in trains[0][0].training.phases)
@@ -216,25 +221,25 @@ def test_epochs_are_those_of_the_first_training_and_phases_keep_their_share(name
             assert other.epochs >= 1
 
 
-def test_effort_multiplies_epochs_of_all_phases() -> None:
+def test_effort_multiplies_the_epochs_of_all_phases() -> None:
     half = SHELF["humpback-classify"](size="small", effort=0.5).only(Train).training.phases
     assert [phase.epochs for phase in half] == [8, 3, 1]
 
 
-def test_folds_of_labels_keep_their_kind_and_individuals_get_true_folds() -> None:
+def test_folds_keep_their_kind_for_labels_and_are_identity_folds_for_individuals() -> None:
     assert SHELF["imaterialist2017"](folds=7).only(Split).folds == StratifiedFolds(n_folds=7)
     assert SHELF["reidentify"](folds=2).only(Split).folds == IdentityFolds(n_folds=2)
 
 
-def test_box_sources_are_mixed_by_weight_and_the_first_two_predict() -> None:
-    plan = SHELF["humpback-classify"](boxes="table.fin:0.6, grabcut:0.3, whole:0.1", masks="features")
+def test_box_sources_have_weights_and_the_first_two_are_used_in_prediction() -> None:
+    plan = SHELF["humpback-classify"](boxes="table.fin:0.6, grabcut:0.3, full_frame:0.1", masks="features")
     crop = plan.only(Train).preprocess.crop
     assert isinstance(crop, BoxCrop)
     assert [source.by for source in crop.sources] == [TableBoxes(source="fin"), GrabCut(), FullFrame()]
     assert [source.weight for source in crop.sources] == [0.6, 0.3, 0.1]
     assert [source.in_use for source in crop.sources] == [True, True, False]
-    looked = [stage.finder.kind for stage in plan.stages if isinstance(stage, Boxes)]
-    assert looked == ["grabcut", "feature_norm"]
+    finders = [stage.finder.kind for stage in plan.stages if isinstance(stage, Boxes)]
+    assert finders == ["grabcut", "feature_norm"]
     assert len({stage.name for stage in plan.stages if isinstance(stage, Boxes)}) == 2
 
 
@@ -243,15 +248,15 @@ def test_landmarks_and_boxes_come_from_a_finder_trained_on_clicks(name: str) -> 
     by_table = SHELF[name](landmarks="table").only(Train).preprocess.align
     assert isinstance(by_table, Align)
     assert [point.name for point in by_table.points] == ["left_tip", "notch", "right_tip", "root"]
-    plan = SHELF[name](landmarks="trained", boxes="trained", finder="mine", keypoints="sift")
+    plan = SHELF[name](landmarks="trained", boxes="trained", finder_folder="mine", keypoints="sift")
     assert plan.only(Boxes).finder == TrainedFinder(folder="mine")
     assert plan.only(Train).preprocess.align.by == plan.only(RerankKeypoints).within == TrainedFinder(folder="mine")
 
 
-def test_agreement_needs_head_and_similarity_and_hears_keypoints_too() -> None:
-    plan = SHELF["reidentify"](rounds=2, pseudo_label_rule="agreement", keypoints="sift")
-    judges = [stage.judges for stage in plan.stages if isinstance(stage, PseudoLabelIdentities)]
-    assert judges == [("similarity", "head", "matching"), ("similarity2", "head2", "evidence2")]
+def test_agreement_compares_similarity_head_and_keypoints() -> None:
+    plan = SHELF["reidentify"](pseudo_label_rounds=2, pseudo_label_rule="agreement", keypoints="sift")
+    scorers = [stage.judges for stage in plan.stages if isinstance(stage, PseudoLabelIdentities)]
+    assert scorers == [("similarity", "head", "matching"), ("similarity2", "head2", "matching2")]
     rankings = {stage.name: stage for stage in plan.stages if isinstance(stage, Rank)}
     assert [vote.by.kind for vote in rankings["head"].votes] == ["logits"]
     assert [vote.by.kind for vote in rankings["similarity2"].votes] == ["centroid"]

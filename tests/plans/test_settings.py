@@ -1,4 +1,4 @@
-"""All settings of all recipes at all sizes: each changes the plan, or is refused with a cure that works."""
+"""Tests of all settings of all recipes at all sizes: each changes the plan, or its error has a fix that works."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WALK = [(name, size, one) for name, made in SHELF.items() for size in made.sizes
 
 @pytest.fixture(autouse=True, scope="module")
 def made_once() -> Iterator[None]:
-    """The same recipe, size and settings give the same plan, or the same refusal, so each is made once."""
+    """Build each plan once: the same recipe, size and settings result in the same plan or the same error."""
     make, found = Recipe._made, {}
 
     def made(one: Recipe[Any], size: str, settings: Any) -> Plan:
@@ -46,14 +46,14 @@ def default(name: str, size: str) -> Plan:
     return SHELF[name](size=size)
 
 
-def tried(made: Recipe[Any], size: str, given: Mapping[str, Value]) -> Plan | None:
+def plan_or_none(made: Recipe[Any], size: str, given: Mapping[str, Value]) -> Plan | None:
     try:
         return made(size=size, **given)
     except PlanError:
         return None
 
 
-def refusal(name: str, size: str, settings: Mapping[str, Value]) -> PlanError | None:
+def error_of(name: str, size: str, settings: Mapping[str, Value]) -> PlanError | None:
     try:
         choose(name, size=size, settings=settings)
     except PlanError as error:
@@ -61,8 +61,8 @@ def refusal(name: str, size: str, settings: Mapping[str, Value]) -> PlanError | 
     return None
 
 
-def typed(size: str, settings: dict[str, str], fix: str) -> tuple[str, dict[str, str]]:
-    """Size and settings of a user who types what the first half of ``fix`` tells, or leaves out what it tells."""
+def apply_fix(size: str, settings: dict[str, str], fix: str) -> tuple[str, dict[str, str]]:
+    """Return the size and settings after a user follows the first part of ``fix``."""
     way = re.split(r", or leave out", fix)[0].rstrip(".")
     found = re.findall(r"--set (\w+)=(\S+)", way) + re.findall(r"\buse (\w+)=([^\s,]+)", way)
     sizes = re.findall(r"--size (\w+)", way)
@@ -75,89 +75,114 @@ def typed(size: str, settings: dict[str, str], fix: str) -> tuple[str, dict[str,
     return (sizes or [size])[0], settings
 
 
-def cured(name: str, size: str, settings: dict[str, str]) -> Plan:
-    """The plan at the end of typing what each refusal tells; none comes twice."""
-    told: list[str] = []
-    while (error := refusal(name, size, settings)) is not None:
+def fixed(name: str, size: str, settings: dict[str, str]) -> Plan:
+    """Return the plan after following the fix of every error; no error may occur twice."""
+    problems: list[str] = []
+    while (error := error_of(name, size, settings)) is not None:
         assert str(error).count("\n") == 2, "problem, got, fix"
-        assert error.problem not in told, f"not cured: {error}"
-        told.append(error.problem)
-        assert len(told) < 5, told
-        size, settings = typed(size, settings, error.fix)
+        assert error.problem not in problems, f"not fixed: {error}"
+        problems.append(error.problem)
+        assert len(problems) < 5, problems
+        size, settings = apply_fix(size, settings, error.fix)
     return choose(name, size=size, settings=settings)
 
 
 @pytest.mark.parametrize(("name", "size", "one"), WALK)
-def test_a_setting_changes_the_plan_or_is_refused_with_a_cure(name: str, size: str, one: str) -> None:
+def test_a_setting_changes_the_plan_or_is_refused_with_a_fix(name: str, size: str, one: str) -> None:
     same, changed, refused = [], [], []
     for value in SHELF[name].settings[one].others():
-        if (error := refusal(name, size, {one: value})) is not None:
+        if (error := error_of(name, size, {one: value})) is not None:
             refused.append(value)
             assert one in f"{error.problem} {error.got}"
-            assert cured(name, size, {one: as_typed(value)}).check()
+            assert fixed(name, size, {one: as_typed(value)}).check()
             if ", or leave out" in error.fix:
                 assert error.fix.endswith(f", or leave out {one}.")
         else:
             plan = SHELF[name](size=size, **{one: value})
             (changed if plan != default(name, size) else same).append(value)
-    assert changed or refused, "nothing was tried"
-    assert changed or not same, f"{same} are ignored"  # a value that the size has anyway is no fault; others must count
+    assert changed or refused, "no value was tried"
+    assert changed or not same, f"{same} are ignored"  # the default of the size may have no effect; other values must
 
 
 @pytest.mark.parametrize(("name", "one"), dict.fromkeys((name, one) for name, _, one in WALK))
-def test_a_setting_has_an_effect_with_the_settings_that_it_names(name: str, one: str) -> None:
+def test_a_setting_has_an_effect_with_the_settings_that_it_needs(name: str, one: str) -> None:
     made = SHELF[name]
     needs = made.settings[one].needs
     beside: dict[str, Value] = {other: wanted[0] for other, wanted in needs.items() if other != "size"}
     if one == "keypoint_weights":
         del beside["keypoints"]
-    if one == "finder":
+    if one == "finder_folder":
         beside = {"boxes": "trained"}
     found = []
     for size in needs.get("size", made.sizes):
-        before = tried(made, size, beside)
+        before = plan_or_none(made, size, beside)
         for value in made.settings[one].others():
             more = {"keypoints": "superpoint"} if one == "keypoint_weights" else {}
             more |= {"keypoint_weights": "sp.pth"} if value == "superpoint" else {}
-            plan = tried(made, size, {**beside, one: value, **more})
+            plan = plan_or_none(made, size, {**beside, one: value, **more})
             found.append(plan is not None and plan != before)
     assert any(found)
 
 
 @pytest.mark.parametrize("size", ["toy", "small"])
 @pytest.mark.parametrize(
-    ("name", "settings", "told", "fix"),
+    ("name", "settings", "problem", "fix"),
     [
-        ("reidentify", {"by_count": "false", "loss": "softmax"}, "with loss=softmax", "add --set loss=arcface"),
-        ("reidentify", {"warmup": "0.5", "loss": "questions"}, "this loss has no margin", "add --set loss=arcface"),
-        ("reidentify", {"staged": "false", "loss": "arcface"}, "loss=arcface", "loss=questions"),
-        ("reidentify", {"pseudo_label_at": "0.7"}, "with rounds=0", "add --set rounds=1"),
-        ("reidentify", {"centroids": "false", "trees": "true"}, "with trees=true", "leave out centroids or trees."),
+        ("reidentify", {"margin_by_count": "false", "loss": "softmax"}, "with loss=softmax", "add --set loss=arcface"),
+        (
+            "reidentify",
+            {"margin_warmup": "0.5", "loss": "one_vs_rest"},
+            "this loss has no margin",
+            "add --set loss=arcface",
+        ),
+        ("reidentify", {"curriculum": "false", "loss": "arcface"}, "loss=arcface", "loss=one_vs_rest"),
+        ("reidentify", {"pseudo_label_min_score": "0.7"}, "with pseudo_label_rounds=0", "--set pseudo_label_rounds=1"),
+        (
+            "reidentify",
+            {"score_by_centroid": "false", "trees": "true"},
+            "with trees=true",
+            "leave out score_by_centroid or trees.",
+        ),
         ("reidentify", {"trees": "true", "keypoints": "sift"}, "with keypoints=sift", "add --set keypoints=none"),
-        ("reidentify", {"folds": "3", "validation": "humpback"}, "folds replace it", "add --set folds=none"),
+        ("reidentify", {"folds": "3", "validation": "humpback"}, "folds replaces the", "add --set folds=none"),
         ("reidentify", {"epochs": "3", "effort": "2"}, "with effort=2.0", "add --set effort=1.0"),
-        ("humpback-siamese", {"noise": "false", "mining": "batch"}, "with mining=batch", "add --set mining=exact"),
-        ("humpback-siamese", {"alone": "true", "rescoring": "false"}, "rescoring=false", "add --set rescoring=true"),
+        (
+            "humpback-siamese",
+            {"mining_noise": "false", "mining": "batch"},
+            "with mining=batch",
+            "add --set mining=exact",
+        ),
+        (
+            "humpback-siamese",
+            {"pair_head_only": "true", "pair_reranking": "false"},
+            "pair_reranking=false",
+            "add --set pair_reranking=true",
+        ),
         ("imet2019", {"noise_share": "0.1", "drop_noisy": "false"}, "drop_noisy=false", "add --set drop_noisy=true"),
-        ("imaterialist2017", {"reader": "minilm", "texts": ""}, "with texts=", "leave out reader or texts."),
-        ("imaterialist2017", {"epochs": "3", "pictures": "false"}, "trains no network", "leave out epochs."),
-        ("imaterialist2017", {"tta": "false", "pictures": "false"}, "pictures=false", "add --set pictures=true"),
+        (
+            "imaterialist2017",
+            {"text_model": "minilm", "text_columns": ""},
+            "with text_columns=",
+            "leave out text_model or text_columns.",
+        ),
+        ("imaterialist2017", {"epochs": "3", "use_photos": "false"}, "trains no network", "leave out epochs."),
+        ("imaterialist2017", {"tta": "false", "use_photos": "false"}, "use_photos=false", "add --set use_photos=true"),
     ],
 )
-def test_what_another_setting_leaves_without_effect_is_refused(
-    name: str, size: str, settings: dict[str, str], told: str, fix: str
+def test_a_setting_without_effect_because_of_another_one_is_refused(
+    name: str, size: str, settings: dict[str, str], problem: str, fix: str
 ) -> None:
     with pytest.raises(PlanError) as refused:
         choose(name, size=size, settings=settings)
-    assert told in refused.value.problem
+    assert problem in refused.value.problem
     assert fix in refused.value.fix
-    assert cured(name, size, settings)
+    assert fixed(name, size, settings)
 
 
-def test_a_mask_trains_the_whole_network_anyway() -> None:
-    with pytest.raises(PlanError, match="'whole' has no effect with masks=table") as refused:
-        choose("humpback-classify", settings={"whole": "true", "masks": "table"})
-    assert refused.value.fix == "leave out whole or masks."
+def test_a_mask_implies_training_all_layers() -> None:
+    with pytest.raises(PlanError, match="'train_all_layers' has no effect with masks=table") as refused:
+        choose("humpback-classify", settings={"train_all_layers": "true", "masks": "table"})
+    assert refused.value.fix == "leave out train_all_layers or masks."
 
 
 @pytest.mark.parametrize(
@@ -170,44 +195,44 @@ def test_a_mask_trains_the_whole_network_anyway() -> None:
         ("reidentify", {"batch": "32"}, "use batch=33."),
         ("reidentify", {"epochs": "1"}, "use epochs=2."),
         ("reidentify", {"keypoints": "superpoint"}, "add --set keypoint_weights=superpoint_v1.pth"),
-        ("reidentify", {"boxes": "table:x"}, "for instance --set boxes=table:0.6,whole:0.4."),
+        ("reidentify", {"boxes": "table:x"}, "for instance --set boxes=table:0.6,full_frame:0.4."),
         ("reidentify", {"boxes": "tabel"}, "did you mean 'table'?"),
-        ("reidentify", {"boxes": "whole"}, "use boxes=none."),
-        ("reidentify", {"boxes": "none,table"}, "use boxes=table,whole."),
-        ("reidentify", {"budget": "0.1", "threshold": "0.5"}, "leave out threshold."),
+        ("reidentify", {"boxes": "full_frame"}, "use boxes=none."),
+        ("reidentify", {"boxes": "none,table"}, "use boxes=table,full_frame."),
+        ("reidentify", {"max_fpir": "0.1", "threshold": "0.5"}, "leave out threshold."),
         ("reidentify", {"stripes": "9"}, "use stripes=5."),
         (
             "reidentify",
-            {"rounds": "1", "pseudo_label_rule": "agreement", "logits_weight": "0"},
-            "leave out logits_weight.",
+            {"pseudo_label_rounds": "1", "pseudo_label_rule": "agreement", "head_weight": "0"},
+            "leave out head_weight.",
         ),
     ],
     ids=str,
 )
-def test_a_value_that_cannot_be_is_refused_with_one_that_can(name: str, setting: dict[str, str], fix: str) -> None:
+def test_an_invalid_value_is_refused_with_a_valid_one(name: str, setting: dict[str, str], fix: str) -> None:
     with pytest.raises(PlanError) as refused:
         choose(name, size="small", settings=setting)
     assert fix in refused.value.fix
     if "did you mean" not in fix:
-        assert cured(name, "small", setting)
+        assert fixed(name, "small", setting)
 
 
-def test_a_value_of_the_size_itself_is_no_fault() -> None:
+def test_the_default_value_of_a_size_is_accepted() -> None:
     for name, given in (
-        ("reidentify", {"loss": "questions", "height_px": 160}),
+        ("reidentify", {"loss": "one_vs_rest", "height_px": 160}),
         ("imet2019", {"networks": 3, "folds": 5, "batch": 256}),
         ("humpback-siamese", {"mining": "nearest", "boxes": "none"}),
     ):
         assert choose(name, size="small", settings=given) == default(name, "small")
 
 
-def test_the_size_is_no_setting() -> None:
+def test_the_size_is_not_a_setting() -> None:
     with pytest.raises(PlanError) as refused:
         choose("imet2019", settings={"size": "toy"})
     assert refused.value.fix == "use --size toy."
 
 
-def test_every_setting_has_a_group_a_description_and_words_for_its_values() -> None:
+def test_every_setting_has_a_group_a_description_and_a_description_of_its_values() -> None:
     for made in SHELF.values():
         groups = [one.group for one in made.settings.values()]
         assert groups == sorted(groups, key=GROUPS.index)
@@ -219,11 +244,11 @@ def test_every_setting_has_a_group_a_description_and_words_for_its_values() -> N
 
 
 @pytest.mark.parametrize("one", ["effort", "noise_share", "hard_negatives", "labels_per_photo"])
-def test_values_tried_lie_on_both_sides_of_a_number(one: str) -> None:
-    """Half the epochs of a phase of one epoch are one epoch again; more of them are more."""
+def test_other_values_are_below_and_above_the_default(one: str) -> None:
+    """A phase of one epoch cannot get shorter, so a larger value must be tried as well."""
     info = SHELF["imet2019"].settings[one]
-    tried_out = [value for value in info.others() if isinstance(value, float)]
-    assert min(tried_out) < info.default < max(tried_out)
+    values = [value for value in info.others() if isinstance(value, float)]
+    assert min(values) < info.default < max(values)
 
 
 class Small(Settings):
@@ -233,7 +258,7 @@ class Small(Settings):
 
 
 def build_small(size: str, settings: Small) -> Plan:
-    """The default plan of another recipe, with one setting that is used at one size."""
+    """Return the default plan of another recipe; one setting has an effect at size small only."""
     plan = default("humpback-nearest", size)
     ranking = plan.stages[-2].model_copy(update={"k": settings.n or 5} if size == "small" else {})
     return plan.model_copy(update={"stages": (*plan.stages[:-2], ranking, plan.stages[-1])})
@@ -242,7 +267,7 @@ def build_small(size: str, settings: Small) -> Plan:
 small_one = Recipe("small-one", Small, build_small, sizes=("toy", "small"), size="toy")
 
 
-def test_a_recipe_that_ignores_a_setting_without_saying_so_refuses_it_all_the_same() -> None:
+def test_a_setting_that_the_recipe_ignores_is_refused() -> None:
     assert small_one() == default("humpback-nearest", "toy")
     with pytest.raises(PlanError, match="'useless' has no effect here: the plan is the same without it") as refused:
         small_one(useless=True)
@@ -254,7 +279,7 @@ def test_a_recipe_that_ignores_a_setting_without_saying_so_refuses_it_all_the_sa
     assert small_one(size="small", n=5) == default("humpback-nearest", "small")
 
 
-def test_a_recipe_of_a_users_own_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_registered_by_a_user_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RECIPES, "_parts", dict(RECIPES._parts))
     monkeypatch.setattr(build_small, "__module__", "__main__")
     mine = recipe("mine", Small, sizes=("toy", "small"), size="toy")(build_small)
@@ -263,7 +288,7 @@ def test_a_recipe_of_a_users_own_is_found_by_its_name(monkeypatch: pytest.Monkey
     assert choose("mine", size="small", settings={"n": "3"}) == mine(size="small", n=3)
     with pytest.raises(FieldmarkError, match="already a recipe of that name") as refused:
         recipe("imet2019", Small)(build_small)
-    assert refused.value.fix == "give yours another name."
+    assert refused.value.fix == "choose another name for your part."
     assert recipe("mine", Small)(build_small).build is build_small  # a notebook cell runs again
 
 

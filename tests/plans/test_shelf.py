@@ -1,4 +1,4 @@
-"""Each recipe of the shelf makes a plan that checks, and that files can hold."""
+"""Tests that the plan of each recipe is valid and survives JSON and TOML."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ SIZES = get_args(Size)
 
 
 def toml(value: Any) -> str:
-    """JSON values as TOML, tables inline; null is left out, as TOML has no word for it."""
+    """Return JSON values as TOML with inline tables; null is left out, because TOML has no null."""
     if isinstance(value, dict):
         return (
             "{" + ", ".join(f"{json.dumps(name)} = {toml(one)}" for name, one in value.items() if one is not None) + "}"
@@ -58,41 +58,42 @@ SWITCHES: list[dict[str, Any]] = [
     {"distil": True},
     {"soft_f2": True},
     {"mixup": 0.4},
-    {"log_weights": False},
+    {"oversample_rare": False},
     {"networks": 1},
-    {"thresholds": "source"},
+    {"thresholds": "published"},
     {"effort": 0.1},
     {"drop_noisy": False, "hard_negatives": 0.0, "pseudo_labels": False, "finetune_group": "", "trees": False},
 ]
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
-def test_every_switch_of_imet2019_changes_the_plan_and_leaves_one_that_works(switch: dict[str, Any]) -> None:
+def test_every_switch_of_imet2019_results_in_another_valid_plan(switch: dict[str, Any]) -> None:
     for size in SIZES:
         plan = imet2019(size=size, **switch)
         assert plan.check() is plan
         assert (plan == imet2019(size=size)) == (switch == {"loss": "focal"})
 
 
-def test_without_a_step_nothing_of_it_is_left() -> None:
+def test_a_step_that_is_off_has_no_stages() -> None:
     def kinds(**switch: Any) -> set[str]:
         return {stage.kind for stage in imet2019(size="toy", **switch).stages}
 
-    assert kinds() == {"split", "train", "score", "drop_noisy", "pseudo_label", "stack", "threshold", "answer"}
+    steps = {"drop_noisy", "pseudo_label", "stack"}
+    assert kinds() == {"split", "train", "score", "threshold", "write_submission"} | steps
     assert "drop_noisy" not in kinds(drop_noisy=False)
     assert "pseudo_label" not in kinds(pseudo_labels=False)
     assert "stack" not in kinds(trees=False)
     assert not any(getattr(stage, "groups", ()) for stage in imet2019(finetune_group="").stages)
-    assert {stage.kind for stage in tags_plain().stages} == {"split", "train", "score", "threshold", "answer"}
+    assert {stage.kind for stage in tags_plain().stages} == {"split", "train", "score", "threshold", "write_submission"}
 
 
-def test_settings_that_cannot_be_are_told() -> None:
+def test_invalid_settings_are_refused() -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"loss": "focall"}, "use loss=focal, bce, asymmetric or combined."),
         ({"size": "tiny"}, "use one of: full, small, toy."),
         ({"networks": 4}, "use networks=3 or less."),
         ({"networks": 0}, "for instance --set networks=1, or leave out networks."),
-        ({"size": "toy", "finetune": True}, "add --size small, or leave out finetune."),
+        ({"size": "toy", "finetune_backbone": True}, "add --size small, or leave out finetune_backbone."),
     ]
     for settings, fix in wrong:
         with pytest.raises(PlanError) as caught:

@@ -1,6 +1,7 @@
-"""Every recipe at its default size, with as many networks under the same names but tiny ones, asked after training.
+"""Tests of every recipe at its default size with tiny networks: predictions after training.
 
-The toy of a recipe has fewer networks, and their names happen to be sorted as the plan lists them.
+The number of networks and their names stay. At size ``toy`` a recipe has fewer networks, and their names happen to be
+in alphabetical order.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ SHELF = dict(RECIPES.items())
 
 TINY_PX = 32
 BATCH = 12
-"""A multiple of what each sampler needs."""
+"""A batch size that fits all samplers."""
 
 
 def tiny(stage: Stage) -> Stage:
-    """The same stage with a tiny network, small photos, three folds and hardly any training."""
+    """Return the stage with a tiny network, small photos, three folds and a very short training."""
     if isinstance(stage, Split) and isinstance(stage.folds, StratifiedFolds):
         return stage.model_copy(update={"folds": stage.folds.model_copy(update={"n_folds": 3})})
     if isinstance(stage, Train):
@@ -62,13 +63,13 @@ def tiny(stage: Stage) -> Stage:
 
 
 def tiny_plan(recipe: str, size: str) -> Plan:
-    """The recipe's plan at a size: as many stages under the same names."""
+    """Return the recipe's plan at a size, with tiny networks and the same stage names."""
     plan = SHELF[recipe](size=size)
     return plan.model_copy(update={"stages": tuple(tiny(stage) for stage in plan.stages)}).check()
 
 
 def with_truth(known: Path, task: TaskName, folder: Path) -> tuple[Path, Path]:
-    """New photos as ``predict`` takes them, and a table of the same photos with their truth."""
+    """Return new photos as input of ``predict``, and a table of the same photos with their ground truth."""
     if task == "attributes":
         return known / "new.csv", known / "test_truth.csv"
     if task == "identification":
@@ -85,9 +86,9 @@ def with_truth(known: Path, task: TaskName, folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def museum(museum: Path, once: Once) -> Path:
-    """As many objects as three folds need, and three new ones: some recipes ask many networks about each."""
+    """Folder with enough objects for three folds and three new ones; few, because some recipes have many networks."""
 
-    def thin_out(folder: Path) -> None:
+    def reduce(folder: Path) -> None:
         shutil.copytree(museum, folder)
         for table, n in (("train.csv", 24), ("sample_submission.csv", 3)):
             pl.read_csv(folder / table, infer_schema=False).head(n).write_csv(folder / table)
@@ -96,17 +97,17 @@ def museum(museum: Path, once: Once) -> Path:
                 if photo.stem not in names:
                     photo.unlink()
 
-    return once("small museum", thin_out)
+    return once("small museum", reduce)
 
 
 @pytest.fixture(scope="module")
 def flukes(once: Once) -> Path:
-    """Few small photos of tails."""
+    """Folder with a few small photos of flukes."""
     few = {"n_identities": 12, "photos_per_identity": 3, "n_unknown": 4, "n_test": 4, "n_near_duplicates": 0}
     return once("few flukes", lambda folder: draw_flukes(folder, **few, size_px=(120, 60), seed=5))
 
 
-def test_recipes_list_models_out_of_the_order_of_their_names() -> None:
+def test_recipes_list_models_in_an_order_that_is_not_alphabetical() -> None:
     scores = [
         stage for size in ("small", "full") for stage in SHELF["imet2019"](size=size).stages if stage.kind == "score"
     ]
@@ -114,7 +115,7 @@ def test_recipes_list_models_out_of_the_order_of_their_names() -> None:
 
 
 @pytest.mark.parametrize("recipe", sorted(SHELF))
-def test_a_trained_recipe_answers_as_its_run_did(
+def test_a_trained_recipe_repeats_the_answers_of_its_run(
     recipe: str, museum: Path, flukes: Path, shop: Path, tmp_path: Path
 ) -> None:
     plan, run = tiny_plan(recipe, "small"), tmp_path / "run"
@@ -130,9 +131,9 @@ def test_a_trained_recipe_answers_as_its_run_did(
     assert_applied_as_kept(opened(run), tmp_path)
 
     photo = next(one.file for one in answered if one.file.is_file())
-    ask = {"tagging": fieldmark.tag, "attributes": fieldmark.attributes, "identification": fieldmark.identify}[task]
-    (alone,) = ask(run, photo, n_workers=0)
-    assert alone.file.name == photo.name
+    predict = {"tagging": fieldmark.tag, "attributes": fieldmark.attributes, "identification": fieldmark.identify}[task]
+    (answer,) = predict(run, photo, n_workers=0)
+    assert answer.file.name == photo.name
 
     measures = fieldmark.evaluate(run, truth, n_workers=0, allow_outside=True, skip_broken=True)
     assert measures[0].n > 0

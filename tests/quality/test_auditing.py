@@ -1,4 +1,4 @@
-"""From a table to side features: with and without files, one part and two, and never more than is there."""
+"""Audits of tables with and without files, and with one or two parts."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ WORDS = ("shirt", "shoe", "bag")
 
 
 def shop(**columns: object) -> Collection:
-    """A shop's table of addresses alone: no file is there."""
+    """Return a table of product addresses without any photo files."""
     rng = np.random.default_rng(0)
     kind = rng.integers(0, 3, N)
     table = {
@@ -41,32 +41,32 @@ def found(result: Audit, target: str) -> set[str]:
     return {one.side_feature for one in result.leaks if one.target == target}
 
 
-def test_addresses_and_texts_tell_without_any_file() -> None:
+def test_addresses_and_texts_predict_labels_without_files() -> None:
     result = of(shop())
     assert found(result, "kind") == {"URL", "text"}
     assert found(result, "colour") == set()
     assert (result.n_photos, result.n_tried, result.n_files, result.n_hashed) == (N, N, 0, 0)
-    assert {judged(one) for one in result.leaks} == {"leak or source: you decide"}
+    assert {judged(one) for one in result.leaks} == {"possible leak: you decide"}
     assert [one.gain.value for one in result.gains] == sorted((one.gain.value for one in result.gains), reverse=True)
 
 
-def test_only_what_is_asked_is_guessed() -> None:
+def test_only_requested_targets_are_audited() -> None:
     assert {one.target for one in of(shop(), only=["colour"]).gains} == {"colour"}
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as caught:
         of(shop(), only=["colours"])
-    assert "did you mean 'colour'?" in told.value.fix
+    assert "did you mean 'colour'?" in caught.value.fix
 
 
 def test_further_columns_are_side_features_by_name_only() -> None:
     photos = shop(shelf=[f"{WORDS.index(kind)}" for kind in shop().table["kind"].list.first()])
     assert "column shelf" not in found(of(photos), "kind")
     assert "column shelf" in found(of(photos, columns=["shelf"]), "kind")
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         of(photos, columns=["shelve"])
-    assert "shelf" in str(told.value.got)
+    assert "shelf" in str(caught.value.got)
 
 
-def test_files_tell_by_size_and_encoder(tmp_path: Path) -> None:
+def test_file_size_and_encoder_predict_labels(tmp_path: Path) -> None:
     photos, paths = shop(), []
     chance = np.random.default_rng(1)
     for number, (kind, colour) in enumerate(photos.table.select("kind", "colour").iter_rows()):
@@ -87,7 +87,7 @@ def test_copies_within_a_table_and_across_its_parts(tmp_path: Path) -> None:
     chance = np.random.default_rng(2)
     paths = [tmp_path / f"{number}.png" for number in range(60)]
     for number, path in enumerate(paths):
-        rng = np.random.default_rng(number % 40)  # twenty pictures lie in two files
+        rng = np.random.default_rng(number % 40)  # twenty pictures are in two files each
         Image.fromarray(rng.integers(0, 255, (32, 32), dtype=np.uint8)).save(path, compress_level=1 + number // 40)
     table = {
         "image": [path.name for path in paths],
@@ -97,8 +97,8 @@ def test_copies_within_a_table_and_across_its_parts(tmp_path: Path) -> None:
     }
     result = audit_side_features(AuditPhotos(Collection.of(table, root=tmp_path), paths), n_workers=1)
     assert "same hash" in found(result, "identity")
-    ((kind, looked),) = result.copies
-    assert (kind, looked.n_same, looked.n_other) == ("same hash", 40, 0)
+    ((kind, compared),) = result.copies
+    assert (kind, compared.n_same, compared.n_other) == ("same hash", 40, 0)
     assert [(one.part, one.other, one.n_copied) for _, one in result.crossings] == [
         ("test", "train", 20),
         ("train", "test", 20),
@@ -110,7 +110,7 @@ def test_copies_within_a_table_and_across_its_parts(tmp_path: Path) -> None:
     assert not across.copies
 
 
-def test_a_column_of_hashes_spares_the_look_at_files() -> None:
+def test_a_column_of_hashes_is_used_instead_of_files() -> None:
     hashes = [f"{number % 100 + 1:016x}" for number in range(N)]
     result = of(shop(phash=hashes))
     assert result.n_hashed == N
@@ -123,14 +123,14 @@ def test_the_same_address_twice_is_a_copy() -> None:
     assert "same address" in found(of(shop(url=urls, kind=kinds)), "kind")
 
 
-def test_large_tables_are_sampled_and_it_is_told() -> None:
+def test_large_tables_are_sampled_with_the_number_in_the_result() -> None:
     result = of(shop(), most_photos=100)
     assert (result.n_photos, result.n_tried) == (N, 100)
     assert all(one.n_photos <= 100 for one in result.gains)
     assert of(shop(), most_photos=100).gains == result.gains
 
 
-def test_unknowns_and_individuals_are_asked_apart() -> None:
+def test_unknown_or_known_is_a_separate_target_from_identity() -> None:
     names = [f"w{number % 10}" if number % 3 else "new_whale" for number in range(N)]
     images = [f"{name}-{number}.jpg" for number, name in enumerate(names)]
     photos = Collection.of({"image": images, "identity": names}, root=Path("nowhere"))
@@ -140,7 +140,7 @@ def test_unknowns_and_individuals_are_asked_apart() -> None:
     assert {one.n_photos for one in result.gains if one.target == "identity"} == {80}
 
 
-def test_folders_that_are_the_names_are_no_leak() -> None:
+def test_folders_that_are_the_labels_are_not_a_leak() -> None:
     files = [f"w{number % 6}/{number:03d}.jpg" for number in range(60)]
     photos = Collection.of({"file": files, "identity": [file[:2] for file in files]}, root=Path("nowhere"))
     assert "folder" not in side_features(photos, [None] * 60, np.arange(60))
@@ -148,29 +148,29 @@ def test_folders_that_are_the_names_are_no_leak() -> None:
     assert "folder" in found(of(elsewhere), "identity")
 
 
-def test_hostile_cells_are_side_features_like_others() -> None:
+def test_invalid_and_hostile_cells_are_accepted_as_side_features() -> None:
     urls = ["http://[::1", "http://", "//", "\u0000", "http://a\u202e/%ff%zz", "9" * 5000] * 20
     result = of(shop(url=urls, image=[f"{'9' * 4400}{n}" for n in range(N)]))
     assert any(one.side_feature == "URL" for one in result.gains)
 
 
-def test_every_side_feature_has_a_meaning() -> None:
+def test_every_side_feature_has_a_description() -> None:
     photos = shop(date=["2020-01-01"] * N, width=[3] * N, height=[2] * N, file=[f"f/{n}.jpg" for n in range(N)])
     names = {*side_features(photos, [None] * N, np.arange(N)), "same bytes", "same address", "same hash"}
     assert names <= set(MEANINGS)
     assert meaning("column shelf") == "a column of the table"
 
 
-def test_tables_that_tell_nothing_are_refused() -> None:
+def test_tables_without_labels_are_rejected() -> None:
     nothing = Collection.of({"image": ["a", "b"]}, root=Path("nowhere"))
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         of(nothing)
-    assert "--question COLUMN" in told.value.fix
+    assert "--question COLUMN" in caught.value.fix
     few = Collection.of({"image": ["a", "b"], "identity": ["x", "y"]}, root=Path("nowhere"))
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         of(few)
-    assert "more photos" in told.value.fix
-    assert "2 photos have an answer" in str(told.value.got)
+    assert "more photos" in caught.value.fix
+    assert "2 photos have a label" in str(caught.value.got)
 
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -178,7 +178,7 @@ DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[3] / "shared
 
 @pytest.mark.real
 @pytest.mark.skipif(not (DATA / "fashion_products").is_dir(), reason="fashion_products is not there")
-def test_names_and_addresses_of_a_real_shop_tell_its_answers() -> None:
+def test_texts_and_addresses_of_a_real_shop_predict_its_labels() -> None:
     photos = read(DATA / "fashion_products" / "labels.csv", questions=["gender", "season"], check_files=False)
     result = of(photos, most_photos=2000)
     assert {"text", "order of ids", "URL"} <= found(result, "gender")
@@ -187,7 +187,7 @@ def test_names_and_addresses_of_a_real_shop_tell_its_answers() -> None:
 
 @pytest.mark.real
 @pytest.mark.skipif(not (DATA / "humpback2018_100px").is_dir(), reason="humpback2018_100px is not there")
-def test_real_copies_tell_whales_unless_groups_hold_them_together() -> None:
+def test_real_copies_predict_whales_unless_groups_keep_them_together() -> None:
     photos = read(DATA / "humpback2018_100px" / "labels.csv", check_files=False)
     alone = Collection(photos.table.drop("group"), photos.root, photos.vocabulary)
     result = audit_side_features(AuditPhotos(alone, alone.paths), most_photos=300, only=["identity"], n_workers=1)

@@ -1,4 +1,4 @@
-"""Settings of cleaning survive JSON, are told apart by kind, and refuse the impossible."""
+"""Settings for cleaning labels: JSON round trip, selection by kind, and rejected values."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from fieldmark.quality.specs import (
 
 
 @pytest.mark.parametrize("rule", [Percentile(), Absolute(above=0.3), RobustZ()])
-def test_rules_survive_json(rule):
+def test_rules_are_restored_from_json(rule):
     assert TypeAdapter(NoiseRule).validate_json(rule.model_dump_json()) == rule
 
 
-def test_guesses_survive_json():
+def test_pseudo_label_rules_are_restored_from_json():
     rule = LabelPseudoLabelRule(
         confidence=MeanConfidence(), amount=TopCount(n=5), targets=HardTargets(at=0.2), most_per_label=3
     )
-    assert parse(LabelPseudoLabelRule, rule.model_dump_json(), name="guesses") == rule
+    assert parse(LabelPseudoLabelRule, rule.model_dump_json(), name="pseudo_labels") == rule
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_guesses_survive_json():
         '{"kind": "percentile", "shares": 0.1}',
     ],
 )
-def test_impossible_rules_are_refused(text):
+def test_invalid_rules_are_rejected(text):
     with pytest.raises(PlanError) as caught:
         parse(NoiseRule, text, name="rule")
     assert "mend" in caught.value.fix

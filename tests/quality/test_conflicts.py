@@ -1,12 +1,12 @@
-"""What near-duplicates and looks say about names."""
+"""Conflicts between the names of near-duplicates, and identities that may be the same individual."""
 
 import numpy as np
 import pytest
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality.duplicates.conflicts import (
-    OneIdentity,
-    both,
+    IdentityPair,
+    merge_pairs,
     sharing,
     similar,
     taken_over,
@@ -30,7 +30,7 @@ def test_verdicts(classes: list[int], words: str) -> None:
     assert verdict(classes) == words
 
 
-def test_names_are_taken_over_only_where_nothing_is_said_and_duplicates_agree() -> None:
+def test_names_are_filled_only_for_unnamed_photos_whose_duplicates_agree() -> None:
     group = np.array([0, 0, 1, 1, 1, 2, 2, 3, 4, 4])
     classes = np.array([7, -2, 7, 8, -2, -1, -2, -2, 3, 3])
     assert taken_over(group, classes).tolist() == [7, 7, 7, 8, -2, -1, -1, -2, 3, 3]
@@ -42,9 +42,9 @@ def test_no_photos_take_over_nothing() -> None:
 
 
 def test_taking_over_needs_a_class_for_every_photo() -> None:
-    with pytest.raises(ShapeError) as told:
+    with pytest.raises(ShapeError) as caught:
         taken_over(np.array([0, 1]), np.array([0]))
-    assert "-2 where nothing is said" in told.value.fix
+    assert "-2 for a photo without a name" in caught.value.fix
 
 
 def test_identities_that_share_pictures_are_counted_by_picture() -> None:
@@ -58,23 +58,23 @@ def directions(n: int, dim: int = 32, seed: int = 0) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def around(centres: np.ndarray, who: list[int], noise: float = 0.1) -> np.ndarray:
-    rows = centres[who] + noise * directions(len(who), seed=9)
+def around(centres: np.ndarray, identity: list[int], noise: float = 0.1) -> np.ndarray:
+    rows = centres[identity] + noise * directions(len(identity), seed=9)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def centroid_likeness(embedding: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The cosines of identities' mean embeddings."""
+    """Return the cosines between the mean embeddings of identities."""
     centroid = np.stack([embedding[classes == one].sum(axis=0) for one in range(classes.max() + 1)])
     unit = centroid / np.linalg.norm(centroid, axis=1, keepdims=True)
     return unit @ unit.T
 
 
-def test_two_names_of_one_look_are_suggested_and_no_others() -> None:
+def test_two_names_with_similar_photos_are_suggested_and_no_others() -> None:
     centres = directions(40)
     centres[33] = centres[4]
-    who = [one for one in range(40) for _ in range(3)]
-    likeness = centroid_likeness(around(centres, who), np.array(who))
+    identity = [one for one in range(40) for _ in range(3)]
+    likeness = centroid_likeness(around(centres, identity), np.array(identity))
     assert np.allclose(np.diag(likeness), 1, atol=1e-5)
     (found,) = similar(likeness)
     assert (found.first, found.second) == (4, 33)
@@ -82,12 +82,12 @@ def test_two_names_of_one_look_are_suggested_and_no_others() -> None:
     assert 0.9 < found.score < 1
 
 
-def test_the_nearest_of_all_is_not_enough_where_all_are_as_near() -> None:
+def test_equally_near_identities_are_not_suggested() -> None:
     centres = directions(40, seed=3)
     assert similar(centroid_likeness(centres, np.arange(40))) == []
 
 
-def test_a_near_one_who_is_nearer_to_another_is_no_pair() -> None:
+def test_only_mutual_nearest_neighbours_are_a_pair() -> None:
     likeness = np.full((30, 30), 0.1) + np.random.default_rng(0).normal(0, 0.01, (30, 30))
     likeness = (likeness + likeness.T) / 2
     likeness[2, 3] = likeness[3, 2] = 0.9
@@ -95,25 +95,25 @@ def test_a_near_one_who_is_nearer_to_another_is_no_pair() -> None:
     assert [(one.first, one.second) for one in similar(likeness)] == [(2, 3)]
 
 
-def test_what_is_known_from_one_side_counts_and_unknown_never_wins() -> None:
+def test_values_known_in_one_direction_are_used_and_nan_is_ignored() -> None:
     likeness = np.full((20, 20), np.nan)
     likeness[:5] = 0.1 + 0.001 * np.arange(20)
     likeness[1, 17] = 0.95
     assert [(one.first, one.second) for one in similar(likeness)] == [(1, 17)]
 
 
-def test_both_kinds_of_evidence_are_one_list_with_shared_pictures_first() -> None:
-    shared = [OneIdentity(1, 2, n_shared=1, score=1.0), OneIdentity(3, 4, n_shared=2, score=2.0)]
-    looks = [OneIdentity(5, 6, cosine=0.9, score=0.99), OneIdentity(1, 2, cosine=0.8, score=0.9)]
-    found = both(shared, looks)
+def test_merged_pairs_with_shared_pictures_come_first() -> None:
+    shared = [IdentityPair(1, 2, n_shared=1, score=1.0), IdentityPair(3, 4, n_shared=2, score=2.0)]
+    by_similarity = [IdentityPair(5, 6, cosine=0.9, score=0.99), IdentityPair(1, 2, cosine=0.8, score=0.9)]
+    found = merge_pairs(shared, by_similarity)
     assert [(one.first, one.second) for one in found] == [(3, 4), (1, 2), (5, 6)]
-    assert found[1] == OneIdentity(1, 2, n_shared=1, cosine=0.8, score=1.9)
+    assert found[1] == IdentityPair(1, 2, n_shared=1, cosine=0.8, score=1.9)
 
 
-def test_refusals_say_what_to_pass() -> None:
-    with pytest.raises(ShapeError) as told:
+def test_errors_give_a_fix() -> None:
+    with pytest.raises(ShapeError) as caught:
         similar(np.zeros((2, 3)))
-    assert "square" in told.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    assert "square" in caught.value.fix
+    with pytest.raises(FieldmarkError) as caught:
         similar(np.full((5, 5), np.nan))
-    assert "three identities" in told.value.fix
+    assert "three identities" in caught.value.fix

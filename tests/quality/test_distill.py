@@ -1,4 +1,4 @@
-"""Targets that fill in what people forgot."""
+"""Soft targets for labels that people may have forgotten."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.quality.labels.distill import missing_filled
 
 
-def test_given_labels_stay_and_others_are_lent_a_part_of_the_teacher():
+def test_given_labels_stay_and_others_get_a_fraction_of_the_teacher():
     truth = np.array([[1, 0, 0], [0, 1, 0]])
     proba = np.array([[0.1, 0.9, 0.0], [0.5, 1.0, 0.2]])
     targets = missing_filled(truth, proba)
@@ -20,7 +20,7 @@ def test_given_labels_stay_and_others_are_lent_a_part_of_the_teacher():
 
 
 def test_refusals():
-    with pytest.raises(FieldmarkError, match="share of the teacher") as caught:
+    with pytest.raises(FieldmarkError, match="must be between 0 and 1") as caught:
         missing_filled(np.zeros((1, 1)), np.zeros((1, 1)), times=1.2)
     assert "0.7" in caught.value.fix
     with pytest.raises(ShapeError) as shape:

@@ -1,4 +1,4 @@
-"""Near-duplicates in two tables of photos whose copies are known."""
+"""Near-duplicates in two tables with known copies."""
 
 import csv
 import shutil
@@ -30,7 +30,7 @@ def paint(path: Path, seed: int, *, size_px: tuple[int, int] = (360, 240), **set
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collection, Collection]:
-    """Picture 1 is anna's in three sizes, 2 bo's and an unknown individual's, 3 carl's and dora's, 4 nobody's near-duplicate; new ones."""
+    """Two tables: picture 1 is anna's in three sizes, 2 bo's and unknown, 3 carl's and dora's, 4 has no copy."""
     folder = tmp_path_factory.mktemp("tables")
     paint(folder / "a1.jpg", 1)
     paint(folder / "a2.png", 1, size_px=(720, 480))
@@ -57,8 +57,8 @@ def found(tables: tuple[Collection, Collection]) -> NearDuplicates:
 
 
 def test_pictures_are_found_across_sizes_files_and_tables(found: NearDuplicates) -> None:
-    told = [(one.verdict, [duplicate.image for duplicate in one.duplicates]) for one in found.pictures]
-    assert told == [
+    groups = [(one.verdict, [duplicate.image for duplicate in one.duplicates]) for one in found.pictures]
+    assert groups == [
         ("two names", ["c.jpg", "d.jpg", "n3.jpg"]),
         ("unknown and named", ["b.jpg", "s.jpg"]),
         ("same name", ["a1.jpg", "a2.png", "a3.jpg", "n1.jpg"]),
@@ -70,12 +70,12 @@ def test_pictures_are_found_across_sizes_files_and_tables(found: NearDuplicates)
     assert [duplicate.source for duplicate in found.pictures[2].duplicates] == ["known"] * 3 + ["new"]
 
 
-def test_broken_files_are_told_and_nobodys_duplicate(found: NearDuplicates) -> None:
+def test_broken_files_are_listed_and_not_compared(found: NearDuplicates) -> None:
     assert [one.file for one in found.broken] == ["cut.jpg"]
     assert (found.n_known, found.n_new) == (8, 3)
 
 
-def test_only_new_photos_whose_duplicates_agree_could_take_a_name(found: NearDuplicates) -> None:
+def test_only_new_photos_whose_duplicates_agree_get_a_name(found: NearDuplicates) -> None:
     assert found.taken_over == (("n1.jpg", "anna"),)
 
 
@@ -103,7 +103,7 @@ def test_the_order_of_the_table_changes_no_group(tables: tuple[Collection, Colle
     assert as_sets[0] == as_sets[1]
 
 
-def test_true_sizes_in_the_table_part_squashed_files(tables: tuple[Collection, Collection]) -> None:
+def test_true_sizes_in_the_table_separate_resized_files(tables: tuple[Collection, Collection]) -> None:
     known, _ = tables
     sizes = [(700, 400) if image == "d.jpg" else (360, 240) for image in known.images]
     width, height = zip(*sizes, strict=True)
@@ -113,7 +113,7 @@ def test_true_sizes_in_the_table_part_squashed_files(tables: tuple[Collection, C
     )
 
 
-def test_labels_that_differ_are_a_contradiction_too(tables: tuple[Collection, Collection]) -> None:
+def test_different_labels_are_also_a_conflict(tables: tuple[Collection, Collection]) -> None:
     known, _ = tables
     labels = Collection.of(
         {"image": ["c.jpg", "d.jpg", "b.jpg", "s.jpg"], "labels": [["cup"], ["cup", "vase"], ["cup"], ["cup"]]},
@@ -129,7 +129,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_tables_say_what_was_found(found: NearDuplicates, tmp_path: Path) -> None:
+def test_csv_files_hold_the_results(found: NearDuplicates, tmp_path: Path) -> None:
     write_duplicates(tmp_path / "duplicates.csv", found)
     rows = rows_of(tmp_path / "duplicates.csv")
     assert [row["picture"] for row in rows] == ["1"] * 3 + ["2"] * 2 + ["3"] * 4
@@ -142,7 +142,7 @@ def test_tables_say_what_was_found(found: NearDuplicates, tmp_path: Path) -> Non
     assert (tmp_path / "over.csv").read_text() == "image,identity\nn1.jpg,anna\n"
 
 
-def test_names_cannot_command_a_spreadsheet(tmp_path: Path) -> None:
+def test_formulas_in_names_are_escaped(tmp_path: Path) -> None:
     paint(tmp_path / "=cmd.jpg", 1)
     paint(tmp_path / "b.jpg", 1)
     hostile = Collection.of({"image": ["=cmd.jpg", "b.jpg"], "identity": ["@x", "@x"]}, root=tmp_path)
@@ -155,7 +155,7 @@ def test_names_cannot_command_a_spreadsheet(tmp_path: Path) -> None:
 
 def test_page_shows_photos_side_by_side(tables: tuple[Collection, Collection], found: NearDuplicates) -> None:
     shown = duplicate_page(found, *tables)
-    assert shown.summary == "3 pictures lie in several photos. 2 of them carry names that contradict each other."
+    assert shown.summary == "3 groups of near-duplicate photos. 2 groups have names that contradict each other."
     html = duplicates_page(shown)
     assert html.count("<img") == 9 + 2  # photos of three pictures, and one of carl and one of dora
     assert "two names" in html
@@ -169,4 +169,4 @@ def test_a_table_without_duplicates_makes_a_page(tmp_path: Path) -> None:
     alone = Collection.of({"image": ["one.jpg"]}, root=tmp_path)
     found = find_duplicates(alone)
     assert found.pictures == ()
-    assert "0 pictures lie in several photos." in duplicates_page(duplicate_page(found, alone))
+    assert "0 groups of near-duplicate photos." in duplicates_page(duplicate_page(found, alone))

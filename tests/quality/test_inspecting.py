@@ -23,7 +23,7 @@ def paint(path: Path, seed: int, *, size_px: tuple[int, int] = (40, 20), **notes
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five photos of two animals and an unknown individual, a near-duplicate under another name, a broken file, a missing one."""
+    """Four photos of two animals and an unknown one, a copy with another name, a broken and a missing file."""
     paint(tmp_path / "photos/a1.jpg", 1)
     paint(tmp_path / "photos/a2.png", 2, size_px=(80, 60))
     paint(tmp_path / "photos/b1.jpg", 3)
@@ -54,18 +54,20 @@ def fact(page: InspectPage, name: str) -> Fact:
 
 def test_counts_are_those_of_the_table(page: InspectPage) -> None:
     assert page.summary == (
-        "6 photos of 2 individuals and 1 of nobody we know. 1 place must be mended before training. "
+        "6 photos of 2 individuals and 1 of unknown individuals. 1 mistake in the table must be corrected before training. "
         "1 file cannot be read."
     )
-    assert fact(page, "Individuals") == Fact("Individuals", "2", "0 with a single photo; most photos of one: 3")
-    assert fact(page, "Nobody we know").value == "1"
+    assert fact(page, "Individuals") == Fact(
+        "Individuals", "2", "0 with a single photo; at most 3 photos of one individual"
+    )
+    assert fact(page, "Unknown individuals").value == "1"
     assert page.photos_per_identity.tolist() == [2, 3]
 
 
 def test_sizes_and_kinds_are_those_of_the_readable_files(page: InspectPage) -> None:
     assert sorted(zip(page.widths_px.tolist(), page.heights_px.tolist(), strict=True)) == [(40, 20)] * 4 + [(80, 60)]
-    assert fact(page, "Middle size") == Fact("Middle size", "40 x 20 px", "from 40 x 20 to 80 x 60")
-    assert fact(page, "Kinds").value == "JPEG 4, PNG 1"
+    assert fact(page, "Median size") == Fact("Median size", "40 x 20 px", "from 40 x 20 to 80 x 60")
+    assert fact(page, "File formats").value == "JPEG 4, PNG 1"
 
 
 def test_broken_missing_and_equal_files_are_found(page: InspectPage) -> None:
@@ -82,8 +84,8 @@ def test_broken_missing_and_equal_files_are_found(page: InspectPage) -> None:
     )
 
 
-def test_samples_are_pictures_of_readable_files_under_their_names(page: InspectPage) -> None:
-    assert sorted(tile.name for tile in page.samples) == ["a1.jpg", "a2.png", "b1.jpg", "new.jpg", "duplicate.jpg"]
+def test_samples_are_readable_photos_with_their_names(page: InspectPage) -> None:
+    assert sorted(tile.name for tile in page.samples) == ["a1.jpg", "a2.png", "b1.jpg", "duplicate.jpg", "new.jpg"]
     assert all(tile.picture for tile in page.samples)
     assert {tile.name: tile.note for tile in page.samples}["new.jpg"] == "unknown"
     assert {row.name: row.n_photos for row in page.identities} == {"anna": 2, "bo": 2}
@@ -96,7 +98,7 @@ def test_the_same_collection_gives_the_same_page_for_any_number_of_threads(folde
     assert one.facts == two.facts
 
 
-def test_pictures_on_the_page_have_no_notes(tmp_path: Path) -> None:
+def test_pictures_on_the_page_have_no_metadata(tmp_path: Path) -> None:
     notes = Image.Exif()
     notes[0x010E] = "SECRET"
     paint(tmp_path / "anna/a.jpg", 1, exif=notes)
@@ -105,7 +107,7 @@ def test_pictures_on_the_page_have_no_notes(tmp_path: Path) -> None:
     assert all(b"SECRET" not in tile.picture for tile in page.samples)
 
 
-def test_labels_are_counted_alone_and_together(tmp_path: Path) -> None:
+def test_labels_and_their_cooccurrence_are_counted(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         paint(tmp_path / f"{name}.jpg", ord(name))
     table = {
@@ -117,7 +119,7 @@ def test_labels_are_counted_alone_and_together(tmp_path: Path) -> None:
     assert {one.name: one.count for one in page.labels} == {"calf": 1, "scar": 2}
     assert page.cooccurrence.labels == ("scar", "calf")
     assert page.cooccurrence.counts.tolist() == [[2, 1], [1, 1]]
-    assert fact(page, "Labels") == Fact("Labels", "2", "1.0 a photo")
+    assert fact(page, "Labels") == Fact("Labels", "2", "1.0 per photo")
     assert page.photos_per_identity is None
 
 
@@ -129,7 +131,7 @@ def test_answers_of_questions_are_counted(tmp_path: Path) -> None:
     assert {one.name: one.count for one in page.labels} == {"colour: red": 2, "colour: blue": 1}
 
 
-def test_a_table_without_any_good_row_still_gives_a_page(tmp_path: Path) -> None:
+def test_a_table_without_valid_rows_gives_a_page(tmp_path: Path) -> None:
     (tmp_path / "seen.csv").write_text("image,identity\ngone.jpg,anna\n")
     page = inspection(survey(tmp_path / "seen.csv"))
     assert fact(page, "Photos").value == "0"
@@ -137,14 +139,14 @@ def test_a_table_without_any_good_row_still_gives_a_page(tmp_path: Path) -> None
     assert page.widths_px is None
 
 
-def test_a_clean_table_says_so(tmp_path: Path) -> None:
+def test_the_summary_of_a_valid_table_reports_no_mistakes(tmp_path: Path) -> None:
     paint(tmp_path / "anna/a.jpg", 1)
     assert inspection(survey(tmp_path)).summary == (
-        "1 photo of 1 individual. 1 individual has a single photo. Nothing would be refused."
+        "1 photo of 1 individual. 1 individual has a single photo. No mistakes or broken files were found."
     )
 
 
-def test_looking_tells_size_or_fault_in_the_order_of_the_paths(folder: Path) -> None:
+def test_file_checks_give_size_or_error_in_the_order_of_paths(folder: Path) -> None:
     paths = [folder / "photos" / name for name in ("a2.png", "cut.jpg", "none.jpg")]
     good, cut, gone = look_at_files(paths, n_workers=2)
     assert (good.kind, good.width_px, good.height_px, good.fault) == ("PNG", 80, 60, None)
@@ -152,12 +154,12 @@ def test_looking_tells_size_or_fault_in_the_order_of_the_paths(folder: Path) -> 
     assert isinstance(gone.fault, ImageError)
 
 
-def test_broken_names_the_file_as_the_table_does(folder: Path) -> None:
+def test_broken_files_have_the_names_of_the_table(folder: Path) -> None:
     photos = survey(folder / "seen.csv").collection
     assert [one.file for one in broken(photos, look_at_files(photos.paths))] == ["cut.jpg"]
 
 
-def test_names_of_labels_are_looked_at(tmp_path: Path) -> None:
+def test_relations_between_label_names_are_listed(tmp_path: Path) -> None:
     rows = []
     for number in range(60):
         paint(tmp_path / f"{number}.png", number % 3)
@@ -167,24 +169,24 @@ def test_names_of_labels_are_looked_at(tmp_path: Path) -> None:
     hints = {(one.label, one.relation, one.other): one.seen for one in inspection(survey(tmp_path)).name_hints}
     assert hints["men and women", "implies", "women"] == "7 of 8 photos lack it"
     assert ("men and women", "implies", "men") not in hints
-    assert hints["teapotts", "is spelt nearly as", "teapots"] == "30 and 22; 0 have both"
-    assert hints["teapotts", "is never with", "teapots"] == "30 and 22; chance would give 11 both"
+    assert hints["teapotts", "has nearly the same spelling as", "teapots"] == "30 and 22; 0 have both"
+    assert hints["teapotts", "never occurs with", "teapots"] == "30 and 22; 11 photos with both expected by chance"
 
 
-def test_individuals_have_no_names_of_labels(page: InspectPage) -> None:
+def test_tables_of_individuals_have_no_label_hints(page: InspectPage) -> None:
     assert page.name_hints == ()
 
 
-def test_names_that_are_perhaps_slips_are_told(tmp_path: Path) -> None:
+def test_possible_typing_mistakes_in_names_are_listed(tmp_path: Path) -> None:
     rows = [("a", "Ursula"), ("b", "Ursula"), ("c", "ursula "), ("d", "NaN"), ("e", "Basil")]
     for name, _ in rows:
         Image.new("RGB", (20, 20)).save(tmp_path / f"{name}.png")
     (tmp_path / "t.csv").write_text("image,identity\n" + "".join(f"{image}.png,{name}\n" for image, name in rows))
-    page = inspection(survey(tmp_path / "t.csv", unknown="stranger"))
-    told = [(one.label, one.relation, one.other, one.seen) for one in page.odd_names]
-    assert told == [
-        ("'unknown'", "stands for nobody we know", "", "no photo bears it"),
+    page = inspection(survey(tmp_path / "t.csv", unknown="novel"))
+    hints = [(one.label, one.relation, one.other, one.seen) for one in page.odd_names]
+    assert hints == [
+        ("'novel'", "is the label for unknown individuals", "", "no photo has it"),
         ("'NaN'", "looks like no name", "", "1 photo"),
         ("'ursula '", "is written nearly as", "'Ursula'", "1 and 2 photos"),
     ]
-    assert page.summary.endswith("Nothing would be refused. 3 names should be looked at.")
+    assert page.summary.endswith("No mistakes or broken files were found. 3 names should be checked.")

@@ -1,4 +1,4 @@
-"""What names say about each other, on hand-made names, against brute force, and on the labels of iMet 2019."""
+"""Relations between label names: hand-made names, brute force, and the labels of iMet 2019."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ("tag::bow and arrow", "tag::bows", "tag::arrows", "c::french or swiss",
 
 
 def slow_levenshtein(one: str, other: str) -> int:
-    """By the definition."""
+    """Return the Levenshtein distance by its definition."""
 
     @cache
     def edits(m: int, n: int) -> int:
@@ -33,13 +33,13 @@ def slow_levenshtein(one: str, other: str) -> int:
 
 @settings(max_examples=80, deadline=None)
 @given(st.text("abc", min_size=1, max_size=7), st.text("abc", min_size=1, max_size=7))
-def test_likeness_of_names_is_the_definition(one, other):
+def test_similarity_of_names_equals_the_definition(one, other):
     found = inspect_labels([one, other], np.ones((1, 2)), ratio=1e-6).similar
     wanted = 1 - slow_levenshtein(one, other) / max(len(one), len(other))
     assert [each.ratio for each in found] == ([wanted] if wanted > 0 else [])
 
 
-def test_joined_names_imply_their_sides_within_the_group():
+def test_names_with_and_or_imply_their_sides_within_the_group():
     truth = np.zeros((4, 7), dtype=bool)
     truth[:3, 0] = True
     truth[0, 1] = True
@@ -54,7 +54,7 @@ def test_joined_names_imply_their_sides_within_the_group():
     assert [each.n_kept for each in found] == [0, 1, 0, 0]
 
 
-def test_a_name_within_a_name_is_the_wider_one():
+def test_a_name_within_a_name_is_the_more_general_one():
     names = ("north indian", "Indian", "indianapolis", "horse riding", "horses", "riding")
     found = {(each.label, each.implied, each.rule) for each in inspect_labels(names, np.zeros((1, 6))).implications}
     assert found == {
@@ -64,7 +64,7 @@ def test_a_name_within_a_name_is_the_wider_one():
     }
 
 
-def test_implied_labels_are_added_until_nothing_follows():
+def test_indirectly_implied_labels_are_added():
     names = ("a and b", "a", "b", "big a", "big a and b")
     truth = np.zeros((2, 5), dtype=bool)
     truth[0, 4] = True
@@ -89,14 +89,14 @@ def test_similar_names_are_all_found(names, ratio):
     assert found == wanted
 
 
-def test_similar_names_tell_their_counts_the_commoner_first():
+def test_similar_names_have_counts_with_the_more_frequent_first():
     truth = np.array([[1, 1, 0], [0, 1, 1], [0, 1, 0]])
     (each,) = inspect_labels(["t::tables", "t::tablets", "u::tables"], truth).similar
     assert (each.first, each.second, each.n_first, each.n_second, each.n_both) == ("t::tablets", "t::tables", 3, 1, 1)
     assert each.ratio == pytest.approx(6 / 7)
 
 
-def test_labels_that_never_meet_are_told_where_chance_would_have_met_them():
+def test_labels_that_never_occur_together_are_listed_if_expected_by_chance():
     truth = np.zeros((100, 4), dtype=bool)
     truth[:50, 0] = truth[50:, 1] = truth[::2, 2] = truth[:3, 3] = True
     (each,) = inspect_labels(["g::a", "g::b", "g::c", "g::rare"], truth).apart
@@ -128,7 +128,7 @@ def test_imet_2019():
     graph = inspect_labels(collection.vocabulary.tags, collection.truth)
     joined = [each for each in graph.implications if each.rule == "or"]
     assert len(joined) == 34
-    # Whoever labelled it took "french or swiss" as a label of its own: its sides are practically never given as well.
+    # The annotators used "french or swiss" as a separate label: its two sides are almost never given as well.
     assert sum(each.n_kept for each in joined) < 0.01 * sum(each.n for each in joined)
     pairs = [{each.first, each.second} for each in graph.similar]
     assert {"culture::northern italian", "culture::north italian"} in pairs

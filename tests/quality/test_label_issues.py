@@ -1,4 +1,4 @@
-"""Label issues on drawn mistakes: they beat |truth - proba|, are probabilities, and stay finite where little is known."""
+"""Label issues on synthetic mistakes: better than |truth - proba|, calibrated, and finite for little data."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality.labels.company import FLOOR, N_PARTS, RIDGE, company
+from fieldmark.quality.labels.co_occurrence import FLOOR, N_PARTS, RIDGE, fit_co_occurrence
 from fieldmark.quality.labels.issues import label_error_proba, likely_label_errors
 from fieldmark.quality.labels.label_noise import Counts, fit_rates
 from fieldmark.quality.labels.noise_model import fit_label_noise
 
 
 def drawn(seed: int, n: int = 5000, n_labels: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Truth, labels with mistakes, and calibrated scores that are worse for rarer labels."""
+    """Return truth, labels with mistakes, and calibrated scores that are less accurate for rare labels."""
     chance = np.random.default_rng(seed)
     share = np.geomspace(0.2, 0.004, n_labels)
     truth = chance.random((n, n_labels)) < share
-    apart = np.linspace(3.6, 2.2, n_labels)
+    separation = np.linspace(3.6, 2.2, n_labels)
     share = truth.mean(axis=0)
-    seen = truth * apart + chance.standard_normal(truth.shape)
-    logits = apart * seen - apart**2 / 2 + np.log(share / (1 - share))
+    signal = truth * separation + chance.standard_normal(truth.shape)
+    logits = separation * signal - separation**2 / 2 + np.log(share / (1 - share))
     given_ = (truth & (chance.random(truth.shape) > 0.15)) | (~truth & (chance.random(truth.shape) < 0.06 * share))
     return truth, given_, (1 / (1 + np.exp(-logits))).astype(np.float32)
 
@@ -41,12 +41,12 @@ def issues(world) -> np.ndarray:
 
 
 def precision(ranking: np.ndarray, planted: np.ndarray) -> float:
-    """Share of planted cells among as many of the first."""
+    """Return the share of planted mistakes among the first cells, as many as there are mistakes."""
     first = np.argsort(-ranking.ravel(), kind="stable")[: planted.sum()]
     return float(planted.ravel()[first].mean())
 
 
-def test_planted_mistakes_are_found_far_better_than_by_distance(world, issues):
+def test_planted_mistakes_are_found_better_than_by_distance(world, issues):
     truth, given_, proba = world
     planted = truth != given_
     ours, naive = precision(issues, planted), precision(np.abs(given_ - proba), planted)
@@ -81,8 +81,8 @@ def test_rates_of_mistakes_are_recovered(world):
     np.testing.assert_allclose(noise.wrong[common], wrong[common], atol=0.05)
 
 
-def test_other_labels_are_heard_where_they_help():
-    """Labels in pairs of which one has no score: where it is forgotten, only its mate can tell."""
+def test_other_labels_are_used_where_they_help():
+    """Pairs of labels of which one has no informative score: only the other label shows that it is missing."""
     chance = np.random.default_rng(2)
     mates = chance.random((2000, 6)) < 0.2
     truth = np.concatenate([mates, mates & (chance.random(mates.shape) < 0.95)], axis=1)
@@ -91,18 +91,18 @@ def test_other_labels_are_heard_where_they_help():
     proba[:, 6:] = given_[:, 6:].mean(axis=0)
     absent = ~given_[:, 6:]
     planted = truth[:, 6:][absent]
-    hearing, deaf = (label_error_proba(proba, given_, others=others)[:, 6:][absent] for others in (True, False))
-    assert precision(hearing, planted) > 0.6
-    assert precision(deaf, planted) < 0.2
-    assert fit_label_noise(proba, given_).heard > 0
-    assert fit_label_noise(proba, given_, others=False).company is None
+    with_others, without = (label_error_proba(proba, given_, others=others)[:, 6:][absent] for others in (True, False))
+    assert precision(with_others, planted) > 0.6
+    assert precision(without, planted) < 0.2
+    assert fit_label_noise(proba, given_).weight > 0
+    assert fit_label_noise(proba, given_, others=False).co_occurrence is None
 
 
 @pytest.mark.parametrize("move", ["stretched", "with a floor"])
 def test_scores_need_not_be_calibrated(world, issues, move):
     truth, given_, proba = world
-    sure = np.clip(proba.astype(float), 1e-7, 1 - 1e-7)
-    logits = np.log(sure / (1 - sure))
+    clipped = np.clip(proba.astype(float), 1e-7, 1 - 1e-7)
+    logits = np.log(clipped / (1 - clipped))
     moved = 1 / (1 + np.exp(-(0.4 * logits - 2))) if move == "stretched" else 0.04 + 0.8 * proba**1.5
     assert precision(label_error_proba(moved, given_), truth != given_) > precision(issues, truth != given_) - 0.05
 
@@ -128,19 +128,20 @@ def test_the_list_is_the_top_of_the_matrix(world, issues):
     np.testing.assert_array_equal(table["proba"].to_numpy(), proba[row, column])
 
 
-def test_equal_issues_come_in_the_order_of_images_and_labels():
+def test_equal_issues_are_in_the_order_of_images_and_labels():
     table = likely_label_errors(np.full((5, 2), 0.5), np.zeros((5, 2)), ["a", "b"], most=3)
     assert list(zip(table["row"], table["label"], strict=True)) == [(0, "a"), (0, "b"), (1, "a")]
 
 
-def test_copies_are_not_asked_about_each_other():
-    """In pairs of copies both lack the label that goes with another: only other images can tell."""
+def test_copies_are_in_the_same_part():
+    """Copies carry the same mistakes, so a part is never fitted on copies of its own images."""
     chance = np.random.default_rng(3)
     truth = np.repeat(chance.random((200, 2)) < 0.5, 2, axis=0)
     groups = np.repeat(np.arange(200), 2)
-    parts = company(truth, groups=groups).part
+    parts = fit_co_occurrence(truth, groups=groups).part
     assert (parts[::2] == parts[1::2]).all()
-    assert (company(truth).part[::2] != company(truth).part[1::2]).any()
+    alone = fit_co_occurrence(truth).part
+    assert (alone[::2] != alone[1::2]).any()
 
 
 @settings(max_examples=12, deadline=None)
@@ -159,7 +160,7 @@ def test_little_data_and_certain_scores_give_finite_issues(cells):
     assert issues.shape == truth.shape
 
 
-def test_within_a_label_a_higher_score_means_more_issue_of_no_and_less_of_yes():
+def test_a_higher_score_raises_missing_and_lowers_wrong_within_a_label():
     chance = np.random.default_rng(5)
     proba = chance.random((400, 1)).astype(np.float32)
     truth = chance.random((400, 1)) < proba
@@ -169,10 +170,10 @@ def test_within_a_label_a_higher_score_means_more_issue_of_no_and_less_of_yes():
         assert (np.diff(rising) >= -1e-5).all()
 
 
-def test_company_is_ridge_regression_on_the_other_labels_of_other_images():
+def test_co_occurrence_is_ridge_regression_on_the_other_labels_of_other_images():
     chance = np.random.default_rng(1)
     truth = chance.random((60, 5)) < 0.4
-    learned = company(truth)
+    learned = fit_co_occurrence(truth)
     part = 2
     x = truth[np.arange(60) % N_PARTS != part].astype(float)
     for label in range(5):
@@ -186,8 +187,8 @@ def test_company_is_ridge_regression_on_the_other_labels_of_other_images():
     np.testing.assert_allclose(learned.lift(truth, rows), wanted, atol=1e-5)
 
 
-def test_the_model_finds_the_rates_it_was_drawn_with_and_rare_labels_lean_on_the_rest():
-    """Counts without chance: what the model itself expects, for twelve common labels and one with five images."""
+def test_true_rates_are_recovered_and_rare_labels_are_shrunk():
+    """Use the expected counts of the model, for twelve common labels and one with five images."""
     reading = np.tile(np.linspace(-8, 8, 81), (13, 1))
     total = np.full(reading.shape, 500.0) * np.exp(-0.5 * ((reading + 3) / 3) ** 2)
     true = 1 / (1 + np.exp(-(1.3 * reading - 0.5)))
@@ -216,7 +217,11 @@ def test_the_model_finds_the_rates_it_was_drawn_with_and_rare_labels_lean_on_the
             "Collection.groups",
         ),
         (lambda: likely_label_errors(np.zeros((2, 2)), np.zeros((2, 2)), ["a"]), ShapeError, "vocabulary.tags"),
-        (lambda: likely_label_errors(np.zeros((2, 2)), np.zeros((2, 2)), ["a", "b"], most=0), FieldmarkError, "most=1"),
+        (
+            lambda: likely_label_errors(np.zeros((2, 2)), np.zeros((2, 2)), ["a", "b"], most=0),
+            FieldmarkError,
+            "most=1000",
+        ),
     ],
 )
 def test_refusals(call, kind, fix):

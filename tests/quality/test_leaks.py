@@ -1,4 +1,4 @@
-"""Side features that tell answers are found, side features that do not are left alone, and neither is taken for the other."""
+"""The audit reports side features that predict labels, and no others."""
 
 import math
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from sklearn.metrics import label_ranking_average_precision_score
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.metrics.intervals import Interval
-from fieldmark.quality.leakage.copies import ask_copies, crossings, joined
-from fieldmark.quality.leakage.leaks import Gain, Target, blind, guess, paired, reached, untellable
+from fieldmark.quality.leakage.copies import compare_copies, crossings, joined
+from fieldmark.quality.leakage.leaks import Gain, Target, blind, guess, paired, reached, reason_not_auditable
 from fieldmark.quality.leakage.ngrams import ngrams
 from fieldmark.quality.leakage.side_features import (
     COMMON_STEPS,
@@ -25,12 +25,12 @@ from fieldmark.quality.leakage.side_features import (
 N = 400
 
 
-def target(answers: np.ndarray, *, name: str = "who") -> Target:
-    """One answer a photo; -1 is not told."""
-    told = np.flatnonzero(answers >= 0)
-    ones = np.ones(len(told), np.float32)
+def target(answers: np.ndarray, *, name: str = "identity") -> Target:
+    """Return a target with one label per photo; -1 means no label."""
+    labelled = np.flatnonzero(answers >= 0)
+    ones = np.ones(len(labelled), np.float32)
     shape = (len(answers), int(answers.max()) + 1)
-    return Target(name, csr_matrix((ones, (told, answers[told])), shape=shape))
+    return Target(name, csr_matrix((ones, (labelled, answers[labelled])), shape=shape))
 
 
 def skewed(rng: np.random.Generator, n: int = N) -> np.ndarray:
@@ -40,7 +40,7 @@ def skewed(rng: np.random.Generator, n: int = N) -> np.ndarray:
 def tried(side_feature: SideFeature, of: Target, *, groups: np.ndarray | None = None, seed: int = 0) -> Gain:
     groups = np.arange(len(of)) if groups is None else groups
     fold = np.random.default_rng(seed).integers(0, 5, int(groups.max()) + 1)[groups]
-    return guess(side_feature, of, name="side_feature", fold=fold, groups=groups)
+    return guess(side_feature, of, name="side feature", fold=fold, groups=groups)
 
 
 def code_in_name(answers: np.ndarray, rng: np.random.Generator) -> SideFeature:
@@ -88,7 +88,7 @@ def test_a_planted_leak_is_found(plant: Plant) -> None:
 
 
 def test_shuffled_side_features_are_not_reported() -> None:
-    """The side feature of another photo tells nothing. Of 12 x 6 such, by a plain interval about two false alarms were due."""
+    """Shuffled side features predict nothing. A plain interval would give about two false alarms in 12 x 6 tests."""
     alarms = 0
     for seed in range(12):
         rng = np.random.default_rng((7, seed))
@@ -99,8 +99,8 @@ def test_shuffled_side_features_are_not_reported() -> None:
     assert alarms <= 1
 
 
-def test_even_answers_raise_no_alarm_either() -> None:
-    """Where answers are even, a guess by the commonest of the training part is worse than chance on the rest."""
+def test_even_label_frequencies_raise_no_alarm() -> None:
+    """With even label frequencies, the commonest label of the training part is worse than chance on the other part."""
     gains = []
     for seed in range(30):
         rng = np.random.default_rng((8, seed))
@@ -122,15 +122,15 @@ def test_a_constant_side_feature_gains_nothing(side_feature: SideFeature) -> Non
 def test_an_id_that_encodes_one_of_many_individuals_is_found() -> None:
     rng = np.random.default_rng(3)
     answers = np.repeat(np.arange(300), 3)
-    telling = TextSideFeatures([f"{one * 7919 % 10007:05d}_{rng.integers(10**4):04d}" for one in answers])
+    informative = TextSideFeatures([f"{one * 7919 % 10007:05d}_{rng.integers(10**4):04d}" for one in answers])
     random = TextSideFeatures([f"{rng.integers(10**9):09x}" for _ in answers])
     of = target(answers)
-    assert tried(telling, of).guessed > 0.8
+    assert tried(informative, of).guessed > 0.8
     assert tried(random, of).verdict == "none"
 
 
-def test_photos_of_a_group_do_not_tell_each_other() -> None:
-    """A shop's photos share name and answer: it is a leak only where its photos lie on both sides."""
+def test_photos_of_a_group_do_not_predict_each_other() -> None:
+    """Photos of one shop share name and label: it is a leak only if they are in training and validation."""
     rng = np.random.default_rng(4)
     groups = np.repeat(np.arange(80), 5)
     answers = skewed(rng, 80)[groups]
@@ -139,15 +139,15 @@ def test_photos_of_a_group_do_not_tell_each_other() -> None:
     assert tried(shops, target(answers), groups=groups).verdict == "none"
 
 
-def test_tags_are_judged_by_their_ranking() -> None:
+def test_tags_are_scored_by_average_precision() -> None:
     rng = np.random.default_rng(5)
     tags = (rng.random((N, 6)) < (0.6, 0.3, 0.2, 0.2, 0.1, 0.1)).astype(np.float32)
     of = Target("labels", csr_matrix(tags), ranked=True)
-    telling = TextSideFeatures([" ".join(f"w{tag}" for tag in np.flatnonzero(row)) for row in tags])
-    found = tried(telling, of)
+    informative = TextSideFeatures([" ".join(f"w{tag}" for tag in np.flatnonzero(row)) for row in tags])
+    found = tried(informative, of)
     assert found.n_photos == int((tags.sum(axis=1) > 0).sum())
     assert found.guessed > found.blind + 0.2
-    assert tried(TextSideFeatures([telling.values[row] for row in rng.permutation(N)]), of).verdict == "none"
+    assert tried(TextSideFeatures([informative.values[row] for row in rng.permutation(N)]), of).verdict == "none"
 
 
 def test_average_precision_of_a_photo_is_that_of_scikit_learn() -> None:
@@ -159,23 +159,23 @@ def test_average_precision_of_a_photo_is_that_of_scikit_learn() -> None:
     assert ours.mean() == pytest.approx(label_ranking_average_precision_score(truth, scores))
 
 
-def test_evidence_of_texts_is_that_of_the_definition_by_loops() -> None:
+def test_text_scores_equal_the_definition_computed_in_loops() -> None:
     rng = np.random.default_rng(9)
     answers = rng.integers(0, 3, 40)
     side_feature, truth = (
         TextSideFeatures([f"{'xyz'[one]}{rng.integers(30)}" for one in answers]),
         target(answers).truth,
     )
-    learnt, asked = np.arange(30), np.arange(30, 40)
-    runs = side_feature.runs.toarray()
-    judge = side_feature.learn(learnt, truth[learnt])
-    ours = judge(asked)[-1]
-    for place, row in enumerate(asked.tolist()):
+    train, test = np.arange(30), np.arange(30, 40)
+    grams = side_feature.ngram_matrix.toarray()
+    score = side_feature.fit(train, truth[train])
+    ours = score(test)[-1]
+    for place, row in enumerate(test.tolist()):
         for answer in range(3):
             of_answer = answers[:30] == answer
             total = math.log(of_answer.sum())
-            for run in np.flatnonzero(runs[row]).tolist():
-                n_having, n_both = runs[:30, run].sum(), runs[:30, run][of_answer].sum()
+            for gram in np.flatnonzero(grams[row]).tolist():
+                n_having, n_both = grams[:30, gram].sum(), grams[:30, gram][of_answer].sum()
                 if n_having == 0:
                     continue
                 common = n_having if n_both else 2 ** (round(COMMON_STEPS * math.log2(n_having)) / COMMON_STEPS)
@@ -183,7 +183,7 @@ def test_evidence_of_texts_is_that_of_the_definition_by_loops() -> None:
             assert ours[place, answer] == pytest.approx(total, abs=1e-3)
 
 
-def test_runs_of_letters_know_no_case_and_no_way_of_writing() -> None:
+def test_ngrams_ignore_case_and_unicode_form() -> None:
     runs = ngrams(["Cafe\u0301", "CAF\u00c9", "\uff23\uff41\uff46\u00e9", "tea", "tea", None]).toarray()
     assert (runs[0] == runs[1]).all()
     assert (runs[0] == runs[2]).all()
@@ -191,20 +191,20 @@ def test_runs_of_letters_know_no_case_and_no_way_of_writing() -> None:
     assert (runs[3] == runs[4]).all()
 
 
-def test_runs_that_tell_nothing_of_other_texts_are_left_out() -> None:
+def test_ngrams_of_one_text_or_of_all_texts_are_dropped() -> None:
     assert ngrams(["abc", "abc", "abc"]).shape == (3, 0)
     assert ngrams(["abc", "xyz", "123"]).shape == (3, 0)
     common = ngrams([f"http://a.example/photos/{'ab'[one % 2]}" for one in range(10)])
-    assert common.shape[1] == 2  # what only these have stands once, however many letters it is
+    assert common.shape[1] == 2  # n-grams of exactly the same texts are kept once
     assert ngrams([]).shape == (0, 0)
 
 
-def test_a_few_photos_more_do_not_seem_sure() -> None:
-    """Four photos of forty, all of them better: without the half photos added, that would pass."""
+def test_a_gain_on_a_few_photos_is_not_significant() -> None:
+    """Four of forty photos are better: without the added half photos the interval would exclude 0."""
     found = paired(np.r_[np.ones(4), np.zeros(36)], np.arange(40))
     assert found.low < 0 < found.value == 0.1
-    sure = paired(np.r_[np.ones(40), np.zeros(360)], np.arange(400))
-    assert 0.06 < sure.low < 0.1 < sure.high < 0.14
+    large = paired(np.r_[np.ones(40), np.zeros(360)], np.arange(400))
+    assert 0.06 < large.low < 0.1 < large.high < 0.14
 
 
 def test_photos_of_a_group_count_as_one() -> None:
@@ -215,29 +215,29 @@ def test_photos_of_a_group_count_as_one() -> None:
     assert together.high - together.low > 2.5 * (alone.high - alone.low)
 
 
-def test_what_cannot_be_audited_says_why() -> None:
+def test_the_reason_is_given_for_targets_without_audit() -> None:
     few, same = target(np.arange(15) % 2), target(np.zeros(50, np.int64))
-    assert "15 photos" in untellable(few, np.arange(15))
-    assert "same answer" in untellable(same, np.arange(50))
-    assert "3 groups" in untellable(target(np.arange(60) % 2), np.arange(60) // 20)
-    assert untellable(target(np.arange(60) % 2), np.arange(60)) == ""
+    assert "15 photos" in reason_not_auditable(few, np.arange(15))
+    assert "same label" in reason_not_auditable(same, np.arange(50))
+    assert "3 groups" in reason_not_auditable(target(np.arange(60) % 2), np.arange(60) // 20)
+    assert reason_not_auditable(target(np.arange(60) % 2), np.arange(60)) == ""
 
 
-def test_impossible_input_is_refused() -> None:
+def test_invalid_input_is_rejected() -> None:
     of = target(np.arange(40) % 2)
-    with pytest.raises(ShapeError) as told:
+    with pytest.raises(ShapeError) as caught:
         guess(TextSideFeatures(["a"] * 39), of, name="a", fold=np.arange(40) % 5, groups=np.arange(40))
-    assert "same photos" in told.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    assert "same photos" in caught.value.fix
+    with pytest.raises(FieldmarkError) as caught:
         guess(TextSideFeatures(["a"] * 40), of, name="a", fold=np.arange(40) % 2, groups=np.arange(40))
-    assert "5 folds" in told.value.fix
+    assert "5 folds" in caught.value.fix
 
 
-def test_copies_tell_answers_and_contradictions() -> None:
+def test_copies_give_equal_and_different_labels() -> None:
     answers = np.r_[np.arange(40) % 4, np.arange(10) % 4]
     answers[49] = 3 - answers[49]
     content = np.r_[np.arange(40), np.arange(10)]
-    found = ask_copies(content, target(answers), name="same bytes", groups=np.arange(50))
+    found = compare_copies(content, target(answers), name="same bytes", groups=np.arange(50))
     assert (found.n_same, found.n_other) == (18, 2)
     assert found.gain.n_given == 20
     assert found.gain.verdict == "leak"
@@ -247,7 +247,7 @@ def test_copies_tell_answers_and_contradictions() -> None:
 
 def test_copies_of_the_own_group_do_not_count() -> None:
     content = np.r_[np.arange(40), np.arange(10)]
-    found = ask_copies(content, target(np.arange(50) % 4), name="same bytes", groups=content)
+    found = compare_copies(content, target(np.arange(50) % 4), name="same bytes", groups=content)
     assert (found.n_same, found.n_other, found.gain.gain.value) == (0, 0, 0)
 
 
@@ -260,13 +260,13 @@ def test_parts_that_share_pictures_are_counted_both_ways() -> None:
     ]
 
 
-def test_chains_of_copies_are_one() -> None:
+def test_chains_of_copies_are_one_group() -> None:
     assert joined(5, [[0, 1], [3, 1], []]).tolist() == [0, 0, 1, 0, 2]
 
 
-def test_a_small_sure_gain_is_slight_unless_blind_guesses_are_smaller_still() -> None:
+def test_a_small_significant_gain_is_slight_unless_the_baseline_is_smaller() -> None:
     def found(blind: float, gain: float) -> Gain:
-        of = {"target": "who", "side_feature": "size", "n_photos": 9000, "n_given": 9000, "n_distinct": 90}
+        of = {"target": "identity", "side_feature": "size", "n_photos": 9000, "n_given": 9000, "n_distinct": 90}
         return Gain(**of, blind=blind, guessed=blind + gain, gain=Interval(gain, gain / 2, 2 * gain))
 
     assert found(0.3, 0.004).verdict == "slight"

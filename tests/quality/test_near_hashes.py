@@ -1,4 +1,4 @@
-"""All pairs of near hashes, against comparing all with all."""
+"""The search for near hashes finds the same pairs as comparing all pairs."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_pairs_are_those_of_comparing_all_with_all(seeds, within: int, by_pieces
         hashes += [word, word ^ sum({1 << bit for bit in flips})]
     with pytest.MonkeyPatch.context() as patch:
         if by_pieces and within < 12:
-            patch.setattr(near_hashes, "N_VALUES_LOOKED_INTO", -1)
+            patch.setattr(near_hashes, "N_BUCKETS_READ", -1)
         found = near(row(hashes), within=within)
     assert [tuple(pair) for pair in found.image_pairs().tolist()] == slow_pairs(hashes, within)
     assert found.n_image_pairs == len(found.image_pairs())
@@ -56,26 +56,26 @@ def test_many_hashes_are_compared_by_pieces_and_none_is_missed(within: int) -> N
         for other in np.flatnonzero(np.bitwise_count(hashes[at + 1 :] ^ hashes[at]) <= within)
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near_hashes, "N_VALUES_LOOKED_INTO", -1)
+        patch.setattr(near_hashes, "N_BUCKETS_READ", -1)
         found = near(hashes, within=within)
     assert {tuple(pair) for pair in found.image_pairs().tolist()} == expected
     first, second = found.distinct[found.first], found.distinct[found.second]
     assert (np.bitwise_count(first ^ second) == found.bits).all()
     assert (found.first < found.second).all()
-    plain = near(hashes, within=within)
-    assert (plain.first == found.first).all()
-    assert (plain.second == found.second).all()
+    all_pairs = near(hashes, within=within)
+    assert (all_pairs.first == found.first).all()
+    assert (all_pairs.second == found.second).all()
 
 
 @pytest.mark.parametrize("within", range(N_BITS + 1))
-def test_no_spread_of_differing_bits_escapes_all_pieces(within: int) -> None:
-    """The differing bits that are hardest to notice: every piece one bit beyond its radius."""
+def test_no_distribution_of_differing_bits_is_missed(within: int) -> None:
+    """The hardest case: every piece differs in one bit more than its radius."""
     radii = near_hashes._radii(within)
     assert sum(radius + 1 for radius in radii) > within
     assert len(radii) == N_PIECES
 
 
-def test_equal_hashes_by_the_hundred_thousand_cost_no_pairs() -> None:
+def test_many_equal_hashes_create_no_pairs() -> None:
     hashes = np.full(200_000, 12345, np.uint64)
     hashes[7] ^= np.uint64(1)
     found = near(hashes)
@@ -85,9 +85,9 @@ def test_equal_hashes_by_the_hundred_thousand_cost_no_pairs() -> None:
     assert [len(images) for images in found.images()] == [1, 199_999]
 
 
-def test_more_pairs_than_room_was_made_for_are_all_told() -> None:
+def test_pairs_beyond_the_initial_capacity_are_all_found() -> None:
     hashes = row([sum(1 << bit for bit in range(16) if number >> bit & 1) for number in range(256)])
-    assert near(hashes, within=8).n_image_pairs == 256 * 255 // 2  # far above four a hash
+    assert near(hashes, within=8).n_image_pairs == 256 * 255 // 2  # far more than four per hash
 
 
 def test_no_hashes_have_no_pairs() -> None:
@@ -97,14 +97,14 @@ def test_no_hashes_have_no_pairs() -> None:
     assert found.image_pairs().shape == (0, 2)
 
 
-def test_what_is_no_row_of_words_is_refused() -> None:
-    with pytest.raises(ShapeError) as told:
+def test_input_other_than_uint64_is_rejected() -> None:
+    with pytest.raises(ShapeError) as caught:
         near(np.zeros(3))
-    assert "np.uint64" in told.value.fix
+    assert "np.uint64" in caught.value.fix
 
 
 @pytest.mark.parametrize("within", [-1, 65])
-def test_impossible_distances_are_refused(within: int) -> None:
-    with pytest.raises(FieldmarkError) as told:
+def test_invalid_distances_are_rejected(within: int) -> None:
+    with pytest.raises(FieldmarkError) as caught:
         near(row([1, 2]), within=within)
-    assert "use 6" in told.value.fix
+    assert "use 6" in caught.value.fix

@@ -1,4 +1,4 @@
-"""The filter of stage 2 against slow loops; what it leaves out, and what it refuses."""
+"""The noisy-label filter: errors computed in loops, dropped images, and rejected input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ERRORS = arrays(np.float32, st.integers(1, 60), elements=st.floats(0, 10, width=
 
 
 def slow_error(proba: np.ndarray, truth: np.ndarray, by: str) -> list[float]:
-    """One cell at a time, in float64."""
+    """Return the error of each image, computed cell by cell in float64."""
     errors = []
     for row, answers in zip(proba.astype(float), truth, strict=True):
         cells = [
@@ -50,14 +50,14 @@ def test_certain_scores_give_a_finite_error():
 
 @settings(max_examples=60, deadline=None)
 @given(ERRORS, st.floats(0, 1))
-def test_percentile_leaves_out_at_most_its_share_and_the_worst(error, share):
+def test_percentile_drops_at_most_its_share_and_the_worst(error, share):
     out = noisy(error, Percentile(share=share))
     assert out.sum() == math.floor(share * len(error) + 1e-9)
     if 0 < out.sum() < len(error):
         assert error[out].min() >= error[~out].max()
 
 
-def test_percentile_counts_as_people_do():
+def test_percentile_ignores_rounding_errors():
     """0.29 * 100 is 28.999999999999996 in floats."""
     assert noisy(np.arange(100.0), Percentile(share=0.29)).sum() == 29
     assert noisy(np.arange(100.0), Percentile(share=0.0)).sum() == 0
@@ -67,13 +67,13 @@ def test_absolute_is_strict():
     assert noisy(np.array([0.1, 0.2, 0.3]), Absolute(above=0.2)).tolist() == [False, False, True]
 
 
-def test_robust_z_is_the_modified_z_score_and_is_not_moved_by_what_it_finds():
+def test_robust_z_is_the_modified_z_score_and_ignores_outliers():
     error = np.array([1.0, 2, 3, 4, 5, 6, 7])
     deviation = 1.4826 * 2  # median 4, median distance from it 2
     for above in (0.9, 1.0, 1.1):
         assert noisy(error, RobustZ(above=above)).tolist() == (error > 4 + above * deviation).tolist()
     assert noisy(np.append(error, [100.0, 1e6]), RobustZ(above=3.5)).tolist() == [False] * 7 + [True] * 2
-    assert not noisy(np.array([1.0, 1, 1, 1, 9]), RobustZ(above=1)).any()  # no deviation to measure by
+    assert not noisy(np.array([1.0, 1, 1, 1, 9]), RobustZ(above=1)).any()  # the deviation is 0
 
 
 @pytest.mark.parametrize(

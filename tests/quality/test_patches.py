@@ -1,4 +1,4 @@
-"""From issues to a list for people and back as a patch: nothing lost, no formula run, every mistake told."""
+"""Label issues as a list for people, and the filled list as a patch: no loss, no formulas, all mistakes listed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NASTY = ("=cmd|' /C calc'!A0", "+1", "-x", "@sum", "'=quoted", "''@twice", 'comm
 
 @pytest.fixture
 def museum() -> Collection:
-    """Three objects, one of which nobody has labelled."""
+    """Return a collection of three objects, one without labels."""
     frame = {
         "image": ["001", "=2", "3"],
         "file": ["001.jpg", "=2.jpg", "3.jpg"],
@@ -33,7 +33,7 @@ def museum() -> Collection:
 
 
 def filled(path: Path, decisions: list[str]) -> None:
-    """What a person does to the exported list."""
+    """Fill the decisions of an exported list, as a person does."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -72,7 +72,7 @@ def test_a_filled_list_is_a_patch(museum, tmp_path):
     assert changed.truth.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0]]
 
 
-def test_a_patch_may_be_applied_twice_and_an_idle_one_changes_nothing(museum, tmp_path):
+def test_a_patch_may_be_applied_twice_and_may_change_nothing(museum, tmp_path):
     write_patch(
         tmp_path / "p.csv", Patch((LabelDecision("3", "red", add=True), LabelDecision("001", "red", add=False)))
     )
@@ -84,7 +84,7 @@ def test_a_patch_may_be_applied_twice_and_an_idle_one_changes_nothing(museum, tm
     assert apply(idle, museum).fingerprint() == museum.fingerprint()
 
 
-def test_the_list_shows_what_was_found(tmp_path):
+def test_the_list_holds_the_issues(tmp_path):
     chance = np.random.default_rng(0)
     truth = chance.random((40, 3)) < 0.4
     frame = {"image": [f"{number:03}" for number in range(40)]}
@@ -112,7 +112,7 @@ def test_the_list_shows_what_was_found(tmp_path):
         unique_by=lambda change: change[0],
     )
 )
-def test_any_name_comes_back_and_no_cell_starts_a_formula(tmp_path_factory, changes):
+def test_any_name_is_restored_and_no_cell_starts_a_formula(tmp_path_factory, changes):
     path = tmp_path_factory.mktemp("patch") / "p.csv"
     wanted = [(name, name, add) for name, add in changes]
     write_patch(path, Patch(tuple(LabelDecision(image, label, add=add) for image, label, add in wanted)))
@@ -122,15 +122,15 @@ def test_any_name_comes_back_and_no_cell_starts_a_formula(tmp_path_factory, chan
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
 
 
-def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
+def test_all_mistakes_of_a_file_are_listed_at_once(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("image,label,set\n1,a,perhaps\n2,a,1\n2,a,remove\n2,a,add\n3,a,\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"p\.csv has 3 mistake") as caught:
         read_patch(path)
-    told = str(caught.value)
-    assert "p.csv, row 2, column 'set': is no decision: 'perhaps'" in told
-    assert "row 4, column 'set': contradicts an earlier row about 'a' of image '2' (row 3): 'remove'" in told
-    assert "row 6, column 'set': is no decision: ''" in told
+    text = str(caught.value)
+    assert "p.csv, row 2, column 'set': is not a decision: 'perhaps'" in text
+    assert "row 4, column 'set': contradicts an earlier row about 'a' of image '2' (row 3): 'remove'" in text
+    assert "row 6, column 'set': is not a decision: ''" in text
     assert "add" in caught.value.fix
     assert "decide once" in caught.value.fix
 
@@ -138,13 +138,13 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("header", "problem", "fix"),
     [
-        ("image,label", "needs either set or decision", "one column with the decisions"),
-        ("image,label,set,decision", "needs either set or decision", "one column with the decisions"),
+        ("image,label", "needs either set or decision", "one column for the decisions"),
+        ("image,label,set,decision", "needs either set or decision", "one column for the decisions"),
         ("image,set", "lacks a column: 'label'", "image, label and set"),
-        ("image,label,set,desicion", "is no column of a patch: 'desicion'", "did you mean 'decision'"),
+        ("image,label,set,desicion", "is not a column of a patch: 'desicion'", "did you mean 'decision'"),
     ],
 )
-def test_wrong_columns_are_told(tmp_path, header, problem, fix):
+def test_wrong_columns_are_listed(tmp_path, header, problem, fix):
     path = tmp_path / "p.csv"
     path.write_text(f"{header}\n{','.join('1' for _ in header.split(','))}\n", encoding="utf-8")
     with pytest.raises(DataError) as caught:
@@ -153,7 +153,7 @@ def test_wrong_columns_are_told(tmp_path, header, problem, fix):
     assert fix in caught.value.fix
 
 
-def test_ragged_and_missing_files_are_told(tmp_path):
+def test_ragged_and_missing_files_are_rejected(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("image,label,set\n1,a\n", encoding="utf-8")
     with pytest.raises(DataError, match="1 mistake") as caught:
@@ -168,13 +168,13 @@ def test_unknown_images_and_labels_are_collected_with_the_nearest_name(museum):
     patch = Patch((LabelDecision("1", "jar", add=True, row=2), LabelDecision("9", "redd", add=True, row=3)), "mine.csv")
     with pytest.raises(DataError, match=r"mine\.csv has 3 mistake") as caught:
         apply(patch, museum)
-    assert "mine.csv, row 2, column 'image': is no image of this collection: '1'" in caught.value.got
-    assert "row 3, column 'label': is no label of this collection: 'redd'" in caught.value.got
+    assert "mine.csv, row 2, column 'image': is not an image of this collection: '1'" in caught.value.got
+    assert "row 3, column 'label': is not a label of this collection: 'redd'" in caught.value.got
     assert "did you mean 'red'?" in caught.value.fix
     assert "leading zeros" in caught.value.fix
 
 
-def test_collections_without_labels_and_tables_of_another_kind_are_refused(museum, tmp_path):
+def test_collections_without_labels_and_other_tables_are_rejected(museum, tmp_path):
     bare = Collection.of({"image": ["a"]}, root=Path())
     with pytest.raises(DataError) as caught:
         apply(Patch(()), bare)
@@ -193,7 +193,7 @@ def whales() -> Collection:
     return Collection.of({"image": ["1", "2", "3", "4", "5"], "identity": names}, root=Path(), name="whales")
 
 
-def test_a_decided_name_takes_the_place_of_the_one_a_photo_has(whales: Collection) -> None:
+def test_an_added_name_replaces_the_name_of_a_photo(whales: Collection) -> None:
     changes = (
         LabelDecision("4", "A", add=True),
         LabelDecision("2", "A", add=False),
@@ -208,13 +208,13 @@ def test_a_decided_name_takes_the_place_of_the_one_a_photo_has(whales: Collectio
         assert apply(patch, patched).fingerprint() == patched.fingerprint()
 
 
-def test_a_name_that_unknown_has_any_more_is_no_class(whales: Collection) -> None:
+def test_a_name_without_photos_is_removed_from_the_classes(whales: Collection) -> None:
     patched = apply(Patch((LabelDecision("3", "A", add=True),)), whales)
     assert patched.vocabulary.identities == ("A",)
     assert patched.vocabulary.unknown == "new_whale"
 
 
-def test_two_names_for_a_photo_and_names_of_unknown_are_told(whales: Collection) -> None:
+def test_two_names_for_a_photo_and_unknown_names_are_listed(whales: Collection) -> None:
     patch = Patch(
         (
             LabelDecision("4", "A", add=True, row=2),
@@ -228,12 +228,12 @@ def test_two_names_for_a_photo_and_names_of_unknown_are_told(whales: Collection)
     assert "'C'" in caught.value.got
 
 
-def test_a_list_of_doubtful_names_comes_back_as_a_patch(whales: Collection, tmp_path: Path) -> None:
+def test_a_list_of_identity_issues_is_read_as_a_patch(whales: Collection, tmp_path: Path) -> None:
     table = pl.DataFrame(
         {
             "row": [3, 0],
             "label": ["B", "B"],
-            "kind": ["stranger", "two names"],
+            "kind": ["unknown", "two names"],
             "given": [False, False],
             "proba": [0.9, 0.4],
             "label_error_proba": [0.9, 0.4],
@@ -244,7 +244,7 @@ def test_a_list_of_doubtful_names_comes_back_as_a_patch(whales: Collection, tmp_
     with (tmp_path / "d.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [(row["image"], row["beside"], row["kind"]) for row in rows] == [
-        ("4", "3", "stranger"),
+        ("4", "3", "unknown"),
         ("1", "'=3", "two names"),
     ]
     text = (tmp_path / "d.csv").read_text(encoding="utf-8-sig").splitlines()

@@ -1,4 +1,4 @@
-"""Sure guesses against slow loops; the form that does not favour empty answers; amounts, caps and targets."""
+"""Pseudo-labels: confidence computed in loops, empty predictions, numbers of photos, limits and targets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.quality.labels.pseudo import NEVER, confidence, pick
+from fieldmark.quality.labels.pseudo import REJECTED, confidence, pick
 from fieldmark.quality.specs import (
     HardTargets,
     LabelPseudoLabelRule,
@@ -26,7 +26,7 @@ PROBA = st.tuples(st.integers(1, 12), st.integers(1, 7)).flatmap(
 
 
 def slow_plausible(row: list[float], rule: PlausibleConfidence) -> float:
-    """One image: its likeliest labels and all above tau."""
+    """Return the confidence of one image over its most likely labels and all labels above tau."""
     order = sorted(range(len(row)), key=lambda at: -row[at])
     chosen = set(order[: rule.top]) | {at for at, p in enumerate(row) if p > rule.tau}
     if not chosen or not any(p > rule.at for p in row):
@@ -36,7 +36,7 @@ def slow_plausible(row: list[float], rule: PlausibleConfidence) -> float:
 
 @settings(max_examples=80, deadline=None)
 @given(PROBA, st.integers(0, 9), st.floats(0, 1, width=32), st.floats(0, 1, width=32))
-def test_plausible_surety_is_that_of_slow_loops(proba, top, tau, at):
+def test_plausible_confidence_equals_slow_loops(proba, top, tau, at):
     rule = PlausibleConfidence(top=top, tau=tau, at=at)
     wanted = [slow_plausible(row, rule) for row in proba.astype(float).tolist()]
     np.testing.assert_allclose(confidence(proba, rule), wanted, atol=1e-6)
@@ -44,22 +44,22 @@ def test_plausible_surety_is_that_of_slow_loops(proba, top, tau, at):
 
 @settings(max_examples=30, deadline=None)
 @given(PROBA)
-def test_mean_surety_is_the_sources_formula(proba):
+def test_mean_confidence_is_the_formula_of_the_source(proba):
     np.testing.assert_allclose(confidence(proba, MeanConfidence()), np.abs(proba - 0.5).mean(axis=1), atol=1e-6)
 
 
-def test_an_empty_answer_is_the_surest_as_written_and_never_sure_in_the_restricted_form():
+def test_an_empty_prediction_has_the_highest_mean_confidence_and_no_plausible_confidence():
     empty, full, vague = np.full(100, 0.01), np.full(100, 0.01), np.full(100, 0.01)
     full[:3] = 0.9
     vague[:3] = 0.55
     proba = np.stack([empty, full, vague])
     assert confidence(proba, MeanConfidence()).argmax() == 0
-    told = confidence(proba, PlausibleConfidence())
-    assert told.argmax() == 1
-    assert told[0] == NEVER
+    plausible = confidence(proba, PlausibleConfidence())
+    assert plausible.argmax() == 1
+    assert plausible[0] == REJECTED
 
 
-def test_amounts_take_the_surest_first():
+def test_the_most_confident_photos_are_selected_first():
     proba = np.array([[0.6], [0.9], [0.7], [0.2], [0.9]], np.float32)
     assert pick(proba, LabelPseudoLabelRule(amount=TopCount(n=3)))[0].tolist() == [1, 4, 2]
     assert pick(proba, LabelPseudoLabelRule(amount=TopShare(share=0.4)))[0].tolist() == [1, 4]
@@ -68,7 +68,7 @@ def test_amounts_take_the_surest_first():
         4,
         2,
         0,
-    ]  # the image that says nothing stays out
+    ]  # the image without a predicted label is not selected
     assert pick(proba[:1], LabelPseudoLabelRule(amount=TopShare(share=0.4)))[1].shape == (0, 1)
 
 
@@ -84,18 +84,18 @@ def test_targets_are_hard_or_soft():
 
 @settings(max_examples=60, deadline=None)
 @given(PROBA, st.integers(1, 4), st.integers(1, 12))
-def test_the_cap_holds_for_every_label_and_is_greedy(proba, most, n):
+def test_the_limit_holds_for_every_label_and_is_greedy(proba, most, n):
     rule = LabelPseudoLabelRule(
         confidence=MeanConfidence(), amount=TopCount(n=n), most_per_label=most, targets=HardTargets(at=0.5)
     )
     rows, targets = pick(proba, rule)
     assert (targets.sum(axis=0) <= most).all()
     order = pick(proba, LabelPseudoLabelRule(confidence=MeanConfidence(), amount=TopCount(n=len(proba))))[0]
-    room, wanted = np.full(proba.shape[1], most), []
+    remaining, wanted = np.full(proba.shape[1], most), []
     for row in order:
         labels = proba[row] > 0.5
-        if len(wanted) < n and (room[labels] > 0).all():
-            room[labels] -= 1
+        if len(wanted) < n and (remaining[labels] > 0).all():
+            remaining[labels] -= 1
             wanted.append(row)
     assert rows.tolist() == wanted
 

@@ -1,4 +1,4 @@
-"""Photos of one picture: by pixels, whatever order they come in."""
+"""Near-duplicates are grouped by pixels, independent of the order of photos."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def grouped(hashes: list[int], pixels: np.ndarray, shape=None, **settings) -> li
 
 
 def slow_groups(hashes: list[int], pixels: np.ndarray, shape: list[float], within: int = 6) -> list[int]:
-    """The rule in loops: cells inside a hash, all pairs across hashes, all that hangs together is one."""
+    """Apply the rule in loops: cells inside a hash, all pairs across hashes, then connected components."""
     n = len(hashes)
     rows = pixels - pixels.mean(axis=1, keepdims=True)
     rows /= np.sqrt((rows**2).mean(axis=1, keepdims=True))
@@ -62,7 +62,7 @@ def slow_groups(hashes: list[int], pixels: np.ndarray, shape: list[float], withi
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_groups_are_those_of_the_rule_in_loops_in_any_order(data) -> None:
+def test_groups_equal_the_rule_in_loops_in_any_order(data) -> None:
     n = data.draw(st.integers(1, 9))
     base = pictures(data.draw(st.integers(0, 99)), 3)
     noise = (
@@ -76,53 +76,53 @@ def test_groups_are_those_of_the_rule_in_loops_in_any_order(data) -> None:
     found = grouped(hashes, pixels, shape)
     assert found == slow_groups(hashes, pixels, shape)
     order = data.draw(st.permutations(range(n)))
-    mixed = grouped([hashes[at] for at in order], pixels[order], [shape[at] for at in order])
-    assert {frozenset(order[at] for at in range(n) if mixed[at] == one) for one in mixed} == {
+    permuted = grouped([hashes[at] for at in order], pixels[order], [shape[at] for at in order])
+    assert {frozenset(order[at] for at in range(n) if permuted[at] == one) for one in permuted} == {
         frozenset(at for at in range(n) if found[at] == one) for one in found
     }
 
 
-def test_near_hashes_of_other_pictures_are_refused_and_counted() -> None:
+def test_near_hashes_of_other_pictures_are_rejected_and_counted() -> None:
     pixels = unit(pictures(0, 3))
     pixels[2] = pixels[0]
     hashes = near(np.array([5, 4, 5], np.uint64))
     found = same_pictures(hashes, lambda rows: pixels[rows], np.ones(3))
     assert found.group.tolist() == [0, 1, 0]
     assert [rows.tolist() for rows in found.rows()] == [[0, 2]]
-    assert (found.n_looked, found.n_refused) == (3, 2)
+    assert (found.n_compared, found.n_different) == (3, 2)
 
 
-def test_brightness_and_contrast_do_not_part_copies_and_a_negative_is_no_copy() -> None:
+def test_brightness_and_contrast_are_ignored_and_a_negative_is_not_a_copy() -> None:
     one = pictures(1, 1)
     assert grouped([8, 9, 8], np.concatenate([one, 3 * one + 40, -one])) == [0, 0, 1]
 
 
-def test_pictures_of_another_shape_are_others() -> None:
+def test_pictures_with_another_aspect_ratio_are_different() -> None:
     same = np.repeat(pictures(2, 1), 3, axis=0)
     assert grouped([1, 1, 1], same, shape=[1.5, 1.51, 1.2]) == [0, 0, 1]
 
 
-def test_pictures_that_show_nothing_are_one_only_as_copies() -> None:
+def test_uniform_pictures_are_grouped_only_as_copies() -> None:
     blank = np.zeros((4, N_PIXELS))
     assert grouped([0, 0, 0, 0], blank) == [0, 1, 2, 3]
     assert grouped([0, 0, 0, 0], blank, copies=[[1, 3]]) == [0, 1, 2, 1]
 
 
-def test_only_photos_with_a_candidate_are_looked_at() -> None:
-    asked: list[int] = []
+def test_only_photos_with_a_candidate_are_read() -> None:
+    read: list[int] = []
     rows = unit(pictures(3, 5))
 
-    def look(some: np.ndarray) -> np.ndarray:
-        asked.extend(some.tolist())
+    def read_pixels(some: np.ndarray) -> np.ndarray:
+        read.extend(some.tolist())
         return rows[some]
 
-    same_pictures(near(np.array([1, 2**40 - 1, 3, 2**20 - 1 << 40, 2**63 - 1], np.uint64)), look, np.ones(5))
-    assert sorted(asked) == [0, 2]
+    same_pictures(near(np.array([1, 2**40 - 1, 3, 2**20 - 1 << 40, 2**63 - 1], np.uint64)), read_pixels, np.ones(5))
+    assert sorted(read) == [0, 2]
 
 
-def test_copies_alone_need_no_look() -> None:
+def test_copies_alone_are_not_read() -> None:
     def never(rows: np.ndarray) -> np.ndarray:
-        pytest.fail(f"looked at {rows}")
+        pytest.fail(f"read {rows}")
 
     found = same_pictures(near(np.array([4, 4, 9999], np.uint64)), never, np.ones(3), copies=[[0, 1]])
     assert found.group.tolist() == [0, 0, 1]
@@ -133,20 +133,20 @@ def test_no_photos_are_no_groups() -> None:
     assert found.rows() == []
 
 
-def test_a_shape_for_every_photo_is_asked_for() -> None:
-    with pytest.raises(ShapeError) as told:
+def test_a_missing_shape_is_rejected() -> None:
+    with pytest.raises(ShapeError) as caught:
         grouped([1, 2], pictures(0, 2), shape=[1.0])
-    assert "width / height" in told.value.fix
+    assert "width / height" in caught.value.fix
 
 
-def test_a_look_that_forgets_photos_is_refused() -> None:
-    with pytest.raises(ShapeError) as told:
+def test_a_reader_that_omits_photos_is_rejected() -> None:
+    with pytest.raises(ShapeError) as caught:
         same_pictures(near(np.array([1, 1], np.uint64)), lambda rows: np.zeros((1, 4)), np.ones(2))
-    assert "(row, pixel)" in told.value.fix
+    assert "(row, pixel)" in caught.value.fix
 
 
-@pytest.mark.parametrize("most_apart", [-0.1, 2.5])
-def test_impossible_differences_are_refused(most_apart: float) -> None:
-    with pytest.raises(FieldmarkError) as told:
-        grouped([1, 2], pictures(0, 2), most_apart=most_apart)
-    assert "use 0.1" in told.value.fix
+@pytest.mark.parametrize("max_difference", [-0.1, 2.5])
+def test_invalid_differences_are_rejected(max_difference: float) -> None:
+    with pytest.raises(FieldmarkError) as caught:
+        grouped([1, 2], pictures(0, 2), max_difference=max_difference)
+    assert "use 0.1" in caught.value.fix

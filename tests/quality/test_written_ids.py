@@ -1,4 +1,4 @@
-"""Ids read in photos, beside what the table says."""
+"""Ids written in photos, compared with the names of the table."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_only_letters_and_digits_count() -> None:
     assert found([["W 0a1b2c3 HWC"]], ["w_0a1b2c3"]) == [(0, "W0A1B2C3", "w_0a1b2c3", "its name")]
 
 
-def test_what_the_table_says_otherwise_or_not_at_all_is_told_apart() -> None:
+def test_ids_are_compared_with_the_name_in_the_table() -> None:
     lines = [["w0a1b2c3"], ["2004", "w ffffff1"], [], ["w_ffffff1"]]
     assert found(lines, ["w_ffffff1", "", "w_ffffff1", "w_ffffff1"]) == [
         (0, "W0A1B2C3", "w_0a1b2c3", "another name"),
@@ -26,21 +26,21 @@ def test_what_the_table_says_otherwise_or_not_at_all_is_told_apart() -> None:
     ]
 
 
-def test_ids_that_unknown_is_called_by_are_found_by_pattern_once_a_photo() -> None:
+def test_ids_that_are_not_names_are_found_by_pattern_once_per_photo() -> None:
     lines = [["HWC 034", "hwc-034"], ["HWC 03"]]
     assert found(lines, ["bo", "bo"], pattern="HWC[0-9]{3}") == [(0, "HWC034", "", "an id")]
     assert found(lines, ["bo", "bo"]) == []
 
 
-def test_short_names_are_not_looked_for_in_words() -> None:
+def test_short_names_are_not_searched() -> None:
     assert found([["A BOAT"]], ["bo"]) == []
 
 
-def test_a_pattern_that_matches_nothing_at_all_finds_nothing() -> None:
+def test_a_pattern_that_matches_empty_text_finds_nothing() -> None:
     assert found([["HWC"]], [""], pattern="[0-9]*") == []
 
 
-def test_no_regular_expression_is_refused() -> None:
-    with pytest.raises(FieldmarkError) as told:
+def test_an_invalid_pattern_is_rejected() -> None:
+    with pytest.raises(FieldmarkError) as caught:
         found([], [], pattern="HWC[")
-    assert "HWC[0-9]{3}" in told.value.fix
+    assert "HWC[0-9]{3}" in caught.value.fix

@@ -24,9 +24,9 @@ from fieldmark.reporting.label_contents import (
     LabelThresholdScan,
     Mark,
     MarkedPhoto,
-    Rung,
+    StageScore,
     ThresholdRow,
-    TrainingCourse,
+    TrainingHistory,
     TreesSection,
 )
 from fieldmark.reporting.label_pages import labels_page
@@ -79,16 +79,22 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
             ScoreRow("labels a photo", 5.2, 5.1, 5.3, "given; the table has 3.2"),
         ),
         scores_note="Measured on 5,307 photos. The thresholds were found on these same scores.",
-        ladder=(
-            Rung("zoo", 0.575, 0.568, 0.582, None, ("3 networks",), "3 network(s) a fold, 5,307 known photos"),
-            Rung("zoo2", 0.581, 0.574, 0.588, Difference(0.006, 0.002, 0.010), ("without 106 dropped photos",), "said"),
-            Rung("zoo3", 0.577, 0.570, 0.584, Difference(-0.004, -0.007, -0.001), ("with 512 new photos",), "said"),
-            Rung("special", 0.578, 0.571, 0.585, Difference(0.001, -0.002, 0.004), ("networks for tag",), "said"),
-            Rung("trees", 0.609, 0.602, 0.616, Difference(0.031, 0.027, 0.035), ("boosted trees",), "93.1 % of labels"),
+        stage_scores=(
+            StageScore("zoo", 0.575, 0.568, 0.582, None, ("3 networks",), "3 network(s) a fold, 5,307 known photos"),
+            StageScore(
+                "zoo2", 0.581, 0.574, 0.588, Difference(0.006, 0.002, 0.010), ("without 106 dropped photos",), "said"
+            ),
+            StageScore(
+                "zoo3", 0.577, 0.570, 0.584, Difference(-0.004, -0.007, -0.001), ("with 512 new photos",), "said"
+            ),
+            StageScore("special", 0.578, 0.571, 0.585, Difference(0.001, -0.002, 0.004), ("networks for tag",), "said"),
+            StageScore(
+                "trees", 0.609, 0.602, 0.616, Difference(0.031, 0.027, 0.035), ("boosted trees",), "93.1 % of labels"
+            ),
         ),
-        ladder_note="Each stage with its own thresholds, cross-fitted.",
-        courses=tuple(
-            TrainingCourse(
+        stage_scores_note="Each stage with its own thresholds, cross-fitted.",
+        training_histories=tuple(
+            TrainingHistory(
                 name,
                 tuple(
                     Curve(f"fold{k}", "loss", epochs, 9 * np.exp(-epochs / 3) + 2 + rng.normal(0, 0.2, 10))
@@ -128,7 +134,7 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
         dropped=(
             DroppedPhotosSection(
                 "trusted",
-                "106 of 5,307 photos dropped, error above 9.12",
+                "106 of 5,307 photos dropped, with errors of at least 9.12",
                 106,
                 tuple(marked(80 + n, good=False, noise=noise) for n in range(24)),
                 tuple(Fact(f"{n:08x}", "9.5") for n in range(82)),
@@ -137,7 +143,7 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
         added=(
             AddedPhotos(
                 "enlarged",
-                "498 to 512 of 1,309 new photos joined",
+                "498 to 512 of 1,309 new photos added per fold",
                 tuple(
                     MarkedPhoto(f"new{n}", drawn_object(n, noise=noise), (Mark("tag::ink", "plain", 0.98),))
                     for n in range(12)
@@ -153,7 +159,7 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
         skipped=(SkippedFile("images/a.jpg", "the file ends early"),),
         stages=(
             StageRow("split", "split", (), "5 fold(s)", 0.4),
-            StageRow("zoo", "score", ("zoo-lite0", "split"), "3 network(s) a fold", 12.0),
+            StageRow("zoo", "score", ("zoo-lite0", "split"), "3 network(s) per fold", 12.0),
         ),
         plan_json=json.dumps({"name": "imet2019", "stages": []}),
         manifest={"seed": 7, "versions": {"numpy": "2.4.1"}},

@@ -258,14 +258,14 @@ def sample_inspection(photos: list[Photo]) -> InspectPage:
     widths = rng.choice([1050, 1050, 1050, 700, 600, 850, 1200, 397], 8164) + rng.integers(0, 30, 8164)
     return InspectPage(
         title="humpback2018",
-        summary="8,164 photos of 3,961 whales and 812 of whales nobody knows. More than half of the whales have a "
-        "single photo. Four places in the table must be mended before training, and three files cannot be read.",
+        summary="8,164 photos of 3,961 whales and 812 of unknown individuals. More than half of the whales have a "
+        "single photo. Four mistakes in the table must be corrected before training, and three files cannot be read.",
         facts=(
             Fact("Photos", "8,164"),
             Fact("Identities", "3,961", "2,073 have a single photo"),
-            Fact("Nobody we know", "812", "photos named new_whale"),
+            Fact("Unknown individuals", "812", "photos labelled new_whale"),
             Fact("Unreadable", "3"),
-            Fact("To mend", "4", "places in the table"),
+            Fact("Mistakes", "4", "in the table; correct them"),
             Fact("Duplicates", "733", "pictures in more than one file"),
         ),
         problems=(

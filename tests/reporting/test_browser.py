@@ -52,21 +52,21 @@ def browser():
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
 @pytest.mark.parametrize("name", ["run", "inspect", "labels"])
-def test_page_fits_asks_for_nothing_and_can_be_read(pages, browser, name, width, scheme):
+def test_page_fits_loads_nothing_and_is_readable(pages, browser, name, width, scheme):
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    told: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    messages: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(pages[name].as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     page.evaluate("document.querySelectorAll('img').forEach(one => one.loading = 'eager')")
     page.wait_for_function("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate(CONTRAST) == []
-    assert told == []
-    assert [url for url in asked if not url.startswith(("file://", "data:"))] == []
+    assert messages == []
+    assert [url for url in requests if not url.startswith(("file://", "data:"))] == []
     page.close()
 
 
@@ -90,7 +90,7 @@ def test_labels_can_be_searched_and_sorted(pages, browser):
     page.close()
 
 
-def test_without_scripts_the_list_of_labels_is_whole_and_no_search_is_offered(pages, browser):
+def test_without_scripts_the_list_of_labels_is_complete(pages, browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(pages["labels"].as_uri())

@@ -20,9 +20,9 @@ from fieldmark.reporting.label_contents import (
     LabelThresholdScan,
     Mark,
     MarkedPhoto,
-    Rung,
+    StageScore,
     ThresholdRow,
-    TrainingCourse,
+    TrainingHistory,
     TreesSection,
 )
 from fieldmark.reporting.label_pages import labels_page
@@ -60,9 +60,13 @@ def named(name: str) -> LabelsPage:
     line = np.array([0.1, 0.2])
     photo = MarkedPhoto(name, None, (Mark(name, "right", 0.5), Mark(name, "missed"), Mark(name, "plain")), name)
     return LabelsPage(
-        title=name, recipe=name, summary=name, scores_note=name, score_name=name, ladder_note=name, thresholds_note=name,
-        ladder=(Rung(name, 0.5, 0.4, 0.6, None, (name,), name), Rung(name, 0.5, 0.4, 0.6, Difference(0.1, 0.0, 0.2))),
-        courses=(TrainingCourse(name, (Curve(name, "loss", line, line),), name),),
+        title=name, recipe=name, summary=name, scores_note=name, score_name=name, stage_scores_note=name,
+        thresholds_note=name,
+        stage_scores=(
+            StageScore(name, 0.5, 0.4, 0.6, None, (name,), name),
+            StageScore(name, 0.5, 0.4, 0.6, Difference(0.1, 0.0, 0.2)),
+        ),
+        training_histories=(TrainingHistory(name, (Curve(name, "loss", line, line),), name),),
         learning_rates=(Curve(name, "lr", line, line), Curve(name, "lr", line, line)),
         thresholds=(ThresholdRow(name, 3, 0.1, note=name, scan=LabelThresholdScan(line, line, 0.1)),),
         labels=(LabelRow(name, 3, 2, 0.5), LabelRow("b", 0, 0)),
@@ -80,12 +84,12 @@ def test_naughty_names_change_no_element_of_the_page():
         assert Structure(labels_page(named(text))).elements == plain.elements
 
 
-def test_a_naughty_label_is_still_told_as_it_is():
+def test_a_naughty_label_is_shown_unchanged():
     name = '<b>O\'Keeffe</b> & "sons" 鯨'
     assert Structure(labels_page(named(name))).text.count(name) > 15
 
 
-def test_page_loads_nothing_and_runs_our_script_alone(html):
+def test_page_loads_nothing_and_runs_only_its_script(html):
     page = Structure(html)
     assert [names for tag, names in page.elements if tag == "script"] == [()]
     assert not {tag for tag, _ in page.elements} & {"link", "iframe", "object", "embed", "form", "base"}
@@ -105,7 +109,7 @@ def test_page_without_labels_allows_no_script():
     assert "<section" not in html
 
 
-def test_page_is_readable_without_eyes_and_without_script(html):
+def test_page_is_readable_by_screen_readers_and_without_script(html):
     page = Structure(html)
     for tag, names in page.elements:
         assert tag != "img" or "alt" in names
@@ -118,18 +122,18 @@ def test_page_is_readable_without_eyes_and_without_script(html):
     ids = page.all_of("id")
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(ids)
-    assert re.search(r'<p class="find" hidden>', html)  # nobody is offered a search that does nothing
+    assert re.search(r'<p class="find" hidden>', html)  # without a script there is no search field
 
 
-def test_marks_differ_by_sign_and_by_word_and_not_by_colour_alone():
+def test_marks_differ_by_sign_and_word_not_only_by_colour():
     photo = MarkedPhoto("a.jpg", None, (Mark("vases", "right", 0.5), Mark("ink", "missed"), Mark("blue", "extra", 1.0)))
     html = labels_page(LabelsPage("t", "r", "s", worst=(photo,)))
     marks = re.findall(r'<li class="chip \w+">(.*?)</li>', html, re.DOTALL)
     plain = [re.sub(r"<[^>]+>", "", mark).replace("\xa0", " ").strip() for mark in marks]
-    assert plain == ["✓found: vases 50 %", "○missed: ink", "+added: blue &gt;99 %"]
+    assert plain == ["✓right: vases 50 %", "○missed: ink", "+extra: blue &gt;99 %"]
 
 
-def test_stages_that_lose_are_shown_as_losing(html):
+def test_worse_stages_are_marked_as_worse(html):
     words = re.findall(r'<span class="verdict (\w+)">(.) ([\w ]+)</span>', html)
     assert words == [
         ("better", "▲", "better"),
@@ -141,17 +145,20 @@ def test_stages_that_lose_are_shown_as_losing(html):
     assert "-0.007 to -0.001" in html
 
 
-def test_labels_stand_in_order_of_frequency_and_extremes_are_frequent_ones(html):
-    told = re.findall(r"<caption>(.*?)</caption>(.*?)</table>", html, re.DOTALL)
+def test_labels_are_sorted_by_frequency_and_extremes_are_frequent(html):
+    found = re.findall(r"<caption>(.*?)</caption>(.*?)</table>", html, re.DOTALL)
     tables = {
         caption: [int(count.replace(",", "")) for count in re.findall(r'</th><td class="num">([\d,]+)</td>', body)]
-        for caption, body in told
-        if "Told" in caption or caption.startswith("All")
+        for caption, body in found
+        if "average precision, of" in caption or caption.startswith("All")
     }
     everything = next(counts for caption, counts in tables.items() if caption.startswith("All 486 labels"))
     assert everything == sorted(everything, reverse=True)
     assert len(everything) == 486
-    for caption in ("Told worst, of labels with 20 photos or more", "Told best, of labels with 20 photos or more"):
+    for caption in (
+        "Lowest average precision, of labels with 20 photos or more",
+        "Highest average precision, of labels with 20 photos or more",
+    ):
         assert len(tables[caption]) == 8
         assert min(tables[caption]) >= 20
 
@@ -159,24 +166,24 @@ def test_labels_stand_in_order_of_frequency_and_extremes_are_frequent_ones(html)
 def test_few_labels_are_listed_once():
     rows = tuple(LabelRow(f"l{n}", 9 - n, 3, 0.5, None, 0.5, 0.5) for n in range(9))
     html = labels_page(LabelsPage("t", "r", "s", labels=rows))
-    assert "Told worst" not in html
+    assert "Lowest average precision" not in html
     assert html.count("<tr><th") == 10  # with the head
 
 
-def test_numbers_unknown_could_measure_are_a_dash():
+def test_missing_measures_are_a_dash():
     html = labels_page(LabelsPage("t", "r", "s", labels=(LabelRow("never seen", 0, 0),)))
     assert re.findall(r'<td class="num">(.*?)</td>', html) == ["0", *["\u2013"] * 4, "0"]
 
 
-def test_issues_say_which_way_and_how_sure(html):
-    assert html.count('class="card photo doubt"') == 40
-    first = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html.split('class="card photo doubt"')[1])).replace("\xa0", " ")
+def test_issues_state_kind_and_probability(html):
+    assert html.count('class="card photo issue"') == 40
+    first = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html.split('class="card photo issue"')[1])).replace("\xa0", " ")
     assert "probably missing" in first
-    assert "Not in the table; the networks say 97 %" in first
-    assert "probability of 99 %" in first
+    assert "Not in the table; predicted probability 97 %" in first
+    assert "label error: 99 %" in first
 
 
-def test_sixty_curves_are_small_plots_by_stage_on_one_scale(html):
+def test_training_curves_are_one_plot_per_stage_on_one_scale(html):
     learning = html.split('id="learning"')[1].split("</section>")[0]
     assert learning.count("<figure") == 7  # six stages and the learning rate
     ticks = [re.findall(r">(\d+)</text>", figure) for figure in learning.split("<figure")[1:7]]

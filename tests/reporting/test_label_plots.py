@@ -9,18 +9,18 @@ import pytest
 from fieldmark.core.errors import ShapeError
 from fieldmark.reporting import label_plots, plots
 from fieldmark.reporting.contents import Curve
-from fieldmark.reporting.label_contents import Difference, LabelThresholdScan, Rung
+from fieldmark.reporting.label_contents import Difference, LabelThresholdScan, StageScore
 
 AT = np.linspace(0.01, 0.9, 20)
-RUNGS = (
-    Rung("zoo", 0.5, 0.48, 0.52),
-    Rung("better", 0.55, 0.53, 0.57, Difference(0.05, 0.03, 0.07)),
-    Rung("worse", 0.52, 0.50, 0.54, Difference(-0.03, -0.05, -0.01)),
-    Rung("same", 0.521, 0.50, 0.54, Difference(0.001, -0.01, 0.012)),
+STAGE_SCORES = (
+    StageScore("zoo", 0.5, 0.48, 0.52),
+    StageScore("better", 0.55, 0.53, 0.57, Difference(0.05, 0.03, 0.07)),
+    StageScore("worse", 0.52, 0.50, 0.54, Difference(-0.03, -0.05, -0.01)),
+    StageScore("same", 0.521, 0.50, 0.54, Difference(0.001, -0.01, 0.012)),
 )
 FOLDS = tuple(Curve(f"fold {k}", "loss", np.arange(1.0, 6.0), np.exp(-np.arange(5.0)) + k) for k in range(3))
 DRAW = {
-    "ladder": lambda: label_plots.ladder_plot(RUNGS),
+    "stage-scores": lambda: label_plots.stage_scores_plot(STAGE_SCORES),
     "folds": lambda: label_plots.fold_histories(FOLDS, title="Loss of zoo"),
     "scan": lambda: label_plots.threshold_scan(LabelThresholdScan(AT, 0.6 - (AT - 0.3) ** 2, 0.3), group="tag"),
     "frequency": lambda: label_plots.by_frequency(np.array([1, 2, 2, 3, 40, 900]), np.linspace(0.1, 0.9, 6)),
@@ -44,12 +44,18 @@ def test_plot_is_small_whole_and_the_same_each_time(name):
 
 
 def test_verdicts_follow_the_whole_interval():
-    assert [rung.change.verdict for rung in RUNGS if rung.change] == ["better", "worse", "no clear change"]
+    assert [one_stage.change.verdict for one_stage in STAGE_SCORES if one_stage.change] == [
+        "better",
+        "worse",
+        "no clear change",
+    ]
 
 
-def test_ladder_shows_stages_in_order_and_verdicts_by_shape():
-    svg = label_plots.ladder_plot(RUNGS)
-    assert [word for word in words(svg) if word in {rung.name for rung in RUNGS}] == [rung.name for rung in RUNGS]
+def test_stage_scores_show_stages_in_order_and_verdicts_by_shape():
+    svg = label_plots.stage_scores_plot(STAGE_SCORES)
+    assert [word for word in words(svg) if word in {one_stage.name for one_stage in STAGE_SCORES}] == [
+        one_stage.name for one_stage in STAGE_SCORES
+    ]
     shapes = {re.sub(r"[-\d. ]+", "", path) for path in re.findall(r'<path id="[^"]*" d="([^"]*)"', svg)}
     assert len(shapes) >= 2  # a circle is curves, the others straight
     assert "zoo: 0.500; better: 0.550; worse: 0.520" in svg

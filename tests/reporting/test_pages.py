@@ -124,13 +124,13 @@ def test_naughty_names_change_no_element_of_the_page(fill):
         assert Structure(html).elements == plain.elements
 
 
-def test_a_naughty_name_is_still_told_as_it_is():
+def test_a_naughty_name_is_shown_unchanged():
     name = '<b>O\'Keeffe</b> & "sons" 鯨'
     assert Structure(inspect_page(inspect_named(name))).text.count(name) > 8
 
 
 @pytest.mark.parametrize("unfit", ["\x00", "\x1b", "\ud800", "\ufffe"])
-def test_characters_no_page_may_hold_become_a_replacement_sign(unfit, tmp_path):
+def test_forbidden_characters_are_replaced(unfit, tmp_path):
     html = run_page(run_named(f"a{unfit}b"))
     write_page(tmp_path / "run.html", html)
     assert unfit not in html
@@ -151,7 +151,7 @@ def test_page_loads_nothing_from_anywhere(page_html):
     assert "script-src" not in policy
 
 
-def test_page_is_readable_without_eyes(page_html):
+def test_page_is_readable_by_screen_readers(page_html):
     page = Structure(page_html)
     for tag, names in page.elements:
         assert tag != "img" or "alt" in names
@@ -164,7 +164,7 @@ def test_page_is_readable_without_eyes(page_html):
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_every_reference_in_the_page_is_kept_and_no_id_stands_twice(page_html):
+def test_references_are_complete_and_ids_unique(page_html):
     page = Structure(page_html)
     ids = page.all_of("id")
     assert len(ids) == len(set(ids))
@@ -174,7 +174,7 @@ def test_every_reference_in_the_page_is_kept_and_no_id_stands_twice(page_html):
     assert set(referred) <= set(ids)
 
 
-def test_only_sections_with_content_stand_in_the_page():
+def test_only_sections_with_content_are_on_the_page():
     html = inspect_page(InspectPage(title="t", summary="s", facts=(Fact("photos", "3"),)))
     assert re.findall(r'<section id="(\w+)"', html) == ["facts"]
     assert re.findall(r'<a href="#(\w+)"', html) == ["facts"]
@@ -187,7 +187,7 @@ def test_navigation_names_every_section_in_order(page_html):
     assert len(sections) >= 7
 
 
-def test_right_answer_is_told_in_words_and_not_by_colour_alone():
+def test_right_answer_is_marked_in_words_not_only_by_colour():
     wrong, right = Candidate("w_1", 0.8), Candidate("w_2", 0.3, is_truth=True)
     example = Example("q.jpg", "w_2", None, (wrong, right))
     text = " ".join(Structure(run_page(RunPage("t", "r", "s", worst=(example,)))).text)
@@ -198,7 +198,7 @@ def test_right_answer_is_told_in_words_and_not_by_colour_alone():
 
 @pytest.mark.parametrize(
     ("truths", "words"),
-    [((True, False), "right at once"), ((False, True), "right answer 2nd"), ((), "not among these 0")],
+    [((True, False), "right answer first"), ((False, True), "right answer 2nd"), ((), "not among the first 0")],
 )
 def test_verdict_of_an_example(truths, words):
     candidates = tuple(Candidate(f"w{place}", is_truth=is_truth) for place, is_truth in enumerate(truths))
@@ -216,7 +216,7 @@ def test_scores_below_zero_get_no_bar():
     assert "-0.200" in page(-0.2)
 
 
-def test_rates_that_could_not_be_counted_are_not_told():
+def test_undefined_rates_are_left_out():
     at = np.array([0.0, 1.0])
     scan = ThresholdScan(at, at, 0.5, share_new=at, false_match_rate=np.full(2, np.nan))
     html = run_page(RunPage("t", "r", "s", threshold=scan))
@@ -225,18 +225,18 @@ def test_rates_that_could_not_be_counted_are_not_told():
     assert "nan" not in " ".join(Structure(html).text).lower()
 
 
-def test_long_tables_are_cut_and_say_so():
+def test_long_tables_are_shortened_with_a_note():
     problems = tuple(Problem("t.csv", "is empty", row) for row in range(MOST_ROWS + 50))
     html = inspect_page(InspectPage(title="t", summary="s", problems=problems))
     assert html.count("is empty") == MOST_ROWS
-    assert "The first 200 of 250 places are shown." in html
+    assert "Shown: the first 200 of 250 mistakes." in html
 
 
 def test_conflicting_duplicates_come_first_and_are_counted():
     agreed = [DuplicateGroup((f"a{n}", f"b{n}"), ("w", "w")) for n in range(60)]
     html = inspect_page(InspectPage("t", "s", duplicates=(*agreed, DuplicateGroup(("x", "y"), ("w_1", "w_2")))))
     assert html.index("names differ") < html.index("same name")
-    assert "1 of them carries different names" in html
+    assert "1 of them has different names" in html
 
 
 def test_unreadable_picture_is_an_empty_frame_and_no_failure():
@@ -245,7 +245,7 @@ def test_unreadable_picture_is_an_empty_frame_and_no_failure():
     assert "<img" not in html
 
 
-def test_pictures_are_written_anew_so_that_no_place_of_an_animal_travels(samples):
+def test_pictures_are_encoded_again_without_metadata(samples):
     exif = Image.Exif()
     exif.get_ifd(0x8825)[1] = "N"
     exif[0x010E] = "secret bay"
@@ -279,7 +279,7 @@ def test_page_refuses_a_curve_whose_arrays_differ(samples):
     assert "same length" in caught.value.fix
 
 
-def test_write_page_replaces_whole_and_leaves_nothing_beside(tmp_path):
+def test_write_page_replaces_the_file_as_a_whole(tmp_path):
     path = tmp_path / "new" / "run.html"
     write_page(path, "<p>old")
     write_page(path, "<p>new ü")
@@ -288,7 +288,7 @@ def test_write_page_replaces_whole_and_leaves_nothing_beside(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full to stand for a full disk")
-def test_write_page_to_a_full_disk_keeps_the_old_page_and_says_what_to_do(tmp_path, monkeypatch):
+def test_write_page_to_a_full_disk_keeps_the_old_page(tmp_path, monkeypatch):
     path = tmp_path / "run.html"
     write_page(path, "old")
     real_open = Path.open

@@ -104,7 +104,7 @@ def test_histogram_has_one_bar_a_number_of_photos():
     heights = [bottom - top for _, top, _, bottom in rectangles(svg)]
     assert len(heights) == 3
     assert heights[0] > heights[1] > heights[2]
-    assert "100 of 111 have a single photo; the most is 7." in svg
+    assert "100 of 111 have a single photo; the maximum is 7." in svg
 
 
 def test_log_axis_makes_equal_factors_equal_steps():
@@ -159,16 +159,19 @@ def test_threshold_plot_names_the_chosen_one():
 def test_threshold_plot_leaves_out_what_could_not_be_counted():
     unknown = np.full_like(AT, np.nan)
     drawn = words(plots.threshold_plot(ThresholdScan(AT, SCAN.score, 0.4, share_new=AT, false_match_rate=unknown)))
-    assert "false-match rate" not in drawn
-    assert 'share named "new"' in drawn
+    assert "FPIR" not in drawn
+    assert "share answered as new" in drawn
     assert "<svg" in plots.threshold_plot(ThresholdScan(AT, unknown, 0.4))
 
 
 @pytest.mark.parametrize(
     ("draw", "fix"),
     [
-        (lambda: plots.history([Curve("c", "loss", AT, AT[:3])], title="t"), "two flat arrays of the same length"),
-        (lambda: plots.image_sizes(np.array([1, 2]), np.array([1])), "two flat arrays of the same length"),
+        (
+            lambda: plots.history([Curve("c", "loss", AT, AT[:3])], title="t"),
+            "two one-dimensional arrays of the same length",
+        ),
+        (lambda: plots.image_sizes(np.array([1, 2]), np.array([1])), "two one-dimensional arrays of the same length"),
         (lambda: plots.cooccurrence(Cooccurrence(("a",), np.zeros((2, 2), int))), "truth.T @ truth"),
     ],
 )

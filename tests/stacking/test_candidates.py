@@ -1,4 +1,4 @@
-"""Which cells are judged, and what becomes of the others."""
+"""Which cells are scored, and the probabilities of the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.stacking import inputs as evidence_module
+from fieldmark.stacking import inputs as inputs_module
 from fieldmark.stacking.candidates import candidate_cells, recall_ceiling, scatter
 from fieldmark.stacking.inputs import SecondLevelInputs
 from fieldmark.stacking.specs import Candidates, TableColumns
@@ -21,9 +21,9 @@ def some(seed, n_images, n_labels, n_models):
     )
 
 
-def slow_candidates(evidence, by):
+def slow_candidates(inputs, by):
     cells = set()
-    for matrix in evidence.scores.values():
+    for matrix in inputs.scores.values():
         for image, row in enumerate(matrix):
             order = sorted(range(len(row)), key=lambda label: (-row[label], label))
             cells |= {(image, label) for label in order[: by.top_k] if row[label] >= np.float32(by.least)}
@@ -40,34 +40,32 @@ def slow_candidates(evidence, by):
     st.floats(0, 1),
 )
 def test_candidates_equal_slow_loops(seed, n_images, n_labels, n_models, top_k, least):
-    evidence, by = some(seed, n_images, n_labels, n_models), Candidates(top_k=top_k, least=least)
-    found = candidate_cells(evidence, by)
-    assert list(zip(found.image.tolist(), found.label.tolist(), strict=True)) == slow_candidates(evidence, by)
-    assert found.judged.all()
+    inputs, by = some(seed, n_images, n_labels, n_models), Candidates(top_k=top_k, least=least)
+    found = candidate_cells(inputs, by)
+    assert list(zip(found.image.tolist(), found.label.tolist(), strict=True)) == slow_candidates(inputs, by)
+    assert found.scored.all()
     truth = np.random.default_rng(seed).random((n_images, n_labels)) < 0.3
-    united = candidate_cells(evidence, by, truth=truth)
-    both = sorted(
-        set(slow_candidates(evidence, by)) | set(zip(*map(np.ndarray.tolist, np.nonzero(truth)), strict=True))
-    )
+    united = candidate_cells(inputs, by, truth=truth)
+    both = sorted(set(slow_candidates(inputs, by)) | set(zip(*map(np.ndarray.tolist, np.nonzero(truth)), strict=True)))
     assert list(zip(united.image.tolist(), united.label.tolist(), strict=True)) == both
-    alone = united.only_judged()
+    alone = united.only_scored()
     assert (alone.image == found.image).all()
     assert (alone.label == found.label).all()
 
 
-def test_blocks_change_nothing(monkeypatch):
-    evidence = some(3, 23, 8, 2)
-    whole = candidate_cells(evidence, Candidates(top_k=3))
-    monkeypatch.setattr(evidence_module, "IMAGE_BLOCK", 4)
-    again = candidate_cells(evidence, Candidates(top_k=3))
+def test_the_result_does_not_depend_on_the_block_size(monkeypatch):
+    inputs = some(3, 23, 8, 2)
+    whole = candidate_cells(inputs, Candidates(top_k=3))
+    monkeypatch.setattr(inputs_module, "IMAGE_BLOCK", 4)
+    again = candidate_cells(inputs, Candidates(top_k=3))
     assert (whole.image == again.image).all()
     assert (whole.label == again.label).all()
 
 
-def test_the_recall_ceiling_counts_only_what_is_judged():
-    evidence = SecondLevelInputs({"m": np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3]], np.float32)})
+def test_the_recall_ceiling_counts_only_scored_cells():
+    inputs = SecondLevelInputs({"m": np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3]], np.float32)})
     truth = np.array([[True, True, False], [False, True, False]])
-    united = candidate_cells(evidence, Candidates(top_k=1), truth=truth)
+    united = candidate_cells(inputs, Candidates(top_k=1), truth=truth)
     assert len(united) == 3
     assert recall_ceiling(united, truth) == pytest.approx(2 / 3)
     assert recall_ceiling(united, np.zeros_like(truth)) == 1.0
@@ -75,22 +73,22 @@ def test_the_recall_ceiling_counts_only_what_is_judged():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(2, 8), st.integers(1, 4), st.floats(0, 1))
-def test_what_is_not_judged_stays_below_and_keeps_its_order(seed, n_images, n_labels, top_k, least):
-    evidence = some(seed, n_images, n_labels, 2)
-    cells = candidate_cells(evidence, Candidates(top_k=top_k, least=least))
+def test_cells_without_a_score_stay_below_and_keep_their_order(seed, n_images, n_labels, top_k, least):
+    inputs = some(seed, n_images, n_labels, 2)
+    cells = candidate_cells(inputs, Candidates(top_k=top_k, least=least))
     proba = np.random.default_rng(seed).random(len(cells), np.float32)
-    dense = scatter(cells, proba, evidence)
+    dense = scatter(cells, proba, inputs)
     assert dense.dtype == np.float32
     assert ((dense >= 0) & (dense <= 1)).all()
     np.testing.assert_array_equal(dense[cells.image, cells.label], proba)
-    mean = evidence.mean_of(slice(None))
+    mean = inputs.mean_of(slice(None))
     for image in range(n_images):
-        judged = cells.label[cells.image == image].tolist()
-        rest = [label for label in range(n_labels) if label not in judged]
-        if not judged:
+        scored = cells.label[cells.image == image].tolist()
+        rest = [label for label in range(n_labels) if label not in scored]
+        if not scored:
             np.testing.assert_array_equal(dense[image], mean[image])
         elif rest:
-            assert dense[image, rest].max() <= 0.5 * dense[image, judged].min() + 1e-7
+            assert dense[image, rest].max() <= 0.5 * dense[image, scored].min() + 1e-7
             ordered = sorted(rest, key=lambda label: mean[image, label])
             assert (np.diff(dense[image, ordered]) >= 0).all()
 
@@ -102,17 +100,17 @@ def test_ids_of_many_labels_need_more_than_16_bits():
     assert found.label.tolist() == [39_999]
 
 
-def test_odd_evidence_is_refused():
+def test_invalid_inputs_are_refused():
     fine = np.full((3, 2), 0.5, np.float32)
-    with pytest.raises(FieldmarkError, match="needs scores") as wrong:
+    with pytest.raises(FieldmarkError, match="at least one model") as wrong:
         SecondLevelInputs({})
     assert "one model" in wrong.value.fix
     with pytest.raises(ShapeError) as wrong:
         SecondLevelInputs({"a": fine, "b": fine[:2]})
-    assert "one row an image" in wrong.value.fix
+    assert "one row per image" in wrong.value.fix
     with pytest.raises(ShapeError) as wrong:
         SecondLevelInputs({"a": fine}, embeddings=fine[:1])
-    assert "one row an image" in wrong.value.fix
+    assert "one row per image" in wrong.value.fix
     with pytest.raises(ShapeError) as wrong:
         SecondLevelInputs({"a": fine}, statistics=fine)
     assert "brightness" in wrong.value.fix
@@ -122,19 +120,19 @@ def test_odd_evidence_is_refused():
     assert str(wrong.value.got).count("\n") == 2  # all three mistakes at once
 
 
-def test_missing_evidence_is_told_with_the_switch():
-    evidence = SecondLevelInputs({"a": np.full((3, 2), 0.5, np.float32)})
+def test_missing_inputs_are_named_with_their_setting():
+    inputs = SecondLevelInputs({"a": np.full((3, 2), 0.5, np.float32)})
     with pytest.raises(FieldmarkError) as wrong:
-        evidence.must_serve(TableColumns(statistics=False))
+        inputs.must_serve(TableColumns(statistics=False))
     assert "imagenet='off', relevance=None" in wrong.value.fix
     assert "statistics" not in wrong.value.fix
 
 
-def test_a_truth_that_does_not_fit_is_refused():
-    evidence = SecondLevelInputs({"a": np.full((3, 2), 0.5, np.float32)})
+def test_a_truth_of_another_shape_is_refused():
+    inputs = SecondLevelInputs({"a": np.full((3, 2), 0.5, np.float32)})
     with pytest.raises(ShapeError) as wrong:
-        candidate_cells(evidence, Candidates(), truth=np.ones((2, 2), bool))
-    assert "one column a label" in wrong.value.fix
+        candidate_cells(inputs, Candidates(), truth=np.ones((2, 2), bool))
+    assert "one column per label" in wrong.value.fix
     with pytest.raises(FieldmarkError) as wrong:
-        candidate_cells(evidence, Candidates(), truth=np.ones((3, 2)))
+        candidate_cells(inputs, Candidates(), truth=np.ones((3, 2)))
     assert "boolean" in wrong.value.fix

@@ -1,4 +1,4 @@
-"""Trees over candidates: what they learn, what they may not have seen, and that they come back whole."""
+"""Trees that re-rank candidates: what they learn, cross-fitting, saving and loading."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEW = IdentityStacking(
 
 
 def candidates(n_photos=300, n_each=5, seed=0):
-    """The first of five candidates is right where its gap is wide: neither number alone says so."""
+    """The first of five candidates is correct if its margin is large; neither number alone is enough."""
     chance = np.random.default_rng(seed)
     photo = np.repeat(np.arange(n_photos), n_each)
     table = chance.uniform(size=(len(photo), 3)).astype(np.float32)
@@ -25,7 +25,7 @@ def candidates(n_photos=300, n_each=5, seed=0):
     return table, right, photo % 5
 
 
-def test_the_trees_find_what_two_numbers_say_together():
+def test_the_trees_learn_the_interaction_of_two_numbers():
     table, right, part = candidates()
     grown = grow_identity_trees(table, right, part, names=NAMES, by=FEW)
     assert grown.proba[right].mean() > 0.8
@@ -34,8 +34,8 @@ def test_the_trees_find_what_two_numbers_say_together():
     assert sum(share for _, share in grown.importance) == pytest.approx(1)
 
 
-def test_no_photo_is_judged_by_trees_that_have_seen_it():
-    """What is right is drawn by lot: trees that had seen a photo would know, others cannot."""
+def test_no_photo_is_predicted_by_trees_trained_on_it():
+    """The correct candidates are random: only trees trained on a photo could predict them."""
     table, _, part = candidates()
     right = np.random.default_rng(1).uniform(size=len(table)) < 0.3
     grown = grow_identity_trees(table, right, part, names=NAMES, by=FEW)
@@ -44,14 +44,14 @@ def test_no_photo_is_judged_by_trees_that_have_seen_it():
     assert everything[right].mean() - everything[~right].mean() > 0.06
 
 
-def test_probabilities_are_put_right_for_the_thinned_candidates():
+def test_probabilities_are_corrected_for_the_sampling_of_candidates():
     table, right, part = candidates(n_photos=1500)
     thinned = FEW.model_copy(update={"negatives": Negatives(per_positive=1.0)})
     grown = grow_identity_trees(table, right, part, names=NAMES, by=thinned)
     assert abs(grown.proba.mean() - right.mean()) < 0.02
 
 
-def test_same_seed_same_trees_and_they_come_back_from_a_folder(tmp_path):
+def test_the_same_seed_gives_the_same_trees_also_after_loading(tmp_path):
     table, right, part = candidates()
     one, other = (grow_identity_trees(table, right, part, names=NAMES, by=FEW, seed=4) for _ in range(2))
     assert one.trees == other.trees
@@ -79,7 +79,7 @@ def test_damage_is_found_and_other_columns_are_refused(tmp_path):
     assert "again" in nothing.value.fix
 
 
-def test_settings_are_searched_on_other_photos_and_the_same_way_twice():
+def test_settings_are_searched_on_other_photos_and_reproducible():
     pytest.importorskip("optuna")
     from fieldmark.stacking.tuned_trees import tuned_trees
 
@@ -98,11 +98,11 @@ def test_settings_are_searched_on_other_photos_and_the_same_way_twice():
     assert "Tuning(n_trials=20)" in refusal.value.fix
 
 
-def test_refusals_say_what_to_do():
+def test_errors_say_what_to_do():
     table, right, part = candidates()
     with pytest.raises(ShapeError) as refusal:
         grow_identity_trees(table, right[:3], part, names=NAMES)
-    assert "one name a column" in refusal.value.fix
+    assert "shape (rival, column)" in refusal.value.fix
     with pytest.raises(FieldmarkError) as refusal:
         grow_identity_trees(table, np.zeros_like(right), part, names=NAMES)
     assert "more validation photos" in refusal.value.fix

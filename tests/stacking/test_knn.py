@@ -1,4 +1,4 @@
-"""Neighbours and the labels they lend, against slow loops."""
+"""Neighbours and label transfer, compared with slow loops."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_neighbours_equal_slow_loops(seed, n_query, n_gallery, k, n_groups):
         assert (found.cosine[row, len(order) :] == -np.inf).all()
 
 
-def test_blocks_and_full_stores_change_nothing(monkeypatch):
+def test_block_sizes_and_full_buffers_change_nothing(monkeypatch):
     query, gallery = unit(30, 3, 0), unit(200, 3, 1)
     gallery[60:120] = gallery[:60]  # equal photos: the first in the gallery comes first
     whole = neighbours(query, gallery, k=7)
@@ -88,7 +88,7 @@ def test_equal_photos_come_in_the_order_of_the_gallery(monkeypatch):
     assert neighbours(gallery[:1], gallery, k=4).index.tolist() == [[0, 1, 2, 3]]
 
 
-def test_no_photo_of_the_own_group_has_a_say():
+def test_photos_of_the_own_group_are_left_out():
     rows, fold = unit(50, 3, 5), np.arange(50) % 3
     found = neighbours(rows, rows, k=20, groups=(fold, fold))
     assert (found.index >= 0).all()
@@ -111,7 +111,7 @@ def test_relevance_equals_slow_loops(seed, k, sharpness, noise):
     )
 
 
-def test_only_the_nearest_speaks_at_the_limit_and_all_similar_at_the_other():
+def test_weights_are_on_the_nearest_at_one_limit_and_equal_at_the_other():
     query, gallery = unit(5, 3, 0), unit(9, 3, 1)
     truth = np.eye(9, dtype=bool)
     found = neighbours(query, gallery, k=9)
@@ -121,12 +121,12 @@ def test_only_the_nearest_speaks_at_the_limit_and_all_similar_at_the_other():
     np.testing.assert_allclose(relevance(found, truth, Relevance(k=9, sharpness=1e-9)).std(), 0, atol=1e-6)
 
 
-def test_without_any_neighbour_unknown_says_yes():
+def test_without_any_neighbour_all_labels_get_the_noise_probability():
     nothing = NearestRows(np.full((2, 3), -1, np.int32), np.full((2, 3), -np.inf, np.float32))
     assert (relevance(nothing, np.ones((4, 2), bool), Relevance(noise=0.01)) == np.float32(0.01)).all()
 
 
-def test_merging_galleries_equals_looking_at_all_at_once():
+def test_joined_galleries_equal_one_search():
     query, gallery = unit(8, 3, 2), unit(30, 3, 3)
     parts = []
     for start in (0, 10, 20):
@@ -137,7 +137,7 @@ def test_merging_galleries_equals_looking_at_all_at_once():
     np.testing.assert_allclose(merged.cosine, whole.cosine, atol=1e-6)
 
 
-def test_the_likeliest_setting_is_chosen():
+def test_the_setting_with_the_highest_likelihood_is_chosen():
     chance = np.random.default_rng(0)
     rows, fold = unit(120, 4, 8), np.arange(120) % 3
     truth = rows @ chance.normal(size=(4, 6)) > 0.8
@@ -153,12 +153,12 @@ def test_the_likeliest_setting_is_chosen():
     assert best == Relevance(k=8, sharpness=10.0, noise=0.01)
 
 
-def test_impossible_neighbours_are_refused():
+def test_invalid_neighbour_searches_are_refused():
     rows = unit(4, 3, 0)
     with pytest.raises(ShapeError, match="one network") as wrong:
         neighbours(rows, unit(4, 2, 0), k=1)
     assert "same dim" in wrong.value.fix
-    with pytest.raises(ShapeError, match="one group each") as wrong:
+    with pytest.raises(ShapeError, match="one entry per row") as wrong:
         neighbours(rows, rows, k=1, groups=(np.zeros(4, int), np.zeros(3, int)))
     assert "groups=None" in wrong.value.fix
     with pytest.raises(ShapeError, match="length 1") as wrong:
@@ -166,9 +166,9 @@ def test_impossible_neighbours_are_refused():
     assert "divide" in wrong.value.fix
     with pytest.raises(FieldmarkError) as wrong:
         neighbours(rows, rows, k=0)
-    assert "k=1 or more" in wrong.value.fix
+    assert "k=20" in wrong.value.fix
     found = neighbours(rows, rows, k=2)
     for grid in ([], [Relevance(k=3)]):
-        with pytest.raises(FieldmarkError, match="choose from") as wrong:
+        with pytest.raises(FieldmarkError, match="grid is empty") as wrong:
             choose_relevance(found, np.ones((4, 1), bool), np.ones((4, 1), bool), grid)
-        assert "look up as many" in wrong.value.fix
+        assert "largest k of grid" in wrong.value.fix

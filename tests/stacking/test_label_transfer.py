@@ -1,4 +1,4 @@
-"""How much similar photos have to say is found where labels are known."""
+"""The weight of transferred labels is fitted on labelled photos."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fieldmark.stacking.specs import Relevance, TransferSearch
 BY = TransferSearch(relevance=(Relevance(k=3), Relevance(k=10)))
 
 
-def world(*, telling: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vague scores, features that tell the labels (or nothing), and the labels."""
+def world(*, informative: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weak scores, embeddings that depend on the labels (or not), and the labels."""
     rng = np.random.default_rng(0)
     kind = rng.integers(0, 6, 300)
     truth = np.eye(6, dtype=bool)[kind]
     proba = np.clip(truth * 0.15 + rng.random(truth.shape) * 0.6, 0, 1).astype(np.float32)
-    seen = (np.eye(6)[kind] if telling else 0) + 0.3 * rng.normal(size=(300, 6))
-    return proba, (seen / np.linalg.norm(seen, axis=1, keepdims=True)).astype(np.float32), truth
+    embeddings = (np.eye(6)[kind] if informative else 0) + 0.3 * rng.normal(size=(300, 6))
+    return proba, (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32), truth
 
 
 def best_f2(proba: np.ndarray, truth: np.ndarray) -> float:
@@ -35,36 +35,39 @@ def best_f2(proba: np.ndarray, truth: np.ndarray) -> float:
     return float(max(found))
 
 
-def test_neighbours_that_know_better_are_heard_and_help() -> None:
-    proba, seen, truth = world(telling=True)
+def test_informative_neighbours_get_weight_and_improve_the_scores() -> None:
+    proba, embeddings, truth = world(informative=True)
     fold = np.arange(300) % 3
-    nearest = neighbours(seen, seen, k=10, groups=(fold, fold))
+    nearest = neighbours(embeddings, embeddings, k=10, groups=(fold, fold))
     settings, weight, f2 = choose_transfer(proba, nearest, truth, BY)
     assert weight > 0.2
     assert f2[BY.weights.index(weight)] == max(f2)
-    lent = with_neighbours(proba, relevance(nearest, truth, settings), weight=weight)
-    assert best_f2(lent, truth) > best_f2(proba, truth) + 0.1
+    transferred = with_neighbours(proba, relevance(nearest, truth, settings), weight=weight)
+    assert best_f2(transferred, truth) > best_f2(proba, truth) + 0.1
     assert f2[0] == pytest.approx(best_f2(proba, truth), abs=0.02)
 
 
-def test_neighbours_that_know_nothing_are_not_heard() -> None:
-    _, seen, truth = world(telling=False)
+def test_uninformative_neighbours_get_weight_0() -> None:
+    _, embeddings, truth = world(informative=False)
     fold = np.arange(300) % 3
-    sure = np.where(truth, 0.9, 0.05).astype(np.float32)
-    _, weight, _ = choose_transfer(sure, neighbours(seen, seen, k=10, groups=(fold, fold)), truth, BY)
+    confident = np.where(truth, 0.9, 0.05).astype(np.float32)
+    _, weight, _ = choose_transfer(confident, neighbours(embeddings, embeddings, k=10, groups=(fold, fold)), truth, BY)
     assert weight <= 0.3
-    assert choose_transfer(sure, neighbours(seen, seen, k=10, groups=(fold, fold)), truth, BY)[2][0] == 1.0
+    assert (
+        choose_transfer(confident, neighbours(embeddings, embeddings, k=10, groups=(fold, fold)), truth, BY)[2][0]
+        == 1.0
+    )
 
 
-def test_weight_0_and_1_are_one_of_the_two() -> None:
-    proba, lent = np.float32([[0.2, 0.8]]), np.float32([[0.6, 0.4]])
-    assert with_neighbours(proba, lent, weight=0).tolist() == proba.tolist()
-    assert with_neighbours(proba, lent, weight=1).tolist() == lent.tolist()
-    assert with_neighbours(proba, lent, weight=0.5)[0] == pytest.approx([0.4, 0.6])
+def test_weight_0_is_the_network_and_1_the_neighbours() -> None:
+    proba, transferred = np.float32([[0.2, 0.8]]), np.float32([[0.6, 0.4]])
+    assert with_neighbours(proba, transferred, weight=0).tolist() == proba.tolist()
+    assert with_neighbours(proba, transferred, weight=1).tolist() == transferred.tolist()
+    assert with_neighbours(proba, transferred, weight=0.5)[0] == pytest.approx([0.4, 0.6])
 
 
-def test_refuses_nothing_to_choose_by() -> None:
+def test_photos_without_labels_are_refused() -> None:
     empty = np.zeros((0, 3), np.float32)
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as raised:
         choose_transfer(empty, neighbours(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32), k=1), empty > 0, BY)
-    assert "out-of-fold" in told.value.fix
+    assert "out-of-fold" in raised.value.fix

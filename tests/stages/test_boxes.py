@@ -1,4 +1,4 @@
-"""Boxes, masks and landmarks from the tool's own finders to trained networks, and to photos at the door."""
+"""Boxes, masks and landmarks: from the finders to trained networks and to predictions for photos."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CORNER = FoundSubject((0.0, 0.0, 0.5, 0.5), mask=np.array([[True, False], [False
 
 
 def plan(finder: GrabCut, *, crop: BoxCrop) -> Plan:
-    """The toy recipe with a boxes stage before its training, by whose boxes and masks it looks at photos."""
+    """The toy recipe with a boxes stage, whose boxes and masks its networks use."""
     toy = humpback_classify(size="toy")
     stages: list[Stage] = []
     for stage in toy.stages:
@@ -74,13 +74,13 @@ def drawn(folder: Path, n_photos: int = 14) -> tuple[Collection, np.ndarray]:
     return Collection.of(pl.DataFrame({"image": rows, "file": rows}), root=folder, name="drawn"), np.array(corners)
 
 
-def test_a_run_with_found_boxes_and_masks_and_a_photo_at_its_door(
+def test_a_run_with_found_boxes_and_masks_identifies_a_photo(
     known: Collection, new: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[int] = []
+    n_found: list[int] = []
 
     def found(photos: Collection, *_: object, **__: object) -> list[FoundSubject]:
-        looked.append(len(photos))
+        n_found.append(len(photos))
         return [
             CORNER if number % 3 else FoundSubject(None, note="two finders disagree: 0.1")
             for number in range(len(photos))
@@ -91,18 +91,18 @@ def test_a_run_with_found_boxes_and_masks_and_a_photo_at_its_door(
     sources = (BoxSource(by=finder, weight=0.7), BoxSource(by=FullFrame(), weight=0.3))
     whole = plan(finder, crop=BoxCrop(sources=sources)).check()
     run = execute(whole, known, tmp_path / "run", new=new, seed=1, n_workers=0)
-    assert looked == [len(known), len(new)]  # once, whatever the number of networks and stages
+    assert n_found == [len(known), len(new)]  # once, whatever the number of networks and stages
     assert "full frame: " in run.receipt("where")["said"]
     views = np.load(run.stage("features") / "new0.npy")
     assert views.shape[:2] == (4, len(new))  # two sources, each plain and mirrored
     assert np.abs(views[0] - views[2]).max() > 1e-3
     answers = fieldmark.load(run.path, n_workers=0)(new.take([0, 1]))
     assert len(answers) == 2
-    assert looked[2:] == [2]  # the door looks for the boxes itself
+    assert n_found[2:] == [2]  # prediction finds the boxes itself
 
 
-def test_stage_boxes_are_the_same_at_the_door(known: Collection, tmp_path: Path) -> None:
-    """What the boxes stage keeps and what is found for a photo that comes in later are the same subject."""
+def test_the_same_boxes_are_found_when_predicting(known: Collection, tmp_path: Path) -> None:
+    """The boxes stage and a later prediction find the same subject on a photo."""
     pytest.importorskip("cv2", reason="OpenCV is an extra")
     photos, _ = drawn(tmp_path, 1)
     finder = GrabCut()
@@ -117,12 +117,12 @@ def test_stage_boxes_are_the_same_at_the_door(known: Collection, tmp_path: Path)
     assert source_name(other) != source_name(finder)
 
 
-def test_a_plan_whose_boxes_unknown_looks_for_is_refused() -> None:
+def test_a_plan_whose_boxes_no_stage_finds_is_refused() -> None:
     whole = plan(GrabCut(), crop=BoxCrop(sources=(BoxSource(by=GrabCut()),)))
     without = Plan(name="x", stages=tuple(stage for stage in whole.stages if not isinstance(stage, Boxes)))
     with pytest.raises(PlanError) as refused:
         without.check()
-    assert "put a boxes stage with that very finder before it" in str(refused.value.got)
+    assert "add a boxes stage with the same finder before it" in str(refused.value.got)
     assert "mend" in refused.value.fix
     train = next(stage for stage in whole.stages if isinstance(stage, Train))
     three = train.model_copy(update={"net": humpback_classify(size="toy").only(Train).net})
@@ -170,8 +170,8 @@ def test_clicks_become_a_finder_whose_marks_align_photos(tmp_path: Path) -> None
     assert set(judged.errors) >= {"median IoU", "error of bottom, share of the box"}
     assert judged.errors["median IoU"] > 0.4
     found = with_found(photos, (trained,), n_workers=0)
-    told = points_of(found, [f"left_tip.{source_name(trained)}"])[:, 0]
-    assert ((told > 0) & (told < (100, 60))).all()  # in pixels; how near they are is tested with the regressor itself
+    predicted = points_of(found, [f"left_tip.{source_name(trained)}"])[:, 0]
+    assert ((predicted > 0) & (predicted < (100, 60))).all()  # in pixels; the accuracy is tested with the regressor
     points = (
         Point(name="left_tip", x=0.1, y=0.1, mirror="right_tip"),
         Point(name="right_tip", x=0.9, y=0.1, mirror="left_tip"),
@@ -181,13 +181,13 @@ def test_clicks_become_a_finder_whose_marks_align_photos(tmp_path: Path) -> None
     assert spec.finders() == (trained,)
     subjects = subjects_of(found, spec)
     assert subjects is not None
-    assert subjects[0].points[0] == pytest.approx(told[0].tolist())
+    assert subjects[0].points[0] == pytest.approx(predicted[0].tolist())
     few = photos.take(np.arange(5))
     with pytest.raises(DataError, match="too few"):
         learn_clicks(few, read_marks(tmp_path / "clicks.csv"), tmp_path / "x", backbone=TINY, n_steps=1, n_workers=0)
 
 
-def test_the_kind_writes_a_table_and_a_page_and_refuses_what_cannot_be(tmp_path: Path) -> None:
+def test_the_command_writes_a_table_and_a_page_and_refuses_impossible_settings(tmp_path: Path) -> None:
     pytest.importorskip("cv2", reason="OpenCV is an extra")
     photos, corners = drawn(tmp_path, 3)
     done = functions.boxes(photos, out=tmp_path / "b.csv", by="grabcut", html=tmp_path / "b.html", n_workers=0)
@@ -206,10 +206,10 @@ def test_the_kind_writes_a_table_and_a_page_and_refuses_what_cannot_be(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("cells", "told"),
+    ("cells", "message"),
     [("0,0,60,50,500,20", "tip at 500, 20 in 100 x 60 pixels"), ("300,5,320,30,10,20", "300, 5, 20, 25 in 100 x 60")],
 )
-def test_clicks_outside_their_photo_are_refused(tmp_path: Path, cells: str, told: str) -> None:
+def test_clicks_outside_their_photo_are_refused(tmp_path: Path, cells: str, message: str) -> None:
     photos, _ = drawn(tmp_path, 10)
     lines = [f"{image},0,0,60,50,10,20" for image in photos.images[1:]]
     (tmp_path / "clicks.csv").write_text(
@@ -217,6 +217,6 @@ def test_clicks_outside_their_photo_are_refused(tmp_path: Path, cells: str, told
     )
     with pytest.raises(DataError) as refused:
         learn_clicks(photos, read_marks(tmp_path / "clicks.csv"), tmp_path / "finder", backbone=TINY, n_workers=0)
-    assert str(refused.value.got).startswith(f"{photos.images[0]}: {told}")
+    assert str(refused.value.got).startswith(f"{photos.images[0]}: {message}")
     assert "leave" in refused.value.fix
     assert not (tmp_path / "finder").exists()

@@ -1,4 +1,4 @@
-"""Extra photos teach and nothing more: not even of a judging photo's own file or group."""
+"""Extra photos are training photos only, and never of a validation photo's file or group."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def folds_of(folder: Path, fold: np.ndarray) -> Folds:
     return Folds(folder)
 
 
-def test_what_is_marked_is_extra(known: Collection) -> None:
+def test_marked_photos_are_extra(known: Collection) -> None:
     photos = marked(known)
     assert [image for image, extra in zip(photos.images, photos.extra, strict=True) if extra] == [
         "003.jpg",
@@ -44,7 +44,7 @@ def test_what_is_marked_is_extra(known: Collection) -> None:
     assert not known.extra.any()
 
 
-def test_they_never_judge_and_unknown_is_compared_to_them(known: Collection, new: Collection, tmp_path: Path) -> None:
+def test_extra_photos_are_in_no_validation_and_no_gallery(known: Collection, new: Collection, tmp_path: Path) -> None:
     photos = marked(known)
     run = execute(humpback_classify(size="toy", effort=0.3), photos, tmp_path / "run", new=new, seed=1, n_workers=0)
     context = Context.open(run.path)
@@ -58,7 +58,9 @@ def test_they_never_judge_and_unknown_is_compared_to_them(known: Collection, new
     assert (gallery.classes[~photos.extra] == np.maximum(photos.classes, -1)[~photos.extra]).all()
 
 
-def test_one_of_a_judging_photos_group_or_file_does_not_teach_its_network(known: Collection, tmp_path: Path) -> None:
+def test_an_extra_photo_of_a_validation_photos_group_or_file_is_not_trained_on(
+    known: Collection, tmp_path: Path
+) -> None:
     shutil.copytree(known.root, tmp_path / "photos")
     group = [None] * len(known)
     at = {image: row for row, image in enumerate(known.images)}
@@ -74,30 +76,32 @@ def test_one_of_a_judging_photos_group_or_file_does_not_teach_its_network(known:
     assert spoilt == [{"006.jpg"}, {"009.jpg"}]
 
 
-def test_of_labels_every_photo_is_judged(museum: Path, tmp_path: Path) -> None:
+def test_extra_photos_are_refused_for_labels(museum: Path, tmp_path: Path) -> None:
     known = fieldmark.read(museum)
     cells = ["yes" if row % 7 == 0 else None for row in range(len(known))]
     photos = Collection(known.table.with_columns(pl.Series("extra", cells)), known.root, known.vocabulary)
-    with pytest.raises(PlanError) as told:
+    with pytest.raises(PlanError) as caught:
         fieldmark.train("imet2019", photos, run=tmp_path / "run", size="toy", n_workers=0)
-    assert "8 photos with yes" in told.value.got
+    assert "8 photos with yes" in caught.value.got
     assert not (tmp_path / "run").exists()
 
 
 def test_extra_photos_alone_are_refused(known: Collection, tmp_path: Path) -> None:
     table = known.table.with_columns(pl.lit("yes").alias("extra"))
     photos = Collection.of(table, root=known.root, unknown="new_whale")
-    with pytest.raises(PlanError) as told:
+    with pytest.raises(PlanError) as caught:
         fieldmark.train("humpback-classify", photos, run=tmp_path / "run", size="toy", n_workers=0)
-    assert f"all {len(known)} rows" in told.value.got
+    assert f"all {len(known)} rows" in caught.value.got
     assert not (tmp_path / "run").exists()
 
 
-def test_one_of_an_individual_that_judges_as_a_unknown_does_not_teach(known: Collection, tmp_path: Path) -> None:
-    """Its own photo is held back, so that nobody knows it; photos of it from elsewhere would tell."""
+def test_an_extra_photo_of_an_individual_that_validates_as_unknown_is_not_trained_on(
+    known: Collection, tmp_path: Path
+) -> None:
+    """Its only photo validates, so it counts as unknown. Extra photos of it would leak its identity."""
     names = known.table["identity"].to_list()
-    whom = "w_3"  # four photos: one is its own, the others come from elsewhere
-    rows = [row for row, name in enumerate(names) if name == whom]
+    identity = "w_3"  # four photos: one is not extra, the others are
+    rows = [row for row, name in enumerate(names) if name == identity]
     cells = ["yes" if row in rows[1:] else None for row in range(len(names))]
     table = known.table.with_columns(pl.Series("extra", cells))
     photos = Collection.of(table, root=known.root, unknown="new_whale")

@@ -1,4 +1,4 @@
-"""Margins, sub-centres and flips in a whole plan: read from TOML, refused where they cannot work, run to answers."""
+"""Margins, sub-centres and mirrored identities in a plan: read from TOML, checked, and run."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def planned(**settings: object) -> Plan:
     return Plan(name="x", stages=(GOOD.stages[0], changed, *GOOD.stages[2:]))
 
 
-def test_a_users_toml_says_all_of_it(tmp_path: Path) -> None:
+def test_a_plan_in_toml_has_all_settings(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(TOML, encoding="utf-8")
     train = read_plan(path).stages[1]
@@ -61,34 +61,34 @@ def test_a_users_toml_says_all_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"losses": (ArcFace(),)},
-            "net: arcface asks for a margin between cosines, a one_vs_rest head gives none: use",
+            "net: arcface needs cosines, a one_vs_rest head has none: use",
         ),
-        ({"losses": (ArcFace(),), "net": {"head": SigmoidHead()}}, "a sigmoid head gives none"),
+        ({"losses": (ArcFace(),), "net": {"head": SigmoidHead()}}, "a sigmoid head has none"),
         ({"losses": (Affinity(),), "net": {"head": CosineHead()}}, 'use head = {kind = "affinity"}'),
         ({"losses": (LocalTriplet(),), "net": {"head": EmbeddingHead()}}, "set stripes = 8"),
         ({"losses": (ArcFace(), Affinity())}, "affinity needs centres"),
     ],
 )
-def test_losses_without_what_they_need_are_refused(settings: dict, told: str) -> None:
+def test_losses_without_what_they_need_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(PlanError) as refused:
         planned(**settings).check()
-    assert told in refused.value.got
+    assert message in refused.value.got
     assert "fieldmark plan" in refused.value.fix
 
 
-def test_losses_of_single_phases_are_looked_at_too() -> None:
+def test_losses_of_single_phases_are_checked_too() -> None:
     train = GOOD.stages[1]
     phases = (*train.training.phases, train.training.phases[0].model_copy(update={"losses": (ArcFace(),)}))  # type: ignore[union-attr]
     with pytest.raises(PlanError) as refused:
         planned(training=train.training.model_copy(update={"phases": phases})).check()  # type: ignore[union-attr]
-    assert "arcface asks for a margin" in refused.value.got
+    assert "arcface needs cosines" in refused.value.got
 
 
-def test_an_embedding_with_stripes_may_learn_by_triplets_alone() -> None:
+def test_an_embedding_with_stripes_may_be_trained_by_triplets_alone() -> None:
     net = {"head": EmbeddingHead(), "stripes": 2}
     train = planned(net=net, losses=(BatchHardTriplet(), LocalTriplet())).stages[1]
     Plan(name="x", stages=(GOOD.stages[0], train)).check()
@@ -119,10 +119,10 @@ def test_a_run_ends_with_probabilities_and_a_threshold(
     assert (run.stage("answers") / "submission.csv").exists()
 
 
-def test_sure_answers_of_a_cosine_head_stay_apart() -> None:
-    """By the sigmoid of scaled cosines both would be 1 in float32, and their order a matter of luck."""
+def test_confident_probabilities_of_a_cosine_head_stay_distinct() -> None:
+    """The sigmoid of scaled cosines would be 1 in float32 for both, and their order would be random."""
     logits = np.array([[[26.0, 24.0, -5.0, 3.0]]])
     found = nets._probabilities(logits, 2, competing=True).astype(np.float32)[0, 0]
     assert found[0] > found[1] > 0
-    assert found[:2].sum() == pytest.approx(1)  # the mirror images compete among themselves
+    assert found[:2].sum() == pytest.approx(1)  # mirrored identities have a softmax of their own
     assert found[2:].sum() == pytest.approx(1)

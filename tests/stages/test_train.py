@@ -1,4 +1,4 @@
-"""What a network is given to learn from."""
+"""The training data of a network."""
 
 import shutil
 from pathlib import Path
@@ -31,7 +31,7 @@ from toys import split_by
 
 @pytest.fixture
 def context(known: Collection, whales: Path, tmp_path: Path) -> Context:
-    """The toy whales and two more unknown individuals, of which one is a copy of a photo with a name."""
+    """The toy whales and two more photos of unknown individuals, one of them a copy of a named photo."""
     shutil.copytree(whales / "train", tmp_path / "train")
     shutil.copy(tmp_path / "train/000.jpg", tmp_path / "train/copy.jpg")
     more = [("copy.jpg", "new_whale"), ("unknown.jpg", "new_whale")]
@@ -65,25 +65,25 @@ def trained(stage: Train, context: Context, fold: np.ndarray, folder: Path) -> M
     return left
 
 
-def test_a_copy_of_a_named_photo_is_no_unknown_to_learn_from(context: Context) -> None:
+def test_a_copy_of_a_named_photo_is_not_trained_as_unknown(context: Context) -> None:
     images = set(context.known.images)
     assert taught(STAGE, context, np.full(len(images), -1)) == images - {"copy.jpg"}
 
 
-def test_validation_photos_are_not_learnt_from(context: Context) -> None:
+def test_validation_photos_are_not_trained_on(context: Context) -> None:
     fold = np.full(len(context.known), -1)
     fold[[1, 3]] = 0
     assert not taught(STAGE, context, fold) & {context.known.images[1], context.known.images[3]}
 
 
-def test_without_unknowns_only_individuals_teach(context: Context) -> None:
+def test_without_unknowns_only_known_individuals_are_trained_on(context: Context) -> None:
     names = dict(zip(context.known.images, context.known.table["identity"], strict=True))
     named = {image for image, name in names.items() if name != "new_whale"}
     stage = STAGE.model_copy(update={"unknowns": False})
     assert taught(stage, context, np.full(len(names), -1)) == named
 
 
-def test_few_photos_make_batches_smaller_down_to_a_quarter() -> None:
+def test_batches_are_smaller_for_few_photos_down_to_a_quarter() -> None:
     training = Training(batch=96, least_batches=40)
     assert [training.fitting(n, multiple=3).batch for n in (10_000, 3_840, 3_839, 1_900, 936, 5)] == [
         96,
@@ -93,13 +93,13 @@ def test_few_photos_make_batches_smaller_down_to_a_quarter() -> None:
         24,
         24,
     ]
-    assert training.fitting(5, multiple=48).batch == 48  # what the sampler needs comes first
+    assert training.fitting(5, multiple=48).batch == 48  # the multiple of the sampler has priority
     assert training.fitting(5, multiple=96) is training
     assert Training(batch=96).fitting(5) is not None
     assert Training(batch=96).fitting(97).batch == 96
 
 
-def test_a_stage_learns_by_smaller_batches_of_few_photos(context: Context, tmp_path: Path) -> None:
+def test_a_stage_trains_with_smaller_batches_on_few_photos(context: Context, tmp_path: Path) -> None:
     context.run.path.mkdir(exist_ok=True)
     net = Net(backbone=Backbone(name="test_efficientnet", weights=RandomWeights()), head=OneVsRestHead())
     updates = {}
@@ -112,10 +112,10 @@ def test_a_stage_learns_by_smaller_batches_of_few_photos(context: Context, tmp_p
     assert updates[100] >= 3 * updates[1] > 0
 
 
-@pytest.mark.parametrize(("flips", "of_mirrors"), [("same", 0), ("other", 1)])
-def test_a_mirror_image_is_no_second_photo(context: Context, flips: str, of_mirrors: int) -> None:
-    """Individuals with one photo wait for the last phase, whatever a mirrored photo shows."""
-    stage = next(one for one in reidentify(size="small", mirror=flips).stages if isinstance(one, Train))
+@pytest.mark.parametrize(("flips", "of_mirrors"), [("same_identity", 0), ("other_identity", 1)])
+def test_a_mirrored_photo_is_no_second_photo(context: Context, flips: str, of_mirrors: int) -> None:
+    """Individuals with one photo are used in the last phase only, whether mirrored photos are added or not."""
+    stage = next(one for one in reidentify(size="small", horizontal_flip=flips).stages if isinstance(one, Train))
     first = stage.training.phases[0]
     assert first.min_photos == 2
     lesson = stage.lesson(split_by(context, np.full(len(context.known), -1)), k=0)
@@ -124,13 +124,13 @@ def test_a_mirror_image_is_no_second_photo(context: Context, flips: str, of_mirr
     once = np.flatnonzero((classes >= 0) & (counts[classes] == 1))
     assert len(once)
     assert not np.isin(lesson.members(first) % n, once).any()
-    told = lesson.counts(lesson.items, len(counts) * (1 + of_mirrors)).tolist()
-    assert told[: len(counts)] == counts.tolist()
-    assert told[shift:][: len(counts)] == counts.tolist()
+    counted = lesson.counts(lesson.items, len(counts) * (1 + of_mirrors)).tolist()
+    assert counted[: len(counts)] == counts.tolist()
+    assert counted[shift:][: len(counts)] == counts.tolist()
 
 
-def test_an_individual_held_back_as_a_unknown_is_not_watched_as_known(context: Context, tmp_path: Path) -> None:
-    """Who judges as an unknown individual cannot be right, and would only lower what is watched."""
+def test_an_individual_held_out_as_unknown_is_not_measured_as_known(context: Context, tmp_path: Path) -> None:
+    """An individual that validates as unknown cannot be predicted, so it must not count in the metric."""
     names = np.array(context.known.table["identity"].to_list(), object)
     twos = [name for name in sorted(set(names) - {"new_whale"}) if (names == name).sum() > 1][:2]
     watched_by = {}
@@ -168,10 +168,10 @@ def fresh(context: Context) -> np.ndarray:
     return fold
 
 
-def test_killed_within_its_first_checkpoint_it_begins_as_it_began(
+def test_a_training_killed_in_its_first_checkpoint_starts_again(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A checkpoint's folder alone is no checkpoint: directions are imprinted again."""
+    """A folder without a complete checkpoint does not count: the directions are imprinted again."""
 
     class KilledError(BaseException):
         pass
@@ -192,7 +192,7 @@ def test_killed_within_its_first_checkpoint_it_begins_as_it_began(
     assert all(torch.equal(one, ends[1][name]) for name, one in ends[0].items())
 
 
-def test_a_warm_start_keeps_the_directions_it_takes_over(context: Context, tmp_path: Path) -> None:
+def test_a_warm_start_keeps_the_copied_directions(context: Context, tmp_path: Path) -> None:
     fold = fresh(context)
     trained(IMPRINTED, context, fold, context.run.work_directory("net"))
     context.run.finish("net", receipt={"said": ""})

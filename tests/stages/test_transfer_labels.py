@@ -1,4 +1,4 @@
-"""Similar photos lend their labels: out of fold to known photos, by all known ones to new ones."""
+"""Label transfer from similar photos: known photos get labels of other folds, new photos of all known photos."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from toys import applied
 
 
 def plan() -> Plan:
-    seen = Preprocess(height_px=64, width_px=64)
+    preprocess = Preprocess(height_px=64, width_px=64)
     return Plan(
-        name="lending",
+        name="transfer",
         stages=(
             Split(folds=StratifiedFolds(n_folds=3)),
             Train(
@@ -47,45 +47,47 @@ def plan() -> Plan:
                 training=Training(phases=(Phase(epochs=1, lr=1e-3),), batch=16),
             ),
             Score(name="zoo", of=("net",), on="split"),
-            DescribeImages(name="image_features", preprocess=seen),
-            TransferLabels(name="lent", reads_from="zoo", on="split", image_features="image_features"),
-            Threshold(name="thresholds", reads_from="lent"),
+            DescribeImages(name="image_features", preprocess=preprocess),
+            TransferLabels(name="transferred", reads_from="zoo", on="split", image_features="image_features"),
+            Threshold(name="thresholds", reads_from="transferred"),
         ),
     ).check()
 
 
-def test_known_photos_hear_other_folds_and_new_photos_all(museum: Path, tmp_path: Path) -> None:
+def test_known_photos_get_labels_of_other_folds_and_new_photos_of_all(museum: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     fieldmark.train(plan(), museum, run=run, n_workers=0)
     opened = Context.open(run)
-    chosen = fieldmark.core.spec.read_spec(Chosen, run / "lent" / "chosen.json")
-    zoo, lent = (opened.artifact(LabelScores, name).known(opened.known) for name in ("zoo", "lent"))
-    assert chosen.weight > 0  # one epoch of a tiny network knows less than an ImageNet backbone
-    said = (lent - (1 - chosen.weight) * zoo) / chosen.weight  # what the neighbours say, 0-1
-    assert said.min() > -0.01
-    assert said.max() < 1.01
-    seen = np.load(run / "looks/known/features.npy")
-    seen = seen / np.linalg.norm(seen, axis=1, keepdims=True)
+    chosen = fieldmark.core.spec.read_spec(Chosen, run / "transferred" / "chosen.json")
+    zoo, transferred = (opened.artifact(LabelScores, name).known(opened.known) for name in ("zoo", "transferred"))
+    assert chosen.weight > 0  # a tiny network after one epoch is worse than an ImageNet backbone
+    neighbour_labels = (transferred - (1 - chosen.weight) * zoo) / chosen.weight  # 0 to 1
+    assert neighbour_labels.min() > -0.01
+    assert neighbour_labels.max() < 1.01
+    features = np.load(run / "image_features/known/features.npy")
+    features = features / np.linalg.norm(features, axis=1, keepdims=True)
     fold, truth = np.load(run / "split/fold.npy"), opened.known.truth
     for row in range(3):
         others = np.flatnonzero(fold != fold[row])
-        cosine = seen[others] @ seen[row]
+        cosine = features[others] @ features[row]
         near = np.argsort(-cosine)[: chosen.relevance.k]
-        voice = np.exp(chosen.relevance.sharpness * (cosine[near] - cosine[near[0]]))
-        wanted = 0.001 + 0.998 * (voice @ truth[others[near]]) / voice.sum()
-        assert said[row] == pytest.approx(wanted, abs=1e-3)
-    # Asked again as photos that nobody knows, the new ones get the same answer.
+        weight = np.exp(chosen.relevance.sharpness * (cosine[near] - cosine[near[0]]))
+        wanted = 0.001 + 0.998 * (weight @ truth[others[near]]) / weight.sum()
+        assert neighbour_labels[row] == pytest.approx(wanted, abs=1e-3)
+    # The new photos get the same labels when they are predicted as photos from outside the run.
     again = applied(run, opened.new).value("thresholds").proba
-    assert again == pytest.approx(opened.of_new().value("lent").mean.mean, abs=1e-4)
+    assert again == pytest.approx(opened.of_new().value("transferred").mean.mean, abs=1e-4)
 
 
-def test_the_recipe_lends_last_and_refuses_where_nothing_sees() -> None:
-    stages = imet2019(neighbours=True).stages
-    (lend,) = [stage for stage in stages if isinstance(stage, TransferLabels)]
-    assert lend.reads_from == "trees"
-    assert stages[-2].reads_from == "lent"
-    (alone,) = [stage for stage in imet2019(neighbours=True, trees=False).stages if isinstance(stage, TransferLabels)]
+def test_the_recipe_transfers_labels_last_and_needs_image_features() -> None:
+    stages = imet2019(knn_label_transfer=True).stages
+    (transfer,) = [stage for stage in stages if isinstance(stage, TransferLabels)]
+    assert transfer.reads_from == "trees"
+    assert stages[-2].reads_from == transfer.name
+    (alone,) = [
+        stage for stage in imet2019(knn_label_transfer=True, trees=False).stages if isinstance(stage, TransferLabels)
+    ]
     assert alone.reads_from == "special"
-    with pytest.raises(PlanError) as told:
-        imet2019(size="toy", neighbours=True)
-    assert "--size small" in told.value.fix
+    with pytest.raises(PlanError) as caught:
+        imet2019(size="toy", knn_label_transfer=True)
+    assert "--size small" in caught.value.fix

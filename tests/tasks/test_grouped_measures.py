@@ -17,8 +17,8 @@ from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.metrics.measure import Measure
 from fieldmark.tasks.attributes.validation import measure_answers
 from fieldmark.tasks.identification.measures import measure, measure_decision
-from fieldmark.tasks.tagging.ladder import change_of
 from fieldmark.tasks.tagging.measures import measure_labels
+from fieldmark.tasks.tagging.stage_scores import change_of
 
 N_GROUPS, N_PHOTOS = 24, 25
 GROUPS = np.repeat(np.arange(N_GROUPS), N_PHOTOS)
@@ -29,7 +29,7 @@ IS_KNOWN = (np.arange(N_GROUPS) % 4 > 0)[GROUPS]
 
 
 def scored() -> tuple[np.ndarray, np.ndarray]:
-    """Scores and truth: photos of a good group are named or called new rightly, those of another are not."""
+    """Scores and truth: photos of a good group are answered right, those of other groups are not."""
     truth = np.where(IS_KNOWN, GROUPS % 7, -1)
     scores = np.random.default_rng(1).random((len(truth), 8)) * 0.1
     scores[np.arange(len(truth)), np.where(GOOD, truth, 7)] += np.where(IS_KNOWN | ~GOOD, 0.8, 0.0)
@@ -60,8 +60,8 @@ def answers(groups: np.ndarray | None) -> tuple[Measure, ...]:
 
 CASES: list[tuple[Callable[[np.ndarray | None], tuple[Measure, ...]], set[str]]] = [
     (individuals, set()),
-    (labels, {"labels a photo", "mean F2 without looking", "mean F2 of a", "mean F2 of b"}),
-    (answers, {"error without looking"}),
+    (labels, {"labels per photo", "baseline mean F2", "mean F2 of a", "mean F2 of b"}),
+    (answers, {"baseline error"}),
 ]
 
 
@@ -86,7 +86,7 @@ def test_what_to_expect_of_a_decision_is_over_groups() -> None:
     )
     assert {one.name.partition(",")[0] for one in found} >= {
         "MAP@5",
-        "found at 5%",
+        "TPIR at FPIR = 5 %",
         "calibration error",
         "AUC of right",
     }
@@ -97,8 +97,8 @@ def test_what_to_expect_of_a_decision_is_over_groups() -> None:
 
 def test_thresholds_and_intervals_of_a_decision_keep_groups_whole() -> None:
     found = {one.name: one for one in measure_decision(*scored(), unknown=MaxMap(), groups=GROUPS)}
-    apart = {one.name: one for one in measure_decision(*scored(), unknown=MaxMap())}
-    wide, narrow = found["MAP@5, crossed"], apart["MAP@5, crossed"]
+    photo_level = {one.name: one for one in measure_decision(*scored(), unknown=MaxMap())}
+    wide, narrow = found["MAP@5, cross-fitted"], photo_level["MAP@5, cross-fitted"]
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
@@ -114,7 +114,7 @@ def test_mean_f2_has_the_interval_of_a_slow_bootstrap() -> None:
     assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=0.03)
 
 
-def test_thresholds_are_judged_over_groups_and_by_parts_that_keep_groups_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threshold_measures_resample_groups_and_parts_keep_groups_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     from fieldmark.decisions import label_thresholds
 
     truth = np.eye(8, dtype=bool)[np.random.default_rng(2).integers(0, 8, len(GROUPS))]

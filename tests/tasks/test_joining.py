@@ -1,4 +1,4 @@
-"""Finished runs joined to one: it holds their stages, learns nothing, and answers as any run does."""
+"""Joining of finished runs: the joined run has all stages, trains nothing, and predicts like any run."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ NEAREST = humpback_nearest(size="toy")
 
 @pytest.fixture(scope="module")
 def nearest(known: Collection, new: Collection, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Another recipe on the same photos, seed and split."""
+    """A run of another recipe with the same photos, seed and split."""
     return execute(NEAREST, known, tmp_path_factory.mktemp("nearest") / "run", new=new, seed=1, n_workers=0)
 
 
 @pytest.fixture
 def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Joined runs match few points of small pictures, of two individuals a photo."""
-    evidence = KeypointMatching(points=Xfeat(size_px=64, most=40))
+    """Joined runs match few keypoints of small pictures, for two individuals per photo."""
+    matching = KeypointMatching(points=Xfeat(size_px=64, most=40))
     planned = joining._plan
 
     def plan(*args: Any, **more: Any) -> Plan:
         made = planned(*args, **more)
-        quick = {"evidence": evidence, "shortlist": 2}
+        quick = {"matching": matching, "shortlist": 2}
         stages = (one.model_copy(update=quick) if one.name == "points" else one for one in made.stages)
         return made.model_copy(update={"stages": tuple(stages)})
 
@@ -62,60 +62,60 @@ def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def unlearning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Train, "fit", lambda *_: pytest.fail("learnt anew"))
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Train, "fit", lambda *_: pytest.fail("trained again"))
 
 
 def names(run: RunFolder) -> list[str]:
     return [stage.name for stage in Context.open(run.path).plan.stages]
 
 
-@pytest.mark.usefixtures("unlearning")
-def test_the_joined_run_ranks_as_the_blend_of_the_answers(
+@pytest.mark.usefixtures("no_training")
+def test_the_joined_run_ranks_as_the_ensemble_of_answers(
     finished: RunFolder, nearest: RunFolder, new: Collection, tmp_path: Path
 ) -> None:
     folders = [finished.path, nearest.path]
     run = join_runs(folders, tmp_path / "both", weights=[2.0, 1.0])
-    both = ["split", "net", "features", "ranking", "net-2", "features-2", "ranking-2", "ensemble_lines", "answers"]
+    both = ["split", "net", "features", "ranking", "net-2", "features-2", "ranking-2", "ensemble", "answers"]
     assert names(run) == both
     wanted, decision = ensemble_runs(folders, weights=[2.0, 1.0])
-    made = pl.read_parquet(run.stage("ensemble_lines") / "ranking.parquet").filter(pl.col("part") == "new")
+    made = pl.read_parquet(run.stage("ensemble") / "ranking.parquet").filter(pl.col("part") == "new")
     assert made.select("image", "place", "identity").equals(wanted.select("image", "place", "identity"))
     assert np.allclose(made["score"], wanted["score"])
-    assert json.loads((run.stage("ensemble_lines") / "decision.json").read_text())["at"] == decision.threshold.at
+    assert json.loads((run.stage("ensemble") / "decision.json").read_text())["at"] == decision.threshold.at
     submission = pl.read_csv(run.stage("answers") / "submission.csv")
     assert submission["Image"].to_list() == new.images
     assert {one.name for one in write_report(Context.open(run.path))} >= {"MAP@5", "top-1 of known"}
     page = (run.path / "report.html").read_text(encoding="utf-8")
-    assert "net, validation" in page  # how each network has learnt, if it has
+    assert "net, validation" in page  # training curves per network
 
 
-@pytest.mark.usefixtures("unlearning")
-def test_the_joined_run_answers_single_photos_as_it_ranked_them(
+@pytest.mark.usefixtures("no_training")
+def test_the_joined_run_predicts_single_photos_as_it_ranked_them(
     finished: RunFolder, nearest: RunFolder, new: Collection, tmp_path: Path
 ) -> None:
     run = join_runs([finished.path, nearest.path], tmp_path / "both", by=ByVote())
-    table = pl.read_parquet(run.stage("ensemble_lines") / "ranking.parquet").filter(pl.col("part") == "new")
+    table = pl.read_parquet(run.stage("ensemble") / "ranking.parquet").filter(pl.col("part") == "new")
     wanted = dict(table.sort("place").group_by("image").agg("identity").iter_rows())
     for one in fieldmark.load(run.path, device="cpu", n_workers=0)(new):
         assert [match.identity for match in one.matches] == wanted[one.image]
 
 
 @pytest.mark.usefixtures("few_points")
-def test_points_come_after_the_blend_and_not_before(
+def test_keypoints_come_after_the_ensemble(
     finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     pytest.importorskip("cv2", reason="keypoints need OpenCV")
-    looked = quick_rerank(shortlist=2)
-    ends = (looked, WriteSubmission(name="answers", reads_from="evidence"))
+    rerank = quick_rerank(shortlist=2)
+    ends = (rerank, WriteSubmission(name="answers", reads_from="matching"))
     plan = NEAREST.model_copy(update={"stages": (*NEAREST.stages[:-1], *ends)}).check()
     pointed = execute(plan, known, tmp_path / "pointed", new=new, seed=1, n_workers=0, reuse=nearest.path)
     kept = {path.name for path in (pointed.path / KEPT).iterdir()}
     run = join_runs([pointed.path, finished.path], tmp_path / "both", points=True)
     stages = Context.open(run.path).plan.stages
     assert [stage.name for stage in stages if isinstance(stage, RerankKeypoints)] == ["points"]
-    (ensemble_lines,) = (stage for stage in stages if isinstance(stage, EnsembleRankings))
-    assert ensemble_lines.reads_from == ("ranking", "ranking-2")
+    (ensemble,) = (stage for stage in stages if isinstance(stage, EnsembleRankings))
+    assert ensemble.reads_from == ("ranking", "ranking-2")
     assert kept <= {path.name for path in (run.path / KEPT).iterdir()}
     assert pl.read_parquet(run.stage("points") / "keypoint_matches.parquet").height > 0
     table = pl.read_parquet(run.stage("points") / "ranking.parquet").filter(pl.col("part") == "new")
@@ -125,19 +125,19 @@ def test_points_come_after_the_blend_and_not_before(
     for one in fieldmark.load(run.path, device="cpu", n_workers=0)(new):
         assert [match.identity for match in one.matches] == wanted[one.image]
     plain = join_runs([pointed.path, finished.path], tmp_path / "plain")
-    assert Context.open(plain.path).plan.only(EnsembleRankings).reads_from == ("evidence", "ranking-2")
+    assert Context.open(plain.path).plan.only(EnsembleRankings).reads_from == ("matching", "ranking-2")
 
 
-def test_a_blend_of_points_by_the_second_embedding_shows_that_embedding(
+def test_an_ensemble_shows_the_embedding_of_its_keypoints(
     finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     pytest.importorskip("cv2", reason="keypoints need OpenCV")
     both = join_runs([finished.path, nearest.path], tmp_path / "both")
-    looked = quick_rerank(name="points", reads_from="ensemble_lines", embedded="features-2", shortlist=2)
+    rerank = quick_rerank(name="points", reads_from="ensemble", embedded="features-2", shortlist=2)
     again = EnsembleRankings(name="again", reads_from=("points", "ranking"), on="split")
     stages = (
         *Context.open(both.path).plan.stages[:-1],
-        looked,
+        rerank,
         again,
         WriteSubmission(name="answers", reads_from="again"),
     )
@@ -151,7 +151,7 @@ def test_a_blend_of_points_by_the_second_embedding_shows_that_embedding(
     assert np.allclose(embeddings[0], np.load(run.stage("features-2") / "new0.npy"), atol=1e-4)
 
 
-def test_points_that_cannot_be_found_are_told_before_anything_is_made(
+def test_missing_opencv_is_an_error_before_files_are_written(
     finished: RunFolder, nearest: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
@@ -161,7 +161,7 @@ def test_points_that_cannot_be_found_are_told_before_anything_is_made(
     assert not (tmp_path / "both").exists()
 
 
-def test_it_goes_on_where_it_was_interrupted(
+def test_an_interrupted_join_continues(
     finished: RunFolder, nearest: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = [finished.path, nearest.path]
@@ -169,36 +169,36 @@ def test_it_goes_on_where_it_was_interrupted(
         broken.setattr(EnsembleRankings, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             join_runs(folders, tmp_path / "both")
-    assert not RunFolder(tmp_path / "both").done("ensemble_lines")
+    assert not RunFolder(tmp_path / "both").done("ensemble")
     stamp = (tmp_path / "both" / "net" / "stage.json").stat().st_mtime_ns
     run = join_runs(folders, tmp_path / "both")
     assert (run.path / "net" / "stage.json").stat().st_mtime_ns == stamp
     assert run.done("answers")
 
 
-def test_a_joined_run_is_a_run_and_joins_others(
+def test_a_joined_run_can_be_joined_again(
     finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
-    """A third recipe beside two; what both sides hold stands there once."""
+    """A third recipe joins two others; stages of both sides are stored once."""
     both = join_runs([finished.path, nearest.path], tmp_path / "both")
-    plan = humpback_classify(size="toy", centroids=False)
+    plan = humpback_classify(size="toy", score_by_centroid=False)
     third = execute(plan, known, tmp_path / "third", new=new, seed=1, n_workers=0, reuse=finished.path)
     run = join_runs([both.path, third.path], tmp_path / "three")
     opened = Context.open(run.path)
-    assert names(run)[-4:] == ["ensemble_lines", "ranking-3", "blended-2", "answers"]
-    assert opened.plan.final().named() == {"on": ("split",), "reads_from": ("ensemble_lines", "ranking-3")}
-    wanted = pl.read_parquet(run.stage("blended-2") / "ranking.parquet").filter(pl.col("part") == "new")
+    assert names(run)[-4:] == ["ensemble", "ranking-3", "ensemble-2", "answers"]
+    assert opened.plan.final().named() == {"on": ("split",), "reads_from": ("ensemble", "ranking-3")}
+    wanted = pl.read_parquet(run.stage("ensemble-2") / "ranking.parquet").filter(pl.col("part") == "new")
     answers = fieldmark.load(run.path, device="cpu", n_workers=0)(new)
     first = wanted.filter(pl.col("place") == 1).select("image", "identity")
     assert {one.image: one.matches[0].identity for one in answers} == dict(first.iter_rows())
 
 
-def test_runs_that_do_not_fit_are_told(
+def test_runs_that_do_not_fit_are_errors(
     finished: RunFolder, nearest: RunFolder, known: Collection, new: Collection, tmp_path: Path
 ) -> None:
     with pytest.raises(RunError) as refusal:
         join_runs([finished.path, finished.path], tmp_path / "same")
-    assert "rank similar" in str(refusal.value.got)
+    assert "the same ranking" in refusal.value.problem
     other = execute(NEAREST, known, tmp_path / "seed", new=new, seed=2, n_workers=0)
     with pytest.raises(RunError) as refusal:
         join_runs([finished.path, other.path], tmp_path / "seeds")
@@ -241,10 +241,10 @@ def test_a_plan_with_other_names_is_the_same_plan(recipe: str) -> None:
     assert tuple(renamed(stage, back) for stage in other.stages) == plan.stages
 
 
-def test_points_are_matched_by_an_embedding_behind_the_blend(finished: RunFolder) -> None:
+def test_keypoints_need_an_embedding_of_the_ensemble(finished: RunFolder) -> None:
     plan = Context.open(finished.path).plan
     embed = plan.stages[2].model_copy(update={"name": "others"})
-    looked = RerankKeypoints(name="points", reads_from="ranking", embedded="others", on="split")
+    rerank = RerankKeypoints(name="points", reads_from="ranking", embedded="others", on="split")
     with pytest.raises(PlanError) as refusal:
-        Plan(name="more", stages=(*plan.stages[:-1], embed, looked)).check()
+        Plan(name="more", stages=(*plan.stages[:-1], embed, rerank)).check()
     assert "ranks by features, not by 'others'" in str(refusal.value.got)

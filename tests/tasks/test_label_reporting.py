@@ -1,4 +1,4 @@
-"""The page and the numbers of a finished run that tags; what its stages left is written by hand."""
+"""Report page and measures of a finished tagging run. The test writes the output of its stages directly."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019, tags_plain
 from fieldmark.stages.common.train import Train
 from fieldmark.tasks.reporting import REPORT, write_report
-from fieldmark.tasks.tagging.ladder import score_ladder
 from fieldmark.tasks.tagging.marked_photos import dropped, examples, label_issue_rows
 from fieldmark.tasks.tagging.report import label_report
+from fieldmark.tasks.tagging.stage_scores import scores_by_stage
 from fieldmark.tasks.tagging.validation import CROSSED, OutOfFoldLabels, crossed_f2, plain_thresholds
 
 N, N_NEW, N_FOLDS = 60, 8, 3
 LABELS = ("culture::greek", "culture::dutch", "tag::vases", "tag::<b>ink</b>", "tag::plants", "tag::women")
 FOLD = np.arange(N) % N_FOLDS
-FORGOTTEN = (5, 2)
-"""A photo that shows a label which the table lacks."""
+MISSING = (5, 2)
+"""A photo and a label that it shows but that is missing in the table."""
 DUPLICATES = range(20, 40)
 """Copies of one picture."""
 NOISE = {"zoo": 0.3, "zoo2": 0.2, "zoo3": 0.6, "special": 0.15, "trees": 0.05}
-"""How wrong the scores of each stage are: zoo3 loses, the trees win."""
+"""Noise of the scores of each stage: zoo3 is worse than the stage before, the trees are better."""
 GROUPS = {"culture": LabelThreshold(at=0.5, least=0, most=1), "tag": LabelThreshold(at=0.4, least=1, most=4)}
 
 
 def shown() -> np.ndarray:
-    """Which photo shows which label."""
+    """Return which photo shows which label."""
     chance = np.random.default_rng(11)
     truth = chance.random((N, len(LABELS))) < np.array([0.3, 0.2, 0.5, 0.3, 0.4, 0.3])
     truth[np.arange(N), 2 + np.arange(N) % 4] = True
-    truth[FORGOTTEN] = True
+    truth[MISSING] = True
     return truth
 
 
@@ -65,7 +65,7 @@ def collections(folder: Path) -> tuple[Collection, Collection]:
             pixels = np.full((24, 20, 3), chance.integers(0, 255, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / part / image)
     table = shown()
-    table[FORGOTTEN] = False
+    table[MISSING] = False
     labels = [[name for name, has in zip(LABELS, row, strict=True) if has] for row in table]
     groups = ["duplicates" if n in DUPLICATES else f"alone {n}" for n in range(N)]
     known = Collection.of({"image": names["known"], "labels": labels, "group": groups}, root=folder / "known")
@@ -75,7 +75,7 @@ def collections(folder: Path) -> tuple[Collection, Collection]:
 
 
 class ByHand:
-    """Writes the stages of a run as if they had run."""
+    """Writes the output of the stages of a run without running them."""
 
     def __init__(self, folder: Path, plan: Plan, known: Collection, new: Collection | None) -> None:
         self.run = RunFolder.create(folder, key={"seed": 0})
@@ -88,8 +88,8 @@ class ByHand:
         self.opened = Context(self.run, plan, known, new, 0)
         self.chance = np.random.default_rng(13)
 
-    def finish(self, name: str, said: str) -> None:
-        self.run.finish(name, receipt={"kind": "", "said": said, "took_s": 1.0})
+    def finish(self, name: str, message: str) -> None:
+        self.run.finish(name, receipt={"kind": "", "said": message, "took_s": 1.0})
 
     def split(self) -> None:
         Folds(self.run.work_directory("split")).write(FOLD)
@@ -110,38 +110,38 @@ class ByHand:
         column = [LABELS.index(label) for label in self.known.vocabulary.tags]
         truth = shown()[:, column]
         proba = np.clip(0.2 + 0.6 * truth + self.chance.normal(0, noise, truth.shape), 0.01, 0.99).astype(np.float32)
-        proba[FORGOTTEN[0], self.known.vocabulary.tags.index(LABELS[FORGOTTEN[1]])] = 0.99
+        proba[MISSING[0], self.known.vocabulary.tags.index(LABELS[MISSING[1]])] = 0.99
         folder, tags = self.run.work_directory(name), self.known.vocabulary.tags
         left = LabelScores(folder)
-        for voice in ("net", "mean"):
-            left.write(voice, self.known, labels=tags, fold=FOLD, proba=proba)
+        for member in ("net", "mean"):
+            left.write(member, self.known, labels=tags, fold=FOLD, proba=proba)
         if self.new is not None:
             new = np.tile(np.linspace(0.9, 0.1, len(LABELS), dtype=np.float32), (N_FOLDS, N_NEW, 1))
-            said = MemberScores(tags, new)
-            left.keep(ScoredPhotos(said, np.zeros(N_NEW, np.bool_), {"net": said}), self.opened)
+            scores = MemberScores(tags, new)
+            left.keep(ScoredPhotos(scores, np.zeros(N_NEW, np.bool_), {"net": scores}), self.opened)
         if name == "trees":
             write_json(folder / "importance.json", [{"column": f"c{n}", "share": n / 435} for n in range(30)])
             write_json(folder / "ceiling.json", {"recall_ceiling": 0.875, "n_judged": 321})
         self.finish(name, f"{name} scored")
 
     def moved(self) -> None:
-        DroppedPhotos(self.run.work_directory("trusted")).write(
+        DroppedPhotos(self.run.work_directory("filtered")).write(
             ["003.png", "007.png"], np.array([2.5, 1.25], np.float32)
         )
-        self.finish("trusted", "2 of 60 photos dropped")
-        left = LabelPseudoLabels(self.run.work_directory("enlarged"))
+        self.finish("filtered", "2 of 60 photos dropped")
+        left = LabelPseudoLabels(self.run.work_directory("pseudo_labels"))
         for k in range(N_FOLDS):
             left.write(k, np.array([4, 2]), np.eye(2, len(LABELS), dtype=np.float32))
-        self.finish("enlarged", "2 to 2 of 8 new photos joined")
+        self.finish("pseudo_labels", "2 to 2 of 8 new photos joined")
 
     def cut(self, thresholds: LabelThresholds) -> None:
         LabelAnswers(self.run.work_directory("thresholds")).write_thresholds(thresholds)
         self.finish("thresholds", "threshold")
-        self.run.work_directory("answers")
-        self.finish("answers", "8 photos answered")
+        self.run.work_directory("submission")
+        self.finish("submission", "8 photos answered")
 
 
-def found_thresholds(groups: dict[str, LabelThreshold] = GROUPS) -> LabelThresholds:
+def fitted_thresholds(groups: dict[str, LabelThreshold] = GROUPS) -> LabelThresholds:
     crossed = MeanWithInterval(value=0.512, low=0.41, high=0.613, unit="photo", n_units=N)
     return LabelThresholds(
         kind="group_f2", groups=groups, beta=2, n_images=N, mean_labels=2.5, fitted=crossed, crossed=crossed
@@ -150,7 +150,7 @@ def found_thresholds(groups: dict[str, LabelThreshold] = GROUPS) -> LabelThresho
 
 @pytest.fixture(scope="session")
 def tagged(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    """A run of the whole recipe, all stages finished."""
+    """A finished run of the whole recipe."""
     folder = tmp_path_factory.mktemp("tagged")
     hand = ByHand(folder / "run", imet2019(size="toy"), *collections(folder))
     hand.split()
@@ -158,18 +158,18 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Context:
     for name, noise in NOISE.items():
         hand.scored(name, noise=noise)
     hand.moved()
-    hand.cut(found_thresholds())
+    hand.cut(fitted_thresholds())
     return Context.open(folder / "run")
 
 
 @pytest.fixture(scope="session")
-def judged(tagged: Context) -> OutOfFoldLabels:
+def oof(tagged: Context) -> OutOfFoldLabels:
     return OutOfFoldLabels(tagged)
 
 
 @pytest.fixture(scope="session")
 def measures(tagged: Context) -> dict[str, Measure]:
-    """What writing the report of the run gives."""
+    """Measures of the run, by name."""
     return {one.name: one for one in write_report(tagged)}
 
 
@@ -194,88 +194,87 @@ def slow_f2(answer: np.ndarray, truth: np.ndarray) -> float:
     return sum(values) / len(values)
 
 
-def test_numbers_are_those_of_the_answers_and_say_what_they_flatter(
-    tagged: Context, judged: OutOfFoldLabels, measures: dict[str, Measure]
-) -> None:
+def test_measures_match_the_answers(tagged: Context, oof: OutOfFoldLabels, measures: dict[str, Measure]) -> None:
     assert read_json(tagged.run.path / METRICS) == [one.model_dump(mode="json") for one in measures.values()]
-    assert measures["mean F2"].value == pytest.approx(slow_f2(judged.answer, judged.truth))
+    assert measures["mean F2"].value == pytest.approx(slow_f2(oof.answer, oof.truth))
     assert list(measures)[1] == CROSSED
     assert measures[CROSSED].value == 0.512
-    assert judged.answer[:, judged.groups["culture"]].sum(axis=1).max() == 1  # most
-    assert judged.answer[:, judged.groups["tag"]].sum(axis=1).min() >= 1  # least
+    assert oof.answer[:, oof.groups["culture"]].sum(axis=1).max() == 1  # most
+    assert oof.answer[:, oof.groups["tag"]].sum(axis=1).min() >= 1  # least
 
 
-def test_page_says_in_a_sentence_what_a_registrar_wants_to_know(page: str, judged: OutOfFoldLabels) -> None:
-    found = int((judged.answer & judged.truth).sum())
+def test_page_starts_with_the_verdict(page: str, oof: OutOfFoldLabels) -> None:
+    found = int((oof.answer & oof.truth).sum())
     lead = words(page.split('class="lead">')[1].split("</p>", maxsplit=1)[0])
-    assert f"found {100 * found / judged.truth.sum():.0f} of every 100 labels" in lead
-    assert f"it gave {100 * found / judged.answer.sum():.0f} are in the table" in lead
-    assert "with thresholds found on other photos, mean F2 is 0.512" in words(section(page, "scores"))
+    assert f"found {100 * found / oof.truth.sum():.0f} of every 100 labels" in lead
+    assert f"it predicted, {100 * found / oof.answer.sum():.0f} are in the table" in lead
+    assert "With thresholds found on other photos, mean F2 is 0.512" in words(section(page, "scores"))
 
 
-def test_every_stage_with_scores_is_a_rung_and_a_loser_is_called_one(tagged: Context, judged: OutOfFoldLabels) -> None:
-    rungs = score_ladder(tagged, judged)
-    assert [rung.name for rung in rungs] == list(NOISE)
-    assert rungs[0].change is None
-    verdicts = {rung.name: rung.change.verdict for rung in rungs if rung.change}
+def test_every_stage_with_scores_has_a_verdict(tagged: Context, oof: OutOfFoldLabels) -> None:
+    stage_scores = scores_by_stage(tagged, oof)
+    assert [one_stage.name for one_stage in stage_scores] == list(NOISE)
+    assert stage_scores[0].change is None
+    verdicts = {one_stage.name: one_stage.change.verdict for one_stage in stage_scores if one_stage.change}
     assert verdicts["zoo3"] == "worse"
     assert verdicts["trees"] == "better"
-    for before, rung in pairwise(rungs):
-        assert rung.change is not None
-        assert rung.change.value == pytest.approx(rung.value - before.value)
-        assert rung.change.low < rung.change.value < rung.change.high
-        paired, apart = rung.change.high - rung.change.low, (rung.high - rung.low) + (before.high - before.low)
-        assert paired < apart
+    for before, one_stage in pairwise(stage_scores):
+        assert one_stage.change is not None
+        assert one_stage.change.value == pytest.approx(one_stage.value - before.value)
+        assert one_stage.change.low < one_stage.change.value < one_stage.change.high
+        paired, separate = (
+            one_stage.change.high - one_stage.change.low,
+            (one_stage.high - one_stage.low) + (before.high - before.low),
+        )
+        assert paired < separate
 
 
-def test_rungs_tell_only_what_is_new(tagged: Context, judged: OutOfFoldLabels) -> None:
-    news = {rung.name: " | ".join(rung.news) for rung in score_ladder(tagged, judged)}
-    assert "2 networks a fold" in news["zoo"]
-    assert "minimise focal" in news["zoo"]
-    assert "without what trusted left out: 2 of 60 photos dropped" in news["zoo2"]
-    assert "hardest 5.0\xa0%" in news["zoo2"]
-    assert "with what enlarged took in: 2 to 2 of 8 new photos joined" in news["zoo3"]
-    assert "trusted" not in news["zoo3"]
-    assert "answer tag alone" in news["special"]
-    assert "minimise bce" in news["special"]
-    assert "boosted trees over what the networks of zoo3 and special say" in news["trees"]
+def test_stage_scores_describe_only_new_steps(tagged: Context, oof: OutOfFoldLabels) -> None:
+    changes = {one_stage.name: " | ".join(one_stage.new_steps) for one_stage in scores_by_stage(tagged, oof)}
+    assert "2 networks per fold" in changes["zoo"]
+    assert "loss focal" in changes["zoo"]
+    assert "without the photos removed by filtered: 2 of 60 photos dropped" in changes["zoo2"]
+    assert "hardest 5.0\xa0%" in changes["zoo2"]
+    assert "with the photos added by pseudo_labels: 2 to 2 of 8 new photos joined" in changes["zoo3"]
+    assert "filtered" not in changes["zoo3"]
+    assert "predicts only tag" in changes["special"]
+    assert "loss bce" in changes["special"]
+    assert "boosted trees on the scores of zoo3 and special" in changes["trees"]
 
 
-def test_no_photo_is_cut_where_its_own_labels_were_looked_at(judged: OutOfFoldLabels) -> None:
-    """Scores that say nothing: thresholds found on the same photos flatter, those of other photos do not."""
+def test_thresholds_are_found_on_other_parts(oof: OutOfFoldLabels) -> None:
+    """With random scores, thresholds found on the same photos give a higher F2 than thresholds of other photos."""
     part = np.arange(N) % 2
-    proba = np.random.default_rng(1).random(judged.truth.shape).astype(np.float32)
-    found = crossed_f2(judged, proba, part)
+    proba = np.random.default_rng(1).random(oof.truth.shape).astype(np.float32)
+    found = crossed_f2(oof, proba, part)
     for one in (0, 1):
         here, there = part == one, part != one
-        answer = judged.cut_by(plain_thresholds(judged, proba[there], judged.truth[there]), proba[here])
-        assert found[here].mean() == pytest.approx(slow_f2(answer, judged.truth[here]))
-    flattered = judged.cut_by(plain_thresholds(judged, proba, judged.truth), proba)
-    assert found.mean() < slow_f2(flattered, judged.truth)
+        answer = oof.labels_above(plain_thresholds(oof, proba[there], oof.truth[there]), proba[here])
+        assert found[here].mean() == pytest.approx(slow_f2(answer, oof.truth[here]))
+    in_sample = oof.labels_above(plain_thresholds(oof, proba, oof.truth), proba)
+    assert found.mean() < slow_f2(in_sample, oof.truth)
 
 
-def test_a_forgotten_label_comes_first_among_the_issues_with_its_photo(
-    tagged: Context, judged: OutOfFoldLabels
-) -> None:
-    found, note = label_issue_rows(tagged, judged)
+def test_a_missing_label_is_the_first_issue(tagged: Context, oof: OutOfFoldLabels) -> None:
+    found, note = label_issue_rows(tagged, oof)
     first = next(one for one in found if one.kind == "missing")
-    assert (first.image, first.label) == (f"{FORGOTTEN[0]:03d}.png", LABELS[FORGOTTEN[1]])
+    assert (first.image, first.label) == (f"{MISSING[0]:03d}.png", LABELS[MISSING[1]])
     assert first.picture is not None
     assert first.label not in first.others
     assert "special" in note
     assert len(found) == len({(one.image, one.label) for one in found}) <= 40
 
 
-def test_photos_left_out_are_shown_with_what_the_judge_says(tagged: Context, judged: OutOfFoldLabels) -> None:
-    (left,) = dropped(tagged, judged)
+def test_removed_photos_are_shown_with_predicted_labels(tagged: Context, oof: OutOfFoldLabels) -> None:
+    (left,) = dropped(tagged, oof)
     assert (left.n, [one.image for one in left.worst], left.others) == (2, ["003.png", "007.png"], ())
     assert left.worst[0].note == "error 2.500"
-    table = {name for name, has in zip(judged.names, judged.truth[3], strict=True) if has}
+    table = {name for name, has in zip(oof.names, oof.truth[3], strict=True) if has}
     assert {mark.label for mark in left.worst[0].marks if mark.kind in {"right", "missed"}} == table
     assert not {mark.label for mark in left.worst[0].marks if mark.kind == "extra"} & table
 
 
-def test_page_has_every_section_and_every_name_is_inert(page: str) -> None:
+def test_page_has_every_section_and_escapes_every_name(page: str) -> None:
     assert re.findall(r'<section id="(\w+)"', page) == [
         "scores", "stages", "examples", "issues", "labels", "thresholds", "moved", "trees", "learning", "data", "plan",
         "manifest",
@@ -283,26 +282,26 @@ def test_page_has_every_section_and_every_name_is_inert(page: str) -> None:
     assert "<b>ink" not in page
     assert "tag::&lt;b&gt;ink&lt;/b&gt;" in page
     moved = words(section(page, "moved"))
-    assert "Left out by trusted : 2 photos" in moved
+    assert "Removed by filtered : 2 photos" in moved
     assert "new4.png" in moved
     trees = words(section(page, "trees"))
-    assert "judged 321 pairs of photo and label. These hold 88 % of the labels" in trees
-    assert "25 weightiest of 30 columns" in trees
+    assert "scored 321 pairs of photo and label. These pairs contain 88 % of the labels" in trees
+    assert "25 most important of 30 columns" in trees
     assert trees.index("c29") < trees.index("c28")
     assert section(page, "learning").count("<figure") == 9  # two networks in four stages, one learning rate
     assert section(page, "thresholds").count("<svg") == 2
     assert len(page.encode()) < 1_000_000
 
 
-def test_of_copies_of_a_picture_one_is_shown(judged: OutOfFoldLabels) -> None:
-    duplicates = {judged.known.images[row] for row in DUPLICATES}
-    for photos in examples(judged):
+def test_one_copy_of_a_picture_is_shown(oof: OutOfFoldLabels) -> None:
+    duplicates = {oof.known.images[row] for row in DUPLICATES}
+    for photos in examples(oof):
         assert len(photos) == 16
         assert len(duplicates & {photo.image for photo in photos}) <= 1
 
 
-def test_the_best_photos_are_right_and_the_worst_are_not(judged: OutOfFoldLabels) -> None:
-    best, worst = examples(judged)
+def test_best_and_worst_photos_are_sorted_by_f2(oof: OutOfFoldLabels) -> None:
+    best, worst = examples(oof)
     assert {mark.kind for mark in best[0].marks} == {"right"}
     assert len(best[0].marks) >= len(best[1].marks)
     assert {mark.kind for mark in worst[0].marks} & {"missed", "extra"}
@@ -310,10 +309,10 @@ def test_the_best_photos_are_right_and_the_worst_are_not(judged: OutOfFoldLabels
     assert notes == sorted(notes)
 
 
-def test_the_scan_of_a_group_has_the_chosen_threshold_and_its_score(judged: OutOfFoldLabels) -> None:
-    at, value = judged.scan("tag")
+def test_the_scan_of_a_group_has_the_chosen_threshold_and_its_score(oof: OutOfFoldLabels) -> None:
+    at, value = oof.scan("tag")
     chosen = float(value[np.flatnonzero(at == GROUPS["tag"].at)[0]])
-    assert chosen == pytest.approx(slow_f2(judged.answer, judged.truth))
+    assert chosen == pytest.approx(slow_f2(oof.answer, oof.truth))
     assert (np.diff(at) > 0).all()
 
 
@@ -329,7 +328,7 @@ def test_a_plan_without_the_later_stages_has_a_shorter_page(tmp_path: Path) -> N
     assert re.findall(r'<section id="(\w+)"', html) == [
         "scores", "stages", "examples", "issues", "labels", "learning", "data", "plan", "manifest",
     ]  # fmt: skip
-    assert "The thresholds were not found on these photos' labels" in words(html).replace("&#39;", "'")
+    assert "The thresholds were not found on the labels of these photos" in words(html)
 
 
 def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
@@ -341,7 +340,7 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     assert "fieldmark train" in caught.value.fix
 
 
-def test_measures_and_rungs_are_over_the_groups_of_the_table(tagged: Context) -> None:
+def test_intervals_of_measures_and_stages_resample_groups(tagged: Context) -> None:
     alone = replace(tagged, known=replace(tagged.known, table=tagged.known.table.drop("group")))
     known = replace(
         tagged.known, table=tagged.known.table.with_columns(group=pl.Series([f"{n // 6}" for n in range(N)]))
@@ -352,9 +351,9 @@ def test_measures_and_rungs_are_over_the_groups_of_the_table(tagged: Context) ->
         assert plain.unit == "photo"
         assert one.unit == ("photo" if one.name == CROSSED else "group")  # the cut stage has found that one
         assert one.name == CROSSED or one.n_units <= 10
-    rungs, plain_rungs = score_ladder(opened, grouped), score_ladder(alone, OutOfFoldLabels(alone))
-    assert [one.value for one in rungs] == [one.value for one in plain_rungs]
-    assert [(one.low, one.high) for one in rungs] != [(one.low, one.high) for one in plain_rungs]
-    assert [one.change for one in rungs] != [one.change for one in plain_rungs]
+    stage_scores, plain_stages = scores_by_stage(opened, grouped), scores_by_stage(alone, OutOfFoldLabels(alone))
+    assert [one.value for one in stage_scores] == [one.value for one in plain_stages]
+    assert [(one.low, one.high) for one in stage_scores] != [(one.low, one.high) for one in plain_stages]
+    assert [one.change for one in stage_scores] != [one.change for one in plain_stages]
     _, html = label_report(opened)
     assert "95 % intervals over 10 groups" in words(html)

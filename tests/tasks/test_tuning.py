@@ -35,7 +35,7 @@ def f2(answer: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean(values))
 
 
-def test_the_global_rule_is_judged_fold_by_fold(scored: Context) -> None:
+def test_the_global_rule_is_cross_fitted_by_fold(scored: Context) -> None:
     (found,) = tuned_rules(scored, rules=["global"])
     proba = np.load(scored.run.path / "zoo/mean/values.npy")
     images = [f"{number:03d}.jpg" for k in range(3) for number in range(k, N, 3)]

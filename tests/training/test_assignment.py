@@ -1,4 +1,4 @@
-"""Opponents and partners against all permutations, and what each of them promises."""
+"""Opponents and partners, compared with all permutations."""
 
 import itertools
 
@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.core.errors import DataError
-from fieldmark.training.assignment import AllOpponents, NearestOpponents, Opponents, pairs_order, partners, way_out
+from fieldmark.training.assignment import (
+    AllOpponents,
+    NearestOpponents,
+    Opponents,
+    pairs_order,
+    partners,
+    random_assignment,
+)
 
 SIX = np.array([4, 4, 9, 9, 7, 7])
 CLASSES = st.lists(st.integers(2, 5), min_size=2, max_size=7).map(
@@ -26,7 +33,7 @@ def vectors(n: int, seed: int = 0, dim: int = 5) -> np.ndarray:
 
 
 def ways(classes: np.ndarray, *, closed: set[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """All permutations that pair nobody with his own identity, and no closed pair."""
+    """All permutations without pairs of the same identity and without closed pairs."""
     return [
         way
         for way in itertools.permutations(range(len(classes)))
@@ -39,7 +46,7 @@ def total(likeness: np.ndarray, way: tuple[int, ...] | np.ndarray) -> float:
 
 
 def both(embedding: np.ndarray, classes: np.ndarray, *, noise: float = 0.0, seed: int = 0) -> list[Opponents]:
-    """Both forms on one problem; the sparse one with all neighbours there are."""
+    """Both forms on one problem; the sparse one with all neighbours."""
     return [
         AllOpponents(embedding @ embedding.T, classes, noise=noise, rng=chance(seed)),
         NearestOpponents(embedding, classes, k=len(classes), noise=noise, rng=chance(seed), n_draws=3),
@@ -47,7 +54,7 @@ def both(embedding: np.ndarray, classes: np.ndarray, *, noise: float = 0.0, seed
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_each_draw_is_the_likest_of_all_permutations_that_are_left(seed: int) -> None:
+def test_each_draw_is_the_most_similar_unused_permutation(seed: int) -> None:
     embedding = vectors(6, seed)
     likeness = embedding @ embedding.T
     for opponents in both(embedding, SIX):
@@ -61,14 +68,14 @@ def test_each_draw_is_the_likest_of_all_permutations_that_are_left(seed: int) ->
 
 @given(classes=CLASSES, seed=st.integers(0, 99), noise=st.sampled_from([0.0, 0.5, 1000.0]))
 @settings(max_examples=30, deadline=None)
-def test_everybody_has_one_opponent_of_another_identity_and_none_twice(
+def test_every_photo_has_one_opponent_of_another_identity_and_no_pair_twice(
     classes: np.ndarray, seed: int, noise: float
 ) -> None:
     n = len(classes)
     if 2 * np.bincount(classes).max() > n:
         return
     for opponents in both(vectors(n, seed), classes, noise=noise, seed=seed):
-        for _ in range(4):  # of few photos all pairs are soon used up; it goes on all the same
+        for _ in range(4):  # few photos use up all pairs soon; drawing continues
             drawn = opponents.draw()
             assert sorted(drawn) == list(range(n))
             assert (classes[drawn] != classes).all()
@@ -84,8 +91,8 @@ def test_used_pairs_do_not_return_until_the_next_round() -> None:
             seen |= pairs
 
 
-def test_when_all_pairs_are_used_up_all_are_free_again() -> None:
-    """Of two identities with two photos there are but two assignments without a common pair."""
+def test_all_pairs_are_reused_when_none_is_left() -> None:
+    """Two identities with two photos have only two assignments without a common pair."""
     classes = np.array([0, 0, 1, 1])
     for opponents in both(vectors(4), classes):
         first, second, third = (opponents.draw() for _ in range(3))
@@ -94,7 +101,7 @@ def test_when_all_pairs_are_used_up_all_are_free_again() -> None:
 
 
 @pytest.mark.parametrize("form", [0, 1])
-def test_little_noise_keeps_the_hardest_and_much_noise_is_chance(form: int) -> None:
+def test_little_noise_keeps_the_hardest_and_much_noise_is_random(form: int) -> None:
     classes, embedding = np.repeat(np.arange(40), 4), vectors(160, dim=8)
     likeness = embedding @ embedding.T
 
@@ -108,7 +115,7 @@ def test_little_noise_keeps_the_hardest_and_much_noise_is_chance(form: int) -> N
     assert mean(0.5, 0) != mean(0.5, 1)
 
 
-def test_few_neighbours_cost_little_and_there_is_always_a_way_out() -> None:
+def test_few_neighbours_cost_little_and_an_assignment_always_exists() -> None:
     rng = chance(3)
     classes = np.repeat(np.arange(100), rng.integers(2, 6, 100))
     centres = rng.normal(size=(20, 16))
@@ -123,7 +130,7 @@ def test_few_neighbours_cost_little_and_there_is_always_a_way_out() -> None:
         assert sorted(lonely.draw()) == list(range(len(classes)))
 
 
-def test_the_sparse_form_asks_for_the_likeness_of_its_pairs_alone() -> None:
+def test_the_sparse_form_computes_only_the_similarity_of_its_pairs() -> None:
     classes, embedding = np.repeat(np.arange(10), 2), vectors(20)
     asked: list[tuple[int, int]] = []
 
@@ -138,7 +145,7 @@ def test_the_sparse_form_asks_for_the_likeness_of_its_pairs_alone() -> None:
     assert len(asked) == len(set(asked)) == 20 * 18
 
 
-def test_another_solver_can_be_put_in() -> None:
+def test_another_solver_can_be_used() -> None:
     def shifted(cost: np.ndarray) -> np.ndarray:
         return np.roll(np.arange(len(cost)), -2)
 
@@ -153,12 +160,12 @@ def test_a_partner_is_another_photo_of_the_same_identity_and_each_is_one_once(cl
     assert sorted(drawn) == list(range(len(classes)))
     assert (classes[drawn] == classes).all()
     assert (drawn != np.arange(len(classes))).all()
-    way = way_out(classes, chance(seed)) if 2 * np.bincount(classes).max() <= len(classes) else None
+    way = random_assignment(classes, chance(seed)) if 2 * np.bincount(classes).max() <= len(classes) else None
     assert way is None or ((classes[way] != classes).all() and sorted(way) == list(range(len(classes))))
 
 
 def test_all_derangements_are_equally_likely() -> None:
-    """Of four photos there are nine; a cycle of four is no likelier than two swaps."""
+    """Four photos have nine derangements; a cycle of four is as likely as two swaps."""
     classes = np.repeat(np.arange(600), 4)
     drawn = partners(classes, chance(5)).reshape(600, 4) - np.arange(600)[:, None] * 4
     _, counts = np.unique(drawn, axis=0, return_counts=True)
@@ -167,9 +174,9 @@ def test_all_derangements_are_equally_likely() -> None:
     assert counts.max() < 100
 
 
-def test_every_photo_lies_in_exactly_four_places() -> None:
+def test_every_photo_is_in_exactly_four_slots() -> None:
     classes = np.repeat(np.arange(6), 4)
-    opponent, partner = way_out(classes, chance()), partners(classes, chance())
+    opponent, partner = random_assignment(classes, chance()), partners(classes, chance())
     order = pairs_order(opponent, partner, batch=16, rng=chance())
     assert order.shape == (6, 16)
     assert np.bincount(order.ravel()).tolist() == [4] * 24
@@ -182,7 +189,7 @@ def test_every_photo_lies_in_exactly_four_places() -> None:
     assert np.array_equal(filled.ravel()[96:], filled.ravel()[:4])
 
 
-def test_what_has_no_assignment_is_refused() -> None:
+def test_data_without_an_assignment_is_refused() -> None:
     many = np.array([0, 0, 0, 1, 1])
     for make in (
         lambda: AllOpponents(np.zeros((5, 5), np.float32), many, noise=0, rng=chance()),

@@ -26,7 +26,7 @@ def test_the_newest_is_read_and_only_two_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "no state", "bad json"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_is_skipped(tmp_path: Path, damage: str) -> None:
     saved(tmp_path, 1, 2)
     tensors, state = tmp_path / "000000002" / checkpoint.TENSORS, tmp_path / "000000002" / checkpoint.STATE
     content = bytearray(tensors.read_bytes())
@@ -44,11 +44,11 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, 
     assert found.numbers == {"at": 1}
 
 
-def test_nothing_there_is_nothing(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.load_checkpoint(tmp_path / "none") is None
 
 
-def test_the_optimiser_remembers_to_the_bit(tmp_path: Path) -> None:
+def test_the_optimiser_is_restored_bit_by_bit(tmp_path: Path) -> None:
     def trained(steps: int, layer: torch.nn.Linear, optimiser: torch.optim.Optimizer) -> None:
         for step in range(steps):
             optimiser.zero_grad()
@@ -80,7 +80,9 @@ def test_the_optimiser_remembers_to_the_bit(tmp_path: Path) -> None:
     assert torch.equal(whole.bias, again.bias)
 
 
-def test_a_full_disk_is_told_and_the_checkpoint_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_the_last_checkpoint_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint.save_checkpoint(State(numbers={"n": 1}), tmp_path, number=1)
 
     def full(*_: object) -> None:

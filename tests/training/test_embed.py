@@ -23,7 +23,7 @@ def loaded(paths: list[Path], *, flip: bool = False) -> torch.Tensor:
     return PhotoSource(paths, INPUT).load(items, epoch=0, start=0)
 
 
-def test_photos_come_back_in_their_order_whatever_the_batch(photos: list[Path]) -> None:
+def test_embeddings_are_in_photo_order_for_any_batch(photos: list[Path]) -> None:
     net = network().eval()
     with torch.no_grad():
         slow = [net(normalise(loaded([path]), INPUT)) for path in photos]
@@ -43,7 +43,7 @@ def test_the_second_view_is_the_mirrored_photo(photos: list[Path]) -> None:
     assert both.logits is None
 
 
-def test_dropout_is_off_and_the_network_is_left_as_it_was(photos: list[Path]) -> None:
+def test_dropout_is_off_and_the_network_is_unchanged(photos: list[Path]) -> None:
     net = network().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     found = embed_photos(net, PhotoSource(photos, INPUT), device=CPU)
@@ -64,14 +64,14 @@ def test_the_same_call_gives_the_same_bits_with_any_number_of_readers(photos: li
         assert again.logits.tobytes() == first.logits.tobytes()
 
 
-def test_a_photo_has_the_same_embedding_alone_and_in_company(photos: list[Path]) -> None:
+def test_a_photo_has_the_same_embedding_alone_and_in_a_batch(photos: list[Path]) -> None:
     net = network()
     together = embed_photos(net, PhotoSource(photos, INPUT), device=CPU).embedding[0]
     alone = [embed_photos(net, PhotoSource([path], INPUT), device=CPU).embedding[0, 0] for path in photos]
     np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)
 
 
-def test_what_the_network_learned_since_the_last_call_counts(photos: list[Path]) -> None:
+def test_training_between_two_calls_changes_the_embeddings(photos: list[Path]) -> None:
     net = network()
     source = PhotoSource(photos, INPUT)
     before = embed_photos(net, source, device=CPU).embedding[0]
@@ -119,7 +119,7 @@ def test_a_head_reads_its_directions_once_for_many_photos(photos: list[Path], mo
     np.testing.assert_allclose(found.logits[0, len(photos)], found.logits[0, 0], atol=1e-5)
 
 
-def test_bfloat16_points_the_same_way(photos: list[Path]) -> None:
+def test_bfloat16_embeddings_have_nearly_the_same_direction(photos: list[Path]) -> None:
     net = network()
     full = embed_photos(net, PhotoSource(photos, INPUT), device=CPU).embedding[0]
     half = embed_photos(net, PhotoSource(photos, INPUT), device=CPU, half=True).embedding[0]
@@ -127,7 +127,7 @@ def test_bfloat16_points_the_same_way(photos: list[Path]) -> None:
     assert ((full * half).sum(axis=1) > 0.999).all()
 
 
-def test_some_photos_are_looked_at_in_the_order_asked(photos: list[Path]) -> None:
+def test_requested_photos_are_embedded_in_the_requested_order(photos: list[Path]) -> None:
     net, source = network(), PhotoSource(photos, INPUT)
     whole = embed_photos(net, source, device=CPU, flip=True).embedding
     some = np.array([11, 2, 2, 7])
@@ -138,7 +138,7 @@ def test_some_photos_are_looked_at_in_the_order_asked(photos: list[Path]) -> Non
 
 
 class Counted(PhotoSource):
-    """A source that notes how often it is read through."""
+    """A source that counts how often it is read."""
 
     n_read = 0
 
@@ -148,7 +148,7 @@ class Counted(PhotoSource):
 
 
 def several(*, similar: bool) -> list[Network]:
-    """Networks of three folds: heads of their own, over one backbone or over three."""
+    """Networks of three folds: separate heads on one backbone or on three."""
     nets = [network() for _ in range(3)]
     with torch.no_grad():
         for number, net in enumerate(nets):
@@ -160,13 +160,13 @@ def several(*, similar: bool) -> list[Network]:
 
 @pytest.mark.parametrize("similar", [True, False], ids=["one backbone", "three"])
 @pytest.mark.parametrize("keeps", [True, False], ids=["kept", "looked at"])
-def test_several_networks_together_give_the_bits_of_each_alone_and_read_photos_once(
+def test_several_networks_at_once_are_bit_identical_and_read_photos_once(
     photos: list[Path], *, similar: bool, keeps: bool
 ) -> None:
     nets, source = several(similar=similar), Counted(photos, INPUT)
     some: dict[str, Any] = {"items": np.array([9, 3, 3, 14, 0]), "device": CPU, "flip": True, "logits": True}
     together = embed_each(nets, source, **some, features=FeatureStore() if keeps else None)
-    assert source.n_read == (0 if keeps else 1)  # kept blocks are loaded row by row
+    assert source.n_read == (0 if keeps else 1)  # cached blocks are loaded row by row
     for net, one in zip(nets, together, strict=True):
         alone = embed_photos(net, source, **some, features=FeatureStore() if keeps else None)
         assert one.logits is not None
@@ -177,7 +177,7 @@ def test_several_networks_together_give_the_bits_of_each_alone_and_read_photos_o
     assert np.allclose(together[0].embedding, together[1].embedding, atol=1e-3) == similar
 
 
-def test_a_network_without_logits_or_photos_gives_none(photos: list[Path]) -> None:
+def test_a_network_without_logits_or_photos_has_no_logits(photos: list[Path]) -> None:
     nets, source = several(similar=True), PhotoSource(photos, INPUT)
     assert [one.logits for one in embed_each(nets, source, device=CPU)] == [None] * 3
     empty = embed_each(nets, source, device=CPU, items=np.zeros(0, np.int64), logits=True)

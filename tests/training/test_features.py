@@ -26,7 +26,7 @@ def n_files(folder: Path) -> int:
 
 @pytest.mark.parametrize(("augment", "versions"), [(NoAugment(), None), (WhaleAugment(), 3)])
 @pytest.mark.parametrize("n_frozen", [1, 3, 99])
-def test_kept_features_change_nothing_but_speed(
+def test_cached_features_change_nothing_but_speed(
     photos: list[Path], tmp_path: Path, n_frozen: int, augment: Augment, versions: int | None
 ) -> None:
     frozen = tuple(list(backbone_stages(network().backbone))[:n_frozen])
@@ -53,28 +53,28 @@ def test_kept_features_change_nothing_but_speed(
         assert torch.allclose(a.float(), b.float(), atol=2e-4), name
 
 
-def test_they_are_read_again_by_another_head_and_not_by_another_network(photos: list[Path], tmp_path: Path) -> None:
+def test_cached_features_are_shared_by_heads_but_not_by_other_backbones(photos: list[Path], tmp_path: Path) -> None:
     source = PhotoSource(photos, INPUT)
     frozen = tuple(backbone_stages(network().backbone))[:2]
 
-    def looked_at(seed: int, net=NET, files: PhotoSource = source) -> None:
+    def embed_all(seed: int, net=NET, files: PhotoSource = source) -> None:
         one = network(seed, net)
         freeze(one, frozen)
         kept = body(one, files, items=ITEMS, features=FeatureStore(tmp_path)).source
         assert isinstance(kept, KeptFeatures)
 
-    looked_at(0)
+    embed_all(0)
     assert n_files(tmp_path) == 1
-    looked_at(0, NET.model_copy(update={"neck": "none"}))
+    embed_all(0, NET.model_copy(update={"neck": "none"}))
     assert n_files(tmp_path) == 1
-    looked_at(1)
+    embed_all(1)
     assert n_files(tmp_path) == 2
     other_size = INPUT.model_copy(update={"width_px": 48})
-    looked_at(0, files=PhotoSource(photos, other_size))
+    embed_all(0, files=PhotoSource(photos, other_size))
     assert n_files(tmp_path) == 3
 
 
-def test_a_changed_photo_is_looked_at_again(photos: list[Path], tmp_path: Path) -> None:
+def test_a_changed_photo_is_embedded_again(photos: list[Path], tmp_path: Path) -> None:
     copies = [tmp_path / path.name for path in photos]
     for path, copy in zip(photos, copies, strict=True):
         copy.write_bytes(path.read_bytes())
@@ -83,7 +83,7 @@ def test_a_changed_photo_is_looked_at_again(photos: list[Path], tmp_path: Path) 
     assert PhotoSource(copies, INPUT).fingerprint() != before
 
 
-def test_nothing_is_kept_where_chance_has_a_say_or_nothing_is_frozen(photos: list[Path], tmp_path: Path) -> None:
+def test_random_augmentation_or_no_frozen_stage_prevents_caching(photos: list[Path], tmp_path: Path) -> None:
     one = network()
     source, fixed = PhotoSource(photos, INPUT, augment=WhaleAugment()), PhotoSource(photos, INPUT)
     for chosen, frozen in ((source, ("stem",)), (fixed, ()), (fixed, ("blocks.1",))):
@@ -91,7 +91,7 @@ def test_nothing_is_kept_where_chance_has_a_say_or_nothing_is_frozen(photos: lis
         assert body(one, chosen, items=ITEMS, features=FeatureStore(tmp_path)).source is chosen
 
 
-def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path: Path) -> None:
+def test_mirrored_items_have_separate_features(photos: list[Path], tmp_path: Path) -> None:
     one = network()
     frozen = tuple(backbone_stages(one.backbone))[:1]
     freeze(one, frozen)
@@ -104,7 +104,7 @@ def test_mirrored_items_have_features_of_their_own(photos: list[Path], tmp_path:
     assert not torch.allclose(got[0], got[1], atol=1e-4)
 
 
-def test_a_filling_that_was_interrupted_goes_on_and_folds_share_it(photos: list[Path], tmp_path: Path) -> None:
+def test_an_interrupted_cache_is_completed_and_shared_by_folds(photos: list[Path], tmp_path: Path) -> None:
     class KilledError(Exception):
         pass
 
@@ -142,40 +142,40 @@ def test_a_filling_that_was_interrupted_goes_on_and_folds_share_it(photos: list[
     assert (kept(tmp_path / "halves", again, items[:64]) == whole[:64]).all()
 
 
-def test_embedding_reads_what_training_a_head_has_left(photos: list[Path], tmp_path: Path) -> None:
-    """Whatever head, whichever photos, mirrored or not; and looks at the photos where nothing fits."""
+def test_embedding_uses_the_cache_of_a_head_training(photos: list[Path], tmp_path: Path) -> None:
+    """With any head, photos and mirroring; photos without cached features are computed."""
     cpu, features = torch.device("cpu"), tmp_path / "features"
     net, source = network(), PhotoSource(photos, INPUT)
     taught = lesson(photos)
     training = Training(phases=(Phase(epochs=1, lr=1e-2, freeze=("all",)),), batch=8)
-    fit(net, taught, training, at=WorkDirectory(tmp_path / "shop", alone(), features=FeatureStore(features)), seed=5)
+    fit(net, taught, training, at=WorkDirectory(tmp_path / "work", alone(), features=FeatureStore(features)), seed=5)
     assert net.frozen == ()
     some = np.array([9, 3, 3, 14])
 
-    def looked(one: Network, files: PhotoSource = source, **asked: Any) -> NetworkOutputs:
-        return embed_photos(one, files, device=cpu, flip=True, logits=True, **asked)
+    def embedded(one: Network, files: PhotoSource = source, **options: Any) -> NetworkOutputs:
+        return embed_photos(one, files, device=cpu, flip=True, logits=True, **options)
 
-    plain, kept = looked(net, items=some), looked(net, items=some, features=FeatureStore(features))
+    plain, kept = embedded(net, items=some), embedded(net, items=some, features=FeatureStore(features))
     assert kept.logits is not None
     assert plain.logits is not None
     assert kept.logits.shape == (2, 4, 4)
     np.testing.assert_allclose(kept.embedding, plain.embedding, atol=1e-5)
     np.testing.assert_allclose(kept.logits, plain.logits, atol=1e-4)
-    np.testing.assert_allclose(looked(net).embedding[:, some], plain.embedding, atol=1e-5)
+    np.testing.assert_allclose(embedded(net).embedding[:, some], plain.embedding, atol=1e-5)
 
     path = next(path for path in features.glob("*.npy") if not path.name.endswith(".done.npy"))
-    np.load(path, mmap_mode="r+")[:] = 7.0  # seen to be read
-    assert np.ptp(looked(net, features=FeatureStore(features)).embedding, axis=1).max() == 0
+    np.load(path, mmap_mode="r+")[:] = 7.0  # shows whether the cache is read
+    assert np.ptp(embedded(net, features=FeatureStore(features)).embedding, axis=1).max() == 0
     with torch.no_grad():
         next(net.backbone.parameters()).mul_(1.1)
-    assert np.ptp(looked(net, features=FeatureStore(features)).embedding, axis=1).max() > 0  # another backbone
-    assert n_files(features) == 2  # whose features have a name of their own
+    assert np.ptp(embedded(net, features=FeatureStore(features)).embedding, axis=1).max() > 0  # another backbone
+    assert n_files(features) == 2  # its features have another name
     freeze(net, ("all",))
-    looked(net, PhotoSource(photos[:5], INPUT), features=FeatureStore(features))
+    embedded(net, PhotoSource(photos[:5], INPUT), features=FeatureStore(features))
     assert n_files(features) == 3
 
 
-def test_a_learnt_pooling_leaves_nothing_to_keep_for_embedding(photos: list[Path], tmp_path: Path) -> None:
+def test_a_trained_pooling_prevents_caching_for_embedding(photos: list[Path], tmp_path: Path) -> None:
     net = network(net=NET.model_copy(update={"backbone": NET.backbone.model_copy(update={"pool": "gem"})}))
     freeze(net, ("all",))
     embed_photos(net, PhotoSource(photos, INPUT), device=torch.device("cpu"), features=FeatureStore(tmp_path))
@@ -197,12 +197,12 @@ def test_features_in_memory_are_those_on_disk_to_the_bit(photos: list[Path], tmp
     assert rows(memory).tobytes() == rows(disk).tobytes()
     assert np.ptp(rows(memory)) > 0
     assert n_files(tmp_path / "features") == 1
-    half = FeatureStore()  # what is asked for later is added
+    half = FeatureStore()  # later items are added
     assert rows(half, items[:3]).tobytes() == rows(memory)[:3].tobytes()
     assert rows(half, items[-3:]).tobytes() == rows(memory)[-3:].tobytes()
 
 
-def test_features_in_memory_are_computed_once_a_store(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_in_memory_are_computed_once_per_store(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
     through = KeptFeatures._through
 
@@ -217,21 +217,21 @@ def test_features_in_memory_are_computed_once_a_store(photos: list[Path], monkey
     passes.clear()
     again = embed_photos(net, source, device=torch.device("cpu"), features=store)
     assert again.embedding.tobytes() == first.embedding.tobytes()
-    assert sum(passes) <= 1  # to see their shape
+    assert sum(passes) <= 1  # for the shape
     embed_photos(net, source, device=torch.device("cpu"), features=FeatureStore())
     assert sum(passes) >= len(photos)
 
 
-def test_a_store_keeps_what_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_checks_for_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieldmark.training.features.IN_MEMORY", 4 * 100)
     memory, disk = FeatureStore(), FeatureStore(tmp_path / "features")
-    assert memory.has_room("a", (10, 10))
-    assert not memory.has_room("a", (10, 11))
-    assert disk.has_room("a", (10, 11))
-    assert not disk.has_room("a", (10, 11), share=0.0)
+    assert memory.has_space("a", (10, 10))
+    assert not memory.has_space("a", (10, 11))
+    assert disk.has_space("a", (10, 11))
+    assert not disk.has_space("a", (10, 11), share=0.0)
     rows, done = disk.opened("a", (10, 11), n_blocks=1)
     rows[3], done[0] = 7, True
     assert disk.closed("a", rows, done)[3].tolist() == [7] * 11
-    assert disk.has_room("a", (10, 11), share=0.0)  # it lies there already
+    assert disk.has_space("a", (10, 11), share=0.0)  # it already exists
     assert FeatureStore(tmp_path / "features").has("a")
     assert not FeatureStore().has("a")

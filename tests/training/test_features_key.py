@@ -1,4 +1,4 @@
-"""What kept features depend on: every setting that can change them changes the name of their file."""
+"""The key of cached features: every setting that can change the features changes the key."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ NEEDS_MORE: dict[Any, Spec] = {
     FileWeights: FileWeights(path="other.safetensors"),
     Align: Align(points=(Point(name="a", x=0, y=0), Point(name="b", x=1, y=0), Point(name="c", x=0, y=1))),
 }
-"""Of the kinds that cannot be made of nothing."""
+"""Examples of classes without default values."""
 
 
 def kinds_of(annotation: Any) -> tuple[Any, ...]:
-    """The types that a field may have: members of unions, without their marks."""
+    """The types of a field: members of unions, without annotations."""
     if get_origin(annotation) in {Union, UnionType}:
         return tuple(kind for one in get_args(annotation) for kind in kinds_of(one))
     return kinds_of(annotation.__origin__) if hasattr(annotation, "__metadata__") else (annotation,)
 
 
 def others(value: Any, annotation: Any) -> Iterator[tuple[str, Any]]:
-    """Other values than ``value``, each with the path of what differs: of a spec one for each field at any depth."""
+    """Other values than ``value``, each with the path of the difference; for a spec, one per field at any depth."""
     kinds = kinds_of(annotation)
     choices = [one for kind in kinds if get_origin(kind) is Literal for one in get_args(kind)]
     if isinstance(value, Spec):
@@ -90,7 +90,7 @@ def others(value: Any, annotation: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _other_specs(value: Spec, kinds: tuple[Any, ...]) -> Iterator[tuple[str, Spec]]:
-    """A spec with one of its fields changed; then specs of the other kinds that may stand in its place."""
+    """The spec with one field changed; then specs of the other allowed kinds."""
     for name, field in type(value).model_fields.items():
         if name != "kind":
             for path, other in others(getattr(value, name), field.annotation):
@@ -101,14 +101,14 @@ def _other_specs(value: Spec, kinds: tuple[Any, ...]) -> Iterator[tuple[str, Spe
 
 
 class TestOthers:
-    def test_no_field_at_any_depth_is_passed_over(self) -> None:
+    def test_no_field_at_any_depth_is_skipped(self) -> None:
         paths = {path for path, _ in others(PREPROCESS, Preprocess)}
         assert set(Preprocess.model_fields) == {path.split(".")[0] for path in paths}
         assert {"align.points.0.mirror", "crop.sources.0.by.colour.seed", "mask.by.sha256", "mean.0"} <= paths
         assert {"crop.FullFrame", "crop.CropIfNeeded", "align.none", "mask.dropped"} <= paths
         assert {path.split(".")[0] for path, _ in others(EXAMPLE, Net)} == set(Net.model_fields)
 
-    def test_a_value_that_is_none_cannot_be_changed_unseen(self) -> None:
+    def test_a_value_of_none_is_changed_too(self) -> None:
         with pytest.raises(AssertionError, match="give the example a value"):
             list(others(None, int | None))
 
@@ -171,10 +171,10 @@ def test_which_photos_and_their_order_change_the_key(photos: list[Path]) -> None
 
 
 ABOVE = {"neck", "head", "stripes"}
-"""Fields of ``Net`` that cannot change kept features: neck and head stand above the backbone and its pooling. Stripes
-stand there too; with them the whole map is kept instead of its pooled vector, which has a key of its own."""
+"""Fields of ``Net`` that cannot change cached features: neck and head come after the backbone and its pooling. So do
+stripes; with them the whole map is cached instead of its pooled vector, which has another key."""
 POOLING = {"backbone.pool", "backbone.maps"}
-"""These cannot change kept features either where the pooling is not part of what is kept."""
+"""Fields that cannot change cached features if the pooling is not part of them."""
 EXAMPLE = NET.model_copy(
     update={
         "stripes": 2,
@@ -185,7 +185,7 @@ EXAMPLE = NET.model_copy(
 
 @pytest.mark.parametrize("n_stages", [2, ALL])
 def test_every_setting_of_a_network_that_can_change_features_changes_the_key(n_stages: int, photos: list[Path]) -> None:
-    """By settings alone: weights and modules stay those of one network, as two may have no weight that differs."""
+    """Only settings differ: weights and modules are those of one network, as two networks may have equal weights."""
     one, source = network(), PhotoSource(photos, INPUT)
     one.net = EXAMPLE
     plain = key(one, source, n_stages=n_stages)
@@ -211,7 +211,7 @@ def test_networks_that_pool_otherwise_share_no_vectors_but_the_stages_below(phot
     assert key(two, source, n_stages=2) == key(made[0], source, n_stages=2)
 
 
-def test_another_head_or_neck_and_weights_that_are_equal_share_features(photos: list[Path]) -> None:
+def test_equal_weights_share_features_with_any_head_or_neck(photos: list[Path]) -> None:
     source, plain = PhotoSource(photos, INPUT), network()
     same = [NET.model_copy(update={"neck": "none"}), NET.model_copy(update={"head": SigmoidHead(dropout=0.5)})]
     assert {key(network(net=net), source) for net in same} == {key(plain, source)}
@@ -221,10 +221,10 @@ def test_another_head_or_neck_and_weights_that_are_equal_share_features(photos: 
 
 
 @pytest.mark.parametrize("first", ["avg", "max"])
-def test_a_second_network_trains_and_answers_on_its_own_features(
+def test_a_second_network_trains_and_predicts_with_its_own_features(
     first: str, photos: list[Path], tmp_path: Path
 ) -> None:
-    """Average and maximum pooling have no weights: two such networks once read one file, the first one's."""
+    """Average and maximum pooling have no weights: two such networks once shared one file by mistake."""
     source = PhotoSource(photos, INPUT)
     pools = (first, "max" if first == "avg" else "avg")
     for pool in pools:

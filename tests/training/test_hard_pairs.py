@@ -1,4 +1,4 @@
-"""Assignment mining in the one training loop: who meets whom, wrong rows caught, and that a kill changes nothing."""
+"""Assignment mining in the training loop: pairs, detection of wrong rows, and bit-identical resuming."""
 
 import itertools
 from dataclasses import replace
@@ -29,7 +29,7 @@ EXACT, NEAREST = (
 )
 
 UNEVEN = np.array([-1, 6, 3, 3, 8, 8, 8, -1, 0, 0, 5, 3, 7, 0, 0, 2, 2])
-"""Classes of items 100, 103, 106 ...: one to four photos each, single photos and unknown individuals among them."""
+"""Classes of items 100, 103, 106 ...: one to four photos each, with single photos and unknown individuals."""
 ITEMS = 100 + 3 * np.arange(len(UNEVEN))
 OF_ITEM = dict(zip(ITEMS.tolist(), UNEVEN.tolist(), strict=True))
 
@@ -39,7 +39,7 @@ def vector(item: int) -> np.ndarray:
     return drawn / np.linalg.norm(drawn)
 
 
-def look(items: np.ndarray) -> PairLikeness:
+def compare(items: np.ndarray) -> PairLikeness:
     return PairLikeness(np.stack([vector(item) for item in items]))
 
 
@@ -47,16 +47,18 @@ def hard_pairs(
     spec: AssignmentSampler = EXACT,
     *,
     phase: Phase | None = None,
-    look=look,
+    compare=compare,
     seed: int = 0,
     classes: np.ndarray = UNEVEN,
 ) -> HardPairs:
     phase = phase or Phase(epochs=6)
-    return HardPairs(spec, members=ITEMS, classes=classes, phase=phase, batch=8, seed=seed, look=look, group=alone())
+    return HardPairs(
+        spec, members=ITEMS, classes=classes, phase=phase, batch=8, seed=seed, compare=compare, group=alone()
+    )
 
 
 def wrong_pairs(order: np.ndarray) -> int:
-    """Fours that are not (photo, another of the same identity, the photo again, one of another known identity)."""
+    """The number of tuples that are not (photo, positive, the same photo, photo of another known identity)."""
     wrong = 0
     for photo, partner, again, opponent in order.reshape(-1, 4).tolist():
         mine, theirs, others = OF_ITEM[photo], OF_ITEM[partner], OF_ITEM[opponent]
@@ -65,17 +67,17 @@ def wrong_pairs(order: np.ndarray) -> int:
 
 
 def shortfall(order: np.ndarray) -> float:
-    """By how much the opponents are less similar, in sum, than the likest there could be: brute force."""
-    told = {photo: opponent for photo, _, _, opponent in order.reshape(-1, 4).tolist()}
-    items = sorted(told)
+    """The difference of the total similarity from the largest possible one, by brute force."""
+    opponent_of = {photo: opponent for photo, _, _, opponent in order.reshape(-1, 4).tolist()}
+    items = sorted(opponent_of)
     similar = {(i, j): float(vector(i) @ vector(j)) for i in items for j in items if OF_ITEM[i] != OF_ITEM[j]}
     ways = [list(zip(items, way, strict=True)) for way in itertools.permutations(items)]
     best = max(sum(similar[pair] for pair in way) for way in ways if all(pair in similar for pair in way))
-    return best - sum(similar[pair] for pair in told.items())
+    return best - sum(similar[pair] for pair in opponent_of.items())
 
 
 @pytest.mark.parametrize("spec", [EXACT, NEAREST], ids=["exact", "nearest"])
-def test_each_epoch_shows_every_photo_with_a_second_one_in_four_places(spec: AssignmentSampler) -> None:
+def test_each_epoch_has_every_photo_in_four_slots(spec: AssignmentSampler) -> None:
     mined = hard_pairs(spec)
     many = [item for item, name in OF_ITEM.items() if name >= 0 and list(OF_ITEM.values()).count(name) > 1]
     for epoch in range(4):
@@ -86,7 +88,7 @@ def test_each_epoch_shows_every_photo_with_a_second_one_in_four_places(spec: Ass
 
 
 SIX = np.where(np.isin(np.arange(17), (2, 3, 5, 6, 15, 16)), UNEVEN, -1)
-"""Three individuals with two photos each among unknown individuals: brute force is quick."""
+"""Three individuals with two photos each among unknown individuals: few enough for brute force."""
 
 
 def test_opponents_are_the_hardest_by_brute_force() -> None:
@@ -94,45 +96,45 @@ def test_opponents_are_the_hardest_by_brute_force() -> None:
 
 
 def test_planted_wrong_rows_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scrambled mining: rows of the photos that take part read as rows of all, and a look in another order."""
-    keeping = pairs._of_two
+    """Planted mistakes: row numbers of members are used as rows of all photos, and embeddings have another order."""
+    keeping = pairs._with_partner
 
     def rows_of_all(members: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         items, kept = keeping(members, classes)
         return members[: len(items)], kept
 
     def shifted(items: np.ndarray) -> PairLikeness:
-        return look(np.roll(items, 1))
+        return compare(np.roll(items, 1))
 
-    assert shortfall(hard_pairs(classes=SIX, look=shifted).order(0)) > 0.01
-    monkeypatch.setattr(pairs, "_of_two", rows_of_all)
+    assert shortfall(hard_pairs(classes=SIX, compare=shifted).order(0)) > 0.01
+    monkeypatch.setattr(pairs, "_with_partner", rows_of_all)
     assert wrong_pairs(hard_pairs().order(0)) > 0
 
 
-def test_with_even_counts_the_first_mistake_would_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Why the test above needs uneven classes: where all photos take part, both rows are the same."""
+def test_equal_counts_would_hide_the_first_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above needs uneven classes: if all photos are used, both row numbers are equal."""
     even = np.repeat(np.arange(8), 2)
-    items, kept = pairs._of_two(np.arange(16), even)
+    items, kept = pairs._with_partner(np.arange(16), even)
     assert np.array_equal(items, np.arange(16))
     assert np.array_equal(kept, even)
 
 
-def test_a_round_looks_once_and_no_pair_of_opponents_comes_twice_in_it() -> None:
-    looks: list[int] = []
+def test_a_round_embeds_once_and_repeats_no_pair() -> None:
+    n_embedded: list[int] = []
 
     def counted(items: np.ndarray) -> PairLikeness:
-        looks.append(len(items))
-        return look(items)
+        n_embedded.append(len(items))
+        return compare(items)
 
-    mined = hard_pairs(AssignmentSampler(every_epochs=3), look=counted)
+    mined = hard_pairs(AssignmentSampler(every_epochs=3), compare=counted)
     met: list[set[frozenset[int]]] = []
     for epoch in range(6):
         fours = mined.order(epoch).reshape(-1, 4)
         met.append({frozenset((int(photo), int(other))) for photo, _, _, other in fours})
-    assert looks == [12, 12]
+    assert n_embedded == [12, 12]
     assert not met[0] & met[1]
     assert not (met[0] | met[1]) & met[2]
-    assert met[3] == met[0]  # the same look, no noise: blocked pairs are free again
+    assert met[3] == met[0]  # the same embeddings without noise: used pairs are possible again
 
 
 def test_an_order_is_a_function_of_seed_and_epoch() -> None:
@@ -142,13 +144,13 @@ def test_an_order_is_a_function_of_seed_and_epoch() -> None:
     assert not np.array_equal(one.order(4), other.order(4))
 
 
-def test_a_mirrored_photo_opposes_unknown_it_mirrors() -> None:
-    """Classes 10 and up are classes 0 and up mirrored; a fluke looks most like its own mirror image."""
+def test_a_mirrored_photo_is_no_opponent_of_its_own_individual() -> None:
+    """Classes 10 and up are classes 0 and up mirrored; a fluke is most similar to its own mirror image."""
     classes = np.array([0, 0, 1, 1, 2, 2, 10, 10, 11, 11, 12, 12])
     similar = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
     mined = HardPairs(
         EXACT, members=np.arange(12), classes=classes, n_identities=10, phase=Phase(epochs=1), batch=8, seed=0,
-        look=lambda items: PairLikeness(np.concatenate([similar, similar])[items]), group=alone(),
+        compare=lambda items: PairLikeness(np.concatenate([similar, similar])[items]), group=alone(),
     )  # fmt: skip
     fours = mined.order(0).reshape(-1, 4)
     assert (classes[fours[:, 0]] == classes[fours[:, 1]]).all()
@@ -165,7 +167,7 @@ def test_noise_falls_geometrically_over_the_rounds_of_a_phase() -> None:
     assert over(0.25, 0.25) == pytest.approx([0.25] * 3)
 
 
-def test_likeness_of_all_is_likeness_of_each(photos: list[Path]) -> None:
+def test_similarity_of_all_pairs_equals_similarity_of_each_pair(photos: list[Path]) -> None:
     net = network(net=NET).eval()
     embedding = np.stack([vector(item) for item in range(40)]).repeat(4, axis=1)
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
@@ -190,14 +192,14 @@ def course(photos: list[Path], folder: Path, phase: Phase, **settings) -> Course
 
 
 @pytest.mark.parametrize("freeze", [(), ("stem",), ("all",)])
-def test_opponents_are_chosen_by_photos_as_they_are(photos: list[Path], tmp_path: Path, freeze: tuple) -> None:
-    """Whatever is frozen and kept, varied or not: what mining sees is the plain embedding in evaluation mode."""
+def test_opponents_are_chosen_on_photos_without_augmentation(photos: list[Path], tmp_path: Path, freeze: tuple) -> None:
+    """Mining uses the plain embedding in evaluation mode, for any frozen stages, cache and augmentation."""
     phase = Phase(epochs=1, freeze=freeze)
     for settings in ({}, {"augment": WhaleAugment()}, {"augment": WhaleAugment(), "versions": 2}):
         going = course(photos, tmp_path, phase, **settings)
         going.network.train()
         assert going.pairs is not None
-        seen = going.pairs._look(going.pairs.items).embedding
+        seen = going.pairs._compare(going.pairs.items).embedding
         assert going.network.training
         net, plain = going.network.eval(), lesson(photos).source
         with torch.no_grad():
@@ -206,7 +208,7 @@ def test_opponents_are_chosen_by_photos_as_they_are(photos: list[Path], tmp_path
         assert np.allclose(seen, wanted.numpy(), atol=1e-4)
 
 
-def test_the_course_draws_what_it_learns(photos: list[Path], tmp_path: Path) -> None:
+def test_the_course_trains_on_the_drawn_items(photos: list[Path], tmp_path: Path) -> None:
     going = course(photos, tmp_path, Phase(epochs=2))
     order = going.order(0)
     classes = CLASSES[order % 16].reshape(-1, 4)
@@ -214,8 +216,8 @@ def test_the_course_draws_what_it_learns(photos: list[Path], tmp_path: Path) -> 
     assert (classes >= 0).all()
     assert (classes[:, 0] == classes[:, 1]).all()
     assert (classes[:, 2] != classes[:, 3]).all()
-    told = going.update(order[:1], going.body.source.batches(order[:1], epoch=0, n_workers=0), lr=1e-2, number=0)
-    assert told["pair_bce"].item() == pytest.approx(np.log(2), rel=0.2)
+    metrics = going.update(order[:1], going.body.source.batches(order[:1], epoch=0, n_workers=0), lr=1e-2, number=0)
+    assert metrics["pair_bce"].item() == pytest.approx(np.log(2), rel=0.2)
 
 
 class KilledError(Exception):
@@ -223,10 +225,10 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize(("spec", "kills"), [(EXACT, (5, 8)), (NEAREST, (11,))], ids=["exact", "nearest"])
-def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(
+def test_mining_interrupted_at_any_update_resumes_bit_identical(
     photos: list[Path], tmp_path: Path, spec: AssignmentSampler, kills: tuple[int, ...]
 ) -> None:
-    """Within a round, in the next and in another phase; with kept features, moving average and noise."""
+    """Within a round, in the next and in another phase; with cached features, moving average and noise."""
     phases = (
         Phase(epochs=3, lr=1e-2, freeze=("stem",), noise=(0.5, 0.1)),
         Phase(epochs=1, lr=1e-3, losses=(PairTriplet(),), noise=(0.1, 0.1)),
@@ -241,8 +243,8 @@ def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(
                 raise KilledError
 
         features = FeatureStore(tmp_path / "kept")
-        net, shop = network(net=NET), WorkDirectory(folder, alone(), scalar=scalar, n_workers=0, features=features)
-        return net, fit(net, taught(photos, spec, augment=WhaleAugment(), versions=2), training, at=shop, seed=5)
+        net, work = network(net=NET), WorkDirectory(folder, alone(), scalar=scalar, n_workers=0, features=features)
+        return net, fit(net, taught(photos, spec, augment=WhaleAugment(), versions=2), training, at=work, seed=5)
 
     whole, history = run(tmp_path / "whole")
     assert [row["update"] for row in history] == [3, 6, 9, 12]
@@ -256,25 +258,25 @@ def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(
         assert [row["loss"] for row in other] == [row["loss"] for row in history]
 
 
-def test_what_went_wrong_in_the_thread_is_told_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_thread_is_raised_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise MemoryError("no room")
+        raise MemoryError("out of memory")
 
     monkeypatch.setattr("fieldmark.training.assignment.AllOpponents.draw", broken)
-    with pytest.raises(MemoryError, match="no room"):
+    with pytest.raises(MemoryError, match="out of memory"):
         hard_pairs().order(0)
 
 
-def test_what_cannot_be_mined_is_refused(photos: list[Path]) -> None:
+def test_data_that_cannot_be_mined_is_refused(photos: list[Path]) -> None:
     with pytest.raises(PlanError) as odd:
         HardPairs(
-            EXACT, members=ITEMS, classes=UNEVEN, phase=Phase(epochs=1), batch=6, seed=0, look=look, group=alone()
+            EXACT, members=ITEMS, classes=UNEVEN, phase=Phase(epochs=1), batch=6, seed=0, compare=compare, group=alone()
         )
     assert odd.value.fix == "use batch=4."
     for classes in (np.arange(17), np.where(UNEVEN == 3, 3, -1), np.where(np.arange(17) < 9, 3, UNEVEN % 3 * 10)):
         with pytest.raises(DataError) as lonely:
             hard_pairs(classes=classes)
-        assert lonely.value.fix == "use sampler = {kind = 'pk'}, or give more photos of more individuals."
+        assert lonely.value.fix == "use sampler = {kind = 'pk'}, or add photos of more individuals."
     with pytest.raises(PlanError) as drawn:
         draw(EXACT, classes=UNEVEN, batch=8, seed=0, epoch=0)
     assert drawn.value.fix == "train with it, or draw with kind='pk'."

@@ -1,4 +1,4 @@
-"""Margins, affinities, stripes and flips inside training; faults that once slipped into contest code, planted here."""
+"""Margins, affinities, stripes and mirrored identities in training; known faults of contest code, planted here."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def trained(
     photos: list[Path], folder: Path, losses: Losses, *, net: Net = COSINE, epochs: int = 2, **options: Any
 ) -> tuple[Network, list[dict]]:
     one = network(net=net, n_classes=8 if options.get("flip") else 4)
-    shop = WorkDirectory(folder, alone(), scalar=options.pop("scalar", None), features=options.pop("features", None))
+    work = WorkDirectory(folder, alone(), scalar=options.pop("scalar", None), features=options.pop("features", None))
     phase = Phase(epochs=epochs, lr=3e-3, freeze=options.pop("freeze", ()))
     settings = {name: options.pop(name) for name in ("lr_head_times", "checkpoint_every_s") if name in options}
     training = Training(phases=(phase,), batch=8, **settings)
-    return one, fit(one, taught(photos, losses, **options), training, at=shop, seed=5)
+    return one, fit(one, taught(photos, losses, **options), training, at=work, seed=5)
 
 
 def same(a: Network, b: Network) -> bool:
@@ -75,7 +75,7 @@ def same(a: Network, b: Network) -> bool:
 
 
 def first_pass(photos: list[Path], losses: Losses, *, flip: bool = False, **of_update: Any) -> tuple[dict, dict]:
-    """What the first forward pass of a training told, and what it was told of: logits, classes and counts."""
+    """The metrics of the first forward pass of a training, and the inputs of its losses."""
     one = network(net=COSINE, n_classes=8 if flip else 4)
     lesson = taught(photos, losses, flip=flip)
     course = Course(one, lesson, Training(batch=8), Phase(epochs=4), at=WorkDirectory(Path(), alone()), seed=5)
@@ -84,8 +84,8 @@ def first_pass(photos: list[Path], losses: Losses, *, flip: bool = False, **of_u
     seen: dict[str, Any] = {}
     one.register_forward_hook(lambda _m, _i, outputs: seen.update(logits=outputs.logits.detach().clone()))
     batches = lesson.source.batches(order, epoch=0, n_workers=0)
-    told = course.update(order, batches, lr=1e-3, number=0, **of_update)
-    return {name: value.item() for name, value in told.items()}, seen | {
+    metrics = course.update(order, batches, lr=1e-3, number=0, **of_update)
+    return {name: value.item() for name, value in metrics.items()}, seen | {
         "classes": lesson.classes_of(order[0]),
         "counts": course.counts,
     }
@@ -96,11 +96,13 @@ def first_pass(photos: list[Path], losses: Losses, *, flip: bool = False, **of_u
 
 def check_margin_in_training(photos: list[Path]) -> None:
     """The loss that is learnt from is the one with the margin: equal to ArcFace, above plain cross-entropy."""
-    told, seen = first_pass(photos, (ArcFace(margin=0.5),))
+    metrics, seen = first_pass(photos, (ArcFace(margin=0.5),))
     asked = {"scale": 20.0, "margin": 0.5}
-    assert told["loss"] == told["arcface"] == pytest.approx(expected_arc(seen["logits"], seen["classes"], **asked))
+    assert (
+        metrics["loss"] == metrics["arcface"] == pytest.approx(expected_arc(seen["logits"], seen["classes"], **asked))
+    )
     plain, _ = first_pass(photos, (CrossEntropy(),))
-    assert told["loss"] > plain["loss"] + 1
+    assert metrics["loss"] > plain["loss"] + 1
 
 
 def expected_arc(logits: torch.Tensor, classes: torch.Tensor, *, scale: float, margin: float) -> float:
@@ -157,39 +159,39 @@ def test_each_margin_teaches(photos: list[Path], tmp_path: Path, loss: Any) -> N
 
 
 def test_margins_by_count_are_those_of_the_photos_that_teach(photos: list[Path]) -> None:
-    told, seen = first_pass(photos, (CosFace(margin=MarginByCount()),), flip=True)
+    metrics, seen = first_pass(photos, (CosFace(margin=MarginByCount()),), flip=True)
     assert seen["counts"].tolist() == [3] * 8
     each = margins_by_count(seen["counts"], MarginByCount())[seen["classes"].clamp(min=0)]
     expected = cosface(seen["logits"], seen["classes"], scale=20.0, margin=each, flip_identity=True)
-    assert told["cosface"] == pytest.approx(expected.item(), rel=1e-5)
+    assert metrics["cosface"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_rare_classes_have_the_margin_of_their_own_number(photos: list[Path]) -> None:
-    """Counted among the photos of the phase, whatever lies in the table."""
+def test_margins_depend_on_the_number_of_photos_of_the_class(photos: list[Path]) -> None:
+    """The photos of the phase are counted, not those of the table."""
     lesson = taught(photos, (ArcFace(),))
     assert lesson.counts(np.array([0, 3, 4, 15, 16]), 5).tolist() == [2, 2, 0, 0, 0]  # type: ignore[union-attr]
 
 
 def test_margins_warm_up_with_the_training(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     for done, margin in ((0.0, 0.1), (0.25, 0.3), (0.5, 0.5), (1.0, 0.5)):
-        told, seen = first_pass(photos, (ArcFace(margin=0.5, warmup=0.5),), done=done)
+        metrics, seen = first_pass(photos, (ArcFace(margin=0.5, warmup=0.5),), done=done)
         expected = arcface(seen["logits"], seen["classes"], scale=20.0, margin=margin)
-        assert told["arcface"] == pytest.approx(expected.item(), rel=1e-5)
+        assert metrics["arcface"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_the_loop_tells_how_far_training_is(photos: list[Path], tmp_path: Path, monkeypatch) -> None:
-    told = []
+def test_the_loop_passes_the_completed_share_of_training(photos: list[Path], tmp_path: Path, monkeypatch) -> None:
+    shares = []
     whole = Course._about
 
     def about(self: Course, rows: np.ndarray, place: tuple[int, int], *, done: float) -> Any:
-        told.append(done)
+        shares.append(done)
         return whole(self, rows, place, done=done)
 
     monkeypatch.setattr(courses.Course, "_about", about)
     phases = (Phase(epochs=1, lr=1e-3), Phase(epochs=3, lr=1e-3))
     training = Training(phases=phases, batch=8)
     fit(network(net=COSINE), taught(photos, (ArcFace(),)), training, at=WorkDirectory(tmp_path, alone()), seed=5)
-    assert told == pytest.approx(np.arange(8) / 8)  # two forward passes an epoch, four epochs in both phases together
+    assert shares == pytest.approx(np.arange(8) / 8)  # two forward passes an epoch, four epochs in both phases together
 
 
 class KilledError(Exception):
@@ -197,7 +199,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("losses", [(Elastic(warmup=0.7),), (Affinity(sample=3),)], ids=["elastic", "affinity"])
-def test_what_is_drawn_is_drawn_again_after_a_kill(photos: list[Path], tmp_path: Path, losses: Losses) -> None:
+def test_random_draws_are_repeated_after_a_kill(photos: list[Path], tmp_path: Path, losses: Losses) -> None:
     net = COSINE if losses[0].kind == "elastic" else Net(backbone=NET.backbone, head=AffinityHead(dropout=0.2))
 
     def killer(name: str, _value: float, update: int) -> None:
@@ -213,24 +215,24 @@ def test_what_is_drawn_is_drawn_again_after_a_kill(photos: list[Path], tmp_path:
 
 
 def test_elastic_margins_are_a_function_of_seed_and_update(photos: list[Path]) -> None:
-    told, seen = first_pass(photos, (Elastic(std=0.3),))
+    metrics, seen = first_pass(photos, (Elastic(std=0.3),))
     chance = torch.Generator().manual_seed(hash_seed(5, "loss", 0, 0, 0))
     expected = elastic(seen["logits"], seen["classes"], scale=20.0, std=0.3, chance=chance)
-    assert told["elastic"] == pytest.approx(expected.item(), rel=1e-5)
+    assert metrics["elastic"] == pytest.approx(expected.item(), rel=1e-5)
 
 
 # --- flips as other identities
 
 
 def check_mirror_class_is_left_out(photos: list[Path]) -> None:
-    """No photo's own mirror class moves its loss, whatever its logit; every other class's does."""
-    told, seen = first_pass(photos, (CrossEntropy(),), flip=True)
+    """The logit of a photo's own mirror class does not change its loss; the logit of every other class does."""
+    metrics, seen = first_pass(photos, (CrossEntropy(),), flip=True)
     costs = []
     for row, own in zip(seen["logits"].double(), seen["classes"].tolist(), strict=True):
         if own >= 0:
             asked = [column for column in range(8) if column != (own + 4) % 8]
             costs.append((row[asked].logsumexp(dim=0) - row[own]).item())
-    assert told["cross_entropy"] == pytest.approx(float(np.mean(costs)), rel=1e-5)
+    assert metrics["cross_entropy"] == pytest.approx(float(np.mean(costs)), rel=1e-5)
 
 
 def test_the_mirror_class_is_left_out_of_the_softmax(photos: list[Path]) -> None:
@@ -243,7 +245,7 @@ def test_a_mirror_class_left_in_would_be_caught(photos: list[Path], monkeypatch:
         check_mirror_class_is_left_out(photos)
 
 
-def test_the_training_map5_does_not_count_what_was_never_asked() -> None:
+def test_the_training_map5_ignores_the_mirror_class() -> None:
     logits, classes = torch.tensor([[1.0, 0, 9, 0], [0, 2, 0, 1]]), torch.tensor([0, 3])
     assert courses._map5(logits, classes, spares_mirror=True).item() == 1
     assert courses._map5(logits, classes).item() == pytest.approx(0.5)
@@ -252,30 +254,30 @@ def test_the_training_map5_does_not_count_what_was_never_asked() -> None:
 @pytest.mark.parametrize(
     "loss", [ArcFace(smoothing=0.1), CrossEntropy(), OhemBce(hardest=4)], ids=lambda loss: loss.kind
 )
-def test_flips_as_identities_are_learnt(photos: list[Path], tmp_path: Path, loss: Any) -> None:
+def test_mirrored_identities_are_learnt(photos: list[Path], tmp_path: Path, loss: Any) -> None:
     _, history = trained(photos, tmp_path, (loss,), flip=True, epochs=6)
     assert min(row["loss"] for row in history[-3:]) < 0.7 * history[0]["loss"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "n_classes", "told"),
+    ("changes", "n_classes", "message"),
     [
-        ({"classes": np.concatenate([CLASSES, CLASSES])}, 8, "12 mirrored items are not of their photo's class + 4"),
-        ({"classes": MIRRORED}, 10, "12 mirrored items are not of their photo's class + 5"),
-        ({"classes": MIRRORED}, 9, "give an even number of both"),
-        ({"classes": MIRRORED[:-1]}, 8, "give an even number of both"),
+        ({"classes": np.concatenate([CLASSES, CLASSES])}, 8, "12 mirrored items do not have their photo's class + 4"),
+        ({"classes": MIRRORED}, 10, "12 mirrored items do not have their photo's class + 5"),
+        ({"classes": MIRRORED}, 9, "pass an even number of both"),
+        ({"classes": MIRRORED[:-1]}, 8, "pass an even number of both"),
         ({"classes": None, "truth": np.zeros((16, 8), np.float32)}, 8, "set flip_identity = False"),
     ],
 )
-def test_flips_that_do_not_pair_are_refused(
-    photos: list[Path], tmp_path: Path, changes: dict, n_classes: int, told: str
+def test_mirrored_items_that_do_not_pair_are_refused(
+    photos: list[Path], tmp_path: Path, changes: dict, n_classes: int, message: str
 ) -> None:
     lesson = Lesson(**{**vars(taught(photos, (CrossEntropy(),), flip=True)), **changes})
     net = network(net=COSINE, n_classes=n_classes)
     with pytest.raises(PlanError) as refused:
         fit(net, lesson, Training(phases=(Phase(epochs=1),), batch=8), at=WorkDirectory(tmp_path, alone()), seed=5)
-    assert told in refused.value.got
-    assert "mend those settings" in refused.value.fix
+    assert message in refused.value.got
+    assert "change each of these settings" in refused.value.fix
 
 
 # --- affinities and stripes
@@ -304,7 +306,7 @@ def test_joint_losses_with_stripes_are_learnt(photos: list[Path], tmp_path: Path
 
 
 @pytest.mark.parametrize("freeze", [("stem",), ("all",)])
-def test_stripes_are_learnt_from_kept_maps_as_from_pictures(
+def test_stripes_are_learnt_from_cached_maps_as_from_images(
     photos: list[Path], tmp_path: Path, freeze: tuple[str, ...]
 ) -> None:
     losses = (ArcFace(), LocalTriplet())
@@ -319,8 +321,8 @@ def test_stripes_are_learnt_from_kept_maps_as_from_pictures(
 # --- at test time
 
 
-def check_dropout_sleeps_at_test(photos: list[Path]) -> None:
-    """Two looks at the same photos by a network with much dropout are one and the same, and no feature is missing."""
+def check_dropout_is_off_at_test(photos: list[Path]) -> None:
+    """A network with much dropout gives the same embeddings twice, and no feature is zeroed."""
     net = network(net=Net(backbone=NET.backbone, neck="none", head=CosineHead(dropout=0.9)))
     source = taught(photos, ()).source
     one, again = (embed_photos(net.train(), source, device=torch.device("cpu")).embedding for _ in range(2))  # type: ignore[arg-type]
@@ -328,42 +330,42 @@ def check_dropout_sleeps_at_test(photos: list[Path]) -> None:
     assert (one == 0).mean() < 0.5
 
 
-def test_dropout_sleeps_when_photos_are_embedded(photos: list[Path]) -> None:
-    check_dropout_sleeps_at_test(photos)
+def test_dropout_is_off_when_photos_are_embedded(photos: list[Path]) -> None:
+    check_dropout_is_off_at_test(photos)
 
 
-def test_dropout_alive_at_test_time_would_be_caught(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the first place's code, which called functional dropout without the flag."""
+def test_dropout_at_test_time_would_be_caught(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault of the first place's code: functional dropout without the training flag."""
 
     def awake(self: heads.Dropout, feature: torch.Tensor) -> torch.Tensor:
         return feature * (torch.rand(feature.shape) >= self.rate) / (1 - self.rate)
 
     monkeypatch.setattr(heads.Dropout, "forward", awake)
     with torch.random.fork_rng(), pytest.raises(AssertionError):
-        check_dropout_sleeps_at_test(photos)
+        check_dropout_is_off_at_test(photos)
 
 
 # --- what does not fit
 
 
 @pytest.mark.parametrize(
-    ("net", "losses", "told"),
+    ("net", "losses", "message"),
     [
-        (NET, (ArcFace(),), 'a one_vs_rest head gives none: use head = {kind = "cosine"}'),
-        (Net(backbone=NET.backbone, head=SigmoidHead()), (Elastic(),), "a sigmoid head gives none"),
+        (NET, (ArcFace(),), 'a one_vs_rest head has none: use head = {kind = "cosine"}'),
+        (Net(backbone=NET.backbone, head=SigmoidHead()), (Elastic(),), "a sigmoid head has none"),
         (COSINE, (Affinity(),), 'a cosine head has none: use head = {kind = "affinity"}'),
         (COSINE, (CrossEntropy(), LocalTriplet()), "set stripes = 8"),
         (Net(backbone=NET.backbone, head=OneVsRestHead()), (CosFace(), LocalTriplet()), "2 mistake(s)"),
     ],
 )
-def test_losses_that_do_not_fit_the_network_are_told_before_it_begins(
-    photos: list[Path], tmp_path: Path, net: Net, losses: Losses, told: str
+def test_losses_that_do_not_fit_the_network_are_refused_before_training(
+    photos: list[Path], tmp_path: Path, net: Net, losses: Losses, message: str
 ) -> None:
     for phases in ((Phase(epochs=1),), (Phase(epochs=1), Phase(epochs=1, losses=losses))):
         lesson = taught(photos, losses if len(phases) == 1 else (BatchHardTriplet(),))
         training = Training(phases=phases, batch=8)
         with pytest.raises(PlanError) as refused:
             fit(network(net=net), lesson, training, at=WorkDirectory(tmp_path, alone()), seed=5)
-        assert told in str(refused.value)
-        assert "mend those settings" in refused.value.fix
+        assert message in str(refused.value)
+        assert "change each of these settings" in refused.value.fix
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Class directions begin at the mean embedding of the class's photos, as the untrained network sees them."""
+"""Imprinting: class directions start at the mean embedding of their photos by the untrained network."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_directions_are_the_mean_embeddings_of_slow_loops(photos: list[Path], tm
         mean = unit[torch.from_numpy(CLASSES[rows] == one)].mean(dim=0)
         found = made.head.directions[one].detach()
         np.testing.assert_allclose(found / found.norm(), mean / mean.norm(), atol=2e-4)
-    torch.testing.assert_close(made.head.directions[4].detach(), before[4])  # nobody of that class was seen
+    torch.testing.assert_close(made.head.directions[4].detach(), before[4])  # this class has no photo
 
 
 def test_several_directions_of_a_class_differ_a_little(photos: list[Path], tmp_path: Path) -> None:
@@ -63,17 +63,17 @@ def test_several_directions_of_a_class_differ_a_little(photos: list[Path], tmp_p
     assert torch.all(cosines > 0.98)
 
 
-def test_it_can_be_trained_after_it(photos: list[Path], tmp_path: Path) -> None:
+def test_an_imprinted_network_can_be_trained(photos: list[Path], tmp_path: Path) -> None:
     made = network(net=Net(backbone=NET.backbone, head=HEAD), n_classes=4)
-    shop = WorkDirectory(folder=tmp_path / "c", group=alone(), n_workers=0)
-    imprint(made, taught(photos), PHASE, at=shop, seed=1)
+    work = WorkDirectory(folder=tmp_path / "c", group=alone(), n_workers=0)
+    imprint(made, taught(photos), PHASE, at=work, seed=1)
     before = made.head.directions.detach().clone()
     quick = Phase(epochs=2, lr=1e-2)
-    history = fit(made, taught(photos), Training(batch=8, phases=(quick,)), at=shop, seed=1)
+    history = fit(made, taught(photos), Training(batch=8, phases=(quick,)), at=work, seed=1)
     assert len(history) == 2
     after = made.head.directions.detach()
     assert not torch.equal(before, after)
-    # Adam turns a short direction so fast that nothing would be left of where it began.
+    # Adam turns a short direction so fast that its start would have no effect.
     assert torch.nn.functional.cosine_similarity(before, after).min() > 0.99
 
 

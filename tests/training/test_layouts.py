@@ -1,4 +1,4 @@
-"""Layouts: one column is the pooled embedding, columns keep left and right apart, and flips are then judged rightly."""
+"""Layouts: one column is the pooled embedding; several columns distinguish left and right."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDE = Preprocess(height_px=32, width_px=128)
 
 
 def animals(folder: Path, *, symmetric: bool, n: int = 8, each: int = 3) -> tuple[list[Path], np.ndarray]:
-    """Individuals with a pattern of coloured tiles: like a fluke, or shown from either side at random."""
+    """Individuals with a pattern of coloured tiles: symmetric like a fluke, or shown from a random side."""
     paths, classes = [], []
     chance = np.random.default_rng(0)
     for individual in range(n):
@@ -47,7 +47,7 @@ def test_one_column_is_the_pooled_embedding_of_both_views(tmp_path: Path) -> Non
     assert np.allclose(found, expected, atol=1e-5)
 
 
-def test_columns_stand_from_left_to_right_and_items_in_their_order(tmp_path: Path) -> None:
+def test_columns_are_from_left_to_right_and_items_in_order(tmp_path: Path) -> None:
     source = PhotoSource(animals(tmp_path, symmetric=False)[0], WIDE)
     net = network(net=NET)
     found = layouts(net, source, columns=4, n_workers=0)
@@ -60,13 +60,13 @@ def test_columns_stand_from_left_to_right_and_items_in_their_order(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("symmetric", "verdict"), [(False, "other"), (True, "same")])
-def test_flukes_and_side_views_are_told_apart(tmp_path: Path, symmetric: bool, verdict: str) -> None:
+def test_flukes_and_side_views_are_distinguished(tmp_path: Path, symmetric: bool, verdict: str) -> None:
     paths, classes = animals(tmp_path, symmetric=symmetric)
     both = layouts(network(net=NET), PhotoSource(paths, WIDE), n_workers=0)
     assert measure_symmetry(*both, classes).verdict == verdict
 
 
-def test_without_a_map_or_photos_it_is_refused(tmp_path: Path) -> None:
+def test_a_network_without_a_map_or_no_photos_is_refused(tmp_path: Path) -> None:
     source = PhotoSource(animals(tmp_path, symmetric=False, n=1)[0], Preprocess(height_px=160, width_px=160))
     vit = NET.model_copy(update={"backbone": Backbone(name="test_vit", weights=RandomWeights())})
     with pytest.raises(ShapeError) as refused:

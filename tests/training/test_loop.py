@@ -48,7 +48,7 @@ def trained(
 
 @pytest.fixture(scope="module")
 def whole(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], list[dict]]:
-    """What an undisturbed training by ``TRAINING`` ends with: the network's state and the history."""
+    """The network's state and the history of an uninterrupted training with ``TRAINING``."""
     net, history = trained(photos, tmp_path_factory.mktemp("whole"))
     return state(net), history
 
@@ -61,7 +61,7 @@ def killer(at_update: int) -> Callable[[str, float, int], None]:
     return scalar
 
 
-def test_it_learns_and_tells(photos: list[Path], tmp_path: Path) -> None:
+def test_training_learns_and_reports(photos: list[Path], tmp_path: Path) -> None:
     training = Training(phases=(Phase(epochs=8, lr=1e-2),), batch=8)
     _, history = trained(photos, tmp_path, training)
     assert [row["epoch"] for row in history] == list(range(1, 9))
@@ -70,7 +70,7 @@ def test_it_learns_and_tells(photos: list[Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at_update", range(1, 9))
-def test_stopped_at_any_update_it_goes_on_to_the_same_bits(
+def test_training_interrupted_at_any_update_resumes_bit_identical(
     photos: list[Path], tmp_path: Path, whole: tuple, at_update: int
 ) -> None:
     ends, history = whole
@@ -116,7 +116,7 @@ def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(photos: l
 
 
 def test_accumulating_is_one_larger_batch(photos: list[Path], tmp_path: Path) -> None:
-    """With no batch norm in play (all frozen, no neck) two halves give the whole batch's gradient."""
+    """Without batch norm (all frozen, no neck), two halves give the gradient of the whole batch."""
     net = NET.model_copy(update={"neck": "none", "head": NET.head.model_copy(update={"dropout": 0.0})})
     ends = []
     for batch, accumulate in ((16, 1), (8, 2)):
@@ -132,24 +132,24 @@ def test_accumulating_is_one_larger_batch(photos: list[Path], tmp_path: Path) ->
         assert torch.allclose(ends[0][name], ends[1][name], atol=2e-5), name
 
 
-def test_few_photo_classes_are_left_out_of_a_phase_and_unknowns_stay(photos: list[Path]) -> None:
+def test_classes_with_few_photos_are_left_out_of_a_phase_and_unknowns_stay(photos: list[Path]) -> None:
     taught = lesson(photos)
     classes = np.array([0, 0, 1] + [2] * 3 + [-1] * 10)
     few = type(taught)(**{**vars(taught), "classes": np.tile(classes, 2)})
     assert few.members(Phase(epochs=1, min_photos=2)).tolist() == [0, 1, *range(3, 16)]
 
 
-def test_where_next_to_unknown_has_so_many_photos_all_take_part_and_it_is_told(photos: list[Path]) -> None:
+def test_a_phase_that_would_keep_too_few_photos_uses_all_and_reports_it(photos: list[Path]) -> None:
     taught, heard = lesson(photos), Heard()
     classes = np.array([0] * 2 + list(range(1, 14)) + [-1])
     few = type(taught)(**{**vars(taught), "classes": np.tile(classes, 2)})
     assert few.members(Phase(epochs=1, min_photos=9), progress=heard).tolist() == list(range(16))
-    assert heard.lines == ["0 of 14 individuals have the 9 photos that this phase asks for: all take part in it"]
+    assert heard.lines == ["only 0 of 14 individuals have min_photos = 9 photos: this phase uses all individuals"]
     assert few.members(Phase(epochs=1, min_photos=2), progress=heard).tolist() == [0, 1, 15]
     assert len(heard.lines) == 1
 
 
-def test_nan_stops_at_once_names_the_batch_and_leaves_the_checkpoint(photos: list[Path], tmp_path: Path) -> None:
+def test_nan_stops_training_names_the_batch_and_keeps_the_checkpoint(photos: list[Path], tmp_path: Path) -> None:
     net = network()
     fit(
         net,
@@ -172,13 +172,13 @@ def test_nan_stops_at_once_names_the_batch_and_leaves_the_checkpoint(photos: lis
         )
     assert "update 1" in caught.value.problem
     assert "nan.json" in caught.value.fix
-    told = json.loads((tmp_path / "bad" / "nan.json").read_text(encoding="utf-8"))
-    assert len(told["items"]) == 8
+    content = json.loads((tmp_path / "bad" / "nan.json").read_text(encoding="utf-8"))
+    assert len(content["items"]) == 8
     assert good is not None
     assert not list((tmp_path / "bad").glob("[0-9]*"))
 
 
-def test_the_best_epoch_is_kept_when_asked(photos: list[Path], tmp_path: Path) -> None:
+def test_the_best_epoch_is_kept_on_request(photos: list[Path], tmp_path: Path) -> None:
     seen: list[dict[str, torch.Tensor]] = []
     marks = iter([0.2, 0.9, 0.1])
 
@@ -192,7 +192,7 @@ def test_the_best_epoch_is_kept_when_asked(photos: list[Path], tmp_path: Path) -
     assert [row["mark"] for row in history] == [0.2, 0.9, 0.1]
 
 
-def test_the_moving_average_is_what_is_watched_and_kept(photos: list[Path], tmp_path: Path) -> None:
+def test_the_moving_average_is_validated_and_kept(photos: list[Path], tmp_path: Path) -> None:
     seen: list[dict[str, torch.Tensor]] = []
     training = Training(phases=(Phase(epochs=2, lr=1e-2),), batch=8, ema=0.5)
 
@@ -206,7 +206,7 @@ def test_the_moving_average_is_what_is_watched_and_kept(photos: list[Path], tmp_
     assert not same(state(plain), state(averaged))
 
 
-def test_a_phase_ends_early_by_patience_or_at_its_goal_and_plateau_drops_the_rate(
+def test_a_phase_ends_by_patience_or_at_its_goal_and_a_plateau_lowers_the_rate(
     photos: list[Path], tmp_path: Path
 ) -> None:
     def flat(_net: Network) -> dict[str, float]:
@@ -231,7 +231,7 @@ def test_epoch_batches_cap_an_epoch(photos: list[Path], tmp_path: Path) -> None:
     assert trained(photos, tmp_path, training)[1][-1]["update"] == 3
 
 
-def test_the_global_generators_are_left_alone(photos: list[Path], tmp_path: Path) -> None:
+def test_the_global_generators_are_not_used(photos: list[Path], tmp_path: Path) -> None:
     torch.manual_seed(11)
     before = torch.random.get_rng_state()
     trained(photos, tmp_path)
@@ -243,7 +243,7 @@ def test_classes_of_the_fixture_have_unknowns() -> None:
 
 
 def test_a_photo_and_its_mirror_image_are_one_photo_of_its_class(photos: list[Path]) -> None:
-    """Item i + 16 is item i mirrored: who has one photo has no two, whether the mirror shows the same animal or not."""
+    """Item i + 16 is item i mirrored: an individual with one photo does not count as having two."""
     taught = lesson(photos)
     classes = np.array([0, 0, 1] + [2] * 3 + [-1] * 10)
     same = {**vars(taught), "items": np.arange(32), "n_photos": 16}

@@ -1,4 +1,4 @@
-"""The learning rate found by trying: on a training whose good rates are known, and on the toy network."""
+"""The learning-rate finder: on a training with known good rates, and on the toy network."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TRAINING = Training(
 )
 
 
-def test_the_curve_falls_then_runs_away_and_the_suggestion_lies_between(photos: list[Path], tmp_path: Path) -> None:
+def test_the_curve_falls_then_diverges_and_the_suggestion_is_between(photos: list[Path], tmp_path: Path) -> None:
     net = network(net=TAG_NET)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    shop = WorkDirectory(tmp_path / "shop", alone(), features=FeatureStore(tmp_path / "features"))
-    found = find_rate(net, tag_lesson(photos), TRAINING, low=1e-5, high=1e4, n_updates=100, at=shop, seed=5)
+    work = WorkDirectory(tmp_path / "work", alone(), features=FeatureStore(tmp_path / "features"))
+    found = find_rate(net, tag_lesson(photos), TRAINING, low=1e-5, high=1e4, n_updates=100, at=work, seed=5)
     assert found.ran_away
     assert len(found.rates) == len(found.losses) == len(found.smoothed) < 100
     assert np.diff(np.log(found.rates)) == pytest.approx(np.log(1e9) / 99)
@@ -33,25 +33,25 @@ def test_the_curve_falls_then_runs_away_and_the_suggestion_lies_between(photos: 
     assert 1e-3 < found.suggested < found.rates[np.argmin(found.smoothed)]
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert net.frozen == ()
-    assert not (tmp_path / "shop").exists()
+    assert not (tmp_path / "work").exists()
 
     def trained(lr: float) -> float:
         training = TRAINING.model_copy(update={"phases": (Phase(epochs=8, lr=lr, freeze=("all",)),)})
-        shop = WorkDirectory(tmp_path / str(lr), alone())
-        return fit(network(net=TAG_NET), tag_lesson(photos), training, at=shop, seed=5)[-1]["loss"]
+        work = WorkDirectory(tmp_path / str(lr), alone())
+        return fit(network(net=TAG_NET), tag_lesson(photos), training, at=work, seed=5)[-1]["loss"]
 
     assert trained(found.suggested) < trained(found.suggested / 100)
 
 
 def test_the_same_seed_gives_the_same_curve(photos: list[Path], tmp_path: Path) -> None:
-    shop = WorkDirectory(tmp_path, alone())
+    work = WorkDirectory(tmp_path, alone())
     one, other = (
-        find_rate(network(net=TAG_NET), tag_lesson(photos), TRAINING, n_updates=12, at=shop, seed=5) for _ in range(2)
+        find_rate(network(net=TAG_NET), tag_lesson(photos), TRAINING, n_updates=12, at=work, seed=5) for _ in range(2)
     )
     assert np.array_equal(one.losses, other.losses)
 
 
-def test_rates_too_low_to_learn_suggest_little_and_nothing_runs_away(photos: list[Path], tmp_path: Path) -> None:
+def test_rates_too_low_to_learn_do_not_diverge(photos: list[Path], tmp_path: Path) -> None:
     found = find_rate(
         network(net=TAG_NET), tag_lesson(photos), TRAINING, low=1e-12, high=1e-10, n_updates=20,
         at=WorkDirectory(tmp_path, alone()), seed=5,
@@ -62,12 +62,13 @@ def test_rates_too_low_to_learn_suggest_little_and_nothing_runs_away(photos: lis
 
 
 @pytest.mark.parametrize(
-    "asked", [{"low": 0.0}, {"low": 1.0, "high": 0.1}, {"n_updates": 3}, {"training": Training(phases=())}]
+    "settings", [{"low": 0.0}, {"low": 1.0, "high": 0.1}, {"n_updates": 3}, {"training": Training(phases=())}]
 )
-def test_what_cannot_be_tried_is_refused(photos: list[Path], tmp_path: Path, asked: dict) -> None:
-    training = asked.pop("training", TRAINING)
+def test_impossible_rates_are_refused(photos: list[Path], tmp_path: Path, settings: dict) -> None:
+    training = settings.pop("training", TRAINING)
     with pytest.raises(PlanError) as refused:
         find_rate(
-            network(net=TAG_NET), tag_lesson(photos), training, at=WorkDirectory(tmp_path, alone()), seed=5, **asked
+            network(net=TAG_NET), tag_lesson(photos), training, at=WorkDirectory(tmp_path, alone()), seed=5, **settings
         )
-    assert "0 < low < high" in refused.value.fix
+    assert "0 < low < high" in refused.value.problem
+    assert "n_updates = 100" in refused.value.fix

@@ -1,4 +1,4 @@
-"""The hardest items: who they are, how an epoch shows them, and that a kill changes nothing."""
+"""Hard-negative mining: the choice of items, their epochs, and bit-identical resuming."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def chance(seed: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
-def test_the_hardest_are_those_of_the_largest_last_loss() -> None:
+def test_the_hardest_items_have_the_largest_last_loss() -> None:
     one = mined("added", share=0.25)
     one.note(np.array([2, 3, 5, 7, 11, 13]), np.array([9.0, 1, 8, 2, 7, 3]))
     one.choose()
     assert one.chosen.tolist() == [2, 5, 11]  # a quarter of ten is rounded up
-    one.note(np.array([2, 3, 3]), np.array([0.5, 6.0, 7.5]))  # of two the later counts
+    one.note(np.array([2, 3, 3]), np.array([0.5, 6.0, 7.5]))  # the last of two losses counts
     one.choose()
     assert one.chosen.tolist() == [5, 3, 11]
 
 
-def test_what_was_not_seen_is_not_hard() -> None:
+def test_items_without_a_loss_are_not_chosen() -> None:
     one = mined("only", share=1.0)
     one.choose()
     assert one.chosen.tolist() == []
@@ -50,7 +50,7 @@ def test_what_was_not_seen_is_not_hard() -> None:
     assert one.chosen.tolist() == [5, 29]
 
 
-def test_added_shows_the_epoch_and_the_hardest_once_more_in_full_batches() -> None:
+def test_mode_added_has_the_epoch_and_the_hardest_items_once_more() -> None:
     one = mined("added")
     one.note(MEMBERS, np.arange(10.0))
     one.choose()
@@ -64,7 +64,7 @@ def test_added_shows_the_epoch_and_the_hardest_once_more_in_full_batches() -> No
     assert not np.array_equal(order, one.order(DRAWN, chance(1)))
 
 
-def test_only_shows_each_of_the_hardest_once() -> None:
+def test_mode_only_has_each_of_the_hardest_items_once() -> None:
     one = mined("only", share=0.4)
     one.note(MEMBERS, -np.arange(10.0))
     one.choose()
@@ -80,7 +80,7 @@ def course(photos: list[Path], folder: Path, phase: Phase) -> Course:
     )  # fmt: skip
 
 
-def test_the_loss_of_each_item_is_what_it_costs_alone(photos: list[Path], tmp_path: Path) -> None:
+def test_the_loss_of_each_item_equals_its_loss_alone(photos: list[Path], tmp_path: Path) -> None:
     from fieldmark.losses.total import total
 
     phase = Phase(epochs=1, hardest=0.1)
@@ -92,17 +92,17 @@ def test_the_loss_of_each_item_is_what_it_costs_alone(photos: list[Path], tmp_pa
         logits = [going.body.above(going.body.below(batch)).logits for batch in batches]
     going.update(items, batches, lr=0.1, number=0)
     assert going.hardest is not None
-    felt = going.hardest.tensors()["mining/felt"]
-    assert felt.isnan().sum() == 16 - 8
+    losses = going.hardest.tensors()["mining/felt"]
+    assert losses.isnan().sum() == 16 - 8
     for rows, answers in zip(items, logits, strict=True):
         assert answers is not None
         for item, row in zip(rows, answers, strict=True):
             alone_ = total((Focal(), SoftF()), logits=row[None], truth=torch.from_numpy(TRUTH[[item]]))[0]
-            assert felt[item].item() == pytest.approx(alone_.item(), rel=1e-4)
+            assert losses[item].item() == pytest.approx(alone_.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize(("mode", "updates"), [("added", [4, 5, 5]), ("only", [4, 1, 1])])
-def test_the_first_epoch_is_a_normal_one_and_the_schedule_takes_epochs_as_equal(
+def test_the_first_epoch_is_normal_and_epochs_are_equal_parts_of_the_schedule(
     photos: list[Path], tmp_path: Path, mode: str, updates: list[int]
 ) -> None:
     phase = Phase(epochs=3, lr=1e-2, hardest=0.2, mining=mode, schedule=Cosine(warmup=0.0, floor=0.0))  # type: ignore[arg-type]
@@ -112,8 +112,8 @@ def test_the_first_epoch_is_a_normal_one_and_the_schedule_takes_epochs_as_equal(
         if name == "train/lr":
             rates.append(value)
 
-    shop = WorkDirectory(tmp_path, alone(), scalar=scalar)
-    history = fit(network(net=TAG_NET), tag_lesson(photos), Training(phases=(phase,), batch=4), at=shop, seed=5)
+    work = WorkDirectory(tmp_path, alone(), scalar=scalar)
+    history = fit(network(net=TAG_NET), tag_lesson(photos), Training(phases=(phase,), batch=4), at=work, seed=5)
     assert np.diff([0, *(row["update"] for row in history)]).tolist() == updates
     starts = [rates[at] for at in np.cumsum([0, *updates[:2]])]
     assert starts == pytest.approx([1e-2, 0.75e-2, 0.25e-2])
@@ -125,7 +125,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("mode", ["added", "only"])
-def test_stopped_at_any_update_mining_goes_on_to_the_same_bits(photos: list[Path], tmp_path: Path, mode: str) -> None:
+def test_mining_interrupted_at_any_update_resumes_bit_identical(photos: list[Path], tmp_path: Path, mode: str) -> None:
     """With mixup, accumulation, moving average, dropout and two phases."""
     phases = (
         Phase(epochs=2, lr=1e-2, hardest=0.3, mining=mode),  # type: ignore[arg-type]

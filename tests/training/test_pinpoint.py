@@ -1,4 +1,4 @@
-"""The small regressor of boxes and landmarks: learns where heat is, mirrors rightly, is judged on what is new."""
+"""The regressor of boxes and landmarks: training, mirroring and cross-validation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POINTS = ("left_tip", "notch", "right_tip")
 
 
 def lesson(n_photos: int = 30, side: int = 14) -> PinpointLesson:
-    """Maps with a bump for each landmark and for the box's two corners; mirrored ones after the plain ones."""
+    """Maps with a peak for each landmark and for the two corners of the box; mirrored ones after the plain ones."""
     chance = np.random.default_rng(0)
     left, right = chance.uniform(0.1, 0.35, n_photos), chance.uniform(0.65, 0.9, n_photos)
     top, bottom = chance.uniform(0.1, 0.4, n_photos), chance.uniform(0.6, 0.9, n_photos)
@@ -44,7 +44,7 @@ def lesson(n_photos: int = 30, side: int = 14) -> PinpointLesson:
     return PinpointLesson(Maps((fine + noise).half(), coarse.half()), both, POINTS, has_box=True)
 
 
-def test_names_with_left_and_right_change_places() -> None:
+def test_landmarks_named_left_and_right_are_exchanged() -> None:
     assert mirror_names(["left_tip", "notch", "right_tip", "bottom"]) == [2, 1, 0, 3]
     assert mirror_names(["left_eye", "tip"]) == [0, 1]  # no right eye: it stays what it is
 
@@ -56,7 +56,7 @@ def test_mirrored_coordinates_by_hand() -> None:
     assert np.allclose(mirrored_coordinates(turned, POINTS, has_box=True), plain)
 
 
-def test_heat_at_a_place_is_told_as_that_place() -> None:
+def test_a_peak_of_the_map_is_predicted_at_its_place() -> None:
     pinpointer = Pinpointer((1, 1), points=("tip",), has_box=False)
     with torch.no_grad():
         pinpointer.fine.weight.fill_(1.0)
@@ -65,7 +65,7 @@ def test_heat_at_a_place_is_told_as_that_place() -> None:
     assert np.allclose(tell(pinpointer, Maps(fine, torch.zeros(1, 1, 5, 10))), [[12.5 / 20, 3.5 / 10]], atol=1e-3)
 
 
-def test_it_learns_boxes_and_landmarks_and_the_same_each_time() -> None:
+def test_boxes_and_landmarks_are_learnt_deterministically() -> None:
     clicks = lesson()
     judged = cross_validate(clicks, n_folds=3, n_steps=80)
     assert judged.errors["median IoU"] > 0.75
@@ -74,8 +74,8 @@ def test_it_learns_boxes_and_landmarks_and_the_same_each_time() -> None:
     assert all(torch.equal(one, other) for one, other in zip(first.parameters(), second.parameters(), strict=True))
 
 
-def test_a_photo_is_judged_by_a_regressor_that_has_not_learnt_it() -> None:
-    """With clicks that mean nothing no unseen photo can be told better than the middle of all."""
+def test_cross_validation_predicts_held_out_photos() -> None:
+    """With random clicks, the prediction for a held-out photo is no better than the mean of all."""
     clicks = lesson()
     chance = np.random.default_rng(1)
     shuffled = clicks.coordinates.copy()
@@ -87,7 +87,7 @@ def test_a_photo_is_judged_by_a_regressor_that_has_not_learnt_it() -> None:
     assert judged.errors["error of left_tip, share of the box"] > 0.8 * blind["error of left_tip, share of the box"]
 
 
-def test_missing_clicks_teach_nothing_and_break_nothing() -> None:
+def test_missing_clicks_are_ignored() -> None:
     clicks = lesson()
     gaps = clicks.coordinates.copy()
     gaps[::2, 6:8] = np.nan
@@ -97,7 +97,7 @@ def test_missing_clicks_teach_nothing_and_break_nothing() -> None:
     assert judged.errors["error of notch, share of the box"] < 0.2
 
 
-def test_boxes_told_are_boxes_whatever_the_heat() -> None:
+def test_predicted_boxes_are_always_valid() -> None:
     pinpointer = Pinpointer((2, 2), points=(), has_box=True)
     with torch.no_grad():
         for parameter in pinpointer.parameters():
@@ -113,16 +113,16 @@ def test_boxes_told_are_boxes_whatever_the_heat() -> None:
 def test_too_few_clicks_are_refused() -> None:
     with pytest.raises(DataError, match="too few") as refused:
         cross_validate(lesson(9))
-    assert "some hundreds" in refused.value.fix
+    assert "a few hundred" in refused.value.fix
 
 
-def test_ten_photos_are_enough_as_is_said() -> None:
+def test_ten_photos_are_enough() -> None:
     assert FEWEST == 10
     assert set(cross_validate(lesson(10), n_steps=5).errors) > {"median IoU"}
 
 
-def test_without_boxes_errors_are_shares_of_the_landmarks_or_of_the_picture() -> None:
-    """By hand: 0.05 beside a pair 0.5 apart, along one line; a photo with one click has no size to measure by."""
+def test_without_boxes_errors_are_relative_to_the_landmarks_or_the_image() -> None:
+    """By hand: an error of 0.05 for a pair at a distance of 0.5; a photo with one click has no size."""
     truth = np.array([[0.2, 0.5, 0.7, 0.5], [0.4, np.nan, np.nan, np.nan], [0.3, 0.3, np.nan, np.nan]])
     truth[1, 1] = 0.4
     said = np.nan_to_num(truth, nan=0.1) + np.array([0.05, 0, 0, 0])
@@ -134,7 +134,7 @@ def test_without_boxes_errors_are_shares_of_the_landmarks_or_of_the_picture() ->
     assert alone == pytest.approx({"error of left, share of the picture": 0.05})
 
 
-def test_the_eye_gives_two_maps_and_does_not_learn() -> None:
+def test_the_backbone_returns_two_maps_and_is_frozen() -> None:
     eye = PinpointBackbone(TINY, side_px=64)
     maps = eye(torch.zeros(2, 3, 64, 64))
     assert maps.fine.shape[-1] >= 4
@@ -146,7 +146,7 @@ def test_the_eye_gives_two_maps_and_does_not_learn() -> None:
     assert "tf_efficientnet_lite0" in refused.value.fix
 
 
-def test_a_regressor_survives_its_folder_and_no_other_takes_its_place(tmp_path: Path) -> None:
+def test_a_saved_regressor_is_read_and_another_is_refused(tmp_path: Path) -> None:
     clicks = lesson()
     made = fit_clicks(clicks, n_steps=5)
     digest = save_pinpointer(made, tmp_path, backbone=TINY, side_px=64, errors={"median IoU": 0.5})
@@ -156,6 +156,6 @@ def test_a_regressor_survives_its_folder_and_no_other_takes_its_place(tmp_path: 
     with pytest.raises(WeightsError) as refused:
         open_pinpointer(tmp_path, sha256="0" * 64)
     assert "--clicks" in refused.value.fix
-    with pytest.raises(WeightsError, match="no finder") as refused:
+    with pytest.raises(WeightsError, match="does not contain a model") as refused:
         open_pinpointer(tmp_path / "nowhere")
     assert "--save" in refused.value.fix

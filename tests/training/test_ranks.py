@@ -42,7 +42,8 @@ if "tags" in sys.argv:  # labels, and the hardest items once more each epoch
 mining = {"hardest": 0.3} if "tags" in sys.argv else {}
 epochs = 60 if "kill" in sys.argv else 2
 phases = (Phase(epochs=epochs, lr=1e-2, freeze=tuple(stage_names(one)), **mining),)
-fit(one, taught, Training(phases=phases, batch=8, checkpoint_every_s=1e-9), at=WorkDirectory(out / "checkpoints", group), seed=5)
+training = Training(phases=phases, batch=8, checkpoint_every_s=1e-9)
+fit(one, taught, training, at=WorkDirectory(out / "checkpoints", group), seed=5)
 if group.leads:
     save_file({n: t.contiguous() for n, t in one.state_dict().items()}, out / "end.safetensors")
 """
@@ -78,27 +79,27 @@ def run(folder: Path, photos: list[Path], n: int, *extra: str) -> dict[str, torc
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(photos: list[Path], tmp_path: Path) -> None:
+def test_two_processes_train_like_one(photos: list[Path], tmp_path: Path) -> None:
     one, two = run(tmp_path / "one", photos, 1), run(tmp_path / "two", photos, 2)
     for name in one:
         assert torch.allclose(one[name], two[name], atol=1e-4), name
 
 
 @pytest.mark.slow
-def test_two_processes_find_the_same_items_hardest(photos: list[Path], tmp_path: Path) -> None:
+def test_two_processes_choose_the_same_hard_items(photos: list[Path], tmp_path: Path) -> None:
     one, two = run(tmp_path / "one", photos, 1, "tags"), run(tmp_path / "two", photos, 2, "tags")
     for name in one:
         assert torch.allclose(one[name], two[name], atol=1e-4), name
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_started_again_and_the_end_is_the_same(photos: list[Path], tmp_path: Path) -> None:
+def test_a_killed_process_is_restarted_with_the_same_result(photos: list[Path], tmp_path: Path) -> None:
     whole, mended = run(tmp_path / "whole", photos, 1, "long", "kill"), run(tmp_path / "mended", photos, 2, "kill")
     for name in whole:
         assert torch.allclose(whole[name], mended[name], atol=1e-3), name
 
 
-def test_a_batch_is_shared_without_gap_or_overlap() -> None:
+def test_a_batch_is_divided_without_gap_or_overlap() -> None:
     parts = [list(range(12))[Ranks(rank, 3, torch.device("cpu")).share(12)] for rank in range(3)]
     assert [item for part in parts for item in part] == list(range(12))
     with pytest.raises(PlanError) as caught:
@@ -107,7 +108,7 @@ def test_a_batch_is_shared_without_gap_or_overlap() -> None:
 
 
 @pytest.mark.parametrize(("name", "fix"), [("gpu", "use auto, cpu, cuda"), ("cuda:7", "--device cpu")])
-def test_a_device_that_is_not_there_is_refused(name: str, fix: str) -> None:
+def test_a_missing_device_is_refused(name: str, fix: str) -> None:
     if name.startswith("cuda") and torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     with pytest.raises(PlanError) as caught:

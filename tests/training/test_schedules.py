@@ -9,12 +9,12 @@ from fieldmark.training.schedules import rate
 from fieldmark.training.specs import Constant, Cosine, OneCycle, Plateau, StepDown
 
 
-def test_a_fifth_after_every_few_epochs() -> None:
+def test_step_down_multiplies_by_its_factor() -> None:
     rates = [rate(StepDown(every_epochs=2), update=0, updates=60, epoch=epoch) for epoch in range(6)]
     assert rates == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04])
 
 
-def test_plateau_counts_its_drops() -> None:
+def test_plateau_multiplies_once_per_drop() -> None:
     assert rate(Plateau(), update=50, updates=60, epoch=5, drops=0) == 1
     assert rate(Plateau(), update=50, updates=60, epoch=5, drops=2) == pytest.approx(0.04)
 
@@ -29,7 +29,7 @@ def test_cosine_warms_up_then_falls_to_its_floor() -> None:
     assert rates[-1] == pytest.approx(0.01, abs=1e-4)
 
 
-def test_one_cycle_rises_to_its_top_at_the_given_share() -> None:
+def test_one_cycle_peaks_at_the_given_share() -> None:
     schedule = OneCycle(rise=0.3)
     rates = [rate(schedule, update=u, updates=1000, epoch=0) for u in range(1000)]
     assert rates[0] == pytest.approx(1 / 25)

@@ -1,4 +1,4 @@
-"""What teachers say of unknown individuals: kept in few numbers, given back as probabilities of all."""
+"""Sparse teacher probabilities: few are stored, and all are returned."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from fieldmark.training.sparse_proba import SparseProba
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 15), st.integers(0, 1000))
-def test_the_likeliest_are_as_told_and_all_sum_to_one(n_classes: int, most: int, seed: int) -> None:
+def test_the_likeliest_are_stored_and_all_sum_to_one(n_classes: int, most: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
     proba = chance.dirichlet(np.full(n_classes, 0.3), size=7).astype(np.float32)
     items = chance.permutation(20)[:7]
-    opinions = SparseProba.of(items, [proba[:4], proba[4:]], n_items=20, most=most)
-    told = opinions.about(items).numpy()
-    np.testing.assert_allclose(told.sum(axis=1), 1, atol=1e-5)
+    sparse = SparseProba.of(items, [proba[:4], proba[4:]], n_items=20, most=most)
+    dense = sparse.about(items).numpy()
+    np.testing.assert_allclose(dense.sum(axis=1), 1, atol=1e-5)
     for row in range(7):
         likeliest = np.argsort(-proba[row], kind="stable")[:most]
-        np.testing.assert_allclose(np.sort(told[row])[::-1][:most], proba[row, likeliest], atol=1e-6)
-        others = np.delete(told[row], np.argsort(-told[row], kind="stable")[:most])
+        np.testing.assert_allclose(np.sort(dense[row])[::-1][:most], proba[row, likeliest], atol=1e-6)
+        others = np.delete(dense[row], np.argsort(-dense[row], kind="stable")[:most])
         assert np.ptp(others) < 1e-6 if len(others) else True
     unknown = np.setdiff1d(np.arange(20), items)
-    assert (opinions.about(unknown).numpy() == 0).all()
+    assert (sparse.about(unknown).numpy() == 0).all()

@@ -1,4 +1,4 @@
-"""Training on labels, end to end: soft truth, losses of a phase, mixup, a frozen backbone; and what is refused."""
+"""Training on labels, end to end: soft labels, losses per phase, mixup, a frozen backbone; and refused settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def same(a: Network, b: Network) -> bool:
 
 
 def right_order(net: Network, taught: Lesson) -> float:
-    """The share of pairs of a photo with a label and one without in which the former has the larger logit."""
+    """The share of pairs (photo with a label, photo without it) in which the first has the larger logit."""
     logits = embed_photos(net, taught.source, device=torch.device("cpu"), logits=True).logits  # type: ignore[arg-type]
     assert logits is not None
     pairs = [(z[y > 0][:, None] > z[y == 0]).mean() for z, y in zip(logits[0].T, TRUTH.T, strict=True)]
@@ -57,7 +57,7 @@ def test_labels_are_learnt(photos: list[Path], tmp_path: Path, losses: tuple) ->
 
 
 @pytest.mark.parametrize("truth", [TRUTH > 0, TRUTH.astype(np.float64), np.concatenate([TRUTH, TRUTH])])
-def test_yes_and_no_are_one_and_zero_and_a_row_a_photo_is_enough(
+def test_booleans_are_one_and_zero_and_one_row_per_photo_is_enough(
     photos: list[Path], tmp_path: Path, truth: np.ndarray
 ) -> None:
     training = Training(phases=(Phase(epochs=1, lr=1e-2, min_photos=99),), batch=8)
@@ -69,7 +69,7 @@ def test_yes_and_no_are_one_and_zero_and_a_row_a_photo_is_enough(
     assert same(*ends)
 
 
-def test_labels_may_lie_in_a_file(photos: list[Path], tmp_path: Path) -> None:
+def test_labels_may_be_memory_mapped(photos: list[Path], tmp_path: Path) -> None:
     np.save(tmp_path / "truth.npy", TRUTH)
     training = Training(phases=(Phase(epochs=1, lr=1e-2),), batch=8)
     mapped = tag_lesson(photos, truth=np.load(tmp_path / "truth.npy", mmap_mode="r"))
@@ -77,7 +77,7 @@ def test_labels_may_lie_in_a_file(photos: list[Path], tmp_path: Path) -> None:
     assert same(one, trained(tag_lesson(photos), tmp_path / "b", training)[0])
 
 
-def test_weights_of_items_are_worked_out_once_a_phase(
+def test_weights_of_items_are_computed_once_per_phase(
     photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -91,7 +91,7 @@ def test_weights_of_items_are_worked_out_once_a_phase(
     assert len(calls) == 2
 
 
-def test_weights_draw_what_the_labels_they_were_made_of_draw() -> None:
+def test_weights_draw_the_same_as_their_labels() -> None:
     asked = {"batch": 8, "seed": 1, "epoch": 2}
     by_truth = samplers.draw(LogWeightSampler(), truth=TRUTH, **asked)
     by_weights = samplers.draw(LogWeightSampler(), weights=samplers.log_weights(truth=TRUTH), **asked)
@@ -100,7 +100,7 @@ def test_weights_draw_what_the_labels_they_were_made_of_draw() -> None:
     assert sorted(order.ravel().tolist()) == list(range(16))
 
 
-def test_labels_that_are_unlikely_do_not_weigh(photos: list[Path]) -> None:
+def test_soft_labels_below_one_half_have_no_weight(photos: list[Path]) -> None:
     soft = np.maximum(TRUTH, 0.01)
     weights = [tag_lesson(photos, truth=truth).sampling(np.arange(16))["weights"] for truth in (TRUTH, soft)]
     assert np.array_equal(*weights)
@@ -119,7 +119,7 @@ def test_a_phase_may_have_losses_of_its_own(photos: list[Path], tmp_path: Path) 
     assert not same(both, one)
 
 
-def test_with_the_whole_backbone_frozen_only_the_head_learns_and_vectors_are_kept(
+def test_with_a_frozen_backbone_only_the_head_is_trained_and_vectors_are_cached(
     photos: list[Path], tmp_path: Path
 ) -> None:
     training = Training(phases=(Phase(epochs=3, lr=1e-2, freeze=ALL),), batch=8, ema=0.9)
@@ -138,7 +138,7 @@ def test_with_the_whole_backbone_frozen_only_the_head_learns_and_vectors_are_kep
 
 
 @pytest.mark.parametrize("freeze", [(), ("stem",), ALL])
-def test_mixup_is_the_same_from_kept_features(photos: list[Path], tmp_path: Path, freeze: tuple[str, ...]) -> None:
+def test_mixup_is_the_same_with_cached_features(photos: list[Path], tmp_path: Path, freeze: tuple[str, ...]) -> None:
     training = Training(phases=(Phase(epochs=2, lr=1e-2, freeze=freeze),), batch=8, mixup=0.4)
     ends = [
         trained(tag_lesson(photos), tmp_path / name, training, features=features)[0]
@@ -150,7 +150,7 @@ def test_mixup_is_the_same_from_kept_features(photos: list[Path], tmp_path: Path
     assert not same(ends[0], without)
 
 
-def test_a_plateau_may_end_the_phase_and_make_the_optimiser_forget(photos: list[Path], tmp_path: Path) -> None:
+def test_a_plateau_may_end_the_phase_and_reset_the_optimiser(photos: list[Path], tmp_path: Path) -> None:
     def flat(_net: Network) -> dict[str, float]:
         return {"mark": 0.5}
 
@@ -158,8 +158,8 @@ def test_a_plateau_may_end_the_phase_and_make_the_optimiser_forget(photos: list[
         net = network(net=TAG_NET)
         phases = (Phase(epochs=9, lr=1e-2, schedule=Plateau(patience=1, **plateau)),)
         training = Training(phases=phases, batch=8, checkpoint_every_s=every_s)
-        shop = WorkDirectory(tmp_path / name, alone())
-        history = fit(net, tag_lesson(photos), training, at=shop, seed=5, watch=flat)
+        work = WorkDirectory(tmp_path / name, alone())
+        history = fit(net, tag_lesson(photos), training, at=work, seed=5, watch=flat)
         return net, [row["lr"] for row in history]
 
     forgetful, rates = run("a", every_s=1e-9, drops=2, rebuild=True)
@@ -184,8 +184,8 @@ def test_the_best_epoch_survives_a_kill_after_it(photos: list[Path], tmp_path: P
         net = network(net=TAG_NET)
         every_s = 120.0 if name == "whole" else 1e-9
         training = Training(phases=(Phase(epochs=4, lr=1e-2),), batch=8, keep="best", checkpoint_every_s=every_s)
-        shop = WorkDirectory(tmp_path / name, alone(), scalar=scalar)
-        fit(net, tag_lesson(photos), training, at=shop, seed=5, watch=watch)
+        work = WorkDirectory(tmp_path / name, alone(), scalar=scalar)
+        fit(net, tag_lesson(photos), training, at=work, seed=5, watch=watch)
         return net
 
     marks = iter([0.1, 0.9, 0.2, 0.3])
@@ -198,39 +198,39 @@ def test_the_best_epoch_survives_a_kill_after_it(photos: list[Path], tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("changes", "training", "told"),
+    ("changes", "training", "message"),
     [
-        ({"truth": TRUTH[:, :3]}, Training(), "truth (16, 3) for a network of 4 labels"),
-        ({"truth": TRUTH[:5]}, Training(), "truth of 5 rows for 16 photos"),
-        ({"truth": 2 * TRUTH}, Training(), "truth outside 0 to 1"),
-        ({"truth": TRUTH * np.nan}, Training(), "truth outside 0 to 1"),
+        ({"truth": TRUTH[:, :3]}, Training(), "truth has shape (16, 3), but the network has 4 labels"),
+        ({"truth": TRUTH[:5]}, Training(), "truth has 5 rows for 16 photos"),
+        ({"truth": 2 * TRUTH}, Training(), "truth has values outside 0 to 1"),
+        ({"truth": TRUTH * np.nan}, Training(), "truth has values outside 0 to 1"),
         ({"classes": np.zeros(32, np.int64)}, Training(), "both classes and truth are given"),
         ({"truth": None, "classes": np.zeros(32, np.int64)}, Training(mixup=0.2), "set mixup = None"),
         (
             {"truth": None, "classes": np.zeros(32, np.int64)},
             Training(phases=(Phase(epochs=1, hardest=0.1),)),
-            "phase 1: only the loss on labels tells which items are hardest",
+            "phase 1: hardest needs labels",
         ),
         (
             {"losses": (Bce(), BatchHardTriplet())},
             Training(phases=(Phase(epochs=1), Phase(epochs=1, hardest=0.1))),
-            "phase 2: triplet cannot tell which items are hardest",
+            "phase 2: hardest does not work with the loss triplet",
         ),
         (
             {},
             Training(phases=(Phase(epochs=1), Phase(epochs=1, losses=(SoftF(),))), keep="best"),
-            "no common best epoch",
+            "keep = 'best' cannot compare phases with different losses",
         ),
     ],
 )
-def test_what_cannot_be_learnt_as_planned_is_told_before_it_begins(
-    photos: list[Path], tmp_path: Path, changes: dict, training: Training, told: str
+def test_settings_that_do_not_fit_the_data_are_refused_before_training(
+    photos: list[Path], tmp_path: Path, changes: dict, training: Training, message: str
 ) -> None:
     taught = Lesson(**{**vars(tag_lesson(photos)), **changes})
     with pytest.raises(PlanError) as refused:
         trained(taught, tmp_path, training)
-    assert told in refused.value.got
-    assert "mend those settings" in refused.value.fix
+    assert message in refused.value.got
+    assert "change each of these settings" in refused.value.fix
     assert not list(tmp_path.iterdir())
 
 

@@ -28,7 +28,7 @@ def symmetry(
     """Test whether mirrored photos show other individuals (flukes) or the same individuals, before training.
 
     A pretrained network embeds photos and their mirror images column by column. The result helps to choose the
-    settings ``mirror`` and ``flip_identity``; knowledge of the species has priority.
+    settings ``horizontal_flip`` and ``flip_identity``; knowledge of the species has priority.
 
     Args:
         data: Photos with individuals.

@@ -204,7 +204,11 @@ def boxes(
 def _after_boxes(found: Located, read: list[str], out: Path) -> list[str]:
     """Return the line with the next command for these boxes."""
     if not found.n_boxes:
-        return ["next: add `align` to a plan to align photos by landmarks; see docs/plans.md"] if found.errors else []
+        return (
+            ["next: add `align` to a plan to align photos by landmarks; see docs/reference/stages.md"]
+            if found.errors
+            else []
+        )
     if found.named:
         return [f"next: fieldmark train reidentify {words(*read)} --boxes {words(out)} --set boxes=table --run RUN"]
     return [f"next: fieldmark predict RUN {words(*read)} --boxes {words(out)} --out answers.csv"]
@@ -294,7 +298,7 @@ def symmetry(data: Path, most: int, seed: int, device: str, workers: int, **type
     """Test whether mirrored photos show other individuals.
 
     A pretrained network embeds photos of DATA and their mirror images. The result helps to choose the settings
-    `mirror` and `flip_identity` before training. Some individuals need two photos.
+    `horizontal_flip` and `flip_identity` before training. Some individuals need two photos.
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables

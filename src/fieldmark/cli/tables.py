@@ -124,8 +124,8 @@ def symmetry_lines(found: SymmetryVerdict) -> list[Table | str]:
     add_row(table, "of one individual", f"{found.same:.3f}", f"{found.same_mirrored:.3f}")
     add_row(table, "of different individuals", f"{found.other:.3f}", f"{found.other_mirrored:.3f}")
     means = {
-        "other": "Mirrored photos show other individuals: mirror=other (flip_identity=true).",
-        "same": "Mirrored photos show the same individuals: mirror=same (flip_identity=false).",
+        "other": "Mirrored photos show other individuals: horizontal_flip=other_identity (flip_identity=true).",
+        "same": "Mirrored photos show the same individuals: horizontal_flip=same_identity (flip_identity=false).",
         "unsure": "These photos do not show which. Decide from the biology of the species.",
         "blind": "The embeddings do not depend on mirroring. Decide from the biology of the species.",
     }

@@ -1,1 +1,1 @@
-"""Errors, settings as frozen values, the run folder, seeds, progress. Imports nothing of ours."""
+"""Errors, frozen settings, the run folder, seeds and progress. Imports no other package of fieldmark."""

@@ -1,4 +1,4 @@
-"""Arrays as users have them (lists, numpy, torch, pandas, polars), converted where a public function begins."""
+"""Conversion of arguments: public functions accept lists, numpy arrays, tensors, and pandas or polars columns."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ ACCEPTED = "a list, a numpy array, a torch tensor, or a pandas or polars column"
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What an annotation such as ``Float[np.ndarray, "query class"] | None`` asks of an argument.
+    """Requirements that an annotation such as ``Float[np.ndarray, "query class"] | None`` sets for an argument.
 
     Attributes:
-        is_tensor: A torch tensor; else a numpy array.
-        kinds: ``bool``, ``int`` and ``float``, as far as they are allowed; empty: any type of number.
+        is_tensor: Whether the function needs a torch tensor (True) or a numpy array (False).
+        kinds: Allowed number types among ``bool``, ``int`` and ``float``; empty: any type of number.
         dims: Names of the axes; empty: any number of axes.
-        n_axes: How many axes; None: any number.
-        others: What else is allowed: ``None``, a plain number, a function, a text, a sequence of any rows.
+        n_axes: Number of axes; None: any number.
+        others: Other allowed types: ``None``, a plain number, a function, a text, or a sequence of rows.
     """
 
     is_tensor: bool
@@ -39,7 +39,7 @@ class _Wanted:
     others: tuple[Any, ...]
 
     def passes(self, value: Any) -> bool:
-        """Whether the value is one of the allowed others, and stays as it is."""
+        """Return whether the value is of one of the other allowed types and needs no conversion."""
         if value is None:
             return type(None) in self.others
         if isinstance(value, bool | int | float | np.generic):
@@ -50,15 +50,15 @@ class _Wanted:
 
 
 def takes_arrays(function: Function) -> Function:
-    """The function, which then takes lists, numpy arrays, torch tensors, and pandas or polars columns similar.
+    """Decorate a function so that it also accepts lists, numpy arrays, torch tensors, and pandas or polars columns.
 
-    The annotations say what it needs: an argument annotated ``Int[np.ndarray, " query"]`` is converted to a numpy array
-    of whole numbers with one axis, one annotated ``Float[Tensor, "batch class"]`` to a tensor on the device of the
-    other tensors. Tensors stay tensors, with their gradient, where a tensor is asked for.
+    The annotations define the conversion. An argument annotated ``Int[np.ndarray, " query"]`` becomes a numpy array of
+    whole numbers with one axis. An argument annotated ``Float[Tensor, "batch class"]`` becomes a tensor on the device
+    of the other tensors. Where the function needs a tensor, tensors stay tensors and keep their gradient.
 
-    The function then raises, besides its own errors:
-        ShapeError: An argument has another number of axes, or rows of different length.
-        FieldmarkError: An argument is no array of numbers, or its numbers are of the wrong kind.
+    In addition to its own errors, the decorated function raises:
+        ShapeError: An argument has a wrong number of axes, or rows of different lengths.
+        FieldmarkError: An argument is not an array of numbers, or has a wrong type of number.
     """
 
     @wraps(function)
@@ -78,17 +78,17 @@ def takes_arrays(function: Function) -> Function:
 
 
 def converted(value: Any, to: Any, *, name: str, by: str) -> Any:
-    """A value as the array that an annotation names; what ``takes_arrays`` does for each argument.
+    """Convert a value to the array type of an annotation, as ``takes_arrays`` does for each argument.
 
     Args:
-        value: A list, array, tensor, or column.
-        to: Such as ``Int[np.ndarray, " photo"]``.
-        name: What the argument is called, for errors.
-        by: The function that was called, for errors.
+        value: A list, array, tensor or column.
+        to: The annotation, for example ``Int[np.ndarray, " photo"]``.
+        name: Name of the argument, for error messages.
+        by: Name of the called function, for error messages.
 
     Raises:
-        ShapeError: It has another number of axes, or rows of different length.
-        FieldmarkError: It is no array of numbers, or of another kind.
+        ShapeError: The value has a wrong number of axes, or rows of different lengths.
+        FieldmarkError: The value is not an array of numbers, or has a wrong type of number.
     """
     wanted = _of_hint(to)
     return value if wanted is None else _converted(value, wanted, [], name=name, by=by)
@@ -96,13 +96,13 @@ def converted(value: Any, to: Any, *, name: str, by: str) -> Any:
 
 @cache
 def _wanted_by(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, _Wanted]]:
-    """The signature of a function, and what it needs of each argument that is an array."""
+    """The signature of a function, and the requirements for each of its array arguments."""
     found = {}
     for name, annotation in function.__annotations__.items():
         alone = types.SimpleNamespace(__annotations__={name: annotation})
         try:
             hint = get_type_hints(alone, globalns=function.__globals__)[name]
-        except NameError:  # imported for type checkers only: no array
+        except NameError:  # a name imported for type checkers only: not an array
             continue
         if name != "return" and (one := _of_hint(hint)) is not None:
             found[name] = one
@@ -110,7 +110,7 @@ def _wanted_by(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[st
 
 
 def _of_hint(hint: Any) -> _Wanted | None:
-    """What an annotation asks for; None where it names no array."""
+    """The requirements of an annotation; None if it contains no array type."""
     parts = [hint] if get_origin(hint) is not None and _is_generic(hint) else list(get_args(hint)) or [hint]
     arrays = [part for part in parts if hasattr(part, "array_type") or part is np.ndarray]
     if not arrays:
@@ -129,12 +129,12 @@ def _of_hint(hint: Any) -> _Wanted | None:
 
 
 def _is_generic(hint: Any) -> bool:
-    """Whether it is ``list[...]`` or the like, not a union."""
+    """Whether an annotation is a generic type such as ``list[...]``, not a union."""
     return get_origin(hint) not in {types.UnionType, typing.Union}
 
 
 def _dtypes(part: Any) -> tuple[str, ...]:
-    """The names of the number types of an annotation, unsigned ones left out (pixels and hashes stay as they are)."""
+    """Names of the number types of an annotation, without unsigned ones: pixels and hashes are not converted."""
     return tuple(str(one) for one in getattr(part, "dtypes", ()) if not str(one).startswith("uint"))
 
 
@@ -143,7 +143,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _converted(value: Any, wanted: _Wanted, tensors: Sequence[Any], *, name: str, by: str) -> Any:
-    """The value as what is wanted."""
+    """The value, converted to meet the requirements."""
     if Sequence in wanted.others and (rows := _uneven(value, name=name, by=by)) is not None:
         return rows
     if not wanted.is_tensor:
@@ -157,13 +157,13 @@ def _converted(value: Any, wanted: _Wanted, tensors: Sequence[Any], *, name: str
             f"{by}() needs {name} with {wanted.n_axes} ax{'is' if wanted.n_axes == 1 else 'es'}: "
             f"({', '.join(wanted.dims.split())}).",
             got=f"{name} of shape {tuple(array.shape)}",
-            fix="add or remove an axis, for example by reshape().",
+            fix="add or remove an axis, for example with reshape().",
         )
     return array
 
 
 def _uneven(value: Any, *, name: str, by: str) -> list[np.ndarray] | None:
-    """Rows of different lengths, each as an array; None if the value is anything else."""
+    """Rows of different lengths, each as an array; None for any other value."""
     if not isinstance(value, Sequence) and not hasattr(value, "to_list"):
         return None
     rows = list(value)
@@ -173,16 +173,16 @@ def _uneven(value: Any, *, name: str, by: str) -> list[np.ndarray] | None:
 
 
 def as_numpy(value: Any, *, name: str, by: str) -> np.ndarray:
-    """A list, tensor, pandas or polars column or frame as a numpy array; arrays as they are.
+    """Convert a list, tensor, or pandas or polars column or frame to a numpy array. Arrays are returned unchanged.
 
     Args:
-        value: What was given.
-        name: What the argument is called, for errors.
-        by: The function that was called, for errors.
+        value: The value of the argument.
+        name: Name of the argument, for error messages.
+        by: Name of the called function, for error messages.
 
     Raises:
-        ShapeError: Rows differ in length.
-        FieldmarkError: It is nothing that holds numbers.
+        ShapeError: The rows differ in length.
+        FieldmarkError: The value holds no numbers.
     """
     if isinstance(value, np.ndarray):
         array = value
@@ -191,7 +191,7 @@ def as_numpy(value: Any, *, name: str, by: str) -> np.ndarray:
         array = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
     elif hasattr(value, "to_numpy"):
         array = value.to_numpy()
-        if array.dtype == object:  # a column of lists, or of numbers with missing ones
+        if array.dtype == object:  # a column of lists, or numbers with missing values
             return as_numpy(array.tolist(), name=name, by=by)
     elif isinstance(value, list | tuple | range):
         array = _of_rows(value, name=name, by=by)
@@ -216,9 +216,9 @@ def _of_rows(value: Sequence[Any], *, name: str, by: str) -> np.ndarray:
     except ValueError as error:
         lengths = sorted({len(row) if hasattr(row, "__len__") else 1 for row in rows})
         raise ShapeError(
-            f"{by}() needs {name} as rows of one length.",
+            f"{by}() needs rows of equal length for {name}.",
             got=f"{len(rows)} rows of {', '.join(map(str, lengths[:5]))} numbers",
-            fix="pass one number for each column in every row.",
+            fix="pass one number per column in every row.",
         ) from error
 
 
@@ -230,7 +230,7 @@ def _described(value: Any) -> str:
 
 
 def _kind(array: np.ndarray, wanted: _Wanted, *, name: str, by: str) -> np.ndarray:
-    """The array with numbers of an allowed kind."""
+    """The array, converted to an allowed type of number."""
     have = {"b": "bool", "i": "int", "u": "int", "f": "float"}.get(array.dtype.kind)
     if not wanted.kinds or have in wanted.kinds:
         return array
@@ -264,12 +264,12 @@ def _wrong_kind(array: Any, wanted: _Wanted, *, name: str, by: str) -> Fieldmark
 
 
 def _torch() -> Any:
-    """The library of tensors, which is loaded by now: the function's module names its types."""
+    """The torch module. It is already loaded, because the annotations of the function use its types."""
     return sys.modules["torch"]
 
 
 def _tensor(array: np.ndarray, value: Any, tensors: Sequence[Any]) -> Any:
-    """A tensor of the array, like the other tensors of the call."""
+    """A tensor with the values of the array, on the device and with the type of the other tensors of the call."""
     torch = _torch()
     tensor = torch.from_numpy(np.array(array))
     like = next((one for one in tensors if one.is_floating_point()), None)
@@ -279,7 +279,7 @@ def _tensor(array: np.ndarray, value: Any, tensors: Sequence[Any]) -> Any:
 
 
 def _tensor_kind(tensor: Any, wanted: _Wanted, *, name: str, by: str) -> Any:
-    """The tensor itself where its numbers are of an allowed kind; else converted as arrays are."""
+    """The tensor, unchanged if its type of number is allowed, else converted by the rules for arrays."""
     torch = _torch()
     have = "float" if tensor.is_floating_point() else "bool" if tensor.dtype == torch.bool else "int"
     if not wanted.kinds or have in wanted.kinds:

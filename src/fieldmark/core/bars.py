@@ -1,4 +1,4 @@
-"""How progress is shown: bars on a terminal, one line that is written again in a notebook, lines in a log."""
+"""Progress displays: bars on a terminal, one rewritten line in a notebook, lines in a log file."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 EVERY_S = 5.0
 A_SECOND = 4
-_COMMANDING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but the end of a line, marks that turn the direction of text, and halves of characters."""
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except the line end, marks that change the text direction, and lone surrogates."""
 
 
 class Lines:
-    """One line of text at most every few seconds; nothing at all of what is done sooner.
+    """Progress as lines of text, at most one line every few seconds. A shorter task prints nothing.
 
     Args:
-        stream: Where to.
-        every_s: Seconds between two lines of one job.
+        stream: The stream to write to.
+        every_s: Minimum number of seconds between two lines of one task.
     """
 
     def __init__(self, stream: TextIO, *, every_s: float = EVERY_S) -> None:
@@ -35,23 +35,23 @@ class Lines:
         self._stream.flush()
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
-        """Pass ``items`` through; say now and then how many are done, how many a second, and how long it will take."""
-        began = told = time.monotonic()
+        """Yield ``items`` and report at times the number done, the rate per second and the time left."""
+        began = reported = time.monotonic()
         for done, item in enumerate(items, start=1):
             yield item
             now = time.monotonic()
-            if now - told >= self._every_s and done < total:
-                told = now
+            if now - reported >= self._every_s and done < total:
+                reported = now
                 rate = done / (now - began)
                 left = lasts((total - done) / rate)
                 self.say(f"{what}: {done:,} of {total:,} ({done / total:.0%}), {rate:.1f}/s, {left} left")
 
 
 class LiveBars:
-    """A bar for each job that runs, the finished ones gone, with what was said above them.
+    """One bar for each running task, with messages above the bars. The bar of a finished task disappears.
 
     Args:
-        stream: A terminal.
+        stream: The terminal to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -59,27 +59,27 @@ class LiveBars:
 
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         self._bars: Bars | None = None
-        self._n_jobs = 0
+        self._n_tasks = 0
 
     def say(self, text: str) -> None:
         """Write the line above the bars."""
         self._console.print(safe_text(text))
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
-        """Pass ``items`` through under a bar with the rate and the time left."""
-        bars = self._begun()
-        job = bars.add_task(safe_text(what), total=total, rate="")
+        """Yield ``items`` and show a bar with the rate and the time left."""
+        bars = self._start_task()
+        task = bars.add_task(safe_text(what), total=total, rate="")
         began = time.monotonic()
         try:
             for done, item in enumerate(items, start=1):
                 yield item
-                bars.update(job, advance=1, rate=f"{done / max(1e-9, time.monotonic() - began):.1f}/s")
+                bars.update(task, advance=1, rate=f"{done / max(1e-9, time.monotonic() - began):.1f}/s")
         finally:
-            bars.remove_task(job)
-            self._end()
+            bars.remove_task(task)
+            self._end_task()
 
-    def _begun(self) -> Bars:
-        """The live display, which is opened with the first job and closed with the last."""
+    def _start_task(self) -> Bars:
+        """The live display. The first task opens it and the last task closes it."""
         from rich import progress as rich_progress
 
         if self._bars is None:
@@ -94,22 +94,24 @@ class LiveBars:
                 refresh_per_second=A_SECOND,
             )
             self._bars.start()
-        self._n_jobs += 1
+        self._n_tasks += 1
         return self._bars
 
-    def _end(self) -> None:
-        self._n_jobs -= 1
-        if self._n_jobs == 0 and self._bars is not None:
+    def _end_task(self) -> None:
+        self._n_tasks -= 1
+        if self._n_tasks == 0 and self._bars is not None:
             self._bars.stop()
             self._bars = None
 
 
 class OneLine:
-    """The job that runs now, on one line that is written again a few times a second; for notebooks and forced progress.
+    """The progress of the current task on one line, rewritten a few times a second.
+
+    It serves notebooks, and ``progress=True`` without a terminal.
 
     Args:
-        stream: Where to write.
-        every_s: Least number of seconds between two states of the line.
+        stream: The stream to write to.
+        every_s: Minimum number of seconds between two updates of the line.
     """
 
     def __init__(self, stream: TextIO, *, every_s: float = 1 / A_SECOND) -> None:
@@ -124,15 +126,15 @@ class OneLine:
         self._stream.flush()
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
-        """Pass ``items`` through; show how many are done, how many per second, and the time left."""
-        began = told = time.monotonic()
+        """Yield ``items`` and show the number done, the rate per second and the time left."""
+        began = reported = time.monotonic()
         self._write(f"{safe_text(what)}: 0 of {total:,}")
         try:
             for done, item in enumerate(items, start=1):
                 yield item
                 now = time.monotonic()
-                if now - told >= self._every_s or done == total:
-                    told = now
+                if now - reported >= self._every_s or done == total:
+                    reported = now
                     rate = done / max(1e-9, now - began)
                     left = lasts(max(0, total - done) / rate)
                     share = done / max(1, total)
@@ -142,14 +144,14 @@ class OneLine:
             self._write("")
 
     def _write(self, text: str) -> None:
-        """Put ``text`` in the place of what the line held."""
+        """Replace the text of the line by ``text``."""
         self._stream.write(f"\r{text:<{self._width}}" if text else f"\r{'':<{self._width}}\r")
         self._width = len(text)
         self._stream.flush()
 
 
 def lasts(seconds: float) -> str:
-    """A time in its two largest units.
+    """Format a time in its two largest units.
 
     Example:
         >>> lasts(8.4), lasts(95), lasts(7265)
@@ -164,10 +166,10 @@ def lasts(seconds: float) -> str:
 
 
 def safe_text(text: object) -> str:
-    r"""Text that cannot command a terminal: control characters, which a file's name may hold, are spelled out.
+    r"""Escape the control characters of a text, so that a file name cannot control the terminal.
 
     Example:
-        >>> shown("fluke\x1b[2J.jpg")
+        >>> safe_text("fluke\x1b[2J.jpg")
         'fluke\\x1b[2J.jpg'
     """
-    return _COMMANDING.sub(lambda found: found[0].encode("unicode_escape", "backslashreplace").decode(), str(text))
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape", "backslashreplace").decode(), str(text))

@@ -1,4 +1,4 @@
-"""The one kind of error a user meets: problem, got, fix."""
+"""The errors of fieldmark. Each has three parts: problem, got and fix."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 
 class FieldmarkError(Exception):
-    """Something the user can mend, told in three lines.
+    """An error that the user can correct, shown in three lines.
 
     Args:
-        problem: One sentence that names what the user typed or gave.
-        got: The offending value; for many, pass ``several(values)``.
-        fix: Something the user can type or do next.
+        problem: One sentence that names the setting, file, row or column at fault.
+        got: The wrong value; for many values pass ``several(values)``.
+        fix: What the user can type or do next.
 
     Example:
         >>> print(FieldmarkError("There is no recipe of that name.", got="imet", fix="run `fieldmark recipes`."))
@@ -28,37 +28,37 @@ class FieldmarkError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        """Three lines; further lines of ``got`` are indented below the first."""
+        """The three lines. Further lines of ``got`` are indented below the first one."""
         got = str(self.got).replace("\n", "\n       ")
         return f"{self.problem}\n  got: {got}\n  fix: {self.fix}"
 
 
 class DataError(FieldmarkError):
-    """The table of photos, its labels or its files are not as they must be."""
+    """The table of photos, its labels or its files contain mistakes."""
 
 
 class ImageError(FieldmarkError):
-    """One picture cannot be read; ``got`` names its file."""
+    """One image cannot be read; ``got`` names its file."""
 
 
 class ShapeError(FieldmarkError):
-    """Arrays that must agree in shape do not."""
+    """An array has a wrong shape, or arrays do not agree in shape."""
 
 
 class PlanError(FieldmarkError):
-    """A plan, recipe or setting cannot work."""
+    """A plan, a recipe or a setting is invalid."""
 
 
 class RunError(FieldmarkError):
-    """A run folder is missing, unfinished, damaged or belongs to another plan."""
+    """A run folder is missing, unfinished or damaged, or belongs to another plan."""
 
 
 class WeightsError(FieldmarkError):
-    """Model weights are missing, damaged or of another network."""
+    """Model weights are missing or damaged, or belong to another network."""
 
 
 def several(values: Sequence[object], *, most: int = 5) -> str:
-    """The first few of many values, one a line, with the count of the rest.
+    """The first few of many values, one per line, and the number of the others.
 
     Example:
         >>> print(several(["a", "b", "c"], most=2))
@@ -73,7 +73,7 @@ def several(values: Sequence[object], *, most: int = 5) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A sentence for ``fix``: the closest known name, or all of them.
+    """A sentence for ``fix`` that suggests the closest known name, or lists all of them.
 
     Example:
         >>> nearest("imet2091", ["imet2019", "humpback"])

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: write aside, flush to disk, rename."""
+"""Atomic writing of files: write a temporary file, flush it to disk, rename it."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ FAULTS = {
     errno.EISDIR,
     errno.EEXIST,
 }
-"""What goes wrong with a place, and not with the program."""
+"""Error numbers that mean a problem of the disk or the path, not of the program."""
 
 
 def sha256(path: Path) -> str:
-    """The hex SHA-256 of a file's content, read in pieces."""
+    """The SHA-256 of a file's content in hexadecimal. The file is read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a failing one into three lines that name the path and the free space.
+    """Convert disk errors of the block into a ``RunError`` that names the path and the free space.
 
     Raises:
-        RunError: The block could not write: no room, no right, no such place, a failing disk.
+        RunError: The block could not write: the disk is full or fails, the path is missing, or access is denied.
     """
     try:
         yield
@@ -50,16 +50,16 @@ def disk_errors(path: Path) -> Iterator[None]:
         at = path if path.exists() else next((parent for parent in path.parents if parent.exists()), Path())
         free = shutil.disk_usage(at).free / 2**20
         raise RunError(
-            f"{path} cannot be written; what was finished before is untouched.",
+            f"{path} cannot be written. Finished stages and files are unchanged.",
             got=f"{error.strerror or error} ({free:,.0f} MiB free)",
             fix="free some space or choose another folder, then run the same command again.",
         ) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader (or a kill) sees the old file or the new one, never a part.
+    """Write ``content`` to ``path`` atomically: a reader finds the old file or the new one, never a part.
 
-    The folder is made where missing.
+    A missing folder is created.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path):
@@ -75,31 +75,31 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As ``write_bytes``, for UTF-8 text."""
+    """Write text in UTF-8; see ``write_bytes``."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """As ``write_bytes``, for JSON with two blanks of indent; NaN and infinity are refused."""
+    """Write a value as JSON with an indent of two spaces; see ``write_bytes``. NaN and infinity are not allowed."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in ``path``.
+    """Read the JSON value in ``path``.
 
     Raises:
-        RunError: The file is missing or no JSON.
+        RunError: The file is missing or is not valid JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{path} cannot be read.", got=error, fix="check the folder; a damaged run must be trained again."
+            f"{path} cannot be read.", got=error, fix="check the folder. If the run is damaged, train it again."
         ) from error
 
 
 def publish(folder: Path, place: Path) -> None:
-    """Flush every file of ``folder`` to disk, then rename the folder to ``place`` in one move."""
+    """Flush every file of ``folder`` to disk, then rename the folder to ``place`` in one step."""
     with disk_errors(place):
         for path in sorted(folder.rglob("*")):
             if path.is_file():

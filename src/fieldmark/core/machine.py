@@ -1,4 +1,4 @@
-"""The machine that would compute: its device, memory and speed, found without torch."""
+"""Detection of the device, memory and speed of this machine, without torch."""
 
 from __future__ import annotations
 
@@ -32,22 +32,24 @@ GPUS: tuple[tuple[str, float, float], ...] = (
     ("RTX 4090", 82.0, 1008.0),
     ("RTX 3090", 35.0, 936.0),
 )
-"""A pattern of a GPU's name; its greatest speed in 1e12 multiply-accumulates/s (bf16, fp32 where it has none) and GB/s.
+"""For each GPU a pattern of its name, its peak speed in 1e12 multiply-accumulates/s, and its bandwidth in GB/s.
 
-Source: the makers' data sheets, dense numbers.
+The speed is that of bf16, or of fp32 where the GPU has no bf16.
+
+Source: data sheets of the manufacturers, dense numbers.
 """
 
 
 class Machine(Spec):
-    """A machine as far as an estimate needs it.
+    """The properties of a machine that time estimates need.
 
     Attributes:
-        device: What would compute.
-        name: Of the processor or GPU.
-        cores: CPU cores that this process may use.
-        memory_bytes: Of the GPU, or of the machine; 0: unknown.
-        macs_per_s: Multiply-accumulate operations a second, of one CPU core or of the GPU; None: unknown.
-        bytes_per_s: Bytes read and written a second, of one CPU core or of the GPU; None: unknown.
+        device: Type of the computing device.
+        name: Name of the processor or GPU.
+        cores: Number of CPU cores that this process may use.
+        memory_bytes: Memory of the GPU, or of the machine, in bytes; 0: unknown.
+        macs_per_s: Multiply-accumulate operations per second, of one CPU core or of the GPU; None: unknown.
+        bytes_per_s: Bytes read and written per second, by one CPU core or by the GPU; None: unknown.
     """
 
     device: Kind
@@ -59,14 +61,14 @@ class Machine(Spec):
 
 
 def this_machine(device: str = "auto") -> Machine:
-    """The machine this process runs on. The speed of a CPU is measured (about 0.1 s); that of a GPU is looked up.
+    """The properties of this machine. The speed of a CPU is measured in about 0.1 s; that of a GPU is tabulated.
 
     Args:
-        device: ``auto`` (an NVIDIA GPU or Apple's if there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:1`` or
+        device: ``auto`` (an NVIDIA or Apple GPU if there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:1`` or
             ``mps``.
 
     Raises:
-        FieldmarkError: There is no device of that name here.
+        FieldmarkError: This machine has no device of that name.
     """
     kind, _, number = device.partition(":")
     if kind not in {"auto", "cpu", "cuda", "mps"} or (number and not (kind == "cuda" and number.isdigit())):
@@ -99,7 +101,7 @@ def this_machine(device: str = "auto") -> Machine:
 
 
 def usable_cores() -> int:
-    """CPU cores that networks compute on: what ``OMP_NUM_THREADS`` says, else those this process may use."""
+    """Number of CPU cores for computing: the value of ``OMP_NUM_THREADS``, else all cores this process may use."""
     threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if threads.isdigit() and int(threads) > 0:
         return int(threads)
@@ -107,7 +109,7 @@ def usable_cores() -> int:
 
 
 def _speed(*, side: int = 512, n_numbers: int = 8 << 20) -> tuple[float, float]:
-    """Multiply-accumulates and bytes a second of one core: the best of a few matrix products and of a few copies."""
+    """Multiply-accumulates and bytes per second of one core: the best of six matrix products and of four copies."""
     matrix = np.random.default_rng(0).random((side, side), dtype=np.float32)
     target = np.empty_like(matrix)
     long, other = np.ones(n_numbers, np.float32), np.ones(n_numbers, np.float32)
@@ -117,28 +119,28 @@ def _speed(*, side: int = 512, n_numbers: int = 8 << 20) -> tuple[float, float]:
 
 
 def _cpu_s(work: Callable[[], object]) -> float:
-    """CPU seconds that the work takes, of all threads."""
+    """CPU time of the work in seconds, summed over all threads."""
     began = time.process_time()
     work()
     return max(time.process_time() - began, 1e-6)
 
 
 def _nvidia() -> list[tuple[str, int]]:
-    """Name and bytes of memory of each NVIDIA GPU, as ``nvidia-smi`` tells them; none where it is missing or fails."""
+    """Name and memory in bytes of each NVIDIA GPU, from ``nvidia-smi``; empty if the program is missing or fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    asked = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
-        told = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    rows = [line.rsplit(",", 1) for line in told.splitlines() if "," in line]
+    rows = [line.rsplit(",", 1) for line in output.splitlines() if "," in line]
     return [(name.strip(), int(size) << 20) for name, size in rows if size.strip().isdigit()]
 
 
 def _memory() -> int:
-    """Bytes of memory of the machine; 0 where the system does not tell."""
+    """Memory of the machine in bytes; 0 where the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

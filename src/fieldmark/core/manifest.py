@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine, time."""
+"""The software versions and the hardware that a run was made with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIBRARIES = (
 
 
 def versions() -> dict[str, str]:
-    """The installed versions of the libraries a result can depend on."""
+    """The installed versions of Python and of the libraries that can change a result."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -34,7 +34,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores and system; no host or user name."""
+    """System, machine type, processor and number of cores, without host or user name."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"system": platform.system(), "machine": platform.machine(), "processor": _processor(), "cores": cores}
 

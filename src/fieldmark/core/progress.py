@@ -1,4 +1,4 @@
-"""What a long job tells while it runs, and where it is shown."""
+"""Progress reports of long tasks, and the choice of their display."""
 
 from __future__ import annotations
 
@@ -13,50 +13,54 @@ Item = TypeVar("Item")
 
 
 class Progress(Protocol):
-    """Where a long job reports how far it is. Packages report; they never print."""
+    """The interface to which long tasks report their progress. Packages report progress and never print it."""
 
     def say(self, text: str) -> None:
-        """Report one line that stays."""
+        """Write one line that stays."""
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
-        """Pass ``items`` through, showing how many of ``total`` are done, the rate and the time left."""
+        """Yield ``items`` and show how many of ``total`` are done, the rate and the time left."""
 
 
 class Quiet:
-    """Shows nothing."""
+    """A progress display that shows nothing."""
 
     def say(self, text: str) -> None:
-        """Drop the line."""
+        """Ignore the line."""
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:  # noqa: ARG002 - protocol
-        """Pass ``items`` through."""
+        """Yield ``items``."""
         yield from items
 
 
 QUIET = Quiet()
 
 ShowProgress: TypeAlias = Progress | bool | None
-"""What the functions of ``fieldmark`` take as ``progress``: None shows a bar in a terminal or notebook; True always,
-False never; a ``Progress`` is used as it is."""
+"""Type of the argument ``progress`` of the functions in ``fieldmark``.
+
+None shows a bar in a terminal or notebook only. True always shows one, False never. A ``Progress`` object is used
+directly.
+"""
 
 
 def shown_by(progress: ShowProgress) -> Progress:
-    """Where to show progress.
+    """The progress display for an argument ``progress``.
+
+    If several processes train together, only the first one shows progress.
 
     Args:
-        progress: None: a bar on standard error if that is a terminal, or in a notebook; else nothing. True: a bar
-            wherever standard error leads. False: nothing. A ``Progress``: itself. Of several processes that train
-            together only the first shows a bar.
+        progress: None: a bar on standard error if that is a terminal, or in a notebook; otherwise nothing. True: a bar
+            on standard error in any case. False: nothing. A ``Progress`` object: that object.
 
     Raises:
-        FieldmarkError: It is something else.
+        FieldmarkError: ``progress`` is something else.
     """
     if progress is not None and not isinstance(progress, bool):
         if not callable(getattr(progress, "say", None)) or not callable(getattr(progress, "track", None)):
             raise FieldmarkError(
                 "progress must be True, False, None, or an object with the methods say and track.",
                 got=repr(progress),
-                fix="use progress=True for a bar, progress=False for none.",
+                fix="use progress=True to show a bar, or progress=False to hide it.",
             )
         return progress
     is_terminal = bool(getattr(sys.stderr, "isatty", lambda: False)())
@@ -68,12 +72,12 @@ def shown_by(progress: ShowProgress) -> Progress:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the only one or the first of several that train together (``torchrun``)."""
+    """Whether this process is the only one, or the first of several that train together (``torchrun``)."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook (Jupyter, VS Code, Colab)."""
+    """Whether this process is a notebook kernel (Jupyter, VS Code, Colab)."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__)

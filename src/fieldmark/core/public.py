@@ -1,4 +1,4 @@
-"""Public modules: names that are loaded when they are first asked for."""
+"""Public modules whose names are imported on first use."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SpecT = TypeVar("SpecT", bound="Spec")
 def exports(
     module: str, homes: Mapping[str, str], *, own: Iterable[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a public module.
+    """Create ``__getattr__`` and ``__dir__`` of a public module.
 
-    Functions among the names take lists, tensors and columns as well (``fieldmark.core.arrays.takes_arrays``).
+    The exported functions also accept lists, tensors and columns (``fieldmark.core.arrays.takes_arrays``).
 
     Args:
         module: Name of the public module.
-        homes: The module that defines each name.
+        homes: For each exported name the module that defines it.
         own: Names that the public module defines itself.
 
     Example:
@@ -50,17 +50,17 @@ def exports(
 
 
 def named(kinds: Mapping[str, type[SpecT]], value: str | SpecT, settings: Mapping[str, Any], *, what: str) -> SpecT:
-    """The settings that a name and keyword arguments stand for.
+    """Create a settings object from a name and keyword arguments.
 
     Args:
-        kinds: Settings by name.
-        value: A name, or settings as they are.
-        settings: What differs from the defaults.
-        what: What is named, for errors: ``rule``, ``strategy``.
+        kinds: Classes of settings by name.
+        value: A name, or a settings object.
+        settings: Values that differ from the defaults.
+        what: Noun for error messages, such as ``rule`` or ``strategy``.
 
     Raises:
-        PlanError: One of ``settings`` is unknown or impossible.
-        FieldmarkError: There is none of that name.
+        PlanError: One of ``settings`` is unknown or has an invalid value.
+        FieldmarkError: There are no settings of that name.
 
     Example:
         ``named({"plain": PlainFolds}, "plain", {"n_folds": 3}, what="strategy")``
@@ -71,22 +71,24 @@ def named(kinds: Mapping[str, type[SpecT]], value: str | SpecT, settings: Mappin
         return _parsed(kinds[value], settings, what=f"{what} '{value}'")
     if not isinstance(value, tuple(kinds.values())):
         got = f"{type(value).__name__}: {value}"
-        raise FieldmarkError(f"That is no {what}.", got=got, fix=f"use one of: {', '.join(sorted(kinds))}.")
+        raise FieldmarkError(
+            f"The value is not a valid {what}.", got=got, fix=f"use one of: {', '.join(sorted(kinds))}."
+        )
     return _parsed(type(value), {**value.model_dump(mode="json"), **settings}, what=f"{what} {type(value).__name__}")
 
 
 def _parsed(kind: type[SpecT], settings: Mapping[str, Any], *, what: str) -> SpecT:
-    """Settings of a kind, checked; a mistake tells which there are."""
+    """A checked settings object. An error lists the possible settings with their defaults."""
     from fieldmark.core.spec import parse
 
     try:
         return parse(kind, json.dumps(dict(settings), default=str), name=what)
     except PlanError as error:
         names = ", ".join(f"{name}={field.default!r}" for name, field in kind.model_fields.items() if name != "kind")
-        fix = f"the settings with their defaults are: {names}." if names else "leave it out: there are no settings."
+        fix = f"the settings with their defaults are: {names}." if names else "remove it: there are no settings."
         raise PlanError(error.problem, got=error.got, fix=fix) from error
 
 
 def kinds_of(*specs: type[SpecT]) -> dict[str, type[SpecT]]:
-    """Settings by their ``kind``."""
+    """Classes of settings by their ``kind``."""
     return {one.model_fields["kind"].default: one for one in specs}

@@ -1,4 +1,4 @@
-"""Parts by name: those of this package, those that installed packages bring, those of a user's own script."""
+"""Registries of parts (stages, losses, recipes ...) by name: built in, from installed packages, or from user code."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from fieldmark.core.spec import Spec
 PartT = TypeVar("PartT")
 
 _REGISTRIES: list[Registry[Any]] = []
-"""All there are, as ``packages_of`` needs them."""
+"""All registries, for ``packages_of``."""
 
 
 class Registry(Generic[PartT]):
-    """Parts of one kind (stages, losses, recipes ...) by the name that plans and commands use.
+    """A registry of parts of one kind (stages, losses, recipes ...) by the name that plans and commands use.
 
     Args:
-        group: Entry-point group in which other packages list their parts, such as ``fieldmark.stages``.
-        what: What one part is called in messages.
-        home: Module or package of this library whose parts are registered when it is imported; None if they are listed
-            by ``add`` where the registry is made.
+        group: Entry-point group in which other packages list their parts, for example ``fieldmark.stages``.
+        what: Noun for one part in messages.
+        home: Module or package of this library that registers its parts on import. None if the parts are registered
+            with ``add`` where the registry is created.
     """
 
     def __init__(self, group: str, *, what: str, home: str | None = None) -> None:
@@ -43,23 +43,23 @@ class Registry(Generic[PartT]):
         _REGISTRIES.append(self)
 
     def add(self, name: str, part: PartT) -> PartT:
-        """Register ``part`` under ``name``; the same part again is fine, another one is refused.
+        """Register ``part`` under ``name``. Registering the same part twice is allowed.
 
         Raises:
-            FieldmarkError: The name is taken.
+            FieldmarkError: The name belongs to another part.
         """
         there = self._parts.get(name)
         if there is not None and not _same(there, part):
             raise FieldmarkError(
                 f"There is already a {self.what} of that name.",
                 got=f"{name}: {_origin(there)} and {_origin(part)}",
-                fix="give yours another name.",
+                fix="choose another name for your part.",
             )
         self._parts[name] = part
         return part
 
     def find(self, name: str) -> PartT | None:
-        """The part of that name, its module or package imported where needed; None if nobody brings it."""
+        """The part of that name; None if there is none. The module or package of the part is imported if needed."""
         if name not in self._parts:
             self._import_home()
         if name not in self._parts and (entry := self._entries().get(name)) is not None:
@@ -67,26 +67,26 @@ class Registry(Generic[PartT]):
         return self._parts.get(name)
 
     def names(self) -> list[str]:
-        """All names that can be used here, sorted."""
+        """All available names, sorted."""
         self._import_home()
         return sorted({*self._parts, *self._entries()})
 
     def items(self) -> Iterator[tuple[str, PartT]]:
-        """Names and parts, by name; imports every package that brings one."""
+        """Names and parts, sorted by name. Every package that provides a part is imported."""
         for name in self.names():
             part = self.find(name)
             if part is not None:
                 yield name, part
 
     def brought_by(self, name: str) -> str | None:
-        """Distribution and version that brings the part; None for parts of this library and of scripts."""
+        """Package and version that provides the part, as ``name==version``; None for built-in parts and user code."""
         entry = self._entries().get(name)
         if entry is None or entry.dist is None:
             return None
         return f"{entry.dist.name}=={entry.dist.version}"
 
     def package_of(self, part: object) -> str | None:
-        """What ``brought_by`` says of a part in use; None also for what is no part of this registry."""
+        """Package and version that provides a part; see ``brought_by``. None if the part is not registered here."""
         return next((self.brought_by(name) for name, one in self._parts.items() if one is part), None)
 
     def _entries(self) -> dict[str, EntryPoint]:
@@ -101,7 +101,7 @@ class Registry(Generic[PartT]):
             raise PlanError(
                 f"The {self.what} '{entry.name}' of another package cannot be loaded.",
                 got=f"{entry.value}: {type(error).__name__}: {error}",
-                fix=f"repair or remove {self.brought_by(entry.name) or entry.value}.",
+                fix=f"repair or uninstall {self.brought_by(entry.name) or entry.value}.",
             ) from error
         if entry.name not in self._parts:
             self.add(entry.name, part)
@@ -116,7 +116,7 @@ class Registry(Generic[PartT]):
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether both are one part; a class that a notebook cell defines again replaces the earlier one."""
+    """Whether both are the same part. A class that a notebook cell defines again replaces the earlier one."""
     return one is other or (_origin(one) == _origin(other) and inspect.unwrap(one).__module__ == "__main__")
 
 
@@ -127,17 +127,17 @@ def _origin(part: Any) -> str:
 
 @dataclass(frozen=True)
 class NameIn:
-    """Annotation of a text setting that may name one of a registry's parts, among other names.
+    """Annotation of a text setting that may contain the name of a registered part.
 
     Attributes:
-        registry: Where ``packages_of`` looks the name up.
+        registry: Registry in which ``packages_of`` looks up the name.
     """
 
     registry: Registry[Any]
 
 
 def packages_of(value: Any) -> tuple[str, ...]:
-    """The other packages that bring parts of a value, and of all values inside it: ``name==version``, sorted."""
+    """Packages that provide parts of a value or of the values inside it, as ``name==version``, sorted."""
     found: set[str | None] = set()
     if isinstance(value, Spec):
         found.update(registry.package_of(type(value)) for registry in _REGISTRIES)
@@ -154,14 +154,15 @@ def packages_of(value: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class OneOf:
-    """Annotation of a setting that holds one of a registry's parts, told apart by one of their settings.
+    """Annotation of a setting that holds one of the parts of a registry.
 
-    The union is open: it is looked up when a value is read, so parts that were registered since are understood.
+    The value of ``key`` selects the part, as in a discriminated union. The union is open: the registry is read when a
+    value is validated, so parts that were registered later are accepted.
 
     Attributes:
-        registry: Of classes of settings.
-        base: What all of them are.
-        key: The setting whose value is the part's name.
+        registry: Registry of classes of settings.
+        base: Common base class of these classes.
+        key: Name of the setting whose value is the name of the part.
     """
 
     registry: Registry[Any]
@@ -169,7 +170,7 @@ class OneOf:
     key: str = "kind"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Validation by the class that the name stands for; a dump of the class's own settings."""
+        """Schema that validates with the class of that name and serialises the settings of that class."""
         del source, handler
         return core_schema.no_info_plain_validator_function(
             self._validated,
@@ -177,7 +178,7 @@ class OneOf:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """One of the parts that are registered now, told apart by ``key``."""
+        """JSON schema: one of the registered parts, discriminated by ``key``."""
         del schema
         parts = [handler(kind.__pydantic_core_schema__) for _, kind in self.registry.items()]
         return {"discriminator": {"propertyName": self.key}, "oneOf": parts}
@@ -201,16 +202,16 @@ class OneOf:
         try:
             return kind.model_validate_json(json.dumps(value))
         except ValidationError as error:
-            raise _below(error, str(name)) from None
+            raise _inside(error, str(name)) from None
 
 
 def _dumped(value: Spec, info: core_schema.SerializationInfo) -> Any:
     return value.model_dump(mode="json" if info.mode == "json" else "python")
 
 
-def _below(error: ValidationError, name: str) -> ValidationError:
-    """The same mistakes, found in the part ``name``."""
-    custom: Any = PydanticCustomError  # its own hint asks for literal texts; these are pydantic's
+def _inside(error: ValidationError, name: str) -> ValidationError:
+    """The same mistakes, with ``name`` in front of their locations."""
+    custom: Any = PydanticCustomError  # its type hint requires literal texts; these are texts of pydantic
     lines: list[Any] = [
         {
             "type": custom(line["type"], line["msg"].replace("{", "{{").replace("}", "}}")),

@@ -1,4 +1,4 @@
-"""The run folder: where a plan's stages leave their work, whole or not at all."""
+"""The run folder: it holds the results of the finished stages of a plan."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ RECEIPT = "stage.json"
 
 
 class RunFolder:
-    """A folder with one sub-folder a finished stage.
+    """A run folder with one sub-folder for each finished stage.
 
-    A stage works in a hidden folder of its own (``work_directory``), which outlives a kill so that the stage can go on
-    where it was. ``finish`` notes every file's SHA-256 in a receipt and renames the work directory into place: a
-    stage's folder is therefore whole or not there.
+    A stage writes into a hidden work directory (``work_directory``). That directory survives a killed process, so the
+    stage can continue. ``finish`` writes the SHA-256 of every file to a receipt and renames the work directory.
+    Therefore the folder of a stage is either complete or missing.
 
     Args:
-        path: The folder.
+        path: Path of the run folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,14 +34,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, *, key: dict[str, Any]) -> RunFolder:
-        """A new run, or the same one again.
+        """Create a run folder, or open it if it holds the same run.
 
         Args:
-            path: Where; made with its parents if absent.
-            key: What makes this run this run (fingerprints of plan and data, seed): JSON values.
+            path: Path of the folder. It is created with its parents if it does not exist.
+            key: JSON values that identify the run: fingerprints of plan and data, and the seed.
 
         Raises:
-            RunError: The folder holds another run, or files that are no run.
+            RunError: The folder holds another run, or files that do not belong to a run.
         """
         run = cls(path)
         if (path / KEY).exists():
@@ -53,12 +53,14 @@ class RunFolder:
                 raise RunError(
                     f"The folder {path} holds another run.",
                     got="\n".join(other),
-                    fix="give another --run folder, or use the same plan, data and seed to go on with this one.",
+                    fix="give another --run folder, or use the same plan, data and seed to continue this run.",
                 )
             return run
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(
-                f"{path} is in use and holds no run.", got=path, fix="give a new or empty folder with --run."
+                f"The folder {path} is not empty and holds no run.",
+                got=path,
+                fix="give a new or empty folder with --run.",
             )
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -67,28 +69,30 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """The run that lies in ``path``.
+        """Open the run in ``path``.
 
         Raises:
-            RunError: No run lies there.
+            RunError: The folder holds no run.
         """
         if not (path / KEY).is_file():
             raise RunError(
-                "There is no run in that folder.", got=path, fix="`fieldmark runs` lists the runs below a folder."
+                "There is no run in that folder.",
+                got=path,
+                fix="list the runs below a folder with `fieldmark runs FOLDER`.",
             )
         return cls(path)
 
     @property
     def key(self) -> dict[str, Any]:
-        """What ``create`` was given."""
+        """The key that ``create`` was called with."""
         return dict(read_json(self.path / KEY))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from working in this run; a killed process leaves no lock behind.
+        """Lock the run against other processes. The lock of a killed process is released.
 
         Raises:
-            RunError: Another process works in it.
+            RunError: Another process uses the run.
         """
         with disk_errors(self.path / ".lock"):
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -97,9 +101,9 @@ class RunFolder:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise RunError(
-                    f"Another process works in {self.path}.",
+                    f"Another process uses the run {self.path}.",
                     got=self.path,
-                    fix="wait for it, or give another --run folder.",
+                    fix="wait until that process ends, or give another --run folder.",
                 ) from error
             yield
         finally:
@@ -110,7 +114,7 @@ class RunFolder:
         return (self.path / stage / RECEIPT).is_file()
 
     def work_directory(self, stage: str, *, fresh: bool = True) -> Path:
-        """The hidden folder the stage works in; emptied first unless it can go on (``fresh=False``)."""
+        """The hidden folder in which the stage works. It is emptied first, unless ``fresh`` is False."""
         folder = self.path / f".{stage}.part"
         if fresh and folder.exists():
             shutil.rmtree(folder)
@@ -119,7 +123,7 @@ class RunFolder:
         return folder
 
     def finish(self, stage: str, *, receipt: dict[str, Any]) -> None:
-        """Make the work directory the stage's folder; hidden files and folders in it (checkpoints, caches) are dropped."""
+        """Rename the work directory to the stage's folder. Its hidden files (checkpoints, caches) are deleted."""
         folder = self.work_directory(stage, fresh=False)
         for path in folder.iterdir():
             if path.name.startswith("."):
@@ -130,21 +134,21 @@ class RunFolder:
         publish(folder, self.path / stage)
 
     def receipt(self, stage: str) -> dict[str, Any]:
-        """What the stage told when it ended, with the SHA-256 of its files."""
+        """The receipt of a finished stage: its own values, and the SHA-256 of its files."""
         return dict(read_json(self.path / stage / RECEIPT))
 
     def stage(self, stage: str) -> Path:
-        """The finished stage's folder, its files checked against the receipt once a process.
+        """The folder of a finished stage. Its files are checked against the receipt once per process.
 
         Raises:
-            RunError: The stage is not finished, or a file is missing or damaged.
+            RunError: The stage is not finished, or one of its files is missing or damaged.
         """
         folder = self.path / stage
         if not self.done(stage):
             raise RunError(
                 f"The run {self.path} has no finished stage '{stage}'.",
                 got=", ".join(self.stages()) or "no finished stage",
-                fix="run the same `fieldmark train` command again: it goes on where it was.",
+                fix="run the same `fieldmark train` command again; it continues the run.",
             )
         if stage not in self._checked:
             noted = self.receipt(stage)["files"]

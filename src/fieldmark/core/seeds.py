@@ -1,4 +1,4 @@
-"""Chance as a function of names and numbers: no global generator is ever touched."""
+"""Random generators that depend on names and numbers only. The global generators are never used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def hash_seed(*parts: int | str) -> int:
-    """A 63-bit seed from any names and numbers, the same on every machine and in every process.
+    """A 63-bit seed from names and numbers. It is the same on every machine and in every process.
 
     Example:
         >>> hash_seed(7, "augment", 3, 12) == hash_seed(7, "augment", 3, 12)
@@ -21,5 +21,5 @@ def hash_seed(*parts: int | str) -> int:
 
 
 def generator(*parts: int | str) -> np.random.Generator:
-    """A fresh numpy generator seeded by ``hash_seed``."""
+    """A new numpy generator, seeded with ``hash_seed``."""
     return np.random.Generator(np.random.PCG64(hash_seed(*parts)))

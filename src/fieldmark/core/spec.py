@@ -1,4 +1,4 @@
-"""Settings as frozen values: strict, closed, equal by content, readable from JSON and TOML."""
+"""Settings as frozen pydantic models. They are strict, equal by content, and read from JSON or TOML."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from fieldmark.core.errors import PlanError, several
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-"""A share between 0 and 1."""
+"""A number from 0 to 1."""
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 
 NULL = "null"
-"""What stands for no value in a TOML file, as TOML has no word for it."""
+"""The text that means "no value" in a TOML file, because TOML has no null."""
 
 SpecT = TypeVar("SpecT")
 
 
 class Spec(BaseModel):
-    """A frozen, strict value of settings; unknown names are refused."""
+    """Base class of all settings: a frozen, strict model that rejects unknown names."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
@@ -35,7 +35,7 @@ class Spec(BaseModel):
 
 
 def fingerprint(value: Any) -> str:
-    """A short hash of any JSON value; equal values hash similar on every machine.
+    """A short hash of a JSON value. Equal values have the same hash on every machine.
 
     Example:
         >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
@@ -46,12 +46,12 @@ def fingerprint(value: Any) -> str:
 
 
 def parse(kind: type[SpecT] | Any, text: str, *, name: str) -> SpecT:
-    """A value of ``kind`` from JSON text, every mistake told at once.
+    """Read a value of type ``kind`` from JSON text. One error reports all mistakes.
 
-    JSON is also the way of TOML: a strict model reads JSON lists as tuples.
+    TOML files are converted to JSON first, because a strict model accepts lists for tuples only in JSON.
 
     Raises:
-        PlanError: The text is no JSON, or does not fit ``kind``.
+        PlanError: The text is not valid JSON, or does not fit ``kind``.
     """
     try:
         return TypeAdapter(kind).validate_json(text)  # type: ignore[no-any-return]
@@ -60,11 +60,11 @@ def parse(kind: type[SpecT] | Any, text: str, *, name: str) -> SpecT:
 
 
 def mistaken(error: ValidationError, *, name: str) -> PlanError:
-    """What pydantic found wrong, as an error for people: every mistake with its place and value."""
+    """Convert an error of pydantic to a ``PlanError`` that lists every mistake with its location and value."""
     found = error.errors()
-    curable = [one for one in found if "fix" in one.get("ctx", {})]
-    found = curable or found  # the others follow from them
-    # A list whose items are all wrong is also called too short; the items say it already.
+    with_fix = [one for one in found if "fix" in one.get("ctx", {})]
+    found = with_fix or found  # the others are consequences of these
+    # If all items of a list are wrong, pydantic also reports the list as too short; the items are enough.
     inner = {e["loc"][:depth] for e in found for depth in range(len(e["loc"]))}
     mistakes = [
         f"{'.'.join(str(part) for part in e['loc']) or name}: {e['msg']}, got {e['input']!r}"
@@ -74,19 +74,19 @@ def mistaken(error: ValidationError, *, name: str) -> PlanError:
     return PlanError(
         f"{name} has {len(mistakes)} mistake(s).",
         got=several(mistakes, most=10),
-        fix=curable[0]["ctx"]["fix"]
-        if curable
-        else "mend those settings; `fieldmark plan NAME --json` prints a whole plan that works.",
+        fix=with_fix[0]["ctx"]["fix"]
+        if with_fix
+        else "correct these settings; `fieldmark plan NAME --json` prints a complete valid plan.",
     )
 
 
 def read_spec(kind: type[SpecT] | Any, path: Path, *, beside: str | None = None) -> SpecT:
-    """A value of ``kind`` from a ``.json`` or ``.toml`` file; in TOML the text ``"null"`` stands for no value.
+    """Read a value of type ``kind`` from a ``.json`` or ``.toml`` file. In TOML the text ``"null"`` means no value.
 
     Args:
-        kind: Of the value.
-        path: The file.
-        beside: A name at the top of the file that is not part of the value and is left out.
+        kind: Type of the value.
+        path: Path of the file.
+        beside: Name of a top-level entry that is not part of the value and is ignored.
 
     Raises:
         PlanError: The file cannot be read, or does not fit ``kind``.
@@ -96,14 +96,12 @@ def read_spec(kind: type[SpecT] | Any, path: Path, *, beside: str | None = None)
         if path.suffix == ".toml":
             text = json.dumps(_with_nulls(tomllib.loads(text)), default=str)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PlanError(
-            f"{path} cannot be read.", got=error, fix="give a readable UTF-8 .toml or .json file."
-        ) from error
+        raise PlanError(f"{path} cannot be read.", got=error, fix="give a .toml or .json file in UTF-8.") from error
     return parse(kind, text if beside is None else _without(text, beside), name=str(path))
 
 
 def _with_nulls(value: Any) -> Any:
-    """The value with None where the text ``null`` stands."""
+    """The value with None in place of the text ``null``."""
     if isinstance(value, dict):
         return {name: _with_nulls(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -112,7 +110,7 @@ def _with_nulls(value: Any) -> Any:
 
 
 def _without(text: str, name: str) -> str:
-    """JSON text without one name at its top; any other text as it is."""
+    """JSON text without one top-level entry; other text is returned unchanged."""
     try:
         value = json.loads(text)
     except ValueError:

@@ -1,10 +1,10 @@
-"""Texts of any origin, made fit to be read."""
+"""Cleaning of texts from files and tables, for display."""
 
 from __future__ import annotations
 
 
 def readable(text: str, *, most: int) -> str:
-    r"""The first ``most`` characters; a lone surrogate, as a broken file name brings along, becomes a question mark.
+    r"""The first ``most`` characters of a text. Lone surrogates (from broken file names) become question marks.
 
     Example:
         >>> readable("caf\ud800 au lait", most=7)

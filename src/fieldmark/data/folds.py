@@ -26,6 +26,8 @@ from fieldmark.data.stratified import Truth, positives, stratify
 
 TRAINING = -1
 """The fold of a photo that is training in every fold."""
+_SEED_TEXT = {"humpback": "humpback_holdout", "open_set": "open_holdout"}
+"""Part of the random seed. Other text would change the folds, and with them every measured number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def assign(  # noqa: PLR0911 - one a split
         )
     if not len(classes):
         raise DataError("There are no photos to split.", got="0 photos", fix="give a collection with photos.")
-    rng = generator(seed, "folds", spec.kind)
+    rng = generator(seed, "folds", _SEED_TEXT.get(spec.kind, spec.kind))
     match spec:
         case PlainFolds():
             return _plain(groups, spec.n_folds, rng)

@@ -1,1 +1,1 @@
-"""Scores to answers: ranked identities, unknown individuals, thresholds found on validation."""
+"""Decision rules: identity rankings, thresholds for unknown individuals and labels, averages of several models."""

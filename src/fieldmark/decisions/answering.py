@@ -1,4 +1,4 @@
-"""Logits to the probability of each answer: the answers of a question share 1."""
+"""Convert logits to answer probabilities that sum to 1 within each question."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fieldmark.decisions.questions import Questions
 def compete(
     logits: Float[np.ndarray, "image answer"], question_of: Int[np.ndarray, " answer"]
 ) -> Float64[np.ndarray, "image answer"]:
-    """Softmax within each question.
+    """Apply a softmax within each question.
 
     Args:
-        logits: Raw scores; -inf is an answer that is not possible.
-        question_of: The question of each answer, rising from 0.
+        logits: Raw scores; -inf marks an impossible answer.
+        question_of: The question number of each answer column, ascending from 0.
 
     Raises:
-        ShapeError: The arrays do not fit each other.
+        ShapeError: The arrays do not match in shape.
     """
     questions, logits = Questions.of(question_of), np.asarray(logits, np.float64)
     questions.must_fit("logits", logits)
@@ -33,18 +33,19 @@ def conditional(
     question_of: Int[np.ndarray, " answer"],
     below: Sequence[Sequence[int]],
 ) -> Float64[np.ndarray, "image answer"]:
-    """What is above is answered first: an answer's share among its siblings, times the probability of what is above.
+    """Return answer probabilities that depend on the answers to the parent questions.
 
-    An answer that may be a kind of several gets a part from each. Where nothing lies below an answer above, its
-    probability is shared out anew among the answers below the others.
+    The probability of an answer is its softmax among its siblings, times the probability of its parent answer. An
+    answer with several parents gets a part from each of them. If a parent answer has no children, its probability is
+    redistributed among the children of the other parents.
 
     Args:
-        logits: Raw scores of a head trained with siblings competing.
-        question_of: The question of each answer, rising from 0; what is above comes earlier.
-        below: For each answer those (by number) of an earlier question that it may be a kind of; empty: of none.
+        logits: Raw scores of a head that was trained with a softmax among siblings.
+        question_of: The question number of each answer column, ascending from 0; parents come before children.
+        below: For each answer, the column numbers of its possible parent answers; empty for an answer without a parent.
 
     Raises:
-        ShapeError: The arrays do not fit each other.
+        ShapeError: The arrays do not match in shape.
 
     Source:
         Redmon and Farhadi 2017, arXiv:1612.08242, section 4; several parents are ours.
@@ -52,14 +53,14 @@ def conditional(
     questions, logits = Questions.of(question_of), np.asarray(logits, np.float64)
     proba = compete(logits, question_of)
     for columns in questions.slices:
-        mine = range(columns.start, columns.stop)
-        above = sorted({parent for column in mine for parent in below[column]})
-        if not above:
+        children = range(columns.start, columns.stop)
+        parents = sorted({parent for column in children for parent in below[column]})
+        if not parents:
             continue
-        one = np.zeros(len(mine), np.int64)
-        total = np.zeros((len(logits), len(mine)))
-        for parent in above:
-            siblings = np.array([parent in below[column] for column in mine])
+        one = np.zeros(len(children), np.int64)
+        total = np.zeros((len(logits), len(children)))
+        for parent in parents:
+            siblings = np.array([parent in below[column] for column in children])
             total += proba[:, [parent]] * compete(np.where(siblings, logits[:, columns], -np.inf), one)
         proba[:, columns] = Questions.of(one).shared_out(total)
     return proba

@@ -1,4 +1,4 @@
-"""How large a share may be, given how often it was seen."""
+"""Upper confidence bound of a proportion."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from fieldmark.core.errors import FieldmarkError
 
 
 def upper_bound(count: int, n: int, *, confidence: float = 0.95) -> float:
-    """The largest share that still fits with ``count`` seen among ``n``.
+    """Return the one-sided upper confidence bound of a proportion, from ``count`` among ``n``.
 
-    If the true share were higher, as few as ``count`` would be seen in less than ``1 - confidence`` of all samples.
-    With none seen it is about ``3 / n`` at 95 % (the rule of three).
+    If the true proportion were higher than the bound, a count this low would occur in less than ``1 - confidence`` of
+    all samples. With a count of 0, the bound at 95 % is about ``3 / n`` (the rule of three).
 
     Args:
-        count: How many of ``n`` had the property.
-        n: How many were looked at.
-        confidence: One-sided, between 0 and 1.
+        count: Number of items that have the property.
+        n: Number of items checked.
+        confidence: One-sided confidence level, between 0 and 1.
 
     Returns:
-        A share, 0 to 1; never below ``count / n``.
+        A proportion from 0 to 1, at least ``count / n``.
 
     Raises:
-        FieldmarkError: ``n`` is below 1, ``count`` is not within 0 ... ``n``, or ``confidence`` not within 0 ... 1.
+        FieldmarkError: ``n`` is below 1, ``count`` is outside 0 ... ``n``, or ``confidence`` is outside 0 ... 1.
 
     Example:
         >>> round(upper_bound(0, 100), 4)
@@ -31,9 +31,9 @@ def upper_bound(count: int, n: int, *, confidence: float = 0.95) -> float:
     """
     if n < 1 or not 0 <= count <= n or not 0 < confidence < 1:
         raise FieldmarkError(
-            "upper_bound() needs a count among at least one.",
+            "upper_bound() needs 0 <= count <= n, n >= 1 and a confidence between 0 and 1.",
             got=f"count {count}, n {n}, confidence {confidence}",
-            fix="give 0 <= count <= n, n >= 1 and a confidence such as 0.95.",
+            fix="pass 0 <= count <= n, n >= 1, and for example confidence=0.95.",
         )
     from scipy.special import betaincinv
 

@@ -1,4 +1,4 @@
-"""One direction an identity: the mean of its photos' embeddings without the odd ones."""
+"""Robust centroids: the mean embedding of each identity, without outlier photos."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Int
 from fieldmark.core.errors import ShapeError, several
 from fieldmark.decisions.specs import Centroid
 
-LENGTH_TOLERANCE = 1e-3  # float32 rows are within 1e-6; bfloat16 ones, widened, within 4e-4
+LENGTH_TOLERANCE = 1e-3  # float32 rows are within 1e-6; bfloat16 rows, converted to float32, within 4e-4
 
 
 def centroids(
@@ -18,35 +18,35 @@ def centroids(
     n_classes: int,
     by: Centroid | None = None,
 ) -> Float32[np.ndarray, "class dim"]:
-    """The robust centroid of each identity, of unit length.
+    """Return the robust centroid of each identity, a vector of unit length.
 
-    A whale photographed from behind a wave should not pull its identity's mean: photos far from the mean are left
-    out and the mean taken again. Each round looks only at what the last one kept, and stops where fewer than
-    ``by.least`` photos are left.
+    An outlier photo, such as a whale half hidden by a wave, should not move the mean of its identity. Photos far from
+    the mean are removed and the mean is computed again. Each round uses only the photos that the last round kept. It
+    stops for an identity with fewer than ``by.least`` photos left.
 
     Args:
-        embedding: One row a photo (and view), length 1.
-        classes: Identity of each row; -1 is left out.
-        n_classes: How many identities there are.
-        by: How close is close enough.
+        embedding: One row per photo (and view), of unit length.
+        classes: Identity of each row; rows of class -1 are ignored.
+        n_classes: Number of identities.
+        by: When a photo counts as an outlier.
 
     Returns:
-        One row an identity; zeros where it has no photo, or where its photos cancel out.
+        One row per identity; zeros where it has no photo or where its photos cancel out.
 
     Raises:
-        ShapeError: The arrays do not fit, are empty, or rows are not of length 1.
+        ShapeError: The arrays do not match in shape, are empty, or contain rows that are not of unit length.
 
     Source:
-        Humpback Whale 2018/19, 3rd place. As there, the share kept is rounded down, and a photo that was left
-        out does not come back.
+        Humpback Whale 2018/19, 3rd place. As there, the share of photos kept is rounded down, and a removed photo does
+        not come back.
     """
     by = by or Centroid()
     embedding, classes = np.asarray(embedding), np.asarray(classes)
     if embedding.ndim != 2 or not embedding.size or classes.shape != embedding.shape[:1]:
         raise ShapeError(
-            "centroids() needs one embedding a row and the class of each.",
+            "centroids() needs one embedding per row and the class of each row.",
             got=f"embedding {embedding.shape}, classes {classes.shape}",
-            fix="pass (image, dim) and (image,), with at least one image.",
+            fix="pass arrays of shape (image, dim) and (image,), with at least one image.",
         )
     check_unit_length(embedding, what="embedding")
     centre = np.zeros((n_classes, embedding.shape[1]), np.float32)
@@ -59,34 +59,34 @@ def centroids(
 
 
 def _robust_mean(photos: np.ndarray, by: Centroid) -> np.ndarray:
-    """(identity, photo, dim) to (identity, dim)."""
+    """Reduce (identity, photo, dim) to (identity, dim)."""
     kept = np.ones(photos.shape[:2], bool)
     for _ in range(by.rounds if photos.shape[1] >= by.least else 0):
-        going_on = kept.sum(axis=1) >= by.least
+        active = kept.sum(axis=1) >= by.least
         cosine = np.einsum("ipd,id->ip", photos, _mean(photos, kept))
         cosine[~kept] = -np.inf
         place = np.argsort(np.argsort(-cosine, axis=1, kind="stable"), axis=1)
         least_kept = np.floor(kept.sum(axis=1, keepdims=True) * by.keep + 1e-9)
-        kept &= ((cosine > by.close) | (place < least_kept)) | ~going_on[:, None]
+        kept &= ((cosine > by.close) | (place < least_kept)) | ~active[:, None]
     return _mean(photos, kept)
 
 
 def _mean(photos: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The direction of the sum of the kept photos; zeros where they cancel out."""
+    """Return the direction of the sum of the kept photos; zeros where they cancel out."""
     total = np.einsum("ipd,ip->id", photos, kept.astype(np.float32))
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.divide(total, length, out=np.zeros_like(total), where=length > 1e-6)
 
 
 def similar_many(classes: Int[np.ndarray, " image"]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The photos of each class, classes with equally many photos together.
+    """Return the photos of each class, grouped by the number of photos per class.
 
     Args:
-        classes: Class of each photo; -1 is left out.
+        classes: Class of each photo; -1 is ignored.
 
     Returns:
-        For each number of photos that occurs: the classes (ascending) and a (class, photo) matrix of row numbers
-        (ascending in each row).
+        For each number of photos that occurs: the classes (ascending) and a (class, photo) matrix of row numbers,
+        ascending in each row.
 
     Example:
         >>> similar_many(np.array([1, 0, 1, 2]))
@@ -103,10 +103,10 @@ def similar_many(classes: Int[np.ndarray, " image"]) -> list[tuple[np.ndarray, n
 
 
 def check_unit_length(embedding: Float[np.ndarray, "image dim"], *, what: str) -> None:
-    """Refuse embeddings whose rows are not of length 1: their products would be no cosines.
+    """Raise an error if some rows are not of length 1, as their products would not be cosines.
 
     Raises:
-        ShapeError: Some rows are longer, shorter or not numbers.
+        ShapeError: Some rows are longer, shorter or contain NaN.
     """
     odd: list[str] = []
     n_odd = 0
@@ -120,5 +120,5 @@ def check_unit_length(embedding: Float[np.ndarray, "image dim"], *, what: str) -
         raise ShapeError(
             f"{n_odd} of {len(embedding)} rows of {what} are not of length 1.",
             got=several(odd),
-            fix="divide each row by its length: x / np.linalg.norm(x, axis=1, keepdims=True); a NaN row has none.",
+            fix="divide each row by its length: x / np.linalg.norm(x, axis=1, keepdims=True); remove rows with NaN.",
         )

@@ -1,4 +1,4 @@
-"""Thresholds a group, and thresholds found without the query that they judge."""
+"""Thresholds per group of photos, and cross-fitted thresholds."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from fieldmark.decisions.specs import FalseMatchBudget, MaxMap, PerGroup, Unknow
 from fieldmark.decisions.unknown_thresholds import UnknownThreshold, fit_unknown_threshold
 
 Names = Sequence[str | None]
-"""The group of each query; None where it is not told."""
+"""The group of each query; None where it is not given."""
 
 
 class GroupThresholds(Spec):
-    """The threshold of each group that has one of its own, and the common one of all others.
+    """Thresholds of the groups that have their own, and the common threshold of all others.
 
     Attributes:
-        column: The column that names the groups.
-        common: For groups without one of their own; found on all queries.
-        groups: By the group's name.
+        column: The column that holds the group names.
+        common: Threshold for groups without their own; fitted on all queries.
+        groups: Thresholds by group name.
     """
 
     column: str
@@ -32,7 +32,7 @@ class GroupThresholds(Spec):
     groups: dict[str, UnknownThreshold] = Field(default={})
 
     def at(self, names: Names) -> Float64[np.ndarray, " query"]:
-        """The threshold of each query, by the name of its group."""
+        """Return the threshold of each query, by the name of its group."""
         own = {name: threshold.at for name, threshold in self.groups.items()}
         return np.array([own.get(name or "", self.common.at) for name in names], np.float64)
 
@@ -46,38 +46,39 @@ def find_by_group(
     per: PerGroup,
     k: int = 5,
 ) -> GroupThresholds:
-    """One threshold for all, and one for each group with enough queries; see ``thresholds.fit_unknown_threshold``.
+    """Fit one common threshold, and one for each group with enough queries.
 
-    Species differ in how similar their members look; what is a sure match among zebras is none among crows.
+    Species differ in how similar their members look: a score that is a certain match for zebras may be a weak one for
+    crows. See ``unknown_thresholds.fit_unknown_threshold`` for one threshold.
 
     Args:
-        spec: The rule; a false-match budget is held by each group.
-        scores: Larger is likelier; -inf means never.
+        spec: The rule; a false-match budget applies to each group separately.
+        scores: Larger is more likely; -inf means never.
         truth: The class of each query, -1 for unknown individuals.
-        names: The group of each query; None where it is not told.
-        per: How many queries (unknown individuals, for a false-match budget) make a group.
-        k: Places an answer.
+        names: The group of each query; None where it is not given.
+        per: Minimum number of queries (of unknown individuals, for a false-match budget) per group.
+        k: Number of answers per query.
 
     Raises:
-        ShapeError: There is not one name a query.
-        FieldmarkError: As ``find``, for all queries together.
+        ShapeError: The number of names differs from the number of queries.
+        FieldmarkError: As in ``fit_unknown_threshold``, for all queries together.
 
     Source:
-        Thresholds a species: Happywhale 2022, 6th and 10th place.
+        Thresholds per species: Happywhale 2022, 6th and 10th place.
     """
     scores, truth = np.asarray(scores), np.asarray(truth)
     if len(names) != len(scores):
         raise ShapeError(
             "Every query needs the name of its group.",
             got=f"{len(names)} names, {len(scores)} queries",
-            fix="pass one name a row of scores, None where it is not told.",
+            fix="pass one name per row of scores, None where the group is not known.",
         )
     groups = np.array([name or "" for name in names], dtype=object)
     own = {}
     for name in sorted(set(groups) - {""}):
-        mine = groups == name
-        if _enough(spec, truth[mine], least=per.least):
-            own[name] = fit_unknown_threshold(spec, scores[mine], truth[mine], k=k)
+        members = groups == name
+        if _enough(spec, truth[members], least=per.least):
+            own[name] = fit_unknown_threshold(spec, scores[members], truth[members], k=k)
     return GroupThresholds(column=per.column, common=fit_unknown_threshold(spec, scores, truth, k=k), groups=own)
 
 
@@ -91,44 +92,46 @@ def crossed(
     groups: Int[np.ndarray, " query"] | None = None,
     k: int = 5,
 ) -> Float64[np.ndarray, " query"]:
-    """For each query the threshold that the rule finds on the others: what it did to *these* is what to expect.
+    """Return a cross-fitted threshold for each query: the rule is applied to the other queries.
 
-    A threshold judged by the queries that chose it flatters: a budget of 1 % is held on them by construction.
+    Use it to estimate the error rates on new photos. A threshold evaluated on the queries it was fitted on looks too
+    good: it meets a budget of 1 % there by construction.
 
     Args:
         spec: The rule.
-        scores: Larger is likelier; -inf means never.
+        scores: Larger is more likely; -inf means never.
         truth: The class of each query, -1 for unknown individuals.
-        names: The group of each query, for thresholds a group.
-        per: How groups are made; None: one threshold for all.
-        groups: Queries of one number (copies, an encounter) are left out together.
-        k: Places an answer.
+        names: The group of each query, for thresholds per group.
+        per: Settings of the groups; None: one threshold for all.
+        groups: Queries with the same number (copies, an encounter) are left out together.
+        k: Number of answers per query.
 
     Returns:
-        A threshold a query; NaN where there is nobody else to find one on.
+        One threshold per query; NaN where no other queries are left.
 
     Raises:
-        FieldmarkError: The rule cannot be followed on the rest, as without unknown individuals.
+        FieldmarkError: The rule does not work on the other queries, for example because they have no unknown
+            individuals.
     """
     scores, truth = np.asarray(scores), np.asarray(truth)
     part = even_parts(truth, groups)
     at = np.full(len(truth), np.nan)
     for one in np.unique(part) if part.any() else []:
-        mine = part == one
+        held_out = part == one
         if per is None or names is None:
-            at[mine] = fit_unknown_threshold(spec, scores[~mine], truth[~mine], k=k).at
+            at[held_out] = fit_unknown_threshold(spec, scores[~held_out], truth[~held_out], k=k).at
             continue
-        told = [names[row] for row in np.flatnonzero(~mine).tolist()]
-        found = find_by_group(spec, scores[~mine], truth[~mine], told, per=per, k=k)
-        at[mine] = found.at([names[row] for row in np.flatnonzero(mine).tolist()])
+        rest = [names[row] for row in np.flatnonzero(~held_out).tolist()]
+        found = find_by_group(spec, scores[~held_out], truth[~held_out], rest, per=per, k=k)
+        at[held_out] = found.at([names[row] for row in np.flatnonzero(held_out).tolist()])
     return at
 
 
 def _enough(spec: UnknownAt, truth: Int[np.ndarray, " query"], *, least: int) -> bool:
     counted: Bool[np.ndarray, " query"] = truth == -1 if isinstance(spec, FalseMatchBudget) else truth >= -1
     if isinstance(spec, MaxMap) and not ((truth == -1).any() and (truth >= 0).any()):
-        return False  # whoever has met no unknown individual would call nobody one
+        return False  # without unknown individuals the best threshold would give every query a name
     if isinstance(spec, FalseMatchBudget) and spec.hold == "bound" and spec.budget > 0:
-        # As many as a bound can be proven with at all.
+        # The minimum number of queries with which the bound can be proven.
         least = max(least, int(np.ceil(np.log1p(-spec.confidence) / np.log1p(-min(spec.budget, 1 - 1e-9)))))
     return int(counted.sum()) >= least

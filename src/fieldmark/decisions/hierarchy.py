@@ -1,4 +1,4 @@
-"""Probabilities to one answer a question, such that the answers agree with each other."""
+"""Choose one answer per question so that all answers of a photo agree with the hierarchy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float, Int, Int64
 from fieldmark.core.errors import FieldmarkError, nearest, several
 from fieldmark.decisions.questions import Questions
 
-NOT_ASKED = -2
-"""The question does not apply to that photo."""
+NOT_APPLICABLE = -2
+"""The answer where a question does not apply to the photo."""
 LEAST = 1e-12
-"""An answer without any chance counts as this, so that answers that contradict each other still find an order."""
+"""Minimum probability of an answer, so that contradicting answers still have an order."""
 CELLS = 2**21
 WIDEST = 2**20
-"""Combinations of answers that may have to be looked at together; a chain or tree of questions needs a few thousand."""
+"""Maximum number of answer combinations evaluated together; a chain or tree of questions needs a few thousand."""
 
 Below = Mapping[str, tuple[str, Mapping[str, Sequence[str]]]]
 Applies = Mapping[str, tuple[str, Sequence[str]]]
@@ -26,22 +26,22 @@ Applies = Mapping[str, tuple[str, Sequence[str]]]
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """Questions and how their answers hang together.
+    """Questions and the constraints between their answers.
 
     Attributes:
-        names: Of the questions.
-        answers: Of each question, in column order.
-        question_of: The question of each answer column.
-        above: For each question the questions it hangs from, and which of its own answers go with each of theirs; a
-            row without any: the question does not apply there. None, one, or two (one for ``below``, one for
-            ``applies``).
-        order: The questions, each after those it hangs from.
+        names: Names of the questions.
+        answers: Answers of each question, in column order.
+        question_of: The question number of each answer column.
+        parents: For each question its parent questions, each with a matrix of which own answers are allowed under each
+            parent answer. A row without any allowed answer means that the question does not apply there. A question has
+            no parent, one, or two (one for ``below``, one for ``applies``).
+        order: Question numbers, parents before children.
     """
 
     names: tuple[str, ...]
     answers: tuple[tuple[str, ...], ...]
     question_of: Int64[np.ndarray, " answer"]
-    above: tuple[tuple[tuple[int, Bool[np.ndarray, "parent child"]], ...], ...]
+    parents: tuple[tuple[tuple[int, Bool[np.ndarray, "parent child"]], ...], ...]
     order: tuple[int, ...]
 
     @classmethod
@@ -51,23 +51,23 @@ class Tree:
         below: Below | None = None,
         applies: Applies | None = None,
     ) -> Tree:
-        """The tree of plainly named questions.
+        """Build the tree from the names of questions and answers.
 
         Args:
-            questions: Each with its answers, in column order; answers may be shared between questions.
-            below: For a question the one above it, and for its answers those of the other that they may be a kind of:
-                ``{"article": ("group", {"shirt": ["top"], "suit": ["top", "set"]})}``. An answer that is not
-                mentioned may be a kind of any. Where nothing lies below the answer above, the question does not apply.
-            applies: For a question the one that decides whether it is asked, and its answers with which it is:
+            questions: Each question with its answers, in column order; questions may share answers.
+            below: For a question its parent question, and for each of its answers the possible parent answers:
+                ``{"article": ("group", {"shirt": ["top"], "suit": ["top", "set"]})}``. An answer that is not mentioned
+                may have any parent. Under a parent answer without children, the question does not apply.
+            applies: For a question the question that decides whether it applies, and the answers with which it does:
                 ``{"heel": ("category", ["shoe"])}``. Where that question does not apply, neither does this one.
 
         Raises:
-            FieldmarkError: Names are unknown or stand twice, an answer is a kind of nothing, questions hang from each
-                other in a circle, or are so entangled that the best answers cannot be found exactly.
+            FieldmarkError: Names are unknown or repeated, an answer has no parent answer, the questions form a cycle,
+                or they have so many constraints that the best answers cannot be found exactly.
 
         Example:
-            >>> asked = [("kind", ["shoe", "dress"]), ("heel", ["flat", "high"])]
-            >>> Tree.of(asked, applies={"heel": ("kind", ["shoe"])}).order
+            >>> questions = [("kind", ["shoe", "dress"]), ("heel", ["flat", "high"])]
+            >>> Tree.of(questions, applies={"heel": ("kind", ["shoe"])}).order
             (0, 1)
         """
         below, applies = below or {}, applies or {}
@@ -75,44 +75,49 @@ class Tree:
         names = tuple(name for name, _ in questions)
         number = {name: at for at, name in enumerate(names)}
         answers = tuple(tuple(each) for _, each in questions)
-        above: list[tuple[tuple[int, np.ndarray], ...]] = []
+        parents_of: list[tuple[tuple[int, np.ndarray], ...]] = []
         for name, own in zip(names, answers, strict=True):
-            hung: dict[int, np.ndarray] = {}
+            parents: dict[int, np.ndarray] = {}
             if name in below:
                 parent, kinds = below[name]
-                theirs = answers[number[parent]]
-                hung[number[parent]] = np.array([[a in kinds.get(one, theirs) for one in own] for a in theirs])
+                parent_answers = answers[number[parent]]
+                parents[number[parent]] = np.array(
+                    [[a in kinds.get(one, parent_answers) for one in own] for a in parent_answers]
+                )
             if name in applies:
-                parent, asked = applies[name]
-                row = np.array([answer in set(asked) for answer in answers[number[parent]]])[:, None]
-                hung[number[parent]] = hung.get(number[parent], True) & np.broadcast_to(row, (len(row), len(own)))
-            above.append(tuple(hung.items()))
+                parent, required = applies[name]
+                row = np.array([answer in set(required) for answer in answers[number[parent]]])[:, None]
+                parents[number[parent]] = parents.get(number[parent], True) & np.broadcast_to(row, (len(row), len(own)))
+            parents_of.append(tuple(parents.items()))
         question_of = np.repeat(np.arange(len(names)), [len(each) for each in answers])
-        tree = cls(names, answers, question_of, tuple(above), _order(names, above))
-        _refuse_entangled(tree)
+        tree = cls(names, answers, question_of, tuple(parents_of), _order(names, parents_of))
+        _refuse_too_many_constraints(tree)
         return tree
 
     @property
     def width(self) -> tuple[int, ...]:
-        """How many answers each question has."""
+        """Number of answers of each question."""
         return tuple(len(each) for each in self.answers)
 
     def agrees(self, answer: Int[np.ndarray, "image question"]) -> Bool[np.ndarray, "image question"]:
-        """Which answers go with the answers above them; an answer where the question does not apply does not."""
+        """Return which answers agree with the parent answers.
+
+        An answer to a question that does not apply does not agree.
+        """
         first = Questions.of(self.question_of).first
-        own = np.where(np.asarray(answer) >= 0, np.asarray(answer) - first, NOT_ASKED)
+        own = np.where(np.asarray(answer) >= 0, np.asarray(answer) - first, NOT_APPLICABLE)
         good = np.ones(own.shape, bool)
-        for question, hung in enumerate(self.above):
-            if hung:
+        for question, parents in enumerate(self.parents):
+            if parents:
                 allowed = self._open(question, own)
                 here = np.take_along_axis(allowed, np.maximum(own[:, [question]], 0), axis=1)[:, 0]
                 good[:, question] = np.where(own[:, question] >= 0, here, ~allowed.any(axis=1))
         return good
 
     def _open(self, question: int, own: np.ndarray) -> np.ndarray:
-        """Which answers each photo's answers above leave open; none where the question does not apply."""
+        """Return the answers that each photo's parent answers allow; none where the question does not apply."""
         free = np.ones((len(own), self.width[question]), bool)
-        for parent, allowed in self.above[question]:
+        for parent, allowed in self.parents[question]:
             free &= allowed[np.maximum(own[:, parent], 0)] & (own[:, [parent]] >= 0)
         return free
 
@@ -120,10 +125,10 @@ class Tree:
 def likeliest(
     proba: Float[np.ndarray, "image answer"], question_of: Int[np.ndarray, " answer"]
 ) -> Int64[np.ndarray, "image question"]:
-    """The most probable answer (column) of each question on its own; the first of equal ones.
+    """Return the most probable answer (column) of each question by itself; the first one on a tie.
 
     Raises:
-        ShapeError: The arrays do not fit each other.
+        ShapeError: The arrays do not match in shape.
     """
     questions, proba = Questions.of(question_of), np.asarray(proba)
     questions.must_fit("proba", proba)
@@ -133,24 +138,24 @@ def likeliest(
 def resolve(
     proba: Float[np.ndarray, "image answer"], tree: Tree, *, answer_all: bool = False
 ) -> Int64[np.ndarray, "image question"]:
-    """The jointly most probable answers (columns) among those that agree with each other.
+    """Return the jointly most probable answers (columns) that agree with the hierarchy.
 
-    If "shirt" is slightly likelier than "sandal" but "footwear" is certain, the answer is "footwear, sandal". Of all
-    sheets of answers that contradict nothing, the one with the greatest product of probabilities is taken. A question
-    that does not apply counts with its own best answer, as a sheet that asks everything would; so a category is not
-    preferred because fewer questions follow from it.
+    Example: "shirt" is slightly more probable than "sandal", but "footwear" is certain. The result is "footwear,
+    sandal". Of all combinations of answers without a contradiction, the one with the largest product of probabilities
+    is chosen. A question that does not apply counts with its own most probable answer. So a category is not preferred
+    only because fewer questions depend on it.
 
     Args:
-        proba: Of each answer; sums to 1 within each question.
-        tree: How the answers hang together.
-        answer_all: Give the questions that do not apply their own likeliest answer (contests want one); else they
-            get -2.
+        proba: Probability of each answer; sums to 1 within each question.
+        tree: The constraints between the answers.
+        answer_all: If True, questions that do not apply get their own most probable answer (contests require one); if
+            False, they get -2.
 
     Returns:
         An answer column, or -2 where the question does not apply.
 
     Raises:
-        ShapeError: There is not one column for each answer of the tree.
+        ShapeError: The number of columns differs from the number of answers of the tree.
         FieldmarkError: A number is NaN or negative.
 
     Source:
@@ -160,16 +165,16 @@ def resolve(
     questions.must_fit("proba", proba)
     if not (proba >= 0).all():
         raise FieldmarkError(
-            "Answers are settled by probabilities.",
+            "proba must hold probabilities.",
             got=f"{int((~(proba >= 0)).sum())} numbers that are NaN or negative",
-            fix="pass numbers from 0 to 1.",
+            fix="pass numbers from 0 to 1, for example the output of compete().",
         )
-    chosen = np.full((len(proba), len(questions)), NOT_ASKED, np.int64)
+    chosen = np.full((len(proba), len(questions)), NOT_APPLICABLE, np.int64)
     rows = max(1, CELLS // max(_cells(tree)))
     for start in range(0, len(proba), rows):
         block = proba[start : start + rows].astype(np.float64)
-        chosen[start : start + rows] = _settled(np.log(np.maximum(block, LEAST)), tree, questions)
-    answer = np.where(chosen >= 0, chosen + questions.first, NOT_ASKED)
+        chosen[start : start + rows] = _resolved(np.log(np.maximum(block, LEAST)), tree, questions)
+    answer = np.where(chosen >= 0, chosen + questions.first, NOT_APPLICABLE)
     return filled(answer, proba, tree.question_of) if answer_all else answer
 
 
@@ -178,13 +183,13 @@ def filled(
     proba: Float[np.ndarray, "image answer"],
     question_of: Int[np.ndarray, " answer"],
 ) -> Int64[np.ndarray, "image question"]:
-    """The answers, and where a question does not apply its own likeliest answer."""
+    """Replace "does not apply" with the question's own most probable answer."""
     return np.where(answer >= 0, answer, likeliest(proba, question_of))
 
 
-def _settled(nats: np.ndarray, tree: Tree, questions: Questions) -> np.ndarray:
-    """The best answer (0, 1, ... within its question) for each photo and question."""
-    # What each answer loses against the best one; 0 for "does not apply", which stands last.
+def _resolved(nats: np.ndarray, tree: Tree, questions: Questions) -> np.ndarray:
+    """Return the best answer (0, 1, ... within its question) for each photo and question."""
+    # Log-probability minus that of the best answer; 0 for "does not apply", which is the last column.
     lost = nats - questions.widened(questions.highest(nats))
     own = [np.pad(lost[:, columns], ((0, 0), (0, 1))) for columns in questions.slices]
     messages: list[tuple[tuple[int, ...], np.ndarray]] = []
@@ -192,10 +197,10 @@ def _settled(nats: np.ndarray, tree: Tree, questions: Questions) -> np.ndarray:
     for question in reversed(tree.order):
         mine = [one for one in messages if question in one[0]]
         messages = [one for one in messages if question not in one[0]]
-        scope = _scope(tree, question, [seen for seen, _ in mine])
+        scope = _scope(tree, question, [axes for axes, _ in mine])
         total = _spread(own[question], (question,), scope) + _rules(tree, question, scope)
-        for seen, message in mine:
-            total = total + _spread(message, seen, scope)
+        for axes, message in mine:
+            total = total + _spread(message, axes, scope)
         choices[question] = (scope[:-1], total.argmax(axis=-1))
         messages.append((scope[:-1], total.max(axis=-1)))
     chosen = np.zeros((len(nats), len(questions)), np.int64)
@@ -203,44 +208,44 @@ def _settled(nats: np.ndarray, tree: Tree, questions: Questions) -> np.ndarray:
         scope, best = choices[question]
         index = (np.arange(len(nats)), *(chosen[:, parent] for parent in scope))
         chosen[:, question] = np.broadcast_to(best, (len(nats), *best.shape[1:]))[index]
-    return np.where(chosen < np.array(tree.width), chosen, NOT_ASKED)
+    return np.where(chosen < np.array(tree.width), chosen, NOT_APPLICABLE)
 
 
 def _rules(tree: Tree, question: int, scope: tuple[int, ...]) -> np.ndarray:
-    """0 where an answer agrees with the answers above, else -inf; one row for all photos."""
-    if not tree.above[question]:
-        open_ = np.array([[*[True] * tree.width[question], False]])
-        seen: tuple[int, ...] = (question,)
+    """Return 0 where an answer agrees with its parent answers, else -inf; one row for all photos."""
+    if not tree.parents[question]:
+        possible = np.array([[*[True] * tree.width[question], False]])
+        axes: tuple[int, ...] = (question,)
     else:
-        seen = (*sorted(parent for parent, _ in tree.above[question]), question)
-        free = np.ones((1, *(tree.width[one] + 1 for one in seen[:-1]), tree.width[question]), bool)
-        for parent, allowed in tree.above[question]:
-            free &= _spread(np.pad(allowed, ((0, 1), (0, 0)))[None], (parent, question), seen)
-        open_ = np.concatenate([free, ~free.any(axis=-1, keepdims=True)], axis=-1)
-    return _spread(np.where(open_, 0.0, -np.inf), seen, scope)
+        axes = (*sorted(parent for parent, _ in tree.parents[question]), question)
+        free = np.ones((1, *(tree.width[one] + 1 for one in axes[:-1]), tree.width[question]), bool)
+        for parent, allowed in tree.parents[question]:
+            free &= _spread(np.pad(allowed, ((0, 1), (0, 0)))[None], (parent, question), axes)
+        possible = np.concatenate([free, ~free.any(axis=-1, keepdims=True)], axis=-1)
+    return _spread(np.where(possible, 0.0, -np.inf), axes, scope)
 
 
-def _spread(values: np.ndarray, seen: tuple[int, ...], scope: tuple[int, ...]) -> np.ndarray:
-    """``values`` over (photo, *seen) as one that broadcasts over (photo, *scope)."""
-    order = sorted(range(len(seen)), key=lambda axis: scope.index(seen[axis]))
+def _spread(values: np.ndarray, axes: tuple[int, ...], scope: tuple[int, ...]) -> np.ndarray:
+    """Reshape ``values`` from (photo, *axes) so that it broadcasts over (photo, *scope)."""
+    order = sorted(range(len(axes)), key=lambda axis: scope.index(axes[axis]))
     values = values.transpose(0, *(axis + 1 for axis in order))
     sides = iter(values.shape[1:])
-    return values.reshape(len(values), *(next(sides) if one in seen else 1 for one in scope))
+    return values.reshape(len(values), *(next(sides) if one in axes else 1 for one in scope))
 
 
-def _scope(tree: Tree, question: int, seen: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The questions that must be looked at together to drop ``question``; itself last."""
-    others = {parent for parent, _ in tree.above[question]} | {one for each in seen for one in each}
+def _scope(tree: Tree, question: int, axes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the questions that must be evaluated together to eliminate ``question``; itself last."""
+    others = {parent for parent, _ in tree.parents[question]} | {one for each in axes for one in each}
     return (*sorted(others - {question}), question)
 
 
 def _cells(tree: Tree) -> list[int]:
-    """Combinations of answers to be looked at as each question is dropped."""
-    seen: list[tuple[int, ...]] = []
+    """Return the number of answer combinations evaluated as each question is eliminated."""
+    axes: list[tuple[int, ...]] = []
     cells = []
     for question in reversed(tree.order):
-        scope = _scope(tree, question, [one for one in seen if question in one])
-        seen = [one for one in seen if question not in one] + [scope[:-1]]
+        scope = _scope(tree, question, [one for one in axes if question in one])
+        axes = [one for one in axes if question not in one] + [scope[:-1]]
         size = 1
         for one in scope:
             size *= tree.width[one] + 1
@@ -252,52 +257,59 @@ def _mistakes(questions: Sequence[tuple[str, Sequence[str]]], below: Below, appl
     names = [name for name, _ in questions]
     own = {name: list(answers) for name, answers in questions}
     wrong = [] if names else ["there is no question"]
-    wrong += [f"{name!r} stands twice" for name in sorted({name for name in names if names.count(name) > 1})]
+    wrong += [f"{name!r} is given twice" for name in sorted({name for name in names if names.count(name) > 1})]
     wrong += [f"{name!r} has no answers" for name, answers in own.items() if not answers]
     wrong += [f"{name!r} has an answer twice" for name, answers in own.items() if len(set(answers)) < len(answers)]
-    ties = [("below", child, parent, list(kinds), kinds.values()) for child, (parent, kinds) in below.items()]
-    ties += [("applies", child, parent, [], [asked]) for child, (parent, asked) in applies.items()]
-    for kind, child, parent, listed, theirs in ties:
+    relations = [("below", child, parent, list(kinds), kinds.values()) for child, (parent, kinds) in below.items()]
+    relations += [("applies", child, parent, [], [required]) for child, (parent, required) in applies.items()]
+    for kind, child, parent, listed, parent_answers in relations:
         unknown = [name for name in (child, parent) if name not in own]
         wrong += [f"{kind}: there is no question {name!r}; {nearest(name, own)}" for name in unknown]
         if unknown:
             continue
         wrong += [f"{kind}: {child!r} has no answer {one!r}" for one in listed if one not in own[child]]
         wrong += [
-            f"{kind}: {parent!r} has no answer {one!r}" for each in theirs for one in each if one not in own[parent]
+            f"{kind}: {parent!r} has no answer {one!r}"
+            for each in parent_answers
+            for one in each
+            if one not in own[parent]
         ]
-        wrong += [f"{kind}: an answer of {child!r} goes with none of {parent!r}" for each in theirs if not list(each)]
+        wrong += [
+            f"{kind}: an answer of {child!r} has no parent answer of {parent!r}"
+            for each in parent_answers
+            if not list(each)
+        ]
     return list(dict.fromkeys(wrong))
 
 
 def _refuse(mistakes: Sequence[str]) -> None:
     if mistakes:
         raise FieldmarkError(
-            "The questions do not fit together.",
+            "The questions, 'below' and 'applies' contradict each other.",
             got=several(mistakes),
-            fix="name each question once, with its answers, and let below and applies name only those.",
+            fix="name each question once, with its answers, and use only those names in below and applies.",
         )
 
 
-def _order(names: tuple[str, ...], above: Sequence[Sequence[tuple[int, np.ndarray]]]) -> tuple[int, ...]:
-    sorter = TopologicalSorter({child: [parent for parent, _ in hung] for child, hung in enumerate(above)})
+def _order(names: tuple[str, ...], parents_of: Sequence[Sequence[tuple[int, np.ndarray]]]) -> tuple[int, ...]:
+    sorter = TopologicalSorter({child: [parent for parent, _ in parents] for child, parents in enumerate(parents_of)})
     try:
         return tuple(sorter.static_order())
     except CycleError as error:
-        circle = " -> ".join(repr(names[one]) for one in error.args[1])
+        cycle = " -> ".join(repr(names[one]) for one in error.args[1])
         raise FieldmarkError(
-            "Questions hang from each other in a circle.",
-            got=circle,
-            fix="let one of them hang from none of the others: take it out of below or applies.",
+            "The questions form a cycle: each is a parent of the next.",
+            got=cycle,
+            fix="remove one of these parents from below or applies.",
         ) from error
 
 
-def _refuse_entangled(tree: Tree) -> None:
+def _refuse_too_many_constraints(tree: Tree) -> None:
     cells = _cells(tree)
     if max(cells) > WIDEST:
         name = tree.names[tuple(reversed(tree.order))[int(np.argmax(cells))]]
         raise FieldmarkError(
-            "Questions hang together so closely that their best answers cannot be found.",
-            got=f"{max(cells):,} combinations around {name!r}; at most {WIDEST:,}",
-            fix="let each question hang from one other: leave out an applies that follows from below.",
+            f"Question {name!r} has too many constraints: the best answers cannot be found exactly.",
+            got=f"{max(cells):,} combinations of answers; at most {WIDEST:,} are possible",
+            fix="give each question one parent: remove an applies that follows from below.",
         )

@@ -1,4 +1,4 @@
-"""How similar a query is to each identity, from how similar it is to each photo."""
+"""Scores per identity, from the similarity of a query to each gallery photo."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def from_embeddings(
     n_classes: int,
     by: IdentityScore | None = None,
 ) -> Float32[np.ndarray, "query class"]:
-    """Scores of all identities for each query, from embeddings of unit length.
+    """Return the score of every identity for each query, from embeddings of unit length.
 
-    Cosine with every photo, then one number an identity: see ``fieldmark.decisions.specs.Best`` (the default),
-    ``MeanTop``, ``Nearest``, ``SumAbove`` and ``Centroid``. Works block by block: neither the matrix of all
-    similarities nor a copy of the gallery is ever held, so ``gallery`` may be a memory map.
+    The cosine to every photo is computed and reduced to one number per identity: see ``fieldmark.decisions.specs.Best``
+    (the default), ``MeanTop``, ``Nearest``, ``SumAbove`` and ``Centroid``. The computation is done in blocks. Neither
+    the matrix of all similarities nor a copy of the gallery is kept in memory, so ``gallery`` may be a memory map.
 
     Args:
-        query: One embedding a row, length 1.
-        gallery: One embedding a known photo, length 1.
-        gallery_classes: The identity of each photo; -1 is "nobody we know", and such photos are no candidates.
-        n_classes: How many identities there are.
-        by: How an identity's photos become one score.
+        query: One embedding per row, of unit length.
+        gallery: One embedding per known photo, of unit length.
+        gallery_classes: The identity of each photo; photos of class -1 (unknown individual) are never candidates.
+        n_classes: Number of identities.
+        by: How the similarities of an identity's photos become one score.
 
     Returns:
         Cosines (-1 to 1); -inf where an identity has no photo.
 
     Raises:
-        ShapeError: The arrays do not fit each other, are empty, or rows are not of length 1.
+        ShapeError: The arrays do not match in shape, are empty, or contain rows that are not of length 1.
         FieldmarkError: A class is outside -1 ... ``n_classes - 1``.
 
     Source:
@@ -73,20 +73,20 @@ def from_similarity(
     n_classes: int,
     by: Best | MeanTop | Nearest | SumAbove | None = None,
 ) -> Float32[np.ndarray, "query class"]:
-    """Scores of all identities for each query, from similarities that are known already.
+    """Return the score of every identity for each query, from given similarities.
 
-    As ``from_embeddings``, for any similarity (larger is more similar; negative values count like all others).
-    A similarity of -inf says "not to be compared", as a photo with itself: it is left out of every mean.
+    It works as ``from_embeddings``, for any similarity (larger is more similar; negative values are allowed). A
+    similarity of -inf excludes a pair, for example a photo and itself; it is left out of every mean.
 
     Raises:
-        ShapeError: The arrays do not fit each other or are empty.
+        ShapeError: The arrays do not match in shape or are empty.
         FieldmarkError: A class is out of range, a similarity is NaN, or ``by`` needs the embeddings.
     """
     by = by or Best()
     similarity = np.asarray(similarity)
     if isinstance(by, Centroid):
         raise FieldmarkError(
-            "Centroids cannot be had from similarities.",
+            "by=Centroid() needs embeddings; it cannot be computed from similarities.",
             got="by=Centroid(...)",
             fix="use from_embeddings(), or by=Best() or by=MeanTop(m=3).",
         )
@@ -94,42 +94,42 @@ def from_similarity(
         raise ShapeError(
             "from_similarity() needs a (query, gallery) matrix and the class of each gallery photo.",
             got=f"similarity {similarity.shape}, gallery_classes {np.shape(gallery_classes)}",
-            fix="pass one class a column of similarity, and at least one query and one photo.",
+            fix="pass one class per column of similarity, and at least one query and one photo.",
         )
     classes = checked_identities(gallery_classes, n_classes=n_classes)
     if np.isnan(similarity).any():
         raise FieldmarkError(
-            "Some similarities are not numbers.",
+            "similarity contains NaN.",
             got=f"{int(np.isnan(similarity).sum())} NaN of {similarity.size}",
-            fix="find the photos whose embedding holds NaN; use -inf for pairs that must not be compared.",
+            fix="remove the photos whose embedding contains NaN; use -inf for pairs that must not be compared.",
         )
 
-    def known(rows: slice) -> Callable[[np.ndarray], np.ndarray]:
+    def given(rows: slice) -> Callable[[np.ndarray], np.ndarray]:
         block = np.ascontiguousarray(similarity[rows].T, dtype=np.float32)
         return lambda photos: block[photos]
 
-    return _reduce(known, len(similarity), classes, n_classes=n_classes, by=by)
+    return _reduce(given, len(similarity), classes, n_classes=n_classes, by=by)
 
 
 def checked_identities(classes: Int[np.ndarray, " gallery"], *, n_classes: int) -> Int64[np.ndarray, " gallery"]:
-    """``classes`` as int64, all within -1 ... ``n_classes - 1``.
+    """Return ``classes`` as int64, all within -1 ... ``n_classes - 1``.
 
     Raises:
-        FieldmarkError: Some are not, or are no whole numbers.
+        FieldmarkError: Some are outside that range or are not whole numbers.
     """
     classes = np.asarray(classes)
     if not np.issubdtype(classes.dtype, np.integer) or n_classes < 1:
         raise FieldmarkError(
-            "Classes are whole numbers, and there is at least one.",
+            "Classes must be whole numbers, and n_classes at least 1.",
             got=f"classes of type {classes.dtype}, n_classes {n_classes}",
-            fix="turn names into classes with a Vocabulary; -1 is 'nobody we know'.",
+            fix="convert names to classes with a Vocabulary; -1 is an unknown individual.",
         )
     odd = np.flatnonzero((classes < -1) | (classes >= n_classes))
     if len(odd):
         raise FieldmarkError(
             f"Some classes are outside -1 ... {n_classes - 1}.",
             got=several([f"row {row}: {classes[row]}" for row in odd]),
-            fix="pass n_classes of the vocabulary that made the classes; -1 is 'nobody we know'.",
+            fix="pass n_classes of the vocabulary that made the classes; -1 is an unknown individual.",
         )
     return classes.astype(np.int64, copy=False)
 
@@ -138,9 +138,9 @@ def _check_pair(query: np.ndarray, gallery: np.ndarray, gallery_classes: np.ndar
     fits = query.ndim == gallery.ndim == 2 and query.shape[1] == gallery.shape[1] and query.size and gallery.size
     if not fits or np.shape(gallery_classes) != gallery.shape[:1]:
         raise ShapeError(
-            "Queries and gallery must be embeddings of one network, with a class for each gallery photo.",
+            "query and gallery must be embeddings of one network, with one class per gallery photo.",
             got=f"query {query.shape}, gallery {gallery.shape}, gallery_classes {np.shape(gallery_classes)}",
-            fix="pass (query, dim), (gallery, dim) and (gallery,) with the same dim; none may be empty.",
+            fix="pass arrays of shape (query, dim), (gallery, dim) and (gallery,) with the same dim, none empty.",
         )
 
 
@@ -152,33 +152,33 @@ def _reduce(
     n_classes: int,
     by: Best | MeanTop | Nearest | SumAbove,
 ) -> np.ndarray:
-    """Identity scores, where ``similarity(rows)(photos)`` gives a (photo, query) block.
+    """Return identity scores, where ``similarity(rows)(photos)`` gives a (photo, query) block.
 
-    Identities with equally many photos are taken together: their block is reshaped to (identity, photo, query) and
-    reduced along the photos, with the queries side by side in memory. No loop over identities is left.
+    Identities with the same number of photos are processed together: their block is reshaped to (identity, photo,
+    query) and reduced along the photos. Queries are contiguous in memory. There is no loop over identities.
     """
-    bundles = similar_many(classes)
+    same_size = similar_many(classes)
     scores = np.full((n_queries, n_classes), -np.inf, np.float32)
-    aside = np.full((n_classes, QUERY_BLOCK), -np.inf, np.float32)
+    transposed = np.full((n_classes, QUERY_BLOCK), -np.inf, np.float32)
     for start in range(0, n_queries, QUERY_BLOCK):
         rows = slice(start, min(start + QUERY_BLOCK, n_queries))
         width = rows.stop - rows.start
         of = similarity(rows)
         last = _last_of_nearest(of, classes, width, n=by.n) if isinstance(by, Nearest) else None
-        for names, photos in bundles:
+        for names, photos in same_size:
             step = max(1, PHOTO_BLOCK // photos.shape[1])
             for first in range(0, len(names), step):
                 some = photos[first : first + step]
                 block = of(some.ravel()).reshape(*some.shape, width)
-                aside[names[first : first + step], :width] = _one_number(block, by)
-        scores[rows] = aside[:, :width].T
+                transposed[names[first : first + step], :width] = _one_number(block, by)
+        scores[rows] = transposed[:, :width].T
         if last is not None:
             scores[rows] = np.where(scores[rows] > -np.inf, np.maximum(scores[rows], last[:, None]), -np.inf)
     return scores
 
 
 def _one_number(block: np.ndarray, by: Best | MeanTop | Nearest | SumAbove) -> np.ndarray:
-    """(identity, photo, query) to (identity, query)."""
+    """Reduce (identity, photo, query) to (identity, query)."""
     if isinstance(by, MeanTop):
         return _mean_top(block, m=by.m)
     best = block.max(axis=1)
@@ -190,7 +190,10 @@ def _one_number(block: np.ndarray, by: Best | MeanTop | Nearest | SumAbove) -> n
 def _last_of_nearest(
     of: Callable[[np.ndarray], np.ndarray], classes: np.ndarray, width: int, *, n: int
 ) -> Float32[np.ndarray, " query"]:
-    """The likeness of each query's ``n``-th nearest photo (unknown individuals' photos count too); -inf where there are fewer."""
+    """Return the similarity of each query's ``n``-th nearest photo; -inf where there are fewer.
+
+    Photos of unknown individuals are counted too.
+    """
     best = np.full((0, width), -np.inf, np.float32)
     for start in range(0, len(classes), PHOTO_BLOCK):
         best = np.concatenate([best, of(np.arange(start, min(start + PHOTO_BLOCK, len(classes))))])
@@ -200,13 +203,13 @@ def _last_of_nearest(
 
 
 def _mean_top(block: np.ndarray, *, m: int) -> np.ndarray:
-    """Mean of the ``m`` largest finite values along axis 1: each photo sinks through a ladder of the best so far."""
+    """Return the mean of the ``m`` largest finite values along axis 1, by insertion into the ``m`` best so far."""
     m = min(m, block.shape[1])
-    ladder = [np.full_like(block[:, 0], -np.inf) for _ in range(m)]
+    best = [np.full_like(block[:, 0], -np.inf) for _ in range(m)]
     for photo in range(block.shape[1]):
-        sinking = block[:, photo]
-        for rung in range(m):
-            ladder[rung], sinking = np.maximum(ladder[rung], sinking), np.minimum(ladder[rung], sinking)
-    count = sum((np.isfinite(rung).astype(np.float32) for rung in ladder), np.zeros_like(ladder[0]))
-    total = sum((np.where(np.isfinite(rung), rung, 0) for rung in ladder), np.zeros_like(ladder[0]))
+        value = block[:, photo]
+        for rank in range(m):
+            best[rank], value = np.maximum(best[rank], value), np.minimum(best[rank], value)
+    count = sum((np.isfinite(rank).astype(np.float32) for rank in best), np.zeros_like(best[0]))
+    total = sum((np.where(np.isfinite(rank), rank, 0) for rank in best), np.zeros_like(best[0]))
     return np.where(count > 0, total / np.maximum(count, 1), -np.inf)

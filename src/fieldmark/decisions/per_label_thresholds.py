@@ -13,21 +13,21 @@ from fieldmark.decisions.threshold_limits import limits_beside
 from fieldmark.decisions.threshold_search import DEEPER, SearchSheet, SortedSheet, cut_after, group_thresholds, together
 
 LABELS_AT_ONCE = 64
-LEAST_DEPTH = 100  # scores of a label that are sorted at first: so many ...
-DEPTH_A_PHOTO = 8  # ... and so many more for each photo that has it
+LEAST_DEPTH = 100  # number of scores of a label that are sorted at first, plus ...
+DEPTH_A_PHOTO = 8  # ... this number for each photo that has the label
 
 
 @dataclass
 class _Column:
-    """The higher scores of one label, highest first.
+    """The highest scores of one label, in descending order.
 
     Attributes:
-        scores, images, hits: Of the higher scores.
-        missed: Images the label is right for, of lower scores.
+        scores, images, hits: Score, image and correctness of the sorted cells.
+        missed: Images with a lower score that have the label.
         next_lower: The highest of the lower scores.
-        n_right: How many images the label is right for.
-        n_usual: How many scores are above the threshold of the label's group.
-        taken: How many of the images have the label now.
+        n_right: Number of images that have the label.
+        n_usual: Number of scores above the threshold of the label's group.
+        taken: Number of images that are given the label now.
     """
 
     scores: np.ndarray
@@ -41,7 +41,7 @@ class _Column:
 
     @classmethod
     def of(cls, score: np.ndarray, hit: np.ndarray, *, usual: float, depth: int) -> _Column:
-        """The ``depth`` highest scores, those that tie with the last, and all above ``usual``."""
+        """Build the column of the ``depth`` highest scores, those that tie with the last, and all above ``usual``."""
         n = len(score)
         floor = min(np.float32(usual), np.partition(score, n - depth)[n - depth]) if depth < n else -np.inf
         high = score >= floor
@@ -60,40 +60,41 @@ class _Column:
         )
 
 
-def label_thresholds(bench: SortedSheet, rule: LabelF2) -> tuple[dict[str, LabelThreshold], dict[int, float]]:
-    """The threshold of each group, and of the labels (by column) that do better with one of their own.
+def label_thresholds(sorted_sheet: SortedSheet, rule: LabelF2) -> tuple[dict[str, LabelThreshold], dict[int, float]]:
+    """Return the threshold of each group, and of the labels (by column) that improve with their own.
 
-    Labels are taken one after another, round after round: each gets its exact best threshold while all others stay; those
-    that no image has keep their group's. At the end each is drawn towards its group's: a weighted geometric mean, or an
-    arithmetic one if a threshold is not positive. Least and most are searched last.
+    Labels are processed one after another, in several rounds. Each gets its exact best threshold while all others stay
+    unchanged; labels without images keep the threshold of their group. At the end each threshold is shrunk towards that
+    of its group: a weighted geometric mean, or an arithmetic one if a threshold is not positive. Least and most are
+    searched last.
     """
-    at_group = group_thresholds(bench)
-    usual = np.empty(bench.sheet.proba.shape[1], np.float32)
-    for name, of in bench.sheet.groups.items():
+    at_group = group_thresholds(sorted_sheet)
+    usual = np.empty(sorted_sheet.sheet.proba.shape[1], np.float32)
+    for name, of in sorted_sheet.sheet.groups.items():
         usual[of] = at_group[name]
-    found, given = together(*(bench.above(name, at) for name, at in at_group.items()))
-    state = (found, given, bench.judge, np.empty(len(found), np.int64), np.empty(len(found), np.int64))
+    found, given = together(*(sorted_sheet.above(name, at) for name, at in at_group.items()))
+    state = (found, given, sorted_sheet.scoring, np.empty(len(found), np.int64), np.empty(len(found), np.int64))
     scans.give(np.arange(len(found)), np.zeros(len(found), bool), 0, *state)
-    columns = _columns(bench.sheet, usual)
+    columns = _columns(sorted_sheet.sheet, usual)
     for _ in range(rule.rounds):
-        moved = [_move(bench.sheet, label, columns, usual[label], state) for label in range(len(columns))]
+        moved = [_move(sorted_sheet.sheet, label, columns, usual[label], state) for label in range(len(columns))]
         if not any(moved):
             break
     own = {
-        label: _drawn(cut_after(column.scores, column.taken, column.next_lower), float(usual[label]), column, rule)
+        label: _shrunk(cut_after(column.scores, column.taken, column.next_lower), float(usual[label]), column, rule)
         for label, column in enumerate(columns)
         if column.taken != column.n_usual
     }
     limits: dict[str, tuple[int, int | None]] = dict.fromkeys(at_group, (0, None))
     if rule.limits:
         usual[list(own)] = list(own.values())
-        limits = limits_beside(bench, usual, least_up_to=rule.least_up_to, most_up_to=rule.most_up_to)
+        limits = limits_beside(sorted_sheet, usual, least_up_to=rule.least_up_to, most_up_to=rule.most_up_to)
     groups = {name: LabelThreshold(at=at, least=limits[name][0], most=limits[name][1]) for name, at in at_group.items()}
     return groups, own
 
 
-def _drawn(own: float, usual: float, column: _Column, rule: LabelF2) -> float:
-    """A label's threshold, drawn towards its group's as if that were the threshold of ``rule.shrink`` photos more."""
+def _shrunk(own: float, usual: float, column: _Column, rule: LabelF2) -> float:
+    """Shrink a label's threshold towards its group's, which has the weight of ``rule.shrink`` photos."""
     if not rule.shrink:
         return own
     share = column.n_right / (column.n_right + rule.shrink)
@@ -115,10 +116,10 @@ def _columns(sheet: SearchSheet, usual: np.ndarray) -> list[_Column]:
 
 
 def _move(sheet: SearchSheet, label: int, columns: list[_Column], usual: float, state: tuple) -> bool:
-    """Give one label its best threshold, all others as they are; whether that changed anything.
+    """Give one label its best threshold, with all others fixed; return whether that changed anything.
 
-    No cut among the lower scores can be better than giving all higher ones and, of the lower, the right ones alone.
-    Where that does not rule them out, more of the column is sorted.
+    A threshold among the lower scores is at most as good as giving the label to all higher ones and only the correct
+    lower ones. Where this bound does not exclude the lower scores, more of the column is sorted.
     """
     column, (up, down) = columns[label], state[-2:]
     if not column.n_right:

@@ -1,7 +1,7 @@
-"""Second thoughts about many answers at once: names spread over the photos, and asked the other way round.
+"""Post-processing of a batch of answers: balance the names over the photos, and rank photos per individual.
 
-Both look at all queries together, so they are for a pile of photos that is answered as one (a contest, a survey), not
-for single photos: there an answer must not depend on what else was asked.
+Both rules use all queries together. Use them for a set of photos that is answered as one (a contest, a survey). For
+single photos an answer must not depend on the other photos.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fieldmark.decisions.ranking import UnknownScore, top
 from fieldmark.decisions.specs import PostProcessingRule, Swap, Transposed
 
 DEPTH = 5
-"""Places among which neighbours may be exchanged."""
+"""Number of first answers within which two neighbours may be exchanged."""
 
 
 def apply_post_processing(
@@ -26,22 +26,22 @@ def apply_post_processing(
     unknown_at: UnknownScore,
     n_photos: Int[np.ndarray, " class"],
 ) -> Float32[np.ndarray, "query class"]:
-    """The scores after each rule in turn: what changes places has exchanged its scores.
+    """Return the scores after each rule in turn: answers change places by an exchange of their scores.
 
     Args:
-        scores: Larger is likelier; not changed.
+        scores: Larger is more likely; not modified.
         rules: See ``fieldmark.decisions.specs.Swap`` and ``Transposed``.
-        unknown_at: The score of "nobody we know"; one for all queries or one each.
-        n_photos: Known photos of each class.
+        unknown_at: The score threshold for unknown individuals; one for all queries or one each.
+        n_photos: Number of known photos of each class.
 
     Raises:
-        ShapeError: There is not one number of photos a class.
+        ShapeError: The length of ``n_photos`` differs from the number of classes.
         FieldmarkError: A score is NaN or +inf.
     """
     changed = np.array(scores, np.float32)
     if np.shape(n_photos) != changed.shape[1:]:
         raise ShapeError(
-            "Every class needs its number of photos.",
+            "n_photos must hold one number per class.",
             got=f"n_photos {np.shape(n_photos)}, scores {changed.shape}",
             fix="pass np.bincount(classes, minlength=n_classes) of the known photos.",
         )
@@ -50,12 +50,12 @@ def apply_post_processing(
         if isinstance(rule, Swap):
             _swap(changed, rule, threshold)
         else:
-            _ask_back(changed, rule, threshold, np.asarray(n_photos))
+            _transpose(changed, rule, threshold, np.asarray(n_photos))
     return changed
 
 
 def _swap(scores: np.ndarray, rule: Swap, threshold: np.ndarray) -> None:
-    """The smallest leads first, the count of names kept up with each change.
+    """Exchange first and second names, smallest score difference first; counts of names are updated each time.
 
     Source:
         Humpback 2018/19, 1st place (lead 0.3, "already used many times"); neighbours further down: Happywhale 2022,
@@ -78,24 +78,24 @@ def _swap(scores: np.ndarray, rule: Swap, threshold: np.ndarray) -> None:
                 used[second] += 1
 
 
-def _ask_back(scores: np.ndarray, rule: Transposed, threshold: np.ndarray, n_photos: np.ndarray) -> None:
-    """Individuals ask, those with the highest scores first; a photo is given away once.
+def _transpose(scores: np.ndarray, rule: Transposed, threshold: np.ndarray, n_photos: np.ndarray) -> None:
+    """Rank the photos for each individual, highest scores first; each photo is assigned at most once.
 
     Source:
-        Humpback 2018/19, 4th and 5th place. Theirs has one exception more ("not where the score is three times the
-        second's and below 0.6"), whose reading is open; it is left out.
+        Humpback 2018/19, 4th and 5th place. Their code has one exception more ("not where the score is three times the
+        second's and below 0.6"). Its reading is ambiguous, so it is left out.
     """
-    asking = np.flatnonzero((n_photos > 0) & (n_photos <= rule.most_photos))
-    if not len(asking):
+    individuals = np.flatnonzero((n_photos > 0) & (n_photos <= rule.most_photos))
+    if not len(individuals):
         return
-    photo = scores[:, asking].argmax(axis=0)
-    reached = scores[photo, asking]
+    photo = scores[:, individuals].argmax(axis=0)
+    reached = scores[photo, individuals]
     classes, value = top(scores, k=2)
     named = value[:, 0] > threshold
     used = np.bincount(classes[named, 0], minlength=scores.shape[1])
     taken: set[int] = set()
     for one in np.argsort(-reached, kind="stable"):
-        name, row = int(asking[one]), int(photo[one])
+        name, row = int(individuals[one]), int(photo[one])
         if not rule.at <= reached[one] < np.inf or row in taken:
             continue
         if named[row] and classes.shape[1] > 1 and classes[row, 1] == name and value[row, 1] > threshold[row]:

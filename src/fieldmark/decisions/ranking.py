@@ -1,4 +1,4 @@
-"""Scores to ranked answers, with "nobody we know" where its constant score stands."""
+"""Ranked answers from scores, with "unknown individual" placed at its threshold."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jaxtyping import Float, Int64
 from fieldmark.core.errors import FieldmarkError, ShapeError
 
 UNKNOWN = -1
-"""The answer "nobody we know"."""
+"""The class of an unknown individual."""
 EMPTY = -2
-"""A place no candidate is left for; equal to no truth."""
+"""An empty place in an answer, where no candidate is left; it equals no true class."""
 
 ROW_BLOCK = 1024
 
@@ -21,12 +21,12 @@ UnknownScore = float | Float[np.ndarray, " query"] | None
 
 @dataclass(frozen=True, slots=True)
 class RankedCandidate:
-    """One place of an answer, for printing.
+    """One place of an answer, for output.
 
     Attributes:
-        place: 1 is first.
-        identity: Class, or -1 for "nobody we know".
-        score: The class's score, or the threshold for "nobody we know".
+        place: Rank of the candidate; 1 is the first.
+        identity: Class, or -1 for an unknown individual.
+        score: The score of the class, or the threshold for an unknown individual.
     """
 
     place: int
@@ -35,30 +35,31 @@ class RankedCandidate:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether this place says "nobody we know"."""
+        """Whether this place is "unknown individual"."""
         return self.identity == UNKNOWN
 
 
 def rank(
     scores: Float[np.ndarray, "query class"], *, unknown_at: UnknownScore, k: int = 5
 ) -> Int64[np.ndarray, "query rank"]:
-    """The first ``k`` answers of each query, best first, -1 being "nobody we know".
+    """Return the first ``k`` answers of each query, best first; -1 is an unknown individual.
 
-    "Nobody we know" is one more candidate whose score is the same for every query (or for every group). A class must
-    be strictly above it to come before it; classes of equal score come in the order of their numbers.
+    "Unknown individual" is one more candidate. Its score is the threshold, the same for all queries or one per query. A
+    class is ranked before it only if its score is strictly above. Classes of equal score are in the order of their
+    numbers.
 
     Args:
-        scores: Larger is likelier; negative scores count like all others; -inf means never.
-        unknown_at: The score of "nobody we know", one for all queries or one each; None leaves it out.
-        k: Places an answer, at least 1.
+        scores: Larger is more likely; negative scores are allowed; -inf means never.
+        unknown_at: The threshold for unknown individuals, one for all queries or one each; None leaves that answer out.
+        k: Number of answers per query, at least 1.
 
     Returns:
-        Classes. Where fewer than ``k`` candidates are left (classes above -inf, and "nobody we know" unless it is
-        left out), the last places hold -2, which equals no truth.
+        Classes. If fewer than ``k`` candidates are left (classes above -inf, and the unknown individual unless left
+        out), the last places hold -2, which equals no true class.
 
     Raises:
-        ShapeError: ``scores`` is no matrix or is empty.
-        FieldmarkError: ``k`` is below 1, a score is NaN or +inf, or a threshold is NaN or not there.
+        ShapeError: ``scores`` is not a matrix or is empty.
+        FieldmarkError: ``k`` is below 1, a score is NaN or +inf, or a threshold is NaN or missing.
 
     Source:
         Appended constant: Humpback 2018/19, 1st place; first class under it: 5th place.
@@ -69,7 +70,7 @@ def rank(
 def candidates(
     scores: Float[np.ndarray, "query class"], *, unknown_at: UnknownScore, k: int = 5
 ) -> tuple[tuple[RankedCandidate, ...], ...]:
-    """As ``rank``, as rows for printing with the score of each place; empty places are left out."""
+    """Return the answers of ``rank`` as objects with the score of each place; empty places are left out."""
     answer, score = _answers(scores, unknown_at=unknown_at, k=k)
     return tuple(
         tuple(
@@ -84,25 +85,25 @@ def candidates(
 def top(
     scores: Float[np.ndarray, "query class"], *, k: int
 ) -> tuple[Int64[np.ndarray, "query rank"], Float[np.ndarray, "query rank"]]:
-    """The ``k`` classes of highest score, best first, ties in the order of class numbers, and their scores.
+    """Return the ``k`` classes of highest score, best first, and their scores; ties are in class order.
 
     Returns:
-        Classes and scores, ``min(k, class)`` wide. Classes of score -inf are told as -2.
+        Classes and scores, ``min(k, class)`` columns. Classes of score -inf are given as -2.
 
     Raises:
-        ShapeError: ``scores`` is no matrix or is empty.
+        ShapeError: ``scores`` is not a matrix or is empty.
         FieldmarkError: ``k`` is below 1 or a score is NaN or +inf.
     """
     scores = np.asarray(scores)
     if scores.ndim != 2 or not scores.size:
         raise ShapeError(
-            "Ranking needs a (query, class) matrix of scores.",
+            "scores must be a (query, class) matrix.",
             got=scores.shape,
-            fix="pass one row a query and one column a class, at least one of each.",
+            fix="pass one row per query and one column per class, at least one of each.",
         )
     if k < 1:
         raise FieldmarkError(
-            "An answer has at least one place.", got=f"k={k}", fix="use k=1 or more; contests use k=5."
+            "k must be 1 or more.", got=f"k={k}", fix="use k=5, as the contests do, or another number from 1 up."
         )
     width = min(k, scores.shape[1])
     classes = np.empty((len(scores), width), np.int64)
@@ -113,16 +114,16 @@ def top(
     odd = ~(values < np.inf).all(axis=1)
     if odd.any():
         raise FieldmarkError(
-            "Some scores are not numbers.",
+            "scores contain NaN or +inf.",
             got=f"NaN or +inf in {int(odd.sum())} of {len(scores)} queries, the first in row {int(odd.argmax())}",
-            fix="check the network's outputs of those queries; -inf is the score of a class that is no candidate.",
+            fix="check the network's outputs for those queries; use -inf for a class that is not a candidate.",
         )
     classes[values == -np.inf] = EMPTY
     return classes, values
 
 
 def _top_block(scores: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """``top`` for a few rows. NaN sorts as the largest, so it is always among the chosen."""
+    """Return ``top`` for a few rows. NaN sorts as the largest, so it is always among the chosen."""
     n_classes = scores.shape[1]
     chosen = np.argpartition(scores, n_classes - width, axis=1)[:, n_classes - width :]
     last = np.take_along_axis(scores, chosen[:, :1], axis=1)  # the partition's pivot: the k-th largest score
@@ -137,7 +138,7 @@ def _top_block(scores: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _answers(scores: np.ndarray, *, unknown_at: UnknownScore, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Answers and the score of each place (NaN at empty places)."""
+    """Return answers and the score of each place (NaN at empty places)."""
     classes, values = top(scores, k=k)
     # In float64, as a float32 threshold could be rounded onto a score it does not reach.
     n_missing = k - classes.shape[1]
@@ -147,9 +148,9 @@ def _answers(scores: np.ndarray, *, unknown_at: UnknownScore, k: int) -> tuple[n
         threshold = np.asarray(unknown_at, np.float64)
         if threshold.shape not in {(), (len(values),)} or np.isnan(threshold).any():
             raise FieldmarkError(
-                "The threshold is not a number, or not one number a query.",
+                "unknown_at must be one number, or one number per query.",
                 got=unknown_at if threshold.ndim == 0 else f"{threshold.shape} for {len(values)} queries, or NaN",
-                fix="give a number, one a query, or None to leave 'nobody we know' out.",
+                fix="pass a number, one number per query, or None to leave out unknown individuals.",
             )
         threshold = np.broadcast_to(threshold, len(values))[:, None]
         n_before = ((values > threshold) & (classes != EMPTY)).sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Settings of decisions (no arrays, no torch): how identities are scored and where "nobody we know" stands."""
+"""Settings of the decision rules (no arrays, no torch): scores per identity, thresholds, averages."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pydantic import Field, model_validator
 from fieldmark.core.spec import Count, Fraction, Natural, Positive, Spec
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-"""A share strictly between 0 and 1."""
+"""A number strictly between 0 and 1."""
 
 
 class Best(Spec):
-    """An identity scores as high as its most similar photo."""
+    """The score of an identity is that of its most similar photo."""
 
     kind: Literal["best"] = "best"
 
 
 class MeanTop(Spec):
-    """An identity scores the mean of its ``m`` most similar photos; the mean of all where it has fewer."""
+    """The score of an identity is the mean over its ``m`` most similar photos, or over all if it has fewer."""
 
     kind: Literal["mean_top"] = "mean_top"
     m: Count = 3
 
 
 class Centroid(Spec):
-    """An identity scores by the direction its photos have in common, odd ones left out.
+    """The score of an identity is the cosine to the mean embedding of its photos, without outliers.
 
-    Identities with fewer than ``least`` photos are averaged as they are. Elsewhere ``rounds`` times: average, then
-    keep the photos whose cosine with the average is above ``close``, and never fewer than the nearest ``keep``.
+    For an identity with fewer than ``least`` photos, the plain mean is used. For others, ``rounds`` times: compute the
+    mean, then keep the photos whose cosine to it is above ``close``, but at least the share ``keep`` of nearest photos.
     """
 
     kind: Literal["centroid"] = "centroid"
@@ -40,9 +40,9 @@ class Centroid(Spec):
 
 
 class Nearest(Spec):
-    """As ``Best``, but only the ``n`` photos most similar the query have a say.
+    """As ``Best``, but only the ``n`` photos most similar to the query are used.
 
-    An identity without any photo among them scores as low as the last of them: it is no more similar than that.
+    An identity without a photo among them gets the score of the ``n``-th photo.
     """
 
     kind: Literal["nearest"] = "nearest"
@@ -50,10 +50,10 @@ class Nearest(Spec):
 
 
 class SumAbove(Spec):
-    """An identity scores the sum of its photos' likeness above ``floor``; its best one where none is above.
+    """The score of an identity is the sum of its photos' similarities above ``floor``, or its best if none is above.
 
-    Whoever has a photo above the floor stands before all who have none; with the threshold ``Fixed(at=floor)``
-    "nobody we know" stands between the two.
+    An identity with a photo above the floor is ranked before all identities without one. With the threshold
+    ``Fixed(at=floor)``, "unknown individual" is ranked between these two groups.
     """
 
     kind: Literal["sum_above"] = "sum_above"
@@ -64,12 +64,12 @@ IdentityScore = Annotated[Best | MeanTop | Nearest | SumAbove | Centroid, Field(
 
 
 class Reciprocal(Spec):
-    """Photos count as similar if they have neighbours in common too (k-reciprocal re-ranking).
+    """Photos count as more similar if they share nearest neighbours (k-reciprocal re-ranking).
 
     Attributes:
-        k1: Neighbours of a photo that are looked at.
-        k2: Nearest photos over which a photo's neighbourhood is averaged; 1 for none.
-        weight: How much the plain likeness still says; 1 changes nothing.
+        k1: Number of neighbours of a photo.
+        k2: Number of nearest photos over which a photo's neighbourhood is averaged; 1 for no averaging.
+        weight: Weight of the plain similarity; 1 changes nothing.
     """
 
     k1: Annotated[int, Field(ge=2)] = 20
@@ -78,23 +78,23 @@ class Reciprocal(Spec):
 
 
 class MaxMap(Spec):
-    """The threshold with the highest MAP@k on validation, found over every useful cut point."""
+    """The threshold with the highest MAP@k on validation, found by an exact search."""
 
     kind: Literal["max_map"] = "max_map"
 
 
 class TargetShare(Spec):
-    """The threshold at which this share of the queries is answered "nobody we know" first."""
+    """The threshold at which this share of the queries is answered "unknown individual" first."""
 
     kind: Literal["target_share"] = "target_share"
     share: Fraction = 0.276
 
 
 class FalseMatchBudget(Spec):
-    """The lowest threshold at which at most ``budget`` of the unknown individuals are given a name.
+    """The lowest threshold at which at most ``budget`` of the unknown individuals get a name (FPIR).
 
-    ``hold="observed"`` holds the budget on the validation unknown individuals themselves. ``hold="bound"`` is the careful
-    reading: even the upper confidence bound (``confidence``, one-sided) stays within the budget.
+    With ``hold="observed"`` the observed rate on validation stays within the budget. ``hold="bound"`` is stricter: even
+    the one-sided upper confidence bound (``confidence``) stays within the budget.
     """
 
     kind: Literal["false_match_budget"] = "false_match_budget"
@@ -104,19 +104,19 @@ class FalseMatchBudget(Spec):
 
 
 class Fixed(Spec):
-    """A threshold that is known already."""
+    """A fixed threshold, chosen by the user."""
 
     kind: Literal["fixed"] = "fixed"
     at: float
 
 
 class PerGroup(Spec):
-    """Thresholds for each group of photos alone (a species, a side, a survey).
+    """Separate thresholds for groups of photos (a species, a side, a survey).
 
     Attributes:
-        column: The column of the photos' table that names the group.
-        least: Validation photos, and unknown individuals or known ones among them where the rule asks for those, that a group
-            needs for a threshold of its own; smaller groups, and photos of a group never seen, take the common one.
+        column: The column of the photo table that holds the group names.
+        least: Minimum number of validation photos for a group's own threshold; a rule that needs unknown individuals
+            counts only those. Smaller groups, and groups that are not in validation, use the common threshold.
     """
 
     column: str
@@ -127,10 +127,12 @@ UnknownAt = Annotated[MaxMap | TargetShare | FalseMatchBudget | Fixed, Field(dis
 
 
 class Logistic(Spec):
-    """A probability that rises smoothly with the evidence: the best score, its lead, and its height over the crowd.
+    """A probability that rises smoothly with the best score and with its margins over the scores of other identities.
+
+    The two margins are those over the second score and over the mean of the first ten scores.
 
     Attributes:
-        pull: Towards "the evidence says nothing": counts like so many queries of no evidence.
+        pull: Ridge penalty: larger values move the curve towards a constant probability.
     """
 
     kind: Literal["logistic"] = "logistic"
@@ -138,7 +140,7 @@ class Logistic(Spec):
 
 
 class Isotonic(Spec):
-    """A probability that never falls as the best score rises, and is free otherwise; wants hundreds of queries."""
+    """A probability that never falls as the best score rises, without other constraints; needs hundreds of queries."""
 
     kind: Literal["isotonic"] = "isotonic"
 
@@ -147,9 +149,9 @@ Calibration = Annotated[Logistic | Isotonic, Field(discriminator="kind")]
 
 
 class ByScore(Spec):
-    """The weighted mean of the models' scores, each on its own scale first.
+    """The weighted mean of the models' scores, after each model is standardised.
 
-    A model's scale is that of the ``depth`` highest scores of its validation queries: their mean becomes 0, their
+    The standardisation uses the ``depth`` highest scores of the model's validation queries: their mean becomes 0, their
     standard deviation 1.
     """
 
@@ -158,9 +160,9 @@ class ByScore(Spec):
 
 
 class ByRank(Spec):
-    """The weighted mean of the places that the models give, "nobody we know" being one of the ranked.
+    """The weighted mean of the models' ranks; "unknown individual" is ranked like a class.
 
-    Places beyond ``depth`` count as ``depth + 1``. Equal means go by the models' scores.
+    Ranks beyond ``depth`` count as ``depth + 1``. Ties are ordered by the models' scores.
     """
 
     kind: Literal["rank"] = "rank"
@@ -168,10 +170,10 @@ class ByRank(Spec):
 
 
 class ByVote(Spec):
-    """Each model votes with its first answers: the first place is worth most, "nobody we know" is voted for too.
+    """Each model votes with its first answers; the first place counts most, and "unknown individual" gets votes too.
 
     Attributes:
-        worth: Of the first, second ... place. Equal sums go by the models' scores.
+        worth: Value of the first, second ... place. Ties are ordered by the models' scores.
     """
 
     kind: Literal["vote"] = "vote"
@@ -182,11 +184,11 @@ RankingAverage = Annotated[ByScore | ByRank | ByVote, Field(discriminator="kind"
 
 
 class WeightedMean(Spec):
-    """The weighted mean of the models' probabilities: a model that is sure of an answer can be outvoted.
+    """The weighted mean of the models' probabilities; one confident model can be outvoted.
 
     Attributes:
-        each_question: Weights of their own for each question; else one set for all.
-        least: Photos that must be told of a question for weights of its own; other questions take the common ones.
+        each_question: True: separate weights for each question; False: one set of weights for all.
+        least: Minimum number of labelled photos for a question's own weights; other questions use the common weights.
     """
 
     kind: Literal["weighted_mean"] = "weighted_mean"
@@ -195,10 +197,10 @@ class WeightedMean(Spec):
 
 
 class GeometricMean(Spec):
-    """The weighted mean of the logarithms: what one model rules out is ruled out.
+    """The weighted mean of the log-probabilities: an answer with probability 0 in one model is nearly excluded.
 
     Attributes:
-        floor: No probability counts as lower than this.
+        floor: Lower limit of a probability.
         each_question: As for ``WeightedMean``.
         least: As for ``WeightedMean``.
     """
@@ -210,7 +212,7 @@ class GeometricMean(Spec):
 
 
 class RankMean(Spec):
-    """The weighted mean of the places that the models give the answers of a question; how sure they are says nothing.
+    """The weighted mean of the models' ranks of the answers to a question; their confidence is ignored.
 
     Attributes:
         each_question: As for ``WeightedMean``.
@@ -226,13 +228,13 @@ ScoreAverage = Annotated[WeightedMean | GeometricMean | RankMean, Field(discrimi
 
 
 class Swap(Spec):
-    """Nearly equal first and second names change places where that spreads the answers over more individuals.
+    """Exchange nearly equal first and second names where that spreads the answers over more individuals.
 
     Attributes:
-        lead: The first name must lead by less than this.
-        used: The first name must be first on at least so many photos already.
-        adjacent: Look also at places two and three, three and four ...: a name used as first gives way to one that
-            is used less.
+        lead: The first name's score must be above the second's by less than this.
+        used: The first name must already be the first answer of at least this number of photos.
+        adjacent: Also compare places two and three, three and four ...: a name that is already a first answer is
+            exchanged with one that is used less.
     """
 
     kind: Literal["swap"] = "swap"
@@ -242,15 +244,15 @@ class Swap(Spec):
 
 
 class Transposed(Spec):
-    """Ask the other way round: which of these photos is the most similar an individual known from a single photo?
+    """Rank the photos for each individual with few photos: which photo is the most similar to it?
 
-    If that photo has the individual in second place, it comes first; over "nobody we know" only where nobody else
-    was given its name.
+    If that photo has the individual in second place, it becomes the first answer. It replaces "unknown individual" only
+    if no other photo was given its name.
 
     Attributes:
-        at: The individual's score for that photo must be at least this.
-        over_new: Whether it may also come before "nobody we know".
-        most_photos: Individuals with at most so many photos ask.
+        at: Minimum score of the individual for that photo.
+        over_new: Whether it may also replace "unknown individual".
+        most_photos: Maximum number of photos of the individuals that are ranked this way.
     """
 
     kind: Literal["transposed"] = "transposed"
@@ -263,10 +265,10 @@ PostProcessingRule = Annotated[Swap | Transposed, Field(discriminator="kind")]
 
 
 class LabelThreshold(Spec):
-    """When an image is given labels of one group.
+    """When an image gets the labels of one group.
 
-    A label is given where its score is above ``at`` and it is among the ``most`` highest of the group; and the
-    ``least`` highest are given in any case. Equal scores come in the order of the labels.
+    A label is given if its score is above ``at`` and it is among the ``most`` highest of the group. The ``least``
+    highest labels are always given. Labels of equal score are in the order of the labels.
 
     ``at`` is compared as a float32 number, as scores are: a score of 0.28 is not above 0.28.
     """
@@ -278,14 +280,14 @@ class LabelThreshold(Spec):
     @model_validator(mode="after")
     def _least_fits_most(self) -> Self:
         if self.most is not None and self.least > self.most:
-            raise ValueError(f"least is {self.least} but most is {self.most}; at least cannot exceed at most")
+            raise ValueError(f"least is {self.least} but most is {self.most}; least must not exceed most")
         return self
 
 
 class Preset(Spec):
-    """Thresholds that are known already, by group; as they stand, those of the winner of iMet 2019.
+    """Fixed thresholds by group; the default is that of the winner of iMet 2019.
 
-    An entry for the group ``""`` is for all groups that have none of their own.
+    An entry for the group ``""`` applies to all groups without an entry of their own.
     """
 
     kind: Literal["preset"] = "preset"
@@ -295,15 +297,15 @@ class Preset(Spec):
 
 
 class GlobalF2(Spec):
-    """The one threshold for all labels with the highest mean F, exactly."""
+    """The one threshold for all labels with the highest mean F, found exactly."""
 
     kind: Literal["global_f2"] = "global_f2"
 
 
 class GroupF2(Spec):
-    """The threshold of each group with the highest mean F; with ``limits`` its least and most as well.
+    """The threshold of each group with the highest mean F; with ``limits`` also its least and most.
 
-    ``least`` is searched from 0 to ``least_up_to``, ``most`` from 1 to ``most_up_to``, or no least and most at all.
+    ``least`` is searched from 0 to ``least_up_to``, ``most`` from 1 to ``most_up_to``; no limits are tried too.
     """
 
     kind: Literal["group_f2"] = "group_f2"
@@ -313,11 +315,11 @@ class GroupF2(Spec):
 
 
 class LabelF2(Spec):
-    """The threshold of each label with the highest mean F, exactly, then drawn towards its group's where photos are few.
+    """The threshold of each label with the highest mean F, shrunk towards its group's where photos are few.
 
-    Rare labels are the trap: a threshold fitted to three photos is the score of one of them. So the group's threshold counts
-    like ``shrink`` photos with the label beside those there are. ``shrink=0`` keeps the exact optimum. With ``limits``
-    the least and most of each group are found as well, last.
+    A threshold fitted on three photos of a rare label would overfit: it is the score of one of them. So the group's
+    threshold counts like ``shrink`` photos in addition to those of the label. ``shrink=0`` keeps the exact optimum.
+    With ``limits``, the least and most of each group are searched last.
     """
 
     kind: Literal["label_f2"] = "label_f2"
@@ -329,14 +331,14 @@ class LabelF2(Spec):
 
 
 class Relative(Spec):
-    """A label is given where its score is above the image's highest score divided by ``times``."""
+    """A label is given if its score is above the image's highest score divided by ``times``."""
 
     kind: Literal["relative"] = "relative"
     times: Annotated[float, Field(ge=1)] = 7.0
 
 
 class CountMatch(Spec):
-    """The threshold that gives ``mean`` labels an image: one for all labels, or one a group if ``mean`` names groups."""
+    """The threshold that gives ``mean`` labels per image: one for all labels, or one per group named in ``mean``."""
 
     kind: Literal["count_match"] = "count_match"
     mean: Positive | dict[str, Positive] = 5.2
@@ -351,9 +353,9 @@ class MeanWithInterval(Spec):
     Attributes:
         value: The mean.
         low: Lower end of the interval.
-        high: Upper end.
-        unit: What was resampled: groups of photos where the table has groups, else photos.
-        n_units: How many of these there are.
+        high: Upper end of the interval.
+        unit: What was resampled: groups of photos if the table has groups, otherwise photos.
+        n_units: Number of these units.
     """
 
     value: float
@@ -364,28 +366,28 @@ class MeanWithInterval(Spec):
 
     @property
     def over(self) -> str:
-        """What the interval is over, as ``37 groups``."""
+        """The units of the interval, for example ``37 groups``."""
         return f"{self.n_units:,} {self.unit}{'' if self.n_units == 1 else 's'}"
 
     def __str__(self) -> str:
-        """As ``0.612 (0.609 to 0.615)``."""
+        """Return a text such as ``0.612 (0.609 to 0.615)``."""
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 class LabelThresholds(Spec):
-    """Thresholds that answer, and how well they did; found by ``fieldmark.decisions.label_thresholds.fit_label_thresholds``.
+    """Fitted label thresholds with their measures; made by ``label_thresholds.fit_label_thresholds``.
 
     Attributes:
-        kind: The rule that found them.
+        kind: The rule that was used.
         groups: Threshold, least and most of each label group; empty for ``relative``.
-        labels: Labels, by name, whose threshold is not their group's.
+        labels: Thresholds, by label name, that differ from the threshold of the group.
         times: For ``relative``: a label is given above the image's highest score divided by this.
-        beta: Of the F-beta that was measured.
-        n_images: Images they were found on.
-        mean_labels: Labels an image they gave there.
-        fitted: Mean F-beta on the very scores they were found on: flatters. None without truth.
-        crossed: Mean F-beta where each image was judged by thresholds found without it: what to expect of new photos. The
-            same as ``fitted`` for rules that do not look at truth; None if it was not measured.
+        beta: Beta of the measured F-beta.
+        n_images: Number of images the thresholds were fitted on.
+        mean_labels: Mean number of labels given per image there.
+        fitted: Mean F-beta on the scores the thresholds were fitted on; too optimistic. None without truth.
+        crossed: Cross-fitted mean F-beta: each image is evaluated with thresholds fitted without it. It is the expected
+            value on new photos. It equals ``fitted`` for rules that do not use truth; None if it was not measured.
     """
 
     kind: Literal["preset", "global_f2", "group_f2", "label_f2", "relative", "count_match"]
@@ -399,18 +401,18 @@ class LabelThresholds(Spec):
     crossed: MeanWithInterval | None = None
 
     def __str__(self) -> str:
-        """The thresholds and what they are worth, in one line."""
+        """Return the thresholds and their measures in one line."""
         parts = []
         for name, group in self.groups.items():
             most = "any number" if group.most is None else group.most
             parts.append(f"{name or 'all labels'} above {group.at:.3g}, {group.least} to {most}")
         if self.labels:
-            parts.append(f"{len(self.labels)} labels with a threshold of their own")
+            parts.append(f"{len(self.labels)} labels with their own threshold")
         if self.times is not None:
             parts.append(f"above the highest score / {self.times:g}")
-        parts.append(f"{self.mean_labels:.2f} labels an image")
+        parts.append(f"{self.mean_labels:.2f} labels per image")
         if self.crossed is not None:
             parts.append(f"F{self.beta:g} {self.crossed}")
         elif self.fitted is not None:
-            parts.append(f"F{self.beta:g} {self.fitted} on the scores they were found on")
+            parts.append(f"F{self.beta:g} {self.fitted} on the scores they were fitted on")
         return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""One submission from several: a vote on names."""
+"""Average several submission files by a vote on names."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from fieldmark.decisions.specs import ByVote
 def average_submissions(
     paths: Sequence[Path], *, by: ByVote | None = None, weights: Sequence[float] | None = None
 ) -> pl.DataFrame:
-    """One submission from several: a vote on names, "nobody we know" being a name like all others.
+    """Return one submission from several by a weighted vote; the unknown individual is a name like all others.
 
-    For answers whose scores are gone, or made by others. Equal sums go to the name that an earlier file gives, and that
-    stands there first.
+    Use it for submissions whose scores are not available. On equal sums, the name that an earlier file lists first is
+    ranked first.
 
     Args:
         paths: CSV files ``Image,Id`` of the same photos, names separated by blanks, best first.
-        by: What each place is worth; names beyond those places are not counted.
-        weights: One a file; None: all similar.
+        by: The value of each place; names beyond those places are not counted.
+        weights: One per file; None: equal weights.
 
     Returns:
-        ``Image`` and ``Id``, photos in the order of the first file, as many names as a place is worth something.
+        ``Image`` and ``Id``, photos in the order of the first file, with as many names as ``by`` has places.
 
     Raises:
-        DataError: A file lacks a column or a photo, or has a photo twice.
-        FieldmarkError: There is no file, or not one weight above 0 for each.
+        DataError: A file lacks a column or a photo, or lists a photo twice.
+        FieldmarkError: There is no file, or the weights are not one number above 0 per file.
 
     Source:
         Positional votes: Humpback 2018/19, 24th place.
@@ -37,7 +37,7 @@ def average_submissions(
     by, weights = by or ByVote(), list(weights or [1.0] * len(paths))
     if not paths or len(weights) != len(paths) or min(weights) <= 0:
         raise FieldmarkError(
-            "average_submissions() needs files, and one weight above 0 for each.",
+            "average_submissions() needs at least one file, and one weight above 0 per file.",
             got=f"{len(paths)} file(s), weights {weights}",
             fix="pass at least one path and as many weights.",
         )
@@ -49,7 +49,9 @@ def average_submissions(
     ]
     if mistakes:
         raise DataError(
-            "The submissions are of different photos.", got=several(mistakes), fix="blend answers to the same photos."
+            "The submissions contain different photos.",
+            got=several(mistakes),
+            fix="pass only submissions for the same photos.",
         )
     rows = []
     for image in ballots[0]:
@@ -65,11 +67,11 @@ def _ballots(path: Path) -> dict[str, list[str]]:
     try:
         table = pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path} cannot be read.", got=error, fix="give a CSV file with columns Image,Id.") from error
+        raise DataError(f"{path} cannot be read.", got=error, fix="pass a CSV file with columns Image,Id.") from error
     if not {"Image", "Id"} <= set(table.columns) or table["Image"].n_unique() < len(table):
         raise DataError(
-            f"{path} is no submission.",
+            f"{path} is not a submission.",
             got=f"columns {', '.join(table.columns)}; {len(table)} rows, {table[table.columns[0]].n_unique()} photos",
-            fix="give a CSV file with columns Image,Id and one row a photo.",
+            fix="pass a CSV file with columns Image,Id and one row per photo.",
         )
     return {str(image): str(names or "").split() for image, names in table.select("Image", "Id").iter_rows()}

@@ -1,4 +1,4 @@
-"""What ``fit_label_thresholds`` and ``cut`` refuse."""
+"""Input checks of ``fit_label_thresholds`` and ``cut``."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fieldmark.core.errors import FieldmarkError, ShapeError, several
 from fieldmark.decisions.specs import CountMatch, LabelThreshold, Preset, Relative, ThresholdRule
 
 Groups = dict[str, Int[np.ndarray, " label"]]
-"""The columns of each label group; every label is in exactly one."""
+"""The columns of each label group; every label is in exactly one group."""
 
 
 def checked_scores(proba: np.ndarray, groups: Groups, names: Sequence[str]) -> Float32[np.ndarray, "image label"]:
-    """``proba`` as float32, with groups and names that fit it."""
+    """Return ``proba`` as float32, after checking that groups and names match it."""
     proba = np.asarray(proba)
     if proba.ndim != 2 or not proba.size or not np.issubdtype(proba.dtype, np.floating):
         raise ShapeError(
-            "Thresholds need a score for every image and label.",
+            "proba must be an (image, label) matrix of scores.",
             got=f"proba {proba.shape} of type {proba.dtype}",
             fix="pass an (image, label) matrix of float32 with at least one of each.",
         )
     if len(names) != proba.shape[1] or len(set(names)) != len(names):
         raise ShapeError(
-            "Every column of the scores needs a name of its own.",
+            "names must hold one unique name per column of the scores.",
             got=f"{proba.shape[1]} columns, {len(names)} names, {len(set(names))} different",
             fix="pass the label names of the vocabulary that made the columns.",
         )
@@ -37,7 +37,7 @@ def checked_scores(proba: np.ndarray, groups: Groups, names: Sequence[str]) -> F
         raise FieldmarkError(
             f"The scores of {len(odd)} of {len(proba)} images are not finite numbers.",
             got=several([f"row {row}: {int((~np.isfinite(proba[row])).sum())} of {proba.shape[1]}" for row in odd]),
-            fix="check the network's outputs of those images; a label that cannot be has score 0.",
+            fix="check the network's outputs for those images; use score 0 for an impossible label.",
         )
     return proba
 
@@ -63,19 +63,19 @@ def _check_groups(groups: Groups, n_labels: int) -> None:
 def checked_truth(
     truth: np.ndarray | None, proba: np.ndarray, *, needed: bool, rule: ThresholdRule
 ) -> np.ndarray | None:
-    """``truth`` as booleans, fitting ``proba``; None only where that is enough."""
+    """Return ``truth`` as booleans of the shape of ``proba``; None is accepted only if truth is not needed."""
     if truth is None:
         if not needed:
             return None
         raise FieldmarkError(
-            "These thresholds cannot be found without truth.",
+            "This rule needs truth to fit thresholds.",
             got=f"truth=None, rule {rule.kind}",
             fix="pass the true labels of the images, or use Preset, Relative or CountMatch.",
         )
     truth = np.asarray(truth)
     if truth.shape != proba.shape:
         raise ShapeError(
-            "Every score needs its truth.",
+            "truth must have the shape of proba.",
             got=f"proba {proba.shape}, truth {truth.shape}",
             fix="pass two (image, label) matrices of the same shape.",
         )
@@ -84,25 +84,25 @@ def checked_truth(
     blocks = (truth[start : start + 1024] for start in range(0, len(truth), 1024))
     if not all(((block == 0) | (block == 1)).all() for block in blocks):
         raise FieldmarkError(
-            "Truth says which labels are right: 0 and 1, or booleans.",
+            "truth must hold only 0 and 1, or booleans.",
             got=f"values from {truth.min()} to {truth.max()}",
-            fix="give soft targets a cut first, for example truth > 0.5.",
+            fix="convert soft targets first, for example with truth > 0.5.",
         )
     return truth.astype(bool)
 
 
 def check_options(*, beta: float, if_empty: float, n_boot: int) -> None:
-    """Refuse impossible options of ``fit_label_thresholds``."""
+    """Raise an error if an option of ``fit_label_thresholds`` is out of range."""
     if not (0 < beta < math.inf and 0 <= if_empty <= 1 and n_boot >= 1):
         raise FieldmarkError(
-            "fit_label_thresholds() cannot measure with these options.",
+            "An option of fit_label_thresholds() is out of range.",
             got=f"beta={beta}, if_empty={if_empty}, n_boot={n_boot}",
             fix="use beta=2 (iMet) or another positive number, if_empty from 0 to 1, and n_boot=1000.",
         )
 
 
 def check_rule(rule: ThresholdRule, proba: Float32[np.ndarray, "image label"], groups: Groups) -> None:
-    """Refuse a rule that does not fit the scores or the groups."""
+    """Raise an error if a rule does not match the scores or the groups."""
     if isinstance(rule, Relative):
         check_not_negative(proba)
     if isinstance(rule, Preset):
@@ -118,29 +118,29 @@ def check_rule(rule: ThresholdRule, proba: Float32[np.ndarray, "image label"], g
     too_many = [f"{name}: {mean} of {size}" for name, mean, size in sizes if mean >= size]
     if too_many:
         raise FieldmarkError(
-            "CountMatch cannot give an image that many labels.",
+            "CountMatch: the mean must be below the number of labels.",
             got=several(too_many),
-            fix="use a mean below the number of labels; the mean of the training photos is a good one.",
+            fix="use a smaller mean, for example the mean number of labels per training photo.",
         )
 
 
 def check_names(
     what: str, named: dict[str, LabelThreshold] | dict[str, float], groups: Groups, *, whole: bool = True
 ) -> None:
-    """Refuse settings for groups there are not and, with ``whole``, groups without settings."""
+    """Raise an error for settings of unknown groups and, with ``whole``, for groups without settings."""
     if not set(named) <= set(groups) or (whole and set(named) != set(groups)):
         raise FieldmarkError(
-            f"{what} must name exactly the label groups there are.",
+            f"{what} must name exactly the existing label groups.",
             got=f"named: {', '.join(sorted(named)) or 'none'}; groups: {', '.join(sorted(groups))}",
-            fix=f"give one threshold for each of: {', '.join(sorted(groups))}.",
+            fix=f"set one threshold for each of: {', '.join(sorted(groups))}.",
         )
 
 
 def check_not_negative(proba: Float32[np.ndarray, "image label"]) -> None:
-    """Refuse negative scores."""
+    """Raise an error for negative scores."""
     if proba.min() < 0:
         raise FieldmarkError(
-            "A share of the highest score means nothing where scores are negative.",
+            "The rule 'relative' needs scores of at least 0.",
             got=f"scores from {proba.min():.4g} to {proba.max():.4g}",
             fix="pass probabilities (after the sigmoid), or use another rule.",
         )

@@ -1,4 +1,4 @@
-"""The exact best threshold, for all labels or for each group; and the threshold that gives a number of labels."""
+"""Exact search for the best threshold of all labels or of each group, or for a given number of labels."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from jaxtyping import Bool, Float32, Int64
 from fieldmark.decisions import threshold_scans as scans
 
 ROWS_AT_ONCE = 2048
-DEEPER = 4  # how many times as many scores are looked at where a bound proves nothing yet
+DEEPER = 4  # factor for the number of sorted scores if a bound does not exclude the rest
 
 Given = tuple[np.ndarray, np.ndarray]
-"""How many right and how many labels in all are given to each image."""
+"""For each image, the number of correct labels and of all labels it is given."""
 
 
 @dataclass(frozen=True)
 class SearchSheet:
-    """What a search looks at: some images of a table of scores, and how they are judged.
+    """Input of a search: some images of a score table, and how they are scored.
 
     Attributes:
         proba: Scores, finite.
-        truth: Which labels are right.
-        rows: The images that count.
+        truth: Which labels are correct.
+        rows: Row numbers of the images to use.
         groups: The columns of each group.
-        beta: Of F-beta.
-        if_empty: F of an image without any right and any given label.
+        beta: Beta of F-beta.
+        if_empty: F of an image without any correct and any given label.
     """
 
     proba: Float32[np.ndarray, "image label"]
@@ -38,7 +38,7 @@ class SearchSheet:
     if_empty: float = 0.0
 
     def count_right(self) -> dict[str, np.ndarray]:
-        """How many labels of each group each image should have."""
+        """Return the number of correct labels of each group for each image."""
         counts = {name: np.empty(len(self.rows), np.int32) for name in self.groups}
         for start in range(0, len(self.rows), ROWS_AT_ONCE):
             block = self.truth[self.rows[start : start + ROWS_AT_ONCE]]
@@ -47,7 +47,7 @@ class SearchSheet:
         return counts
 
     def count_above(self, columns: np.ndarray, at: np.ndarray) -> Given:
-        """How many right labels, and how many in all, each image has above ``at`` (one a column)."""
+        """Return the number of correct labels, and of all labels, above ``at`` (one per column) for each image."""
         found, given = np.empty(len(self.rows), np.int32), np.empty(len(self.rows), np.int32)
         for start in range(0, len(self.rows), ROWS_AT_ONCE):
             here = slice(start, start + ROWS_AT_ONCE)
@@ -57,7 +57,7 @@ class SearchSheet:
         return found, given
 
     def cells_above(self, low: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """All scores above ``low``, highest first: score, image (place in ``rows``), column, whether right."""
+        """Return all scores above ``low``, highest first: score, image (index in ``rows``), column, correctness."""
         parts = []
         for start in range(0, len(self.rows), ROWS_AT_ONCE):
             rows = self.rows[start : start + ROWS_AT_ONCE]
@@ -70,21 +70,21 @@ class SearchSheet:
 
 
 class SortedSheet:
-    """A sheet with its likely scores laid out in order, so that every search is a walk down a short list.
+    """A sheet with its highest scores sorted, so that every search is a pass over a short list.
 
-    Only scores above ``low`` are laid out. A search that cannot prove that no lower threshold is better asks for more
-    with ``deepen``; so the layout saves time and memory, and never changes an answer.
+    Only scores above ``low`` are sorted. A search that cannot exclude a lower threshold sorts more with ``deepen``. So
+    the sorting saves time and memory, and never changes a result.
     """
 
     def __init__(self, sheet: SearchSheet, *, depth: float = 24.0) -> None:
         self.sheet = sheet
         self.right_of = sheet.count_right()
-        self.judge = (
+        self.scoring = (
             self._count_right(tuple(sheet.groups)),
             sheet.beta**2,
             np.int64(round(sheet.if_empty * scans.POINTS)),
         )
-        self._lay_out(depth)
+        self._sort(depth)
 
     def _count_right(self, names: tuple[str, ...]) -> np.ndarray:
         counts = np.zeros(len(self.sheet.rows), np.int32)
@@ -92,8 +92,8 @@ class SortedSheet:
             counts += self.right_of[name]
         return counts
 
-    def _lay_out(self, depth: float) -> None:
-        """Lay out about ``depth`` labels an image."""
+    def _sort(self, depth: float) -> None:
+        """Sort about ``depth`` labels per image."""
         n_labels = self.sheet.proba.shape[1]
         self.depth, self.low = depth, -math.inf
         if depth < n_labels / 2:
@@ -104,41 +104,41 @@ class SortedSheet:
         self.cells_of = {name: np.flatnonzero(np.isin(columns, of)) for name, of in self.sheet.groups.items()}
 
     def deepen(self) -> None:
-        """Lay out four times as many scores."""
-        self._lay_out(self.depth * DEEPER)
+        """Sort four times as many scores."""
+        self._sort(self.depth * DEEPER)
 
     @property
     def is_whole(self) -> bool:
-        """Whether all scores are laid out."""
+        """Whether all scores are sorted."""
         return self.low == -math.inf
 
     def nothing(self) -> Given:
-        """No label given to anyone."""
-        return np.zeros_like(self.judge[0]), np.zeros_like(self.judge[0])
+        """Return counts of 0: no image is given any label."""
+        return np.zeros_like(self.scoring[0]), np.zeros_like(self.scoring[0])
 
     def above(self, name: str, at: float) -> Given:
-        """The labels of a group above ``at``, which must be at least ``low``."""
+        """Return the labels of a group above ``at``, which must be at least ``low``."""
         cells = self.cells_of[name]
         cells = cells[: np.searchsorted(-self.scores[cells], -np.float32(at), side="left")]
-        n_images = len(self.judge[0])
+        n_images = len(self.scoring[0])
         found = np.bincount(self.images[cells[self.hits[cells]]], minlength=n_images).astype(np.int32)
         return found, np.bincount(self.images[cells], minlength=n_images).astype(np.int32)
 
     def worth(self, given: Given) -> int:
-        """Points of all images."""
-        return int(scans.total_points(*given, self.judge))
+        """Return the points of all images."""
+        return int(scans.total_points(*given, self.scoring))
 
     def best_threshold(self, names: tuple[str, ...], elsewhere: Given) -> float:
-        """The exact best single threshold for the groups of ``names``, with the labels of ``elsewhere`` given.
+        """Return the exact best single threshold for the groups of ``names``, given the labels of ``elsewhere``.
 
-        Of equally good thresholds the highest is found.
+        Of equally good thresholds the highest is returned.
         """
         missing = self._count_right(names)
         while True:
             cells = np.sort(np.concatenate([self.cells_of[name] for name in names]))
             scores = self.scores[cells]
             taken, best, ceiling = scans.best_prefix(
-                scores, self.images[cells], self.hits[cells], missing, *elsewhere, self.judge
+                scores, self.images[cells], self.hits[cells], missing, *elsewhere, self.scoring
             )
             if self.is_whole or ceiling <= best:
                 return cut_after(scores, taken, self.low)
@@ -146,7 +146,7 @@ class SortedSheet:
 
 
 def together(*given: Given) -> Given:
-    """The labels of all of them; the groups they come from must differ."""
+    """Return the sum of all counts; they must come from different groups."""
     found, count = given[0]
     for more_found, more in given[1:]:
         found, count = found + more_found, count + more
@@ -154,47 +154,48 @@ def together(*given: Given) -> Given:
 
 
 def cut_after(descending: np.ndarray, taken: int, low: float = -math.inf) -> float:
-    """A threshold with the first ``taken`` scores above it, halfway to the next; ``low`` follows after the last."""
-    below = descending[taken] if taken < len(descending) else np.float32(low)
+    """Return a threshold halfway between the first ``taken`` scores and the next; ``low`` follows the last score."""
+    next_lower = descending[taken] if taken < len(descending) else np.float32(low)
     if not taken:
-        return float(below)
+        return float(next_lower)
     above = descending[taken - 1]
-    if np.isinf(below):
-        return float(np.nextafter(above, below))
-    middle = np.float32((float(below) + float(above)) / 2)
-    return float(middle if below <= middle < above else below)
+    if np.isinf(next_lower):
+        return float(np.nextafter(above, next_lower))
+    middle = np.float32((float(next_lower) + float(above)) / 2)
+    return float(middle if next_lower <= middle < above else next_lower)
 
 
-def group_thresholds(bench: SortedSheet) -> dict[str, float]:
-    """The best threshold of each group: one after another, exactly, until none moves any more.
+def group_thresholds(sorted_sheet: SortedSheet) -> dict[str, float]:
+    """Return the best threshold of each group: one after another, exactly, until none changes.
 
-    F couples the groups: a wrong culture weighs less where many tags are right. The start is the best threshold for all.
+    The groups depend on each other through F: a wrong culture weighs less where many tags are correct. The search
+    starts from the best common threshold.
     """
-    names = tuple(bench.sheet.groups)
-    at = dict.fromkeys(names, bench.best_threshold(names, bench.nothing()))
-    given = {name: bench.above(name, at[name]) for name in names}
-    worth, before = bench.worth(together(*given.values())), -1
+    names = tuple(sorted_sheet.sheet.groups)
+    at = dict.fromkeys(names, sorted_sheet.best_threshold(names, sorted_sheet.nothing()))
+    given = {name: sorted_sheet.above(name, at[name]) for name in names}
+    worth, before = sorted_sheet.worth(together(*given.values())), -1
     while worth > before and len(names) > 1:
         before = worth
         for name in names:
             elsewhere = together(*(given[other] for other in names if other != name))
-            at[name] = bench.best_threshold((name,), elsewhere)
-            given[name] = bench.above(name, at[name])
-        worth = bench.worth(together(*given.values()))
+            at[name] = sorted_sheet.best_threshold((name,), elsewhere)
+            given[name] = sorted_sheet.above(name, at[name])
+        worth = sorted_sheet.worth(together(*given.values()))
     return at
 
 
-def count_threshold(bench: SortedSheet, names: tuple[str, ...], mean: float) -> float:
-    """The threshold that gives as nearly ``mean`` labels of these groups an image as equal scores allow.
+def count_threshold(sorted_sheet: SortedSheet, names: tuple[str, ...], mean: float) -> float:
+    """Return the threshold that gives a mean number of labels per image as close to ``mean`` as ties allow.
 
-    Of two numbers equally near the smaller is taken.
+    If two numbers are equally close, the smaller one is used.
     """
-    wanted = mean * len(bench.sheet.rows)
+    wanted = mean * len(sorted_sheet.sheet.rows)
     while True:
-        scores = bench.scores[np.sort(np.concatenate([bench.cells_of[name] for name in names]))]
-        if len(scores) > wanted or bench.is_whole:
+        scores = sorted_sheet.scores[np.sort(np.concatenate([sorted_sheet.cells_of[name] for name in names]))]
+        if len(scores) > wanted or sorted_sheet.is_whole:
             break
-        bench.deepen()
+        sorted_sheet.deepen()
     ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)) + 1
     ends = np.append(0, ends)
-    return cut_after(scores, int(ends[np.argmin(np.abs(ends - wanted))]), bench.low)
+    return cut_after(scores, int(ends[np.argmin(np.abs(ends - wanted))]), sorted_sheet.low)

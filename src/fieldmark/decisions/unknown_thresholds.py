@@ -1,4 +1,4 @@
-"""Where "nobody we know" stands: a threshold found on validation, and what it costs."""
+"""Threshold for unknown individuals: fitted on validation queries, with its measured error rates."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from fieldmark.decisions.specs import FalseMatchBudget, Fixed, MaxMap, TargetSha
 
 
 class UnknownThreshold(Spec):
-    """A threshold and what it did on the queries it was found on; None where that needs truth, or unknown individuals.
+    """A threshold and its measures on the queries it was fitted on; None where they need truth or unknown individuals.
 
     Attributes:
-        at: Score of "nobody we know": a class must be strictly above it to come before it. Always finite.
-        k: Places an answer.
-        n_queries: Queries looked at.
-        n_unknown: How many of them are of nobody we know; None without truth.
-        map_at_k: Mean average precision over the first ``k`` answers.
-        share_unknown: Share of the queries answered "nobody we know" first.
-        false_match_rate: Share of the unknown individuals that were given a name first.
-        false_match_bound: What that rate may be for unknown individuals to come: its one-sided upper bound at 95 %, or at the
-            budget's confidence.
-        turned_away: Share of the known that were answered "nobody we know" first.
+        at: Score threshold: a class must be strictly above it to be ranked before "unknown individual". Always finite.
+        k: Number of answers per query.
+        n_queries: Number of queries.
+        n_unknown: Number of queries that show an unknown individual; None without truth.
+        map_at_k: MAP@k: mean average precision over the first ``k`` answers.
+        share_unknown: Share of the queries whose first answer is "unknown individual".
+        false_match_rate: FPIR: share of unknown individuals answered with a name first.
+        false_match_bound: One-sided upper confidence bound of the FPIR on new photos, at 95 % or at the budget's
+            confidence.
+        turned_away: FNIR: share of known individuals answered as unknown first.
     """
 
     at: float
@@ -43,15 +43,15 @@ class UnknownThreshold(Spec):
 
 @dataclass(frozen=True, slots=True)
 class ThresholdCurve:
-    """What each threshold would do, for a plot; one entry a threshold, NaN where nobody could be counted.
+    """Measures of each threshold, for a plot; one entry per threshold, NaN where there are no queries to count.
 
     Attributes:
         at: Thresholds.
-        k: Places an answer.
-        map_at_k: Mean average precision over the first ``k`` answers.
-        share_unknown: Share of the queries answered "nobody we know" first.
-        false_match_rate: Share of the unknown individuals that were given a name first.
-        turned_away: Share of the known that were answered "nobody we know" first.
+        k: Number of answers per query.
+        map_at_k: MAP@k: mean average precision over the first ``k`` answers.
+        share_unknown: Share of the queries whose first answer is "unknown individual".
+        false_match_rate: FPIR: share of unknown individuals answered with a name first.
+        turned_away: FNIR: share of known individuals answered as unknown first.
     """
 
     at: Float64[np.ndarray, " at"]
@@ -64,12 +64,13 @@ class ThresholdCurve:
 
 @dataclass(frozen=True, slots=True)
 class _Queries:
-    """What thresholds need of the scores.
+    """The part of the scores that thresholds need.
 
     Attributes:
         best: (query, rank) highest class scores; -inf where there are fewer classes than places.
-        place: Place of the true class among the classes, 1 is first; ``k + 1`` if it is behind, or for unknown individuals.
-        unknown individual: Whether the truth is -1; None without truth.
+        place: Rank of the true class among the classes, 1 is first; ``k + 1`` if it is lower, and for unknown
+            individuals.
+        unknown: Whether the truth is -1; None without truth.
     """
 
     best: np.ndarray
@@ -92,26 +93,26 @@ def fit_unknown_threshold(
     *,
     k: int = 5,
 ) -> UnknownThreshold:
-    """The threshold that ``spec`` asks for, and what it does on these queries.
+    """Fit the threshold of ``spec`` and measure it on these queries.
 
-    Use queries the network has not seen, with unknown individuals among them. The best threshold of ``MaxMap`` is exact:
-    MAP@k changes only where the threshold passes one of a few scores, so all its values are known after one sort.
-    Where several thresholds are equally good, the middle of the widest range of them is taken (the lower on a tie);
-    the axis ends one mean gap beyond the outermost scores that matter.
+    Use queries that the network was not trained on, including unknown individuals. The best threshold of ``MaxMap`` is
+    exact: MAP@k changes only at a few scores, so all its values follow from one sort. If several thresholds are equally
+    good, the middle of their widest range is chosen (the lower one on a tie). The axis ends one mean gap beyond the
+    outermost relevant scores.
 
     Args:
         spec: The rule.
-        scores: Larger is likelier; -inf means never.
-        truth: The class of each query, -1 for unknown individuals. ``TargetShare`` and ``Fixed`` do without.
-        k: Places an answer.
+        scores: Larger is more likely; -inf means never.
+        truth: The class of each query, -1 for unknown individuals. ``TargetShare`` and ``Fixed`` work without.
+        k: Number of answers per query.
 
     Returns:
-        The threshold with its figures.
+        The threshold with its measures.
 
     Raises:
-        ShapeError: ``scores`` and ``truth`` do not fit or are empty.
-        FieldmarkError: ``truth`` is missing where it is needed or names a class there is not; there are no unknown individuals,
-            or too few for the asked confidence.
+        ShapeError: ``scores`` and ``truth`` do not match or are empty.
+        FieldmarkError: ``truth`` is missing where it is needed or contains an invalid class, or there are no unknown
+            individuals or too few for the requested confidence.
 
     Source:
         Share of new: Humpback 2018/19; highest MAP@5: 1st and 2nd place, there on a grid of 9 and 50 values.
@@ -137,35 +138,35 @@ def curve(
     *,
     k: int = 5,
 ) -> ThresholdCurve:
-    """What every threshold of ``at_values`` would do on these queries.
+    """Return the measures of every threshold of ``at_values`` on these queries.
 
     Args:
-        scores: Larger is likelier; -inf means never.
+        scores: Larger is more likely; -inf means never.
         truth: The class of each query, -1 for unknown individuals.
-        at_values: Thresholds; None takes 201 even steps over the highest scores of the queries.
-        k: Places an answer.
+        at_values: Thresholds; None: 201 even steps over the highest scores of the queries.
+        k: Number of answers per query.
 
     Raises:
-        ShapeError: ``scores`` and ``truth`` do not fit or are empty, or ``at_values`` is.
-        FieldmarkError: A value is NaN or a class is unknown.
+        ShapeError: ``scores`` and ``truth`` do not match or are empty, or ``at_values`` is empty.
+        FieldmarkError: A value is NaN or a class is invalid.
     """
     queries = _queries(scores, truth, k=k)
     if at_values is None:
-        ends = _finite(queries.first)
-        at_values = np.linspace(ends.min(), ends.max(), 201)
+        finite = _finite(queries.first)
+        at_values = np.linspace(finite.min(), finite.max(), 201)
     at = np.asarray(at_values, np.float64)
     if at.ndim != 1 or not at.size or np.isnan(at).any():
         raise ShapeError(
-            "curve() needs a list of thresholds.",
+            "at_values must be a list of thresholds without NaN.",
             got=at if at.size < 6 else f"shape {at.shape}, {int(np.isnan(at).sum())} NaN",
             fix="pass at_values=np.linspace(low, high, 101), or leave it out.",
         )
     unknown = _with_truth(queries)
-    cuts, values = _map_steps(queries)
+    bounds, values = _map_steps(queries)
     return ThresholdCurve(
         at=at,
         k=k,
-        map_at_k=values[np.searchsorted(cuts, at, side="right")],
+        map_at_k=values[np.searchsorted(bounds, at, side="right")],
         share_unknown=_share_at_most(queries.first, at),
         false_match_rate=1 - _share_at_most(queries.first[unknown], at),
         turned_away=_share_at_most(queries.first[~unknown], at),
@@ -181,9 +182,9 @@ def _queries(scores: np.ndarray, truth: np.ndarray | None, *, k: int) -> _Querie
     truth, n_classes = np.asarray(truth), np.shape(scores)[1]
     if truth.shape != (len(best),) or not np.issubdtype(truth.dtype, np.integer):
         raise ShapeError(
-            "Every query needs its true class.",
+            "truth must hold the true class of every query.",
             got=f"scores {np.shape(scores)}, truth {truth.shape} of type {truth.dtype}",
-            fix="pass one whole number a row of scores; -1 for an unknown individual.",
+            fix="pass one whole number per row of scores; -1 for an unknown individual.",
         )
     odd = np.flatnonzero((truth < UNKNOWN) | (truth >= n_classes))
     if len(odd):
@@ -200,7 +201,7 @@ def _queries(scores: np.ndarray, truth: np.ndarray | None, *, k: int) -> _Querie
 def _with_truth(queries: _Queries) -> np.ndarray:
     if queries.unknown is None:
         raise FieldmarkError(
-            "This threshold cannot be found without truth.",
+            "This rule needs truth to fit a threshold.",
             got="truth=None",
             fix="pass the true class of each query (-1 for unknown individuals), or use TargetShare or Fixed.",
         )
@@ -208,13 +209,13 @@ def _with_truth(queries: _Queries) -> np.ndarray:
 
 
 def _map_steps(queries: _Queries) -> tuple[np.ndarray, np.ndarray]:
-    """MAP@k as a step function of the threshold.
+    """Return MAP@k as a step function of the threshold.
 
-    A known query is worth 1/place while its class is strictly above the threshold, and 1/(place + 1) from there on.
-    An unknown individual is worth 1/(1 + how many classes are above the threshold).
+    A known query scores 1/place while its class is strictly above the threshold, and 1/(place + 1) otherwise. An
+    unknown individual scores 1/(1 + number of classes above the threshold).
 
     Returns:
-        Cut points (ascending, distinct), and values: ``values[i]`` holds from ``cuts[i - 1]`` up to below ``cuts[i]``.
+        Bounds (ascending, distinct), and values: ``values[i]`` is valid from ``bounds[i - 1]`` to below ``bounds[i]``.
     """
     unknown, k = _with_truth(queries), queries.k
     worth = np.append(1 / np.arange(1, k + 1), [0.0, 0.0])  # of places 1 ... k, k + 1, k + 2
@@ -228,18 +229,18 @@ def _map_steps(queries: _Queries) -> tuple[np.ndarray, np.ndarray]:
     at.append(above[is_class])
     gain.append(np.broadcast_to(worth[:k] - worth[1 : k + 1], above.shape)[is_class])
     base += worth[is_class.sum(axis=1)].sum()
-    cuts, which = np.unique(np.concatenate(at), return_inverse=True)
-    steps = np.bincount(which, weights=np.concatenate(gain), minlength=len(cuts))
+    bounds, which = np.unique(np.concatenate(at), return_inverse=True)
+    steps = np.bincount(which, weights=np.concatenate(gain), minlength=len(bounds))
     total = np.concatenate([[base], base + np.cumsum(steps)])
-    return cuts, np.round(total / len(unknown), 12)  # rounded: equal values must stay equal after summing
+    return bounds, np.round(total / len(unknown), 12)  # rounded: equal values must stay equal after summing
 
 
 def _at_best_map(queries: _Queries) -> float:
-    cuts, values = _map_steps(queries)
-    if not len(cuts):
-        return 0.0  # no class is ever ranked where it matters: all thresholds are similar
-    gap = (cuts[-1] - cuts[0]) / (len(cuts) - 1) if len(cuts) > 1 else 1.0
-    edges = np.concatenate([[cuts[0] - gap], cuts, [cuts[-1] + gap]])
+    bounds, values = _map_steps(queries)
+    if not len(bounds):
+        return 0.0  # no relevant class is among the candidates: all thresholds are equally good
+    gap = (bounds[-1] - bounds[0]) / (len(bounds) - 1) if len(bounds) > 1 else 1.0
+    edges = np.concatenate([[bounds[0] - gap], bounds, [bounds[-1] + gap]])
     best = values == values.max()
     turns = np.diff(best.astype(np.int8), prepend=0, append=0)
     starts, ends = np.flatnonzero(turns == 1), np.flatnonzero(turns == -1)
@@ -248,7 +249,7 @@ def _at_best_map(queries: _Queries) -> float:
 
 
 def _at_share(first: np.ndarray, share: float) -> float:
-    """The threshold with the share of ``first`` at or below it nearest to ``share`` (the smaller on a tie)."""
+    """Return the threshold whose share of ``first`` at or below it is closest to ``share`` (the lower on a tie)."""
     cuts, counts = np.unique(first, return_counts=True)
     reached = np.concatenate([[0], np.cumsum(counts)])
     if cuts[0] == -np.inf:  # queries without any candidate are unknown at every threshold
@@ -261,18 +262,18 @@ def _at_share(first: np.ndarray, share: float) -> float:
 
 
 def _at_budget(queries: _Queries, spec: FalseMatchBudget) -> float:
-    """With ``allowed`` matches, the lowest threshold is the next unknown individual's own score: it must be strictly above.
+    """Return the lowest threshold with at most ``allowed`` false matches: the next unknown individual's own score.
 
-    That score is an order statistic of the unknown individuals, so the Clopper-Pearson bound at ``allowed`` is the exact
-    confidence bound of the rate even though the same unknown individuals chose the threshold.
+    That score is an order statistic of the unknown individuals. So the Clopper-Pearson bound at ``allowed`` is the
+    exact confidence bound of the rate, even though the same unknown individuals were used to fit the threshold.
     """
     unknown = np.sort(queries.first[_with_truth(queries)])[::-1]
     n = len(unknown)
     if not n:
         raise FieldmarkError(
-            "A false-match budget needs unknown individuals.",
+            "A false-match budget needs unknown individuals in validation.",
             got="no query of class -1",
-            fix="keep photos of unknown individuals in validation, or use MaxMap, TargetShare or Fixed.",
+            fix="add photos of unknown individuals to validation, or use MaxMap, TargetShare or Fixed.",
         )
     allowed = int(np.floor(spec.budget * n + 1e-9))
     if spec.hold == "bound":
@@ -285,9 +286,10 @@ def _at_budget(queries: _Queries, spec: FalseMatchBudget) -> float:
                 else int(np.ceil(np.log1p(-spec.confidence) / np.log1p(-spec.budget)))
             )
             raise FieldmarkError(
-                f"{n} unknown individuals cannot prove a false-match rate of {spec.budget:.2%} ({spec.confidence:.0%} sure).",
-                got=f"{n} unknown individuals; {needed} would do",
-                fix="allow a larger budget, ask for less confidence, add unknown individuals, or use hold='observed'.",
+                f"{n} unknown individuals are too few to prove a false-match rate of {spec.budget:.2%} "
+                f"at {spec.confidence:.0%} confidence.",
+                got=f"{n} unknown individuals; {needed} would be enough",
+                fix="use a larger budget, a lower confidence, more unknown individuals, or hold='observed'.",
             )
     finite = _finite(queries.first)
     lowest = _next_to(finite.min(), -np.inf)
@@ -295,9 +297,9 @@ def _at_budget(queries: _Queries, spec: FalseMatchBudget) -> float:
 
 
 def _between(low: float, high: float) -> float:
-    """The middle of ``low`` (included) and ``high`` (excluded), as a float32 number if one lies there.
+    """Return the middle of ``low`` (included) and ``high`` (excluded), as a float32 number if possible.
 
-    Scores are float32: a threshold that is one too survives every store and language unchanged.
+    Scores are float32. A float32 threshold does not change when it is saved or used in another language.
     """
     middle = (low + high) / 2
     short = float(np.float32(middle))
@@ -307,7 +309,7 @@ def _between(low: float, high: float) -> float:
 
 
 def _next_to(value: float, towards: float) -> float:
-    """The nearest float32 number beyond ``value``."""
+    """Return the float32 number next to ``value``."""
     return float(np.nextafter(np.float32(value), np.float32(towards)))
 
 
@@ -330,13 +332,13 @@ def _measured(at: float, queries: _Queries, *, confidence: float) -> UnknownThre
     n_unknown = int(queries.unknown.sum())
     n_false = int((~unknown_first & queries.unknown).sum())
     n_known = len(unknown_first) - n_unknown
-    cuts, values = _map_steps(queries)
+    bounds, values = _map_steps(queries)
     return UnknownThreshold(
         at=at,
         k=queries.k,
         n_queries=len(unknown_first),
         n_unknown=n_unknown,
-        map_at_k=float(values[np.searchsorted(cuts, at, side="right")]),
+        map_at_k=float(values[np.searchsorted(bounds, at, side="right")]),
         share_unknown=share_unknown,
         false_match_rate=n_false / n_unknown if n_unknown else None,
         false_match_bound=upper_bound(n_false, n_unknown, confidence=confidence) if n_unknown else None,

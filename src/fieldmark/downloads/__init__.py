@@ -1,1 +1,1 @@
-"""Photos that exist only as addresses: fetched politely, checked by decoding, kept with what became of each."""
+"""Download photos from URLs: limit requests per host, check files by decoding, and record the result of each URL."""

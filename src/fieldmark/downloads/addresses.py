@@ -1,7 +1,7 @@
-"""Which addresses may be asked: the web's, and no way into private networks, whatever name or number they hide behind.
+"""Check URLs before a request: only http and https, and no private networks behind any host name or IP address.
 
-A name is looked up once, the numbers it gives are checked, and the connection goes to a number that was checked; so
-an answer that changes between check and use (DNS rebinding) finds nothing to change.
+A host name is resolved once, its IP addresses are checked, and the connection uses a checked IP address. A DNS answer
+that changes between check and use (DNS rebinding) therefore has no effect.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from fieldmark.downloads.specs import Mirror
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 MOST_CHARACTERS = 8000
 MAX_NUMBERS = 3
-"""Of a name, so many are tried."""
+"""Maximum number of IP addresses tried for a host name."""
 
 
 def address(text: str, *, base: URL | None = None) -> URL:
-    """The web address that a text stands for, without its fragment.
+    """Parse a URL and remove its fragment.
 
     Args:
-        text: As typed in a table or sent in a redirect.
-        base: Where a redirect came from; ``text`` may be relative to it, and passwords in it are dropped.
+        text: URL from a table or a redirect.
+        base: URL that sent the redirect. ``text`` may be relative to it, and a password in it is removed.
 
     Raises:
-        Failed: It is no address, or of another scheme than http and https.
+        Failed: The text is not a URL, or its scheme is neither http nor https.
     """
     try:
         url = URL(text.strip())
@@ -40,17 +40,17 @@ def address(text: str, *, base: URL | None = None) -> URL:
             url = base.join(url).with_user(None)
         is_sound = url.host and url.port and not re.search(r"[\s\x00-\x1f]", url.host) and len(text) <= MOST_CHARACTERS
         if url.scheme not in {"http", "https"} or not is_sound:
-            raise ValueError("only http:// and https:// with a host are asked")  # noqa: TRY301 - one way out
+            raise ValueError("only http:// and https:// URLs with a host are allowed")  # noqa: TRY301 - one way out
         return url.with_fragment(None) if url.raw_fragment else url
     except (ValueError, TypeError, UnicodeError) as error:
         raise Failed("bad_address", f"{without_secrets(text)[:120]}: {error}") from error
 
 
 def without_secrets(url: str) -> str:
-    """The address without name and password, as it may stand in logs and tables.
+    """Return the URL without user name and password, for logs and tables.
 
     Example:
-        >>> shown("https://me:secret@example.org/a.jpg?x=1")
+        >>> without_secrets("https://me:secret@example.org/a.jpg?x=1")
         'https://example.org/a.jpg?x=1'
     """
     if "@" not in url:
@@ -63,7 +63,7 @@ def without_secrets(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """The host of an address, in lower case; "" where it has none."""
+    """Return the host of a URL in lower case; "" if it has none."""
     try:
         return (urlsplit(url.strip()).hostname or "").lower()
     except ValueError:
@@ -71,7 +71,7 @@ def host_of(url: str) -> str:
 
 
 def also_at(urls: Iterable[str], mirrors: Iterable[Mirror]) -> list[tuple[str, int]]:
-    """The addresses with what the mirrors make of them, each once: the given ones (0) first, then rule 1, rule 2 ..."""
+    """Return the URLs (rule 0) and the URLs made by mirror rules 1, 2, ..., each once, sorted by rule."""
     given = list(dict.fromkeys(urls))
     found = dict.fromkeys(given, 0)
     for number, mirror in enumerate(mirrors, start=1):
@@ -82,7 +82,7 @@ def also_at(urls: Iterable[str], mirrors: Iterable[Mirror]) -> list[tuple[str, i
 
 
 def is_public(number: str) -> bool:
-    """Whether an IP number belongs to the public net, also where it hides an IPv4 number in an IPv6 one.
+    """Whether an IP address is public. IPv4 addresses embedded in IPv6 addresses are also checked.
 
     Example:
         >>> is_public("93.184.216.34"), is_public("169.254.169.254"), is_public("::ffff:10.0.0.1")
@@ -101,10 +101,10 @@ def is_public(number: str) -> bool:
 
 
 def check_number(url: URL) -> None:
-    """Refuse a host that is itself a number and not a public one; names are checked when they are looked up.
+    """Reject a URL whose host is a private IP address. Host names are checked when they are resolved.
 
     Raises:
-        Failed: The number is private, or written in a form (decimal, octal, short) that only serves to hide it.
+        Failed: The IP address is private, or written in an unusual form (decimal, octal, short).
     """
     host = url.raw_host or ""
     if ":" not in host and not re.fullmatch(r"[0-9.]+|0[xX][0-9a-fA-F.xX]*", host):
@@ -118,11 +118,11 @@ def check_number(url: URL) -> None:
 
 
 class CheckedResolver(AbstractResolver):
-    """Looks names up and passes on public numbers only.
+    """A DNS resolver that returns only public IP addresses.
 
     Args:
-        inner: Who looks them up.
-        allow_private: Pass on all.
+        inner: The resolver to use.
+        allow_private: Whether to return private IP addresses too.
     """
 
     def __init__(self, inner: AbstractResolver, *, allow_private: bool) -> None:
@@ -132,10 +132,10 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The first numbers of a name that may be connected to, IPv4 first, as IPv6 often leads nowhere.
+        """Return the first allowed IP addresses of a host name, IPv4 first, because IPv6 often does not work.
 
         Raises:
-            Failed: It has none.
+            Failed: The host name has no allowed IP address.
         """
         try:
             found = await self._inner.resolve(host, port, family)
@@ -147,5 +147,5 @@ class CheckedResolver(AbstractResolver):
         return sorted(allowed.values(), key=lambda one: ":" in one["host"])[:MAX_NUMBERS]
 
     async def close(self) -> None:
-        """Close the inner one."""
+        """Close the inner resolver."""
         await self._inner.close()

@@ -1,4 +1,4 @@
-"""Which address is asked next: so many at once in all, few at one host, none before its time."""
+"""Schedule of requests: limits for all hosts and for each host, and waiting times."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Job = TypeVar("Job")
 
 @dataclass
 class Host(Generic[Job]):
-    """One host's jobs and manners.
+    """Waiting jobs and limits of one host.
 
     Attributes:
-        name: The host.
-        jobs: What waits: when it may begin, a running number, the job.
-        n_running: How many are being asked.
-        ready_at: Nothing is asked before.
-        every_s: Seconds between two questions, if its robots.txt asks for some.
-        n_failed: Failures of its own in a row.
-        closed: Why nothing more is asked in this run; "" while it is open.
-        listed: When its next turn is, or None if it has nothing to do or may not begin more.
+        name: Host name.
+        jobs: Waiting jobs: (earliest start, serial number, job).
+        n_running: Number of running requests.
+        ready_at: Earliest time of the next request.
+        every_s: Seconds between two requests, from ``Crawl-delay`` in robots.txt; 0 means no limit.
+        n_failed: Number of consecutive failures caused by the host.
+        closed: Reason for sending no more requests in this run; "" while the host is open.
+        listed: Time of the next turn; None if no job waits or no further job may start.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Host(Generic[Job]):
 
 
 class Agenda(Generic[Job]):
-    """The jobs of all hosts; hosts take turns.
+    """The waiting jobs of all hosts. Hosts take turns.
 
     Args:
-        n_a_host: Jobs of one host at the same time.
+        n_a_host: Maximum number of running jobs of one host.
     """
 
     def __init__(self, *, n_a_host: int) -> None:
@@ -50,23 +50,23 @@ class Agenda(Generic[Job]):
         self.n_waiting = 0
 
     def host(self, name: str) -> Host[Job]:
-        """The host of that name."""
+        """Return the host with this name; it is created if needed."""
         if name not in self._hosts:
             self._hosts[name] = Host(name)
         return self._hosts[name]
 
     def add(self, job: Job, *, host: str, at: float = 0.0) -> None:
-        """Put a job on the list, to begin no sooner than ``at`` (seconds, as the clock of ``take``)."""
-        whose = self.host(host)
-        heapq.heappush(whose.jobs, (at, next(self._number), job))
+        """Add a job that may start at time ``at`` or later, in seconds of the clock used for ``take``."""
+        owner = self.host(host)
+        heapq.heappush(owner.jobs, (at, next(self._number), job))
         self.n_waiting += 1
-        self._list(whose)
+        self._list(owner)
 
     def take(self, now: float) -> tuple[Job, Host[Job]] | float | None:
-        """The next job with its host; or when the next one is due; or None if only a finished job can free one."""
+        """Return the next job and its host, or the time of the next job, or None if a running job must finish first."""
         while self._turns:
             due, _, host = self._turns[0]
-            if host.listed != due or self._due(host) != due:  # a turn that was moved
+            if host.listed != due or self._due(host) != due:  # this turn was moved
                 heapq.heappop(self._turns)
                 if host.listed == due:
                     host.listed = None
@@ -86,25 +86,25 @@ class Agenda(Generic[Job]):
         return None
 
     def finished(self, host: Host[Job]) -> None:
-        """One of the host's jobs no longer runs."""
+        """Record that a job of the host has finished."""
         host.n_running -= 1
         self._list(host)
 
     def pause(self, host: Host[Job], *, until: float) -> None:
-        """Ask nothing of the host before then."""
+        """Send no request to the host before time ``until``."""
         host.ready_at = max(host.ready_at, until)
 
     def close(self, host: Host[Job], why: str) -> None:
-        """Hand its jobs out at once, not to be asked but to be noted."""
+        """Close the host: its waiting jobs are returned at once, to be recorded without a request."""
         host.closed = why
         self._list(host)
 
     def _due(self, host: Host[Job]) -> float:
-        """When the host's next job may begin."""
+        """Return the time at which the next job of the host may start."""
         return 0.0 if host.closed else max(host.ready_at, host.jobs[0][0])
 
     def _list(self, host: Host[Job]) -> None:
-        """Give the host its turn, or an earlier one than it has, if it has something to do and may."""
+        """Schedule the next turn of the host, or move it earlier, if a job may start."""
         if not host.jobs or host.n_running >= self._n_a_host:
             return
         due = self._due(host)

@@ -1,4 +1,4 @@
-"""Requests for photos: each redirect is checked like the first address; bytes and time are limited."""
+"""HTTP requests for photos: every redirect is checked like the first URL, and bytes and time are limited."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ BROWSER = {
     "Sec-Fetch-Site": "cross-site",
 }
 _HARMLESS = {"accept", "accept-language", "referer", "user-agent"}
-"""Of the headers that a user gives, these alone are also sent to another host; others may hold a secret."""
+"""User headers that are also sent to other hosts after a redirect; all others may contain a secret."""
 IN_MEMORY = 256 * 2**10
-"""A longer body goes to the disk while it arrives, so that many at once do not fill the memory."""
+"""Largest body kept in memory, in bytes; longer bodies are written to disk while they arrive."""
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CAUSES = (
     (aiohttp.ClientSSLError, "no_trust"),
@@ -47,12 +47,12 @@ _CAUSES = (
     (aiohttp.ClientConnectionError, "hung_up"),
     (aiohttp.InvalidURL, "bad_address"),
 )
-"""The causes that errors of aiohttp stand for, the most special first; all others are ``bad_answer``."""
+"""Causes of aiohttp errors, the most specific first; all other errors are ``bad_answer``."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What an address said of its photo before: it need not send the same one again."""
+    """Headers of an earlier response, for a conditional request that skips an unchanged photo."""
 
     etag: str | None = None
     last_modified: str | None = None
@@ -60,16 +60,16 @@ class Known:
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What an address gave.
+    """Response of a URL.
 
     Attributes:
-        status: 200, or 304 for a photo that is as ``Known``.
-        body: The bytes as sent, or the file they were written to; empty with 304.
-        packing: Content-Encoding, if the host packed the bytes though we asked it not to.
-        content_type: As the host says; not to be trusted.
-        etag: For the next question.
-        last_modified: Likewise.
-        every_s: Seconds that the host wants between two questions.
+        status: HTTP status: 200, or 304 if the photo has not changed.
+        body: Received bytes, or the file that they were written to; empty with 304.
+        packing: Content-Encoding, if the host compressed the body although the request forbids it.
+        content_type: Content-Type as sent by the host; it may be wrong.
+        etag: ETag for the next conditional request.
+        last_modified: Last-Modified for the next conditional request.
+        every_s: Seconds between two requests that the host requires.
     """
 
     status: int
@@ -82,12 +82,12 @@ class HttpAnswer:
 
 
 class Fetcher:
-    """Asks addresses; to be entered within the event loop.
+    """HTTP client for photos. Use it as an asynchronous context manager.
 
     Args:
-        fetching: Limits and manners.
-        aside: A folder for long bodies.
-        resolver: Looks up host names; None uses the system's resolver.
+        fetching: Settings of the download.
+        aside: Folder for long bodies.
+        resolver: DNS resolver; None uses the resolver of the system.
     """
 
     def __init__(self, fetching: Fetching, *, aside: Path, resolver: AbstractResolver | None = None) -> None:
@@ -121,18 +121,18 @@ class Fetcher:
     ) -> None:
         await self._session.close()
         await self._checked.close()
-        await asyncio.sleep(0)  # transports close at the next turn of the loop
+        await asyncio.sleep(0)  # transports close in the next iteration of the event loop
 
     async def ask(self, url: str, *, key: int, known: Known | None = None) -> HttpAnswer:
-        """Request an address and return its answer.
+        """Request a URL and return its response.
 
         Args:
-            url: As in the table.
-            key: A number of its own, for the file of a long body.
-            known: What it gave before; then 304 may be the answer.
+            url: URL as in the table.
+            key: Unique number, used in the file name of a long body.
+            known: Headers of an earlier response; the status may then be 304.
 
         Raises:
-            Failed: It gave no bytes that might be a photo.
+            Failed: The response contains no photo.
             RunError: The disk is full or fails.
         """
         try:
@@ -152,7 +152,7 @@ class Fetcher:
             raise Failed("too_slow", f"more than {self._fetching.total_s:g} s") from error
 
     async def _robots_file(self, url: URL) -> bytes:
-        """The bytes of a robots.txt, requested without any header that the user gave."""
+        """Return the bytes of a robots.txt, requested without any user header."""
         try:
             async with Deadline(self._fetching.total_s):
                 answer = await self._follow(url, own={}, shared={}, robots=None, file=None, max_bytes=MOST_BYTES)
@@ -170,17 +170,17 @@ class Fetcher:
         file: Path | None,
         max_bytes: int,
     ) -> HttpAnswer:
-        """The answer at the end of the redirects, each of which is checked as the first address is.
+        """Follow redirects and return the final response. Every redirect is checked like the first URL.
 
         Args:
-            url: Where to begin, without a password.
-            own: Headers for the origin (scheme, host and port) of that address.
-            shared: Headers for any other.
-            robots: The rules to obey; None obeys none.
-            file: Where a long body goes; None keeps it in memory.
-            max_bytes: Of the body.
+            url: First URL, without a password.
+            own: Headers for the origin (scheme, host and port) of the first URL.
+            shared: Headers for all other origins.
+            robots: The robots.txt rules to obey; None obeys none.
+            file: File for a long body; None keeps the body in memory.
+            max_bytes: Maximum size of the body.
         """
-        first, seen, headers = url, {url}, own
+        first, visited, headers = url, {url}, own
         every_s = 0.0
         while True:
             if not self._fetching.allow_private:
@@ -192,22 +192,22 @@ class Fetcher:
                 return found
             status, target = found
             if not target:
-                raise Failed("bad_answer", "a redirect that leads nowhere", status=status)
+                raise Failed("bad_answer", "a redirect without a target", status=status)
             url = address(target, base=url)
-            if url in seen:
+            if url in visited:
                 raise Failed("redirect_loop", str(url.host), status=status)
-            if len(seen) > self._fetching.max_redirects:
+            if len(visited) > self._fetching.max_redirects:
                 raise Failed("too_many_redirects", f"more than {self._fetching.max_redirects}", status=status)
-            seen.add(url)
+            visited.add(url)
             headers = own if url.origin() == first.origin() else shared
 
     async def _request(
         self, url: URL, headers: Mapping[str, str], *, every_s: float, file: Path | None, max_bytes: int
     ) -> HttpAnswer | tuple[int, str]:
-        """The answer of one address, or the status and target of a redirect.
+        """Return the response of one URL, or the status and target of a redirect.
 
         Raises:
-            Failed: There is no proper answer, or its status is no success.
+            Failed: The response is invalid, or its status is an error.
         """
         status: int | None = None
         try:
@@ -225,10 +225,10 @@ class Fetcher:
 
 
 async def _answer(response: aiohttp.ClientResponse, *, every_s: float, file: Path | None, max_bytes: int) -> HttpAnswer:
-    """The answer with its body.
+    """Return the response with its body.
 
     Raises:
-        Failed: Its status is no success, or it is too large.
+        Failed: The status is an error, or the body is too large.
     """
     status = response.status
     if not (200 <= status < 300 or status == 304):
@@ -246,10 +246,10 @@ async def _answer(response: aiohttp.ClientResponse, *, every_s: float, file: Pat
 
 
 async def _body(response: aiohttp.ClientResponse, file: Path | None, max_bytes: int) -> bytes | Path:
-    """The body of an answer: its bytes, or the file that a long one was written to.
+    """Return the body of a response: its bytes, or the file of a long body.
 
     Raises:
-        Failed: It is too large.
+        Failed: The body is too large.
         RunError: The disk is full or fails.
     """
     announced = response.content_length
@@ -281,17 +281,17 @@ async def _body(response: aiohttp.ClientResponse, file: Path | None, max_bytes: 
 
 
 def _header(response: aiohttp.ClientResponse, name: str) -> str:
-    """The first header of that name; "" where there is none."""
+    """Return the first header with this name; "" if there is none."""
     return _clean(response.headers.get(name))
 
 
 def _clean(text: str | None) -> str:
-    """The text with bytes that are no UTF-8, which aiohttp keeps as surrogates, replaced: they cannot be stored."""
+    """Replace invalid UTF-8 bytes, which aiohttp keeps as surrogates, because they cannot be stored."""
     return text if text and text.isascii() else (text or "").encode("utf-8", "replace").decode()
 
 
 def _password(url: URL) -> dict[str, str]:
-    """The header that carries the name and password of an address."""
+    """Return the header with the user name and password of a URL."""
     if not (url.user or url.password):
         return {}
     pair = f"{url.user or ''}:{url.password or ''}".encode()
@@ -299,13 +299,13 @@ def _password(url: URL) -> dict[str, str]:
 
 
 def _conditions(known: Known) -> dict[str, str]:
-    """The headers that let a host answer 304; never what would end a line, whatever the host said before."""
+    """Return the headers of a conditional request; values with control characters are omitted."""
     conditions = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
     return {name: value for name, value in conditions.items() if value and not re.search(r"[\x00-\x1f\x7f]", value)}
 
 
 def _wait_s(text: str | None) -> float | None:
-    """The seconds that ``Retry-After`` asks for, given as such or as a date.
+    """Return the seconds of ``Retry-After``, which may be a number or a date; None if it is invalid.
 
     Example:
         >>> _wait_s("120"), _wait_s("soon"), _wait_s("Fri, 31 Dec 1999 23:59:59 GMT")

@@ -1,4 +1,4 @@
-"""Why an address gave no photo: one word a cause, what it means, and whether asking again can help."""
+"""Causes of failed downloads: name, meaning, and whether another request can help."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """One way in which an address fails.
+    """A cause of a failed download.
 
     Attributes:
-        name: As it stands in tables.
-        meaning: In words.
-        lasting: Asking on another day is in vain; only who says so asks again.
-        fleeting: Another try in the same run may help.
-        of_host: The host itself is at fault; after several in a row its other addresses are not asked.
+        name: Name in tables.
+        meaning: Description for people.
+        lasting: Whether the failure is permanent. Later runs skip the URL unless ``--again gone`` is given.
+        fleeting: Whether another try in the same run may help.
+        of_host: Whether the host itself fails. After several such failures in a row, its other URLs are skipped.
     """
 
     name: str
@@ -25,48 +25,48 @@ class Cause:
 
 
 _ALL = (
-    Cause("not_found", "the host has no such page (404)", lasting=True),
-    Cause("gone", "the host says that it is gone for good (410)", lasting=True),
-    Cause("bad_address", "not an address of the web (http or https)", lasting=True),
-    Cause("private_address", "leads to a private or local network", lasting=True),
-    Cause("robots", "the host's robots.txt asks not to", lasting=True),
-    Cause("forbidden", "the host does not let us (401, 402, 403, 407, 451)"),
-    Cause("http_status", "another status that is no success"),
-    Cause("too_busy", "asked too often (429)", fleeting=True),
-    Cause("server_error", "the host failed (5xx)", fleeting=True),
-    Cause("no_host", "the host's name leads nowhere", fleeting=True, of_host=True),
-    Cause("no_connection", "the host does not take connections", fleeting=True, of_host=True),
-    Cause("connect_timeout", "no connection within the time for it", fleeting=True, of_host=True),
-    Cause("no_trust", "the host's certificate or encryption does not hold", of_host=True),
-    Cause("hung_up", "the host closed the connection without an answer", fleeting=True),
-    Cause("bad_answer", "the answer is no proper HTTP"),
-    Cause("silent", "no byte came for too long", fleeting=True),
-    Cause("too_slow", "not whole within the time for one address"),
-    Cause("redirect_loop", "redirects in a circle"),
+    Cause("not_found", "the page does not exist (404)", lasting=True),
+    Cause("gone", "the page was removed permanently (410)", lasting=True),
+    Cause("bad_address", "not a valid http or https address", lasting=True),
+    Cause("private_address", "the address is in a private or local network", lasting=True),
+    Cause("robots", "not allowed by the robots.txt of the host", lasting=True),
+    Cause("forbidden", "access denied by the host (401, 402, 403, 407, 451)"),
+    Cause("http_status", "another HTTP error status"),
+    Cause("too_busy", "too many requests (429)", fleeting=True),
+    Cause("server_error", "internal error of the host (5xx)", fleeting=True),
+    Cause("no_host", "the host name has no IP address", fleeting=True, of_host=True),
+    Cause("no_connection", "the host refuses connections", fleeting=True, of_host=True),
+    Cause("connect_timeout", "no connection within the time limit", fleeting=True, of_host=True),
+    Cause("no_trust", "invalid certificate or encryption of the host", of_host=True),
+    Cause("hung_up", "the host closed the connection without a response", fleeting=True),
+    Cause("bad_answer", "the response is not valid HTTP"),
+    Cause("silent", "no data received within the time limit", fleeting=True),
+    Cause("too_slow", "not complete within the time limit for one address"),
+    Cause("redirect_loop", "a loop of redirects"),
     Cause("too_many_redirects", "more redirects than allowed"),
     Cause("too_large", "more bytes than allowed"),
     Cause("too_many_pixels", "more pixels than allowed"),
-    Cause("truncated", "the photo ends too early", fleeting=True),
-    Cause("web_page", "a web page in place of the photo"),
-    Cause("not_a_picture", "neither a picture of a known kind nor a web page"),
-    Cause("damaged", "a picture that cannot be decoded"),
-    Cause("empty", "no bytes at all", fleeting=True),
-    Cause("odd_packing", "packed in a way that was not asked for"),
-    Cause("another_picture", "not the picture that the manifest names"),
-    Cause("not_asked", "not asked in this run: the host was down or asked us to stay away"),
+    Cause("truncated", "the photo is incomplete", fleeting=True),
+    Cause("web_page", "a web page instead of a photo"),
+    Cause("not_a_picture", "not a known image format"),
+    Cause("damaged", "the photo cannot be decoded"),
+    Cause("empty", "the response is empty", fleeting=True),
+    Cause("odd_packing", "compressed in an unsupported way"),
+    Cause("another_picture", "a different picture from the one in the manifest"),
+    Cause("not_asked", "not requested in this run, because the host was down or asked for a long wait"),
 )
 CAUSES = {cause.name: cause for cause in _ALL}
 
 
-class Failed(Exception):  # noqa: N818 - an outcome that is noted, not an error that is told
-    """An address gave no photo.
+class Failed(Exception):  # noqa: N818 - a recorded result, not an error for users
+    """A URL returned no photo.
 
     Args:
-        cause: A name of ``CAUSES``.
-        detail: What was seen, in short.
-        status: The HTTP status, if there was one.
-        wait_s: How long the host asks us to wait.
-        host: Who answered, where it was not the host first asked.
+        cause: Name of a cause in ``CAUSES``.
+        detail: Short description of the failure.
+        status: HTTP status, if there was one.
+        wait_s: Waiting time in seconds requested by the host.
+        host: Host that sent the response, if it differs from the host of the URL.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Failed(Exception):  # noqa: N818 - an outcome that is noted, not an error 
 
 
 def of_status(status: int) -> str:
-    """The cause that an HTTP status stands for.
+    """Return the name of the cause for an HTTP status.
 
     Example:
         >>> of_status(404), of_status(503), of_status(418)

@@ -1,4 +1,4 @@
-"""Is it a photo? Bytes are hashed, decoded, perhaps made smaller, and written aside; what takes long, in threads."""
+"""Check responses: hash and decode the bytes, optionally resize the photo, and write a temporary file."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from fieldmark.images.thumbnails import thumbnail
 
 _WEB_PAGE = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<script")
 QUICK_BYTES, QUICK_PIXELS, QUICK_SCANS = 64 * 2**10, 2**20, 12
-"""A JPEG of no more is decoded within milliseconds: it is done at once, as handing it to a thread costs more."""
-A_TURN = 16
-"""So many pictures are checked before the event loop is told; waking it for each would cost more than it gains."""
+"""Limits of a small JPEG, which is decoded at once within milliseconds, because starting a thread task costs more."""
+MAX_BATCH = 16
+"""Maximum number of photos checked before notifying the event loop; a notification for each would be slow."""
 
 
 @dataclass(frozen=True)
 class CheckedPhoto:
-    """A whole photo that lies aside.
+    """A complete photo in a temporary file.
 
     Attributes:
-        sha256: Of the bytes as the address gave them.
-        n_bytes: Likewise.
-        width: In pixels, upright, as the address gave it.
-        height: Likewise.
-        file: Where it belongs below the folder of the download.
-        aside: Path of where it lies now; no Path, as making one costs as much as hashing a photo.
-        kept_sha256: Of the file as it is kept; differs where it was made smaller.
+        sha256: SHA-256 of the received bytes.
+        n_bytes: Number of received bytes.
+        width: Width of the received photo in pixels, after applying the EXIF orientation.
+        height: Height of the received photo in pixels.
+        file: Final path, relative to the folder of the download.
+        aside: Path of the temporary file. It is a text, because creating a Path is as slow as hashing a photo.
+        kept_sha256: SHA-256 of the stored file; differs from ``sha256`` if the photo was resized.
     """
 
     sha256: str
@@ -57,13 +57,13 @@ class CheckedPhoto:
 
 @dataclass(frozen=True)
 class SniffedPhoto:
-    """An answer that begins like a photo, its header understood and nothing decoded.
+    """A response with a valid image header; the pixels are not yet decoded.
 
     Attributes:
-        data: All of its bytes.
-        digest: Their SHA-256.
-        photo: What the header says.
-        status: Of the answer.
+        data: All bytes of the photo.
+        digest: SHA-256 of the bytes.
+        photo: Content of the image header.
+        status: HTTP status of the response.
     """
 
     data: bytes
@@ -73,7 +73,7 @@ class SniffedPhoto:
 
     @property
     def is_quick(self) -> bool:
-        """Whether it is decoded in less time than it takes to wake up a thread for it, give or take."""
+        """Whether decoding takes less time than starting a thread task."""
         return (
             self.photo.kind == "JPEG"
             and len(self.data) <= QUICK_BYTES
@@ -83,68 +83,68 @@ class SniffedPhoto:
 
 
 def is_small(answer: HttpAnswer) -> bool:
-    """Whether an answer is looked at in no time."""
+    """Whether reading the header of a response takes almost no time."""
     return isinstance(answer.body, bytes) and len(answer.body) <= QUICK_BYTES and not answer.packing
 
 
 def recognised(answer: HttpAnswer, *, fetching: Fetching, wanted: str | None = None) -> SniffedPhoto:
-    """The header of the photo in an answer, and its hash.
+    """Read the image header of a response and compute the hash.
 
     Args:
-        answer: What an address gave.
-        fetching: What is too much.
-        wanted: The SHA-256 it must have.
+        answer: Response of a URL.
+        fetching: Settings with the size limits.
+        wanted: Required SHA-256, or None.
 
     Raises:
-        Failed: It is no photo, too large, or not the one wanted.
+        Failed: The response is not a photo, is too large, or has another hash.
     """
     data = _unpacked(answer, fetching.max_bytes)
     digest = hashlib.sha256(data).hexdigest()
     if wanted is not None and digest != wanted:
         raise Failed("another_picture", f"sha256 {digest}", status=answer.status)
-    _refuse_others(data, answer)
-    with _told(answer.status):
+    _reject_other_files(data, answer)
+    with _as_failed(answer.status):
         return SniffedPhoto(data, digest, opened(data, limits=_limits(fetching)), answer.status)
 
 
 def laid_aside(
-    seen: SniffedPhoto, *, image: str, aside: Path, fetching: Fetching, known: frozenset[str] = frozenset()
+    sniffed: SniffedPhoto, *, image: str, aside: Path, fetching: Fetching, known: frozenset[str] = frozenset()
 ) -> CheckedPhoto:
-    """The photo, every pixel of it gone through the decoder, lying whole in the folder ``aside``.
+    """Decode a photo completely and write it to a temporary file in the folder ``aside``.
 
     Args:
-        seen: What was recognised.
-        image: The id.
-        aside: A folder for files not yet in their place.
-        fetching: What is too much, and what size to keep.
-        known: SHA-256 of the pictures that the address gave before, which lie in place already and are not decoded or
-            written again.
+        sniffed: The photo with its header.
+        image: Image id.
+        aside: Folder for temporary files.
+        fetching: Settings with the size limits and the size to keep.
+        known: SHA-256 of earlier photos of this URL. They are already stored, so they are neither decoded nor written
+            again.
 
     Raises:
-        Failed: It is damaged or not whole.
+        Failed: The photo is damaged or incomplete.
         RunError: The disk is full or fails.
     """
-    data, digest, kept, kind = seen.data, seen.digest, seen.data, seen.photo.kind
+    data, digest, kept, kind = sniffed.data, sniffed.digest, sniffed.data, sniffed.photo.kind
     is_new = digest not in known
-    with _told(seen.status):
+    with _as_failed(sniffed.status):
         if is_new and fetching.resize_px is not None:
             kept = thumbnail(data, longest_px=fetching.resize_px, quality=fetching.quality, limits=_limits(fetching))
             kind = "JPEG"
         elif is_new:
-            # An eighth of the size in grey: all bits are still read, which is what finds faults.
-            decode(seen.photo, at_least=(1, 1), colour="grey")
+            # Decodes in grey at an eighth of the size; all bytes are still read, so errors are found.
+            decode(sniffed.photo, at_least=(1, 1), colour="grey")
     file = place_of(image, kind, version=len(known) + 1)
-    lies = f"{aside}/{file.rpartition('/')[2]}"
+    temporary = f"{aside}/{file.rpartition('/')[2]}"
     if is_new:
-        with disk_errors(aside), open(lies, "wb") as written:  # noqa: PTH123 - no Path, see Photo
+        with disk_errors(aside), open(temporary, "wb") as written:  # noqa: PTH123 - no Path, see CheckedPhoto
             written.write(kept)
     return CheckedPhoto(
         sha256=digest,
         n_bytes=len(data),
-        width=seen.photo.width,
-        height=seen.photo.height,
+        width=sniffed.photo.width,
+        height=sniffed.photo.height,
         file=file,
-        aside=lies,
+        aside=temporary,
         kept_sha256=digest if kept is data else hashlib.sha256(kept).hexdigest(),
     )
 
@@ -154,8 +154,8 @@ def _limits(fetching: Fetching) -> Limits:
 
 
 @contextmanager
-def _told(status: int) -> Iterator[None]:
-    """What the reader of pictures complains of becomes one cause."""
+def _as_failed(status: int) -> Iterator[None]:
+    """Convert an error of the image reader to a cause."""
     try:
         yield
     except ImageError as error:
@@ -163,7 +163,7 @@ def _told(status: int) -> Iterator[None]:
 
 
 def _unpacked(answer: HttpAnswer, most_bytes: int) -> bytes:
-    """The bytes of the body, also where the host packed them though it was asked not to; never more than allowed."""
+    """Return the bytes of the body, decompressed if needed and limited to ``most_bytes``."""
     data = answer.body if isinstance(answer.body, bytes) else answer.body.read_bytes()
     if isinstance(answer.body, Path):
         answer.body.unlink(missing_ok=True)
@@ -171,23 +171,23 @@ def _unpacked(answer: HttpAnswer, most_bytes: int) -> bytes:
         return data
     if answer.packing not in {"gzip", "x-gzip", "deflate"}:
         raise Failed("odd_packing", answer.packing, status=answer.status)
-    for window in (47, -15):  # gzip or zlib by their heads; bare deflate as some hosts send it
+    for window in (47, -15):  # gzip or zlib by their headers; raw deflate, which some hosts send
         unpacker = zlib.decompressobj(window)
         try:
             found = unpacker.decompress(data, most_bytes + 1)
         except zlib.error:
             continue
         if len(found) > most_bytes:
-            raise Failed("too_large", f"more than {most_bytes:,} bytes when unpacked", status=answer.status)
+            raise Failed("too_large", f"more than {most_bytes:,} bytes after decompression", status=answer.status)
         return found
-    raise Failed("odd_packing", f"no {answer.packing} after all", status=answer.status)
+    raise Failed("odd_packing", f"not valid {answer.packing}", status=answer.status)
 
 
-def _refuse_others(data: bytes, answer: HttpAnswer) -> None:
-    """Refuse what does not begin like a picture.
+def _reject_other_files(data: bytes, answer: HttpAnswer) -> None:
+    """Reject data that does not start like an image.
 
     Raises:
-        Failed: It does not.
+        Failed: The data is empty, a web page, or another format.
     """
     if sniff(data) is not None:
         return
@@ -197,27 +197,29 @@ def _refuse_others(data: bytes, answer: HttpAnswer) -> None:
     is_page = answer.content_type in {"text/html", "application/xhtml+xml"} and start[:1] == b"<"
     if is_page or start.startswith(_WEB_PAGE):
         raise Failed("web_page", _title(data), status=answer.status)
-    raise Failed("not_a_picture", f"begins {data[:16]!r}, said to be {answer.content_type}"[:120], status=answer.status)
+    raise Failed(
+        "not_a_picture", f"starts with {data[:16]!r}, sent as {answer.content_type}"[:120], status=answer.status
+    )
 
 
 def _title(data: bytes) -> str:
-    """What a web page calls itself."""
+    """Return the title of a web page."""
     _, tag, rest = data[: 16 * 2**10].partition(b"<title>")
     return " ".join(rest.partition(b"</title>")[0][:120].decode("utf-8", "replace").split()) if tag else ""
 
 
 def _fault(error: ImageError) -> str:
-    """The cause that an error of the reader stands for."""
+    """Return the cause for an error of the image reader."""
     if "too large" in error.problem:
         return "too_many_pixels"
     return "truncated" if "truncated" in error.problem else "damaged"
 
 
 class CheckingThreads:
-    """Threads that check answers, for an event loop that goes on meanwhile.
+    """Threads that check responses while the event loop continues.
 
     Args:
-        n_workers: How many threads.
+        n_workers: Number of threads.
     """
 
     def __init__(self, *, n_workers: int) -> None:
@@ -239,21 +241,21 @@ class CheckingThreads:
             thread.join()
 
     async def check(self, job: Callable[[], CheckedPhoto]) -> CheckedPhoto:
-        """What ``job`` gives, run in one of the threads.
+        """Run ``job`` in one of the threads and return its result.
 
         Raises:
-            Failed: The job does.
+            Failed: The job raised it.
         """
         future: asyncio.Future[CheckedPhoto] = self._loop.create_future()
         self._jobs.put((job, future))
         return await future
 
     def _work(self) -> None:
-        """Check what comes, until there comes None."""
+        """Run jobs from the queue until it yields None."""
         is_open = True
         while is_open:
             done: list[tuple[asyncio.Future[CheckedPhoto], CheckedPhoto | BaseException]] = []
-            while len(done) < A_TURN:
+            while len(done) < MAX_BATCH:
                 try:
                     item = self._jobs.get(block=not done)
                 except Empty:
@@ -267,16 +269,16 @@ class CheckingThreads:
 
 
 def _result(job: Callable[[], CheckedPhoto]) -> CheckedPhoto | BaseException:
-    """What a job gives or raises; the event loop sorts failures from faults of ours."""
+    """Return the result of a job, or the exception it raised."""
     try:
         return job()
-    except BaseException as error:  # it is raised again where the job is awaited
+    except BaseException as error:  # raised again where the job is awaited
         return error
 
 
 def _hand_over(done: list[tuple[asyncio.Future[CheckedPhoto], CheckedPhoto | BaseException]]) -> None:
     for future, result in done:
-        if future.done():  # cancelled meanwhile
+        if future.done():  # was cancelled
             continue
         if isinstance(result, BaseException):
             future.set_exception(result)

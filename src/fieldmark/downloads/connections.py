@@ -1,7 +1,7 @@
-"""aiohttp connections for downloads, with limits that the library does not have: overhead, idle connections, time.
+"""aiohttp connections with additional limits: overhead bytes, idle connections, total time.
 
-aiohttp limits one header line and the number of headers. It does not limit how many bytes a host spends on interim
-answers, chunk sizes, chunk extensions and trailers, and its timeouts start anew with each byte.
+aiohttp limits the length of a header line and the number of headers. It does not limit the bytes of interim
+responses, chunk sizes, chunk extensions and trailers, and its timeouts restart with every byte.
 """
 
 from __future__ import annotations
@@ -19,85 +19,85 @@ from aiohttp.client_proto import ResponseHandler
 from fieldmark.downloads.causes import Failed
 
 MAX_HEAD = 64 * 2**10
-"""Bytes before the body, interim answers included."""
+"""Maximum number of bytes before the body, including interim responses."""
 MAX_FRAMING = 16 * 2**10
-"""Bytes of chunk sizes, chunk extensions and trailers, beside a sixteenth of the body."""
+"""Maximum number of bytes of chunk sizes, extensions and trailers, in addition to a sixteenth of the body."""
 READ_SIZE = 256 * 2**10
-"""asyncio reads at most this many bytes at once, so a body buffer of this size never stops the parser midway."""
+"""Maximum number of bytes per read in asyncio. A body buffer of this size never interrupts the parser."""
 PIECE = 16 * 2**10
-"""A chunked body is parsed in pieces of this size, and its overhead is checked after each."""
+"""Size of the pieces of a chunked body; the overhead is checked after each piece."""
 SMALL, MAX_SMALL, PAUSE_S = 512, 8, 1.0
-"""After this many reads of less than so many bytes, a connection is read once a second: each read costs CPU time."""
+"""After ``MAX_SMALL`` reads of less than ``SMALL`` bytes, a connection is read once per ``PAUSE_S``: saves CPU time."""
 DNS_CACHE_S, IDLE_S = 60, 10.0
-"""Seconds for which an address is remembered, and for which an unused connection stays open."""
-LOOK_S = 0.25
-"""So often silent connections are looked for: one timer for all, as a timer for each read costs CPU time."""
+"""Seconds for which DNS results are cached, and for which an unused connection stays open."""
+CHECK_EVERY_S = 0.25
+"""Seconds between searches for silent connections. One timer for all saves CPU time."""
 LATE_S, GRACE_S = 0.25, 0.5
-"""If a deadline is noticed this late, the event loop was blocked: what arrived meanwhile is read for another moment."""
+"""If a deadline fires more than ``LATE_S`` late, the event loop was blocked. Waiting data is then read for ``GRACE_S``."""
 
 
 class Connection(ResponseHandler):
-    """A connection that counts raw bytes and hangs up on a host that breaks the limits.
+    """A connection that counts raw bytes and is closed if the host exceeds the limits.
 
     Attributes:
-        body: The body of the current answer; None until its head is complete.
+        body: Body of the current response; None until its headers are complete.
 
     Args:
         loop: The event loop.
-        opened: The open connections, the longest unused first; this one adds and removes itself.
+        opened: The open connections, the longest unused first. A connection adds and removes itself.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, opened: dict[Connection, None]) -> None:
         super().__init__(loop=loop)
         self.body: StreamReader | None = None
         self._opened = opened
-        self._is_asked = False
+        self._is_requested = False
         self._is_chunked = False
-        self._n_raw = 0  # of the head; once that is complete, of body and framing
+        self._n_raw = 0  # bytes of the headers; after them, of body and framing
         self._n_small = 0
         self._is_paused = False
-        self._heard_at = loop.time()
+        self._received_at = loop.time()
 
     @property
     def is_idle(self) -> bool:
-        """Whether no answer is expected."""
+        """Whether the connection waits for no response."""
         return self.body is not None and self.body.is_eof()
 
     def set_response_params(self, **params: Any) -> None:
-        """Expect an answer; aiohttp calls this before it sends a request."""
-        self.body, self._is_asked, self._is_chunked, self._n_raw, self._n_small = None, True, False, 0, 0
-        self._heard_at = self._loop.time()
+        """Prepare for a response; aiohttp calls this before it sends a request."""
+        self.body, self._is_requested, self._is_chunked, self._n_raw, self._n_small = None, True, False, 0, 0
+        self._received_at = self._loop.time()
         self._opened.pop(self, None)
         self._opened[self] = None
         super().set_response_params(**params)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the connection; a body without a length that ends in an error is not whole."""
+        """Remove the connection. A body without a length that ends in an error is incomplete."""
         self._opened.pop(self, None)
         if exc is not None and self.body is not None and not self.body.is_eof():
             self.body.set_exception(Failed("truncated", error_line(exc)))
         super().connection_lost(exc)
 
     def close(self) -> None:
-        """Hang up at once, without waiting for the host to agree."""
+        """Close the connection at once, without waiting for the host."""
         if self.transport is not None:
             self.transport.abort()
         super().close()
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """Take the head of an answer from the parser."""
+        """Receive the headers of a response from the parser."""
         message, body = data
         if message.code >= 200 or message.code == 101:
             if self.body is not None:
-                self.fail("more than one answer")
+                self.fail("more than one response")
                 return
             self.body, self._is_chunked = body, bool(message.chunked)
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, and check the limits."""
-        self._heard_at = self._loop.time()
-        if not data or not self._is_asked:  # the parser goes on after a pause, or no parser is set yet
+        self._received_at = self._loop.time()
+        if not data or not self._is_requested:  # the parser continues after a pause, or no parser is set yet
             super().data_received(data)
             return
         if self.is_idle:  # nobody asked for these bytes: they must not become the next answer
@@ -114,7 +114,7 @@ class Connection(ResponseHandler):
                 self._pause()
 
     def _read_head(self, data: bytes) -> int:
-        """Parse up to the body, and give its place in ``data``."""
+        """Parse the headers, and return the position of the body in ``data``."""
         at = 0
         while self.body is None and at < len(data) and self.exception() is None:
             end = data.find(b"\r\n\r\n", at) + 4
@@ -125,7 +125,7 @@ class Connection(ResponseHandler):
             if self.body is None and self._n_raw > MAX_HEAD:
                 self.fail(f"more than {MAX_HEAD:,} bytes before the body")
         if self.body is not None:
-            self._n_raw = self.body.total_bytes  # some, where the empty line came in two parts
+            self._n_raw = self.body.total_bytes  # not 0 if the empty line arrived in two parts
         return at
 
     def _read_body(self, data: bytes) -> None:
@@ -136,13 +136,13 @@ class Connection(ResponseHandler):
         if body is None or body.is_eof():
             return
         error = self.exception()
-        if error is not None:  # of the parser; aiohttp tells it to who waits for a head, not to who reads a body
+        if error is not None:  # of the parser; aiohttp raises it only while headers are awaited
             body.set_exception(Failed("bad_answer", error_line(error)))
         elif self._n_raw - body.total_bytes > MAX_FRAMING + body.total_bytes // 16:
-            self.fail("more framing than body")
+            self.fail("too many framing bytes")
 
     def fail(self, detail: str, *, cause: str = "bad_answer") -> None:
-        """End the answer with an error, and hang up."""
+        """End the response with an error, and close the connection."""
         failed = Failed(cause, detail)
         self.set_exception(failed)
         if self.body is not None:
@@ -151,11 +151,11 @@ class Connection(ResponseHandler):
             self.transport.abort()
 
     def is_silent(self, gap_s: float) -> bool:
-        """Whether nothing of the expected answer came for so many seconds in which somebody listened."""
-        return self._is_asked and not self._is_paused and self._loop.time() - self._heard_at > gap_s
+        """Whether an expected response sent no data for ``gap_s`` seconds while the connection was being read."""
+        return self._is_requested and not self._is_paused and self._loop.time() - self._received_at > gap_s
 
     def resume_reading(self, *args: Any, **more: Any) -> None:
-        """Go on with the parser, but read no more while paused; aiohttp calls this whenever its buffer has room."""
+        """Continue the parser, but do not read while paused. aiohttp calls this when its buffer has free space."""
         super().resume_reading(*args, **more)
         if self._is_paused and self.transport is not None:
             self.transport.pause_reading()
@@ -168,18 +168,18 @@ class Connection(ResponseHandler):
             self._loop.call_later(PAUSE_S, self._go_on)
 
     def _go_on(self) -> None:
-        self._is_paused, self._heard_at = False, self._loop.time()
+        self._is_paused, self._received_at = False, self._loop.time()
         if self.transport is not None:
             self.transport.resume_reading()
 
 
 class Connector(TCPConnector):
-    """Opens connections that count, gives up those that are silent, and keeps few of those that are not in use.
+    """Opens connections with limits, closes silent connections, and limits the number of idle connections.
 
     Args:
-        resolver: Gives the addresses that may be connected to.
-        max_idle: Number of unused connections to keep open.
-        gap_s: Seconds without a byte after which an answer is given up.
+        resolver: DNS resolver that returns allowed IP addresses.
+        max_idle: Maximum number of idle connections.
+        gap_s: Seconds without data after which a request fails.
     """
 
     def __init__(self, resolver: AbstractResolver, *, max_idle: int, gap_s: float) -> None:
@@ -194,10 +194,10 @@ class Connector(TCPConnector):
         self._max_idle = max_idle
         self._factory = partial(Connection, self._loop, self.opened)
         self._gap_s = gap_s
-        self._look()
+        self._check_connections()
 
-    def _look(self) -> None:
-        """Give up silent connections, close the longest unused of too many, and look again in a moment."""
+    def _check_connections(self) -> None:
+        """Close silent connections and surplus idle connections, and schedule the next check."""
         if self.closed:
             return
         idle = []
@@ -205,17 +205,17 @@ class Connector(TCPConnector):
             if connection.is_idle:
                 idle.append(connection)
             elif connection.is_silent(self._gap_s):
-                connection.fail(f"no byte for {self._gap_s:g} s", cause="silent")
+                connection.fail(f"no data for {self._gap_s:g} s", cause="silent")
         for connection in idle[: max(0, len(idle) - self._max_idle)]:
             connection.close()
-        self._loop.call_later(LOOK_S, self._look)
+        self._loop.call_later(CHECK_EVERY_S, self._check_connections)
 
 
 class Deadline:
-    """Ends the block within (``async with``) after so many seconds of wall time, whatever arrives meanwhile.
+    """Ends the block of ``async with`` after a number of seconds, even while data arrives.
 
     Args:
-        seconds: Wall time.
+        seconds: Time limit in seconds of wall time.
 
     Raises:
         TimeoutError: The block took longer.
@@ -243,5 +243,5 @@ class Deadline:
 
 
 def error_line(error: BaseException) -> str:
-    """The message of an error on one line."""
+    """Return the message of an error on one line."""
     return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,4 +1,4 @@
-"""Everything that is to be asked, asked: politely, at once, and noted batch by batch."""
+"""Run a download: send requests within the limits of each host, and record the results in batches."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ from fieldmark.downloads.journal import Journal, Note, Row
 from fieldmark.downloads.specs import Fetching
 
 DOWN_AFTER = 8
-"""Failures in a row that are the host's own, after which its other addresses are not asked in this run."""
+"""Number of consecutive failures of a host after which its other URLs are skipped in this run."""
 PAUSE_AFTER = 5
-"""Failures in a row that look like a host in trouble, after which all of it is given time, not one address alone."""
+"""Number of consecutive failures after which all requests to the host are delayed, not only those of one URL."""
 BATCH = 256
 BATCH_S = 0.5
-"""Notes are written when so many have come, or after so many seconds."""
-TELL_EVERY_S = 15.0
+"""Results are written after ``BATCH`` results or ``BATCH_S`` seconds."""
+REPORT_EVERY_S = 15.0
+"""Seconds between messages about failures."""
 
 
 @dataclass
 class Job:
-    """A photo to get: its addresses, and which of them is asked.
+    """A photo to download.
 
     Attributes:
-        rows: Its addresses in order.
-        at: Which is asked now.
-        tries: How often that was asked in this run.
+        rows: URLs of the photo, in the order of requests.
+        at: Position of the current URL in ``rows``.
+        tries: Number of requests to the current URL in this run.
     """
 
     rows: list[Row]
@@ -51,20 +52,20 @@ class Job:
 
     @property
     def row(self) -> Row:
-        """The address that is asked now."""
+        """The current URL."""
         return self.rows[self.at]
 
 
 @dataclass
 class Tally:
-    """What a run came to.
+    """Counts of a run.
 
     Attributes:
-        n_asked: Questions sent, further tries included.
-        n_new: Photos that came.
-        n_same: Photos that are as they were.
-        n_changed: Addresses that gave another picture than before.
-        causes: How many photos did not come, by the cause at their last address.
+        n_asked: Number of requests, including repeated tries.
+        n_new: Number of new photos.
+        n_same: Number of unchanged photos.
+        n_changed: Number of URLs that returned a different photo than before.
+        causes: Number of missing photos, by the cause at their last URL.
     """
 
     n_asked: int = 0
@@ -84,16 +85,16 @@ def fetch(
     resolver: AbstractResolver | None = None,
     progress: Progress = QUIET,
 ) -> Tally:
-    """Ask for photos; all that comes is in its place and in the journal when this returns, also when it is interrupted.
+    """Download photos. All received photos are stored and recorded in the journal, also after an interruption.
 
     Args:
-        photos: For each photo the addresses to ask, tried in order until one gives it.
-        journal: Where to note what came of each.
-        fetching: Limits and manners.
-        visit: The number of this run in the journal.
-        wanted: The SHA-256 that photos must have.
-        resolver: Who looks host names up; None for the system.
-        progress: Told how far it is, and of failures by their causes.
+        photos: For each photo its URLs, tried in order until one returns the photo.
+        journal: Journal that records the results.
+        fetching: Settings of the download.
+        visit: Number of this run in the journal.
+        wanted: Required SHA-256 of photos, by image id.
+        resolver: DNS resolver; None uses the resolver of the system.
+        progress: Receives the number of finished photos, and messages about failures.
 
     Raises:
         RunError: The disk is full or fails.
@@ -104,7 +105,7 @@ def fetch(
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(main())
-    # A notebook has a loop of its own, which must not wait for us: ours runs in another thread.
+    # A notebook already runs an event loop, so this event loop runs in another thread.
     found: list[Tally | BaseException] = []
     thread = Thread(target=lambda: found.append(_outcome(main)), name="download")
     thread.start()
@@ -117,12 +118,12 @@ def fetch(
 def _outcome(main: Callable[[], Coroutine[Any, Any, Tally]]) -> Tally | BaseException:
     try:
         return asyncio.run(main())
-    except BaseException as error:  # raised again by who waits for the thread
+    except BaseException as error:  # raised again in the calling thread
         return error
 
 
 class _Run:
-    """The event loop's side: a task an address, a thread that writes."""
+    """The state of a run: asynchronous tasks for requests, and one thread that writes the journal."""
 
     def __init__(
         self, journal: Journal, fetching: Fetching, *, visit: int, wanted: Mapping[str, str], progress: Progress
@@ -138,26 +139,26 @@ class _Run:
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: BaseException | None = None
         self._tally = Tally()
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._is_ending = False
 
     async def whole(self, photos: Sequence[list[Row]], resolver: AbstractResolver | None) -> Tally:
-        """Ask for all of them."""
+        """Download all photos."""
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
         self._turn: asyncio.TimerHandle | None = None
-        self._told_at = self._loop.time()
+        self._reported_at = self._loop.time()
         self._ticks = self._progress.track(repeat(None), total=len(photos), what="photos")
         for rows in photos:
             self._put(Job(rows))
         writer = Thread(target=self._write, name="journal")
         writer.start()
-        # What was made so far, a million rows perhaps, is no garbage: the collector need not walk through it each time.
+        # Existing objects, perhaps a million rows, are excluded from garbage collection to save time.
         gc.freeze()
         try:
-            with CheckingThreads(n_workers=self._fetching.n_workers) as bench:
-                async with Fetcher(self._fetching, aside=self._journal.aside, resolver=resolver) as asker:
-                    self._ask = partial(self._one, asker, bench)
+            with CheckingThreads(n_workers=self._fetching.n_workers) as threads:
+                async with Fetcher(self._fetching, aside=self._journal.aside, resolver=resolver) as fetcher:
+                    self._ask = partial(self._one, fetcher, threads)
                     try:
                         self._begin()
                         await self._over.wait()
@@ -171,14 +172,14 @@ class _Run:
             self._hand_over()
             self._batches.put([])
             writer.join()
-            if isinstance(self._ticks, Generator):  # takes a bar off the terminal
+            if isinstance(self._ticks, Generator):  # removes a progress bar from the terminal
                 self._ticks.close()
         if self._broken is not None:
             raise self._broken
         return self._tally
 
     def _begin(self) -> None:
-        """Begin all that is due; be called again when the next is, and see when all is done."""
+        """Start all jobs that are due, schedule the next call, and detect the end of the run."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -195,14 +196,14 @@ class _Run:
             self._over.set()
 
     async def _go_on(self, job: Job, host: Host[Job]) -> None:
-        """Ask for one photo, and then for whatever is due; a task for each would cost more."""
+        """Run one job, then further jobs that are due. One task for many jobs saves time."""
         found: tuple[Job, Host[Job]] | float | None = (job, host)
         while isinstance(found, tuple):
             await self._ask(*found)
             found = None
             if not self._is_ending and self._broken is None:
                 found = self._agenda.take(self._loop.time())
-                if len(self._tasks) < self._fetching.n_at_once:  # the host that was asked may be asked by others, too
+                if len(self._tasks) < self._fetching.n_at_once:  # other tasks may now send requests to this host
                     self._begin()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -211,8 +212,8 @@ class _Run:
             self._broken = self._broken or task.exception()
         self._begin()
 
-    async def _one(self, asker: Fetcher, bench: CheckingThreads, job: Job, host: Host[Job]) -> None:
-        """Ask one address once, and see what follows from it."""
+    async def _one(self, fetcher: Fetcher, threads: CheckingThreads, job: Job, host: Host[Job]) -> None:
+        """Send one request, and process its result."""
         try:
             if host.closed:
                 self._failed(job, host, Failed("not_asked", host.closed))
@@ -221,33 +222,33 @@ class _Run:
             self._tally.n_asked += 1
             row = job.row
             try:
-                answer = await asker.ask(row.url, key=row.key, known=row.known)
-                photo = None if answer.status == 304 else await self._checked(bench, row, answer)
+                answer = await fetcher.ask(row.url, key=row.key, known=row.known)
+                photo = None if answer.status == 304 else await self._checked(threads, row, answer)
             except Failed as failed:
                 self._failed(job, host, failed)
             else:
                 host.n_failed, host.every_s = 0, min(answer.every_s, self._fetching.longest_wait_s)
-                self._came(job, answer, photo)
+                self._received(job, answer, photo)
         finally:
             self._agenda.finished(host)
 
-    async def _checked(self, bench: CheckingThreads, row: Row, answer: HttpAnswer) -> CheckedPhoto:
-        """The photo of an answer; small ones are checked here and now, others in a thread.
+    async def _checked(self, threads: CheckingThreads, row: Row, answer: HttpAnswer) -> CheckedPhoto:
+        """Return the photo of a response. Small photos are checked at once, others in a thread.
 
         Raises:
-            Failed: It is none.
+            Failed: The response is not a photo.
         """
-        look = partial(recognised, answer, fetching=self._fetching, wanted=self._wanted.get(row.image))
+        read_header = partial(recognised, answer, fetching=self._fetching, wanted=self._wanted.get(row.image))
         keep = partial(
             laid_aside, image=row.image, aside=self._journal.aside, fetching=self._fetching, known=row.digests
         )
         if not is_small(answer):
-            return await bench.check(lambda: keep(look()))
-        seen = look()
-        return keep(seen) if seen.is_quick else await bench.check(partial(keep, seen))
+            return await threads.check(lambda: keep(read_header()))
+        sniffed = read_header()
+        return keep(sniffed) if sniffed.is_quick else await threads.check(partial(keep, sniffed))
 
-    def _came(self, job: Job, answer: HttpAnswer, photo: CheckedPhoto | None) -> None:
-        """Note a photo that came, or that is as it was."""
+    def _received(self, job: Job, answer: HttpAnswer, photo: CheckedPhoto | None) -> None:
+        """Record a new or unchanged photo."""
         row, tally = job.row, self._tally
         if row.known is None:
             tally.n_new += 1
@@ -263,7 +264,7 @@ class _Run:
         self._tick()
 
     def _failed(self, job: Job, host: Host[Job], failed: Failed) -> None:
-        """Try again later, go on to the photo's next address, or give it up."""
+        """Schedule another try, continue with the next URL of the photo, or record the failure."""
         cause, now = failed.cause, self._loop.time()
         if cause.name != "not_asked":
             self._slow_down(self._agenda.host(failed.host or host.name), failed, job)
@@ -290,7 +291,7 @@ class _Run:
         self._tick()
 
     def _slow_down(self, host: Host[Job], failed: Failed, job: Job) -> None:
-        """Give a host the time it asks for or seems to need; leave it alone if that is too long or it is down."""
+        """Delay the requests to a host after a failure, or close the host if it is down or the wait is too long."""
         cause, wait_s = failed.cause, failed.wait_s
         if not (cause.of_host or cause.name in {"server_error", "too_busy"}):
             host.n_failed = 0
@@ -299,14 +300,14 @@ class _Run:
         if wait_s is None and (cause.name == "too_busy" or host.n_failed >= PAUSE_AFTER):
             wait_s = self._wait_s(job)
         if wait_s is not None and wait_s > self._fetching.longest_wait_s:
-            self._agenda.close(host, f"{host.name} asks for {wait_s:,.0f} s of peace")
+            self._agenda.close(host, f"{host.name} asks for a wait of {wait_s:,.0f} s")
         elif wait_s is not None:
             self._agenda.pause(host, until=self._loop.time() + wait_s)
         if cause.of_host and host.n_failed >= DOWN_AFTER:
             self._agenda.close(host, f"{cause.name} {host.n_failed} times in a row")
 
     def _wait_s(self, job: Job) -> float:
-        """Twice as long at each try; up to half of it is left to chance, so that not all come back at once."""
+        """Return the waiting time: doubled at each try, with a random factor of 0.5 to 1 to spread the requests."""
         longest = min(self._fetching.longest_wait_s, self._fetching.wait_s * 2 ** max(0, job.tries - 1))
         return longest * (0.5 + 0.5 * (hash_seed("wait", job.row.url, job.tries) % 1000) / 1000)
 
@@ -314,15 +315,15 @@ class _Run:
         self._agenda.add(job, host=job.row.host, at=at)
 
     def _tick(self) -> None:
-        """One photo less to go."""
+        """Count a finished photo, and report failures from time to time."""
         next(self._ticks, None)
         now = self._loop.time()
-        if now - self._told_at >= TELL_EVERY_S and self._tally.causes:
-            self._told_at = now
-            self._progress.say(f"did not come so far: {cause_summary(self._tally.causes)}")
+        if now - self._reported_at >= REPORT_EVERY_S and self._tally.causes:
+            self._reported_at = now
+            self._progress.say(f"failed so far: {cause_summary(self._tally.causes)}")
 
     def _note(self, note: Note) -> None:
-        """Have it written with others, as waking up writer and disk for each would cost more than the rest."""
+        """Add a result to the current batch; writing each result alone would be slow."""
         self._batch.append(note)
         if len(self._batch) >= BATCH:
             self._hand_over()
@@ -335,21 +336,21 @@ class _Run:
             self._batch = []
 
     def _write(self) -> None:
-        """The thread of the journal: notes go there batch by batch, until an empty one comes."""
+        """Write batches of results to the journal until an empty batch arrives; runs in its own thread."""
         try:
             while batch := self._batches.get():
                 self._journal.note(batch, visit=self._visit, at=time.time())
             self._journal.resolve()
-        except BaseException as error:  # raised again in the thread that waits
+        except BaseException as error:  # raised again in the waiting thread
             self._broken = self._broken or error
             self._loop.call_soon_threadsafe(self._over.set)
 
 
 def cause_summary(causes: Counter[str], *, most: int = 5) -> str:
-    """A few causes with their counts, the commonest first.
+    """Return the most frequent causes with their counts.
 
     Example:
-        >>> told(Counter(not_found=12, silent=3))
+        >>> cause_summary(Counter(not_found=12, silent=3))
         '12 not_found, 3 silent'
     """
     return ", ".join(f"{n:,} {cause}" for cause, n in causes.most_common(most))

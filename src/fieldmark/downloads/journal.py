@@ -1,8 +1,8 @@
-"""What became of every address, in one SQLite file that a kill cannot hurt; and the photos it vouches for.
+"""The journal of a download: the result of every URL, in one SQLite file that stays valid after a kill.
 
-A photo is written aside and flushed, then noted as ``arrived`` (committed to disk), then renamed into its place, then
-noted as ``done``. After a kill, whatever arrived is put in its place when the journal is opened again; so nothing
-that was whole is asked for twice, and nothing is ``done`` that is not whole in its place.
+A photo is written to a temporary file and flushed, recorded as ``arrived`` (committed to disk), renamed to its final
+path, and then recorded as ``done``. After a kill, opening the journal moves all arrived photos to their final paths.
+Therefore no complete photo is requested twice, and every ``done`` photo is complete at its final path.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from fieldmark.downloads.specs import Again
 FILE = "journal.sqlite"
 ASIDE = ".aside"
 State = Literal["waiting", "arrived", "done", "failed", "gone"]
-"""``failed`` may come back; ``gone`` is asked again only by who says so."""
+"""``failed``: the next run tries again. ``gone``: only a run with ``--again gone`` tries again."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS address (
     key INTEGER PRIMARY KEY,
     image TEXT NOT NULL,
     url TEXT NOT NULL,
-    place INTEGER NOT NULL,              -- its turn among the addresses of the image
-    mirror INTEGER NOT NULL,             -- 0: given in the table; else the rule that made it
+    place INTEGER NOT NULL,              -- order among the URLs of the image
+    mirror INTEGER NOT NULL,             -- 0: given in the table; else number of the mirror rule
     host TEXT NOT NULL,
-    wanted INTEGER NOT NULL,             -- whether the last table asked for it
+    wanted INTEGER NOT NULL,             -- whether the last table contains it
     state TEXT NOT NULL DEFAULT 'waiting',
     cause TEXT, detail TEXT, status INTEGER,
     file TEXT, sha256 TEXT, kept_sha256 TEXT, n_bytes INTEGER, width INTEGER, height INTEGER,
     etag TEXT, last_modified TEXT, shard TEXT,
     tries INTEGER NOT NULL DEFAULT 0,
-    first_at REAL, last_at REAL,         -- first and last question
-    alive_from REAL, alive_to REAL,      -- first and last time it gave the photo
-    lost_at REAL,                        -- when it was first seen not to give it any more
+    first_at REAL, last_at REAL,         -- first and last request
+    alive_from REAL, alive_to REAL,      -- first and last time it returned the photo
+    lost_at REAL,                        -- first request that no longer returned the photo
     UNIQUE (image, url)
 );
-CREATE TABLE IF NOT EXISTS version (     -- other pictures that an address gave later
+CREATE TABLE IF NOT EXISTS version (     -- different photos that a URL returned later
     key INTEGER NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
     file TEXT NOT NULL, sha256 TEXT NOT NULL, n_bytes INTEGER, width INTEGER, height INTEGER,
     PRIMARY KEY (key, number)
 );
-CREATE TABLE IF NOT EXISTS visit (       -- one row a run
+CREATE TABLE IF NOT EXISTS visit (       -- one row per run
     number INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL, again TEXT NOT NULL,
     asked INTEGER NOT NULL DEFAULT 0, alive INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0
 );
@@ -72,15 +72,15 @@ WHERE key = ?12
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An address to ask.
+    """A URL to request.
 
     Attributes:
-        key: Its number in the journal.
-        image: The photo's id.
-        url: The address.
-        host: Its host, in small letters.
-        known: What it said of the photo it gave before; None if it never gave one.
-        digests: SHA-256 of the pictures it gave before.
+        key: Number of the URL in the journal.
+        image: Image id.
+        url: The URL.
+        host: Host of the URL, in lower case.
+        known: Headers of the last response with a photo; None if there was none.
+        digests: SHA-256 of the photos that the URL returned before.
     """
 
     key: int
@@ -93,18 +93,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What came of asking an address.
+    """The result of requesting a URL.
 
     Attributes:
-        row: The address.
-        at: When, in seconds since 1970.
-        tries: How often it was asked in this run.
-        status: The HTTP status, if there was one.
-        photo: The photo that lies aside, or None.
-        known: What to send with the next question.
-        cause: Why there is no photo.
-        detail: What was seen.
-        lasting: Whether asking again is in vain.
+        row: The URL.
+        at: Time of the result, in seconds since 1970.
+        tries: Number of requests in this run.
+        status: HTTP status, if there was one.
+        photo: The photo in its temporary file, or None.
+        known: Headers for the next conditional request.
+        cause: Name of the cause, if there is no photo.
+        detail: Description of the failure.
+        lasting: Whether the failure is permanent.
     """
 
     row: Row
@@ -119,24 +119,28 @@ class Note:
 
 
 class Journal:
-    """The journal in a folder; one process at a time works with it.
+    """The journal of a download folder. Only one process at a time can open it.
 
     Args:
-        folder: Made if absent.
+        folder: Folder of the download; created if it does not exist.
 
     Attributes:
-        folder: Likewise.
-        aside: The folder for what is not in its place yet.
+        folder: Folder of the download.
+        aside: Folder for temporary files.
 
     Raises:
-        RunError: Another process works there, the journal is damaged, or the folder holds something else.
+        RunError: Another process uses the folder, the journal is damaged, or the folder holds other files.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.aside = folder / ASIDE
         if folder.exists() and not (folder / FILE).exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(f"{folder} is in use and holds no download.", got=folder, fix="give a new or empty --out.")
+            raise RunError(
+                f"Folder {folder} holds other files and no download.",
+                got=folder,
+                fix="use a new or empty folder for --out.",
+            )
         with disk_errors(folder):
             self.aside.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.aside / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -145,20 +149,22 @@ class Journal:
         except OSError as error:
             os.close(self._lock)
             raise RunError(
-                f"Another download works in {folder}.", got=folder, fix="wait for it, or give another --out folder."
+                f"Folder {folder} is used by another download.",
+                got=folder,
+                fix="wait until it ends, or use another folder for --out.",
             ) from error
         try:
             self._db = sqlite3.connect(folder / FILE, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
-            self._settle()
+            self._repair()
         except sqlite3.DatabaseError as error:
             os.close(self._lock)
             raise RunError(
-                f"The journal of {folder} cannot be read.",
+                f"Folder {folder} has a journal that cannot be read.",
                 got=error,
-                fix=f"restore {folder / FILE} from a copy, or begin anew with another --out folder.",
+                fix=f"restore {folder / FILE} from a backup, or start again with another folder for --out.",
             ) from error
         self._placed: list[int] = []
 
@@ -172,11 +178,11 @@ class Journal:
         os.close(self._lock)
 
     def rows(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """What the database answers."""
+        """Return the rows of an SQL query."""
         return self._db.execute(question, values).fetchall()
 
     def want(self, urls: Mapping[str, Iterable[tuple[str, int]]]) -> None:
-        """Note what a table asks for: for each image its addresses in order, each with the number of its mirror."""
+        """Record the URLs of a table: for each image its URLs in order, each with the number of its mirror rule."""
         entries = [
             (image, url, place, mirror, host_of(url))
             for image, each in urls.items()
@@ -191,11 +197,11 @@ class Journal:
             )
 
     def to_ask(self, again: Again) -> list[list[Row]]:
-        """The addresses to ask, those of one photo together and in their order.
+        """Return the URLs to request, grouped by photo and in order.
 
         Args:
-            again: ``failed``: of photos that are not here, those that may answer; ``gone``: also those that are said
-                to be gone; ``all``: also the address each kept photo came from.
+            again: ``failed``: URLs of missing photos without a permanent failure. ``gone``: also URLs with a permanent
+                failure. ``all``: also the URL of each stored photo.
         """
         states = {"failed": ("waiting", "failed")}.get(again, ("waiting", "failed", "gone"))
         found: dict[str, list[Row]] = {}
@@ -213,7 +219,7 @@ class Journal:
         return list(found.values())
 
     def _kept(self) -> Iterable[Row]:
-        """The addresses of the photos that are here, with what they said of them."""
+        """Yield the URLs of the stored photos, with the headers of their last responses."""
         others: dict[int, set[str]] = {}
         for key, digest in self.rows("SELECT key, sha256 FROM version"):
             others.setdefault(key, set()).add(digest)
@@ -223,13 +229,13 @@ class Journal:
             yield Row(key, image, url, host, Known(etag, last_modified), frozenset({digest, *others.get(key, ())}))
 
     def begin(self, again: Again, *, at: float) -> int:
-        """Note that a run begins; give its number."""
+        """Record the start of a run and return its number."""
         with self._transaction():
             made = self._db.execute("INSERT INTO visit (began, again) VALUES (?, ?)", (at, again))
         return int(made.lastrowid or 0)
 
     def note(self, notes: Sequence[Note], *, visit: int, at: float) -> None:
-        """Put photos that lie aside into their place and note them, and all failures, for good.
+        """Move photos from temporary files to their final paths, and record photos and failures permanently.
 
         Raises:
             RunError: The disk is full or fails.
@@ -255,7 +261,7 @@ class Journal:
         self._placed += [note.row.key for note in new if note.row.known is None]
 
     def resolve(self) -> None:
-        """Note as ``done`` what was put in its place last."""
+        """Record the last moved photos as ``done``."""
         if self._placed:
             with disk_errors(self.folder):
                 flush(sorted((self.folder / PHOTOS).glob("*")))
@@ -263,19 +269,19 @@ class Journal:
                 self._mark_placed()
 
     def packed(self, shard: str, keys: Sequence[int]) -> None:
-        """Note that photos lie in a shard, too."""
+        """Record that photos are also in a shard."""
         with self._transaction():
             self._db.executemany("UPDATE address SET shard = ? WHERE key = ?", [(shard, key) for key in keys])
 
     def _enter(self, note: Note) -> None:
-        """One note into the tables."""
+        """Write one result to the tables."""
         row, photo = note.row, note.photo
         if photo is not None and row.known is None:
             facts = (photo.file, photo.sha256, photo.kept_sha256, photo.n_bytes, photo.width, photo.height)
-            said = (note.known.etag, note.known.last_modified)
-            self._db.execute(_ARRIVED, (note.status, *facts, *said, note.at, note.tries, row.key))
+            headers = (note.known.etag, note.known.last_modified)
+            self._db.execute(_ARRIVED, (note.status, *facts, *headers, note.at, note.tries, row.key))
             return
-        if note.tries == 0:  # not asked: what is known of a kept photo stays as it is
+        if note.tries == 0:  # not requested: the record of a stored photo does not change
             if row.known is None:
                 self._set(row.key, state="failed", cause=note.cause, detail=note.detail)
             return
@@ -286,8 +292,8 @@ class Journal:
             if row.known is not None:
                 self._db.execute("UPDATE address SET lost_at = coalesce(lost_at, ?) WHERE key = ?", (note.at, row.key))
         else:
-            said = {"etag": note.known.etag, "last_modified": note.known.last_modified}
-            self._set(row.key, cause=None, detail=None, alive_to=note.at, lost_at=None, **said, **times)
+            headers = {"etag": note.known.etag, "last_modified": note.known.last_modified}
+            self._set(row.key, cause=None, detail=None, alive_to=note.at, lost_at=None, **headers, **times)
             if photo is not None and photo.sha256 not in row.digests:
                 facts = (photo.file, photo.sha256, photo.n_bytes, photo.width, photo.height)
                 self._db.execute(
@@ -310,21 +316,21 @@ class Journal:
     def _transaction(self) -> _Transaction:
         return _Transaction(self._db)
 
-    def _settle(self) -> None:
-        """After a kill: what arrived goes to its place, what is not there is wanted again, the rest aside goes."""
-        lie = {path.name: path for path in self.aside.iterdir() if path.name != "lock"}
+    def _repair(self) -> None:
+        """Repair after a kill: move arrived photos, request missing photos again, and delete other temporary files."""
+        leftover = {path.name: path for path in self.aside.iterdir() if path.name != "lock"}
         kept = self.rows("SELECT key, file FROM address WHERE state IN ('arrived', 'done')")
         with disk_errors(self.folder):
             for _, file in (*kept, *self.rows("SELECT key, file FROM version")):
-                path = lie.pop(Path(file).name, None)
+                path = leftover.pop(Path(file).name, None)
                 if path is not None:
                     _move(str(path), f"{self.folder}/{file}")
-            for path in lie.values():
+            for path in leftover.values():
                 path.unlink(missing_ok=True)
         there = {
-            f"{PHOTOS}/{shelf.name}/{entry.name}"
-            for shelf in sorted((self.folder / PHOTOS).glob("*"))
-            for entry in os.scandir(shelf)
+            f"{PHOTOS}/{subfolder.name}/{entry.name}"
+            for subfolder in sorted((self.folder / PHOTOS).glob("*"))
+            for entry in os.scandir(subfolder)
         }
         with self._transaction():
             self._db.execute("UPDATE address SET state = 'done' WHERE state = 'arrived'")
@@ -333,7 +339,7 @@ class Journal:
 
 
 class _Transaction:
-    """All or nothing."""
+    """A database transaction: committed at the end, rolled back after an error."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -348,9 +354,9 @@ class _Transaction:
 
 
 def flush(paths: Sequence[Path | str]) -> None:
-    """Bring files (or a folder) to the disk before they are vouched for.
+    """Flush files or folders to disk before they are recorded.
 
-    Many at once by one flush of everything: flushing each costs ten times the processor time of writing it.
+    Many files are flushed by one ``sync``, because flushing each file costs ten times the CPU time of writing it.
     """
     if len(paths) > 8 and sys.platform == "linux":  # elsewhere sync() does not wait for the disk
         os.sync()
@@ -364,9 +370,9 @@ def flush(paths: Sequence[Path | str]) -> None:
 
 
 def _move(path: str, place: str) -> None:
-    """Rename into place; the shelf is made if it is not there."""
+    """Rename a file to its final path; create its folder if needed."""
     try:
-        os.replace(path, place)  # noqa: PTH105 - makes no Path of each of a million places
+        os.replace(path, place)  # noqa: PTH105 - avoids creating a million Path objects
     except FileNotFoundError:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, place)  # noqa: PTH105

@@ -1,4 +1,4 @@
-"""File names from ids alone: safe on every file system, no two ids the same, nothing of an address in them."""
+"""Create file names from image ids: valid on every file system, unique for each id, and without parts of the URL."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import re
 
 SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp"}
-"""The ending for each kind of picture, whatever the address ends with."""
+"""File extension of each image format, independent of the URL."""
 
 _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
@@ -14,12 +14,12 @@ PHOTOS = "photos"
 
 
 def stem(image: str) -> str:
-    """The name, without ending, of an id's file.
+    """Return the file name of an id, without extension.
 
-    A short id of small letters, digits, dots, dashes and underscores is its own name. Any other keeps what it has of
-    these and gets a mark made of the whole id, as ``A`` and ``a`` are one file on many disks, and ``../a``, ``con`` or
-    a thousand letters would do harm. Names with a mark hold ``~``, which no plain id has, so the two kinds
-    never meet.
+    A short id of lowercase letters, digits, dots, dashes and underscores is used unchanged. In other ids, other
+    characters are replaced and a hash of the whole id is appended. Reasons: ``A`` and ``a`` are the same file on many
+    disks, and ``../a``, ``con`` or very long names are unsafe. Names with a hash contain ``~``, which unchanged ids
+    do not contain, so two ids never get the same name.
 
     Example:
         >>> stem("0042_1"), stem("../IMG 1.jpg")
@@ -34,12 +34,12 @@ def stem(image: str) -> str:
 
 
 def place_of(image: str, kind: str, *, version: int = 1) -> str:
-    """The file of an id below the folder of a download; one of 256 folders, as no folder likes a million files.
+    """Return the path of a photo, relative to the folder of a download. Photos are divided into 256 folders.
 
     Args:
-        image: The id.
-        kind: A key of ``SUFFIX``.
-        version: 2 for the second picture that its address gave, and so on.
+        image: Image id.
+        kind: Image format: a key of ``SUFFIX``.
+        version: Version of the photo; 2 for the second photo that its URL returned, and so on.
     """
     shelf = hashlib.sha256(image.encode("utf-8", "surrogatepass")).hexdigest()[:2]
     later = f"~v{version}" if version > 1 else ""

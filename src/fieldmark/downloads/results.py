@@ -1,4 +1,4 @@
-"""What a download has to show: the photos as a table to train on, a manifest, the failures, and how addresses die."""
+"""Results of a download: a table for training, a manifest, the failures, and the loss of URLs over time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True)
 class HostFate:
-    """One host: how many photos were wanted of it, how many of them are here, why others are not."""
+    """Counts of one host: requested photos, stored photos, and causes of missing photos."""
 
     host: str
     n: int
@@ -35,7 +35,7 @@ class HostFate:
 
 @dataclass(frozen=True)
 class Check:
-    """One run: when, how many addresses were asked, how many gave their photo, how many kept ones no longer did."""
+    """Counts of one run: requests, URLs that returned a photo, and URLs that no longer returned a stored photo."""
 
     at: dt.datetime
     again: str
@@ -46,16 +46,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Survival:
-    """How addresses die.
+    """Loss of URLs over time.
 
     Attributes:
-        n_asked: Addresses that were asked at least once.
-        n_ever: Of those, that ever gave a photo.
-        n_lost: Of those, that no longer did when they were last asked.
-        days_watched: The days from first photo to last or to loss, summed over addresses.
-        a_day: The share lost a day: losses by days watched; None before an address was asked on another day.
-        checks: The runs so far.
-        hosts: By host, those with most photos missing first.
+        n_asked: Number of URLs with at least one request.
+        n_ever: Number of these URLs that ever returned a photo.
+        n_lost: Number of the latter that did not return a photo at the last request.
+        days_watched: Days from the first photo to the last photo or to the loss, summed over URLs.
+        a_day: Share of URLs lost per day: ``n_lost / days_watched``; None if there are less than 0.5 days.
+        checks: Runs so far.
+        hosts: Counts by host, the hosts with most missing photos first.
     """
 
     n_asked: int
@@ -69,16 +69,17 @@ class Survival:
 
 @dataclass(frozen=True)
 class Holdings:
-    """All that a download's folder holds, runs before this one included.
+    """Content of a download folder, including earlier runs.
 
     Attributes:
-        n_wanted: Photos the table wants.
-        n_here: Of those, that are here.
-        n_bytes: Of the photos as they came.
-        causes: How many photos are missing by the cause that their first address gave.
-        changed: Ids whose address later gave another picture; it lies beside the first, which stays the photo.
-        near-duplicates: Ids that have the very same picture, each group once.
-        survival: How addresses die.
+        n_wanted: Number of photos in the table.
+        n_here: Number of these photos that are stored.
+        n_bytes: Total size of the received photos, in bytes.
+        causes: Number of missing photos, by the cause at their first URL.
+        changed: Ids whose URL later returned a different photo. It is stored next to the first photo, which stays in
+            use.
+        duplicates: Groups of ids with exactly the same photo.
+        survival: Loss of URLs over time.
     """
 
     n_wanted: int
@@ -91,7 +92,7 @@ class Holdings:
 
 
 def holdings(journal: Journal) -> Holdings:
-    """What the journal says now, of all that its last table wants."""
+    """Return the current content of a download, for the photos of its last table."""
     here = dict(journal.rows("SELECT image, sum(n_bytes) FROM address WHERE wanted AND state = 'done' GROUP BY image"))
     ((n_wanted,),) = journal.rows("SELECT count(DISTINCT image) FROM address WHERE wanted")
     causes: Counter[str] = Counter()
@@ -116,7 +117,7 @@ def holdings(journal: Journal) -> Holdings:
 
 
 def _duplicates(journal: Journal) -> tuple[tuple[str, ...], ...]:
-    """Groups of ids with the same bytes, the largest first: often a host's picture that says "not available"."""
+    """Return groups of ids with the same bytes, the largest first: often a picture with the text "not available"."""
     groups: dict[str, list[str]] = {}
     question = "SELECT DISTINCT sha256, image FROM address WHERE wanted AND state = 'done' ORDER BY image"
     for digest, image in journal.rows(question):
@@ -126,12 +127,12 @@ def _duplicates(journal: Journal) -> tuple[tuple[str, ...], ...]:
 
 
 def survival(journal: Journal) -> Survival:
-    """How addresses die, over all runs.
+    """Estimate the loss of URLs over all runs.
 
-    The share lost a day is that of a constant risk: losses divided by the days over which addresses were watched.
+    The share lost per day assumes a constant risk: the number of lost URLs divided by the observed days.
 
-    Source: ours; the estimate is the maximum-likelihood one of an exponential lifetime with censoring (Epstein and
-    Sobel 1953). That addresses of contests die at about 0.1 % a day is told by those who downloaded them late.
+    Source: ours; the estimate is the maximum-likelihood estimate of an exponential lifetime with censoring (Epstein
+    and Sobel 1953). Participants who downloaded contest photos late report a loss of about 0.1 % per day.
     """
     ((n_asked, n_ever, n_lost, days),) = journal.rows(
         "SELECT count(first_at), count(alive_from), count(CASE WHEN alive_from NOT NULL THEN lost_at END), "
@@ -156,7 +157,7 @@ def survival(journal: Journal) -> Survival:
 
 
 def _hosts(journal: Journal) -> tuple[HostFate, ...]:
-    """The hosts of the addresses that were asked, each with its answers."""
+    """Return the counts of each requested host."""
     found: dict[str, Counter[str]] = {}
     question = (
         "SELECT host, CASE WHEN state = 'done' AND lost_at IS NULL THEN '' ELSE cause END, count(*) FROM address "
@@ -174,13 +175,13 @@ def _hosts(journal: Journal) -> tuple[HostFate, ...]:
 def write_tables(journal: Journal, table: pl.DataFrame, found: Holdings) -> None:
     """Write ``collection.parquet``, ``manifest.csv``, ``failures.csv`` and ``survival.csv`` into the folder.
 
-    ``collection.parquet`` is what ``fieldmark train`` reads: ``image``, ``file``, ``url`` and the columns of ``table``.
-    Machine files: nothing in them is altered for spreadsheets, but names and passwords in addresses are left out.
+    ``fieldmark train`` reads ``collection.parquet``: ``image``, ``file``, ``url`` and the columns of ``table``. The
+    files are written for programs, so formulas are not escaped. User names and passwords in URLs are removed.
 
     Args:
-        journal: Of the download.
-        table: A row a photo, with ``image``.
-        found: What the journal says.
+        journal: Journal of the download.
+        table: Table with one row per photo and the column ``image``.
+        found: Content of the download.
     """
     columns = ("image", "url", "file", "sha256", "kept_sha256", "n_bytes", "width", "height")
     rows = journal.rows(
@@ -222,12 +223,12 @@ def _csv(path: Path, table: pl.DataFrame) -> None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How the photos here stand to a manifest.
+    """Result of comparing the stored photos with a manifest.
 
     Attributes:
-        n_same: Photos whose bytes are the manifest's.
-        missing: Ids that are not here.
-        other: Ids whose picture is another, or whose file was altered since.
+        n_same: Number of photos with the SHA-256 of the manifest.
+        missing: Ids without a stored photo.
+        other: Ids with a different photo, or whose file was changed later.
     """
 
     n_same: int
@@ -236,15 +237,15 @@ class Verdict:
 
 
 def verify(journal: Journal, manifest: Mapping[str, str], *, progress: Progress = QUIET) -> Verdict:
-    """Hold the photos here against a manifest; every file is read.
+    """Compare the stored photos with a manifest. Every file is read.
 
-    A photo that was made smaller cannot have the manifest's bytes; it is judged by the bytes it was made of, and its
-    file by the hash noted then.
+    A resized photo has different bytes from the manifest. For it, the recorded SHA-256 of the received bytes is
+    compared with the manifest, and its file with the SHA-256 recorded after resizing.
 
     Args:
-        journal: Of the download.
-        manifest: The SHA-256 of each id.
-        progress: Told as files are read.
+        journal: Journal of the download.
+        manifest: SHA-256 of each id.
+        progress: Receives the number of files read.
     """
     noted = {
         image: (file, came, kept)
@@ -253,7 +254,7 @@ def verify(journal: Journal, manifest: Mapping[str, str], *, progress: Progress 
         )
     }
     missing, other = [], []
-    for image, digest in progress.track(manifest.items(), total=len(manifest), what="verified"):
+    for image, digest in progress.track(manifest.items(), total=len(manifest), what="verifying files"):
         if image not in noted:
             missing.append(image)
             continue

@@ -1,4 +1,4 @@
-"""What a host's robots.txt asks of us; read once a host."""
+"""Rules of robots.txt files, read once per host."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from fieldmark.downloads.causes import Failed
 
 AGENT = "fieldmark"
 MOST_BYTES = 512 * 2**10
-"""RFC 9309 asks for at least 500 KiB."""
+"""Maximum size of a robots.txt, in bytes; RFC 9309 requires at least 500 KiB."""
 FAILURE_LASTS_S = 30.0
 
 
 class Robots:
-    """The rules of hosts, as RFC 9309 has them: no file is leave for all; a host that fails to tell is not asked.
+    """The robots.txt rules of hosts, as in RFC 9309. A host without the file allows everything.
+
+    A host whose file cannot be read because of a failure gets no requests.
 
     Args:
-        fetch: Gives the bytes at an address, redirects followed; raises ``Failed``.
+        fetch: Returns the bytes of a URL and follows redirects; raises ``Failed``.
     """
 
     def __init__(self, fetch: Callable[[URL], Awaitable[bytes]]) -> None:
@@ -30,20 +32,20 @@ class Robots:
         self._failed: dict[URL, float] = {}
 
     async def check(self, url: URL) -> float:
-        """Refuse an address that the host does not want asked; give the seconds it wants between two questions.
+        """Check that robots.txt allows a URL. Return its crawl delay: the seconds between two requests.
 
         Raises:
-            Failed: It is not wanted, or the host cannot be reached for its rules.
+            Failed: The URL is not allowed, or the robots.txt cannot be read.
         """
         origin = url.origin()
         if time.monotonic() > self._failed.get(origin, float("inf")):
             del self._rules[origin], self._failed[origin]
         if origin not in self._rules:
             self._rules[origin] = asyncio.create_task(self._read(origin))
-            # Perhaps nobody waits for the outcome any more, and asyncio would complain about an error not looked at.
+            # Reads the exception, because asyncio logs an error if no task retrieves it.
             self._rules[origin].add_done_callback(lambda task: task.cancelled() or task.exception())
         reading = self._rules[origin]
-        # Many wait for one file: who gives up must not take it from the others.
+        # Many tasks wait for one file; shield() keeps the request running if one of them is cancelled.
         rules = reading.result() if reading.done() else await asyncio.shield(reading)
         if rules is None:
             return 0.0

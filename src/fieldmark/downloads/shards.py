@@ -1,4 +1,4 @@
-"""Photos in tar files as WebDataset reads them: ``ID.jpg`` and ``ID.json`` side by side, a file whole or not there."""
+"""Write photos to tar files for WebDataset: ``ID.jpg`` and ``ID.json`` for each photo; files are written atomically."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ FOLDER = "shards"
 
 
 def pack(journal: Journal, *, n_a_shard: int) -> list[Path]:
-    """Put the photos that lie in no shard yet into new ones; the shards there are stay as they are.
+    """Write all photos that are in no shard to new shards. Existing shards do not change.
 
-    The photos stay in their folder, too: it is what the journal vouches for.
+    The photos also stay in their folder, which the journal describes.
 
     Args:
-        journal: Of the download.
-        n_a_shard: Photos a shard; the last may hold fewer.
+        journal: Journal of the download.
+        n_a_shard: Number of photos per shard; the last shard may hold fewer.
 
     Returns:
-        The new shards.
+        Paths of the new shards.
 
     Raises:
         RunError: The disk is full or fails.
@@ -48,13 +48,13 @@ def pack(journal: Journal, *, n_a_shard: int) -> list[Path]:
 
 
 def _write(path: Path, rows: list[tuple], journal: Journal) -> None:
-    """One shard, written aside, flushed and renamed. Its bytes depend on the photos alone, not on day or user."""
+    """Write one shard to a temporary file, flush it and rename it. The bytes depend only on the photos."""
     aside = journal.aside / path.name
     with aside.open("wb") as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for _, image, url, name, sha256, width, height in rows:
                 source = Path(name)
-                # WebDataset takes all after the first dot as the part's name, so a key must not have one.
+                # WebDataset uses everything after the first dot as file extension, so a key must not contain a dot.
                 key = source.stem.replace(".", "_") + ("" if "." not in source.stem else f"~{sha256[:8]}")
                 about = {
                     "image": image,

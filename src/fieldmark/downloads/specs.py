@@ -10,15 +10,15 @@ from pydantic import Field, field_validator
 from fieldmark.core.spec import Count, Natural, Positive, Spec
 
 Again = Literal["failed", "gone", "all"]
-"""What a repeated download asks for: what failed, also what is gone for good, or everything, kept photos too."""
+"""URLs that a repeated download requests: failed ones, also permanently failed ones, or all including stored photos."""
 
 
 class Mirror(Spec):
-    r"""Where a photo may lie as well: each address that ``pattern`` is found in gives another one.
+    r"""A rule for further URLs: each URL that matches ``pattern`` gives another one.
 
     Attributes:
-        pattern: A regular expression.
-        replacement: What stands in the pattern's place; ``\1`` is its first group.
+        pattern: Regular expression, searched in the URL.
+        replacement: Replacement for the match; ``\1`` is the first group.
     """
 
     pattern: str
@@ -30,39 +30,40 @@ class Mirror(Spec):
         try:
             re.compile(value)
         except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from error
+            raise ValueError(f"is not a regular expression: {error}") from error
         return value
 
 
 class Fetching(Spec):
-    """How addresses are asked and what is taken.
+    """Settings of a download: limits for requests, and the files to store.
 
-    All seconds are wall time. A request ends within a second of its limit. Where this machine was too busy to listen
-    when the limit came, it reads for another half second what arrived meanwhile.
+    All seconds are wall time. A request ends within a second of its limit. If the computer was too busy at the limit,
+    waiting data is read for another half second.
 
     Attributes:
-        n_at_once: Addresses asked at the same time.
-        n_a_host: Of those, at one host.
-        connect_s: Seconds to open a connection; up to three IP addresses of a host are tried.
-        gap_s: Seconds without a byte after which an answer is given up.
-        total_s: Seconds for one address with all its redirects, whatever the host sends meanwhile.
-        tries: How often one run asks an address that may yet answer.
+        n_at_once: Maximum number of simultaneous requests.
+        n_a_host: Maximum number of simultaneous requests to one host.
+        connect_s: Time limit for opening a connection, in seconds; up to three IP addresses of a host are tried.
+        gap_s: Seconds without data after which a request fails.
+        total_s: Time limit for one URL with all its redirects, in seconds.
+        tries: Maximum number of requests to one URL in one run, after temporary failures.
         wait_s: Seconds before the second try; each further wait is twice as long.
-        longest_wait_s: No wait is longer, and who asks us (by ``Retry-After``) for a longer one is left alone in this
-            run.
-        max_bytes: Of one photo, also when unpacked.
-        max_pixels: Width x height.
-        max_redirects: Steps from the address to the photo.
-        allow_private: Whether addresses of this machine and of private networks may be asked.
-        obey_robots: Whether a host's ``robots.txt`` is obeyed.
-        like_browser: Send the headers that a browser sends.
-        headers: Names and values to send; they win over all others. A redirect to another origin (scheme, host, port)
-            gets ``Accept``, ``Accept-Language``, ``Referer`` and ``User-Agent`` of them, and ``robots.txt`` none.
-        mirrors: Further addresses, tried in this order after those of the table.
-        resize_px: Keep JPEGs whose longer side has at most so many pixels; None keeps the bytes as they came.
-        quality: Of those JPEGs, 1-95.
-        n_a_shard: Also pack the photos into tar files of so many, as WebDataset reads them; None packs none.
-        n_workers: Threads that decode what is not small; a small JPEG is decoded at once.
+        longest_wait_s: Maximum wait in seconds. A host that requires a longer wait (``Retry-After``) gets no further
+            requests in this run.
+        max_bytes: Maximum size of one photo in bytes, also after decompression.
+        max_pixels: Maximum number of pixels of one photo (width x height).
+        max_redirects: Maximum number of redirects from the URL to the photo.
+        allow_private: Whether URLs of this computer and of private networks are allowed.
+        obey_robots: Whether to obey the ``robots.txt`` of a host.
+        like_browser: Whether to send the headers of a browser.
+        headers: Names and values of extra headers, which replace the default ones. After a redirect to another origin
+            (scheme, host, port), only ``Accept``, ``Accept-Language``, ``Referer`` and ``User-Agent`` of them are sent.
+            Requests for ``robots.txt`` never contain them.
+        mirrors: Rules for further URLs, tried in this order after the URLs of the table.
+        resize_px: Store JPEGs whose longer side has at most this number of pixels; None stores the received bytes.
+        quality: Quality of these JPEGs, 1 to 95.
+        n_a_shard: Number of photos per tar file for WebDataset; None writes no tar files.
+        n_workers: Number of decoding threads. Small JPEGs are decoded without them.
     """
 
     n_at_once: Count = 64

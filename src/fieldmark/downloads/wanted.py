@@ -1,4 +1,4 @@
-"""Which photos a table wants, and where each may lie."""
+"""Read a table of photos to download: image ids and their URLs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _JSON_IDS = ("imageId", "image_id", "id")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a table asks for.
+    """The photos of a table.
 
     Attributes:
-        urls: For each photo's id the addresses it may lie at, in the order in which they are tried.
-        table: A row a photo: ``image`` and the table's other columns.
-        n_repeats: Further rows of the same photo, whose addresses were added to the first.
+        urls: URLs of each image id, in the order of requests.
+        table: One row per photo: ``image`` and the other columns of the table.
+        n_repeats: Number of further rows with an id that already occurred; their URLs are added to the first row.
     """
 
     urls: Mapping[str, tuple[str, ...]]
@@ -39,7 +39,7 @@ class Wanted:
 
 @dataclass
 class _Rows:
-    """Rows as they are read: ids, addresses, and what is wrong."""
+    """Ids, URLs and mistakes, collected while reading rows."""
 
     source: str
     urls: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -47,12 +47,14 @@ class _Rows:
     first: list[int] = field(default_factory=list)
 
     def add(self, at: int, row: int, image: Any, urls: Iterable[Any]) -> None:
-        """Note a row; ``at`` is its place in the table and ``row`` its number for people."""
+        """Add a row; ``at`` is its position in the table and ``row`` its number in error messages."""
         found = [url for url in (str(url).strip() for url in urls if url is not None) if url]
         if image is None or str(image) == "":
             self.mistakes.append(Mistake(self.source, row, "image", "has no image id", "", "give every row an id"))
         elif not found and str(image) not in self.urls:
-            self.mistakes.append(Mistake(self.source, row, "url", "has no address", str(image), "give it an address"))
+            self.mistakes.append(
+                Mistake(self.source, row, "url", "has no address", str(image), "give every image an address")
+            )
         else:
             if str(image) not in self.urls:
                 self.first.append(at)
@@ -62,21 +64,23 @@ class _Rows:
 def read_wanted(
     path: Path, *, urls: Sequence[str] = (), columns: Mapping[str, str] | None = None, encoding: str = "utf-8"
 ) -> Wanted:
-    """The photos that a CSV, TSV, Parquet or JSON file wants.
+    """Read the photos to download from a CSV, TSV, Parquet or JSON file.
 
     Args:
-        path: The file. In JSON (COCO, iMaterialist) it is the list ``images``.
-        urls: The columns that hold addresses, the preferred first; by default all that are called ``url``,
-            ``image_url``, ``url2`` and so on. A cell may hold one, or in Parquet a list.
-        columns: Which column is the id: ``{"image": "photo_id"}``; without it the usual names are known.
-        encoding: How a text table is written.
+        path: Path of the file. In JSON (COCO, iMaterialist), the list ``images`` is read.
+        urls: Columns with URLs, the preferred first; by default all columns named ``url``, ``image_url``, ``url2`` and
+            so on. A cell holds one URL, or a list in Parquet.
+        columns: Name of the id column: ``{"image": "photo_id"}``; by default the usual names are recognised.
+        encoding: Text encoding of the table.
 
     Raises:
-        DataError: There is no such table, it has no ids or addresses, or rows lack them; all are told.
+        DataError: The file does not exist, or it or some rows have no ids or URLs; all mistakes are listed.
     """
     if not path.is_file():
         raise DataError(
-            "There is no table of that name.", got=path, fix="give a .csv, .tsv, .parquet or .json file with addresses."
+            f"File {path} does not exist.",
+            got=path,
+            fix="use a .csv, .tsv, .parquet or .json file with image addresses.",
         )
     rows, table = (
         _of_json(path)
@@ -86,7 +90,9 @@ def read_wanted(
     if rows.mistakes:
         raise refusal(str(path), rows.mistakes)
     if not rows.urls:
-        raise DataError(f"{path} wants no photo.", got="no rows", fix="give a table with at least one id and address.")
+        raise DataError(
+            f"Table {path} contains no photo.", got="no rows", fix="use a table with at least one id and address."
+        )
     found = {image: tuple(each) for image, each in rows.urls.items()}
     return Wanted(found, table[rows.first], n_repeats=len(table) - len(rows.first))
 
@@ -99,9 +105,9 @@ def _of_sheet(path: Path, urls: tuple[str, ...], columns: dict[str, str], encodi
     ids = place(sheet.names, columns, reserved=found).get("image")
     if ids is None:
         raise DataError(
-            f"No column of {path} names the photos.",
+            f"Table {path} has no column with image ids.",
             got=", ".join(sheet.names),
-            fix=f"say which: --column image={next((name for name in sheet.names if name not in found), 'id')}",
+            fix=f"name the column: --column image={next((name for name in sheet.names if name not in found), 'id')}",
         )
     rows = _Rows(path.name)
     cells = sheet.table.select(ROW, ids, *found)
@@ -112,10 +118,10 @@ def _of_sheet(path: Path, urls: tuple[str, ...], columns: dict[str, str], encodi
 
 
 def _url_columns(path: Path, names: Sequence[str], chosen: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns that hold addresses, ``url10`` after ``url2``."""
+    """Return the columns with URLs in natural order: ``url10`` after ``url2``."""
     absent = [name for name in chosen if name not in names]
     if absent:
-        raise DataError("The table has no such column.", got=", ".join(absent), fix=nearest(absent[0], names))
+        raise DataError(f"Table {path} lacks a column of --urls.", got=", ".join(absent), fix=nearest(absent[0], names))
     found = chosen or tuple(
         sorted(
             (name for name in names if _URL_COLUMN.fullmatch(name.lower())),
@@ -124,9 +130,9 @@ def _url_columns(path: Path, names: Sequence[str], chosen: tuple[str, ...]) -> t
     )
     if not found:
         raise DataError(
-            f"No column of {path} is called url.",
+            f"Table {path} has no column with addresses.",
             got=", ".join(names),
-            fix="say which: --urls COLUMN; may be repeated.",
+            fix="name the column: --urls COLUMN; the option may be repeated.",
         )
     return found
 
@@ -140,16 +146,16 @@ def _flat(cells: Iterable[Any]) -> Iterable[Any]:
 
 
 def _of_json(path: Path) -> tuple[_Rows, pl.DataFrame]:
-    """The ``images`` of a JSON file; the other columns (labels, questions) as the reader of collections sees them."""
+    """Read the list ``images`` of a JSON file; the other columns (labels, questions) come from the usual reader."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         entries = content["images"]
         listed = [entry for entry in entries if isinstance(entry, dict)]
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} cannot be read as a list of photos.",
+            f"File {path} cannot be read as a list of photos.",
             got=f"{type(error).__name__}: {error}",
-            fix='give a JSON object with a list "images" of objects that have an id and a url.',
+            fix='use a JSON object with a list "images" of objects with an id and a url.',
         ) from error
     rows = _Rows(path.name)
     ids: list[str | None] = []
@@ -160,32 +166,32 @@ def _of_json(path: Path) -> tuple[_Rows, pl.DataFrame]:
     table = pl.DataFrame({"image": ids}, schema={"image": pl.String})
     try:
         known = survey(path, labelled=False, check_files=False).collection.table
-    except FieldmarkError:  # a list of addresses and nothing else is enough here
+    except FieldmarkError:  # a file with only a list of URLs is enough here
         return rows, table
     known = known.drop("file", strict=False).unique("image", keep="first", maintain_order=True)
     return rows, table.join(known, on="image", how="left", maintain_order="left")
 
 
 def read_manifest(path: Path, *, encoding: str = "utf-8") -> dict[str, str]:
-    """The SHA-256 that each photo must have, from a manifest as ``fieldmark download`` writes it.
+    """Read the SHA-256 of each photo from a manifest of ``fieldmark download``.
 
     Raises:
-        DataError: It is no such table, or a hash is none.
+        DataError: The file is not a manifest, or a hash is invalid.
     """
     if not path.is_file():
-        raise DataError("There is no manifest of that name.", got=path, fix="give the manifest.csv of a download.")
+        raise DataError(f"File {path} does not exist.", got=path, fix="use the manifest.csv of a download.")
     sheet = read_sheet(path, encoding=encoding)
     if sheet.mistakes:
         raise refusal(str(path), sheet.mistakes)
     if not {"image", "sha256"} <= set(sheet.names):
         raise DataError(
-            f"{path} is no manifest.",
+            f"File {path} is not a manifest.",
             got=", ".join(sheet.names),
-            fix="give a table with the columns image and sha256, such as the manifest.csv of a download.",
+            fix="use a table with the columns image and sha256, such as the manifest.csv of a download.",
         )
     fix = "write the 64 hex digits of the photo's SHA-256"
     mistakes = [
-        Mistake(path.name, row, "sha256", "is no SHA-256", str(digest or ""), fix)
+        Mistake(path.name, row, "sha256", "is not a SHA-256", str(digest or ""), fix)
         for row, digest in sheet.table.select(ROW, "sha256").iter_rows()
         if not re.fullmatch(r"[0-9a-fA-F]{64}", digest or "")
     ]

@@ -1,1 +1,1 @@
-"""Embeddings to ranked identities: nearest neighbours, re-ranking, matching points; photos only compare with others."""
+"""Ranking of identities by embeddings: nearest neighbours, re-ranking and keypoint matching."""

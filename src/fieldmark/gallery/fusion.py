@@ -1,4 +1,4 @@
-"""One probability that two photos show the same animal, from several kinds of evidence."""
+"""Combine several similarity scores into one probability that two photos show the same animal."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from fieldmark.core.spec import Count, Spec
 from fieldmark.decisions.logistic import rising, sigmoid
 
 RIDGE = 1.0
-"""Prior precision of a weight whose number has unit spread: so many issues that it matters at all."""
+"""Ridge penalty of the weight of a number with unit standard deviation."""
 
 
 class Fusion(Spec):
-    """How evidence adds up: log-odds are the intercept plus weight times number; no weight is below 0.
+    """Fitted logistic regression of several numbers, with non-negative weights.
 
-    A weighted sum and no richer rule, as more evidence must never make a pair less likely, and a few hundred pairs must
-    be enough to learn it.
+    The log-odds are the intercept plus the sum of weight times number. The model is this simple for two reasons. A
+    larger number must never make a pair less likely, and a few hundred pairs must be enough to fit it.
 
     Attributes:
         intercept: Log-odds where all numbers are 0.
-        weights: Of each number.
-        n_pairs: Pairs it was learnt from.
-        n_same: How many of them show the same animal.
+        weights: One weight per number.
+        n_pairs: Number of pairs it was fitted on.
+        n_same: Number of those that show the same animal.
     """
 
     intercept: float
@@ -32,34 +32,34 @@ class Fusion(Spec):
     n_same: Count
 
     def proba(self, numbers: Float[np.ndarray, "*pair number"]) -> Float64[np.ndarray, "*pair"]:
-        """The probability that each pair shows the same animal; 0 where a number is -inf.
+        """Return the probability that each pair shows the same animal; 0 where a number is -inf.
 
         Raises:
-            ShapeError: There are not as many numbers as weights.
+            ShapeError: The number of columns differs from the number of weights.
         """
         numbers = np.asarray(numbers, np.float64)
         if numbers.shape[-1:] != (len(self.weights),):
             raise ShapeError(
-                "Every number needs its weight.",
+                "numbers must have one column per weight.",
                 got=f"numbers {numbers.shape}, {len(self.weights)} weights",
-                fix="pass the numbers that fit() was given, in the same order.",
+                fix="pass the same columns as to fit_fusion(), in the same order.",
             )
-        # A weight of 0 leaves its number out, be it -inf.
-        told = [weight * numbers[..., place] for place, weight in enumerate(self.weights) if weight]
-        return sigmoid(np.sum([np.full(numbers.shape[:-1], self.intercept), *told], axis=0))
+        # A number with weight 0 is skipped, even if it is -inf.
+        weighted = [weight * numbers[..., place] for place, weight in enumerate(self.weights) if weight]
+        return sigmoid(np.sum([np.full(numbers.shape[:-1], self.intercept), *weighted], axis=0))
 
 
 def fit_fusion(numbers: Float[np.ndarray, "pair number"], same: Bool[np.ndarray, " pair"]) -> Fusion:
-    """The most likely weights for pairs of which the truth is known.
+    """Fit the weights on pairs of photos with a known truth.
 
-    Logistic regression with a weak pull towards 0, and no weight below it.
+    This is logistic regression with a weak ridge penalty and non-negative weights.
 
     Args:
-        numbers: Any evidence, larger for likelier the same; of very different size is fine.
+        numbers: Similarity scores, larger means more likely the same animal; their scales may differ.
         same: Whether the pair shows the same animal.
 
     Raises:
-        ShapeError: ``numbers`` and ``same`` do not fit.
+        ShapeError: ``numbers`` and ``same`` do not match.
         FieldmarkError: A number is not finite, or all pairs are of one kind.
 
     Source:
@@ -68,19 +68,19 @@ def fit_fusion(numbers: Float[np.ndarray, "pair number"], same: Bool[np.ndarray,
     numbers, same = np.asarray(numbers, np.float64), np.asarray(same)
     if numbers.ndim != 2 or same.shape != numbers.shape[:1] or same.dtype != np.bool_:
         raise ShapeError(
-            "Evidence is learnt from numbers of pairs and whether each pair is the same animal.",
+            "fit_fusion() needs a (pair, number) matrix and one True or False per pair.",
             got=f"numbers {numbers.shape}, same {same.shape} of type {same.dtype}",
-            fix="pass (pair, number) and one True or False a pair.",
+            fix="pass arrays of shape (pair, number) and (pair,), the second of type bool.",
         )
     if not np.isfinite(numbers).all():
         raise FieldmarkError(
-            "Some evidence is not a finite number.",
+            "numbers contains values that are not finite.",
             got=f"{int((~np.isfinite(numbers)).sum())} of {numbers.size}",
-            fix="leave out pairs without a score; no match at all is 0.",
+            fix="leave out pairs without a score; use 0 for a pair without any match.",
         )
     if same.all() or not same.any():
         raise FieldmarkError(
-            "Evidence is learnt from pairs of both kinds.",
+            "fit_fusion() needs pairs of the same animal and pairs of different animals.",
             got=f"{int(same.sum())} of {len(same)} pairs show the same animal",
             fix="use more validation photos, with known individuals among them, or a longer shortlist.",
         )
@@ -96,25 +96,29 @@ def fit_fusion(numbers: Float[np.ndarray, "pair number"], same: Bool[np.ndarray,
 def fit_by_part(
     numbers: Float[np.ndarray, "pair number"], same: Bool[np.ndarray, " pair"], part: Int[np.ndarray, " pair"]
 ) -> dict[int, Fusion]:
-    """For each part, the weights learnt from the pairs of all other parts: to judge that part by.
+    """For each part, fit the weights on the pairs of all other parts, to score that part with them.
 
     Args:
-        numbers: As for ``fit``.
-        same: As for ``fit``.
-        part: The part of each pair; pairs of one query, or of copies of a photo, must share theirs.
+        numbers: As for ``fit_fusion``.
+        same: As for ``fit_fusion``.
+        part: The part of each pair; pairs of one query, or of copies of a photo, must be in the same part.
 
     Raises:
-        ShapeError: The arrays do not fit.
-        FieldmarkError: As for ``fit``; or there is one part only.
+        ShapeError: The arrays do not match in shape.
+        FieldmarkError: As for ``fit_fusion``; or there is only one part.
     """
     numbers, same, part = np.asarray(numbers), np.asarray(same), np.asarray(part)
     if part.shape != same.shape:
         raise ShapeError(
-            "Every pair needs its part.", got=f"part {part.shape}, same {same.shape}", fix="pass one part a pair."
+            "part must hold one number per pair.",
+            got=f"part {part.shape}, same {same.shape}",
+            fix="pass one whole number per pair.",
         )
     parts = np.unique(part).tolist()
     if len(parts) < 2:
         raise FieldmarkError(
-            "What is judged must be learnt from other pairs.", got=f"{len(parts)} part(s)", fix="use two parts or more."
+            "part must hold at least two different parts.",
+            got=f"{len(parts)} part(s)",
+            fix="split the pairs into two parts or more.",
         )
     return {one: fit_fusion(numbers[part != one], same[part != one]) for one in parts}

@@ -1,4 +1,4 @@
-"""Points of photos kept on disk, so that a photo compared with many is looked at once."""
+"""Keypoints cached on disk, so that keypoints of a photo are computed only once."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ ARRAYS = ("xy", "score", "descriptors")
 
 
 class KeypointStore:
-    """Finds points, or reads those that were found before.
+    """Computes keypoints, or reads them from the cache.
 
-    A file is named by a hash of the photo's content, the settings, box, mask and true size, so that it cannot be stale;
-    it is written aside and renamed, so that it is whole; and it holds a hash of its own numbers: a damaged one
-    is made anew.
+    The file name is a hash of the photo's content, the settings, box, mask and true size, so a file is never outdated.
+    Each file is written under a temporary name and then renamed, so it is never incomplete. It holds a hash of its own
+    arrays; a damaged file is computed again.
 
     Args:
-        folder: Where points are kept; made when first needed. Where it cannot be written, and with None, nothing
-            more is kept.
-        points: Which points.
+        folder: Cache folder; created when first needed. None, or a folder that cannot be written, disables the cache.
+        points: The keypoint method.
     """
 
     def __init__(self, folder: Path | None, points: KeypointMethod) -> None:
@@ -44,31 +43,31 @@ class KeypointStore:
     def of(
         self, photo: Path, *, true_size: Size | None = None, box: Box | None = None, mask: str | None = None
     ) -> Keypoints:
-        """The points of a photo.
+        """Return the keypoints of a photo.
 
         Args:
-            photo: Its file.
-            true_size: Height and width it once had, where its file was squashed.
+            photo: The image file.
+            true_size: Height and width of the original photo, if the file was resized to another shape.
             box: Left, top, right and bottom of the animal, in px of the true size.
-            mask: Where the animal is, as ``fieldmark.images.masks`` writes it; the box then has no say.
+            mask: The mask of the animal, as text written by ``fieldmark.images.masks``; if given, the box is ignored.
 
         Raises:
             ImageError: The photo cannot be read.
-            ShapeError: The mask is none.
+            ShapeError: The mask text is invalid.
             FieldmarkError: OpenCV or weights are missing; see ``fieldmark.gallery.keypoints.find_keypoints``.
         """
         box = None if mask else box
         if self.folder is None:
             return self._found(photo, true_size=true_size, box=box, mask=mask)
-        kept = self.folder / f"{self._name(photo, true_size=true_size, box=box, mask=mask)}.safetensors"
-        known = _opened(kept)
-        if known is not None:
-            return known
+        cache_file = self.folder / f"{self._name(photo, true_size=true_size, box=box, mask=mask)}.safetensors"
+        cached = _opened(cache_file)
+        if cached is not None:
+            return cached
         found = self._found(photo, true_size=true_size, box=box, mask=mask)
         if self._keeps:
             try:
-                write_bytes(kept, _packed(found))
-            except RunError:  # a run on a read-only share, a full disk: only time is lost
+                write_bytes(cache_file, _packed(found))
+            except RunError:  # read-only folder or full disk: continue without the cache
                 self._keeps = False
         return found
 
@@ -84,15 +83,15 @@ class KeypointStore:
         return find_keypoints(self.points, pixels, mask=inside, true_size=true_size)
 
     def _name(self, photo: Path, *, true_size: Size | None, box: Box | None, mask: str | None) -> str:
-        """Everything the points depend on, as a short hash."""
+        """Return a short hash of everything the keypoints depend on."""
         if photo not in self._digests:
             try:
                 self._digests[photo] = hashlib.sha256(photo.read_bytes()).digest()
             except OSError as error:
                 raise ImageError(
-                    "The picture cannot be opened.",
+                    "The image file cannot be opened.",
                     got=f"{photo}: {error.strerror}",
-                    fix="check the path, and whether the file may be read.",
+                    fix="check the path and the read permission of the file.",
                 ) from error
         by = opencv().__version__ if isinstance(self.points, Sift | Akaze) else ""
         about = json.dumps([FORMAT, by, self.points.model_dump(mode="json"), true_size, box, *([mask] if mask else [])])
@@ -106,7 +105,7 @@ def _packed(points: Keypoints) -> bytes:
 
 
 def _opened(path: Path) -> Keypoints | None:
-    """The points in a file; None where there is none, or it is not what was written."""
+    """Return the keypoints in a file; None if there is no file or it is damaged."""
     try:
         with safe_open(path, framework="np") as file:
             about, arrays = file.metadata(), {name: file.get_tensor(name) for name in ARRAYS}

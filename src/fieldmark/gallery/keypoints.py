@@ -1,4 +1,4 @@
-"""Points of a photo that can be found again in another, each with a description of what it looks like."""
+"""Keypoints of a photo: points that can be found again in another photo, with their descriptors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fieldmark.models.keypoint_nets import SuperpointNet, XfeatNet
 
 LEAST_MASK_PX = 1000
-"""A mask that holds fewer pixels of the resized photo has missed the animal; the whole photo is then looked at."""
+"""If a mask has fewer pixels than this in the resized photo, it probably missed the animal; the whole photo is used."""
 CLAHE_LIMIT, CLAHE_TILES = 2.0, (8, 8)
 
 Size = tuple[int, int]
@@ -29,12 +29,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Keypoints:
-    """Points of one photo, the strongest first.
+    """Keypoints of one photo, the strongest first.
 
     Attributes:
-        xy: Column and row of each point in px of the resized photo; the middle of the first pixel is 0, 0.
-        score: How strong each point is; comparable within a photo only.
-        descriptors: What each point looks like: vectors of length 1 (kept in half precision), or bits (eight a byte).
+        xy: Column and row of each point in px of the resized photo; the centre of the first pixel is 0, 0.
+        score: Strength of each point; comparable within a photo only.
+        descriptors: Description of each point: vectors of length 1 (in half precision), or bits (eight per byte).
         size: Height and width of the resized photo in px.
     """
 
@@ -44,20 +44,20 @@ class Keypoints:
     size: Size
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not belong together."""
+        """Raise an error for arrays of different lengths."""
         n = len(self.xy)
         if self.xy.shape != (n, 2) or self.score.shape != (n,) or self.descriptors.shape[:1] != (n,):
             raise ShapeError(
-                "Keypoints need a place, a score and a description each.",
+                "Keypoints need one position, one score and one descriptor each.",
                 got=f"xy {self.xy.shape}, score {self.score.shape}, descriptors {self.descriptors.shape}",
-                fix="pass arrays with one row a point; find() makes them.",
+                fix="pass arrays with one row per point, as find_keypoints() returns them.",
             )
 
     def __len__(self) -> int:
         return len(self.xy)
 
     def on(self, size: Size) -> Float32[np.ndarray, "point 2"]:
-        """The points' places in px of the same photo at another size (height, width)."""
+        """Return the positions of the points in px of the same photo at another size (height, width)."""
         scale = np.array([size[1] / self.size[1], size[0] / self.size[0]], np.float32)
         return (self.xy + np.float32(0.5)) * scale - np.float32(0.5)
 
@@ -69,22 +69,22 @@ def find_keypoints(
     mask: Bool[np.ndarray, "height width"] | None = None,
     true_size: Size | None = None,
 ) -> Keypoints:
-    """The points of a photo, at most ``points.most``, the strongest first.
+    """Find the keypoints of a photo, at most ``points.most``, the strongest first.
 
-    The photo is brought to its true shape with its longer side at ``points.size_px``, so that pixels mean the same in
-    all photos. Equal input gives equal points to the bit.
+    The photo is resized to its true shape with its longer side at ``points.size_px``, so that pixels have the same
+    meaning in all photos. The same input gives bit-identical keypoints.
 
     Args:
-        points: Which kind of points.
-        pixels: Upright, 0-255.
-        mask: Where the animal is; points elsewhere are left out. A mask that holds fewer than 1,000 px of the
-            resized photo is taken for a failure and left aside. A box is a mask too: see ``boxed``.
-        true_size: Height and width the photo once had, where its file was squashed into another shape.
+        points: The keypoint method.
+        pixels: Upright photo, values 0-255.
+        mask: True for pixels of the animal; keypoints elsewhere are left out. A mask with fewer than 1,000 px of the
+            resized photo is treated as failed and ignored. For a box, use the mask of ``boxed``.
+        true_size: Height and width of the original photo, if the file was resized to another shape.
 
     Raises:
-        ShapeError: The pixels are no RGB picture, or the mask is of another size.
-        FieldmarkError: OpenCV is needed and not installed, or lacks AKAZE.
-        WeightsError: The network's weights are missing, damaged or another's.
+        ShapeError: The pixels are not an RGB image, or the mask has another size.
+        FieldmarkError: OpenCV is needed and not installed, or has no AKAZE.
+        WeightsError: The network's weights are missing, damaged or of another network.
 
     Source:
         RootSIFT within a mask, the whole photo where it is too small: Humpback 2018/19, fourth place.
@@ -109,11 +109,11 @@ def find_keypoints(
 
 
 def boxed(size: Size, box: Box) -> Bool[np.ndarray, "height width"]:
-    """A mask that holds what lies in a box, for ``find``.
+    """Return a mask that is True inside a box, for ``find_keypoints``.
 
     Args:
         size: Height and width of the photo in px.
-        box: Left, top, right and bottom in px of the same photo; what lies outside the photo is cut.
+        box: Left, top, right and bottom in px of the same photo; parts outside the photo are cut off.
     """
     left, top, right, bottom = (max(0, round(edge)) for edge in box)
     mask = np.zeros(size, dtype=bool)
@@ -124,15 +124,15 @@ def boxed(size: Size, box: Box) -> Bool[np.ndarray, "height width"]:
 def _check(pixels: np.ndarray, mask: np.ndarray | None) -> None:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
         raise ShapeError(
-            "Points are found in an RGB picture of 0-255.",
+            "pixels must be an RGB image of type uint8.",
             got=f"pixels {pixels.shape} of type {pixels.dtype}",
-            fix="pass what fieldmark.images.reading.read_pixels() gives.",
+            fix="pass the output of fieldmark.images.reading.read_pixels().",
         )
     if mask is not None and (mask.shape != pixels.shape[:2] or mask.dtype != np.bool_):
         raise ShapeError(
-            "A mask is a True or False for each pixel.",
+            "mask must hold True or False for each pixel.",
             got=f"mask {mask.shape} of type {mask.dtype} for pixels {pixels.shape}",
-            fix="pass (height, width) of the photo's own size, for example mask > 0.",
+            fix="pass a (height, width) array of type bool with the photo's size, for example mask > 0.",
         )
 
 
@@ -166,14 +166,14 @@ def _by_opencv(points: Sift | Akaze, picture: Image.Image, inside: np.ndarray | 
 
 
 def _root(descriptors: np.ndarray) -> Float16[np.ndarray, "point dim"]:
-    """RootSIFT: shares of the whole, then square roots, so that a few strong gradients do not drown the rest."""
+    """Compute RootSIFT: normalise to sum 1, then take square roots, so that strong gradients dominate less."""
     share = descriptors.astype(np.float32)
     share /= np.maximum(share.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     return np.sqrt(share).astype(np.float16)
 
 
 def _strongest(xy: np.ndarray, score: np.ndarray, inside: np.ndarray | None, *, most: int) -> np.ndarray:
-    """Rows of the strongest points inside; equally strong ones from top to bottom and left to right."""
+    """Return the rows of the strongest keypoints inside the mask; ties from top to bottom and left to right."""
     order = np.lexsort((xy[:, 0], xy[:, 1], -score))
     if inside is not None:
         column, row = np.rint(xy[order]).astype(int).T

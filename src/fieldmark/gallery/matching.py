@@ -1,4 +1,4 @@
-"""Do two photos agree point by point: matched points, and the one change of viewpoint that explains them."""
+"""Keypoint matching of two photos: matched pairs of points, and the homography that explains them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from fieldmark.models.lighterglue import LighterGlue
 
 MOST_ROUNDS, CONFIDENCE = 2000, 0.999
-"""Of RANSAC, whose draws OpenCV begins at a fixed seed."""
+"""Settings of RANSAC; OpenCV uses a fixed seed."""
 MOST_SCALED, MOST_SQUASHED, MOST_TILTED = 4.0, 4.0, 4.0
-"""A view of the same animal is at most so many times larger, squashed one way, nearer at one end than at the other."""
+"""Limits of a plausible view: ratio of sizes, of stretching in two directions, and of distances of both ends."""
 
 
 @dataclass(frozen=True, eq=False)
 class PointAgreement:
-    """What the points of two photos say.
+    """Result of keypoint matching for two photos.
 
     Attributes:
-        pairs: Rows of the matched points, in the left photo and in the right.
-        inlier: Whether the homography explains the match, and counts (see ``KeypointMatching.views_only``).
-        homography: From px of the left resized photo to those of the right; None where there are too few matches.
-        plausible: Whether a camera that went round the animal could have seen it so.
-        took_s: Seconds it took, by the clock.
+        pairs: Rows of the matched points, in the left photo and in the right one.
+        inlier: Whether the homography explains the match, and it counts (see ``KeypointMatching.views_only``).
+        homography: From px of the left resized photo to px of the right one; None if there are too few matches.
+        plausible: Whether a change of viewpoint could cause this homography.
+        took_s: Duration in seconds.
     """
 
     pairs: Int64[np.ndarray, "match 2"]
@@ -44,39 +44,39 @@ class PointAgreement:
 
     @property
     def n_matches(self) -> int:
-        """Matched points."""
+        """Number of matched points."""
         return len(self.pairs)
 
     @property
     def n_inliers(self) -> int:
-        """Matches that the homography explains; 0 where there is none."""
+        """Number of matches that the homography explains; 0 without a homography."""
         return int(self.inlier.sum())
 
     @property
     def inlier_share(self) -> float:
-        """Inliers as a share of all matches; 0 where there are none."""
+        """Share of inliers among all matches; 0 without matches."""
         return self.n_inliers / len(self.pairs) if len(self.pairs) else 0.0
 
 
 def agreement(left: Keypoints, right: Keypoints, matching: KeypointMatching) -> PointAgreement:
-    """How well two photos agree.
+    """Match the keypoints of two photos.
 
     Args:
-        left: Points of one photo.
-        right: Points of the other, found with the same settings.
-        evidence: What counts.
+        left: Keypoints of one photo.
+        right: Keypoints of the other, found with the same settings.
+        matching: Settings.
 
     Returns:
-        The same to the bit for the same input; with left and right exchanged, the same matches and nearly the
-        same inliers. Points do not agree across a mirror: mirror the pixels before they are found to ask for it.
+        The matches; bit-identical for the same input. With left and right exchanged, the matches are the same and the
+        inliers nearly the same. Mirrored photos do not match: flip the pixels before finding keypoints to compare them.
 
     Raises:
-        ShapeError: The points of the two are of different kinds.
+        ShapeError: The keypoints are of different kinds.
         FieldmarkError: OpenCV is not installed.
 
     Source:
-        Humpback 2018/19, fourth place: ratio test, ten matches or more, homography within 9 px, and (there always,
-        here with ``views_only``) a check of its eight numbers, there by boosted trees, here by rule.
+        Humpback 2018/19, fourth place: ratio test, ten matches or more, homography within 9 px. There a check of its
+        eight numbers by boosted trees was always used; here it is a rule, used with ``views_only``.
     """
     began = time.perf_counter()
     pairs = matches(left, right, matching.points)
@@ -90,20 +90,20 @@ def agreement(left: Keypoints, right: Keypoints, matching: KeypointMatching) -> 
 
 
 def matches(left: Keypoints, right: Keypoints, points: KeypointMethod) -> Int64[np.ndarray, "match 2"]:
-    """Pairs of points each of which is the other's nearest, clearly enough and similar enough.
+    """Return pairs of points that are mutual nearest neighbours, distinct enough and similar enough.
 
-    "Clearly enough" asks of both points that the second nearest is further away: by ``points.ratio`` on squared
-    distances (bits that differ are squared distances too), so that left and right can change places.
+    "Distinct enough" means for both points that the second nearest is further away, by ``points.ratio`` on squared
+    distances. The number of different bits is a squared distance too. The rule is symmetric in left and right.
 
     Raises:
         ShapeError: The descriptors are of different kinds.
     """
     if left.descriptors.shape[1:] != right.descriptors.shape[1:] or left.descriptors.dtype != right.descriptors.dtype:
         raise ShapeError(
-            "Only points of one kind can be matched.",
+            "The two photos have keypoints of different kinds.",
             got=f"descriptors {left.descriptors.shape} {left.descriptors.dtype} and "
             f"{right.descriptors.shape} {right.descriptors.dtype}",
-            fix="find the points of both photos with the same settings.",
+            fix="find the keypoints of both photos with the same settings.",
         )
     if not len(left) or not len(right):
         return np.zeros((0, 2), np.int64)
@@ -115,28 +115,29 @@ def matches(left: Keypoints, right: Keypoints, points: KeypointMethod) -> Int64[
             min_proba=points.min_proba,
         )
     cosine = _unit(left.descriptors) @ _unit(right.descriptors).T
-    there, back = cosine.argmax(axis=1), cosine.argmax(axis=0)
-    at = np.flatnonzero(back[there] == np.arange(len(left)))
-    best = cosine[at, there[at]]
+    forward, backward = cosine.argmax(axis=1), cosine.argmax(axis=0)
+    at = np.flatnonzero(backward[forward] == np.arange(len(left)))
+    best = cosine[at, forward[at]]
     good = best >= points.min_cosine
     if points.ratio < 1:
-        second = np.maximum(_second(cosine)[at], _second(cosine.T)[there[at]])
+        second = np.maximum(_second(cosine)[at], _second(cosine.T)[forward[at]])
         good &= 1 - best <= points.ratio * (1 - second)
-    return np.stack([at[good], there[at[good]]], axis=1).astype(np.int64)
+    return np.stack([at[good], forward[at[good]]], axis=1).astype(np.int64)
 
 
 def plausible(homography: Float64[np.ndarray, "3 3"], xy: Float32[np.ndarray, "point 2"]) -> bool:
-    """Whether a homography could be a change of viewpoint, judged where the points are.
+    """Return whether a homography could be a change of viewpoint, checked where the points are.
 
-    It must not mirror, nor turn the plane inside out; at the middle of the points it may scale by at most 4, squash one
-    way by at most 4, and its far end may be at most 4 times as far as its near end.
+    It must neither mirror the plane nor turn it inside out. At the centre of the points it may scale by a factor of at
+    most 4, and stretch one direction at most 4 times as much as the other. The far end may be at most 4 times as
+    distant as the near end.
 
     Args:
         homography: From px to px.
         xy: The points it explains, in px of the left photo.
 
     Source:
-        Ours, for the trees of Humpback 2018/19, fourth place, whose training pairs are not public.
+        Ours, instead of the trees of Humpback 2018/19, fourth place, whose training pairs are not public.
     """
     if not np.isfinite(homography).all() or not len(xy):
         return False
@@ -169,7 +170,7 @@ def _homography(left: np.ndarray, right: np.ndarray, *, within_px: float) -> tup
 
 
 def _unit(descriptors: np.ndarray) -> Float32[np.ndarray, "point dim"]:
-    """Vectors of length 1; bits become +1 and -1, whose product counts those that agree."""
+    """Return vectors of length 1; bits become +1 and -1, so the product counts the equal ones."""
     if descriptors.dtype != np.uint8:
         return descriptors.astype(np.float32)
     bits = np.unpackbits(descriptors, axis=1).astype(np.float32)
@@ -177,7 +178,7 @@ def _unit(descriptors: np.ndarray) -> Float32[np.ndarray, "point dim"]:
 
 
 def _second(cosine: Float32[np.ndarray, "one other"]) -> Float32[np.ndarray, " one"]:
-    """The second highest of each row; -1, the least there can be, where there is no second."""
+    """Return the second highest value of each row; -1, the minimum cosine, where there is no second."""
     if cosine.shape[1] < 2:
         return np.full(len(cosine), -1, np.float32)
     return np.partition(cosine, -2, axis=1)[:, -2]

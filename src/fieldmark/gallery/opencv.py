@@ -1,4 +1,4 @@
-"""OpenCV, asked for when it is needed: it is no part of a plain installation."""
+"""Import OpenCV when it is needed; it is an optional dependency."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INSTALL = 'pip install "fieldmark[keypoints]"'
 
 
 def opencv() -> Any:
-    """The module ``cv2``.
+    """Return the module ``cv2``.
 
     Raises:
         FieldmarkError: It is not installed.
@@ -23,18 +23,18 @@ def opencv() -> Any:
 
 
 def akaze(*, threshold: float) -> Any:
-    """OpenCV's AKAZE, wherever this version keeps it.
+    """Return OpenCV's AKAZE from the module of this version.
 
     Raises:
-        FieldmarkError: OpenCV is not installed, or without its extra modules, where AKAZE lies since version 5.
+        FieldmarkError: OpenCV is not installed, or lacks its extra modules, which contain AKAZE since version 5.
     """
     cv2 = opencv()
     create = getattr(cv2, "AKAZE_create", None) or getattr(getattr(cv2, "xfeatures2d", None), "AKAZE_create", None)
     if create is None:
         raise FieldmarkError(
-            "This OpenCV has no AKAZE.",
+            "The installed OpenCV has no AKAZE.",
             got=f"OpenCV {cv2.__version__} without its extra modules",
             fix="run `pip uninstall opencv-python opencv-python-headless`, then "
-            "`pip install --force-reinstall --no-deps opencv-contrib-python-headless`: the wheels share one folder.",
+            "`pip install --force-reinstall --no-deps opencv-contrib-python-headless`: they share one folder.",
         )
     return create(threshold=threshold)

@@ -1,4 +1,4 @@
-"""Photos are similar if they have neighbours in common: k-reciprocal re-ranking, in bounded memory."""
+"""Re-ranking by common neighbours (k-reciprocal encoding), in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fieldmark.decisions.specs import Reciprocal
 from fieldmark.gallery.search import nearest_photos
 
 AGREEING = 2 / 3
-"""Share of a neighbour's own reciprocal neighbours that must be ours, so that the rest become ours too."""
+"""Minimum share of a neighbour's reciprocal neighbours that are already in the set, so that the rest are added."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Whom a photo is surrounded by: gallery rows, and how much each counts; they sum up to 1, or there are none."""
+    """Neighbourhood of a photo: gallery rows with weights that sum to 1; or empty."""
 
     photos: Int64[np.ndarray, " neighbour"]
     weight: Float64[np.ndarray, " neighbour"]
@@ -24,21 +24,21 @@ class _Weights:
 
 @dataclass(frozen=True)
 class Neighbourhoods:
-    """Gallery photos with their surroundings, ready to be compared with queries.
+    """Gallery photos with their neighbourhoods, to be compared with queries.
 
-    A photo's reciprocal neighbours are those that are among its nearest and have it among theirs: a mere hub, near to
-    everybody, is nobody's. Two photos are compared by how much of their surroundings they share (Jaccard).
+    Two photos are reciprocal neighbours if each is among the nearest photos of the other. A photo that is near to many
+    others is then a neighbour of few. Photos are compared by the overlap of their neighbourhoods (Jaccard).
 
-    Each query is looked at by itself: the answer to a photo does not depend on what else is asked. (The paper ranks all
-    queries and the gallery together.)
+    Each query is processed by itself, so its answer does not depend on other queries. (The paper ranks all queries and
+    the gallery together.)
 
     Attributes:
         rows: The gallery's embeddings.
         by: Settings.
-        nearest: The nearest photos of each, itself first.
-        reach: Cosine of each photo with the last of its nearest.
-        columns: For each photo, who is surrounded by it, and with what weight.
-        sharp: The surroundings of each photo before averaging.
+        nearest: The nearest photos of each photo, itself first.
+        reach: Cosine of each photo to the last of its nearest photos.
+        columns: For each photo, the photos that have it in their neighbourhood, with weights.
+        sharp: The neighbourhood of each photo before averaging.
 
     Source:
         Zhong et al. 2017, arXiv:1701.08398, equations 2 to 12. Distances are 1 - cosine.
@@ -53,11 +53,11 @@ class Neighbourhoods:
 
     @classmethod
     def of(cls, rows: Float[np.ndarray, "gallery dim"], by: Reciprocal) -> Neighbourhoods:
-        """Find the surroundings of all photos of a gallery.
+        """Compute the neighbourhoods of all photos of a gallery.
 
         Args:
-            rows: One embedding a photo, length 1.
-            by: Settings; of a gallery with fewer photos than ``k1`` all count as neighbours.
+            rows: One embedding per photo, of unit length.
+            by: Settings; in a gallery with fewer photos than ``k1``, all photos are neighbours.
         """
         n = len(rows)
         k1 = min(by.k1, n - 1)
@@ -76,7 +76,7 @@ class Neighbourhoods:
         return cls(rows, by, index, cosine[:, -1], _transposed(soft), sharp)
 
     def likeness(self, query: Float[np.ndarray, "query dim"]) -> Float32[np.ndarray, "query gallery"]:
-        """How similar each query is to each photo: the weighted mean of the cosine and of the share in common."""
+        """Return the similarity of each query to each photo: the weighted mean of cosine and Jaccard overlap."""
         cosine = np.asarray(query @ self.rows.T, np.float32)
         similar = np.empty_like(cosine)
         narrow = _reciprocal(self.nearest, max(1, (self.nearest.shape[1] - 1) // 2))
@@ -88,24 +88,24 @@ class Neighbourhoods:
     def _in_common(
         self, query: np.ndarray, cosine: Float32[np.ndarray, " gallery"], narrow: list[frozenset[int]]
     ) -> Float64[np.ndarray, " gallery"]:
-        """The Jaccard share of one query's surroundings and each photo's."""
+        """Return the Jaccard overlap of one query's neighbourhood with each photo's."""
         k1 = min(max(self.nearest.shape[1] - 1, 1), len(cosine))
         first = np.argsort(-cosine, kind="stable")[:k1]
         mutual = frozenset(first[cosine[first] >= self.reach[first]].tolist())
         known = dict(zip(first.tolist(), cosine[first].tolist(), strict=True))
-        mine = _surroundings(mutual, narrow, known, self.rows, query)
-        mine = _mean([mine, *(self.sharp[photo] for photo in first[: self.by.k2 - 1].tolist())])
+        own_weights = _surroundings(mutual, narrow, known, self.rows, query)
+        own_weights = _mean([own_weights, *(self.sharp[photo] for photo in first[: self.by.k2 - 1].tolist())])
         least = np.zeros(len(cosine))
-        for photo, weight in zip(mine.photos.tolist(), mine.weight.tolist(), strict=True):
+        for photo, weight in zip(own_weights.photos.tolist(), own_weights.weight.tolist(), strict=True):
             column = self.columns[photo]
             least[column.photos] += np.minimum(column.weight, weight)
-        return least / (mine.weight.sum() + 1 - least)
+        return least / (own_weights.weight.sum() + 1 - least)
 
 
 def _reciprocal(index: Int64[np.ndarray, "gallery rank"], k: int) -> list[frozenset[int]]:
-    """Each photo's neighbours among the first ``k`` that have it among their first ``k``; itself always."""
+    """Return each photo's reciprocal neighbours among the first ``k``; always including itself."""
     near = [frozenset(row) for row in index[:, : k + 1].tolist()]
-    return [frozenset(other for other in mine if row in near[other]) for row, mine in enumerate(near)]
+    return [frozenset(other for other in nearest if row in near[other]) for row, nearest in enumerate(near)]
 
 
 def _surroundings(
@@ -115,12 +115,12 @@ def _surroundings(
     rows: np.ndarray,
     own: np.ndarray,
 ) -> _Weights:
-    """The reciprocal neighbours, those of theirs that agree with them, and their weights ``exp(-distance)``."""
+    """Return the reciprocal neighbours, their own neighbours that agree, and weights ``exp(-distance)``."""
     whole = set(mutual)
     for other in mutual:
-        theirs = narrow[other]
-        if len(theirs & mutual) > AGREEING * len(theirs):
-            whole |= theirs
+        of_other = narrow[other]
+        if len(of_other & mutual) > AGREEING * len(of_other):
+            whole |= of_other
     photos = np.array(sorted(whole), np.int64)
     if not len(photos):
         return _Weights(photos, np.zeros(0))
@@ -133,7 +133,7 @@ def _surroundings(
 
 
 def _mean(several: list[_Weights]) -> _Weights:
-    """The mean of those that have any surroundings."""
+    """Return the mean of the neighbourhoods that are not empty."""
     several = [one for one in several if len(one.photos)]
     if len(several) < 2:
         return several[0] if several else _Weights(np.zeros(0, np.int64), np.zeros(0))
@@ -147,6 +147,6 @@ def _transposed(surroundings: list[_Weights]) -> tuple[_Weights, ...]:
     weight = np.concatenate([one.weight for one in surroundings])
     owner = np.repeat(np.arange(len(surroundings)), [len(one.photos) for one in surroundings])
     order = np.argsort(around, kind="stable")
-    cuts = np.searchsorted(around[order], np.arange(1, len(surroundings)))
-    parts = zip(np.split(owner[order], cuts), np.split(weight[order], cuts), strict=True)
+    bounds = np.searchsorted(around[order], np.arange(1, len(surroundings)))
+    parts = zip(np.split(owner[order], bounds), np.split(weight[order], bounds), strict=True)
     return tuple(_Weights(photos, weights) for photos, weights in parts)

@@ -1,4 +1,4 @@
-"""The identities that a query may be, described in numbers: what a second level looks at."""
+"""Candidate identities of a query, described by numbers: the input of the second level."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ COLUMNS = (
     "spread of query",
     "rivals",
 )
-"""Of an identity: cosines of its three photos most similar the query (NaN where it has fewer) and their sum, the cosine
-with its robust centroid, its place among the rivals (1 is first), how many of the nearest photos are its own, how many
-photos it has, how far its best photo is behind the best rival's and before the next one's. Of the query: its best
-cosine, the standard deviation of its nearest ones, and how many rivals there are."""
+"""Names of the columns. For an identity: cosines of its three photos most similar to the query (NaN where it has
+fewer) and their sum; the cosine to its robust centroid; its rank among the candidates (1 is first); its number of
+photos among the nearest, and in total; the distance of its best cosine to that of the first candidate, and to that of
+the next one. For the query: its best cosine, the standard deviation over its nearest photos, and the number of
+candidates."""
 PAIRS_AT_ONCE = 2**15
 
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """One row a query and candidate, by query, the most similar candidate first.
+    """One row per query and candidate, in the order of queries, the most similar candidate first.
 
     Attributes:
         query: Row of the query.
         identity: Class of the candidate.
-        photo: Gallery row of its photo most similar the query.
+        photo: Gallery row of the candidate's photo that is most similar to the query.
         table: The numbers.
-        names: What each column holds.
-        n_queries: Of how many queries.
+        names: Column names.
+        n_queries: Number of queries.
     """
 
     query: Int64[np.ndarray, " rival"]
@@ -64,14 +65,16 @@ def describe_rivals(
     n_photos: int,
     n_components: int = 0,
 ) -> Rivals:
-    """The identities among each query's ``n_photos`` nearest photos; see ``GalleryStore.rivals``, which guards it.
+    """Describe the identities among each query's ``n_photos`` nearest photos.
+
+    Use ``GalleryStore.rivals``, which checks that the network was not trained on the queries.
 
     Args:
-        query: One embedding a row, length 1; none of a photo in the gallery.
-        gallery: One embedding a photo, length 1.
-        classes: The identity of each photo; -1 for unknown individuals, who are no candidates.
-        n_photos: Nearest photos that name candidates.
-        n_components: How many principal components of the gallery the difference of the photos is told in.
+        query: One embedding per row, of unit length; none of them of a photo in the gallery.
+        gallery: One embedding per photo, of unit length.
+        classes: The identity of each photo; -1 for unknown individuals, which are never candidates.
+        n_photos: Number of nearest photos whose identities are candidates.
+        n_components: Number of principal components of the gallery for the difference of the two photos.
 
     Raises:
         FieldmarkError: ``n_photos`` is below 1.
@@ -80,22 +83,22 @@ def describe_rivals(
         Happywhale 2022, 7th place (T43); the query's own columns are ours.
     """
     if n_photos < 1:
-        raise FieldmarkError("Rivals come from nearest photos.", got=f"n_photos={n_photos}", fix="use 1 or more; 100.")
+        raise FieldmarkError("n_photos must be 1 or more.", got=f"n_photos={n_photos}", fix="use n_photos=100.")
     index, cosine = nearest_photos(query, gallery, k=min(n_photos, len(gallery)))
     n_classes = max(int(classes.max(initial=-1)) + 1, 1)
-    asked, place = np.nonzero(classes[index] >= 0)
-    near = classes[index[asked, place]]
-    pair, first, many = np.unique(asked * n_classes + near, return_index=True, return_counts=True)
+    query_row, place = np.nonzero(classes[index] >= 0)
+    near = classes[index[query_row, place]]
+    pair, first, many = np.unique(query_row * n_classes + near, return_index=True, return_counts=True)
     row, name = np.divmod(pair, n_classes)
-    # The nearest photos come best first, so the first occurrence is the identity's most similar photo.
-    best, photo = cosine[asked[first], place[first]], index[asked[first], place[first]]
+    # The nearest photos are sorted, best first, so the first occurrence is the identity's most similar photo.
+    best, photo = cosine[query_row[first], place[first]], index[query_row[first], place[first]]
     order = np.lexsort((name, -best, row))
     row, name, best, photo, many = (column[order] for column in (row, name, best, photo, many))
     three, centre = _likeness(query, gallery, classes, row, name, n_classes=n_classes)
     of_query = np.searchsorted(row, row)
     n_rivals = np.bincount(row, minlength=len(query))[row]
     behind = np.append(best[1:], np.nan)
-    behind[np.append(row[1:] != row[:-1], True)] = np.nan  # nobody comes next
+    behind[np.append(row[1:] != row[:-1], True)] = np.nan  # there is no next candidate
     columns = [
         *three.T,
         np.nansum(three, axis=1),
@@ -112,16 +115,16 @@ def describe_rivals(
     table = np.stack(columns, axis=1).astype(np.float32) if len(row) else np.zeros((0, len(COLUMNS)), np.float32)
     names = COLUMNS
     if n_components:
-        apart = _apart(query, gallery, row, photo, n_components=n_components)
-        table = np.concatenate([table, apart], axis=1)
-        names = (*COLUMNS, *(f"component {number + 1}" for number in range(apart.shape[1])))
+        differences = _differences(query, gallery, row, photo, n_components=n_components)
+        table = np.concatenate([table, differences], axis=1)
+        names = (*COLUMNS, *(f"component {number + 1}" for number in range(differences.shape[1])))
     return Rivals(row, name, photo, table, names, len(query))
 
 
 def _likeness(
     query: np.ndarray, gallery: np.ndarray, classes: np.ndarray, row: np.ndarray, name: np.ndarray, *, n_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of each rival's three most similar photos (NaN where it has fewer), and with its centroid."""
+    """Return cosines of each candidate's three most similar photos (NaN where it has fewer), and of its centroid."""
     photos = np.argsort(classes, kind="stable")
     begin = np.searchsorted(classes[photos], np.arange(n_classes + 1))
     centre = centroids(gallery, classes, n_classes=n_classes, by=Centroid())
@@ -142,17 +145,19 @@ def _likeness(
 
 
 def _steps(counts: np.ndarray) -> list[tuple[int, int]]:
-    """Rows in pieces of about ``PAIRS_AT_ONCE`` photos."""
+    """Split rows into pieces of about ``PAIRS_AT_ONCE`` photos."""
     ends = np.cumsum(counts)
-    cuts = np.unique(np.searchsorted(ends, np.arange(PAIRS_AT_ONCE, int(ends[-1]) if len(ends) else 0, PAIRS_AT_ONCE)))
-    edges = [0, *(int(cut) + 1 for cut in cuts), len(counts)]
+    bounds = np.unique(
+        np.searchsorted(ends, np.arange(PAIRS_AT_ONCE, int(ends[-1]) if len(ends) else 0, PAIRS_AT_ONCE))
+    )
+    edges = [0, *(int(bound) + 1 for bound in bounds), len(counts)]
     return [(a, b) for a, b in pairwise(edges) if b > a]
 
 
-def _apart(
+def _differences(
     query: np.ndarray, gallery: np.ndarray, row: np.ndarray, photo: np.ndarray, *, n_components: int
 ) -> Float32[np.ndarray, "rival component"]:
-    """How far the query and the rival's best photo lie apart along each main direction of the gallery."""
+    """Return the absolute difference of the query and the candidate's best photo in each principal component."""
     centred = gallery - gallery.mean(axis=0)
     value, direction = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
     width = min(n_components, len(value))

@@ -1,4 +1,4 @@
-"""Which photos to look at again: of each likely individual the few most similar the query."""
+"""Shortlist for re-ranking: for each candidate individual, its photos most similar to the query."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ def similar_photos(
     *,
     n_photos: int,
 ) -> Int64[np.ndarray, "query rank photo"]:
-    """Of each query's likely individuals the gallery photos most similar it, best first; -1 where there are no more.
+    """For each candidate individual of a query, return its most similar gallery photos, best first.
+
+    Places without a photo hold -1.
 
     Args:
-        similarity: As ``GalleryStore.compare`` gives it; -inf: not to be compared.
+        similarity: Output of ``GalleryStore.compare``; -inf for pairs that must not be compared.
         classes: The individual of each gallery photo.
-        names: Individuals on each query's shortlist; below 0: nobody.
-        n_photos: Of each individual, at most.
+        names: Candidate individuals of each query; a negative number is an empty place.
+        n_photos: Maximum number of photos per individual.
 
     Raises:
-        ShapeError: The arrays do not fit each other.
+        ShapeError: The arrays do not match in shape.
     """
     similarity, classes, names = np.asarray(similarity), np.asarray(classes), np.asarray(names)
     if similarity.ndim != 2 or classes.shape != similarity.shape[1:] or names.shape[:1] != similarity.shape[:1]:
         raise ShapeError(
-            "Each query needs a row of similarities and one of names, each gallery photo a class.",
+            "similarity and names must have one row per query, and classes one entry per gallery photo.",
             got=f"similarity {similarity.shape}, classes {classes.shape}, names {names.shape}",
-            fix="pass what GalleryStore.compare() and top() give for the same queries.",
+            fix="pass the outputs of GalleryStore.compare() and top() for the same queries.",
         )
     order = np.argsort(classes, kind="stable")
     ordered = classes[order]

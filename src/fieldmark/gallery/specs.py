@@ -1,4 +1,4 @@
-"""Settings of keypoint evidence (no torch): which points are looked for, and when two photos agree."""
+"""Settings of keypoint matching (no torch): the keypoint method, and when two photos match."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fieldmark.core.spec import Count, Fraction, Positive, Spec
 
 
 class Sift(Spec):
-    """Points of SIFT, described by RootSIFT; nothing is learnt, so any texture will do.
+    """SIFT keypoints with RootSIFT descriptors; needs no training, so it works for any texture.
 
     Attributes:
-        size_px: The longer side to which a photo is brought before points are looked for.
-        most: Points kept, the strongest first.
-        clahe: Even out the contrast first, tile by tile.
-        ratio: A match counts where its squared distance is below this share of the second nearest's.
-        min_cosine: How similar two descriptors must be to match at all.
+        size_px: Longer side in px to which a photo is resized first.
+        most: Maximum number of keypoints, the strongest first.
+        clahe: Equalise the contrast first, tile by tile.
+        ratio: A match counts if its squared distance is below this share of the second nearest's.
+        min_cosine: Minimum cosine of two matching descriptors.
 
     Source:
         Lowe 2004; RootSIFT: Arandjelovic and Zisserman 2012; CLAHE and the ratio: Humpback 2018/19, fourth place.
@@ -32,14 +32,14 @@ class Sift(Spec):
 
 
 class Akaze(Spec):
-    """Points of AKAZE with a description in bits: found along edges that survive smoothing.
+    """AKAZE keypoints with binary descriptors, found along edges that remain after smoothing.
 
     Attributes:
         size_px: As for ``Sift``.
         most: As for ``Sift``.
-        threshold: How strong a point must answer to be one.
-        ratio: As for ``Sift``, of the number of bits that differ.
-        min_cosine: How similar two descriptors must be: 1 minus twice the share of bits that differ.
+        threshold: Minimum strength of a keypoint.
+        ratio: As for ``Sift``, for the number of different bits.
+        min_cosine: Minimum similarity of two descriptors: 1 minus twice the share of different bits.
 
     Source:
         Alcantarilla et al. 2013, BMVC.
@@ -54,17 +54,17 @@ class Akaze(Spec):
 
 
 class Xfeat(Spec):
-    """Points of XFeat, a small network that has learnt which points are found again in another photo.
+    """XFeat keypoints, from a small network trained to find points that are repeatable in another photo.
 
     Attributes:
         size_px: As for ``Sift``.
         most: As for ``Sift``.
-        threshold: How sure the network must be of a point.
-        matcher: ``mutual``: each the nearest of the other. ``lighterglue``: a second small network looks at all points
-            of both photos before it pairs them; some ten times slower.
-        ratio: As for ``Sift``; 1 asks nothing.
-        min_cosine: How similar two descriptors must be to match at all.
-        min_proba: How sure LighterGlue must be of a match.
+        threshold: Minimum confidence of the network in a keypoint.
+        matcher: ``mutual``: mutual nearest neighbours. ``lighterglue``: a second small network matches the keypoints of
+            both photos together; about ten times slower.
+        ratio: As for ``Sift``; 1 disables this check.
+        min_cosine: Minimum cosine of two matching descriptors.
+        min_proba: Minimum confidence of LighterGlue in a match.
 
     Source:
         Potje et al. 2024, arXiv:2404.19174; 0.82 is their code's threshold; LighterGlue is theirs after Lindenberger et
@@ -82,16 +82,16 @@ class Xfeat(Spec):
 
 
 class Superpoint(Spec):
-    """Points of SuperPoint, from a weights file of your own: its licence forbids others to hand it out.
+    """SuperPoint keypoints, from a weights file that the user provides; its licence forbids redistribution.
 
     Attributes:
         path: The published state dict (``superpoint_v1.pth``).
-        sha256: What the file must hash to; None: any.
+        sha256: Expected hash of the file; None: any.
         size_px: As for ``Sift``.
         most: As for ``Sift``.
-        threshold: How sure the network must be of a point.
-        ratio: As for ``Sift``; 1 asks nothing.
-        min_cosine: How similar two descriptors must be to match at all.
+        threshold: Minimum confidence of the network in a keypoint.
+        ratio: As for ``Sift``; 1 disables this check.
+        min_cosine: Minimum cosine of two matching descriptors.
 
     Source:
         DeTone et al. 2018, arXiv:1712.07629; 0.7 is the largest distance at which their code matches.
@@ -111,17 +111,18 @@ KeypointMethod = Annotated[Sift | Akaze | Xfeat | Superpoint, Field(discriminato
 
 
 class KeypointMatching(Spec):
-    """When two photos agree point by point.
+    """When two photos match by their keypoints.
 
-    Matched points are lines from one photo to the other. Lines that one change of viewpoint explains (a homography: the
-    two pictures are of one flat thing) are inliers; lines that merely look similar point anywhere.
+    Matched keypoints are checked with one change of viewpoint (a homography, which assumes that both photos show one
+    flat surface). Matches that agree with it are inliers; random matches rarely agree.
 
     Attributes:
-        points: Which points.
-        within_px: How far from where the homography puts it a point may lie, in pixels of the resized photo.
-        least: Fewer matches than this are no evidence: a homography fits any four.
-        views_only: Count no inliers where the homography is no possible change of viewpoint (it mirrors, or squashes
-            too much). For a pair looked at by itself; on shortlists of real photos it loses more than it brings.
+        points: The keypoint method.
+        within_px: Maximum distance of a point from the position that the homography predicts, in px of the resized
+            photo.
+        least: Minimum number of matches for a homography; any four points fit one.
+        views_only: Count no inliers if the homography is not a possible change of viewpoint (it mirrors, or distorts
+            too much). Useful for a single pair; on shortlists of real photos it lowers the accuracy.
 
     Source:
         Humpback 2018/19, fourth place: ten matches, RANSAC at 9 px, and a check of the homography's eight numbers

@@ -1,4 +1,4 @@
-"""Should mirrored photos count as other individuals? Asked of embeddings, before anything is trained."""
+"""Symmetry test: do flipped photos show other individuals? Measured on embeddings, before any training."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from fieldmark.decisions.centroids import check_unit_length
 from fieldmark.metrics.intervals import Interval, interval
 
 BLIND = 0.95
-"""Cosine of a photo to its own mirror image from which on an embedding cannot tell them apart."""
+"""From this cosine of a photo to its own flipped copy, an embedding cannot distinguish the two."""
 
 FEWEST = 5
-"""Identities below which no interval means anything."""
+"""Minimum number of identities for an interval."""
 
 
 @dataclass(frozen=True)
 class SymmetryVerdict:
-    """What mirroring costs an embedding in telling individuals apart.
+    """Effect of a horizontal flip on how well an embedding separates individuals.
 
     Attributes:
         same: Mean cosine of two photos of one individual.
-        same_mirrored: The same with one of the two mirrored.
+        same_mirrored: The same with one of the two flipped.
         other: Mean cosine of photos of different individuals.
-        other_mirrored: The same with one of the two mirrored.
-        own: Mean cosine of a photo to its own mirror image.
-        lost: Share of what tells an individual from others (``same - other``) that mirroring takes away, with its
-            interval over individuals: 0, nothing; 1, a mirrored photo says no more of its individual than an unknown individual's.
-        n_identities: How many individuals had two photos to compare.
-        verdict: ``other``: mirrored photos show other identities (``flip_identity = true``). ``same``: they show the
-            same, and mirroring is a harmless augmentation. ``unsure``: the interval holds both. ``blind``: this
-            embedding does not see whether a photo is mirrored, so it cannot be asked.
+        other_mirrored: The same with one of the two flipped.
+        own: Mean cosine of a photo to its own flipped copy.
+        lost: Share of the separation (``same - other``) that a flip removes, with its interval over individuals. 0:
+            nothing; 1: a flipped photo is no more similar to its individual than to others.
+        n_identities: Number of individuals with two photos to compare.
+        verdict: ``other``: flipped photos show other identities (``flip_identity = true``). ``same``: they show the
+            same, and flips are a harmless augmentation. ``unsure``: the interval includes both. ``blind``: the
+            embedding does not depend on flips, so it cannot be used for this test.
     """
 
     same: float
@@ -56,34 +56,34 @@ def measure_symmetry(
     least: float = 0.1,
     seed: int = 0,
 ) -> SymmetryVerdict:
-    """Whether a mirrored photo still shows the individual that it showed.
+    """Measure whether a flipped photo still shows the same individual.
 
-    The left and the right half of a whale's fluke are not similar: mirrored it is the fluke of no whale, and may as well
-    count as another individual. An animal seen from the side is, mirrored, itself seen from the other side. The
-    question is put to the embeddings: by how much are two photos of one individual less similar if one is mirrored?
+    The two halves of a whale's fluke differ. A flipped photo shows a fluke of no real whale, and can be used as another
+    individual. For an animal in side view, a flipped photo shows the same animal from the other side. The test measures
+    on embeddings how much less similar two photos of one individual are if one is flipped.
 
-    Mirroring changes all photos somewhat (light, which way animals swim), so that what two photos of *different*
-    individuals lose by it is taken off; and each individual counts once, whatever number of photos it has.
+    A flip changes all photos somewhat (light, swimming direction). So the change between photos of *different*
+    individuals is subtracted. Each individual has the same weight, whatever its number of photos.
 
     Args:
-        plain: Embeddings of photos, length 1, that tell left from right: those of ``train.layouts``, or of a network
-            that was not taught to overlook flips. (Pooled features of a backbone pretrained with mirrored pictures do
-            not: the verdict is then ``blind``.)
-        mirrored: Those of the same photos mirrored, by the same network.
-        classes: The individual of each photo; below 0 left out.
-        groups: Encounter (or series) of each photo. Photos of one group are not compared: shot a second apart they
-            are similar in everything, and any mirroring hurts.
-        least: Share of what tells individuals apart that mirroring must take away to count, between 0 and 1.
-        seed: Of the interval.
+        plain: Embeddings of photos, of unit length, that depend on left and right: those of ``train.layouts``, or of a
+            network that was trained without flips. (Pooled features of a backbone pretrained with flips do not; the
+            verdict is then ``blind``.)
+        mirrored: Embeddings of the same photos flipped, by the same network.
+        classes: The individual of each photo; photos of a negative class are left out.
+        groups: Encounter (or series) of each photo. Photos of one group are not compared: photos taken a second apart
+            are similar in everything, so any flip would lower their similarity.
+        least: Minimum share of the separation that a flip must remove, between 0 and 1.
+        seed: Random seed of the interval.
 
     Returns:
-        Similarities, the share that is lost, and the verdict: ``other`` where the whole interval lies above ``least``,
-        ``same`` where it lies below.
+        Similarities, the lost share, and the verdict: ``other`` if the whole interval is above ``least``, ``same`` if
+        it is below.
 
     Raises:
-        ShapeError: The arrays do not fit each other, are empty, or rows are not of length 1.
+        ShapeError: The arrays do not match in shape, are empty, or contain rows that are not of length 1.
         FieldmarkError: Fewer than five individuals have two photos to compare, photos of one individual are no more
-            similar than others, or ``least`` is impossible.
+            similar than others, or ``least`` is out of range.
 
     Source:
         Ours. Flips as new identities: Humpback Whale Identification 2018/19, first and third place; that it harms with
@@ -100,8 +100,8 @@ def measure_symmetry(
 
     def lost(chosen: Int64[np.ndarray, " draw"]) -> float:
         same, same_mirrored, other, other_mirrored = rows[chosen].mean(axis=0)
-        told = same - other
-        return (told - (same_mirrored - other_mirrored)) / told if told > 0 else np.nan
+        separation = same - other
+        return (separation - (same_mirrored - other_mirrored)) / separation if separation > 0 else np.nan
 
     share = interval(lost, n_queries=len(rows), seed=seed, unit="individual")
     own = float((one * two).sum(axis=1).mean())
@@ -130,25 +130,28 @@ def _of_identities(
     names: Int64[np.ndarray, " image"],
     groups: Int[np.ndarray, " image"],
 ) -> Float64[np.ndarray, "identity 4"]:
-    """Of each identity with pairs to compare: mean cosines among its photos, plain and mirrored, and to others'.
+    """Return for each identity with pairs the mean cosines among its photos and to others', plain and flipped.
 
-    Those to others follow from sums: the mean cosine to many is the cosine to their sum, by their number.
+    The mean cosine to many photos is the cosine to their sum, divided by their number.
     """
     sums = plain.sum(axis=0), mirrored.sum(axis=0)
     found = []
     order = np.argsort(names, kind="stable")
     for photos in np.split(order, np.flatnonzero(np.diff(names[order])) + 1):
-        apart = groups[photos][:, None] != groups[photos][None, :]
+        comparable = groups[photos][:, None] != groups[photos][None, :]
         n_others = len(names) - len(photos)
-        if not apart.any() or not n_others:
+        if not comparable.any() or not n_others:
             continue
-        mine, turned = plain[photos], mirrored[photos]
-        total = mine.sum(axis=0)
-        others = [total @ (everybody - own.sum(axis=0)) for everybody, own in zip(sums, (mine, turned), strict=True)]
+        own_plain, own_mirrored = plain[photos], mirrored[photos]
+        total = own_plain.sum(axis=0)
+        others = [
+            total @ (sum_of_all - own.sum(axis=0))
+            for sum_of_all, own in zip(sums, (own_plain, own_mirrored), strict=True)
+        ]
         found.append(
             (
-                (mine @ mine.T)[apart].mean(),
-                (mine @ turned.T)[apart].mean(),
+                (own_plain @ own_plain.T)[comparable].mean(),
+                (own_plain @ own_mirrored.T)[comparable].mean(),
                 *(cosines / (len(photos) * n_others) for cosines in others),
             )
         )
@@ -158,20 +161,20 @@ def _of_identities(
 def _check(plain: np.ndarray, mirrored: np.ndarray, classes: np.ndarray, groups: np.ndarray, *, least: float) -> None:
     if plain.ndim != 2 or not plain.size or plain.shape != mirrored.shape:
         raise ShapeError(
-            "measure_symmetry() needs each photo's embedding as it is and mirrored.",
+            "measure_symmetry() needs the embedding of each photo and of its flipped copy.",
             got=f"plain {plain.shape}, mirrored {mirrored.shape}",
-            fix="pass two (image, dim) arrays of one shape, rows in the same order.",
+            fix="pass two (image, dim) arrays of one shape, with rows in the same order.",
         )
     if classes.shape != plain.shape[:1] or groups.shape != classes.shape:
         raise ShapeError(
             "measure_symmetry() needs the individual (and group, if any) of each photo.",
             got=f"classes {classes.shape}, groups {groups.shape} for {len(plain)} photos",
-            fix="pass vectors as long as the embeddings; -1 for unknown individuals.",
+            fix="pass one entry per row of the embeddings; -1 for unknown individuals.",
         )
     check_unit_length(plain, what="plain")
     check_unit_length(mirrored, what="mirrored")
     if not 0 < least < 1:
-        raise FieldmarkError("measure_symmetry() needs a share.", got=f"least {least}", fix="use least = 0.1.")
+        raise FieldmarkError("least must be between 0 and 1.", got=f"least={least}", fix="use least=0.1.")
 
 
 def _check_enough(rows: Float64[np.ndarray, "identity 4"]) -> None:
@@ -179,12 +182,12 @@ def _check_enough(rows: Float64[np.ndarray, "identity 4"]) -> None:
         raise FieldmarkError(
             "Too few individuals have two photos to compare.",
             got=f"{len(rows)} individuals",
-            fix=f"give photos of at least {FEWEST} individuals with two photos each (of different groups).",
+            fix=f"add photos: at least {FEWEST} individuals need two photos each, of different groups.",
         )
     same, _, other, _ = rows.mean(axis=0)
     if same <= other:
         raise FieldmarkError(
-            "To these embeddings photos of one individual are no more similar than others; they cannot judge flips.",
-            got=f"mean cosine {same:.3f} to the same, {other:.3f} to others",
-            fix="use a network that tells these individuals apart at least a little, or photos cropped to them.",
+            "These embeddings do not separate the individuals, so they cannot be used to test flips.",
+            got=f"mean cosine {same:.3f} to the same individual, {other:.3f} to others",
+            fix="use a network that separates these individuals at least slightly, or photos cropped to the animals.",
         )

@@ -1,1 +1,1 @@
-"""Read, crop if needed, augment, views for test-time augmentation, preprocessing as one value."""
+"""Image reading, cropping, data augmentation, preprocessing and test-time augmentation."""

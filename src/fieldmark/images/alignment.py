@@ -1,4 +1,4 @@
-"""Photos laid over a reference shape: the affine map that brings landmarks where they belong. No pixels here."""
+"""Affine maps that align the landmarks of a photo with a reference shape. The functions work on coordinates only."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from fieldmark.images.specs import Align
 from fieldmark.images.subjects import Place
 
 Affine = Float[np.ndarray, "2 3"]
-"""Takes (x, y, 1) to (x', y')."""
+"""Matrix that maps (x, y, 1) to (x', y')."""
 FEWEST = 3
-"""Landmarks that an affine map needs."""
+"""Minimum number of landmarks for an affine map."""
 
 
 def affine(places: Float[np.ndarray, "point 2"], wanted: Float[np.ndarray, "point 2"]) -> Affine:
-    """The affine map that takes places as near to the wanted ones as one can: least squares.
+    """Return the affine map from ``places`` to ``wanted`` with the smallest squared error.
 
     Args:
-        places: At least three, not all on a line.
-        wanted: As many.
+        places: Points to map; at least three that do not lie on one line.
+        wanted: Target of each point, in the same order.
 
     Raises:
-        ShapeError: There are too few places, unlike numbers of them, or all lie on a line.
+        ShapeError: There are fewer than three points, the two arrays differ in shape, or all points lie on one line.
 
     Source:
         Humpback 2018, third place: least-squares affine (3 x 2) from the landmarks to a reference shape.
@@ -36,7 +36,7 @@ def affine(places: Float[np.ndarray, "point 2"], wanted: Float[np.ndarray, "poin
     spread = np.linalg.svd(places - places.mean(axis=0), compute_uv=False) if known else np.zeros(1)
     if not known or spread[-1] <= 1e-6 * max(spread[0], 1e-300):
         raise ShapeError(
-            "These landmarks do not say how to lay the photo.",
+            "The landmarks do not define an affine map.",
             got=f"{places.shape} to {wanted.shape}: {places.round(1).tolist()}",
             fix="give three landmarks or more that do not lie on one line, as (x, y) pairs.",
         )
@@ -45,7 +45,7 @@ def affine(places: Float[np.ndarray, "point 2"], wanted: Float[np.ndarray, "poin
 
 
 def inverse(map_: Affine) -> Affine:
-    """The affine map back."""
+    """Return the inverse of an affine map."""
     back = np.linalg.inv(map_[:, :2])
     return np.concatenate((back, -back @ map_[:, 2:]), axis=1)
 
@@ -57,13 +57,13 @@ def alignment(
     *,
     rng: np.random.Generator | None = None,
 ) -> Affine | None:
-    """From pixels of the photo to pixels of the target; None where the landmarks do not tell.
+    """Return the affine map from photo pixels to target pixels, or None if the landmarks do not define one.
 
     Args:
-        points: One for each landmark of ``align``; None where it is not known.
-        align: The reference shape, and how far training moves landmarks.
+        points: One point for each landmark of ``align``; None for an unknown landmark.
+        align: Reference shape and size of the jitter.
         target: (height_px, width_px) of the network's input.
-        rng: The sample's own generator, for the jitter; None moves nothing.
+        rng: Random generator of the sample, for the jitter; None means no jitter.
     """
     known = [at for at, place in enumerate(points) if place is not None and np.isfinite(place).all()]
     if len(points) != len(align.points) or len(known) < FEWEST:
@@ -74,9 +74,9 @@ def alignment(
         wanted = wanted + rng.uniform(-1, 1, size=wanted.shape) * align.jitter * sides
     try:
         map_ = affine(np.array([points[at] for at in known]), wanted)
-    except ShapeError:  # all on a line: nobody can say how the photo must lie
+    except ShapeError:  # all landmarks lie on one line
         return None
-    # A map that turns the photo over, or flattens it, comes from landmarks that were mixed up.
+    # A map that reflects or flattens the photo comes from swapped landmarks.
     across, along = np.linalg.svd(map_[:, :2], compute_uv=False)
     return map_ if np.linalg.det(map_[:, :2]) > 0 and along > 0.05 * across else None
 
@@ -84,14 +84,15 @@ def alignment(
 def mean_shape(
     points: Float[np.ndarray, "photo point 2"], *, margin: float = 0.1, aspect: float = 1.0
 ) -> Float[np.ndarray, "point 2"]:
-    """The mean of many photos' landmarks, as shares of a target's width and height: a reference shape.
+    """Return the mean shape of the landmarks of many photos, as shares of a target's width and height.
 
-    Each photo's shape is first moved to its centre and scaled to unit size, so that large photos do not count more; the
-    mean is then laid into the target, centred, with a margin, its proportions kept.
+    Use it as the reference shape of ``Align``. Each photo's shape is first centred and scaled to unit size, so that
+    large photos do not count more. The mean shape is then centred in the target, with a margin. Its proportions are
+    kept.
 
     Args:
-        points: Pixels of each photo; photos with an unknown (nan) landmark are left out.
-        margin: Share of the target that stays free at each side.
+        points: Landmarks of each photo, in pixels; photos with an unknown (NaN) landmark are left out.
+        margin: Share of the target that stays empty on each side.
         aspect: Width / height of the target.
 
     Raises:
@@ -100,7 +101,7 @@ def mean_shape(
     whole = points[np.isfinite(points).all(axis=(1, 2))].astype(np.float64)
     if not len(whole):
         raise ShapeError(
-            "No photo has all landmarks.", got=f"{len(points)} photos", fix="click all landmarks on some photos."
+            "No photo has all landmarks.", got=f"{len(points)} photos", fix="mark all landmarks on at least one photo."
         )
     centred = whole - whole.mean(axis=1, keepdims=True)
     mean = (centred / np.sqrt((centred**2).mean(axis=(1, 2), keepdims=True)).clip(1e-9)).mean(axis=0)

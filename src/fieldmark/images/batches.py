@@ -1,6 +1,7 @@
-"""Photos in batches, read ahead by threads; the result is the same for any number of them.
+"""Data loading: batches of photos that threads prepare in advance. The result does not depend on the number of threads.
 
-Threads rather than processes: the decoder and the resize let go of Python's lock, and nothing has to be copied.
+Threads are enough: the decoder and the resize release Python's global lock, and no data has to be copied between
+processes.
 """
 
 from __future__ import annotations
@@ -30,27 +31,28 @@ Batch = UInt8[Tensor, "batch channel height width"]
 
 
 class PhotoSource:
-    """The photos of a training or of a collection, addressed by item: an item is a photo, as it is or mirrored.
+    """Data set of photos for training or embedding. An item is a photo or its horizontal flip.
 
-    Item ``i`` below ``n`` is photo ``i``; item ``i + n`` is photo ``i`` mirrored. A sample's chance is a function of
-    (seed, epoch, position in the epoch), so that order of work, threads and resuming change nothing.
+    Item ``i`` below ``n`` is photo ``i``; item ``i + n`` is the flip of photo ``i``. The random generator of a sample
+    depends on (seed, epoch, position in the epoch). The order of work, threads and resuming therefore change nothing.
 
-    With ``versions`` there are ``versions * 2n`` different pictures, called rows: row ``item + 2n * version``.
+    With ``versions`` there are ``versions * 2n`` different images, called rows: row ``item + 2n * version``.
 
     Args:
-        paths: One file a photo.
-        preprocess: How a file becomes the network's input.
-        boxes: One box a photo, None where there is none; in pixels of the upright picture. Short for ``subjects`` that
-            have one box each.
-        subjects: What is known of where each photo's subject is; instead of ``boxes``.
-        augment: How photos are varied; ``NoAugment`` makes every item a fixed picture.
-        versions: Vary each item in so many fixed ways and show one of them each time; None: anew each time. With
-            fixed ways there is a finite number of pictures, so that features of them can be kept.
-        seed: Of the run.
-        limits: What to refuse.
+        paths: One file per photo.
+        preprocess: Steps from a file to the network's input.
+        boxes: One box per photo in pixels of the upright image, or None for a photo without a box. Short form of
+            ``subjects`` with one box each.
+        subjects: Boxes, landmarks and mask of each photo; use it instead of ``boxes``.
+        augment: Data augmentation; with ``NoAugment`` every item is a fixed image.
+        versions: Number of fixed augmented versions of each item, one of which is drawn each time. None draws a new
+            augmentation each time. With fixed versions the number of images is finite, so that their features can be
+            cached.
+        seed: Random seed of the run.
+        limits: Largest files and images that are accepted.
 
     Raises:
-        ShapeError: There are no paths, or not as many boxes or subjects as paths.
+        ShapeError: There are no paths, or the number of boxes or subjects differs from the number of paths.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class PhotoSource:
             subjects = [Subject((box,)) for box in boxes]
         if not paths or (subjects is not None and len(subjects) != len(paths)):
             raise ShapeError(
-                "PhotoSource needs at least one photo, and a box (or None) for each of them.",
+                "PhotoSource needs at least one photo, and one box (or None) per photo.",
                 got=f"{len(paths)} paths, {'no' if subjects is None else len(subjects)} boxes",
                 fix="pass boxes=None, or as many boxes as paths.",
             )
@@ -82,63 +84,63 @@ class PhotoSource:
         self.limits = limits
 
     def __len__(self) -> int:
-        """How many photos there are."""
+        """Return the number of photos."""
         return len(self.paths)
 
     @property
     def n_rows(self) -> int | None:
-        """How many different pictures there are, mirrored ones included; None where chance makes ever new ones."""
+        """Number of different images, flips included; None if each load draws a new augmentation."""
         return None if self.versions is None else 2 * len(self.paths) * self.versions
 
     def fingerprint(self) -> str:
-        """A hash of all that decides what the rows look like.
+        """Return a hash of everything that the images of the rows depend on.
 
-        Files count by path, size and time of change: what is kept under this hash cannot be stale. The seed counts only
-        where photos are varied.
+        Files enter with path, size and time of modification, so that features cached under this hash cannot be stale.
+        The seed enters only with data augmentation.
         """
-        told = {
+        settings = {
             "preprocess": self.preprocess.model_dump(mode="json"),
             "spare": SPARE,
             "augment": None
             if isinstance(self.augment, NoAugment)
             else [self.augment.model_dump(mode="json"), self.versions, self.seed],
         }
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for at, path in enumerate(self.paths):
-            seen, subject = path.stat(), None if self.subjects is None else self.subjects[at]
-            row = f"\n{path.resolve()}\0{seen.st_size}\0{seen.st_mtime_ns}\0{subject!r}"
+            about, subject = path.stat(), None if self.subjects is None else self.subjects[at]
+            row = f"\n{path.resolve()}\0{about.st_size}\0{about.st_mtime_ns}\0{subject!r}"
             digest.update(os.fsencode(row))
         return digest.hexdigest()
 
     def rows(self, items: Int64[np.ndarray, " batch"], *, epoch: int, start: int) -> Int64[np.ndarray, " batch"]:
-        """Which picture each item shows at its position of an epoch, where pictures are numbered (see ``n_rows``)."""
+        """Return the row of each item at its position in an epoch (see ``n_rows``)."""
         if self.versions is None or self.versions == 1:
             return items
         version = generator(self.seed, "version", epoch, start).integers(self.versions, size=len(items))
         return items + 2 * len(self.paths) * version
 
     def load_rows(self, rows: Int64[np.ndarray, " batch"]) -> Batch:
-        """The pictures of some rows."""
+        """Return the images of some rows."""
         return torch.stack([self._row(int(row)) for row in rows])
 
     def load(self, items: Int64[np.ndarray, " batch"], *, epoch: int, start: int) -> Batch:
-        """The pictures of some items.
+        """Return the images of some items.
 
         Args:
-            items: 0 to 2n - 1; those from n on are mirrored.
-            epoch: From 0.
-            start: Position of the first item in its epoch, from 0.
+            items: Item numbers, 0 to 2n - 1; items from n on are flips.
+            epoch: Number of the epoch, from 0.
+            start: Position of the first item in the epoch, from 0.
 
         Raises:
-            ImageError: A photo cannot be read; it names the file.
-            ShapeError: There is no item, or one is none of ours.
+            ImageError: A photo cannot be read; the error names the file.
+            ShapeError: There is no item, or an item is out of range.
         """
         n_photos = len(self.paths)
         if len(items) == 0 or min(items) < 0 or max(items) >= 2 * n_photos:
             raise ShapeError(
-                "load() takes items of its own photos.",
+                "items: some numbers are outside the data set, or the list is empty.",
                 got=f"{len(items)} items" + (f" from {min(items)} to {max(items)}" if len(items) else ""),
-                fix=f"use 0 to {n_photos - 1}, and {n_photos} to {2 * n_photos - 1} for the mirrored ones.",
+                fix=f"use 0 to {n_photos - 1}, and {n_photos} to {2 * n_photos - 1} for the flipped photos.",
             )
         if self.versions is not None:
             return self.load_rows(self.rows(items, epoch=epoch, start=start))
@@ -157,13 +159,13 @@ class PhotoSource:
         n_workers: int,
         skip_batches: int = 0,
     ) -> Iterator[Batch]:
-        """The batches of an epoch, in order, read ahead by threads.
+        """Yield the batches of an epoch in order. Threads load them in advance.
 
         Args:
-            order: The items of every batch; the last may be shorter.
-            epoch: From 0.
-            n_workers: Threads; 0 reads in the caller's own.
-            skip_batches: Batches already done before an interruption; they are not read.
+            order: Items of each batch; the last batch may be shorter.
+            epoch: Number of the epoch, from 0.
+            n_workers: Number of threads; 0 loads in the calling thread.
+            skip_batches: Number of batches completed before an interruption; they are not read.
         """
         starts = accumulate((len(items) for items in order), initial=0)
         jobs = islice(zip(order, starts, strict=False), skip_batches, None)

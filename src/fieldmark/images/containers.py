@@ -1,9 +1,9 @@
-"""The header of an image file: kind, size, orientation, and the bytes that a decoder needs.
+"""Headers of image files: format, size, orientation, and the bytes that a decoder needs.
 
-Camera notes, colour profiles, comments and thumbnails are cut out of JPEG, PNG and TIFF files before a decoder sees
-them. Pillow 13 reads them first: a PNG with one wrong checksum in a comment, a comment or profile of some megabytes
-once unpacked, or a short gAMA chunk is refused by it although the pixels are whole. It does not count the scans of a
-JPEG, and warns of odd EXIF through filters that all threads share.
+Metadata (camera notes, colour profiles, comments, thumbnails) is removed from JPEG, PNG and TIFF files before decoding.
+Pillow 13 reads metadata first and then refuses files whose pixels are intact. Examples are a PNG with one wrong
+checksum in a comment, a comment or profile of some megabytes once unpacked, and a short gAMA chunk. Pillow also does
+not count the scans of a JPEG, and its warnings about unusual EXIF pass through filters that all threads share.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 
 Kind = Literal["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"]
 
-JPEG_KEPT = frozenset({0xE0, 0xEE})  # JFIF, and Adobe's word on how the colours are stored
+JPEG_KEPT = frozenset({0xE0, 0xEE})  # JFIF, and Adobe's marker of the colour encoding
 PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 TIFF_KEPT = frozenset(
     {254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325}
@@ -41,7 +41,7 @@ DECODER_FAULTS = (
         Image.DecompressionBombError,
     ),
 )
-"""What decoders were seen to raise, or may, on hostile bytes; anything else is a mistake of ours and must be heard."""
+"""Exceptions that decoders raise on damaged or hostile files. Any other exception is a bug and is not caught."""
 END, SCAN, EXIF = 0xD9, 0xDA, 0xE1  # markers of a JPEG
 
 _SIGNATURES: tuple[tuple[bytes, Kind], ...] = (
@@ -59,12 +59,12 @@ _SIGNATURES: tuple[tuple[bytes, Kind], ...] = (
 
 @dataclass(frozen=True)
 class Slim:
-    """A file without its notes.
+    """An image file without its metadata.
 
     Attributes:
-        data: The bytes a decoder needs.
-        orientation: EXIF's 1-8; 1 where nothing sensible is said.
-        notes_bytes: How much was cut out.
+        data: Bytes that a decoder needs.
+        orientation: EXIF orientation, 1-8; 1 if the file has none or an invalid one.
+        notes_bytes: Number of bytes of metadata that were removed.
     """
 
     data: bytes
@@ -74,9 +74,9 @@ class Slim:
 
 @dataclass(frozen=True)
 class JpegFrame:
-    """Size, number of colour channels and scans of a JPEG, from its markers.
+    """Size, number of colour channels and number of scans of a JPEG, from its markers.
 
-    A JPEG of many nearly empty scans is slow out of all proportion to its bytes, so its scans are counted.
+    The scans are counted because a JPEG of many nearly empty scans is very slow to decode for its size.
     """
 
     width: int
@@ -86,7 +86,7 @@ class JpegFrame:
 
 
 def sniff(data: bytes) -> Kind | None:
-    """The kind of a file from its first bytes; None where it is none of JPEG, PNG, WebP, TIFF, GIF, BMP.
+    """Return the format of a file from its first bytes; None if it is not JPEG, PNG, WebP, TIFF, GIF or BMP.
 
     Example:
         >>> sniff(b"GIF89a..."), sniff(b"<html>")
@@ -98,9 +98,9 @@ def sniff(data: bytes) -> Kind | None:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation 1-8 in a block of EXIF; 1 where the block is damaged or says nothing sensible.
+    """Return the orientation 1-8 in a block of EXIF; 1 if the block is damaged or has no valid orientation.
 
-    Only this tag is read: the others of a camera are often malformed, and none matters for the pixels.
+    Only this tag is read. Other tags are often malformed, and none of them affects the pixels.
     """
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2], "")
@@ -111,11 +111,13 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def exif_tags(exif: bytes, start: int | None = None) -> Iterator[tuple[int, int, int, int]]:
-    """Place, number, kind and count of each tag in one directory of a block of EXIF; a damaged one ends early.
+    """Yield offset, tag number, type and count of each tag in one directory of an EXIF block.
+
+    The tags of a damaged directory end early.
 
     Args:
-        exif: The block, from its byte order on.
-        start: Where the directory stands; None: the first, which the header points at.
+        exif: EXIF block, from its byte order on.
+        start: Offset of the directory; None is the first directory, which the header points at.
     """
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 8:
@@ -130,9 +132,10 @@ def exif_tags(exif: bytes, start: int | None = None) -> Iterator[tuple[int, int,
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each part of a JPEG before its first scan, and last of the scan with all that follows.
+    """Yield marker, start and end of each segment of a JPEG before its first scan.
 
-    Parts may reach behind the end of the file. Stray bytes between parts belong to none.
+    The last segment is the first scan with everything that follows. A segment may end after the end of the file. Stray
+    bytes between segments are skipped.
     """
     at = 2
     while (at := data.find(b"\xff", at)) >= 0:
@@ -149,12 +152,12 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def is_jpeg_frame(marker: int) -> bool:
-    """Whether a part of a JPEG tells its size and coding."""
+    """Return whether a segment of a JPEG holds its size and coding."""
     return 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk of a PNG; the last may reach behind the end of the file."""
+    """Yield name, start and end of each chunk of a PNG; the last one may end after the end of the file."""
     at = 8
     while at + 8 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -163,9 +166,9 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def slim_jpeg(data: bytes) -> tuple[Slim, JpegFrame | None]:
-    """A JPEG without its notes, and its frame; None where the markers end before there is one.
+    """Return a JPEG without its metadata, and its frame; the frame is None if the file has no frame marker.
 
-    Only the first picture of a multi-picture file is looked at.
+    Only the first image of a multi-picture file is read.
     """
     kept: list[bytes] = [b"\xff\xd8"]
     orientation, frame, is_progressive, notes_bytes = 1, None, False, 0
@@ -174,9 +177,8 @@ def slim_jpeg(data: bytes) -> tuple[Slim, JpegFrame | None]:
             rest = data[at:]
             in_first_scan = rest[4] if len(rest) > 4 else 0
             if frame is not None and (is_progressive or in_first_scan < frame.n_channels):
-                # In the coded part 0xFF is followed by 0 or a restart mark, so that these two bytes always begin a
-                # scan. Where the first scan holds all channels at once, the picture ends with it, and others are not
-                # looked at.
+                # In the coded part 0xFF is followed by 0 or a restart marker, so these two bytes always begin a scan.
+                # If the first scan holds all channels at once, the image ends with it, and scans are not counted.
                 frame = replace(frame, n_scans=rest.count(bytes((0xFF, SCAN))))
             kept.append(rest)
             break
@@ -196,7 +198,7 @@ def slim_jpeg(data: bytes) -> tuple[Slim, JpegFrame | None]:
 
 
 def slim_png(data: bytes) -> Slim:
-    """A PNG with only the chunks that make the first picture."""
+    """Return a PNG with only the chunks of its first image."""
     kept: list[bytes] = [data[:8]]
     orientation, notes_bytes = 1, 0
     for name, at, end in png_chunks(data):
@@ -212,23 +214,23 @@ def slim_png(data: bytes) -> Slim:
 
 
 def slim_tiff(data: bytes) -> Slim:
-    """A TIFF whose first directory holds only the tags that make its picture, and no further page.
+    """Return a TIFF with one page, whose directory holds only the tags that the decoder needs.
 
     Raises:
-        ValueError: The directory lies outside the file, or its tags point at more bytes than the file has: a file
-            that names one long stretch thousands of times would otherwise be read thousands of times.
+        ValueError: The directory lies outside the file, or its tags refer to more bytes than the file has. A file that
+            refers to one long section thousands of times would otherwise be read thousands of times.
     """
     order = "<" if data[:2] == b"II" else ">"
     is_big = data[2:4] in {b"+\0", b"\0+"}  # BigTIFF: wider counts and offsets
     count_code, word_code, entry_size = ("Q", "Q", 20) if is_big else ("H", "I", 12)
     word_size = struct.calcsize(order + word_code)
     if len(data) < 2 * word_size:
-        raise ValueError("truncated: the header is not whole")
+        raise ValueError("truncated: the header is incomplete")
     (start,) = struct.unpack_from(order + word_code, data, 8 if is_big else 4)
     body = start + struct.calcsize(order + count_code)
     n_entries = struct.unpack_from(order + count_code, data, start)[0] if body <= len(data) else 0
     if body + n_entries * entry_size > len(data):
-        raise ValueError("truncated: the directory lies behind the end of the file")
+        raise ValueError("truncated: the directory lies after the end of the file")
     kept: list[bytes] = []
     orientation, tag_bytes, notes_bytes = 1, 0, 0
     for at in range(body, body + n_entries * entry_size, entry_size):
@@ -242,7 +244,7 @@ def slim_tiff(data: bytes) -> Slim:
         if tag == ORIENTATION and count == 1:
             orientation = _sensible(_inline(data, at + 4 + word_size, kind, order))
     if tag_bytes > len(data):
-        raise ValueError("truncated: tags point behind the end of the file")
+        raise ValueError("truncated: tags refer to bytes after the end of the file")
     directory = struct.pack(order + count_code, len(kept)) + b"".join(kept) + bytes(word_size)
     directory = directory[: len(data) - start]  # the last word may be missing in a file cut there
     slim = b"".join((data[:start], directory, data[start + len(directory) :]))
@@ -250,7 +252,7 @@ def slim_tiff(data: bytes) -> Slim:
 
 
 def is_cut_short(data: bytes, kind: Kind) -> bool:
-    """Whether the file's own words say that its end is missing: asked only of files that failed to decode."""
+    """Return whether the end of a file is missing, by the markers of its format. Use it on files that do not decode."""
     if kind == "JPEG":
         return b"\xff\xd9" not in data[-64:]
     if kind == "PNG":
@@ -265,7 +267,7 @@ def is_cut_short(data: bytes, kind: Kind) -> bool:
 
 
 def _inline(data: bytes, at: int, kind: int, order: str) -> int:
-    """One small number that lies in a tag itself; 0 for kinds that are no whole number."""
+    """Return the integer value stored in a tag itself; 0 if the type is not an integer."""
     code = {1: "B", 3: "H", 4: "I"}.get(kind)
     return 0 if code is None else int(struct.unpack_from(order + code, data, at)[0])
 
@@ -275,7 +277,7 @@ def _sensible(orientation: int) -> int:
 
 
 def _tiff_pixels_end(data: bytes) -> int:
-    """Where the last strip or tile of the first page ends; behind the file where that cannot be found."""
+    """Return the end of the last strip or tile of the first page; an offset after the file if it cannot be found."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     try:

@@ -1,4 +1,4 @@
-"""Which part of a picture is looked at, and where in the target it lands: numbers in, numbers out, no pixels."""
+"""Geometry of crops: the rectangle of the image that is used and its position in the target. No pixels are read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fieldmark.core.errors import FieldmarkError
 from fieldmark.images.specs import BoxCrop, Crop, CropIfNeeded, FullFrame
 
 Box = tuple[float, float, float, float]
-"""(left, top, right, bottom) in pixels of the upright picture; right and bottom are the first outside."""
+"""(left, top, right, bottom) in pixels of the upright image; right and bottom are the first pixels outside the box."""
 
 
 class Rect(NamedTuple):
-    """A rectangle in pixels of the upright picture; it may reach beyond it."""
+    """A rectangle in pixels of the upright image; it may extend beyond the image."""
 
     top: float
     left: float
@@ -23,7 +23,7 @@ class Rect(NamedTuple):
 
 
 class Landing(NamedTuple):
-    """The part of a rectangle that lies in the picture, and where it lands in the target; both in whole pixels."""
+    """The part of a rectangle inside the image, and its position in the target; both in whole pixels."""
 
     source: tuple[slice, slice]
     target: tuple[slice, slice]
@@ -37,23 +37,23 @@ def source_rect(
     box: Box | None = None,
     rng: np.random.Generator | None = None,
 ) -> Rect:
-    """The rectangle of the picture that is resized to the target.
+    """Return the rectangle of the image that is resized to the target.
 
     Args:
-        crop: Which rule.
-        size: (height_px, width_px) of the upright picture.
+        crop: Crop rule.
+        size: (height_px, width_px) of the upright image.
         target: (height_px, width_px) of the network's input.
-        box: Where the subject is; only ``BoxCrop`` asks. None takes the whole picture.
-        rng: Where chance comes from; only ``CropIfNeeded`` asks. None cuts from the centre.
+        box: Bounding box of the subject, used by ``BoxCrop`` only. None takes the whole image.
+        rng: Random generator, used by ``CropIfNeeded`` only. None crops at the centre.
 
     Raises:
-        FieldmarkError: The box has no area, is not finite, or lies outside the picture.
+        FieldmarkError: The box has no area, is not finite, or lies outside the image.
 
     Source:
-        ``CropIfNeeded``: iMet 2019, first place, RandomCropIfNeeded; both sides by themselves, so that the aspect
-        ratio is not kept. ``BoxCrop``: Humpback 2018, Siamese notes; each side moved out by ``margin`` of the box,
-        cut at the border, then the shorter direction widened about the centre. Their added pixel is ``margin_px``, 0
-        here, as it belongs to boxes that name their last pixel.
+        ``CropIfNeeded``: iMet 2019, first place, RandomCropIfNeeded. The two sides are cropped independently, so the
+        aspect ratio is not kept. ``BoxCrop``: Humpback 2018, Siamese notes. Each side is moved outwards by ``margin``
+        of the box and clipped at the border; then the shorter direction is widened about the centre. Their extra pixel
+        is ``margin_px``; it is 0 here, because it belongs to boxes that include their last pixel.
     """
     height, width = size
     match crop:
@@ -71,15 +71,17 @@ def source_rect(
 
 
 def landing(rect: Rect, size: tuple[int, int], target: tuple[int, int]) -> Landing:
-    """What of a rectangle can be seen, and which pixels of the target it fills; the rest of the target is for filling.
+    """Return the part of a rectangle inside the image, and the pixels of the target that it covers.
+
+    The caller fills the other pixels of the target.
 
     Args:
-        rect: In pixels of the picture; it must overlap the picture.
-        size: (height_px, width_px) of the picture.
-        target: (height_px, width_px) the rectangle is resized to.
+        rect: Rectangle in pixels of the image; it must overlap the image.
+        size: (height_px, width_px) of the image.
+        target: (height_px, width_px) to which the rectangle is resized.
 
     Returns:
-        Slices of at least one pixel each way. A rectangle within the picture fills the whole target.
+        Slices of at least one pixel in each direction. A rectangle inside the image fills the whole target.
     """
     source, filled = [], []
     for start, length, side, to in (
@@ -97,7 +99,7 @@ def landing(rect: Rect, size: tuple[int, int], target: tuple[int, int]) -> Landi
 
 
 def _within(box: Box, size: tuple[int, int], margin: float, margin_px: float) -> Rect:
-    """The box with its margin, cut at the picture's border."""
+    """Return the box with its margin, clipped at the border of the image."""
     left, top, right, bottom = box
     height, width = size
     fits = (
@@ -105,9 +107,9 @@ def _within(box: Box, size: tuple[int, int], margin: float, margin_px: float) ->
     )
     if not fits:
         raise FieldmarkError(
-            "The box marks nothing of its picture.",
-            got=f"left {left}, top {top}, right {right}, bottom {bottom} in a picture {width} wide and {height} high",
-            fix="give left, top, right, bottom in pixels of the upright picture, or leave the box empty.",
+            "The box does not overlap its image, or has no area.",
+            got=f"left {left}, top {top}, right {right}, bottom {bottom} in an image {width} wide and {height} high",
+            fix="give left, top, right, bottom in pixels of the upright image, or leave the box empty.",
         )
     across, down = margin * (right - left) + margin_px, margin * (bottom - top) + margin_px
     left, right = max(0.0, left - across), min(float(width), right + across)
@@ -116,6 +118,6 @@ def _within(box: Box, size: tuple[int, int], margin: float, margin_px: float) ->
 
 
 def _around(rect: Rect, *, aspect: float) -> Rect:
-    """The rectangle made wider or higher about its centre until width / height is ``aspect``."""
+    """Return the rectangle widened or heightened about its centre until width / height is ``aspect``."""
     width, height = max(rect.width, rect.height * aspect), max(rect.height, rect.width / aspect)
     return Rect(rect.top - (height - rect.height) / 2, rect.left - (width - rect.width) / 2, height, width)

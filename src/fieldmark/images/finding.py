@@ -1,4 +1,4 @@
-"""Boxes without anybody's clicks: the subject by its colours, or by where a pretrained network reacts (no torch)."""
+"""Automatic boxes: the subject is found by its colours or by the feature norms of a pretrained network (no torch)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from fieldmark.images.reading import DEFAULT, Limits, decode, opened
 from fieldmark.images.specs import GrabCut
 
 Shares = tuple[float, float, float, float]
-"""(left, top, right, bottom) as shares of the upright picture's width and height."""
+"""(left, top, right, bottom) as shares of the upright image's width and height."""
 FULL: Shares = (0.0, 0.0, 1.0, 1.0)
 PART = 0.1
-"""Pieces of a mask below this share of its largest are spray and specks."""
+"""Pieces of a mask smaller than this share of its largest piece are removed as noise, such as spray."""
 LEAST, MOST = 0.01, 0.97
-"""A subject that takes less or more of the picture than this was not found."""
+"""Range of the share of the image that a subject may cover; outside of it the subject counts as not found."""
 UPSAMPLED_PX = 80
 
 
 @dataclass(frozen=True)
 class FoundSubject:
-    """Where a finder thinks the subject is.
+    """Location of the subject as predicted by a finder.
 
     Attributes:
-        box: None where it found nothing: the full frame is then looked at.
-        mask: The subject's pixels, if the finder tells.
-        points: (x, y) of each landmark as shares, if the finder tells.
-        note: Why there is no box.
+        box: Bounding box of the subject; None if nothing was found, in which case the full frame is used.
+        mask: Mask of the subject, if the finder predicts one.
+        points: (x, y) of each landmark as shares, if the finder predicts landmarks.
+        note: Reason why there is no box.
     """
 
     box: Shares | None
@@ -45,10 +45,10 @@ class FoundSubject:
 def small_picture(
     source: Path | bytes, *, longest_px: int, limits: Limits = DEFAULT
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The upright picture with its longer side at most ``longest_px``; smaller ones keep their size.
+    """Return the upright image with its longer side at most ``longest_px``; smaller images keep their size.
 
     Raises:
-        ImageError: The picture cannot be read.
+        ImageError: The image cannot be read.
     """
     photo = opened(source, limits=limits)
     share = min(1.0, longest_px / max(photo.height, photo.width))
@@ -60,55 +60,57 @@ def small_picture(
 
 
 def grabcut(pixels: UInt8[np.ndarray, "height width 3"], spec: GrabCut) -> FoundSubject:
-    """What is unlike the border of the picture: colours of border and inside are told apart, again and again.
+    """Return the part of the image whose colours differ from those of its border.
+
+    GrabCut fits colour models to the border and to the inside, and repeats this for some iterations.
 
     Args:
-        pixels: A small upright picture.
+        pixels: Small upright image.
         spec: Border, iterations, seed.
 
     Raises:
         FieldmarkError: OpenCV is not installed.
 
     Source:
-        Rother, Kolmogorov, Blake 2004, "GrabCut", by OpenCV. Ours: the starting rectangle (a border of 4 %), and that
-        only pieces of at least a tenth of the largest count.
+        Rother, Kolmogorov, Blake 2004, "GrabCut", by OpenCV. Ours: the starting rectangle (a border of 4 %), and the
+        removal of pieces smaller than a tenth of the largest piece.
     """
     cv2 = _opencv()
     height, width = pixels.shape[:2]
     across, down = max(1, round(spec.border * width)), max(1, round(spec.border * height))
     inner = (across, down, width - 2 * across, height - 2 * down)
     if min(inner[2:]) < 4 or np.ptp(pixels.reshape(-1, 3), axis=0).max() < 8:
-        return FoundSubject(None, note="too small or too even")
+        return FoundSubject(None, note="image too small or too uniform")
     labels = np.zeros((height, width), dtype=np.uint8)
-    cv2.setRNGSeed(spec.seed)  # of this thread; its first guess at the colours is drawn
+    cv2.setRNGSeed(spec.seed)  # seeds this thread; the first colour models are random
     models = np.zeros((1, 65)), np.zeros((1, 65))
     blue_first = np.ascontiguousarray(pixels[:, :, ::-1])
     try:
         cv2.grabCut(blue_first, labels, inner, *models, spec.iterations, cv2.GC_INIT_WITH_RECT)
-    except cv2.error:  # no pixel is left on one side
-        return FoundSubject(None, note="nothing stands out")
+    except cv2.error:  # no pixel is left in one of the two classes
+        return FoundSubject(None, note="no subject found")
     return of_mask((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
 
 
 def by_strength(strength: Float[np.ndarray, "height width"]) -> FoundSubject:
-    """What a pretrained network reacts to, where its reactions fall into strong and weak ones.
+    """Return the part of the image with large feature norms. Otsu's method splits large norms from small ones.
 
     Args:
-        strength: Length of the feature vector at each place of the last map, in the picture's own directions.
+        strength: Norm of the feature vector at each position of the last feature map.
 
     Source:
-        Otsu 1979 for the split; feature norms as a sign of the subject: ours, after Wei et al. 2017, "SCDA".
+        Otsu 1979 for the split; feature norms as a mark of the subject: ours, after Wei et al. 2017, "SCDA".
     """
     low, high = float(strength.min()), float(strength.max())
     if not np.isfinite(high) or high - low <= 1e-6 * max(abs(high), 1.0):
-        return FoundSubject(None, note="nothing stands out")
+        return FoundSubject(None, note="no subject found")
     grey = Image.fromarray(((strength - low) / (high - low)).astype(np.float32))
     fine = np.asarray(grey.resize((UPSAMPLED_PX, UPSAMPLED_PX), Image.Resampling.BILINEAR))
     return of_mask(fine > otsu(fine))
 
 
 def otsu(values: Float[np.ndarray, ...], *, n_bins: int = 256) -> float:
-    """The value that splits numbers into two groups of the least variance.
+    """Return the value that splits numbers into two groups with the smallest within-group variance.
 
     Source: Otsu 1979, "A threshold selection method from gray-level histograms", equation 18.
     """
@@ -123,21 +125,21 @@ def otsu(values: Float[np.ndarray, ...], *, n_bins: int = 256) -> float:
 
 
 def of_mask(mask: Mask) -> FoundSubject:
-    """The box around the large pieces of a mask, and the mask without the small ones."""
+    """Return the box around the large pieces of a mask, and the mask without the small pieces."""
     whole = _large_pieces(mask)
     share, box = float(whole.mean()), bounds(whole)
     if box is None or not LEAST <= share <= MOST:
-        return FoundSubject(None, note="nothing stands out" if share < LEAST else "all of it stands out")
+        return FoundSubject(None, note="no subject found" if share < LEAST else "subject covers the whole image")
     return FoundSubject(box, whole)
 
 
 def agreed(one: FoundSubject, other: FoundSubject, *, least_iou: float) -> FoundSubject:
-    """The first finding where the second overlaps it enough; else no box, and why.
+    """Return the first result if the two boxes overlap enough; otherwise no box, and the reason.
 
-    Where one of them found nothing, there is nothing to agree with: the full frame is kept.
+    If one of the two finders found nothing, the result also has no box, and the full frame is used.
     """
     if one.box is None or other.box is None:
-        return FoundSubject(None, note=f"only one finder found something ({one.note or other.note})")
+        return FoundSubject(None, note=f"only one finder found a subject ({one.note or other.note})")
     overlap = iou(one.box, other.box)
     return (
         replace(one, note="")
@@ -147,7 +149,7 @@ def agreed(one: FoundSubject, other: FoundSubject, *, least_iou: float) -> Found
 
 
 def iou(one: Shares, other: Shares) -> float:
-    """Intersection over union of two boxes, 0 to 1.
+    """Return the intersection over union (IoU) of two boxes, 0 to 1.
 
     Example:
         >>> iou((0, 0, 2, 2), (1, 0, 3, 2))
@@ -171,10 +173,10 @@ def _large_pieces(mask: Bool[np.ndarray, "height width"]) -> Mask:
 
 
 def _opencv() -> Any:
-    """OpenCV, which is loaded when first needed.
+    """Import OpenCV when it is first needed.
 
     Raises:
-        FieldmarkError: It is not installed.
+        FieldmarkError: OpenCV is not installed.
     """
     try:
         import cv2

@@ -1,7 +1,7 @@
-"""64 bits of what a picture looks like from afar: copies keep nearly all of them, however they were resized or saved.
+"""Perceptual hashes of 64 bits. Resized or re-saved copies of a photo have nearly the same hash.
 
-Both steps of the hash, shrinking to 32 x 32 by area and the low frequencies of that, are sums of pixels. They are done
-in one: a matrix for the height, a matrix for the width.
+The hash shrinks the image to 32 x 32 by area and takes the low frequencies. Both steps are linear, so they are done in
+one: one matrix for the height and one for the width.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from fieldmark.images.reading import DEFAULT, Limits, decode, opened
 
 GRID_PX = 32
 KEPT = 8
-"""Frequencies kept each way: 8 x 8 of 32 x 32."""
+"""Number of frequencies kept in each direction: 8 x 8 of 32 x 32."""
 
 ENOUGH_PX = 64
-"""Pixels on each side that a JPEG is decoded to at least: an eighth of its size where photos are of usual size.
+"""Smallest size in pixels to which a JPEG is decoded, per side: an eighth of the full size for usual photos.
 
-With 32, one bit or two of most hashes differ from those of the whole picture; with 64, of few.
+With 32, most hashes differ in one or two bits from the hash of the full image; with 64, few hashes differ.
 """
 AT_ONCE = 1024
 
 FLAT = 1e-6
-"""Frequencies weaker than this, in grey levels of 255, are rounding: a blank picture has none but its shade."""
+"""Frequencies weaker than this (in grey levels of 255) are rounding errors. A blank image has only its mean grey."""
 
 SEEN_PX = 64
 SHADES = 2.0
-"""A picture whose greys stray less from their mean, in levels of 255, shows nothing that could be compared."""
+"""Smallest standard deviation of the greys (in levels of 255) at which two images can be compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +43,10 @@ class Hashed:
     """Hashes of many files.
 
     Attributes:
-        phash: Of each file; 0 where it cannot be read.
-        height_px: Of the upright picture; 0 where it cannot be read.
-        width_px: Likewise.
-        fault: Why a file cannot be read, else None.
+        phash: Hash of each file; 0 if the file cannot be read.
+        height_px: Height of the upright image; 0 if the file cannot be read.
+        width_px: Width of the upright image; 0 if the file cannot be read.
+        fault: Error of each file that cannot be read, else None.
     """
 
     phash: UInt64[np.ndarray, " image"]
@@ -56,33 +56,33 @@ class Hashed:
 
 
 def phash(grey: UInt8[np.ndarray, "height width"]) -> int:
-    """The perceptual hash of a picture, 0 to 2**64 - 1.
+    """Return the perceptual hash of an image, 0 to 2**64 - 1.
 
-    The picture is shrunk to 32 x 32 and taken apart into waves. Of the 8 x 8 longest ones, each bit tells whether the
-    wave is stronger than their median: coarse light and dark, which resizing and saving anew leave as they are.
+    The image is shrunk to 32 x 32 and transformed to frequencies (DCT). Each bit of the hash says whether one of the
+    8 x 8 lowest frequencies is above their median. Resizing and re-saving hardly change these coarse patterns.
 
     Args:
-        grey: 0-255; a third axis of one channel is fine. Smaller than 32 x 32 is enlarged.
+        grey: Grey image, 0-255; a third axis of one channel is accepted. Images below 32 x 32 are upsampled.
 
     Returns:
-        The first row of waves in the highest eight bits, so that ``f"{phash(grey):016x}"`` is what
-        ``imagehash.phash`` prints, but for bits near the median.
+        The hash, with the first row of frequencies in the highest eight bits. ``f"{phash(grey):016x}"`` equals the
+        output of ``imagehash.phash``, except for bits near the median.
 
     Raises:
-        ShapeError: ``grey`` is no 8-bit grey picture, or is empty.
+        ShapeError: ``grey`` is not an 8-bit grey image, or is empty.
 
     Source:
         Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", the DCT hash, with the
-        median and the order of bits of the package imagehash; area instead of Lanczos shrinking is ours.
+        median and the order of bits of the package imagehash. Shrinking by area instead of Lanczos is ours.
     """
     grey = np.asarray(grey)
     if grey.ndim == 3 and grey.shape[2] == 1:
         grey = grey[:, :, 0]
     if grey.ndim != 2 or grey.dtype != np.uint8 or not grey.size:
         raise ShapeError(
-            "phash() needs the 8-bit greys of one picture.",
+            "phash() needs one 8-bit grey image.",
             got=f"{grey.dtype} {grey.shape}",
-            fix="pass (height, width) uint8, as images.reading.read(source, colour='grey') gives.",
+            fix="pass (height, width) uint8, as images.reading.read_pixels(source, colour='grey') gives.",
         )
     waves = _waves(grey.shape[0]) @ grey @ _waves(grey.shape[1]).T
     waves[np.abs(waves) < FLAT] = 0
@@ -93,19 +93,21 @@ def phash(grey: UInt8[np.ndarray, "height width"]) -> int:
 def hashes(
     paths: Sequence[Path], *, n_threads: int = 2, limits: Limits = DEFAULT, progress: Progress = QUIET
 ) -> Hashed:
-    """The perceptual hashes of many files; a file that cannot be read is told, not raised.
+    """Return the perceptual hashes of many files. Files that cannot be read are listed in ``fault``, not raised.
 
     Args:
-        paths: Picture files.
-        n_threads: Files read side by side, at least 1; changes nothing but the time.
-        limits: What to refuse.
-        progress: Told as files are done.
+        paths: Image files.
+        n_threads: Number of threads, at least 1; it affects only the time.
+        limits: Largest files and images that are accepted.
+        progress: Progress display, updated after each file.
 
     Raises:
         FieldmarkError: ``n_threads`` is below 1.
     """
     if n_threads < 1:
-        raise FieldmarkError("Reading needs a thread.", got=f"n_threads={n_threads}", fix="use n_threads=1 or more.")
+        raise FieldmarkError(
+            "n_threads must be at least 1.", got=f"n_threads={n_threads}", fix="use n_threads=1 or more."
+        )
 
     def one(path: Path) -> tuple[int, int, int, ImageError | None]:
         try:
@@ -116,7 +118,7 @@ def hashes(
             return 0, 0, 0, error
 
     with ThreadPoolExecutor(n_threads, thread_name_prefix="fieldmark-hashes") as pool:
-        # A pool begins all jobs that it is given; few at once bound the memory.
+        # A pool starts all tasks that it is given; small chunks bound the memory.
         starts = range(0, len(paths), AT_ONCE)
         each_in_turn = (one_found for start in starts for one_found in pool.map(one, paths[start : start + AT_ONCE]))
         found = list(progress.track(each_in_turn, total=len(paths), what="hashing photos"))
@@ -129,10 +131,10 @@ def hashes(
 
 
 def seen(path: Path, *, limits: Limits = DEFAULT) -> Float32[np.ndarray, " pixel"]:
-    """A picture as a row of 64 x 64 greys of mean 0 and length 1: the product of two rows is their correlation.
+    """Return an image as a vector of 64 x 64 greys with mean 0 and norm 1. The dot product of two is their correlation.
 
-    Brightness and contrast are thereby left out, as copies often differ in them. A picture that shows nothing (all
-    white, all black) is a row of zeros, which is like no other, itself included.
+    Brightness and contrast have no effect on the vector, because copies often differ in them. A blank image (all white,
+    all black) gives a vector of zeros, whose correlation with every image is 0.
 
     Raises:
         ImageError: The file cannot be read.
@@ -143,14 +145,14 @@ def seen(path: Path, *, limits: Limits = DEFAULT) -> Float32[np.ndarray, " pixel
     small = _areas(grey.shape[0], SEEN_PX) @ grey @ _areas(grey.shape[1], SEEN_PX).T
     small -= small.mean()
     length = np.linalg.norm(small)
-    if length < SHADES * SEEN_PX:  # the length is the deviation times the root of the number of pixels
+    if length < SHADES * SEEN_PX:  # the norm is the standard deviation times the root of the number of pixels
         return np.zeros(SEEN_PX * SEEN_PX, np.float32)
     return (small / length).astype(np.float32).ravel()
 
 
 @lru_cache(maxsize=512)
 def _waves(n_px: int) -> Float64[np.ndarray, "kept px"]:
-    """From a side of pixels to its lowest frequencies: shrunk by area to 32, then the cosine transform (DCT-II)."""
+    """Return the matrix from ``n_px`` pixels to the lowest frequencies: shrinking by area to 32, then a DCT-II."""
     at = np.arange(GRID_PX) + 0.5
     cosines = np.cos(np.pi / GRID_PX * np.arange(KEPT)[:, None] * at) * 2
     return cosines @ _areas(n_px, GRID_PX)
@@ -158,7 +160,7 @@ def _waves(n_px: int) -> Float64[np.ndarray, "kept px"]:
 
 @lru_cache(maxsize=512)
 def _areas(n_px: int, n_cells: int) -> Float64[np.ndarray, "cell px"]:
-    """What part of each cell every pixel covers; rows sum to 1. Cells smaller than pixels lie within one or two."""
+    """Return the share of each cell that every pixel covers. Rows sum to 1. Small cells lie in one or two pixels."""
     edges = np.linspace(0, n_px, n_cells + 1)
     start, end = edges[:-1, None], edges[1:, None]
     pixel = np.arange(n_px)

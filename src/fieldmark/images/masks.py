@@ -1,4 +1,4 @@
-"""Masks as short texts that fit a cell of a table: which pixels are the subject, run by run."""
+"""Run-length encoding of masks, as texts that fit a cell of a table."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from jaxtyping import Bool
 from fieldmark.core.errors import ShapeError
 
 Mask = Bool[np.ndarray, "height width"]
-"""True where the subject is; stretched over the whole upright picture, whatever its own size."""
+"""True where the subject is. A mask covers the whole upright image, whatever the mask's own size."""
 
 MOST_PIXELS = 4096 * 4096
 
 
 def to_text(mask: Mask) -> str:
-    """A mask as height, width and the lengths of its runs, row by row, the first run outside of the subject.
+    """Return a mask as text: height, width and run lengths, row by row. The first run lies outside the subject.
 
-    A fluke in a mask of 320 x 160 takes about a kilobyte.
+    The mask of a fluke of 320 x 160 takes about one kilobyte.
 
     Example:
         >>> to_text(np.array([[False, True, True], [True, False, False]]))
@@ -38,10 +38,11 @@ def to_text(mask: Mask) -> str:
 
 
 def from_text(text: str) -> Mask:
-    """The mask that ``to_text`` wrote.
+    """Return the mask from a text that ``to_text`` wrote.
 
     Raises:
-        ShapeError: The text is no mask: words, negative runs, runs that do not fill it, or more than 16 megapixels.
+        ShapeError: The text is not a mask: it holds words or negative runs, the runs do not add up to height x width,
+            or the mask has more than 16 megapixels.
     """
     try:
         height, width, *runs = (int(word) for word in text.split())
@@ -51,15 +52,15 @@ def from_text(text: str) -> Mask:
         height * width
     ):
         raise ShapeError(
-            "This text is no mask.",
+            "The text is not a run-length encoded mask.",
             got=repr(text[:60]),
-            fix="write height, width and the lengths of the runs, as fieldmark.images.masks.to_text() does.",
+            fix="write height, width and the run lengths, as fieldmark.images.masks.to_text() does.",
         )
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
 
 
 def stretched(mask: Mask, size: tuple[int, int]) -> Mask:
-    """The mask over a picture of that height and width, by the nearest of its pixels.
+    """Return the mask resized to an image of the given height and width, by nearest neighbour.
 
     Example:
         >>> stretched(np.array([[False, True]]), (1, 4))
@@ -73,7 +74,7 @@ def stretched(mask: Mask, size: tuple[int, int]) -> Mask:
 
 
 def bounds(mask: Mask) -> tuple[float, float, float, float] | None:
-    """The box around the subject as shares of width and height: left, top, right, bottom; None if there is none."""
+    """Return the bounding box of a mask as shares of width and height (left, top, right, bottom); None if empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None

@@ -1,4 +1,4 @@
-"""From any mode of picture to 8-bit colours or greys over white, and upright: strip by strip, in bounded memory."""
+"""Conversion of images of any mode to 8-bit RGB or grey, upright and over white. It works in strips to bound memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 Colour = Literal["rgb", "grey"]
 WHITE = (255, 255, 255)
 STRIP_PIXELS = 2**21
-"""Pixels converted at once: the copies that a conversion needs never exceed some tens of megabytes."""
+"""Number of pixels converted at once. The copies that a conversion needs stay below some tens of megabytes."""
 
 _BIT_DEPTH, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
@@ -19,11 +19,12 @@ _BIT_DEPTH, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 def upright(
     pixels: UInt8[np.ndarray, "height width channel"], orientation: int
 ) -> UInt8[np.ndarray, "height2 width2 channel"]:
-    """The picture as it was meant to be looked at.
+    """Return the image in upright orientation.
 
     Args:
-        pixels: As stored.
-        orientation: EXIF's 1-8: where the first row and column of the stored picture lie. 5-8 swap the sides.
+        pixels: Image as stored.
+        orientation: EXIF orientation, 1-8: the sides on which the first stored row and column lie. 5-8 swap width and
+            height.
 
     Source:
         CIPA DC-008 (Exif), tag 274.
@@ -40,9 +41,9 @@ def upright(
 
 
 def eight_bit(image: Image.Image, colour: Colour) -> UInt8[np.ndarray, "height width channel"]:
-    """Any loaded Pillow picture as 8-bit colours (3 channels) or greys (1 channel), transparent parts over white.
+    """Return a loaded Pillow image as 8-bit RGB (3 channels) or grey (1 channel). Transparent parts become white.
 
-    CMYK is mixed as inks without a profile; LAB goes through littleCMS to sRGB.
+    CMYK is converted without a colour profile; LAB is converted to sRGB by littleCMS.
     """
     span = _span(image)
     pixels = np.empty((image.height, image.width, 1 if colour == "grey" else 3), dtype=np.uint8)
@@ -57,7 +58,7 @@ def eight_bit(image: Image.Image, colour: Colour) -> UInt8[np.ndarray, "height w
 
 
 def _span(image: Image.Image) -> tuple[float, float] | None:
-    """The numbers that become 0 and 255; None for pictures that are 8-bit already."""
+    """Return the values that become 0 and 255; None for images that are 8-bit already."""
     tags = getattr(image, "tag_v2", {})
     if image.mode.startswith("I;16"):
         full = 4095.0 if tags.get(_BIT_DEPTH) == (12,) else 65535.0
@@ -74,7 +75,7 @@ def _span(image: Image.Image) -> tuple[float, float] | None:
 
 
 def _scaled(strip: Image.Image, span: tuple[float, float]) -> Image.Image:
-    """A grey picture of any numbers, scaled to 8 bits and rounded."""
+    """Scale a grey image of any value range to 8 bits."""
     numbers = np.asarray(strip)
     low, high = span
     shade = np.clip((numbers.astype(np.float64) - low) * (255.0 / (high - low)), 0, 255)
@@ -86,7 +87,7 @@ def _scaled(strip: Image.Image, span: tuple[float, float]) -> Image.Image:
 
 
 def _over_white(strip: Image.Image) -> Image.Image:
-    """An 8-bit picture without its transparency."""
+    """Return an 8-bit image with its transparent parts over white."""
     if strip.mode == "LAB":
         return _from_lab(strip)
     if strip.mode in {"La", "RGBa"}:

@@ -1,4 +1,4 @@
-"""Results of a slow function, in order, computed ahead of their turn by threads."""
+"""Prefetching: threads compute the results of a slow function in advance; the results keep their order."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Loaded = TypeVar("Loaded")
 
 
 def stream(jobs: Iterable[Job], load: Callable[[Job], Loaded], *, n_workers: int, ahead: int = 4) -> Iterator[Loaded]:
-    """What ``load`` gives for every job, in the order of the jobs, prepared ahead by threads.
+    """Yield ``load(job)`` for every job, in order. Threads compute the results in advance.
 
     Args:
-        jobs: Taken one by one, never more than ``ahead`` before they are needed.
-        load: A function of its job alone; it runs in the threads.
-        n_workers: Threads; 0 loads in the caller's own.
-        ahead: Jobs begun before their turn: this bounds the memory.
+        jobs: Arguments of ``load``; at most ``ahead`` of them are taken before they are needed.
+        load: Function that depends on its job only; it runs in the threads.
+        n_workers: Number of threads; 0 runs ``load`` in the calling thread.
+        ahead: Number of jobs started in advance; it bounds the memory.
 
     Yields:
-        The results. What ``load`` raised is raised at its job's turn, with all results before it delivered. Closing
-        the iterator lets running jobs end, drops the others and leaves no thread behind.
+        The results. An exception of ``load`` is raised at the position of its job, after all earlier results. Closing
+        the iterator waits for running jobs, cancels the others and ends all threads.
     """
     if n_workers == 0:
         yield from map(load, jobs)

@@ -1,7 +1,7 @@
-"""From a file to the network's input: read, crop, resize, mirror, augment; and the scaling of colours.
+"""Preprocessing from a file to the network's input: read, crop, resize, flip, augment, normalise.
 
-The same two functions serve training, embedding and one photo at the door, so that what a network sees in use is what
-it has seen in training.
+Training, embedding and single predictions use the same two functions, so that a network always gets the same kind of
+input as in training.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from fieldmark.images.subjects import ANYWHERE, Subject, chosen_box, mirrored
 
 Picture = UInt8[Tensor, "channel height width"]
 SPARE = 2.0
-"""How much larger than its target a picture is decoded at least: the resize then filters, and hardly anything differs
-from a full decode. At 1.25 decoding is half as dear again, but embeddings move: the least cosine to those of a full
-decode was 0.998, at 2.0 it is 0.9994 (lab book)."""
+"""Smallest decoded size of an image, as a multiple of its target size. The resize then filters, and the result is
+nearly that of a full decode. At 1.25 decoding costs about half of that at 2.0, but embeddings change: the
+smallest cosine to the embeddings of a full decode was 0.998; at 2.0 it is 0.9994 (measured)."""
 
 
 def prepare(
@@ -44,59 +44,60 @@ def prepare(
     rng: np.random.Generator | None = None,
     limits: Limits = DEFAULT,
 ) -> Picture:
-    """A photo as the network sees it, before its colours are scaled.
+    """Return the preprocessed photo as 8-bit values, before the colours are normalised.
 
-    The order is: read, crop (or align), resize, mirror, augment. The mirror comes before the augmentation, as a
-    mirrored fluke is another whale: it is a photo in its own right, and its augmentation is drawn as for any photo.
+    The order is: read, crop (or align), resize, flip, augment. The flip comes before the augmentation, because the
+    horizontal flip of a fluke counts as a separate identity: it is augmented as any other photo.
 
     Args:
-        source: A file, or the bytes of one.
+        source: An image file, or the bytes of one.
         preprocess: Size, crop, alignment, mask, interpolation, colour.
-        box: (left, top, right, bottom) in pixels of the upright picture: short for a ``subject`` with this box.
+        box: (left, top, right, bottom) in pixels of the upright image: short form of a ``subject`` with this box.
         subject: Boxes, landmarks and mask, as far as they are known.
-        augment: How to vary it. With ``NoAugment`` crop, alignment and mask are fixed too: nothing is left to chance.
-        flip: Whether to mirror it left to right.
-        rng: The sample's own generator; needed only where ``augment`` is given.
-        limits: What to refuse.
+        augment: Data augmentation. With ``NoAugment`` crop, alignment and mask are deterministic, too.
+        flip: Whether to flip the photo horizontally.
+        rng: Random generator of the sample; needed only with ``augment``.
+        limits: Largest files and images that are accepted.
 
     Returns:
-        Three channels, also of a grey picture; a fourth with ``preprocess.mask``: 255 where the subject is.
+        An image of three channels, also for grey photos. With ``preprocess.mask`` there is a fourth channel, 255 on the
+        subject and 0 elsewhere.
 
     Raises:
-        ImageError: The picture cannot be read.
-        FieldmarkError: The box lies outside the picture, or ``augment`` came without ``rng``.
+        ImageError: The image cannot be read.
+        FieldmarkError: The box lies outside the image, or ``augment`` is given without ``rng``.
     """
     if not isinstance(augment, NoAugment) and rng is None:
         raise FieldmarkError(
-            "prepare() cannot augment without a source of chance.",
+            "prepare() needs a random generator for data augmentation.",
             got=f"augment={augment.kind}, rng=None",
             fix="pass rng=core.seeds.generator(seed, ...), or leave augment out.",
         )
     subject = subject if box is None else Subject((box,), subject.points, subject.mask)
-    chance = None if isinstance(augment, NoAugment) else rng
+    sample_rng = None if isinstance(augment, NoAugment) else rng
     photo = opened(source, limits=limits)
-    laid = _laid(photo, preprocess, subject, flip=flip, rng=chance)
+    laid = _laid(photo, preprocess, subject, flip=flip, rng=sample_rng)
     if laid is not None:
         picture = _aligned(photo, preprocess, subject, laid)
     else:
-        picture = _cropped(photo, preprocess, subject, rng=chance)
+        picture = _cropped(photo, preprocess, subject, rng=sample_rng)
         if flip:
             picture = functional.horizontal_flip(picture)
-    if preprocess.mask is not None and chance is not None and chance.random() < preprocess.mask.dropped:
+    if preprocess.mask is not None and sample_rng is not None and sample_rng.random() < preprocess.mask.dropped:
         picture[3] = 0
-    if chance is not None:
-        picture = augmented(picture, augment, chance)
+    if sample_rng is not None:
+        picture = augmented(picture, augment, sample_rng)
     return picture.contiguous()
 
 
 def normalise(batch: UInt8[Tensor, "batch channel height width"], preprocess: Preprocess) -> Float[Tensor, ...]:
-    """The colours as the backbone was trained on: (x / 255 - mean) / std, in channels-last order.
+    """Return the batch normalised for the backbone: (x / 255 - mean) / std, in channels-last order.
 
-    A mask keeps its 0 and 1: where it is empty, the fourth channel adds nothing.
+    The values of a mask channel become 0 and 1. An empty mask adds nothing.
 
     Args:
-        batch: Prepared pictures, 0-255, on any device.
-        preprocess: ``mean`` and ``std``, on the 0-1 scale.
+        batch: Preprocessed images, 0-255, on any device.
+        preprocess: Preprocessing with ``mean`` and ``std``, on the 0-1 scale.
 
     Raises:
         ShapeError: The batch is not four-dimensional with three channels (four with a mask).
@@ -104,9 +105,9 @@ def normalise(batch: UInt8[Tensor, "batch channel height width"], preprocess: Pr
     n_channels = preprocess.n_channels
     if batch.ndim != 4 or batch.shape[1] != n_channels:
         raise ShapeError(
-            "normalise() takes a batch of RGB pictures" + ("." if n_channels == 3 else " with a mask."),
+            "normalise() takes a batch of RGB images" + ("." if n_channels == 3 else " with a mask."),
             got=f"shape {tuple(batch.shape)}",
-            fix=f"pass (batch, {n_channels}, height, width); stack() single pictures first.",
+            fix=f"pass (batch, {n_channels}, height, width); stack() single images first.",
         )
     extra = n_channels - 3
     mean = torch.tensor((*preprocess.mean, *[0.0] * extra), device=batch.device).view(1, n_channels, 1, 1)
@@ -116,7 +117,7 @@ def normalise(batch: UInt8[Tensor, "batch channel height width"], preprocess: Pr
 
 
 def _cropped(photo: Photo, preprocess: Preprocess, subject: Subject, *, rng: np.random.Generator | None) -> Picture:
-    """The part of the photo that the crop asks for, at the target's size, with the mask's same part."""
+    """Return the cropped photo at the target size, with the same part of the mask."""
     target, size = (preprocess.height_px, preprocess.width_px), (photo.height, photo.width)
     try:
         box = chosen_box(subject, preprocess.crop, rng=rng)
@@ -125,20 +126,20 @@ def _cropped(photo: Photo, preprocess: Preprocess, subject: Subject, *, rng: np.
         raise FieldmarkError(error.problem, got=f"{photo.name}: {error.got}", fix=error.fix) from error
     pixels = decode(photo, at_least=_enough(rect, size, target), colour=preprocess.colour)
     picture = torch.from_numpy(pixels).permute(2, 0, 1)
-    seen = _resized(picture, _scaled(rect, size, picture), target, preprocess.interpolation).expand(3, *target)
+    colours = _resized(picture, _scaled(rect, size, picture), target, preprocess.interpolation).expand(3, *target)
     if preprocess.mask is None:
-        return seen
+        return colours
     mask = _mask(subject)
     part = _resized(mask, _scaled(rect, size, mask), target, "bilinear", outside=0)
-    return torch.cat([seen, part])
+    return torch.cat([colours, part])
 
 
 def _laid(
     photo: Photo, preprocess: Preprocess, subject: Subject, *, flip: bool, rng: np.random.Generator | None
 ) -> Affine | None:
-    """From pixels of the upright photo to those of the target, mirror and all; None: not to be aligned.
+    """Return the affine map from the upright photo to the target, flip included; None if the photo is not aligned.
 
-    A mirrored photo is aligned as the photo it shows: its own left tip to the reference's left tip.
+    In a flipped photo, the left tip of the flipped subject is aligned with the left tip of the reference shape.
     """
     align = preprocess.align
     if align is None:
@@ -146,8 +147,8 @@ def _laid(
     wanted = align.in_use != "cropped" if rng is None else rng.random() < align.p
     if not wanted:
         return None
-    seen = mirrored(subject, photo.width, align=align) if flip else subject
-    map_ = alignment(seen.points, align, (preprocess.height_px, preprocess.width_px), rng=rng)
+    subject = mirrored(subject, photo.width, align=align) if flip else subject
+    map_ = alignment(subject.points, align, (preprocess.height_px, preprocess.width_px), rng=rng)
     if map_ is None or not flip:
         return map_
     turn = np.array([[-1.0, 0.0, photo.width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # x becomes width - x
@@ -155,27 +156,27 @@ def _laid(
 
 
 def _aligned(photo: Photo, preprocess: Preprocess, subject: Subject, laid: Affine) -> Picture:
-    """The photo under an affine map, resampled once; what lies outside has the picture's mean colour."""
+    """Return the photo under an affine map, by one resampling. The border is filled with the image's mean colour."""
     target, size = (preprocess.height_px, preprocess.width_px), (photo.height, photo.width)
     back = inverse(laid)
-    finest = float(np.sqrt(abs(np.linalg.det(back[:, :2]))))  # pixels of the photo for one of the target
+    finest = float(np.sqrt(abs(np.linalg.det(back[:, :2]))))  # pixels of the photo per pixel of the target
     shrink = min(1.0, SPARE / finest)
     enough = (math.ceil(size[0] * shrink), math.ceil(size[1] * shrink))
     pixels = decode(photo, at_least=enough, colour=preprocess.colour)
     picture = torch.from_numpy(pixels).permute(2, 0, 1)
-    if picture.shape[1] > 1.5 * enough[0]:  # of files that cannot be decoded smaller: bilinear sampling would alias
+    if picture.shape[1] > 1.5 * enough[0]:  # for formats without scaled decoding: bilinear sampling would alias
         picture = functional.resize(picture, list(enough), antialias=True)
-    seen = _sampled(picture, back, size, target).expand(3, *target)
+    colours = _sampled(picture, back, size, target).expand(3, *target)
     if preprocess.mask is None:
-        return seen.contiguous()
-    return torch.cat([seen, _sampled(_mask(subject), back, size, target, outside=0)])
+        return colours.contiguous()
+    return torch.cat([colours, _sampled(_mask(subject), back, size, target, outside=0)])
 
 
 def _sampled(picture: Picture, back: Affine, size: Size, target: Size, *, outside: int | None = None) -> Picture:
-    """The target's pixels, each from the place in the picture where ``back`` says it comes from."""
+    """Return the pixels of the target, sampled at the positions in the image that ``back`` maps them to."""
     x = torch.arange(target[1], dtype=torch.float64) + 0.5
     y = torch.arange(target[0], dtype=torch.float64)[:, None] + 0.5
-    # Of the upright photo to -1 .. 1 of the decoded picture, whose outermost edges those are.
+    # From pixels of the upright photo to -1 .. 1, the outer edges of the decoded image.
     across = (back[0, 0] * x + back[0, 1] * y + back[0, 2]) * (2 / size[1]) - 1
     down = (back[1, 0] * x + back[1, 1] * y + back[1, 2]) * (2 / size[0]) - 1
     grid = torch.stack((across, down), dim=-1)[None].float()
@@ -186,27 +187,27 @@ def _sampled(picture: Picture, back: Affine, size: Size, target: Size, *, outsid
 
 
 def _mask(subject: Subject) -> UInt8[Tensor, "1 height width"]:
-    """The subject's mask as a picture of 0 and 255; empty where none is known."""
+    """Return the mask of the subject as an image of 0 and 255; all 0 if there is no mask."""
     if subject.mask is None:
         return torch.zeros((1, 2, 2), dtype=torch.uint8)
     return torch.from_numpy(from_text(subject.mask)).to(torch.uint8).mul_(255)[None]
 
 
 def _scaled(rect: Rect, size: Size, picture: Picture) -> Rect:
-    """The rectangle in pixels of a picture that was decoded smaller."""
+    """Return the rectangle in pixels of an image that was decoded at a smaller size."""
     down, across = picture.shape[1] / size[0], picture.shape[2] / size[1]
     return Rect(rect.top * down, rect.left * across, rect.height * down, rect.width * across)
 
 
 def _enough(rect: Rect, size: Size, target: Size) -> Size:
-    """How large the whole picture must be decoded so that the rectangle has ``SPARE`` times the target's pixels."""
+    """Return the decoded size of the image at which the rectangle has ``SPARE`` times the target's size."""
     height_px = math.ceil(size[0] * target[0] * SPARE / rect.height)
     width_px = math.ceil(size[1] * target[1] * SPARE / rect.width)
     return min(height_px, size[0]), min(width_px, size[1])
 
 
 def _resized(picture: Picture, rect: Rect, target: Size, interpolation: str, *, outside: int | None = None) -> Picture:
-    """The rectangle at the target's size; what lies outside the picture has the mean colour of what is seen."""
+    """Return the rectangle resized to the target. Parts outside the image get the mean colour of the part inside."""
     part = landing(rect, (picture.shape[1], picture.shape[2]), target)
     inside = picture[:, part.source[0], part.source[1]]
     filled = [side.stop - side.start for side in part.target]

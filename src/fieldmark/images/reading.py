@@ -1,9 +1,9 @@
-"""From a file to upright pixels: one way in for every kind of picture, one kind of error out.
+"""Image reading: decode files of every supported format to upright pixels. Every failure is an ``ImageError``.
 
-A JPEG is decoded straight at 1/8, 1/4 or 1/2 of its size where that is enough; that is where the speed comes from.
-Everything is a function of the bytes: no setting of Pillow is changed or, for limits, obeyed, so that threads may
-read side by side and a host program keeps its own rules. Colour profiles and orientation notes outside EXIF
-are not looked at; the first picture of a file is read.
+A JPEG is decoded directly at 1/8, 1/4 or 1/2 of its size if that is enough, which makes reading fast. The result
+depends on the bytes of the file only. Global settings of Pillow are not changed, and its global size limit is not used,
+so that threads can read in parallel and a host program keeps its own settings. Colour profiles, and orientation outside
+EXIF, are ignored. Only the first image of a file is read.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from fieldmark.images.containers import (
 from fieldmark.images.pixels import Colour, eight_bit, upright
 
 Size = tuple[int, int]
-"""(height_px, width_px) of the upright picture."""
+"""(height_px, width_px) of the upright image."""
 
-# Called by name rather than through Image.open(), which obeys and warns by a global limit and tries forty formats.
-# Imported with the first file of its kind, as most tables hold only JPEGs and those seldom need Pillow.
+# The classes are used directly, because Image.open() uses a global size limit and tries forty formats. Each module is
+# imported with the first file of its format, because most data sets hold only JPEGs, which rarely need Pillow.
 _PLUGINS: dict[Kind, tuple[str, str]] = {
     "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
     "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
@@ -49,19 +49,20 @@ _PLUGINS: dict[Kind, tuple[str, str]] = {
     "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
 }
 _LOST_PIXELS = ("premature end of data segment", "bad huffman code", "instead of rst")
-_LOOK = "check the path, and whether the file may be read."
-_MEND = "replace the file, or leave such photos out with --skip-broken."
+_CHECK = "check the path and the read permission of the file."
+_REPLACE = "replace the file, or skip such photos with --skip-broken."
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is too much for one picture; refused before a pixel is decoded.
+    """Size limits for one image. Larger images are rejected before decoding.
 
     Attributes:
-        max_pixels: Width x height. The default is the size at which Pillow warns; reading one peaks below 1 GiB.
-        max_bytes: Size of the file.
-        max_notes_bytes: Camera notes, profiles and comments of a JPEG, PNG or TIFF.
-        max_scans: Passes of a progressive JPEG; cameras and shrinkers write fewer than 30.
+        max_pixels: Largest width x height. The default is the size at which Pillow warns; reading an image of this size
+            takes less than 1 GiB of memory.
+        max_bytes: Largest file size, in bytes.
+        max_notes_bytes: Largest size of the metadata (camera notes, profiles, comments) of a JPEG, PNG or TIFF.
+        max_scans: Largest number of scans of a progressive JPEG; cameras and image programs write fewer than 30.
     """
 
     max_pixels: int = 89_478_485
@@ -75,15 +76,15 @@ DEFAULT = Limits()
 
 @dataclass(frozen=True)
 class Probe:
-    """What a file's header says.
+    """Information from the header of an image file.
 
     Attributes:
-        width: Of the upright picture, as ``read`` gives it.
-        height: Likewise.
+        width: Width of the upright image, in px.
+        height: Height of the upright image, in px.
         format: ``JPEG``, ``PNG``, ``WEBP``, ``TIFF``, ``GIF`` or ``BMP``.
-        mode: Pillow's word for the colours in the file, e.g. ``L``, ``RGB``, ``CMYK``, ``I;16``.
-        orientation: EXIF's 1-8; 1 is upright as stored.
-        n_bytes: Size of the file.
+        mode: Pillow's name for the colour mode of the file, e.g. ``L``, ``RGB``, ``CMYK``, ``I;16``.
+        orientation: EXIF orientation, 1-8; 1 means upright as stored.
+        n_bytes: Size of the file, in bytes.
     """
 
     width: int
@@ -96,7 +97,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Photo:
-    """A file in memory with its header understood and nothing decoded; ``decode`` makes pixels of it."""
+    """An image file in memory with its header parsed. ``decode`` returns its pixels."""
 
     name: str
     data: bytes
@@ -111,38 +112,40 @@ class Photo:
 def read_pixels(
     source: Path | bytes, *, at_least: Size | None = None, colour: Colour = "rgb", limits: Limits = DEFAULT
 ) -> UInt8[np.ndarray, "height width channel"]:
-    """The upright pixels of a picture, 0-255.
+    """Return the upright pixels of an image, 0-255.
 
     Args:
-        source: A file, or the bytes of one.
-        at_least: (height_px, width_px) that is enough, e.g. the size it will be resized to. A JPEG may then come
-            smaller than it is, though neither side below this; None, and every other kind, comes whole.
-        colour: ``rgb`` gives three channels, ``grey`` one (the luma of ITU-R 601).
-        limits: What to refuse.
+        source: An image file, or the bytes of one.
+        at_least: (height_px, width_px) that is large enough, e.g. the size after a later resize. A JPEG may then be
+            decoded at a smaller size, with neither side below this. With None, and in other formats, the full size is
+            decoded.
+        colour: ``rgb`` returns three channels, ``grey`` one channel (the luma of ITU-R 601).
+        limits: Largest files and images that are accepted.
 
     Returns:
-        Transparent parts lie over white. 16-bit pictures are scaled by their whole range. Pictures of 32-bit or
-        decimal numbers are taken as 0-1, 0-255 or 0-65535, the first that holds them all, else stretched from
-        their least to their greatest number; what is no number is 0.
+        The pixels, with transparent parts over white. 16-bit images are scaled by their full range. For 32-bit and
+        floating-point images, the range is the first of 0-1, 0-255 and 0-65535 that holds all values; otherwise it is
+        the minimum to the maximum. NaN becomes 0.
 
     Raises:
-        ImageError: The file is missing, no picture, truncated, damaged or beyond ``limits``; it names the file.
+        ImageError: The file is missing, not an image, truncated, damaged or beyond ``limits``; the error names the
+            file.
 
     Source:
-        Ours; scaled decoding is that of libjpeg-turbo (a JPEG holds 8 x 8 blocks of frequencies; the high ones are
-        left out).
+        Ours; scaled decoding is that of libjpeg-turbo (a JPEG holds 8 x 8 blocks of frequencies, and the high
+        frequencies are left out).
     """
     return decode(opened(source, limits=limits), at_least=at_least, colour=colour)
 
 
 def probe(source: Path | bytes, *, limits: Limits = DEFAULT) -> Probe:
-    """Size, kind and mode of a picture, without decoding it.
+    """Return size, format and mode of an image from its header, without decoding the pixels.
 
     Raises:
-        ImageError: The header cannot be read, or promises more than ``limits`` allow.
+        ImageError: The header cannot be read, or the image is beyond ``limits``.
     """
     name, data = _loaded(source, limits)
-    photo = _understood(name, data, limits)
+    photo = _parsed(name, data, limits)
     return Probe(
         width=photo.width,
         height=photo.height,
@@ -154,26 +157,26 @@ def probe(source: Path | bytes, *, limits: Limits = DEFAULT) -> Probe:
 
 
 def opened(source: Path | bytes, *, limits: Limits = DEFAULT) -> Photo:
-    """The file in memory, its header read: for those who must know its size before they say how much is enough.
+    """Load an image file and parse its header. Use it if the size of the image must be known before decoding.
 
     Raises:
-        ImageError: As ``probe``.
+        ImageError: As for ``probe``.
     """
     name, data = _loaded(source, limits)
-    return _understood(name, data, limits)
+    return _parsed(name, data, limits)
 
 
 def decode(
     photo: Photo, *, at_least: Size | None = None, colour: Colour = "rgb"
 ) -> UInt8[np.ndarray, "height width channel"]:
-    """The pixels of an opened file; see ``read``.
+    """Return the pixels of an opened file; see ``read_pixels``.
 
     Raises:
         ImageError: The file is truncated or damaged.
     """
     height_px, width_px = at_least or (photo.height, photo.width)
     least = (width_px, height_px) if photo.orientation >= 5 else (height_px, width_px)
-    with _told(photo.name, photo.data, photo.kind):
+    with _image_errors(photo.name, photo.data, photo.kind):
         pixels = _jpeg(photo, least, colour) if photo.kind == "JPEG" and photo.mode in {"L", "RGB"} else None
         if pixels is None:
             image = _plugin(photo.kind, photo.data)
@@ -185,7 +188,7 @@ def decode(
 
 
 def _jpeg(photo: Photo, least: Size, colour: Colour) -> np.ndarray | None:
-    """Pixels by the quick decoder; None where it complains of something that costs no pixels (Pillow then reads)."""
+    """Return pixels from the fast JPEG decoder, or None if it fails on intact pixels (Pillow then decodes the file)."""
     stored = (photo.width, photo.height) if photo.orientation >= 5 else (photo.height, photo.width)
     height_px, width_px = _scaled(stored, least)
     try:
@@ -193,17 +196,17 @@ def _jpeg(photo: Photo, least: Size, colour: Colour) -> np.ndarray | None:
             photo.data, "GRAY" if colour == "grey" else "RGB", min_height=height_px, min_width=width_px
         )
     except ValueError as error:
-        said = str(error).lower()
-        if "premature end" in said or any(words in said for words in _LOST_PIXELS):
+        message = str(error).lower()
+        if "premature end" in message or any(words in message for words in _LOST_PIXELS):
             raise
         return None
 
 
 def _scaled(stored: Size, least: Size) -> Size:
-    """The smallest of 1/8, 1/4, 1/2 and the whole of the stored size that is enough.
+    """Return the smallest of 1/8, 1/4, 1/2 and the full stored size that is large enough.
 
-    The decoder also offers 3/8 or 5/8, but only these four are vectorised: a half decodes quicker than 3/8, and the
-    whole quicker than 5/8.
+    The decoder also supports 3/8 and 5/8, but only these four sizes are vectorised: 1/2 decodes faster than 3/8, and
+    the full size faster than 5/8.
     """
     for share in (8, 4, 2):
         height_px, width_px = -(-stored[0] // share), -(-stored[1] // share)
@@ -213,7 +216,7 @@ def _scaled(stored: Size, least: Size) -> Size:
 
 
 def _loaded(source: Path | bytes, limits: Limits) -> tuple[str, bytes]:
-    """The name to be told in errors, and the bytes."""
+    """Return the name for error messages, and the bytes."""
     if isinstance(source, bytes):
         name, n_bytes = "<bytes>", len(source)
     else:
@@ -221,32 +224,34 @@ def _loaded(source: Path | bytes, limits: Limits) -> tuple[str, bytes]:
         try:
             about = source.stat()
         except (OSError, ValueError) as error:
-            raise ImageError("The picture cannot be opened.", got=f"{name}: {_words(error)}", fix=_LOOK) from error
+            raise ImageError("The image cannot be opened.", got=f"{name}: {_message(error)}", fix=_CHECK) from error
         if not stat.S_ISREG(about.st_mode):
             raise ImageError(
-                "The picture is no ordinary file.", got=name, fix="give the path of a file, not of a folder or a pipe."
+                "The image is not a regular file.",
+                got=name,
+                fix="give the path of a file, not of a folder or a pipe.",
             )
         n_bytes = about.st_size
     if n_bytes > limits.max_bytes:
         raise _too_large(name, f"{n_bytes:,} bytes", f"{limits.max_bytes:,} bytes", "max_bytes")
     if n_bytes == 0:
-        raise ImageError("The picture is empty.", got=f"{name}, 0 bytes", fix=_MEND)
+        raise ImageError("The image is empty.", got=f"{name}, 0 bytes", fix=_REPLACE)
     try:
         return name, source if isinstance(source, bytes) else source.read_bytes()
     except (OSError, MemoryError) as error:
-        raise ImageError("The picture cannot be opened.", got=f"{name}: {_words(error)}", fix=_LOOK) from error
+        raise ImageError("The image cannot be opened.", got=f"{name}: {_message(error)}", fix=_CHECK) from error
 
 
-def _understood(name: str, data: bytes, limits: Limits) -> Photo:
-    """The header read, and everything that is too much refused."""
+def _parsed(name: str, data: bytes, limits: Limits) -> Photo:
+    """Parse the header, and reject files beyond ``limits``."""
     kind = sniff(data)
     if kind is None:
         raise ImageError(
-            "The file is no picture of a kind that is read here.",
-            got=f"{name}, which begins {data[:12]!r}",
-            fix="give JPEG, PNG, WebP, TIFF, GIF or BMP; other kinds must be converted first.",
+            "The file is not an image of a supported format.",
+            got=f"{name}, which begins with {data[:12]!r}",
+            fix="give JPEG, PNG, WebP, TIFF, GIF or BMP; convert files of other formats first.",
         )
-    with _told(name, data, kind):
+    with _image_errors(name, data, kind):
         slim, photo = _header(name, data, kind, limits)
     n_pixels = photo.width * photo.height
     if n_pixels > limits.max_pixels:
@@ -262,7 +267,7 @@ def _header(name: str, data: bytes, kind: Kind, limits: Limits) -> tuple[Slim, P
     if kind == "JPEG":
         slim, frame = slim_jpeg(data)
         if frame is None:
-            raise ValueError("there is no picture between its markers")
+            raise ValueError("the file has no image data between its markers")
         if frame.n_scans > limits.max_scans:
             raise _too_large(name, f"{frame.n_scans:,} scans", f"{limits.max_scans:,} scans", "max_scans")
         height, width, mode = frame.height, frame.width, {1: "L", 3: "RGB", 4: "CMYK"}.get(frame.n_channels, "?")
@@ -284,38 +289,46 @@ def _header(name: str, data: bytes, kind: Kind, limits: Limits) -> tuple[Slim, P
 
 
 def _plugin(kind: Kind, data: bytes) -> ImageFile.ImageFile:
-    """Pillow's reader of this kind, with only the header read."""
+    """Open the file with Pillow's plugin for its format. Only the header is read."""
     module, name = _PLUGINS[kind]
     return getattr(import_module(module), name)(BytesIO(data), "")
 
 
 @contextmanager
-def _told(name: str, data: bytes, kind: Kind) -> Iterator[None]:
-    """Whatever a decoder raises becomes one ImageError that names the file."""
+def _image_errors(name: str, data: bytes, kind: Kind) -> Iterator[None]:
+    """Convert every exception of a decoder to an ImageError that names the file."""
     try:
         yield
     except DECODER_FAULTS as error:
-        said = _words(error)
-        got = f"{name} ({kind}, {len(data):,} bytes): {said}"
-        if isinstance(error, Image.DecompressionBombError):  # of a frame larger than the header promised
-            raise _too_large(name, said, "Pillow allows", "max_pixels") from error
+        message = _message(error)
+        got = f"{name} ({kind}, {len(data):,} bytes): {message}"
+        if isinstance(error, Image.DecompressionBombError):  # a frame is larger than its header says
+            raise _too_large(name, message, "Pillow allows", "max_pixels") from error
         if isinstance(error, MemoryError):
-            problem, fix = "The picture does not fit into memory.", "make it smaller, or give the machine more memory."
-        elif is_cut_short(data, kind) or any(word in said.lower() for word in ("truncated", "premature end of jpeg")):
-            problem, fix = "The picture is truncated: its file ends too early.", f"copy or download it again; {_MEND}"
+            problem, fix = (
+                "The image does not fit into memory.",
+                "make it smaller, or use a machine with more memory.",
+            )
+        elif is_cut_short(data, kind) or any(
+            word in message.lower() for word in ("truncated", "premature end of jpeg")
+        ):
+            problem, fix = (
+                "The image is truncated: its file ends too early.",
+                f"copy or download it again; {_REPLACE}",
+            )
         else:
-            problem, fix = "The picture is damaged.", _MEND
+            problem, fix = "The image is damaged.", _REPLACE
         raise ImageError(problem, got=got, fix=fix) from error
 
 
 def _too_large(name: str, size: str, most: str, limit: str) -> ImageError:
     return ImageError(
-        "The picture is too large to be read safely.",
+        "The image is too large to be read safely.",
         got=f"{name}: {size}, more than {most}",
-        fix=f"shrink it; who trusts the file may read it with Limits({limit}=...).",
+        fix=f"shrink it; if you trust the file, raise the limit with Limits({limit}=...).",
     )
 
 
-def _words(error: BaseException) -> str:
-    """One line of what a decoder said."""
+def _message(error: BaseException) -> str:
+    """Return the message of an exception as one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__

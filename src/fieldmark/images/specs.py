@@ -1,4 +1,4 @@
-"""Settings of preprocessing and augmentation (no torch): what a plan says about pictures."""
+"""Settings of preprocessing and data augmentation in a plan (no torch)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Triple = tuple[float, float, float]
 
 
 class FullFrame(Spec):
-    """The whole picture, resized to the target; its aspect ratio is not kept."""
+    """The whole image, resized to the target size; its aspect ratio is not kept."""
 
     kind: Literal["full"] = "full"
 
 
 class CropIfNeeded(Spec):
-    """At most ``times`` the target side is cut out, then resized (RandomCropIfNeeded).
+    """A crop of at most ``times`` the target size, then resized (RandomCropIfNeeded).
 
-    At random places in training, from the centre elsewhere; a picture smaller than that is kept whole.
+    The position is random in training and central otherwise. A smaller image is kept whole.
     """
 
     kind: Literal["crop_if_needed"] = "crop_if_needed"
@@ -29,10 +29,10 @@ class CropIfNeeded(Spec):
 
 
 class TableBoxes(Spec):
-    """The boxes that the table of photos has, or those of one of its further sources.
+    """The boxes in the table of photos.
 
-    ``source`` names a column ``box.SOURCE`` (left, top, width, height in one cell), as further boxes tables add it;
-    empty: the table's own box columns.
+    ``source`` names a column ``box.SOURCE`` (left, top, width, height in one cell), which an additional table of boxes
+    adds. If it is empty, the table's own box columns are used.
     """
 
     kind: Literal["table"] = "table"
@@ -40,18 +40,18 @@ class TableBoxes(Spec):
 
 
 class GrabCut(Spec):
-    """The subject by colour: what is unlike the picture's border (OpenCV's GrabCut; extra ``boxes``)."""
+    """Segmentation by colour: the part of the image unlike its border (OpenCV's GrabCut; extra ``boxes``)."""
 
     kind: Literal["grabcut"] = "grabcut"
     side_px: Side = 320
     border: Annotated[float, Field(gt=0, lt=0.5)] = 0.04
-    """Share of each side that is background for certain."""
+    """Share of each side that always counts as background."""
     iterations: Annotated[int, Field(ge=1, le=50)] = 5
     seed: Natural = 0
 
 
 class FeatureNorm(Spec):
-    """The subject by what a pretrained network reacts to: places with long feature vectors, split by Otsu's rule."""
+    """Segmentation by a pretrained network: positions with large feature norms, split by Otsu's method."""
 
     kind: Literal["feature_norm"] = "feature_norm"
     backbone: str = "tf_efficientnet_lite0"
@@ -59,9 +59,9 @@ class FeatureNorm(Spec):
 
 
 class Agreed(Spec):
-    """GrabCut's box, where the network's box overlaps it by ``least_iou`` at least; elsewhere the full frame.
+    """GrabCut's box if the network's box overlaps it by at least ``least_iou``; otherwise the full frame.
 
-    Two ways that know nothing of each other seldom err similar: strong disagreement says that no box can be trusted.
+    Two independent methods rarely make the same error. If they disagree strongly, neither box is reliable.
     """
 
     kind: Literal["agreed"] = "agreed"
@@ -71,9 +71,9 @@ class Agreed(Spec):
 
 
 class TrainedFinder(Spec):
-    """A small regressor that has learnt from clicks; ``fieldmark boxes --clicks`` makes the folder.
+    """A small regression model trained on marked boxes; ``fieldmark boxes --clicks`` writes its folder.
 
-    With ``sha256`` (of its weights) no other regressor can take its place unnoticed.
+    ``sha256`` is the checksum of its weights. A model with other weights is rejected.
     """
 
     kind: Literal["trained"] = "trained"
@@ -82,14 +82,14 @@ class TrainedFinder(Spec):
 
 
 Finder = Annotated[TableBoxes | GrabCut | FeatureNorm | Agreed | TrainedFinder, Field(discriminator="kind")]
-"""Where boxes come from."""
+"""Source of boxes."""
 
 
 class BoxSource(Spec):
-    """One way to boxes among several.
+    """One of several sources of boxes.
 
-    ``weight`` is how often training takes it, in proportion to the others'. ``in_use`` says whether photos are looked
-    at by it when the network is asked; with several in use their answers are averaged.
+    Training uses each source in proportion to its ``weight``. Prediction uses the sources with ``in_use``; the
+    predictions of several sources are averaged.
     """
 
     by: Finder | FullFrame = TableBoxes()
@@ -98,11 +98,11 @@ class BoxSource(Spec):
 
 
 class BoxCrop(Spec):
-    """The photo's box, enlarged by ``margin`` of its sides and then widened to the target's aspect ratio.
+    """The photo's box with a margin of ``margin`` of its sides, widened to the target's aspect ratio.
 
-    Photos without a box are taken whole. What lies outside the picture is filled with the picture's mean colour.
-    Training with augmentation moves each edge of the box by up to ``jitter`` of its sides and, where there are several
-    ``sources``, draws one for every sample; without augmentation the first in use counts.
+    Photos without a box are used whole. Parts outside the image are filled with its mean colour. Training with
+    augmentation moves each edge of the box by up to ``jitter`` of its sides. With several ``sources``, training draws
+    one for each sample; without augmentation it takes the first one with ``in_use``.
 
     Source: Happywhale 2022, first place, for several sources; Humpback 2018, third place, for the jitter (0.05).
     """
@@ -116,7 +116,7 @@ class BoxCrop(Spec):
     @model_validator(mode="after")
     def _one_in_use(self) -> Self:
         if not any(source.in_use for source in self.sources):
-            raise ValueError("one of the sources must be in_use, or nothing says how the network is to be asked")
+            raise ValueError("one of the sources must have in_use = true, or prediction has no crop")
         return self
 
 
@@ -124,9 +124,10 @@ Crop = Annotated[FullFrame | CropIfNeeded | BoxCrop, Field(discriminator="kind")
 
 
 class Point(Spec):
-    """A landmark and where the reference shape has it: shares of the target's width and height.
+    """A landmark and its position in the reference shape, as shares of the target's width and height.
 
-    ``mirror`` names the landmark it becomes in the mirrored photo (the left tip becomes the right one); None: itself.
+    ``mirror`` names the corresponding landmark in the flipped photo (the left tip becomes the right one); None means
+    the landmark itself.
     """
 
     name: str
@@ -136,18 +137,18 @@ class Point(Spec):
 
 
 class Align(Spec):
-    """Photos are moved so that their landmarks lie where the reference shape has them, as well as an affine map can.
+    """Alignment of photos with a reference shape, by the affine map that fits their landmarks best.
 
     Photos with fewer than three landmarks are cropped instead. Training with augmentation aligns a share ``p`` of the
-    samples and moves each landmark by up to ``jitter`` of the target's sides. ``in_use`` says what the network is shown
-    when it is asked: the aligned photo, the cropped one, or both, averaged.
+    samples and moves each landmark by up to ``jitter`` of the target's sides. ``in_use`` selects the input for
+    prediction: the aligned photo, the cropped photo, or both, whose predictions are averaged.
 
     Source: Humpback 2018, third place (p = 0.5, jitter 5 %, both at test).
     """
 
     points: Annotated[tuple[Point, ...], Field(min_length=3)]
     by: Annotated[TableBoxes | TrainedFinder, Field(discriminator="kind")] = TableBoxes()
-    """Whose landmarks; a table has them in columns ``x_NAME`` and ``y_NAME``."""
+    """Source of the landmarks; a table has them in columns ``x_NAME`` and ``y_NAME``."""
     p: Fraction = 0.5
     jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     in_use: Literal["aligned", "cropped", "both"] = "aligned"
@@ -159,26 +160,26 @@ class Align(Spec):
             raise ValueError("two landmarks have the same name")
         odd = [name for name, other in mirror.items() if mirror.get(other) != name]
         if odd:
-            raise ValueError(f"mirror must name pairs, each the other's: {', '.join(odd)}")
+            raise ValueError(f"mirror must name pairs of landmarks that name each other: {', '.join(odd)}")
         return self
 
 
 class MaskChannel(Spec):
-    """A fourth channel: 1 where the subject is, 0 elsewhere and in photos without a mask.
+    """A fourth input channel with the mask: 1 on the subject, 0 elsewhere and in photos without a mask.
 
-    Training with augmentation empties it for a share ``dropped`` of the samples, so that the network stays good where
-    no mask is known. The backbone needs ``in_channels = 4``.
+    Training with augmentation sets it to 0 for a share ``dropped`` of the samples, so that the network also works
+    without masks. The backbone needs ``in_channels = 4``.
 
     Source: Humpback 2018, first place.
     """
 
     dropped: Fraction = 0.5
     by: Finder = TableBoxes()
-    """Whose masks; a table has them in its column ``mask``, or ``mask.SOURCE``."""
+    """Source of the masks; a table has them in its column ``mask``, or ``mask.SOURCE``."""
 
 
 class Preprocess(Spec):
-    """How a file becomes the network's input; stored with the model and used by every door.
+    """Preprocessing from a file to the network's input; stored with the model and used by every command.
 
     ``mean`` and ``std`` are on the 0-1 scale and come from the backbone's own configuration.
     """
@@ -195,19 +196,19 @@ class Preprocess(Spec):
 
     @property
     def n_channels(self) -> int:
-        """Channels of the network's input."""
+        """Number of channels of the network's input."""
         return 3 if self.mask is None else 4
 
     def finders(self) -> tuple[Finder, ...]:
-        """Where boxes and masks come from, each once, as far as they are not in the table of photos."""
+        """Return the finders of boxes, masks and landmarks, each once, without those that read the table of photos."""
         wanted = [source.by for source in self.crop.sources] if isinstance(self.crop, BoxCrop) else []
         wanted += [part.by for part in (self.mask, self.align) if part is not None]
         return tuple(dict.fromkeys(one for one in wanted if not isinstance(one, FullFrame | TableBoxes)))
 
     def in_use(self) -> tuple[Self, ...]:
-        """The ways in which photos are shown to the network when it is asked, each with nothing left to choose.
+        """Return the deterministic preprocessings used for prediction; their predictions are averaged.
 
-        One for each box source in use, aligned or not as ``align.in_use`` says; their answers are averaged.
+        There is one for each box source with ``in_use``, aligned or not according to ``align.in_use``.
         """
         crops: tuple[Crop, ...] = (self.crop,)
         if isinstance(self.crop, BoxCrop):
@@ -216,34 +217,35 @@ class Preprocess(Spec):
         cropped = tuple(self.model_copy(update={"crop": crop, "align": None}) for crop in crops)
         if self.align is None or self.align.in_use == "cropped":
             return cropped
-        sure = self.align.model_copy(update={"p": 1.0})
-        aligned = self.model_copy(update={"crop": crops[0], "align": sure})
+        always = self.align.model_copy(update={"p": 1.0})
+        aligned = self.model_copy(update={"crop": crops[0], "align": always})
         return (aligned, *cropped) if self.align.in_use == "both" else (aligned,)
 
 
 class NoAugment(Spec):
-    """Every photo as it is, each time."""
+    """No augmentation."""
 
     kind: Literal["none"] = "none"
 
 
 class ImetAugment(Spec):
-    """The list of the iMet 2019 first place, with its numbers."""
+    """Augmentation of the iMet 2019 first place: flip, brightness or contrast, shift and rotation, noise."""
 
     kind: Literal["imet"] = "imet"
 
 
 class ImaterialistAugment(Spec):
-    """The list of the iMaterialist 2017 slides: crop, mirror, scale, rotate, shear, noise, blur, contrast."""
+    """Augmentation of the iMaterialist 2017 slides: crop, flip, scale, rotate, shear, noise, blur, contrast."""
 
     kind: Literal["imaterialist"] = "imaterialist"
     strength: Fraction = 0.5
 
 
 class WhaleAugment(Spec):
-    """The list of the whale notes: rotation, shear, zoom, shift, and light.
+    """Augmentation of the Humpback 2018 notes: rotation, shear, zoom, shift, brightness and contrast.
 
-    No mirror, as a mirrored fluke is another whale. ``zoom`` below 1 shrinks the subject.
+    There is no flip, because the horizontal flip of a fluke looks like another whale. ``zoom`` below 1 shrinks the
+    subject.
     """
 
     kind: Literal["whale"] = "whale"
@@ -253,7 +255,7 @@ class WhaleAugment(Spec):
     shift: Fraction = 0.05
     light: Fraction = 0.2
     grey: Fraction = 0.0
-    """Share of photos turned grey (a collection that mixes grey and colour photos of one whale wants some)."""
+    """Share of photos converted to grey. Use it if a collection has grey and colour photos of the same whale."""
 
 
 Augment = Annotated[NoAugment | ImetAugment | ImaterialistAugment | WhaleAugment, Field(discriminator="kind")]

@@ -1,4 +1,4 @@
-"""Facts of a picture that networks lose by cropping and resizing: how bright, how colourful, how large, how tall."""
+"""Image statistics that cropping and resizing remove: brightness, colourfulness, size, aspect."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from fieldmark.core.errors import FieldmarkError, ImageError, ShapeError, severa
 from fieldmark.images.reading import DEFAULT, Limits, decode, opened
 
 STATISTICS = ("brightness", "colourfulness", "longer side px", "taller than wide")
-"""The columns of ``looks``."""
+"""Columns of ``image_statistics``."""
 
 SAMPLED_PX = 128
-"""Pixels that are enough on each side: a JPEG may be decoded at 1/8 to 1/2 of its size as long as it keeps these."""
+"""Smallest side in pixels from which the statistics are computed; a JPEG may be decoded at 1/8 to 1/2 of its size."""
 STRIP_PIXELS = 2**20
 AT_ONCE = 1024
 LUMA = (0.299, 0.587, 0.114)
@@ -25,13 +25,13 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, slots=True)
 class ImageStatistics:
-    """One picture.
+    """Statistics of one image.
 
     Attributes:
-        brightness: Mean luma (ITU-R 601), 0 black to 1 white.
-        colourfulness: 0 for greys; about 15 is slightly, 45 averagely, 109 extremely colourful.
-        longer_px: The longer side in pixels, as stored.
-        is_tall: Whether it is higher than wide.
+        brightness: Mean luma (ITU-R 601), from 0 (black) to 1 (white).
+        colourfulness: Colourfulness: 0 for grey, about 15 for slightly, 45 for averagely, 109 for extremely colourful.
+        longer_px: Length of the longer side, in pixels as stored.
+        is_tall: Whether the height exceeds the width.
     """
 
     brightness: float
@@ -43,17 +43,17 @@ class ImageStatistics:
 def statistics_of(
     pixels: UInt8[np.ndarray, "height width channel"], *, size_px: tuple[int, int] | None = None
 ) -> ImageStatistics:
-    """How bright, colourful, large and tall a picture is.
+    """Return brightness, colourfulness, size and aspect of an image.
 
-    Colourfulness asks how far the opponent colours, red against green and yellow against blue, stray from grey and
-    from each other. Sums are of whole numbers, so they do not depend on the order of adding.
+    Colourfulness combines the spread and the mean of two colour differences: red against green, and yellow against
+    blue. The sums are sums of integers, so they do not depend on the order of addition.
 
     Args:
-        pixels: 0-255, three channels or one.
-        size_px: (height, width) of the picture where ``pixels`` are a smaller copy of it.
+        pixels: Image, 0-255, with three channels or one.
+        size_px: (height, width) of the full image if ``pixels`` is a smaller copy.
 
     Raises:
-        ShapeError: ``pixels`` is no 8-bit picture, or is empty.
+        ShapeError: ``pixels`` is not an 8-bit image, or is empty.
 
     Source:
         Hasler & Suesstrunk 2003, "Measuring colourfulness in natural images", the M3 of section 7: sigma + 0.3 mu.
@@ -61,13 +61,13 @@ def statistics_of(
     pixels = np.asarray(pixels)
     if pixels.ndim != 3 or pixels.shape[2] not in {1, 3} or pixels.dtype != np.uint8 or not pixels.size:
         raise ShapeError(
-            "look() needs the 8-bit pixels of one picture.",
+            "statistics_of() needs the 8-bit pixels of one image.",
             got=f"{pixels.dtype} {pixels.shape}",
-            fix="pass (height, width, 3) or (height, width, 1) uint8, as images.reading.read() gives.",
+            fix="pass (height, width, 3) or (height, width, 1) uint8, as images.reading.read_pixels() returns.",
         )
     height, width = pixels.shape[:2] if size_px is None else size_px
     n_pixels = pixels.shape[0] * pixels.shape[1]
-    # Sums of: each channel, red - green and its square, red + green - 2 blue and its square.
+    # Sums of each channel, of red - green and its square, and of red + green - 2 blue and its square.
     channels, rg_sum, rg_square, yb_sum, yb_square = np.zeros(3, np.int64), 0, 0, 0, 0
     n_rows = max(1, STRIP_PIXELS // pixels.shape[1])
     for start in range(0, len(pixels), n_rows):
@@ -92,20 +92,22 @@ def statistics_of(
 
 def image_statistics(
     paths: Sequence[Path], *, n_threads: int = 2, limits: Limits = DEFAULT
-) -> Float32[np.ndarray, "image look"]:
-    """The ``STATISTICS`` of many files, one row a file; the number of threads changes nothing but the time.
+) -> Float32[np.ndarray, "image statistic"]:
+    """Return the ``STATISTICS`` of many files, one row per file.
 
     Args:
-        paths: Picture files.
-        n_threads: Files read side by side, at least 1.
-        limits: What to refuse.
+        paths: Image files.
+        n_threads: Number of threads, at least 1; it affects only the time.
+        limits: Largest files and images that are accepted.
 
     Raises:
-        ImageError: Some cannot be read; all of them are named.
+        ImageError: Some files cannot be read; the error names the first of them.
         FieldmarkError: ``n_threads`` is below 1.
     """
     if n_threads < 1:
-        raise FieldmarkError("Reading needs a thread.", got=f"n_threads={n_threads}", fix="use n_threads=1 or more.")
+        raise FieldmarkError(
+            "n_threads must be at least 1.", got=f"n_threads={n_threads}", fix="use n_threads=1 or more."
+        )
     rows = np.empty((len(paths), len(STATISTICS)), np.float32)
     broken: list[ImageError] = []
 
@@ -118,18 +120,18 @@ def image_statistics(
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="fieldmark-looks") as pool:
-        for start in range(0, len(paths), AT_ONCE):  # a pool begins all jobs it is given; few at once bound the memory
-            for row, seen in enumerate(pool.map(one, paths[start : start + AT_ONCE]), start=start):
-                if isinstance(seen, ImageError):
-                    broken.append(seen)
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="fieldmark-statistics") as pool:
+        for start in range(0, len(paths), AT_ONCE):  # a pool starts all tasks it is given; chunks bound the memory
+            for row, found in enumerate(pool.map(one, paths[start : start + AT_ONCE]), start=start):
+                if isinstance(found, ImageError):
+                    broken.append(found)
                 else:
-                    rows[row] = (seen.brightness, seen.colourfulness, seen.longer_px, seen.is_tall)
+                    rows[row] = (found.brightness, found.colourfulness, found.longer_px, found.is_tall)
     if len(broken) == 1:
         raise broken[0]
     if broken:
         raise ImageError(
-            f"{len(broken)} pictures cannot be read.",
+            f"{len(broken)} images cannot be read.",
             got=several([f"{error.got} - {error.problem}" for error in broken]),
             fix=broken[0].fix,
         )

@@ -1,4 +1,4 @@
-"""Where the subject is on its photo: boxes, landmarks, mask; which of them a sample goes by, and their mirror."""
+"""Location of the subject in a photo: boxes, landmarks and mask, the choice of a box, and horizontal flips."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from fieldmark.images.masks import from_text, to_text
 from fieldmark.images.specs import Align, BoxCrop, Crop
 
 Place = tuple[float, float]
-"""(x, y) in pixels of the upright picture; 0 is the left or upper edge of its first pixel."""
+"""(x, y) in pixels of the upright image; 0 is the left or upper edge of the first pixel."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is known of where a photo's subject is.
+    """Known location of the subject in a photo.
 
     Attributes:
-        boxes: One for each source of the crop, in its order; None where a source has none.
-        points: One for each landmark of the alignment, in its order; None where it is not known.
-        mask: The subject's pixels as ``images.masks`` writes them.
+        boxes: One box for each source of the crop, in the order of the sources; None for a source without a box.
+        points: One point for each landmark of the alignment, in its order; None for an unknown landmark.
+        mask: Run-length encoded mask of the subject (see ``images.masks``).
     """
 
     boxes: tuple[Box | None, ...] = (None,)
@@ -31,20 +31,20 @@ class Subject:
 
 
 ANYWHERE = Subject()
-"""Nothing is known."""
+"""A subject of unknown location."""
 
 
 def chosen_box(subject: Subject, crop: Crop, *, rng: np.random.Generator | None) -> Box | None:
-    """The box that a sample goes by: the first source's in use, or one drawn by weight and jittered.
+    """Return the box for a sample: the box of the first source in use, or one drawn by weight, with jitter.
 
     Args:
-        subject: Of the photo.
-        crop: Only a ``BoxCrop`` asks for boxes.
-        rng: The sample's own generator; None leaves nothing to chance.
+        subject: Location of the subject in the photo.
+        crop: Crop rule; only a ``BoxCrop`` uses boxes.
+        rng: Random generator of the sample; None makes the choice deterministic.
 
     Source:
-        Happywhale 2022, first place: a source a sample (one without a box means the full frame). Ours: jitter moves
-        each edge by itself.
+        Happywhale 2022, first place: one source per sample (a source without a box means the full frame). Ours: the
+        jitter moves each edge independently.
     """
     if not isinstance(crop, BoxCrop):
         return None
@@ -57,19 +57,19 @@ def chosen_box(subject: Subject, crop: Crop, *, rng: np.random.Generator | None)
         return box
     sides = np.tile((box[2] - box[0], box[3] - box[1]), 2)
     left, top, right, bottom = np.array(box) + sides * crop.jitter * rng.uniform(-1, 1, size=4)
-    # At most half of a side is moved at each end, so that the box stays one; rounding may still close it.
+    # Each edge moves by at most half a side, so that the area stays positive; rounding may still make it 0.
     return (float(left), float(top), float(max(right, left + 1e-3)), float(max(bottom, top + 1e-3)))
 
 
 def mirrored(subject: Subject, width: float, *, align: Align | None = None) -> Subject:
-    """The subject of the photo mirrored left to right.
+    """Return the location of the subject in the horizontally flipped photo.
 
-    Landmarks change places with their mirror names: the left tip of the mirrored fluke is what was the right one.
+    Landmarks are swapped with their mirror landmarks: the left tip of the flipped fluke is the former right tip.
 
     Args:
-        subject: Of the photo as it is.
-        width: Of the upright picture, px.
-        align: Says which landmark each one becomes; without it landmarks keep their names.
+        subject: Location in the original photo.
+        width: Width of the upright image, in px.
+        align: Alignment that names the mirror landmarks; None keeps the names of the landmarks.
     """
     boxes = tuple(None if box is None else (width - box[2], box[1], width - box[0], box[3]) for box in subject.boxes)
     points: Sequence[Place | None] = [

@@ -1,4 +1,4 @@
-"""What is written in photos: catalogue numbers, names, dates. They tell who is on a photo without a look at it."""
+"""Text recognition (OCR) in photos: catalogue numbers, names, dates. Such text can leak the identity of a photo."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from fieldmark.core.progress import QUIET, Progress
 from fieldmark.images.reading import DEFAULT, Limits, decode, opened
 
 ReadText = Callable[[UInt8[np.ndarray, "height width 3"]], Sequence[str]]
-"""From the colours of a picture to the lines written in it."""
+"""Function from the RGB pixels of an image to the lines of text in it."""
 
 Engine = Literal["rapidocr", "tesseract"]
 NEEDED = ("rapidocr", "onnxruntime", "cv2")
 INSTALL = 'pip install "fieldmark[text]"'
 MOST_S = 60.0
-"""Seconds that Tesseract is given for one photo."""
+"""Time limit of Tesseract for one photo, in seconds."""
 ENOUGH_PX = 640
-"""Pixels on the shorter side at which labels of a usual photo can still be read."""
+"""Smallest side in pixels at which the text in usual photos can still be read."""
 
 
 def text_reader(by: Engine = "rapidocr") -> ReadText:
-    """Reads what is written, on this machine; any other reader may take its place.
+    """Return a function that recognises text in photos and runs on this machine.
 
     Args:
-        by: ``rapidocr``, a package, or ``tesseract``, a program that the machine has.
+        by: OCR engine: ``rapidocr``, a Python package, or ``tesseract``, an installed program.
 
     Raises:
-        FieldmarkError: It is missing, or cannot be loaded, or there is no reader of that name.
+        FieldmarkError: The engine is missing, cannot be loaded, or its name is unknown.
     """
     readers = {"rapidocr": _rapidocr, "tesseract": _tesseract}
     if by not in readers:
-        raise FieldmarkError("There is no reader of that name.", got=by, fix=f"use one of {', '.join(readers)}.")
+        raise FieldmarkError("There is no OCR engine of that name.", got=by, fix=f"use one of {', '.join(readers)}.")
     return readers[by]()
 
 
 def _rapidocr() -> ReadText:
-    """Reads printed lines by neural networks.
+    """Return a reader of printed lines by neural networks.
 
-    Of drawn and printed ids it reads most, and drops or adds blanks and underscores: compare letters and digits.
+    It reads most drawn and printed ids, but drops or adds blanks and underscores. Compare only letters and digits.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -58,20 +58,20 @@ def _rapidocr() -> ReadText:
 
         engine: Any = RapidOCR(params={"Global.log_level": "error"})
     except (ImportError, OSError) as error:
-        raise FieldmarkError("The reader of text cannot be loaded.", got=error, fix=INSTALL) from error
+        raise FieldmarkError("The OCR package rapidocr cannot be loaded.", got=error, fix=INSTALL) from error
 
     def lines(pixels: UInt8[np.ndarray, "height width 3"]) -> Sequence[str]:
-        return engine(np.ascontiguousarray(pixels[:, :, ::-1])).txts or ()  # it wants blue first
+        return engine(np.ascontiguousarray(pixels[:, :, ::-1])).txts or ()  # rapidocr takes BGR
 
     return lines
 
 
 def _tesseract() -> ReadText:
-    """Reads by the program Tesseract, made for scanned pages: text anywhere in the picture, in no order."""
+    """Return a reader by the program Tesseract, in its mode for sparse text in no particular order."""
     program = which("tesseract")
     if program is None:
         raise FieldmarkError(
-            "Reading text in photos by Tesseract needs the program, which is not on this machine.",
+            "Reading text in photos by Tesseract needs the program, which is not installed.",
             got="tesseract",
             fix="install it (Debian and Ubuntu: apt install tesseract-ocr), or use --ocr rapidocr.",
         )
@@ -96,13 +96,13 @@ def _tesseract() -> ReadText:
 def texts(
     paths: Sequence[Path], reader: ReadText, *, limits: Limits = DEFAULT, progress: Progress = QUIET
 ) -> list[tuple[str, ...]]:
-    """The lines written in many photos; none in a photo that cannot be read.
+    """Return the lines of text in each of many photos. A photo that cannot be read has no lines.
 
     Args:
-        paths: Picture files.
-        reader: Of the text; see ``text_reader``.
-        limits: What to refuse.
-        progress: Told as photos are done.
+        paths: Image files.
+        reader: Function that reads text; see ``text_reader``.
+        limits: Largest files and images that are accepted.
+        progress: Progress display, updated after each photo.
     """
     found: list[tuple[str, ...]] = []
     for path in progress.track(paths, total=len(paths), what="reading text"):

@@ -1,4 +1,4 @@
-"""Small pictures for pages: always decoded and written anew, so that nothing of the file but its colours gets out."""
+"""Thumbnails for HTML pages. They are re-encoded, so that they hold pixels only and no metadata of the file."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def thumbnail(
     quality: int = 82,
     limits: Limits = DEFAULT,
 ) -> bytes:
-    """A small upright JPEG of a picture, without its notes (place, camera, owner) and without anything hidden in it.
+    """Return a small upright JPEG of an image, without its metadata (place, camera, owner).
 
     Args:
-        source: A file, or the bytes of one.
-        longest_px: The longer side; a smaller picture keeps its size.
-        true_size: Width and height the picture once had, where its file was squashed into another shape.
+        source: An image file, or the bytes of one.
+        longest_px: Length of the longer side, in px; a smaller image keeps its size.
+        true_size: Original (width, height) of the image, if the file was resized to another aspect ratio.
         quality: JPEG quality, 1-95.
-        limits: What to refuse.
+        limits: Largest files and images that are accepted.
 
     Raises:
-        ImageError: The picture cannot be read.
+        ImageError: The image cannot be read.
         FieldmarkError: ``longest_px`` is below 1.
     """
     if longest_px < 1:
-        raise FieldmarkError("A thumbnail needs at least one pixel.", got=f"longest_px={longest_px}", fix="use 320.")
+        raise FieldmarkError("longest_px must be at least 1.", got=f"longest_px={longest_px}", fix="use 320.")
     photo = opened(source, limits=limits)
     width, height = (photo.width, photo.height) if true_size is None else _unsquashed(photo, true_size)
     share = min(1.0, longest_px / max(height, width))
@@ -44,7 +44,7 @@ def thumbnail(
 
 
 def shrunk(photo: Photo, size: tuple[int, int]) -> Image.Image:
-    """An opened photo at the given width and height in px, upright.
+    """Return an opened photo, upright and resized to the given width and height in px.
 
     Raises:
         ImageError: The file is truncated or damaged.
@@ -55,6 +55,6 @@ def shrunk(photo: Photo, size: tuple[int, int]) -> Image.Image:
 
 
 def _unsquashed(photo: Photo, true_size: tuple[int, int]) -> tuple[float, float]:
-    """The smallest size of the true shape that is no smaller than the file in either direction."""
+    """Return the smallest size of the true aspect ratio that is at least as large as the file in both directions."""
     grown = max(photo.width / max(1, true_size[0]), photo.height / max(1, true_size[1]))
     return true_size[0] * grown, true_size[1] * grown

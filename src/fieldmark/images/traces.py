@@ -1,8 +1,8 @@
-"""What a picture file tells without its picture: bytes, format, size, how it was saved, and notes of the camera.
+"""Metadata of image files: size in bytes, format, width and height, encoder, and camera notes.
 
-Whoever took or saved a photo leaves traces in its file, and they may tell who or what is on it: one keeper's camera,
-one shop's encoder. No pixel is decoded, and only the first part of a file is read where that is enough. Of the place
-where a photo was taken it is told that it is noted, never where.
+Such metadata can leak the label of a photo, for example if one camera or one program was used for a single identity.
+No pixels are decoded, and only the first part of a file is read if that is enough. The presence of a location (GPS) is
+reported, but never the location itself.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from fieldmark.images.containers import END, EXIF, SCAN, exif_tags, is_jpeg_fram
 from fieldmark.images.reading import DEFAULT, Limits, probe
 
 HEAD_BYTES = 2**18
-"""The first part of a file; notes and tables of nearly all photos lie in it."""
+"""Size of the first part of a file; it holds the metadata and tables of nearly all photos."""
 AT_ONCE = 1024
 MOST_TAGS = 256
 MOST_LETTERS = 100
 
 MAKE, MODEL, SOFTWARE, CHANGED = 0x010F, 0x0110, 0x0131, 0x0132
 CAMERA_PART, TAKEN = 0x8769, 0x9003
-"""Where a directory of further tags lies, and in it when the photo was taken."""
+"""EXIF tags: the camera's directory of further tags, and the time of the photo in that directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What one file tells without its picture.
+    """Metadata of one image file.
 
     Attributes:
-        n_bytes: Of the file.
-        format: Kind of file, then how the pixels are kept: ``JPEG RGB``.
-        width: Of the upright picture, in px.
-        height: Likewise.
-        encoder: 12 hex digits of how the pixels were saved: a JPEG's quantisation tables, its kind of coding and its
-            colour sampling. Empty for other kinds.
-        camera: Make and model as the camera wrote them, else empty.
-        software: The program that wrote the file, else empty.
-        taken: When the photo was taken, as ``2019:03:01 10:20:30``, else empty.
-        notes: The kinds of notes in the file, and the numbers of EXIF tags in hex; none of their values.
+        n_bytes: Size of the file, in bytes.
+        format: File format and colour mode, for example ``JPEG RGB``.
+        width: Width of the upright image, in px.
+        height: Height of the upright image, in px.
+        encoder: 12 hex digits that identify the encoder of a JPEG: a hash of its quantisation tables, type of coding
+            and colour sampling. Empty for other formats.
+        camera: Make and model of the camera, else empty.
+        software: Program that wrote the file, else empty.
+        taken: Time of the photo, as ``2019:03:01 10:20:30``, else empty.
+        notes: Types of metadata in the file and EXIF tag numbers in hex, without their values.
     """
 
     n_bytes: int
@@ -60,7 +60,7 @@ class Trace:
 
 
 def trace(path: Path, *, limits: Limits = DEFAULT) -> Trace:
-    """The traces in one file. Damaged notes are passed over: what can be read of them counts.
+    """Return the metadata of one file. Damaged parts of the metadata are skipped.
 
     Raises:
         ImageError: The file cannot be opened, or its header cannot be read.
@@ -70,11 +70,11 @@ def trace(path: Path, *, limits: Limits = DEFAULT) -> Trace:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except (OSError, ValueError) as error:
-        raise ImageError("The picture cannot be opened.", got=f"{path}: {error}", fix="check the path.") from error
+        raise ImageError("The image cannot be opened.", got=f"{path}: {error}", fix="check the path.") from error
     try:
         about = probe(head, limits=limits)
     except ImageError:
-        about = probe(path, limits=limits)  # its header lies further behind, as a TIFF's may; or the error names it
+        about = probe(path, limits=limits)  # a TIFF header may lie later in the file; an error names the path
     segments = []
     if sniff(head) == "JPEG":
         segments = [
@@ -100,19 +100,21 @@ def trace(path: Path, *, limits: Limits = DEFAULT) -> Trace:
 def traces(
     paths: Sequence[Path | None], *, n_threads: int = 2, limits: Limits = DEFAULT, progress: Progress = QUIET
 ) -> list[Trace | None]:
-    """The traces of many files; None where there is no file, or it cannot be read.
+    """Return the metadata of many files; None for a missing file or one that cannot be read.
 
     Args:
-        paths: Picture files; None for a photo without one.
-        n_threads: Files read side by side, at least 1; changes nothing but the time.
-        limits: What to refuse.
-        progress: Told as files are done.
+        paths: Image files; None for a photo without a file.
+        n_threads: Number of threads, at least 1; it affects only the time.
+        limits: Largest files and images that are accepted.
+        progress: Progress display, updated after each file.
 
     Raises:
         FieldmarkError: ``n_threads`` is below 1.
     """
     if n_threads < 1:
-        raise FieldmarkError("Reading needs a thread.", got=f"n_threads={n_threads}", fix="use n_threads=1 or more.")
+        raise FieldmarkError(
+            "n_threads must be at least 1.", got=f"n_threads={n_threads}", fix="use n_threads=1 or more."
+        )
 
     def one(path: Path | None) -> Trace | None:
         try:
@@ -121,14 +123,14 @@ def traces(
             return None
 
     with ThreadPoolExecutor(n_threads, thread_name_prefix="fieldmark-traces") as pool:
-        # A pool begins all jobs that it is given; few at once bound the memory.
+        # A pool starts all tasks that it is given; small chunks bound the memory.
         starts = range(0, len(paths), AT_ONCE)
         each = chain.from_iterable(pool.map(one, paths[start : start + AT_ONCE]) for start in starts)
         return list(progress.track(each, total=len(paths), what="reading headers"))
 
 
 def _encoder(segments: Sequence[tuple[int, bytes]]) -> str:
-    """A short digest of quantisation tables, kind of coding and colour sampling; the picture's size is left out."""
+    """Return a short hash of quantisation tables, type of coding and colour sampling, without the image size."""
     tables = [body for marker, body in segments if marker == 0xDB]
     if not tables:
         return ""
@@ -137,7 +139,7 @@ def _encoder(segments: Sequence[tuple[int, bytes]]) -> str:
 
 
 def _exif(data: bytes, segments: Sequence[tuple[int, bytes]]) -> bytes:
-    """The block of EXIF of a JPEG, PNG, WebP or TIFF file; empty where there is none within ``data``."""
+    """Return the EXIF block of a JPEG, PNG, WebP or TIFF file; empty if ``data`` has none."""
     kind = sniff(data)
     if kind == "TIFF":
         return data
@@ -154,7 +156,7 @@ def _exif(data: bytes, segments: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name of each chunk of a WebP, start and end of its body."""
+    """Yield the name of each chunk of a WebP, and start and end of its body."""
     at = 12
     while at + 8 <= len(data):
         end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
@@ -163,15 +165,15 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _tags(exif: bytes) -> Iterator[tuple[int, str]]:
-    """Each tag of the first directory and of the camera's, with its text; tags that hold no text come with ""."""
+    """Yield each tag of the first and of the camera's directory with its text; "" for tags without text."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2], "")
     waiting: list[int | None] = [None]
-    seen = set[int | None]()
+    visited = set[int | None]()
     while waiting:
         start = waiting.pop()
-        if start in seen:
+        if start in visited:
             continue
-        seen.add(start)
+        visited.add(start)
         for at, tag, kind, count in islice(exif_tags(exif, start), MOST_TAGS):
             if tag == CAMERA_PART:
                 waiting.append(struct.unpack_from(order + "I", exif, at + 8)[0])
@@ -179,7 +181,7 @@ def _tags(exif: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _text(exif: bytes, at: int, kind: int, count: int, order: str) -> str:
-    """A tag's text, shortened; "" for tags of other kinds and for texts that lie outside of the block."""
+    """Return the text of a tag, shortened; "" for tags of other types and for text outside the block."""
     if kind != 2 or count > len(exif):
         return ""
     start = at if count <= 4 else struct.unpack_from(order + "I", exif, at)[0]

@@ -1,7 +1,7 @@
-"""Losses: scores and ground truth in, one number out."""
+"""Loss functions of logits or embeddings and ground truth; each returns a scalar tensor."""
 
-# All take torch tensors, and lists, numpy arrays or columns as well; the result is a scalar tensor with its gradient.
-# Classes are whole numbers, -1 for unknown individuals.
+# All functions take torch tensors, lists, numpy arrays or columns. The result is a scalar tensor with its gradient.
+# Classes are integers, -1 for unknown individuals.
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Affinity loss: every class has a few centres, and a photo is nearer to one of its own than to all others."""
+"""Affinity loss: every class has a few centres, and an image must be nearer to a centre of its own class."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ def affinity(
     margin: float = 0.75,
     flip_identity: bool = False,
 ) -> Float[Tensor, ""]:
-    """Sum over all other classes of ``max(0, margin + affinity to it - affinity to the own)``, averaged over images.
+    """Return the affinity loss, averaged over images.
 
-    The affinity to a class is 1 at one of its centres and falls like a bell around it. Classes that a photo is far
-    from cost nothing, so those of many photos do not push the rare ones about.
+    The loss of an image is the sum over all other classes of ``max(0, margin + affinity to that class - affinity to the
+    own class)``. The affinity to a class is 1 at a centre of the class and decreases with the distance (Gaussian
+    shape). Distant classes add nothing to the loss, so that frequent classes do not shift the centres of rare ones.
 
     Args:
-        logits: Log-odds of the affinities, as the affinity head gives them: their sigmoid is the affinity.
-        classes: The class of each image; -1 for unknowns, who are left out.
-        margin: Above 0, at most 1.
-        flip_identity: The upper half of the classes are the mirror images of the lower half: an image is not pushed
-            away from the mirror image of its own class.
+        logits: Log-odds of the affinities from the affinity head; their sigmoid is the affinity.
+        classes: Class of each image; -1 for unknown individuals, which are left out.
+        margin: Required difference of the affinities, above 0 and at most 1.
+        flip_identity: Whether the upper half of the classes are flips of the lower half. The flip of an image's own
+            class is then left out of the sum.
 
     Returns:
-        One number, at least 0: about ``margin`` times the number of classes at first.
+        The loss, at least 0. Its initial value is about ``margin`` times the number of classes.
 
     Raises:
-        ShapeError: Shapes do not match, a class has no logit, or no mirror image.
+        ShapeError: Shapes do not match, a class has no logit, or a class has no flip.
         FieldmarkError: ``margin`` is not above 0 and at most 1.
 
     Source:
@@ -44,7 +45,7 @@ def affinity(
     check_classes(classes, logits.shape[1], by="affinity", batch=logits.shape[0])
     if not 0 < margin <= 1:
         raise FieldmarkError(
-            "affinity() needs a margin between 0 and 1.", got=margin, fix="use margin = 0.75, as the source."
+            "affinity() needs a margin above 0 and at most 1.", got=margin, fix="use margin = 0.75, as in the paper."
         )
     near = torch.sigmoid(precise(logits))
     own = classes.clamp(min=0).long()[:, None]
@@ -58,37 +59,39 @@ def affinity(
 def centre_spread(
     centres: Float[Tensor, "centre dim"], *, sample: int | None = None, chance: torch.Generator | None = None
 ) -> Float[Tensor, ""]:
-    """Variance of the squared distances of all pairs of centres: 0 where all are equally far apart.
+    """Return the variance of the squared distances of all pairs of centres: 0 if all distances are equal.
 
-    It keeps the many centres of common classes from crowding out those of rare ones. All pairs are never formed:
-    around their mean, with ``a`` the squared lengths and G the table of products (of centres, or of dimensions, which
-    has the same norm: the smaller of the two), the variance is
+    As a regulariser, it keeps the centres evenly distributed. The pairs are not formed one by one. Let ``a`` be the
+    squared lengths of the centred vectors and G their matrix of products (of centres or of dimensions, the smaller one;
+    both have the same norm). The variance is then
 
         (2 n sum (a - mean a)^2 + 4 |G|^2) / (n (n - 1)) - (2 mean a)^2 n / (n - 1)^2.
 
     Args:
-        centres: At least 3, of all classes together.
-        sample: Look at so many of them, drawn by ``chance``; None, or where there are no more: at all. The gradient of
-            a sample is on average (but for terms of 1 / sample) that of all.
-        chance: Where the sample is drawn from.
+        centres: Centres of all classes, at least 3.
+        sample: Number of centres to draw with ``chance``. None, or a number above that of the centres, uses all. The
+            expected gradient of a sample equals that of all centres, except for terms of order 1 / sample.
+        chance: Random generator for the sample.
 
     Raises:
-        ShapeError: Fewer than 3 centres.
-        FieldmarkError: A sample without chance.
+        ShapeError: There are fewer than 3 centres.
+        FieldmarkError: ``sample`` is given without ``chance``.
 
     Source:
         Hayat et al. 2019, arXiv:1901.07711, equation 6; the closed form and the sample are ours.
     """
     if centres.ndim != 2 or len(centres) < 3 or (sample is not None and sample < 3):
         raise ShapeError(
-            "spread() needs at least 3 centres.",
+            "centre_spread() needs at least 3 centres.",
             got=f"centres {tuple(centres.shape)}, sample {sample}",
-            fix="pass (centre, dim), and sample = 512 or None; or leave it out with spread = 0.",
+            fix="pass (centre, dim), and sample = 512 or None; in a plan, spread = 0 turns it off.",
         )
     if sample is not None and sample < len(centres):
         if chance is None:
             raise FieldmarkError(
-                "spread() cannot draw a sample without chance.", got="chance = None", fix="pass a torch.Generator."
+                "centre_spread() needs a random generator to draw a sample.",
+                got="chance = None",
+                fix="pass chance = torch.Generator().",
             )
         drawn = torch.randperm(len(centres), generator=chance, device=chance.device)[:sample]
         centres = centres[drawn.to(centres.device)]

@@ -1,4 +1,4 @@
-"""Asymmetric loss: a focal loss that mutes easy noes more than easy yeses."""
+"""Asymmetric loss: a focal loss that reduces the weight of easy negatives more than that of easy positives."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ def asymmetric(
     gamma_no: float = 4.0,
     clip: float = 0.05,
 ) -> Float[Tensor, ""]:
-    """Asymmetric loss: summed over labels, averaged over images.
+    """Return the asymmetric loss: summed over labels, averaged over images.
 
-    An image has a few of a thousand labels: its noes drown its yeses. As in the focal loss easy questions are muted,
-    the noes by another power than the yeses; and a no that is at most ``clip`` unsure is not asked at all.
+    An image has few of, say, a thousand labels, so its negatives dominate the loss. As in the focal loss, easy labels
+    get a small weight. Positives and negatives have different exponents. Negatives with a probability of at most
+    ``clip`` are ignored.
 
     Args:
         logits: Raw scores, before the sigmoid.
-        truth: 1 where the image has the label, else 0. Between, both terms count by their share, and the power lies
-            between the two (timm's rule).
-        gamma_yes: How strongly easy labels that are there are muted: 0, or at least 1.
-        gamma_no: How strongly easy labels that are not there are muted: 0, or at least 1.
-        clip: Probability below which a label that is not there costs nothing, 0 to 1.
+        truth: 1 if the image has the label, else 0. For values between, both terms are weighted by their share, and
+            the exponent is interpolated (timm's rule).
+        gamma_yes: Exponent for positive labels: 0, or at least 1. The larger it is, the less easy labels count.
+        gamma_no: Exponent for negative labels: 0, or at least 1.
+        clip: Probability below which a negative label costs nothing, 0 to 1.
 
     Returns:
-        One number, at least 0, in nats per image. A label that is there and has a logit below about -18 costs no more
-        than there, and gets no gradient (timm's floor under the logarithm).
+        The loss, at least 0, in nats per image. The loss of a positive label is constant, without gradient, for logits
+        below about -18 (timm's lower bound in the logarithm).
 
     Raises:
         ShapeError: ``logits`` and ``truth`` differ in shape, or are empty.
@@ -45,10 +46,10 @@ def asymmetric(
     check_logits(logits, by="asymmetric", truth=truth)
     if any(gamma < 0 or 0 < gamma < 1 for gamma in (gamma_yes, gamma_no)) or not 0 <= clip <= 1:
         raise FieldmarkError(
-            "asymmetric() cannot learn with these settings.",
+            "asymmetric(): gamma_yes, gamma_no or clip is outside its range.",
             got=f"gamma_yes {gamma_yes}, gamma_no {gamma_no}, clip {clip}",
             fix="use 0 or any value >= 1 for each gamma, and a clip of 0 to 1; "
             "gamma_yes = 1, gamma_no = 4, clip = 0.05 are usual.",
         )
-    judge = AsymmetricLossMultiLabel(gamma_neg=gamma_no, gamma_pos=gamma_yes, clip=clip, reduction="batchmean")
-    return judge(precise(logits), truth)
+    loss = AsymmetricLossMultiLabel(gamma_neg=gamma_no, gamma_pos=gamma_yes, clip=clip, reduction="batchmean")
+    return loss(precise(logits), truth)

@@ -1,4 +1,4 @@
-"""Binary cross-entropy: every label its own yes-or-no question."""
+"""Binary cross-entropy for independent labels."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from fieldmark.losses.inputs import check_logits, precise
 
 
 def bce(logits: Float[Tensor, "batch label"], truth: Float[Tensor, "batch label"]) -> Float[Tensor, ""]:
-    """Binary cross-entropy: summed over labels, averaged over images.
+    """Return the binary cross-entropy: summed over labels, averaged over images.
 
-    How surprised one must be, in nats, by all the labels of an image together.
+    It is the negative log-likelihood of all labels of an image, in nats.
 
     Args:
         logits: Raw scores, before the sigmoid.
-        truth: 1 where the image has the label, else 0; values between are soft labels.
+        truth: 1 if the image has the label, else 0; values between are soft labels.
 
     Returns:
-        One number, at least 0, in nats per image.
+        The loss, at least 0, in nats per image.
 
     Raises:
         ShapeError: ``logits`` and ``truth`` differ in shape, or are empty.
 
     Source:
-        Bishop 2006, Pattern Recognition and Machine Learning, equation 4.90; summed over labels as the focal loss is,
-        so that the two can be exchanged at one learning rate.
+        Bishop 2006, Pattern Recognition and Machine Learning, equation 4.90. It is summed over labels like the focal
+        loss, so that both work with the same learning rate.
     """
     check_logits(logits, by="bce", truth=truth)
     logits = precise(logits)

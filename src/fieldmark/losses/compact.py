@@ -1,4 +1,4 @@
-"""Compactness: the photos of an individual close together, wherever others are."""
+"""Compactness loss: small distances between the photos of one individual."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from fieldmark.losses.inputs import UNKNOWN, check_classes, check_embedding, pre
 
 
 def compactness(embedding: Float[Tensor, "batch dim"], classes: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
-    """Mean over photos of the squared distance to the middle of their individual's photos in the batch.
+    """Return the mean squared distance of the photos to the mean embedding of their individual in the batch.
 
-    Unknowns and individuals with one photo in the batch say nothing; without any other the result is 0.
+    Unknown individuals, and individuals with one photo in the batch, are left out. If no photo is left, the result
+    is 0.
 
     Args:
-        embedding: Unit-length vectors.
-        classes: The identity of each picture; -1 for unknowns.
+        embedding: Embeddings of unit length.
+        classes: Identity of each photo; -1 for unknown individuals.
 
     Returns:
-        One number, 0 to 1.
+        The loss, 0 to 1.
 
     Raises:
         ShapeError: Shapes do not match, or the batch is empty.
 
     Source:
-        The compactness term beside batch-all pairs of Humpback Whale Identification 2018/19 (iafoss); the form is ours.
+        The compactness term used with batch-all pairs in Humpback Whale Identification 2018/19 (iafoss); the form is
+        ours.
     """
     check_embedding(embedding, by="compactness")
     check_classes(classes, None, by="compactness", batch=embedding.shape[0])

@@ -1,4 +1,4 @@
-"""Distillation of unknown individuals: their truth is what an earlier network says of them."""
+"""Distillation for unknown individuals: their targets are the predictions of an earlier network."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fieldmark.losses.inputs import UNKNOWN, check_classes, check_logits, precis
 def distilled(
     logits: Float[Tensor, "batch class"], classes: Int[Tensor, " batch"], taught: Float[Tensor, "batch class"]
 ) -> Float[Tensor, ""]:
-    """Softmax cross-entropy of the unknown individuals with a teacher's word on them, averaged over the unknown individuals.
+    """Return the softmax cross-entropy of unknown individuals with a teacher's probabilities.
 
-    An unknown individual is none of the known, but it is more like some of them than like others, and where it was called a
-    unknown individual by mistake, it is one of them. The teacher's probabilities say so, where "unknown" or "everybody equally"
-    does not.
+    An unknown individual is more similar to some known individuals than to others. If it was labelled as unknown by
+    mistake, it is one of them. The teacher's probabilities contain this information; the label "unknown" and a uniform
+    target do not.
 
     Args:
         logits: Raw scores, before the softmax.
-        classes: The class of each image; -1 for unknown individuals, and only of these anything is learnt.
-        taught: The teacher's probabilities, of each row; rows of known images are not read.
+        classes: Class of each image; -1 for unknown individuals. Only these are used.
+        taught: Probabilities of the teacher for each row; rows of known individuals are ignored.
 
     Returns:
-        One number, at least 0, in nats an unknown individual; 0 where there is none.
+        The loss, at least 0, in nats per image of an unknown individual; 0 if the batch has none.
 
     Raises:
         ShapeError: Shapes do not match.
@@ -41,7 +41,7 @@ def distilled(
         raise ShapeError(
             "distilled() needs the teacher's probability of every class for every image.",
             got=f"taught {tuple(taught.shape)}, logits {tuple(logits.shape)}",
-            fix="pass (batch, class); rows of known images may hold anything.",
+            fix="pass (batch, class); rows of known individuals may contain any values.",
         )
     logits = precise(logits)
     unknown = classes == UNKNOWN

@@ -1,4 +1,4 @@
-"""Focal loss: binary cross-entropy that listens to hard questions."""
+"""Focal loss: binary cross-entropy with larger weights for hard labels."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ def focal(
     alpha: float | None = None,
     detached: bool = False,
 ) -> Float[Tensor, ""]:
-    """Focal loss: summed over labels, averaged over images.
+    """Return the focal loss: summed over labels, averaged over images.
 
-    Each label is its own yes-or-no question. A question the network already answers well is muted by
-    ``(1 - p_right) ** gamma``, so rare and hard labels get a hearing.
+    Each label is an independent binary problem. The loss of a label is multiplied by ``(1 - p_right) ** gamma``, where
+    ``p_right`` is the probability of the true value. Labels that are already predicted well thus count less, and rare
+    and hard labels count more.
 
-    With soft truth ``y`` the probability of being right is ``p ** y * (1 - p) ** (1 - y)``: for a yes and for a no it
-    is the usual one, and the loss is least exactly where ``p = y``. (``y p + (1 - y) (1 - p)`` would reward being surer
+    For soft truth ``y``, ``p_right`` is ``p ** y * (1 - p) ** (1 - y)``. For 0 and 1 this is the usual definition, and
+    the loss has its minimum exactly at ``p = y``. (``y p + (1 - y) (1 - p)`` would favour probabilities more extreme
     than the truth.)
 
     Args:
         logits: Raw scores, before the sigmoid.
-        truth: 1 where the image has the label, else 0; values between are soft labels.
-        gamma: How strongly easy questions are muted. 0 is plain BCE; values between 0 and 1 are refused, as their
-            gradient is infinite at p_right = 1.
-        alpha: Weight of the yeses, the noes having ``1 - alpha``; soft truth in between. None: both weigh 1.
-        detached: The muting weighs the questions without being learnt from itself: the gradient is that of a weighted
-            BCE, which also pushes answers that the muting would let go.
+        truth: 1 if the image has the label, else 0; values between are soft labels.
+        gamma: Exponent: the larger it is, the less easy labels count. 0 is plain BCE. Values between 0 and 1 are
+            rejected, because their gradient is infinite at p_right = 1.
+        alpha: Weight of positive labels; negative labels have the weight ``1 - alpha``, and soft labels are
+            interpolated. None: both weights are 1.
+        detached: Whether the factor ``(1 - p_right) ** gamma`` is treated as a constant. The gradient is then that of a
+            weighted BCE, which is larger for nearly correct labels.
 
     Returns:
-        One number, at least 0, in nats per image.
+        The loss, at least 0, in nats per image.
 
     Raises:
         ShapeError: ``logits`` and ``truth`` differ in shape, or are empty.
@@ -51,13 +53,13 @@ def focal(
     check_logits(logits, by="focal", truth=truth)
     if gamma < 0 or 0 < gamma < 1:
         raise FieldmarkError(
-            "focal() cannot learn with this gamma.", got=gamma, fix="use 0 (plain BCE) or any value >= 1."
+            "focal(): gamma must be 0 or at least 1.", got=gamma, fix="use 0 (plain BCE) or any value >= 1."
         )
     if alpha is not None and not 0 <= alpha <= 1:
-        raise FieldmarkError("focal() shares its weight between yes and no.", got=alpha, fix="use alpha=0.25, or None.")
+        raise FieldmarkError("focal(): alpha must be between 0 and 1.", got=alpha, fix="use alpha=0.25, or None.")
     logits = precise(logits)
     nats = binary_cross_entropy_with_logits(logits, truth.to(logits), reduction="none")
-    p_wrong = -torch.expm1(-nats)  # 1 - exp(-nats), which rounds to 0 for sure answers
+    p_wrong = -torch.expm1(-nats)  # 1 - exp(-nats), which would round to 0 for confident predictions
     weight = p_wrong**gamma
     if detached:
         weight = weight.detach()

@@ -10,10 +10,10 @@ from fieldmark.core.spec import Positive, Spec
 
 
 class MarginByCount(Spec):
-    """A margin of each class by its photos: ``coef * photos ** power + floor``; rare classes are asked for more.
+    """A margin per class by its number of photos: ``coef * photos ** power + floor``; larger for rare classes.
 
-    The values are those of Happywhale 2022's first place for individuals; for species it took 0.226253, -0.720133 and
-    0.05. Its search ran over coef 0.2 to 1 and power -0.8 to -0.05.
+    The defaults are those of the first place of Happywhale 2022 for individuals; for species it used 0.226253,
+    -0.720133 and 0.05. Its search covered coef 0.2 to 1 and power -0.8 to -0.05.
     """
 
     coef: Positive = 0.27126

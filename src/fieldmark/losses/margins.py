@@ -1,4 +1,4 @@
-"""Softmax losses with a margin: the true class must win by more than a hair."""
+"""Softmax losses with a margin between the true class and the other classes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fieldmark.losses.margin_sizes import MarginByCount
 from fieldmark.losses.softmax import cross_entropy
 
 FLAT = 1e-6
-"""Least squared sine: nearer to a cosine of 1 or -1 the slope of the angle, 1 / sine, is held at a thousand. (What
-comes back to a unit-length embedding is multiplied by the sine again, so nothing is lost.)"""
+"""Smallest squared sine. Near a cosine of 1 or -1 it limits the slope of the angle, 1 / sine, to 1,000. (The gradient
+of a unit-length embedding is multiplied by the sine, so the limit has no effect on it.)"""
 
 START = 0.2
-"""Where a margin's warm-up begins; Happywhale 2022, first place."""
+"""Initial share of the margin in a warm-up; Happywhale 2022, first place."""
 
 
 def arcface(
@@ -32,35 +32,35 @@ def arcface(
     smoothing: float = 0.0,
     flip_identity: bool = False,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy with the true class's angle counted ``margin`` larger.
+    """Return the ArcFace loss: cross-entropy with ``margin`` added to the angle of the true class.
 
-    A photo lies at an angle to its class's direction. It is not enough that this be its nearest: it must be nearest
-    even if ``margin`` is added. So photos of a class draw together and classes apart.
+    The angle is that between the embedding and the centre of the class. With the margin added, the true class must
+    still have the smallest angle. Embeddings of one class thus move together, and classes move away from each other.
 
-    Beyond a half circle ``cos(angle + margin)`` would rise again and reward being further off; there the cosine is
-    taken ``margin * sin(margin)`` lower instead, the usual rule.
+    For angles where ``angle + margin`` exceeds pi, ``cos(angle + margin)`` would increase again. There the cosine is
+    reduced by ``margin * sin(margin)`` instead, the usual rule.
 
     Args:
-        logits: Scaled cosines, as the cosine head gives them.
-        classes: The class of each image; -1 for unknowns, who are left out.
+        logits: Scaled cosines from the cosine head.
+        classes: Class of each image; -1 for unknown individuals, which are left out.
         scale: Logit of a cosine of 1.
-        margin: In radians, 0 (plain cross-entropy) to pi; or one for each image: larger for rare classes with
-            ``margins_by_count(counts)[classes]``.
-        smoothing: As in ``cross_entropy``.
-        flip_identity: As in ``cross_entropy``: the mirror image of the own class takes no part.
+        margin: Margin in radians, 0 (plain cross-entropy) to pi; or one margin per image. Use
+            ``margins_by_count(counts)[classes]`` for larger margins of rare classes.
+        smoothing: Label smoothing, as in ``cross_entropy``.
+        flip_identity: As in ``cross_entropy``: the flip of an image's own class is left out.
 
     Returns:
-        One number, at least 0, in nats per known image.
+        The loss, at least 0, in nats per image of a known individual.
 
     Raises:
-        ShapeError: Shapes do not match, a class has no logit, or no mirror image.
+        ShapeError: Shapes do not match, a class has no logit, or a class has no flip.
         FieldmarkError: Scale, margin or smoothing is outside its range.
 
     Source:
-        Deng et al. 2019, arXiv:1801.07698, equation 3. pytorch-metric-learning's ArcFaceLoss gives the same numbers
-        (held by a test), but holds the class directions itself, so that a network saved without its loss cannot
-        answer; takes its margin in degrees and one for all classes; and breaks on unknowns (class -1, IndexError),
-        where it cannot leave a mirrored class out either.
+        Deng et al. 2019, arXiv:1801.07698, equation 3. ArcFaceLoss of pytorch-metric-learning returns the same values
+        (checked by a test). It stores the class centres in the loss, so that a network saved without its loss cannot
+        predict classes. Its margin is in degrees and the same for all classes. It fails on unknown individuals (class
+        -1, IndexError) and cannot leave out a flipped class.
     """
     added = _column(margin, logits, by="arcface", most=math.pi)
 
@@ -68,7 +68,7 @@ def arcface(
         turned = cosine * torch.cos(added) - _sine(cosine) * torch.sin(added)
         return torch.where(cosine >= -torch.cos(added), turned, cosine - added * torch.sin(added))
 
-    return _asked_for_more(
+    return _with_margin(
         logits, classes, harder, scale=scale, smoothing=smoothing, flip_identity=flip_identity, by="arcface"
     )
 
@@ -82,28 +82,28 @@ def cosface(
     smoothing: float = 0.0,
     flip_identity: bool = False,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy with the true class's cosine counted ``margin`` smaller; otherwise as ``arcface``.
+    """Return the CosFace loss: cross-entropy with ``margin`` subtracted from the cosine of the true class.
 
     Args:
-        logits: Scaled cosines.
-        classes: The class of each image; -1 for unknowns, who are left out.
+        logits: Scaled cosines from the cosine head.
+        classes: Class of each image; -1 for unknown individuals, which are left out.
         scale: Logit of a cosine of 1.
-        margin: 0 (plain cross-entropy) to 2; or one for each image.
-        smoothing: As in ``cross_entropy``.
+        margin: Margin of the cosine, 0 (plain cross-entropy) to 2; or one margin per image.
+        smoothing: Label smoothing, as in ``cross_entropy``.
         flip_identity: As in ``cross_entropy``.
 
     Raises:
-        ShapeError: Shapes do not match, a class has no logit, or no mirror image.
+        ShapeError: Shapes do not match, a class has no logit, or a class has no flip.
         FieldmarkError: Scale, margin or smoothing is outside its range.
 
     Source:
         Wang et al. 2018, arXiv:1801.09414, equation 4.
     """
-    taken = _column(margin, logits, by="cosface", most=2.0)
-    return _asked_for_more(
+    subtracted = _column(margin, logits, by="cosface", most=2.0)
+    return _with_margin(
         logits,
         classes,
-        lambda cosine: cosine - taken,
+        lambda cosine: cosine - subtracted,
         scale=scale,
         smoothing=smoothing,
         flip_identity=flip_identity,
@@ -122,24 +122,24 @@ def combined(
     smoothing: float = 0.0,
     flip_identity: bool = False,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy with the true class's cosine counted as ``cos(times * angle + plus) - minus``.
+    """Return the cross-entropy in which the cosine of the true class is ``cos(times * angle + plus) - minus``.
 
-    With ``times`` alone it is SphereFace, with ``plus`` ArcFace, with ``minus`` CosFace. Beyond a half circle the
-    cosine goes on falling as SphereFace's psi does: mirrored at -1, without a step. (ArcFace's usual rule has a step,
-    and none is known for ``times``.)
+    With ``times`` alone it is SphereFace, with ``plus`` ArcFace, with ``minus`` CosFace. For angles above pi the cosine
+    continues to decrease, like SphereFace's psi: it is reflected at -1, without a step. (ArcFace's usual rule has a
+    step, and there is no such rule for ``times``.)
 
     Args:
-        logits: Scaled cosines.
-        classes: The class of each image; -1 for unknowns, who are left out.
+        logits: Scaled cosines from the cosine head.
+        classes: Class of each image; -1 for unknown individuals, which are left out.
         scale: Logit of a cosine of 1.
-        times: At least 1.
-        plus: In radians, 0 to pi.
-        minus: 0 to 2.
-        smoothing: As in ``cross_entropy``.
+        times: Factor of the angle, at least 1.
+        plus: Margin added to the angle, in radians, 0 to pi.
+        minus: Margin subtracted from the cosine, 0 to 2.
+        smoothing: Label smoothing, as in ``cross_entropy``.
         flip_identity: As in ``cross_entropy``.
 
     Raises:
-        ShapeError: Shapes do not match, a class has no logit, or no mirror image.
+        ShapeError: Shapes do not match, a class has no logit, or a class has no flip.
         FieldmarkError: A setting is outside its range.
 
     Source:
@@ -147,7 +147,7 @@ def combined(
     """
     if not (times >= 1 and 0 <= plus <= math.pi and 0 <= minus <= 2):
         raise FieldmarkError(
-            "combined() cannot learn with these margins.",
+            "combined(): times, plus or minus is outside its range.",
             got=f"times {times}, plus {plus}, minus {minus}",
             fix="use times >= 1, plus of 0 to 3.14 (radians) and minus of 0 to 2; 1, 0.4 and 0.15 are usual.",
         )
@@ -157,7 +157,7 @@ def combined(
         halves = torch.floor(angle.detach() / math.pi)
         return (1 - 2 * (halves % 2)) * torch.cos(angle) - 2 * halves - minus
 
-    return _asked_for_more(
+    return _with_margin(
         logits, classes, harder, scale=scale, smoothing=smoothing, flip_identity=flip_identity, by="combined"
     )
 
@@ -171,21 +171,21 @@ def sphereface(
     smoothing: float = 0.0,
     flip_identity: bool = False,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy with the true class's angle counted ``times`` as large; otherwise as ``arcface``.
+    """Return the SphereFace loss: cross-entropy with the angle of the true class multiplied by ``times``.
 
     Args:
-        logits: Scaled cosines.
-        classes: The class of each image; -1 for unknowns, who are left out.
+        logits: Scaled cosines from the cosine head.
+        classes: Class of each image; -1 for unknown individuals, which are left out.
         scale: Logit of a cosine of 1.
-        times: At least 1 (plain cross-entropy).
-        smoothing: As in ``cross_entropy``.
+        times: Factor of the angle, at least 1 (plain cross-entropy).
+        smoothing: Label smoothing, as in ``cross_entropy``.
         flip_identity: As in ``cross_entropy``.
 
     Returns:
-        One number, at least 0, in nats per known image.
+        The loss, at least 0, in nats per image of a known individual.
 
     Raises:
-        ShapeError: Shapes do not match, a class has no logit, or no mirror image.
+        ShapeError: Shapes do not match, a class has no logit, or a class has no flip.
         FieldmarkError: A setting is outside its range.
 
     Source:
@@ -207,46 +207,48 @@ def elastic(
     smoothing: float = 0.0,
     flip_identity: bool = False,
 ) -> Float[Tensor, ""]:
-    """``arcface`` or ``cosface`` with a margin drawn anew for each image: classes differ in how far they can be parted.
+    """Return the ArcFace or CosFace loss with a random margin for each image.
+
+    Random margins allow for classes that differ in how well they can be separated.
 
     Args:
-        logits: Scaled cosines.
-        classes: The class of each image; -1 for unknowns, who are left out.
+        logits: Scaled cosines from the cosine head.
+        classes: Class of each image; -1 for unknown individuals, which are left out.
         scale: Logit of a cosine of 1.
-        chance: Where margins are drawn from; the same state gives the same margins.
-        margin: Their mean.
-        std: Their standard deviation; 0 is a fixed margin. What is drawn below 0 counts as 0.
-        form: Added to the angle or taken off the cosine.
-        smoothing: As in ``cross_entropy``.
+        chance: Random generator; the same state gives the same margins.
+        margin: Mean of the margins.
+        std: Standard deviation of the margins; 0 is a fixed margin. Negative margins become 0.
+        form: ``arc`` adds the margin to the angle; ``cos`` subtracts it from the cosine.
+        smoothing: Label smoothing, as in ``cross_entropy``.
         flip_identity: As in ``cross_entropy``.
 
     Raises:
-        ShapeError: Shapes do not match, a class has no logit, or no mirror image.
+        ShapeError: Shapes do not match, a class has no logit, or a class has no flip.
         FieldmarkError: A setting is outside its range.
 
     Source:
         Boutros et al. 2022, arXiv:2109.09416, equations 5 and 6.
     """
     if not std >= 0:
-        raise FieldmarkError("elastic() cannot draw margins.", got=f"std {std}", fix="use std = 0.025, or 0 for none.")
+        raise FieldmarkError("elastic(): std must be at least 0.", got=f"std {std}", fix="use std = 0.025, or 0.")
     check_logits(logits, by="elastic")
     drawn = torch.randn(len(logits), generator=chance, device=chance.device).to(logits.device)
     margins = (margin + std * drawn).clamp(min=0.0, max=math.pi if form == "arc" else 2.0)
-    judge = arcface if form == "arc" else cosface
-    return judge(logits, classes, scale=scale, margin=margins, smoothing=smoothing, flip_identity=flip_identity)
+    loss = arcface if form == "arc" else cosface
+    return loss(logits, classes, scale=scale, margin=margins, smoothing=smoothing, flip_identity=flip_identity)
 
 
 def margins_by_count(
     counts: Int[Tensor, " class"],
     by: MarginByCount | None = None,
 ) -> Float[Tensor, " class"]:
-    """The margin of each class: ``coef * photos ** power + floor``, larger for a class of few photos.
+    """Return the margin of each class: ``coef * photos ** power + floor``, larger for classes with few photos.
 
-    Of a class with three photos the network knows little, and would make do with little; it is asked for more.
+    Classes with few photos need a larger margin to be separated well from the others.
 
     Args:
-        counts: Training photos of each class; a class without any counts as one of a single photo.
-        by: Coefficient, power and floor; None: the defaults of ``MarginByCount``.
+        counts: Number of training photos of each class; 0 counts as 1.
+        by: Coefficient, power and floor; None uses the defaults of ``MarginByCount``.
 
     Source:
         Ha et al. 2020, arXiv:2010.05350, section 2.3; values of Happywhale 2022, first place.
@@ -257,20 +259,20 @@ def margins_by_count(
 
 
 def ramp(done: float, warmup: float) -> float:
-    """How much of its margin a loss asks for: a fifth at first, growing evenly to all of it.
+    """Return the share of the margin during its warm-up: it rises linearly from a fifth to 1.
 
     Args:
-        done: Share of the training that is done, 0 to 1.
-        warmup: Share of the training after which the margin is whole; 0: from the beginning.
+        done: Completed share of the training, 0 to 1.
+        warmup: Share of the training after which the margin is complete; 0 means from the start.
 
     Source:
-        Happywhale 2022, first place: coefficient from 0.2 to 1 over epochs 1 to 5. There it is that of
-        ``margins_by_count``; here the whole margin grows, whichever kind.
+        Happywhale 2022, first place: coefficient from 0.2 to 1 over epochs 1 to 5. There only the coefficient of
+        ``margins_by_count`` rises; here the whole margin of every loss rises.
     """
     return 1.0 if done >= warmup else START + (1 - START) * done / warmup
 
 
-def _asked_for_more(
+def _with_margin(
     logits: Tensor,
     classes: Tensor,
     harder: Callable[[Tensor], Tensor],
@@ -280,12 +282,12 @@ def _asked_for_more(
     flip_identity: bool,
     by: str,
 ) -> Tensor:
-    """Cross-entropy with ``harder`` of the true class's cosine in its place; unknown rows are left out there."""
+    """Return the cross-entropy with ``harder`` applied to the cosine of the true class; unknown rows are left out."""
     check_logits(logits, by=by)
     check_classes(classes, logits.shape[1], by=by, batch=logits.shape[0])
     if not scale > 0:
         raise FieldmarkError(
-            f"{by}() needs the scale of its cosines.", got=scale, fix="pass the scale of the cosine head, as 30 or 64."
+            f"{by}(): scale must be above 0.", got=scale, fix="pass the scale of the cosine head, such as 30 or 64."
         )
     logits = precise(logits)
     own = classes.clamp(min=0).long()[:, None]
@@ -300,7 +302,7 @@ def _sine(cosine: Tensor) -> Tensor:
 
 
 def _column(margin: float | Tensor, logits: Tensor, *, by: str, most: float) -> Float[Tensor, "batch 1"]:
-    """One margin an image, in range."""
+    """Return one margin per image, and check its range."""
     check_logits(logits, by=by)
     margins = torch.as_tensor(margin, device=logits.device).to(precise(logits).dtype)
     if margins.ndim == 0:
@@ -308,7 +310,7 @@ def _column(margin: float | Tensor, logits: Tensor, *, by: str, most: float) -> 
     wrong = margins[~((margins >= 0) & (margins <= most))] if margins.shape == logits.shape[:1] else margins
     if len(wrong):
         raise FieldmarkError(
-            f"{by}() cannot learn with this margin.",
+            f"{by}(): margin is outside its range, or not one per image.",
             got=several([round(one, 4) for one in wrong.flatten().tolist()]),
             fix=f"use one number of 0 to {most:.2f}, or one for each image.",
         )
@@ -322,17 +324,17 @@ def margins_of(
     classes: Int[Tensor, " batch"],
     counts: Int[Tensor, " class"] | None,
 ) -> float | Float[Tensor, " batch"]:
-    """``part`` of a margin: one for all, or each picture's by the number of photos of its class.
+    """Return ``part`` times the margin: one value for all images, or one per image by the photos of its class.
 
     Raises:
-        ShapeError: The margin needs the number of photos of each class, and they are not given.
+        ShapeError: The margin needs the number of photos of each class, and ``counts`` does not provide it.
     """
     if isinstance(margin, int | float):
         return part * margin
     if counts is None or counts.shape != logits.shape[1:]:
         raise ShapeError(
-            "A margin by the number of photos needs that number for each class.",
+            "counts: a margin by the number of photos needs that number for each class.",
             got=f"counts {None if counts is None else tuple(counts.shape)}, {logits.shape[1]} classes",
-            fix="count the training photos of every class, mirrored ones too where they are classes of their own.",
+            fix="pass the number of training photos of every class, with flips if they are separate classes.",
         )
     return part * margins_by_count(counts, margin)[classes.clamp(min=0).long()]

@@ -1,4 +1,4 @@
-"""Losses on pairs: is it the same individual? Asked of a pair head, which looks at two photos at once."""
+"""Losses on pairs of photos, for a pair head that predicts whether both show the same individual."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ from fieldmark.core.errors import FieldmarkError, ShapeError
 from fieldmark.losses.inputs import UNKNOWN, check_classes
 
 Compare = Callable[[Int[Tensor, " pair"], Int[Tensor, " pair"]], Float[Tensor, " pair"]]
-"""Logits of "the same individual" for pairs of rows of the batch, the same whichever comes first."""
+"""Function from pairs of rows of the batch to their logits of "the same individual"; symmetric in the two rows."""
 
 
 def pair_bce(
     compare: Compare, classes: Int[Tensor, " batch"], *, pairs: Literal["drawn", "all"] = "drawn"
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy of "the same individual?", the mean of that of same pairs and that of other pairs.
+    """Return the binary cross-entropy of "the same individual", with equal weights of positive and negative pairs.
 
-    Among all pairs of a batch hardly any are of one individual; as each half counts similar, they are heard. The
-    assignment sampler draws as many of either kind, and the loss is then the plain mean. Two unknowns may or may not be
-    the same animal: nobody asks about them.
+    The loss is the mean of two means: over positive pairs and over negative pairs. Few of all pairs in a batch are
+    positive, and the equal weights compensate for that. The assignment sampler draws equally many of both, so that the
+    loss is the plain mean. Pairs of two unknown individuals are left out, because they may show the same animal.
 
     Args:
-        compare: The pair head.
-        classes: The identity of each photo; -1 for unknowns.
-        pairs: ``drawn``: rows 2i and 2i + 1; ``all``: each row with each other, once.
+        compare: Pair head.
+        classes: Identity of each photo; -1 for unknown individuals.
+        pairs: ``drawn`` uses the pairs of rows 2i and 2i + 1; ``all`` uses every pair of rows once.
 
     Returns:
-        One number, at least 0, in nats. Where the batch has only one kind of pair, its mean; with none, 0.
+        The loss, at least 0, in nats. If the batch has only positive or only negative pairs, it is their mean; without
+        pairs it is 0.
 
     Raises:
-        ShapeError: ``classes`` is no vector of whole numbers, or the rows of the batch are no pairs.
+        ShapeError: ``classes`` is not a vector of integers, or the batch does not consist of pairs.
 
     Source:
-        The Siamese network of Piotte, Humpback Whale Identification 2018/19; all pairs: iafoss, there. Halves: ours.
+        The Siamese network of Piotte, Humpback Whale Identification 2018/19; all pairs: iafoss, same contest. Equal
+        weights: ours.
     """
     check_classes(classes, None, by="pair_bce")
     n = len(classes)
@@ -47,8 +49,8 @@ def pair_bce(
             "pair_bce() needs a batch of pairs.", got=f"{n} photos", fix="use an even batch of at least 2 photos."
         )
     first, second = _all(classes) if pairs == "all" else torch.arange(n, device=classes.device).view(-1, 2).T
-    told = (classes[first] != UNKNOWN) | (classes[second] != UNKNOWN)
-    first, second = first[told], second[told]
+    has_label = (classes[first] != UNKNOWN) | (classes[second] != UNKNOWN)
+    first, second = first[has_label], second[has_label]
     logits = compare(first, second)
     same = classes[first] == classes[second]
     nats = binary_cross_entropy_with_logits(logits, same.to(logits), reduction="none")
@@ -57,24 +59,26 @@ def pair_bce(
 
 
 def pair_triplet(compare: Compare, classes: Int[Tensor, " batch"], *, margin: float = 1.0) -> Float[Tensor, ""]:
-    """Mean of ``max(0, margin + likeliest other - least likely same)`` over the photos that have both in the batch.
+    """Return the batch-hard triplet loss on the logits of a pair head.
 
-    As ``batch_hard_triplet``, with the pair head's logits in the place of distances: the measure itself is learnt.
+    It is the mean of ``max(0, margin + largest logit of a negative pair - smallest logit of a positive pair)`` over the
+    photos that have both in the batch. It corresponds to ``batch_hard_triplet`` with a learned similarity.
 
     Args:
-        compare: The pair head.
-        classes: The identity of each photo; -1 for unknowns, who are others to the known and nothing to each other.
-        margin: By how many units of logit, above 0.
+        compare: Pair head.
+        classes: Identity of each photo; -1 for unknown individuals. They are negatives for known individuals; pairs of
+            two unknown individuals are left out.
+        margin: Margin of the logits, above 0.
 
     Returns:
-        One number, at least 0.
+        The loss, at least 0.
 
     Raises:
-        ShapeError: ``classes`` is no vector of whole numbers.
+        ShapeError: ``classes`` is not a vector of integers.
         FieldmarkError: ``margin`` is not above 0.
 
     Source:
-        Hermans et al. 2017, arXiv:1703.07737, equation 5, with a learned measure (iafoss, Humpback Whale
+        Hermans et al. 2017, arXiv:1703.07737, equation 5, with a learned similarity (iafoss, Humpback Whale
         Identification 2018/19).
     """
     check_classes(classes, None, by="pair_triplet")
@@ -83,21 +87,21 @@ def pair_triplet(compare: Compare, classes: Int[Tensor, " batch"], *, margin: fl
     first, second = _all(classes)
     logits = compare(first, second)
     n = len(classes)
-    likeness = logits.new_zeros(n, n).index_put((first, second), logits)
-    likeness = likeness + likeness.T
+    similarity = logits.new_zeros(n, n).index_put((first, second), logits)
+    similarity = similarity + similarity.T
 
     similar = classes[:, None] == classes[None, :]
     itself = torch.eye(n, dtype=torch.bool, device=classes.device)
     same = similar & (classes != UNKNOWN)[:, None] & ~itself
     other = ~similar
-    least = likeness.masked_fill(~same, torch.inf).amin(dim=1)
-    most = likeness.masked_fill(~other, -torch.inf).amax(dim=1)
+    least = similarity.masked_fill(~same, torch.inf).amin(dim=1)
+    most = similarity.masked_fill(~other, -torch.inf).amax(dim=1)
     both = same.any(dim=1) & other.any(dim=1)
-    # Chosen before the hinge: infinities of photos without either would turn to NaN in its gradient.
+    # Selected before the hinge: infinities of photos without positive or negative would give NaN in its gradient.
     return relu(margin + most[both] - least[both]).sum() / max(1, int(both.sum()))
 
 
 def _all(classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row with each later one."""
+    """Return the pairs of each row with each later row."""
     first, second = torch.triu_indices(len(classes), len(classes), offset=1, device=classes.device)
     return first, second

@@ -1,4 +1,4 @@
-"""Softmax within each question: its answers compete among themselves, whatever is said of other questions."""
+"""Softmax cross-entropy within each question, over the answers to that question."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ def question_softmax(
     below: Bool[Tensor, "answer answer"] | None = None,
     smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy within each question that is told: summed over questions, averaged over images.
+    """Return the cross-entropy within each labelled question: summed over questions, averaged over images.
 
     Args:
         logits: Raw scores.
-        truth: Above 0 where the answer is right (several may be), 0 where it is not, NaN in the columns of a question
-            that is not told of the image.
-        question_of: The question of each answer, rising from 0.
-        below: Row ``a`` says which answers of an earlier question answer ``a`` is a kind of; a row of noes: of none.
-            Then an answer competes only with those that lie below a right answer to that question; where that question
-            is not told, with all.
-        smoothing: Share of the truth that is spread evenly over the answers that compete.
+        truth: Above 0 for right answers (several are allowed), 0 for wrong ones, NaN in the columns of a question that
+            is not labelled for the image.
+        question_of: Question of each answer, ascending from 0.
+        below: Parent answers: row ``a`` marks the answers to an earlier question that are parents of answer ``a``; all
+            False if there are none. The softmax of a question then covers only answers with a right parent answer. If
+            the parent question is not labelled, it covers all answers.
+        smoothing: Share of the truth that is spread evenly over the answers in the softmax.
 
     Returns:
-        One number, at least 0, in nats per image.
+        The loss, at least 0, in nats per image.
 
     Raises:
         ShapeError: ``question_of`` or ``truth`` does not fit the logits, or they are empty.
         FieldmarkError: ``smoothing`` is outside 0 to 1.
 
     Source:
-        iMaterialist 2017, sixth place (softmax output over 381 labels), by question as its rules ask; conditional
+        iMaterialist 2017, sixth place (softmax output over 381 labels), by question as the rules require; conditional
         softmax: Redmon and Farhadi 2017, arXiv:1612.08242, section 4.
     """
     check_logits(logits, by="question_softmax", truth=truth)
@@ -47,14 +47,16 @@ def question_softmax(
             "question_softmax() needs the question of each answer.",
             got=f"logits {tuple(logits.shape)}, question_of {tuple(question_of.shape)}"
             + ("" if below is None else f", below {tuple(below.shape)}"),
-            fix="pass one whole number an answer, and a square matrix of them for below.",
+            fix="pass one integer per answer, and a square matrix (answer, answer) for below.",
         )
     if not 0 <= smoothing <= 1:
-        raise FieldmarkError("Answers cannot be smoothed that much.", got=smoothing, fix="use 0 (none) to 1.")
+        raise FieldmarkError(
+            "question_softmax(): smoothing must be between 0 and 1.", got=smoothing, fix="use 0 (none) to 1."
+        )
     logits = precise(logits)
-    told = ~torch.isnan(truth)
-    right = torch.where(told, truth, 0).to(logits).clamp(min=0)
-    compete = told if below is None else told & (_open(right, told, below) | (right > 0))
+    labelled = ~torch.isnan(truth)
+    right = torch.where(labelled, truth, 0).to(logits).clamp(min=0)
+    compete = labelled if below is None else labelled & (_open(right, labelled, below) | (right > 0))
     n_questions = int(question_of.max()) + 1
     columns = question_of.expand_as(logits)
 
@@ -73,8 +75,8 @@ def question_softmax(
     return (share * nats).sum(dim=1).mean()
 
 
-def _open(right: Tensor, told: Tensor, below: Tensor) -> Tensor:
-    """Which answers lie below a right answer; all do of a question below none, or below one that is not told."""
-    kinds = below.to(right)
-    free = ~below.any(dim=1) | (told.to(right) @ kinds.T == 0)
-    return free | ((right > 0).to(right) @ kinds.T > 0)
+def _open(right: Tensor, labelled: Tensor, below: Tensor) -> Tensor:
+    """Return which answers have a right parent answer, no parent, or an unlabelled parent question."""
+    parents = below.to(right)
+    free = ~below.any(dim=1) | (labelled.to(right) @ parents.T == 0)
+    return free | ((right > 0).to(right) @ parents.T > 0)

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy: one identity out of many."""
+"""Softmax cross-entropy over identities."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ def cross_entropy(
     uniform_unknowns: bool = False,
     flip_identity: bool = False,
 ) -> Float[Tensor, ""]:
-    """Softmax cross-entropy, averaged over the images that are asked about.
+    """Return the softmax cross-entropy, averaged over the images it includes.
 
-    The classes compete: what one gains the others lose. An unknown belongs to none of them: it is left out, or is to
-    look like everybody a little.
+    Images of unknown individuals are left out, or their target is uniform over all classes.
 
     Args:
         logits: Raw scores, before the softmax.
-        classes: The class of each image; -1 for unknowns.
+        classes: Class of each image; -1 for unknown individuals.
         smoothing: Share of the truth spread evenly over all classes, 0 to 1.
-        uniform_unknowns: The truth of an unknown is the same for every class; else unknowns are left out.
-        flip_identity: The upper half of the classes are the mirror images of the lower half: the mirror image of an
-            image's own class takes no part (``losses.inputs.without_mirror``), nor in smoothing.
+        uniform_unknowns: Whether unknown individuals get a uniform target over all classes; otherwise they are left
+            out.
+        flip_identity: Whether the upper half of the classes are flips of the lower half. The flip of an image's own
+            class is then left out (``losses.inputs.without_mirror``), also in smoothing.
 
     Returns:
-        One number, at least 0, in nats per image asked about; 0 where there is none.
+        The loss, at least 0, in nats per included image; 0 if there is none.
 
     Raises:
-        ShapeError: Shapes do not match, a class has no logit, or no mirror image.
+        ShapeError: Shapes do not match, a class has no logit, or a class has no flip.
         FieldmarkError: ``smoothing`` is outside 0 to 1.
 
     Source:
@@ -47,7 +47,7 @@ def cross_entropy(
     check_classes(classes, logits.shape[1], by="cross_entropy", batch=logits.shape[0])
     if not 0 <= smoothing <= 1:
         raise FieldmarkError(
-            "cross_entropy() cannot smooth labels that much.", got=smoothing, fix="use 0 (none) to 1; 0.1 is usual."
+            "cross_entropy(): smoothing must be between 0 and 1.", got=smoothing, fix="use 0 (none) to 1; 0.1 is usual."
         )
     logits = precise(logits)
     if flip_identity:
@@ -55,17 +55,17 @@ def cross_entropy(
     known = classes != UNKNOWN
     nats = functional.cross_entropy(logits, classes.long(), ignore_index=UNKNOWN, reduction="none")
     if smoothing:
-        # Torch's own smoothing would spread it over the class that is left out, too, and be infinite.
-        nats = (1 - smoothing) * nats + smoothing * known * (logits.logsumexp(dim=1) - _mean_asked(logits))
-    asked_about = known
+        # Torch's own smoothing would include the excluded class and be infinite.
+        nats = (1 - smoothing) * nats + smoothing * known * (logits.logsumexp(dim=1) - _mean_logit(logits))
+    included = known
     if uniform_unknowns:
-        asked_about = torch.ones_like(known)
-        nats = torch.where(known, nats, logits.logsumexp(dim=1) - _mean_asked(logits))
-    # Torch's own mean over no known image is NaN.
-    return nats.sum() / torch.clamp(asked_about.sum(), min=1)
+        included = torch.ones_like(known)
+        nats = torch.where(known, nats, logits.logsumexp(dim=1) - _mean_logit(logits))
+    # Torch's own mean is NaN for a batch without known individuals.
+    return nats.sum() / torch.clamp(included.sum(), min=1)
 
 
-def _mean_asked(logits: Tensor) -> Tensor:
-    """The mean logit of the classes that take part."""
-    asked = logits > -torch.inf
-    return logits.masked_fill(~asked, 0.0).sum(dim=1) / asked.sum(dim=1)
+def _mean_logit(logits: Tensor) -> Tensor:
+    """Return the mean logit over the classes that are not excluded (finite logits)."""
+    included = logits > -torch.inf
+    return logits.masked_fill(~included, 0.0).sum(dim=1) / included.sum(dim=1)

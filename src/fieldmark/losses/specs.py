@@ -1,4 +1,4 @@
-"""Settings of losses, what each needs and how it is computed (torch is loaded when one is)."""
+"""Settings of losses, their required inputs and their computation (torch is imported on first use)."""
 
 from __future__ import annotations
 
@@ -17,56 +17,58 @@ if TYPE_CHECKING:
     from fieldmark.losses.inputs import Circumstances
 
 Needs = tuple[frozenset[str], ...]
-"""What a loss must be given: any one of these sets. See ``losses.total.total`` for the names."""
+"""Required inputs of a loss: any one of these sets of names. See ``losses.total.total`` for the names."""
 WITH_LABELS: Needs = (frozenset({"logits", "truth"}), frozenset({"logits", "classes"}))
 
 
 class Loss(Spec):
-    """A loss of a plan: its settings, what it needs, and its value. Subclass it and put ``@loss`` above for your own.
+    """A loss of a plan: its settings, required inputs and value.
+
+    For your own loss, write a subclass with the decorator ``@loss``.
 
     Attributes:
-        kind: The name by which plans know the class.
-        weight: In the sum of losses.
+        kind: Name of the loss in plans.
+        weight: Weight in the sum of losses.
     """
 
     per_label: ClassVar[bool] = False
-    """Whether it takes labels, soft ones too, and measures each image by itself."""
+    """Whether the loss takes labels (also soft ones) and is a mean over independent images."""
     competes: ClassVar[bool] = False
-    """Whether classes compete (softmax), so that no photo is asked about its own mirror image."""
+    """Whether the loss is a softmax over classes, from which the flip of a photo's own class can be left out."""
 
     kind: str
     weight: Positive = 1.0
 
     def needs(self) -> Needs:
-        """Names of what ``value`` must be given; any one of several sets."""
+        """Return the names of the required inputs of ``value``: any one of several sets."""
         return WITH_LABELS
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight; one number.
+        """Return the loss of a batch, without its weight, as a scalar tensor.
 
         Args:
             given: Tensors by the names of ``needs``: ``logits``, ``classes``, ``truth``, ``embedding`` ...
-            about: Scale, counts, mirrored classes, how far training is.
+            about: Additional inputs: scale, counts, flipped classes, completed share of the training.
         """
         raise NotImplementedError
 
     def mistake(self, net: Any) -> str | None:
-        """Why it cannot work on a network with these settings (``models.specs.Net``), and what would help; or None."""
+        """Return why the loss does not work with these network settings (``models.specs.Net``) and a fix, or None."""
         del net
         return None
 
 
 LOSSES: Registry[type[Loss]] = Registry("fieldmark.losses", what="loss")
-"""All losses by kind; those of other packages are listed under the entry-point group ``fieldmark.losses``."""
+"""All losses by kind. Other packages register theirs in the entry-point group ``fieldmark.losses``."""
 
 LossT = TypeVar("LossT", bound=type[Loss])
 
 
 def loss(kind: LossT) -> LossT:
-    """Class decorator that makes a loss known by its kind: plans in the same process can name it.
+    """Register a loss under its kind, as a class decorator. Plans in the same process can use it.
 
     Raises:
-        FieldmarkError: Another loss has the kind.
+        FieldmarkError: Another loss has the same kind.
     """
     LOSSES.add(str(kind.model_fields["kind"].default), kind)
     return kind
@@ -74,7 +76,7 @@ def loss(kind: LossT) -> LossT:
 
 def _learnable(gamma: float) -> float:
     if 0 < gamma < 1:
-        raise ValueError("no gradient can be trusted between 0 and 1: use 0 (plain BCE) or any value >= 1")
+        raise ValueError("the gradient can be infinite between 0 and 1: use 0 (plain BCE) or any value >= 1")
     return gamma
 
 
@@ -87,7 +89,7 @@ class Bce(Loss):
     per_label: ClassVar[bool] = True
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.binary import bce
         from fieldmark.losses.inputs import with_labels
@@ -99,12 +101,12 @@ class Bce(Loss):
 class CrossEntropy(Loss):
     """Softmax cross-entropy over identities.
 
-    Where mirrored photos are other identities, a photo is not asked about its own mirror image.
+    If flipped photos are separate identities, the flip of a photo's own identity is left out of the softmax.
 
     Attributes:
         smoothing: Share of the truth spread evenly over all classes.
-        unknowns: Photos of unknown individuals are ``left_out``, or their truth is ``uniform``: everybody equally, so that the
-            network learns to be in doubt.
+        unknowns: Treatment of unknown individuals: ``left_out``, or ``uniform`` for a uniform target over all classes,
+            which trains the network to give them low probabilities.
     """
 
     kind: Literal["cross_entropy"] = "cross_entropy"
@@ -114,11 +116,11 @@ class CrossEntropy(Loss):
     competes: ClassVar[bool] = True
 
     def needs(self) -> Needs:
-        """What it reads."""
+        """Return its required inputs."""
         return (frozenset({"logits", "classes"}),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         from fieldmark.losses.softmax import cross_entropy
 
         return cross_entropy(
@@ -132,19 +134,19 @@ class CrossEntropy(Loss):
 
 @loss
 class Distilled(Loss):
-    """Softmax cross-entropy of unknown individuals with what the networks of the stages named by ``taught`` say of them.
+    """Softmax cross-entropy of unknown individuals with the predictions of the stages named in ``taught``.
 
-    Of photos of known individuals nothing is learnt: it stands beside other losses.
+    Photos of known individuals are ignored, so it needs another loss beside it.
     """
 
     kind: Literal["distilled"] = "distilled"
 
     def needs(self) -> Needs:
-        """What it reads."""
+        """Return its required inputs."""
         return (frozenset({"logits", "classes", "taught"}),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.distillation import distilled
 
@@ -153,21 +155,21 @@ class Distilled(Loss):
 
 @loss
 class QuestionSoftmax(Loss):
-    """Softmax cross-entropy within each question that is told; needs a head for questions.
+    """Softmax cross-entropy within each labelled question; needs a head for questions.
 
-    Where several answers are right each has an equal share. With the head's form ``conditional`` an answer competes
-    with those only that lie below the right answer to the question above.
+    If several answers are right, each has an equal share. With the head's form ``conditional``, the softmax covers only
+    the answers with a right parent answer.
     """
 
     kind: Literal["question_softmax"] = "question_softmax"
     smoothing: Fraction = 0.0
 
     def needs(self) -> Needs:
-        """What it reads."""
+        """Return its required inputs."""
         return (frozenset({"logits", "truth", "questions"}),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         from fieldmark.losses.questions import question_softmax
 
         return question_softmax(
@@ -175,10 +177,10 @@ class QuestionSoftmax(Loss):
         )
 
     def mistake(self, net: Any) -> str | None:
-        """A network that does not give what it reads."""
+        """Return a message if the network lacks the required output."""
         if net.head.kind == "questions":
             return None
-        return f'question_softmax answers questions, a {net.head.kind} head has none: use head = {{kind = "questions"}}'
+        return f'question_softmax needs questions, a {net.head.kind} head has none: use head = {{kind = "questions"}}'
 
 
 @loss
@@ -186,9 +188,9 @@ class Focal(Loss):
     """Focal loss, summed over labels, averaged over images.
 
     Attributes:
-        gamma: How strongly easy questions are muted; 0 is BCE.
-        alpha: Weight of labels that are there, those that are not having the rest of 1; None: both weigh 1.
-        detached: The muting weighs, and is not learnt from.
+        gamma: Exponent of the focal factor: the larger it is, the less easy labels count; 0 is BCE.
+        alpha: Weight of positive labels; negative labels have the weight ``1 - alpha``. None: both weights are 1.
+        detached: Whether the focal factor is treated as a constant in the gradient.
     """
 
     kind: Literal["focal"] = "focal"
@@ -199,7 +201,7 @@ class Focal(Loss):
     per_label: ClassVar[bool] = True
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.focusing import focal
         from fieldmark.losses.inputs import with_labels
@@ -209,7 +211,7 @@ class Focal(Loss):
 
 @loss
 class SoftF(Loss):
-    """One minus the F-beta of probabilities, 0 to 1, averaged over images; for last epochs, or beside another loss."""
+    """One minus the F-beta score of probabilities, averaged over images; for the last epochs or as a second loss."""
 
     kind: Literal["soft_f"] = "soft_f"
     beta: Positive = 2.0
@@ -217,7 +219,7 @@ class SoftF(Loss):
     per_label: ClassVar[bool] = True
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.inputs import with_labels
         from fieldmark.losses.soft_measures import soft_f
@@ -227,9 +229,9 @@ class SoftF(Loss):
 
 @loss
 class Asymmetric(Loss):
-    """Focal loss with a power of its own for labels that are not there; summed over labels, averaged over images.
+    """Focal loss with a separate exponent for negative labels; summed over labels, averaged over images.
 
-    A label that is not there costs nothing up to a probability of ``clip``.
+    A negative label costs nothing up to a probability of ``clip``.
     """
 
     kind: Literal["asymmetric"] = "asymmetric"
@@ -240,7 +242,7 @@ class Asymmetric(Loss):
     per_label: ClassVar[bool] = True
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.asymmetry import asymmetric
         from fieldmark.losses.inputs import with_labels
@@ -250,17 +252,17 @@ class Asymmetric(Loss):
 
 @loss
 class OhemBce(Loss):
-    """One-vs-rest BCE on the ``hardest`` questions of each image, plus the true one's own."""
+    """One-vs-rest BCE on the ``hardest`` classes of each image, plus the BCE of its true identity."""
 
     kind: Literal["ohem_bce"] = "ohem_bce"
     hardest: Count = 30
 
     def needs(self) -> Needs:
-        """What it reads."""
+        """Return its required inputs."""
         return (frozenset({"logits", "classes"}),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.ohem import ohem_bce
 
@@ -269,17 +271,20 @@ class OhemBce(Loss):
 
 @loss
 class BatchHardTriplet(Loss):
-    """Furthest same, nearest other; unknowns are others to everybody and positives to nobody."""
+    """Batch-hard triplet loss: the furthest positive must be nearer than the nearest negative, by ``margin``.
+
+    Unknown individuals are negatives for known individuals and have no positives.
+    """
 
     kind: Literal["triplet"] = "triplet"
     margin: Positive = 0.3
 
     def needs(self) -> Needs:
-        """What it reads."""
+        """Return its required inputs."""
         return (frozenset({"embedding", "classes"}),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.triplet import batch_hard_triplet
 
@@ -288,16 +293,16 @@ class BatchHardTriplet(Loss):
 
 @loss
 class Compactness(Loss):
-    """Photos of one individual close together: the mean squared distance to the middle of theirs in the batch."""
+    """Mean squared distance of the photos to the mean embedding of their individual in the batch."""
 
     kind: Literal["compactness"] = "compactness"
 
     def needs(self) -> Needs:
-        """What it reads."""
+        """Return its required inputs."""
         return (frozenset({"embedding", "classes"}),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.compact import compactness
 
@@ -306,40 +311,40 @@ class Compactness(Loss):
 
 @loss
 class LocalTriplet(Loss):
-    """The triplet loss by the distance of aligned stripes (``net.stripes``)."""
+    """Triplet loss with the distance of aligned stripes (``net.stripes``)."""
 
     kind: Literal["local_triplet"] = "local_triplet"
     margin: Positive = 0.3
 
     def needs(self) -> Needs:
-        """What it reads."""
+        """Return its required inputs."""
         return (frozenset({"stripes", "classes"}),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.aligned import local_triplet
 
         return local_triplet(given["stripes"], given["classes"], margin=self.margin)
 
     def mistake(self, net: Any) -> str | None:
-        """A network that does not give what it reads."""
+        """Return a message if the network lacks the required output."""
         if net.stripes is not None:
             return None
-        return "local_triplet compares stripes, the network gives none: set stripes = 8"
+        return "local_triplet needs stripes, the network has none: set stripes = 8"
 
 
 Margin = Annotated[float, Field(ge=0, le=1.5)]
-"""An angle in radians, or (CosFace) a part of a cosine."""
+"""Margin of an angle in radians, or of a cosine (CosFace)."""
 
 
 class Margined(Loss):
-    """What the losses with a margin have in common: softmax cross-entropy that asks the true class for more.
+    """Base class of softmax losses with a margin for the true class.
 
-    They need a cosine head, whose ``scale`` is theirs.
+    They need a cosine head and use its ``scale``.
 
     Attributes:
-        warmup: The margin grows from a fifth to its whole over this share of the training's epochs.
+        warmup: Share of the epochs over which the margin rises from a fifth to its full size.
         smoothing: Share of the truth spread evenly over all classes.
     """
 
@@ -349,12 +354,12 @@ class Margined(Loss):
     competes: ClassVar[bool] = True
 
     def needs(self) -> Needs:
-        """What it reads; the number of photos of each class where the margin depends on it."""
+        """Return its required inputs, with the number of photos of each class if the margin depends on it."""
         by_count = isinstance(getattr(self, "margin", None), MarginByCount)
         return (frozenset({"logits", "classes", "scale"} | ({"counts"} if by_count else set())),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight, with as much of the margin as the warm-up has come to."""
+        """Return the loss of a batch, without its weight, with the margin of the current state of the warm-up."""
         from fieldmark.losses.inputs import check_classes, check_logits
         from fieldmark.losses.margins import ramp
 
@@ -369,28 +374,25 @@ class Margined(Loss):
         return self.with_margin(given, about, ramp(about.done, self.warmup), **common)
 
     def with_margin(self, given: Mapping[str, Any], about: Circumstances, part: float, **common: Any) -> Tensor:
-        """The loss with ``part`` (0 to 1) of its margin."""
+        """Return the loss with ``part`` (0 to 1) of its margin."""
         raise NotImplementedError
 
     def mistake(self, net: Any) -> str | None:
-        """A network without cosines."""
+        """Return a message if the network has no cosine head."""
         if net.head.kind == "cosine":
             return None
-        return (
-            f"{self.kind} asks for a margin between cosines, a {net.head.kind} head gives none: "
-            'use head = {kind = "cosine"}'
-        )
+        return f'{self.kind} needs cosines, a {net.head.kind} head has none: use head = {{kind = "cosine"}}'
 
 
 @loss
 class ArcFace(Margined):
-    """The true class's angle is counted ``margin`` radians larger; with scale 64 or 65 and 0.5 in the whale contest."""
+    """``margin`` (radians) is added to the angle of the true class; 0.5 with scale 64 or 65 in the whale contest."""
 
     kind: Literal["arcface"] = "arcface"
     margin: Margin | MarginByCount = 0.5
 
     def with_margin(self, given: Mapping[str, Any], about: Circumstances, part: float, **common: Any) -> Tensor:
-        """The loss with ``part`` (0 to 1) of its margin."""
+        """Return the loss with ``part`` (0 to 1) of its margin."""
         from fieldmark.losses.margins import arcface, margins_of
 
         margin = margins_of(self.margin, part, given["logits"], given["classes"], about.counts)
@@ -399,13 +401,13 @@ class ArcFace(Margined):
 
 @loss
 class CosFace(Margined):
-    """The true class's cosine is counted ``margin`` smaller; 0.6 with scale 30 or 0.35 with 32."""
+    """``margin`` is subtracted from the cosine of the true class; 0.6 with scale 30 or 0.35 with 32."""
 
     kind: Literal["cosface"] = "cosface"
     margin: Margin | MarginByCount = 0.35
 
     def with_margin(self, given: Mapping[str, Any], about: Circumstances, part: float, **common: Any) -> Tensor:
-        """The loss with ``part`` (0 to 1) of its margin."""
+        """Return the loss with ``part`` (0 to 1) of its margin."""
         from fieldmark.losses.margins import cosface, margins_of
 
         margin = margins_of(self.margin, part, given["logits"], given["classes"], about.counts)
@@ -414,13 +416,16 @@ class CosFace(Margined):
 
 @loss
 class SphereFace(Margined):
-    """The true class's angle is counted ``times`` as large; 4 in the paper, 1.35 in later ones. Many photos each."""
+    """The angle of the true class is multiplied by ``times``: 4 in the paper, 1.35 in later ones.
+
+    Use it for classes with many photos.
+    """
 
     kind: Literal["sphereface"] = "sphereface"
     times: Annotated[float, Field(ge=1, le=8)] = 1.35
 
     def with_margin(self, given: Mapping[str, Any], about: Circumstances, part: float, **common: Any) -> Tensor:
-        """The loss with ``part`` (0 to 1) of its margin."""
+        """Return the loss with ``part`` (0 to 1) of its margin."""
         del about
         from fieldmark.losses.margins import combined
 
@@ -430,7 +435,7 @@ class SphereFace(Margined):
 
 @loss
 class CombinedMargin(Margined):
-    """The true class's cosine becomes ``cos(times * angle + plus) - minus``."""
+    """The cosine of the true class becomes ``cos(times * angle + plus) - minus``."""
 
     kind: Literal["combined"] = "combined"
     times: Annotated[float, Field(ge=1, le=8)] = 1.0
@@ -438,7 +443,7 @@ class CombinedMargin(Margined):
     minus: Margin = 0.15
 
     def with_margin(self, given: Mapping[str, Any], about: Circumstances, part: float, **common: Any) -> Tensor:
-        """The loss with ``part`` (0 to 1) of its margin."""
+        """Return the loss with ``part`` (0 to 1) of its margin."""
         del about
         from fieldmark.losses.margins import combined
 
@@ -448,7 +453,7 @@ class CombinedMargin(Margined):
 
 @loss
 class Elastic(Margined):
-    """A margin drawn anew for each photo from N(margin, std), added to the angle (``arc``) or taken off the cosine."""
+    """A random margin per photo from N(margin, std), added to the angle (``arc``) or subtracted from the cosine."""
 
     kind: Literal["elastic"] = "elastic"
     margin: Margin = 0.3
@@ -456,11 +461,11 @@ class Elastic(Margined):
     form: Literal["arc", "cos"] = "arc"
 
     def needs(self) -> Needs:
-        """What it reads; margins are drawn anew each time."""
+        """Return its required inputs, with a random generator for the margins."""
         return (frozenset({"logits", "classes", "scale", "chance"}),)
 
     def with_margin(self, given: Mapping[str, Any], about: Circumstances, part: float, **common: Any) -> Tensor:
-        """The loss with ``part`` (0 to 1) of its margin."""
+        """Return the loss with ``part`` (0 to 1) of its margin."""
         del about
         from fieldmark.losses.margins import elastic
 
@@ -477,12 +482,12 @@ class Elastic(Margined):
 
 @loss
 class Affinity(Loss):
-    """Each photo nearer to a centre of its class than to any other's, by ``margin`` (of 1); needs an affinity head.
+    """Affinity loss: a photo must have a larger affinity to its own class than to others; needs an affinity head.
 
     Attributes:
-        margin: By how much the affinity (0 to 1) to the own class must be larger.
-        spread: Weight of what keeps all centres equally far apart.
-        sample: Centres that are looked at for it, drawn anew each time; None: all of them.
+        margin: Required difference of the affinities (0 to 1) to the own class and to another class.
+        spread: Weight of the term that makes the distances of all centres equal.
+        sample: Number of centres drawn for that term in each step; None uses all centres.
     """
 
     kind: Literal["affinity"] = "affinity"
@@ -491,20 +496,20 @@ class Affinity(Loss):
     sample: Annotated[int, Field(ge=3)] | None = 512
 
     def needs(self) -> Needs:
-        """What it reads; chance where only some centres are looked at."""
+        """Return its required inputs, with a random generator if centres are sampled."""
         return (frozenset({"logits", "centres", "classes"} | ({"chance"} if self.sample else set())),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         from fieldmark.losses.affinities import affinity, centre_spread
 
         flip = about.flip_identity
         hinge = affinity(given["logits"], given["classes"], margin=self.margin, flip_identity=flip)
-        apart = centre_spread(given["centres"], sample=self.sample, chance=about.chance) if self.spread else 0.0
-        return hinge + self.spread * apart
+        variance = centre_spread(given["centres"], sample=self.sample, chance=about.chance) if self.spread else 0.0
+        return hinge + self.spread * variance
 
     def mistake(self, net: Any) -> str | None:
-        """A network that does not give what it reads."""
+        """Return a message if the network lacks the required output."""
         if net.head.kind == "affinity":
             return None
         return f'affinity needs centres, a {net.head.kind} head has none: use head = {{kind = "affinity"}}'
@@ -512,56 +517,61 @@ class Affinity(Loss):
 
 @loss
 class PairBce(Loss):
-    """Binary cross-entropy on pairs of photos, by a pair head: the same individual or not, both halves counting similar.
+    """Binary cross-entropy on pairs of photos (same individual or not); needs a pair head.
 
-    ``drawn``: photos 2i and 2i + 1 of the batch, as the assignment sampler lays them; ``all``: all pairs of the batch.
+    Positive and negative pairs have equal weight. ``drawn`` uses photos 2i and 2i + 1 of the batch, as the assignment
+    sampler arranges them; ``all`` uses all pairs of the batch.
     """
 
     kind: Literal["pair_bce"] = "pair_bce"
     pairs: Literal["drawn", "all"] = "drawn"
 
     def needs(self) -> Needs:
-        """What it reads."""
+        """Return its required inputs."""
         return (frozenset({"compare", "classes"}),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.pairs import pair_bce
 
         return pair_bce(given["compare"], given["classes"], pairs=self.pairs)
 
     def mistake(self, net: Any) -> str | None:
-        """A network that does not give what it reads."""
+        """Return a message if the network lacks the required output."""
         if net.head.kind == "pair":
             return None
-        return f'{self.kind} asks about two photos, a {net.head.kind} head sees one: use head = {{kind = "pair"}}'
+        return (
+            f'{self.kind} needs pairs of photos, a {net.head.kind} head has single photos: use head = {{kind = "pair"}}'
+        )
 
 
 @loss
 class PairTriplet(Loss):
-    """Batch-hard triplets on a pair head's logits: the least likely same above the likeliest other by ``margin``."""
+    """Batch-hard triplet loss on the logits of a pair head, with ``margin`` between positive and negative pairs."""
 
     kind: Literal["pair_triplet"] = "pair_triplet"
     margin: Positive = 1.0
 
     def needs(self) -> Needs:
-        """What it reads."""
+        """Return its required inputs."""
         return (frozenset({"compare", "classes"}),)
 
     def value(self, given: Mapping[str, Any], about: Circumstances) -> Tensor:
-        """The loss of a batch, before its weight."""
+        """Return the loss of a batch, without its weight."""
         del about
         from fieldmark.losses.pairs import pair_triplet
 
         return pair_triplet(given["compare"], given["classes"], margin=self.margin)
 
     def mistake(self, net: Any) -> str | None:
-        """A network that does not give what it reads."""
+        """Return a message if the network lacks the required output."""
         if net.head.kind == "pair":
             return None
-        return f'{self.kind} asks about two photos, a {net.head.kind} head sees one: use head = {{kind = "pair"}}'
+        return (
+            f'{self.kind} needs pairs of photos, a {net.head.kind} head has single photos: use head = {{kind = "pair"}}'
+        )
 
 
 Losses = Annotated[tuple[Annotated[Loss, OneOf(LOSSES, Loss)], ...], Field(min_length=1)]
-"""A weighted sum."""
+"""Losses whose weighted sum is minimised."""

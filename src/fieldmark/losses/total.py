@@ -1,4 +1,4 @@
-"""The weighted sum of a plan's losses, with each part by name."""
+"""Weighted sum of the losses of a plan, with each part by name."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fieldmark.losses.pairs import Compare
 from fieldmark.losses.specs import Loss
 
 ALONE = Circumstances()
-"""Nothing is known but outputs and truth."""
+"""No additional inputs."""
 
-MENDS = {
-    "logits": "give the network a head with logits (sigmoid, one_vs_rest or cosine)",
+FIXES = {
+    "logits": "use a head with logits (sigmoid, one_vs_rest or cosine)",
     "classes": "train on a collection with identities or labels",
     "truth": "train on a collection with identities or labels",
     "embedding": "pass the network's embedding",
-    "taught": "name an earlier train stage by taught",
-    "stripes": "give the network stripes, as stripes = 8",
+    "taught": "name an earlier train stage in taught",
+    "stripes": "set stripes of the network, for example stripes = 8",
     "scale": 'use head = {kind = "cosine"}',
     "questions": 'use head = {kind = "questions"}',
     "centres": 'use head = {kind = "affinity"}',
@@ -30,7 +30,7 @@ MENDS = {
     "counts": "pass the number of training photos of each class",
     "chance": "pass a torch.Generator",
 }
-"""Where each thing that a loss may need comes from."""
+"""Fix for each missing input of a loss."""
 
 
 def total(
@@ -45,27 +45,27 @@ def total(
     truth: Float[Tensor, "batch class"] | None = None,
     about: Circumstances = ALONE,
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-    """The weighted sum of ``losses``, and each of them on its own.
+    """Return the weighted sum of ``losses``, and the value of each loss.
 
     Args:
-        losses: Their settings, at least one.
-        embedding: Unit-length vectors, for losses that compare pictures.
-        stripes: Some such vectors a picture, for ``local_triplet``.
-        logits: Raw scores, for losses that ask about labels.
+        losses: Settings of the losses, at least one.
+        embedding: Embeddings of unit length, for losses that compare images.
+        stripes: Stripe embeddings of each image, for ``local_triplet``.
+        logits: Raw scores, for losses on labels or classes.
         centres: All centres of an affinity head.
-        compare: A pair head, asked about rows of the batch.
-        classes: One class a picture, -1 for unknowns. Losses on many labels take it as one-hot rows where ``truth``
+        compare: Pair head as a function of rows of the batch.
+        classes: Class of each image, -1 for unknown individuals. Losses on labels use them as one-hot rows if ``truth``
             is not given.
-        truth: 0 to 1 for every logit; NaN where it is not told, of which nothing is learnt.
-        about: What else margins may ask for: scale, counts, flips, teachers, how far training is, chance.
+        truth: 0 to 1 for every logit; NaN for unlabelled cells, which get no gradient.
+        about: Additional inputs: scale, counts, flips, teacher, completed share of the training, random generator.
 
     Returns:
-        The sum to learn from, and a value a loss by its kind (``focal``, a second one ``focal 2``): before its weight,
-        without gradient.
+        The sum to minimise, and the value of each loss by its kind (``focal``, a second one ``focal 2``), without its
+        weight and without gradient.
 
     Raises:
-        PlanError: There is no loss, or a loss needs what was not given; all such mistakes at once.
-        ShapeError: What was given does not match in shape.
+        PlanError: There is no loss, or inputs of losses are missing; the error names all of them.
+        ShapeError: Inputs do not match in shape.
     """
     given = {
         "embedding": embedding,
@@ -96,15 +96,15 @@ def total(
 def of_each(
     losses: Sequence[Loss], *, logits: Float[Tensor, "batch label"], truth: Float[Tensor, "batch label"]
 ) -> Float[Tensor, " batch"]:
-    """The weighted sum of ``losses`` on labels for each image by itself, without gradient; its mean is ``total``'s.
+    """Return the weighted sum of ``losses`` on labels for each image, without gradient. Its mean equals ``total``.
 
     Raises:
-        PlanError: A loss does not judge images by themselves.
+        PlanError: A loss is not a mean over independent images.
         ShapeError: ``logits`` and ``truth`` do not match in shape.
     """
     if not all(loss.per_label for loss in losses):
         raise PlanError(
-            "Only losses on labels judge each image by itself.",
+            "Only losses on labels have a value for each image.",
             got=", ".join(loss.kind for loss in losses if not loss.per_label),
             fix="use bce, focal, soft_f or asymmetric.",
         )
@@ -114,10 +114,12 @@ def of_each(
 
 
 def _check_given(losses: Sequence[Loss], names: set[str]) -> None:
-    """Refuse a list of losses that cannot be computed from what is there."""
+    """Check that all inputs of the losses are available."""
     if not losses:
         raise PlanError(
-            "There is no loss to learn from.", got="an empty list", fix='name at least one, as {kind = "focal"}.'
+            "losses: at least one loss is needed.",
+            got="an empty list",
+            fix='name at least one, for example {kind = "focal"}.',
         )
     lacking = {
         loss.kind: " or ".join(" and ".join(sorted(wanted - names)) for wanted in loss.needs())
@@ -126,9 +128,9 @@ def _check_given(losses: Sequence[Loss], names: set[str]) -> None:
     }
     if not lacking:
         return
-    wanted = dict.fromkeys(mend for name, mend in MENDS.items() if any(name in lack for lack in lacking.values()))
+    wanted = dict.fromkeys(fix for name, fix in FIXES.items() if any(name in lack for lack in lacking.values()))
     raise PlanError(
-        "Some losses need what the network or the collection does not give.",
+        "Some losses lack inputs from the network or the collection.",
         got=several([f"{kind} lacks {lack}" for kind, lack in lacking.items()]),
         fix=f"{'; '.join(wanted)}; or leave out {', '.join(lacking)}.",
     )

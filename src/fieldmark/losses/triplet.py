@@ -1,4 +1,4 @@
-"""Batch-hard triplet loss with unknowns: nearer to one's own than to anybody else."""
+"""Batch-hard triplet loss with unknown individuals."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from fieldmark.losses.inputs import UNKNOWN, check_classes, check_embedding, pre
 def batch_hard_triplet(
     embedding: Float[Tensor, "batch dim"], classes: Int[Tensor, " batch"], *, margin: float = 0.3
 ) -> Float[Tensor, ""]:
-    """Mean over all pictures of ``max(0, margin + furthest same - nearest other)``.
+    """Return the batch-hard triplet loss: the mean of ``max(0, margin + furthest positive - nearest negative)``.
 
-    Each picture looks at its furthest picture of the same identity in the batch and at its nearest of another, and asks
-    the first to be nearer by ``margin``. Two unknowns may or may not be the same animal: neither is the other's same
-    nor its other. So an unknown's furthest same is itself, at distance 0, and its others are the known ones; to a known
-    picture every unknown is an other.
+    For each image, its furthest positive in the batch (same identity) must be nearer than its nearest negative (other
+    identity), by ``margin``. Two unknown individuals may be the same animal, so their pairs are neither positive nor
+    negative. For an unknown individual, the furthest positive is the image itself, at distance 0, and the negatives are
+    the known individuals. For a known individual, all unknown individuals are negatives.
 
     Args:
-        embedding: Unit-length vectors; distances are Euclidean, 0 to 2.
-        classes: The identity of each picture; -1 for unknowns.
-        margin: By how much, above 0.
+        embedding: Embeddings of unit length; distances are Euclidean, 0 to 2.
+        classes: Identity of each image; -1 for unknown individuals.
+        margin: Margin of the distances, above 0.
 
     Returns:
-        One number, at least 0. A picture without any other in the batch counts as 0.
+        The loss, at least 0. An image without a negative in the batch counts as 0.
 
     Raises:
         ShapeError: Shapes do not match, or the batch is empty.
@@ -41,10 +41,10 @@ def batch_hard_triplet(
     check_classes(classes, None, by="batch_hard_triplet", batch=embedding.shape[0])
     if not margin > 0:
         raise FieldmarkError(
-            "batch_hard_triplet() needs a margin above 0.", got=margin, fix="use margin = 0.3, as the source."
+            "batch_hard_triplet() needs a margin above 0.", got=margin, fix="use margin = 0.3, as in the source."
         )
     embedding = precise(embedding)
-    # Not by the dot product: near pairs would lose half their digits, and the root at 0 its gradient.
+    # Without the dot product, which loses half the digits of near pairs and the gradient of the root at 0.
     distance = torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
     return hardest(distance, classes, margin=margin)
 
@@ -52,7 +52,7 @@ def batch_hard_triplet(
 def hardest(
     distance: Float[Tensor, "batch batch"], classes: Int[Tensor, " batch"], *, margin: float
 ) -> Float[Tensor, ""]:
-    """The batch-hard rule on any distance; what a picture is from itself counts as 0, whatever the matrix says."""
+    """Return the batch-hard triplet loss for a matrix of distances. The distance of an image to itself counts as 0."""
     known = classes != UNKNOWN
     itself = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
     similar = classes[:, None] == classes[None, :]
@@ -60,6 +60,6 @@ def hardest(
     # Unequal classes are never both unknown.
     other = ~similar
     furthest = distance.masked_fill(~same, 0.0).amax(dim=1)
-    # Filled with what no hinge can reach: without any other the picture counts as 0, and gets no gradient.
+    # Infinite distance: without a negative the image counts as 0 and gets no gradient.
     nearest = distance.masked_fill(~other, torch.inf).amin(dim=1)
     return torch.where(other.any(dim=1), relu(margin + furthest - nearest), 0.0).mean()

@@ -1,7 +1,7 @@
-"""How good: MAP@k with unknown individuals, F-beta, question errors, open-set error rates, calibration, intervals."""
+"""Metrics: MAP@k with unknown individuals, F-beta, question errors, open-set error rates, calibration, intervals."""
 
-# All take lists, numpy arrays, torch tensors, and pandas or polars columns. Classes are whole numbers, -1 for unknown
-# individuals.
+# All functions accept lists, numpy arrays, torch tensors, and pandas or polars columns. Classes are whole numbers; -1
+# means an unknown individual.
 
 from typing import TYPE_CHECKING
 

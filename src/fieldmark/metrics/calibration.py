@@ -1,4 +1,4 @@
-"""Whether "90 % sure" is right nine times in ten."""
+"""Calibration: whether answers with a probability of 90 % are right in nine of ten cases."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Bins = Literal["width", "mass"]
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Answers of similar confidence_model together; bins without answers are left out.
+    """Predicted probability and accuracy of answers in bins of similar probability; empty bins are left out.
 
     Attributes:
-        proba: Mean probability that was claimed.
-        share_right: Share of the answers that were right.
-        n: How many answers.
+        proba: Mean predicted probability of each bin, 0 to 1.
+        share_right: Share of right answers in each bin, 0 to 1.
+        n: Number of answers in each bin.
     """
 
     proba: Float64[np.ndarray, " bin"]
@@ -31,22 +31,24 @@ class Reliability:
 def calibration_error(
     proba: Float[np.ndarray, " answer"], right: Bool[np.ndarray, " answer"], *, n_bins: int = 15, bins: Bins = "width"
 ) -> float:
-    """Expected calibration error: how far claimed and true shares lie apart, averaged over the answers.
+    """Expected calibration error: mean difference between predicted probability and accuracy.
+
+    The difference is computed for each bin and weighted with the number of answers in the bin.
 
     Args:
-        proba: How sure each answer claimed to be, 0 to 1.
-        right: Whether it was right.
-        n_bins: Into how many groups answers are sorted by ``proba``.
-        bins: ``"width"``: equally wide, ``(low, high]``, 0 in the first. ``"mass"``: equally many answers each;
-            equal probabilities are never parted (a border inside a run of them moves to its end), so that the order
-            of the answers changes nothing.
+        proba: Predicted probability of each answer, 0 to 1.
+        right: Whether each answer is right.
+        n_bins: Number of bins for ``proba``.
+        bins: ``"width"``: bins of equal width, ``(low, high]``; 0 belongs to the first. ``"mass"``: bins with equal
+            numbers of answers. Equal probabilities are never separated, so the order of the answers has no effect: a
+            border between equal values moves to their end.
 
     Returns:
-        0 for perfect calibration, at most 1.
+        A number from 0 (perfect calibration) to 1.
 
     Raises:
         ShapeError: The arrays differ in length or are empty.
-        FieldmarkError: ``proba`` is outside 0 ... 1, ``n_bins`` below 1, or ``bins`` unknown.
+        FieldmarkError: ``proba`` is outside 0 ... 1, ``n_bins`` is below 1, or ``bins`` is unknown.
 
     Source:
         Guo et al. 2017, arXiv:1706.04599, equation 3 (width); Nguyen and O'Connor 2015 (mass).
@@ -58,19 +60,19 @@ def calibration_error(
 def reliability(
     proba: Float[np.ndarray, " answer"], right: Bool[np.ndarray, " answer"], *, n_bins: int = 15, bins: Bins = "width"
 ) -> Reliability:
-    """Claimed and true shares bin by bin, for a reliability diagram; see ``calibration_error``."""
+    """Predicted probability and accuracy of each bin, for a reliability diagram; see ``calibration_error``."""
     proba, right = np.asarray(proba, np.float64), np.asarray(right)
     if proba.ndim != 1 or not len(proba) or right.shape != proba.shape:
         raise ShapeError(
-            "Calibration needs a probability and a right or wrong for each answer.",
+            "proba and right must have one value for each answer.",
             got=f"proba {proba.shape}, right {right.shape}",
-            fix="pass two lists of the same length, with at least one answer.",
+            fix="pass two lists of equal length, with at least one answer.",
         )
     if not ((proba >= 0) & (proba <= 1)).all() or n_bins < 1 or bins not in {"width", "mass"}:
         raise FieldmarkError(
-            "Calibration is about probabilities in bins.",
+            "proba, n_bins or bins has an invalid value.",
             got=f"values from {proba.min()} to {proba.max()}, n_bins={n_bins}, bins={bins!r}",
-            fix="pass probabilities from 0 to 1 (a sigmoid of logits), n_bins >= 1, and bins='width' or 'mass'.",
+            fix="pass probabilities from 0 to 1 (sigmoid of logits), n_bins >= 1, and bins='width' or 'mass'.",
         )
     if bins == "width":
         group = np.maximum(np.searchsorted(np.linspace(0, 1, n_bins + 1), proba, side="left") - 1, 0)

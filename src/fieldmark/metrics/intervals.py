@@ -1,4 +1,4 @@
-"""95 % intervals: bootstrap for means and other numbers, Wilson's for shares; whole groups of photos are resampled."""
+"""95 % confidence intervals: bootstrap for means and other numbers, Wilson for shares; groups are resampled."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from fieldmark.core.seeds import generator
 DRAWN_AT_ONCE = 2**22
 
 Unit = Literal["photo", "group", "individual"]
-"""What an interval resamples. Photos of one group (a series, an encounter, a sender) are resampled together."""
+"""The unit that an interval resamples. Photos of one group (series, encounter, sender) are resampled together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A measured number and where it would lie with other queries.
+    """A measured number with its confidence interval.
 
     Attributes:
-        value: On the queries at hand.
+        value: The number, measured on the given queries.
         low: Lower end of the interval.
-        high: Upper end.
-        share: Share of the draws within it.
-        unit: What is resampled.
-        n_units: How many of these there are.
+        high: Upper end of the interval.
+        share: Confidence level, 0 to 1: share of the bootstrap draws inside the interval.
+        unit: The resampled unit.
+        n_units: Number of these units.
     """
 
     value: float
@@ -42,28 +42,29 @@ class Interval:
 
     @property
     def over(self) -> str:
-        """The number of resampled units, as ``37 groups``."""
+        """The number of resampled units, for example ``37 groups``."""
         return over(self.n_units, self.unit)
 
     def __str__(self) -> str:
-        """As ``0.412 (0.398 to 0.425)``."""
+        """The value with its interval, for example ``0.412 (0.398 to 0.425)``."""
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 def over(n_units: int, unit: Unit) -> str:
-    """A number of units in words: ``37 groups``, ``1 photo``."""
+    """A number of units as text: ``37 groups``, ``1 photo``."""
     return f"{n_units:,} {unit}{'' if n_units == 1 else 's'}"
 
 
 def share_interval(count: float, n: float, *, share: float = 0.95) -> Interval:
-    """A share and its Wilson interval: for yes-or-no numbers, where drawing anew goes blind at the ends.
+    """A share with its Wilson interval, for values of 0 and 1.
 
-    Of 8 unknown individuals none was given a name: any number of draws would say 0 to 0. The Wilson interval says 0 to 0.32.
+    A bootstrap interval fails where all values are equal. Example: none of 8 unknown individuals is answered with a
+    name. Any number of draws gives the interval 0 to 0; the Wilson interval is 0 to 0.32.
 
     Args:
-        count: How many were a yes, 0 to ``n``; also a sum of numbers between 0 and 1.
-        n: Of how many, at least 1.
-        share: How often such intervals hold the true share.
+        count: Number of ones, 0 to ``n``; also a sum of numbers between 0 and 1.
+        n: Number of values, at least 1.
+        share: Confidence level, 0 to 1: how often such intervals contain the true share.
 
     Raises:
         FieldmarkError: ``count`` is outside 0 ... ``n``, or ``n`` is below 1.
@@ -73,7 +74,7 @@ def share_interval(count: float, n: float, *, share: float = 0.95) -> Interval:
     """
     if n < 1 or not 0 <= count <= n:
         raise FieldmarkError(
-            "A share needs a count out of a number.", got=f"{count} of {n}", fix="use 0 <= count <= n."
+            "count must be between 0 and n, and n at least 1.", got=f"{count} of {n}", fix="use 0 <= count <= n."
         )
     z = NormalDist().inv_cdf(0.5 + share / 2)
     value = count / n
@@ -90,24 +91,24 @@ def grouped_share_interval(
     share: float = 0.95,
     unit: Unit = "photo",
 ) -> Interval:
-    """The share of yes with its Wilson interval, which is wider where queries of one group are similar.
+    """The share of True values with its Wilson interval, corrected for groups of similar queries.
 
-    Forty photos of one encounter say little more than one photo. The interval is that of as many independent queries
-    as would vary as much as these groups do.
+    Forty photos of one encounter contain little more information than one photo, so the interval becomes wider. It is
+    computed for the effective number of independent queries that would have the same variance as these groups.
 
     Args:
         yes: True or False for each query.
-        groups: A number that queries of one group share; None, or all different: each query is a group of its own.
-        share: How often such intervals hold the true share.
-        unit: What a query is, where no two share a group.
+        groups: Group number of each query. None, or all different: each query is its own group.
+        share: Confidence level, 0 to 1: how often such intervals contain the true share.
+        unit: Name of the unit, if no two queries share a group.
 
     Raises:
         FieldmarkError: There are no queries.
         ShapeError: ``groups`` has another length.
 
     Source:
-        Effective sample size by the design effect, with the t quantile of the number of groups: Korn and Graubard
-        1998, Survey Methodology 24; with Wilson's interval: Dean and Pavlou 2015. Where all answers are equal, a group
+        Effective sample size from the design effect, with the t quantile for the number of groups: Korn and Graubard
+        1998, Survey Methodology 24; with Wilson's interval: Dean and Pavlou 2015. If all values are equal, each group
         counts as one query.
     """
     member = _members(groups, len(yes))
@@ -122,7 +123,7 @@ def grouped_share_interval(
 
 
 def _independent(yes: np.ndarray, member: np.ndarray, share: float) -> float:
-    """How many independent queries would vary as much as the mean of ``yes`` over groups does."""
+    """Number of independent queries whose mean has the same variance as the mean of ``yes`` over these groups."""
     from scipy.special import stdtrit
 
     n, value, n_groups = len(yes), float(yes.mean()), int(member.max()) + 1
@@ -136,18 +137,18 @@ def _independent(yes: np.ndarray, member: np.ndarray, share: float) -> float:
 
 
 def _members(groups: np.ndarray | None, n: int) -> np.ndarray | None:
-    """The group of each query as 0, 1, 2 ...; None where no two queries share one.
+    """The group of each query, numbered from 0; None if no two queries share a group.
 
     Raises:
-        ShapeError: The length differs.
+        ShapeError: ``groups`` has a wrong length.
     """
     if groups is None:
         return None
     if np.shape(groups) != (n,):
         raise ShapeError(
-            "interval() needs the group of each query.",
+            "groups must have one number for each query.",
             got=f"groups of shape {np.shape(groups)} for {n} queries",
-            fix="pass one number a query, such as Collection.groups, or leave out groups.",
+            fix="pass one number per query, such as Collection.groups, or omit groups.",
         )
     names, member = np.unique(groups, return_inverse=True)
     return None if len(names) == n else member.reshape(-1)
@@ -164,40 +165,40 @@ def interval(
     groups: Int64[np.ndarray, " query"] | None = None,
     unit: Unit = "photo",
 ) -> Interval:
-    """A bootstrap interval: the number is measured again on queries drawn with replacement.
+    """A number with its bootstrap interval: the number is computed again on queries drawn with replacement.
 
-    Queries of one group are drawn together. Photos of one encounter, or of one sender, are similar: drawn one by one,
+    Queries of one group are drawn together. Photos of one encounter or of one sender are similar. Drawn one by one,
     they give an interval that is far too narrow for photos of other encounters.
 
     Args:
-        of: One value a query, whose mean is the number (as ``average_precision()`` gives); or a function from row
-            numbers to the number, for numbers that are no mean (``lambda rows: roc_auc(score[rows], known[rows])``).
-        n_queries: How many rows a function may be given; not used for values.
-        n_draws: How many times queries are drawn.
-        seed: The same seed gives the same interval.
-        share: Share of the draws within the interval, between 0 and 1.
-        trials: For numbers between 0 and 1: where all draws agree, as with ten queries that are all right, they tell
-            nothing, and the interval is that of ``share_interval`` with so many trials (no number between 0 and 1
-            varies more than a yes or no of its mean). None: the interval is then a point. With groups at most one
-            trial a group is counted.
-        groups: A number that queries of one group share (``Collection.groups``); None, or all different: each query is
-            drawn by itself.
-        unit: What a query is, where they are drawn one by one.
+        of: One value per query, whose mean is the number (for example from ``average_precision()``). For other numbers
+            a function from row numbers to the number: ``lambda rows: roc_auc(score[rows], known[rows])``.
+        n_queries: Number of queries, required for a function; not used for values.
+        n_draws: Number of bootstrap draws.
+        seed: Random seed.
+        share: Confidence level, between 0 and 1.
+        trials: Number of trials for ``share_interval``, which replaces the bootstrap if all draws are equal (for
+            example, if all of ten answers are right). It is valid for numbers from 0 to 1, which never vary more than
+            zeros and ones with the same mean. With groups, at most one trial per group counts. None: if all draws are
+            equal, the interval has zero width.
+        groups: Group number of each query (``Collection.groups``). None, or all different: queries are drawn one by
+            one.
+        unit: Name of the unit, if queries are drawn one by one.
 
     Returns:
-        The number with its interval (percentiles of the draws). Draws on which a function refuses with a
-        FieldmarkError or gives NaN, as one without any unknown individual may, are left out.
+        The number with its interval (percentiles of the draws). Draws for which the function raises a FieldmarkError
+        or returns NaN are left out: a draw without unknown individuals may not have a number.
 
     Raises:
-        ShapeError: There are no values, ``n_queries`` is missing for a function, or ``groups`` has another length.
-        FieldmarkError: A value is NaN, an option is impossible, or a function refused more than half of the draws.
+        ShapeError: There are no values, ``n_queries`` is missing for a function, or ``groups`` has a wrong length.
+        FieldmarkError: A value is NaN, an option is invalid, or the function fails for more than half of the draws.
 
     Source:
         Efron 1979; percentile interval. Groups: the cluster bootstrap, Davison and Hinkley 1997, section 3.8.
     """
     if n_draws < 1 or not 0 < share < 1:
         raise FieldmarkError(
-            "A bootstrap interval needs draws and a share.",
+            "n_draws must be at least 1, and share between 0 and 1.",
             got=f"n_draws={n_draws}, share={share}",
             fix="use n_draws=1000 and share=0.95.",
         )
@@ -222,13 +223,13 @@ def _draws_of_mean(
 ) -> tuple[float, np.ndarray]:
     if values.ndim != 1 or not len(values):
         raise ShapeError(
-            "interval() needs one value a query.", got=values.shape, fix="pass a list with at least one value."
+            "interval() needs one value for each query.", got=values.shape, fix="pass a list with at least one value."
         )
     if np.isnan(values).any():
         raise FieldmarkError(
-            "Some values are not numbers.",
+            "Some values are NaN.",
             got=f"{int(np.isnan(values).sum())} NaN of {len(values)}",
-            fix="leave out the queries that could not be measured, or pass a function of row numbers.",
+            fix="remove the queries without a value, or pass a function of row numbers.",
         )
     n_units = len(values) if member is None else int(member.max()) + 1
     at_once = max(1, DRAWN_AT_ONCE // n_units)
@@ -251,7 +252,7 @@ def _draws_of_function(
 ) -> tuple[float, np.ndarray]:
     if n_queries is None or n_queries < 1:
         raise ShapeError(
-            "interval() does not know how many queries the function looks at.",
+            "interval() needs n_queries, the number of queries of the function.",
             got=f"n_queries={n_queries}",
             fix="pass n_queries=len(truth).",
         )
@@ -264,12 +265,12 @@ def _draws_of_function(
         try:
             drawn[draw] = function(np.concatenate([rows_of[one] for one in chosen]) if rows_of else chosen)
         except FieldmarkError:
-            continue  # this draw cannot be measured; it stays NaN
+            continue  # the number cannot be computed for this draw; it stays NaN
     measured = drawn[~np.isnan(drawn)]
     if len(measured) * 2 < n_draws:
         raise FieldmarkError(
-            "The number cannot be measured on most draws.",
-            got=f"{n_draws - len(measured)} of {n_draws} draws refused",
-            fix="measure on more queries; one side (unknown individuals?) is too rare here.",
+            "The function failed for most of the bootstrap draws.",
+            got=f"{n_draws - len(measured)} of {n_draws} draws failed",
+            fix="use more queries; one kind (for example unknown individuals) is too rare in these.",
         )
     return value, measured

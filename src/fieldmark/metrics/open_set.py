@@ -1,4 +1,4 @@
-"""How well unknown individuals are told from those we know."""
+"""Open-set metrics: how well answers separate unknown individuals from known ones."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ UNKNOWN = -1
 
 
 def false_match_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
-    """Share of the unknown individuals that were given a name.
+    """FPIR (false positive identification rate): share of unknown individuals answered with a name.
 
-    Biometrics calls it the false positive identification rate (ISO/IEC 19795-1).
+    Biometrics also calls it the false-match rate of identification (ISO/IEC 19795-1).
 
     Args:
-        answer: The first answer to each query, -1 for "nobody we know".
-        truth: The right one, -1 for unknown individuals.
+        answer: First answer to each query, -1 for unknown.
+        truth: Right answer to each query, -1 for unknown individuals.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
         ShapeError: The arrays differ in length or are empty.
-        FieldmarkError: There is no unknown individual, or an answer is no whole number.
+        FieldmarkError: There is no unknown individual, or an answer is not a whole number.
 
     Example:
         >>> false_match_rate(np.array([4, -1, 4]), np.array([-1, -1, 4]))
@@ -33,56 +33,75 @@ def false_match_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, "
     named, unknown = _named(answer, truth)[0], np.asarray(truth) == UNKNOWN
     if not unknown.any():
         raise FieldmarkError(
-            "Without unknown individuals there is no false-match rate.",
+            "The false-match rate needs queries of unknown individuals.",
             got=f"{len(unknown)} queries, all of known identities",
-            fix="keep photos of unknown individuals in validation.",
+            fix="add photos of unknown individuals to the validation photos.",
         )
     return float(named[unknown].mean())
 
 
 def false_rejection_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
-    """Share of those we know that were answered "nobody we know"; the other side of ``false_match_rate``.
+    """False rejection rate: share of known individuals answered as unknown.
+
+    It counts only rejections. ``missed_identification_rate`` (FNIR) also counts wrong names. ``false_match_rate``
+    (FPIR) is the rate for unknown individuals.
+
+    Args:
+        answer: First answer to each query, -1 for unknown.
+        truth: Right answer to each query, -1 for unknown individuals.
+
+    Returns:
+        A number from 0 to 1.
 
     Raises:
         ShapeError: The arrays differ in length or are empty.
-        FieldmarkError: There is nobody we know, or an answer is no whole number.
+        FieldmarkError: There is no known individual, or an answer is not a whole number.
     """
     named, known = _named(answer, truth)[0], np.asarray(truth) != UNKNOWN
     if not known.any():
         raise FieldmarkError(
-            "Among unknown individuals only, nobody can be turned away.",
-            got=f"{len(known)} queries, all unknown individuals",
-            fix="measure on queries of known identities too.",
+            "The false rejection rate needs queries of known individuals.",
+            got=f"{len(known)} queries, all of unknown individuals",
+            fix="add photos of known individuals to the queries.",
         )
     return float(1 - named[known].mean())
 
 
 def wrong_name_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
-    """Share of all given names that are wrong, be it an unknown individual or somebody else's name.
+    """Share of wrong names among all answers that are a name.
 
-    What a reader of the answers sees: of the names on this list, how many are wrong? 0 where no name was given.
+    A name is wrong if the photo shows an unknown individual or another known one. This is the error rate in a list of
+    identified photos. It is 0 if no answer is a name.
+
+    Args:
+        answer: First answer to each query, -1 for unknown.
+        truth: Right answer to each query, -1 for unknown individuals.
+
+    Returns:
+        A number from 0 to 1.
 
     Raises:
         ShapeError: The arrays differ in length or are empty.
-        FieldmarkError: An answer is no whole number.
+        FieldmarkError: An answer is not a whole number.
     """
     named, wrong = _named(answer, truth)
     return float(wrong[named].mean()) if named.any() else 0.0
 
 
 def roc_auc(score: Float[np.ndarray, " query"], known: Bool[np.ndarray, " query"]) -> float:
-    """Chance that somebody we know scores higher than an unknown individual; equal scores count one half.
+    """ROC AUC: probability that a known individual scores higher than an unknown one. Equal scores count one half.
 
     Args:
-        score: Larger for likelier known, for example the highest identity score of each query; any sign, -inf too.
-        known: Whether the query is of somebody we know.
+        score: Score of each query, larger for likely known individuals, for example the highest identity score. Any
+            sign is allowed, and -inf too.
+        known: Whether the query shows a known individual.
 
     Returns:
-        0.5 for a coin, 1 for a perfect parting.
+        1 for perfect separation, 0.5 for random scores.
 
     Raises:
         ShapeError: The arrays differ in length or are empty.
-        FieldmarkError: A score is NaN, or one of the two sides is missing.
+        FieldmarkError: A score is NaN, or there are no known or no unknown individuals.
 
     Source:
         Mann and Whitney 1947: the rank sum with ties averaged is the area under the ROC curve.
@@ -90,18 +109,18 @@ def roc_auc(score: Float[np.ndarray, " query"], known: Bool[np.ndarray, " query"
     score, known = np.asarray(score, np.float64), np.asarray(known)
     if score.ndim != 1 or not len(score) or known.shape != score.shape:
         raise ShapeError(
-            "roc_auc() needs a score and a yes or no for each query.",
+            "score and known of roc_auc() must have one value for each query.",
             got=f"score {score.shape}, known {known.shape}",
-            fix="pass two lists of the same length, for example scores.max(axis=1) and truth >= 0.",
+            fix="pass two lists of equal length, for example scores.max(axis=1) and truth >= 0.",
         )
     known = known.astype(bool)
     n_known = int(known.sum())
     n_unknown = len(known) - n_known
     if np.isnan(score).any() or not n_known or not n_unknown:
         raise FieldmarkError(
-            "roc_auc() compares the scores of the known with those of unknown individuals.",
+            "roc_auc() needs scores of known and of unknown individuals, without NaN.",
             got=f"{n_known} known, {n_unknown} unknown individuals, {int(np.isnan(score).sum())} scores NaN",
-            fix="pass numbers, and at least one query of each side.",
+            fix="pass numbers, and at least one query of each kind.",
         )
     _, group, count = np.unique(score, return_inverse=True, return_counts=True)
     rank = (np.cumsum(count) - (count - 1) / 2)[group]  # 1 is lowest; ties share the mean of their ranks
@@ -109,19 +128,19 @@ def roc_auc(score: Float[np.ndarray, " query"], known: Bool[np.ndarray, " query"
 
 
 def _named(answer: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which queries were given a name, and which answers are wrong."""
+    """Whether each answer is a name, and whether it is wrong."""
     answer, truth = np.asarray(answer), np.asarray(truth)
     if answer.ndim != 1 or not len(answer) or answer.shape != truth.shape:
         raise ShapeError(
-            "Every query needs one answer and one right name.",
+            "answer and truth must have one value for each query.",
             got=f"answer {answer.shape}, truth {truth.shape}",
-            fix="pass the first answer only, ranked[:, 0], and the truth of the same queries.",
+            fix="pass the first answers, for example ranked[:, 0], and the truth of the same queries.",
         )
     whole = np.issubdtype(answer.dtype, np.integer) and np.issubdtype(truth.dtype, np.integer)
     if not whole or min(answer.min(), truth.min()) < UNKNOWN:
         raise FieldmarkError(
-            "Answers and truth must be whole numbers from -1 (nobody we know).",
+            "answer and truth must be whole numbers from -1 (unknown individual).",
             got=f"answer of type {answer.dtype} from {answer.min()}, truth of type {truth.dtype} from {truth.min()}",
-            fix="pass classes, not scores; rank(..., unknown_at=t) leaves no first place empty.",
+            fix="pass classes, not scores. rank(..., unknown_at=t) fills every first place.",
         )
     return answer != UNKNOWN, answer != truth

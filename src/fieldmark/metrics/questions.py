@@ -1,4 +1,4 @@
-"""How often questions about a picture are answered wrongly."""
+"""Error rates of the answers to questions (attributes) about photos."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fieldmark.core.errors import FieldmarkError, ShapeError, several
 
 @dataclass(frozen=True, slots=True)
 class QuestionError:
-    """Errors of answers, overall and by question.
+    """Error rates of answers, overall and by question.
 
     Attributes:
-        mean: Share of wrong answers among all pairs of image and question that have truth.
-        of_question: The same for each question; NaN where no image has truth for it.
-        n_pairs: How many images have truth for each question.
+        mean: Share of wrong answers among all labelled pairs of image and question, 0 to 1.
+        of_question: Share of wrong answers to each question; NaN if no image is labelled for it.
+        n_pairs: Number of labelled images for each question.
     """
 
     mean: float
@@ -30,23 +30,22 @@ def error_per_question(
     truth: Bool[np.ndarray, "image label"],
     question_of: Int[np.ndarray, " label"],
 ) -> QuestionError:
-    """Share of wrong answers; an answer is right if it is any of the right ones.
+    """Share of wrong answers, overall and by question. If several answers are right, each of them counts as right.
 
-    A dress may be both "red" and "white": either answer to "which colour?" is right. Pairs of image and question
-    without any right answer on record say nothing and are skipped.
+    Example: a dress is both "red" and "white". Then either answer to "which colour?" is right. Pairs of image and
+    question without a label are skipped.
 
     Args:
-        answer: The label (column of ``truth``) given to each question of each image; -1 for no answer, which is
-            wrong.
-        truth: Which labels are right for each image.
-        question_of: The question each label answers, 0 ... question - 1.
+        answer: Predicted label (column of ``truth``) for each image and question. -1 means no answer and is wrong.
+        truth: Right labels of each image.
+        question_of: Question of each label, from 0.
 
     Returns:
-        The errors, 0 to 1.
+        The error rates, 0 to 1.
 
     Raises:
-        ShapeError: The arrays do not fit each other or are empty.
-        FieldmarkError: An answer belongs to another question or is no label, or no pair has truth.
+        ShapeError: The shapes of the arrays do not agree, or the arrays are empty.
+        FieldmarkError: An answer is not a label of its question, or no pair is labelled.
 
     Source:
         The metric of iMaterialist 2017 (FGVC4): mean error over annotated pairs of image and task.
@@ -54,7 +53,7 @@ def error_per_question(
     answer, truth, question_of = np.asarray(answer), np.asarray(truth, bool), np.asarray(question_of)
     if answer.ndim != 2 or not answer.size or truth.shape != (len(answer), len(np.atleast_1d(question_of))):
         raise ShapeError(
-            "error_per_question() needs one answer for each image and question, and the right labels of each image.",
+            "answer, truth and question_of of error_per_question() do not agree in shape.",
             got=f"answer {answer.shape}, truth {truth.shape}, question_of {question_of.shape}",
             fix="pass (image, question), (image, label) and (label,), with at least one image and question.",
         )
@@ -64,9 +63,9 @@ def error_per_question(
     has_truth = (truth.astype(np.int64) @ belongs.astype(np.int64)) > 0
     if not has_truth.any():
         raise FieldmarkError(
-            "No image has truth for any question.",
+            "truth has no right answer for any image and question.",
             got=f"{len(answer)} images, {n_questions} questions",
-            fix="measure on annotated images.",
+            fix="pass images with labels.",
         )
     right = np.take_along_axis(truth, np.maximum(answer, 0), axis=1) & (answer >= 0)
     n_pairs = has_truth.sum(axis=0)
@@ -85,7 +84,7 @@ def _check_answers(answer: np.ndarray, question_of: np.ndarray) -> None:
             for image, question in np.argwhere(~fits)
         ]
         raise FieldmarkError(
-            "Some answers are no labels of their question.",
+            "Some answers are not labels of their question.",
             got=several(odd),
-            fix="choose among the labels with question_of == question; -1 is no answer.",
+            fix="use labels with question_of == question, or -1 for no answer.",
         )

@@ -1,4 +1,4 @@
-"""How far up the right name stands in ranked answers."""
+"""Ranking metrics: MAP@k, top-k accuracy and FNIR of ranked answers."""
 
 from __future__ import annotations
 
@@ -10,49 +10,52 @@ from jaxtyping import Float64, Int, Int64
 from fieldmark.core.errors import FieldmarkError, ShapeError, several
 
 UNKNOWN = -1
-NO_NAME = -2  # fills short answers; truth is never below -1
+NO_NAME = -2  # fills short rows of answers; truth is never below -1
 Ranked = Int[np.ndarray, "query rank"] | Sequence[Sequence[int]]
 
 
 def map_at_k(ranked: Ranked, truth: Int[np.ndarray, " query"] | Sequence[int], *, k: int = 5) -> float:
-    """Mean average precision over the first ``k`` answers, where each query has one right name.
+    """MAP@k: mean average precision of the first ``k`` answers, for queries with one right identity each.
 
-    A right name in first place is worth 1, in second 1/2, ... in k-th 1/k, further down nothing. "Nobody we know"
-    (-1) is a name like all others: it is right for unknown individuals and wrong for everybody else. Only the order counts:
-    no score is looked at, so negative ones cannot get lost.
+    The right identity counts 1 in first place, 1/2 in second, ... and 1/k in k-th place. Below that it counts 0.
+    "Unknown" (-1) is an identity like all others: it is right for unknown individuals and wrong for known ones. Only
+    the order of the answers matters; scores are not used.
 
     Args:
-        ranked: The answers of each query, best first; rows may be short. A name that stands twice counts where it
-            stands first. -2 marks an empty place.
-        truth: The right name of each query, -1 for unknown individuals.
-        k: How many answers count, at least 1.
+        ranked: Answers to each query, best first; rows may be short. An identity that occurs twice counts at its first
+            place. -2 marks an empty place.
+        truth: Right identity of each query, -1 for unknown individuals.
+        k: Number of answers that count, at least 1.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
-        ShapeError: There are no queries, or not one answer row for each.
-        FieldmarkError: ``k`` is below 1, or names are no whole numbers from -1.
+        ShapeError: There are no queries, or the number of answer rows differs from the number of queries.
+        FieldmarkError: ``k`` is below 1, or identities are not whole numbers from -1.
 
     Example:
         >>> map_at_k([[3, -1], [7, 5]], [-1, 7])
         0.75
 
     Source:
-        The metric of Humpback Whale Identification 2018/19 (Kaggle), with one label an image.
+        The metric of Humpback Whale Identification 2018/19 (Kaggle), with one label per image.
     """
     return float(average_precision(ranked, truth, k=k).mean())
 
 
 def top_k(ranked: Ranked, truth: Int[np.ndarray, " query"] | Sequence[int], *, k: int = 1) -> float:
-    """Share of the queries whose right name is among the first ``k`` answers; see ``map_at_k``."""
+    """Top-k accuracy: share of queries whose right identity is among the first ``k`` answers; see ``map_at_k``."""
     return float((_places(ranked, truth, k=k) > 0).mean())
 
 
 def average_precision(
     ranked: Ranked, truth: Int[np.ndarray, " query"] | Sequence[int], *, k: int = 5
 ) -> Float64[np.ndarray, " query"]:
-    """What each query adds to ``map_at_k``: 1/place of its right name, or 0. Feed it to ``interval()``."""
+    """Average precision of each query: 1/place of the right identity, or 0. Its mean is ``map_at_k``.
+
+    ``interval()`` computes an interval of the mean.
+    """
     place = _places(ranked, truth, k=k)
     return np.divide(1.0, place, out=np.zeros(len(place)), where=place > 0)
 
@@ -60,22 +63,22 @@ def average_precision(
 def missed_identification_rate(
     ranked: Ranked, truth: Int[np.ndarray, " query"] | Sequence[int], *, k: int = 1
 ) -> float:
-    """Share of the known queries whose right identity is not among the first ``k`` answers, or only after "unknown".
+    """FNIR (false negative identification rate): share of known individuals not found in the first ``k`` answers.
 
-    Biometrics calls it the false negative identification rate, FNIR (ISO/IEC 19795-1); ``false_match_rate`` is its
-    counterpart for unknown individuals, FPIR. An identity counts only before -1, as -1 stands where the threshold is.
+    An identity counts as found only if it ranks before -1 (unknown), because -1 marks the place of the threshold. The
+    definition follows ISO/IEC 19795-1. ``false_match_rate`` (FPIR) is the rate for unknown individuals.
 
     Args:
-        ranked: The answers of each query, best first, -1 for unknown; see ``map_at_k``.
-        truth: The right identity of each query; queries of unknown individuals (-1) are left out.
-        k: How many answers count, at least 1.
+        ranked: Answers to each query, best first, -1 for unknown; see ``map_at_k``.
+        truth: Right identity of each query; queries of unknown individuals (-1) are left out.
+        k: Number of answers that count, at least 1.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
-        ShapeError: There are no queries, or not one answer row for each.
-        FieldmarkError: All queries are unknown individuals, ``k`` is below 1, or identities are no whole numbers.
+        ShapeError: There are no queries, or the number of answer rows differs from the number of queries.
+        FieldmarkError: All queries are unknown individuals, ``k`` is below 1, or identities are not whole numbers.
 
     Example:
         >>> missed_identification_rate([[3, -1], [-1, 7], [2, -1]], [3, 7, -1])
@@ -85,31 +88,31 @@ def missed_identification_rate(
     unknown = _places(ranked, np.full(len(names), UNKNOWN), k=k)
     if (names == UNKNOWN).all():
         raise FieldmarkError(
-            "No known individual is among the queries, so none can be missed.",
-            got=f"{len(names)} queries, all unknown",
-            fix="measure on queries of known individuals too.",
+            "The missed identification rate needs queries of known individuals.",
+            got=f"{len(names)} queries, all of unknown individuals",
+            fix="add photos of known individuals to the queries.",
         )
     found = (right > 0) & ((unknown == 0) | (right < unknown))
     return float(1 - found[names != UNKNOWN].mean())
 
 
 def _places(ranked: Ranked, truth: np.ndarray | Sequence[int], *, k: int) -> Int64[np.ndarray, " query"]:
-    """Place of the right name, 1 is first; 0 where it is not among the first ``k``."""
+    """Place of the right identity, from 1; 0 if it is not among the first ``k``."""
     if k < 1:
-        raise FieldmarkError("At least one answer must count.", got=f"k={k}", fix="use k=1 or more; contests use k=5.")
+        raise FieldmarkError("k must be at least 1.", got=f"k={k}", fix="use k=1 or more; contests use k=5.")
     answers, names = _matrix(ranked), np.asarray(truth)
     if names.ndim != 1 or not len(names) or len(answers) != len(names):
         raise ShapeError(
-            "Every query needs one row of answers and one right name.",
+            "ranked and truth must have one row for each query.",
             got=f"answers {answers.shape}, truth {names.shape}",
             fix="pass (query, rank) answers and (query,) truth, with at least one query.",
         )
     if not np.issubdtype(names.dtype, np.integer) or not np.issubdtype(answers.dtype, np.integer) or names.min() < -1:
         odd = several(list(names[names < -1])) if np.issubdtype(names.dtype, np.integer) else "no whole numbers"
         raise FieldmarkError(
-            "Names must be whole numbers from -1 (nobody we know).",
+            "Identities must be whole numbers from -1 (unknown individual).",
             got=f"answers of type {answers.dtype}, truth of type {names.dtype}: {odd}",
-            fix="turn names into classes with a Vocabulary; pass ranked classes, not their scores.",
+            fix="convert names to classes with a Vocabulary, and pass ranked classes, not scores.",
         )
     hit = answers[:, :k] == names[:, None]
     if not hit.shape[1]:

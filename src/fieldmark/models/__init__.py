@@ -1,1 +1,1 @@
-"""A backbone by name (timm), a neck, a head by task."""
+"""Networks: backbones (timm or registered), pooling, necks and heads, with their weights."""

@@ -1,4 +1,4 @@
-"""A network without classifier and pooling: how it sees, its stages from stem to last, and the cut between two."""
+"""Backbones: networks without classifier and pooling, their stages, and how to split them between two stages."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from fieldmark.models.specs import Backbone, HubWeights, PackageWeights
 from fieldmark.models.weights import Origin
 
 SEQUENTIAL = frozenset({ConvNeXt, DenseNet, EfficientNet, InceptionV3, MobileNetV3, ResNet, SENet, Xception})
-"""Families whose ``forward_features`` is their children one after the other; held by a test for each."""
+"""Families whose ``forward_features`` applies their children one after the other; a test checks each family."""
 
 PROBE_PX = 224
-"""Side of the empty picture that is sent through to see where maps shrink."""
+"""Side of the empty image that is used to find where feature maps become smaller."""
 
 HEAD_BEGINS = ("global_pool", "head")
-"""The child at which timm's networks stop being a feature map."""
+"""Names of the first child after the feature map in timm's networks."""
 
 JOIN_PREVIOUS = 99999
-"""timm's mark for layers it counts to the group before; we keep them a stage of their own."""
+"""timm's mark for layers that it adds to the previous group; here they are a separate stage."""
 
 
 class DataConfig(NamedTuple):
-    """How a backbone's pretrained weights want their pictures."""
+    """Input that the pretrained weights of a backbone expect."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -51,7 +51,7 @@ class DataConfig(NamedTuple):
 
 
 IMAGENET = DataConfig((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic", (3, 224, 224))
-"""Of networks whose weights do not say: the statistics of ImageNet, as timm assumes too."""
+"""Default for weights without a data configuration: the statistics of ImageNet, as in timm."""
 
 
 class FeatureMap(nn.Module):
@@ -62,22 +62,22 @@ class FeatureMap(nn.Module):
         self.model = model
 
     def forward(self, pictures: Float[Tensor, "batch channel height width"]) -> Tensor:
-        """The last feature map, not pooled."""
+        """Return the last feature map, not pooled."""
         return cast("Any", self.model).forward_features(pictures)
 
 
 def build_backbone(spec: Backbone) -> tuple[nn.Module, Origin]:
-    """A registered or timm network by name, without classifier and pooling, with its weights.
+    """Return a registered or timm network without classifier and pooling, with its weights.
 
     Args:
-        spec: Name, weights and input channels.
+        spec: Name, weights and number of input channels.
 
     Returns:
-        The network and where its weights came from.
+        The network and the origin of its weights.
 
     Raises:
-        PlanError: There is no network of that name, or none that takes these channels.
-        WeightsError: The weights are missing, damaged or of another network.
+        PlanError: There is no network of that name, or it does not support this number of channels.
+        WeightsError: The weights are missing, damaged or belong to another network.
     """
     own = BACKBONES.find(spec.name)
     if own is not None:
@@ -85,7 +85,7 @@ def build_backbone(spec: Backbone) -> tuple[nn.Module, Origin]:
     _check_name(spec.name)
     try:
         model = timm.create_model(spec.name, pretrained=False, num_classes=0, global_pool="", in_chans=spec.in_channels)
-    # timm's builders refuse settings in whatever way they meet them: TypeError, RuntimeError, AssertionError.
+    # timm's builders reject settings by different exceptions: TypeError, RuntimeError, AssertionError.
     except Exception as error:
         raise PlanError(
             f"timm cannot build the backbone {spec.name!r} for this use.",
@@ -97,30 +97,30 @@ def build_backbone(spec: Backbone) -> tuple[nn.Module, Origin]:
 
 
 def _registered(build: BuildNetwork, spec: Backbone) -> tuple[nn.Module, Origin]:
-    """A network that timm does not have; its packaged weights are those it brings itself."""
+    """Return a network that timm does not have. Its packaged weights are its own pretrained weights."""
     own_weights = isinstance(spec.weights, PackageWeights)
     try:
         model = build(in_channels=spec.in_channels, pretrained=own_weights)
         missing = [name for name in ("num_features", "forward_features") if not hasattr(model, name)]
-    # It is somebody else's code: whatever it raises means that this network cannot be had.
+    # Third-party code may raise any exception; each one means that the network cannot be built.
     except Exception as error:
         raise PlanError(
             f"The backbone {spec.name!r} cannot be built.",
             got=f"in_channels = {spec.in_channels}, pretrained = {own_weights}: {type(error).__name__}: {error}",
-            fix="use other weights or channels, or ask the author of the backbone.",
+            fix="use other weights or channels, or contact the author of the backbone.",
         ) from error
     if missing:
         raise PlanError(
-            f"The backbone {spec.name!r} is no network that can be used.",
+            f"The backbone {spec.name!r} lacks attributes that fieldmark needs.",
             got=f"a {type(model).__name__} without {' and '.join(missing)}",
-            fix="give it num_features (the channels of its last map) and forward_features(pictures).",
+            fix="add num_features (the channels of its last map) and forward_features(pictures).",
         )
     if own_weights:
         brought = BACKBONES.brought_by(spec.name) or "a script"
         return model, Origin("package", brought, weights.digest_of(model.state_dict()))
     if isinstance(spec.weights, HubWeights):
         raise WeightsError(
-            f"The backbone {spec.name!r} has weights on no hub that is known.",
+            f"The backbone {spec.name!r} has no weights on a hub.",
             got='weights = {kind = "hub"}',
             fix='use weights = {kind = "package"} for its own, or {kind = "file", path = "..."}.',
         )
@@ -128,7 +128,7 @@ def _registered(build: BuildNetwork, spec: Backbone) -> tuple[nn.Module, Origin]
 
 
 def data_config(name: str) -> DataConfig:
-    """How the pretrained weights of backbone ``name`` want their pictures: mean, std, interpolation, size.
+    """Return the input that the pretrained weights of backbone ``name`` expect: mean, std, interpolation, size.
 
     Raises:
         PlanError: There is no network of that name.
@@ -151,28 +151,28 @@ def data_config(name: str) -> DataConfig:
 
 
 def backbone_stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
-    """The parts of a network from input to output: the name of each, and of its parameters.
+    """Return the stages of a network from input to output: stage name to names of parameters.
 
-    Fine-tuning freezes the lower parts, which know edges and textures, and trains the upper ones. The first stage is
-    called ``stem``; the others bear timm's names: ``layer1`` ... ``layer4`` (ResNet, SENet), ``blocks.0`` ...
+    Fine-tuning freezes the lower stages, which respond to edges and textures, and trains the upper ones. The first
+    stage is called ``stem``; the others have timm's names: ``layer1`` ... ``layer4`` (ResNet, SENet), ``blocks.0`` ...
     ``blocks.6`` and ``conv_head`` (EfficientNet), ``features.denseblock1`` ... (DenseNet).
 
-    Networks that name no parts of their own have one for each direct child.
+    In networks that do not define groups, each direct child is one stage.
 
     Args:
         model: A registered or timm network.
 
     Returns:
-        Stage names to names of parameters, in order; every parameter stands in exactly one.
+        Stage names to names of parameters, in order; every parameter belongs to exactly one stage.
 
     Source:
-        The grouping is timm's (made for layer-wise learning rates), but for its last norms, which stay apart.
+        The grouping is timm's (made for layer-wise learning rates), except that the last norms are separate stages.
     """
     if not hasattr(model, "group_matcher"):
         return _children(model)
     matcher = cast("Any", model).group_matcher(coarse=True)
     if isinstance(matcher, dict):
-        matcher = {group: _apart(rules) for group, rules in matcher.items()}
+        matcher = {group: _separated(rules) for group, rules in matcher.items()}
     groups = cast("dict[int, list[str]]", group_parameters(model, matcher))
     named: dict[str, tuple[str, ...]] = {}
     for number, names in sorted(groups.items()):
@@ -182,30 +182,30 @@ def backbone_stages(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
 
 def links(model: nn.Module) -> list[nn.Module]:
-    """The modules whose succession is the network's feature map; of families that are no sequence, one for all."""
+    """Return the modules that compute the feature map one after the other; one module if the network is no sequence."""
     return [link for _, link in _links(model)] if type(model) in SEQUENTIAL else [FeatureMap(model)]
 
 
 def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None:
-    """The network cut after its first ``n_stages`` stages, so that ``upper(lower(x))`` is its feature map.
+    """Split a network after its first ``n_stages`` stages, so that ``upper(lower(x))`` is its feature map.
 
-    What the lower part gives for a fixed picture can be kept while only the upper part is trained. Both halves
-    share the network's own parameters.
+    The output of the lower part for a fixed image can be cached while only the upper part is trained. Both parts share
+    the parameters of the network.
 
     Args:
         model: A timm network.
-        n_stages: 0 (all is upper) to the number of its stages (all is lower).
+        n_stages: Number of stages in the lower part, from 0 to the number of all stages.
 
     Returns:
-        Lower and upper part, or None for families that cannot be cut inside (branches from one stage to a later one).
+        Lower and upper part, or None for families that cannot be split (with branches from one stage to a later one).
 
     Raises:
-        PlanError: There are not that many stages.
+        PlanError: The network has fewer stages.
     """
     named = backbone_stages(model)
     if not 0 <= n_stages <= len(named):
         raise PlanError(
-            f"The backbone cannot be cut after {n_stages} stages.",
+            f"The backbone cannot be split after {n_stages} stages.",
             got=f"{len(named)} stages: {', '.join(named)}",
             fix=f"use a number from 0 to {len(named)}.",
         )
@@ -225,11 +225,11 @@ def split(model: nn.Module, n_stages: int) -> tuple[nn.Module, nn.Module] | None
 
 
 class TwoMaps(NamedTuple):
-    """Where a network shrinks its picture for the last time.
+    """Position of the last reduction of the map size in a network.
 
     Attributes:
-        at: Links that lie before it.
-        channels: Of the map there.
+        at: Number of modules before the reduction.
+        channels: Number of channels of the map before the reduction.
     """
 
     at: int
@@ -237,19 +237,19 @@ class TwoMaps(NamedTuple):
 
 
 def last_shrinking(model: nn.Module) -> TwoMaps:
-    """The place where the last map but one, by size, is done.
+    """Return the position at which the second-to-last map size ends.
 
     Args:
-        model: A timm network; left as it is.
+        model: A timm network; it is not changed.
 
     Raises:
-        PlanError: It is no sequence of stages, or never shrinks a map.
+        PlanError: The network is not a sequence of stages, or never reduces the map size.
     """
     if type(model) in SEQUENTIAL:
         was_training, shapes = model.training, []
         first = next(iter(model.parameters()))
         features = torch.zeros(1, first.shape[1], PROBE_PX, PROBE_PX, device=first.device)
-        model.eval()  # batch norms shall not learn from it
+        model.eval()  # keeps the batch statistics unchanged
         with torch.no_grad():
             for _, link in _links(model):
                 features = link(features)
@@ -259,17 +259,17 @@ def last_shrinking(model: nn.Module) -> TwoMaps:
         if larger:
             return TwoMaps(larger[-1] + 1, shapes[larger[-1]][1])
     raise PlanError(
-        "This backbone has no two maps that could be pooled.",
+        "maps = 2: the backbone does not have two feature maps that can be pooled.",
         got=type(model).__name__,
         fix="use maps = 1, or a family of plain stages such as 'resnet50' or 'tf_efficientnet_lite0'.",
     )
 
 
 def through_two(model: nn.Module, n_stages: int, place: TwoMaps) -> tuple[nn.Module, nn.Module] | None:
-    """The ways from the cut after ``n_stages`` stages to the first of two maps, and from there to the second.
+    """Return the modules from stage ``n_stages`` to the first of two pooled maps, and from there to the second.
 
     Returns:
-        None where the network cannot be cut there, or the first map lies below the cut.
+        None if the network cannot be split there, or the first map lies before the split.
     """
     links = [link for _, link in _links(model)]
     parts = split(model, n_stages)
@@ -280,7 +280,7 @@ def through_two(model: nn.Module, n_stages: int, place: TwoMaps) -> tuple[nn.Mod
 
 
 def _children(model: nn.Module) -> dict[str, tuple[str, ...]]:
-    """The direct children that have parameters, the first called ``stem``."""
+    """Return the direct children that have parameters as stages; the first is called ``stem``."""
     named: dict[str, list[str]] = {}
     for name, _ in model.named_parameters():
         named.setdefault(name.partition(".")[0], []).append(name)
@@ -288,7 +288,7 @@ def _children(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
 
 def _check_name(name: str) -> None:
-    """Refuse what timm does not know, and its prefixes that would fetch code or settings from elsewhere."""
+    """Reject names unknown to timm, and prefixes that would load code or settings from other sources."""
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, [*timm.list_models(), *BACKBONES.names()], 1, 0.5)
         raise PlanError(
@@ -299,9 +299,9 @@ def _check_name(name: str) -> None:
 
 
 def _behead(model: nn.Module) -> None:
-    """Take off what stands above the feature map (MobileNetV3's second convolution, ConvNeXt's last norm).
+    """Remove the layers after the feature map (MobileNetV3's second convolution, ConvNeXt's last norm).
 
-    Nothing would ever reach it: dead weights in every checkpoint, and a last stage that cannot learn.
+    These layers are never used. They would be unused weights in every checkpoint and a last stage without gradient.
     """
     if type(model) not in SEQUENTIAL:
         return
@@ -311,22 +311,22 @@ def _behead(model: nn.Module) -> None:
         setattr(model, name, nn.Identity())
 
 
-def _apart(rules: Any) -> Any:
-    """The rules of one of timm's groups, with trailing layers a group of their own."""
+def _separated(rules: Any) -> Any:
+    """Return the rules of one of timm's groups, with trailing layers as a separate group."""
     if isinstance(rules, str) or rules is None:
         return rules
     return [(pattern, (JOIN_PREVIOUS + 1,) if suffix == (JOIN_PREVIOUS,) else suffix) for pattern, suffix in rules]
 
 
 def _stage_name(parameter: str) -> str:
-    """The path of a parameter up to its first numbered part: ``layer1.0.conv1.weight`` is of ``layer1``."""
+    """Return the path of a parameter up to its first part with a digit: ``layer1`` for ``layer1.0.conv1.weight``."""
     path = parameter.split(".")[:-1]
     numbered = next((depth for depth, part in enumerate(path, start=1) if any(map(str.isdigit, part))), 1)
     return ".".join(path[:numbered])
 
 
 def _links(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules a sequential network passes its input through, up to its pooling."""
+    """Return the modules of a sequential network up to its pooling, with their names."""
     links: list[tuple[str, nn.Module]] = []
     for name, child in model.named_children():
         if name in HEAD_BEGINS:

@@ -1,4 +1,4 @@
-"""A pretrained network whole, with the 1,000 classes of ImageNet it was trained for."""
+"""Complete pretrained networks with their classifier for the 1,000 classes of ImageNet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fieldmark.models.weights import Origin, read_state
 
 
 class Classifier(nn.Module):
-    """Pooled features and class probabilities of pictures, by a network as it was pretrained.
+    """Pooled features and ImageNet class probabilities of images, from a pretrained network.
 
     Args:
         model: A timm network with its classifier.
@@ -27,25 +27,25 @@ class Classifier(nn.Module):
     def forward(
         self, pictures: Float[Tensor, "batch channel height width"]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
-        """The feature before the classifier, averaged over the picture, and the probability of each class."""
+        """Return the pooled feature before the classifier, and the probability of each class."""
         feature_map = self.model.forward_features(pictures)  # type: ignore[operator]
         feature = self.model.forward_head(feature_map, pre_logits=True)  # type: ignore[operator]
         return feature, torch.softmax(self.model.get_classifier()(feature), dim=1)  # type: ignore[operator]
 
 
 def build_classifier(spec: Backbone) -> tuple[Classifier, Origin]:
-    """The network of a backbone with its own classifier, in test mode.
+    """Return a pretrained network with its classifier, in evaluation mode.
 
     Args:
-        spec: A backbone with packaged weights: only of those the classifier is known to be ImageNet's.
+        spec: A backbone with packaged weights. Only these are known to have the classifier of ImageNet.
 
     Raises:
-        WeightsError: The weights are not packaged, or do not fit.
-        PlanError: No package carries weights for this backbone.
+        WeightsError: The weights are not packaged, or do not fit the network.
+        PlanError: No package provides weights for this backbone.
     """
     if not isinstance(spec.weights, PackageWeights):
         raise WeightsError(
-            "Only packaged weights come with a classifier that is known.",
+            "weights: an ImageNet classifier is available for packaged weights only.",
             got=f"{spec.name} with {spec.weights.kind} weights",
             fix='use the backbone "tf_efficientnet_lite0" with packaged weights here.',
         )

@@ -1,4 +1,4 @@
-"""What backbones cost, from a table in the package (no torch)."""
+"""Computational cost of backbones, from a table in the package (no torch)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pydantic import Field
 from fieldmark.core.spec import Count, Natural, Spec, read_spec
 
 REFERENCE_PX = 224
-"""Side of the square picture that the table is about."""
+"""Side of the square input image of the table."""
 TABLE = Path(__file__).with_name("costs.json")
 ALL = "all"
-"""In place of stage names: every stage of the backbone."""
+"""Value in place of stage names that means every stage of the backbone."""
 
 
 class StageCost(Spec):
-    """One stage of a backbone, for one picture of the reference size.
+    """Cost of one stage of a backbone, for one image of the reference size.
 
     Attributes:
-        name: As ``Phase.freeze`` names it.
+        name: Stage name, as in ``Phase.freeze``.
         parameters: Number of weights.
         macs: Multiply-accumulate operations of convolutions and linear layers in one forward pass.
-        written: Numbers that its layers write in one forward pass.
+        written: Number of output values of its layers in one forward pass.
         kept_bytes: Bytes that training in float32 keeps for the backward pass.
     """
 
@@ -36,12 +36,12 @@ class StageCost(Spec):
 
 
 class BackboneCost(Spec):
-    """A backbone as the sum of its stages, from the first to the last.
+    """Cost of a backbone as the costs of its stages, from the first to the last.
 
     Attributes:
-        width: Numbers of the pooled feature.
-        source: Where timm fetches weights from: a repository on the Hugging Face hub, or an address; None: nowhere.
-        stages: Every stage once.
+        width: Length of the pooled feature.
+        source: Source of timm's weights: a repository on the Hugging Face hub or a URL; None if there are none.
+        stages: Cost of each stage.
     """
 
     width: Count
@@ -55,11 +55,11 @@ class BackboneCost(Spec):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulate operations of a forward pass at the reference size."""
+        """Number of multiply-accumulate operations of a forward pass at the reference size."""
         return sum(stage.macs for stage in self.stages)
 
     def frozen_first(self, freeze: tuple[str, ...]) -> int:
-        """How many stages from the input on are frozen without a gap: their results can be kept."""
+        """Return the number of consecutive frozen stages from the input on, whose outputs can be cached."""
         n = 0
         for stage in self.stages:
             if stage.name not in freeze and ALL not in freeze:
@@ -74,11 +74,11 @@ class _Table(Spec):
 
 @cache
 def table() -> dict[str, BackboneCost]:
-    """The shipped table: the backbones of all recipes by name; ``benchmarks/backbone_costs.py`` writes it."""
+    """Return the cost of the backbones of all recipes, by name. ``benchmarks/backbone_costs.py`` writes the table."""
     found: _Table = read_spec(_Table, TABLE)
     return found.backbones
 
 
 def cost_of(name: str) -> BackboneCost | None:
-    """The cost of a backbone from the shipped table, or None for one that no recipe uses."""
+    """Return the cost of a backbone from the table in the package, or None if no recipe uses the backbone."""
     return table().get(name)

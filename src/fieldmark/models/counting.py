@@ -1,4 +1,4 @@
-"""Count what a backbone costs: parameters, multiply-accumulate operations and memory, without computing anything."""
+"""Measure the cost of a backbone without running it: parameters, multiply-accumulate operations and memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fieldmark.models.specs import Backbone, RandomWeights
 
 
 def count(name: str, *, in_channels: int = 3) -> BackboneCost:
-    """The cost of one backbone by stage, for one picture of 224 x 224 pixels.
+    """Return the cost of one backbone by stage, for one image of 224 x 224 pixels.
 
-    The network is built on torch's ``meta`` device: no weights are read and no numbers are computed.
+    The network is built on torch's ``meta`` device: no weights are read and no values are computed.
 
     Args:
-        name: As timm calls it, or as it is registered.
-        in_channels: 3, and one for a mask.
+        name: Name of the network in timm, or its registered name.
+        in_channels: Number of input channels: 3, or 4 with a mask.
 
     Raises:
         PlanError: There is no network of that name.
@@ -48,21 +48,21 @@ def count(name: str, *, in_channels: int = 3) -> BackboneCost:
 
 
 class _Tally:
-    """Sums over the modules of a backbone, by stage. Two pictures are counted: a batch norm refuses a single one."""
+    """Sums over the modules of a backbone, by stage, for a batch of two images (batch norms reject a batch of one)."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model.train()
         named = backbone_stages(model)
         self._stage_of = {parameter: stage for stage, names in named.items() for parameter in names}
         self._at = next(iter(named))
-        self._seen = {id(parameter.untyped_storage()) for parameter in model.parameters()}
+        self._counted = {id(parameter.untyped_storage()) for parameter in model.parameters()}
         self.parameters = dict.fromkeys(named, 0)
         for parameter, tensor in model.named_parameters():
             self.parameters[self._stage_of[parameter]] += tensor.numel()
         self.macs, self.written, self.kept = (dict.fromkeys(named, 0) for _ in range(3))
 
     def forward(self, pictures: Tensor) -> None:
-        """Send pictures through and note what each stage costs."""
+        """Run a forward pass and record the cost of each stage."""
         hooks = []
         for path, module in self.model.named_modules():
             own = [f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)]
@@ -91,9 +91,9 @@ class _Tally:
             self.macs[self._at] += output.numel() * module.in_features
 
     def _keep(self, tensor: Tensor) -> Tensor:
-        """Note a tensor that autograd keeps for the backward pass, each storage once and no parameter."""
+        """Count a tensor that autograd keeps for the backward pass: each storage once, and no parameters."""
         storage = tensor.untyped_storage()
-        if not isinstance(tensor, nn.Parameter) and storage._cdata not in self._seen:  # noqa: SLF001 - no public name
-            self._seen.add(storage._cdata)  # noqa: SLF001
+        if not isinstance(tensor, nn.Parameter) and storage._cdata not in self._counted:  # noqa: SLF001 - no public name
+            self._counted.add(storage._cdata)  # noqa: SLF001
             self.kept[self._at] += storage.nbytes()
         return tensor

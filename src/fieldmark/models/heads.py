@@ -1,4 +1,4 @@
-"""Necks and heads: what stands between a pooled feature and the embedding and logits of a network."""
+"""Necks and heads: the layers from the pooled feature to the embedding and the logits of a network."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from fieldmark.core.errors import ShapeError
 from fieldmark.models import specs
 
 Reads = Literal["pooled", "neck", "embedding"]
-"""What a head takes: the pooled feature, what the neck made of it, or that at unit length."""
+"""Input of a head: the pooled feature, the output of the neck, or the unit-length embedding."""
 
 NEAREST = 1e-6
-"""Least distance, in units of sigma, to a centre: at none at all the odds would be infinite."""
+"""Smallest distance to a centre, in units of sigma; at distance 0 the odds would be infinite."""
 
 
 class Dropout(nn.Module):
-    """Zero a share of the features in training, and only there, with its own generator.
+    """Dropout with its own random generator. It is active in training mode only.
 
     Args:
-        rate: Share of features that is zeroed; the others grow by ``1 / (1 - rate)``.
+        rate: Share of features that are set to zero; the others are multiplied by ``1 / (1 - rate)``.
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
         self.chance: torch.Generator | None = None
-        """Where the draws come from; a checkpoint keeps its state. None: torch's global generator."""
+        """Random generator, whose state is part of a checkpoint. None means torch's global generator."""
 
     def forward(self, feature: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-        """The feature, thinned out in training."""
+        """Return the feature, with dropout in training."""
         if not self.training or self.rate == 0:
             return feature
-        # Drawn where the generator lives: a CPU generator gives one and the same run on every device.
+        # The draw is on the generator's device: a CPU generator gives the same run on every device.
         device = feature.device if self.chance is None else self.chance.device
         draw = torch.rand(feature.shape, generator=self.chance, device=device)
         return feature * (draw >= self.rate).to(feature) / (1 - self.rate)
 
 
 class BatchNormNeck(nn.Module):
-    """Every feature brought to the same spread over the batch, with a learned weight and no bias.
+    """Batch normalisation of the feature, with a learned weight and no bias.
 
-    Without a bias the features stay around the origin, where cosines between them mean most.
+    Without a bias the features stay centred at the origin, which suits cosine similarities.
 
     Args:
         width: Number of features.
@@ -57,18 +57,18 @@ class BatchNormNeck(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(width)
-        # Taken away, not frozen at zero: whoever thaws the network cannot bring it back.
+        # The bias is removed, not frozen at zero, so that unfreezing the network cannot train it.
         self.norm.register_parameter("bias", None)
 
     def forward(self, feature: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-        """The feature, normalised over the batch in training and by the running statistics elsewhere.
+        """Return the feature, normalised over the batch in training and by the running statistics otherwise.
 
         Raises:
-            ShapeError: A single picture in training, which has no spread.
+            ShapeError: The batch holds a single image in training, so that its variance is undefined.
         """
         if self.training and feature.shape[0] < 2:
             raise ShapeError(
-                "A network with a batch-norm neck cannot train on a batch of one picture.",
+                "A network with a batch-norm neck cannot train on a batch of one image.",
                 got=f"features {tuple(feature.shape)}",
                 fix='use batches of at least 2 (drop the last, smaller one), or neck = "none".',
             )
@@ -76,7 +76,7 @@ class BatchNormNeck(nn.Module):
 
 
 class LinearLogits(nn.Module):
-    """One yes-or-no question a label, asked of the pooled feature as it is.
+    """Linear layer from the pooled feature to one logit per label.
 
     Args:
         width: Number of features.
@@ -92,17 +92,17 @@ class LinearLogits(nn.Module):
         nn.init.zeros_(self.questions.bias)
 
     def forward(self, feature: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch label"]:
-        """One logit a label."""
+        """Return one logit per label."""
         return self.questions(feature)
 
 
 class Answers(nn.Module):
-    """One logit for each answer of each question; answers that are one label share it.
+    """Linear layer to one logit per answer of each question. Answers with the same label share one logit.
 
     Args:
         width: Number of features.
-        layout: Which answer is which label, and which question's.
-        conditional: Whether answers compete below the answer to the question above.
+        layout: Question and label of each answer.
+        conditional: Whether an answer competes only with answers that have the same parent answer.
 
     Source:
         iMaterialist 2017, sixth place: 381 outputs for 45 questions, whose 576 answers share labels.
@@ -117,7 +117,7 @@ class Answers(nn.Module):
         super().__init__()
         self.labels = LinearLogits(width, max(layout.label_of) + 1)
         self.label_of = list(layout.label_of)
-        # Not persistent: they stand in the settings, and weights of another layout must not bring theirs along.
+        # Not persistent: they are part of the settings, and weights of another layout must not replace them.
         self.register_buffer("question_of", torch.tensor(layout.question_of), persistent=False)
         below = torch.zeros(len(layout.below), len(layout.below), dtype=torch.bool)
         for answer, above in enumerate(layout.below):
@@ -125,22 +125,24 @@ class Answers(nn.Module):
         self.register_buffer("below", below if conditional else None, persistent=False)
 
     def forward(self, feature: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch answer"]:
-        """One logit an answer."""
+        """Return one logit per answer."""
         return self.labels(feature)[:, self.label_of]
 
 
 class OneVsRest(nn.Module):
-    """One yes-or-no question an identity, asked of the unit-length embedding: ``scale * (W f + b)``.
+    """One-vs-rest logits of the unit-length embedding: ``scale * (W f + b)``, one per identity.
 
-    An unknown individual is a no to all questions, so the head can say "nobody we know" without a class for it.
+    Unknown individuals are negatives for every class. The head can therefore reject them without a class for
+    "unknown".
 
     Args:
         width: Length of the embedding.
         n_classes: Number of known identities.
-        scale: Makes up for the embedding's unit length; 16 in the source.
+        scale: Factor that compensates for the unit length of the embedding; 16 in the source.
 
     Source:
-        Humpback Whale Identification 2018/19, first place; weights start as N(0, 0.001), read as the deviation.
+        Humpback Whale Identification 2018/19, first place. Weights are initialised as N(0, 0.001); 0.001 is read as the
+        standard deviation.
     """
 
     reads: Reads = "embedding"
@@ -153,22 +155,22 @@ class OneVsRest(nn.Module):
         nn.init.zeros_(self.questions.bias)
 
     def forward(self, embedding: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch class"]:
-        """One logit an identity."""
+        """Return one logit per identity."""
         return self.scale * self.questions(embedding)
 
 
 class CosineLogits(nn.Module):
-    """Scaled cosines between the embedding and the nearest of some learned directions of each class.
+    """Cosine head: the logit is the scaled cosine between the embedding and the nearest centre of each class.
 
-    The place of ArcFace and its family: they change the true class's cosine, ``logits / scale``, in the loss, where
-    the truth is known; what the head gives is what is used after training.
+    Use it with ArcFace and similar losses. They change the cosine of the true class (``logits / scale``) in the loss,
+    where the ground truth is known. The output of the head is used unchanged after training.
 
     Args:
         width: Length of the embedding.
         n_classes: Number of classes.
         scale: Logit of a cosine of 1.
-        centres: Directions a class. An animal that looks one way from the left and another from the right need not be
-            pulled to one place between, and odd photos gather at a direction of their own.
+        centres: Number of centres per class. With several centres, the left and the right side of an animal need not
+            share one centre, and unusual photos can have their own.
 
     Source:
         Wang et al. 2018, arXiv:1801.09414, section 3.1 (normalised softmax); sub-centres: Deng et al. 2020, ECCV,
@@ -182,32 +184,31 @@ class CosineLogits(nn.Module):
         self.scale, self.n_centres = scale, centres
         directions = torch.empty(n_classes * centres, width)
         nn.init.xavier_uniform_(directions)
-        # Classes come first: a warm start takes some of them.
+        # Classes are the first axis, because a warm start copies some of them.
         self.directions = nn.Parameter(directions if centres == 1 else directions.view(n_classes, centres, width))
 
     def forward(self, embedding: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch class"]:
-        """``scale`` times the cosine to the nearest direction of each class."""
+        """Return ``scale`` times the cosine to the nearest centre of each class."""
         cosines = functional.linear(embedding, unit(self.directions.flatten(0, -2)))
         return self.scale * nearest_centre(cosines.unflatten(1, (-1, self.n_centres)))
 
 
 def nearest_centre(cosines: Float[Tensor, "batch class centre"]) -> Float[Tensor, "batch class"]:
-    """The largest of each class's cosines; only that direction learns from the picture."""
+    """Return the largest cosine of each class. Only that centre gets a gradient from the image."""
     return cosines.max(dim=2).values
 
 
 class Affinities(nn.Module):
-    """Log-odds of the affinity to each class: ``exp(-d / sigma)``, d the squared distance to its nearest centre.
+    """Affinity head: log-odds of ``exp(-d / sigma)``, where d is the squared distance to the nearest centre of a class.
 
-    Their sigmoid is the affinity, so that it can be read as every other head's answer is: what lies far from all
-    centres is a no to every class.
+    The sigmoid of the output is the affinity. A feature far from all centres has a low affinity to every class.
 
     Args:
         width: Length of the feature.
         n_classes: Number of classes.
-        centres: Of each class.
-        sigma: Squared distance at which the affinity has fallen to 1 / e; None: ``width``, as the neck gives each
-            feature a spread of 1.
+        centres: Number of centres per class.
+        sigma: Squared distance at which the affinity is 1 / e. None means ``width``, because the neck gives each
+            feature a standard deviation of 1.
 
     Source:
         Hayat et al. 2019, arXiv:1901.07711, equation 3. Log-odds and the default of sigma are ours.
@@ -222,7 +223,7 @@ class Affinities(nn.Module):
         nn.init.normal_(self.centres, std=0.01)
 
     def forward(self, feature: Float[Tensor, "batch width"]) -> Float[Tensor, "batch class"]:
-        """One logit a class."""
+        """Return one logit per class."""
         flat = self.centres.flatten(0, 1)
         lengths = feature.square().sum(dim=1, keepdim=True) + flat.square().sum(dim=1)
         squared = (lengths - 2 * functional.linear(feature, flat)).unflatten(1, self.centres.shape[:2])
@@ -232,13 +233,13 @@ class Affinities(nn.Module):
 
 
 class Stripes(nn.Module):
-    """Unit-length vectors of horizontal stripes of a feature map, top to bottom.
+    """Unit-length embeddings of horizontal stripes of a feature map, from top to bottom.
 
     Args:
-        width: Channels of the map.
-        n_stripes: How many; the map must have at least as many rows.
-        channels_last: Maps come as batch, height, width, channel (Swin and kin).
-        dim: Length of each vector; 512 in the source.
+        width: Number of channels of the map.
+        n_stripes: Number of stripes; the map must have at least as many rows.
+        channels_last: Whether maps have the axes batch, height, width, channel (as in Swin).
+        dim: Length of each embedding; 512 in the source.
 
     Source:
         Zhang et al. 2017, arXiv:1711.08184, section 3.1 (1x1 convolution, batch norm and ReLU); Humpback Whale
@@ -252,40 +253,40 @@ class Stripes(nn.Module):
         self.norm = nn.BatchNorm1d(dim)
 
     def forward(self, features: Tensor) -> Float[Tensor, "batch stripe dim"]:
-        """A vector a stripe.
+        """Return one embedding per stripe.
 
         Raises:
-            ShapeError: ``features`` is no map (but tokens, or a vector), or has fewer rows than there are stripes.
+            ShapeError: ``features`` is not a map (but tokens or a vector), or has fewer rows than stripes.
         """
         rows = features.movedim(-1, 1) if self.channels_last and features.ndim == 4 else features
         if rows.ndim != 4 or rows.shape[2] < self.n_stripes:
             raise ShapeError(
-                f"A network with {self.n_stripes} stripes needs a feature map of as many rows.",
+                f"stripes = {self.n_stripes} needs a feature map with at least as many rows.",
                 got=f"features {tuple(features.shape)}" + (f", {rows.shape[2]} rows" if rows.ndim == 4 else ", no map"),
-                fix="use fewer stripes, higher pictures or a convolutional backbone; or stripes = None.",
+                fix="use fewer stripes, higher images or a convolutional backbone; or stripes = None.",
             )
         means = functional.adaptive_avg_pool2d(rows.float(), (self.n_stripes, 1)).squeeze(3)
-        seen = functional.relu(self.norm(self.squeeze(means)))
-        return functional.normalize(seen, dim=1).transpose(1, 2)
+        reduced = functional.relu(self.norm(self.squeeze(means)))
+        return functional.normalize(reduced, dim=1).transpose(1, 2)
 
 
 def unit(feature: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
-    """Every row at length 1; a row of zeros stays zero."""
+    """Return the rows scaled to length 1; a row of zeros stays zero."""
     return functional.normalize(feature, dim=1)
 
 
 def build_head(
     head: specs.Head, *, width: int, n_classes: int
 ) -> LinearLogits | Answers | OneVsRest | CosineLogits | Affinities | None:
-    """The module that gives the logits; None for an embedding alone.
+    """Return the module that computes the logits, or None for a head without logits.
 
     Args:
-        head: Its settings.
-        width: Length of the feature it reads.
+        head: Settings of the head.
+        width: Length of its input feature.
         n_classes: Number of labels, answers, identities or classes.
 
     Raises:
-        ShapeError: A head for questions has no layout, or one of another number of answers.
+        ShapeError: A head for questions has no layout, or its layout has another number of answers.
     """
     match head:
         case specs.SigmoidHead():
@@ -293,9 +294,9 @@ def build_head(
         case specs.QuestionsHead():
             if head.layout is None or len(head.layout.label_of) != n_classes:
                 raise ShapeError(
-                    "A head for questions must know which answers belong together.",
-                    got=f"a layout of {len(head.layout.label_of) if head.layout else 0} answers, {n_classes} asked",
-                    fix="let a train stage build it, or give the head its layout.",
+                    "layout: a head for questions needs the layout of its answers.",
+                    got=f"a layout of {len(head.layout.label_of) if head.layout else 0} answers, {n_classes} classes",
+                    fix="let a train stage build the head, or set its layout.",
                 )
             return Answers(width, head.layout, conditional=head.form == "conditional")
         case specs.OneVsRestHead():

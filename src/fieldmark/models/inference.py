@@ -1,4 +1,4 @@
-"""A copy of a network that is only asked, never trained: the same answers for less work."""
+"""Copies of networks for inference, with batch norms folded into convolutions: the same outputs in less time."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from fieldmark.core.seeds import generator
 from fieldmark.models.network import Network
 
 CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
-"""Exactly these use their weights as they are; kinds derived from them may change them first."""
+"""Exact types that use their weights unchanged; derived types may change the weights first."""
 
 NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 
-APART = 1e-4
-"""Most that one number of a unit-length embedding may move; rounding moves it by about 1e-6."""
+TOLERANCE = 1e-4
+"""Largest accepted change of one value of a unit-length embedding; rounding changes it by about 1e-6."""
 
 
 def for_inference(
     network: Network, *, device: torch.device, height_px: int, width_px: int, fold: bool = True
 ) -> Network:
-    """A copy in evaluation mode, with batch norms folded into the convolutions before them.
+    """Return a copy in evaluation mode, with batch norms folded into the preceding convolutions.
 
-    At test time a batch norm multiplies and shifts each channel by fixed numbers. A convolution can do that itself,
-    with weights multiplied beforehand: what was a walk through memory costs nothing.
+    In evaluation mode a batch norm scales and shifts each channel by fixed numbers. Folding multiplies the weights of
+    the convolution by these numbers, so that the batch norm needs no computation.
 
-    Which norm follows which convolution is seen by watching one drawn picture go through, not guessed from names. The
-    folded copy must then say the same of that picture; where it does not, an unfolded copy is given.
+    A forward pass on one random image determines which norm follows which convolution; names are not used. The folded
+    copy must then give the same embedding of that image. If it does not, an unfolded copy is returned.
 
     Args:
-        network: Left as it is; its weights are copied, so that later training does not reach the copy.
-        device: Where the copy will live.
-        height_px: Of the pictures it will be asked about.
-        width_px: Likewise.
-        fold: Whether to fold. Not under bfloat16: folded weights lose more by its rounding than they save.
+        network: Network to copy. It is not changed, and later training does not affect the copy.
+        device: Device of the copy.
+        height_px: Height of the input images, in px.
+        width_px: Width of the input images, in px.
+        fold: Whether to fold. Do not fold for bfloat16, where rounding of folded weights costs accuracy.
 
     Returns:
-        Convolutions lie in channels-last order; nothing in it learns.
+        The copy, with convolutions in channels-last order and without gradients.
 
     Source:
         Ours; the folding is that of torch.nn.utils.fusion.
@@ -57,7 +57,7 @@ def for_inference(
         for convolution, norm in pairs:
             _fold(copied, convolution, norm)
         after = copied(example).embedding
-    return copied if torch.allclose(before, after, rtol=0, atol=APART) else _still(network, device)
+    return copied if torch.allclose(before, after, rtol=0, atol=TOLERANCE) else _still(network, device)
 
 
 def _still(network: Network, device: torch.device) -> Network:
@@ -66,13 +66,13 @@ def _still(network: Network, device: torch.device) -> Network:
 
 
 def _no_hooks(network: Network) -> dict[int, object]:
-    """A memo for ``deepcopy`` with the copies of all empty dictionaries of hooks, which are most of its work."""
+    """Return a memo for ``deepcopy`` with copies of all empty hook dictionaries, which take most of its time."""
     values = (value for module in network.modules() for value in vars(module).values())
     return {id(value): OrderedDict() for value in values if type(value) is OrderedDict and not value}
 
 
 def _example(network: Network, *, height_px: int, width_px: int) -> Float[Tensor, "1 channel height width"]:
-    """A drawn picture: noise, so that no channel stays silent."""
+    """Return an image of random noise, so that every channel is active."""
     shape = (1, network.net.backbone.in_channels, height_px, width_px)
     noise = torch.from_numpy(generator(0, "inference example").uniform(-1, 1, shape)).float()
     return noise.contiguous(memory_format=torch.channels_last)
@@ -81,11 +81,11 @@ def _example(network: Network, *, height_px: int, width_px: int) -> Float[Tensor
 def _watched(
     network: Network, pictures: Float[Tensor, "1 channel height width"]
 ) -> tuple[list[tuple[str, str]], Float[Tensor, "1 dim"]]:
-    """Paths of each convolution and of the norm that took its result; and the embedding of the pictures.
+    """Return the paths of each convolution and of the norm applied to its output, and the embedding of the images.
 
-    Parts that are used more than once are left out: their weights serve several masters.
+    Modules that are called more than once are left out, because their weights are shared.
     """
-    made: dict[int, tuple[str, Tensor, int]] = {}  # the tensors are kept, so that no id comes twice
+    made: dict[int, tuple[str, Tensor, int]] = {}  # the tensors are kept, so that no id is reused
     pairs: list[tuple[str, str]] = []
     calls: Counter[str] = Counter()
 
@@ -95,7 +95,7 @@ def _watched(
             made[id(result)] = (path, result, result._version)  # noqa: SLF001 - torch's count of changes in place
         elif id(args[0]) in made:
             maker, _, version = made[id(args[0])]
-            if args[0]._version == version:  # noqa: SLF001 - else an activation has changed it in between
+            if args[0]._version == version:  # noqa: SLF001 - else an in-place activation changed it
                 pairs.append((maker, path))
 
     hooks = [
@@ -110,10 +110,10 @@ def _watched(
 
 
 def _fold(network: Network, convolution: str, norm: str) -> None:
-    """Let a convolution do its norm's work; what is left of the norm is its activation, if it has one."""
+    """Fold a norm into a convolution. Only the activation of the norm, if it has one, remains."""
     first = cast("nn.Conv2d", network.get_submodule(convolution))
     second = cast("nn.BatchNorm2d", network.get_submodule(norm))
-    if second.running_mean is None or second.running_var is None:  # a norm that measures each batch anew
+    if second.running_mean is None or second.running_var is None:  # a norm without running statistics
         return
     first.weight, first.bias = fuse_conv_bn_weights(
         first.weight, first.bias, second.running_mean, second.running_var, second.eps, second.weight, second.bias

@@ -1,7 +1,7 @@
-"""Networks that find points in a photo and describe them: XFeat and SuperPoint.
+"""Keypoint detectors with descriptors: XFeat and SuperPoint.
 
-The layers are written here and only the weights are read from a file. The package that carries XFeat's weights is never
-imported: its code needs four more packages, two of them for its training, and prints as it loads.
+The layers are implemented here, and only the weights are read from a file. The package with XFeat's weights is never
+imported: its code needs four more packages, two of them for training only, and prints during the import.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from fieldmark.models.weights import read_state
 
 XFEAT_SHA256 = "0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b"
 CELL_PX = 8
-"""Both networks decide cell by cell: where in these 8 x 8 pixels a point is, or that there is none."""
+"""Side of a cell in pixels. Both networks predict for each cell of 8 x 8 pixels the position of a keypoint, or none."""
 
 
 class DetectedPoints(NamedTuple):
-    """Points in the order in which they were found: places in px, how sure, what they look like (length 1)."""
+    """Keypoints of one photo: positions in px, detection scores, and descriptors of length 1."""
 
     xy: Float32[np.ndarray, "point 2"]
     score: Float32[np.ndarray, " point"]
@@ -34,10 +34,10 @@ class DetectedPoints(NamedTuple):
 
 
 class XfeatNet:
-    """XFeat with its batch norms folded into the convolutions before them.
+    """XFeat, with batch norms folded into the preceding convolutions.
 
     Source:
-        Potje et al. 2024, arXiv:2404.19174, figure 3; the order of layers as the weights file names them.
+        Potje et al. 2024, arXiv:2404.19174, figure 3; the order of layers follows the names in the weights file.
     """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
@@ -45,10 +45,10 @@ class XfeatNet:
 
     @classmethod
     def load(cls) -> XfeatNet:
-        """The network with the weights of the installed package.
+        """Return the network with the weights of the installed package.
 
         Raises:
-            WeightsError: The package or its file is missing, or the file is another one.
+            WeightsError: The package or its file is missing, or the file has another checksum.
         """
         path = file_of(XFEAT_PACKAGE, XFEAT_FILE, install=XFEAT_INSTALL)
         state, _ = read_state(path, sha256=XFEAT_SHA256, mend=f"run `{XFEAT_INSTALL} --force-reinstall`.")
@@ -58,10 +58,10 @@ class XfeatNet:
     def maps(
         self, pictures: Float[Tensor, "batch 1 height width"]
     ) -> tuple[Float[Tensor, "batch 64 h w"], Float[Tensor, "batch 65 h w"], Float[Tensor, "batch 1 h w"]]:
-        """Descriptions, votes for the place within each cell, and how far each description can be relied upon.
+        """Return the maps of descriptors, of keypoint logits for each cell, and of the reliability of descriptors.
 
         Args:
-            pictures: Sides that are multiples of 32; brightness and contrast do not matter.
+            pictures: Grey images whose sides are multiples of 32. Brightness and contrast have no effect.
         """
         flat = functional.instance_norm(pictures)
         low = self._block("block1", flat, strides=(1, 2, 1, 2))
@@ -79,11 +79,11 @@ class XfeatNet:
 
     @torch.inference_mode()
     def find(self, pixels: UInt8[np.ndarray, "height width 3"], *, threshold: float) -> DetectedPoints:
-        """All points of one photo.
+        """Return the keypoints of one photo.
 
         Args:
-            pixels: Upright, 0-255.
-            threshold: How sure the network must be, 0-1.
+            pixels: Upright RGB image, 0-255.
+            threshold: Smallest detection score of a keypoint, 0-1.
         """
         height, width = pixels.shape[:2]
         inner = tuple(max(32, side // 32 * 32) for side in (height, width))
@@ -91,7 +91,7 @@ class XfeatNet:
         features, votes, relied = self.maps(functional.interpolate(grey, inner, mode="bilinear"))
         heat = _heat(votes)
         place = _peaks(heat, radius_px=2, threshold=threshold)
-        # The authors' sampling falls off the picture in its last row and column, which drops the points there.
+        # The authors' sampling drops the keypoints in the last row and column of the image.
         place = place[(place < torch.tensor([inner[1] - 1, inner[0] - 1])).all(dim=1)]
         score = heat[0, 0, place[:, 1], place[:, 0]] * _sampled(relied, place, inner, mode="bilinear")[:, 0]
         described = functional.normalize(_sampled(functional.normalize(features, dim=1), place, inner, mode="bicubic"))
@@ -108,10 +108,10 @@ class XfeatNet:
 
 
 class SuperpointNet:
-    """SuperPoint: a plain ladder of convolutions with two heads.
+    """SuperPoint: a sequence of convolutions with two heads.
 
     Source:
-        DeTone et al. 2018, arXiv:1712.07629, section 3 and the authors' published weights' names.
+        DeTone et al. 2018, arXiv:1712.07629, section 3, and the names in the authors' published weights.
     """
 
     SHAPES = {  # noqa: RUF012 - never changed
@@ -119,7 +119,7 @@ class SuperpointNet:
         "conv3a": (128, 64, 3), "conv3b": (128, 128, 3), "conv4a": (128, 128, 3), "conv4b": (128, 128, 3),
         "convPa": (256, 128, 3), "convPb": (65, 256, 1), "convDa": (256, 128, 3), "convDb": (256, 256, 1),
     }  # fmt: skip
-    """Channels out and in, and the side of the kernel."""
+    """Output channels, input channels and kernel size of each layer."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         wrong = [
@@ -139,22 +139,22 @@ class SuperpointNet:
 
     @classmethod
     def load(cls, path: Path, *, sha256: str | None = None) -> SuperpointNet:
-        """The network with the weights of a file of the user's.
+        """Return the network with the weights of a local file.
 
         Raises:
-            WeightsError: The file is missing, another one, or of another network.
+            WeightsError: The file is missing, has another checksum, or belongs to another network.
         """
         if not path.is_file():
             raise WeightsError(
-                "SuperPoint needs a weights file of your own: its licence forbids others to hand it out.",
+                "SuperPoint needs a local weights file, because its licence forbids redistribution.",
                 got=f"no file {path}",
-                fix='fetch superpoint_v1.pth from its authors and give its path, or use points = {kind = "xfeat"}.',
+                fix='download superpoint_v1.pth from its authors and give its path, or use points = {kind = "xfeat"}.',
             )
         return cls(read_state(path, sha256=sha256)[0])
 
     @torch.inference_mode()
     def find(self, pixels: UInt8[np.ndarray, "height width 3"], *, threshold: float) -> DetectedPoints:
-        """All points of one photo; see ``XfeatNet.find``. The last few rows and columns beyond whole cells are cut."""
+        """Return the keypoints of one photo; see ``XfeatNet.find``. Rows and columns beyond whole cells are cropped."""
         height, width = (side // CELL_PX * CELL_PX for side in pixels.shape[:2])
         luma = pixels[:height, :width].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255
         signal = torch.from_numpy(luma)[None, None]
@@ -172,7 +172,7 @@ class SuperpointNet:
 
 
 def _folded(state: Mapping[str, Tensor], *, eps: float = 1e-5) -> dict[str, tuple[Tensor, Tensor]]:
-    """Weight and bias of each convolution by its name; the norm after it, which only shifts and scales, is in them."""
+    """Return weight and bias of each convolution by name, with the norm after it folded in."""
     layers = {}
     for key, weight in state.items():
         name, _, last = key.rpartition(".")
@@ -194,19 +194,19 @@ def _convolved(layer: tuple[Tensor, Tensor], signal: Tensor, *, stride: int, rel
 
 
 def _heat(votes: Float[Tensor, "1 65 h w"]) -> Float[Tensor, "1 1 height width"]:
-    """How likely a point is at each pixel; the 65th vote of a cell is for none at all."""
+    """Return the probability of a keypoint at each pixel; the 65th logit of a cell stands for no keypoint."""
     return functional.pixel_shuffle(votes.softmax(dim=1)[:, :-1], CELL_PX)
 
 
 def _peaks(heat: Float[Tensor, "1 1 height width"], *, radius_px: int, threshold: float) -> Tensor:
-    """Columns and rows of the pixels above the threshold that nothing within ``radius_px`` exceeds."""
+    """Return column and row of each local maximum above the threshold within ``radius_px`` pixels."""
     highest = functional.max_pool2d(heat, 2 * radius_px + 1, stride=1, padding=radius_px)
     return ((heat == highest) & (heat > threshold))[0, 0].nonzero().flip(1)
 
 
 def _sampled(maps: Tensor, place: Tensor, size: tuple[int, ...], *, mode: str) -> Tensor:
-    """The values of a map at places given in px of the picture, a row a place."""
+    """Return the values of a map at positions given in px of the image, one row per position."""
     height, width = size
-    # The authors scale by the last pixel and sample by the edges of cells; the weights were trained like that.
+    # The authors scale by the last pixel and sample by cell edges; the weights were trained with this convention.
     at = 2 * place.float() / torch.tensor([width - 1, height - 1]) - 1
     return functional.grid_sample(maps, at[None, None], mode=mode, align_corners=False)[0, :, 0].T

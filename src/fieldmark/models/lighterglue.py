@@ -1,4 +1,4 @@
-"""LighterGlue: a small network that pairs the points of two photos after looking at all of them."""
+"""LighterGlue: a small attention network that matches the keypoints of two photos."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SHA256 = "766102df37f11189efe5b0811d1f47c72b22629b79bfabfcfff9d2a2f84654b8"
 N_LAYERS = 6
 
 Turn = tuple[Tensor, Tensor]
-"""Cosine and sine of the angles by which a point's place turns its description."""
+"""Cosine and sine of the rotation angles of the rotary position encoding."""
 
 
 class LighterGlue:
-    """Six rounds in which the points of each photo look at each other, then at those of the other photo.
+    """Matcher with six layers, each of self-attention within a photo and cross-attention between the photos.
 
-    Points are never dropped on the way, as the authors' code does to save time, so every layer sees all.
+    All keypoints pass through every layer. (The authors' code drops some of them to save time.)
 
     Source:
         Potje et al. 2024, arXiv:2404.19174 (weights); Lindenberger et al. 2023, arXiv:2306.13643, sections 3.1-3.2.
@@ -35,10 +35,10 @@ class LighterGlue:
 
     @classmethod
     def load(cls) -> LighterGlue:
-        """The network with the weights of the installed package.
+        """Return the network with the weights of the installed package.
 
         Raises:
-            WeightsError: The package or its file is missing, or the file is another one.
+            WeightsError: The package or its file is missing, or the file has another checksum.
         """
         path = file_of(XFEAT_PACKAGE, FILE, install=XFEAT_INSTALL)
         state, _ = read_state(path, sha256=SHA256, mend=f"run `{XFEAT_INSTALL} --force-reinstall`.")
@@ -53,27 +53,27 @@ class LighterGlue:
         *,
         min_proba: float,
     ) -> Int64[np.ndarray, "match 2"]:
-        """Which point of the left photo is which of the right.
+        """Return the matches between two photos as indices of keypoints (left, right).
 
         Args:
-            xy: Places in px, of both photos; neither empty.
-            descriptors: What the points look like, of length 1.
+            xy: Positions of the keypoints of both photos, in px; neither may be empty.
+            descriptors: Descriptors of the keypoints, of length 1.
             sizes: Height and width of each photo in px.
-            min_proba: How sure the network must be.
+            min_proba: Smallest probability of a match.
         """
         turns = [self._turn(torch.from_numpy(one).float(), size) for one, size in zip(xy, sizes, strict=True)]
         left, right = (self._linear("input_proj", torch.from_numpy(one).float()) for one in descriptors)
         for layer in range(N_LAYERS):
             left, right = (
-                self._looked_around(f"transformers.{layer}.self_attn", one, turn)
+                self._self_attention(f"transformers.{layer}.self_attn", one, turn)
                 for one, turn in zip((left, right), turns, strict=True)
             )
-            left, right = self._looked_across(f"transformers.{layer}.cross_attn", left, right)
+            left, right = self._cross_attention(f"transformers.{layer}.cross_attn", left, right)
         proba = self._assigned(f"log_assignment.{N_LAYERS - 1}", left, right).exp()
         there, back = proba.argmax(dim=1), proba.argmax(dim=0)
         at = torch.arange(len(there))
-        sure = (back[there] == at) & (proba[at, there] > min_proba)
-        return torch.stack([at[sure], there[sure]], dim=1).numpy()
+        matched = (back[there] == at) & (proba[at, there] > min_proba)
+        return torch.stack([at[matched], there[matched]], dim=1).numpy()
 
     def _turn(self, xy: Float[Tensor, "point 2"], size: tuple[int, int]) -> Turn:
         height, width = size
@@ -81,27 +81,27 @@ class LighterGlue:
         angle = ((xy - middle) / middle.max()) @ self._state["posenc.Wr.weight"].T
         return angle.cos().repeat_interleave(2, dim=-1), angle.sin().repeat_interleave(2, dim=-1)
 
-    def _looked_around(self, name: str, points: Tensor, turn: Turn) -> Tensor:
+    def _self_attention(self, name: str, points: Tensor, turn: Turn) -> Tensor:
         query, key, value = self._linear(f"{name}.Wqkv", points).unflatten(-1, (-1, 3)).unbind(-1)
-        seen = _attended(_turned(query, turn), _turned(key, turn), value)
-        return self._taken_in(name, points, self._linear(f"{name}.out_proj", seen))
+        attended = _attended(_turned(query, turn), _turned(key, turn), value)
+        return self._updated(name, points, self._linear(f"{name}.out_proj", attended))
 
-    def _looked_across(self, name: str, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    def _cross_attention(self, name: str, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         keys = [self._linear(f"{name}.to_qk", one) for one in (left, right)]
         values = [self._linear(f"{name}.to_v", one) for one in (left, right)]
-        seen = (_attended(keys[0], keys[1], values[1]), _attended(keys[1], keys[0], values[0]))
-        told = [self._linear(f"{name}.to_out", one) for one in seen]
-        return self._taken_in(name, left, told[0]), self._taken_in(name, right, told[1])
+        attended = (_attended(keys[0], keys[1], values[1]), _attended(keys[1], keys[0], values[0]))
+        messages = [self._linear(f"{name}.to_out", one) for one in attended]
+        return self._updated(name, left, messages[0]), self._updated(name, right, messages[1])
 
-    def _taken_in(self, name: str, points: Tensor, told: Tensor) -> Tensor:
-        """The points, changed by what they were told: two layers with a norm between."""
-        hidden = self._linear(f"{name}.ffn.0", torch.cat([points, told], dim=-1))
+    def _updated(self, name: str, points: Tensor, message: Tensor) -> Tensor:
+        """Return the points updated by the attention message: two layers with a norm between."""
+        hidden = self._linear(f"{name}.ffn.0", torch.cat([points, message], dim=-1))
         norm = (self._state[f"{name}.ffn.1.weight"], self._state[f"{name}.ffn.1.bias"])
         hidden = functional.gelu(functional.layer_norm(hidden, hidden.shape[-1:], *norm))
         return points + self._linear(f"{name}.ffn.3", hidden)
 
     def _assigned(self, name: str, left: Tensor, right: Tensor) -> Float[Tensor, "left right"]:
-        """The logarithm of how likely each pair is: similar seen from both sides, and both points matchable at all."""
+        """Return the log-probability of each match: mutual similarity times the matchability of both keypoints."""
         keys = [self._linear(f"{name}.final_proj", one) / one.shape[-1] ** 0.25 for one in (left, right)]
         similar = keys[0] @ keys[1].T
         matchable = [functional.logsigmoid(self._linear(f"{name}.matchability", one)) for one in (left, right)]
@@ -116,7 +116,7 @@ def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _turned(points: Tensor, turn: Turn) -> Tensor:
-    """Each two numbers of a description turned like a hand of a clock, by an angle that the place tells."""
+    """Return the vectors with each pair of numbers rotated by an angle that depends on the position."""
     cosine, sine = turn
     even, odd = points.unflatten(-1, (-1, 2)).unbind(-1)
     return points * cosine + torch.stack([-odd, even], dim=-1).flatten(-2) * sine

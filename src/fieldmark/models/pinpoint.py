@@ -1,4 +1,4 @@
-"""A small regressor of boxes and landmarks on a frozen pretrained backbone: one heat map a coordinate or landmark."""
+"""A small regression model for boxes and landmarks on a frozen pretrained backbone, with one heat map per target."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from fieldmark.models.weights import read_state
 
 WEIGHTS, CARD = "finder.safetensors", "finder.json"
 FINE = 16
-"""Pixels between two places of the finer map: deep enough to know a tip, fine enough to say where it is."""
+"""Stride of the finer map, in pixels: a compromise of semantic depth and spatial resolution."""
 BOX_AXES = (0, 1, 0, 1)
-"""Which axis each of left, top, right, bottom is read off: x, y, x, y."""
-AGAIN = "make it again: `fieldmark boxes PHOTOS --clicks CLICKS.csv --save FOLDER --out boxes.csv`."
+"""Axis of each of left, top, right and bottom: x, y, x, y."""
+AGAIN = "train it again: `fieldmark boxes PHOTOS --clicks CLICKS.csv --save FOLDER --out boxes.csv`."
 
 
 class Maps(NamedTuple):
-    """Two feature maps of the same pictures: one fine and shallow, one coarse and deep."""
+    """Two feature maps of the same images: one fine and shallow, one coarse and deep."""
 
     fine: Float[Tensor, "batch channel row column"]
     coarse: Float[Tensor, "batch channel2 row2 column2"]
 
 
 class PinpointBackbone(nn.Module):
-    """A frozen pretrained backbone that gives its last map and one of half its depth.
+    """A frozen pretrained backbone that returns its last feature map and a finer one from an earlier stage.
 
     Args:
-        backbone: Name, with packaged weights by default.
-        side_px: Of the square pictures it will be shown.
+        backbone: Backbone, with packaged weights by default.
+        side_px: Side of the square input images, in px.
 
     Raises:
-        PlanError: The backbone gives no feature map (a transformer), or timm has none of that name.
+        PlanError: The backbone has no feature map (a transformer), or timm has no network of that name.
     """
 
     def __init__(self, backbone: Backbone, *, side_px: int) -> None:
@@ -55,27 +55,28 @@ class PinpointBackbone(nn.Module):
 
     @torch.inference_mode()
     def forward(self, pictures: Float[Tensor, "batch 3 side side"]) -> Maps:
-        """Both maps."""
+        """Return both maps."""
         fine = self.lower(pictures)
         return Maps(fine, self.upper(fine))
 
 
 def strength(maps: Maps) -> Float[Tensor, "batch row column"]:
-    """How strongly the backbone reacts at each place: the length of the deep map's vector."""
+    """Return the norm of the feature vector at each position of the coarse map."""
     return maps.coarse.float().norm(dim=1)
 
 
 class Pinpointer(nn.Module):
-    """Where box edges and landmarks are, as shares of the picture.
+    """Predict box edges and landmarks as shares of the image.
 
-    Each landmark has a heat map, a weighted sum of the feature maps' channels; its place is the mean of all places,
-    weighted by the softmax of their heat. Each edge of the box has one too, of which only x or y is read off. A line
-    for each coordinate then corrects its scale, as means of places cannot reach the picture's border.
+    Each landmark has a heat map, a weighted sum of the channels of the feature maps. Its position is the mean of all
+    positions, weighted by the softmax of the heat map. Each edge of the box has a heat map, too, of which only x or y
+    is used. A linear function of each coordinate then corrects its scale, because a mean of positions cannot reach the
+    border of the image.
 
     Args:
-        widths: Channels of the fine and of the coarse map.
+        widths: Number of channels of the fine and of the coarse map.
         points: Names of the landmarks.
-        has_box: Whether it tells a box.
+        has_box: Whether the model predicts a box.
 
     Source:
         Soft-argmax: Luvizon et al. 2017, arXiv:1710.02322, equation 4. Ours: one heat map for each edge.
@@ -89,7 +90,7 @@ class Pinpointer(nn.Module):
         self.axes = [*edges, *(at % 2 for at in range(2 * len(self.points)))]
         n_maps = len(edges) + len(self.points)
         self.fine, self.coarse = nn.Conv2d(widths[0], n_maps, 1), nn.Conv2d(widths[1], n_maps, 1)
-        for part in (self.fine, self.coarse):  # every heat map starts even: no draw, no seed
+        for part in (self.fine, self.coarse):  # zeros give even heat maps and need no seed
             nn.init.zeros_(part.weight)
             nn.init.zeros_(cast("Tensor", part.bias))
         self.scale, self.shift = nn.Parameter(torch.ones(len(self.axes))), nn.Parameter(torch.zeros(len(self.axes)))
@@ -98,14 +99,14 @@ class Pinpointer(nn.Module):
             self.register_buffer(f"{name}_sd", torch.ones(1, width, 1, 1))
 
     def measure(self, maps: Maps) -> None:
-        """Take mean and deviation of every channel from these maps; they are then scaled by them."""
+        """Set mean and standard deviation of every channel from these maps. Later inputs are normalised by them."""
         for name, half in zip(("fine", "coarse"), maps, strict=True):
             values = half.float()
             getattr(self, f"{name}_mean").copy_(values.mean(dim=(0, 2, 3), keepdim=True))
             getattr(self, f"{name}_sd").copy_(values.std(dim=(0, 2, 3), keepdim=True).clamp(min=1e-3))
 
     def heat(self, maps: Maps) -> Float[Tensor, "batch map row column"]:
-        """The heat maps before the softmax."""
+        """Return the heat maps before the softmax."""
         heats = []
         for name, values in zip(("fine", "coarse"), maps, strict=True):
             scaled = (values.float() - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_sd")
@@ -114,18 +115,18 @@ class Pinpointer(nn.Module):
         return heats[0] + interpolate(heats[1], size=rows_columns, mode="bilinear", align_corners=False)
 
     def forward(self, maps: Maps) -> Float[Tensor, "batch coordinate"]:
-        """Left, top, right, bottom, if it tells a box; then x and y of each landmark; shares of the picture."""
+        """Return left, top, right, bottom (if the model predicts a box), then x and y of each landmark, as shares."""
         heat = self.heat(maps)
         rows, columns = heat.shape[-2:]
-        chance = heat.flatten(2).softmax(dim=2).unflatten(2, (rows, columns))
+        weights = heat.flatten(2).softmax(dim=2).unflatten(2, (rows, columns))
         x = (torch.arange(columns, device=heat.device) + 0.5) / columns
         y = (torch.arange(rows, device=heat.device) + 0.5) / rows
-        places = torch.stack((chance.sum(dim=2) @ x, chance.sum(dim=3) @ y), dim=2)
+        places = torch.stack((weights.sum(dim=2) @ x, weights.sum(dim=3) @ y), dim=2)
         return (places[:, self.maps, self.axes] - 0.5) * self.scale + 0.5 + self.shift
 
 
 class FinderCard(Spec):
-    """What ``finder.json`` says."""
+    """Content of ``finder.json``."""
 
     format: Literal[1] = 1
     backbone: Backbone
@@ -135,12 +136,12 @@ class FinderCard(Spec):
     has_box: bool
     weights_sha256: str
     errors: dict[str, float]
-    """Of cross-validation, as they were measured."""
+    """Errors measured by cross-validation."""
 
 
 @dataclass(frozen=True)
 class StoredPinpointer:
-    """A regressor as it was saved, with what its pictures must look like."""
+    """A saved regression model with the settings of its input."""
 
     pinpointer: Pinpointer
     card: FinderCard
@@ -149,7 +150,7 @@ class StoredPinpointer:
 def save_pinpointer(
     pinpointer: Pinpointer, folder: Path, *, backbone: Backbone, side_px: int, errors: dict[str, float]
 ) -> str:
-    """Write the regressor into ``folder`` (made if needed); the SHA-256 of its weights."""
+    """Write the model into ``folder`` (created if needed) and return the SHA-256 of its weights."""
     folder.mkdir(parents=True, exist_ok=True)
     data = safetensors.torch.save({name: value.contiguous() for name, value in pinpointer.state_dict().items()})
     digest = hashlib.sha256(data).hexdigest()
@@ -169,30 +170,34 @@ def save_pinpointer(
 
 
 def open_pinpointer(folder: Path, *, sha256: str | None = None) -> StoredPinpointer:
-    """The regressor that ``save_pinpointer`` wrote.
+    """Load a model that ``save_pinpointer`` wrote.
 
     Args:
-        folder: Where it lies.
-        sha256: What its weights must hash to; None: what its own card says.
+        folder: Folder of the model.
+        sha256: Expected SHA-256 of its weights; None means the value in its card.
 
     Raises:
-        WeightsError: Files are missing, changed, or another regressor's.
+        WeightsError: Files are missing or changed, or belong to another model.
     """
     try:
         card: FinderCard = read_spec(FinderCard, folder / CARD)
     except PlanError as error:
-        raise WeightsError(f"{folder} holds no finder of boxes or landmarks.", got=error.got, fix=AGAIN) from error
+        raise WeightsError(
+            f"{folder} does not contain a model for boxes or landmarks.", got=error.got, fix=AGAIN
+        ) from error
     state, _ = read_state(folder / WEIGHTS, sha256=sha256 or card.weights_sha256, mend=AGAIN)
     pinpointer = Pinpointer(card.widths, points=card.points, has_box=card.has_box)
     try:
         pinpointer.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"{folder} holds another finder's weights.", got=str(error)[:200], fix=AGAIN) from error
+        raise WeightsError(
+            f"{folder} contains the weights of another model.", got=str(error)[:200], fix=AGAIN
+        ) from error
     return StoredPinpointer(pinpointer.eval(), card)
 
 
 def _cut(model: nn.Module, *, side_px: int, name: str) -> tuple[nn.Module, nn.Module]:
-    """The backbone cut after its last stage whose map is still fine; uncut where it cannot be."""
+    """Split the backbone after its last stage with a fine map; return it unsplit if it cannot be split."""
     model.eval()
     picture = torch.zeros(1, 3, side_px, side_px)
     n_all = len(backbone_stages(model))
@@ -201,7 +206,7 @@ def _cut(model: nn.Module, *, side_px: int, name: str) -> tuple[nn.Module, nn.Mo
         last: Any = whole[0](picture) if whole else None
         if last is None or last.ndim != 4 or getattr(model, "output_fmt", "NCHW") != "NCHW":
             raise PlanError(
-                f"The backbone {name!r} gives no feature map to find subjects on.",
+                f"The backbone {name!r} has no feature map, which finding subjects needs.",
                 got="no map" if last is None else f"shape {tuple(last.shape)}",
                 fix="use a convolutional backbone such as 'tf_efficientnet_lite0'.",
             )

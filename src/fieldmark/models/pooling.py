@@ -1,4 +1,4 @@
-"""From a feature map to one vector a picture."""
+"""Pooling of a feature map to one vector per image."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 SMALLEST = 1e-6
-"""Below this, GeM counts a feature as absent; the value of its authors' code."""
+"""Lower bound of features in GeM; the value of its authors' code."""
 
 
 class Pool(nn.Module):
-    """Average, maximum, or generalised mean (GeM) over all places of a feature map, in float32.
+    """Average, maximum, or generalised mean (GeM) over all positions of a feature map, in float32.
 
-    The average asks how much of a feature there is, the maximum whether it is anywhere; GeM learns what lies
-    between: exponent 1 is the average, a large one nears the maximum.
+    The average measures how much of a feature is in the image, the maximum whether it occurs anywhere. GeM learns a
+    value between them: exponent 1 is the average, and a large exponent approaches the maximum.
 
     Args:
-        kind: ``avg``, ``max`` or ``gem`` (one learned exponent, 3 at first).
-        channels_last: Maps come as batch, height, width, channel (Swin and kin).
-        n_prefix_tokens: Leading tokens that are no place of the picture (class tokens of transformers).
+        kind: ``avg``, ``max`` or ``gem`` (one learned exponent, initially 3).
+        channels_last: Whether maps have the axes batch, height, width, channel (as in Swin).
+        n_prefix_tokens: Number of leading tokens without a position (class tokens of transformers).
 
     Source:
         GeM: Radenovic et al. 2018, arXiv:1711.02512, equation 3.
@@ -38,7 +38,7 @@ class Pool(nn.Module):
             self.exponent = nn.Parameter(torch.tensor(3.0))
 
     def forward(self, features: Tensor) -> Float[Tensor, "batch dim"]:
-        """One vector a picture from a map or from tokens."""
+        """Return one vector per image from a map or from tokens."""
         places = self._places(features).float()
         if self.kind == "avg":
             return places.mean(dim=2)
@@ -53,16 +53,16 @@ class Pool(nn.Module):
 
 
 def gem(places: Float[Tensor, "batch dim place"], exponent: Float[Tensor, ""] | float) -> Float[Tensor, "batch dim"]:
-    """The generalised mean over places: (mean of x^p)^(1/p).
+    """Return the generalised mean over positions: (mean of x^p)^(1/p).
 
-    Features are divided by their largest before the power and multiplied after it: the same value, but no power
-    leaves the range of float32, whatever the exponent.
+    Features are divided by their maximum before the power and multiplied by it afterwards. The value is the same, but
+    no power leaves the range of float32.
 
     Args:
-        places: Features, counted as at least 1e-6.
-        exponent: p, above 0.
+        places: Features at all positions; values below 1e-6 count as 1e-6.
+        exponent: Exponent p, above 0.
     """
     present = places.clamp(min=SMALLEST)
-    # The mean is homogeneous: a constant scale cancels, so no gradient need flow through the peak.
+    # The mean is homogeneous: a constant scale cancels, so the maximum needs no gradient.
     peak = present.detach().amax(dim=2, keepdim=True)
     return (present / peak).pow(exponent).mean(dim=2).pow(1 / exponent) * peak.squeeze(2)

@@ -1,4 +1,4 @@
-"""Backbones that timm does not have: networks of other packages and of users' own scripts, by name."""
+"""Registry of backbones that timm does not have: networks of other packages and of users' scripts, by name."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ if TYPE_CHECKING:
 
 
 class BuildNetwork(Protocol):
-    """A function that makes the network of a backbone."""
+    """A function that builds the network of a backbone."""
 
     def __call__(self, *, in_channels: int, pretrained: bool) -> nn.Module:
-        """A module with ``num_features``, and with ``forward_features`` from pictures to their last feature map.
+        """Return a module with ``num_features`` and a method ``forward_features`` from images to the last feature map.
 
-        The map is (batch, channel, row, column). The network can be frozen child by child, or in the parts that its
-        ``group_matcher`` names, if it has one as timm's networks do.
+        The map has the axes (batch, channel, row, column). Each direct child can be frozen separately. If the network
+        has a ``group_matcher`` like timm's networks, its groups are used instead.
 
         Args:
-            in_channels: 3, or 4 where a mask is the last channel.
-            pretrained: Whether to give it its own weights; else random ones, which are then trained or read from a
-                file.
+            in_channels: Number of input channels: 3, or 4 if a mask is the last channel.
+            pretrained: Whether to load its own pretrained weights; otherwise random weights, which are then trained or
+                replaced from a file.
         """
 
 
 BACKBONES: Registry[BuildNetwork] = Registry("fieldmark.backbones", what="backbone")
-"""Backbones beside timm's; those of other packages are listed under the entry-point group ``fieldmark.backbones``."""
+"""Backbones in addition to timm's. Other packages register theirs in the entry-point group ``fieldmark.backbones``."""
 
 BuildT = TypeVar("BuildT", bound=BuildNetwork)
 
 
 def backbone(name: str) -> Callable[[BuildT], BuildT]:
-    """Decorator that makes a network known by ``name``: plans in the same process can use it as a backbone.
+    """Register a network under ``name``, as a decorator. Plans in the same process can use it as a backbone.
 
     Raises:
-        FieldmarkError: Another backbone has the name.
+        FieldmarkError: Another backbone has the same name.
     """
 
     def register(build: BuildT) -> BuildT:

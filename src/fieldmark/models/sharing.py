@@ -1,4 +1,4 @@
-"""Networks with the same first stages, which are then computed once for all of them."""
+"""Joint inference of networks with identical first stages, which are computed only once."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from fieldmark.models.network import Network
 
 
 class Shared:
-    """Several networks in test mode, and how many links of their backbones are the same to the bit.
+    """Several networks in evaluation mode, with the number of backbone modules that are exactly equal.
 
-    Networks of several folds share what was frozen while they were trained: the whole backbone where only heads learnt.
+    Networks of several folds share the stages that were frozen in training: the whole backbone if only heads were
+    trained.
 
     Args:
-        networks: At least one; in test mode.
+        networks: At least one network, in evaluation mode.
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self.networks = networks
-        alone = [one.shrinking is not None for one in networks]
-        self._links = [[] if any(alone) or len(networks) == 1 else links(one.backbone) for one in networks]
-        self.n_shared = _n_similar(self._links)
-        """How many links are computed once."""
+        unshared = [one.shrinking is not None for one in networks]
+        self._links = [[] if any(unshared) or len(networks) == 1 else links(one.backbone) for one in networks]
+        self.n_shared = _n_equal(self._links)
+        """Number of modules that are computed once."""
 
     def pooled(self, pictures: Float[Tensor, "batch channel height width"]) -> tuple[Float[Tensor, "batch width"], ...]:
-        """The pooled feature of each network; ``Network.above`` goes on from there."""
+        """Return the pooled feature of each network; ``Network.above`` computes the outputs from it."""
         if not self.n_shared:
             return tuple(one.pooled(pictures) for one in self.networks)
         features = pictures
@@ -44,20 +45,20 @@ class Shared:
         return tuple(found)
 
 
-def _n_similar(links_of: Sequence[Sequence[nn.Module]]) -> int:
-    """How many links from the input on are the same in all networks."""
+def _n_equal(links_of: Sequence[Sequence[nn.Module]]) -> int:
+    """Return the number of modules from the input on that are equal in all networks."""
     n = 0
     for some in zip(*links_of, strict=False):
-        if not all(_similar(some[0], other) for other in some[1:]):
+        if not all(_equal(some[0], other) for other in some[1:]):
             break
         n += 1
     return n
 
 
-def _similar(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two modules are built similar and hold the same numbers."""
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    """Return whether two modules have the same structure and the same values."""
     if isinstance(one, FeatureMap) and isinstance(other, FeatureMap):
-        return _similar(one.model, other.model)
+        return _equal(one.model, other.model)
     if repr(one) != repr(other):
         return False
     mine, theirs = one.state_dict(), other.state_dict()

@@ -11,17 +11,17 @@ from fieldmark.core.spec import Count, Positive, Spec
 from fieldmark.models.registered import BACKBONES
 
 DropRate = Annotated[float, Field(ge=0, lt=1)]
-"""Share of features zeroed in training."""
+"""Share of features set to zero in training."""
 
 
 class PackageWeights(Spec):
-    """Weights that lie inside an installed package and are checked by their SHA-256; a registered backbone's own."""
+    """Weights from an installed package, verified by SHA-256; for a registered backbone, its own pretrained weights."""
 
     kind: Literal["package"] = "package"
 
 
 class FileWeights(Spec):
-    """Weights from a local safetensors or state-dict file; never unpickled."""
+    """Weights from a local safetensors or state-dict file. No code in the file is run."""
 
     kind: Literal["file"] = "file"
     path: str
@@ -29,7 +29,7 @@ class FileWeights(Spec):
 
 
 class HubWeights(Spec):
-    """Weights that timm fetches from its hub (or finds in its cache)."""
+    """Weights that timm downloads from its hub, or reads from its cache."""
 
     kind: Literal["hub"] = "hub"
 
@@ -47,12 +47,12 @@ class Backbone(Spec):
     """A network without its classifier, with a pooling of its last feature map.
 
     Attributes:
-        name: As timm calls it, or as another package or a script registered it.
-        weights: Where it begins.
-        in_channels: 3, and one for a mask.
-        pool: Average, maximum, or a learnt mean between them (GeM).
-        maps: 2: pool the map before the last shrinking too, and put both side by side; for plain stages one after the
-            other, as those of ResNet, EfficientNet or ConvNeXt.
+        name: Name of the network in timm, or the name under which a package or script registered it.
+        weights: Source of the initial weights.
+        in_channels: Number of input channels: 3, or 4 with a mask.
+        pool: Pooling: average, maximum, or a learned mean between them (GeM).
+        maps: Number of pooled feature maps. With 2, the map before the last reduction of the map size is pooled, too,
+            and both vectors are concatenated. This needs a sequential network such as ResNet, EfficientNet or ConvNeXt.
     """
 
     name: Annotated[str, NameIn(BACKBONES)] = "tf_efficientnet_lite0"
@@ -63,19 +63,19 @@ class Backbone(Spec):
 
 
 class SigmoidHead(Spec):
-    """One independent yes-or-no question a label."""
+    """One independent logit per label."""
 
     kind: Literal["sigmoid"] = "sigmoid"
     dropout: DropRate = 0.0
 
 
 class AnswerLayout(Spec):
-    """How the logits of a head for questions hang together; a train stage fills it in from the vocabulary.
+    """Structure of the logits of a head for questions. A train stage sets it from the vocabulary.
 
     Attributes:
-        question_of: For each answer the number of its question, rising from 0.
-        label_of: For each answer the number of its label: "red" of a shoe and "red" of a dress may be one label.
-        below: For each answer those (by number) of an earlier question that it is a kind of; empty: of none.
+        question_of: Number of the question of each answer, ascending from 0.
+        label_of: Number of the label of each answer: "red" of a shoe and "red" of a dress may be one label.
+        below: Parent answers of each answer, as numbers of answers to an earlier question; empty if it has no parent.
     """
 
     question_of: tuple[int, ...]
@@ -84,16 +84,16 @@ class AnswerLayout(Spec):
 
 
 class QuestionsHead(Spec):
-    """One answer a question: a logit for each answer that the question may get.
+    """One answer per question, with one logit for each possible answer.
 
     Attributes:
-        form: ``each``: every answer its own yes or no, their sigmoids then shared out within the question; ``softmax``:
-            the answers of a question compete; ``conditional``: those below the answer to the question above compete,
-            and what is above is answered first.
-        shared: Answers of one name are one label, whatever the question: less to learn, but shoes and dresses must then
-            mean the same by "red".
-        dropout: Of the pooled feature.
-        layout: Filled in by the train stage.
+        form: Model of the answers to a question. ``each``: a sigmoid per answer, normalised within the question;
+            ``softmax``: a softmax over the answers; ``conditional``: a softmax over the answers with the same parent
+            answer, where the parent question is answered first.
+        shared: Whether answers of the same name share one label across questions. There is less to learn, but "red"
+            must then mean the same for shoes and dresses.
+        dropout: Dropout rate of the pooled feature.
+        layout: Structure of the answers; set by the train stage.
     """
 
     kind: Literal["questions"] = "questions"
@@ -104,7 +104,7 @@ class QuestionsHead(Spec):
 
 
 class OneVsRestHead(Spec):
-    """One yes-or-no question an identity on the unit-length feature; an unknown individual is a no to all."""
+    """One independent logit per identity from the unit-length embedding; unknown individuals are negatives for all."""
 
     kind: Literal["one_vs_rest"] = "one_vs_rest"
     scale: Positive = 16.0
@@ -112,16 +112,17 @@ class OneVsRestHead(Spec):
 
 
 class CosineHead(Spec):
-    """Scaled cosines between the unit-length feature and learned directions of each class.
+    """Scaled cosines between the unit-length embedding and learned centres of each class.
 
-    Margins (ArcFace and its family) change the logits of the true class in the loss, not here.
+    Margins (ArcFace and similar losses) change the logits of the true class in the loss, not here.
 
     Attributes:
         scale: Logit of a cosine of 1.
-        centres: Directions a class, of which the nearest counts: a whale has two ends of its fluke, a lion two sides.
-        imprinted: Begin each class's direction at the mean of its photos, as the untrained network sees them; else
-            anywhere.
-        dropout: Of the pooled feature.
+        centres: Number of centres per class, of which the nearest counts. Use 2 for animals whose left and right sides
+            look different.
+        imprinted: Whether to initialise each class centre with the mean embedding of its photos, computed by the
+            untrained network; otherwise the centres are random.
+        dropout: Dropout rate of the pooled feature.
     """
 
     kind: Literal["cosine"] = "cosine"
@@ -132,13 +133,13 @@ class CosineHead(Spec):
 
 
 class AffinityHead(Spec):
-    """Nearness of the neck's feature, at its own length, to the nearest of some centres of each class.
+    """Affinity between the output of the neck (not normalised) and the nearest centre of each class.
 
     Attributes:
-        centres: Of each class.
-        sigma: Squared distance at which the affinity has fallen to 1 / e; None: the number of features. (10 in the
-            paper; features of 1,280 numbers around unit spread would then never be near anything.)
-        dropout: Of the pooled feature.
+        centres: Number of centres per class.
+        sigma: Squared distance at which the affinity is 1 / e; None means the number of features. (The paper uses 10,
+            which is too small for 1,280 features of unit standard deviation.)
+        dropout: Dropout rate of the pooled feature.
     """
 
     kind: Literal["affinity"] = "affinity"
@@ -148,18 +149,19 @@ class AffinityHead(Spec):
 
 
 class EmbeddingHead(Spec):
-    """The unit-length feature alone, projected to ``dim`` if given; no logits."""
+    """Only the unit-length embedding, projected to ``dim`` if given, without logits."""
 
     kind: Literal["embedding"] = "embedding"
     dim: Count | None = None
 
 
 class PairHead(Spec):
-    """How likely two photos show the same individual, learnt from their unit-length features; no logits of one photo.
+    """Logit that two photos show the same individual, from their unit-length embeddings; no logits per photo.
 
     Attributes:
-        dim: Project the features to so many first; None: compare them as they are. Time to compare grows with it.
-        hidden: Width of the little network that all features share.
+        dim: Length of the embeddings after a projection; None means no projection. The time of a comparison grows with
+            it.
+        hidden: Width of the small network that all features share.
     """
 
     kind: Literal["pair"] = "pair"
@@ -174,14 +176,14 @@ Head = Annotated[
 
 
 class Net(Spec):
-    """Backbone, neck and head: all that is needed to build the network again.
+    """Settings of a network: backbone, neck and head.
 
     Attributes:
-        backbone: What sees.
-        neck: What stands between its feature and the embedding.
-        head: What answers.
-        stripes: Also a vector for each of so many stripes of the picture, top to bottom (for the loss
-            ``local_triplet``); the backbone's last map must have as many rows.
+        backbone: Network that computes the feature map, with its pooling.
+        neck: Layer between the pooled feature and the embedding.
+        head: Layer that computes the logits.
+        stripes: Number of horizontal stripes of the image, each with its own embedding (for the loss
+            ``local_triplet``); None means none. The backbone's last map must have at least as many rows.
     """
 
     backbone: Backbone = Backbone()

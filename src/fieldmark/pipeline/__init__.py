@@ -1,1 +1,1 @@
-"""Plans of stages: what a stage is, what it leaves, the engine that fits them, and their application to any photos."""
+"""Plans, stages and their artifacts, the engine that fits the stages, and their application to photos."""

@@ -1,4 +1,4 @@
-"""Fitted stages applied to photos: each stage once, its result held for those that read it."""
+"""Application of fitted stages to photos. Each stage is applied once, and its result is cached."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Application:
     """The stages of a run applied to one set of photos.
 
     Args:
-        context: The run; the stages that are asked for must be finished, or being fitted.
-        photos: Any photos.
-        own: Whether they are the run's own new photos: what finished stages kept of them is read, not computed again.
-        together: Whether they are one batch that stages may look at as a whole; else each photo is answered as if it
-            were alone.
-        features: Where features of frozen networks are kept while the photos are looked at; None: the run's folder of
-            them, or memory.
+        context: Run. The applied stages must be finished, or be fitted at the moment.
+        photos: Photos to predict.
+        own: Whether these are the run's own new photos. The stored results of finished stages are then read, not
+            computed again.
+        together: Whether the photos are one batch that stages may process as a whole. If False, the prediction for a
+            photo does not depend on the others.
+        features: Cache for features of frozen networks; None: the feature folder of the run, or memory.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Application:
     ) -> None:
         self.context, self.own, self.together = context, own, together
         self._photos = photos
-        self._regions_found = own  # those of its new photos are in their table already
+        self._regions_found = own  # the table of the run's own new photos already has the regions
         self._values: dict[tuple[str, int | None], Any] = {}
         self._features = features
 
     @property
     def photos(self) -> Collection:
-        """The photos, with the regions that the plan's stages find on them."""
+        """The photos, with the regions found by the stages of the plan."""
         if not self._regions_found:
             self._regions_found = True
             for stage in self.context.plan.stages:
@@ -58,7 +58,7 @@ class Application:
 
     @property
     def features(self) -> FeatureStore:
-        """Where features of frozen networks are kept, shared by all stages that look at these photos."""
+        """The cache for features of frozen networks, shared by all stages."""
         from fieldmark.training.features import FeatureStore
 
         if self._features is None:
@@ -66,11 +66,11 @@ class Application:
         return self._features
 
     def value(self, name: str, fold: int | None = None) -> Any:
-        """What the stage ``name`` says of the photos.
+        """Return the result of the stage ``name`` for the photos.
 
         Args:
-            name: A stage that says something of photos.
-            fold: Hear the models of this fold alone, compared with the photos that they learnt from; None: all models.
+            name: Name of a stage that can be applied to photos.
+            fold: Use only the models of this fold, and compare only with their training photos; None: all models.
 
         Raises:
             RunError: The stage is not finished.
@@ -92,12 +92,12 @@ class Application:
 
 @dataclass(frozen=True)
 class Ask:
-    """What a stage is given when it is applied.
+    """The inputs of a stage that is applied to photos.
 
     Attributes:
-        application: The photos and the stages before this one.
-        stage: The stage itself.
-        fold: Hear the models of this fold alone; None: all.
+        application: Photos and earlier stages.
+        stage: Stage to apply.
+        fold: Use only the models of this fold; None: all models.
     """
 
     application: Application
@@ -111,28 +111,28 @@ class Ask:
 
     @property
     def photos(self) -> Collection:
-        """The photos to answer."""
+        """The photos to predict."""
         return self.application.photos
 
     def folds(self, n_folds: int) -> Sequence[int]:
-        """Of which folds the models are heard."""
+        """Return the folds whose models predict."""
         return range(n_folds) if self.fold is None else (self.fold,)
 
     def value(self, kind: type[ValueT], name: str) -> ValueT:
-        """What an earlier stage says of the photos, by the models of the same folds.
+        """Return the result of an earlier stage for the photos, from the models of the same folds.
 
         Raises:
-            TypeError: It says something else.
+            TypeError: The result is of another type.
         """
         found = self.application.value(name, self.fold)
         if not isinstance(found, kind):
-            raise TypeError(f"'{name}' says {type(found).__name__}, not {kind.__name__}")
+            raise TypeError(f"The result of '{name}' is {type(found).__name__}, not {kind.__name__}")
         return found
 
     def artifact(self, kind: type[ArtifactT], name: str) -> ArtifactT:
-        """What an earlier stage left."""
+        """Return the artifact of an earlier stage."""
         return self.context.artifact(kind, name)
 
     def fitted(self, kind: type[ArtifactT]) -> ArtifactT:
-        """What this stage left when it was fitted."""
+        """Return the artifact of this stage."""
         return self.context.artifact(kind, self.stage.name)

@@ -1,4 +1,4 @@
-"""The context of a run: its folder, plan and photos, its finished stages, and how to compute."""
+"""The context of a run: folder, plan, photos, finished stages and settings of the computation."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ ArtifactT = TypeVar("ArtifactT", bound=Artifact)
 
 @dataclass(frozen=True)
 class Context:
-    """A run, in the making or finished.
+    """An unfinished or finished run.
 
     Attributes:
-        run: The run folder; finished stages are read from it.
-        plan: Its stages.
-        known: The photos to learn from and to compare with.
-        new: Photos to answer, or None.
+        run: Run folder with the finished stages.
+        plan: Plan of the run.
+        known: Known photos: training, validation and gallery.
+        new: New photos to predict, or None.
         seed: Random seed of the run.
-        device: ``auto``, ``cpu``, ``cuda`` ...
+        device: Device, such as ``auto``, ``cpu`` or ``cuda``.
         n_workers: Number of image-loading threads.
-        progress: Where to report progress.
-        features: Folder in which features of frozen networks are kept; None: nowhere.
-        work: Folders of stages that are being fitted, by name.
+        progress: Progress reporter.
+        features: Folder that caches features of frozen networks; None: no cache.
+        work: Folders of stages that are being fitted, by stage name.
     """
 
     run: RunFolder
@@ -58,16 +58,18 @@ class Context:
 
     @classmethod
     def open(cls, folder: Path | str) -> Context:
-        """The run in ``folder``: plan, photos and seed.
+        """Open the run in ``folder``: plan, photos and seed.
 
         Raises:
-            RunError: No run lies there.
+            RunError: The folder has no run.
         """
         folder = Path(folder)
         run = RunFolder.open(folder)
         if not (folder / PLAN).exists():
             raise RunError(
-                "That run has hardly begun.", got=folder, fix="run the same `fieldmark train` command again."
+                "This run has no plan yet: it was interrupted at its start.",
+                got=folder,
+                fix="run the same `fieldmark train` command again.",
             )
         plan: Plan = read_spec(Plan, folder / PLAN)
         new = Collection.open(folder / NEW) if (folder / NEW).exists() else None
@@ -80,16 +82,16 @@ class Context:
 
     @property
     def n_new(self) -> int:
-        """How many new photos there are."""
+        """The number of new photos."""
         return 0 if self.new is None else len(self.new)
 
     @property
     def pace(self) -> dict[str, Any]:
-        """The keywords ``n_workers`` and ``progress`` of functions that look at many photos."""
+        """The keyword arguments ``n_workers`` and ``progress`` of functions that process many photos."""
         return {"n_workers": self.n_workers, "progress": self.progress}
 
     def folder(self, name: str) -> Path:
-        """The folder of a stage that is finished (its files checked), or being fitted.
+        """Return the folder of a stage that is finished or being fitted. The files of a finished stage are checked.
 
         Raises:
             RunError: The stage is not finished, or a file is missing or damaged.
@@ -97,50 +99,50 @@ class Context:
         return self.work[name] if name in self.work else self.run.stage(name)
 
     def artifact(self, kind: type[ArtifactT], name: str) -> ArtifactT:
-        """What the stage ``name`` left. The same object each time, so what it has loaded stays loaded.
+        """Return the artifact of the stage ``name``. The artifact is opened once, so its data is loaded once.
 
         Raises:
             RunError: The stage is not finished, or a file is missing or damaged.
-            TypeError: It left something else.
+            TypeError: The artifact is of another kind.
         """
         if name not in self._opened:
             self._opened[name] = self.stages[name].output.open(self.folder(name))
         found = self._opened[name]
         if not isinstance(found, kind):
-            raise TypeError(f"'{name}' leaves {type(found).__name__}, not {kind.__name__}")
+            raise TypeError(f"'{name}' writes {type(found).__name__}, not {kind.__name__}")
         return found
 
     def folds(self, stage: Stage) -> Folds:
-        """The folds by which a stage is validated: those of the first split stage that it names, or that it is made of.
+        """Return the folds that validate a stage: those of the first split stage that it reads, directly or indirectly.
 
         Raises:
-            TypeError: No split stage is behind it.
+            TypeError: The stage reads no split stage.
         """
         for setting, names in stage.named().items():
             if issubclass(stage.refs()[setting].artifact, Folds) and names:
                 return self.artifact(Folds, names[0])
         for name in stage.reads():
             return self.folds(self.stages[name])
-        raise TypeError(f"no split stage is behind '{stage.name}'")
+        raise TypeError(f"'{stage.name}' reads no split stage")
 
     def said(self, name: str) -> str:
-        """What a finished stage reported, in one line."""
+        """Return the summary line of a finished stage."""
         return str(self.run.receipt(name)["said"])
 
     def up_to(self, name: str) -> Context:
-        """The run with only the stages that the stage ``name`` is made of, and those that find regions."""
+        """Return the run with only the stages that the stage ``name`` needs, and those that find regions."""
         return replace(self, plan=self.plan.up_to(name))
 
     def computing(self, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET) -> Context:
-        """The run with other settings of how to compute."""
+        """Return the run with other settings of the computation."""
         return replace(self, device=device, n_workers=n_workers, progress=progress)
 
     def fresh(self, **changed: Any) -> Context:
-        """The same context with nothing loaded, and some attributes changed."""
+        """Return the context with some attributes changed, and without cached artifacts."""
         return replace(self, _opened={}, **changed)
 
     def with_regions(self) -> Context:
-        """The run with its photos as its finished stages left them: with regions found on them."""
+        """Return the run with the regions that its finished stages found added to its photos."""
         context = self
         for stage in self.plan.stages:
             if stage.changes_photos:
@@ -148,16 +150,16 @@ class Context:
         return context
 
     def seen_by(self, stage: Stage) -> Context:
-        """The run with its photos as the stage, which changes them, left them."""
+        """Return the run with the regions that this stage found added to its photos."""
         regions = self.artifact(Regions, stage.name)
         new = self.new if self.new is None or not len(self.new) else regions.marked(self.new, part="new")
         return replace(self, known=regions.marked(self.known, part="known"), new=new)
 
     def of_new(self) -> Application:
-        """The fitted stages applied to the run's own new photos; what they kept of them is read.
+        """Return the application of the fitted stages to the run's own new photos. Stored results are read.
 
         Raises:
-            TypeError: There are none.
+            TypeError: The run has no new photos.
         """
         if self.new is None:
             raise TypeError("the run has no new photos")

@@ -1,4 +1,4 @@
-"""Fit a plan's stages one after the other; skip finished ones, go on with an interrupted one."""
+"""The engine: fits the stages of a plan in order, skips finished stages and resumes an interrupted one."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ def execute(  # noqa: PLR0913 - keywords with defaults
     features: Path | None = None,
     reuse: Path | None = None,
 ) -> RunFolder:
-    """Run ``plan`` on ``known`` in ``folder``, or go on with it there.
+    """Run ``plan`` on the photos ``known`` in ``folder``, or resume the run there.
 
     Args:
-        plan: Checked.
-        known: Photos to learn from.
-        folder: The run folder; made if absent.
-        new: Photos to answer.
+        plan: Checked plan.
+        known: Known photos for training and validation.
+        folder: Run folder; created if it does not exist.
+        new: New photos to predict.
         seed: Random seed.
-        device: ``auto``, ``cpu``, ``cuda`` ...
+        device: Device, such as ``auto``, ``cpu`` or ``cuda``.
         n_workers: Number of image-loading threads.
-        progress: Told what goes on.
-        features: Folder for features of frozen networks, which several runs may share; None: one in the run folder,
-            removed when the run is finished.
-        reuse: Another run of the same photos and seed: its finished stages are copied where settings are equal, and
-            those of the stages they read, so that another threshold or ranking costs no training.
+        progress: Progress reporter.
+        features: Folder that caches features of frozen networks. Several runs can share it. None: a folder in the run,
+            deleted when the run is finished.
+        reuse: Another run of the same photos and seed. Its finished stages are copied if their settings, and those of
+            the stages they read, are equal. A run with another threshold or ranking then needs no training.
 
     Returns:
-        The run, all stages finished.
+        The finished run.
 
     Raises:
-        RunError: The folder holds another run, or another process works in it.
-        PlanError: The photos are not what the plan needs.
-        FieldmarkError: A later stage needs packages or weights that are not there; nothing was begun.
+        RunError: The folder has another run, or another process is running in it.
+        PlanError: The photos do not fit the plan.
+        FieldmarkError: A later stage needs a package or weights that are missing. Nothing has been written.
     """
     refuse_shared_ids(known, new)
     for stage in plan.stages:
@@ -71,13 +71,13 @@ def execute(  # noqa: PLR0913 - keywords with defaults
     context = Context(run, plan, known, new, seed, device=device, n_workers=n_workers, progress=progress, features=kept)
     if not leads:
         if reuse is not None:
-            _meet(context)  # the first has copied what is equal
+            _wait_for_all(context)  # the first process has copied the equal stages
         _follow(context)
         return run
     with run.locked(), beating(folder):
         if reuse is not None:
             _copy_equal_stages(Context.open(reuse), context)
-            _meet(context)
+            _wait_for_all(context)
         for stage in plan.stages:
             _fit(context, stage)
             context = context.seen_by(stage) if stage.changes_photos else context
@@ -87,10 +87,10 @@ def execute(  # noqa: PLR0913 - keywords with defaults
 
 
 def begin(folder: Path, plan: Plan, known: Collection, new: Collection | None, seed: int) -> RunFolder:
-    """The folder of a run with its plan and photos in it, or the same one again.
+    """Create the folder of a run and write its plan and photos, or open the same run again.
 
     Raises:
-        RunError: The folder holds another run, or another process works in it.
+        RunError: The folder has another run, or another process is running in it.
     """
     key: dict[str, object] = {
         "plan": plan.fingerprint(),
@@ -111,22 +111,22 @@ def begin(folder: Path, plan: Plan, known: Collection, new: Collection | None, s
 
 
 def refuse_shared_ids(known: Collection, new: Collection | None) -> None:
-    """Refuse new photos that bear the ids of known ones.
+    """Raise an error if new photos have the ids of known photos.
 
     Raises:
-        DataError: Some do.
+        DataError: Some ids are shared.
     """
     both = sorted(set(known.images) & set(new.images)) if new is not None else []
     if both:
         raise DataError(
-            "Some new photos have the ids of known photos.",
+            "Some new photos have the same ids as known photos.",
             got=several(both),
-            fix="rename them, or leave out the new photos and ask later with `fieldmark predict`, which does not mind.",
+            fix="rename the new photos, or train without them and run `fieldmark predict` later, which allows it.",
         )
 
 
 def take_over(other: RunFolder, theirs: str, run: RunFolder, mine: str) -> None:
-    """Copy a finished stage of another run; what is there already stays.
+    """Copy a finished stage of another run. A stage that is already finished here is kept.
 
     Raises:
         RunError: The stage is not finished, or a file is missing or damaged.
@@ -138,16 +138,16 @@ def take_over(other: RunFolder, theirs: str, run: RunFolder, mine: str) -> None:
 
 
 def _copy_equal_stages(other: Context, context: Context) -> None:
-    """Copy the finished stages that both plans have in common and that read nothing but such stages.
+    """Copy the finished stages that both plans share and that read only shared stages.
 
     Raises:
-        RunError: The other run is of other photos or another seed.
+        RunError: The other run has other photos or another seed.
     """
     key = context.run.key
     differ = [name for name in ("data", "new", "seed") if other.run.key.get(name) != key[name]]
     if differ:
         raise RunError(
-            "Stages of a run of other photos or another seed cannot be reused.",
+            "--reuse needs a run with the same photos, new photos and seed.",
             got=f"{other.run.path}: another {', another '.join(differ)}",
             fix="leave out --reuse, or use the same photos, new photos and --seed.",
         )
@@ -155,7 +155,7 @@ def _copy_equal_stages(other: Context, context: Context) -> None:
     equal: set[str] = set()
     for mine in context.plan.stages:
         if mine.changes_photos and mine != theirs.get(mine.name):
-            return  # whatever comes after sees other regions
+            return  # later stages would read other regions
         if mine != theirs.get(mine.name) or not equal.issuperset(mine.reads()) or not other.run.done(mine.name):
             continue
         equal.add(mine.name)
@@ -163,34 +163,34 @@ def _copy_equal_stages(other: Context, context: Context) -> None:
 
 
 def _fit(context: Context, stage: Stage) -> None:
-    """Fit one stage and apply it to the new photos, unless that was done before."""
+    """Fit one stage and apply it to the new photos, unless it is already finished."""
     run, progress = context.run, context.progress
     if run.done(stage.name):
-        progress.say(f"{stage.name}: finished before ({context.said(stage.name)})")
+        progress.say(f"{stage.name}: already finished ({context.said(stage.name)})")
     else:
         progress.say(f"{stage.name}: {stage.kind} ...")
         began = time.monotonic()
-        said = fit_in(context, stage, run.work_directory(stage.name, fresh=not stage.resumes))
+        summary = fit_in(context, stage, run.work_directory(stage.name, fresh=not stage.resumes))
         took = round(time.monotonic() - began, 2)
-        run.finish(stage.name, receipt={"kind": stage.kind, "said": said, "took_s": took})
-        progress.say(f"{stage.name}: {said} ({took:.0f} s)")
+        run.finish(stage.name, receipt={"kind": stage.kind, "said": summary, "took_s": took})
+        progress.say(f"{stage.name}: {summary} ({took:.0f} s)")
     if stage.distributed:
-        _meet(context)
+        _wait_for_all(context)
 
 
 def fit_in(context: Context, stage: Stage, folder: Path) -> str:
-    """Fit a stage in a folder and keep there what it says of the run's new photos; give what it did, in one line."""
+    """Fit a stage in a folder, and write its results for the run's new photos there. Return a summary in one line."""
     working = context.fresh(work={**context.work, stage.name: folder})
-    said = stage.fit(working, folder)
+    summary = stage.fit(working, folder)
     if stage.output.of_photos and context.new is not None and len(context.new):
         application = working.of_new()
         remark = working.artifact(stage.output, stage.name).keep(application.value(stage.name), working)
-        said += f"; {remark}" if remark else ""
-    return said
+        summary += f"; {remark}" if remark else ""
+    return summary
 
 
 def _follow(context: Context) -> None:
-    """What processes other than the first do: fit distributed stages along, wait for the first to do the rest."""
+    """Run in all processes but the first: fit distributed stages too, and wait for the first to do the others."""
     run = context.run
 
     def wait_for(names: tuple[str, ...]) -> None:
@@ -205,11 +205,11 @@ def _follow(context: Context) -> None:
             if not run.done(stage.name):
                 folder = run.work_directory(stage.name, fresh=False)
                 stage.fit(context.fresh(work={stage.name: folder}), folder)
-            _meet(context)
+            _wait_for_all(context)
 
 
-def _meet(context: Context) -> None:
-    """Wait until all processes of a training are here."""
+def _wait_for_all(context: Context) -> None:
+    """Wait until all processes of a training have reached this point."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from fieldmark.training.ranks import ranks
 

@@ -1,4 +1,4 @@
-"""The sign of life that the first of several processes gives while it works alone."""
+"""The heartbeat file: it shows the other processes that the first process is still running."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fieldmark.core.files import disk_errors
 BEAT = ".heartbeat"
 EVERY_S = 5.0
 SILENT_S = 120.0
-"""Without a beat for so long the first process is taken for dead."""
+"""Seconds without a heartbeat after which the first process counts as stopped."""
 FIRST_S = 1800.0
-"""How long it may take to its first beat, which comes after it has read all photos' sizes."""
+"""Longest time in seconds until the first heartbeat, which comes after the sizes of all photos are read."""
 
 
 @contextmanager
 def beating(folder: Path, *, every_s: float = EVERY_S) -> Iterator[None]:
-    """Touch a file in ``folder`` every few seconds while the block runs, however long it takes."""
+    """Touch a file in ``folder`` every ``every_s`` seconds while the block runs."""
     path, stop = folder / BEAT, threading.Event()
     with disk_errors(path):
         path.touch()
@@ -30,7 +30,7 @@ def beating(folder: Path, *, every_s: float = EVERY_S) -> Iterator[None]:
         while not stop.wait(every_s):
             try:
                 path.touch()
-            except OSError:  # the work itself tells of a full disk
+            except OSError:  # the work itself reports a full disk
                 continue
 
     thread = threading.Thread(target=beat, name="fieldmark-heartbeat", daemon=True)
@@ -43,19 +43,19 @@ def beating(folder: Path, *, every_s: float = EVERY_S) -> Iterator[None]:
 
 
 def wait_until(
-    done: Callable[[], bool], folder: Path, *, what: str, silent_s: float = SILENT_S, look_every_s: float = 0.1
+    done: Callable[[], bool], folder: Path, *, what: str, silent_s: float = SILENT_S, check_every_s: float = 0.1
 ) -> None:
-    """Wait until ``done()``, as long as the first process gives signs of life.
+    """Wait until ``done()`` is true, as long as the first process writes heartbeats.
 
     Args:
-        done: Asked again and again.
-        folder: Of the run, in which the first process beats.
-        what: What is waited for, for the message.
-        silent_s: How long it may be silent.
-        look_every_s: Seconds between two looks.
+        done: Function that is called repeatedly.
+        folder: Run folder with the heartbeat file.
+        what: Description of the awaited work, for the error message.
+        silent_s: Longest time without a heartbeat, in seconds.
+        check_every_s: Seconds between two calls of ``done``.
 
     Raises:
-        RunError: The first process has been silent for longer.
+        RunError: The first process has not written a heartbeat for a longer time.
     """
     began = time.time()
     while not done():
@@ -63,11 +63,11 @@ def wait_until(
         silent = time.time() - max(began, beat)
         if silent > (silent_s if beat > began - silent_s else max(silent_s, FIRST_S)):
             raise RunError(
-                "The first process has stopped: it no longer gives signs of life.",
-                got=f"waiting for {what}; silent for {silent:.0f} s",
-                fix="look at the first process's messages, then run the same command again.",
+                "The first process of this training has stopped: its heartbeat file is no longer updated.",
+                got=f"waiting for {what}; no heartbeat for {silent:.0f} s",
+                fix="read the messages of the first process, then run the same command again.",
             )
-        time.sleep(look_every_s)
+        time.sleep(check_every_s)
 
 
 def _last_beat(folder: Path) -> float:

@@ -1,4 +1,4 @@
-"""Trained networks with everything they need to look at a photo."""
+"""Trained networks with their preprocessing, and predictions of several networks at once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,12 @@ from fieldmark.training.ranks import ranks
 
 @dataclass(frozen=True)
 class PhotoEmbeddings:
-    """What one network says of photos: an embedding a view, and each identity's probability."""
+    """The outputs of one network for photos.
+
+    Attributes:
+        embedding: Embedding of each photo, one array per view.
+        proba: Probability of each identity; None if the head has none or they were not requested.
+    """
 
     embedding: Float32[np.ndarray, "view image dim"]
     proba: Float32[np.ndarray, "image identity"] | None
@@ -41,7 +46,14 @@ class PhotoEmbeddings:
 
 @dataclass(frozen=True)
 class SavedNet:
-    """A network, its preprocessing, the SHA-256 of its weights, and where it computes."""
+    """A trained network that is ready for prediction.
+
+    Attributes:
+        network: Network.
+        preprocess: Preprocessing of image files.
+        sha256: SHA-256 of the weights file.
+        device: Device of the network.
+    """
 
     network: Network
     preprocess: Preprocess
@@ -50,12 +62,12 @@ class SavedNet:
 
     @property
     def judges(self) -> bool:
-        """Whether its head gives identities a probability."""
+        """Whether its head predicts a probability for each identity."""
         return self.network.head is not None
 
     @cached_property
     def backbone_digest(self) -> str:
-        """A hash of the backbone's weights; networks with the same one see similar."""
+        """A hash of the backbone's weights. Networks with the same hash have the same backbone."""
         digest = hashlib.sha256(self.network.net.backbone.name.encode())
         for name, tensor in self.network.backbone.state_dict().items():
             digest.update(name.encode())
@@ -65,22 +77,24 @@ class SavedNet:
     def competing(
         self, photos: Collection, *, flip: bool, n_workers: int = 2
     ) -> Float32[np.ndarray, "view photo class"]:
-        """How all classes of the head compete for each photo, mirror images as classes of their own: they sum to 1.
+        """Return probabilities that sum to 1 over all classes of the head, classes of mirrored photos included.
 
         Args:
-            photos: Any.
-            flip: Also look at the mirrored photo, a view of its own.
+            photos: Photos.
+            flip: Whether to add the mirrored photo as a second view.
             n_workers: Number of image-loading threads.
         """
         photos = with_found(photos, self.preprocess.finders(), n_workers=n_workers)
         found = []
         for preprocess in self.preprocess.in_use():
             source = photo_source(photos, preprocess)
-            seen = embed_photos(self.network, source, device=self.device, flip=flip, logits=True, n_workers=n_workers)
-            if seen.logits is None:
-                raise TypeError("a network that judges individuals has logits")
+            outputs = embed_photos(
+                self.network, source, device=self.device, flip=flip, logits=True, n_workers=n_workers
+            )
+            if outputs.logits is None:
+                raise TypeError("the network's head has no logits")
             competing = self.network.net.head.kind == "cosine"
-            odds = _probabilities(seen.logits.astype(np.float64), seen.logits.shape[2], competing=competing)
+            odds = _probabilities(outputs.logits.astype(np.float64), outputs.logits.shape[2], competing=competing)
             found.append(odds / odds.sum(axis=2, keepdims=True))
         return np.mean(found, axis=0).astype(np.float32)
 
@@ -96,30 +110,30 @@ def look(
     progress: Progress = QUIET,
     what: str = "",
 ) -> list[PhotoEmbeddings]:
-    """Embeddings of each view, and probabilities over all of them, by each of a stage's networks.
+    """Return the embeddings of each view, and the mean probabilities over all views, of each network of a stage.
 
-    A head with twice as many answers as there are identities took mirrored photos for other identities: identity k
-    then has the mean of answer k to the photo and answer k + N to the mirrored photo. Where the preprocessing has
-    several ways in use (boxes of several sources, aligned and not), each gives its own views.
+    A head with 2N outputs for N identities was trained with mirrored photos as separate identities. The probability of
+    identity k is then the mean of output k for the photo and output k + N for the mirrored photo. If the preprocessing
+    has several variants (boxes from several sources, aligned and not aligned), each variant adds its own views.
 
     Args:
-        nets: Of one train stage, with one preprocessing.
-        photos: Any.
-        flip: Also look at the mirrored photo.
-        n_identities: Also give the probabilities of so many identities, if the heads have any.
-        features: Where features of a backbone that all networks share are kept; None: nowhere.
+        nets: Networks of one train stage, with the same preprocessing.
+        photos: Photos.
+        flip: Whether to add the mirrored photo as a view.
+        n_identities: Number of identities, to return probabilities too; None: embeddings only.
+        features: Cache for features of a backbone that all networks share; None: no cache.
         n_workers: Number of image-loading threads.
-        progress: Told as batches end.
-        what: What to call the job there.
+        progress: Progress reporter.
+        what: Title of the progress bar.
     """
     preprocess = nets[0].preprocess
     photos = with_found(photos, preprocess.finders(), n_workers=n_workers, progress=progress)
     embeddings: list[list[np.ndarray]] = [[] for _ in nets]
     probas: list[list[np.ndarray]] = [[] for _ in nets]
-    for way in preprocess.in_use():
-        seen = embed_each(
+    for variant in preprocess.in_use():
+        outputs = embed_each(
             [net.network for net in nets],
-            photo_source(photos, way),
+            photo_source(photos, variant),
             device=nets[0].device,
             flip=flip,
             logits=n_identities is not None and nets[0].judges,
@@ -128,7 +142,7 @@ def look(
             progress=progress,
             what=what,
         )
-        for at, (net, one) in enumerate(zip(nets, seen, strict=True)):
+        for at, (net, one) in enumerate(zip(nets, outputs, strict=True)):
             embeddings[at].append(one.embedding)
             if one.logits is None or n_identities is None:
                 continue
@@ -140,9 +154,9 @@ def look(
     return [
         PhotoEmbeddings(
             views[0] if len(views) == 1 else np.concatenate(views),
-            np.mean(told, axis=0).astype(np.float32) if told else None,
+            np.mean(proba, axis=0).astype(np.float32) if proba else None,
         )
-        for views, told in zip(embeddings, probas, strict=True)
+        for views, proba in zip(embeddings, probas, strict=True)
     ]
 
 
@@ -157,21 +171,21 @@ def label_proba(
     progress: Progress = QUIET,
     what: str = "",
 ) -> list[Float32[np.ndarray, "photo label"]]:
-    """The probability of each label for some photos of ``source``, the mean over views, by each of several networks.
+    """Return the label probabilities of some photos of ``source`` by each of several networks, averaged over views.
 
-    Of a head for questions: of each answer, those to one question adding up to 1.
+    For a head for questions, the labels are answers, and the probabilities of the answers to one question sum to 1.
 
     Args:
-        nets: Any networks with the preprocessing of ``source``.
+        nets: Networks with the preprocessing of ``source``.
         source: Photos without augmentation.
-        items: Which of them.
-        flip: Also look at the mirrored photo.
-        features: Where features of frozen backbones are kept, which are then not computed again; None: nowhere.
+        items: Items of ``source`` to predict.
+        flip: Whether to add the mirrored photo as a view.
+        features: Cache for features of frozen backbones; None: no cache.
         n_workers: Number of image-loading threads.
-        progress: Told as batches end.
-        what: What to call the job there.
+        progress: Progress reporter.
+        what: Title of the progress bar.
     """
-    seen = embed_each(
+    outputs = embed_each(
         [net.network for net in nets],
         source,
         items=items,
@@ -184,23 +198,23 @@ def label_proba(
         what=what,
     )
     found = []
-    for net, one in zip(nets, seen, strict=True):
+    for net, one in zip(nets, outputs, strict=True):
         if one.logits is None:
-            raise TypeError("a network that answers labels has logits")
+            raise TypeError("the network's head has no logits")
         views = [_label_proba(view, net.network.net.head) for view in one.logits]
         found.append(np.mean(views, axis=0).astype(np.float32))
     return found
 
 
 def share_backbone(nets: Sequence[SavedNet]) -> bool:
-    """Whether several networks share their whole backbone: it was frozen while each fold's head was trained."""
+    """Return whether all networks have the same backbone weights, because the backbone was frozen in training."""
     return len(nets) > 1 and len({net.backbone_digest for net in nets}) == 1
 
 
 def _label_proba(
     logits: Float32[np.ndarray, "image label"], head: Head
 ) -> Float32[np.ndarray, "image label"] | Float64[np.ndarray, "image label"]:
-    """One view's probabilities, by what the head was trained to say."""
+    """Return the probabilities of one view, as the kind of head defines them."""
     if not isinstance(head, QuestionsHead) or head.layout is None:
         return 1 / (1 + np.exp(-logits))
     question_of = np.array(head.layout.question_of)
@@ -214,10 +228,10 @@ def _label_proba(
 def _probabilities(
     logits: Float64[np.ndarray, "view image label"], n_identities: int, *, competing: bool
 ) -> Float64[np.ndarray, "view image label"]:
-    """A probability for each answer: each a question of its own, or all identities competing for one place.
+    """Return a probability for each output: by a sigmoid, or by a softmax over all identities if ``competing``.
 
-    Of a cosine head the latter: its scaled cosines would nearly all be rounded to a sure yes or a sure no. Identities
-    and their mirror images compete each among themselves, as neither is ever asked about the other.
+    A cosine head needs the softmax: a sigmoid would round nearly all of its scaled cosines to 0 or 1. Identities and
+    mirrored identities have separate softmaxes, because each view is only compared with its own kind.
     """
     if not competing:
         return 1 / (1 + np.exp(-logits))
@@ -228,10 +242,10 @@ def _probabilities(
 
 
 def open_net(place: Path, *, device: str) -> SavedNet:
-    """The network that a training left in a folder, ready to look at photos.
+    """Load a trained network from a folder, ready for prediction.
 
     Raises:
-        WeightsError: Files are missing, changed by even one bit, or of another network.
+        WeightsError: Files are missing, damaged, or of another network.
     """
     stored, at = open_network(place), ranks(device).device
     network = stored.network.to(at).to(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""A plan: stages by name, in order, each reading earlier ones."""
+"""A plan: named stages in order, where each stage may read earlier stages."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ StageT = TypeVar("StageT", bound=Spec)
 
 
 class Plan(Spec):
-    """What a run does, whole: a frozen value that JSON and TOML can hold.
+    """The complete description of a run. A plan is immutable, and can be written to JSON and TOML.
 
     Attributes:
-        name: Of the recipe or the user's own.
-        stages: In the order in which they run.
-        needs: Other packages that bring some of its parts, as ``name==version``; noted when a plan is written, and no
-            part of what the plan does.
+        name: Name of the recipe, or a name of the user.
+        stages: Stages, in the order in which they run.
+        needs: Other packages that provide some stages or settings, as ``name==version``. They are recorded when the
+            plan is written, and do not change what the plan does.
     """
 
     name: str
@@ -38,45 +38,45 @@ class Plan(Spec):
     @field_validator("needs")
     @classmethod
     def _installed(cls, needs: tuple[str, ...]) -> tuple[str, ...]:
-        """Refuse a plan that is to be read where packages with some of its parts are not installed."""
+        """Raise an error if packages that the plan needs are not installed."""
         lacking = [one for one in needs if not _is_installed(one)]
         if lacking:
-            fix = f"run `pip install {' '.join(lacking)}`, or take what you do not use out of `needs`."
-            raise PydanticCustomError("not_installed", "has packages that are not installed here", {"fix": fix})
+            fix = f"run `pip install {' '.join(lacking)}`, or remove packages that you do not use from `needs`."
+            raise PydanticCustomError("not_installed", "names packages that are not installed", {"fix": fix})
         return needs
 
     def fingerprint(self) -> str:
-        """The first 16 hex digits of the SHA-256 of name and stages."""
+        """Return the first 16 hex digits of the SHA-256 of name and stages."""
         return fingerprint(self.model_dump(mode="json", exclude={"needs"}))
 
     def with_needs(self) -> Self:
-        """The plan with the other packages that bring some of its parts noted, as it is written to files."""
+        """Return the plan with ``needs`` filled in, as it is written to files."""
         return self.model_copy(update={"needs": packages_of(self)})
 
     def check(self) -> Self:
-        """The plan itself, if its stages fit together.
+        """Check that the stages fit together, and return the plan.
 
         Raises:
-            PlanError: Names twice, names that no stage before bears, stages that leave something else than the one
-                reading them takes, settings that cannot work; all at once.
+            PlanError: The plan has mistakes: duplicate names, references to stages that do not exist or write another
+                kind of artifact, or settings that cannot work. The error lists all of them.
         """
         mistakes = [f"stage name '{name}' is used {n} times" for name, n in self._counts().items() if n > 1]
         earlier: dict[str, Stage] = {}
         for stage in self.stages:
             if not stage.name or not stage.name.replace("-", "").replace("_", "").isalnum():
-                mistakes.append(f"stage name '{stage.name}' may have letters, digits, - and _ only")
+                mistakes.append(f"stage name '{stage.name}' may only contain letters, digits, - and _")
             mistakes += _references(stage, earlier) + stage.check(earlier)
             earlier[stage.name] = stage
         if mistakes:
             raise PlanError(
                 f"The plan '{self.name}' has {len(mistakes)} mistake(s).",
                 got=several(mistakes, most=10),
-                fix="mend names and settings; `fieldmark plan humpback-classify --json` prints a plan that works.",
+                fix="correct these names and settings; `fieldmark plan humpback-classify --json` prints a valid plan.",
             )
         return self
 
     def up_to(self, name: str) -> Self:
-        """The plan with only the stages that the stage ``name`` is made of, and those that find regions."""
+        """Return the plan with only the stages that the stage ``name`` needs, and those that find regions."""
         needed = {name}
         for stage in reversed(self.stages):
             if stage.name in needed:
@@ -85,28 +85,29 @@ class Plan(Spec):
         return self.model_copy(update={"stages": stages})
 
     def final(self) -> Stage:
-        """The stage with the last word on new photos: the last that leaves predictions.
+        """Return the last stage that writes predictions.
 
         Raises:
-            PlanError: The plan has none.
+            PlanError: No stage writes predictions.
         """
         found = [stage for stage in self.stages if issubclass(stage.output, Predictions)]
         if not found:
             raise PlanError(
-                f"The plan '{self.name}' predicts nothing.",
+                f"The plan '{self.name}' has no stage that writes predictions.",
                 got=", ".join(f"{stage.name} ({stage.kind})" for stage in self.stages),
-                fix="add a stage that does: rank, cut or settle.",
+                fix="add a rank, threshold or resolve_hierarchy stage.",
             )
         return found[-1]
 
     def answering(self) -> Stage:
-        """The stage that answers photos asked about one by one: ``final``, less those that need whole batches."""
+        """Return the stage that predicts single photos: ``final``, or a stage it reads if it needs whole batches."""
         return self.alone(self.final())
 
     def alone(self, stage: Stage) -> Stage:
-        """The stage that answers for ``stage`` where photos are asked about one by one: itself, or one behind it.
+        """Return the stage that predicts single photos in place of ``stage``.
 
-        A stage that needs whole batches is passed by: the first stage it reads that leaves predictions stands for it.
+        This is the stage itself, unless it needs whole batches. Then it is the first stage it reads that writes
+        predictions.
         """
         by_name = {one.name: one for one in self.stages}
         while stage.in_batches_only:
@@ -114,21 +115,21 @@ class Plan(Spec):
         return stage
 
     def leaving(self, artifact: type[Artifact]) -> tuple[Stage, ...]:
-        """The stages that leave such an artifact, in order."""
+        """Return the stages that write this kind of artifact, in order."""
         return tuple(stage for stage in self.stages if issubclass(stage.output, artifact))
 
     def only(self, kind: type[StageT]) -> StageT:
-        """The last stage of this class.
+        """Return the last stage of this class.
 
         Raises:
-            PlanError: The plan has none.
+            PlanError: The plan has no such stage.
         """
         found = [stage for stage in self.stages if isinstance(stage, kind)]
         if not found:
             raise PlanError(
-                f"The plan '{self.name}' has no stage that can do this.",
-                got=f"no {kind.__name__} stage",
-                fix="add one.",
+                f"The plan '{self.name}' has no {kind.__name__} stage, which this command needs.",
+                got=", ".join(f"{stage.name} ({stage.kind})" for stage in self.stages),
+                fix=f"add a {kind.__name__} stage to the plan.",
             )
         return found[-1]
 
@@ -137,7 +138,7 @@ class Plan(Spec):
 
 
 def _is_installed(requirement: str) -> bool:
-    """Whether some version of the package ``name==version`` is installed."""
+    """Return whether any version of the package ``name==version`` is installed."""
     try:
         version(requirement.partition("==")[0])
     except PackageNotFoundError:
@@ -146,7 +147,7 @@ def _is_installed(requirement: str) -> bool:
 
 
 def _references(stage: Stage, earlier: Mapping[str, Stage]) -> list[str]:
-    """References to stages that are not there, or that leave something else."""
+    """Return mistakes: references to stages that do not exist, or that write another kind of artifact."""
     mistakes = []
     for setting, names in stage.named().items():
         ref = stage.refs()[setting]
@@ -156,24 +157,24 @@ def _references(stage: Stage, earlier: Mapping[str, Stage]) -> list[str]:
                 mistakes.append(f"{stage.name}: reads '{name}', which no earlier stage writes")
             elif not issubclass(source.output, ref.artifact):
                 mistakes.append(
-                    f"{stage.name}: '{setting}' must name a stage that leaves {_words(ref)}; "
-                    f"'{name}' ({source.kind}) leaves {_words(Ref(source.output))}"
+                    f"{stage.name}: '{setting}' must name a stage that writes {_words(ref)}; "
+                    f"'{name}' ({source.kind}) writes {_words(Ref(source.output))}"
                 )
             elif ref.by_fold and not source.predicts_by_fold(earlier):
                 mistakes.append(
-                    f"{stage.name}: '{setting}' needs the scores of each fold's models alone, "
+                    f"{stage.name}: '{setting}' needs separate scores by the models of each fold, "
                     f"which '{name}' ({source.kind}) does not have"
                 )
     return mistakes
 
 
 def _words(ref: Ref) -> str:
-    """The kind of artifact in plain words: ``LabelScores`` is "label scores"."""
+    """Return the kind of artifact in words: "label scores" for ``LabelScores``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", ref.artifact.__name__).lower()
 
 
 def renamed(stage: Stage, names: Mapping[str, str]) -> Stage:
-    """The stage with itself and the stages it reads under other names; names that are not in ``names`` stay."""
+    """Return the stage with its name and the names of the stages it reads replaced. Other names stay the same."""
     fields: dict[str, object] = {}
     for setting in stage.refs():
         value = getattr(stage, setting)
@@ -185,9 +186,9 @@ def renamed(stage: Stage, names: Mapping[str, str]) -> Stage:
 
 
 def read_plan(path: Path) -> Plan:
-    """A user's plan from a ``.toml`` or ``.json`` file, checked.
+    """Read a plan from a ``.toml`` or ``.json`` file, and check it.
 
-    The ``estimate`` that ``fieldmark plan --json`` adds to a plan is left out.
+    The key ``estimate`` that ``fieldmark plan --json`` adds to a plan is ignored.
 
     Raises:
         PlanError: The file cannot be read, has unknown or wrong settings, or its stages do not fit together.

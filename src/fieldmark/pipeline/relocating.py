@@ -1,4 +1,4 @@
-"""A run's photos after they were moved: where they lie now is noted in the run."""
+"""Updates the photo folders of a run after its photos were moved."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from fieldmark.pipeline.context import KNOWN, NEW, Context
 
 
 def note_places(context: Context, *, known: Path | None = None, new: Path | None = None) -> tuple[int, int]:
-    """Note where a run's photos lie now; they must be there, whole, under the names that its tables give them.
+    """Write the new folders of a run's photos into the run.
+
+    All photos must exist in the new folder, unchanged and with the file names of the run's tables.
 
     Args:
-        context: The run.
-        known: The folder of the photos that it knows; None: they are where they were.
-        new: The folder of the photos it was asked about in training; None: they are where they were.
+        context: Run.
+        known: New folder of the known photos; None: not moved.
+        new: New folder of the new photos; None: not moved.
 
     Returns:
-        How many photos of each kind were found in their new folder.
+        The number of known photos and the number of new photos found in their new folder.
 
     Raises:
-        RunError: There is no such folder, photos are missing or have other sizes there, or the run has no new photos.
-            Nothing is changed then.
+        RunError: The folder does not exist, photos are missing or have other sizes, or the run has no new photos.
+            The run is not changed then.
     """
     if new is not None and context.new is None:
-        raise RunError("That run has no new photos.", got=context.run.path, fix="leave out --new.")
+        raise RunError("--new: this run has no new photos.", got=context.run.path, fix="leave out --new.")
     both = [
         (name, key, Collection.open(context.run.path / name, root=root.absolute()))
         for name, key, root in ((KNOWN, "data", known), (NEW, "new", new))
         if root is not None
     ]
-    if nowhere := [photos.root for _, _, photos in both if not photos.root.is_dir()]:
-        raise RunError("There is no such folder.", got=several(nowhere), fix="name the folder in which the photos lie.")
+    if missing := [photos.root for _, _, photos in both if not photos.root.is_dir()]:
+        raise RunError("The photo folder does not exist.", got=several(missing), fix="give the folder with the photos.")
     for _, key, photos in both:
         _refuse_others(photos, was=context.run.key[key])
     for name, _, photos in both:
@@ -42,35 +44,35 @@ def note_places(context: Context, *, known: Path | None = None, new: Path | None
 
 
 def _refuse_others(photos: Collection, *, was: str) -> None:
-    """Refuse photos that are not those of the fingerprint ``was``.
+    """Raise an error if the photos do not have the fingerprint ``was``.
 
     Raises:
-        RunError: Some are missing, or their sizes differ.
+        RunError: Some photos are missing, or their sizes differ.
     """
     if photos.fingerprint() == was:
         return
     if lost := photos.lost():
         raise RunError(
-            f"{len(lost):,} of the run's {int(photos.present.sum()):,} photos are not in that folder.",
+            f"{len(lost):,} of the run's {int(photos.present.sum()):,} photos are not in this folder.",
             got=several(lost),
-            fix="give the folder below which they lie under their old names.",
+            fix="give the folder that contains the photos under their old names.",
         )
     raise RunError(
-        "Photos of these names are there, but they are not the run's: their sizes in bytes differ.",
+        "The photos in this folder have the right names, but other file sizes than the photos of the run.",
         got=photos.root,
-        fix="give an unchanged copy of the photos.",
+        fix="give a folder with unchanged copies of the photos.",
     )
 
 
 def refuse_lost(context: Context) -> None:
-    """Refuse a run some of whose known photos are not where it looks for them.
+    """Raise an error if files of the known photos are missing.
 
     Raises:
-        RunError: Some are missing; says how to tell where they are.
+        RunError: Some files are missing. The fix is the ``fieldmark relocate`` command.
     """
     if lost := context.known.lost():
         raise RunError(
-            f"This run matches points with its known photos, and {len(lost):,} of them are not where they were.",
+            f"This run matches keypoints with its known photos, but {len(lost):,} of their files are missing.",
             got=several(lost),
-            fix=f"say where they lie now: `fieldmark relocate {context.run.path} --photos FOLDER`.",
+            fix=f"if the photos were moved, run `fieldmark relocate {context.run.path} --photos FOLDER`.",
         )

@@ -1,4 +1,4 @@
-"""What a stage of a plan is: settings that can be fitted to known photos and applied to any."""
+"""The base class of all stages: settings that can be fitted on known photos and applied to any photos."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Ref:
     """Annotation of a setting that names earlier stages: ``Annotated[str, Ref(Scores)]``, or a tuple of names.
 
     Attributes:
-        artifact: What the named stages must leave.
-        by_fold: Whether their scores must also be had by the models of one fold alone.
+        artifact: Kind of artifact that the named stages must write.
+        by_fold: Whether the named stages must be able to predict with the models of one fold alone.
     """
 
     artifact: type[Artifact]
@@ -32,37 +32,37 @@ class Ref:
 
 
 class Stage(Spec):
-    """One step of a plan. A subclass states its settings, what it leaves, and how it is fitted and applied.
+    """One step of a plan. A subclass defines its settings, its artifact, and how it is fitted and applied.
 
-    Settings that name earlier stages are annotated with ``Ref``; a plan checks them by what those stages leave. The
-    engine, the plan and the predictor know stages by this class alone.
+    Settings that name earlier stages are annotated with ``Ref``. The plan checks that those stages write the right kind
+    of artifact. The engine, the plan and the predictor use only the methods of this class.
 
     Attributes:
-        kind: The name by which plans know the class.
-        name: The name of this stage in its plan, and of its folder in a run.
+        kind: Name of the stage class in plans.
+        name: Name of this stage in its plan, and of its folder in a run.
     """
 
     output: ClassVar[type[Artifact]] = Artifact
-    """What the stage leaves."""
+    """Kind of artifact that the stage writes."""
     resumes: ClassVar[bool] = False
-    """Whether an interrupted ``fit`` goes on from what it left in its folder; else the folder is emptied first."""
+    """Whether an interrupted ``fit`` resumes from the files in its folder. If False, the folder is emptied first."""
     distributed: ClassVar[bool] = False
-    """Whether all processes of a training on several devices fit it together; else the first alone does."""
+    """Whether all processes of a distributed training fit the stage. If False, only the first process does."""
     changes_photos: ClassVar[bool] = False
-    """Whether later stages see the photos as this one leaves them, with regions found on them."""
+    """Whether the stage adds regions to the photos for later stages."""
     in_batches_only: ClassVar[bool] = False
-    """Whether it looks at all photos of a batch together; photos asked about one by one pass it by."""
+    """Whether the stage needs a whole batch of photos. It is skipped when single photos are predicted."""
 
     kind: str
     name: str
 
     @classmethod
     def refs(cls) -> Mapping[str, Ref]:
-        """The settings that name earlier stages, and what those must leave."""
+        """Return the settings that name earlier stages, and the kind of artifact that those must write."""
         return _refs(cls)
 
     def named(self) -> dict[str, tuple[str, ...]]:
-        """For each of ``refs``, the stages it names; none where it is left empty."""
+        """Return the names of the stages in each setting of ``refs``."""
         found = {}
         for setting in self.refs():
             value = getattr(self, setting) or ()
@@ -70,74 +70,76 @@ class Stage(Spec):
         return found
 
     def reads(self) -> tuple[str, ...]:
-        """The names of all earlier stages that it reads, each once."""
+        """Return the names of all earlier stages that this stage reads, without duplicates."""
         return tuple(dict.fromkeys(name for names in self.named().values() for name in names))
 
     def predicts_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
-        """Whether what it says can be had by the models of one fold alone, which have not seen that fold's photos."""
+        """Return whether the stage can predict with the models of one fold alone.
+
+        These models were not trained on the validation photos of the fold.
+        """
         del earlier
         return True
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """What cannot work in its settings, given the stages before it; in one sentence each.
+        """Return the mistakes in the settings, given the earlier stages; one sentence each.
 
-        What ``refs`` can say is checked for every stage and need not be repeated here.
+        The plan checks the references of ``refs`` itself.
         """
         del earlier
         return []
 
     def ready(self, known: Collection, new: Collection | None) -> None:
-        """Ask before anything runs for what the stage will need: columns, packages, weights, files.
+        """Check the columns, packages, weights and files that the stage needs, before the run starts.
 
         Raises:
             FieldmarkError: Something is missing.
         """
 
     def usable(self, context: Context) -> None:
-        """Ask, when a finished run is opened to answer photos, for what the stage needs besides its artifact.
+        """Check what the stage needs besides its artifact, when a finished run is opened for prediction.
 
         Raises:
-            RunError: Something is missing, such as known photos that it compares with.
+            RunError: Something is missing, such as the files of the known photos.
         """
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Learn from the known photos and write the artifact into ``folder``.
+        """Fit the stage on the known photos, and write the artifact into ``folder``.
 
-        What it says of known photos must come from models that have not seen them.
+        All results for known photos must be out-of-fold: from models that were not trained on them.
 
         Args:
-            context: The run: photos, finished stages, how to compute.
-            folder: Empty, or as an interrupted ``fit`` left it where ``resumes``.
+            context: Run: photos, finished stages and settings of the computation.
+            folder: Empty folder; if ``resumes``, it may have the files of an interrupted ``fit``.
 
         Returns:
-            What was done, in one line.
+            A summary in one line.
         """
         raise NotImplementedError
 
     def apply(self, ask: Ask) -> Any:
-        """What the fitted stage says of photos: new ones of the run, later ones, one in a request.
+        """Return the result of the fitted stage for photos: the run's new photos, or any photos later.
 
         Args:
-            ask: The photos, what the stages before this one say of them, this stage's artifact, and of which folds the
-                models are to be heard.
+            ask: Photos, results of earlier stages, artifact of this stage, and the fold whose models predict.
 
         Returns:
-            A value of the kind that ``output.keep`` takes.
+            A value that ``output.keep`` accepts.
         """
         raise NotImplementedError
 
 
 STAGES: Registry[type[Stage]] = Registry("fieldmark.stages", what="stage", home="fieldmark.stages")
-"""All stages by kind; those of other packages are listed under the entry-point group ``fieldmark.stages``."""
+"""All stages by kind. Other packages register stages with the entry-point group ``fieldmark.stages``."""
 
 StageT = TypeVar("StageT", bound=type[Stage])
 
 
 def stage(kind: StageT) -> StageT:
-    """Class decorator that makes a stage known by its kind: plans in the same process can name it.
+    """Class decorator that registers a stage by its kind, so that plans in the same process can use it.
 
     Raises:
-        FieldmarkError: Another stage has the kind.
+        FieldmarkError: Another stage has the same kind.
 
     Example:
         ``@stage`` above ``class Sharpen(Stage): kind: Literal["sharpen"] = "sharpen" ...``

@@ -1,1 +1,1 @@
-"""Whole plans, one file a contest; functions that return a Plan."""
+"""Recipes: functions that return a complete plan, one module per contest, and their settings."""

@@ -1,4 +1,4 @@
-"""Settings that all recipes share: folds, epochs, batch, learning rate and the like, applied to a finished plan."""
+"""Settings that all recipes share, such as folds, epochs, batch size and learning rate, applied to a finished plan."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ SCHEDULES: Mapping[str, Schedule] = {
     "plateau": Plateau(drops=2, rebuild=True),
     "one_cycle": OneCycle(),
 }
-"""``plateau`` stops after two drops and restarts the optimiser at each, as the iMet 2019 kernels did."""
+"""Schedules by setting value. ``plateau`` stops after two drops and restarts the optimiser at each drop, as the iMet
+2019 kernels did."""
 LEAST_FOLDS = 3
+"""Minimum number of folds of a plan with gradient-boosted trees over labels."""
 _TRAINING = ("batch", "accumulate", "optimiser", "weight_decay", "lr_head_times", "precision", "ema", "keep")
-"""Settings of a training that have the same name in a recipe."""
+"""Fields of ``Training`` that have the same name in a recipe."""
 
 
 class FoldSettings(Settings):
@@ -33,8 +35,8 @@ class FoldSettings(Settings):
     folds: int | None = setting(
         "data",
         None,
-        "Number of validation folds. A recipe that holds out photos once then uses true folds over each individual's "
-        "photos, and no whole individuals are held out as unknown.",
+        "Number of cross-validation folds. In an identification recipe this replaces the single validation split: "
+        "every photo of an individual is validated once, and no individuals are held out as unknown.",
         ge=2,
         example=3,
     )
@@ -43,55 +45,71 @@ class FoldSettings(Settings):
 class TrainingSettings(FoldSettings):
     """Settings of every recipe that trains networks."""
 
-    effort: float = setting("training", 1.0, "Multiplies the epochs of every training phase.", gt=0, example=0.5)
+    effort: float = setting(
+        "training", 1.0, "Factor for the number of epochs of every training phase.", gt=0, example=0.5
+    )
     epochs: int | None = setting(
         "training",
         None,
-        "Epochs of the first training in total, instead of effort; phases and later trainings keep their proportions.",
+        "Total number of epochs of the first training, instead of effort. Phases and later trainings keep their "
+        "proportions.",
         ge=1,
         unset="by size and effort",
         example=12,
-        why="both say how long the training is",
+        why="both set the length of the training",
         needs={"effort": (1.0,)},
     )
     lr: float | None = setting(
         "training",
         None,
-        "Learning rate of the first phase; later phases keep their ratio to it.",
+        "Learning rate of the first training phase. Later phases keep their ratio to it.",
         gt=0,
         lt=10,
         example=0.0007,
     )
     schedule: Literal["constant", "cosine", "step_down", "plateau", "one_cycle"] | None = setting(
-        "training", None, "How the learning rate changes within each phase."
+        "training", None, "Learning-rate schedule within each training phase."
     )
-    batch: int | None = setting("training", None, "Photos in one forward pass.", ge=2, example=24)
-    accumulate: int | None = setting("training", None, "Forward passes in one update of the weights.", ge=1, example=4)
-    optimiser: Literal["adamw", "adam", "sgd"] | None = setting("training", None, "Optimiser.")
+    batch: int | None = setting("training", None, "Batch size: number of photos per forward pass.", ge=2, example=24)
+    accumulate: int | None = setting(
+        "training", None, "Number of forward passes per weight update (gradient accumulation).", ge=1, example=4
+    )
+    optimiser: Literal["adamw", "adam", "sgd"] | None = setting("training", None, "Optimiser of the weights.")
     weight_decay: float | None = setting("training", None, "Weight decay of the optimiser.", ge=0, le=1, example=0.01)
     lr_head_times: float | None = setting(
-        "training", None, "Learning rate of neck and head as a multiple of the backbone's.", gt=0, example=5.0
+        "training",
+        None,
+        "Learning rate of the neck and the head, as a multiple of the learning rate of the backbone.",
+        gt=0,
+        example=5.0,
     )
     precision: Literal["auto", "fp32", "bf16"] | None = setting(
-        "training", None, "Number format of the forward pass; auto: bf16 on a GPU that has it, else fp32."
+        "training",
+        None,
+        "Number format of the forward pass. auto uses bf16 on a GPU that supports it, otherwise fp32.",
     )
     ema: float | None = setting(
-        "training", None, "Decay of a moving average of the weights, which then is the result.", gt=0, lt=1,
-        unset="none", example=0.999,
-    )  # fmt: skip
+        "training",
+        None,
+        "Decay of the exponential moving average (EMA) of the weights. If set, the averaged weights are kept.",
+        gt=0,
+        lt=1,
+        unset="none",
+        example=0.999,
+    )
     keep: Literal["last", "best"] | None = setting(
-        "training", None, "Whether the last weights or those of the best epoch are the result."
+        "training", None, "Weights to keep: those of the last epoch, or those of the best validation epoch."
     )
 
 
 def common(plan: Plan, settings: Settings) -> Plan:
-    """The plan with the shared settings applied.
+    """Return the plan with the shared settings applied.
 
     Raises:
-        PlanError: The plan has nothing that a setting could change, or a value does not fit it.
+        PlanError: A setting has nothing to change in this plan, or its value does not fit the plan.
     """
     if isinstance(settings, FoldSettings) and settings.folds is not None:
-        _refuse_few(plan, settings.folds)
+        _check_folds(plan, settings.folds)
         plan = _each(plan, Split, lambda stage: _folded(stage, settings.folds or 2), given={"folds": settings.folds})
     if not isinstance(settings, TrainingSettings):
         return plan
@@ -101,15 +119,15 @@ def common(plan: Plan, settings: Settings) -> Plan:
         return plan
     trains = [stage for stage in plan.stages if isinstance(stage, Train) and stage.training.phases]
     if not trains:
-        raise _nothing(plan, "trains no network with these settings", given)
+        raise _nothing(plan, "trains no network", given)
     first = trains[0].training
     if settings.epochs is not None and settings.epochs < len(first.phases):
         raise PlanError(
-            f"The training has {len(first.phases)} phases of at least one epoch each.",
+            f"The setting 'epochs' is too small: the training has {len(first.phases)} phases of at least one epoch.",
             got=f"epochs={settings.epochs}",
             fix=f"use epochs={len(first.phases)}.",
         )
-    _refuse_batch(trains, settings.batch)
+    _check_batch(trains, settings.batch)
     return _each(plan, Train, lambda stage: _trained(stage, settings, first), given=given)
 
 
@@ -143,7 +161,7 @@ def _trained(stage: Train, settings: TrainingSettings, first: Training) -> Train
         phases = tuple(_with(phase, epochs=max(1, round(phase.epochs * settings.effort))) for phase in phases)
     if settings.lr is not None:
         times = settings.lr / first.phases[0].lr
-        # The first phase has exactly the rate that was asked for.
+        # The first phase gets the requested rate exactly, without rounding.
         phases = tuple(
             _with(phase, lr=settings.lr if phase.lr == first.phases[0].lr else phase.lr * times) for phase in phases
         )
@@ -158,7 +176,10 @@ def _with(phase: Phase, **changes: object) -> Phase:
 
 
 def _spread(phases: tuple[Phase, ...], times: float) -> tuple[Phase, ...]:
-    """The phases with ``times`` their epochs, one at least each; the total is rounded once, by largest remainders."""
+    """Return the phases with ``times`` their epochs, at least one epoch each.
+
+    The total is rounded once, by the method of largest remainders.
+    """
     exact = [phase.epochs * times for phase in phases]
     epochs = [max(1, int(one)) for one in exact]
     order = sorted(range(len(phases)), key=lambda at: epochs[at] - exact[at])
@@ -167,23 +188,26 @@ def _spread(phases: tuple[Phase, ...], times: float) -> tuple[Phase, ...]:
     return tuple(_with(phase, epochs=n) for phase, n in zip(phases, epochs, strict=True))
 
 
-def _refuse_few(plan: Plan, n_folds: int) -> None:
+def _check_folds(plan: Plan, n_folds: int) -> None:
     if n_folds < LEAST_FOLDS and any(isinstance(stage, Stack) for stage in plan.stages):
         raise PlanError(
-            f"Gradient-boosted trees over labels need {LEAST_FOLDS} folds or more.",
+            f"The setting 'folds' is too small: gradient-boosted trees over labels need {LEAST_FOLDS} folds or more.",
             got=f"folds={n_folds}",
             fix=f"use folds={LEAST_FOLDS}, or leave out folds.",
         )
 
 
-def _refuse_batch(trains: list[Train], batch: int | None) -> None:
-    """Refuse a batch that the samplers cannot fill: they draw several photos of an individual at a time."""
+def _check_batch(trains: list[Train], batch: int | None) -> None:
+    """Raise PlanError for a batch size that the samplers cannot fill.
+
+    Samplers draw several photos of an individual at a time.
+    """
     wrong = [stage.sampler.multiple for stage in trains if batch is not None and batch % stage.sampler.multiple]
     if batch is not None and wrong:
         multiple = max(wrong)
         better = max(multiple, round(batch / multiple) * multiple)
         raise PlanError(
-            f"The setting 'batch' takes a multiple of {multiple} here: so many photos are drawn together.",
+            f"The setting 'batch' must be a multiple of {multiple}, the number of photos that are drawn together.",
             got=f"batch={batch}",
             fix=f"use batch={better}.",
         )

@@ -1,4 +1,4 @@
-"""Settings of recipes that identify individuals: how scores are made, and when a photo shows an unknown individual."""
+"""Settings of identification recipes: scores of individuals, and the threshold for unknown individuals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fieldmark.plans.settings import Settings, setting
 from fieldmark.stages.common.write_submission import WriteSubmission
 from fieldmark.stages.identity.post_process import PostProcess
 
-BY_PHOTOS: Mapping[str, IdentityScore] = {
+PHOTO_SCORES: Mapping[str, IdentityScore] = {
     "best": Best(),
     "mean_top": MeanTop(),
     "nearest": Nearest(),
@@ -42,49 +42,51 @@ ASSIGNMENTS: Mapping[str, tuple[PostProcessingRule, ...]] = {
     "transposed": (Transposed(),),
     "swap_transposed": (Swap(), Transposed()),
 }
-NOT_CENTROIDS = {"centroids": (False,)}
+NOT_CENTROIDS = {"score_by_centroid": (False,)}
 
 
 class SimilaritySettings(Settings):
-    """Settings about the similarity of a photo and an individual."""
+    """Settings for the similarity of a photo and an individual."""
 
-    centroids: bool = setting(
+    score_by_centroid: bool = setting(
         "ranking",
         True,
-        "Score an individual by the similarity to the centroid of its photos; else by its photos one by one.",
+        "If true, score an individual by its similarity to the mean embedding (centroid) of its photos. If false, "
+        "compare its photos one by one; see score_by_photo.",
     )
-    by_photos: Literal["best", "mean_top", "nearest", "sum_above"] = setting(
+    score_by_photo: Literal["best", "mean_top", "nearest", "sum_above"] = setting(
         "ranking",
         "best",
-        "Score of an individual from its photos: the most similar one, the mean of three, the best of the 500 nearest "
-        "photos of all, or the sum of similarities above 0.7.",
+        "Score of an individual from its single photos. best: highest similarity. mean_top: mean of the three highest. "
+        "nearest: best among the 500 nearest photos of all individuals. sum_above: sum of similarities above 0.7.",
         needs=NOT_CENTROIDS,
     )
-    reciprocal: bool = setting(
+    k_reciprocal: bool = setting(
         "ranking",
         False,
-        "k-reciprocal re-ranking: photos with neighbours in common count as more similar.",
+        "Apply k-reciprocal re-ranking: two photos that share nearest neighbours count as more similar.",
         needs=NOT_CENTROIDS,
     )
 
 
 def similarity(settings: SimilaritySettings) -> IdentityScore:
-    """How an individual is scored from its photos."""
-    return Centroid() if settings.centroids else BY_PHOTOS[settings.by_photos]
+    """Return the rule that scores an individual from its photos."""
+    return Centroid() if settings.score_by_centroid else PHOTO_SCORES[settings.score_by_photo]
 
 
 def neighbourhood(settings: SimilaritySettings) -> Reciprocal | None:
-    """The re-ranking that the settings ask for."""
-    return Reciprocal() if settings.reciprocal else None
+    """Return the k-reciprocal re-ranking, or None if it is off."""
+    return Reciprocal() if settings.k_reciprocal else None
 
 
 class DecisionSettings(Settings):
-    """Settings about unknown individuals, and about answers to all new photos together."""
+    """Settings for the threshold of unknown individuals, and for post-processing of all answers."""
 
-    budget: float | None = setting(
+    max_fpir: float | None = setting(
         "decision",
         None,
-        "Highest share of unknown individuals that may be given a name (false matches), instead of the best MAP@5.",
+        "Highest allowed false-positive identification rate (FPIR): the share of unknown individuals answered with a "
+        "name. Replaces the threshold with the best MAP@5.",
         ge=0,
         le=1,
         unset="none",
@@ -93,7 +95,8 @@ class DecisionSettings(Settings):
     unknown_share: float | None = setting(
         "decision",
         None,
-        "Target share of new photos answered as unknown (0.276 in the whale contest), instead of the best MAP@5.",
+        "Target share of new photos answered as unknown; 0.276 in the whale contest. Replaces the threshold with the "
+        "best MAP@5.",
         ge=0,
         le=1,
         unset="none",
@@ -102,42 +105,47 @@ class DecisionSettings(Settings):
     threshold: float | None = setting(
         "decision",
         None,
-        "A fixed threshold: photos with a lower best score are answered as unknown.",
+        "Fixed threshold. A photo whose best score is lower is answered as unknown.",
         unset="none",
         example=0.5,
     )
     assignment: Literal["none", "swap", "swap_adjacent", "transposed", "swap_transposed"] = setting(
         "decision",
         "none",
-        "Post-processing of all answers together: swap nearly equal names that are used often (class-balance swap), at "
-        "adjacent places too, or let individuals with one photo choose theirs (transposed ranking).",
+        "Post-processing of the answers to all new photos. swap: exchange the first two names of a photo where scores "
+        "are nearly equal and the first name is used often (class-balance swap). swap_adjacent: also exchange names "
+        "at later ranks. transposed: for each individual with a single known photo, find the most similar new photo. "
+        "If that photo ranks the individual second, move it to first place. swap_transposed: both.",
     )
 
 
 class GroupedDecisionSettings(DecisionSettings):
-    """The same, with thresholds for groups of photos."""
+    """Decision settings with a separate threshold for each group of photos."""
 
     threshold_group: str = setting(
-        "decision", "", "Column whose groups of photos (a species) get thresholds of their own.", example="species"
+        "decision",
+        "",
+        "Table column with groups of photos, such as species. Each group gets its own threshold.",
+        example="species",
     )
 
 
 def unknown_at(settings: DecisionSettings) -> UnknownAt:
-    """The rule for the threshold of unknown individuals.
+    """Return the rule for the threshold of unknown individuals.
 
     Raises:
-        PlanError: Two rules are asked for.
+        PlanError: More than one rule is given.
     """
     rules: dict[str, UnknownAt] = {}
-    if settings.budget is not None:
-        rules["budget"] = FalseMatchBudget(budget=settings.budget)
+    if settings.max_fpir is not None:
+        rules["max_fpir"] = FalseMatchBudget(budget=settings.max_fpir)
     if settings.unknown_share is not None:
         rules["unknown_share"] = TargetShare(share=settings.unknown_share)
     if settings.threshold is not None:
         rules["threshold"] = Fixed(at=settings.threshold)
     if len(rules) > 1:
         raise PlanError(
-            "Only one rule can find the threshold of unknown individuals.",
+            f"The settings {' and '.join(rules)} exclude each other: each sets the threshold of unknowns.",
             got=", ".join(f"{name}={getattr(settings, name)}" for name in rules),
             fix=f"leave out {' and '.join(list(rules)[1:])}.",
         )
@@ -145,12 +153,12 @@ def unknown_at(settings: DecisionSettings) -> UnknownAt:
 
 
 def groups_of(settings: GroupedDecisionSettings) -> PerGroup | None:
-    """The groups of photos with thresholds of their own."""
+    """Return the groups of photos with separate thresholds, or None."""
     return PerGroup(column=settings.threshold_group) if settings.threshold_group else None
 
 
 def final_stages(settings: DecisionSettings, ranking: str) -> tuple[Stage, ...]:
-    """The last stages of a plan: post-processing of the stage ``ranking`` if asked for, and the submission."""
+    """Return the last stages of a plan: post-processing of the stage ``ranking``, if set, and the submission."""
     rules = ASSIGNMENTS[settings.assignment]
     if not rules:
         return (WriteSubmission(name="submission", reads_from=ranking),)

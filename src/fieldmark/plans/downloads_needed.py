@@ -1,4 +1,4 @@
-"""Which pretrained weights a plan uses, and which of them are not on this machine (no torch)."""
+"""Pretrained weights that a plan uses, and whether they are on this machine; does not import torch."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class WeightsNeeded(Spec):
     """Pretrained weights that a plan uses.
 
     Attributes:
-        name: Of the network.
-        source: The package, file, repository on the Hugging Face hub, or address that holds them.
-        here: Whether they are on this machine; None: cannot be told without asking timm.
-        get: How they get here: a command to type, or what happens by itself.
-        megabytes: Size of the download, about; None: unknown.
+        name: Name of the network.
+        source: Package, file, repository on the Hugging Face hub, or address of the weights.
+        here: Whether the weights are on this machine; None: only timm can find out.
+        get: How to get the weights: a command to type, or "fetched when training begins".
+        megabytes: Approximate size of the download in megabytes; None: unknown.
     """
 
     name: str
@@ -46,7 +46,7 @@ class WeightsNeeded(Spec):
 
 
 def settings_within(value: object) -> Iterator[Spec]:
-    """Every settings value inside a plan, at any depth, itself included."""
+    """Yield all ``Spec`` objects inside a value, at any depth, including the value itself."""
     if isinstance(value, Spec):
         yield value
         for name in type(value).model_fields:
@@ -57,7 +57,7 @@ def settings_within(value: object) -> Iterator[Spec]:
 
 
 def backbones(plan: Plan) -> tuple[Backbone, ...]:
-    """The different backbones of a plan, in order; those of finders begin with packaged weights."""
+    """Return the distinct backbones of a plan in order; backbones of finders use packaged weights."""
     found: dict[Backbone, None] = {}
     for part in settings_within(plan):
         if isinstance(part, Backbone):
@@ -68,7 +68,7 @@ def backbones(plan: Plan) -> tuple[Backbone, ...]:
 
 
 def weights_needed(plan: Plan) -> tuple[WeightsNeeded, ...]:
-    """The pretrained weights that a plan uses, each once, and whether they are on this machine."""
+    """Return the distinct pretrained weights that a plan uses, and whether they are on this machine."""
     found = [one for backbone in backbones(plan) if (one := _of_backbone(backbone)) is not None]
     for part in settings_within(plan):
         if isinstance(part, Xfeat):
@@ -106,18 +106,18 @@ def _local(name: str, path: str) -> WeightsNeeded:
 
 
 def _fetched(name: str) -> WeightsNeeded:
-    """Weights that timm fetches by itself; looked for in the caches of the Hugging Face hub and of torch."""
+    """Return weights that timm downloads; the caches of the Hugging Face hub and of torch are searched for them."""
     cost = cost_of(name)
-    itself = "fetched when training begins"
+    get = "fetched when training begins"
     if cost is None or cost.source is None:
-        return WeightsNeeded(name=name, source="timm", here=None, get=itself)
+        return WeightsNeeded(name=name, source="timm", here=None, get=get)
     if "://" in cost.source:
         here = (_torch_cache() / cost.source.rpartition("/")[2]).is_file()
     else:
         folder = _hub_cache() / f"models--{cost.source.replace('/', '--')}" / "snapshots"
         here = any(path.name in HUB_FILES and path.is_file() for path in folder.glob("*/*"))
     megabytes = round(4 * cost.parameters / 1e6)
-    return WeightsNeeded(name=name, source=cost.source, here=here, get=itself, megabytes=megabytes)
+    return WeightsNeeded(name=name, source=cost.source, here=here, get=get, megabytes=megabytes)
 
 
 def _cache() -> Path:
@@ -125,15 +125,15 @@ def _cache() -> Path:
 
 
 def _hub_cache() -> Path:
-    """Where the Hugging Face hub's client keeps files, by its own environment variables."""
+    """Return the cache folder of the Hugging Face hub's client, from its environment variables."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if told := os.environ.get(variable):
-            return Path(told).expanduser()
+        if folder := os.environ.get(variable):
+            return Path(folder).expanduser()
     home = os.environ.get("HF_HOME")
     return (Path(home).expanduser() if home else _cache() / "huggingface") / "hub"
 
 
 def _torch_cache() -> Path:
-    """Where torch keeps files that it fetched by address."""
+    """Return the folder in which torch stores downloaded files."""
     home = os.environ.get("TORCH_HOME")
     return (Path(home).expanduser() if home else _cache() / "torch") / "hub" / "checkpoints"

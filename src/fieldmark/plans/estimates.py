@@ -1,4 +1,4 @@
-"""What a plan would cost on this machine: networks, parameters, memory, time and downloads, before anything runs."""
+"""Cost estimate of a plan before it runs: networks, parameters, memory, time and downloads."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ from fieldmark.training.specs import Phase
 ASSUMED_PHOTOS = 1000
 ASSUMED_PER_IDENTITY = 4
 MOST_HELD_OUT = 0.2
-"""Share of a small collection that a holdout takes, about."""
+"""Approximate share of a small collection that a validation split holds out."""
 LEAST_LEFT = 0.1
-"""As training has it: a phase for individuals with many photos is for all, where these have fewer than this share."""
+"""Minimum share of the photos in a phase for individuals with many photos. With a smaller share, the phase trains on
+all individuals, as in training."""
 
 
 class PhotoCounts(Spec):
-    """A data set as far as an estimate needs it.
+    """Numbers of photos, individuals and labels of a data set, as input of an estimate.
 
     Attributes:
-        n_photos: Labelled photos.
-        identities: Number of photos of each known individual; empty for labels. JSON holds ``n_identities`` instead.
-        n_labels: Labels, answers included; 0: unknown, and the head's parameters are then not counted.
-        assumed: Whether these are no real photos.
+        n_photos: Number of labelled photos.
+        identities: Number of photos of each known individual; empty for labels. JSON has ``n_identities`` instead.
+        n_labels: Number of labels or answers; 0: unknown, so the parameters of the head are not counted.
+        assumed: Whether the numbers are assumed, without a data set.
     """
 
     n_photos: Count
@@ -50,34 +51,34 @@ class PhotoCounts(Spec):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def n_identities(self) -> int:
-        """Known individuals."""
+        """Number of known individuals."""
         return len(self.identities)
 
     @classmethod
     def of(cls, photos: Collection) -> PhotoCounts:
-        """Those of a collection."""
+        """Return the numbers of a collection."""
         classes, names = photos.classes, photos.vocabulary
         counts = np.bincount(classes[classes >= 0], minlength=len(names.identities))
         return cls(n_photos=max(1, len(photos)), identities=tuple(counts.tolist()), n_labels=len(names.tags))
 
     @classmethod
     def nominal(cls) -> PhotoCounts:
-        """1,000 photos; where individuals count, four of each."""
+        """Return assumed numbers: 1,000 photos, four of each individual."""
         n = ASSUMED_PHOTOS // ASSUMED_PER_IDENTITY
         return cls(n_photos=ASSUMED_PHOTOS, identities=(ASSUMED_PER_IDENTITY,) * n, assumed=True)
 
 
 class PhaseEstimate(Spec):
-    """One training phase of one network.
+    """Estimate of one training phase of one network.
 
     Attributes:
-        epochs: At most so many passes.
+        epochs: Maximum number of epochs.
         lr: Learning rate of the backbone.
-        frozen: Backbone stages that are not trained.
-        photos_per_epoch: Photos shown in an epoch, repeats included.
-        updates: Steps of the optimiser in the whole phase.
-        trained: Trained parameters; None: unknown.
-        seconds: Of the clock; None: unknown.
+        frozen: Names of the backbone stages that are not trained.
+        photos_per_epoch: Number of photos per epoch, including repeats.
+        updates: Number of optimiser steps in the phase.
+        trained: Number of trained parameters; None: unknown.
+        seconds: Wall time in seconds; None: unknown.
     """
 
     epochs: Natural
@@ -90,22 +91,23 @@ class PhaseEstimate(Spec):
 
 
 class TrainEstimate(Spec):
-    """One train stage: as many networks as there are folds, one after the other.
+    """Estimate of one train stage, which trains one network per fold, one after the other.
 
     Attributes:
-        name: Of the stage.
-        network: Backbone, as timm calls it.
-        head: Kind of head.
-        height_px: Of the input.
-        width_px: Of the input.
-        folds: Networks that are trained.
-        batch: Photos in one forward pass.
-        accumulate: Forward passes in one update.
-        parameters: Of one network; None: unknown without torch, as no shipped recipe uses this backbone.
-        memory_bytes: Peak memory of the device; None: unknown.
-        preparing_s: Seconds to compute what frozen stages give, once for all epochs and folds; None: unknown.
-        phases: Of each network.
-        seconds: Of the clock for all networks and the preparation; None: unknown.
+        name: Name of the stage.
+        network: Name of the backbone in timm.
+        head: Kind of the head.
+        height_px: Height of the input in pixels.
+        width_px: Width of the input in pixels.
+        folds: Number of networks that are trained.
+        batch: Number of photos per forward pass.
+        accumulate: Number of forward passes per update.
+        parameters: Number of parameters of one network; None: unknown without torch for backbones of no recipe.
+        memory_bytes: Peak memory of the device in bytes; None: unknown.
+        preparing_s: Time in seconds to compute the outputs of frozen stages, once for all epochs and folds; None:
+            unknown.
+        phases: Training phases of each network.
+        seconds: Wall time in seconds for all networks and the preparation; None: unknown.
     """
 
     name: str
@@ -124,13 +126,14 @@ class TrainEstimate(Spec):
 
 
 class PlanEstimate(Spec):
-    """What a plan would cost. Times and memory are rough: half to twice of what is measured.
+    """Cost estimate of a plan. Times and memory are rough: between half and twice the measured values.
 
     Attributes:
-        photos: What it was made for.
-        machine: What it was made for.
-        stages: The train stages in their order.
-        seconds: Their sum; None: some is unknown. Other stages (scoring, matching, trees) come on top.
+        photos: Data set of the estimate.
+        machine: Machine of the estimate.
+        stages: Estimates of the train stages, in order.
+        seconds: Total time of the train stages in seconds; None: some are unknown. Other stages (scoring, matching,
+            trees) take additional time.
         weights: Pretrained weights that the plan uses.
     """
 
@@ -142,18 +145,18 @@ class PlanEstimate(Spec):
 
 
 def plan_estimate(plan: Plan, photos: PhotoCounts | None = None, *, machine: Machine | None = None) -> PlanEstimate:
-    """What a plan would cost, without running any of it.
+    """Return the cost estimate of a plan, without running it.
 
-    Parameters of the shipped recipes' backbones come from a table in the package. Others are counted by torch, which
-    takes some seconds, or are unknown without it.
+    A table in the package contains the parameters of the recipes' backbones. Other backbones are counted by torch,
+    which takes some seconds; without torch their numbers are unknown.
 
     Args:
         plan: A checked plan.
-        photos: The data set; None: 1,000 photos, four of each individual.
-        machine: Where it would run; None: here.
+        photos: Data set; None: 1,000 photos, four of each individual.
+        machine: Machine on which the plan would run; None: this machine.
 
     Raises:
-        PlanError: There is no backbone of a name in the plan (only asked where torch is installed).
+        PlanError: The plan names a backbone that does not exist (only checked if torch is installed).
     """
     at, given = machine or this_machine(), photos or PhotoCounts.nominal()
     splits = {stage.name: stage.folds for stage in plan.stages if isinstance(stage, Split)}
@@ -166,7 +169,10 @@ def plan_estimate(plan: Plan, photos: PhotoCounts | None = None, *, machine: Mac
 
 
 def _train(stage: Train, folds: Folds, photos: PhotoCounts, at: Machine, prepared: set[str]) -> TrainEstimate:
-    """One train stage; ``prepared`` holds what earlier stages have kept of frozen backbones, and gets its own."""
+    """Return the estimate of a train stage.
+
+    ``prepared`` contains the keys of frozen outputs that earlier stages have cached. The keys of this stage are added.
+    """
     cost = _cost(stage.net.backbone.name)
     items = _items(stage, folds, photos)
     batch = stage.training.fitting(items, multiple=stage.sampler.multiple).batch
@@ -216,7 +222,7 @@ def _phase(
     photos: PhotoCounts,
     at: Machine,
 ) -> PhaseEstimate:
-    """One training phase of one network."""
+    """Return the estimate of one training phase of one network."""
     drawn = _drawn(stage, phase, items, photos)
     steps = min(-(-drawn // batch), stage.training.epoch_batches or sys.maxsize)
     if phase.hardest is not None:
@@ -245,7 +251,10 @@ def _phase(
 def _preparing_s(
     stage: Train, cost: BackboneCost | None, photos: PhotoCounts, at: Machine, prepared: set[str]
 ) -> float:
-    """Seconds for what frozen stages give for every version of every photo, unless an earlier stage has kept it."""
+    """Return the seconds to compute the outputs of frozen stages for all versions of all photos.
+
+    Outputs that an earlier stage has cached take no time.
+    """
     if cost is None:
         return math.nan
     seconds, varied = 0.0, not isinstance(stage.augment, NoAugment)
@@ -262,7 +271,7 @@ def _preparing_s(
 
 
 def _cost(name: str) -> BackboneCost | None:
-    """What a backbone costs: from the shipped table, else counted by torch where it is installed."""
+    """Return the costs of a backbone from the included table, or counted by torch if it is installed."""
     found = cost_of(name)
     if found is not None or find_spec("torch") is None or find_spec("timm") is None:
         return found
@@ -272,7 +281,7 @@ def _cost(name: str) -> BackboneCost | None:
 
 
 def _above(net: Net, width: int, n_classes: int) -> int:
-    """Parameters of neck and head for so many classes."""
+    """Return the number of parameters of neck and head for ``n_classes`` classes."""
     head = net.head
     neck = width if net.neck == "bn" else 0  # a batch norm without shift
     if isinstance(head, EmbeddingHead | PairHead):
@@ -292,18 +301,18 @@ def _is_frozen(name: str, phase: Phase) -> bool:
 
 
 def _keeps(stage: Train) -> bool:
-    """Whether what frozen stages give is kept: there is a fixed number of different pictures."""
+    """Return whether the outputs of frozen stages are cached, which needs a fixed number of versions of each photo."""
     return isinstance(stage.augment, NoAugment) or stage.versions is not None
 
 
 def _times(stage: Train) -> int:
-    """2 where mirrored photos are items of their own."""
+    """Return 2 if horizontal flips are separate training items, otherwise 1."""
     mirrored = isinstance(stage.augment, NoAugment) if stage.learns_labels else stage.flip_identity or stage.mirrored
     return 1 + mirrored
 
 
 def _items(stage: Train, folds: Folds, photos: PhotoCounts) -> int:
-    """Items that one network is trained on, about: photos outside of its validation part, mirrored ones included."""
+    """Return the approximate number of training items of one network: photos outside its validation part and flips."""
     n = photos.n_photos
     match folds:
         case HumpbackSplit():
@@ -318,7 +327,7 @@ def _items(stage: Train, folds: Folds, photos: PhotoCounts) -> int:
 
 
 def _drawn(stage: Train, phase: Phase, items: int, photos: PhotoCounts) -> int:
-    """Photos that the sampler shows in an epoch of a phase, before the last batch is filled."""
+    """Return the number of photos that the sampler draws in an epoch of a phase, before the last batch is filled."""
     counts = photos.identities
     if not stage.learns_labels and phase.min_photos > 1:
         enough = tuple(n for n in counts if n >= phase.min_photos)

@@ -1,4 +1,4 @@
-"""Humpback Whale Identification 2018/19: classification and metric learning in one network, and what it must beat."""
+"""Recipes after Humpback Whale Identification 2018/19: classification with metric learning, and a baseline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fieldmark.plans.deciding import (
     unknown_at,
 )
 from fieldmark.plans.finders import FoundBy, SubjectSettings, cropped, finder_of, finding, masked
-from fieldmark.plans.keypoints import KeypointSettings, rechecked
+from fieldmark.plans.keypoints import KeypointSettings, keypoint_reranking
 from fieldmark.plans.recipe import recipe
 from fieldmark.plans.rounds import Loop, RankingSettings
 from fieldmark.plans.settings import Value, setting
@@ -34,7 +34,7 @@ from fieldmark.training.specs import Constant, Cosine, Phase, Training
 
 
 class HumpbackScale(Spec):
-    """What differs between the sizes of the recipe."""
+    """Parts of the recipe that depend on its size."""
 
     net: Net
     preprocess: Preprocess
@@ -43,8 +43,8 @@ class HumpbackScale(Spec):
     phases: tuple[Phase, ...]
     training: Training
     versions: int | None = None
-    logits_weight: float = 1.0
-    """Of the head's own probabilities in the ranking, where likeness weighs 1."""
+    head_weight: float = 1.0
+    """Weight of the head's probabilities in the ranking, where similarity has weight 1."""
 
 
 SCALES = {
@@ -72,8 +72,8 @@ SCALES = {
         ),
         training=Training(batch=96, epoch_batches=80),
         versions=6,
-        # Chosen on validation photos: after so short a training the head knows less than the embedding.
-        logits_weight=0.25,
+        # Chosen on validation photos: after this short training the embedding ranks better than the head.
+        head_weight=0.25,
     ),
     "full": HumpbackScale(
         net=Net(backbone=Backbone(name="legacy_senet154", weights=HubWeights()), head=OneVsRestHead()),
@@ -95,71 +95,88 @@ SCALES = {
 class NearestSettings(SimilaritySettings, GroupedDecisionSettings, KeypointSettings, FoldSettings):
     """Settings of ``humpback-nearest``."""
 
-    centroids: bool = setting(
-        "ranking", False, "Score an individual by the similarity to the centroid of its photos; else by its photos."
+    score_by_centroid: bool = setting(
+        "ranking",
+        False,
+        "If true, score an individual by its similarity to the mean embedding (centroid) of its photos. If false, "
+        "compare its photos one by one; see score_by_photo.",
     )
-    tta: bool = setting("ranking", False, "Average embeddings of each photo and its mirror image.")
+    tta: bool = setting(
+        "ranking", False, "Test-time augmentation (TTA): average the embeddings of a photo and its horizontal flip."
+    )
 
 
 class ClassifySettings(RankingSettings, SubjectSettings, GroupedDecisionSettings, TrainingSettings):
     """Settings of ``humpback-classify``."""
 
-    flip_identity: bool = setting("data", True, "Mirrored photos of an individual are photos of another individual.")
-    unknowns: bool = setting("data", True, "Train on photos of unknown individuals too, as negatives for every class.")
+    flip_identity: bool = setting(
+        "data",
+        True,
+        "Treat the horizontal flips of an individual's photos as photos of a separate individual.",
+    )
+    unknowns: bool = setting(
+        "data", True, "Also train on photos of unknown individuals, as negatives for every individual."
+    )
     masks: FoundBy = setting(
         "data",
         "none",
-        "A fourth input channel with the mask of the subject: of the table, or found by colour (grabcut), by a network "
-        "(features), or where both agree (agreed). The frozen lower half cannot learn it, so small then trains as with "
-        "whole.",
+        "Source of the subject mask, which becomes a fourth input channel. none: no mask. table: the mask column of "
+        "the photo table. grabcut: masks found by colour. features: masks found by a network. agreed: masks on which "
+        "both agree. A frozen lower half cannot learn the new channel, so at size small a mask implies "
+        "train_all_layers.",
     )
-    whole: bool = setting(
+    train_all_layers: bool = setting(
         "model",
         False,
-        "Train the lower half of the network too, which takes several times as long.",
-        why="other sizes train the lower half anyway",
+        "Also train the lower half of the backbone. Training then takes several times as long.",
+        why="the other sizes always train the lower half",
         needs={"size": ("small",)},
     )
     stripes: int | None = setting(
         "model",
         None,
-        "Triplets of aligned stripes: also compare so many horizontal stripes of the picture (AlignedReID).",
+        "Number of horizontal stripes whose features are also compared by a triplet loss (AlignedReID).",
         ge=2,
         unset="none",
         example=3,
     )
-    triplet: bool = setting("training", True, "Batch-hard triplet loss beside the one-vs-rest loss.")
-    staged: bool = setting(
-        "training", True, "First train on individuals with many photos, then on all, then at a tenth of the rate."
+    triplet: bool = setting("training", True, "Add a batch-hard triplet loss to the one-vs-rest loss.")
+    curriculum: bool = setting(
+        "training",
+        True,
+        "Train in phases: first on individuals with several photos, then on all individuals, then on all with a lower "
+        "learning rate. If false, train in one phase.",
     )
-    logits_weight: float | None = setting(
+    head_weight: float | None = setting(
         "ranking",
         None,
-        "Weight of the head's output in the ranking, where similarity weighs 1; 0: similarity alone.",
+        "Weight of the classification head's output in the ranking, where similarity has weight 1. 0: rank by "
+        "similarity only.",
         ge=0,
         example=0.5,
     )
 
     @classmethod
     def by_size(cls, size: str) -> Mapping[str, Value]:
-        """The weight of the head's output."""
-        return {"logits_weight": of_size(SCALES, size).logits_weight}
+        """Return the weight of the head's output."""
+        return {"head_weight": of_size(SCALES, size).head_weight}
 
 
 @recipe("humpback-classify", ClassifySettings)
 def humpback_classify(size: str, settings: ClassifySettings) -> Plan:
-    """One-vs-rest classification and triplets in three phases; unknown individuals are negatives for every class.
+    """Whale flukes: one-vs-rest classification with a triplet loss, trained in three phases.
 
-    ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower half frozen;
-    ``full`` as in the source: SENet-154 at 512 x 256.
+    Unknown individuals are negatives for every individual. ``toy`` runs in seconds on synthetic images. ``small`` runs
+    on a laptop; it uses the included backbone with a frozen lower half. ``full`` is as in the source: SENet-154 at
+    512 x 256.
 
-    Contest: Humpback Whale Identification 2018/19, first place as its author's code and
-    others' notes tell it. Differences at ``small`` and why: see the lab book.
+    Contest: Humpback Whale Identification 2018/19, first place, after its author's code and the notes of others. The
+    lab book lists the differences at ``small`` and their reasons.
 
     Command: ``fieldmark train humpback-classify whales/ --run runs/whales``
     """
-    finder = finder_of(settings.masks, what="Masks")
-    scale = _scale(size, whole=settings.whole, masked_by=finder)
+    finder = finder_of(settings.masks, what="masks")
+    scale = _scale(size, all_layers=settings.train_all_layers, mask_finder=finder)
     losses = scale.losses if settings.triplet else tuple(loss for loss in scale.losses if loss.kind != "triplet")
     net, losses = striped(scale.net, losses, settings.stripes, scale.preprocess)
     train = Train(
@@ -174,15 +191,15 @@ def humpback_classify(size: str, settings: ClassifySettings) -> Plan:
         flip_identity=settings.flip_identity,
         unknowns=settings.unknowns,
         training=scale.training.model_copy(
-            update={"phases": scale.phases if settings.staged else _one_phase(scale.phases)}
+            update={"phases": scale.phases if settings.curriculum else _one_phase(scale.phases)}
         ),
     )
-    weight = scale.logits_weight if settings.logits_weight is None else settings.logits_weight
+    weight = scale.head_weight if settings.head_weight is None else settings.head_weight
     loop = Loop(
         settings=settings,
         train=train,
-        logits_weight=weight,
-        logits_first=True,
+        head_weight=weight,
+        head_first=True,
         unknown=unknown_at(settings),
         per_group=groups_of(settings),
     )
@@ -196,9 +213,9 @@ def humpback_classify(size: str, settings: ClassifySettings) -> Plan:
 
 @recipe("humpback-nearest", NearestSettings)
 def humpback_nearest(size: str, settings: NearestSettings) -> Plan:
-    """The baseline for identification: a frozen backbone, the most similar photo and a tuned threshold; no training.
+    """Baseline for identification: most similar photo by a pretrained backbone, with a fitted threshold; no training.
 
-    Every size has the backbone of ``humpback-classify`` at that size; ``small`` and ``full`` see photos at 224 px.
+    Every size has the backbone of ``humpback-classify`` at that size; ``small`` and ``full`` read photos at 224 px.
 
     Source: ours; the usual first baseline of identification contests.
     """
@@ -222,28 +239,31 @@ def humpback_nearest(size: str, settings: NearestSettings) -> Plan:
             per_group=per_group,
         ),
     ]
-    looked = rechecked(
+    matching = keypoint_reranking(
         settings, ranking="ranking", embedded="features", within=TableBoxes(), unknown=rule, per_group=per_group
     )
-    if looked is not None:
-        stages.append(looked)
+    if matching is not None:
+        stages.append(matching)
     return Plan(name="humpback-nearest", stages=(*stages, *final_stages(settings, stages[-1].name)))
 
 
-def _scale(size: str, *, whole: bool, masked_by: Finder | None) -> HumpbackScale:
-    """The size, its lower half trained where it is asked to or has a mask to learn, with a channel for that mask."""
+def _scale(size: str, *, all_layers: bool, mask_finder: Finder | None) -> HumpbackScale:
+    """Return the parts of a size.
+
+    The lower half is unfrozen if ``all_layers`` is true or a mask is used. A mask adds an input channel.
+    """
     scale = of_size(SCALES, size)
-    if all(phase.freeze for phase in scale.phases) and (whole or masked_by is not None):
+    if all(phase.freeze for phase in scale.phases) and (all_layers or mask_finder is not None):
         phases = tuple(phase.model_copy(update={"freeze": ()}) for phase in scale.phases)
         scale = scale.model_copy(update={"phases": phases, "versions": None})
-    if masked_by is not None:
+    if mask_finder is not None:
         backbone = scale.net.backbone.model_copy(update={"in_channels": 4})
         scale = scale.model_copy(update={"net": scale.net.model_copy(update={"backbone": backbone})})
     return scale
 
 
 def _one_phase(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
-    """All identities from the start, for as many epochs, at the rate of the first phase, falling to its end."""
+    """Return one phase on all identities, with the total number of epochs and the first phase's learning rate."""
     schedule = Cosine(warmup=0.05, floor=0.01)
     return (
         phases[-1].model_copy(

@@ -1,4 +1,4 @@
-"""iMaterialist Challenge 2017, sixth place: one answer to each of many questions, from pictures and from texts."""
+"""Recipe after iMaterialist Challenge 2017, sixth place: one answer per question, from photos and from texts."""
 
 from __future__ import annotations
 
@@ -28,26 +28,32 @@ from fieldmark.stages.labels.stack import Stack
 from fieldmark.stages.labels.texts import Texts
 from fieldmark.training.specs import Cosine, Phase, Plateau, Training
 
-Form = Literal["softmax", "each", "both", "conditional"]
-Average = Literal["geometric", "weighted", "rank"]
-Reader = Literal["ngrams", "minilm"]
-READERS: dict[str, TextModel] = {"ngrams": NGrams(), "minilm": MiniLm()}
-LOSSES: dict[str, Losses] = {
+QuestionHead = Literal["softmax", "sigmoid", "both", "conditional"]
+EnsembleMean = Literal["geometric", "arithmetic", "rank"]
+TextModelName = Literal["ngrams", "minilm"]
+TEXT_MODELS: dict[str, TextModel] = {"ngrams": NGrams(), "minilm": MiniLm()}
+HEAD_FORMS: dict[QuestionHead, Literal["softmax", "each", "conditional"]] = {
+    "softmax": "softmax",
+    "sigmoid": "each",
+    "both": "softmax",
+    "conditional": "conditional",
+}
+LOSSES: dict[QuestionHead, Losses] = {
     "softmax": (QuestionSoftmax(),),
-    "each": (Bce(),),
+    "sigmoid": (Bce(),),
     "both": (QuestionSoftmax(), Bce(weight=0.25)),
     "conditional": (QuestionSoftmax(),),
 }
-AVERAGES: dict[str, ScoreAverage] = {
+ENSEMBLE_MEANS: dict[EnsembleMean, ScoreAverage] = {
     "geometric": GeometricMean(each_question=True),
-    "weighted": WeightedMean(each_question=True),
+    "arithmetic": WeightedMean(each_question=True),
     "rank": RankMean(each_question=True),
 }
 ALL = ("all",)
 
 
 class ImaterialistMember(Spec):
-    """One network and how it sees."""
+    """One network of the ensemble, with its preprocessing."""
 
     name: str
     backbone: Backbone
@@ -56,7 +62,7 @@ class ImaterialistMember(Spec):
 
 
 class ImaterialistScale(Spec):
-    """What differs between the sizes of the recipe."""
+    """Parts of the recipe that depend on its size."""
 
     zoo: tuple[ImaterialistMember, ...]
     dropout: float
@@ -80,7 +86,7 @@ FINE_TUNED = (
     Phase(epochs=2, lr=2e-3, freeze=ALL),
     Phase(epochs=6, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=LOWER_LITE),
 )
-"""At small size: the new head for two epochs, then all above the lower half."""
+"""Training phases at size ``small`` with ``finetune_backbone``: the head for two epochs, then also the upper half."""
 
 SCALES = {
     "toy": ImaterialistScale(
@@ -129,122 +135,146 @@ SCALES = {
 }
 
 
-PICTURES = {"pictures": (True,)}
+WITH_PHOTOS = {"use_photos": (True,)}
 
 
 class ImaterialistSettings(LabelSettings):
     """Settings of ``imaterialist2017``."""
 
-    texts: str = setting(
+    text_columns: str = setting(
         "data",
         "text",
-        "Columns of text to answer from, separated by commas; empty: none. Where the table has none of them, the "
-        "networks answer alone.",
+        "Table columns with text from which answers are predicted, separated by commas; empty: none. If the table has "
+        "none of them, only the photos are used.",
         example="title",
     )
-    leaks: str = setting(
-        "data", "", "Columns that tell the answer without being meant to (leakage), as url; used only if named.",
+    leaky_columns: str = setting(
+        "data",
+        "",
+        "Table columns that reveal the answer by accident (leakage), such as url, separated by commas. A column is "
+        "used only if it is named here.",
         example="url",
-    )  # fmt: skip
-    pictures: bool = setting("model", True, "Answer from photos; else from texts alone.")
-    form: Form = setting(
+    )
+    use_photos: bool = setting("model", True, "Predict from photos and texts. If false, predict from texts only.")
+    question_head: QuestionHead = setting(
         "model",
         "softmax",
-        "Answers of a question compete (softmax), each is a yes or no (each), or they are trained as both; "
-        "conditional: they compete below the answer to the question above, which is given first.",
-        needs=PICTURES,
+        "Output of the head for the answers of a question. softmax: the answers compete. sigmoid: each answer is an "
+        "independent yes or no. both: softmax, trained with both losses. conditional: the answers compete within the "
+        "answer to the parent question.",
+        needs=WITH_PHOTOS,
     )
-    shared: bool = setting(
+    shared_answers: bool = setting(
         "model",
         True,
-        "An answer of the same name is the same label in all questions (381 labels for 576 answers in the contest).",
-        why="below different answers the same name means different labels",
-        needs=PICTURES | {"form": ("softmax", "each", "both")},
+        "Treat answers with the same name as one label in all questions; in the contest, 381 labels for 576 answers.",
+        why="the same name means different labels under different parent answers",
+        needs=WITH_PHOTOS | {"question_head": ("softmax", "sigmoid", "both")},
     )
     networks: int | None = setting(
-        "model", None, "Number of networks, the first ones of the recipe.", needs=PICTURES, ge=1, example=1
+        "model",
+        None,
+        "Number of networks in the ensemble. The first ones of the recipe are used.",
+        needs=WITH_PHOTOS,
+        ge=1,
+        example=1,
     )
-    finetune: bool = setting(
+    finetune_backbone: bool = setting(
         "model",
         False,
-        "Train the upper half of the network too.",
-        why="only small has frozen networks, and texts have none",
-        needs={"size": ("small",)} | PICTURES,
+        "Train the upper half of the backbone and the head, instead of the head only.",
+        why="only photos at size small have a frozen network",
+        needs={"size": ("small",)} | WITH_PHOTOS,
     )
-    reader: Reader = setting(
+    text_model: TextModelName = setting(
         "model",
         "ngrams",
-        "Model of texts: words and pieces of them (ngrams), or their sense (minilm; English).",
-        why="no texts are read",
+        "Model of the texts. ngrams: a linear model on words and character n-grams. minilm: a linear model on the "
+        "features of an English language model.",
+        why="no texts are used",
     )
-    tta: bool = setting("ranking", True, "Average predictions for each photo and its mirror image.", needs=PICTURES)
+    tta: bool = setting(
+        "ranking",
+        True,
+        "Test-time augmentation (TTA): average the predictions for a photo and its horizontal flip.",
+        needs=WITH_PHOTOS,
+    )
     trees: bool = setting(
-        "ranking", False, "Gradient-boosted trees over the scores of networks and texts, averaged with them."
+        "ranking",
+        False,
+        "Add gradient-boosted trees on the scores of networks and texts to the ensemble.",
     )
-    average: Average = setting(
+    ensemble_mean: EnsembleMean = setting(
         "ranking",
         "geometric",
-        "Average of networks and texts: geometric, weighted or rank mean, with out-of-fold weights for each question.",
+        "Mean of the scores of networks, texts and trees: geometric, arithmetic or rank mean. Each question has its "
+        "own weights, fitted on out-of-fold scores.",
     )
-    consistent: bool = setting(
-        "decision", True, "Answers that fit together; else the likeliest of each question by itself."
+    consistent_answers: bool = setting(
+        "decision",
+        True,
+        "If true, predict the most probable set of answers that satisfies the relations between questions. If false, "
+        "predict the most probable answer to each question independently.",
     )
-    shift: bool = setting(
-        "decision", False, "Estimate the shares of answers among new photos, and correct for them (prior calibration)."
+    label_shift: bool = setting(
+        "decision",
+        False,
+        "Estimate the frequencies of answers among the new photos, and correct the predictions for them (label shift).",
     )
 
     @classmethod
     def by_size(cls, size: str) -> Mapping[str, Value]:
-        """The number of networks."""
+        """Return the number of networks."""
         return {"networks": len(of_size(SCALES, size).zoo)}
 
 
 @recipe("imaterialist2017", ImaterialistSettings)
 def imaterialist2017(size: str, settings: ImaterialistSettings) -> Plan:
-    """Attributes: one answer to each question, from networks with a head for all questions and from texts.
+    """Attributes: predicts one answer per question, from an ensemble of image networks and a text model.
 
-    ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop: a head on the frozen shipped backbone; ``full`` as
-    in the source: ResNet-50, Inception-v3 and Xception, ten folds.
+    ``toy`` runs in seconds on synthetic images. ``small`` runs on a laptop; it trains a head on the frozen included
+    backbone. ``full`` is as in the source: ResNet-50, Inception-v3 and Xception, ten folds.
 
-    Contest: iMaterialist Challenge at FGVC4 2017, sixth place (slides). What they leave open, and what we chose: the
-    final loss (``form``), the text model (n-grams), the average (weights found out of fold).
+    Contest: iMaterialist Challenge at FGVC4 2017, sixth place (slides). The slides do not specify three parts, which we
+    chose: the final loss (``question_head``), the text model (n-grams), and the ensemble weights (fitted out of fold).
 
     Command: ``fieldmark train imaterialist2017 shop/labels.csv --run runs/shop``
     """
-    columns, leaking = _names(settings.texts), _names(settings.leaks)
-    if not settings.pictures and not columns and not leaking:
+    columns, leaky = _names(settings.text_columns), _names(settings.leaky_columns)
+    if not settings.use_photos and not columns and not leaky:
         raise PlanError(
-            "The recipe has nothing to answer from.",
-            got="pictures=false, no texts, no leaks",
-            fix="name columns of text: --set texts=text, or leave out pictures.",
+            "The recipe 'imaterialist2017' has no inputs with these settings.",
+            got="use_photos=false, no text_columns, no leaky_columns",
+            fix="name columns of text: --set text_columns=text, or leave out use_photos.",
         )
     scale = _scale(size, settings)
     folds = StratifiedFolds(n_folds=scale.folds, method=settings.fold_method)
     stages: list[Stage] = [Split(name="split", folds=folds)]
     members: tuple[str, ...] = ()
-    if settings.pictures:
+    if settings.use_photos:
         stages += _zoo(scale, settings)
         members = ("pictures",)
-    if columns or leaking:
-        stages.append(Texts(name="texts", on="split", columns=columns, leaks=leaking, by=READERS[settings.reader]))
+    if columns or leaky:
+        model = TEXT_MODELS[settings.text_model]
+        stages.append(Texts(name="texts", on="split", columns=columns, leaks=leaky, by=model))
         members = (*members, "texts")
     if settings.trees:
         stages.append(Stack(name="trees", reads_from=members, on="split", settings=scale.stacking))
         members = (*members, "trees")
-    shift: Literal["none", "estimated"] = "estimated" if settings.shift else "none"
+    shift: Literal["none", "estimated"] = "estimated" if settings.label_shift else "none"
     stages += [
-        EnsembleScores(name="ensemble", reads_from=members, on="split", by=AVERAGES[settings.average]),
-        ResolveHierarchy(name="answers", reads_from="merged", consistent=settings.consistent, shift=shift),
+        EnsembleScores(name="ensemble", reads_from=members, on="split", by=ENSEMBLE_MEANS[settings.ensemble_mean]),
+        ResolveHierarchy(name="answers", reads_from="ensemble", consistent=settings.consistent_answers, shift=shift),
         WriteSubmission(name="submission", reads_from="answers"),
     ]
     return Plan(name="imaterialist2017", stages=tuple(stages))
 
 
 def _zoo(scale: ImaterialistScale, settings: ImaterialistSettings) -> list[Stage]:
-    form = settings.form
+    kind = settings.question_head
     head = QuestionsHead(
-        form="softmax" if form == "both" else form,
-        shared=settings.shared and form != "conditional",
+        form=HEAD_FORMS[kind],
+        shared=settings.shared_answers and kind != "conditional",
         dropout=scale.dropout,
     )
     trained = [
@@ -254,7 +284,7 @@ def _zoo(scale: ImaterialistScale, settings: ImaterialistSettings) -> list[Stage
             net=Net(backbone=member.backbone, neck=member.neck, head=head),
             preprocess=member.preprocess,
             augment=scale.augment,
-            losses=LOSSES[form],
+            losses=LOSSES[kind],
             sampler=PlainSampler(),
             training=scale.training.model_copy(update={"phases": scale.phases}),
         )
@@ -272,12 +302,12 @@ def _scale(size: str, settings: ImaterialistSettings) -> ImaterialistScale:
     scale, networks = of_size(SCALES, size), settings.networks
     if networks is not None and networks > len(scale.zoo):
         raise PlanError(
-            f"The recipe at size '{size}' has {len(scale.zoo)} network(s).",
+            f"The setting 'networks' is too large: the recipe has {len(scale.zoo)} network(s) at size '{size}'.",
             got=f"networks={networks}",
             fix=f"use networks={len(scale.zoo)} or less.",
         )
     scale = scale.model_copy(update={"zoo": scale.zoo[:networks]})
-    if settings.finetune:
+    if settings.finetune_backbone:
         training = scale.training.model_copy(update={"batch": 64})
         scale = scale.model_copy(
             update={"phases": FINE_TUNED, "training": training, "augment": ImaterialistAugment(strength=0.3)}

@@ -1,4 +1,4 @@
-"""iMet Collection 2019, first place: a zoo, trust, more photos, specialists, and trees that judge."""
+"""Recipes after iMet Collection 2019, first place: an ensemble, noise filter, pseudo-labels, and boosted trees."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from fieldmark.stages.labels.transfer_labels import TransferLabels
 from fieldmark.training.specs import Cosine, Phase, StepDown, Training
 
 LossName = Literal["focal", "bce", "asymmetric", "combined"]
-Thresholds = Literal["group", "global", "label", "relative", "count", "source"]
+Thresholds = Literal["group", "global", "label", "relative", "count", "published"]
 
 LOSSES: dict[str, Losses] = {
     "focal": (Focal(),),
@@ -54,15 +54,15 @@ LOSSES: dict[str, Losses] = {
     "asymmetric": (Asymmetric(),),
     "combined": (Bce(weight=0.45 / 500), SoftF(weight=0.45), Focal(weight=0.1 / 500)),
 }
-"""BCE and focal are sums over labels; in the mixture they weigh as means over some 500 labels."""
+"""Losses by setting value. BCE and focal loss are sums over labels; ``combined`` divides them by about 500 labels."""
 IMET_THRESHOLDS = Preset(
     groups={"culture": LabelThreshold(at=0.28, least=0, most=3), "tag": LabelThreshold(at=0.10, least=1, most=8)},
 )
-"""The source's own thresholds."""
+"""The thresholds that the source published."""
 
 
 class ImetMember(Spec):
-    """One network of the zoo and how it sees."""
+    """One network of the ensemble, with its preprocessing."""
 
     name: str
     net: Net
@@ -70,31 +70,37 @@ class ImetMember(Spec):
 
 
 class ImetScale(Spec):
-    """What differs between the sizes of the recipe."""
+    """Parts of the recipe that depend on its size."""
 
     zoo: tuple[ImetMember, ...]
     pretrained: Backbone | None = Backbone()
-    """The pretrained network whose ImageNet classes the trees read; None: none."""
+    """Pretrained backbone whose ImageNet probabilities are features of the trees; None: not used."""
     augment: Augment
     sampler: Sampler
     phases: tuple[Phase, ...]
     training: Training
     special_phases: tuple[Phase, ...]
-    """Of the specialists, which start from trained networks."""
+    """Phases of the fine-tuning on one label group, which starts from trained networks."""
     folds: int
     stacking: Stacking
 
 
-class Given(Spec):
-    """What earlier stages give a training: photos to leave out, photos to add, labels to fill in."""
+class TrainingInputs(Spec):
+    """Names of earlier stages that change the training data.
 
-    trusted: str | None = None
-    enlarged: str | None = None
+    Attributes:
+        filtered: Stage that removes noisy photos.
+        pseudo_labels: Stage that adds pseudo-labelled photos.
+        filled: Stage whose out-of-fold scores fill in missing labels.
+    """
+
+    filtered: str | None = None
+    pseudo_labels: str | None = None
     filled: str | None = None
 
 
 def _contest(name: str, side_px: int) -> ImetMember:
-    """One of the source's networks with its size; mean and deviation are those its weights were trained with."""
+    """Return a network of the source, with the pixel mean and standard deviation of its pretrained weights."""
     mean, std = ((0.5,) * 3, (0.5,) * 3) if name.startswith("pnas") else (IMAGENET_MEAN, IMAGENET_STD)
     return ImetMember(
         name=name.removeprefix("legacy_").replace("_", "-"),
@@ -124,7 +130,7 @@ FINE_TUNED = (
     Phase(epochs=2, lr=2e-3, freeze=ALL),
     Phase(epochs=4, lr=5e-4, schedule=Cosine(warmup=0.05, floor=0.02), freeze=LOWER_LITE),
 )
-"""First the head, then all above the lower half."""
+"""Training phases at size ``small`` with ``finetune_backbone``: first the head, then also the upper half."""
 
 SCALES = {
     "toy": ImetScale(
@@ -168,28 +174,34 @@ SCALES = {
 class ImetSettings(LabelNoiseSettings, LabelPseudoLabelSettings, LabelSettings):
     """Settings of ``imet2019``."""
 
-    log_weights: bool = setting("data", True, "Show photos with rare labels more often (logarithmic weights).")
-    rare_labels: Literal["max", "mean"] = setting(
+    oversample_rare: bool = setting(
+        "data", True, "Draw photos with rare labels more often, by logarithmic weights of the labels."
+    )
+    oversample_weight: Literal["max", "mean"] = setting(
         "data",
         "max",
-        "Weight of a photo: that of its rarest label, or the mean over its labels.",
-        needs={"log_weights": (True,)},
+        "Sampling weight of a photo. max: the weight of its rarest label. mean: the mean weight of its labels.",
+        needs={"oversample_rare": (True,)},
     )
-    networks: int | None = setting("model", None, "Number of networks, the first ones of the recipe.", ge=1, example=1)
-    finetune: bool = setting(
+    networks: int | None = setting(
+        "model", None, "Number of networks in the ensemble. The first ones of the recipe are used.", ge=1, example=1
+    )
+    finetune_backbone: bool = setting(
         "model",
         False,
-        "Train the upper half of each network instead of the head alone (hours).",
-        why="other sizes train whole networks",
+        "Train the upper half of each backbone and the head, instead of the head only. Takes hours.",
+        why="the other sizes always train the whole networks",
         needs={"size": ("small",)},
     )
     loss: LossName = setting(
-        "training", "focal", "Loss of the networks; combined: 0.45 BCE, 0.45 soft F2 and 0.1 focal."
+        "training",
+        "focal",
+        "Loss of the networks. combined is the sum of 0.45 BCE, 0.45 soft F2 and 0.1 focal loss.",
     )
     focal_alpha: float | None = setting(
         "training",
         None,
-        "Weight of present labels in the focal loss; absent ones have the rest of 1.",
+        "Weight of present labels in the focal loss. Absent labels have the weight 1 - focal_alpha.",
         needs={"loss": ("focal", "combined")},
         ge=0,
         le=1,
@@ -199,121 +211,135 @@ class ImetSettings(LabelNoiseSettings, LabelPseudoLabelSettings, LabelSettings):
     focal_detached: bool = setting(
         "training",
         False,
-        "Treat the focal weights as constants in the gradient.",
+        "Treat the weighting factors of the focal loss as constants in the gradient.",
         needs={"loss": ("focal", "combined")},
     )
-    soft_f2: bool = setting("training", False, "Soft F2 alone in the last epochs.")
-    mixup: float = setting("training", 0.0, "Mixup: parameter of the Beta distribution; 0: none.", ge=0, example=0.2)
+    soft_f2: bool = setting("training", False, "Add a last training phase with the soft F2 loss only.")
+    mixup: float = setting(
+        "training", 0.0, "Parameter of the Beta distribution of mixup; 0: no mixup.", ge=0, example=0.2
+    )
     hard_negatives: float = setting(
         "training",
         0.05,
-        "Stage 2: share of the photos with the highest loss that are shown once more each epoch; 0: none.",
+        "Step 2: share of the photos, those with the highest loss, that are repeated in each epoch; 0: none.",
         ge=0,
         le=1,
     )
     hard_negatives_only: bool = setting(
         "training",
         False,
-        "Show nothing but these photos after the first epoch of a phase.",
+        "Train on these photos only, after the first epoch of each phase.",
         needs={"hard_negatives": (0.05, ...)},
     )
     finetune_group: str = setting(
         "training",
         "tag",
-        "Stage 4: fine-tune networks for this group of labels with BCE; empty: none.",
+        "Step 4: group of labels for which the networks are fine-tuned with BCE; empty: no fine-tuning.",
         example="culture",
     )
     distil: bool = setting(
         "training",
         False,
-        "From stage 2 on, a label that the table lacks counts as a share of its out-of-fold probability. Later "
-        "out-of-fold scores are then too high: judge by other photos only.",
+        "From step 2 on, use out-of-fold probabilities as targets for labels that are missing in the table (knowledge "
+        "distillation). Later out-of-fold scores are then too high, so evaluate on other photos only.",
     )
-    distil_share: float = setting("training", 0.7, "That share.", ge=0, le=1, needs={"distil": (True,)})
-    trees: bool = setting("ranking", True, "Stage 5: gradient-boosted trees over image x label.")
-    neighbours: bool = setting(
+    distil_share: float = setting(
+        "training", 0.7, "Factor for these probabilities.", ge=0, le=1, needs={"distil": (True,)}
+    )
+    trees: bool = setting(
+        "ranking",
+        True,
+        "Step 5: re-score pairs of photo and label by gradient-boosted trees, from the scores of all networks.",
+    )
+    knn_label_transfer: bool = setting(
         "ranking",
         False,
-        "Average the last scores with the labels of the nearest photos (k-nearest-neighbour label transfer).",
-        why="toy has no pretrained network to compare photos by",
+        "Average the scores with the labels of the nearest photos (k-nearest-neighbour label transfer).",
+        why="size toy has no pretrained network that compares photos",
         needs={"size": ("small", "full")},
     )
     thresholds: Thresholds = setting(
         "decision",
         "group",
-        "Thresholds of each group, one for all, or one a label, by the best F2; relative to a photo's highest score; "
-        "for a mean number of labels (count); or the source's own for the groups culture and tag (source).",
+        "Thresholds for the label probabilities. group, global, label: best F2 with one threshold per label group, for "
+        "all labels, or per label. relative: a share of the photo's highest probability. count: a threshold that gives "
+        "labels_per_photo labels on average. published: thresholds of the source for the groups culture and tag.",
     )
     labels_per_photo: float = setting(
-        "decision", 5.2, "Mean number of labels a photo.", gt=0, needs={"thresholds": ("count",)}
+        "decision", 5.2, "Mean number of predicted labels per photo.", gt=0, needs={"thresholds": ("count",)}
     )
 
     @classmethod
     def by_size(cls, size: str) -> Mapping[str, Value]:
-        """The number of networks."""
+        """Return the number of networks."""
         return {"networks": len(of_size(SCALES, size).zoo)}
 
 
 class PlainTagsSettings(LabelSettings):
     """Settings of ``tags-plain``."""
 
-    tuned: bool = setting("decision", True, "The threshold with the best out-of-fold F2; else 0.5.")
+    tune_thresholds: bool = setting(
+        "decision", True, "If true, use the threshold with the best out-of-fold F2. If false, use 0.5."
+    )
 
 
 @recipe("imet2019", ImetSettings)
 def imet2019(size: str, settings: ImetSettings) -> Plan:
-    """Tagging with an ensemble: drop noisy labels, add pseudo-labels, fine-tune a group, then gradient-boosted trees.
+    """Tagging with an ensemble, in five steps from noisy-label filtering to gradient-boosted trees.
 
-    ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop: heads on the frozen shipped backbone; ``full`` as
-    in the source: SENet-154, PNASNet-5 and SE-ResNeXt-101 at 320 and 331 px.
+    The steps: (1) train an ensemble, (2) drop photos with noisy labels and train again, (3) add pseudo-labels and
+    train again, (4) fine-tune for one label group, (5) re-score by gradient-boosted trees.
 
-    Contest: iMet Collection 2019 (FGVC6), first place. Differences at ``small`` and why: see the lab book.
+    ``toy`` runs in seconds on synthetic images. ``small`` runs on a laptop; it trains heads on the frozen included
+    backbone. ``full`` is as in the source: SENet-154, PNASNet-5 and SE-ResNeXt-101 at 320 and 331 px.
+
+    Contest: iMet Collection 2019 (FGVC6), first place. The lab book lists the differences at ``small`` and their
+    reasons.
 
     Command: ``fieldmark train imet2019 museum/ --run runs/museum``
     """
     zoo = _Zoo(_scale(size, settings), settings)
     hardest = settings.hard_negatives
     folds = StratifiedFolds(n_folds=zoo.scale.folds, method=settings.fold_method)
-    stages: list[Stage] = [Split(name="split", folds=folds), *zoo.trained("zoo", Given())]
+    stages: list[Stage] = [Split(name="split", folds=folds), *zoo.trained("zoo", TrainingInputs())]
     best, members = "zoo", ("zoo",)
-    given = Given(filled="zoo" if settings.distil else None)
+    inputs = TrainingInputs(filled="zoo" if settings.distil else None)
     if settings.drop_noisy:
         stages.append(DropNoisy(name="filtered", judge=best, by=settings.noise_error, rule=drop_rule(settings)))
-        given = given.model_copy(update={"trusted": "trusted"})
+        inputs = inputs.model_copy(update={"filtered": "filtered"})
     if settings.drop_noisy or hardest or settings.distil:
-        stages += zoo.trained("zoo2", given, hardest=hardest)
+        stages += zoo.trained("zoo2", inputs, hardest=hardest)
         best, members = "zoo2", ("zoo2",)
     if settings.pseudo_labels:
         stages.append(PseudoLabel(name="pseudo_labels", judge=best, on="split", rule=label_pseudo_labels(settings)))
-        given = given.model_copy(update={"enlarged": "enlarged"})
-        stages += zoo.trained("zoo3", given, hardest=hardest)
+        inputs = inputs.model_copy(update={"pseudo_labels": "pseudo_labels"})
+        stages += zoo.trained("zoo3", inputs, hardest=hardest)
         best, members = "zoo3", ("zoo3",)
     if settings.finetune_group:
-        stages += zoo.trained("special", given, warm=best, groups=(settings.finetune_group,))
+        stages += zoo.trained("special", inputs, warm=best, groups=(settings.finetune_group,))
         best, members = "special", (best, "special")
     second, best = _second_level(zoo.scale, settings, best, members)
-    cut = Threshold(name="thresholds", reads_from=best, rule=_thresholds(settings))
-    return Plan(
-        name="imet2019", stages=(*stages, *second, cut, WriteSubmission(name="submission", reads_from="thresholds"))
-    )
+    decision = Threshold(name="thresholds", reads_from=best, rule=_thresholds(settings))
+    submission = WriteSubmission(name="submission", reads_from="thresholds")
+    return Plan(name="imet2019", stages=(*stages, *second, decision, submission))
 
 
 def _second_level(
     scale: ImetScale, settings: ImetSettings, best: str, members: tuple[str, ...]
 ) -> tuple[list[Stage], str]:
-    """Trees and neighbours over the scores ``members``, and the stage whose scores are the last."""
+    """Return the stages for trees and label transfer over the score stages ``members``, and the last score stage."""
     stages: list[Stage] = []
     image_features = None if scale.pretrained is None else "image_features"
-    if scale.pretrained is not None and (settings.trees or settings.neighbours):
+    if scale.pretrained is not None and (settings.trees or settings.knn_label_transfer):
         stages.append(DescribeImages(name="image_features", backbone=scale.pretrained))
     if settings.trees:
         stages.append(
             Stack(name="trees", reads_from=members, image_features=image_features, on="split", settings=scale.stacking)
         )
         best = "trees"
-    if settings.neighbours and image_features is not None:
+    if settings.knn_label_transfer and image_features is not None:
         stages.append(TransferLabels(name="transferred", reads_from=best, on="split", image_features=image_features))
-        best = "lent"
+        best = "transferred"
     return stages, best
 
 
@@ -324,20 +350,20 @@ def _thresholds(settings: ImetSettings) -> ThresholdRule:
         "label": LabelF2(),
         "relative": Relative(),
         "count": CountMatch(mean=settings.labels_per_photo),
-        "source": IMET_THRESHOLDS,
+        "published": IMET_THRESHOLDS,
     }
     return rules[settings.thresholds]
 
 
 @recipe("tags-plain", PlainTagsSettings)
 def tags_plain(size: str, settings: PlainTagsSettings) -> Plan:
-    """The baseline for tagging: one network, BCE, one threshold for all labels.
+    """Baseline for tagging: one network with binary cross-entropy (BCE), one threshold for all labels.
 
-    The network is the first one of ``imet2019`` at that size.
+    The network is the first one of ``imet2019`` at the same size.
 
     Source: ours; the usual first baseline.
     """
-    plain = ImetSettings(networks=1, log_weights=False, loss="bce", tta=settings.tta)
+    plain = ImetSettings(networks=1, oversample_rare=False, loss="bce", tta=settings.tta)
     zoo = _Zoo(_scale(size, plain), plain)
     fixed = Preset(groups={"": LabelThreshold(at=0.5, least=0, most=None)})
     folds = StratifiedFolds(n_folds=zoo.scale.folds, method=settings.fold_method)
@@ -345,8 +371,8 @@ def tags_plain(size: str, settings: PlainTagsSettings) -> Plan:
         name="tags-plain",
         stages=(
             Split(name="split", folds=folds),
-            *zoo.trained("zoo", Given()),
-            Threshold(name="thresholds", reads_from="zoo", rule=GlobalF2() if settings.tuned else fixed),
+            *zoo.trained("zoo", TrainingInputs()),
+            Threshold(name="thresholds", reads_from="zoo", rule=GlobalF2() if settings.tune_thresholds else fixed),
             WriteSubmission(name="submission", reads_from="thresholds"),
         ),
     )
@@ -356,34 +382,41 @@ def _scale(size: str, settings: ImetSettings) -> ImetScale:
     scale, networks = of_size(SCALES, size), settings.networks
     if networks is not None and networks > len(scale.zoo):
         raise PlanError(
-            f"The zoo at size '{size}' has {len(scale.zoo)} networks.",
+            f"The setting 'networks' is too large: the recipe has {len(scale.zoo)} network(s) at size '{size}'.",
             got=f"networks={networks}",
             fix=f"use networks={len(scale.zoo)} or less.",
         )
     changed: dict[str, object] = {"zoo": scale.zoo[:networks]}
-    changed["sampler"] = LogWeightSampler(over=settings.rare_labels) if settings.log_weights else PlainSampler()
-    if settings.finetune:
+    weighted = LogWeightSampler(over=settings.oversample_weight)
+    changed["sampler"] = weighted if settings.oversample_rare else PlainSampler()
+    if settings.finetune_backbone:
         changed |= {"phases": FINE_TUNED, "special_phases": FINE_TUNED[-1:]}
         changed["training"] = scale.training.model_copy(update={"batch": 64})
     return scale.model_copy(update=changed)
 
 
 def _focal(losses: Losses, settings: ImetSettings) -> Losses:
-    """The losses with the settings of the focal loss."""
+    """Return the losses with the settings of the focal loss applied."""
     changes = {"alpha": settings.focal_alpha, "detached": settings.focal_detached}
     return tuple(loss.model_copy(update=changes) if isinstance(loss, Focal) else loss for loss in losses)
 
 
 class _Zoo:
-    """The same networks again and again, each time on other photos or labels."""
+    """The networks of the ensemble, which are trained several times on different photos or labels."""
 
     def __init__(self, scale: ImetScale, settings: ImetSettings) -> None:
         self.scale, self.settings = scale, settings
 
     def trained(
-        self, name: str, given: Given, *, warm: str | None = None, groups: tuple[str, ...] = (), hardest: float = 0.0
+        self,
+        name: str,
+        inputs: TrainingInputs,
+        *,
+        warm: str | None = None,
+        groups: tuple[str, ...] = (),
+        hardest: float = 0.0,
     ) -> list[Stage]:
-        """Train stages ``<name>-<network>`` and the score stage ``name`` over them (and over ``warm``)."""
+        """Return the train stages ``<name>-<network>`` and the score stage ``name`` over them (and over ``warm``)."""
         phases = self._phases(self.scale.phases if warm is None else self.scale.special_phases, hardest=hardest)
         stages = [
             Train(
@@ -399,9 +432,9 @@ class _Zoo:
                 ),
                 warm=None if warm is None else f"{warm}-{member.name}",
                 groups=groups,
-                trusted=given.trusted,
-                enlarged=given.enlarged,
-                filled=given.filled,
+                trusted=inputs.filtered,
+                enlarged=inputs.pseudo_labels,
+                filled=inputs.filled,
                 fill_times=self.settings.distil_share,
             )
             for member in self.scale.zoo

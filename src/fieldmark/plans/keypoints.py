@@ -1,4 +1,4 @@
-"""Settings of recipes that match keypoints of a photo with photos of its likeliest individuals."""
+"""Settings of recipes that match the keypoints of a photo with photos of its top-ranked individuals."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ KEYPOINT_METHODS: Mapping[str, Callable[[], KeypointMethod]] = {
 
 
 class KeypointSettings(Settings):
-    """Settings about keypoints."""
+    """Settings for keypoint matching."""
 
     keypoints: Method = setting(
         "ranking",
         "none",
-        "Re-rank the first names by matched keypoints of this method (extra keypoints).",
+        "Keypoint method that re-ranks the top individuals by the number of matched keypoints; none: no re-ranking. "
+        'Needs `pip install "fieldmark[keypoints]"`.',
     )
     keypoint_weights: str = setting(
         "ranking",
         "",
-        "Weights file of SuperPoint, which its licence forbids us to ship.",
+        "Weights file of SuperPoint. Its licence does not allow us to include the file.",
         needs={"keypoints": ("superpoint",)},
         example="superpoint_v1.pth",
     )
     keypoint_shortlist: int = setting(
-        "ranking", 10, "Individuals a photo whose keypoints are matched.", ge=1, needs={"keypoints": ON}
+        "ranking", 10, "Number of top-ranked individuals per photo that are matched.", ge=1, needs={"keypoints": ON}
     )
 
 
-def rechecked(
+def keypoint_reranking(
     settings: KeypointSettings,
     *,
     name: str = "matching",
@@ -52,10 +53,10 @@ def rechecked(
     unknown: UnknownAt,
     per_group: PerGroup | None = None,
 ) -> RerankKeypoints | None:
-    """The stage that re-ranks the stage ``ranking`` by keypoints; None if the settings ask for none.
+    """Return the stage that re-ranks the stage ``ranking`` by keypoints, or None if keypoints are off.
 
     Raises:
-        PlanError: SuperPoint has no weights.
+        PlanError: SuperPoint is chosen without a weights file.
     """
     if settings.keypoints == "none":
         return None
@@ -77,7 +78,7 @@ def _points(settings: KeypointSettings) -> KeypointMethod:
         return KEYPOINT_METHODS[settings.keypoints]()
     if not settings.keypoint_weights:
         raise PlanError(
-            "SuperPoint needs its weights as a file of your own.",
+            "The setting 'keypoint_weights' is missing: SuperPoint needs a weights file.",
             got="keypoints=superpoint",
             fix="add --set keypoint_weights=superpoint_v1.pth",
         )

@@ -1,4 +1,4 @@
-"""Settings of recipes that learn labels: folds, noisy labels, pseudo-labels."""
+"""Settings of recipes that predict labels: folds, noisy labels and pseudo-labels."""
 
 from __future__ import annotations
 
@@ -23,32 +23,38 @@ PSEUDO = {"pseudo_labels": (True,)}
 
 
 class LabelSettings(TrainingSettings):
-    """Settings of every recipe that learns labels or answers."""
+    """Settings of every recipe that predicts labels or attribute answers."""
 
     fold_method: Literal["iterative", "greedy"] = setting(
         "data",
         "iterative",
-        "Stratification of the folds: rarest label first over all photos (iterative), or photo by photo (greedy).",
+        "Stratification of the folds. iterative: distribute all photos of the rarest label first, then of the next "
+        "one. greedy: distribute the photos one by one.",
     )
-    tta: bool = setting("ranking", True, "Average predictions for each photo and its mirror image.")
+    tta: bool = setting(
+        "ranking", True, "Test-time augmentation (TTA): average the predictions for a photo and its horizontal flip."
+    )
 
 
 class LabelNoiseSettings(Settings):
-    """Settings about photos whose labels can hardly be right."""
+    """Settings for photos with noisy labels."""
 
     drop_noisy: bool = setting(
-        "training", True, "Stage 2: drop the photos with the largest out-of-fold error from training and train again."
+        "training",
+        True,
+        "Step 2: remove the photos with the largest out-of-fold error from the training data and train again.",
     )
     noise_rule: Literal["percentile", "robust_z"] = setting(
         "training",
         "percentile",
-        "Which errors are too large: a share of the photos, or those 3.5 robust deviations above the median.",
+        "Rule for noisy photos. percentile: the share noise_share of the photos with the largest errors. robust_z: "
+        "photos whose error is more than 3.5 robust standard deviations above the median.",
         needs=DROPPING,
     )
     noise_share: float = setting(
         "training",
         0.02,
-        "Share of the photos that is dropped.",
+        "Share of the photos that are removed.",
         needs=DROPPING | {"noise_rule": ("percentile",)},
         gt=0,
         lt=1,
@@ -56,41 +62,59 @@ class LabelNoiseSettings(Settings):
     noise_error: Literal["bce", "absolute"] = setting(
         "training",
         "bce",
-        "Error of a photo: mean binary cross-entropy of its labels, or mean |label - probability|.",
+        "Error of a photo. bce: mean binary cross-entropy over its labels. absolute: mean |label - probability|.",
         needs=DROPPING,
     )
 
 
 class LabelPseudoLabelSettings(Settings):
-    """Settings about pseudo-labels for new photos."""
+    """Settings for pseudo-labels of new photos."""
 
     pseudo_labels: bool = setting(
-        "training", True, "Stage 3: add new photos (--new) with sure predictions as pseudo-labels and train again."
+        "training",
+        True,
+        "Step 3: add new photos (--new) with confident predictions to the training data as pseudo-labels, and train "
+        "again.",
     )
     pseudo_label_rule: Literal["plausible", "mean"] = setting(
         "training",
         "plausible",
-        "Confidence of a photo: mean |p - 0.5| over the labels it may have, or over all labels, as the source has it.",
+        "Confidence of the predictions for a photo. plausible: mean |p - 0.5| over its plausible labels. mean: mean "
+        "|p - 0.5| over all labels, as in the source.",
         needs=PSEUDO,
     )
     pseudo_label_share: float = setting(
-        "training", 0.3, "Share of the new photos that are added, the surest ones.", needs=PSEUDO, gt=0, le=1
+        "training",
+        0.3,
+        "Share of the new photos that are added, the most confident ones first.",
+        needs=PSEUDO,
+        gt=0,
+        le=1,
     )
     pseudo_label_targets: Literal["hard", "soft"] = setting(
-        "training", "hard", "Targets: present or absent, or the probabilities.", needs=PSEUDO
+        "training",
+        "hard",
+        "Training targets of the pseudo-labels. hard: 0 or 1. soft: the predicted probabilities.",
+        needs=PSEUDO,
     )
     pseudo_label_cap: int | None = setting(
-        "training", None, "Most new photos a label may get.", needs=PSEUDO, ge=1, unset="none", example=100
+        "training",
+        None,
+        "Maximum number of new photos per label.",
+        needs=PSEUDO,
+        ge=1,
+        unset="none",
+        example=100,
     )
 
 
 def drop_rule(settings: LabelNoiseSettings) -> NoiseRule:
-    """Which out-of-fold errors are too large."""
+    """Return the rule for out-of-fold errors that are too large."""
     return Percentile(share=settings.noise_share) if settings.noise_rule == "percentile" else RobustZ()
 
 
 def label_pseudo_labels(settings: LabelPseudoLabelSettings) -> LabelPseudoLabelRule:
-    """Which new photos are added, with which targets."""
+    """Return the rule for the new photos that are added and for their targets."""
     return LabelPseudoLabelRule(
         confidence=PlausibleConfidence() if settings.pseudo_label_rule == "plausible" else MeanConfidence(),
         amount=TopShare(share=settings.pseudo_label_share),

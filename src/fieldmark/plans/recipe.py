@@ -1,4 +1,4 @@
-"""A recipe: a function from a size and settings to a whole plan, which refuses settings without effect."""
+"""Recipes: functions that return a complete plan for a size and settings, and refuse settings without effect."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SIZES: tuple[str, ...] = get_args(Size)
 
 @dataclass(frozen=True)
 class Recipe(Generic[SettingsT]):
-    """A recipe as a callable value: ``recipe(size="toy", triplet=False)`` is a checked plan.
+    """A callable that returns a checked plan: ``recipe(size="toy", triplet=False)``.
 
     Attributes:
-        name: As typed.
-        kind: The class of its settings.
-        build: The plan of a size with settings, before the settings that all recipes share are applied.
-        sizes: The sizes it has, the smallest first.
-        size: The default size.
+        name: Name of the recipe, as typed.
+        kind: Class of its settings.
+        build: Function from a size and settings to a plan. Shared settings are applied to its result.
+        sizes: Available sizes, the smallest first.
+        size: Default size.
     """
 
     name: str
@@ -41,43 +41,43 @@ class Recipe(Generic[SettingsT]):
 
     @property
     def __wrapped__(self) -> Callable[[str, SettingsT], Plan]:
-        """The function itself, of which messages say where it comes from."""
+        """The decorated function; error messages name its module."""
         return self.build
 
     @cached_property
     def settings(self) -> Mapping[str, SettingInfo]:
-        """The settings by name, in the order of their groups."""
+        """The settings by name, sorted by group."""
         return described(self.kind, self.sizes)
 
     @property
     def about(self) -> str:
-        """What it does, in one line."""
+        """Description of the recipe in one line."""
         return (self.build.__doc__ or "").strip().partition("\n")[0]
 
     def __call__(self, *, size: str | None = None, **given: Value) -> Plan:
-        """The plan of a size with settings.
+        """Return the plan for a size and settings.
 
         Args:
-            size: One of ``sizes``; None for the default.
-            **given: Settings by name; text is read as a user types it.
+            size: One of ``sizes``; None for the default size.
+            **given: Settings by name. Text is parsed as a user types it.
 
         Raises:
-            PlanError: There is no such size or setting, a value cannot be, or a setting has no effect.
+            PlanError: The size or a setting does not exist, a value is not allowed, or a setting has no effect.
         """
         size = self.size if size is None else size
         if size not in self.sizes:
             raise PlanError(f"The recipe '{self.name}' has no such size.", got=size, fix=nearest(size, self.sizes))
         settings = self._read(given)
-        self._refuse_needy(size, settings)
+        self._check_needs(size, settings)
         plan = self._made(size, settings)
-        self._refuse_idle(size, settings, plan)
+        self._check_effects(size, settings, plan)
         return plan
 
     def _read(self, given: Mapping[str, Value]) -> SettingsT:
-        strange = [one for one in given if one not in self.settings]
-        if strange:
+        undefined = [one for one in given if one not in self.settings]
+        if undefined:
             problem = f"The recipe '{self.name}' has no such setting."
-            raise PlanError(problem, got=several(strange), fix=nearest(strange[0], self.settings))
+            raise PlanError(problem, got=several(undefined), fix=nearest(undefined[0], self.settings))
         values = {name: self.settings[name].understood(value) for name, value in given.items()}
         try:
             return self.kind(**values)
@@ -91,29 +91,29 @@ class Recipe(Generic[SettingsT]):
         except ValidationError as error:
             raise mistaken(error, name=self.name) from error
         plan.check()
-        # A value put into a finished part has not been validated yet.
+        # model_copy() does not validate changed values, so the plan is parsed once more.
         return parse(Plan, plan.model_dump_json(), name=self.name)
 
-    def _refuse_needy(self, size: str, settings: SettingsT) -> None:
-        """Refuse settings that the values of others leave without effect, as they declare it."""
+    def _check_needs(self, size: str, settings: SettingsT) -> None:
+        """Raise PlanError for settings whose declared dependence (``needs``) is not met."""
         values = settings.values_at(size)
         for name, value in settings.chosen().items():
             unmet = [one for one in self.settings[name].needs.items() if not _met(values[one[0]], one[1])]
             if unmet:
                 others = ", ".join(_typed(other, values[other]) for other, _ in unmet)
-                cure = " ".join(self._cure(other, wanted) for other, wanted in unmet)
+                options = " ".join(self._option(other, wanted) for other, wanted in unmet)
                 why = self.settings[name].why
                 raise PlanError(
                     f"The setting '{name}' has no effect with {others}{': ' if why else ''}{why}.",
                     got=f"{_typed(name, value)} (recipe {self.name}, size {size})",
-                    fix=f"add {cure}, or leave out {name}.",
+                    fix=f"add {options}, or leave out {name}.",
                 )
 
-    def _cure(self, other: str, wanted: tuple[Any, ...]) -> str:
+    def _option(self, other: str, wanted: tuple[Any, ...]) -> str:
         return f"--size {wanted[0]}" if other == "size" else f"--set {_typed(other, wanted[0])}"
 
-    def _refuse_idle(self, size: str, settings: SettingsT, plan: Plan) -> None:
-        """Refuse settings without which the plan would be the same, unless the value is the one it has anyway."""
+    def _check_effects(self, size: str, settings: SettingsT, plan: Plan) -> None:
+        """Raise PlanError for settings that do not change the plan, unless the value equals the default of the size."""
         chosen = settings.chosen()
         for name, value in chosen.items():
             if self._matters(size, settings, name, value, plan):
@@ -136,15 +136,15 @@ class Recipe(Generic[SettingsT]):
             )
 
     def _matters(self, size: str, settings: SettingsT, name: str, value: Value, plan: Plan) -> bool:
-        """Whether leaving it out, or another value, would make another plan."""
-        mine = _answering(plan)
+        """Return whether leaving the setting out, or another value, results in a different plan."""
+        mine = _needed_stages(plan)
         default = self.settings[name].default
         others: Iterator[Value] = (one for one in (default, *self.settings[name].others()) if one != value)
         for place, other in enumerate(others):
             made = self._tried(size, self._with(settings, name, other))
-            if made is not None and _answering(made) != mine:
+            if made is not None and _needed_stages(made) != mine:
                 return True
-            if place == 0 and made is None:  # without it the other settings cannot be
+            if place == 0 and made is None:  # the other settings are invalid without this one
                 return True
         return False
 
@@ -154,7 +154,7 @@ class Recipe(Generic[SettingsT]):
         if made is None:
             return False
         try:
-            self._refuse_needy(size, settings)
+            self._check_needs(size, settings)
         except PlanError:
             return False
         return self._matters(size, settings, name, value, made)
@@ -171,22 +171,22 @@ class Recipe(Generic[SettingsT]):
 
 
 RECIPES: Registry[Recipe[Any]] = Registry("fieldmark.recipes", what="recipe", home="fieldmark.plans")
-"""All recipes by name; those of other packages are listed under the entry-point group ``fieldmark.recipes``."""
+"""All recipes by name. Other packages add recipes through the entry-point group ``fieldmark.recipes``."""
 
 
 def recipe(
     name: str, kind: type[SettingsT], *, sizes: tuple[str, ...] = SIZES, size: str = "small"
 ) -> Callable[[Callable[[str, SettingsT], Plan]], Recipe[SettingsT]]:
-    """Decorator that makes a recipe of a function from a size and settings to a plan, known by its name.
+    """Return a decorator that registers a function from a size and settings to a plan as a recipe.
 
     Args:
-        name: As typed.
-        kind: The class of its settings.
-        sizes: The sizes it has.
-        size: The default size.
+        name: Name of the recipe, as typed.
+        kind: Class of its settings.
+        sizes: Available sizes.
+        size: Default size.
 
     Raises:
-        FieldmarkError: Another recipe has the name.
+        FieldmarkError: Another recipe has the same name.
     """
 
     def made(build: Callable[[str, SettingsT], Plan]) -> Recipe[SettingsT]:
@@ -197,8 +197,8 @@ def recipe(
     return made
 
 
-def _answering(plan: Plan) -> Plan:
-    """The stages on which the plan's last stage depends."""
+def _needed_stages(plan: Plan) -> Plan:
+    """Return the plan with only those stages on which its last stage depends."""
     return plan.up_to(plan.stages[-1].name)
 
 

@@ -1,4 +1,4 @@
-"""Train, rank, and train again with pseudo-labels: the middle of every recipe that learns individuals."""
+"""Stages that train, rank, and train again with pseudo-labels; shared by recipes that identify individuals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fieldmark.losses.specs import Distilled
 from fieldmark.pipeline.plan import Stage
 from fieldmark.plans.deciding import SimilaritySettings, neighbourhood, similarity
 from fieldmark.plans.finders import subject
-from fieldmark.plans.keypoints import KeypointSettings, rechecked
+from fieldmark.plans.keypoints import KeypointSettings, keypoint_reranking
 from fieldmark.plans.settings import Settings, setting
 from fieldmark.quality.specs import Agreement, ConfidentIdentity, FewShot, IdentityPseudoLabelRule, IdentityRule
 from fieldmark.stages.common.train import Train
@@ -20,54 +20,57 @@ from fieldmark.stages.identity.pseudo_label_identities import PseudoLabelIdentit
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
 from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
 
-WITH_ROUNDS = {"rounds": (1, ...)}
-SURE_AT = {"sure": 0.8, "few_shot": 0.65}
+WITH_ROUNDS = {"pseudo_label_rounds": (1, ...)}
+MIN_SCORE = {"confident": 0.8, "few_shot": 0.65}
+"""Default of ``pseudo_label_min_score`` for each rule."""
 
 
 class PseudoLabelSettings(Settings):
-    """Settings about pseudo-labels for individuals."""
+    """Settings for pseudo-labels of individuals."""
 
-    rounds: int = setting(
+    pseudo_label_rounds: int = setting(
         "training",
         0,
-        "Train again so many times, each time with new photos (--new) whose individual is sure as pseudo-labels.",
+        "Number of additional trainings. Each one adds the new photos (--new) that are identified with confidence as "
+        "pseudo-labels.",
         ge=0,
         le=20,
         example=1,
     )
-    pseudo_label_rule: Literal["sure", "few_shot", "agreement"] = setting(
+    pseudo_label_rule: Literal["confident", "few_shot", "agreement"] = setting(
         "training",
-        "sure",
-        "New photos that join: those with a high score; of these only individuals with few photos; or those that "
-        "similarity, head and keypoints give the same name.",
+        "confident",
+        "Rule for the new photos that are added. confident: photos whose best score is high. few_shot: the same, only "
+        "for individuals with few known photos. agreement: photos for which similarity, head and keypoints rank the "
+        "same individual first.",
         needs=WITH_ROUNDS,
     )
-    pseudo_label_at: float | None = setting(
+    pseudo_label_min_score: float | None = setting(
         "training",
         None,
-        "Lowest score of a pseudo-label.",
-        needs=WITH_ROUNDS | {"pseudo_label_rule": ("sure", "few_shot")},
+        "Minimum best score of a photo that is added.",
+        needs=WITH_ROUNDS | {"pseudo_label_rule": ("confident", "few_shot")},
         unset="0.8, or 0.65 (few_shot)",
         example=0.9,
     )
-    pseudo_label_photos: int = setting(
+    pseudo_label_max_photos: int = setting(
         "training",
         1,
-        "Known photos that an individual may have at most.",
+        "Maximum number of known photos of an individual that gets pseudo-labels.",
         needs=WITH_ROUNDS | {"pseudo_label_rule": ("few_shot",)},
         ge=1,
     )
-    pseudo_label_gap: float = setting(
+    pseudo_label_min_gap: float = setting(
         "training",
         0.2,
-        "Lowest lead of the first name over the second, in mean score.",
+        "Minimum difference between the mean scores of the first and the second individual.",
         needs=WITH_ROUNDS | {"pseudo_label_rule": ("agreement",)},
         ge=0,
     )
     pseudo_label_cap: int | None = setting(
         "training",
         None,
-        "Pseudo-labels an individual may get at most.",
+        "Maximum number of pseudo-labels per individual.",
         needs=WITH_ROUNDS,
         ge=1,
         unset="none",
@@ -76,69 +79,73 @@ class PseudoLabelSettings(Settings):
 
 
 class RankingSettings(PseudoLabelSettings, SimilaritySettings, KeypointSettings):
-    """Settings that rank by a trained network: similarity, its own probabilities, keypoints, pseudo-labels."""
+    """Settings of recipes that rank by a trained network: similarity, head output, keypoints and pseudo-labels."""
 
-    tta: bool = setting("ranking", True, "Average predictions for each photo and its mirror image.")
-    logits: Literal["proba", "logit"] = setting(
+    tta: bool = setting(
+        "ranking", True, "Test-time augmentation (TTA): average the predictions for a photo and its horizontal flip."
+    )
+    head_output: Literal["proba", "logit"] = setting(
         "ranking",
         "proba",
-        "Form of the head's output in the ranking: its probability, or its logit on the scale of cosines.",
-        needs={"logits_weight": (0.5, ...)},
+        "Output of the classification head used in the ranking. proba: its probability. logit: its logit, divided by "
+        "the scale of the head.",
+        needs={"head_weight": (0.5, ...)},
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """How a recipe trains and ranks.
+    """Trainings and rankings of a recipe, repeated for each round of pseudo-labels.
 
     Attributes:
-        settings: Of the recipe.
+        settings: The settings of the recipe.
         train: The train stage of the first round.
-        logits_weight: Weight of the head's output in the ranking, where similarity weighs 1; 0: none.
-        logits_first: Whether the head's vote stands first.
-        unknown: Rule for the threshold.
-        per_group: Groups of photos with thresholds of their own.
-        distil: Train once more at least, with the last network's predictions as targets of unknown individuals.
+        head_weight: Weight of the head's output in the ranking, where similarity has weight 1; 0: not used.
+        head_first: Whether the vote of the head is listed before the vote of the similarity.
+        unknown: Rule for the threshold of unknown individuals.
+        per_group: Groups of photos with separate thresholds.
+        distil: Whether to train at least once more, with the last network's predictions as targets of unknown
+            individuals.
     """
 
     settings: RankingSettings
     train: Train
-    logits_weight: float
-    logits_first: bool = False
+    head_weight: float
+    head_first: bool = False
     unknown: UnknownAt
     per_group: PerGroup | None = None
     distil: bool = False
 
     def stages(self) -> tuple[list[Stage], str, str]:
-        """All stages, and the names of the last ranking stage and of its embed stage."""
+        """Return all stages, the name of the last ranking stage, and the name of its embed stage."""
         stages: list[Stage] = []
         best, embedded, teacher = "", "", ""
-        judges: tuple[str, ...] = ()
-        rounds = self.settings.rounds
+        scorers: tuple[str, ...] = ()
+        rounds = self.settings.pseudo_label_rounds
         last = max(rounds, int(self.distil))
         for turn in range(last + 1):
             again = "" if not turn else str(turn + 1)
-            pseudo = f"recruits{again}" if 0 < turn <= rounds else None
+            pseudo = f"pseudo_labels{again}" if 0 < turn <= rounds else None
             if pseudo is not None:
                 stages.append(
                     PseudoLabelIdentities(
-                        name=pseudo, judges=judges, on="split", rule=identity_pseudo_labels(self.settings)
+                        name=pseudo, judges=scorers, on="split", rule=identity_pseudo_labels(self.settings)
                     )
                 )
             train = self._train(f"net{again}", pseudo, teacher)
             teacher, best, embedded = train.name, f"ranking{again}", f"features{again}"
             stages += [train, Embed(name=embedded, of=train.name, on="split", flip=self.settings.tta)]
             stages.append(self._rank(best, embedded, self._votes()))
-            # Whoever gets a pseudo-label is compared by keypoints first.
-            looked = self._rechecked(f"evidence{again}", best, embedded) if turn < rounds or turn == last else None
-            if looked is not None:
-                stages.append(looked)
-                best = looked.name
-            judges = (best,)
+            # Keypoints are matched before each round of pseudo-labels, and at the end.
+            matching = self._matching(f"matching{again}", best, embedded) if turn < rounds or turn == last else None
+            if matching is not None:
+                stages.append(matching)
+                best = matching.name
+            scorers = (best,)
             if turn < rounds and self.settings.pseudo_label_rule == "agreement":
-                apart = self._apart(again, embedded)
-                stages += apart
-                judges = (*(one.name for one in apart), *(() if looked is None else judges))
+                separate = self._separate_rankings(again, embedded)
+                stages += separate
+                scorers = (*(one.name for one in separate), *(() if matching is None else scorers))
         return stages, best, embedded
 
     def _train(self, name: str, pseudo: str | None, teacher: str) -> Train:
@@ -147,8 +154,8 @@ class Loop:
             changes |= {"taught": (teacher,), "losses": (*self.train.losses, Distilled())}
         return self.train.model_copy(update=changes)
 
-    def _rechecked(self, name: str, ranking: str, embedded: str) -> RerankKeypoints | None:
-        return rechecked(
+    def _matching(self, name: str, ranking: str, embedded: str) -> RerankKeypoints | None:
+        return keypoint_reranking(
             self.settings,
             name=name,
             ranking=ranking,
@@ -171,23 +178,23 @@ class Loop:
 
     def _votes(self) -> tuple[Vote, ...]:
         photos = Vote(by=similarity(self.settings))
-        if not self.logits_weight:
+        if not self.head_weight:
             return (photos,)
-        head = Vote(by=self._head(), weight=self.logits_weight)
-        return (head, photos) if self.logits_first else (photos, head)
+        head = Vote(by=self._head(), weight=self.head_weight)
+        return (head, photos) if self.head_first else (photos, head)
 
     def _head(self) -> ByLogits:
-        if self.settings.logits == "proba":
+        if self.settings.head_output == "proba":
             return ByLogits()
         return ByLogits(form="logit", scale=getattr(self.train.net.head, "scale", 1.0))
 
-    def _apart(self, again: str, embedded: str) -> list[Rank]:
-        """Rankings by similarity alone and by the head alone, which must agree."""
-        if not self.logits_weight:
+    def _separate_rankings(self, again: str, embedded: str) -> list[Rank]:
+        """Return one ranking by similarity only and one by the head only, for the rule ``agreement``."""
+        if not self.head_weight:
             raise PlanError(
-                "Agreement needs the head's ranking beside the one by similarity.",
-                got="pseudo_label_rule=agreement, logits_weight=0",
-                fix="leave out logits_weight.",
+                "The rule 'agreement' compares two rankings, but head_weight=0 removes the ranking of the head.",
+                got="pseudo_label_rule=agreement, head_weight=0",
+                fix="leave out head_weight.",
             )
         return [
             self._rank(f"similarity{again}", embedded, (Vote(by=similarity(self.settings)),)),
@@ -196,16 +203,16 @@ class Loop:
 
 
 def identity_pseudo_labels(settings: PseudoLabelSettings) -> IdentityPseudoLabelRule:
-    """Which new photos join, and with which limits."""
+    """Return the rule for the new photos that are added, and its limits."""
     rules: dict[str, IdentityRule] = {
-        "sure": ConfidentIdentity(at=_at(settings)),
-        "few_shot": FewShot(at=_at(settings), most_photos=settings.pseudo_label_photos),
-        "agreement": Agreement(gap=settings.pseudo_label_gap),
+        "confident": ConfidentIdentity(at=_min_score(settings)),
+        "few_shot": FewShot(at=_min_score(settings), most_photos=settings.pseudo_label_max_photos),
+        "agreement": Agreement(gap=settings.pseudo_label_min_gap),
     }
     return IdentityPseudoLabelRule(rule=rules[settings.pseudo_label_rule], most_per_identity=settings.pseudo_label_cap)
 
 
-def _at(settings: PseudoLabelSettings) -> float:
-    return (
-        SURE_AT.get(settings.pseudo_label_rule, 0.0) if settings.pseudo_label_at is None else settings.pseudo_label_at
-    )
+def _min_score(settings: PseudoLabelSettings) -> float:
+    if settings.pseudo_label_min_score is not None:
+        return settings.pseudo_label_min_score
+    return MIN_SCORE.get(settings.pseudo_label_rule, 0.0)

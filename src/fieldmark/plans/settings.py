@@ -1,4 +1,4 @@
-"""Settings of a recipe: typed values, each with a group, a description and the settings that it depends on."""
+"""Settings of a recipe: typed values with a group, a description and the settings that they depend on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Group = Literal["data", "model", "training", "ranking", "decision"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 Value = bool | int | float | str | None
 Conditions = Mapping[str, tuple[Any, ...]]
-"""Other settings (or ``size``) and the values with which a setting has an effect.
+"""Other settings (or ``size``), each with the values for which a setting has an effect.
 
-A tuple that ends in ``...`` stands for every value that is not 0, empty or false, such as its first one.
+A tuple that ends in ``...`` stands for every value except 0, an empty text and false. Its first item is an example.
 """
 TAKES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
@@ -35,38 +35,38 @@ def setting(
     unset: str = "by size",
     **limits: float,
 ) -> Any:
-    """One setting of a recipe, as the value of a field of a ``Settings`` class.
+    """Return the field of a ``Settings`` class for one setting of a recipe.
 
     Args:
-        group: What it belongs to: ``data``, ``model``, ``training``, ``ranking`` or ``decision``.
-        default: Its value if left out; None for what ``unset`` says.
-        about: What it does, in one sentence.
-        needs: The settings on which its effect depends.
-        why: The reason, for the error: "with size=toy" is followed by a colon and these words.
-        example: A value that it takes, where the default is None, or does nothing.
-        unset: What a default of None means, in words.
-        **limits: ``ge``, ``gt``, ``le`` or ``lt`` of a number.
+        group: Group of the setting: ``data``, ``model``, ``training``, ``ranking`` or ``decision``.
+        default: Default value; None if ``unset`` describes the default.
+        about: Description of the setting and its values.
+        needs: Other settings on which its effect depends.
+        why: Reason for that dependence. The error for a setting without effect ends with it.
+        example: Example value. Give one if the default is None or turns the setting off.
+        unset: Description of the default None.
+        **limits: Limits of a number: ``ge``, ``gt``, ``le`` or ``lt``.
     """
     extra = {"group": group, "needs": dict(needs or {}), "why": why, "example": example, "unset": unset}
     return Field(default, description=about, json_schema_extra=extra, **limits)  # type: ignore[arg-type, call-overload]
 
 
 class Settings(Spec):
-    """The settings of a recipe; base class of all of them."""
+    """Base class for the settings of a recipe."""
 
     @classmethod
     def by_size(cls, size: str) -> Mapping[str, Value]:
-        """The values that settings left at None have at a size, as far as one value can say it."""
+        """Return the values at a size of the settings whose default is None, where a single value exists."""
         del size
         return {}
 
     def chosen(self) -> dict[str, Value]:
-        """The settings that differ from their defaults."""
+        """Return the settings that differ from their defaults."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: value for name, value in values.items() if value != type(self).model_fields[name].default}
 
     def values_at(self, size: str) -> dict[str, Value]:
-        """All settings and the size, with the size's own values where a setting was left at None."""
+        """Return all settings and the size; settings left at None have the value of the size."""
         own = type(self).by_size(size)
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return {"size": size} | {name: own.get(name) if value is None else value for name, value in values.items()}
@@ -74,21 +74,21 @@ class Settings(Spec):
 
 @dataclass(frozen=True)
 class SettingInfo:
-    """What is known of one setting of a recipe.
+    """Name, type, default and description of one setting of a recipe.
 
     Attributes:
-        name: As typed.
-        group: What it belongs to.
-        about: What it does.
-        default: Its value if left out; None: as the size has it.
-        own: The value of a setting left at None, by size; empty where no single value can say it.
-        kind: The type of its values.
-        words: The words that it takes; empty where it takes others than some words.
-        takes: The same in words: "a number from 0 to 1".
-        example: A value that it takes.
-        needs: The settings on which its effect depends.
-        unset: What a default of None means, in words.
-        why: The reason for that dependence.
+        name: Name of the setting, as typed.
+        group: Group of the setting, such as ``training``.
+        about: Description of the setting and its values.
+        default: Default value; None if the default depends on the size.
+        own: Default by size; empty if the default is not None or no single value exists.
+        kind: Type of the values.
+        words: Allowed words; empty if the setting is not a choice of words.
+        takes: Allowed values as text, such as "a number from 0 to 1".
+        example: Example value.
+        needs: Other settings on which its effect depends.
+        unset: Description of the default None.
+        why: Reason for that dependence.
     """
 
     name: str
@@ -106,7 +106,7 @@ class SettingInfo:
 
     @property
     def otherwise(self) -> str:
-        """The value if it is left out, in words."""
+        """The default as text."""
         if self.default is not None:
             return as_typed(self.default) or "empty"
         by_value: dict[str, list[str]] = {}
@@ -118,20 +118,20 @@ class SettingInfo:
 
     @property
     def condition(self) -> str:
-        """With which other settings it has an effect, in words; empty where it always has."""
+        """The settings on which the effect depends, as a sentence; empty if it depends on none."""
         parts = []
         for other, wanted in self.needs.items():
             if wanted == (None,):
                 parts.append(f"no {other}")
             elif wanted[-1] is ...:
-                parts.append(f"{other}={as_typed(wanted[0])} or the like")
+                parts.append(f"{other} above 0" if isinstance(wanted[0], int | float) else f"{other} set")
             else:
                 words = [as_typed(value) for value in wanted]
                 parts.append(f"{other}=" + ", ".join(words[:-1]) + " or " * (len(words) > 1) + words[-1])
         return f"Only with {' and '.join(parts)}." if parts else ""
 
     def refusal(self, value: object) -> PlanError:
-        """The error for a value that it does not take."""
+        """Return the error for a value that the setting does not allow."""
         one = self.name
         if self.words:
             fix = f"use {one}=" + (", ".join(self.words[:-1]) + f" or {self.words[-1]}.").removeprefix(" or ")
@@ -143,10 +143,10 @@ class SettingInfo:
         )
 
     def understood(self, value: Value) -> Value:
-        """``value`` in the type of the setting; text is read as a user types it.
+        """Return ``value`` in the type of the setting; text is parsed as a user types it.
 
         Raises:
-            PlanError: It is of another type.
+            PlanError: The value has another type.
         """
         if isinstance(value, str) and (value in self.words or (self.kind is str and not self.words)):
             return value
@@ -158,7 +158,7 @@ class SettingInfo:
             raise self.refusal(value) from error
 
     def others(self) -> Iterator[Value]:
-        """Some values besides the default, by which to see whether the setting has an effect; not all need be valid."""
+        """Yield values other than the default, to test whether the setting has an effect; some may be invalid."""
         some: tuple[Value, ...] = self.words or (self.example,)
         if self.kind is bool:
             some = (True, False)
@@ -169,7 +169,7 @@ class SettingInfo:
 
 
 def described(kind: type[Settings], sizes: tuple[str, ...]) -> dict[str, SettingInfo]:
-    """The settings of a class by name, by group; in each the class's own first, shared ones last."""
+    """Return the settings of a class by name, sorted by group; inherited settings come last in each group."""
     own = {size: kind.by_size(size) for size in sizes}
     found = [_described(name, field, own) for name, field in kind.model_fields.items()]
     home = {
@@ -183,7 +183,7 @@ def described(kind: type[Settings], sizes: tuple[str, ...]) -> dict[str, Setting
 def _described(name: str, field: FieldInfo, own: Mapping[str, Mapping[str, Value]]) -> SettingInfo:
     extra = field.json_schema_extra
     if not isinstance(extra, dict) or extra.get("group") not in GROUPS:
-        raise TypeError(f"{name}: a setting of a recipe is made by fieldmark.plans.settings.setting(GROUP, ...)")
+        raise TypeError(f"{name}: define this field with fieldmark.plans.settings.setting(GROUP, ...)")
     of_kind, words = _kind(field.annotation)
     example = extra["example"]
     if example is None:
@@ -206,7 +206,7 @@ def _described(name: str, field: FieldInfo, own: Mapping[str, Mapping[str, Value
 
 
 def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
-    """The type of a setting's values, and its words where it takes some words only."""
+    """Return the type of a setting's values, and the allowed words if it is a choice of words."""
     parts = [one for one in get_args(annotation) if one is not type(None)]
     if get_origin(annotation) is Literal:
         return str, tuple(str(word) for word in get_args(annotation))
@@ -216,18 +216,23 @@ def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
 
 
 def _limits(field: FieldInfo) -> str:
-    """The limits of a number in words."""
+    """Return the limits of a number as text."""
     found = {
         name: getattr(one, name) for one in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(one, name)
     }
-    told = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     if {"ge", "le"} <= found.keys():
         return f" from {found['ge']:g} to {found['le']:g}"
-    return (" " if found else "") + " and ".join(f"{told[name]} {value:g}" for name, value in found.items())
+    return (" " if found else "") + " and ".join(f"{words[name]} {value:g}" for name, value in found.items())
 
 
 def _converted(value: Value, kind: type, words: tuple[str, ...]) -> Value:
-    """Raises KeyError or ValueError where the value is of another type, or none of the words."""
+    """Return the value in the given type.
+
+    Raises:
+        KeyError: The text is neither true nor false.
+        ValueError: The value has another type, or is not one of the words.
+    """
     if kind is str and value not in words:
         raise ValueError(value)
     if kind is bool:
@@ -240,7 +245,7 @@ def _converted(value: Value, kind: type, words: tuple[str, ...]) -> Value:
 
 
 def as_typed(value: Value) -> str:
-    """The value as a user types it.
+    """Return the value as a user types it.
 
     Example:
         >>> as_typed(True), as_typed(None), as_typed(0.5)

@@ -1,4 +1,4 @@
-"""Humpback Whale Identification 2018/19, the other way: a network that looks at two photos and says same or not."""
+"""Recipe after Humpback Whale Identification 2018/19: a Siamese network that compares pairs of photos."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fieldmark.plans.deciding import (
     unknown_at,
 )
 from fieldmark.plans.finders import SubjectSettings, cropped, finding, subject
-from fieldmark.plans.keypoints import KeypointSettings, rechecked
+from fieldmark.plans.keypoints import KeypointSettings, keypoint_reranking
 from fieldmark.plans.recipe import recipe
 from fieldmark.plans.settings import Value, setting
 from fieldmark.plans.sizes import IMAGENET_MEAN, IMAGENET_STD, LOWER_LITE, of_size
@@ -44,7 +44,7 @@ PairLoss = Literal["bce", "triplet"]
 
 
 class SiameseScale(Spec):
-    """What differs between the sizes of the recipe."""
+    """Parts of the recipe that depend on its size."""
 
     net: Net
     preprocess: Preprocess
@@ -75,7 +75,7 @@ SCALES = {
         mining="exact",
     ),
     "small": SiameseScale(
-        # 128 numbers a photo: a pair head of all 1,280 would need ten times the time for every pair.
+        # 128 features per photo: a pair head on all 1,280 features would take ten times as long for every pair.
         net=Net(backbone=Backbone(name="tf_efficientnet_lite0"), head=PairHead(dim=128)),
         preprocess=Preprocess(height_px=96, width_px=192),
         every_epochs=6,
@@ -125,78 +125,92 @@ class SiameseSettings(SubjectSettings, SimilaritySettings, DecisionSettings, Key
     boxes: str | None = setting(
         "data",
         None,
-        "Crop to boxes, as boxes of humpback-classify; those of the table at full, as in the source.",
+        "Source of the boxes to which photos are cropped, as for boxes of humpback-classify. Size full uses the boxes "
+        "of the photo table, as in the source.",
         example="grabcut",
     )
-    flip_identity: bool = setting("data", True, "Mirrored photos of an individual are photos of another individual.")
+    flip_identity: bool = setting(
+        "data",
+        True,
+        "Treat the horizontal flips of an individual's photos as photos of a separate individual.",
+    )
     mining: Mining | None = setting(
         "training",
         None,
-        "Opponents by assignment over all pairs (exact), among each photo's most similar (nearest), or all pairs of a "
-        "batch of P individuals x K photos (batch).",
+        "Hard-negative mining. exact: pair photos of different individuals by linear assignment over all pairs. "
+        "nearest: the same, only among the most similar photos. batch: use all pairs within batches of P individuals "
+        "x K photos.",
     )
-    noise: bool = setting(
+    mining_noise: bool = setting(
         "training",
         True,
-        "Random noise among opponents at first, less later; else the hardest from the start.",
-        why="opponents are then whoever is in the batch",
+        "Add random noise to the mining, less of it in each phase. If false, train on the hardest negatives from the "
+        "start.",
+        why="batch mining has no noise",
         needs={"mining": ("exact", "nearest")},
     )
     pair_loss: PairLoss = setting(
         "training",
         "bce",
-        "Loss on pairs: same or not (bce), or the same likelier than any other by a margin (triplet).",
+        "Loss on pairs of photos. bce: binary cross-entropy for same or different individual. triplet: margin between "
+        "the scores of a same pair and a different pair.",
     )
     triplet: bool = setting(
-        "training", True, "Batch-hard triplet loss on the embedding too, by which the shortlist is made."
+        "training",
+        True,
+        "Add a batch-hard triplet loss on the embedding. The embedding ranks the shortlist for the pair head.",
     )
-    compact: bool = setting("training", False, "Also draw the photos of each individual together (compactness loss).")
-    tta: bool = setting("ranking", True, "Average embeddings of each photo and its mirror image.")
-    centroids: bool = setting(
+    compactness: bool = setting(
+        "training", False, "Add a compactness loss, which pulls the embeddings of each individual's photos together."
+    )
+    tta: bool = setting(
+        "ranking", True, "Test-time augmentation (TTA): average the embeddings of a photo and its horizontal flip."
+    )
+    score_by_centroid: bool = setting(
         "ranking",
         False,
-        "Make the shortlist by the centroid of an individual's photos; else by its photos.",
-        needs={"alone": (False,)},
+        "If true, rank the shortlist by the similarity to the mean embedding (centroid) of an individual's photos. If "
+        "false, compare its photos one by one; see score_by_photo.",
+        needs={"pair_head_only": (False,)},
     )
-    by_photos: Literal["best", "mean_top", "nearest", "sum_above"] = setting(
+    score_by_photo: Literal["best", "mean_top", "nearest", "sum_above"] = setting(
         "ranking",
         "best",
-        "As by_photos of humpback-classify, for the shortlist.",
-        needs={"centroids": (False,), "alone": (False,)},
+        "Score of an individual in the shortlist, as for score_by_photo of humpback-classify.",
+        needs={"score_by_centroid": (False,), "pair_head_only": (False,)},
     )
-    reciprocal: bool = setting(
+    k_reciprocal: bool = setting(
         "ranking",
         False,
-        "k-reciprocal re-ranking of the shortlist.",
-        needs={"centroids": (False,), "alone": (False,)},
+        "Apply k-reciprocal re-ranking to the shortlist.",
+        needs={"score_by_centroid": (False,), "pair_head_only": (False,)},
     )
-    rescoring: bool = setting(
-        "ranking", True, "Re-rank the 20 likeliest individuals of the embedding by the pair head."
-    )
-    alone: bool = setting(
+    pair_reranking: bool = setting("ranking", True, "Re-rank the 20 most similar individuals by the pair head.")
+    pair_head_only: bool = setting(
         "ranking",
         False,
-        "Rank all individuals by the pair head alone, as the source does (there without triplet).",
-        needs={"rescoring": (True,)},
+        "Rank all individuals by the pair head only, without a shortlist. The source does this, and trains without "
+        "triplet.",
+        needs={"pair_reranking": (True,)},
     )
 
     @classmethod
     def by_size(cls, size: str) -> Mapping[str, Value]:
-        """Mining and boxes."""
+        """Return the values of mining and boxes."""
         scale = of_size(SCALES, size)
         return {"mining": scale.mining, "boxes": scale.boxes}
 
 
 @recipe("humpback-siamese", SiameseSettings)
 def humpback_siamese(size: str, settings: SiameseSettings) -> Plan:
-    """A network that compares two photos, trained on the hardest pairs by assignment; it re-ranks a shortlist.
+    """Whale flukes: a Siamese network that compares pairs of photos, trained on mined hard pairs; re-ranks a shortlist.
 
-    ``toy`` runs in seconds on drawn pictures; ``small`` on a laptop, with the shipped backbone, its lower half frozen;
-    ``full`` as in the source: 384 x 384 grey, 400 epochs, a backbone of ImageNet as in its forks.
+    ``toy`` runs in seconds on synthetic images. ``small`` runs on a laptop; it uses the included backbone with a frozen
+    lower half. ``full`` is as in the source: 384 x 384 grey, 400 epochs, an ImageNet backbone as in the source's forks.
 
     Contest: Humpback Whale Identification 2018/19, the public Siamese network (Piotte, seesee's fork with an ImageNet
-    backbone). Differences even at ``full``, beside the switches: vectors of unit length, no standardisation of each
-    picture, all assignments of a round solved at its beginning.
+    backbone). Differences that remain at ``full``: embeddings have unit length, photos are not standardised one by
+    one, and all assignments of a round are solved at its start.
 
     Command: ``fieldmark train humpback-siamese whales/ --run runs/siamese``
     """
@@ -209,33 +223,33 @@ def humpback_siamese(size: str, settings: SiameseSettings) -> Plan:
         preprocess=cropped(scale.preprocess, settings, boxes=scale.boxes, margin=0.05),
         augment=WhaleAugment(),
         versions=scale.versions,
-        losses=_losses(settings, mined=mining != "batch"),
+        losses=_losses(settings, mines_pairs=mining != "batch"),
         sampler=_sampler(mining, every_epochs=scale.every_epochs),
         flip_identity=settings.flip_identity,
         unknowns=False,
-        training=scale.training.model_copy(update={"phases": _phases(scale.phases, noise=settings.noise)}),
+        training=scale.training.model_copy(update={"phases": _phases(scale.phases, noise=settings.mining_noise)}),
     )
     stages: list[Stage] = [Split(name="split", folds=HumpbackSplit()), *finding(train.preprocess), train]
     if scale.again:
-        phases = _phases(scale.again, noise=settings.noise)
+        phases = _phases(scale.again, noise=settings.mining_noise)
         training = scale.training.model_copy(update={"phases": phases, "weight_decay": AGAIN_DECAY})
         stages.append(train.model_copy(update={"name": "again", "warm": "net", "training": training}))
     stages += _ranked(settings, net=stages[-1].name)
-    looked = rechecked(
+    matching = keypoint_reranking(
         settings,
         ranking=stages[-1].name,
         embedded="features",
         within=subject(train),
         unknown=unknown_at(settings),
     )
-    if looked is not None:
-        stages.append(looked)
+    if matching is not None:
+        stages.append(matching)
     return Plan(name="humpback-siamese", stages=(*stages, *final_stages(settings, stages[-1].name)))
 
 
 def _ranked(settings: SiameseSettings, *, net: str) -> list[Stage]:
-    """Embeddings by the stage ``net``, the ranking by them, and the pair head's."""
-    unknown, alone = unknown_at(settings), settings.alone
+    """Return the embed stage of ``net``, the ranking by similarity, and the re-ranking by the pair head."""
+    unknown, pair_head_only = unknown_at(settings), settings.pair_head_only
     stages: list[Stage] = [
         Embed(name="features", of=net, on="split", flip=settings.tta),
         Rank(
@@ -247,7 +261,7 @@ def _ranked(settings: SiameseSettings, *, net: str) -> list[Stage]:
             reciprocal=neighbourhood(settings),
         ),
     ]
-    if settings.rescoring:
+    if settings.pair_reranking:
         stages.append(
             RerankPairs(
                 name="pairs",
@@ -255,21 +269,21 @@ def _ranked(settings: SiameseSettings, *, net: str) -> list[Stage]:
                 of=net,
                 embedded="features",
                 on="split",
-                shortlist=None if alone else 20,
-                weight=1.0 if alone else None,
+                shortlist=None if pair_head_only else 20,
+                weight=1.0 if pair_head_only else None,
                 unknown=unknown,
             )
         )
     return stages
 
 
-def _losses(settings: SiameseSettings, *, mined: bool) -> Losses:
+def _losses(settings: SiameseSettings, *, mines_pairs: bool) -> Losses:
     kinds: dict[str, Losses] = {
-        "bce": (PairBce(pairs="drawn" if mined else "all"),),
+        "bce": (PairBce(pairs="drawn" if mines_pairs else "all"),),
         "triplet": (PairTriplet(),),
     }
     beside = (BatchHardTriplet(),) if settings.triplet else ()
-    return (*kinds[settings.pair_loss], *beside, *((Compactness(),) if settings.compact else ()))
+    return (*kinds[settings.pair_loss], *beside, *((Compactness(),) if settings.compactness else ()))
 
 
 def _sampler(mining: Mining, *, every_epochs: int) -> Sampler:

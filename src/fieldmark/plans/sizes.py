@@ -1,4 +1,4 @@
-"""What recipes of several sizes have in common."""
+"""Sizes of recipes, and constants that several recipes share."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ ScaleT = TypeVar("ScaleT")
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LOWER_LITE = ("stem", "blocks.0", "blocks.1", "blocks.2")
-"""The lower half of EfficientNet-Lite0: two thirds of its cost; edges and textures, which ImageNet knows too."""
+"""Stages of the lower half of EfficientNet-Lite0, two thirds of its cost. They detect edges and textures, for which
+ImageNet weights are good enough."""
 STRIDE_PX = 32
-"""Pixels of the picture in a row of a backbone's last feature map."""
+"""Number of pixels per row of a backbone's last feature map."""
 
 
 def of_size(scales: Mapping[str, ScaleT], size: str) -> ScaleT:
-    """What a recipe is like at a size.
+    """Return the parts of a recipe at a size.
 
     Raises:
         PlanError: The recipe has no such size.
@@ -32,18 +33,18 @@ def of_size(scales: Mapping[str, ScaleT], size: str) -> ScaleT:
 
 
 def striped(net: Net, losses: Losses, stripes: int | None, preprocess: Preprocess) -> tuple[Net, Losses]:
-    """The network with so many stripes and the losses with their triplets; both unchanged for None.
+    """Return the network with stripes and the losses with a triplet loss on them; both unchanged for None.
 
     Raises:
-        PlanError: The network's last map has fewer rows: one for 32 pixels of height.
+        PlanError: The network's last feature map has fewer rows than stripes. It has one row per 32 pixels of height.
     """
     if stripes is None:
         return net, losses
     rows = preprocess.height_px // STRIDE_PX
     if stripes > rows:
         raise PlanError(
-            f"Pictures {preprocess.height_px} px high give {rows} row(s) of features, and so many stripes at most.",
+            f"The setting 'stripes' is too large: {preprocess.height_px} px of height have {rows} feature row(s).",
             got=f"stripes={stripes}",
-            fix=f"use stripes={rows}." if rows > 1 else "use --size small, whose pictures are higher.",
+            fix=f"use stripes={rows}." if rows > 1 else "use --size small, whose input is higher.",
         )
     return net.model_copy(update={"stripes": stripes}), (*losses, LocalTriplet())

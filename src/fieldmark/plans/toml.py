@@ -1,4 +1,4 @@
-"""A plan as TOML with comments, to be edited by its user and read again."""
+"""Writing a plan as a TOML file with comments, which users can edit and read again."""
 
 from __future__ import annotations
 
@@ -14,89 +14,90 @@ from fieldmark.pipeline.plan import Plan
 
 MOST_CHARACTERS = 118
 MOST_INLINE = 80
-"""A part whose settings take more characters than this gets a table of its own."""
-ALWAYS = ("kind", "name", "kind")
+"""A part whose settings take more characters than this gets its own table."""
+ALWAYS = ("kind", "name")
+"""Fields that are written even if they have their default value."""
 TOML_HEAD = """\
-# The plan '{name}'. Change what you like, then
-#   fieldmark plan FILE.toml                        shows its stages, or what is wrong with them,
-#   fieldmark train FILE.toml DATA --run RUN        runs it.
-# Lines such as "# flip = true" show defaults. The text "null" stands for no value.
+# The plan '{name}'. Edit this file, then check it and train:
+#   fieldmark plan FILE.toml                        lists its stages, or the mistakes in the file.
+#   fieldmark train FILE.toml DATA --run RUN        trains it on DATA.
+# Lines such as "# flip = true" are defaults; remove the "#" to change one. The text "null" means no value.
 """
 
 
 def plan_toml(plan: Plan) -> str:
-    """The plan as the text of a ``.toml`` file that ``read_plan`` reads as an equal plan.
+    """Return the plan as the text of a ``.toml`` file; ``read_plan`` reads an equal plan from it.
 
-    Each stage has a comment that says what it does, and each setting one that says what it means, where the stage or
-    setting comes first. Settings with their default value are comments themselves.
+    A comment explains each stage, and each setting at its first use. Settings with their default value are commented
+    out.
     """
-    told: set[type[Spec]] = set()
+    explained: set[type[Spec]] = set()
     needs = plan.with_needs().needs
     lines = [TOML_HEAD.format(name=plan.name), f"name = {_inline(plan.name)}"]
     if needs:
         lines += ["", *_comment(meanings(Plan)["needs"]), f"needs = {_inline(needs)}"]
     for number, stage in enumerate(plan.stages, start=1):
         lines += ["", *_comment(f"{number}. {stage.name}: {about(type(stage))}"), "[[stages]]"]
-        lines += _table(stage, "stages", told)
+        lines += _table(stage, "stages", explained)
     return "\n".join(lines) + "\n"
 
 
 def about(kind: type[Spec]) -> str:
-    """What a class of settings is for: the first paragraph of its docstring."""
+    """Return the first paragraph of the docstring of a class of settings."""
     return _plain(inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0])
 
 
 def meanings(kind: type[Spec]) -> dict[str, str]:
-    """The settings of a class and what each means, as the docstrings of the class and of its bases say."""
+    """Return the descriptions of the settings of a class by name, from the docstrings of the class and its bases."""
     found: dict[str, str] = {}
     for one in reversed([one for one in kind.__mro__ if issubclass(one, Spec)]):
-        told = inspect.cleandoc(one.__doc__ or "").partition("Attributes:\n")[2]
-        for name, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", told, flags=re.MULTILINE):
+        attributes = inspect.cleandoc(one.__doc__ or "").partition("Attributes:\n")[2]
+        for name, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, flags=re.MULTILINE):
             found[name] = _plain(text)
     return found
 
 
-def _table(part: Spec, path: str, told: set[type[Spec]]) -> Iterator[str]:
-    """The lines of a table: its own settings first, then tables of parts too long for a line."""
-    kind, below = type(part), []
-    is_new, words = kind not in told, meanings(kind)
-    told.add(kind)
+def _table(part: Spec, path: str, explained: set[type[Spec]]) -> Iterator[str]:
+    """Yield the lines of a table: its own settings first, then subtables of parts that are too long for a line."""
+    kind, subtables = type(part), []
+    is_new, words = kind not in explained, meanings(kind)
+    explained.add(kind)
     for name in kind.model_fields:
         value = getattr(part, name)
         meaning = words.get(name, "") if is_new and name not in ALWAYS else ""
         if is_new and isinstance(value, Spec) and "kind" not in type(value).model_fields:
-            below.append((name, value, meaning))  # shown with all its settings, be they defaults
+            subtables.append((name, value, meaning))  # written with all its settings, even if all are defaults
         elif _is_left_out(part, name):
             default = f"{name} = {_inline(value)}"
             if is_new and len(default) <= MOST_CHARACTERS:
                 yield from _commented(f"# {default}", meaning)
         elif _is_long(value):
-            below.append((name, value, meaning))
+            subtables.append((name, value, meaning))
         else:
             yield from _commented(f"{name} = {_inline(value)}", meaning)
-    for name, value, meaning in below:
+    for name, value, meaning in subtables:
         here = f"{path}.{name}"
         if isinstance(value, Spec):
-            yield from ["", *_comment(meaning), f"[{here}]", *_table(value, here, told)]
+            yield from ["", *_comment(meaning), f"[{here}]", *_table(value, here, explained)]
             continue
         for place, one in enumerate(value):
-            yield from ["", *_comment(meaning if not place else ""), f"[[{here}]]", *_table(one, here, told)]
+            yield from ["", *_comment(meaning if not place else ""), f"[[{here}]]", *_table(one, here, explained)]
 
 
 def _is_left_out(part: Spec, name: str) -> bool:
-    """Whether a setting has its default, and is not what tells one kind of part from others."""
+    """Return whether a setting has its default value and may be omitted."""
     field = type(part).model_fields[name]
     return name not in ALWAYS and not field.is_required() and getattr(part, name) == field.default
 
 
 def _is_long(value: Any) -> bool:
-    """Whether a value is a part, or a list of parts, that a line cannot hold."""
+    """Return whether a value is a part, or a list of parts, that is too long for one line."""
     parts = value if isinstance(value, tuple) else (value,)
     return bool(parts) and all(isinstance(one, Spec) for one in parts) and len(_inline(value)) > MOST_INLINE
 
 
 def _inline(value: Any) -> str:
-    """The value on one line; of a part only settings that differ from their defaults."""
+    """Return the value on one line; a part is written with only the settings that differ from their defaults."""
     if value is None:
         return _inline(NULL)
     if isinstance(value, Spec):
@@ -113,7 +114,7 @@ def _key(name: str) -> str:
 
 
 def _commented(line: str, meaning: str) -> list[str]:
-    """The line with its meaning behind it, or above it where the line would be too long."""
+    """Return the line with its description behind it, or above it if the line would be too long."""
     if not meaning:
         return [line]
     one = f"{line}  # {meaning}"

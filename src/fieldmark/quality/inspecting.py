@@ -1,4 +1,4 @@
-"""What lies in a collection: counts, sizes, samples, and everything that would be refused."""
+"""Summarise a collection: counts, image sizes, samples, and everything that training would reject."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ N_TILES = 6
 N_TOGETHER = 16
 N_DUPLICATE_PICTURES = 40
 N_HINTS = 15
-"""Of each kind."""
+"""Maximum number of label hints of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A photo's file after a look at all of it; ``fault`` says why it cannot be used, and the rest is then empty."""
+class FileCheck:
+    """Result of reading one photo file. For an unusable file, ``fault`` is the error and the rest is empty."""
 
     kind: str = ""
     width_px: int = 0
@@ -57,58 +57,62 @@ class Seen:
 
 def look_at_files(
     paths: Sequence[Path], *, decode: bool = True, n_workers: int = 2, progress: Progress = QUIET
-) -> list[Seen]:
-    """Read every photo; decode it whole, as only that tells a good file from a broken one, and drop the pixels.
+) -> list[FileCheck]:
+    """Read every photo file and return its format, size and error.
+
+    Files are decoded completely, because only that detects every broken file. The pixels are not kept.
 
     Args:
-        paths: One file a photo.
-        decode: False reads headers alone, for photos that will be decoded soon after.
-        n_workers: Threads.
-        progress: Told as photos are done.
+        paths: One file per photo.
+        decode: Whether to decode the pixels. False reads only the headers, for photos that are decoded soon after.
+        n_workers: Number of threads.
+        progress: Receives the number of finished photos.
     """
     with ThreadPoolExecutor(max_workers=max(1, n_workers)) as pool:
         return list(
-            progress.track(pool.map(partial(_seen, whole=decode), paths), total=len(paths), what="looking at photos")
+            progress.track(
+                pool.map(partial(_check_file, whole=decode), paths), total=len(paths), what="checking photos"
+            )
         )
 
 
-def _seen(path: Path, *, whole: bool) -> Seen:
+def _check_file(path: Path, *, whole: bool) -> FileCheck:
     try:
         photo = opened(path)
         if whole:
             decode(photo)
     except ImageError as error:
-        return Seen(fault=error)
-    return Seen(photo.kind, photo.width, photo.height)
+        return FileCheck(fault=error)
+    return FileCheck(photo.kind, photo.width, photo.height)
 
 
-def broken(collection: Collection, seen: Sequence[Seen]) -> tuple[SkippedFile, ...]:
-    """The photos with a fault, and which."""
+def broken(collection: Collection, checks: Sequence[FileCheck]) -> tuple[SkippedFile, ...]:
+    """Return the broken files with their errors."""
     return tuple(
         SkippedFile(file, one.fault.problem)
-        for file, one in zip(collection.table["file"], seen, strict=True)
+        for file, one in zip(collection.table["file"], checks, strict=True)
         if one.fault is not None
     )
 
 
 def inspection(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET) -> InspectPage:
-    """Everything the page about a collection shows.
+    """Return the content of the page about a collection.
 
     Args:
-        found: The good rows of a table, and its mistakes.
-        n_workers: Threads that look at the photos.
-        progress: Told as photos are done.
+        found: The valid rows of a table, and its mistakes.
+        n_workers: Number of threads that read photos.
+        progress: Receives the number of finished photos.
 
     Source:
-        Ours; what to look at follows the data chapters of the contest write-ups: photos per individual, label
-        frequencies and co-occurrence, sizes, equal pictures with different names.
+        Ours. The selection follows the data sections of contest write-ups: photos per individual, label frequencies
+        and co-occurrence, image sizes, and equal pictures with different names.
     """
     photos = found.collection
-    seen = look_at_files(photos.paths, n_workers=n_workers, progress=progress)
-    good = np.array([one.fault is None for one in seen], dtype=bool)
-    bad = broken(photos, seen)
+    checks = look_at_files(photos.paths, n_workers=n_workers, progress=progress)
+    good = np.array([one.fault is None for one in checks], dtype=bool)
+    bad = broken(photos, checks)
     whole = photos.take(good)
-    sizes = np.array([(one.width_px, one.height_px) for one in seen if one.fault is None], dtype=np.int64).reshape(
+    sizes = np.array([(one.width_px, one.height_px) for one in checks if one.fault is None], dtype=np.int64).reshape(
         -1, 2
     )
     duplicates = _duplicates(whole)
@@ -116,7 +120,7 @@ def inspection(found: Survey, *, n_workers: int = 2, progress: Progress = QUIET)
     counts = np.bincount(classes[classes >= 0], minlength=len(photos.vocabulary.identities))
     labels, together = _labels(photos)
     odd = names_to_look_at(photos)
-    kinds = Counter(one.kind for one in seen if one.fault is None)
+    kinds = Counter(one.kind for one in checks if one.fault is None)
     return InspectPage(
         title=photos.name,
         summary=_summary(found, counts, bad, n_odd=len(odd)),
@@ -144,36 +148,38 @@ def _summary(found: Survey, counts: np.ndarray, bad: Sequence[SkippedFile], *, n
     if n_named:
         first += f" of {counted(n_named, 'individual')}"
     if n_new:
-        first += f"{' and' if n_named else ','} {n_new:,} of nobody we know"
+        first += f"{' and' if n_named else ','} {n_new:,} of unknown individuals"
     parts = [f"{first}."]
     if n_single:
         parts.append(f"{counted(n_single, 'individual')} {'has' if n_single == 1 else 'have'} a single photo.")
     if found.mistakes:
-        parts.append(f"{counted(len(found.mistakes), 'place')} must be mended before training.")
+        parts.append(f"{counted(len(found.mistakes), 'mistake')} in the table must be corrected before training.")
     if bad:
         parts.append(f"{counted(len(bad), 'file')} cannot be read.")
     if not found.mistakes and not bad:
-        parts.append("Nothing would be refused.")
+        parts.append("No mistakes or broken files were found.")
     if n_odd:
-        parts.append(f"{counted(n_odd, 'name')} should be looked at.")
+        parts.append(f"{counted(n_odd, 'name')} should be checked.")
     return " ".join(parts)
 
 
 def _contents(photos: Collection, counts: np.ndarray) -> list[Fact]:
-    """What the table says: photos, individuals, labels."""
+    """Return the counts of photos, individuals and labels in the table."""
     classes, vocabulary = photos.classes, photos.vocabulary
     facts = [Fact("Photos", f"{len(photos):,}")]
     if (counts > 0).any():
         n_single = int((counts == 1).sum())
-        note = f"{n_single:,} with a single photo; most photos of one: {int(counts.max()):,}"
+        note = f"{n_single:,} with a single photo; at most {int(counts.max()):,} photos of one individual"
         facts.append(Fact("Individuals", f"{int((counts > 0).sum()):,}", note))
     if (classes == -1).any():
-        facts.append(Fact("Nobody we know", f"{int((classes == -1).sum()):,}", f"photos named {vocabulary.unknown}"))
+        facts.append(
+            Fact("Unknown individuals", f"{int((classes == -1).sum()):,}", f"photos labelled {vocabulary.unknown}")
+        )
     if "identity" in photos.table.columns and (classes == -2).any():
         facts.append(Fact("Without a name", f"{int((classes == -2).sum()):,}", "photos whose identity is empty"))
     if vocabulary.tags:
-        a_photo = float(photos.truth.sum(axis=1).mean()) if len(photos) else 0.0
-        facts.append(Fact("Labels", f"{len(vocabulary.tags):,}", f"{a_photo:.1f} a photo"))
+        per_photo = float(photos.truth.sum(axis=1).mean()) if len(photos) else 0.0
+        facts.append(Fact("Labels", f"{len(vocabulary.tags):,}", f"{per_photo:.1f} per photo"))
     facts += [Fact(f"Question {one.name}", f"{len(one.answers):,}", "answers") for one in vocabulary.questions]
     if "group" in photos.table.columns:
         facts.append(
@@ -183,7 +189,7 @@ def _contents(photos: Collection, counts: np.ndarray) -> list[Fact]:
 
 
 def _files(sizes: np.ndarray, kinds: Counter[str]) -> list[Fact]:
-    """What the files are."""
+    """Return the image sizes and formats of the files."""
     if not len(sizes):
         return []
     middle = np.median(sizes, axis=0).astype(int)
@@ -191,24 +197,22 @@ def _files(sizes: np.ndarray, kinds: Counter[str]) -> list[Fact]:
     least, most = sizes[areas.argmin()], sizes[areas.argmax()]
     note = f"from {least[0]:,} x {least[1]:,} to {most[0]:,} x {most[1]:,}"
     return [
-        Fact("Middle size", f"{middle[0]:,} x {middle[1]:,} px", note),
-        Fact("Kinds", ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common())),
+        Fact("Median size", f"{middle[0]:,} x {middle[1]:,} px", note),
+        Fact("File formats", ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common())),
     ]
 
 
 def _faults(found: Survey, bad: Sequence[SkippedFile], copies: Sequence[DuplicateGroup]) -> list[Fact]:
-    """What is to be mended or known."""
+    """Return the counts of mistakes, broken files and copies."""
     n_conflicts = sum(copy.is_conflict for copy in copies)
     conflicts = f"{counted(n_conflicts, 'picture')} with different names" if n_conflicts else ""
     facts = [
-        Fact("To mend", f"{len(found.mistakes):,}", "places in the table" if found.mistakes else ""),
+        Fact("Mistakes", f"{len(found.mistakes):,}", "in the table; correct them" if found.mistakes else ""),
         Fact("Broken files", f"{len(bad):,}", "--skip-broken leaves them out" if bad else ""),
         Fact("Pictures in several files", f"{len(copies):,}", conflicts),
     ]
     if found.notes:
-        facts.append(
-            Fact("Left out rightly", f"{len(found.notes):,}", "rows that repeat others, files that are no photos")
-        )
+        facts.append(Fact("Left out", f"{len(found.notes):,}", "repeated rows, and files that are not photos"))
     return facts
 
 
@@ -217,7 +221,7 @@ def _problem(mistake: Mistake) -> Problem:
 
 
 def names_given(photos: Collection) -> list[str]:
-    """What the table calls each photo: its identity, else its labels."""
+    """Return the identity of each photo, else its labels, as given in the table; empty where there is neither."""
     if "identity" in photos.table.columns:
         return [name or "" for name in photos.table["identity"]]
     if "labels" in photos.table.columns:
@@ -226,13 +230,13 @@ def names_given(photos: Collection) -> list[str]:
 
 
 def _duplicates(photos: Collection) -> tuple[DuplicateGroup, ...]:
-    """Groups of files with the same bytes, those under two names first."""
-    files, said = photos.table["file"].to_list(), names_given(photos)
-    groups = sorted(same_bytes(photos.paths), key=lambda rows: len({said[row] for row in rows}) == 1)
+    """Return groups of files with the same bytes, groups with conflicting names first."""
+    files, names = photos.table["file"].to_list(), names_given(photos)
+    groups = sorted(same_bytes(photos.paths), key=lambda rows: len({names[row] for row in rows}) == 1)
     return tuple(
         DuplicateGroup(
             files=tuple(files[row] for row in rows),
-            names=tuple(said[row] for row in rows),
+            names=tuple(names[row] for row in rows),
             picture=picture(photos, rows[0]) if place < N_DUPLICATE_PICTURES else None,
         )
         for place, rows in enumerate(groups)
@@ -240,7 +244,7 @@ def _duplicates(photos: Collection) -> tuple[DuplicateGroup, ...]:
 
 
 def _labels(photos: Collection) -> tuple[tuple[LabelCount, ...], Cooccurrence | None]:
-    """How often each tag (or answer) occurs, and how often the commonest tags occur together."""
+    """Return the count of each tag and answer, and the co-occurrence of the commonest tags."""
     vocabulary = photos.vocabulary
     answers = [
         LabelCount(f"{question.name}: {answer}", int(count))
@@ -259,7 +263,7 @@ def _labels(photos: Collection) -> tuple[tuple[LabelCount, ...], Cooccurrence | 
 
 
 def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
-    """Labels that imply, repeat or exclude each other; of each kind those that touch the most photos."""
+    """Return hints about labels that imply, repeat or exclude each other, those with the most photos first."""
     if not photos.vocabulary.tags or not len(photos):
         return ()
     graph = inspect_labels(photos.vocabulary.tags, photos.truth > 0)
@@ -271,7 +275,7 @@ def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
     hints += [
         NameHint(
             one.first,
-            "is spelt nearly as",
+            "has nearly the same spelling as",
             one.second,
             f"{one.n_first:,} and {one.n_second:,}; {one.n_both:,} have both",
         )
@@ -280,9 +284,9 @@ def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
     hints += [
         NameHint(
             one.first,
-            "is never with",
+            "never occurs with",
             one.second,
-            f"{one.n_first:,} and {one.n_second:,}; chance would give {one.expected:.0f} both",
+            f"{one.n_first:,} and {one.n_second:,}; {one.expected:.0f} photos with both expected by chance",
         )
         for one in graph.apart[:N_HINTS]
     ]
@@ -290,16 +294,16 @@ def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
 
 
 def names_to_look_at(photos: Collection) -> tuple[NameHint, ...]:
-    """Names of individuals that are perhaps slips, and a word for unknown individuals that no photo bears."""
+    """Return names that may be typing mistakes, and a label for unknown individuals that no photo has."""
     vocabulary, hints = photos.vocabulary, []
-    is_borne = bool((photos.classes == -1).any())
-    if not vocabulary.has_default_unknown and "identity" in photos.table.columns and not is_borne:
-        hints.append(NameHint(repr(vocabulary.unknown), "stands for nobody we know", "", "no photo bears it"))
+    is_used = bool((photos.classes == -1).any())
+    if not vocabulary.has_default_unknown and "identity" in photos.table.columns and not is_used:
+        hints.append(NameHint(repr(vocabulary.unknown), "is the label for unknown individuals", "", "no photo has it"))
     counts = np.bincount(photos.classes[photos.classes >= 0], minlength=len(vocabulary.identities)).tolist()
-    borne = dict(zip(vocabulary.identities, counts, strict=True))
-    if is_borne:
-        borne[vocabulary.unknown] = int((photos.classes == -1).sum())
-    for odd in odd_names(borne):
+    n_photos = dict(zip(vocabulary.identities, counts, strict=True))
+    if is_used:
+        n_photos[vocabulary.unknown] = int((photos.classes == -1).sum())
+    for odd in odd_names(n_photos):
         both = "" if odd.other is None else f" and {odd.n_other:,}"
         other = "" if odd.other is None else repr(odd.other)
         plural = "s" if both or odd.n_photos != 1 else ""
@@ -308,14 +312,14 @@ def names_to_look_at(photos: Collection) -> tuple[NameHint, ...]:
 
 
 def _samples(photos: Collection) -> tuple[Tile, ...]:
-    """Photos drawn by lot, always the same ones of a collection."""
-    lot = generator("inspect", len(photos)).permutation(len(photos))[:N_SAMPLES]
-    said, images = names_given(photos), photos.images
-    return tuple(Tile(images[row], picture(photos, row), said[row]) for row in sorted(lot.tolist()))
+    """Return a random sample of photos, always the same for a collection."""
+    drawn = generator("inspect", len(photos)).permutation(len(photos))[:N_SAMPLES]
+    names, images = names_given(photos), photos.images
+    return tuple(Tile(images[row], picture(photos, row), names[row]) for row in sorted(drawn.tolist()))
 
 
 def _identities(photos: Collection) -> tuple[IdentityRow, ...]:
-    """The individuals with the most photos, a few of each."""
+    """Return the individuals with the most photos, and a few photos of each."""
     classes, images = photos.classes, photos.images
     counts = np.bincount(classes[classes >= 0], minlength=len(photos.vocabulary.identities))
     commonest = [int(number) for number in np.argsort(-counts, kind="stable")[:N_IDENTITIES] if counts[number] > 1]

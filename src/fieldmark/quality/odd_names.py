@@ -1,4 +1,4 @@
-"""Names of individuals that are perhaps slips: one name written in two ways, or a word that means "no name"."""
+"""Find names that may be typing mistakes: one name with two spellings, or a word that means "no name"."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 NO_NAMES = frozenset({"", "-", "--", "?", "#n/a", "n/a", "na", "nan", "nil", "none", "null", "no name"})
-"""What spreadsheets and people write into a cell that has nothing to say."""
+"""Words that spreadsheets and people write into an empty cell."""
 
 
 @dataclass(frozen=True)
 class OddName:
-    """A name to look at.
+    """A name to check.
 
     Attributes:
-        name: As the table has it.
-        n_photos: How many photos bear it.
-        other: The name it is nearly the same as; None: it looks like no name at all.
-        n_other: How many photos bear that one.
+        name: Name as written in the table.
+        n_photos: Number of photos with the name.
+        other: Nearly equal name; None if the name is a word that means "no name".
+        n_other: Number of photos with the other name.
     """
 
     name: str
@@ -28,20 +28,20 @@ class OddName:
 
     @property
     def relation(self) -> str:
-        """What is odd, in words between the two names."""
+        """Relation between the two names, in words."""
         return "looks like no name" if self.other is None else "is written nearly as"
 
 
 def odd_names(n_photos: Mapping[str, int]) -> list[OddName]:
-    """Names that differ from another in blanks, case or kind of letters only, and words that mean "no name".
+    """Return names that differ only in spaces, case or Unicode form, and words that mean "no name".
 
-    Two individuals may bear such names, so this is for a person to judge; nothing is changed.
+    Two individuals may really have such names, so a person must decide. The table is not changed.
 
     Args:
-        n_photos: How many photos bear each name.
+        n_photos: Number of photos of each name.
 
     Returns:
-        Words that mean "no name" first, then slips, each beside the name of its kind that most photos bear.
+        Words that mean "no name" first, then spelling variants, each with the most frequent name of the same spelling.
 
     Example:
         >>> [(one.name, one.other) for one in odd_names({"Ursula": 4, "ursula ": 1, "NaN": 2})]
@@ -59,5 +59,5 @@ def odd_names(n_photos: Mapping[str, int]) -> list[OddName]:
 
 
 def plain(name: str) -> str:
-    """A name without what the eye passes over: blanks around and doubled within, case, kinds of one letter."""
+    """Return a name in lower case and Unicode form NFKC, with single spaces only."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())

@@ -1,4 +1,4 @@
-"""Settings of cleaning (no arrays, no torch): which images to leave out, which guesses to trust, how names relate."""
+"""Settings for cleaning labels: noisy-label filter, pseudo-labels. This module imports neither numpy nor torch."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from pydantic import Field
 from fieldmark.core.spec import Count, Fraction, Positive, Spec
 
 Share = Annotated[float, Field(gt=0, le=1)]
-"""A share above 0, at most 1."""
+"""A share above 0 and at most 1."""
 
 ErrorMeasure = Literal["bce", "absolute"]
-"""How far the scores of an image are from its labels: mean binary cross-entropy in nats, or mean |truth - proba|."""
+"""Error between the scores and the labels of an image: mean binary cross-entropy in nats, or mean |truth - proba|."""
 
 
 class Percentile(Spec):
-    """The ``share`` of the images with the largest errors is noisy."""
+    """Drop the ``share`` of the images with the largest errors."""
 
     kind: Literal["percentile"] = "percentile"
     share: Fraction = 0.05
 
 
 class Absolute(Spec):
-    """Images with an error strictly above this are noisy; in the unit of the error."""
+    """Drop images with an error strictly above ``above``, in the unit of the error."""
 
     kind: Literal["absolute"] = "absolute"
     above: Annotated[float, Field(ge=0)]
 
 
 class RobustZ(Spec):
-    """Images more than ``above`` robust deviations over the median error are noisy.
+    """Drop images whose error is more than ``above`` robust standard deviations above the median error.
 
-    The deviation is 1.4826 times the median distance from the median, which noisy images hardly move; for normal
-    errors it is the standard deviation.
+    The robust standard deviation is 1.4826 times the median absolute deviation. Noisy images hardly change it. For
+    normally distributed errors it equals the standard deviation.
     """
 
     kind: Literal["robust_z"] = "robust_z"
@@ -44,18 +44,19 @@ NoiseRule = Annotated[Percentile | Absolute | RobustZ, Field(discriminator="kind
 
 
 class MeanConfidence(Spec):
-    """Mean of |p - 0.5| over all labels, as the source has it.
+    """Mean of |p - 0.5| over all labels, as in the source.
 
-    With many labels nearly all are surely absent, so an image of which nothing is known looks as sure as any.
+    With many labels, nearly all are predicted absent with high confidence. An image without any predicted label then
+    has the highest confidence.
     """
 
     kind: Literal["mean"] = "mean"
 
 
 class PlausibleConfidence(Spec):
-    """Mean of |p - 0.5| over the labels the image may have: its ``top`` likeliest, and all with p above ``tau``.
+    """Mean of |p - 0.5| over the plausible labels: the ``top`` most likely ones, and all with p above ``tau``.
 
-    An image without any label above ``at`` is never sure: an empty answer teaches nothing.
+    An image without any label above ``at`` is never selected, because it adds no label to the training.
     """
 
     kind: Literal["plausible"] = "plausible"
@@ -68,14 +69,14 @@ ConfidenceMeasure = Annotated[MeanConfidence | PlausibleConfidence, Field(discri
 
 
 class TopShare(Spec):
-    """This share of the photos, the surest ones."""
+    """Select this share of the photos, the most confident ones."""
 
     kind: Literal["share"] = "share"
     share: Share = 0.3
 
 
 class TopCount(Spec):
-    """So many photos, the surest ones."""
+    """Select this number of photos, the most confident ones."""
 
     kind: Literal["top"] = "top"
     n: Count = 1000
@@ -85,14 +86,14 @@ Amount = Annotated[TopShare | TopCount, Field(discriminator="kind")]
 
 
 class HardTargets(Spec):
-    """Learn from yes and no: 1 where p is above ``at``."""
+    """Use binary targets: 1 where p is above ``at``, else 0."""
 
     kind: Literal["hard"] = "hard"
     at: Fraction = 0.5
 
 
 class SoftTargets(Spec):
-    """Learn from the probabilities themselves."""
+    """Use the predicted probabilities as targets."""
 
     kind: Literal["soft"] = "soft"
 
@@ -101,10 +102,10 @@ Targets = Annotated[HardTargets | SoftTargets, Field(discriminator="kind")]
 
 
 class LabelPseudoLabelRule(Spec):
-    """Which photos without labels join the training, and what they are said to show.
+    """Select unlabelled photos for training, with pseudo-labels as targets.
 
-    With ``most_per_label``, photos are taken from the surest on, and one that would give some label more than so many
-    photos is passed over; what counts as a label is p above ``cap_at``.
+    With ``most_per_label``, photos are selected in order of confidence. A photo is skipped if one of its labels already
+    has ``most_per_label`` selected photos. A label counts for this limit if p is above ``cap_at``.
     """
 
     confidence: ConfidenceMeasure = PlausibleConfidence()
@@ -115,16 +116,16 @@ class LabelPseudoLabelRule(Spec):
 
 
 class ConfidentIdentity(Spec):
-    """Photos whose best identity scores at least ``at``."""
+    """Select photos whose best identity scores at least ``at``."""
 
     kind: Literal["sure"] = "sure"
     at: float = 0.8
 
 
 class FewShot(Spec):
-    """Photos whose best identity has at most ``most_photos`` known photos and scores at least ``at``.
+    """Select photos whose best identity has at most ``most_photos`` known photos and scores at least ``at``.
 
-    They help where it is needed most: an identity of one photo has nothing it could be compared with in training.
+    These photos help most: in training, an identity with one photo has no second photo to compare with.
     """
 
     kind: Literal["few_shot"] = "few_shot"
@@ -133,7 +134,7 @@ class FewShot(Spec):
 
 
 class Agreement(Spec):
-    """Photos whose first identity is that of more than half of the rankings, and in the mean leads by ``gap``."""
+    """Select photos whose best identity is first in more than half of the rankings, with a mean lead of ``gap``."""
 
     kind: Literal["agreement"] = "agreement"
     gap: Annotated[float, Field(ge=0)] = 0.2
@@ -143,11 +144,11 @@ IdentityRule = Annotated[ConfidentIdentity | FewShot | Agreement, Field(discrimi
 
 
 class IdentityPseudoLabelRule(Spec):
-    """Which photos without names join the training of identities.
+    """Select unnamed photos for training identification, with pseudo-labels as identities.
 
     Attributes:
-        rule: When a name is believed.
-        most_per_identity: No identity gets more new photos than this, the surest first; None: no limit.
+        rule: Condition for accepting a predicted identity.
+        most_per_identity: Maximum number of new photos per identity, the most confident first; None means no limit.
     """
 
     rule: IdentityRule = ConfidentIdentity()

@@ -1,4 +1,4 @@
-"""Whether mirrored photos of a collection show other individuals, asked of a pretrained network before training."""
+"""Measure with a pretrained network whether horizontal flips make individuals look like other individuals."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ def photo_symmetry(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> SymmetryVerdict:
-    """What mirroring takes of what tells these individuals apart; see ``gallery.flips.measure_symmetry``.
+    """Measure how much a horizontal flip reduces the similarity of photos; see ``gallery.symmetry.measure_symmetry``.
 
     Args:
-        known: Photos with individuals; those with two photos count, files of the same bytes once.
-        most_photos: So many photos are looked at, whole individuals drawn by lot.
-        seed: Of the lot and the interval.
-        device: Where to compute.
-        n_workers: Threads that read photos ahead.
-        progress: Told how far it is.
+        known: Photos of named individuals. Only individuals with two photos are used; files with the same bytes
+            count once.
+        most_photos: Maximum number of photos. Individuals are drawn at random, with all their photos.
+        seed: Random seed of the sample and the confidence interval.
+        device: Device of the network, such as "cpu", "cuda" or "auto".
+        n_workers: Number of image-loading threads.
+        progress: Receives the progress of the computation.
 
     Raises:
         DataError: No individual has two photos.
-        FieldmarkError: Too few individuals have, or the network cannot tell them apart.
+        FieldmarkError: Too few individuals have two photos, or the network cannot distinguish them.
     """
     from fieldmark.models.network import build
     from fieldmark.quality.regions.sources import photo_source
@@ -48,9 +49,9 @@ def photo_symmetry(
     several = np.flatnonzero(counts >= 2)
     if not len(several):
         raise DataError(
-            "No individual has two photos, so mirroring cannot be judged.",
+            "The table has no individual with two photos, so symmetry cannot be measured.",
             got=f"{len(known)} photos of {int((counts > 0).sum())} individuals",
-            fix="photograph somebody twice; or set mirror or flip_identity by what you know of the species.",
+            fix="add a second photo of some individuals; or choose horizontal_flip or flip_identity yourself.",
         )
     order = generator(seed, "flips").permutation(several)
     chosen = order[: max(1, int(np.searchsorted(np.cumsum(counts[order]), most_photos, side="right")))]

@@ -1,1 +1,1 @@
-"""Pages and pictures of a run or a collection: plots, sheets, report.html."""
+"""HTML pages, plots and CSV exports of runs and data sets."""

@@ -1,4 +1,4 @@
-"""A matplotlib figure that becomes an SVG for any page: clear ground, the page's own ink, fonts and colours."""
+"""Matplotlib figures as SVG texts: transparent background, and the text colour, fonts and colours of the page."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 350
-"""Of every plot, in its own units: a phone shows it nearly one to one, so words stay readable."""
+"""Width of every plot in its own units. A phone shows it at nearly this size, so text stays readable."""
 
 INK = "#010203"
-"""Stands for ``currentColor`` until the SVG is written; black would be left out of it."""
+"""Placeholder for ``currentColor`` until the SVG is written. Matplotlib leaves black out of the SVG."""
 
 _COLOURS = ("#0072b2", "#c8520a", "#008a63", "#b0568a")
 LONGEST_NAME = 26
-"""In letters."""
+"""Maximum length of a name in a plot, in letters."""
 MOST_POINTS = 300
-"""A longer line is drawn as the means of so many stretches."""
+"""Maximum number of points of a line; longer lines are drawn as means of this many segments."""
 
 _DASHES = ("-", (0, (5, 2)), (0, (1.4, 1.4)), (0, (6, 2, 1.4, 2)))
 _STYLE = {
@@ -65,21 +65,21 @@ _STYLE = {
 
 
 def colour(place: int) -> str:
-    """The colour of the line at ``place``: blue, vermilion, green, purple, and again.
+    """Return the colour of line number ``place``: blue, vermilion, green, purple, then blue again.
 
     Source:
-        Okabe & Ito, "Color Universal Design", darkened where needed to stand 3:1 on white.
+        Okabe & Ito, "Color Universal Design", darkened where needed for a contrast of 3:1 on white.
     """
     return _COLOURS[place % len(_COLOURS)]
 
 
 @contextmanager
 def canvas(title: str, *, height: int = 240) -> Iterator[Canvas]:
-    """A plot to draw on, under our style; the style of the caller's own plots is left as it was.
+    """Open a plot in the style of the pages. The matplotlib settings of the caller do not change.
 
     Args:
-        title: Read out by screen readers; also makes the plot's element ids its own on a page with others.
-        height: In units of ``WIDTH``.
+        title: Title for screen readers. It also makes the element ids of the plot unique on a page.
+        height: Height of the plot, in the units of ``WIDTH``.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -89,7 +89,7 @@ def canvas(title: str, *, height: int = 240) -> Iterator[Canvas]:
 
 
 def shortened(name: str) -> str:
-    """The name on one line, cut where it is too long for the side of a plot.
+    """Return the name on one line, shortened to ``LONGEST_NAME`` letters.
 
     Example:
         >>> shortened("a name that is much too long to stand beside a bar")
@@ -104,29 +104,29 @@ def shortened(name: str) -> str:
 
 
 def line(place: int) -> dict[str, Any]:
-    """The look of the line at ``place``: lines differ in dashes as well as in colour; sixteen of them in both."""
+    """Return the style of line number ``place``. Sixteen lines have different pairs of colour and dashes."""
     return {"color": colour(place), "linestyle": _DASHES[(place + place // 4) % 4], "linewidth": 1.8}
 
 
 def aligned(
     name: str, at: Float[np.ndarray, " point"], value: Float[np.ndarray, " point"]
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """Places and values of a line as numbers.
+    """Convert positions and values of a line to floats, and check their shapes.
 
     Args:
-        name: Of the line, for the refusal.
-        at: Where it was measured.
-        value: What was measured there.
+        name: Name of the line, for the error message.
+        at: Positions on the horizontal axis.
+        value: Values on the vertical axis.
 
     Raises:
-        ShapeError: They are not flat arrays of the same length.
+        ShapeError: The arrays are not one-dimensional or differ in length.
     """
     at, value = np.asarray(at, dtype=float), np.asarray(value, dtype=float)
     if at.shape != value.shape or at.ndim != 1:
         raise ShapeError(
-            "A plot needs one value for every place.",
-            got=f"{name}: places {at.shape}, values {value.shape}",
-            fix="pass two flat arrays of the same length.",
+            f"The line '{name}' needs one value for every position.",
+            got=f"positions {at.shape}, values {value.shape}",
+            fix="pass two one-dimensional arrays of the same length.",
         )
     return at, value
 
@@ -134,15 +134,15 @@ def aligned(
 def thinned(
     at: Float[np.ndarray, " point"], value: Float[np.ndarray, " point"]
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """Means of neighbouring points, so that a million steps make a small picture."""
+    """Average neighbouring points, so that a line has at most ``MOST_POINTS`` points."""
     if len(at) <= MOST_POINTS:
         return at, value
-    stretches = np.array_split(np.arange(len(at)), MOST_POINTS)
-    return np.array([at[one].mean() for one in stretches]), np.array([value[one].mean() for one in stretches])
+    segments = np.array_split(np.arange(len(at)), MOST_POINTS)
+    return np.array([at[one].mean() for one in segments]), np.array([value[one].mean() for one in segments])
 
 
 class Canvas:
-    """One plot in the making; made by ``canvas``."""
+    """An open plot, created by ``canvas``."""
 
     def __init__(self, title: str, figure: Figure) -> None:
         self._title = title
@@ -150,17 +150,17 @@ class Canvas:
         self._names: list[str] = []
 
     def axes(self, *, across: str = "", up: str = "") -> Axes:
-        """The axes, with the names of the horizontal and the vertical one."""
+        """Return the axes, with the labels of the horizontal and the vertical axis."""
         axes = self._figure.subplots()
         axes.set_xlabel(self.text(across) if across else "")
         axes.set_ylabel(self.text(up) if up else "")
         return axes
 
     def text(self, name: str) -> str:
-        """What to draw in the place of ``name``.
+        """Return a placeholder to draw in place of ``name``.
 
-        Names may be in any script, and matplotlib's font holds few: a placeholder of about the same length is drawn
-        and replaced in the finished SVG, where the reader's own fonts show it.
+        Names may be in any script, but the font of matplotlib has few scripts. The placeholder has about the same
+        length. It is replaced by the name in the finished SVG, which uses the fonts of the reader.
         """
         shown = shortened(name)
         self._names.append(shown)
@@ -168,28 +168,28 @@ class Canvas:
         return token + "n" * (cell_len(shown) - len(token))
 
     def legend(self, *, columns: int) -> None:
-        """The names of the lines, above the axes; nothing where no line was drawn."""
+        """Add a legend above the axes, if any line has a name."""
         if any(axes.get_legend_handles_labels()[1] for axes in self._figure.axes):
             self._figure.legend(loc="outside upper left", ncols=columns, borderpad=0.1, columnspacing=1.4)
 
     def svg(self, *, description: str = "") -> str:
-        """The finished plot.
+        """Return the finished plot as an SVG text.
 
         Args:
-            description: What the plot says, in words, for those who do not see it.
+            description: Content of the plot in words, for screen readers.
         """
         from matplotlib.backends.backend_svg import FigureCanvasSVG
 
         buffer = io.StringIO()
         for patch in (self._figure.patch, *(axes.patch for axes in self._figure.axes)):
             patch.set(facecolor="none", edgecolor="none")
-        # Figure.savefig would draw everything twice, once only to lay it out; drawing lays out too.
+        # Figure.savefig would draw everything twice, once only for the layout.
         FigureCanvasSVG(self._figure).print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
         return self._dressed(buffer.getvalue(), description)
 
     def _dressed(self, drawn: str, description: str) -> str:
-        """Matplotlib's SVG without its frame, fonts, spare ids and digits, with our title, colours and names."""
-        # A number and not the title's letters: titles in other scripts have none that an id may hold.
+        """Return the SVG without frame, fonts, unused ids and extra digits, and with our title, colours and names."""
+        # A checksum, not the title: an id may not contain the letters of every script.
         prefix = f"plot-{zlib.crc32(self._title.encode(errors='replace')):08x}"
         view = re.search(r'viewBox="[^"]*"', drawn)
         body = drawn[drawn.index("<g ") :]
@@ -198,7 +198,7 @@ class Canvas:
         body = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}-", body).replace("xlink:href", "href")
         body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
         body = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", body)
-        body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), body)  # words keep theirs
+        body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), body)  # not in texts
         body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><")
         body = body.replace(INK, "currentColor")
         for place, value in enumerate(_COLOURS, start=1):

@@ -1,7 +1,7 @@
-"""What the pages show, as plain frozen values: whoever fills them needs nothing of this room but these.
+"""Contents of the pages, as plain frozen dataclasses. A caller fills these and passes them to a page function.
 
-Pictures are the bytes of any JPEG, PNG or WebP file, of any size. A page shrinks each to a thumbnail and drops its
-metadata, so that where an animal was photographed never travels with a report.
+Pictures are the bytes of a JPEG, PNG or WebP file of any size. A page shrinks each picture to a thumbnail without
+metadata, so a report never contains the place where an animal was photographed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fieldmark.core.errors import ShapeError
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One line of a table of facts, such as ``Fact("photos", "8,164", "2,220 animals have a single one")``."""
+    """One row of a table of facts, such as ``Fact("photos", "8,164", "2,220 individuals have a single photo")``."""
 
     name: str
     value: str
@@ -27,23 +27,28 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """One measured score with its interval and what it means in plain words.
+    """One measure with its interval.
 
-    ``low`` and ``high`` are the ends of its interval (which: told in the page's ``scores_note``), None if unknown;
-    ``over`` is what the interval resamples, as ``37 groups``.
+    Attributes:
+        name: Name of the measure.
+        value: Measured value.
+        low: Lower end of the interval; None if there is no interval. The ``scores_note`` of the page explains it.
+        high: Upper end of the interval; None if there is no interval.
+        meaning: One plain sentence or phrase about what the measure is.
+        over: What the interval resamples, such as ``37 groups``.
     """
 
     name: str
     value: float
     low: float | None = None
     high: float | None = None
-    what_it_means: str = ""
+    meaning: str = ""
     over: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One line of training history: ``value[i]`` was measured at epoch or step ``at[i]``."""
+    """One curve of a training history: ``value[i]`` was measured at epoch or step ``at[i]``."""
 
     name: str
     kind: Literal["loss", "metric", "lr"]
@@ -53,9 +58,15 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class ThresholdScan:
-    """What each threshold of "nobody we know" would have given on validation, and the one chosen.
+    """Measures at each threshold for unknown individuals, on validation photos.
 
-    Shares and rates are 0-1. ``false_match_rate`` is the share of unknown individuals who were given somebody's name.
+    Attributes:
+        at: Thresholds.
+        score: Score at each threshold.
+        chosen_at: Chosen threshold.
+        share_new: Share of photos answered as unknown, 0 to 1.
+        false_match_rate: FPIR: share of unknown individuals answered with a name, 0 to 1.
+        score_name: Name of the score.
     """
 
     at: Float[np.ndarray, " point"]
@@ -68,7 +79,7 @@ class ThresholdScan:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One answer of a ranking; ``picture`` is the nearest gallery photo of that identity."""
+    """One candidate of a ranking; ``picture`` is the most similar gallery photo of that identity."""
 
     name: str
     score: float | None = None
@@ -79,7 +90,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One query photo beside its candidates, best first; ``lines`` shows the points it shares with the first."""
+    """One query photo with its candidates, best first; ``lines`` shows its keypoint matches with the first."""
 
     image: str
     truth: str
@@ -89,13 +100,13 @@ class Example:
 
     @property
     def rank(self) -> int | None:
-        """The place of the right answer, from 1; None if it is not among the candidates."""
+        """Return the place of the right answer, from 1; None if it is not among the candidates."""
         return next((place for place, one in enumerate(self.candidates, start=1) if one.is_truth), None)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfusedPair:
-    """How often photos of ``truth`` were answered with ``answer``, and a picture of each."""
+    """A pair of identities, with the number of photos of ``truth`` answered as ``answer`` and a picture of each."""
 
     truth: str
     answer: str
@@ -106,7 +117,7 @@ class ConfusedPair:
 
 @dataclass(frozen=True, slots=True)
 class IdentityIssue:
-    """A photo that perhaps shows ``name`` though the table says ``given``; ``lines``: the points two photos share."""
+    """A photo that may show ``name`` although the table says ``given``; ``lines`` shows matching keypoints."""
 
     image: str
     given: str
@@ -118,7 +129,7 @@ class IdentityIssue:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A file that could not be read, and why."""
+    """A file that could not be read, and the reason."""
 
     file: str
     reason: str
@@ -126,21 +137,22 @@ class SkippedFile:
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """One stage of the plan, what it said when done, and how long it took (None: not run)."""
+    """One stage of the plan, with its last message and its time in seconds (None if it did not run)."""
 
     name: str
     kind: str
     reads: tuple[str, ...] = ()
-    said: str = ""
+    message: str = ""
     took_s: float | None = None
 
 
 @dataclass(frozen=True)
 class RunPage:
-    """Everything the page of a run shows; what is left empty is left out of the page.
+    """Content of the report page of an identification run. Empty attributes have no section on the page.
 
-    ``summary`` is the first thing read: one or two sentences for somebody who never heard of MAP@5. ``curves_over``
-    names the horizontal axis of the curves. ``manifest`` holds names to texts, numbers or further mappings.
+    ``summary`` is the verdict at the top of the page, in plain words for a reader who does not know MAP@5.
+    ``curves_over`` is the label of the horizontal axis of the curves. ``manifest`` maps names to texts, numbers or
+    further mappings.
     """
 
     title: str
@@ -166,7 +178,7 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class LabelCount:
-    """How many photos carry a label."""
+    """A label with its number of photos."""
 
     name: str
     count: int
@@ -174,7 +186,7 @@ class LabelCount:
 
 @dataclass(frozen=True, eq=False)
 class Cooccurrence:
-    """``counts[i, j]``: how many photos carry both ``labels[i]`` and ``labels[j]``."""
+    """Co-occurrence of labels: ``counts[i, j]`` photos have both ``labels[i]`` and ``labels[j]``."""
 
     labels: tuple[str, ...]
     counts: Int[np.ndarray, "label label"]
@@ -182,7 +194,7 @@ class Cooccurrence:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A picture with its name on a sample sheet."""
+    """A picture with a name and a note."""
 
     name: str
     picture: bytes | None
@@ -191,7 +203,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class IdentityRow:
-    """Some of the photos of one identity, side by side; ``n_photos`` counts all it has."""
+    """Some photos of one identity; ``n_photos`` is the number of all its photos."""
 
     name: str
     n_photos: int
@@ -200,7 +212,7 @@ class IdentityRow:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that will be refused: where it stands in which table, and the value found there."""
+    """A mistake in a table that prevents training: file, row, column and the value found there."""
 
     file: str
     problem: str
@@ -211,10 +223,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup:
-    """Files that show the same picture; ``names`` are what the table calls them, in the order of ``files``.
+    """Files with the same picture; ``names`` are their names in the table, in the order of ``files``.
 
     Raises:
-        ShapeError: There are not as many names as files.
+        ShapeError: The numbers of names and files differ.
     """
 
     files: tuple[str, ...]
@@ -222,29 +234,29 @@ class DuplicateGroup:
     picture: bytes | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be told apart by file."""
+        """Check that every file has a name."""
         if len(self.files) != len(self.names):
             raise ShapeError(
-                "A group of near-duplicates needs a name for every file.",
+                "The attribute names needs one name for every file of the group.",
                 got=f"{len(self.files)} files, {len(self.names)} names",
                 fix="pass one name for each file, in the same order.",
             )
 
     @property
     def is_conflict(self) -> bool:
-        """Whether the same picture carries different names."""
+        """Return whether the files have different names."""
         return len(set(self.names)) > 1
 
 
 @dataclass(frozen=True)
 class NameHint:
-    """What the names and counts of two labels (or individuals) say about each other, for a person to judge.
+    """A possible relation between the names of two labels or individuals, for a person to check.
 
     Attributes:
-        label: One label.
-        relation: A word or two between them, such as "implies".
-        other: The other label; empty where it is about one alone.
-        seen: What the photos say, such as "12 of 40 photos lack it".
+        label: First label.
+        relation: Relation in one or two words, such as "implies".
+        other: Second label; empty if the hint is about one label.
+        seen: Counts of photos that support the hint, such as "12 of 40 photos lack it".
     """
 
     label: str
@@ -255,10 +267,10 @@ class NameHint:
 
 @dataclass(frozen=True, eq=False)
 class InspectPage:
-    """Everything the page about a collection shows; what is left empty is left out of the page.
+    """Content of the page about a data set. Empty attributes have no section on the page.
 
-    ``photos_per_identity`` has one entry an identity: its number of photos. The page shows all tiles it is given:
-    choose a few dozen.
+    ``photos_per_identity`` has one entry per identity: its number of photos. The page shows all given tiles, so pass a
+    few dozen.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The page about near-duplicates: photos of one picture side by side, and identities that may be one."""
+"""The page of near-duplicates: photos of the same picture, and pairs of identities that may be one individual."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fieldmark.reporting.thumbnails import thumbnail_if_readable
 
 @dataclass(frozen=True)
 class DuplicateSheet:
-    """One picture: what its photos' names say together, and some of the ``n_photos`` that show it."""
+    """One picture: a verdict about the names of its photos, and some of the ``n_photos`` photos that show it."""
 
     verdict: str
     is_conflict: bool
@@ -23,7 +23,7 @@ class DuplicateSheet:
 
 @dataclass(frozen=True)
 class PairSheet:
-    """Two identities that may be one, why, and some photos of each."""
+    """Two identities that may be one individual, the reason, and some photos of each."""
 
     first: str
     second: str
@@ -33,9 +33,9 @@ class PairSheet:
 
 @dataclass(frozen=True)
 class DuplicatesPage:
-    """Everything the page of near-duplicates shows; what is left empty is left out.
+    """Content of the page of near-duplicates. Empty attributes have no section on the page.
 
-    ``n_pictures`` and ``n_suggested`` count all there are, of which ``pictures`` and ``suggested`` are the first.
+    ``n_pictures`` and ``n_suggested`` are total numbers; ``pictures`` and ``suggested`` may hold only the first ones.
     """
 
     title: str
@@ -49,7 +49,7 @@ class DuplicatesPage:
 
 
 def duplicates_page(page: DuplicatesPage) -> str:
-    """The page as one HTML text: no network, no script, every name inert.
+    """Return the page as one HTML text. It loads nothing, runs no script, and escapes every name.
 
     A picture that cannot be read is shown as an empty frame.
     """
@@ -57,9 +57,9 @@ def duplicates_page(page: DuplicatesPage) -> str:
     suggested = [{"row": one, "tiles": _tiles(one.tiles)} for one in page.suggested]
     sections = (
         ("facts", "At a glance", page.facts),
-        ("suggested", "Perhaps one", page.suggested),
-        ("pictures", "Pictures", page.pictures),
-        ("broken", "Broken", page.broken),
+        ("suggested", "Possible same individuals", page.suggested),
+        ("pictures", "Same pictures", page.pictures),
+        ("broken", "Unreadable files", page.broken),
     )
     return rendered(
         "duplicates.html",

@@ -1,4 +1,4 @@
-"""Tables of answers as CSV: to the byte for machines, harmless in a spreadsheet for people."""
+"""CSV tables of answers: exact values for programs, and safe cells for people who open them in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def write_answers_csv(path: Path, rows: Iterable[Sequence[Cell]], columns: Sequence[str], *, for_people: bool) -> None:
-    """Write a table, whole or not at all.
+    """Write a table as CSV. The file is replaced as a whole.
 
-    A spreadsheet runs a cell that starts like a formula, so a photo named ``=cmd|...`` is an attack on whoever opens
-    the table. Tables for people get an apostrophe before such texts (numbers stay numbers), and a byte-order mark, by
-    which spreadsheets know UTF-8. Tables for machines, such as a submission, hold exactly what was given.
+    A spreadsheet runs a cell that starts like a formula, so a photo named ``=cmd|...`` can attack the reader of the
+    table. In tables for people, such texts get an apostrophe first (numbers stay numbers), and the file gets a
+    byte-order mark, by which spreadsheets recognise UTF-8. Tables for programs, such as submissions, contain the exact
+    values.
 
     Args:
-        path: The file to write; its folder is made where missing.
-        rows: The cells of each row, in the order of ``columns``; None is written as an empty cell.
-        columns: The names in the first line.
-        for_people: Whether somebody may open it in a spreadsheet.
+        path: CSV file to write; its folder is created if it is missing.
+        rows: Cells of each row, in the order of ``columns``; None is written as an empty cell.
+        columns: Column names for the first line.
+        for_people: Whether people may open the file in a spreadsheet.
 
     Raises:
-        DataError: A row has another number of cells than there are columns; a name of a machine table is no Unicode.
+        DataError: The number of cells of a row is wrong, or a text in a table for programs is not valid Unicode.
 
     Source:
         OWASP, "CSV Injection", which also lists the full-width forms of the four signs.
@@ -40,9 +41,9 @@ def write_answers_csv(path: Path, rows: Iterable[Sequence[Cell]], columns: Seque
     ]
     if uneven:
         raise DataError(
-            f"{path.name} needs {len(columns)} cells in every row.",
+            f"The table {path.name} needs {len(columns)} cells in every row.",
             got=several(uneven),
-            fix=f"give each row the cells of: {', '.join(columns)}.",
+            fix=f"pass one cell per column in each row: {', '.join(columns)}.",
         )
     prepare = harmless if for_people else _as_it_is
     lines = [",".join(_quoted(prepare(cell)) for cell in row) for row in [list(columns), *table]]
@@ -51,7 +52,7 @@ def write_answers_csv(path: Path, rows: Iterable[Sequence[Cell]], columns: Seque
 
 
 def harmless(cell: Cell) -> str:
-    """The text of a cell that no spreadsheet takes for a formula.
+    """Return the text of a cell in a form that no spreadsheet runs as a formula.
 
     Example:
         >>> harmless("=1+1"), harmless("-0.5"), harmless(-0.5), harmless("w_1")
@@ -67,19 +68,19 @@ def _as_it_is(cell: Cell) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quotes where a reader needs them: the csv module leaves a lone carriage return bare."""
+    """Quote a text if needed. The csv module does not quote a lone carriage return."""
     return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
 
 
 def _encoded(text: str, path: Path, *, for_people: bool) -> bytes:
-    """UTF-8; bytes of file names that are no UTF-8 come out as they were (machines) or as an escape (people)."""
+    """Encode a text as UTF-8. Other bytes of file names are kept (programs) or written as escapes (people)."""
     if for_people:
         return b"\xef\xbb\xbf" + text.encode(errors="backslashreplace")
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{path.name} cannot hold a text that is no Unicode.",
+            f"The table {path.name} contains a text that is not valid Unicode.",
             got=repr(error.object[error.start : error.end]),
             fix="rename that photo or label.",
         ) from error

@@ -1,4 +1,4 @@
-"""What the page of a run that tags shows, as plain frozen values; what it shares with other pages: ``contents``."""
+"""Contents of the report page of tagging and attributes runs, as plain frozen dataclasses. See also ``contents``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jaxtyping import Float
 from fieldmark.reporting.contents import Curve, Fact, ScoreRow, SkippedFile, StageRow
 
 MarkKind = Literal["right", "missed", "extra", "plain"]
-"""A label in the table and given; in the table alone; given alone; neither can be said."""
+"""Kind of a label on a photo: in the table and predicted; only in the table; only predicted; not comparable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A difference with the ends of its interval."""
+    """A difference with its interval."""
 
     value: float
     low: float
@@ -25,17 +25,24 @@ class Difference:
 
     @property
     def verdict(self) -> Literal["better", "worse", "no clear change"]:
-        """Which way the whole interval points, if it points anywhere."""
+        """Return "better" or "worse" if the whole interval is above or below zero, else "no clear change"."""
         if self.low > 0:
             return "better"
         return "worse" if self.high < 0 else "no clear change"
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """What one stage with scores came to: ``change`` is against the rung before (None: the first).
+class StageScore:
+    """The score of one stage with its interval.
 
-    ``news`` says what is new since the rung before, ``said`` is the stage's own last word.
+    Attributes:
+        name: Name of the stage.
+        value: Score.
+        low: Lower end of its interval.
+        high: Upper end of its interval.
+        change: Difference from the stage before; None for the first stage.
+        new_steps: Short phrases about what this stage does and the stage before does not.
+        message: Last message of the stage.
     """
 
     name: str
@@ -43,13 +50,13 @@ class Rung:
     low: float
     high: float
     change: Difference | None = None
-    news: tuple[str, ...] = ()
-    said: str = ""
+    new_steps: tuple[str, ...] = ()
+    message: str = ""
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingCourse:
-    """How the networks of one stage learned: one curve a fold. Stages of the same ``scale`` share a vertical axis."""
+class TrainingHistory:
+    """Training loss of one stage, with one curve per fold. Stages of the same ``scale`` share a vertical axis."""
 
     stage: str
     folds: tuple[Curve, ...]
@@ -58,7 +65,7 @@ class TrainingCourse:
 
 @dataclass(frozen=True, eq=False)
 class LabelThresholdScan:
-    """The score at each threshold of one group, all else as chosen."""
+    """The score at each threshold of one label group, with the thresholds of other groups unchanged."""
 
     at: Float[np.ndarray, " point"]
     value: Float[np.ndarray, " point"]
@@ -67,7 +74,17 @@ class LabelThresholdScan:
 
 @dataclass(frozen=True, eq=False)
 class ThresholdRow:
-    """When labels of a group are given; ``most`` None: no limit. A group without a name holds all other labels."""
+    """The threshold of one label group.
+
+    Attributes:
+        group: Name of the group.
+        n_labels: Number of labels in the group.
+        at: Threshold.
+        least: Minimum number of predicted labels per photo.
+        most: Maximum number of predicted labels per photo; None for no limit.
+        note: Note for the table.
+        scan: Score at other thresholds.
+    """
 
     group: str
     n_labels: int
@@ -80,9 +97,9 @@ class ThresholdRow:
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """How well one label is told; a number that cannot be measured is None.
+    """Measures of one label. A measure is None if it cannot be computed.
 
-    ``count`` photos have it in the table, ``given`` were given it.
+    ``count`` photos have the label in the table; for ``given`` photos it was predicted.
     """
 
     name: str
@@ -105,7 +122,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class MarkedPhoto:
-    """A photo with its labels; ``note`` is one short line, such as its score."""
+    """A photo with its labels; ``note`` is a short text, such as its score."""
 
     image: str
     picture: bytes | None
@@ -115,7 +132,7 @@ class MarkedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class LabelIssueRow:
-    """A label that may be wrong (the table has it) or missing (it has not); ``label_error_proba`` is how likely that is, 0-1."""
+    """A label that may be wrong (in the table) or missing (not in the table), with the probability of that, 0 to 1."""
 
     image: str
     label: str
@@ -128,10 +145,10 @@ class LabelIssueRow:
 
 @dataclass(frozen=True, slots=True)
 class DroppedPhotosSection:
-    """What one stage left out of training: how many, the worst with pictures, more by name and error."""
+    """Photos that one stage removed from training: their number, examples with pictures, and others by name."""
 
     stage: str
-    said: str
+    message: str
     n: int
     worst: tuple[MarkedPhoto, ...] = ()
     others: tuple[Fact, ...] = ()
@@ -139,43 +156,58 @@ class DroppedPhotosSection:
 
 @dataclass(frozen=True, slots=True)
 class AddedPhotos:
-    """New photos that one stage took for training, with the labels it gave them."""
+    """New photos that one stage added to training, with their pseudo-labels."""
 
     stage: str
-    said: str
+    message: str
     examples: tuple[MarkedPhoto, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TreesSection:
-    """What the boosted trees of a stage went by: columns with their share of the gain, and what they could reach."""
+    """Inputs of the boosted trees of a stage.
+
+    Attributes:
+        stage: Name of the stage.
+        importance: The most important columns, each with its share of the total gain, 0 to 1.
+        n_columns: Number of all columns.
+        recall_ceiling: Share of the labels in the table that are among the candidates of the trees, 0 to 1.
+        n_scored: Number of candidates: pairs of photo and label.
+    """
 
     stage: str
     importance: tuple[tuple[str, float], ...]
     n_columns: int
     recall_ceiling: float
-    n_judged: int
+    n_scored: int
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionRow:
-    """How one question is answered: errors are shares of the ``n`` photos it is told of, ``blind`` without looking.
+    """Measures of one question.
 
-    ``confused`` is the commonest mistake in words, ``hangs_from`` the question that decides about this one.
+    Attributes:
+        name: Name of the question.
+        n_answers: Number of possible answers.
+        n: Number of photos with an answer in the table.
+        error: Share of these photos with a wrong answer, 0 to 1.
+        baseline_error: Error if every photo gets the most frequent answer, 0 to 1.
+        confused: The most frequent mistake, in words.
+        parent: Question on which this question depends; empty if there is none.
     """
 
     name: str
     n_answers: int
     n: int
     error: float
-    blind: float
+    baseline_error: float
     confused: str = ""
-    hangs_from: str = ""
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreAverageRow:
-    """How much each part has to say: for each question a weight a part."""
+    """Weights of an ensemble: for each question, one weight per part."""
 
     stage: str
     parts: tuple[str, ...]
@@ -184,10 +216,11 @@ class ScoreAverageRow:
 
 @dataclass(frozen=True)
 class LabelsPage:
-    """Everything the page of a run that tags or answers shows; what is left empty is left out of the page.
+    """Content of the report page of a tagging or attributes run. Empty attributes have no section on the page.
 
-    ``summary`` is the first thing read, for somebody who never heard of F2. ``learning_rates`` has a curve for each
-    schedule. ``labels`` may come in any order. ``score_name`` is what the ladder and the thresholds are measured by.
+    ``summary`` is the verdict at the top of the page, in plain words for a reader who does not know F2.
+    ``learning_rates`` has one curve per schedule. ``labels`` may be in any order. ``score_name`` is the name of the
+    score of the stages and thresholds.
     """
 
     title: str
@@ -196,15 +229,15 @@ class LabelsPage:
     scores: tuple[ScoreRow, ...] = ()
     scores_note: str = ""
     score_name: str = "mean F2"
-    ladder: tuple[Rung, ...] = ()
-    ladder_note: str = ""
-    courses: tuple[TrainingCourse, ...] = ()
+    stage_scores: tuple[StageScore, ...] = ()
+    stage_scores_note: str = ""
+    training_histories: tuple[TrainingHistory, ...] = ()
     learning_rates: tuple[Curve, ...] = ()
     thresholds: tuple[ThresholdRow, ...] = ()
     thresholds_note: str = ""
     labels: tuple[LabelRow, ...] = ()
     questions: tuple[QuestionRow, ...] = ()
-    merges: tuple[ScoreAverageRow, ...] = ()
+    weights: tuple[ScoreAverageRow, ...] = ()
     best: tuple[MarkedPhoto, ...] = ()
     worst: tuple[MarkedPhoto, ...] = ()
     issues: tuple[LabelIssueRow, ...] = ()

@@ -1,4 +1,4 @@
-"""The page of a run that tags: one file, complete in itself, that can be read without its script."""
+"""The report page of tagging and attributes runs: one self-contained file that works without its script."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from fieldmark.reporting.label_contents import (
     LabelsPage,
     MarkedPhoto,
     ThresholdRow,
-    TrainingCourse,
+    TrainingHistory,
 )
 from fieldmark.reporting.rendering import LARGE, SMALL, aspect, rendered, run_parts, safe
 from fieldmark.reporting.thumbnails import thumbnail_if_readable
 
-MOST_TOLD = 8
-"""Labels told best and told worst."""
+N_EXTREMES = 8
+"""Number of labels in the lists of the best and the worst labels."""
 
 _SIGNS = {
-    "right": {"sign": "✓", "words": "found"},
+    "right": {"sign": "✓", "words": "right"},
     "missed": {"sign": "○", "words": "missed"},
-    "extra": {"sign": "+", "words": "added"},
+    "extra": {"sign": "+", "words": "extra"},
 }
 _LEGEND = (
-    ("right", "in the table and given"),
-    ("missed", "in the table, not given"),
-    ("extra", "given, not in the table"),
+    ("right", "in the table and predicted"),
+    ("missed", "in the table, not predicted"),
+    ("extra", "predicted, not in the table"),
 )
 _CHANGE_SIGNS = {"better": "▲", "worse": "▼", "no clear change": "●"}
 
 
 def labels_page(page: LabelsPage) -> str:
-    """The report of a run that tags as one HTML text: no network, every name inert.
+    """Return the report of a tagging or attributes run as one HTML text. It loads nothing, and escapes every name.
 
-    What ``page`` leaves empty is left out. A picture that cannot be read is shown as an empty frame. The one script,
-    ours and allowed by its hash alone, searches and sorts the list of labels.
+    Empty attributes of ``page`` have no section. A picture that cannot be read is shown as an empty frame. The only
+    script searches and sorts the list of labels; the page allows it by its hash.
 
     Raises:
         ShapeError: A curve or a scan of thresholds has arrays of different lengths.
@@ -50,7 +50,7 @@ def labels_page(page: LabelsPage) -> str:
         "dropped": [{"row": one, "photos": _photos(one.worst, **SMALL)} for one in page.dropped],
         "added": [{"row": one, "photos": _photos(one.examples, **SMALL)} for one in page.added],
     }
-    least_count, told_worst, told_best = _extremes(page.labels)
+    least_count, worst_labels, best_labels = _extremes(page.labels)
     return rendered(
         "labels.html",
         script="labels.js" if page.labels else "",
@@ -60,14 +60,14 @@ def labels_page(page: LabelsPage) -> str:
         signs=_SIGNS,
         legend_words=_LEGEND,
         change_signs=_CHANGE_SIGNS,
-        ladder_plot=safe(label_plots.ladder_plot(page.ladder, score_name=page.score_name)) if page.ladder else None,
+        stage_scores_plot=_stage_scores(page),
         thresholds=[{"row": row, "svg": _scan(row, page.score_name)} for row in page.thresholds],
         labels=sorted(page.labels, key=lambda row: (-row.count, row.name)),
         least_count=least_count,
-        told_worst=told_worst,
-        told_best=told_best,
+        worst_labels=worst_labels,
+        best_labels=best_labels,
         frequency_plot=_frequency(page.labels),
-        courses=_courses(page.courses),
+        training_histories=_training_plots(page.training_histories),
         rates=_rates(page),
         **pictures,
         **run_parts(page),
@@ -75,21 +75,21 @@ def labels_page(page: LabelsPage) -> str:
 
 
 def _sections(page: LabelsPage) -> list[tuple[str, str]]:
-    """Anchor and words of every section that has content."""
+    """Return the anchor and the short title of every section that has content."""
     all_of_them = (
-        ("scores", "Scores", page.scores),
-        ("stages", "Stages", page.ladder),
-        ("examples", "Photos", page.worst or page.best),
-        ("issues", "Issues", page.issues),
+        ("scores", "Measures", page.scores),
         ("questions", "Questions", page.questions),
+        ("stages", "Stage scores", page.stage_scores),
+        ("examples", "Examples", page.worst or page.best),
+        ("issues", "Possible label errors", page.issues),
         ("labels", "Labels", page.labels),
-        ("thresholds", "LabelThresholds", page.thresholds),
-        ("moved", "Left out, taken in", page.dropped or page.added),
-        ("trees", "Trees", page.trees),
-        ("learning", "Learning", page.courses or page.learning_rates),
-        ("data", "Data", page.facts or page.skipped),
-        ("plan", "Plan", page.stages or page.plan_json),
-        ("manifest", "Manifest", page.manifest),
+        ("thresholds", "Thresholds", page.thresholds),
+        ("moved", "Removed and added photos", page.dropped or page.added),
+        ("trees", "Boosted trees", page.trees),
+        ("learning", "Training", page.training_histories or page.learning_rates),
+        ("data", "Photos", page.facts or page.skipped),
+        ("plan", "Stages", page.stages or page.plan_json),
+        ("manifest", "Versions", page.manifest),
     )
     return [(anchor, words) for anchor, words, content in all_of_them if content]
 
@@ -102,14 +102,20 @@ def _photos(photos: Sequence[MarkedPhoto], *, area_px: int, most_bytes: int) -> 
 
 
 def _extremes(labels: Sequence[LabelRow]) -> tuple[int, list[LabelRow], list[LabelRow]]:
-    """Labels told worst and best, of those that are frequent enough for it to mean something; the count that is."""
+    """Return a minimum count, and the worst and best labels by average precision among labels with that many photos."""
     measured = [row for row in labels if row.average_precision is not None]
-    if len(measured) < 2 * MOST_TOLD:  # the whole list is short enough to be read
+    if len(measured) < 2 * N_EXTREMES:  # the whole list is short
         return 0, [], []
     counts = sorted((row.count for row in measured), reverse=True)
-    least = max(2, min(20, counts[2 * MOST_TOLD - 1]))
+    least = max(2, min(20, counts[2 * N_EXTREMES - 1]))
     frequent = sorted((row for row in measured if row.count >= least), key=lambda row: row.average_precision or 0.0)
-    return least, frequent[:MOST_TOLD], frequent[: -MOST_TOLD - 1 : -1]
+    return least, frequent[:N_EXTREMES], frequent[: -N_EXTREMES - 1 : -1]
+
+
+def _stage_scores(page: LabelsPage) -> Any:
+    if not page.stage_scores:
+        return None
+    return safe(label_plots.stage_scores_plot(page.stage_scores, score_name=page.score_name))
 
 
 def _scan(row: ThresholdRow, score_name: str) -> Any:
@@ -126,22 +132,22 @@ def _frequency(labels: Sequence[LabelRow]) -> Any:
     return safe(label_plots.by_frequency(np.array(counts), np.array(precision)))
 
 
-def _courses(courses: Sequence[TrainingCourse]) -> list[tuple[str, Any]]:
-    """A plot a stage; stages of the same scale share the ends of their vertical axis."""
+def _training_plots(training_histories: Sequence[TrainingHistory]) -> list[tuple[str, Any]]:
+    """Return one plot per stage. Stages of the same scale share the ends of their vertical axis."""
     ends: dict[str, tuple[float, float]] = {}
-    for course in courses:
-        values = np.concatenate([np.asarray(curve.value, dtype=float) for curve in course.folds] or [np.zeros(0)])
+    for history in training_histories:
+        values = np.concatenate([np.asarray(curve.value, dtype=float) for curve in history.folds] or [np.zeros(0)])
         values = values[np.isfinite(values)]
         if len(values):
-            low, high = ends.get(course.scale, (np.inf, -np.inf))
-            ends[course.scale] = min(low, float(values.min())), max(high, float(values.max()))
+            low, high = ends.get(history.scale, (np.inf, -np.inf))
+            ends[history.scale] = min(low, float(values.min())), max(high, float(values.max()))
     drawn = []
-    for course in courses:
-        low, high = ends.get(course.scale, (0.0, 1.0))
-        room = 0.05 * (high - low) or 0.05
-        limits = (min(low - room, 0.0) if low < 0 else max(0.0, low - room), high + room)
-        svg = label_plots.fold_histories(course.folds, title=f"Loss of {course.stage}", limits=limits)
-        drawn.append((course.stage, safe(svg)))
+    for history in training_histories:
+        low, high = ends.get(history.scale, (0.0, 1.0))
+        margin = 0.05 * (high - low) or 0.05
+        limits = (min(low - margin, 0.0) if low < 0 else max(0.0, low - margin), high + margin)
+        svg = label_plots.fold_histories(history.folds, title=f"Loss of {history.stage}", limits=limits)
+        drawn.append((history.stage, safe(svg)))
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""Plots of a run that tags: what each stage brought, how its networks learned, thresholds, labels by frequency."""
+"""Plots of tagging runs: scores of stages, training losses, thresholds, and labels by frequency."""
 
 from __future__ import annotations
 
@@ -10,49 +10,51 @@ from jaxtyping import Float, Int
 
 from fieldmark.reporting.canvas import INK, aligned, canvas, colour, thinned
 from fieldmark.reporting.contents import Curve
-from fieldmark.reporting.label_contents import LabelThresholdScan, Rung
+from fieldmark.reporting.label_contents import LabelThresholdScan, StageScore
 from fieldmark.reporting.wording import counted, number
 
 _SIGNS = {"better": ("^", 2), "worse": ("v", 1), "no clear change": ("o", 0), "first": ("D", 0)}
-"""Marker and colour of a verdict: a reader who tells no colours reads the shape."""
+"""Marker and colour of each verdict. The shape alone is enough for readers who cannot distinguish the colours."""
 
 
-def ladder_plot(rungs: Sequence[Rung], *, score_name: str = "mean F2") -> str:
-    """The score of each stage with its interval, first stage on top.
+def stage_scores_plot(stage_scores: Sequence[StageScore], *, score_name: str = "mean F2") -> str:
+    """Plot the score of each stage with its interval, with the first stage on top.
 
-    A triangle points up where a stage is surely better than the one before, down where it is surely worse.
+    A triangle points up if the stage is better than the stage before (the whole interval of the difference is above
+    zero), and down if it is worse.
     """
-    places = np.arange(len(rungs))
-    with canvas(f"{score_name} after each stage", height=58 + 26 * len(rungs)) as plot:
-        axes = plot.axes(across=score_name)
-        axes.plot([rung.value for rung in rungs], places, color=INK, alpha=0.35, linewidth=1)
-        for place, rung in enumerate(rungs):
-            marker, shade = _SIGNS[rung.change.verdict if rung.change else "first"]
-            axes.plot([rung.low, rung.high], [place, place], color=colour(shade), linewidth=3, alpha=0.45)
-            axes.plot([rung.value], [place], marker=marker, markersize=8, color=colour(shade), markeredgecolor=INK)
-        axes.set_yticks(places, [plot.text(rung.name) for rung in rungs])
-        axes.set_ylim(len(rungs) - 0.4, -0.6)
+    places = np.arange(len(stage_scores))
+    with canvas(f"{score_name} after each stage", height=58 + 26 * len(stage_scores)) as plot:
+        axes = plot.axes(across=score_name, up="stage")
+        for place, one_stage in enumerate(stage_scores):
+            marker, shade = _SIGNS[one_stage.change.verdict if one_stage.change else "first"]
+            axes.plot([one_stage.low, one_stage.high], [place, place], color=colour(shade), linewidth=3, alpha=0.45)
+            axes.plot([one_stage.value], [place], marker=marker, markersize=8, color=colour(shade), markeredgecolor=INK)
+        axes.set_yticks(places, [plot.text(one_stage.name) for one_stage in stage_scores])
+        axes.set_ylim(len(stage_scores) - 0.4, -0.6)
         axes.locator_params(axis="x", nbins=5)
         axes.grid(visible=False, axis="y")
-        return plot.svg(description="; ".join(f"{rung.name}: {number(rung.value)}" for rung in rungs))
+        return plot.svg(
+            description="; ".join(f"{one_stage.name}: {number(one_stage.value)}" for one_stage in stage_scores)
+        )
 
 
 def fold_histories(
     folds: Sequence[Curve], *, title: str, over: str = "epoch", limits: tuple[float, float] | None = None
 ) -> str:
-    """One small plot of how the networks of a stage learned: a thin line a fold, and a thick one that is their mean.
+    """Plot the training loss of one stage: a thin line per fold, and a thick line for their mean.
 
     Args:
-        folds: One curve a fold.
-        title: Read out by screen readers.
-        over: The name of the horizontal axis.
-        limits: Ends of the vertical axis, so that plots side by side can be compared.
+        folds: One curve per fold.
+        title: Title for screen readers.
+        over: Label of the horizontal axis.
+        limits: Ends of the vertical axis, so that plots of several stages can be compared.
 
     Raises:
-        ShapeError: A curve has another number of values than of places.
+        ShapeError: The numbers of positions and values of a curve differ.
     """
     with canvas(title, height=165) as plot:
-        axes = plot.axes(across=over)
+        axes = plot.axes(across=over, up="loss")
         for curve in folds:
             at, value = thinned(*aligned(curve.name, curve.at, curve.value))
             axes.plot(at, value, color=colour(0), alpha=0.4, linewidth=1, marker="." if len(at) == 1 else "")
@@ -69,7 +71,7 @@ def fold_histories(
 
 
 def _mean_line(folds: Sequence[Curve]) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """The mean of the curves where they have a value; folds may have ended at different epochs."""
+    """Return the mean of the curves that have a value at each position. Folds may end at different epochs."""
     at = np.unique(np.concatenate([np.asarray(curve.at, dtype=float) for curve in folds] or [np.zeros(0)]))
     total, n = np.zeros(len(at)), np.zeros(len(at))
     for curve in folds:
@@ -81,10 +83,10 @@ def _mean_line(folds: Sequence[Curve]) -> tuple[Float[np.ndarray, " point"], Flo
 
 
 def threshold_scan(scan: LabelThresholdScan, *, group: str, score_name: str = "mean F2") -> str:
-    """The score at each threshold of a group, with the chosen one marked.
+    """Plot the score at each threshold of a label group, with the chosen one marked.
 
     Raises:
-        ShapeError: There are not as many scores as thresholds.
+        ShapeError: The numbers of scores and thresholds differ.
     """
     at, value = aligned(f"thresholds of {group}", scan.at, scan.value)
     with canvas(f"{score_name} at each threshold of {group}", height=190) as plot:
@@ -101,35 +103,36 @@ def threshold_scan(scan: LabelThresholdScan, *, group: str, score_name: str = "m
 
 
 def by_frequency(counts: Int[np.ndarray, " label"], precision: Float[np.ndarray, " label"]) -> str:
-    """Average precision of each label over the number of photos that have it, and the middle of labels about as rare.
+    """Plot the average precision of each label over its number of photos, and the median of similarly rare labels.
 
     Args:
-        counts: Photos with the label in the table, at least 1.
-        precision: Average precision, 0-1.
+        counts: Number of photos with the label in the table, at least 1.
+        precision: Average precision, 0 to 1.
 
     Raises:
-        ShapeError: There are not as many counts as precisions.
+        ShapeError: The numbers of counts and precisions differ.
     """
     counts, precision = aligned("labels", counts, precision)
     with canvas("Average precision of each label") as plot:
         axes = plot.axes(across="photos with the label", up="average precision")
         axes.set_xscale("log")
         axes.scatter(counts, precision, s=12, color=colour(0), alpha=0.5, linewidths=0)
-        middle, typical = _middles(counts, precision)
-        axes.plot(middle, typical, color=colour(1), linewidth=2, linestyle="--", label=plot.text("middle of its like"))
+        centre, median = _medians(counts, precision)
+        name = plot.text("median at this frequency")
+        axes.plot(centre, median, color=colour(1), linewidth=2, linestyle="--", label=name)
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlim(0.8 * counts.min(initial=1), 1.3 * max(10.0, counts.max(initial=1)))
         axes.xaxis.set_major_formatter(lambda value, _place: f"{value:,.0f}")
         axes.xaxis.set_minor_formatter(lambda _value, _place: "")
         plot.legend(columns=1)
-        words = "; ".join(f"about {m:.0f} photos: {t:.2f}" for m, t in zip(middle, typical, strict=True))
-        return plot.svg(description=f"Middle average precision of {counted(len(counts), 'label')}. {words}.")
+        words = "; ".join(f"about {m:.0f} photos: {t:.2f}" for m, t in zip(centre, median, strict=True))
+        return plot.svg(description=f"Median average precision of {counted(len(counts), 'label')}. {words}.")
 
 
-def _middles(
+def _medians(
     counts: Float[np.ndarray, " label"], precision: Float[np.ndarray, " label"]
 ) -> tuple[Float[np.ndarray, " bin"], Float[np.ndarray, " bin"]]:
-    """Medians of labels whose counts lie within the same doubling; lonely labels have no middle."""
+    """Return medians of labels whose counts lie between two powers of 2; ranges of fewer than 3 labels have none."""
     doubling = np.floor(np.log2(np.maximum(counts, 1)))
     bins = [doubling == one for one in np.unique(doubling) if np.count_nonzero(doubling == one) >= 3]
     return (

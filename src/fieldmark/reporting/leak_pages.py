@@ -1,4 +1,4 @@
-"""The page of an audit: what can be guessed without the pictures, from which side feature, and how surely."""
+"""The page of a leakage audit: how well labels can be predicted without the images, per side feature."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.rendering import rendered
 
-SECTIONS = {"gains": "NGramFeatures", "copies": "Copies", "crossings": "Across parts"}
+SECTIONS = {"gains": "Side features", "copies": "Copies", "crossings": "Copies across parts"}
 
 
 @dataclass(frozen=True, slots=True)
 class GainRow:
-    """One side feature on one target; shares are 0-1, ``gain`` is ``guessed - blind`` with its interval ``low`` to ``high``."""
+    """The predictions of one target from one side feature. Shares are 0 to 1.
+
+    ``blind`` is the score of the baseline and ``guessed`` the score of the side feature. ``gain`` is their difference,
+    with its interval from ``low`` to ``high``.
+    """
 
     target: str
     side_feature: str
@@ -29,7 +33,7 @@ class GainRow:
 
 @dataclass(frozen=True, slots=True)
 class CopyRow:
-    """How many photos have the answer that their copies have, and how many another."""
+    """Number of photos whose copies have the same answer, and number whose copies have another answer."""
 
     kind: str
     target: str
@@ -39,7 +43,7 @@ class CopyRow:
 
 @dataclass(frozen=True, slots=True)
 class CrossingRow:
-    """How many of a part's photos lie in another part too."""
+    """Number of photos of one part that have a copy in another part."""
 
     kind: str
     part: str
@@ -50,9 +54,10 @@ class CrossingRow:
 
 @dataclass(frozen=True)
 class LeaksPage:
-    """All that the page shows; what is empty is left out.
+    """Content of the page. Empty attributes have no section on the page.
 
-    ``worth`` is the least gain that is called a leak, unless guesses are ``worth_times`` as often right as blind ones.
+    A side feature is called a leak if its gain is at least ``worth``, or if its score is at least ``worth_times`` the
+    score of the baseline.
     """
 
     title: str
@@ -66,6 +71,6 @@ class LeaksPage:
 
 
 def leaks_page(page: LeaksPage) -> str:
-    """The page as one HTML text: no network, no script, every name inert."""
-    told = [(anchor, words) for anchor, words in SECTIONS.items() if getattr(page, anchor)]
-    return rendered("leaks.html", page=page, sections=[("facts", "At a glance"), *told], aspect=1.0)
+    """Return the page as one HTML text. It loads nothing, runs no script, and escapes every name."""
+    filled = [(anchor, words) for anchor, words in SECTIONS.items() if getattr(page, anchor)]
+    return rendered("leaks.html", page=page, sections=[("facts", "At a glance"), *filled], aspect=1.0)

@@ -1,4 +1,4 @@
-"""Two photos side by side with lines between the points they share."""
+"""Pictures of keypoint matches: two photos side by side, with lines between matching keypoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 GAP_PX = 12
 FINER = 2
-"""Drawn so many times larger and shrunk: smooth lines."""
+"""Factor by which the picture is drawn larger and then shrunk, for smooth lines."""
 PAPER, GREY = (255, 255, 255), (150, 150, 150)
 
 
@@ -26,9 +26,9 @@ class Side:
     """One of the two photos.
 
     Attributes:
-        pixels: Upright, 0-255.
-        xy: A point a match: column and row in px of ``size``.
-        size: Height and width that the points are told in, which is also the shape in which the photo is shown.
+        pixels: Pixels of the upright photo, 0 to 255.
+        xy: One keypoint per match: column and row in px, in an image of shape ``size``.
+        size: Height and width, in px, of the image in which the keypoints were found. The photo is drawn in this shape.
     """
 
     pixels: UInt8[np.ndarray, "height width 3"]
@@ -39,30 +39,30 @@ class Side:
 def match_lines(
     left: Side, right: Side, inlier: Bool[np.ndarray, " match"], *, height_px: int = 420, most: int = 120
 ) -> Image.Image:
-    """The picture: matches that fit together in colours, those that do not in grey behind them.
+    """Draw two photos with lines between matching keypoints: inliers in colours, outliers in grey behind them.
 
-    A line's colour runs with its place in the left photo, from left to right, so that the eye can follow it.
+    The colour of a line follows its position in the left photo, from left to right, so that lines can be followed.
 
     Args:
-        left: The photo on the left.
-        right: The photo on the right.
-        inlier: Whether a match fits.
-        height_px: Of both photos in the picture.
-        most: Lines of either kind; of more, every second, third ... is drawn.
+        left: Photo on the left.
+        right: Photo on the right.
+        inlier: Whether each match is an inlier.
+        height_px: Height of both photos in the picture, in px.
+        most: Maximum number of lines of each kind. Of more matches, every second (third, ...) is drawn.
 
     Raises:
-        ShapeError: There is not one point on either side for each match.
-        FieldmarkError: ``height_px`` or ``most`` is impossible.
+        ShapeError: The numbers of points and matches differ.
+        FieldmarkError: ``height_px`` or ``most`` is out of range.
     """
     if left.xy.shape != right.xy.shape or left.xy.shape != (len(inlier), 2):
         raise ShapeError(
-            "Every line needs a point in both photos.",
+            "The arguments left, right and inlier need one point per match on each side.",
             got=f"{left.xy.shape} left, {right.xy.shape} right, {len(inlier)} matches",
             fix="pass keypoints.xy[pairs[:, 0]], and pairs[:, 1] for the other side.",
         )
     if not 32 <= height_px <= 4096 or most < 1:
         raise FieldmarkError(
-            "The picture cannot be drawn like that.",
+            "The argument height_px or most is out of range.",
             got=f"height_px={height_px}, most={most}",
             fix="use height_px from 32 to 4096 and most of 1 or more.",
         )
@@ -89,18 +89,18 @@ def match_lines(
 
 
 def encoded(picture: Image.Image, *, form: str = "JPEG") -> bytes:
-    """The bytes of a picture file: ``JPEG`` or ``PNG``."""
+    """Return the bytes of the picture as a file; ``form`` is ``JPEG`` or ``PNG``."""
     file = BytesIO()
     picture.save(file, form, **({"quality": 88, "optimize": True} if form == "JPEG" else {}))
     return file.getvalue()
 
 
 def _some(rows: np.ndarray, most: int) -> np.ndarray:
-    """Rows spread evenly, at most so many."""
+    """Return at most ``most`` evenly spaced rows."""
     return rows[:: max(1, -(-len(rows) // most))]
 
 
 def _colour(place: float) -> tuple[int, int, int]:
-    """From red over green to violet as ``place`` goes from 0 to 1."""
+    """Return a colour from red over green to violet, for ``place`` from 0 to 1."""
     red, green, blue = colorsys.hls_to_rgb(0.8 * min(1.0, max(0.0, place)), 0.5, 0.9)
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -1,4 +1,4 @@
-"""Two pages: what a run that identifies came to, and what lies in a collection. One file each, complete in itself."""
+"""The report page of an identification run, and the page about a data set. Each page is one self-contained file."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from fieldmark.reporting.rendering import LARGE, MOST_DUPLICATES, SMALL, WIDE, a
 from fieldmark.reporting.thumbnails import thumbnail_if_readable
 from fieldmark.reporting.wording import counted, number, ordinal, percent
 
-_CURVE_TITLES = {"loss": "Loss", "metric": "Score", "lr": "Learning rate"}
+_CURVE_TITLES = {"loss": "Loss", "metric": "Validation score", "lr": "Learning rate"}
 
 
 def run_page(page: RunPage) -> str:
-    """The report of a run as one HTML text: no network, no script, every name inert.
+    """Return the report of an identification run as one HTML text. It loads nothing and runs no script.
 
-    What ``page`` leaves empty is left out. A picture that cannot be read is shown as an empty frame.
+    Every name is escaped. Empty attributes of ``page`` have no section. A picture that cannot be read is shown as an
+    empty frame.
 
     Raises:
         ShapeError: A curve or the threshold scan has arrays of different lengths.
@@ -45,15 +46,15 @@ def run_page(page: RunPage) -> str:
         for pair in page.confusions
     ]
     sections = (
-        ("scores", "Scores", page.scores),
-        ("threshold", "Known or new", page.threshold),
-        ("examples", "Photos", page.worst or page.best),
+        ("scores", "Measures", page.scores),
+        ("threshold", "Unknown individuals", page.threshold),
+        ("examples", "Examples", page.worst or page.best),
         ("confusions", "Confusions", page.confusions),
-        ("issues", "Names", page.issues),
-        ("curves", "Learning", page.curves),
-        ("data", "Data", page.facts or page.skipped),
-        ("plan", "Plan", page.stages or page.plan_json),
-        ("manifest", "Manifest", page.manifest),
+        ("issues", "Possible label errors", page.issues),
+        ("curves", "Training", page.curves),
+        ("data", "Photos", page.facts or page.skipped),
+        ("plan", "Stages", page.stages or page.plan_json),
+        ("manifest", "Versions", page.manifest),
     )
     return rendered(
         "run.html",
@@ -70,12 +71,13 @@ def run_page(page: RunPage) -> str:
 
 
 def inspect_page(page: InspectPage) -> str:
-    """The page about a collection as one HTML text: no network, no script, every name inert.
+    """Return the page about a data set as one HTML text. It loads nothing and runs no script.
 
-    What ``page`` leaves empty is left out. A picture that cannot be read is shown as an empty frame.
+    Every name is escaped. Empty attributes of ``page`` have no section. A picture that cannot be read is shown as an
+    empty frame.
 
     Raises:
-        ShapeError: Widths and heights, or labels and their co-occurrence, do not fit together.
+        ShapeError: The numbers of widths and heights, or of labels and co-occurrence counts, differ.
     """
     duplicates = sorted(page.duplicates, key=lambda duplicate: not duplicate.is_conflict)[:MOST_DUPLICATES]
     pictures = {
@@ -85,13 +87,13 @@ def inspect_page(page: InspectPage) -> str:
     drawn = _collection_plots(page)
     sections = (
         ("facts", "At a glance", page.facts),
-        ("refused", "Refused", page.problems),
-        ("broken", "Broken", page.broken),
+        ("refused", "Mistakes", page.problems),
+        ("broken", "Unreadable files", page.broken),
         ("duplicates", "Duplicates", page.duplicates),
         ("counts", "Counts", drawn),
-        ("together", "Pairs", page.cooccurrence),
-        ("odd-names", "Odd names", page.odd_names),
-        ("names", "Names", page.name_hints),
+        ("together", "Label pairs", page.cooccurrence),
+        ("odd-names", "Unusual names", page.odd_names),
+        ("names", "Label names", page.name_hints),
         ("identities", "Identities", page.identities),
         ("samples", "Sample", page.samples),
     )
@@ -117,10 +119,10 @@ def inspect_page(page: InspectPage) -> str:
 
 
 def write_page(path: Path, html: str) -> None:
-    """Write a page so that a reader sees the old one or the new one whole; its folder is made where missing.
+    """Write a page. The file is replaced as a whole, and its folder is created if it is missing.
 
     Raises:
-        RunError: The disk is full, failing or closed to us.
+        RunError: The disk is full or fails, or the folder is not writable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, html.encode())
@@ -153,8 +155,8 @@ def _examples(examples: Sequence[Example]) -> list[dict[str, Any]]:
 
 def _verdict(example: Example) -> str:
     if example.rank is None:
-        return f"not among these {len(example.candidates)}"
-    return "right at once" if example.rank == 1 else f"right answer {ordinal(example.rank)}"
+        return f"not among the first {len(example.candidates)}"
+    return "right answer first" if example.rank == 1 else f"right answer {ordinal(example.rank)}"
 
 
 def _tiles(tiles: Sequence[Tile]) -> list[dict[str, Any]]:
@@ -163,23 +165,23 @@ def _tiles(tiles: Sequence[Tile]) -> list[dict[str, Any]]:
 
 def _threshold(scan: ThresholdScan) -> dict[str, Any]:
     facts = [Fact("threshold", number(float(scan.chosen_at)))]
-    for name, values, tell, note in (
+    for name, values, formatted, note in (
         (scan.score_name, scan.score, number, "on the validation photos"),
-        ("named “new”", scan.share_new, percent, "of all validation photos"),
-        ("false matches", scan.false_match_rate, percent, "of the unknown individuals were given somebody's name"),
+        ("answered as new", scan.share_new, percent, "of all validation photos"),
+        ("FPIR", scan.false_match_rate, percent, "of the unknown individuals were answered with a name"),
     ):
         value = float("nan") if values is None else float(np.interp(scan.chosen_at, scan.at, values))
         if np.isfinite(value):
-            facts.append(Fact(name, tell(value), note))
+            facts.append(Fact(name, formatted(value), note))
     return {"svg": safe(plots.threshold_plot(scan)), "facts": facts}
 
 
 def _curves(curves: Sequence[Curve], *, over: str) -> list[tuple[str, Any]]:
     drawn = []
     for kind, title in _CURVE_TITLES.items():
-        similar = [curve for curve in curves if curve.kind == kind]
-        if similar:
-            svg = plots.history(similar, title=title, over=over, log=kind == "lr" and plots.spans_decades(similar))
+        of_kind = [curve for curve in curves if curve.kind == kind]
+        if of_kind:
+            svg = plots.history(of_kind, title=title, over=over, log=kind == "lr" and plots.spans_decades(of_kind))
             drawn.append((title, safe(svg)))
     return drawn
 
@@ -196,7 +198,7 @@ def _collection_plots(page: InspectPage) -> list[tuple[str, Any]]:
 
 
 def _pairs(pairs: Cooccurrence, *, most: int = 12) -> list[tuple[str, str, int]]:
-    """The pairs of different labels that share the most photos."""
+    """Return the pairs of different labels with the most common photos."""
     rows, columns = np.triu_indices(len(pairs.labels), k=1)
     counts = np.asarray(pairs.counts)[rows, columns]
     order = np.argsort(-counts, kind="stable")[:most]

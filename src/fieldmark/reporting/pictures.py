@@ -1,4 +1,4 @@
-"""Photos of a collection as small pictures for pages, in their true shape."""
+"""Small pictures of the photos of a collection, for pages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LONGEST_PX = 320
 
 
 def picture(photos: Collection, row: int) -> bytes | None:
-    """A photo as a small JPEG without its notes; None if it cannot be read.
+    """Return a photo as a small JPEG without metadata; None if it cannot be read.
 
-    Where the table tells the true width and height, a squashed file is shown in its true shape.
+    If the table has the columns ``width`` and ``height``, a file with another aspect ratio is stretched to that shape.
     """
     one = photos.take(np.array([row]))
     width, height = (one.table[side][0] if side in one.table.columns else None for side in ("width", "height"))

@@ -1,7 +1,8 @@
-"""Plots as small SVG texts that suit a light page and a dark one.
+"""Plots as small SVG texts for light and dark pages.
 
-Axes and words take the page's ink, lines its ``--plot-1`` to ``--plot-4`` (where a page sets none, colours that
-colour-blind readers tell apart), the ground is clear. The same input gives the same bytes.
+Axes and texts use the text colour of the page, and lines its colours ``--plot-1`` to ``--plot-4``. If a page sets no
+colours, lines use colours that colour-blind readers can distinguish. The background is transparent. The same input
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -17,31 +18,34 @@ from fieldmark.reporting.contents import Cooccurrence, Curve, LabelCount, Thresh
 from fieldmark.reporting.wording import counted, number, percent
 
 
-def history(curves: Sequence[Curve], *, title: str, over: str = "epoch", log: bool = False) -> str:
-    """Training history: losses, metrics or learning rates over epochs or steps.
+def history(
+    curves: Sequence[Curve], *, title: str, over: str = "epoch", up: str | None = None, log: bool = False
+) -> str:
+    """Plot a training history: losses, metrics or learning rates over epochs or steps.
 
     Args:
-        curves: Lines of one kind; more than four repeat colours.
-        title: What is shown, as a short sentence; read out by screen readers.
-        over: The name of the horizontal axis.
-        log: Whether the vertical axis is logarithmic; values that are not above 0 are left out there.
+        curves: Curves of one kind; more than four repeat colours.
+        title: Title for screen readers.
+        over: Label of the horizontal axis.
+        up: Label of the vertical axis; None for the title in lower case.
+        log: Whether the vertical axis is logarithmic; values of 0 or less are then left out.
 
     Returns:
         An SVG text.
 
     Raises:
-        ShapeError: A curve has another number of values than of places.
+        ShapeError: The numbers of positions and values of a curve differ.
     """
     with canvas(title) as plot:
-        axes = plot.axes(across=over)
+        axes = plot.axes(across=over, up=title[:1].lower() + title[1:] if up is None else up)
         for place, curve in enumerate(curves):
             at, value = thinned(*aligned(curve.name, curve.at, curve.value))
             shown = np.isfinite(value) & ((value > 0) | (not log))
-            look = {
+            style = {
                 "marker": "o" if shown.sum() == 1 else "",
                 "drawstyle": "steps-post" if curve.kind == "lr" else None,
             }
-            axes.plot(at, np.where(shown, value, np.nan), label=plot.text(curve.name), **look, **line(place))
+            axes.plot(at, np.where(shown, value, np.nan), label=plot.text(curve.name), **style, **line(place))
         axes.locator_params(axis="x", integer=True)
         if log:
             axes.set_yscale("log")
@@ -55,15 +59,15 @@ def history(curves: Sequence[Curve], *, title: str, over: str = "epoch", log: bo
 def rate_plot(
     rates: Float[np.ndarray, " update"], losses: Float[np.ndarray, " update"], *, chosen: float | None
 ) -> str:
-    """The loss at each learning rate that was tried, with the suggested rate marked.
+    """Plot the loss at each tested learning rate, with the suggested rate marked.
 
     Args:
-        rates: Growing, above 0.
-        losses: At each rate.
-        chosen: The suggested one; None: none.
+        rates: Learning rates, ascending and above 0.
+        losses: Loss at each rate.
+        chosen: Suggested rate; None if there is none.
 
     Raises:
-        ShapeError: There are not as many losses as rates.
+        ShapeError: The numbers of losses and rates differ.
     """
     with canvas("Loss at each learning rate") as plot:
         axes = plot.axes(across="learning rate", up="loss")
@@ -78,25 +82,25 @@ def rate_plot(
 
 
 def spans_decades(curves: Sequence[Curve]) -> bool:
-    """Whether the values are so far apart that only a logarithmic axis shows them all."""
+    """Return whether the largest value is at least 30 times the smallest, so that a logarithmic axis is needed."""
     values = np.concatenate([np.asarray(curve.value, dtype=float) for curve in curves])
-    above = values[np.isfinite(values) & (values > 0)]
-    return bool(above.size) and bool(above.max() >= 30 * above.min())
+    positive = values[np.isfinite(values) & (values > 0)]
+    return bool(positive.size) and bool(positive.max() >= 30 * positive.min())
 
 
 def threshold_plot(scan: ThresholdScan) -> str:
-    """Score, share answered "new" and false matches at each threshold, with the chosen one marked.
+    """Plot score, share of photos answered as unknown, and FPIR at each threshold, with the chosen one marked.
 
     Raises:
         ShapeError: The arrays differ in length.
     """
     lines = [
         (scan.score_name, scan.score),
-        ('share named "new"', scan.share_new),
-        ("false-match rate", scan.false_match_rate),
+        ("share answered as new", scan.share_new),
+        ("FPIR", scan.false_match_rate),
     ]
     with canvas(f"{scan.score_name} at each threshold") as plot:
-        axes = plot.axes(across="threshold")
+        axes = plot.axes(across="threshold", up="score or share")
         for place, (name, values) in enumerate(lines):
             if values is not None and np.isfinite(values).any():
                 axes.plot(*aligned(name, scan.at, values), label=plot.text(name), **line(place))
@@ -111,16 +115,16 @@ def threshold_plot(scan: ThresholdScan) -> str:
 
 
 def photos_per_identity(counts: Int[np.ndarray, " identity"]) -> str:
-    """How many identities have one photo, two, three ...: the vertical axis is logarithmic.
+    """Plot the number of identities with one photo, two photos, and so on, on a logarithmic axis.
 
     Args:
-        counts: The number of photos of each identity.
+        counts: Number of photos of each identity.
     """
     photos, identities = np.unique(counts[counts > 0], return_counts=True)
     most = int(photos.max(initial=0))
     single = int(identities[photos == 1].sum())
     with canvas("Photos per identity") as plot:
-        axes = plot.axes(across="photos of an identity", up="identities")
+        axes = plot.axes(across="photos per identity", up="number of identities")
         axes.bar(photos, identities, width=0.8, color=colour(0))
         axes.set_yscale("log")
         axes.set_ylim(0.7, max(10, 1.6 * int(identities.max(initial=1))))
@@ -128,16 +132,16 @@ def photos_per_identity(counts: Int[np.ndarray, " identity"]) -> str:
         axes.yaxis.set_major_formatter(_plain)
         axes.grid(visible=False, axis="x")
         return plot.svg(
-            description=f"{single:,} of {int(identities.sum()):,} have a single photo; the most is {most:,}."
+            description=f"{single:,} of {int(identities.sum()):,} have a single photo; the maximum is {most:,}."
         )
 
 
 def label_frequency(labels: Sequence[LabelCount], *, most: int = 20) -> str:
-    """The most frequent labels as bars, with their counts."""
+    """Plot the most frequent labels as bars, with their counts."""
     shown = sorted(labels, key=lambda label: (-label.count, label.name))[:most]
     places = np.arange(len(shown))
-    with canvas("Label frequencies", height=24 + 19 * len(shown)) as plot:
-        axes = plot.axes()
+    with canvas("Label frequencies", height=44 + 19 * len(shown)) as plot:
+        axes = plot.axes(across="number of photos")
         axes.barh(places, [label.count for label in shown], height=0.68, color=colour(0))
         for place, label in enumerate(shown):
             beside = {"xy": (label.count, place), "xytext": (4, 0), "textcoords": "offset points"}
@@ -152,15 +156,17 @@ def label_frequency(labels: Sequence[LabelCount], *, most: int = 20) -> str:
 
 
 def cooccurrence(pairs: Cooccurrence, *, most: int = 14) -> str:
-    """Which labels share photos: the fuller a cell, the more of the row's photos carry the column's label too.
+    """Plot which labels occur on the same photos.
+
+    The darker a cell, the larger the share of photos with the row's label that also have the column's label.
 
     Raises:
-        ShapeError: ``counts`` is not square over ``labels``.
+        ShapeError: ``counts`` is not a square matrix with one row per label.
     """
     n_labels = len(pairs.labels)
     if pairs.counts.shape != (n_labels, n_labels):
         raise ShapeError(
-            "cooccurrence() needs one row and one column a label.",
+            "The attribute counts needs one row and one column per label.",
             got=f"{n_labels} labels, counts {pairs.counts.shape}",
             fix="pass counts as truth.T @ truth, and the labels in the order of its columns.",
         )
@@ -171,11 +177,11 @@ def cooccurrence(pairs: Cooccurrence, *, most: int = 14) -> str:
     places = np.arange(len(names))
     with canvas(
         "Labels on the same photos",
-        height=40 + 5 * min(LONGEST_NAME, max(map(len, names), default=0)) + 21 * len(names),
+        height=60 + 5 * min(LONGEST_NAME, max(map(len, names), default=0)) + 21 * len(names),
     ) as plot:
         from matplotlib.patches import Rectangle
 
-        axes = plot.axes()
+        axes = plot.axes(across="also with this label", up="photos with this label")
         for row, column in zip(*(side.tolist() for side in np.nonzero(counts)), strict=True):
             corner = (column - 0.45, row - 0.45)
             if row == column:
@@ -188,21 +194,21 @@ def cooccurrence(pairs: Cooccurrence, *, most: int = 14) -> str:
         axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5))
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        return plot.svg(description=f"The {counted(len(names), 'most frequent label')}, each with each.")
+        return plot.svg(description=f"All pairs of the {counted(len(names), 'most frequent label')}.")
 
 
 def image_sizes(widths_px: Int[np.ndarray, " image"], heights_px: Int[np.ndarray, " image"]) -> str:
-    """Width and height of the photos; the larger a dot, the more photos have about that size.
+    """Plot widths and heights of the photos. The larger a dot, the more photos have about that size.
 
     Raises:
-        ShapeError: There are not as many widths as heights.
+        ShapeError: The numbers of widths and heights differ.
     """
     widths, heights = aligned("image sizes", widths_px, heights_px)
-    across, up, counts = _heaped(widths, heights)
+    across, up, counts = _grouped_sizes(widths, heights)
     with canvas("Image sizes") as plot:
         axes = plot.axes(across="width in px", up="height in px")
         sizes = np.ceil(6 * np.sqrt(counts / counts.max(initial=1)))
-        for size in np.unique(sizes):  # one call a size, so that a dot is drawn once and then only placed
+        for size in np.unique(sizes):  # one call per size, so that the SVG defines each dot once
             chosen = sizes == size
             axes.scatter(across[chosen], up[chosen], s=5 * size**2, color=colour(0), alpha=0.55, linewidths=0)
         axes.set_xlim(0, 1.12 * widths.max(initial=1))
@@ -210,12 +216,12 @@ def image_sizes(widths_px: Int[np.ndarray, " image"], heights_px: Int[np.ndarray
         return plot.svg(description=_sizes_in_words(widths, heights))
 
 
-def _heaped(
+def _grouped_sizes(
     widths: Float[np.ndarray, " image"], heights: Float[np.ndarray, " image"]
 ) -> tuple[Float[np.ndarray, " dot"], Float[np.ndarray, " dot"], Int[np.ndarray, " dot"]]:
-    """Sizes within a thirtieth of the largest as one dot at their mean, so that many photos make a small picture."""
-    grain = max(1.0, float(np.max([*widths, *heights], initial=0)) / 30)
-    _, dot = np.unique(np.round(np.stack([widths, heights]) / grain), axis=1, return_inverse=True)
+    """Group sizes that differ by less than 1/30 of the largest side, and return the mean size of each group."""
+    step = max(1.0, float(np.max([*widths, *heights], initial=0)) / 30)
+    _, dot = np.unique(np.round(np.stack([widths, heights]) / step), axis=1, return_inverse=True)
     counts = np.bincount(dot.ravel())
     across, up = (np.bincount(dot.ravel(), weights=side) / np.maximum(counts, 1) for side in (widths, heights))
     return across, up, counts
@@ -224,9 +230,9 @@ def _heaped(
 def _sizes_in_words(widths: Float[np.ndarray, " image"], heights: Float[np.ndarray, " image"]) -> str:
     if not len(widths):
         return "No sizes are known."
-    typical = f"{np.median(widths):.0f} x {np.median(heights):.0f}"
+    medians = f"{np.median(widths):.0f} px, median height {np.median(heights):.0f} px"
     wide = percent(float(np.mean(widths > heights)))
-    return f"Typical: {typical} px; {wide} are wider than high."
+    return f"Median width {medians}; {wide} are wider than high."
 
 
 def _ends(curve: Curve) -> str:
@@ -236,7 +242,7 @@ def _ends(curve: Curve) -> str:
 
 
 def _power(value: float, _place: float) -> str:
-    """1e-4 and not 0.0001."""
+    """Format 0.0001 as 1e-4."""
     return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
@@ -245,5 +251,5 @@ def _no_words(_value: float, _place: float) -> str:
 
 
 def _plain(value: float, _place: float) -> str:
-    """1,000 and not 10 to the third."""
+    """Format 1000 as 1,000, not as a power of ten."""
     return f"{value:,.0f}" if value >= 1 else ""

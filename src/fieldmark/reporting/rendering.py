@@ -1,4 +1,4 @@
-"""From frozen values to one HTML file: what all pages are made with. No network, every name inert."""
+"""Rendering of page contents to one HTML file with Jinja. Pages load nothing, and every name is escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from fieldmark.reporting.thumbnails import Thumbnail
-from fieldmark.reporting.wording import counted, duration, grouped, likelihood, number, percent, printable, unbroken
+from fieldmark.reporting.wording import counted, duration, grouped, likelihood, no_break, number, percent, printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from fieldmark.reporting.label_contents import LabelsPage
 
 MOST_ROWS = 200
-"""Of a table of files or problems; the count of all is told."""
+"""Maximum number of rows of a table of files or mistakes; the page states the total number."""
 
 MOST_DUPLICATES = 40
 FIRST_EXAMPLES = 6
-"""So many are open at once, the others one click away."""
+"""Number of examples that are open at first; a click shows the others."""
 
 # Forty examples of a query and five candidates then stay below 2.7 MB as base64, whatever the photos.
 LARGE = {"area_px": 40_000, "most_bytes": 14_000}
 SMALL = {"area_px": 18_000, "most_bytes": 7_000}
 WIDE = {"area_px": 160_000, "most_bytes": 36_000}
-"""Sizes of thumbnails."""
+"""Sizes of thumbnails: maximum area in pixels and maximum size in bytes."""
 
 
 def rendered(template: str, *, script: str = "", **content: Any) -> str:
-    """A template of ours filled with ``content``: every text in it is escaped, unfit characters are replaced.
+    """Return a template filled with ``content``. Every text is escaped, and unprintable characters are replaced.
 
     Args:
-        template: Its file name.
-        script: The file name of a script of ours that the page may run, and no other; empty for none.
-        **content: What the template names.
+        template: File name of the template.
+        script: File name of the only script that the page may run; empty for none.
+        **content: Variables of the template.
     """
     code = _own(script) if script else ""
     limits = {"most_rows": MOST_ROWS, "most_duplicates": MOST_DUPLICATES, "first_examples": FIRST_EXAMPLES}
@@ -58,7 +58,7 @@ def rendered(template: str, *, script: str = "", **content: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    """Jinja as all pages use it; it compiles each template once in a process."""
+    """Return the Jinja environment of all pages. It compiles each template once per process."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -76,29 +76,29 @@ def _environment() -> Environment:
         likelihood=likelihood,
         number=number,
         percent=percent,
-        unbroken=unbroken,
+        no_break=no_break,
     )
     return environment
 
 
 @cache
 def _own(name: str) -> Markup:
-    """A file of ours as it is."""
+    """Return a file of the template folder without escaping."""
     from markupsafe import Markup
 
     text = resources.files("fieldmark.reporting").joinpath(f"templates/{name}").read_text(encoding="utf-8")
-    return Markup(text)  # noqa: S704 - our own file
+    return Markup(text)  # noqa: S704 - a file of this package
 
 
 def safe(text: str) -> Markup:
-    """A plot marked as safe to stand in a page: plots escape the names in them."""
+    """Mark a plot as safe for a page. Plots escape the names they contain."""
     from markupsafe import Markup
 
     return Markup(text)  # noqa: S704 - see above
 
 
 def run_parts(page: RunPage | LabelsPage) -> dict[str, Any]:
-    """What the templates of all run pages ask for: scores, plan, times and manifest."""
+    """Return the variables that the templates of all report pages use: scores, plan, times and manifest."""
     return {
         "scores": [_score(row) for row in page.scores],
         "plan": _pretty(page.plan_json),
@@ -108,7 +108,7 @@ def run_parts(page: RunPage | LabelsPage) -> dict[str, Any]:
 
 
 def aspect(content: Any) -> float:
-    """Width to height of the frames of a page: that of its typical picture, within bounds."""
+    """Return the aspect ratio (width to height) of picture frames: the median of the page's pictures, within bounds."""
     found = [picture.width_px / picture.height_px for picture in _thumbnails(content)]
     return min(2.2, max(0.8, median(found))) if found else 1.5
 
@@ -130,7 +130,7 @@ def _score(row: ScoreRow) -> dict[str, Any]:
 
 
 def _pretty(text: str) -> str:
-    """JSON with indents; any other text as it is."""
+    """Return JSON with indents, and any other text unchanged."""
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except ValueError:

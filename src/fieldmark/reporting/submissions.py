@@ -1,4 +1,4 @@
-"""The files that contests take: answers to new photos, one row a photo or a photo and a question."""
+"""Submission files for contests: answers to new photos, with one row per photo, or per photo and question."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ SUBMISSION = "submission.csv"
 
 
 def ranking_submission(ranking: pl.DataFrame, *, images: Sequence[str]) -> str:
-    """The Humpback contest's CSV: ``Image,Id``, best names first, one row a photo, in the order of ``images``.
+    """Return a CSV in the format of the Humpback contest: ``Image,Id``, with the names best first.
+
+    There is one row per photo, in the order of ``images``.
 
     Raises:
-        DataError: A name has a blank in it, so that it would be read as two.
+        DataError: A name contains a blank, so that it would be read as two names.
     """
     if split := with_blanks(ranking):
         raise DataError(
-            "The contest's form separates names by blanks, and some names have blanks.",
+            "The submission format separates names by blanks, but some names contain blanks.",
             got=several(split),
-            fix="give those individuals names without blanks, or ask one run with `fieldmark predict --format people`.",
+            fix="rename those individuals without blanks, or use `fieldmark predict --format people`.",
         )
     names = ranking.sort("place").group_by("image", maintain_order=True).agg(pl.col("identity").str.join(" "))
     table = pl.DataFrame({"image": images}).join(names, on="image", how="left", maintain_order="left")
@@ -30,25 +32,25 @@ def ranking_submission(ranking: pl.DataFrame, *, images: Sequence[str]) -> str:
 
 
 def with_blanks(ranking: pl.DataFrame) -> list[str]:
-    """The names among the answers that the contest's form would read as several, or as none."""
+    """Return the names that the submission format would read as several names, or as none."""
     return sorted(name for name in set(ranking["identity"]) if name.split() != [name])
 
 
 def question_submission(answers: pl.DataFrame, *, vocabulary: Vocabulary) -> str:
-    """The iMaterialist 2017 contest's CSV: ``id,predicted`` with ``<image>_<task>`` and a label, every pair answered.
+    """Return a CSV in the format of the iMaterialist 2017 contest: ``id,predicted``, with ``<image>_<task>`` as id.
 
-    Questions and answers are called as the contest's files call them (their codes), where they have codes; then
-    questions without one are ours alone and are left out. Rows are by photo, and by task in the order of its number.
+    Every pair of photo and question has a row. If questions have the contest's codes, the codes are written instead
+    of the names, and questions without a code are left out. Rows are sorted by photo, then by the number of the task.
 
     Source:
-        The form that lijiancheng0614/FGVC2017, file submission.py, writes: ``id,predicted``, 45 rows a photo.
+        The format that lijiancheng0614/FGVC2017, file submission.py, writes: ``id,predicted``, 45 rows per photo.
     """
     coded = any(one.code for one in vocabulary.questions)
-    asked = [one for one in vocabulary.questions if one.code or not coded]
-    asked.sort(key=lambda one: (not one.code.isdigit(), int(one.code) if one.code.isdigit() else 0))
+    questions = [one for one in vocabulary.questions if one.code or not coded]
+    questions.sort(key=lambda one: (not one.code.isdigit(), int(one.code) if one.code.isdigit() else 0))
     rows = [
         (one.name, one.code or one.name, place, answer, code)
-        for place, one in enumerate(asked)
+        for place, one in enumerate(questions)
         for answer, code in zip(one.answers, one.codes or one.answers, strict=True)
     ]
     names = pl.DataFrame(rows, schema=["question", "task", "place", "answer", "predicted"], orient="row")
@@ -63,7 +65,10 @@ def question_submission(answers: pl.DataFrame, *, vocabulary: Vocabulary) -> str
 
 
 def label_submission(answers: pl.DataFrame, *, images: Sequence[str], labels: Sequence[str]) -> str:
-    """The iMet contest's CSV: ``id,attribute_ids``, numbers of labels in ascending order, one row a photo."""
+    """Return a CSV in the format of the iMet contest: ``id,attribute_ids``, with ascending label numbers.
+
+    There is one row per photo, in the order of ``images``.
+    """
     numbers = pl.DataFrame(
         {"label": labels, "number": range(len(labels))}, schema={"label": pl.String, "number": pl.Int64}
     )

@@ -1,4 +1,4 @@
-"""A page about how addresses die: what came, what did not and why, host by host and check by check."""
+"""The page of a download: how many addresses still give their photo, per cause, host and run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.rendering import rendered
 
-SECTIONS = {"causes": "What is missing", "hosts": "Hosts", "checks": "Over time", "duplicates": "Same pictures"}
+SECTIONS = {"causes": "Missing photos", "hosts": "Hosts", "checks": "Over time", "duplicates": "Same pictures"}
 
 
 @dataclass(frozen=True, slots=True)
 class CauseRow:
-    """Why photos are missing: the cause, how many, and what it means."""
+    """One cause of missing photos: its name, the number of photos, and its meaning."""
 
     name: str
     n: int
@@ -22,7 +22,7 @@ class CauseRow:
 
 @dataclass(frozen=True, slots=True)
 class HostRow:
-    """One host: its addresses, those that give their photo, and what the others do, in words."""
+    """One host: the number of its addresses, the number that give their photo, and the results of the others."""
 
     name: str
     n: int
@@ -32,7 +32,15 @@ class HostRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """One run: when, what it asked for, addresses asked, those that gave a photo, kept photos that no longer came."""
+    """One run of the download.
+
+    Attributes:
+        at: Start of the run.
+        again: Which addresses it requested, in words.
+        n_asked: Number of requested addresses.
+        n_alive: Number of addresses that gave a photo.
+        n_lost: Number of photos that are on disk, but that the host no longer gives.
+    """
 
     at: dt.datetime
     again: str
@@ -43,7 +51,7 @@ class CheckRow:
 
 @dataclass(frozen=True)
 class SurvivalPage:
-    """All that the page shows; what is empty is left out."""
+    """Content of the page. Empty attributes have no section on the page."""
 
     title: str
     summary: str
@@ -55,6 +63,6 @@ class SurvivalPage:
 
 
 def survival_page(page: SurvivalPage) -> str:
-    """The page as one HTML text: no network, no script, every name inert."""
-    told = [(anchor, words) for anchor, words in SECTIONS.items() if getattr(page, anchor)]
-    return rendered("survival.html", page=page, sections=[("facts", "At a glance"), *told], aspect=1.0)
+    """Return the page as one HTML text. It loads nothing, runs no script, and escapes every name."""
+    filled = [(anchor, words) for anchor, words in SECTIONS.items() if getattr(page, anchor)]
+    return rendered("survival.html", page=page, sections=[("facts", "At a glance"), *filled], aspect=1.0)

@@ -1,4 +1,4 @@
-"""Small pictures for pages: decoded and written anew, so that only pixels travel."""
+"""Thumbnails for pages. Pictures are decoded and encoded again, so that no metadata is copied."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUALITIES = (82, 70, 55, 40)
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small JPEG and its size."""
+    """A small JPEG with its width and height in px."""
 
     jpeg: bytes
     width_px: int
@@ -25,22 +25,23 @@ class Thumbnail:
 
     @property
     def uri(self) -> str:
-        """The picture as a ``data:`` address, to stand inside a page."""
+        """Return the picture as a ``data:`` URI for a page."""
         return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
 
 
 def thumbnail_uri(picture: bytes, *, area_px: int = 30_000, most_bytes: int = 8_000) -> Thumbnail:
-    """A JPEG of at most ``area_px`` pixels, upright, without metadata, over white where transparent.
+    """Return an upright JPEG of at most ``area_px`` pixels, without metadata. Transparent parts become white.
 
-    Area and not side is what is limited: a wide fluke and a square painting then look equally large and weigh similar.
+    The area is limited, not the side, so that a wide fluke and a square painting have similar sizes on the page.
 
     Args:
-        picture: The bytes of a picture file.
-        area_px: Most pixels of the thumbnail; smaller pictures are not enlarged.
-        most_bytes: The JPEG's quality is lowered in four steps until it fits; at the lowest it is taken as it is.
+        picture: Bytes of a picture file.
+        area_px: Maximum number of pixels; smaller pictures keep their size.
+        most_bytes: Target size of the JPEG. The quality is lowered in up to four steps until the JPEG fits; at the
+            lowest quality it may be larger.
 
     Raises:
-        ImageError: The bytes are no readable picture, or one too large to be read safely.
+        ImageError: The bytes are not a readable picture, or the picture is too large to be read safely.
     """
     from fieldmark.images.reading import opened
     from fieldmark.images.thumbnails import shrunk
@@ -52,7 +53,7 @@ def thumbnail_uri(picture: bytes, *, area_px: int = 30_000, most_bytes: int = 8_
 
 
 def thumbnail_if_readable(picture: bytes | None, *, area_px: int = 30_000, most_bytes: int = 8_000) -> Thumbnail | None:
-    """A thumbnail, or None where there is no readable picture: a page is not refused for one bad file."""
+    """Return a thumbnail, or None if there is no readable picture. One bad file must not stop a page."""
     if picture is None:
         return None
     try:
@@ -62,7 +63,7 @@ def thumbnail_if_readable(picture: bytes | None, *, area_px: int = 30_000, most_
 
 
 def _jpeg(image: Image.Image, most_bytes: int) -> bytes:
-    """The best of four qualities that fits."""
+    """Encode with the best of four qualities that fits into ``most_bytes``."""
     content = b""
     for quality in _QUALITIES:
         buffer = io.BytesIO()

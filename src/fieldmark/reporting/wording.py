@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formatting of numbers and texts for people."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _UNFIT = re.compile(
     + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
     + "]"
 )
-"""Control characters but tab and line ends, half surrogates, and code points that never name a character."""
+"""Control characters except tab and line ends, lone surrogates, and code points that are never characters."""
 
 
 def number(value: float) -> str:
-    """A score with three figures after the point, a large number with fewer, a count with its thousands apart.
+    """Format a number: a score with three decimals, a larger number with fewer, a count with thousands separators.
 
     Example:
         >>> number(0.61234), number(1234), number(88.0), number(0.000012)
@@ -27,7 +27,7 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else ("infinite" if value > 0 else "minus infinite")
     if value == int(value) and abs(value) < 1e15:
-        # 1.0 is a score, 1 a count.
+        # The float 1.0 is a score, the integer 1 is a count.
         return f"{value:.3f}" if isinstance(value, float) and abs(value) <= 1 else f"{int(value):,}"
     if abs(value) < 0.001:
         return f"{value:.2g}"
@@ -35,7 +35,7 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    r"""A share of 0-1 in percent, which no line break splits.
+    r"""Format a share (0 to 1) in percent, with a no-break space before the percent sign.
 
     Example:
         >>> percent(0.6123), percent(0.004), percent(1)
@@ -48,7 +48,7 @@ def percent(share: float) -> str:
 
 
 def likelihood(proba: float) -> str:
-    r"""A probability in percent that never says never, nor always.
+    r"""Format a probability in percent, but never as 0 % or 100 %.
 
     Example:
         >>> likelihood(0.6123), likelihood(0.9991), likelihood(0.0)
@@ -60,7 +60,7 @@ def likelihood(proba: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in its two largest units.
+    """Format a time in its two largest units.
 
     Example:
         >>> duration(0.31), duration(42), duration(3725), duration(90061)
@@ -81,7 +81,7 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """A count with its noun.
+    """Format a count with its noun in singular or plural.
 
     Example:
         >>> counted(1, "photo"), counted(1200, "photo"), counted(2, "identity", "identities")
@@ -91,7 +91,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 
 def ordinal(place: int) -> str:
-    """A place in a ranking.
+    """Format a place in a ranking.
 
     Example:
         >>> ordinal(1), ordinal(2), ordinal(13), ordinal(23)
@@ -102,7 +102,7 @@ def ordinal(place: int) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The text with characters that no page may hold (control characters, half surrogates) shown as U+FFFD.
+    r"""Replace characters that a page may not contain (control characters, lone surrogates) by U+FFFD.
 
     Example:
         >>> printable("fluke\x00.jpg")
@@ -111,18 +111,18 @@ def printable(text: str) -> str:
     return _UNFIT.sub("\ufffd", text)
 
 
-def unbroken(text: str) -> str:
-    r"""The text with no line break between a number and its percent sign.
+def no_break(text: str) -> str:
+    r"""Put a no-break space between a number and its percent sign.
 
     Example:
-        >>> unbroken("first for 61 % of them")
-        'first for 61\xa0% of them'
+        >>> no_break("61 % of the photos")
+        '61\xa0% of the photos'
     """
     return text.replace(" %", "\xa0%")
 
 
 def grouped(values: Mapping[str, Any]) -> list[tuple[str, list[Fact]]]:
-    """Facts by their heading: what stands alone first, then one group for each mapping.
+    """Group the values of a manifest under headings: plain values first, then one group per mapping.
 
     Example:
         >>> [heading for heading, _ in grouped({"versions": {"numpy": "2.4"}, "seed": 7})]
@@ -136,8 +136,8 @@ def grouped(values: Mapping[str, Any]) -> list[tuple[str, list[Fact]]]:
     return [(heading, facts) for heading, facts in groups if facts]
 
 
-def flattened(values: Mapping[str, Any], *, above: str = "") -> list[Fact]:
-    """A nested mapping as a flat list of facts, names joined by a middle dot.
+def flattened(values: Mapping[str, Any], *, prefix: str = "") -> list[Fact]:
+    """Return a nested mapping as a flat list of facts, with names joined by a middle dot.
 
     Example:
         >>> flattened({"seed": 7, "net": {"head": {"scale": 16}}})[1]
@@ -145,9 +145,9 @@ def flattened(values: Mapping[str, Any], *, above: str = "") -> list[Fact]:
     """
     facts: list[Fact] = []
     for name, value in values.items():
-        full = f"{above} · {name}" if above else str(name)
+        full = f"{prefix} · {name}" if prefix else str(name)
         if isinstance(value, Mapping):
-            facts.extend(flattened(value, above=full))
+            facts.extend(flattened(value, prefix=full))
         elif isinstance(value, list | tuple):
             facts.append(Fact(full, ", ".join(str(one) for one in value)))
         else:

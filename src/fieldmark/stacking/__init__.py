@@ -1,1 +1,1 @@
-"""The second level: tables of image x label, judged by boosted trees; neighbours that lend their labels."""
+"""Second level (stacking): boosted trees on the models' predictions, label transfer from neighbours, text models."""

@@ -1,4 +1,4 @@
-"""The second level for individuals: boosted trees that judge candidates, each photo by trees that have not seen it."""
+"""Second level for individuals: boosted trees that re-rank candidates, cross-fitted over parts of the photos."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fieldmark.core.files import read_json, sha256, write_json, write_text
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.core.spec import parse
 from fieldmark.stacking.specs import IdentityStacking, Trees
-from fieldmark.stacking.trees import answers, grow, planted, put_right, thin
+from fieldmark.stacking.trees import corrected, load_booster, predict_cells, sample_negatives, train_trees
 
 FORMAT = 1
 META = "identity_trees.json"
@@ -22,13 +22,13 @@ META = "identity_trees.json"
 
 @dataclass(frozen=True)
 class IdentityTrees:
-    """Trees of all parts, that judge candidates of new photos together.
+    """Fitted trees of all parts; for new photos their predictions are averaged.
 
     Attributes:
         by: Settings.
-        names: Of the columns they read.
-        trees: One LightGBM text a part.
-        rates: Share of the wrong candidates that each learnt from.
+        names: Names of the table columns.
+        trees: One LightGBM model text per part.
+        rates: Share of the wrong candidates that each part's trees were trained on.
     """
 
     by: IdentityStacking
@@ -39,24 +39,26 @@ class IdentityTrees:
     def judge(
         self, table: Float32[np.ndarray, "rival column"], names: tuple[str, ...], *, n_threads: int = 1
     ) -> Float32[np.ndarray, " rival"]:
-        """The probability of each candidate to be the right one: the mean over the parts' trees.
+        """Return the probability of each candidate to be the correct one: the mean over the parts' trees.
 
         Raises:
-            ShapeError: The table has other columns than those they learnt from.
+            ShapeError: The table has other columns than in training.
         """
         if names != self.names or table.shape[1:] != (len(names),):
             raise ShapeError(
-                "These trees judge other columns.",
+                "The table has other columns than the trees were trained on.",
                 got=f"{table.shape[1:]} columns: {', '.join(names)}",
-                fix=f"describe candidates by {', '.join(self.names)}.",
+                fix=f"pass the columns {', '.join(self.names)}.",
             )
         proba = np.zeros(len(table), np.float32)
         for text, rate in zip(self.trees, self.rates, strict=True):
-            proba += put_right(answers(planted(text), table, n_threads=n_threads), rate) / np.float32(len(self.trees))
+            proba += corrected(predict_cells(load_booster(text), table, n_threads=n_threads), rate) / np.float32(
+                len(self.trees)
+            )
         return proba
 
     def save(self, folder: Path) -> None:
-        """Write a description and one text of trees a part into an existing folder."""
+        """Write a description and one model text per part into an existing folder."""
         files = {f"part-{one}.txt": text for one, text in enumerate(self.trees)}
         for name, text in files.items():
             write_text(folder / name, text)
@@ -66,15 +68,15 @@ class IdentityTrees:
 
     @classmethod
     def load(cls, folder: Path) -> IdentityTrees:
-        """The trees that ``save`` wrote.
+        """Load the trees that ``save`` wrote.
 
         Raises:
-            RunError: They are not there, of another version, or damaged.
+            RunError: They are missing, of another version, or damaged.
         """
         meta, fix = read_json(folder / META), "run the stage that trains the second level again."
         if not isinstance(meta, dict) or meta.get("kind") != "identity_trees" or meta.get("format") != FORMAT:
-            raise RunError(f"{folder} holds no identity trees that this version reads.", got=str(meta)[:200], fix=fix)
-        # LightGBM's reader trusts its text, so nothing is given to it that is not byte for byte what was written.
+            raise RunError(f"{folder} has no identity trees that this version can read.", got=str(meta)[:200], fix=fix)
+        # LightGBM's parser does not check its input, so it only gets files that are byte-identical to those written.
         wrong = [name for name, digest in meta["sha256"].items() if not _is(folder / name, digest)]
         if wrong:
             raise RunError(f"The identity trees in {folder} are damaged.", got=", ".join(wrong), fix=fix)
@@ -85,12 +87,12 @@ class IdentityTrees:
 
 @dataclass(frozen=True)
 class Grown:
-    """What came of it.
+    """Result of the training.
 
     Attributes:
-        proba: Of each candidate, by trees that learnt from other photos.
-        trees: For new photos.
-        importance: (column, share of all the gain), the weightiest first.
+        proba: Cross-fitted probability of each candidate: by trees trained on other photos.
+        trees: The fitted trees, for new photos.
+        importance: (column, share of the total gain), largest first.
     """
 
     proba: Float32[np.ndarray, " rival"]
@@ -108,46 +110,47 @@ def grow_identity_trees(
     seed: int = 0,
     n_threads: int = 1,
 ) -> Grown:
-    """Learn which candidate is the right one, part by part.
+    """Train trees that predict which candidate is the correct one, one model per part.
 
-    A nearest photo is a good first guess. Trees see more of it: whether the second and third photo agree, how far the
-    next individual is behind, whether somebody with seventy photos is near to everybody. Unknown individuals teach too: all their
-    candidates are wrong, so the probability of the best one tells whether the animal is known at all.
+    The nearest photo is a good first prediction. Trees can use more: whether the second and third photo agree, how
+    large the margin to the next individual is, and whether an individual has so many photos that it is near to
+    everything. Unknown individuals are training data too. All their candidates are wrong, so the probability of the
+    best one predicts whether the animal is known.
 
     Args:
-        table: One row a photo and candidate, of photos that the networks have not seen (``GalleryStore.rivals`` refuses
-            others).
+        table: One row per photo and candidate, of photos that the networks were not trained on (``GalleryStore.rivals``
+            refuses others).
         right: Whether the candidate is the photo's individual.
-        part: Part of each row's photo: all rows of a photo, and of its copies, in one.
-        names: Of the columns.
+        part: Part of each row's photo; all rows of a photo, and of its copies, must be in one part.
+        names: Column names.
         by: Settings.
-        seed: Of drawing wrong candidates, of the trees, and of the search for settings.
-        n_threads: Threads of LightGBM.
+        seed: Random seed for drawing wrong candidates, for the trees, and for the search of settings.
+        n_threads: Number of LightGBM threads.
 
     Raises:
-        ShapeError: The arrays do not fit.
-        FieldmarkError: There are fewer than two parts, or no candidate is right outside one of them.
+        ShapeError: The arrays do not match in shape.
+        FieldmarkError: There are fewer than two parts, or no candidate is correct outside one of them.
 
     Source:
-        Happywhale 2022, 7th place (T43). The difference in main directions: the Siamese source text, whose trees had
-        seen their own photos.
+        Happywhale 2022, 7th place (T43). The difference in principal components: the Siamese source text, whose trees
+        were trained on their own photos.
     """
     if table.ndim != 2 or not right.shape == part.shape == table.shape[:1] or table.shape[1] != len(names):
         raise ShapeError(
-            "Every candidate needs its numbers, a right or wrong, and a part.",
+            "table, right and part must have one row per candidate, and names one entry per column.",
             got=f"table {table.shape}, right {right.shape}, part {part.shape}, {len(names)} names",
-            fix="pass (rival, column), (rival,) and (rival,), and one name a column.",
+            fix="pass arrays of shape (rival, column), (rival,) and (rival,).",
         )
     several = np.unique(part)
     if len(several) < 2 or any(not right[part != one].any() for one in several):
         raise FieldmarkError(
-            "The second level has too little to learn from.",
-            got=f"{len(several)} part(s), {int(right.sum())} right candidates",
+            "The second level has too little training data.",
+            got=f"{len(several)} part(s), {int(right.sum())} correct candidates",
             fix="use more validation photos of known individuals (more folds), or a larger n_photos.",
         )
     proba, trees, rates = np.zeros(len(table), np.float32), [], []
     for one in several.tolist():
-        others, mine = np.flatnonzero(part != one), np.flatnonzero(part == one)
+        others, held_out = np.flatnonzero(part != one), np.flatnonzero(part == one)
         settings = by.trees
         if by.tuning is not None:
             from fieldmark.stacking.tuned_trees import tuned_trees
@@ -161,7 +164,7 @@ def grow_identity_trees(
                 n_threads=n_threads,
             )
         text, rate = _grown(table[others], right[others], by, settings, seed=seed, one=one, n_threads=n_threads)
-        proba[mine] = put_right(answers(planted(text), table[mine], n_threads=n_threads), rate)
+        proba[held_out] = corrected(predict_cells(load_booster(text), table[held_out], n_threads=n_threads), rate)
         trees.append(text)
         rates.append(rate)
     gain = np.mean([_shares(text) for text in trees], axis=0)
@@ -173,8 +176,8 @@ def grow_identity_trees(
 def _grown(
     table: np.ndarray, right: np.ndarray, by: IdentityStacking, settings: Trees, *, seed: int, one: int, n_threads: int
 ) -> tuple[str, float]:
-    kept, rate = thin(right, by.negatives, generator(seed, "rivals", one))
-    text = grow(
+    kept, rate = sample_negatives(right, by.negatives, generator(seed, "rivals", one))
+    text = train_trees(
         table[kept],
         right[kept],
         by=settings,
@@ -186,7 +189,7 @@ def _grown(
 
 
 def _shares(text: str) -> np.ndarray:
-    gain = planted(text).feature_importance("gain")
+    gain = load_booster(text).feature_importance("gain")
     return gain / max(gain.sum(), np.finfo(np.float64).tiny)
 
 

@@ -1,4 +1,4 @@
-"""What speaks for and against the labels of some photos, checked once."""
+"""Checked inputs of the second level for some photos."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from fieldmark.images.statistics import STATISTICS
 from fieldmark.stacking.specs import TableColumns
 
 IMAGE_BLOCK = 2048
-"""Images taken at once wherever a block of (image, label) is made: 9 MB of float32 at 1,103 labels."""
+"""Images processed at once where a block of (image, label) is computed: 9 MB of float32 at 1,103 labels."""
 
 Matrix = Float[np.ndarray, "image column"]
 
 
 @dataclass(frozen=True, eq=False)
 class SecondLevelInputs:
-    """What the second level may know of some photos; every matrix has one row an image, in the same order.
+    """Inputs of the second level; every matrix has one row per image, in the same order.
 
     Attributes:
-        scores: Probabilities (image, label) by name of the model; each from a network that has not seen the image.
-            Memory maps are welcome: they are read in blocks.
-        looks: (image, look) as ``images.looks.looks()`` gives them.
-        imagenet: (image, class) probabilities of the shipped backbone.
-        embeddings: (image, dim) rows of length 1, for the likeness of photos.
+        scores: Probabilities (image, label) by model name; each from a network that was not trained on the image.
+            Memory maps are supported: they are read in blocks.
+        statistics: (image, statistic) matrix, from ``images.statistics.image_statistics()``.
+        imagenet: (image, class) probabilities of the included backbone.
+        embeddings: (image, dim) rows of length 1, for the similarity of photos.
 
     Raises:
-        ShapeError: The matrices do not fit each other.
-        FieldmarkError: There is no model, or scores are no probabilities.
+        ShapeError: The matrices do not match in shape.
+        FieldmarkError: There is no model, or scores are not probabilities.
     """
 
     scores: Mapping[str, Matrix]
@@ -41,22 +41,22 @@ class SecondLevelInputs:
 
     def __post_init__(self) -> None:
         if not self.scores:
-            raise FieldmarkError("The second level needs scores.", got="no models", fix="pass one model or more.")
+            raise FieldmarkError("scores must hold at least one model.", got="no models", fix="pass one model or more.")
         parts = {f"scores of {name}": np.shape(matrix) for name, matrix in self.scores.items()}
         parts |= {name: np.shape(part) for name, part in self._parts().items() if part is not None}
         wide = {shape[1:] for name, shape in parts.items() if name.startswith("scores of ")}
         statistics_fit = self.statistics is None or np.shape(self.statistics)[1:] == (len(STATISTICS),)
         if {len(shape) for shape in parts.values()} != {2} or len({s[0] for s in parts.values()}) > 1 or len(wide) > 1:
             raise ShapeError(
-                "All evidence must be of the same images, and all scores of the same labels.",
+                "All inputs must have the same images, and all scores the same labels.",
                 got=several([f"{name} {shape}" for name, shape in parts.items()], most=10),
-                fix="pass matrices with one row an image in the same order; scores are (image, label).",
+                fix="pass matrices with one row per image in the same order; scores are (image, label).",
             )
         if not self.n_labels or not statistics_fit:
             raise ShapeError(
-                "Evidence needs at least one label, and the looks that looks() gives.",
+                "scores need at least one label, and statistics the columns of image_statistics().",
                 got=several([f"{name} {shape}" for name, shape in parts.items()], most=10),
-                fix=f"looks are {len(STATISTICS)} numbers an image: {', '.join(STATISTICS)}.",
+                fix=f"pass {len(STATISTICS)} statistics per image: {', '.join(STATISTICS)}.",
             )
         self._refuse_odd_numbers()
 
@@ -74,47 +74,47 @@ class SecondLevelInputs:
                 odd.append(f"{name}: NaN or infinite")
         if odd:
             raise FieldmarkError(
-                "Some evidence is not what it should be.",
+                "Some inputs of the second level are invalid.",
                 got=several(odd),
-                fix="pass probabilities (after the sigmoid), and mend or leave out photos with NaN.",
+                fix="pass probabilities (after the sigmoid), and repair or leave out photos with NaN.",
             )
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of the models, in their order."""
+        """Names of the models, in order."""
         return tuple(self.scores)
 
     @property
     def n_images(self) -> int:
-        """Rows of every matrix."""
+        """Number of rows of every matrix."""
         return len(next(iter(self.scores.values())))
 
     @property
     def n_labels(self) -> int:
-        """Columns of the scores."""
+        """Number of columns of the scores."""
         return next(iter(self.scores.values())).shape[1]
 
     def blocks(self) -> list[slice]:
-        """The images, some at once."""
+        """Return the images in blocks."""
         return [slice(start, min(start + IMAGE_BLOCK, self.n_images)) for start in range(0, self.n_images, IMAGE_BLOCK)]
 
     def part(self, images: slice) -> SecondLevelInputs:
-        """Of some images only."""
-        cut = {name: None if part is None else part[images] for name, part in self._parts().items()}
-        return SecondLevelInputs({name: matrix[images] for name, matrix in self.scores.items()}, **cut)
+        """Return the inputs of some images."""
+        some = {name: None if part is None else part[images] for name, part in self._parts().items()}
+        return SecondLevelInputs({name: matrix[images] for name, matrix in self.scores.items()}, **some)
 
     def of_models(self, models: Sequence[str]) -> SecondLevelInputs:
-        """The same evidence with the scores of these models, in this order.
+        """Return the inputs with the scores of these models, in this order.
 
         Raises:
-            KeyError: One of them has no scores here.
+            KeyError: A model has no scores here.
         """
         return (
             self if tuple(models) == self.models else replace(self, scores={name: self.scores[name] for name in models})
         )
 
     def mean_of(self, images: slice | np.ndarray) -> Float32[np.ndarray, "image label"]:
-        """The mean of the models' probabilities for some images."""
+        """Return the mean of the models' probabilities for some images."""
         total = np.zeros(np.shape(next(iter(self.scores.values()))[images]), np.float32)
         for matrix in self.scores.values():
             total += matrix[images]
@@ -126,17 +126,17 @@ class SecondLevelInputs:
         Raises:
             FieldmarkError: Looks, ImageNet probabilities or embeddings are wanted and missing.
         """
-        wanted = {
+        inputs = {
             "statistics": (features.statistics, "looks=False"),
             "imagenet": (features.imagenet != "off", "imagenet='off'"),
             "embeddings": (features.relevance is not None, "relevance=None"),
         }
         parts = self._parts()
-        missing = [name for name, (asked, _) in wanted.items() if asked and parts[name] is None]
+        missing = [name for name, (used, _) in inputs.items() if used and parts[name] is None]
         if missing:
-            off = ", ".join(wanted[name][1] for name in missing)
+            disabled = ", ".join(inputs[name][1] for name in missing)
             raise FieldmarkError(
-                "The second level is asked to look at evidence that is not there.",
+                "The settings of the second level use inputs that are missing.",
                 got=f"no {', no '.join(missing)}",
-                fix=f"pass it, or switch it off: Features({off}).",
+                fix=f"pass them, or disable them: TableColumns({disabled}).",
             )

@@ -1,4 +1,4 @@
-"""Labels lent by the most similar photos (nearest neighbours)."""
+"""Label transfer from the most similar photos (k-nearest neighbours)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fieldmark.stacking.specs import Relevance
 UNKNOWN = -1  # no photo
 QUERY_BLOCK = 1024
 GALLERY_BLOCK = 8192
-MOST_FOUND = 2**22  # pairs kept of one block of queries before the worse ones are dropped
+MOST_FOUND = 2**22  # pairs kept per block of queries before the worse ones are dropped
 CELL_BLOCK = 2**18
 
 
@@ -24,7 +24,7 @@ class NearestRows:
 
     Attributes:
         index: Gallery rows, int32; -1 where there are no more.
-        cosine: Their likeness, float32; -inf where there are no more.
+        cosine: Their cosines to the query, float32; -inf where there are no more.
     """
 
     index: Int32[np.ndarray, "query rank"]
@@ -34,7 +34,7 @@ class NearestRows:
         return len(self.index)
 
     def first(self, k: int) -> NearestRows:
-        """Only the ``k`` most similar."""
+        """Return only the ``k`` most similar."""
         return NearestRows(self.index[:, :k], self.cosine[:, :k])
 
 
@@ -45,19 +45,20 @@ def neighbours(
     k: int,
     groups: tuple[Int[np.ndarray, " query"], Int[np.ndarray, " gallery"]] | None = None,
 ) -> NearestRows:
-    """The ``k`` gallery photos most similar each query, leaving out those of the query's own group.
+    """Return the ``k`` gallery photos most similar to each query, without those of the query's own group.
 
-    Every pair is compared, in float32. Give the fold as the group and no photo is ever told by one of its own fold,
-    nor by itself: what it is told is out-of-fold. Give the encounter (the shop, the artist) to keep near copies out.
+    Every pair is compared, in float32. If the group is the fold, no photo gets labels from its own fold or from itself,
+    so the transferred labels are out-of-fold. If the group is the encounter (the shop, the artist), near copies are
+    excluded.
 
     Args:
-        query: Embeddings of length 1.
-        gallery: Embeddings of length 1; may be a memory map.
-        k: How many, at least 1; where fewer are left the rest is -1.
-        groups: Group of each query and of each gallery photo; None leaves nobody out.
+        query: Embeddings of unit length.
+        gallery: Embeddings of unit length; may be a memory map.
+        k: Number of neighbours, at least 1; missing ones are -1.
+        groups: Group of each query and of each gallery photo; None: no photo is left out.
 
     Raises:
-        ShapeError: The arrays do not fit each other, or rows are not of length 1.
+        ShapeError: The arrays do not match in shape, or rows are not of length 1.
         FieldmarkError: ``k`` is below 1.
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
@@ -74,15 +75,15 @@ def neighbours(
 
 
 def joined_galleries(lists: Sequence[NearestRows], *, k: int) -> NearestRows:
-    """The ``k`` most similar of several galleries that share their row numbers and have no photo in common."""
+    """Return the ``k`` most similar photos of several galleries that share row numbers and have no common photo."""
     index = np.concatenate([each.index for each in lists], axis=1)
     cosine = np.concatenate([each.cosine for each in lists], axis=1)
     order = np.lexsort((index, -cosine), axis=1)[:, :k]
     return NearestRows(np.take_along_axis(index, order, axis=1), np.take_along_axis(cosine, order, axis=1))
 
 
-def says(nearest: NearestRows, by: Relevance) -> Float32[np.ndarray, "query rank"]:
-    """How much each neighbour has to say: falls with the distance, sums to 1 (to 0 where there is no neighbour)."""
+def neighbour_weights(nearest: NearestRows, by: Relevance) -> Float32[np.ndarray, "query rank"]:
+    """Return the weight of each neighbour: it falls with the distance and sums to 1 (to 0 without neighbours)."""
     cosine = nearest.cosine[:, : by.k]
     best = np.where(np.isfinite(cosine[:, :1]), cosine[:, :1], 0)
     weight = np.exp(np.float32(by.sharpness) * (cosine - best))
@@ -92,29 +93,29 @@ def says(nearest: NearestRows, by: Relevance) -> Float32[np.ndarray, "query rank
 def relevance(
     nearest: NearestRows, truth: Bool[np.ndarray, "gallery label"], by: Relevance
 ) -> Float32[np.ndarray, "query label"]:
-    """The probability of each label as the neighbours have it.
+    """Return the probability of each label from the labels of the neighbours.
 
-    Each neighbour says yes (``1 - noise``) for the labels it has and no (``noise``) for the others; what the near
-    ones say weighs more.
+    Each neighbour counts as ``1 - noise`` for the labels it has and as ``noise`` for the others. Nearer neighbours have
+    larger weights.
 
     Args:
-        nearest: Of the queries; only the first ``by.k`` are heard.
+        nearest: Neighbours of the queries; only the first ``by.k`` are used.
         truth: Labels of the gallery's photos.
-        by: How many are heard, how sharply, and how far they are trusted.
+        by: Number of neighbours, sharpness of the weights, and label noise.
 
     Source:
-        Guillaumin et al. 2009, "TagProp", equations 1, 2 and 5 (distance-based weights, 1 - cosine as distance);
-        iMet 2019, 4th place (weights ``exp(-d * (1 - cosine))``, averaged with the network).
+        Guillaumin et al. 2009, "TagProp", equations 1, 2 and 5 (distance-based weights, 1 - cosine as distance); iMet
+        2019, 4th place (weights ``exp(-d * (1 - cosine))``, averaged with the network).
     """
-    members_or_mean = says(nearest, by)
+    weights = neighbour_weights(nearest, by)
     index = nearest.index[:, : by.k]
     dense = np.empty((len(nearest), truth.shape[1]), np.float32)
     for start in range(0, len(nearest), QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
-        yes = np.zeros_like(dense[rows])
-        for rank in range(index.shape[1]):  # voices of absent neighbours are 0
-            yes += members_or_mean[rows, rank, None] * truth[index[rows, rank]]
-        dense[rows] = by.noise + (1 - 2 * by.noise) * yes
+        positive = np.zeros_like(dense[rows])
+        for rank in range(index.shape[1]):  # weights of missing neighbours are 0
+            positive += weights[rows, rank, None] * truth[index[rows, rank]]
+        dense[rows] = by.noise + (1 - 2 * by.noise) * positive
     return dense
 
 
@@ -127,18 +128,19 @@ def cell_relevance(
     label: Int[np.ndarray, " cell"],
     usual: tuple[Bool[np.ndarray, "gallery label"], Float64[np.ndarray, " label"]] | None = None,
 ) -> Float32[np.ndarray, " cell"]:
-    """As ``relevance``, for some cells only: row ``image[c]`` of the queries, column ``label[c]``.
+    """Return ``relevance`` for some cells only: row ``image[c]`` of the queries, column ``label[c]``.
 
-    ``usual``: where the truth is told at all, and each label's share; elsewhere a photo says what is usual.
+    ``usual``: which cells of the truth are labelled, and each label's share. A photo without a label counts with the
+    share.
     """
-    members_or_mean = says(nearest, by)
+    weights = neighbour_weights(nearest, by)
     index = nearest.index[:, : by.k]
     value = np.empty(len(image), np.float32)
     for start in range(0, len(image), CELL_BLOCK):
         part = slice(start, start + CELL_BLOCK)
         where = index[image[part]], label[part, None]
-        heard = truth[where] if usual is None else np.where(usual[0][where], truth[where], usual[1][where[1]])
-        value[part] = by.noise + (1 - 2 * by.noise) * (members_or_mean[image[part]] * heard).sum(axis=1)
+        transferred = truth[where] if usual is None else np.where(usual[0][where], truth[where], usual[1][where[1]])
+        value[part] = by.noise + (1 - 2 * by.noise) * (weights[image[part]] * transferred).sum(axis=1)
     return value
 
 
@@ -150,34 +152,34 @@ def choose_relevance(
     *,
     most_images: int = 4000,
 ) -> tuple[Relevance, tuple[float, ...]]:
-    """Of some settings, those under which the queries' own labels are likeliest.
+    """Return the settings under which the queries' own labels are most likely.
 
     Args:
-        nearest: Of the queries, out-of-fold: no query among its own neighbours.
+        nearest: Neighbours of the queries, out-of-fold: no query among its own neighbours.
         truth: Labels of the gallery's photos.
         own_truth: Labels of the queries.
-        grid: What to try; on a tie the first is taken.
-        most_images: Only so many queries, evenly spread, are asked.
+        grid: Settings to try; on a tie the first is chosen.
+        most_images: Maximum number of queries used, evenly spread.
 
     Returns:
-        The best settings, and the mean log-likelihood (nats an image) of each of ``grid``.
+        The best settings, and the mean log-likelihood (nats per image) for each entry of ``grid``.
 
     Raises:
-        FieldmarkError: ``grid`` is empty or asks for more neighbours than were looked up.
+        FieldmarkError: ``grid`` is empty or needs more neighbours than ``nearest`` has.
     """
     widest = max((by.k for by in grid), default=0)
     if not 1 <= widest <= nearest.index.shape[1] or not len(nearest):
         raise FieldmarkError(
-            "There is nothing to choose from.",
-            got=f"{len(grid)} settings with up to {widest} neighbours, {nearest.index.shape[1]} looked up",
-            fix="give one setting or more, and look up as many neighbours as the widest asks for.",
+            "grid is empty, there are no queries, or a setting needs more neighbours than given.",
+            got=f"{len(grid)} settings with up to {widest} neighbours, {nearest.index.shape[1]} given",
+            fix="pass one setting or more, and as many neighbours as the largest k of grid.",
         )
-    asked = np.unique(np.linspace(0, len(nearest) - 1, min(most_images, len(nearest))).astype(np.int64))
-    some = NearestRows(nearest.index[asked], nearest.cosine[asked])
+    some_queries = np.unique(np.linspace(0, len(nearest) - 1, min(most_images, len(nearest))).astype(np.int64))
+    some = NearestRows(nearest.index[some_queries], nearest.cosine[some_queries])
     nats = []
     for by in grid:
         proba = relevance(some, truth, by)
-        likely = np.where(own_truth[asked], proba, 1 - proba)
+        likely = np.where(own_truth[some_queries], proba, 1 - proba)
         nats.append(float(np.log(likely, out=likely).sum(axis=1, dtype=np.float64).mean()))
     return grid[int(np.argmax(nats))], tuple(nats)
 
@@ -187,9 +189,9 @@ def _check(query: np.ndarray, gallery: np.ndarray, k: int, groups: tuple[np.ndar
     shapes = None if groups is None else tuple(np.asarray(group).shape for group in groups)
     if not fits or shapes not in {None, (query.shape[:1], gallery.shape[:1])}:
         raise ShapeError(
-            "Queries and gallery must be embeddings of one network, with one group each or none at all.",
+            "query and gallery must be embeddings of one network; groups must be None or one entry per row.",
             got=f"query {query.shape}, gallery {gallery.shape}, groups {shapes}",
-            fix="pass (query, dim) and (gallery, dim) with the same dim, and groups=None or one group a row of both.",
+            fix="pass (query, dim) and (gallery, dim) with the same dim, and one group per row, or groups=None.",
         )
     for name, rows in (("query", query), ("gallery", gallery)):
         for start in range(0, len(rows), GALLERY_BLOCK):
@@ -197,21 +199,21 @@ def _check(query: np.ndarray, gallery: np.ndarray, k: int, groups: tuple[np.ndar
             square = np.einsum("ij,ij->i", part, part, dtype=np.float32)
             if not (np.abs(square - 1) < 0.01).all():
                 raise ShapeError(
-                    f"Embeddings must have length 1; those of {name} have not.",
+                    f"The rows of {name} must be of length 1.",
                     got=f"a squared length of {square[np.argmax(np.abs(square - 1))]:.4g}",
                     fix="divide each row by its length.",
                 )
     if k < 1:
-        raise FieldmarkError("A photo needs a neighbour to learn from.", got=f"k={k}", fix="use k=1 or more.")
+        raise FieldmarkError("k must be 1 or more.", got=f"k={k}", fix="use k=20, the default of Relevance.")
 
 
 def _nearest_block(
     query: np.ndarray, gallery: np.ndarray, k: int, groups: tuple[np.ndarray, np.ndarray] | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(query, gallery row, cosine) of the best ``k`` of each query, ordered by query, then from best to worst.
+    """Return (query, gallery row, cosine) of the best ``k`` of each query, ordered by query, then best first.
 
-    Pairs no better than the k-th best so far are passed over by one comparison, so that nearly all the time goes
-    into the matrix product.
+    Pairs no better than the k-th best so far are skipped with one comparison. So almost all the time is spent in the
+    matrix product.
     """
     floor = np.full(len(query), -np.inf, np.float32)  # a pair must be better than this
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -228,7 +230,7 @@ def _nearest_block(
             found = [_best(found, k)]
             image, _, value = found[0]
             full = np.flatnonzero(_places(image) == k - 1)
-            floor[image[full]] = value[full]  # later photos lose ties, so equal is not enough from here on
+            floor[image[full]] = value[full]  # later photos lose ties, so from here on a value must be greater
     return _best(found, k)
 
 
@@ -242,6 +244,6 @@ def _best(found: list[tuple[np.ndarray, np.ndarray, np.ndarray]], k: int) -> tup
 
 
 def _places(image: np.ndarray) -> np.ndarray:
-    """0, 1, 2, ... within each run of equal numbers."""
+    """Return 0, 1, 2, ... within each run of equal numbers."""
     first = np.searchsorted(image, image)
     return np.arange(len(image)) - first

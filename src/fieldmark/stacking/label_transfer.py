@@ -1,4 +1,4 @@
-"""Labels of similar photos mixed with what networks say: how much of each, found on photos whose labels are known."""
+"""Search for the weight of transferred labels in the average with the networks' predictions."""
 
 from __future__ import annotations
 
@@ -24,39 +24,40 @@ def choose_transfer(
     *,
     most_images: int = 4000,
 ) -> tuple[Relevance, float, tuple[float, ...]]:
-    """Which neighbours to hear and how much: the weight with the best mean F2, each at its own best threshold.
+    """Choose the neighbours' settings and the weight with the best mean F2, each with its own best threshold.
 
     Args:
-        proba: Of images whose labels are known, by networks that have not seen them.
-        nearest: Of the same images, out of fold: no image among its own neighbours.
-        truth: Their labels; those of the neighbours too, whose ``index`` counts in the same rows.
-        by: What to try.
-        most_images: Only so many, evenly spread, are asked.
+        proba: Predictions for labelled images, by networks that were not trained on them.
+        nearest: Neighbours of the same images, out-of-fold: no image among its own neighbours.
+        truth: Labels of the images, and of their neighbours; the ``index`` of ``nearest`` refers to the same rows.
+        by: Settings to try.
+        most_images: Maximum number of images used, evenly spread.
 
     Returns:
-        The neighbours' settings, the weight of what they say (0: nothing), and the mean F2 at each weight of ``by``.
+        The neighbours' settings, the weight of the transferred labels (0: not used), and the mean F2 for each weight of
+        ``by``.
 
     Raises:
-        FieldmarkError: There is no image to choose by.
+        FieldmarkError: There is no labelled image.
     """
     if not len(truth):
-        raise FieldmarkError("There is nothing to choose from.", got="0 images", fix="give out-of-fold scores.")
+        raise FieldmarkError("There are no labelled images.", got="0 images", fix="pass out-of-fold scores.")
     settings, _ = choose_relevance(nearest, truth, truth, by.relevance, most_images=most_images)
-    asked = np.unique(np.linspace(0, len(truth) - 1, min(most_images, len(truth))).astype(np.int64))
-    lent = relevance(NearestRows(nearest.index[asked], nearest.cosine[asked]), truth, settings)
-    f2 = tuple(_best_f2(with_neighbours(proba[asked], lent, weight=weight), truth[asked]) for weight in by.weights)
+    some = np.unique(np.linspace(0, len(truth) - 1, min(most_images, len(truth))).astype(np.int64))
+    transferred = relevance(NearestRows(nearest.index[some], nearest.cosine[some]), truth, settings)
+    f2 = tuple(_best_f2(with_neighbours(proba[some], transferred, weight=weight), truth[some]) for weight in by.weights)
     return settings, by.weights[int(np.argmax(f2))], f2
 
 
 def with_neighbours(
-    proba: Float32[np.ndarray, "image label"], lent: Float32[np.ndarray, "image label"], *, weight: float
+    proba: Float32[np.ndarray, "image label"], transferred: Float32[np.ndarray, "image label"], *, weight: float
 ) -> Float32[np.ndarray, "image label"]:
-    """The weighted mean of what networks and neighbours say."""
-    return np.float32(1 - weight) * proba + np.float32(weight) * lent
+    """Return the weighted mean of the networks' probabilities and the transferred labels."""
+    return np.float32(1 - weight) * proba + np.float32(weight) * transferred
 
 
 def _best_f2(proba: np.ndarray, truth: np.ndarray) -> float:
-    """The best mean F2 that one threshold for all labels gives."""
+    """Return the best mean F2 with one threshold for all labels."""
     return max(_f2(proba, truth, threshold) for threshold in THRESHOLDS)
 
 

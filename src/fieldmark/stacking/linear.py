@@ -1,4 +1,4 @@
-"""Linear answers: a weight for each side feature and answer, the answers of a question competing among themselves."""
+"""Linear model of answers: one weight per side feature and answer, with a softmax within each question."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from fieldmark.stacking.specs import Linear
 
 ROW_BLOCK = 2048
 L2 = 1e-3
-"""Share of the prior in every answer: what was always so in training may be otherwise once in a thousand."""
+"""Weight of the prior in every probability: an answer that was always right in training may still be wrong in 0.1 %."""
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """What has been learnt.
+    """Fitted weights.
 
     Attributes:
-        of_side_feature: Of each side feature for each answer.
-        offset: Of each answer where no side feature speaks; -inf for one that was never right.
-        prior: How common each answer was in training, none 0: what a photo without side features is given.
+        of_side_feature: Weight of each side feature for each answer.
+        offset: Log-odds of each answer without side features; -inf for an answer that was never correct.
+        prior: Share of each answer in training, none 0; the prediction for a photo without side features.
     """
 
     of_side_feature: Float32[np.ndarray, "side feature answer"]
@@ -44,16 +44,16 @@ class Weights:
         by: Linear,
         seed: int,
     ) -> Weights:
-        """Multinomial logistic regression within each question, by scikit-learn.
+        """Fit a multinomial logistic regression within each question, with scikit-learn.
 
-        Several right answers share the photo. Questions that are not told of a photo teach nothing.
+        A photo with several correct answers is divided between them. Unlabelled questions of a photo are ignored.
 
         Args:
             table: Side features of each photo, sparse or dense.
-            truth: Above 0: right; 0: not; NaN: the question is not told of that photo.
+            truth: Above 0: correct; 0: not; NaN: the photo has no label for the question.
             questions: The columns of ``truth``.
-            by: How long, how tame.
-            seed: Of the order in which photos are read.
+            by: Number of rounds and regularisation.
+            seed: Random seed of the order of photos.
         """
         prior = shares(truth, questions.question_of, smooth=1.0).astype(np.float32)
         weights = np.zeros((table.shape[1], truth.shape[1]), np.float32)
@@ -69,7 +69,7 @@ class Weights:
             if len(found) > 1 and table.shape[1]:
                 share = 1 / right[row, columns].sum(axis=1)
                 model = _fitted(table[row], answer, share, by=by, seed=hash_seed(seed, "linear", number))
-                # Of two answers scikit-learn weighs the second against the first.
+                # For two answers, scikit-learn fits only the second against the first.
                 at = columns.start + (found if len(found) > 2 else found[1:])
                 weights[:, at], offset[at] = model.coef_.T, model.intercept_
         return cls(weights, offset, prior)
@@ -77,20 +77,23 @@ class Weights:
     def proba(
         self, table: Sparse | Float32[np.ndarray, "image side feature"], questions: Questions
     ) -> Float32[np.ndarray, "image answer"]:
-        """Probabilities: they sum to 1 within each question, and are the prior where there is no side feature."""
+        """Return probabilities that sum to 1 within each question; the prior for a photo without side features."""
         proba = np.empty((table.shape[0], len(self.prior)), np.float32)
         for start in range(0, len(proba), ROW_BLOCK):
             part = table[start : start + ROW_BLOCK]
             logits = part @ self.of_side_feature + self.offset
             powers = np.exp(logits - questions.widened(questions.highest(logits)))
             proba[start : start + ROW_BLOCK] = powers / questions.widened(questions.total(powers))
-            silent = np.flatnonzero(np.asarray(abs(part).sum(axis=1)).ravel() == 0)
-            proba[start + silent] = self.prior
+            empty = np.flatnonzero(np.asarray(abs(part).sum(axis=1)).ravel() == 0)
+            proba[start + empty] = self.prior
         return (1 - np.float32(L2)) * proba + np.float32(L2) * self.prior
 
 
 def _fitted(table: Sparse | np.ndarray, answer: np.ndarray, weight: np.ndarray, *, by: Linear, seed: int) -> Any:
-    """As good after ``by.rounds`` as later on new photos; scikit-learn would rather go on."""
+    """Fit the model for ``by.rounds``; more rounds do not improve the predictions for new photos.
+
+    The warning about convergence is therefore suppressed.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 

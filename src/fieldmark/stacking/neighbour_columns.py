@@ -1,9 +1,9 @@
-"""Columns that need the truth of known photos, told fold by fold.
+"""Table columns from the labels of known photos, computed so that no label leaks to its own prediction.
 
-Whoever judges the photos of fold f must not have been told their labels, not even by a detour. A tree for fold f
-learns from rows of the other folds, and such a row of fold g may itself say what the labels of its neighbours are. If a
-neighbour were of fold f, its truth would reach the tree through that row. So a row of fold g is told only by photos
-neither of g nor of f: each judge has its own version of these columns.
+The model for fold f must not depend on the labels of fold f, even indirectly. Its trees are trained on rows of the
+other folds. Such a row of fold g contains labels of its neighbours. If a neighbour were in fold f, its label would
+reach the trees through that row. So a row of fold g uses only photos outside g and f: each fold's model has its own
+version of these columns.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from fieldmark.stacking.knn import NearestRows, cell_relevance, joined_galleries
 from fieldmark.stacking.specs import Relevance, TableColumns
 
 PRIOR_PHOTOS = 10.0
-"""So many photos of no label in particular are added to every label's ImageNet mean: five photos prove little."""
+"""Number of photos with the mean ImageNet probabilities that are added to every label: five photos are weak evidence.
+"""
 
 Image, Label = Int[np.ndarray, " cell"], Int[np.ndarray, " cell"]
 
 
 @dataclass(frozen=True, eq=False)
 class NeighbourLabels:
-    """What known photos tell of the labels of others, kept so that any fold can be left out.
+    """Labels of the known photos, stored so that any fold can be left out.
 
     Attributes:
-        n_told: Photos of each fold of which it is told whether they have each label.
-        n_with: Of them, those that have it.
-        mass: ImageNet probabilities summed over those, or None.
-        all_mass: ImageNet probabilities summed over all photos of the fold, or None.
-        unlabelled_mass: The same over those of which it is not told, or None where there are none.
-        embeddings: Of the known photos, or None.
-        truth: Their labels.
-        is_told: Where that is known; None: everywhere.
-        fold: Their folds.
-        by: How neighbours are heard, or None.
+        n_labelled: Number of photos per fold that are labelled (yes or no) for each label.
+        n_with: Number of those that have the label.
+        mass: Sum of the ImageNet probabilities of the photos with the label, or None.
+        all_mass: Sum of the ImageNet probabilities of all photos of the fold, or None.
+        unlabelled_mass: The same for the photos not labelled for this label, or None if there are none.
+        embeddings: Embeddings of the known photos, or None.
+        truth: Labels of the known photos.
+        is_labelled: Which cells of the truth are labelled; None: all.
+        fold: Folds of the known photos.
+        by: Settings of the neighbours, or None.
         share: Whether the labels' shares are a column.
     """
 
-    n_told: Int64[np.ndarray, "fold label"]
+    n_labelled: Int64[np.ndarray, "fold label"]
     n_with: Int64[np.ndarray, "fold label"]
     mass: Float32[np.ndarray, "fold label class"] | None
     all_mass: Float64[np.ndarray, "fold class"] | None
     unlabelled_mass: Float32[np.ndarray, "fold label class"] | None
     embeddings: Float32[np.ndarray, "image dim"] | None
     truth: Bool[np.ndarray, "image label"]
-    is_told: Bool[np.ndarray, "image label"] | None
+    is_labelled: Bool[np.ndarray, "image label"] | None
     fold: Int64[np.ndarray, " image"]
     by: Relevance | None
     share: bool
@@ -59,43 +60,43 @@ class NeighbourLabels:
     @classmethod
     def of(
         cls,
-        evidence: SecondLevelInputs,
+        inputs: SecondLevelInputs,
         truth: Bool[np.ndarray, "image label"],
         fold: Int[np.ndarray, " image"],
         features: TableColumns,
         *,
-        is_told: Bool[np.ndarray, "image label"] | None = None,
+        is_labelled: Bool[np.ndarray, "image label"] | None = None,
     ) -> NeighbourLabels:
-        """Count and sum what the known photos say, fold by fold; cells that are not told (``is_told``) say nothing."""
+        """Count and sum the labels of the known photos per fold; unlabelled cells (``is_labelled``) are ignored."""
         fold = np.asarray(fold, np.int64)
-        if is_told is not None and is_told.all():
-            is_told = None
+        if is_labelled is not None and is_labelled.all():
+            is_labelled = None
         n_folds, n_labels = int(fold.max()) + 1, truth.shape[1]
-        n_told, n_with = np.zeros((2, n_folds, n_labels), np.int64)
-        seen = evidence.imagenet if features.imagenet == "reduced" else None
-        by_label = () if seen is None else (n_folds, n_labels, seen.shape[1])
-        mass = None if seen is None else np.zeros(by_label, np.float32)
-        all_mass = None if seen is None else np.zeros((n_folds, seen.shape[1]))
-        unlabelled_mass = None if seen is None or is_told is None else np.zeros(by_label, np.float32)
+        n_labelled, n_with = np.zeros((2, n_folds, n_labels), np.int64)
+        imagenet = inputs.imagenet if features.imagenet == "reduced" else None
+        by_label = () if imagenet is None else (n_folds, n_labels, imagenet.shape[1])
+        mass = None if imagenet is None else np.zeros(by_label, np.float32)
+        all_mass = None if imagenet is None else np.zeros((n_folds, imagenet.shape[1]))
+        unlabelled_mass = None if imagenet is None or is_labelled is None else np.zeros(by_label, np.float32)
         for one, images in _by_fold(fold):
-            labels = truth[images] if is_told is None else truth[images] & is_told[images]
+            labels = truth[images] if is_labelled is None else truth[images] & is_labelled[images]
             n_with[one] += labels.sum(axis=0)
-            n_told[one] += len(images) if is_told is None else is_told[images].sum(axis=0)
-            if seen is not None and mass is not None and all_mass is not None:
-                part = np.asarray(seen[images], np.float32)
+            n_labelled[one] += len(images) if is_labelled is None else is_labelled[images].sum(axis=0)
+            if imagenet is not None and mass is not None and all_mass is not None:
+                part = np.asarray(imagenet[images], np.float32)
                 mass[one] += labels.T.astype(np.float32) @ part
                 all_mass[one] += part.sum(axis=0, dtype=np.float64)
-                if unlabelled_mass is not None and is_told is not None:
-                    unlabelled_mass[one] += (~is_told[images]).T.astype(np.float32) @ part
+                if unlabelled_mass is not None and is_labelled is not None:
+                    unlabelled_mass[one] += (~is_labelled[images]).T.astype(np.float32) @ part
         return cls(
-            n_told=n_told,
+            n_labelled=n_labelled,
             n_with=n_with,
             mass=mass,
             all_mass=all_mass,
             unlabelled_mass=unlabelled_mass,
-            embeddings=evidence.embeddings if features.relevance is not None else None,
+            embeddings=inputs.embeddings if features.relevance is not None else None,
             truth=truth,
-            is_told=is_told,
+            is_labelled=is_labelled,
             fold=fold,
             by=features.relevance,
             share=features.share,
@@ -103,32 +104,34 @@ class NeighbourLabels:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that are told."""
-        told = {
+        """Names of the columns."""
+        columns = {
             "label share": self.share,
             "imagenet affinity": self.mass is not None,
             "relevance of neighbours": self.by is not None,
         }
-        return tuple(name for name, there in told.items() if there)
+        return tuple(name for name, used in columns.items() if used)
 
     @property
     def folds(self) -> tuple[int, ...]:
         """All folds."""
-        return tuple(range(len(self.n_told)))
+        return tuple(range(len(self.n_labelled)))
 
-    def ask(self, evidence: SecondLevelInputs, *, fold: Int[np.ndarray, " image"] | None = None) -> NeighbourColumns:
-        """Get ready to tell of some photos: look up their neighbours in every fold.
+    def columns_for(
+        self, inputs: SecondLevelInputs, *, fold: Int[np.ndarray, " image"] | None = None
+    ) -> NeighbourColumns:
+        """Prepare the columns of some photos: find their neighbours in every fold.
 
         Args:
-            evidence: Of the photos that are asked about.
-            fold: Their folds where they are the known photos themselves; None for new ones.
+            inputs: Inputs of these photos.
+            fold: Their folds if they are the known photos themselves; None for new photos.
 
         Raises:
-            ShapeError: Their ImageNet probabilities or embeddings are of another width.
+            ShapeError: Their ImageNet probabilities or embeddings have another number of columns.
         """
         pairs = {
-            "imagenet": (None if self.all_mass is None else self.all_mass.shape[1], evidence.imagenet),
-            "embeddings": (None if self.embeddings is None else self.embeddings.shape[1], evidence.embeddings),
+            "imagenet": (None if self.all_mass is None else self.all_mass.shape[1], inputs.imagenet),
+            "embeddings": (None if self.embeddings is None else self.embeddings.shape[1], inputs.embeddings),
         }
         wrong = [
             f"{name} of {part.shape[1]} columns, known photos have {width}"
@@ -137,96 +140,94 @@ class NeighbourLabels:
         ]
         if wrong:
             raise ShapeError(
-                "The evidence is not of the kind that the known photos have.",
+                "The inputs have other numbers of columns than those of the known photos.",
                 got="; ".join(wrong),
                 fix="use the same backbone for known and new photos.",
             )
         lists: list[NearestRows] = []
-        if self.by is not None and self.embeddings is not None and evidence.embeddings is not None:
-            lists = [self._neighbours(evidence.embeddings, one, fold, k=self.by.k) for one in self.folds]
-        return NeighbourColumns(self, evidence.imagenet, tuple(lists))
+        if self.by is not None and self.embeddings is not None and inputs.embeddings is not None:
+            lists = [self._neighbours(inputs.embeddings, one, fold, k=self.by.k) for one in self.folds]
+        return NeighbourColumns(self, inputs.imagenet, tuple(lists))
 
     def _neighbours(self, query: np.ndarray, one: int, fold: np.ndarray | None, *, k: int) -> NearestRows:
-        """Each photo's neighbours in fold ``one``; photos of that fold itself have none."""
+        """Return each photo's neighbours in fold ``one``; photos of that fold itself have none."""
         photos = np.flatnonzero(self.fold == one).astype(np.int32)
-        asking = np.arange(len(query)) if fold is None else np.flatnonzero(fold != one)
+        others = np.arange(len(query)) if fold is None else np.flatnonzero(fold != one)
         gallery = np.asarray(self.embeddings)[photos]
-        found = neighbours(np.asarray(query)[asking], gallery, k=k)
+        found = neighbours(np.asarray(query)[others], gallery, k=k)
         index = np.full((len(query), k), -1, np.int32)
         cosine = np.full((len(query), k), -np.inf, np.float32)
-        index[asking] = np.where(found.index >= 0, photos[found.index], -1)
-        cosine[asking] = found.cosine
+        index[others] = np.where(found.index >= 0, photos[found.index], -1)
+        cosine[others] = found.cosine
         return NearestRows(index, cosine)
 
 
 @dataclass(frozen=True, eq=False)
 class NeighbourColumns:
-    """The told columns of some photos, by any choice of folds."""
+    """The columns of some photos, for any choice of folds."""
 
-    told: NeighbourLabels
+    known: NeighbourLabels
     imagenet: Float32[np.ndarray, "image class"] | None
     lists: tuple[NearestRows, ...]
 
-    def columns(self, image: Image, label: Label, *, folds: Sequence[int]) -> Float32[np.ndarray, "cell told"]:
-        """One row a cell, one column each of ``NeighbourLabels.names``, told by the photos of ``folds`` alone.
+    def columns(self, image: Image, label: Label, *, folds: Sequence[int]) -> Float32[np.ndarray, "cell column"]:
+        """Return one row per cell and one column per name of ``NeighbourLabels.names``, from the photos of ``folds``.
 
         Args:
-            image: Of each cell, ascending.
-            label: Of each cell.
-            folds: Folds that may speak, at least one.
+            image: Image of each cell, ascending.
+            label: Label of each cell.
+            folds: The folds to use, at least one.
         """
-        told, folds = self.told, list(folds)
+        known, folds = self.known, list(folds)
         columns: list[np.ndarray] = []
-        n_told, n_with = told.n_told[folds].sum(axis=0), told.n_with[folds].sum(axis=0)
-        if told.share:
-            columns.append(np.log(label_share(n_told, n_with)).astype(np.float32)[label])
-        if told.mass is not None and told.all_mass is not None and self.imagenet is not None:
-            all_mass = told.all_mass[folds].sum(axis=0)[None]
-            if told.unlabelled_mass is not None:
-                all_mass = all_mass - told.unlabelled_mass[folds].sum(axis=0, dtype=np.float64)
-            weights = affinity_weights(n_told, n_with, told.mass[folds].sum(axis=0, dtype=np.float64), all_mass)
+        n_labelled, n_with = known.n_labelled[folds].sum(axis=0), known.n_with[folds].sum(axis=0)
+        if known.share:
+            columns.append(np.log(label_share(n_labelled, n_with)).astype(np.float32)[label])
+        if known.mass is not None and known.all_mass is not None and self.imagenet is not None:
+            all_mass = known.all_mass[folds].sum(axis=0)[None]
+            if known.unlabelled_mass is not None:
+                all_mass = all_mass - known.unlabelled_mass[folds].sum(axis=0, dtype=np.float64)
+            weights = affinity_weights(n_labelled, n_with, known.mass[folds].sum(axis=0, dtype=np.float64), all_mass)
             columns.append(_affinity(self.imagenet, weights, image, label))
-        if told.by is not None:
+        if known.by is not None:
             images, position = np.unique(image, return_inverse=True)
             lists = [NearestRows(self.lists[one].index[images], self.lists[one].cosine[images]) for one in folds]
-            best = joined_galleries(lists, k=told.by.k)
-            usual = None if told.is_told is None else (told.is_told, label_share(n_told, n_with))
-            columns.append(cell_relevance(best, told.truth, told.by, image=position, label=label, usual=usual))
+            best = joined_galleries(lists, k=known.by.k)
+            usual = None if known.is_labelled is None else (known.is_labelled, label_share(n_labelled, n_with))
+            columns.append(cell_relevance(best, known.truth, known.by, image=position, label=label, usual=usual))
         return np.stack(columns, axis=1) if columns else np.empty((len(image), 0), np.float32)
 
 
 def label_share(
-    n_told: Int64[np.ndarray, " label"], n_with: Int64[np.ndarray, " label"]
+    n_labelled: Int64[np.ndarray, " label"], n_with: Int64[np.ndarray, " label"]
 ) -> Float64[np.ndarray, " label"]:
-    """Each label's share of the photos of which it is told; half a photo is added so that none is zero."""
-    return (n_with + 0.5) / (n_told + 1)
+    """Return each label's share of the photos labelled for it; half a photo is added so that no share is zero."""
+    return (n_with + 0.5) / (n_labelled + 1)
 
 
 def affinity_weights(
-    n_told: Int64[np.ndarray, " label"],
+    n_labelled: Int64[np.ndarray, " label"],
     n_with: Int64[np.ndarray, " label"],
     mass: Float64[np.ndarray, "label class"],
     all_mass: Float64[np.ndarray, "#label class"],
 ) -> Float32[np.ndarray, "class label"]:
-    """What each ImageNet class says for or against each label, in nats.
+    """Return the weight of each ImageNet class for or against each label, in nats.
 
-    Photos with a label look like some ImageNet classes more often than photos without it. An image's ImageNet
-    probabilities times these weights is the expected log-likelihood ratio of the label: naive Bayes with one word an
-    image, the word being uncertain.
+    Photos with a label have some ImageNet classes more often than photos without it. An image's ImageNet probabilities
+    times these weights give the expected log-likelihood ratio of the label. This is naive Bayes with one uncertain word
+    per image.
 
     Args:
-        n_told: Photos that speak of each label.
-        n_with: Of them, those that have it.
-        mass: Their ImageNet probabilities, summed.
-        all_mass: ImageNet probabilities summed over all that speak; one row where all speak of every label.
-
-    Source:
-        Ours; the features are those of iMet 2019, 1st place, stage 5, which had all 1,000 as columns.
+        n_labelled: Number of photos that are labelled for each label.
+        n_with: Number of those that have it.
+        mass: Sum of their ImageNet probabilities.
+        all_mass: Sum of the ImageNet probabilities of all labelled photos; one row if all photos are labelled for every
+            label.
     """
-    base = (all_mass + 1 / all_mass.shape[1]) / (n_told + 1)[:, None]
+    base = (all_mass + 1 / all_mass.shape[1]) / (n_labelled + 1)[:, None]
     inside = (mass + PRIOR_PHOTOS * base) / (n_with + PRIOR_PHOTOS)[:, None]
-    # float32 sums may leave a hair below zero where all photos of a class have the label.
-    outside = (np.maximum(all_mass - mass, 0) + PRIOR_PHOTOS * base) / (n_told - n_with + PRIOR_PHOTOS)[:, None]
+    # float32 sums may be slightly below zero if all photos of a class have the label.
+    outside = (np.maximum(all_mass - mass, 0) + PRIOR_PHOTOS * base) / (n_labelled - n_with + PRIOR_PHOTOS)[:, None]
     return np.log(inside / outside).T.astype(np.float32)
 
 
@@ -242,7 +243,7 @@ def _affinity(imagenet: np.ndarray, weights: np.ndarray, image: np.ndarray, labe
 
 
 def _by_fold(fold: np.ndarray, block: int = 4096) -> Iterator[tuple[int, np.ndarray]]:
-    """(fold, some of its images), until all are through."""
+    """Yield (fold, some of its images) until all images are done."""
     for one in range(int(fold.max()) + 1):
         images = np.flatnonzero(fold == one)
         for start in range(0, len(images), block):

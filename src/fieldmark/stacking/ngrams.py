@@ -1,4 +1,4 @@
-"""Texts as sparse rows: pieces of words and words in a row, as scikit-learn reads them, rare ones weighing more."""
+"""Texts as sparse TF-IDF rows of character and word n-grams, by scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from fieldmark.core.texts import readable
 from fieldmark.stacking.specs import NGrams, Span
 
 Sparse = Any
-"""A ``scipy.sparse.csr_matrix``: its stubs take a part of one for something else, and it is loaded late."""
+"""A ``scipy.sparse.csr_matrix``; ``Any`` because its type stubs are incorrect and scipy is imported late."""
 Analyser = Literal["char_wb", "word"]
-"""scikit-learn's names for pieces of words and for words."""
+"""scikit-learn's names for character n-grams within words and for words."""
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, eq=False)
 class NGramFeatures:
-    """The side features that are worth learning from, and how much each is heard.
+    """The n-grams used as side features, with their weights.
 
     Attributes:
-        by: What is read of a text.
-        terms: The side features of each kind that is read, pieces of words before words in a row.
-        rarity: Of each side feature, one kind after the other; large where it stands in few texts.
+        by: Settings.
+        terms: The n-grams of each kind: first of characters, then of words.
+        rarity: Inverse document frequency of each n-gram, one kind after the other; large if it is in few texts.
     """
 
     by: NGrams
@@ -40,17 +40,17 @@ class NGramFeatures:
 
     @classmethod
     def of(cls, texts: Sequence[str], by: NGrams) -> NGramFeatures:
-        """The side features met in ``by.least`` of these texts or more; of each kind the ``by.most`` most common.
+        """Select the n-grams that are in at least ``by.least`` texts; of each kind the ``by.most`` most common.
 
-        A piece may begin or end with the blank beside its word: " re" is how a word begins. Accents and capitals do
-        not matter.
+        A character n-gram may include the blank beside its word: " re" is the beginning of a word. Accents and capitals
+        are ignored.
         """
         read, terms, rarity = [readable(text, most=by.most_characters) for text in texts], [], []
         for kind, span in _kinds(by):
             reader = _reader(kind, span, min_df=by.least, max_features=by.most)
             try:
                 reader.fit(read)
-            except ValueError:  # so it says that the texts hold nothing of the kind, or nothing often enough
+            except ValueError:  # raised if the texts contain no n-gram of this kind, or none often enough
                 terms.append(())
                 continue
             terms.append(tuple(reader.get_feature_names_out().tolist()))
@@ -58,7 +58,7 @@ class NGramFeatures:
         return cls(by, tuple(terms), np.concatenate([*rarity, []]).astype(np.float32))
 
     def table(self, texts: Sequence[str]) -> Sparse:
-        """One row a text of length 1, the pieces of words and the words each a like part; 0 without known side features."""
+        """Return one row of length 1 per text, with equal parts for characters and words; 0 without known n-grams."""
         from scipy.sparse import csr_matrix, hstack
 
         read = [readable(text, most=self.by.most_characters) for text in texts]
@@ -69,7 +69,7 @@ class NGramFeatures:
 
     @cached_property
     def _readers(self) -> list[Any]:
-        """One for each kind of which there are side features."""
+        """One vectoriser for each kind with n-grams."""
         readers, first = [], 0
         for (kind, span), terms in zip(_kinds(self.by), self.terms, strict=True):
             if terms:
@@ -81,7 +81,7 @@ class NGramFeatures:
 
 
 def _kinds(by: NGrams) -> list[tuple[Analyser, Span]]:
-    """What is read."""
+    """Return the kinds of n-grams in use."""
     kinds: list[tuple[Analyser, Span | None]] = [("char_wb", by.characters), ("word", by.words)]
     return [(kind, span) for kind, span in kinds if span is not None]
 

@@ -1,4 +1,4 @@
-"""Settings of the second level (no arrays, no lightgbm): what is asked, of which cells, and of whom."""
+"""Settings of the second level (no arrays, no lightgbm): candidates, columns, trees, text models."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pydantic import Field, model_validator
 from fieldmark.core.spec import Count, Fraction, Natural, Positive, Spec
 
 Noise = Annotated[float, Field(gt=0, lt=0.5)]
-"""A share above 0 and below one half."""
+"""A number above 0 and below one half."""
 SomeShare = Annotated[float, Field(gt=0, le=1)]
 
 
 class Candidates(Spec):
-    """Which cells (an image and a label) are worth judging.
+    """Which cells (an image and a label) are scored by the second level.
 
     Attributes:
-        top_k: The labels that any one model ranks this high in an image.
-        least: Of those, the ones to which that model gives at least this probability.
-        unite_positives: Learn also from true labels that no model ranked so high. They are never judged, as only
-            the truth knows them.
+        top_k: Maximum rank of the label within the image, by at least one model.
+        least: Minimum probability of the label by that model.
+        unite_positives: Also train on true labels that no model ranks high enough. They are never scored, as they are
+            known from the truth only.
     """
 
     top_k: Count = 20
@@ -29,22 +29,22 @@ class Candidates(Spec):
 
 
 class Negatives(Spec):
-    """How many wrong cells are learnt from; the probabilities are put right for it afterwards.
+    """Number of negative cells used for training; the probabilities are corrected for it afterwards.
 
     Attributes:
-        per_positive: Wrong cells for each right one, drawn at random; None takes all.
+        per_positive: Negative cells per positive one, drawn at random; None: all.
     """
 
     per_positive: Positive | None = 8.0
 
 
 class Relevance(Spec):
-    """How the labels of the most similar photos speak for a label.
+    """Settings of label transfer from the most similar photos.
 
     Attributes:
-        k: Photos that have a say.
-        sharpness: How much more the nearest says than the others: a say is ``exp(-sharpness * (1 - cosine))``.
-        noise: How often a photo has, or lacks, a label by mistake.
+        k: Number of neighbours.
+        sharpness: How fast the weight falls with the distance: it is ``exp(-sharpness * (1 - cosine))``.
+        noise: Probability that a photo has, or lacks, a label by mistake.
     """
 
     k: Count = 20
@@ -57,15 +57,15 @@ class TableColumns(Spec):
 
     Attributes:
         combinations: Sum, quotient and product of the probabilities of every two and three models.
-        spread: Mean, median, standard deviation, greatest and least over the models.
-        ranks: The label's place within its image, by each model.
-        looks: Brightness, colourfulness, longer side, and whether taller than wide.
-        imagenet: The shipped backbone's 1,000 ImageNet probabilities: ``raw`` as so many columns (small sets only),
-            ``reduced`` to one number a cell and ``n_components`` an image, or ``off``.
-        n_components: Principal components of the reduced form; at most the ImageNet classes are used.
-        share: How common the label is.
-        label: Which label it is, and of which group.
-        relevance: What the labels of similar photos say; None for nothing.
+        spread: Mean, median, standard deviation, maximum and minimum over the models.
+        ranks: Rank of the label within its image, by each model.
+        statistics: Image statistics: brightness, colourfulness, longer side, and portrait or landscape format.
+        imagenet: The 1,000 ImageNet probabilities of the included backbone: ``raw`` as 1,000 columns (small data sets
+            only), ``reduced`` to one number per cell and ``n_components`` per image, or ``off``.
+        n_components: Number of principal components of the reduced form, at most the number of ImageNet classes.
+        share: Share of photos with the label.
+        label: The label and its group.
+        relevance: Label transfer from similar photos; None: not used.
     """
 
     combinations: bool = True
@@ -80,16 +80,16 @@ class TableColumns(Spec):
 
 
 class Trees(Spec):
-    """Boosted trees that answer one question of every cell: does the image have the label?
+    """Boosted trees that predict for every cell whether the image has the label.
 
     Attributes:
-        n_rounds: Trees.
-        learning_rate: How much each tree may correct.
-        num_leaves: Leaves of a tree.
-        min_data_in_leaf: Cells that a leaf must hold.
-        feature_fraction: Share of the columns each tree may look at.
-        bagging_fraction: Share of the cells each tree may look at.
-        lambda_l2: Pull of the leaves towards zero.
+        n_rounds: Number of trees.
+        learning_rate: Weight of each new tree.
+        num_leaves: Maximum number of leaves per tree.
+        min_data_in_leaf: Minimum number of cells per leaf.
+        feature_fraction: Share of the columns used per tree.
+        bagging_fraction: Share of the cells used per tree.
+        lambda_l2: L2 regularisation of the leaf values.
     """
 
     n_rounds: Count = 200
@@ -111,11 +111,12 @@ class Stacking(Spec):
 
 
 class TransferSearch(Spec):
-    """Labels of similar photos beside the networks' own; what is tried, the best is taken.
+    """Search for the settings of label transfer and its weight in the average with the networks' predictions.
 
     Attributes:
-        relevance: Settings of the neighbours; the ones under which the known labels are likeliest.
-        weights: Of what the neighbours say, the networks' having the rest; the one with the best mean F2.
+        relevance: Neighbour settings to try; those with the highest likelihood of the known labels are used.
+        weights: Weights of the transferred labels to try, the networks having the rest; the one with the best mean F2
+            is used.
     """
 
     relevance: Annotated[tuple[Relevance, ...], Field(min_length=1)] = tuple(
@@ -125,27 +126,27 @@ class TransferSearch(Spec):
 
 
 class Tuning(Spec):
-    """Settings of trees searched by Optuna, on other photos than those they then judge.
+    """Search for tree settings with Optuna, on other photos than those the trees then predict.
 
     Attributes:
-        n_trials: Settings tried for each part.
+        n_trials: Number of settings tried for each part.
     """
 
     n_trials: Count = 20
 
 
 class IdentityStacking(Spec):
-    """Trees that judge the likeliest individuals of a photo.
+    """Boosted trees that re-rank the most similar individuals of a photo.
 
     Attributes:
-        n_photos: Nearest photos whose individuals are judged.
-        columns: ``likeness``: cosines, places and counts. ``embedding``: only the difference of the two photos in the
-            main directions of the gallery (PCA). ``both``.
-        n_components: Main directions.
-        n_parts: Parts of the photos; each is judged by trees that learnt from the others.
-        negatives: Wrong candidates learnt from.
-        trees: Their settings.
-        tuning: Search better ones; None: not.
+        n_photos: Number of nearest photos whose individuals are candidates.
+        columns: ``likeness``: cosines, ranks and counts. ``embedding``: only the difference of the two photos in the
+            principal components of the gallery (PCA). ``both``: both.
+        n_components: Number of principal components.
+        n_parts: Number of parts of the photos; each is predicted by trees that were trained on the other parts.
+        negatives: Number of wrong candidates used for training.
+        trees: Settings of the trees.
+        tuning: Search for better tree settings; None: no search.
     """
 
     n_photos: Count = 100
@@ -158,15 +159,15 @@ class IdentityStacking(Spec):
 
 
 Span = tuple[Count, Count]
-"""Shortest and longest."""
+"""Minimum and maximum length."""
 
 
 class Linear(Spec):
-    """Logistic regression, the answers of a question competing; scikit-learn's, by SAGA.
+    """Logistic regression with a softmax within each question; scikit-learn's, with the SAGA solver.
 
     Attributes:
-        strength: How far weights may go from 0: scikit-learn's ``C``.
-        rounds: How often each text is read, at most.
+        strength: Inverse regularisation: scikit-learn's ``C``.
+        rounds: Maximum number of passes over the texts.
     """
 
     strength: Positive = 10.0
@@ -174,15 +175,15 @@ class Linear(Spec):
 
 
 class NGrams(Spec):
-    """Reads the words of a text and pieces of them; knows nothing beforehand, learns in seconds.
+    """Text model on character and word n-grams; needs no pretrained model and trains in seconds.
 
     Attributes:
-        characters: Lengths of the pieces of words, shortest and longest; None: no pieces.
-        words: Words in a row, fewest and most; None: no words.
-        least: Side features met in fewer texts are not learnt.
-        most: Of the others, at most so many of each kind, the most common ones: bounds the memory.
-        most_characters: A text is read up to here.
-        linear: How it learns.
+        characters: Minimum and maximum length of character n-grams; None: not used.
+        words: Minimum and maximum length of word n-grams; None: not used.
+        least: Minimum number of texts that contain an n-gram.
+        most: Maximum number of n-grams per kind, the most common ones; limits the memory.
+        most_characters: Maximum number of characters read per text.
+        linear: Settings of the linear model.
     """
 
     kind: Literal["ngrams"] = "ngrams"
@@ -197,16 +198,16 @@ class NGrams(Spec):
     def _something_is_read(self) -> Self:
         spans = [span for span in (self.characters, self.words) if span is not None]
         if not spans or any(shortest > longest for shortest, longest in spans):
-            raise ValueError("characters or words must be given, the shortest first")
+            raise ValueError("characters or words must be given, with the shortest length first")
         return self
 
 
 class MiniLm(Spec):
-    """Reads the sense of a text with a shipped language model (English), on which a linear model learns.
+    """Text model on sentence embeddings of an included language model (English), with a linear model on top.
 
     Attributes:
-        max_tokens: Word pieces that are read.
-        linear: How the linear model learns.
+        max_tokens: Maximum number of tokens read per text.
+        linear: Settings of the linear model.
     """
 
     kind: Literal["minilm"] = "minilm"

@@ -1,4 +1,4 @@
-"""The fitted second level: judges new photos, goes into a folder and comes back."""
+"""The fitted second level: predicts new photos, can be saved and loaded."""
 
 from __future__ import annotations
 
@@ -20,68 +20,69 @@ from fieldmark.stacking.inputs import SecondLevelInputs
 from fieldmark.stacking.neighbour_columns import NeighbourLabels
 from fieldmark.stacking.specs import Stacking
 from fieldmark.stacking.table import Projection, tabulate
-from fieldmark.stacking.trees import answers, planted, put_right
+from fieldmark.stacking.trees import corrected, load_booster, predict_cells
 
 FORMAT = 2
 META, ARRAYS = "stacked_trees.json", "stacked_trees.safetensors"
 AT_ONCE = 8192
-"""New photos judged at once: their tables stay below some hundred megabytes."""
+"""New photos predicted at once; limits their tables to a few hundred megabytes."""
 
 
 @dataclass(frozen=True, eq=False)
 class StackedTrees:
-    """The trees of all folds and what they need to look at a new photo.
+    """The trees of all folds with everything they need for a new photo.
 
     Attributes:
-        by: Settings it was made with.
-        models: Names of the models whose scores it reads, in their order.
+        by: Settings of the training.
+        models: Names of the models whose scores are the input, in order.
         label_groups: Group of each label.
-        told: What the known photos tell. With ``relevance`` it holds their embeddings.
+        neighbours: Labels of the known photos. With ``relevance`` it includes their embeddings.
         projection: For ImageNet probabilities in their reduced form.
-        trees: One LightGBM text a fold.
-        rates: Share of the wrong cells that each learnt from.
+        trees: One LightGBM model text per fold.
+        rates: Share of the negative cells that each fold's trees were trained on.
     """
 
     by: Stacking
     models: tuple[str, ...]
     label_groups: Int[np.ndarray, " label"]
-    told: NeighbourLabels
+    neighbours: NeighbourLabels
     projection: Projection | None
     trees: tuple[str, ...]
     rates: tuple[float, ...]
 
-    def judge(self, evidence: SecondLevelInputs, *, n_threads: int = 1) -> Float32[np.ndarray, "image label"]:
-        """Probabilities of new photos: the mean over the trees of all folds, told by all known photos.
+    def judge(self, inputs: SecondLevelInputs, *, n_threads: int = 1) -> Float32[np.ndarray, "image label"]:
+        """Return the probabilities of new photos: the mean over the trees of all folds, with all known photos.
 
         Args:
-            evidence: Of photos that are not among the known ones, from the same models. The models are found by name.
-            n_threads: Threads of LightGBM.
+            inputs: Inputs of photos that are not among the known ones, from the same models. Models are matched by
+                name.
+            n_threads: Number of LightGBM threads.
 
         Raises:
-            FieldmarkError: It is of other models, or something is missing.
-            ShapeError: It is of other labels, or of another backbone.
+            FieldmarkError: The inputs are from other models, or an input is missing.
+            ShapeError: The inputs have other labels, or are from another backbone.
         """
-        self._check(evidence)
-        evidence = evidence.of_models(self.models)
-        boosters = [planted(text) for text in self.trees]
-        dense = np.empty((evidence.n_images, evidence.n_labels), np.float32)
-        for start in range(0, evidence.n_images, AT_ONCE):
-            images = slice(start, min(start + AT_ONCE, evidence.n_images))
-            part = evidence.part(images)
-            asked = self.told.ask(part)
+        self._check(inputs)
+        inputs = inputs.of_models(self.models)
+        boosters = [load_booster(text) for text in self.trees]
+        dense = np.empty((inputs.n_images, inputs.n_labels), np.float32)
+        for start in range(0, inputs.n_images, AT_ONCE):
+            images = slice(start, min(start + AT_ONCE, inputs.n_images))
+            part = inputs.part(images)
+            columns = self.neighbours.columns_for(part)
             cells = candidate_cells(part, self.by.candidates)
             plain = tabulate(part, cells, self.by.features, label_groups=self.label_groups, projection=self.projection)
-            told = asked.columns(cells.image, cells.label, folds=self.told.folds)
-            table = np.concatenate([plain, told], axis=1)
+            from_labels = columns.columns(cells.image, cells.label, folds=self.neighbours.folds)
+            table = np.concatenate([plain, from_labels], axis=1)
             self._check_width(table.shape[1], boosters[0].num_feature())
             proba = np.zeros(len(cells), np.float32)
             for booster, rate in zip(boosters, self.rates, strict=True):
-                proba += put_right(answers(booster, table, n_threads=n_threads), rate) / np.float32(len(boosters))
+                proba += corrected(predict_cells(booster, table, n_threads=n_threads), rate) / np.float32(len(boosters))
             dense[images] = scatter(cells, proba, part)
         return dense
 
     def save(self, folder: Path) -> None:
-        """Write ``stacked_trees.json``, the arrays, and one text of trees a fold, into an existing folder.
+        """Write ``stacked_trees.json``, the arrays, and one model text per fold into an existing folder.
 
         Raises:
             RunError: The disk is full or cannot be written.
@@ -105,23 +106,23 @@ class StackedTrees:
 
     @classmethod
     def load(cls, folder: Path) -> StackedTrees:
-        """The judge that ``save`` wrote.
+        """Load the second level that ``save`` wrote.
 
         Raises:
-            RunError: It is not there, of another version, or damaged.
+            RunError: It is missing, of another version, or damaged.
         """
         meta = read_json(folder / META)
         if not isinstance(meta, dict) or meta.get("kind") != "second_level" or meta.get("format") != FORMAT:
             raise RunError(
-                f"{folder} holds no second level that this version reads.",
+                f"{folder} has no second level that this version can read.",
                 got=str(meta)[:200],
                 fix="run the stage that trains the second level again.",
             )
-        # LightGBM's reader trusts its text, so nothing is given to it that is not byte for byte what was written.
+        # LightGBM's parser does not check its input, so it only gets files that are byte-identical to those written.
         try:
             wrong = [name for name, digest in meta["sha256"].items() if sha256(folder / name) != digest]
             if wrong:
-                raise ValueError(f"not as written: {', '.join(wrong)}")  # noqa: TRY301 - one way out for all damage
+                raise ValueError(f"changed: {', '.join(wrong)}")  # noqa: TRY301 - one error for all damage
             trees = tuple((folder / f"fold-{one}.txt").read_text(encoding="utf-8") for one in range(len(meta["rates"])))
             by: Stacking = parse(Stacking, json.dumps(meta["by"]), name=str(folder / META))
             return cls._of(meta, by, load_file(folder / ARRAYS), trees)
@@ -132,45 +133,45 @@ class StackedTrees:
                 fix="run the stage that trains the second level again.",
             ) from error
 
-    def _check(self, evidence: SecondLevelInputs) -> None:
-        if set(evidence.models) != set(self.models):
+    def _check(self, inputs: SecondLevelInputs) -> None:
+        if set(inputs.models) != set(self.models):
             raise FieldmarkError(
-                "The second level reads the scores of the models it was trained with, and no others.",
-                got=f"{', '.join(evidence.models)}; trained with {', '.join(self.models)}",
+                "The second level needs the scores of exactly the models it was trained with.",
+                got=f"{', '.join(inputs.models)}; trained with {', '.join(self.models)}",
                 fix="pass the scores of the same models under the same names.",
             )
-        if evidence.n_labels != len(self.label_groups):
+        if inputs.n_labels != len(self.label_groups):
             raise ShapeError(
-                "The scores are of other labels than the second level was trained with.",
-                got=f"{evidence.n_labels} labels; trained with {len(self.label_groups)}",
-                fix="pass one column a label, in the vocabulary's order.",
+                "The scores have other labels than the second level was trained with.",
+                got=f"{inputs.n_labels} labels; trained with {len(self.label_groups)}",
+                fix="pass one column per label, in the vocabulary's order.",
             )
-        evidence.must_serve(self.by.features)
+        inputs.must_serve(self.by.features)
 
-    def _check_width(self, n_columns: int, n_learnt: int) -> None:
-        if n_columns != n_learnt:
+    def _check_width(self, n_columns: int, n_trained: int) -> None:
+        if n_columns != n_trained:
             raise ShapeError(
-                "The evidence makes another table than the second level was trained with.",
-                got=f"{n_columns} columns; trained with {n_learnt}",
+                "The inputs give another number of columns than the second level was trained with.",
+                got=f"{n_columns} columns; trained with {n_trained}",
                 fix="pass ImageNet probabilities of the same backbone as for the known photos.",
             )
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        told, projection = self.told, self.projection
-        image, label = np.nonzero(told.truth)
-        unlabelled = None if told.is_told is None else np.argwhere(~told.is_told).astype(np.int32)
+        known, projection = self.neighbours, self.projection
+        image, label = np.nonzero(known.truth)
+        unlabelled = None if known.is_labelled is None else np.argwhere(~known.is_labelled).astype(np.int32)
         arrays = {
             "label_groups": self.label_groups,
-            "fold": told.fold,
-            "n_told": told.n_told,
-            "n_with": told.n_with,
+            "fold": known.fold,
+            "n_told": known.n_labelled,
+            "n_with": known.n_with,
             "truth_image": image.astype(np.int32),
             "truth_label": label.astype(np.int32),
-            "mass": told.mass,
-            "all_mass": told.all_mass,
-            "unlabelled_mass": told.unlabelled_mass,
+            "mass": known.mass,
+            "all_mass": known.all_mass,
+            "unlabelled_mass": known.unlabelled_mass,
             "unlabelled": unlabelled,
-            "embeddings": told.embeddings,
+            "embeddings": known.embeddings,
             "mean": None if projection is None else projection.mean,
             "components": None if projection is None else projection.components,
         }
@@ -182,21 +183,23 @@ class StackedTrees:
     ) -> StackedTrees:
         truth = np.zeros((len(arrays["fold"]), len(arrays["label_groups"])), bool)
         truth[arrays["truth_image"], arrays["truth_label"]] = True
-        is_told = None if "unlabelled" not in arrays else np.ones_like(truth)
-        if is_told is not None:
-            is_told[tuple(arrays["unlabelled"].T)] = False
-        told = NeighbourLabels(
-            n_told=arrays["n_told"],
+        is_labelled = None if "unlabelled" not in arrays else np.ones_like(truth)
+        if is_labelled is not None:
+            is_labelled[tuple(arrays["unlabelled"].T)] = False
+        neighbours = NeighbourLabels(
+            n_labelled=arrays["n_told"],
             n_with=arrays["n_with"],
             mass=arrays.get("mass"),
             all_mass=arrays.get("all_mass"),
             unlabelled_mass=arrays.get("unlabelled_mass"),
             embeddings=arrays.get("embeddings"),
             truth=truth,
-            is_told=is_told,
+            is_labelled=is_labelled,
             fold=arrays["fold"],
             by=by.features.relevance,
             share=by.features.share,
         )
         projection = Projection(arrays["mean"], arrays["components"]) if "mean" in arrays else None
-        return cls(by, tuple(meta["models"]), arrays["label_groups"], told, projection, trees, tuple(meta["rates"]))
+        return cls(
+            by, tuple(meta["models"]), arrays["label_groups"], neighbours, projection, trees, tuple(meta["rates"])
+        )

@@ -1,4 +1,4 @@
-"""The table that trees read: one row a cell, the columns that need no truth."""
+"""The table of the second level: one row per cell, with the columns that need no labels."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from fieldmark.stacking.inputs import IMAGE_BLOCK, SecondLevelInputs
 from fieldmark.stacking.specs import TableColumns
 
 FLOOR = 1e-6
-"""Added above and below the line of a quotient: probabilities of 0 must not make infinities."""
+"""Added to both sides of a quotient, so that probabilities of 0 do not give infinite values."""
 MOST_TOGETHER = 3
 LABEL, GROUP = "label", "label group"
 CATEGORICAL = (LABEL, GROUP)
-"""Columns whose numbers are names."""
+"""Columns with category numbers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """The main directions in which the ImageNet probabilities of photos differ.
+    """Principal components of the ImageNet probabilities of photos.
 
     Attributes:
-        mean: Of the square roots of the probabilities.
-        components: (class, component), each of length 1, the widest first.
+        mean: Mean of the square roots of the probabilities.
+        components: (class, component) matrix; each component of length 1, largest variance first.
     """
 
     mean: Float32[np.ndarray, " class"]
@@ -39,13 +39,13 @@ class Projection:
 
     @classmethod
     def of(cls, imagenet: Float32[np.ndarray, "image class"], *, n_components: int) -> Projection:
-        """Found on some photos; labels are not looked at.
+        """Compute the components on some photos; labels are not used.
 
-        Square roots, as the probabilities themselves lie so near 0 that a few sure classes would be all that differs.
+        Square roots are used because the probabilities are so near 0 that a few confident classes would dominate.
 
         Args:
             imagenet: Probabilities of at least one photo; may be a memory map.
-            n_components: At most so many; there are no more than classes.
+            n_components: Maximum number of components; at most the number of classes.
 
         Source:
             Principal components; the square root is that of the Hellinger distance.
@@ -59,18 +59,18 @@ class Projection:
         mean = total / n_images
         _, vectors = np.linalg.eigh(square / n_images - np.outer(mean, mean))
         components = vectors[:, ::-1][:, :n_components]
-        # The sign of an eigenvector is anybody's choice; ours does not depend on the library.
+        # The sign of an eigenvector is arbitrary; this choice does not depend on the library.
         largest = np.take_along_axis(components, np.abs(components).argmax(axis=0)[None], axis=0)
         return cls(mean.astype(np.float32), (components * np.where(largest < 0, -1, 1)).astype(np.float32))
 
     def __call__(self, imagenet: Float32[np.ndarray, "image class"]) -> Float32[np.ndarray, "image component"]:
-        """The components of some photos."""
+        """Return the components of some photos."""
         return ((_roots(imagenet) - self.mean) @ self.components).astype(np.float32)
 
 
-def column_names(evidence: SecondLevelInputs, features: TableColumns) -> tuple[str, ...]:
-    """The names of the columns that ``tabulate`` fills, in their order."""
-    models = evidence.models
+def column_names(inputs: SecondLevelInputs, features: TableColumns) -> tuple[str, ...]:
+    """Return the names of the columns that ``tabulate`` fills, in order."""
+    models = inputs.models
     names = [f"proba {model}" for model in models]
     if features.combinations:
         for some in _together(len(models)):
@@ -82,8 +82,8 @@ def column_names(evidence: SecondLevelInputs, features: TableColumns) -> tuple[s
         names += [f"rank {model}" for model in models]
     if features.statistics:
         names += STATISTICS
-    if evidence.imagenet is not None and features.imagenet != "off":
-        width = evidence.imagenet.shape[1]
+    if inputs.imagenet is not None and features.imagenet != "off":
+        width = inputs.imagenet.shape[1]
         raw = features.imagenet == "raw"
         names += [f"imagenet {c}" if raw else f"imagenet component {c}" for c in range(_width(features, width))]
     if features.label:
@@ -92,7 +92,7 @@ def column_names(evidence: SecondLevelInputs, features: TableColumns) -> tuple[s
 
 
 def tabulate(
-    evidence: SecondLevelInputs,
+    inputs: SecondLevelInputs,
     cells: Cells,
     features: TableColumns,
     *,
@@ -101,37 +101,37 @@ def tabulate(
     file: Path | None = None,
     progress: Progress = QUIET,
 ) -> Float32[np.ndarray, "cell column"]:
-    """The columns that need no truth, filled block by block so that memory stays bounded.
+    """Return the columns that need no labels, filled in blocks so that memory use is limited.
 
     Args:
-        evidence: What the features ask for.
+        inputs: The inputs that the columns need.
         cells: One row each.
         features: Which columns.
-        label_groups: Group of each label; all the same where None.
+        label_groups: Group of each label; None: one group for all.
         projection: For the reduced form of the ImageNet probabilities.
-        file: Where the table lies, as .npy, and is mapped from; None keeps it in memory.
-        progress: Told of each block.
+        file: Path of the table as a memory-mapped .npy file; None: in memory.
+        progress: Reports each block.
 
     Raises:
-        FieldmarkError: Features ask for evidence that is not there.
+        FieldmarkError: An input that the columns need is missing.
         RunError: The disk is full.
     """
-    evidence.must_serve(features)
-    names = column_names(evidence, features)
-    groups = np.zeros(evidence.n_labels, np.int64) if label_groups is None else np.asarray(label_groups)
+    inputs.must_serve(features)
+    names = column_names(inputs, features)
+    groups = np.zeros(inputs.n_labels, np.int64) if label_groups is None else np.asarray(label_groups)
     shape = (len(cells), len(names))
     if file is None or not len(cells):
         table = np.empty(shape, np.float32)
     else:
         with disk_errors(file):
             table = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
-    blocks = evidence.blocks()
+    blocks = inputs.blocks()
     for rows in progress.track(blocks, total=len(blocks), what="tables"):
         part = cells.of_images(rows)
         where = (cells.image[part] - rows.start, cells.label[part].astype(np.int64))
         block = table[part]
         column = 0
-        for values in _columns(evidence, rows, where, features, projection):
+        for values in _columns(inputs, rows, where, features, projection):
             block[:, column : column + values.shape[1]] = values
             column += values.shape[1]
         if features.label:
@@ -142,7 +142,7 @@ def tabulate(
 def competition_ranks(
     scores: Float32[np.ndarray, "image label"],
 ) -> Int[np.ndarray, "image label"]:
-    """The place of each label in its image, 1 the highest; equals share the better place (1, 2, 2, 4)."""
+    """Return the rank of each label in its image, 1 the highest; ties share the better rank (1, 2, 2, 4)."""
     order = np.argsort(-scores, axis=1)
     ordered = np.take_along_axis(scores, order, axis=1)
     place = np.zeros(scores.shape, np.int32)
@@ -153,14 +153,14 @@ def competition_ranks(
 
 
 def _columns(
-    evidence: SecondLevelInputs,
+    inputs: SecondLevelInputs,
     rows: slice,
     where: tuple[np.ndarray, np.ndarray],
     features: TableColumns,
     projection: Projection | None,
 ) -> Iterator[np.ndarray]:
-    """The columns of a block of images, in the order of ``column_names``, several at once."""
-    blocks = [np.asarray(matrix[rows], np.float32) for matrix in evidence.scores.values()]
+    """Yield the columns of a block of images, in the order of ``column_names``, several at once."""
+    blocks = [np.asarray(matrix[rows], np.float32) for matrix in inputs.scores.values()]
     proba = np.stack([block[where] for block in blocks], axis=1)
     yield proba
     if features.combinations:
@@ -172,22 +172,22 @@ def _columns(
     if features.ranks:
         yield np.stack([competition_ranks(block)[where] for block in blocks], axis=1)
     image = where[0]
-    if features.statistics and evidence.statistics is not None:
-        yield np.asarray(evidence.statistics[rows], np.float32)[image]
-    if features.imagenet != "off" and evidence.imagenet is not None:
-        seen = np.asarray(evidence.imagenet[rows], np.float32)
+    if features.statistics and inputs.statistics is not None:
+        yield np.asarray(inputs.statistics[rows], np.float32)[image]
+    if features.imagenet != "off" and inputs.imagenet is not None:
+        imagenet = np.asarray(inputs.imagenet[rows], np.float32)
         if features.imagenet == "raw":
-            yield seen[image]
+            yield imagenet[image]
         elif projection is not None:
-            yield projection(seen)[image]
+            yield projection(imagenet)[image]
 
 
 def combined_models(proba: Float32[np.ndarray, "cell model"]) -> Float32[np.ndarray, "cell 3"]:
-    """Sum, quotient and product of two or three models' probabilities; the quotient is first / second / third."""
-    lifted = proba + np.float32(FLOOR)
-    quotient = lifted[:, 0].copy()
-    for other in range(1, lifted.shape[1]):
-        quotient /= lifted[:, other]
+    """Return sum, quotient (first / second / third) and product of two or three models' probabilities."""
+    raised = proba + np.float32(FLOOR)
+    quotient = raised[:, 0].copy()
+    for other in range(1, raised.shape[1]):
+        quotient /= raised[:, other]
     return np.stack([proba.sum(axis=1), quotient, proba.prod(axis=1)], axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Answers guessed from what is written about a photo: its name, its description, the words of its address."""
+"""Text models: predict answers from the text of a photo: name, description, or the words of its address."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ __all__ = ["FittedTextModel", "Texts", "cross", "learn_texts", "url_text"]
 FORMAT = 2
 META, ARRAYS = "texts.json", "texts.safetensors"
 AT_ONCE = 4096
-"""Texts judged at once."""
+"""Number of texts predicted at once."""
 
 Texts = Sequence[str] | Float32[np.ndarray, "image dim"]
-"""What is written about each photo; for ``MiniLm`` its embeddings, a row of zeros where nothing is written."""
+"""The text of each photo; for ``MiniLm`` the embeddings, with a row of zeros where there is no text."""
 
 
 @dataclass(frozen=True, eq=False)
 class FittedTextModel:
-    """A text model that has learnt.
+    """A fitted text model.
 
     Attributes:
-        by: Its settings.
-        questions: Its answer columns.
-        weights: Of each side feature (for ``MiniLm``: direction of the embedding) for each answer.
-        side features: Of ``NGrams``.
+        by: Settings.
+        questions: The answer columns.
+        weights: Weights of each side feature (for ``MiniLm``: embedding dimension) for each answer.
+        features: The n-grams, for ``NGrams``.
     """
 
     by: TextModel
@@ -51,24 +51,24 @@ class FittedTextModel:
     features: NGramFeatures | None
 
     def proba(self, texts: Texts) -> Float32[np.ndarray, "image answer"]:
-        """The probability of each answer, from the text alone.
+        """Return the probability of each answer, from the text alone.
 
         Args:
-            texts: Of photos it has not learnt from; empty where there is none.
+            texts: Texts of photos that the model was not trained on; empty where there is none.
 
         Returns:
-            Sums to 1 within each question and is never 0, nor 1 where there is more than one answer. The prior where
-            nothing is written that was met in training.
+            Probabilities that sum to 1 within each question. They are never 0, nor 1 if there is more than one answer.
+            The result is the prior for a text without known side features.
 
         Raises:
             FieldmarkError: Embeddings were passed to n-grams, or texts to MiniLM.
-            ShapeError: Embeddings are of another length.
+            ShapeError: Embeddings have another length.
         """
         texts = _read(texts, self.by)
         if isinstance(texts, np.ndarray) and texts.shape[1] != len(self.weights.of_side_feature):
             raise ShapeError(
-                "The embeddings are not those that the text model learnt from.",
-                got=f"{texts.shape[1]} numbers a text, learnt from {len(self.weights.of_side_feature)}",
+                "The embeddings have another length than those the text model was trained on.",
+                got=f"{texts.shape[1]} numbers per text; trained on {len(self.weights.of_side_feature)}",
                 fix="embed the texts with the same encoder.",
             )
         proba = np.empty((len(texts), len(self.weights.prior)), np.float32)
@@ -100,21 +100,21 @@ class FittedTextModel:
 
     @classmethod
     def load(cls, folder: Path) -> FittedTextModel:
-        """The text model that ``save`` wrote.
+        """Load the text model that ``save`` wrote.
 
         Raises:
-            RunError: It is not there, of another version, or damaged.
+            RunError: It is missing, of another version, or damaged.
         """
         meta = read_json(folder / META)
         if not isinstance(meta, dict) or meta.get("kind") != "texts" or meta.get("format") != FORMAT:
             raise RunError(
-                f"{folder} holds no text model that this version reads.",
+                f"{folder} has no text model that this version can read.",
                 got=str(meta)[:200],
                 fix="run the stage that trains the text model again.",
             )
         try:
             if sha256(folder / ARRAYS) != meta["sha256"]:
-                raise ValueError(f"not as written: {ARRAYS}")  # noqa: TRY301 - one way out for all damage
+                raise ValueError(f"changed: {ARRAYS}")  # noqa: TRY301 - one error for all damage
             by: TextModel = TypeAdapter(TextModel).validate_json(json.dumps(meta["by"]))
             arrays = load_arrays((folder / ARRAYS).read_bytes())
             weights = Weights(arrays["of_side_feature"], arrays["offset"], arrays["prior"])
@@ -122,7 +122,7 @@ class FittedTextModel:
             if isinstance(by, NGrams):
                 features = NGramFeatures(by, _from_bytes(arrays), arrays["rarity"])
                 if len(features) != sum(map(len, features.terms)) or len(features) != len(weights.of_side_feature):
-                    raise ValueError("side features and weights do not fit each other")  # noqa: TRY301 - likewise
+                    raise ValueError("side features and weights do not match")  # noqa: TRY301 - likewise
             return cls(by, Questions.of(arrays["question_of"]), weights, features)
         except (OSError, KeyError, TypeError, ValueError, ValidationError, SafetensorError, ShapeError) as error:
             raise RunError(
@@ -140,19 +140,19 @@ def learn_texts(
     by: TextModel,
     seed: int,
 ) -> FittedTextModel:
-    """A text model that has learnt from all of these photos.
+    """Fit a text model on all of these photos.
 
     Args:
-        texts: What is written about each photo; empty where nothing is. For ``MiniLm`` their embeddings
+        texts: The text of each photo; empty where there is none. For ``MiniLm`` the embeddings
             (``fieldmark.models.text_encoder``).
-        truth: Above 0: right (several may be); 0: not right; NaN: the question is not told of that photo.
-        question_of: The question of each answer column.
-        by: The model.
-        seed: Of the order in which texts are read.
+        truth: Above 0: correct (several may be); 0: not correct; NaN: the photo has no label for the question.
+        question_of: The question number of each answer column.
+        by: Settings.
+        seed: Random seed of the order of texts.
 
     Raises:
-        ShapeError: The arrays do not fit each other.
-        FieldmarkError: Nothing is told, or texts and model do not go together.
+        ShapeError: The arrays do not match in shape.
+        FieldmarkError: There are no labels, or texts and model do not match.
 
     Source:
         T41 (iMaterialist 2017, sixth place: "Text model", not specified there).
@@ -170,48 +170,48 @@ def cross(
     by: TextModel,
     seed: int,
 ) -> tuple[Float32[np.ndarray, "image answer"], tuple[FittedTextModel, ...]]:
-    """What text models say of photos that they have not learnt from, and the models.
+    """Return out-of-fold predictions of text models, and the models.
 
-    Judge k learns from all folds but k and answers fold k. Photos of one group (one shop, one product) are in one
-    fold, so that no photo is judged by a model that has read its near-duplicate's text.
+    Model k is trained on all folds but k and predicts fold k. Photos of one group (one shop, one product) are in one
+    fold, so no photo is predicted by a model that was trained on the text of its near-duplicate.
 
     Args:
-        texts: As for ``learn``.
-        truth: As for ``learn``.
-        question_of: The question of each answer column.
-        fold: Of each photo: 0, 1, 2 ...; -1: all learn from it and nobody judges it.
-        by: The model.
-        seed: Of the order in which texts are read.
+        texts: As for ``learn_texts``.
+        truth: As for ``learn_texts``.
+        question_of: The question number of each answer column.
+        fold: Fold of each photo: 0, 1, 2 ...; a photo with -1 is used by all models for training and not predicted.
+        by: Settings.
+        seed: Random seed of the order of texts.
 
     Returns:
-        The answers, NaN where the fold is -1; and a judge for each fold.
+        The probabilities, NaN where the fold is -1; and one model per fold.
 
     Raises:
-        ShapeError: The arrays do not fit each other.
-        FieldmarkError: There are fewer than two folds, a fold is empty, or without it nothing is told.
+        ShapeError: The arrays do not match in shape.
+        FieldmarkError: There are fewer than two folds, a fold is empty, or there are no labels outside one of them.
     """
     questions, truth, fold = Questions.of(question_of), np.asarray(truth), np.asarray(fold)
     texts = _checked(texts, truth, questions, by)
     n_photos = np.bincount(fold[fold >= 0]) if fold.shape == truth.shape[:1] else np.zeros(0, np.int64)
     if len(n_photos) < 2 or not n_photos.all():
         raise FieldmarkError(
-            "A text model must be judged by photos it has not read: it needs a fold for each photo.",
+            "fold must hold one fold per photo, with at least two folds and none empty.",
             got=f"folds {fold.shape} of {len(truth)} photos, {n_photos.tolist()} photos in each",
-            fix="pass one fold a photo, 0, 1, 2 ..., at least two of them and none empty.",
+            fix="pass one whole number per photo: 0, 1, 2 ...",
         )
     proba = np.full(truth.shape, np.nan, np.float32)
-    judges = []
+    models = []
     for one in range(len(n_photos)):
-        held = np.flatnonzero(fold == one)
+        held_out = np.flatnonzero(fold == one)
         rest = np.flatnonzero(fold != one)
-        judge = _learn(_some(texts, rest), truth[rest], questions, by=by, seed=hash_seed(seed, "fold", one))
-        proba[held] = judge.proba(_some(texts, held))
-        judges.append(judge)
-    return proba, tuple(judges)
+        model = _learn(_some(texts, rest), truth[rest], questions, by=by, seed=hash_seed(seed, "fold", one))
+        proba[held_out] = model.proba(_some(texts, held_out))
+        models.append(model)
+    return proba, tuple(models)
 
 
 def _as_bytes(terms: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
-    """The terms of each kind as arrays; no term holds the end of a line."""
+    """Return the terms of each kind as arrays; no term contains a line end."""
     return {f"terms{kind}": np.frombuffer("\n".join(one).encode(), np.uint8) for kind, one in enumerate(terms)}
 
 
@@ -225,16 +225,16 @@ def _some(texts: Texts, rows: np.ndarray) -> Texts:
 
 
 def _table(texts: Texts, features: NGramFeatures | None) -> Sparse | np.ndarray:
-    """NGramFeatures, or directions of the embedding, in columns."""
+    """Return n-gram features, or embeddings, in columns."""
     return texts if features is None or isinstance(texts, np.ndarray) else features.table(texts)
 
 
 def _learn(texts: Texts, truth: np.ndarray, questions: Questions, *, by: TextModel, seed: int) -> FittedTextModel:
     if not (np.nan_to_num(truth) > 0).any():
         raise FieldmarkError(
-            "There is nothing to learn answers from.",
-            got=f"{len(truth)} photos to learn from, none with a right answer to any question",
-            fix="pass photos with answers in every fold but one.",
+            "There are no labels to train a text model on.",
+            got=f"{len(truth)} training photos, none with a correct answer to any question",
+            fix="pass labelled photos in at least two folds.",
         )
     features = NGramFeatures.of(texts, by) if isinstance(by, NGrams) and not isinstance(texts, np.ndarray) else None
     weights = Weights.learnt(_table(texts, features), truth, questions, by=by.linear, seed=seed)
@@ -245,28 +245,28 @@ def _checked(texts: Texts, truth: np.ndarray, questions: Questions, by: TextMode
     questions.must_fit("truth", truth)
     if len(texts) != len(truth):
         raise ShapeError(
-            "Every photo needs its text, if only an empty one.",
+            "texts must have one entry per photo.",
             got=f"{len(texts)} texts, truth {truth.shape}",
-            fix='pass "" where nothing is written.',
+            fix='pass "" for a photo without text.',
         )
     return _read(texts, by)
 
 
 def _read(texts: Texts, by: TextModel) -> Texts:
-    """The texts as they are, or embeddings that were looked at."""
+    """Return the texts, or checked embeddings."""
     given = isinstance(texts, np.ndarray)
     if given != isinstance(by, MiniLm) or isinstance(texts, str):
         raise FieldmarkError(
-            "The text model cannot read this.",
+            "texts have the wrong type for this text model.",
             got=f"{type(texts).__name__} for {by.kind!r}",
-            fix='pass a list of texts to "ngrams"; to "minilm" what TextEncoder.load().encode(texts) gives.',
+            fix='pass a list of texts to "ngrams", and the output of TextEncoder.load().encode(texts) to "minilm".',
         )
     if not isinstance(texts, np.ndarray):
         return texts
     if texts.ndim != 2 or not np.isfinite(texts).all():
         raise ShapeError(
-            "Embeddings must be one row a photo, of finite numbers.",
+            "Embeddings must have one row of finite numbers per photo.",
             got=f"{texts.shape}, {int((~np.isfinite(texts)).sum())} not finite",
-            fix="pass what TextEncoder.load().encode(texts) gives.",
+            fix="pass the output of TextEncoder.load().encode(texts).",
         )
     return texts.astype(np.float32, copy=False)

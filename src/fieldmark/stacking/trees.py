@@ -1,4 +1,4 @@
-"""Boosted trees over cells: wrong cells thinned out, trained, and the probabilities put right again."""
+"""Boosted trees on cells: sample negatives, train, and correct the probabilities for the sampling."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 ROW_BLOCK = 2**18
 
 
-def thin(
-    truth: Bool[np.ndarray, " cell"], by: Negatives, chance: np.random.Generator
+def sample_negatives(
+    truth: Bool[np.ndarray, " cell"], by: Negatives, rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, " kept"], float]:
-    """Which cells to learn from: all right ones, and each wrong one with the same probability.
+    """Select the cells to train on: all positive ones, and each negative one with the same probability.
 
-    Without any right one there is nothing to measure by, and all are kept.
+    Without any positive cell, all cells are kept.
 
     Args:
-        truth: Whether each cell is right.
-        by: Wrong cells wanted for each right one.
-        chance: Draws once for each wrong cell.
+        truth: Whether each cell is positive.
+        by: Number of negatives per positive.
+        rng: Random generator; one draw per negative cell.
 
     Returns:
-        The kept cells in their order, and the share of the wrong ones that were to be kept: above 0, at most 1.
+        The selected cells in order, and the sampling rate of the negatives: above 0, at most 1.
     """
     n_right = int(np.count_nonzero(truth))
     n_wrong = len(truth) - n_right
@@ -37,27 +37,27 @@ def thin(
         return np.arange(len(truth)), 1.0
     rate = by.per_positive * n_right / n_wrong
     keep = truth.copy()
-    keep[~truth] = chance.random(n_wrong) < rate
+    keep[~truth] = rng.random(n_wrong) < rate
     return np.flatnonzero(keep), rate
 
 
-def put_right(proba: Float32[np.ndarray, " cell"], rate: float) -> Float32[np.ndarray, " cell"]:
-    """Probabilities as they would be had no wrong cell been left out.
+def corrected(proba: Float32[np.ndarray, " cell"], rate: float) -> Float32[np.ndarray, " cell"]:
+    """Correct probabilities for the sampling of negatives.
 
-    With only the share ``rate`` of the wrong cells the odds come out ``1 / rate`` times too high.
+    If only the share ``rate`` of the negative cells is used for training, the odds are ``1 / rate`` times too high.
 
     Args:
-        proba: Learnt on thinned cells.
-        rate: Share of the wrong cells that were kept.
+        proba: Predictions of trees that were trained on sampled cells.
+        rate: Share of the negative cells that were kept.
 
     Source:
-        Elkan 2001, "The foundations of cost-sensitive learning", theorem 2; T38 with wrong cells as one class.
+        Elkan 2001, "The foundations of cost-sensitive learning", theorem 2; T38 with negative cells as one class.
     """
     odds = np.asarray(proba, np.float64)
     return (odds * rate / (odds * rate + (1 - odds))).astype(np.float32)
 
 
-def grow(
+def train_trees(
     table: Float32[np.ndarray, "cell column"],
     truth: Bool[np.ndarray, " cell"],
     *,
@@ -66,15 +66,15 @@ def grow(
     seed: int,
     n_threads: int,
 ) -> str:
-    """Train trees, as LightGBM's text; the same table, settings and seed give the same for any number of threads.
+    """Train trees and return LightGBM's model text; the result does not depend on the number of threads.
 
     Args:
-        table: One row a cell.
-        truth: Whether each cell is right.
-        by: How many trees of which kind.
-        categorical: Columns whose numbers are names.
-        seed: Of the shares of cells and columns that each tree sees.
-        n_threads: Threads.
+        table: One row per cell.
+        truth: Whether each cell is positive.
+        by: Settings of the trees.
+        categorical: Columns with category numbers.
+        seed: Random seed of the shares of cells and columns used per tree.
+        n_threads: Number of threads.
     """
     import lightgbm  # pyrefly: ignore [missing-import]
 
@@ -93,7 +93,7 @@ def grow(
         "seed": seed % 2**31,
         "verbosity": -1,
     }
-    # Names of ours may hold blanks and signs that LightGBM would change or refuse.
+    # Our column names may contain blanks and characters that LightGBM would change or refuse.
     names = [f"column_{column}" for column in range(table.shape[1])]
     cells = lightgbm.Dataset(
         table,
@@ -104,21 +104,21 @@ def grow(
         free_raw_data=True,
     )
     booster = lightgbm.train(settings, cells, num_boost_round=by.n_rounds)
-    # The text ends with all settings; this one says nothing about the trees.
+    # The text ends with all settings; the number of threads is removed, as it does not affect the trees.
     return re.sub(r"\[num_threads: -?\d+\]\n", "", booster.model_to_string())
 
 
-def planted(text: str) -> lightgbm.Booster:
-    """The booster of LightGBM's text."""
+def load_booster(text: str) -> lightgbm.Booster:
+    """Return the LightGBM booster of a model text."""
     import lightgbm  # pyrefly: ignore [missing-import]
 
     return lightgbm.Booster(model_str=text)
 
 
-def answers(
+def predict_cells(
     booster: lightgbm.Booster, table: Float32[np.ndarray, "cell column"], *, n_threads: int
 ) -> Float32[np.ndarray, " cell"]:
-    """The booster's probability for each cell, not yet put right."""
+    """Return the booster's probability for each cell, before the correction."""
     proba = np.empty(len(table), np.float32)
     for start in range(0, len(table), ROW_BLOCK):
         rows = slice(start, start + ROW_BLOCK)

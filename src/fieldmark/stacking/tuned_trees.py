@@ -1,4 +1,4 @@
-"""Settings of trees searched by Optuna, on photos that they will not judge."""
+"""Search for tree settings with Optuna, on photos that the trees will not predict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Int
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.seeds import generator
 from fieldmark.stacking.specs import IdentityStacking, Trees, Tuning
-from fieldmark.stacking.trees import answers, grow, planted, put_right, thin
+from fieldmark.stacking.trees import corrected, load_booster, predict_cells, sample_negatives, train_trees
 
 if TYPE_CHECKING:
     import optuna
@@ -25,15 +25,15 @@ def tuned_trees(
     seed: int,
     n_threads: int = 1,
 ) -> Trees:
-    """The settings under which one part is foretold best by the others; ``by.trees`` is the first that is tried.
+    """Search for the settings with the best predictions of one part by the others; ``by.trees`` is tried first.
 
     Args:
-        table: Candidates of photos to learn from; those to be judged afterwards are not among them.
-        right: Whether each is right.
-        part: Part of each one's photo; the last one measures.
+        table: Candidates of training photos; the photos to be predicted later are not among them.
+        right: Whether each candidate is correct.
+        part: Part of each candidate's photo; the last part is used for evaluation.
         by: Settings, with ``tuning``.
-        seed: The same seed gives the same search.
-        n_threads: Threads of LightGBM.
+        seed: Random seed; the same seed gives the same search.
+        n_threads: Number of LightGBM threads.
 
     Raises:
         FieldmarkError: Optuna is not installed, or ``by`` has no tuning.
@@ -45,21 +45,23 @@ def tuned_trees(
         import optuna
     except ImportError as error:
         raise FieldmarkError(
-            "The search for settings needs Optuna.",
+            "The setting 'tuning' needs Optuna, which is not installed.",
             got=error,
-            fix="pip install 'fieldmark[train]', or leave out tuning.",
+            fix="run `pip install 'fieldmark[train]'`, or leave out tuning.",
         ) from error
     if by.tuning is None:
-        raise FieldmarkError("There is nothing to search.", got="tuning=None", fix="pass tuning=Tuning(n_trials=20).")
-    measuring = part == part.max()
-    kept, rate = thin(right[~measuring], by.negatives, generator(seed, "tuning"))
-    food, truth = table[~measuring][kept], right[~measuring][kept]
+        raise FieldmarkError("tuning is not set.", got="tuning=None", fix="pass tuning=Tuning(n_trials=20).")
+    evaluated = part == part.max()
+    kept, rate = sample_negatives(right[~evaluated], by.negatives, generator(seed, "tuning"))
+    training, truth = table[~evaluated][kept], right[~evaluated][kept]
 
     def loss(trial: optuna.Trial) -> float:
-        text = grow(food, truth, by=_suggested(trial, by.trees), categorical=[], seed=seed, n_threads=n_threads)
-        proba = put_right(answers(planted(text), table[measuring], n_threads=n_threads), rate)
+        text = train_trees(
+            training, truth, by=_suggested(trial, by.trees), categorical=[], seed=seed, n_threads=n_threads
+        )
+        proba = corrected(predict_cells(load_booster(text), table[evaluated], n_threads=n_threads), rate)
         proba = np.clip(proba, 1e-6, 1 - 1e-6, dtype=np.float64)
-        return float(-np.where(right[measuring], np.log(proba), np.log1p(-proba)).mean())
+        return float(-np.where(right[evaluated], np.log(proba), np.log1p(-proba)).mean())
 
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

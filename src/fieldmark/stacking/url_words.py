@@ -1,4 +1,4 @@
-"""The words in an address: what a shop's link says of a photo without showing it."""
+"""Words of a web address, as a text about the photo."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from urllib.parse import unquote
 
 LONGEST = 4096
-"""Characters of an address that are read."""
+"""Maximum number of characters read of an address."""
 DECODED = 3
-"""Some addresses are escaped again each time they are copied; hostile ones a thousand times."""
+"""Maximum rounds of decoding. Some addresses are escaped again each time they are copied."""
 MOST_DIGITS = 4
-"""A year or a size may tell something; longer numbers are ids."""
+"""Numbers of up to four digits (a year, a size) may be informative; longer numbers are ids."""
 MOST_LETTERS = 32
-"""No word is longer; pieces of keys are."""
+"""Maximum length of a word; longer strings are parts of keys."""
 
 SCHEME = re.compile(r"^\s*(?:([a-z][a-z0-9+.-]*):)?(//)?", re.IGNORECASE)
 UUID = re.compile(r"(?<![0-9a-z])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-z])", re.IGNORECASE)
@@ -24,17 +24,17 @@ CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def url_text(url: str) -> str:
-    """The words of an address's host and path, in lower case, with single blanks between them.
+    """Return the words of an address's host and path, in lower case, separated by single blanks.
 
-    ``RedDress``, ``red-dress`` and ``red%20dress`` are two words each, ``T20`` is "t 20". Left out are what can name
-    nothing but itself (hashes, ids, numbers of five digits and more), the scheme, ``www``, the port, the ending of the
-    file, and what may be private: user names, passwords, queries.
+    ``RedDress``, ``red-dress`` and ``red%20dress`` are two words each, ``T20`` is "t 20". Left out are ids (hashes,
+    keys, numbers of five digits and more), the scheme, ``www``, the port, the file extension, and possibly private
+    parts: user names, passwords, queries.
 
     Args:
-        url: An address, or anything else; nothing is ever looked up. What lies beyond 4,096 characters is not read.
+        url: An address, or any other text; it is never requested. Characters beyond 4,096 are ignored.
 
     Returns:
-        Empty where there are no words, and for ``data:`` addresses, which hold a file and not its place.
+        The words; empty if there are none, and for ``data:`` addresses, which contain a file instead of its location.
 
     Example:
         >>> url_text("http://shop.example/im/dresses/Red-Maxi%20Dress10_2d27392cc7d7730e8fee0755fd41d30c.jpg")
@@ -47,7 +47,7 @@ def url_text(url: str) -> str:
     scheme = (start.group(1) or "").lower() if start else ""
     if scheme in {"data", "javascript", "blob"}:
         return ""
-    # "shop.example:80/a" looks like a scheme too; only what stands before "//" is one.
+    # "shop.example:80/a" looks like a scheme too; only the part before "//" is one.
     whole = url[:LONGEST][start.end() :] if start and start.group(2) else url[:LONGEST].strip()
     place = re.split(r"[?#]", whole, maxsplit=1)[0]
     host, slash, path = place.partition("/")
@@ -69,7 +69,7 @@ def _decoded(path: str) -> str:
 
 
 def _is_id(piece: str) -> bool:
-    """Whether a run of letters and digits is a hash, a key or a number, and no word."""
+    """Return whether a run of letters and digits is a hash, a key or a number instead of a word."""
     digits = sum(one.isdigit() for one in piece)
     changes = len(WORD.findall(piece)) - 1
     return (

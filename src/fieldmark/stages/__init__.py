@@ -1,1 +1,1 @@
-"""The stages of plans, one file each: common ones, those for individuals, those for labels."""
+"""The stages of plans, one file per stage: for all tasks, for identification, and for labels and attributes."""

@@ -1,1 +1,1 @@
-"""What runs are for: identification, tagging and attributes; how each is measured, reported and answered."""
+"""The tasks of runs (identification, tagging, attributes): their measures, reports and answers."""

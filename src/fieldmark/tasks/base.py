@@ -1,4 +1,4 @@
-"""What a run is for, as one protocol: identification, tagging and attributes are its three values."""
+"""The base class of the three tasks: identification, tagging and attributes."""
 
 from __future__ import annotations
 
@@ -21,84 +21,84 @@ Form = Literal["submission", "people"]
 
 
 class Task(ABC):
-    """What is the ground truth, which metrics count, and how answers, reports and tables look."""
+    """A task: its ground truth, its metrics, and the form of its answers, reports and tables."""
 
     name: ClassVar[TaskName]
     command: ClassVar[str]
-    """The command that asks a run about a photo."""
+    """Name of the command that predicts one photo with a run."""
     predictions: ClassVar[type[Predictions]]
-    """What the last stage of its plans leaves."""
+    """Type of the predictions that the last stage of its plans writes."""
     needs_files: ClassVar[bool] = True
-    """Whether a photo without a file cannot be answered."""
+    """Whether a prediction needs the image file of the photo."""
 
     def prepared(self, known: Collection) -> Collection:
-        """The known photos as the stages of its plans read them."""
+        """Return the known photos in the form that the stages of its plans read."""
         return known
 
     @abstractmethod
     def check(self, plan: Plan, known: Collection) -> None:
-        """Refuse photos without the ground truth that the plan learns from.
+        """Check that the photos have the ground truth that the plan is trained on.
 
         Raises:
-            PlanError: They lack it.
+            PlanError: The ground truth is missing.
         """
 
     @abstractmethod
     def refuse_options(self, *, k: int | None, most: int | None) -> None:
-        """Refuse options of other tasks.
+        """Refuse options that belong to other tasks.
 
         Raises:
-            FieldmarkError: ``k`` or ``most`` has no meaning for it.
+            FieldmarkError: ``k`` or ``most`` is given, and this task does not use it.
         """
 
     @abstractmethod
     def results(self, application: Application, *, k: int | None = None, most: int | None = None) -> list[Any]:
-        """The answers to the photos, in their order."""
+        """Return the answers, one per photo, in the order of the photos."""
 
     @abstractmethod
     def as_json(self, result: Any) -> dict[str, Any]:
-        """An answer as JSON values."""
+        """Return an answer as JSON values."""
 
     @abstractmethod
     def table(self, results: Sequence[Any], context: Context) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
-        """Answers as a table: its columns, and a row a photo and candidate, label or question."""
+        """Return answers as a table: the columns, and one row per photo and candidate, label or question."""
 
     @abstractmethod
     def write(self, path: Path, results: Sequence[Any], *, form: Form, context: Context) -> None:
-        """Write answers as CSV: a table for people, or the contest's form."""
+        """Write answers as CSV: a table for people, or the submission format of the contest."""
 
     @abstractmethod
     def validated(self, context: Context) -> tuple[Measure, ...]:
-        """How good a run is on its own photos, each by models that have not seen it."""
+        """Return the measures of a run on its own photos. No photo is scored by a model that was trained on it."""
 
     @abstractmethod
     def evaluated(self, context: Context, photos: Collection, progress: Progress) -> tuple[Measure, ...]:
-        """How good a run is on other photos with ground truth; those it was trained on are left out."""
+        """Return the measures of a run on other photos with ground truth, without photos it was trained on."""
 
     @abstractmethod
     def report(self, context: Context) -> tuple[tuple[Measure, ...], str]:
-        """The measures of a finished run, and its page as HTML."""
+        """Return the measures of a finished run, and its report page as HTML."""
 
 
 def refuse_extra(known: Collection) -> None:
-    """Refuse photos that are for training alone, where every photo must validate.
+    """Refuse photos that are for training only. Use it for tasks that validate on every photo.
 
     Raises:
-        PlanError: There are some.
+        PlanError: The column ``extra`` marks at least one photo.
     """
     if known.extra.any():
         raise PlanError(
-            "The column 'extra' is supported for identification only: of labels every photo must validate.",
+            "The column 'extra' (photos for training only) is supported for identification only.",
             got=f"{known.name}: {int(known.extra.sum())} photos with yes in the column 'extra'",
-            fix="leave those photos out, or empty the column.",
+            fix="remove those photos from the table, or leave the column 'extra' empty.",
         )
 
 
 def refuse_k(k: int | None, *, problem: str, fix: str) -> None:
-    """Refuse a number of candidates where answers have none.
+    """Refuse a number of candidates. Use it for tasks whose answers are not ranked.
 
     Raises:
-        FieldmarkError: It is given.
+        FieldmarkError: ``k`` is given.
     """
     if k is not None:
         raise FieldmarkError(problem, got=f"k={k}", fix=fix)

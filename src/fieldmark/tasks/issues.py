@@ -1,4 +1,4 @@
-"""Label issues: cells of a run's own table, labels or names, that are perhaps mistakes."""
+"""Label issues: labels or names in the table of a run that may be mistakes."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from fieldmark.data.collection import Collection
 
 @dataclass(frozen=True)
 class LabelIssue:
-    """One cell of the table, a photo and a label or an individual's name, that is perhaps a mistake.
+    """One cell of the table (a photo, and a label or an individual's name) that may be a mistake.
 
     Attributes:
-        image: The photo's id.
-        label: The label or the name.
-        kind: ``missing``: the table lacks it and it is perhaps there; ``wrong``: the table has it, perhaps wrongly;
-            ``unknown``: the photo has no name, and perhaps it is this one; ``two names``: it has another.
-        proba: What the networks (of names: networks and points) give the label, 0 to 1.
-        doubt: How likely the table is wrong there, 0 to 1.
-        beside: Of names, the id of the known photo that it agrees with.
+        image: Id of the photo.
+        label: The label, or the name of the individual.
+        kind: ``missing``: the label is not in the table, but the photo may show it. ``wrong``: the label is in the
+            table, but the photo may not show it. ``unknown``: the table has no name for the photo, and this may be
+            its name. ``two names``: the table has another name for the photo, and both may be the same individual.
+        proba: Predicted probability of the label, 0 to 1. For names it combines networks and keypoint matches.
+        label_error_proba: Probability that the table is wrong in this cell, 0 to 1.
+        beside: For names, the id of the known photo whose keypoints match; empty for labels.
     """
 
     image: str
     label: str
-    kind: Literal["missing", "wrong", "stranger", "two names"]
+    kind: Literal["missing", "wrong", "unknown", "two names"]
     proba: float
     label_error_proba: float
     beside: str = ""
 
 
 def write_issues(path: Path, found: Sequence[LabelIssue], known: Collection) -> None:
-    """Write issues as a CSV with an empty column ``decision``; filled in, it is a patch.
+    """Write label issues as a CSV with an empty column ``decision``. The file is a patch once that column is filled.
 
     Args:
-        path: The file.
-        found: Label issues about photos of ``known``.
-        known: Of the run.
+        path: CSV file to write.
+        found: Label issues of photos in ``known``.
+        known: Known photos of the run.
     """
     from fieldmark.quality.patches import export_issues
 

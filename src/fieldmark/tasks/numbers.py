@@ -1,4 +1,4 @@
-"""Numbers of answers as JSON and tables hold them."""
+"""Conversion of the numbers of answers for JSON and tables."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 
 def finite(value: float | None) -> float | None:
-    """The value, or None where JSON has no number for it."""
+    """Return the value, or None if it is not finite (JSON has no such number)."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def rounded(value: float | None) -> float | None:
-    """The value to six digits, or None where JSON has no number for it."""
+    """Return the value rounded to six decimals, or None if it is not finite."""
     return None if value is None or not math.isfinite(value) else round(value, 6)

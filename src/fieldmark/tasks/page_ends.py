@@ -1,4 +1,4 @@
-"""What the page of any run ends with: its plan, what its stages said, what it was made with, files left out."""
+"""Last sections of the report page of every run: plan, stages, manifest and unreadable files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SKIPPED = "skipped.json"
 
 
 def page_end(context: Context) -> dict[str, Any]:
-    """The attributes ``skipped``, ``stages``, ``plan_json`` and ``manifest`` of a page.
+    """Return the attributes ``skipped``, ``stages``, ``plan_json`` and ``manifest`` of a page.
 
     Raises:
         RunError: A stage is not finished.
@@ -34,5 +34,5 @@ def page_end(context: Context) -> dict[str, Any]:
 
 
 def score_rows(measures: tuple[Measure, ...]) -> tuple[ScoreRow, ...]:
-    """Measures as a page shows them."""
+    """Return measures as the rows of a page."""
     return tuple(ScoreRow(one.name, one.value, one.low, one.high, one.meaning, one.over) for one in measures)

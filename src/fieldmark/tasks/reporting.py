@@ -1,4 +1,4 @@
-"""metrics.json and report.html of a run: what the stages left, made readable."""
+"""Writing of ``metrics.json`` and ``report.html`` of a finished run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPORT = "report.html"
 
 
 def write_report(context: Context) -> tuple[Measure, ...]:
-    """Write ``metrics.json`` and ``report.html`` into a finished run; give the measures.
+    """Write ``metrics.json`` and ``report.html`` into the folder of a finished run, and return the measures.
 
     Raises:
         RunError: The run is not finished.

@@ -1,4 +1,4 @@
-"""The three tasks, and which of them a plan is for."""
+"""The three tasks, and the choice of the task of a plan."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ TASKS: tuple[Task, ...] = (Identifying(), Tagging(), Attributes())
 
 
 def task_of(plan: Plan) -> Task:
-    """The task of a plan, by what its last stage leaves.
+    """Return the task of a plan. The type of predictions that its last stage writes decides.
 
     Raises:
-        PlanError: The plan predicts nothing, or something that no task knows.
+        PlanError: The plan writes no predictions, or predictions that belong to no task.
     """
     final = plan.final()
     for task in TASKS:
         if issubclass(final.output, task.predictions):
             return task
     raise PlanError(
-        f"The plan '{plan.name}' ends in predictions that belong to no task.",
+        f"The plan '{plan.name}' has a last stage whose predictions belong to no task.",
         got=f"{final.name} ({final.kind})",
-        fix="end it with a stage that ranks individuals, gives labels, or answers questions.",
+        fix="end the plan with a stage that ranks individuals, predicts labels, or answers questions.",
     )

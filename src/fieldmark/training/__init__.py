@@ -1,1 +1,1 @@
-"""The one training loop: accumulate, freeze, schedule, save, resume; predict and embed."""
+"""Training: the training loop with checkpoints, samplers, schedules and losses; and prediction of embeddings."""

@@ -1,8 +1,8 @@
-"""Who is to be told from whom: opponents by linear assignment, partners by derangement. Plain arrays, no torch.
+"""Hard negatives (opponents) by linear assignment, and positives (partners) by derangement. NumPy only, no torch.
 
-Left to itself, a choice of the hardest opponent would name the same few photos again and again. An assignment gives
-every photo exactly one opponent and makes it the opponent of exactly one, and among all such ways takes the one whose
-pairs are most similar in sum.
+The hardest opponent of each photo would often be one of the same few photos. An assignment gives every photo exactly
+one opponent, and makes every photo the opponent of exactly one other. Among all such assignments, the one with the
+largest total similarity is chosen.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
 from fieldmark.core.errors import DataError
 
 BLOCK = 1024
-"""Rows worked on together. A constant, as the order in which chance is drawn follows it."""
+"""Rows per block. A constant, because the order of random numbers depends on it."""
 
 Compare = Callable[[Int64[np.ndarray, " pair"], Int64[np.ndarray, " pair"]], Float32[np.ndarray, " pair"]]
-"""How similar pairs of photos are: larger is more similar."""
+"""Similarity of pairs of photos: a larger value is more similar."""
 
 
 class Solver(Protocol):
-    """Solves a dense assignment problem; whoever has a quicker one can pass it to ``AllOpponents``."""
+    """Solver of a dense assignment problem. A faster solver can be passed to ``AllOpponents``."""
 
     def __call__(self, cost: Float64[np.ndarray, "photo photo"]) -> Int64[np.ndarray, " photo"]:
-        """The column of each row, each column once, of least sum.
+        """Return the column of each row, each column once, with the smallest total cost.
 
         Args:
-            cost: Infinite where a pair must not be; not to be changed.
+            cost: Cost matrix; infinite for forbidden pairs. It must not be changed.
 
         Raises:
-            ValueError: Every way takes an infinite cell.
+            ValueError: Every assignment uses a forbidden pair.
         """
 
 
 class Opponents(Protocol):
-    """Gives one assignment after the other; no pair of opponents comes twice while there are others."""
+    """A sequence of assignments. No pair of opponents is repeated as long as other pairs are possible."""
 
     def draw(self) -> Int64[np.ndarray, " photo"]:
-        """The opponent of each photo, of another identity; every photo is the opponent of one."""
+        """Return the opponent of each photo, of another identity. Every photo is the opponent of exactly one photo."""
 
 
 def exact(cost: Float64[np.ndarray, "photo photo"]) -> Int64[np.ndarray, " photo"]:
-    """The assignment of least cost, by the shortest augmenting paths of SciPy.
+    """Return the assignment with the smallest cost, by SciPy's shortest augmenting paths.
 
     Source:
         Crouse 2016, doi:10.1109/TAES.2016.140952 (``scipy.optimize.linear_sum_assignment``).
@@ -55,18 +55,18 @@ def exact(cost: Float64[np.ndarray, "photo photo"]) -> Int64[np.ndarray, " photo
 
 
 class AllOpponents:
-    """Opponents by assignment over all pairs: the hardest there are.
+    """Opponents by assignment over all pairs of photos.
 
     Args:
-        likeness: Of each photo to each.
+        likeness: Similarity of each pair of photos.
         classes: Identity of each photo.
-        noise: Amplitude of the chance that is added to each likeness, 0 and more in units of likeness. Far above 1 the
-            assignment is a random one.
-        rng: Of the noise.
-        solve: By what means.
+        noise: Amplitude of the uniform noise that is added to each similarity, at least 0. With values far above 1 the
+            assignment is random.
+        rng: Random generator of the noise.
+        solve: Solver of the assignment problem.
 
     Raises:
-        DataError: An identity has more than half of the photos: not all of them can have an opponent.
+        DataError: An identity has more than half of the photos, so that some of them have no opponent.
 
     Source:
         Piotte, Humpback Whale Identification 2018/19. There forbidden cells cost 10,000; here they are infinite.
@@ -91,7 +91,7 @@ class AllOpponents:
         self._used: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def draw(self) -> Int64[np.ndarray, " photo"]:
-        """The opponents of least cost among pairs that are not used up; once none is left, all are free again."""
+        """Return the opponents with the smallest cost among unused pairs; all pairs again once none is possible."""
         try:
             opponent = self._solve(self._cost)
         except ValueError:
@@ -107,22 +107,22 @@ class AllOpponents:
 
 
 class NearestOpponents:
-    """Opponents by assignment among the most similar others of each photo: a graph instead of a matrix.
+    """Opponents by assignment among the most similar photos of each photo: a sparse graph instead of a matrix.
 
-    Each photo brings its ``k`` most similar photos of other identities, both ways round, so that no photo is nobody's
-    neighbour. A few random assignments are part of the graph too: whatever the neighbours are, there is a way out.
+    The graph has the ``k`` most similar photos of other identities of each photo, in both directions. It also has a few
+    random assignments, so that a complete assignment always exists.
 
     Args:
-        embedding: Unit length; neighbours are told by cosine (and noise).
+        embedding: Unit-length embeddings; neighbours have the largest cosine (plus noise).
         classes: Identity of each photo.
-        k: Neighbours a photo.
-        noise: As for ``AllOpponents``.
-        rng: Of noise and ways out.
-        compare: How similar the chosen pairs are; None: their cosine.
-        n_draws: About how many draws there will be: so many ways out are provided.
+        k: Number of neighbours per photo.
+        noise: Noise amplitude, as for ``AllOpponents``.
+        rng: Random generator of the noise and the random assignments.
+        compare: Function that returns the similarity of the chosen pairs; None: their cosine.
+        n_draws: Expected number of draws, which is also the number of random assignments in the graph.
 
     Raises:
-        DataError: As for ``AllOpponents``.
+        DataError: An identity has more than half of the photos, so that some of them have no opponent.
 
     Source:
         Ours; solved by the sparse form of Jonker and Volgenant in SciPy.
@@ -143,38 +143,38 @@ class NearestOpponents:
         self._n = n = len(classes)
         near, extra = _nearest(embedding, classes, k=min(k, n - largest), noise=noise, rng=rng)
         first = np.repeat(np.arange(n), near.shape[1])
-        ways_out = [way_out(classes, rng) for _ in range(n_draws)]
-        asked = np.concatenate(
-            [first * n + near.ravel(), near.ravel() * n + first, *(np.arange(n) * n + way for way in ways_out)]
+        fallbacks = [random_assignment(classes, rng) for _ in range(n_draws)]
+        cells = np.concatenate(
+            [first * n + near.ravel(), near.ravel() * n + first, *(np.arange(n) * n + one for one in fallbacks)]
         )
-        drawn = np.concatenate([extra.ravel(), noise * rng.random(len(asked) - extra.size, dtype=np.float32)])
-        self._cell, at = np.unique(asked, return_index=True)  # of a pair that is named twice, the first
+        drawn = np.concatenate([extra.ravel(), noise * rng.random(len(cells) - extra.size, dtype=np.float32)])
+        self._cell, at = np.unique(cells, return_index=True)  # keeps the first of duplicate pairs
         first, second = np.divmod(self._cell, n)
         similar = _cosine(embedding, first, second) if compare is None else compare(first, second)
         value = similar.astype(np.float64) + drawn[at]
-        # SciPy takes no cost of 0 or below; one more for every cell changes no choice.
+        # SciPy does not accept costs of 0 or below; adding 1 to every cost does not change the assignment.
         self._cost: Float64[np.ndarray, " pair"] = 1 + value.max() - value
-        self._open: Bool[np.ndarray, " pair"] = np.ones(len(self._cell), dtype=bool)
+        self._unused: Bool[np.ndarray, " pair"] = np.ones(len(self._cell), dtype=bool)
 
     def draw(self) -> Int64[np.ndarray, " photo"]:
-        """The opponents of least cost among pairs that are not used up; once none is left, all are free again."""
+        """Return the opponents with the smallest cost among unused pairs; all pairs again once none is possible."""
         try:
             opponent = self._solve()
         except ValueError:
-            self._open[:] = True
+            self._unused[:] = True
             opponent = self._solve()
         photo = np.arange(self._n)
         for cell in (photo * self._n + opponent, opponent * self._n + photo):
             at = np.minimum(np.searchsorted(self._cell, cell), len(self._cell) - 1)
-            self._open[at[self._cell[at] == cell]] = False
+            self._unused[at[self._cell[at] == cell]] = False
         return opponent
 
     def _solve(self) -> Int64[np.ndarray, " photo"]:
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-        first, second = np.divmod(self._cell[self._open], self._n)
-        graph = csr_array((self._cost[self._open], (first, second)), shape=(self._n, self._n))
+        first, second = np.divmod(self._cell[self._unused], self._n)
+        graph = csr_array((self._cost[self._unused], (first, second)), shape=(self._n, self._n))
         rows, columns = min_weight_full_bipartite_matching(graph)
         opponent = np.empty(self._n, dtype=np.int64)
         opponent[rows] = columns
@@ -182,9 +182,9 @@ class NearestOpponents:
 
 
 def partners(classes: Int[np.ndarray, " photo"], rng: np.random.Generator) -> Int64[np.ndarray, " photo"]:
-    """For each photo another of its identity, each photo once: a random derangement of each identity's photos.
+    """Return another photo of the same identity for each photo: a random derangement of each identity's photos.
 
-    All derangements are equally likely; of two photos each is the other's partner.
+    All derangements are equally likely. Each photo is the partner of exactly one photo.
 
     Raises:
         DataError: An identity has a single photo.
@@ -192,14 +192,14 @@ def partners(classes: Int[np.ndarray, " photo"], rng: np.random.Generator) -> In
     _, label, counts = np.unique(classes, return_inverse=True, return_counts=True)
     if (counts < 2).any():
         raise DataError(
-            "A photo has no partner: its identity has no other photo.",
+            "Some photos have no partner: their identity has no other photo.",
             got=f"{int((counts < 2).sum())} of {len(counts)} identities have a single photo",
             fix="leave those photos out.",
         )
     grouped = np.argsort(label, kind="stable")
     partner = np.arange(len(label))
     left = np.ones(len(counts), dtype=bool)
-    while left.any():  # drawn anew until nobody is his own partner: about e times
+    while left.any():  # repeated until no photo is its own partner: about e times
         shuffled = np.lexsort((rng.random(len(label)), label))
         again = left[label[grouped]]
         partner[grouped[again]] = shuffled[again]
@@ -215,16 +215,16 @@ def pairs_order(
     batch: int,
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, "step slot"]:
-    """The batches of an epoch: four slots a photo, (photo, partner, photo, opponent), in random order.
+    """Return the batches of an epoch: four slots per photo, (photo, partner, photo, opponent), in random order.
 
-    Each photo thus lies in exactly four places: twice as itself, once as a partner, once as an opponent. The last batch
-    is filled up from the beginning.
+    Each photo is in exactly four slots: twice as itself, once as a partner and once as an opponent. The last batch is
+    filled up from the beginning.
 
     Args:
-        opponent: Of each photo, each once.
-        partner: Likewise.
-        batch: Slots, a multiple of 4.
-        rng: Of the order.
+        opponent: Opponent of each photo, each photo once.
+        partner: Partner of each photo, each photo once.
+        batch: Number of slots per batch, a multiple of 4.
+        rng: Random generator of the order.
     """
     photo = np.arange(len(opponent))
     fours = rng.permutation(np.stack([photo, partner, photo, opponent], axis=1))
@@ -233,10 +233,11 @@ def pairs_order(
     return np.resize(fours, (steps * each, 4)).reshape(steps, batch)
 
 
-def way_out(classes: Int[np.ndarray, " photo"], rng: np.random.Generator) -> Int64[np.ndarray, " photo"]:
-    """A random assignment without pairs of one identity: photos in a row by identity, each opposed by one further on.
+def random_assignment(classes: Int[np.ndarray, " photo"], rng: np.random.Generator) -> Int64[np.ndarray, " photo"]:
+    """Return a random assignment without pairs of the same identity.
 
-    Further on by at least the photos of the largest identity, round the end by as many: never by one's own.
+    The photos are sorted by identity, and the opponent of each photo is a fixed number of places further, cyclically.
+    This number is at least the number of photos of the largest identity, so no opponent has the same identity.
     """
     n, largest = len(classes), int(np.unique(classes, return_counts=True)[1].max())
     row = np.lexsort((rng.random(n), classes))
@@ -246,12 +247,12 @@ def way_out(classes: Int[np.ndarray, " photo"], rng: np.random.Generator) -> Int
 
 
 def _check_classes(classes: Int[np.ndarray, " photo"]) -> int:
-    """How many photos the largest identity has, if everybody can have an opponent."""
+    """Return the number of photos of the largest identity, after checking that every photo can have an opponent."""
     names, counts = np.unique(classes, return_counts=True)
     largest = int(counts.max(initial=0))
     if largest == 0 or 2 * largest > len(classes):
         raise DataError(
-            "Not every photo can have an opponent: one identity has more than half of the photos.",
+            "Assignment mining: not every photo can have an opponent, because one identity has more than half of them.",
             got=f"class {names[counts.argmax()]} has {largest} of {len(classes)} photos" if len(names) else "no photos",
             fix="use sampler = {kind = 'pk'}, or leave out some photos of that identity.",
         )
@@ -261,7 +262,7 @@ def _check_classes(classes: Int[np.ndarray, " photo"]) -> int:
 def _nearest(
     embedding: np.ndarray, classes: np.ndarray, *, k: int, noise: float, rng: np.random.Generator
 ) -> tuple[Int64[np.ndarray, "photo rank"], Float32[np.ndarray, "photo rank"]]:
-    """The ``k`` photos of other identities most similar each photo after noise, and how much of that was noise."""
+    """Return the ``k`` most similar photos of other identities for each photo, and the noise in each similarity."""
     near = np.empty((len(classes), k), dtype=np.int64)
     extra = np.zeros((len(classes), k), dtype=np.float32)
     for start in range(0, len(classes), BLOCK):
@@ -279,15 +280,16 @@ def _nearest(
 def _noisy(
     likeness: Float[np.ndarray, "row photo"], noise: float, rng: np.random.Generator
 ) -> Float32[np.ndarray, "row photo"]:
-    """A copy with uniform noise from 0 up to ``noise`` on every cell."""
+    """Return a copy with uniform noise between 0 and ``noise`` added to every cell."""
     if not noise:
         return likeness.astype(np.float32)
     return likeness + np.float32(noise) * rng.random(likeness.shape, dtype=np.float32)
 
 
 def _cosine(embedding: np.ndarray, first: np.ndarray, second: np.ndarray) -> Float32[np.ndarray, " pair"]:
+    """Return the cosine of each pair."""
     cosine = np.empty(len(first), dtype=np.float32)
-    for start in range(0, len(first), 2**15):  # vectors of so many pairs are held at once
+    for start in range(0, len(first), 2**15):  # blocks of pairs, to limit memory
         some = slice(start, start + 2**15)
         cosine[some] = np.einsum("pd,pd->p", embedding[first[some]], embedding[second[some]])
     return cosine

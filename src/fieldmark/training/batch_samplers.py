@@ -1,4 +1,4 @@
-"""The batches of an epoch as batch samplers of torch, for a ``DataLoader`` of one's own."""
+"""Batch samplers of torch for your own ``DataLoader``."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from fieldmark.training.assignment import AllOpponents, NearestOpponents, Oppone
 
 
 class _Epochs(Sampler[list[int]]):
-    """Batches of row numbers that are a function of seed and epoch.
+    """Batch sampler whose batches depend only on seed and epoch.
 
-    Each pass of a ``DataLoader`` is the next epoch. ``set_epoch`` chooses it, as after a restart.
+    Each pass of a ``DataLoader`` is the next epoch. ``set_epoch`` sets the epoch, for example after a restart.
     """
 
     def __init__(self, *, seed: int) -> None:
         self._seed, self._epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass that of epoch ``epoch``, counted from 0."""
+        """Set the epoch of the next pass, counted from 0."""
         self._epoch = epoch
 
     def order(self, epoch: int) -> Int64[np.ndarray, "step slot"]:
-        """The row numbers of each batch of an epoch."""
+        """Return the row numbers of each batch of an epoch."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[list[int]]:
-        """The batches of the next epoch."""
+        """Yield the batches of the next epoch."""
         order = self.order(self._epoch)
         self._epoch += 1
         yield from order.tolist()
 
 
 class PkBatchSampler(_Epochs):
-    """Batches of P individuals with K photos each, and a share of unknown individuals; for losses on pairs.
+    """Batches of P individuals with K photos each, plus a share of unknown individuals; for losses on pairs.
 
     Args:
-        classes: The individual of each row; -1 for unknowns.
-        batch: Rows per batch; without the unknowns a multiple of ``k``.
-        k: Photos per individual, at least 2; repeated where an individual has fewer.
-        unknown_share: Share of each batch that is drawn from unknowns, 0 to 1.
+        classes: Individual of each row; -1 for unknown individuals.
+        batch: Rows per batch; a multiple of ``k`` without the unknown individuals.
+        k: Photos per individual, at least 2; repeated if an individual has fewer.
+        unknown_share: Share of each batch that is drawn from unknown individuals, 0 to 1.
         seed: Random seed.
 
     Raises:
-        PlanError: ``batch`` does not divide into individuals of ``k`` photos.
-        DataError: No row is of a known individual.
-        FieldmarkError: ``classes`` are no whole numbers.
+        PlanError: ``batch`` cannot be divided into individuals of ``k`` photos.
+        DataError: No row has a known individual.
+        FieldmarkError: ``classes`` are not integers.
 
     Source:
         Hermans et al. 2017, arXiv:1703.07737 (P x K batches); unknowns: a solution of Humpback Whale Identification
@@ -82,24 +82,24 @@ class PkBatchSampler(_Epochs):
         return self._steps
 
     def order(self, epoch: int) -> Int64[np.ndarray, "step slot"]:
-        """The row numbers of each batch: K rows of an individual side by side, unknowns last."""
+        """Return the row numbers of each batch: K adjacent rows per individual, unknown individuals last."""
         return draw(self._spec, classes=self._classes, batch=self._batch, seed=self._seed, epoch=epoch)
 
 
 class TupleBatchSampler(_Epochs):
-    """Batches of tuples of four: a photo, another of the individual, one of another individual, one of an unknown.
+    """Batches of four-photo tuples: anchor, positive, negative, and a photo of an unknown individual.
 
-    One tuple per individual and epoch. Where there are no unknowns, the fourth is of one more individual.
+    Each epoch has one tuple per individual. Without unknown individuals, the fourth photo shows another individual.
 
     Args:
-        classes: The individual of each row; -1 for unknowns.
+        classes: Individual of each row; -1 for unknown individuals.
         batch: Rows per batch, a multiple of 4.
         seed: Random seed.
 
     Raises:
-        PlanError: ``batch`` is no multiple of 4.
+        PlanError: ``batch`` is not a multiple of 4.
         DataError: There are fewer than two individuals.
-        FieldmarkError: ``classes`` are no whole numbers.
+        FieldmarkError: ``classes`` are not integers.
 
     Source:
         A solution of Humpback Whale Identification 2018/19 (earhian).
@@ -115,23 +115,25 @@ class TupleBatchSampler(_Epochs):
         return self._steps
 
     def order(self, epoch: int) -> Int64[np.ndarray, "step slot"]:
-        """The row numbers of each batch, four to a tuple."""
+        """Return the row numbers of each batch, four per tuple."""
         return draw(TupleSampler(), classes=self._classes, batch=self._batch, seed=self._seed, epoch=epoch)
 
 
 class LogWeightBatchSampler(_Epochs):
-    """Batches drawn with replacement, rare labels more often: weight ``log(1 + N / n_label)``, see ``log_weights``.
+    """Batches drawn with replacement, where rows with rare labels are drawn more often.
+
+    The weight of a label is ``log(1 + N / n_label)``, see ``log_weights``.
 
     Args:
-        classes: The class of each row; or
-        truth: 1 where a row has a label, else 0.
         batch: Rows per batch.
-        over: Of rows with several labels, take the largest weight (``max``) or their ``mean``.
+        classes: Class of each row. Give either ``classes`` or ``truth``.
+        truth: Label matrix: 1 if a row has a label, else 0.
+        over: Weight of a row with several labels: the largest (``max``) or the ``mean`` of their weights.
         seed: Random seed.
 
     Raises:
-        PlanError: Not exactly one of ``classes`` and ``truth`` is given, or ``batch`` is below 1.
-        FieldmarkError: They hold no numbers of the right kind.
+        PlanError: Both or neither of ``classes`` and ``truth`` are given, or ``batch`` is below 1.
+        FieldmarkError: ``classes`` or ``truth`` have the wrong type of numbers.
 
     Source:
         iMet Collection 2019, first place.
@@ -152,7 +154,7 @@ class LogWeightBatchSampler(_Epochs):
             raise PlanError(
                 "LogWeightBatchSampler() needs either classes or truth.",
                 got="both" if truth is not None else "neither",
-                fix="pass classes=... for one class a row, or truth=... for a matrix of labels.",
+                fix="pass classes=... for one class per row, or truth=... for a label matrix.",
             )
         self._spec, self._batch = LogWeightSampler(over=over), batch
         self._weights = log_weights(classes=classes, truth=truth, over=over)
@@ -162,31 +164,31 @@ class LogWeightBatchSampler(_Epochs):
         return self._steps
 
     def order(self, epoch: int) -> Int64[np.ndarray, "step slot"]:
-        """The row numbers of each batch."""
+        """Return the row numbers of each batch."""
         return draw(self._spec, weights=self._weights, batch=self._batch, seed=self._seed, epoch=epoch)
 
 
 class AssignmentBatchSampler(_Epochs):
-    """Batches of (photo, same individual, photo, hard other individual), others chosen by linear assignment.
+    """Batches of (photo, positive, photo, hard negative), with hard negatives chosen by linear assignment.
 
-    Every photo meets exactly one hard other photo per epoch and is that of exactly one. Rows of unknowns and of
-    individuals with one photo are left out. Call ``update`` with new embeddings every few epochs; until then no pair of
-    photos comes twice.
+    In each epoch, every photo gets exactly one hard negative and is the hard negative of exactly one photo. Rows of
+    unknown individuals and of individuals with one photo are left out. Call ``update`` with new embeddings every few
+    epochs. Until then, no pair of photos is repeated.
 
     Args:
-        classes: The individual of each row; -1 for unknowns.
-        embedding: Unit-length embedding of each row by the network in training.
+        classes: Individual of each row; -1 for unknown individuals.
+        embedding: Unit-length embedding of each row, from the network in training.
         batch: Rows per batch, a multiple of 4.
-        solver: ``exact``: among all pairs, memory grows with the square of the rows. ``nearest``: among the ``k`` most
-            similar rows of other individuals.
-        k: For ``nearest``.
-        noise: Random numbers up to this are added to the cosines: high values give easy pairs.
+        solver: ``exact``: assignment over all pairs; memory grows with the square of the number of rows. ``nearest``:
+            assignment among the ``k`` most similar rows of other individuals.
+        k: Number of neighbours for ``nearest``.
+        noise: Largest random number that is added to the cosines; high values give easy pairs.
         seed: Random seed.
 
     Raises:
-        PlanError: ``batch`` is no multiple of 4.
-        ShapeError: There is not one embedding for each row.
-        DataError: Fewer than two individuals have two photos, or one has more than half of the photos.
+        PlanError: ``batch`` is not a multiple of 4.
+        ShapeError: The number of embeddings differs from the number of rows.
+        DataError: Fewer than two individuals have two photos, or one individual has more than half of the photos.
 
     Source:
         Piotte, Humpback Whale Identification 2018/19; ``nearest`` is ours.
@@ -207,7 +209,7 @@ class AssignmentBatchSampler(_Epochs):
         super().__init__(seed=seed)
         if batch < 4 or batch % 4:
             raise PlanError(
-                "AssignmentBatchSampler() shows four photos each: the batch must be a multiple of 4.",
+                "AssignmentBatchSampler() needs a batch that is a multiple of 4.",
                 got=f"batch {batch}",
                 fix=f"use batch={max(batch // 4, 1) * 4}.",
             )
@@ -216,9 +218,9 @@ class AssignmentBatchSampler(_Epochs):
         self._classes, self._batch, self._solver, self._k, self._noise = classes, batch, solver, k, noise
         if len(np.unique(classes[self._rows])) < 2:
             raise DataError(
-                "AssignmentBatchSampler() needs two individuals with two photos each.",
+                "AssignmentBatchSampler() needs at least two individuals with at least two photos each.",
                 got=f"{len(np.unique(classes[self._rows]))} such individuals",
-                fix="use PkBatchSampler, or give more photos.",
+                fix="use PkBatchSampler, or add photos.",
             )
         self._n_updates = 0
         self.update(embedding)
@@ -228,19 +230,19 @@ class AssignmentBatchSampler(_Epochs):
 
     @takes_arrays
     def update(self, embedding: Float[np.ndarray, "row dim"]) -> None:
-        """Choose hard pairs by new embeddings from now on.
+        """Choose the hard pairs of the next epochs with new embeddings.
 
         Args:
             embedding: Unit-length embedding of each row.
 
         Raises:
-            ShapeError: There is not one for each row.
+            ShapeError: The number of embeddings differs from the number of rows.
         """
         if len(embedding) != len(self._classes):
             raise ShapeError(
                 "AssignmentBatchSampler() needs one embedding for each row.",
                 got=f"{len(embedding)} embeddings, {len(self._classes)} rows",
-                fix="pass embeddings of all rows in their order.",
+                fix="pass the embeddings of all rows, in the same order.",
             )
         vectors, classes = embedding[self._rows].astype(np.float32), self._classes[self._rows]
         rng = generator(self._seed, "assignment", "update", self._n_updates)
@@ -252,7 +254,7 @@ class AssignmentBatchSampler(_Epochs):
         self._n_updates += 1
 
     def order(self, epoch: int) -> Int64[np.ndarray, "step slot"]:
-        """The row numbers of each batch, four to a photo; each call takes the next hardest pairs."""
+        """Return the row numbers of each batch, four per photo. Each call uses the next hardest pairs."""
         rng = generator(self._seed, "assignment", "order", epoch)
         partner = partners(self._classes[self._rows], rng)
         return self._rows[pairs_order(self._opponents.draw(), partner, batch=self._batch, rng=rng)]

@@ -1,4 +1,4 @@
-"""The state of a training, whole or not there, and checked before it is believed."""
+"""Checkpoints of a training, written atomically and verified by their SHA-256 when read."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TENSORS = "tensors.safetensors"
 
 @dataclass
 class State:
-    """All that a resumed training needs to equal an undisturbed one.
+    """The state of a training. A resumed training gives the same result as an uninterrupted one.
 
     Attributes:
-        numbers: JSON values: position, history, running sums, best so far.
-        tensors: Network, optimiser, moving average, and the dropout generator's state, by name.
+        numbers: JSON values: position, history, running sums and best epoch so far.
+        tensors: Tensors by name: network, optimiser, moving average and state of the dropout generator.
     """
 
     numbers: dict[str, Any] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class State:
 
 
 def save_checkpoint(state: State, folder: Path, *, number: int, keep: int = 2) -> None:
-    """Write a checkpoint beside the older ones, then drop all but the newest ``keep``."""
+    """Write a checkpoint next to the older ones, then delete all but the newest ``keep``."""
     place = folder / f"{number:09d}"
     aside = folder / f".{number:09d}.part"
     for old in (aside, place):
@@ -45,7 +45,7 @@ def save_checkpoint(state: State, folder: Path, *, number: int, keep: int = 2) -
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
         try:
             save_file(tensors, aside / TENSORS)
-        except SafetensorError as error:  # what the disk did not take, in its own words
+        except SafetensorError as error:  # the disk is full or fails
             raise OSError(errno.ENOSPC, str(error)) from error
     write_json(aside / STATE, {"sha256": sha256(aside / TENSORS), "numbers": state.numbers})
     publish(aside, place)
@@ -54,7 +54,7 @@ def save_checkpoint(state: State, folder: Path, *, number: int, keep: int = 2) -
 
 
 def load_checkpoint(folder: Path) -> State | None:
-    """The newest whole checkpoint below ``folder``; a damaged one is passed over for the one before it."""
+    """Return the newest complete checkpoint in ``folder``, or None. Damaged checkpoints are skipped."""
     for place in sorted(folder.glob("[0-9]*"), reverse=True):
         try:
             noted = read_json(place / STATE)
@@ -66,7 +66,7 @@ def load_checkpoint(folder: Path) -> State | None:
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, names: dict[int, str]) -> dict[str, Tensor]:
-    """The optimiser's memory by parameter name: ``optimiser/exp_avg/<name>``; plain numbers become 0-d tensors."""
+    """Return the optimiser's state by parameter name: ``optimiser/exp_avg/<name>``. Numbers become 0-d tensors."""
     found = {}
     for parameter, memory in optimiser.state.items():
         for key, value in memory.items():
@@ -78,11 +78,11 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, names: dict[int, str]) -
 def restore_optimiser(
     optimiser: torch.optim.Optimizer, named: dict[str, torch.nn.Parameter], tensors: dict[str, Tensor]
 ) -> None:
-    """Give the optimiser the memory that ``optimiser_tensors`` noted."""
+    """Restore the optimiser's state from the result of ``optimiser_tensors``."""
     for full, value in tensors.items():
         if not full.startswith("optimiser/"):
             continue
         _, key, name = full.split("/", 2)
         parameter = named[name]
-        # Adam counts its steps in a CPU tensor; everything else lies in memory as its parameter does.
+        # Adam counts its steps in a CPU tensor; all other tensors have the device and layout of their parameter.
         optimiser.state[parameter][key] = value if key == "step" else torch.empty_like(parameter).copy_(value)

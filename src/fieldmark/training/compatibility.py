@@ -1,4 +1,4 @@
-"""Which losses cannot work on which network: told before anything is trained (no torch)."""
+"""Compatibility of losses and networks, checked before training (no torch)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fieldmark.models.specs import Net
 
 
 def incompatible_losses(net: Net, losses: Iterable[Loss]) -> list[str]:
-    """Losses that read what this network does not give; each with what would mend it.
+    """Return a mistake, with its fix, for each loss that needs an output that this network does not have.
 
     Args:
         net: Settings of the network.
-        losses: Of all phases of its training; those named twice are told once.
+        losses: Losses of all training phases; duplicates are reported once.
     """
     return [mistake for loss in dict.fromkeys(losses) if (mistake := loss.mistake(net)) is not None]

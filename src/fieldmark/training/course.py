@@ -1,4 +1,4 @@
-"""One phase under way: who takes part, in which order, and the update that is made of each step."""
+"""One running training phase: its items, their order, and the update of the weights in each step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fieldmark.training.features import body
 from fieldmark.training.lesson import Lesson
 from fieldmark.training.mining import HardExamples
 from fieldmark.training.mixing import mix
-from fieldmark.training.pairs import HardPairs, look_at, unvaried
+from fieldmark.training.pairs import HardPairs, compare_items, unvaried
 from fieldmark.training.specs import Phase, Training
 from fieldmark.training.work_directory import WorkDirectory
 
@@ -38,7 +38,13 @@ class NoNumberError(Exception):
 
 @dataclass
 class StepOutcome:
-    """What one forward pass told: the loss to learn from, numbers to show, and the loss of each item for mining."""
+    """The result of one forward pass.
+
+    Attributes:
+        loss: Loss to minimise.
+        parts: Loss, its parts and other metrics to report.
+        of_items: Loss of each item, for hard-negative mining; None if it is not needed.
+    """
 
     loss: Tensor
     parts: dict[str, Tensor]
@@ -46,17 +52,17 @@ class StepOutcome:
 
 
 class Course:
-    """One phase under way. Making it freezes the network as the phase says and builds the optimiser.
+    """One running training phase. The constructor freezes the network as the phase says and builds the optimiser.
 
-    All that happens is a function of the seed, the number of the epoch and that of the update.
+    All results depend only on the seed, the number of the epoch and the number of the update.
 
     Args:
-        network: On its device.
-        lesson: What is learnt.
-        training: Settings.
-        phase: Which phase.
-        at: Where and by what means.
-        seed: Of order, dropout and mixup.
+        network: Network, on its device.
+        lesson: Training data.
+        training: Training settings.
+        phase: Training phase.
+        at: Work directory, device and workers.
+        seed: Random seed of order, dropout and mixup.
     """
 
     def __init__(
@@ -90,11 +96,11 @@ class Course:
         self.spares_mirror = lesson.flip_identity and any(loss.competes for loss in self.losses)
 
     def order(self, epoch: int, *, goes_on: bool = False) -> Int[np.ndarray, "step slot"]:
-        """The items of each forward pass of an epoch.
+        """Return the items of each forward pass of an epoch.
 
         Args:
-            epoch: Number of the epoch, in all phases.
-            goes_on: The epoch was interrupted: the hardest are those it began with.
+            epoch: Number of the epoch, counted over all phases.
+            goes_on: Whether an interrupted epoch is resumed. The hard examples then stay those of its start.
         """
         if self.pairs is not None:
             return self.pairs.order(epoch)[: self.training.epoch_batches]
@@ -115,24 +121,24 @@ class Course:
         number: int,
         done: float = 1.0,
     ) -> dict[str, Tensor]:
-        """Forward and backward over some batches, then one step of the optimiser.
+        """Run forward and backward passes over some batches, then one optimiser step.
 
         Args:
-            items: Of all processes.
-            batches: This process's share of them, as the body's source gives them.
+            items: Items of the batches, over all processes.
+            batches: This process's share of the batches, from the source of ``body``.
             lr: Learning rate of the backbone.
-            number: Updates made before, in all phases.
-            done: Share of the training's epochs that is done; margins may grow with it.
+            number: Number of earlier updates, counted over all phases.
+            done: Completed share of all epochs; margins may grow with it.
 
         Returns:
-            Means over the batches of the loss and what else is told, for this process.
+            Mean loss and other metrics over the batches of this process.
 
         Raises:
-            NoNumberError: The loss is NaN or infinite; the weights are as before.
+            NoNumberError: The loss is NaN or infinite. The weights are unchanged.
         """
         mine = items[:, self.group.share(items.shape[1])]
         self.chance.manual_seed(hash_seed(self.seed, "dropout", number, self.group.rank))
-        told: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         of_items: list[Tensor] = []
         for at, (rows, batch) in enumerate(zip(mine, batches, strict=True)):
             step = self._forward(rows, batch, place=(number, at), done=done)
@@ -141,23 +147,24 @@ class Course:
                 raise NoNumberError(rows, step.loss)
             (step.loss / len(items)).backward()
             for name, value in step.parts.items():
-                told[name] = told.get(name, torch.zeros((), device=value.device)) + value.detach().float() / len(items)
+                total_so_far = metrics.get(name, torch.zeros((), device=value.device))
+                metrics[name] = total_so_far + value.detach().float() / len(items)
             if step.of_items is not None:
                 of_items.append(step.of_items)
         if self.hardest is not None and of_items:
             self.hardest.note(items.ravel(), self.group.gather(torch.stack(of_items)).ravel().cpu().numpy())
         self._step(lr)
-        return told
+        return metrics
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold of the optimiser and of mining."""
+        """Return the tensors of the optimiser and of hard-negative mining for a checkpoint."""
         names = {id(parameter): name for name, parameter in self.network.named_parameters()}
         mined = {} if self.hardest is None else self.hardest.tensors()
         mined |= {} if self.pairs is None else self.pairs.tensors()
         return checkpoint.optimiser_tensors(self.optimiser, names) | mined
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state from a checkpoint."""
         checkpoint.restore_optimiser(self.optimiser, dict(self.network.named_parameters()), tensors)
         if self.hardest is not None:
             self.hardest.restore(tensors)
@@ -165,20 +172,20 @@ class Course:
             self.pairs.restore(tensors)
 
     def _hard_pairs(self, phase: Phase, at: WorkDirectory) -> HardPairs:
-        """The assignment sampler of this phase; it chooses opponents by photos without augmentation."""
+        """Return the assignment sampler of this phase. It chooses opponents on photos without augmentation."""
         network, sampler, classes = self.network, self.lesson.sampler, self.lesson.classes
         if classes is None or not isinstance(sampler, AssignmentSampler):
             raise PlanError(
-                "Assignment mining needs individuals to tell apart.",
-                got="a lesson of labels",
+                "sampler: assignment mining needs individuals, but this network is trained on labels.",
+                got="sampler = {kind = 'assignment'}",
                 fix="use sampler = {kind = 'plain'} or 'log_weight' for labels.",
             )
         source = unvaried(self.lesson.source)
-        seen = self.body
+        plain = self.body
         if source is not self.lesson.source:
             features = at.features if at.group.world == 1 else None
-            asked = {"progress": at.progress, "n_workers": at.n_workers}
-            seen = body(network, source, items=self.members, features=features, **asked)
+            pace = {"progress": at.progress, "n_workers": at.n_workers}
+            plain = body(network, source, items=self.members, features=features, **pace)
         return HardPairs(
             sampler,
             members=self.members,
@@ -187,7 +194,9 @@ class Course:
             phase=phase,
             batch=self.training.batch,
             seed=self.seed,
-            look=lambda items: look_at(network, seen, items, device=self.group.device, n_workers=at.n_workers),
+            compare=lambda items: compare_items(
+                network, plain, items, device=self.group.device, n_workers=at.n_workers
+            ),
             group=self.group,
         )
 
@@ -229,15 +238,15 @@ class Course:
             truth=truth,
             about=self._about(rows, place, done=done),
         )
-        told = StepOutcome(loss, {"loss": loss, **parts})
+        outcome = StepOutcome(loss, {"loss": loss, **parts})
         if logits is not None and classes is not None and bool((classes >= 0).any()):
-            told.parts["map5"] = _map5(logits.detach(), classes, spares_mirror=self.spares_mirror)
+            outcome.parts["map5"] = _map5(logits.detach(), classes, spares_mirror=self.spares_mirror)
         if logits is not None and truth is not None and self.hardest is not None:
-            told.of_items = of_each(self.losses, logits=logits.detach(), truth=truth)
-        return told
+            outcome.of_items = of_each(self.losses, logits=logits.detach(), truth=truth)
+        return outcome
 
     def _about(self, rows: Int[np.ndarray, " batch"], place: tuple[int, int], *, done: float) -> Circumstances:
-        """What losses may have to know of this forward pass; its chance is that of the update, as dropout's is."""
+        """Return the other inputs of the losses. The random seed depends on the update, as for dropout."""
         chance = torch.Generator().manual_seed(hash_seed(self.seed, "loss", *place, self.group.rank))
         answers = self.network.head if isinstance(self.network.head, Answers) else None
         taught = self.lesson.taught_of(rows)
@@ -267,9 +276,9 @@ def _optimiser(network: Network, training: Training) -> torch.optim.Optimizer:
 def _map5(
     logits: Float[Tensor, "batch class"], classes: Int[Tensor, " batch"], *, spares_mirror: bool = False
 ) -> Tensor:
-    """MAP@5 of the known ones among the batch's own logits; a quick look at how far training is.
+    """Return MAP@5 of the known individuals in a training batch, from its logits; a quick measure of progress.
 
-    What was never asked, whether a photo is its own mirror image, does not count.
+    With ``spares_mirror``, the class of the photo's own mirror image is left out, because it is never trained.
     """
     known = classes >= 0
     if spares_mirror:

@@ -1,4 +1,4 @@
-"""Photos to embeddings and logits: evaluation mode, fixed views, no chance."""
+"""Embeddings and logits of photos: evaluation mode, fixed views, deterministic."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from fieldmark.models.sharing import Shared
 from fieldmark.training.features import FeatureStore, KeptFeatures, pooled
 
 PER_THREAD = 2
-"""Photos in one forward pass for each thread of a processor: their feature maps then stay in its cache (measured with
-the shipped backbone on two cores: a third less time than in passes of 64)."""
+"""Photos per CPU thread in one forward pass. Their feature maps then fit into the CPU cache (measured with the shipped
+backbone on two cores: a third less time than in passes of 64)."""
 
 TOGETHER = 64
-"""Photos whose features go through a head together, however few go through the backbone: a head of ten thousand
-directions is fifty megabytes to read each time."""
+"""Photos per pass of the head, independent of the backbone's batch: a head with ten thousand directions reads 50 MB
+in each pass."""
 
 VECTORS = 4096
-"""The same for kept vectors."""
+"""Cached vectors per pass of the head."""
 
 
 @dataclass(frozen=True)
 class NetworkOutputs:
-    """What a network says of photos.
+    """The outputs of a network for photos.
 
     Attributes:
-        embedding: Unit-length vectors.
-        logits: Before the sigmoid; None if the head has none or they were not asked for.
+        embedding: Unit-length embeddings.
+        logits: Raw scores before the sigmoid; None if the head has none or they were not requested.
     """
 
     embedding: Float32[np.ndarray, "view image dim"]
@@ -59,7 +59,7 @@ def embed_photos(  # noqa: PLR0913 - options, all by keyword
     progress: Progress = QUIET,
     what: str = "embed",
 ) -> NetworkOutputs:
-    """Embeddings (and logits) of every photo of ``source``, in its order, or of some; see ``embed_each``."""
+    """Return embeddings (and logits) of all or some photos of ``source``; see ``embed_each``."""
     (found,) = embed_each(
         [network],
         source,
@@ -92,28 +92,27 @@ def embed_each(  # noqa: PLR0913 - options, all by keyword
     progress: Progress = QUIET,
     what: str = "embed",
 ) -> list[NetworkOutputs]:
-    """What each of several networks gives for the same photos. Each photo is read once.
+    """Return the outputs of several networks for the same photos. Each photo is read once.
 
-    Where the first stages of the networks are the same, as where they were frozen while the folds were trained, those
-    are computed once for all of them, with the same results to the bit.
+    Stages with equal weights in all networks, such as frozen ones, are computed once. The results are bit-identical.
 
     Args:
-        networks: Left as they are. Copies made for this call do the work (``models.inference``).
+        networks: Networks. They are not changed: copies do the work (``models.inference``).
         source: Photos without augmentation.
-        device: Where to compute.
-        items: Which photos, 0 to ``len(source) - 1``, in any order; None: all.
-        flip: Add the mirrored view as a second one.
-        logits: Also give the head's logits.
-        batch: Most photos in one forward pass. A processor takes fewer where that is quicker.
+        device: Device.
+        items: Photos to embed, 0 to ``len(source) - 1``, in any order; None: all.
+        flip: Whether to add the mirrored photo as a second view.
+        logits: Whether to return the head's logits too.
+        batch: Largest number of photos in one forward pass. On a CPU, a smaller faster number is used.
         n_workers: Number of image-loading threads.
-        half: Compute in bfloat16 (the results are float32 again).
-        features: Where to keep the vectors that the backbones give for the photos, and where to read those that
-            somebody has kept. For backbones that several networks share and that do not change any more.
-        progress: Told as batches end.
-        what: What to call the job there.
+        half: Whether to compute in bfloat16 (the results are float32).
+        features: Cache for the backbones' feature vectors. For backbones that several networks share and that are no
+            longer trained.
+        progress: Progress reporter.
+        what: Title of the progress bar.
 
     Returns:
-        For each network embeddings and logits, one view plain and, with ``flip``, one mirrored.
+        Embeddings and logits of each network: one plain view, and one mirrored view if ``flip``.
     """
     items = np.arange(len(source)) if items is None else np.asarray(items, dtype=np.int64)
     kept = [None if features is None else _kept(one, source, features, device=device) for one in networks]
@@ -125,15 +124,14 @@ def embed_each(  # noqa: PLR0913 - options, all by keyword
         copied, vectors = one
         views = np.stack([items, items + len(source)][: 2 if flip else 1])
         vectors.fill(views.ravel(), progress=progress, n_workers=n_workers)
-        seen = _remembered(copied, vectors, views, device=device)
         gathered = _Gathered(network, n=len(items), flip=flip, logits=logits)
         with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            for outputs in seen:
+            for outputs in _from_cache(copied, vectors, views, device=device):
                 gathered.add(outputs)
         found.append(gathered.whole())
     rest = [network for network, one in zip(networks, kept, strict=True) if one is None]
-    looked = iter(
-        _looked(
+    computed = iter(
+        _computed(
             rest,
             source,
             items,
@@ -149,36 +147,36 @@ def embed_each(  # noqa: PLR0913 - options, all by keyword
         if rest
         else []
     )
-    return [next(looked) if one is None else one for one in found]
+    return [next(computed) if one is None else one for one in found]
 
 
 class _Gathered:
-    """Collects what a network gives batch by batch."""
+    """Collects the outputs of a network batch by batch."""
 
     def __init__(self, network: Network, *, n: int, flip: bool, logits: bool) -> None:
         self._network, self._n, self._logits = network, n, logits
         self._views = range(2 if flip else 1)
         self._vectors: list[list[Tensor]] = [[], []]
-        self._answers: list[list[Tensor]] = [[], []]
+        self._view_logits: list[list[Tensor]] = [[], []]
 
     def add(self, outputs: Sequence[Outputs]) -> None:
-        """Note the outputs of a batch, one a view."""
-        for view, told in enumerate(outputs):
-            self._vectors[view].append(told.embedding.float().cpu())
-            if self._logits and told.logits is not None:
-                self._answers[view].append(told.logits.float().cpu())
+        """Add the outputs of a batch, one per view."""
+        for view, output in enumerate(outputs):
+            self._vectors[view].append(output.embedding.float().cpu())
+            if self._logits and output.logits is not None:
+                self._view_logits[view].append(output.logits.float().cpu())
 
     def whole(self) -> NetworkOutputs:
-        """All of them."""
+        """Return the outputs for all photos."""
         embedding = [_rows(self._vectors[view], self._n, self._network.width) for view in self._views]
-        answers = [_rows(self._answers[view], self._n, self._network.n_classes) for view in self._views]
-        return NetworkOutputs(np.stack(embedding), np.stack(answers) if self._answers[0] else None)
+        logits = [_rows(self._view_logits[view], self._n, self._network.n_classes) for view in self._views]
+        return NetworkOutputs(np.stack(embedding), np.stack(logits) if self._view_logits[0] else None)
 
 
 def _kept(
     network: Network, source: PhotoSource, features: FeatureStore, *, device: torch.device
 ) -> tuple[Network, KeptFeatures] | None:
-    """A copy of the network and the vectors of its backbone, if they can be kept."""
+    """Return a copy of the network and the cache of its backbone's vectors; None if they cannot be cached."""
     copied = _copy(network, source, device=device, fold=False)
     kept = pooled(copied, source, features=features)
     return None if kept is None else (copied, kept)
@@ -189,7 +187,7 @@ def _copy(network: Network, source: PhotoSource, *, device: torch.device, fold: 
     return for_inference(network, device=device, height_px=height_px, width_px=width_px, fold=fold)
 
 
-def _looked(  # noqa: PLR0913 - those of embed_each
+def _computed(  # noqa: PLR0913 - those of embed_each
     networks: Sequence[Network],
     source: PhotoSource,
     items: Int[np.ndarray, " image"],
@@ -203,9 +201,9 @@ def _looked(  # noqa: PLR0913 - those of embed_each
     progress: Progress,
     what: str,
 ) -> list[NetworkOutputs]:
-    """What networks give for photos that are looked at now, what they share computed once."""
+    """Compute the outputs of networks without a cache. Shared stages are computed once."""
     batch = min(batch, max(1, len(items)), PER_THREAD * torch.get_num_threads() if device.type == "cpu" else batch)
-    # A last batch that is filled up by the last photo keeps every forward pass of one size.
+    # The last batch is filled up with the last photo, so that all forward passes have the same size.
     order = items[np.minimum(np.arange(-(-len(items) // batch) * batch), len(items) - 1)].reshape(-1, batch)
     copies = [_copy(network, source, device=device, fold=not half) for network in networks]
     shared = Shared(copies)
@@ -230,14 +228,14 @@ def _looked(  # noqa: PLR0913 - those of embed_each
     return [one.whole() for one in gathered]
 
 
-def _remembered(
+def _from_cache(
     network: Network, kept: KeptFeatures, views: Int[np.ndarray, "view image"], *, device: torch.device
 ) -> Iterator[tuple[Outputs, ...]]:
-    """The same from what its backbone gave when somebody asked before."""
-    above = network.upper(len(backbone_stages(network.backbone)))
+    """Yield the outputs of a network, computed from the cached vectors of its backbone."""
+    upper = network.upper(len(backbone_stages(network.backbone)))
     for start in range(0, views.shape[1], VECTORS):
-        few = views[:, start : start + VECTORS]
-        yield tuple(above(batch.to(device)) for batch in kept.batches(few, epoch=0, n_workers=0))
+        block = views[:, start : start + VECTORS]
+        yield tuple(upper(batch.to(device)) for batch in kept.batches(block, epoch=0, n_workers=0))
 
 
 def _rows(parts: list[Tensor], n: int, width: int) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Features of a frozen lower part, computed once a photo and kept: invisible except in speed.
+"""A cache for the features of frozen lower stages. It changes the speed only, not the results.
 
-Where the first stages of a backbone do not learn and photos are not changed by chance, what those stages give for a
-photo never changes. Their results then lie in one file that all epochs, folds and heads read. The file's name is a
-hash of everything its content depends on (weights and settings of that part, preprocessing, photos, versions of the
-libraries), so that it cannot be stale.
+If the first stages of a backbone are frozen and photos are not augmented at random, the output of those stages for a
+photo never changes. It is then computed once and stored in one file that all epochs, folds and heads read. The file
+name is a hash of everything the content depends on: weights and settings of the frozen stages, preprocessing, photos
+and library versions. The cache therefore cannot be out of date.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from fieldmark.models.backbone import backbone_stages
 from fieldmark.models.network import Network, Outputs
 
 BLOCK = 64
-"""Photos computed together: the unit of what is kept, so that results do not depend on who asked first."""
+"""Photos per cached block. Blocks are computed as a whole, so that results do not depend on which photos come first."""
 
 ON_CPU = 4
-"""Photos in one forward pass on a processor, whose cache then holds their feature maps (measured with the shipped
-backbone: nearly half the time of passes of 64). A constant, as rounding may depend on it."""
+"""Photos in one forward pass on a CPU. Their feature maps then fit into the CPU cache (measured with the shipped
+backbone: nearly half the time of passes of 64). A constant, because rounding may depend on it."""
 
 
 IN_MEMORY = 2**31
-"""Most bytes of features of one source that are kept in memory, where there is no folder for them."""
+"""Largest size in bytes of the features of one source in memory, if the cache has no folder."""
 
 
 class FeatureStore:
-    """Where features of frozen parts are kept: a folder, which processes and runs may share, or memory.
+    """Storage for features of frozen stages: in memory, or in a folder that processes and runs can share.
 
     Args:
-        folder: Made when something is kept; None: memory, as long as the store lives.
+        folder: Folder, created when needed; None: memory.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -55,20 +55,20 @@ class FeatureStore:
         self._held: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def has(self, name: str) -> bool:
-        """Whether somebody has begun to keep features of that name."""
+        """Return whether there are features of this name, complete or not."""
         if self.folder is None:
             return name in self._held
         return all(path.exists() for path in self._paths(name))
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
-        """The shape of the features of that name; None where nobody has begun to keep them."""
+        """Return the shape of the features of this name; None if there are none."""
         if not self.has(name):
             return None
         kept = self._held[name][0] if self.folder is None else np.load(self._paths(name)[0], mmap_mode="r")
         return tuple(kept.shape)
 
-    def has_room(self, name: str, shape: tuple[int, ...], *, share: float = 0.5) -> bool:
-        """Whether features of that shape take at most ``share`` of the free disk (or are there already)."""
+    def has_space(self, name: str, shape: tuple[int, ...], *, share: float = 0.5) -> bool:
+        """Return whether features of this shape take at most ``share`` of the free disk space, or already exist."""
         if self.has(name):
             return True
         n_bytes = 4 * int(np.prod(shape))
@@ -78,7 +78,7 @@ class FeatureStore:
         return n_bytes <= share * shutil.disk_usage(self.folder).free
 
     def opened(self, name: str, shape: tuple[int, ...], *, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
-        """The features and which blocks of them are filled, to be written into; ``closed`` keeps what was written.
+        """Open the features for writing, and the flags of finished blocks. Call ``closed`` after writing.
 
         Raises:
             RunError: The disk is full or fails.
@@ -95,13 +95,13 @@ class FeatureStore:
         return tuple(np.load(one, mmap_mode="r+", allow_pickle=False) for one in (path, done_path))
 
     def closed(self, name: str, rows: np.ndarray, done: np.ndarray) -> np.ndarray:
-        """What was written, to be read; on disk it outlives the process."""
+        """Flush the written features to disk, and return them for reading."""
         if self.folder is None:
             return rows
         for one in (rows, done):
             if isinstance(one, np.memmap):
                 one.flush()
-        # As a plain array: each index into a memmap object would cost more than the copy it makes.
+        # A plain array: indexing a memmap object takes longer than copying the rows.
         return np.asarray(np.load(self._paths(name)[0], mmap_mode="r", allow_pickle=False))
 
     def _paths(self, name: str) -> tuple[Path, Path]:
@@ -112,22 +112,25 @@ class FeatureStore:
 
 
 class Source(Protocol):
-    """Gives pictures by item number, as ``images.batches.PhotoSource`` does."""
+    """Protocol of a source of images by item number, such as ``images.batches.PhotoSource``."""
 
     @property
     def preprocess(self) -> Preprocess:
-        """How files become pictures."""
+        """The preprocessing of image files."""
 
     def batches(
         self, order: Int[np.ndarray, "n_batches batch"], *, epoch: int, n_workers: int, skip_batches: int = 0
     ) -> Iterator[Tensor]:
-        """Batches in the order's order, read ahead by ``n_workers`` threads."""
+        """Yield the batches of ``order``, loaded by ``n_workers`` threads."""
 
 
 class Body(NamedTuple):
-    """How batches go through a network: what does not learn, then what does.
+    """The split of a network into its frozen lower stages and its trained upper stages.
 
-    ``below`` takes a batch of ``source`` to where learning begins, ``above`` from there to the outputs.
+    Attributes:
+        source: Source of the batches.
+        below: Function from a batch of ``source`` to the input of the first trained stage.
+        above: Function from that input to the outputs of the network.
     """
 
     source: Source
@@ -144,15 +147,15 @@ def body(
     progress: Progress = QUIET,
     n_workers: int = 2,
 ) -> Body:
-    """How batches go through the network: from pictures, or from kept features of its frozen lower part.
+    """Return the split of a network whose batches are images, or cached features of its frozen lower stages.
 
     Args:
-        network: With what is frozen already frozen.
-        source: Of pictures.
-        items: Those that may be asked for.
-        features: Where features are kept; None: nowhere.
-        progress: Told while features are computed.
-        n_workers: Threads that read ahead.
+        network: Network, with its frozen stages already frozen.
+        source: Source of images.
+        items: Items that may be requested.
+        features: Cache; None: no cache.
+        progress: Progress reporter.
+        n_workers: Number of image-loading threads.
 
     Raises:
         RunError: The disk is full or fails.
@@ -163,7 +166,7 @@ def body(
         return Body(source, lambda pictures: normalise(pictures, preprocess), network)
     if features is not None and isinstance(source, PhotoSource) and source.n_rows is not None:
         kept = KeptFeatures(lower, source, settings=network.lower_settings(n_lower), store=features)
-        if kept.has_room():
+        if kept.has_space():
             kept.fill(items, progress=progress, n_workers=n_workers)
             return Body(kept, lambda features: features, network.upper(n_lower))
 
@@ -175,20 +178,20 @@ def body(
 
 
 def pooled(network: Network, source: PhotoSource, *, features: FeatureStore) -> KeptFeatures | None:
-    """The vectors that a network's whole backbone gives for photos, kept or to be kept; None where they cannot be.
+    """Return the cache of the pooled vectors of a network's whole backbone; None if they cannot be cached.
 
-    They cannot where pooling learns or needs a map that is not the last one, or where there is no room.
+    They cannot be cached if the pooling has weights or needs a map other than the last one, or if the disk is too full.
     """
     n_all = len(backbone_stages(network.backbone))
     lower = network.lower(n_all) if network.pools_below(n_all) else None
     if lower is None or source.n_rows is None:
         return None
     kept = KeptFeatures(lower, source, settings=network.lower_settings(n_all), store=features)
-    return kept if kept.has_room() else None
+    return kept if kept.has_space() else None
 
 
 def _n_lower(network: Network) -> int:
-    """How many stages from the input on are frozen without a gap."""
+    """Return the number of consecutive frozen stages, counted from the input."""
     n = 0
     for name in backbone_stages(network.backbone):
         if name not in network.frozen:
@@ -198,18 +201,18 @@ def _n_lower(network: Network) -> int:
 
 
 def features_key(lower: nn.Module, source: PhotoSource, *, settings: Mapping[str, Any]) -> str:
-    """The key of what a frozen part computes for all pictures of a source: 32 hex digits.
+    """Return the cache key of the frozen stages' features for all images of a source: 32 hex digits.
 
-    Equal keys mean equal features (on one kind of device). Weights alone do not tell what is computed: average and
-    maximum pooling have none.
+    Equal keys mean equal features (on one kind of device). Weights alone are not enough: average and maximum pooling
+    have no weights.
 
     Args:
-        lower: The frozen part, with its weights.
-        source: The pictures, with their preprocessing, boxes, landmarks, masks and augmentation.
-        settings: What decides, beside the weights, what the part computes: ``Network.lower_settings``.
+        lower: Frozen stages, with their weights.
+        source: Images, with their preprocessing, boxes, landmarks, masks and augmentation.
+        settings: Other settings that the features depend on: ``Network.lower_settings``.
     """
-    told = {"settings": settings, "source": source.fingerprint(), "versions": _versions()}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    content = {"settings": settings, "source": source.fingerprint(), "versions": _versions()}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name, tensor in lower.state_dict().items():
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -218,21 +221,21 @@ def features_key(lower: nn.Module, source: PhotoSource, *, settings: Mapping[str
 
 @cache
 def _versions() -> list[tuple[str, str]]:
-    """Versions of the libraries that compute features; torch's own word for its version also tells its build."""
+    """Return the versions of the libraries that compute features; torch's version includes its build."""
     return sorted({**versions(), "torch": torch.__version__}.items())
 
 
 class KeptFeatures:
-    """The source of a frozen part's results: one row a picture, in blocks that are computed when first needed.
+    """A source of cached features of frozen stages: one row per image, in blocks that are computed when needed.
 
-    A block is always computed whole and in the same passes: what is kept does not depend on who asked first, so several
-    folds can share the file and an interrupted filling goes on to the same bits.
+    A block is always computed as a whole and in the same passes, so its content does not depend on the order of
+    requests. Several folds can share the file, and an interrupted computation resumes with bit-identical results.
 
     Args:
-        lower: The frozen part.
-        source: A finite number of pictures.
-        settings: What decides, beside the weights, what the part computes: ``Network.lower_settings``.
-        store: Where they are kept, under the ``features_key``.
+        lower: Frozen stages.
+        source: Finite source of images.
+        settings: Other settings that the features depend on: ``Network.lower_settings``.
+        store: Storage; the name of the features is their ``features_key``.
     """
 
     def __init__(
@@ -250,12 +253,12 @@ class KeptFeatures:
             return kept
         return (self._n_rows, *self._through(self._source.load_rows(np.zeros(1, np.int64))).shape[1:])
 
-    def has_room(self) -> bool:
-        """Whether there is room for all rows, or they lie there already."""
-        return self._store.has(self.name) or self._store.has_room(self.name, self._shape)
+    def has_space(self) -> bool:
+        """Return whether there is enough space for all rows, or they already exist."""
+        return self._store.has(self.name) or self._store.has_space(self.name, self._shape)
 
     def fill(self, items: Int[np.ndarray, " item"], *, progress: Progress, n_workers: int) -> None:
-        """Compute the blocks that hold a row of ``items`` and are not there yet."""
+        """Compute the missing blocks that contain a row of ``items``."""
         with disk_errors(self._store.folder or Path()):
             rows, done = self._store.opened(self.name, self._shape, n_blocks=-(-self._n_rows // BLOCK))
             n_items = 2 * len(self._source)
@@ -263,7 +266,7 @@ class KeptFeatures:
             blocks = [block for block in np.unique(wanted // BLOCK).tolist() if not done[block]]
             pictures = stream(blocks, self._pictures, n_workers=n_workers)
             for block, batch in zip(
-                blocks, progress.track(pictures, total=len(blocks), what="features of the frozen part"), strict=True
+                blocks, progress.track(pictures, total=len(blocks), what="features of frozen stages"), strict=True
             ):
                 features = self._through(batch)
                 rows[block * BLOCK : (block + 1) * BLOCK] = features[: self._n_rows - block * BLOCK]
@@ -273,7 +276,7 @@ class KeptFeatures:
     def batches(
         self, order: Int[np.ndarray, "n_batches batch"], *, epoch: int, n_workers: int, skip_batches: int = 0
     ) -> Iterator[Tensor]:
-        """Rows of the file, those that ``PhotoSource.batches`` would show."""
+        """Yield the cached features of the images that ``PhotoSource.batches`` would yield."""
         starts = np.cumsum([0, *(len(items) for items in order)])
 
         def batch(number: int) -> Tensor:
@@ -284,20 +287,20 @@ class KeptFeatures:
         yield from stream(range(skip_batches, len(order)), batch, n_workers=n_workers)
 
     def _pictures(self, block: int) -> Tensor:
-        """The pictures of a block; the last one is filled up to whole passes by its last picture."""
+        """Load the images of a block. The last block is filled up to complete passes with its last image."""
         first, last = block * BLOCK, min((block + 1) * BLOCK, self._n_rows)
-        whole = -(-(last - first) // self._few) * self._few
+        whole = -(-(last - first) // self._per_pass) * self._per_pass
         return self._source.load_rows(np.minimum(np.arange(first, first + whole), self._n_rows - 1))
 
     @property
-    def _few(self) -> int:
-        """Photos in one pass."""
+    def _per_pass(self) -> int:
+        """The number of images per forward pass."""
         return ON_CPU if next(iter(self._lower.state_dict().values())).device.type == "cpu" else BLOCK
 
     def _through(self, pictures: Tensor) -> np.ndarray:
         at = next(iter(self._lower.state_dict().values())).device
         with torch.no_grad():
             features = [
-                self._lower(normalise(part.to(at), self.preprocess)).float() for part in pictures.split(self._few)
+                self._lower(normalise(part.to(at), self.preprocess)).float() for part in pictures.split(self._per_pass)
             ]
             return torch.cat(features).cpu().contiguous().numpy()

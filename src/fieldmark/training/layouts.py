@@ -1,4 +1,4 @@
-"""Embeddings that remember what was left and what was right: for ``gallery.flips``, before anything is trained."""
+"""Embeddings that keep the left-right order of a photo, for ``gallery.symmetry``. No training is needed."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def layouts(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Float32[np.ndarray, "2 image dim"]:
-    """The feature map of each photo, as it is and mirrored, averaged over columns from left to right.
+    """Return the feature map of each photo and of the mirrored photo, averaged within columns from left to right.
 
-    A pooled embedding does not know where in the photo it saw what, and a backbone that was pretrained with mirrored
-    pictures hardly sees a difference (its cosine between a photo and its mirror image is about 0.96). Column by column
-    the difference is there: give both results to ``gallery.flips.measure_symmetry``.
+    A pooled embedding has no positions. A backbone that was pretrained with mirrored images hardly distinguishes a
+    photo from its mirror image: their cosine is about 0.96. The averages per column do differ. Pass both results to
+    ``gallery.symmetry.measure_symmetry``.
 
     Args:
-        network: Its backbone alone is asked; pretrained weights will do. It is left as it is.
+        network: Network, of which only the backbone is used; pretrained weights are enough. It is not changed.
         source: Photos without augmentation, cropped to the animals as in training.
-        items: Which photos; None: all.
-        columns: Into how many the map is cut; 1 is the pooled feature.
-        device: Where to compute; None: the processor.
-        n_workers: Threads that read ahead.
-        progress: Told as batches end.
+        items: Photos to use; None: all.
+        columns: Number of columns of the map; 1 gives the pooled feature.
+        device: Device; None: CPU.
+        n_workers: Number of image-loading threads.
+        progress: Progress reporter.
 
     Returns:
-        Unit-length vectors of ``columns`` times the backbone's width, one column after the other: of the photos, then
-        of the mirrored ones.
+        Unit-length vectors of ``columns`` times the backbone's width, column after column: of the photos, then of the
+        mirrored photos.
 
     Raises:
-        ShapeError: No photos, no columns, or a backbone that gives no map.
+        ShapeError: There are no photos or no columns, or the backbone has no feature map.
 
     Source:
         Ours.
@@ -58,31 +58,32 @@ def layouts(
     items = np.arange(len(source)) if items is None else np.asarray(items, dtype=np.int64)
     if not len(items) or columns < 1:
         raise ShapeError(
-            "layouts() needs photos and columns.",
+            "layouts() needs at least one photo and one column.",
             got=f"{len(items)} photos, {columns} columns",
             fix="pass at least one photo, and columns = 4.",
         )
     at = torch.device("cpu") if device is None else device
     preprocess = source.preprocess
     copied = for_inference(network, device=at, height_px=preprocess.height_px, width_px=preprocess.width_px)
-    # A last batch that is filled up by the last photo keeps every forward pass of one size.
+    # The last batch is filled up with the last photo, so that all forward passes have the same size.
     order = items[np.minimum(np.arange(-(-len(items) // BATCH) * BATCH), len(items) - 1)].reshape(-1, BATCH)
     pictures = source.batches(order, epoch=0, n_workers=n_workers)
-    seen = []
+    batches = []
     with torch.inference_mode():
-        for batch in progress.track(pictures, total=len(order), what="look for left and right"):
+        for batch in progress.track(pictures, total=len(order), what="compare with mirror images"):
             plain = normalise(batch.to(at), preprocess)
-            seen.append(torch.stack([_columns(copied, view, columns) for view in (plain, plain.flip(-1))]))
-    return torch.cat(seen, dim=1)[:, : len(items)].cpu().numpy()
+            batches.append(torch.stack([_columns(copied, view, columns) for view in (plain, plain.flip(-1))]))
+    return torch.cat(batches, dim=1)[:, : len(items)].cpu().numpy()
 
 
 def _columns(network: Network, pictures: Tensor, n_columns: int) -> Tensor:
+    """Return the column averages of the feature maps, as unit-length vectors."""
     features = cast("Any", network.backbone).forward_features(pictures).float()
     if features.ndim != 4:
         raise ShapeError(
-            f"The backbone {network.net.backbone.name!r} gives no map, so nothing is left or right in it.",
+            f"The backbone {network.net.backbone.name!r} has no feature map, so it has no left and right.",
             got=f"features {tuple(features.shape)}",
-            fix='use a convolutional backbone, as the shipped "tf_efficientnet_lite0".',
+            fix='use a convolutional backbone, such as the shipped "tf_efficientnet_lite0".',
         )
     rows = features.movedim(-1, 1) if network.pool.channels_last else features
     means = functional.adaptive_avg_pool2d(rows, (1, n_columns)).squeeze(2)

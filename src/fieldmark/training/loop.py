@@ -1,4 +1,4 @@
-"""The one training loop: phases, epochs, updates; saved and resumed so that a kill changes nothing."""
+"""The training loop: phases, epochs and updates, with checkpoints that resume to the same result."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from fieldmark.training.work_directory import WorkDirectory
 __all__ = ["Lesson", "Position", "TrainingError", "Watch", "WorkDirectory", "fit"]
 
 Watch = Callable[[Network], dict[str, float]]
-"""Measures a network at the end of an epoch; the first number is the watched one, larger is better."""
+"""Function that measures a network after an epoch. The first metric decides which epoch is best (larger is better)."""
 
 
 class TrainingError(FieldmarkError):
-    """Training cannot go on: the loss is no longer a number."""
+    """Training has stopped, because the loss is NaN or infinite."""
 
 
 @dataclass
 class Position:
-    """Where training is; JSON values only."""
+    """The position in a training; JSON values only."""
 
     phase: int = 0
     epoch: int = 0  # within the phase
@@ -51,7 +51,7 @@ class Position:
 
     @classmethod
     def read(cls, numbers: dict[str, Any]) -> Position:
-        """From a checkpoint; what older versions noted besides is left out."""
+        """Read the position from a checkpoint. Unknown keys from other versions are ignored."""
         return cls(**{one.name: numbers[one.name] for one in fields(cls) if one.name in numbers})
 
 
@@ -64,26 +64,27 @@ def fit(
     seed: int,
     watch: Watch | None = None,
 ) -> list[dict[str, Any]]:
-    """Train ``network`` in place, going on from the work directory's folder if it holds a checkpoint.
+    """Train ``network`` in place. Training resumes if the work directory has a checkpoint.
 
-    Order and augmentation are functions of (seed, epoch, position), dropout and mixup of (seed, update, process): a
-    resumed training equals an undisturbed one to the bit on the same machine.
+    Order and augmentation depend only on (seed, epoch, position), and dropout and mixup only on (seed, update,
+    process). On the same machine, a resumed training is therefore bit-identical to an uninterrupted one.
 
     Args:
-        network: Built by ``models.network.build`` with the same seed each time (and warmed up likewise).
-        lesson: Items, truth, sampler and losses.
-        training: Phases and settings.
-        at: Where and by what means.
-        seed: Of order, dropout and mixup.
-        watch: Measures the network after each epoch.
+        network: Network, built by ``models.network.build`` with the same seed and the same initial weights each time.
+        lesson: Items, ground truth, sampler and losses.
+        training: Phases and training settings.
+        at: Work directory, device and workers.
+        seed: Random seed of order, dropout and mixup.
+        watch: Function that measures the network after each epoch.
 
     Returns:
-        One row an epoch: phase, epoch, update, lr, loss and its parts, with classes map5 on the training batches, watched
-        numbers, images per second.
+        One row per epoch: phase, epoch, update, lr, loss and its parts, map5 on the training batches (with classes),
+        the metrics of ``watch``, and images per second.
 
     Raises:
-        PlanError: The lesson cannot be learnt as planned, e.g. mixup without labels; all mistakes at once.
-        TrainingError: The loss is NaN or infinite; names the update and its items; checkpoints stay as they are.
+        PlanError: The training settings do not fit the training data, e.g. mixup without labels. The error lists all
+            mistakes.
+        TrainingError: The loss is NaN or infinite. The error names the update and its items; checkpoints are kept.
     """
     return _Trainer(network, lesson, training, at, seed, watch).run()
 
@@ -93,12 +94,12 @@ class _Trainer:
         self, network: Network, lesson: Lesson, training: Training, at: WorkDirectory, seed: int, watch: Watch | None
     ) -> None:
         lesson.check(training, network, watched=watch is not None)
-        self.shop, self.group, self.folder = at, at.group, at.folder
+        self.work, self.group, self.folder = at, at.group, at.folder
         self.network = network.to(self.group.device).to(memory_format=torch.channels_last)
         self.lesson, self.training, self.seed, self.watch = lesson, training, seed, watch
         self.at = Position()
         self.average = MovingAverage(network, training.ema) if training.ema is not None else None
-        self.best: dict[str, Tensor] | None = None  # weights of the best epoch that no file holds yet
+        self.best: dict[str, Tensor] | None = None  # weights of the best epoch, if not yet in a file
         self.saved_at = time.monotonic()
 
     def run(self) -> list[dict[str, Any]]:
@@ -109,15 +110,15 @@ class _Trainer:
             if self.average is not None:
                 self.average.load(_below("average/", state.tensors), n_updates=self.at.updates)
             place = f"phase {self.at.phase + 1}, epoch {self.at.epoch + 1}, batch {self.at.batch + 1}"
-            self.shop.progress.say(f"goes on at {place}")
+            self.work.progress.say(f"training resumes at {place}")
         while self.at.phase < len(self.training.phases):
             self._phase(self.training.phases[self.at.phase], state)
             state = None
-        self._settle()
+        self._finish()
         return self.at.history
 
     def _phase(self, phase: Phase, state: checkpoint.State | None) -> None:
-        course = Course(self.network, self.lesson, self.training, phase, at=self.shop, seed=self.seed)
+        course = Course(self.network, self.lesson, self.training, phase, at=self.work, seed=self.seed)
         if state is not None:
             course.restore(state.tensors)
         while self.at.epoch < phase.epochs:
@@ -128,28 +129,28 @@ class _Trainer:
         self._save(None)
 
     def _epoch(self, phase: Phase, course: Course) -> bool:
-        """One epoch from where it stands; True if the phase should end."""
+        """Run one epoch from the current position. Return True if the phase should end."""
         order = course.order(self.at.epochs, goes_on=self.at.batch > 0)
         n_micro = self.training.accumulate
         updates = -(-len(order) // n_micro)
         mine = order[:, self.group.share(order.shape[1])]
         stream = course.body.source.batches(
-            mine, epoch=self.at.epochs, n_workers=self.shop.n_workers, skip_batches=self.at.batch
+            mine, epoch=self.at.epochs, n_workers=self.work.n_workers, skip_batches=self.at.batch
         )
         self.network.train()
         began, began_at = time.monotonic(), self.at.batch
         todo = range(self.at.batch, len(order), n_micro)
         n_epochs = sum(one.epochs for one in self.training.phases)
         what = f"phase {self.at.phase + 1} epoch {self.at.epoch + 1}/{phase.epochs}"
-        for first in self.shop.progress.track(todo, total=len(todo), what=what):
-            # Epochs of a mined phase differ in length; of the schedule each is an equal part.
+        for first in self.work.progress.track(todo, total=len(todo), what=what):
+            # With hard-negative mining, epochs differ in length. Each epoch is an equal part of the schedule.
             update = self.at.epoch * updates + first // n_micro
             factor = rate(
                 phase.schedule, update=update, updates=updates * phase.epochs, epoch=self.at.epoch, drops=self.at.drops
             )
             items = order[first : first + n_micro]
             try:
-                told = course.update(
+                metrics = course.update(
                     items,
                     islice(stream, len(items)),
                     lr=phase.lr * factor,
@@ -161,24 +162,25 @@ class _Trainer:
             if self.average is not None:
                 self.average.update(self.network)
             self.at.updates += 1
-            self._tell(told, phase.lr * factor)
+            self._report(metrics, phase.lr * factor)
             self.at.batch = first + len(items)
             if self._is_time_to_save() and self.at.batch < len(order):
                 self._save(course)
         images = (self.at.batch - began_at) * order.shape[1]
         return self._end_epoch(phase, course, images / max(1e-9, time.monotonic() - began))
 
-    def _tell(self, told: dict[str, Tensor], lr: float) -> None:
-        values = self.group.mean(torch.stack([told[name] for name in sorted(told)])).tolist()
+    def _report(self, metrics: dict[str, Tensor], lr: float) -> None:
+        """Add the metrics of one update to the sums of the epoch, and report them."""
+        values = self.group.mean(torch.stack([metrics[name] for name in sorted(metrics)])).tolist()
         sums = self.at.sums
-        for name, value in zip(sorted(told), values, strict=True):
+        for name, value in zip(sorted(metrics), values, strict=True):
             sums[name] = sums.get(name, 0.0) + value
             sums[f"n/{name}"] = sums.get(f"n/{name}", 0.0) + 1
-            if self.shop.scalar is not None:
-                self.shop.scalar(f"train/{name}", value, self.at.updates)
+            if self.work.scalar is not None:
+                self.work.scalar(f"train/{name}", value, self.at.updates)
         sums["lr"] = lr
-        if self.shop.scalar is not None:
-            self.shop.scalar("train/lr", lr, self.at.updates)
+        if self.work.scalar is not None:
+            self.work.scalar("train/lr", lr, self.at.updates)
 
     def _end_epoch(self, phase: Phase, course: Course, images_per_s: float) -> bool:
         self.group.average_buffers(self.network)
@@ -192,21 +194,21 @@ class _Trainer:
             watched = next(iter(numbers.values()), None)
             row |= numbers
             for name, value in numbers.items():
-                if self.shop.scalar is not None:
-                    self.shop.scalar(name, value, self.at.updates)
+                if self.work.scalar is not None:
+                    self.work.scalar(name, value, self.at.updates)
         self.at.history.append(row)
-        self.shop.progress.say(_line(row))
-        # Without a watch the training loss is what must not stop improving.
-        end = self._judge(
+        self.work.progress.say(_line(row))
+        # Without a validation metric, the training loss must improve.
+        end = self._should_end(
             phase, course, watched if watched is not None else -row.get("loss", 0.0), row.get("map5", 0.0)
         )
         self.at.epoch, self.at.epochs, self.at.batch, self.at.sums = self.at.epoch + 1, self.at.epochs + 1, 0, {}
-        if self._is_time_to_save() and not end:  # the phase's end is saved anyway
+        if self._is_time_to_save() and not end:  # the end of a phase is always saved
             self._save(course)
         return end
 
-    def _judge(self, phase: Phase, course: Course, watched: float, train_map5: float) -> bool:
-        """Note the best, drop the rate on a plateau; True if the phase should end."""
+    def _should_end(self, phase: Phase, course: Course, watched: float, train_map5: float) -> bool:
+        """Record the best epoch, and lower the learning rate on a plateau. Return True if the phase should end."""
         if self.at.best_of_phase is None or watched > self.at.best_of_phase:
             self.at.best_of_phase, self.at.since_best = watched, 0
         else:
@@ -229,14 +231,14 @@ class _Trainer:
             return {}
         if self.average is None:
             return self.watch(self.network)
-        with self.average.worn_by(self.network):
+        with self.average.applied_to(self.network):
             return self.watch(self.network)
 
     def _weights(self) -> dict[str, Tensor]:
         return self.network.state_dict() if self.average is None else self.average.tensors
 
     def _keep_best(self, value: float) -> None:
-        """Hold the weights; they become a file with the next checkpoint, which alone can refer to it."""
+        """Copy the weights. The next checkpoint writes them to a file."""
         self.at.best = {"value": value, "file": f"best-{self.at.epochs:06d}.safetensors", "sha256": ""}
         if self.group.leads:
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in self._weights().items()}
@@ -245,7 +247,7 @@ class _Trainer:
         return time.monotonic() - self.saved_at > self.training.checkpoint_every_s
 
     def _save(self, course: Course | None) -> None:
-        """Write a checkpoint; of a phase under way with its course, of one that has ended without."""
+        """Write a checkpoint. ``course`` is None at the end of a phase."""
         self.saved_at = time.monotonic()
         if not self.group.leads:
             return
@@ -261,11 +263,13 @@ class _Trainer:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
         number = self.at.updates * 2 + (course is None)
         checkpoint.save_checkpoint(checkpoint.State(vars(self.at), tensors), self.folder, number=number)
-        for old in sorted(self.folder.glob("best-*.safetensors"))[:-2]:  # the checkpoint before may name the other
+        for old in sorted(self.folder.glob("best-*.safetensors"))[
+            :-2
+        ]:  # the previous checkpoint may refer to the other file
             old.unlink()
 
-    def _settle(self) -> None:
-        """Leave the network with the weights that are to be kept, everything trainable, in evaluation mode."""
+    def _finish(self) -> None:
+        """Load the resulting weights into the network, unfreeze it and set it to evaluation mode."""
         freeze(self.network, ())
         if self.training.keep == "best" and self.at.best is not None and self.group.leads:
             self.network.load_state_dict(load_file(self.folder / self.at.best["file"]))
@@ -277,13 +281,14 @@ class _Trainer:
 
     def _stop(self, stopped: NoNumberError) -> NoReturn:
         items, loss = [self.lesson.names(int(item)) for item in stopped.items], stopped.loss
-        where = f"phase {self.at.phase + 1}, epoch {self.at.epoch + 1}, batch {self.at.batch + 1}, update {self.at.updates + 1}"
+        at = self.at
+        where = f"phase {at.phase + 1}, epoch {at.epoch + 1}, batch {at.batch + 1}, update {at.updates + 1}"
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "nan.json", {"where": where, "loss": str(loss), "items": items})
         raise TrainingError(
-            f"The loss is {loss} at {where}; the last checkpoint is whole.",
+            f"The loss is {loss} at {where}; the last checkpoint is kept.",
             got=several(items),
-            fix="lower the learning rate or the clip of this phase, or use precision fp32; the batch is listed in "
+            fix="use a smaller lr or clip in this phase, or precision = 'fp32'; the photos of the batch are listed in "
             f"{self.folder / 'nan.json'}.",
         ) from stopped
 

@@ -1,4 +1,4 @@
-"""The learning rate found by trying: a short training whose rate grows until the loss runs away."""
+"""The learning-rate finder: a short training with a rising learning rate, until the loss diverges."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from fieldmark.training.lesson import Lesson
 from fieldmark.training.specs import Training
 from fieldmark.training.work_directory import WorkDirectory
 
-RUNS_AWAY = 4.0
-"""How many times its least the smoothed loss may become; fastai's number."""
+DIVERGES = 4.0
+"""The loss has diverged if its running mean exceeds its minimum by this factor; fastai's number."""
 
-MEMORY = 0.9
-"""Decay of the running mean that is watched for running away."""
+DECAY = 0.9
+"""Decay of the running mean of the loss."""
 
 
 @dataclass(frozen=True)
 class LrCurve:
-    """The loss at every learning rate that was tried.
+    """The training loss at each tried learning rate.
 
     Attributes:
-        rates: Learning rates of the backbone, growing; up to where the loss ran away.
-        losses: Of the batches of each update, before it was made.
-        smoothed: The same, averaged with its neighbours.
-        suggested: The rate at which the smoothed loss fell fastest; None where it never fell.
-        ran_away: Whether the loss left all bounds before the highest rate was tried.
+        rates: Learning rates of the backbone in ascending order, up to the one at which the loss diverged.
+        losses: Loss on the batches of each update, before the update.
+        smoothed: Losses averaged with their neighbours.
+        suggested: Learning rate at which the smoothed loss fell fastest; None if it never fell.
+        ran_away: Whether the loss diverged before the highest learning rate was tried.
     """
 
     rates: Float64[np.ndarray, " update"]
@@ -56,35 +56,37 @@ def find_rate(
     at: WorkDirectory,
     seed: int,
 ) -> LrCurve:
-    """Train a copy of the network while its learning rate grows from ``low`` to ``high``, by the same factor each time.
+    """Run the learning-rate finder: train a copy of the network while the learning rate rises from ``low`` to ``high``.
 
-    Too low a rate leaves the loss where it is, a good one makes it fall fast, too high a one makes it leap. All else is
-    as in the first phase of the training: what is frozen, batch, accumulation, losses, mixup.
+    The learning rate is multiplied by the same factor after each update. The loss does not change while the rate is too
+    low, falls fast at a good rate, and rises steeply when the rate is too high. Frozen stages, batch, accumulation,
+    losses and mixup are those of the first training phase.
 
     Args:
-        network: Left untouched.
-        lesson: What is learnt.
-        training: Settings; of its phases the first counts.
+        network: Network; it is not changed.
+        lesson: Training data.
+        training: Training settings; only the first phase is used.
         low: First learning rate, above 0.
         high: Last learning rate, above ``low``.
-        n_updates: How many rates are tried, at least 10; each costs ``accumulate`` batches.
-        at: By what means; its folder is not used.
-        seed: Of order, dropout and mixup.
+        n_updates: Number of learning rates, at least 10. Each uses ``accumulate`` batches.
+        at: Device and workers; the folder is not used.
+        seed: Random seed of order, dropout and mixup.
 
     Returns:
-        The curve; draw it before you believe ``suggested``.
+        The curve. Plot it before using ``suggested``.
 
     Raises:
-        PlanError: No phase, rates out of order, too few updates, or a lesson that cannot be learnt as planned.
+        PlanError: There is no phase, ``low`` is not below ``high``, there are too few updates, or the training settings
+            do not fit the training data.
 
     Source:
         Smith 2017, arXiv:1506.01186, section 3.3; growth by a factor and steepest descent as in fastai's learner.
     """
     if not training.phases or not 0 < low < high or n_updates < 10:
         raise PlanError(
-            "The learning rate cannot be looked for like this.",
+            "The learning-rate finder needs a training phase, 0 < low < high, and n_updates of at least 10.",
             got=f"{len(training.phases)} phases, low {low}, high {high}, n_updates {n_updates}",
-            fix="use a training with a phase, 0 < low < high, and n_updates of at least 10; 100 is usual.",
+            fix="correct these settings, for example low = 1e-6, high = 1.0, n_updates = 100.",
         )
     phase = training.phases[0].model_copy(update={"hardest": None})
     training = training.model_copy(update={"phases": (phase,), "keep": "last"})
@@ -102,7 +104,7 @@ def find_rate(
 def _losses(
     course: Course, rates: np.ndarray, training: Training, *, at: WorkDirectory
 ) -> Float64[np.ndarray, " update"]:
-    """The loss of one update at each rate, until it runs away."""
+    """Return the loss of one update at each learning rate, until it diverges."""
     course.network.train()
     updates = _updates(course, training, at=at)
     losses: list[float] = []
@@ -110,13 +112,13 @@ def _losses(
     for number, lr in enumerate(at.progress.track(rates.tolist(), total=len(rates), what="learning rates")):
         items, batches = next(updates)
         try:
-            told = course.update(items, batches, lr=lr, number=number)
+            metrics = course.update(items, batches, lr=lr, number=number)
         except NoNumberError:
             break
-        losses.append(at.group.mean(told["loss"]).item())
-        mean = MEMORY * mean + (1 - MEMORY) * losses[-1]
-        now = mean / (1 - MEMORY ** len(losses))
-        if now > RUNS_AWAY * least:
+        losses.append(at.group.mean(metrics["loss"]).item())
+        mean = DECAY * mean + (1 - DECAY) * losses[-1]
+        now = mean / (1 - DECAY ** len(losses))
+        if now > DIVERGES * least:
             break
         least = min(least, now)
     updates.close()
@@ -126,7 +128,7 @@ def _losses(
 def _updates(
     course: Course, training: Training, *, at: WorkDirectory
 ) -> Generator[tuple[Int[np.ndarray, "step slot"], Iterator[Tensor]], None, None]:
-    """Items and batches of one update after the other, epoch after epoch."""
+    """Yield the items and batches of each update, epoch after epoch."""
     epoch = 0
     while True:
         order = course.order(epoch)
@@ -139,7 +141,7 @@ def _updates(
 
 
 def _smoothed(losses: Float64[np.ndarray, " update"]) -> Float64[np.ndarray, " update"]:
-    """Each loss averaged with its neighbours on both sides: unlike a running mean it does not lag behind."""
+    """Return each loss averaged with its neighbours on both sides. Unlike a running mean, this has no lag."""
     reach = max(1, len(losses) // 20)
     offsets = np.arange(-2 * reach, 2 * reach + 1)
     weights = np.exp(-0.5 * (offsets / reach) ** 2)
@@ -150,7 +152,7 @@ def _smoothed(losses: Float64[np.ndarray, " update"]) -> Float64[np.ndarray, " u
 
 
 def _steepest(rates: Float64[np.ndarray, " update"], smoothed: Float64[np.ndarray, " update"]) -> float | None:
-    """The rate of the fastest fall before the lowest place."""
+    """Return the learning rate with the steepest fall of the loss before its minimum."""
     lowest = int(np.argmin(smoothed)) if len(smoothed) else 0
     if lowest < 2:
         return None

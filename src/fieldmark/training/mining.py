@@ -1,4 +1,4 @@
-"""Hard-negative mining: which items the network finds hardest, and an epoch that shows them more."""
+"""Hard-negative mining: finds the items with the highest loss, and adds them to an epoch."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-FELT, CHOSEN = "mining/felt", "mining/chosen"
+LOSSES, CHOSEN = "mining/felt", "mining/chosen"
 
 
 class HardExamples:
-    """The loss of each item when it was last seen, and the share of the items that were hardest.
+    """The last loss of each item, and the share of items with the highest loss.
 
-    What nobody has seen yet is not hard but unknown: it is never chosen, and the sampler will bring it up. Where only
-    the hardest are shown, all others keep their last loss: once the hardest have been learnt, others take their place.
+    Items without a loss yet are never chosen; the sampler draws them in a normal epoch. If an epoch has only the
+    hardest items, all other items keep their last loss. They are chosen later, when the loss of the hardest items has
+    fallen.
 
     Args:
-        members: The items of the phase.
-        share: How many of them are chosen, above 0; rounded up.
-        mode: Whether the hardest are shown besides a normal epoch or instead of it.
+        members: Items of the phase.
+        share: Share of the items to choose, above 0; their number is rounded up.
+        mode: ``added``: the hardest items in addition to a normal epoch. ``only``: only the hardest items.
 
     Source:
         iMet 2019 first place, stage 2 ("the 5 % hardest"); the rest is ours.
@@ -30,23 +31,23 @@ class HardExamples:
     def __init__(self, members: Int[np.ndarray, " member"], *, share: float, mode: Literal["added", "only"]) -> None:
         self._members, self._mode = members, mode
         self._most = int(np.ceil(share * len(members)))
-        self._felt = np.full(int(members.max()) + 1, np.nan, dtype=np.float32)
+        self._losses = np.full(int(members.max()) + 1, np.nan, dtype=np.float32)
         self.chosen = np.zeros(0, dtype=np.int64)
-        """The hardest at the beginning of this epoch, hardest first."""
+        """The hardest items at the start of this epoch, in descending order of loss."""
 
-    def note(self, items: Int[np.ndarray, " seen"], losses: Float[np.ndarray, " seen"]) -> None:
-        """Remember the loss of items just seen; of one seen twice the later."""
-        self._felt[items] = losses
+    def note(self, items: Int[np.ndarray, " item"], losses: Float[np.ndarray, " item"]) -> None:
+        """Store the loss of items. For duplicate items, the last loss is kept."""
+        self._losses[items] = losses
 
     def choose(self) -> None:
-        """Take the hardest of all seen so far, for the epoch that begins."""
-        felt = self._felt[self._members]
-        hardest_first = np.argsort(-felt, kind="stable")  # NaN, not seen yet, comes last
-        n_seen = int((~np.isnan(felt)).sum())
-        self.chosen = self._members[hardest_first[: min(self._most, n_seen)]]
+        """Choose the items with the highest loss so far, for the epoch that starts."""
+        losses = self._losses[self._members]
+        hardest_first = np.argsort(-losses, kind="stable")  # NaN (no loss yet) comes last
+        n_measured = int((~np.isnan(losses)).sum())
+        self.chosen = self._members[hardest_first[: min(self._most, n_measured)]]
 
     def order(self, drawn: Int[np.ndarray, "step slot"], rng: np.random.Generator) -> Int[np.ndarray, "step2 slot"]:
-        """An epoch's batches: the sampler's and the chosen ones, shuffled; or the chosen ones alone.
+        """Return the batches of an epoch: the sampler's items and the chosen ones, shuffled; or only the chosen ones.
 
         The last batch is filled up from the beginning.
         """
@@ -58,10 +59,10 @@ class HardExamples:
         return order[:steps] if self._mode == "only" else order
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold."""
-        return {FELT: torch.from_numpy(self._felt), CHOSEN: torch.from_numpy(self.chosen)}
+        """Return the tensors for a checkpoint."""
+        return {LOSSES: torch.from_numpy(self._losses), CHOSEN: torch.from_numpy(self.chosen)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint."""
-        if FELT in tensors:
-            self._felt, self.chosen = tensors[FELT].numpy(), tensors[CHOSEN].numpy()
+        """Restore the state from a checkpoint."""
+        if LOSSES in tensors:
+            self._losses, self.chosen = tensors[LOSSES].numpy(), tensors[CHOSEN].numpy()

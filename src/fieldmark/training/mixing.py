@@ -1,4 +1,4 @@
-"""Mixup: pictures blended with each other, and their labels likewise."""
+"""Mixup: weighted averages of pairs of images and of their labels."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ def mix(
     alpha: float,
     rng: np.random.Generator,
 ) -> tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch label"]]:
-    """Every item of a batch blended with another one, and its labels with the other's in the same shares.
+    """Average every item of a batch with another item, and their labels with the same weights (mixup).
 
-    A network that was taught only whole answers is too sure of itself between them. Each item has its own share and is
-    itself the larger part of its blend, so that what is said of a blend can be put down to that item.
+    A network trained on unmixed items only is overconfident between them. Each item has its own weight, at least 0.5,
+    so that the loss of a mixed item can be assigned to that item.
 
     Args:
-        features: Pictures, or what a frozen lower part gives for them.
-        truth: 0 to 1.
-        alpha: The share is drawn from Beta(alpha, alpha), above 0: small values give nearly whole items.
-        rng: Where shares and partners come from.
+        features: Images, or features of frozen lower stages.
+        truth: Labels from 0 to 1.
+        alpha: Parameter of the distribution Beta(alpha, alpha) of the weights, above 0. Small values give weights near
+            1.
+        rng: Random generator of weights and partners.
 
     Returns:
-        Blended features and truth.
+        The mixed features and labels.
 
     Source:
         Zhang et al. 2018, arXiv:1710.09412, equation 1; of features: Verma et al. 2019, arXiv:1806.05236. The paper's
@@ -35,7 +36,7 @@ def mix(
     """
     n = len(features)
     partner = torch.from_numpy(rng.permutation(n)).to(features.device)
-    share = rng.beta(alpha, alpha, n)
-    own = torch.from_numpy(np.maximum(share, 1 - share)).to(features)
+    weight = rng.beta(alpha, alpha, n)
+    own = torch.from_numpy(np.maximum(weight, 1 - weight)).to(features)
     wide = own.view(n, *[1] * (features.ndim - 1))
     return torch.lerp(features[partner], features, wide), torch.lerp(truth[partner], truth, own.to(truth)[:, None])

@@ -1,4 +1,4 @@
-"""Assignment mining: rounds of hard opponents, looked for with the network as it is, solved while it learns on."""
+"""Assignment mining: rounds of hard opponents, computed with the current network while training continues."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from fieldmark.training.specs import Phase
 
 DRAWN, ROUND = "opponents/drawn", "opponents/round"
 
-LOOKED_AT_ONCE = 32
-"""Photos in one forward pass while all are looked at."""
+EMBED_BATCH = 32
+"""Photos per forward pass when all photos are embedded."""
 
 
 @dataclass(frozen=True)
 class PairLikeness:
-    """How similar photos are to a network: the probability of its pair head, or the cosine if it has none.
+    """The similarity of pairs of photos: the probability of the pair head, or the cosine without a pair head.
 
     Attributes:
-        embedding: Of each photo, unit length.
-        pair: The head.
-        device: Where the head computes.
+        embedding: Unit-length embedding of each photo.
+        pair: Pair head, or None.
+        device: Device of the pair head.
     """
 
     embedding: Float32[np.ndarray, "photo dim"]
@@ -46,9 +46,9 @@ class PairLikeness:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - a frozen value
 
     def of(self, first: Int64[np.ndarray, " pair"], second: Int64[np.ndarray, " pair"]) -> Float32[np.ndarray, " pair"]:
-        """Of some pairs."""
+        """Return the similarity of some pairs."""
         similar = np.empty(len(first), dtype=np.float32)
-        for start in range(0, len(first), 2**15):  # vectors of so many pairs are held at once
+        for start in range(0, len(first), 2**15):  # blocks of pairs, to limit memory
             some = slice(start, start + 2**15)
             a, b = self.embedding[first[some]], self.embedding[second[some]]
             if self.pair is None:
@@ -60,7 +60,7 @@ class PairLikeness:
         return similar
 
     def square(self) -> Float32[np.ndarray, "photo photo"]:
-        """Of all pairs."""
+        """Return the similarity of all pairs."""
         if self.pair is None:
             return self.embedding @ self.embedding.T
         similar = np.empty((len(self.embedding),) * 2, dtype=np.float32)
@@ -72,30 +72,31 @@ class PairLikeness:
 
 
 class HardPairs:
-    """The order of epochs in which every photo meets one of its own identity and one it is hard to tell from.
+    """Sampler of epochs in which every photo is paired with one of its identity and with a hard one of another.
 
-    A round begins with a look at all photos. Its assignments, one an epoch, follow from that look alone: a thread
-    solves them one after the other while the first epoch trains already, and a checkpoint needs nothing but them.
+    At the start of a round, all photos are embedded. The assignments of the round, one per epoch, depend only on these
+    embeddings. A thread solves them one after the other while the first epoch is already running. A checkpoint only
+    needs the assignments.
 
     Args:
-        spec: The sampler.
-        members: Items of the phase, unknown individuals and singles too; they take no part.
-        classes: Of the members, -1 for unknown individuals. A number is who it is seen from where: mirrored photos may be others.
-        n_identities: Class ``k + n_identities`` is individual k mirrored, and no opponent of class k, which it is to be
-            told from by nobody; None: no class is another one's mirror image.
-        phase: Its epochs and noise.
-        batch: Slots of a forward pass.
-        seed: Of all chance.
-        look: How similar some items are to the network as it is now.
-        group: The first process looks and solves for all.
+        spec: Settings of the sampler.
+        members: Items of the phase. Unknown individuals and individuals with one photo are left out.
+        classes: Class of each member, -1 for unknown individuals. Mirrored photos may have classes of their own.
+        n_identities: Number of identities, if class ``k + n_identities`` is individual k mirrored. Such a class is no
+            opponent of class k. None: there are no mirrored classes.
+        phase: Phase with its epochs and noise.
+        batch: Number of slots per forward pass, a multiple of 4.
+        seed: Random seed.
+        compare: Function that returns the similarity of some items with the current network.
+        group: Process group. The first process embeds the photos and solves the assignments for all.
 
     Raises:
-        PlanError: The batch is no multiple of 4.
-        DataError: Too few identities have two photos, or one has more than half of them.
+        PlanError: The batch is not a multiple of 4.
+        DataError: Too few identities have two photos, or one identity has more than half of them.
 
     Source:
-        Piotte, Humpback Whale Identification 2018/19. Rounds of five epochs, as there; ours: all assignments of a round
-        are solved when it begins, which a resumed training needs no scores for.
+        Piotte, Humpback Whale Identification 2018/19, with rounds of five epochs. Ours: all assignments of a round are
+        solved at its start, so that a resumed training needs no similarities.
     """
 
     def __init__(
@@ -108,34 +109,34 @@ class HardPairs:
         phase: Phase,
         batch: int,
         seed: int,
-        look: Callable[[Int64[np.ndarray, " photo"]], PairLikeness],
+        compare: Callable[[Int64[np.ndarray, " photo"]], PairLikeness],
         group: Ranks,
     ) -> None:
         if batch % 4:
             raise PlanError(
-                "Assignment mining shows four photos each: the batch must be a multiple of 4.",
+                "batch: assignment mining needs a multiple of 4.",
                 got=f"batch {batch}",
                 fix=f"use batch={max(batch // 4, 1) * 4}.",
             )
-        self._spec, self._phase, self._batch, self._seed, self._look, self._group = (
+        self._spec, self._phase, self._batch, self._seed, self._compare, self._group = (
             spec,
             phase,
             batch,
             seed,
-            look,
+            compare,
             group,
         )
-        self.items, self.classes = _of_two(members, classes)
-        self._whose = self.classes if n_identities is None else self.classes % n_identities
-        _check_opponents(self._whose)
+        self.items, self.classes = _with_partner(members, classes)
+        self._identities = self.classes if n_identities is None else self.classes % n_identities
+        _check_opponents(self._identities)
         self._drawn: list[Future[Int64[np.ndarray, " photo"]]] = []
         self._began, self._n_rounds = -1, 0
 
     def order(self, epoch: int) -> Int64[np.ndarray, "step slot"]:
-        """The items of each forward pass of an epoch; looks at all photos first where a round begins.
+        """Return the items of each forward pass of an epoch. All photos are embedded first if a round starts.
 
         Args:
-            epoch: Number of the epoch, in all phases; the next one or, after an interruption, the same again.
+            epoch: Number of the epoch, counted over all phases: the next one, or the same after an interruption.
         """
         opponent = torch.zeros(len(self.items), dtype=torch.int64)
         if self._group.leads:
@@ -147,14 +148,14 @@ class HardPairs:
         return self.items[pairs_order(opponent, partners(self.classes, rng), batch=self._batch, rng=rng)]
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold: the assignments of this round (waits for the last of them)."""
+        """Return the tensors for a checkpoint: all assignments of this round. Waits until they are solved."""
         if not self._drawn:
             return {}
         drawn = np.stack([one.result() for one in self._drawn]).astype(np.int32)
         return {DRAWN: torch.from_numpy(drawn), ROUND: torch.tensor([self._began, self._n_rounds])}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state from a checkpoint."""
         if DRAWN not in tensors:
             return
         self._began, self._n_rounds = tensors[ROUND].tolist()
@@ -163,7 +164,10 @@ class HardPairs:
             future.set_result(opponent.astype(np.int64))
 
     def noise(self, number: int) -> float:
-        """The amplitude of round ``number`` (from 0) of the phase: geometrically first to last, evenly if one is 0."""
+        """Return the noise amplitude of a round of the phase, counted from 0.
+
+        It changes geometrically from the first to the last value, or linearly if one of them is 0.
+        """
         first, last = self._phase.noise
         n_rounds = -(-self._phase.epochs // self._spec.every_epochs)
         way = number / max(1, n_rounds - 1)
@@ -175,18 +179,18 @@ class HardPairs:
         opponents = self._opponents(epoch, n_draws)
         self._began, self._n_rounds = epoch, self._n_rounds + 1
         self._drawn = [Future() for _ in range(n_draws)]
-        # A daemon: whoever stops the training need not wait for assignments of epochs to come.
+        # A daemon thread: stopping the training does not wait for the assignments of later epochs.
         Thread(target=_solve, args=(opponents, self._drawn), daemon=True, name="fieldmark-opponents").start()
 
     def _opponents(self, epoch: int, n_draws: int) -> Opponents:
-        likeness = self._look(self.items)
+        likeness = self._compare(self.items)
         rng, noise = generator(self._seed, "opponents", epoch), self.noise(self._n_rounds)
         solver = self._spec.solver
         if isinstance(solver, ExactAssignment):
-            return AllOpponents(likeness.square(), self._whose, noise=noise, rng=rng)
+            return AllOpponents(likeness.square(), self._identities, noise=noise, rng=rng)
         return NearestOpponents(
             likeness.embedding,
-            self._whose,
+            self._identities,
             k=solver.k,
             noise=noise,
             rng=rng,
@@ -195,33 +199,33 @@ class HardPairs:
         )
 
 
-def look_at(
+def compare_items(
     network: Network, body: Body, items: Int64[np.ndarray, " photo"], *, device: torch.device, n_workers: int
 ) -> PairLikeness:
-    """How similar items are to a network as it is now: in evaluation mode, without gradients, each item once.
+    """Return the similarity of items with the current network, in evaluation mode and without gradients.
 
     Args:
-        network: Left in the mode it is in.
-        body: How pictures, or kept features of them, go through it.
-        items: Of the body's source.
-        device: Where it computes.
-        n_workers: Threads that read ahead.
+        network: Network; its training mode is restored.
+        body: Frozen and trained stages of the network, and the source of images or cached features.
+        items: Items of the source.
+        device: Device.
+        n_workers: Number of image-loading threads.
     """
-    each = min(LOOKED_AT_ONCE, len(items))
+    each = min(EMBED_BATCH, len(items))
     order = np.resize(items, (-(-len(items) // each), each))  # the last batch is filled up from the beginning
     training = network.training
     network.eval()
     with torch.no_grad():
-        seen = [
+        embeddings = [
             body.above(body.below(batch.to(device))).embedding.float().cpu()
             for batch in body.source.batches(order, epoch=0, n_workers=n_workers)
         ]
     network.train(training)
-    return PairLikeness(torch.cat(seen)[: len(items)].numpy(), network.pair, device)
+    return PairLikeness(torch.cat(embeddings)[: len(items)].numpy(), network.pair, device)
 
 
 def unvaried(source: Source) -> Source:
-    """The same photos without augmentation: what opponents are chosen by."""
+    """Return the source without augmentation."""
     if not isinstance(source, PhotoSource) or isinstance(source.augment, NoAugment):
         return source
     plain = copy(source)
@@ -230,6 +234,7 @@ def unvaried(source: Source) -> Source:
 
 
 def _solve(opponents: Opponents, drawn: list[Future[Int64[np.ndarray, " photo"]]]) -> None:
+    """Draw the assignments one after the other, in a thread."""
     for future in drawn:
         try:
             future.set_result(opponents.draw())
@@ -237,21 +242,22 @@ def _solve(opponents: Opponents, drawn: list[Future[Int64[np.ndarray, " photo"]]
             future.set_exception(error)
 
 
-def _of_two(
+def _with_partner(
     members: Int[np.ndarray, " member"], classes: Int[np.ndarray, " member"]
 ) -> tuple[Int64[np.ndarray, " photo"], Int64[np.ndarray, " photo"]]:
-    """The members, and their classes, that have another of their class."""
+    """Return the members, and their classes, that share their class with another member."""
     _, label, counts = np.unique(classes, return_inverse=True, return_counts=True)
     keep = (classes >= 0) & (counts[label] >= 2)
     return members[keep], classes[keep]
 
 
-def _check_opponents(whose: Int[np.ndarray, " photo"]) -> None:
-    """Refuse what has no assignment, in words of the photos."""
-    counts = np.unique(whose, return_counts=True)[1]
-    if 2 * int(counts.max(initial=0)) > len(whose) or not len(whose):
+def _check_opponents(identities: Int[np.ndarray, " photo"]) -> None:
+    """Raise an error if no assignment is possible."""
+    counts = np.unique(identities, return_counts=True)[1]
+    if 2 * int(counts.max(initial=0)) > len(identities) or not len(identities):
         raise DataError(
-            "Assignment mining needs identities with two photos or more, none with more than half of them.",
-            got=f"{len(counts)} such identities with {len(whose)} photos, the largest with {counts.max(initial=0)}",
-            fix="use sampler = {kind = 'pk'}, or give more photos of more individuals.",
+            "Assignment mining needs individuals with at least two photos, and none with more than half of the photos.",
+            got=f"{len(counts)} such individuals with {len(identities)} photos, the largest with "
+            f"{counts.max(initial=0)}",
+            fix="use sampler = {kind = 'pk'}, or add photos of more individuals.",
         )

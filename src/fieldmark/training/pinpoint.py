@@ -1,8 +1,7 @@
-"""A regressor of boxes and landmarks from a few hundred clicks, and how far it is off on photos it has not seen.
+"""A regressor of boxes and landmarks, trained on a few hundred clicked photos, and its cross-validated error.
 
-It has a loop of its own: it learns coordinates, of which some may be missing, on maps that are looked at once and held
-in memory. The training loop knows classes and labels, and its phases, samplers and checkpoints would serve nothing here:
-this training takes seconds.
+It has its own training loop. Its targets are coordinates, some of which may be missing, and its inputs are feature maps
+that are computed once and held in memory. Training takes seconds, so it needs no phases, samplers or checkpoints.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ from fieldmark.images.preprocess import normalise
 from fieldmark.models.pinpoint import Maps, PinpointBackbone, Pinpointer
 
 FEWEST = 10
-"""Photos with clicks below which nothing is learnt."""
+"""Smallest number of clicked photos for training."""
 BATCH = 32
 ON_CPU = 8
 BETA = 0.02
-"""Errors below this share of the picture count by their square, larger ones by their size: odd clicks pull less."""
+"""Threshold of the smooth L1 loss, as a share of the image side: quadratic below, linear above, to limit outliers."""
 
 
 @dataclass(frozen=True)
 class PinpointLesson:
-    """Photos' feature maps and clicked coordinates; the first half as they are, the second half mirrored.
+    """Feature maps and clicked coordinates of photos: first all photos, then all mirrored photos.
 
     Attributes:
-        maps: Of all photos, then of all mirrored photos.
-        coordinates: Shares of the picture, as ``Pinpointer`` tells them; nan where nothing was clicked.
+        maps: Feature maps of all photos, then of all mirrored photos.
+        coordinates: Coordinates as shares of the image side, in the order of ``Pinpointer``; NaN if not clicked.
         points: Names of the landmarks.
         has_box: Whether the first four coordinates are a box.
     """
@@ -49,17 +48,17 @@ class PinpointLesson:
 
     @property
     def n_photos(self) -> int:
-        """How many photos there are."""
+        """The number of photos."""
         return len(self.coordinates) // 2
 
 
 @dataclass(frozen=True)
 class PinpointPredictions:
-    """What a regressor said of photos it had not learnt from.
+    """Out-of-fold predictions of a regressor.
 
     Attributes:
-        coordinates: As ``PinpointLesson.coordinates``, of the plain photos.
-        errors: Names of measures to their values.
+        coordinates: Predicted coordinates of the plain photos, as in ``PinpointLesson.coordinates``.
+        errors: Values of the error measures by name.
     """
 
     coordinates: Float[np.ndarray, "photo coordinate"]
@@ -67,7 +66,7 @@ class PinpointPredictions:
 
 
 def mirror_names(points: Sequence[str]) -> list[int]:
-    """For each landmark the one it becomes in the mirrored photo, by ``left`` and ``right`` in their names.
+    """Return the index of each landmark's mirror image, by ``left`` and ``right`` in the names.
 
     Example:
         >>> mirror_names(["left_tip", "notch", "right_tip"])
@@ -81,7 +80,7 @@ def mirror_names(points: Sequence[str]) -> list[int]:
 def mirrored_coordinates(
     coordinates: Float[np.ndarray, "photo coordinate"], points: Sequence[str], *, has_box: bool
 ) -> Float[np.ndarray, "photo coordinate"]:
-    """The coordinates of the mirrored photos: left and right edges, and left and right landmarks, change places."""
+    """Return the coordinates in the mirrored photos. Left and right edges and landmarks are exchanged."""
     first = 4 if has_box else 0
     places = coordinates[:, first:].reshape(len(coordinates), len(points), 2)[:, mirror_names(points)].copy()
     places[:, :, 0] = 1 - places[:, :, 0]
@@ -92,7 +91,7 @@ def mirrored_coordinates(
 
 
 def see(
-    eye: PinpointBackbone,
+    backbone: PinpointBackbone,
     source: PhotoSource,
     *,
     items: Int[np.ndarray, " item"],
@@ -100,12 +99,12 @@ def see(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Maps:
-    """The feature maps of some items, on the processor, in half precision (twice as many fit)."""
+    """Return the feature maps of some items, in CPU memory and half precision."""
     order = [items[at : at + ON_CPU] for at in range(0, len(items), ON_CPU)]
     batches = source.batches(order, epoch=0, n_workers=n_workers)
     fine, coarse = [], []
-    for batch in progress.track(batches, total=len(order), what="looking at photos"):
-        maps = eye(normalise(batch.to(device), source.preprocess))
+    for batch in progress.track(batches, total=len(order), what="feature maps"):
+        maps = backbone(normalise(batch.to(device), source.preprocess))
         fine.append(maps.fine.cpu().half())
         coarse.append(maps.coarse.cpu().half())
     return Maps(torch.cat(fine), torch.cat(coarse))
@@ -114,16 +113,16 @@ def see(
 def fit_clicks(
     lesson: PinpointLesson, *, photos: Int[np.ndarray, " photo"] | None = None, n_steps: int = 400, seed: int = 0
 ) -> Pinpointer:
-    """A regressor that has learnt the clicks of some photos, as they are and mirrored.
+    """Train a regressor on the clicks of some photos and of the mirrored photos.
 
     Args:
-        lesson: All photos.
-        photos: Those to learn from; None: all.
-        n_steps: Batches of 32.
-        seed: Of the order.
+        lesson: Feature maps and clicks of all photos.
+        photos: Training photos; None: all.
+        n_steps: Number of batches of 32.
+        seed: Random seed of the order.
 
     Raises:
-        DataError: There are fewer than ten photos with clicks.
+        DataError: There are fewer than ten clicked photos.
     """
     photos = np.arange(lesson.n_photos) if photos is None else photos
     _check_enough(lesson.n_photos)
@@ -132,112 +131,115 @@ def fit_clicks(
         (lesson.maps.fine.shape[1], lesson.maps.coarse.shape[1]), points=lesson.points, has_box=lesson.has_box
     )
     pinpointer.measure(Maps(lesson.maps.fine[items], lesson.maps.coarse[items]))
-    wanted = torch.from_numpy(lesson.coordinates.astype(np.float32))
+    targets = torch.from_numpy(lesson.coordinates.astype(np.float32))
     rates = [{"params": [*pinpointer.fine.parameters(), *pinpointer.coarse.parameters()], "weight_decay": 0.1}]
     rates += [{"params": [pinpointer.scale, pinpointer.shift], "weight_decay": 0.0, "lr": 0.003}]
     optimiser = torch.optim.AdamW(rates, lr=0.05)
-    falling = torch.optim.lr_scheduler.OneCycleLR(optimiser, [0.05, 0.003], total_steps=n_steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, [0.05, 0.003], total_steps=n_steps)
     chance = generator(seed, "pinpoint")
     for _ in range(n_steps):
         some = torch.from_numpy(chance.choice(items, size=min(BATCH, len(items)), replace=False))
-        loss = _loss(pinpointer(Maps(lesson.maps.fine[some], lesson.maps.coarse[some])), wanted[some])
+        loss = _loss(pinpointer(Maps(lesson.maps.fine[some], lesson.maps.coarse[some])), targets[some])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        falling.step()
+        schedule.step()
     return pinpointer.eval()
 
 
 def cross_validate(
     lesson: PinpointLesson, *, n_folds: int = 5, n_steps: int = 400, seed: int = 0
 ) -> PinpointPredictions:
-    """Coordinates of every photo by a regressor that has not learnt from it, and how far they are off.
+    """Return out-of-fold coordinates of every photo, and their errors.
 
     Args:
-        lesson: All photos.
-        n_folds: Parts of equal size, by lot.
-        n_steps: Of each training.
-        seed: Of the lot and the orders.
+        lesson: Feature maps and clicks of all photos.
+        n_folds: Number of random folds of equal size.
+        n_steps: Number of batches per training.
+        seed: Random seed of folds and orders.
 
     Raises:
-        DataError: There are too few photos with clicks.
+        DataError: There are too few clicked photos.
     """
     fold = generator(seed, "pinpoint folds").permutation(lesson.n_photos) % n_folds
-    said = np.zeros((lesson.n_photos, lesson.coordinates.shape[1]), dtype=np.float32)
+    predicted = np.zeros((lesson.n_photos, lesson.coordinates.shape[1]), dtype=np.float32)
     for k in range(n_folds):
-        judge = fit_clicks(lesson, photos=np.flatnonzero(fold != k), n_steps=n_steps, seed=seed)
-        judged = np.flatnonzero(fold == k)
-        said[judged] = tell(judge, Maps(lesson.maps.fine[judged], lesson.maps.coarse[judged]))
+        pinpointer = fit_clicks(lesson, photos=np.flatnonzero(fold != k), n_steps=n_steps, seed=seed)
+        held_out = np.flatnonzero(fold == k)
+        predicted[held_out] = tell(pinpointer, Maps(lesson.maps.fine[held_out], lesson.maps.coarse[held_out]))
     return PinpointPredictions(
-        said, errors(said, lesson.coordinates[: lesson.n_photos], lesson.points, has_box=lesson.has_box)
+        predicted, errors(predicted, lesson.coordinates[: lesson.n_photos], lesson.points, has_box=lesson.has_box)
     )
 
 
 @torch.inference_mode()
 def tell(pinpointer: Pinpointer, maps: Maps) -> Float[np.ndarray, "photo coordinate"]:
-    """The coordinates of pictures; boxes are kept inside the picture and at least a hundredth wide and high."""
-    said = pinpointer(maps).numpy().copy()
+    """Return predicted coordinates. Boxes are clipped to the image, with sides of at least 1 % of the image side."""
+    predicted = pinpointer(maps).numpy().copy()
     if pinpointer.has_box:
-        low, high = np.minimum(said[:, :2], said[:, 2:4]), np.maximum(said[:, :2], said[:, 2:4])
+        low = np.minimum(predicted[:, :2], predicted[:, 2:4])
+        high = np.maximum(predicted[:, :2], predicted[:, 2:4])
         low = low.clip(0, 0.99)
-        said[:, :4] = np.concatenate((low, np.maximum(high.clip(0, 1), low + 0.01)), axis=1)
-    return said
+        predicted[:, :4] = np.concatenate((low, np.maximum(high.clip(0, 1), low + 0.01)), axis=1)
+    return predicted
 
 
 def errors(
-    said: Float[np.ndarray, "photo coordinate"],
+    predicted: Float[np.ndarray, "photo coordinate"],
     truth: Float[np.ndarray, "photo coordinate"],
     points: Sequence[str],
     *,
     has_box: bool,
 ) -> dict[str, float]:
-    """Median IoU and share of boxes above 0.5; mean distance of each landmark, as a share of the subject's size.
+    """Return the errors: median IoU, share of boxes with IoU above 0.5, and relative distance of each landmark.
 
-    The subject's size is the root of the area of its true box; without boxes the longer side of its landmarks' bounds,
-    and with a single landmark that of the picture, as nothing else is known.
+    The distance is the mean distance from the true landmark, as a share of the subject's size. The subject's size is
+    the square root of the area of its true box. Without boxes, it is the longer side of the bounding box of its
+    landmarks. With a single landmark, it is the side of the image.
     """
     first = 4 if has_box else 0
-    told: dict[str, float] = {}
+    found: dict[str, float] = {}
     places = truth[:, first:].reshape(len(truth), len(points), 2)
     if has_box:
         both = np.isfinite(truth[:, :4]).all(axis=1)
-        overlap = _overlap(said[both, :4], truth[both, :4])
-        told |= {"median IoU": float(np.median(overlap)), "share of IoU above 0.5": float((overlap > 0.5).mean())}
+        overlap = _overlap(predicted[both, :4], truth[both, :4])
+        found |= {"median IoU": float(np.median(overlap)), "share of IoU above 0.5": float((overlap > 0.5).mean())}
         size = np.sqrt(np.maximum((truth[:, 2] - truth[:, 0]) * (truth[:, 3] - truth[:, 1]), 1e-9))
     elif len(points) > 1:
         low, high = (np.where(np.isnan(places), other, places) for other in (np.inf, -np.inf))
         size = (high.max(axis=1) - low.min(axis=1)).max(axis=1)
-        size = np.where(size > 0, size, np.nan)  # one place clicked: nothing to measure by
+        size = np.where(size > 0, size, np.nan)  # one clicked landmark has no size
     else:
         size = np.ones(len(truth))
     of = "box" if has_box else "landmarks" if len(points) > 1 else "picture"
-    theirs = said[:, first:].reshape(len(said), len(points), 2)
+    predicted_places = predicted[:, first:].reshape(len(predicted), len(points), 2)
     for at, name in enumerate(points):
-        distance = np.linalg.norm(theirs[:, at] - places[:, at], axis=1) / size
+        distance = np.linalg.norm(predicted_places[:, at] - places[:, at], axis=1) / size
         known = np.isfinite(distance)
         if known.any():
-            told[f"error of {name}, share of the {of}"] = float(distance[known].mean())
-    return told
+            found[f"error of {name}, share of the {of}"] = float(distance[known].mean())
+    return found
 
 
 def _overlap(one: Float[np.ndarray, "photo 4"], other: Float[np.ndarray, "photo 4"]) -> Float[np.ndarray, " photo"]:
+    """Return the intersection over union (IoU) of pairs of boxes."""
     sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
     shared = sides.clip(min=0).prod(axis=1)
     areas = sum((box[:, 2:] - box[:, :2]).prod(axis=1) for box in (one, other))
     return shared / np.maximum(areas - shared, 1e-12)
 
 
-def _loss(said: Tensor, wanted: Tensor) -> Tensor:
-    known = wanted.isfinite()
+def _loss(predicted: Tensor, targets: Tensor) -> Tensor:
+    known = targets.isfinite()
     if not known.any():
-        return said.sum() * 0
-    return smooth_l1_loss(said[known], wanted[known], beta=BETA)
+        return predicted.sum() * 0
+    return smooth_l1_loss(predicted[known], targets[known], beta=BETA)
 
 
 def _check_enough(n_photos: int) -> None:
     if n_photos < FEWEST:
         raise DataError(
-            "There are too few photos with clicks to learn from.",
-            got=f"{n_photos} photos to learn from",
-            fix=f"click on more: {FEWEST} are the least, some hundreds are good.",
+            "There are too few clicked photos to train a finder.",
+            got=f"{n_photos} clicked photos",
+            fix=f"click on more photos: at least {FEWEST}, better a few hundred.",
         )

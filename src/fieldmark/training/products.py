@@ -1,4 +1,4 @@
-"""Quicker products for the search in galleries, where the processor knows bfloat16."""
+"""Faster matrix products for gallery search, on CPUs with bfloat16 instructions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from jaxtyping import Float32
 from fieldmark.core.errors import ShapeError
 
 ROUNDING = 2.0**-8
-"""Largest share of a number that its rounding to bfloat16 changes."""
+"""Largest relative error of rounding a number to bfloat16."""
 
 
 class BfloatProducts:
-    """A function from queries to (photo, query) cosines and the largest error of each query's.
+    """A function that returns the (photo, query) cosines of queries, and the largest error per query.
 
     Args:
-        photos: One embedding a row, length 1; kept as a copy of half the size.
+        photos: Unit-length embeddings, one per row; stored as a bfloat16 copy of half the size.
 
     Raises:
-        ShapeError: ``photos`` is no matrix.
+        ShapeError: ``photos`` is not a matrix.
 
     Example:
         ``best_identities(query, gallery, classes, products=Products(BfloatProducts, ROUNDING))``
@@ -32,7 +32,7 @@ class BfloatProducts:
     def __init__(self, photos: Float32[np.ndarray, "photo dim"]) -> None:
         if photos.ndim != 2:
             raise ShapeError(
-                "Photos must be a matrix of embeddings.", got=photos.shape, fix="pass one embedding a row."
+                "photos must be a matrix of embeddings.", got=photos.shape, fix="pass one embedding per row."
             )
         self._photos, lost = _rounded(photos)
         self._lost = float(lost.max(initial=0))
@@ -40,16 +40,16 @@ class BfloatProducts:
     def __call__(
         self, query: Float32[np.ndarray, "query dim"]
     ) -> tuple[Float32[np.ndarray, "photo query"], Float32[np.ndarray, " query"]]:
-        """How similar each photo is to each query, roughly; and the error before the result was rounded in its turn."""
+        """Return the approximate cosine of each photo and query, and the error before the result is rounded itself."""
         with torch.inference_mode():
-            asked, lost = _rounded(query)
-            cosine = (self._photos @ asked.T).to(torch.float32).numpy()
-        # A hundredth more covers lengths a little above 1 and the summing in float32.
+            rounded, lost = _rounded(query)
+            cosine = (self._photos @ rounded.T).to(torch.float32).numpy()
+        # 1 % more covers lengths slightly above 1 and the summation in float32.
         return cosine, (1.01 * (self._lost + lost)).astype(np.float32) + np.float32(1e-5)
 
 
 def _rounded(rows: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-    """Rows in bfloat16, and the length of what each lost."""
+    """Return the rows in bfloat16, and the length of each row's rounding error."""
     with torch.inference_mode():
         whole = torch.from_numpy(np.ascontiguousarray(rows))
         short = whole.to(torch.bfloat16)

@@ -1,4 +1,4 @@
-"""One process or many: the same loop under plain python and under torchrun."""
+"""Process groups: the same training loop runs under plain python and under torchrun."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fieldmark.core.errors import PlanError
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among those that train together.
+    """The rank of this process in a distributed training.
 
     Attributes:
-        rank: 0 to ``world - 1``; rank 0 writes.
-        world: How many processes.
-        device: Where this one computes.
+        rank: Rank, 0 to ``world - 1``. Rank 0 writes the files.
+        world: Number of processes.
+        device: Device of this process.
     """
 
     rank: int
@@ -30,18 +30,18 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes files and tells progress."""
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
     def share(self, n: int) -> slice:
-        """This process's part of ``n`` items of a batch: neighbours stay together.
+        """Return this process's slice of the ``n`` items of a batch. Adjacent items stay together.
 
         Raises:
-            PlanError: The batch cannot be shared evenly.
+            PlanError: The batch cannot be divided evenly.
         """
         if n % self.world:
             raise PlanError(
-                "The batch cannot be shared evenly among the processes.",
+                "batch: the batch cannot be divided evenly among the processes.",
                 got=f"batch of {n}, {self.world} processes",
                 fix=f"choose a batch that is a multiple of {self.world}.",
             )
@@ -49,7 +49,7 @@ class Ranks:
         return slice(self.rank * size, (self.rank + 1) * size)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace each gradient by its mean over the processes (one message for all of them)."""
+        """Replace each gradient by its mean over the processes, in one all-reduce."""
         if self.world == 1:
             return
         grads = [p.grad for p in parameters if p.grad is not None]
@@ -60,14 +60,14 @@ class Ranks:
             grad.copy_(part.view_as(grad))
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean of a small vector over the processes."""
+        """Return the mean of a small vector over the processes."""
         if self.world > 1:
             dist.all_reduce(values)
             values = values / self.world
         return values
 
     def gather(self, values: Tensor) -> Tensor:
-        """What all processes have of a (step, slot) matrix, each its share of the slots, in the order of ``share``."""
+        """Return the complete (step, slot) matrix from each process's share of the slots, in the order of ``share``."""
         if self.world == 1:
             return values
         parts = [torch.empty_like(values) for _ in range(self.world)]
@@ -75,7 +75,7 @@ class Ranks:
         return torch.cat(parts, dim=1)
 
     def from_first(self, values: Tensor) -> Tensor:
-        """What the first process has; the others bring a tensor of the same shape and type."""
+        """Return the tensor of the first process. The others pass a tensor of the same shape and type."""
         if self.world == 1:
             return values
         there = values.to(self.device)
@@ -83,7 +83,7 @@ class Ranks:
         return there.cpu()
 
     def average_buffers(self, network: nn.Module) -> None:
-        """Give all processes the mean of their batch-norm statistics."""
+        """Replace the batch-norm statistics of all processes by their mean."""
         if self.world > 1:
             for buffer in network.buffers():
                 if buffer.is_floating_point():
@@ -91,26 +91,26 @@ class Ranks:
                     buffer.div_(self.world)
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have reached this point."""
         if self.world > 1:
             dist.barrier()
 
 
 def ranks(device: str = "auto", *, wait_s: float = 600.0) -> Ranks:
-    """This process's ranks; joins the group if torchrun started it.
+    """Return the rank of this process, and join the process group if torchrun started it.
 
     Args:
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        wait_s: How long to wait for a process that does not answer before the group gives up.
+        wait_s: Time in seconds after which the group gives up on a process that does not respond.
 
     Raises:
-        PlanError: The device is not there.
+        PlanError: The device does not exist.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     chosen = _device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
     if world > 1 and not dist.is_initialized():
-        # After a restart by torchrun the old store still holds the dead group's keys: each try has its own prefix.
+        # After a restart by torchrun, the store still has the keys of the old group: each try has its own prefix.
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         wait = dt.timedelta(seconds=wait_s)
         agent_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
@@ -135,10 +135,10 @@ def _device(name: str, *, local_rank: int) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise PlanError(
-            "There is no device of that name.", got=name, fix="use auto, cpu, cuda, cuda:1 or mps."
+            "--device: there is no device of this name.", got=name, fix="use auto, cpu, cuda, cuda:1 or mps."
         ) from error
     if (device.type == "cuda" and not cuda) or (device.type == "mps" and not mps):
         raise PlanError(
-            f"This machine has no {device.type} device that torch can use.", got=name, fix="use --device cpu."
+            f"--device: this machine has no {device.type} device that torch can use.", got=name, fix="use --device cpu."
         )
     return device

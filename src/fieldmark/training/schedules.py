@@ -1,4 +1,4 @@
-"""Learning rate as a function of where training is: nothing to step, so nothing forgotten."""
+"""Learning-rate schedules as functions of the training position. They have no state to save."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from fieldmark.training.specs import Constant, Cosine, OneCycle, Plateau, Schedu
 
 
 def rate(schedule: Schedule, *, update: int, updates: int, epoch: int, drops: int = 0) -> float:
-    """The factor on the phase's learning rate at one update.
+    """Return the factor on the phase's learning rate at one update.
 
     Args:
-        schedule: The phase's schedule.
-        update: Updates made in this phase, 0 to ``updates - 1``.
-        updates: Updates of the whole phase.
-        epoch: Epochs finished in this phase.
-        drops: How often the plateau rule has dropped the rate in this phase.
+        schedule: Schedule of the phase.
+        update: Number of earlier updates in this phase, 0 to ``updates - 1``.
+        updates: Number of updates in the whole phase.
+        epoch: Number of finished epochs in this phase.
+        drops: Number of reductions by the plateau rule in this phase.
 
     Returns:
         A factor between 0 and 1.
 
     Source:
-        Step of a fifth: iMet 2019 first place. Cosine: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5, one period.
+        Step by a factor of 0.2: iMet 2019 first place. Cosine: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5, one
+        period.
         One cycle: Smith & Topin 2018, arXiv:1708.07120, with cosine arms.
     """
     share = update / max(1, updates)
@@ -46,5 +47,5 @@ def _half_cosine(start: float, end: float, share: float) -> float:
 
 
 def _rest(share: float, past: float) -> float:
-    """How much of what comes after ``past`` is done."""
+    """Return the completed share of the part after ``past``."""
     return (share - past) / max(1e-12, 1 - past)

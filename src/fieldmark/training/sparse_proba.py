@@ -1,4 +1,4 @@
-"""What teachers say of unknown individuals: the likeliest individuals of each, and what is left for all others."""
+"""Teacher probabilities for photos of unknown individuals, stored sparsely: the likeliest classes of each photo."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 
 MOST = 32
-"""Classes of which a teacher's probability is kept; the others of an item share the rest evenly."""
+"""Number of stored classes per item. The other classes share the remaining probability evenly."""
 
 
 @dataclass(frozen=True, eq=False)
 class SparseProba:
-    """Probabilities of classes for some items, nearly all of them told by a few numbers an item.
+    """Class probabilities of some items, stored as the few likeliest classes of each item.
 
     Attributes:
-        row: Of every item; -1 where nothing is said.
-        classes: The likeliest classes of each row.
-        proba: Their probabilities.
-        n_classes: How many classes there are.
+        row: Row of every item; -1 for items without probabilities.
+        classes: Likeliest classes of each row.
+        proba: Probabilities of these classes.
+        n_classes: Number of all classes.
     """
 
     row: Int64[np.ndarray, " all_items"]
@@ -39,7 +39,14 @@ class SparseProba:
         n_items: int,
         most: int = MOST,
     ) -> SparseProba:
-        """What is said of some of ``n_items`` items; ``parts`` come one after the other, in the order of ``items``."""
+        """Store the probabilities of some items.
+
+        Args:
+            items: Items with probabilities.
+            parts: Probabilities of all classes in blocks of rows, in the order of ``items``.
+            n_items: Number of all items.
+            most: Number of classes to store per item.
+        """
         classes, proba, n_classes = [], [], 0
         for part in parts:
             n_classes = part.shape[1]
@@ -51,13 +58,13 @@ class SparseProba:
         return cls(row, np.concatenate(classes), np.concatenate(proba), n_classes)
 
     def about(self, items: Int[np.ndarray, " batch"]) -> Float[Tensor, "batch class"]:
-        """The probability of every class for some items; 0 for those of which nothing is said."""
+        """Return the probability of every class for some items; 0 for items without probabilities."""
         row = self.row[items]
-        said = row >= 0
-        proba, classes = self.proba[row[said]], self.classes[row[said]]
+        stored = row >= 0
+        proba, classes = self.proba[row[stored]], self.classes[row[stored]]
         n_others = self.n_classes - classes.shape[1]
-        told = np.zeros((len(items), self.n_classes), np.float32)
+        dense = np.zeros((len(items), self.n_classes), np.float32)
         if n_others:
-            told[said] = np.maximum(0, 1 - proba.sum(axis=1, keepdims=True)) / n_others
-        told[np.flatnonzero(said)[:, None], classes] = proba
-        return torch.from_numpy(told)
+            dense[stored] = np.maximum(0, 1 - proba.sum(axis=1, keepdims=True)) / n_others
+        dense[np.flatnonzero(stored)[:, None], classes] = proba
+        return torch.from_numpy(dense)

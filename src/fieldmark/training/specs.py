@@ -1,4 +1,4 @@
-"""Settings of training (no torch): optimiser, phases, schedules."""
+"""Training settings (no torch): optimiser, phases and schedules."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from fieldmark.losses.specs import Losses
 
 
 class Constant(Spec):
-    """The same learning rate throughout."""
+    """A constant learning rate."""
 
     kind: Literal["constant"] = "constant"
 
 
 class StepDown(Spec):
-    """The learning rate times ``factor`` after every ``every_epochs`` epochs (iMet first place: a fifth)."""
+    """Multiply the learning rate by ``factor`` after every ``every_epochs`` epochs (iMet first place: 0.2).
+
+    Attributes:
+        every_epochs: Number of epochs between two steps.
+        factor: Factor on the learning rate at each step.
+    """
 
     kind: Literal["step_down"] = "step_down"
     every_epochs: Count = 5
@@ -25,13 +30,13 @@ class StepDown(Spec):
 
 
 class Plateau(Spec):
-    """The learning rate times ``factor`` once the watched number has not improved for more than ``patience`` epochs.
+    """Multiply the learning rate by ``factor`` after more than ``patience`` epochs without a better validation metric.
 
     Attributes:
-        patience: Epochs without improvement that are borne.
-        factor: A fifth in the iMet 2019 kernels.
-        drops: End the phase where a drop would follow so many; None: go on dropping.
-        rebuild: Start the optimiser afresh at each drop, without its memory of earlier gradients.
+        patience: Number of epochs without improvement that are allowed.
+        factor: Factor on the learning rate at each reduction (0.2 in the iMet 2019 kernels).
+        drops: Largest number of reductions; the phase ends instead of a further one. None: no limit.
+        rebuild: Whether each reduction resets the optimiser's state.
     """
 
     kind: Literal["plateau"] = "plateau"
@@ -42,7 +47,12 @@ class Plateau(Spec):
 
 
 class Cosine(Spec):
-    """Linear warm-up over the share ``warmup`` of the updates, then a half cosine down to ``floor`` of the rate."""
+    """Linear warm-up, then a decrease of the learning rate along a half cosine.
+
+    Attributes:
+        warmup: Share of the updates for the warm-up.
+        floor: Final learning rate, as a share of the phase's learning rate.
+    """
 
     kind: Literal["cosine"] = "cosine"
     warmup: Fraction = 0.05
@@ -50,7 +60,11 @@ class Cosine(Spec):
 
 
 class OneCycle(Spec):
-    """From a 25th of the rate up over the share ``rise`` of the updates and down to a 10,000th, both by cosine."""
+    """One cycle: the learning rate rises from 1/25 to the full rate, and falls to 1/10,000, both along a cosine.
+
+    Attributes:
+        rise: Share of the updates in which the learning rate rises.
+    """
 
     kind: Literal["one_cycle"] = "one_cycle"
     rise: Fraction = 0.3
@@ -60,7 +74,7 @@ Schedule = Annotated[Constant | StepDown | Plateau | Cosine | OneCycle, Field(di
 
 
 Share = Annotated[float, Field(gt=0, le=1)]
-"""A fraction of something that is never nothing."""
+"""A fraction above 0 and at most 1."""
 
 
 NonNegative = Annotated[float, Field(ge=0)]
@@ -70,22 +84,23 @@ class Phase(Spec):
     """One phase of a staged training.
 
     Attributes:
-        epochs: At most so many passes of the sampler.
+        epochs: Largest number of epochs.
         lr: Learning rate of the backbone.
-        schedule: How it changes within the phase.
-        min_photos: Only classes with at least so many training photos take part (unknowns always do); where these have
-            less than a tenth of the photos, all take part.
-        freeze: Backbone stages that stay as they are, with their batch-norm statistics; ``("all",)`` for the whole
-            backbone, so that only neck and head learn.
-        losses: What is minimised in this phase; None: what the lesson says. (Where nobody watches validation photos, the
-            training loss is what must improve, and that of other losses is another number.)
-        hardest: Show this share of the items, those with the highest loss when last seen in this phase, as ``mining``
-            says. Items not seen yet are not among them; the first epoch is a normal one. Labels only.
-        mining: ``added``: the hardest once more beside each normal epoch. ``only``: nothing but them, each once.
-        noise: How much chance goes into who opposes whom (assignment sampler), in units of likeness: of the phase's first
-            round, and of its last; geometrically in between. 0: none; far above 1: opponents at random.
-        stop_at: End the phase once the training MAP@5 of an epoch reaches this.
-        patience: End the phase after so many epochs without a better watched number.
+        schedule: Learning-rate schedule of the phase.
+        min_photos: Smallest number of training photos of a class in this phase. Unknown individuals are always used. If
+            the remaining classes have less than a tenth of the photos, all classes are used.
+        freeze: Names of frozen backbone stages; their batch-norm statistics do not change either. ``("all",)`` freezes
+            the whole backbone, so that only neck and head are trained.
+        losses: Losses of this phase; None: the losses of the train stage. Without a validation metric, the training
+            loss decides which epoch is best, and it cannot be compared between phases with different losses.
+        hardest: Share of the items, those with the highest last loss in this phase, for hard-negative mining; None: no
+            mining. Items without a loss yet are not included, so the first epoch is a normal one. Labels only.
+        mining: ``added``: the hardest items are added to each normal epoch. ``only``: epochs have only the hardest
+            items, each once.
+        noise: Noise of the assignment sampler in the first and the last round of the phase, in units of similarity. It
+            changes geometrically between them. 0: no noise; far above 1: random opponents.
+        stop_at: Training MAP@5 of an epoch that ends the phase.
+        patience: Number of epochs without a better validation metric after which the phase ends.
     """
 
     epochs: Natural
@@ -102,25 +117,29 @@ class Phase(Spec):
 
 
 class Training(Spec):
-    """Everything the loop needs besides network, photos and loss.
+    """Settings of the training loop.
 
     Attributes:
-        phases: Trained one after the other, each from where the last one ended; none leaves the network as built.
-        batch: Items in one forward pass (over all processes).
-        least_batches: Where an epoch would have fewer forward passes, as photos are few, halve the batch, down to a
-            quarter: a few hundred photos then still move the weights often enough.
-        accumulate: Forward passes in one update; the effective batch is ``batch * accumulate``.
-        epoch_batches: Forward passes an epoch; None for as many as the sampler gives.
+        phases: Training phases, in order; each starts with the weights of the last one. Without phases, the network is
+            not trained.
+        batch: Number of items per forward pass, over all processes.
+        least_batches: Smallest number of forward passes per epoch. With few photos, the batch is halved, down to a
+            quarter, to reach it: a few hundred photos then still give enough updates.
+        accumulate: Number of forward passes per update; the effective batch size is ``batch * accumulate``.
+        epoch_batches: Number of forward passes per epoch; None: as many as the sampler has.
         optimiser: AdamW, Adam (weight decay as L2) or SGD with momentum 0.9.
-        lr_head_times: The head's and neck's learning rate in multiples of the backbone's.
-        mixup: Blend every picture with another of its forward pass, and its labels likewise: the share of the larger is
-            drawn from Beta(mixup, mixup), 0.2 to 0.4 are usual; None: not at all. Where lower stages are frozen, their
-            results are blended, which is the same idea for less work. Labels only.
-        clip: Longest gradient (Euclidean norm over all parameters); None for no limit.
-        ema: Decay of an exponential moving average of the weights, which is then what is validated and kept.
-        precision: Numbers in the forward pass; ``auto`` is bf16 on a GPU that has it, else fp32.
-        keep: Whether the last weights or those of the best epoch (by the watched number) are the result.
-        checkpoint_every_s: Seconds between checkpoints (each phase's end has one anyway).
+        betas: The two beta coefficients of Adam and AdamW.
+        weight_decay: Weight decay.
+        lr_head_times: Factor on the learning rate for head and neck.
+        mixup: Parameter of mixup: each image and its labels are averaged with another image of the batch, with a weight
+            from Beta(mixup, mixup). Usual values are 0.2 to 0.4. None: no mixup. With frozen lower stages, their
+            features are averaged, which is faster. Labels only.
+        clip: Largest norm of the gradient (Euclidean norm over all parameters); None: no limit.
+        ema: Decay of an exponential moving average of the weights, which are then validated and saved; None: none.
+        precision: Precision of the forward pass; ``auto`` is bf16 on a GPU that supports it, else fp32.
+        keep: ``last``: the weights of the last epoch are the result. ``best``: those of the epoch with the best
+            validation metric.
+        checkpoint_every_s: Time between checkpoints in seconds. The end of each phase always has a checkpoint.
     """
 
     phases: tuple[Phase, ...] = ()
@@ -140,11 +159,11 @@ class Training(Spec):
     checkpoint_every_s: Positive = 120.0
 
     def fitting(self, n_items: int, *, multiple: int = 1) -> Training:
-        """The training with the batch that so many items ask for.
+        """Return the settings with the batch halved for few items, as ``least_batches`` says.
 
         Args:
-            n_items: That may be drawn.
-            multiple: What the batch must remain a multiple of, as the sampler needs.
+            n_items: Number of training items.
+            multiple: Number that the batch must remain a multiple of, for the sampler.
         """
         batch = self.batch
         while batch > max(2, self.batch / 4) and n_items < self.least_batches * batch and batch % (2 * multiple) == 0:
@@ -153,5 +172,5 @@ class Training(Spec):
 
     @property
     def spares_backbone(self) -> bool:
-        """Whether no phase changes the backbone; what it gives for a photo then serves all epochs, folds and answers."""
+        """Whether all phases freeze the whole backbone, so that its features are the same in all epochs and folds."""
         return all("all" in phase.freeze for phase in self.phases)

@@ -1,4 +1,4 @@
-"""Where and by what means a training works."""
+"""The work directory of a training, and how it computes and reports."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fieldmark.training.ranks import Ranks
 
 @dataclass(frozen=True)
 class WorkDirectory:
-    """Where and by what means a training works; nothing here changes what comes out of it.
+    """Work directory, process group and reporters of a training. They do not change its result.
 
     Attributes:
-        folder: For checkpoints; belongs to this training alone.
-        group: This process's place among those that train together.
-        n_workers: Threads that read ahead.
-        progress: Told each epoch.
-        scalar: Told (name, value, update) for curves, e.g. ``SummaryWriter.add_scalar``.
-        features: Where features of frozen lower parts may be kept; None: nowhere.
+        folder: Folder of the checkpoints of this training.
+        group: Rank of this process.
+        n_workers: Number of image-loading threads.
+        progress: Progress reporter.
+        scalar: Function that receives (name, value, update) for training curves, e.g. ``SummaryWriter.add_scalar``.
+        features: Cache for features of frozen lower stages; None: no cache.
     """
 
     folder: Path

@@ -1,1 +1,1 @@
-"""What stages leave in a run, one class a kind: each alone knows the names and formats of its files."""
+"""Artifacts: the files that stages write into a run. Each class reads and writes the files of one kind of artifact."""

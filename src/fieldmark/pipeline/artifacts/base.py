@@ -1,4 +1,4 @@
-"""What all artifacts have in common."""
+"""The base classes of all artifacts."""
 
 from __future__ import annotations
 
@@ -10,53 +10,57 @@ if TYPE_CHECKING:
 
 
 class Artifact:
-    """The files that a stage leaves in its folder.
+    """The files that a stage writes into its folder.
 
-    An artifact that tells something of each photo (``of_photos``) also keeps what the stage says of the run's new
-    photos: ``keep`` writes what ``Stage.apply`` gave for them, ``kept`` reads it back.
+    An artifact with results per photo (``of_photos``) also stores the results for the run's new photos. ``keep`` writes
+    the result of ``Stage.apply``, and ``kept`` reads it.
 
     Args:
-        folder: Of the stage.
+        folder: Folder of the stage.
     """
 
     of_photos: ClassVar[bool] = False
     """Whether the stage can be applied to photos."""
     each_fold: ClassVar[bool] = False
-    """Whether what it says of photos holds each fold's word, so that one value serves all folds."""
+    """Whether one result contains the separate results of all folds."""
 
     reads_back: ClassVar[bool] = True
-    """Whether ``kept`` gives back what ``keep`` wrote; else the stage is applied again where it is asked for."""
+    """Whether ``kept`` returns what ``keep`` wrote. If False, the stage is applied again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """The artifact that lies in ``folder``."""
+        """Open the artifact in ``folder``."""
         return cls(folder)
 
     def keep(self, value: Any, context: Context) -> str:
-        """Write what the stage says of the run's new photos; give a remark for the run's log, or nothing.
+        """Write the stage's result for the run's new photos. Return a remark for the log, or an empty string.
 
         Raises:
-            TypeError: The artifact says nothing of photos.
+            TypeError: The artifact has no results per photo.
         """
-        raise TypeError(f"{type(self).__name__} says nothing of photos ({value!r} of {context.n_new})")
+        raise TypeError(f"{type(self).__name__} has no results per photo ({value!r} for {context.n_new} new photos)")
 
     def kept(self, context: Context) -> Any:
-        """What ``keep`` wrote, as ``Stage.apply`` gave it.
+        """Return the stored result of ``Stage.apply`` for the run's new photos.
 
         Raises:
-            TypeError: The artifact says nothing of photos.
+            TypeError: The artifact has no results per photo.
         """
-        raise TypeError(f"{type(self).__name__} says nothing of photos ({context.n_new})")
+        raise TypeError(f"{type(self).__name__} has no results per photo ({context.n_new} new photos)")
 
 
 class Predictions(Artifact):
-    """An artifact that can be a run's last word on its new photos."""
+    """An artifact with predictions that can be the final result of a run."""
 
     of_photos = True
 
     def write_submission(self, folder: Path, context: Context) -> str:
-        """Write the answers to the run's new photos in the contest's form into ``folder``; say what was written."""
+        """Write the predictions for the run's new photos into ``folder``, in the contest's format.
+
+        Returns:
+            A summary in one line.
+        """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What networks that tell individuals apart say of photos: embeddings and probabilities."""
+"""Embeddings of photos, and probabilities of individuals from the heads of the networks."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ PROBA = "scores"
 
 @dataclass(frozen=True)
 class Embedded:
-    """What each fold's network says of some photos.
+    """The outputs of each fold's network for some photos.
 
     Attributes:
-        embedding: Unit-length vectors, a matrix a view, for each fold.
-        proba: The head's probability of each individual, for each fold; None where the heads give none.
+        embedding: Unit-length embeddings of shape (view, photo, dim), one array per fold.
+        proba: The head's probability of each individual, one array per fold; None if the heads have none.
     """
 
     embedding: Sequence[Float32[np.ndarray, "view photo dim"]]
     proba: Sequence[Float32[np.ndarray, "photo identity"]] | None
 
     def proba_by(self, k: int) -> Float32[np.ndarray, "photo identity"] | None:
-        """The probabilities of the network of fold ``k``."""
+        """Return the probabilities of the network of fold ``k``."""
         return None if self.proba is None else self.proba[k]
 
 
 class Embeddings(Artifact):
-    """For each fold a gallery of all known photos and the embeddings of its validation and of the new photos.
+    """For each fold, a gallery of all known photos, and the embeddings of its validation photos and of the new photos.
 
-    Probabilities of validation photos are in an out-of-fold store.
+    The probabilities of the validation photos are in an out-of-fold store.
     """
 
     of_photos = True
@@ -55,7 +55,7 @@ class Embeddings(Artifact):
 
     @property
     def n_folds(self) -> int:
-        """How many networks there are."""
+        """The number of networks."""
         return len(list(self.folder.glob("gallery*")))
 
     def write_gallery(
@@ -67,46 +67,46 @@ class Embeddings(Artifact):
         classes: np.ndarray,
         made_by: str,
     ) -> None:
-        """Write the gallery of network ``k``; ``made_by``: the SHA-256 of its weights."""
+        """Write the gallery of network ``k``. ``made_by`` is the SHA-256 of its weights."""
         GalleryStore.write(self._gallery(k), embedding, images=images, classes=classes, made_by=made_by)
 
     def gallery(self, k: int, *, made_by: str | None = None) -> GalleryStore:
-        """The known photos as network ``k`` sees them; opened once.
+        """Return the gallery of network ``k``: its embeddings of the known photos.
 
         Raises:
-            RunError: It is damaged, or another network than ``made_by`` made it.
+            RunError: The gallery is damaged, or it was made by another network than ``made_by``.
         """
         if k not in self._galleries:
             self._galleries[k] = GalleryStore.open(self._gallery(k), made_by=made_by)
         return self._galleries[k]
 
     def gallery_apart(self, k: int, folds: Folds, known: Collection) -> GalleryStore:
-        """The gallery of network ``k`` without the photos that validate it."""
+        """Return the gallery of network ``k`` without its validation photos."""
         return self.gallery(k).without(folds.validation(known, k=k))
 
     def write_validation(self, k: int, embedding: Float32[np.ndarray, "view photo dim"]) -> None:
-        """Write the embeddings of the photos that validate network ``k``, in the order of their rows."""
+        """Write the embeddings of the validation photos of network ``k``, in row order."""
         np.save(self.folder / f"validation{k}.npy", embedding)
 
     def validation(self, k: int, *, mapped: bool = False) -> Float32[np.ndarray, "view photo dim"]:
-        """The embeddings of the photos that validate network ``k``; ``mapped``: leave them on disk."""
+        """Return the embeddings of the validation photos of network ``k``. ``mapped``: memory-map the file."""
         return np.load(self.folder / f"validation{k}.npy", mmap_mode="r" if mapped else None, allow_pickle=False)
 
     def new_store(self, identities: Sequence[str]) -> OutOfFold:
-        """A store for the probabilities of validation photos, to be filled fold by fold."""
+        """Create a store for the probabilities of validation photos, to be filled fold by fold."""
         return OutOfFold.create(self.folder / PROBA, identities)
 
     @property
     def has_proba(self) -> bool:
-        """Whether the heads give individuals a probability."""
+        """Whether the heads predict a probability for each individual."""
         return (self.folder / PROBA).exists()
 
     def proba(self, images: Sequence[str]) -> Float32[np.ndarray, "photo identity"] | None:
-        """The heads' probabilities of validation photos, each by the network that has not seen it; None without any."""
+        """Return the out-of-fold probabilities of validation photos; None if the heads have none."""
         return Scores.open(self.folder / PROBA).rows(list(images)) if self.has_proba else None
 
     def keep(self, value: Embedded, context: Context) -> str:
-        """Write what each network says of the new photos."""
+        """Write the outputs of each network for the new photos."""
         for k, embedding in enumerate(value.embedding):
             np.save(self._new(k), embedding)
         for k, proba in enumerate(value.proba or ()):
@@ -114,16 +114,16 @@ class Embeddings(Artifact):
         return f"{context.n_new} new photos"
 
     def kept(self, context: Context) -> Embedded:
-        """What each network says of the new photos.
+        """Return the outputs of each network for the new photos.
 
         Raises:
-            RunError: An older version did not keep the heads' probabilities.
+            RunError: An older version made the run and did not store the probabilities.
         """
         del context
         folds = range(self.n_folds)
         if self.has_proba and not self._new_proba(0).exists():
             raise RunError(
-                "What the heads say of the new photos was not kept by the version that asked them.",
+                "The run lacks the heads' probabilities for the new photos: an older version of fieldmark made it.",
                 got=self.folder,
                 fix=f"delete the folder {self.folder} and run the same `fieldmark train` command again.",
             )

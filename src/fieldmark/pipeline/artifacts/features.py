@@ -1,4 +1,4 @@
-"""Features of photos that no label of these photos went into."""
+"""Image features of photos that do not depend on their labels."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ STATISTICS, CLASSES, FEATURES = "statistics.npy", "imagenet.npy", "features.npy"
 
 @dataclass(frozen=True)
 class PhotoFeatures:
-    """What can be said of photos before anything is learnt from them.
+    """Image features of photos from statistics and a pretrained network.
 
     Attributes:
-        looks: Brightness, colourfulness and shape.
+        statistics: Brightness, colourfulness and shape; 4 numbers per photo.
         classes: Probabilities of the 1,000 ImageNet classes.
         features: Pooled features of the pretrained network.
     """
@@ -33,32 +33,32 @@ class PhotoFeatures:
 
     @property
     def unit(self) -> Float32[np.ndarray, "photo dim"]:
-        """The features, every row at length 1."""
+        """The features, scaled to unit length per row."""
         tiny = np.finfo(np.float32).tiny
         return self.features / np.maximum(np.linalg.norm(self.features, axis=1, keepdims=True), tiny)
 
 
 class Features(Artifact):
-    """Image features of the known photos and of the new ones, in a folder each."""
+    """Image features of the known and the new photos, in one folder each."""
 
     of_photos = True
     each_fold = True
 
     def write(self, known: PhotoFeatures) -> None:
-        """Write those of the known photos."""
+        """Write the features of the known photos."""
         self._write("known", known)
 
     def known(self) -> PhotoFeatures:
-        """Those of the known photos."""
+        """Return the features of the known photos."""
         return self._read("known")
 
     def keep(self, value: PhotoFeatures, context: Context) -> str:
-        """Write those of the new photos."""
+        """Write the features of the new photos."""
         self._write("new", value)
         return f"{context.n_new} new photos"
 
     def kept(self, context: Context) -> PhotoFeatures:
-        """Those of the new photos."""
+        """Return the features of the new photos."""
         del context
         return self._read("new")
 

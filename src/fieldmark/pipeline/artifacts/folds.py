@@ -1,4 +1,4 @@
-"""Which photos each model is trained on, and which validate it."""
+"""The assignment of known photos to training and validation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "fold.npy"
 
 
 class Folds(Artifact):
-    """The fold of each known photo: ``k >= 0`` is validation of model k, ``-1`` is training for all."""
+    """The fold of each known photo: ``k >= 0`` validates model k, ``-1`` is training data for all models."""
 
     def write(self, fold: Int64[np.ndarray, " photo"]) -> None:
         """Write the fold of each known photo."""
@@ -29,48 +29,48 @@ class Folds(Artifact):
 
     @property
     def n_folds(self) -> int:
-        """How many folds, and so models, there are."""
+        """The number of folds, which is also the number of models."""
         return int(self.fold.max()) + 1
 
     @property
     def rows(self) -> Int64[np.ndarray, " validation"]:
-        """The rows of the known photos that validate a model, in their order."""
+        """The rows of all validation photos among the known photos, in ascending order."""
         return np.flatnonzero(self.fold >= 0)
 
     def validation(self, known: Collection, *, k: int) -> list[str]:
-        """Ids of the photos that validate model ``k``."""
+        """Return the ids of the validation photos of model ``k``."""
         return [known.images[row] for row in np.flatnonzero(self.fold == k)]
 
     def training(self, known: Collection, *, k: int) -> list[str]:
-        """Ids of all other photos."""
+        """Return the ids of all other known photos."""
         return [known.images[row] for row in np.flatnonzero(self.fold != k)]
 
     def classes(self, known: Collection) -> Int64[np.ndarray, " photo"]:
-        """The class of each known photo as validation counts it.
+        """Return the class of each known photo for validation.
 
-        An individual without a photo in training is unknown to the model (-1), whatever the table calls it.
+        An individual without a training photo counts as unknown (-1), even if the table names it.
         """
         return classes_by(known, self.fold)
 
     def teaches(self, known: Collection, *, k: int) -> Bool[np.ndarray, " photo"]:
-        """Which known photos model ``k`` may learn from: no validation photo, and no extra one that would leak it.
+        """Return which known photos are training photos of model ``k``.
 
-        That is an extra photo of a validation photo's group, of its file, or of an individual that validates as an
-        unknown one.
+        Validation photos are left out, and so are extra photos that would leak a validation photo. These are extra
+        photos of the same group, with the same file, or of an individual that counts as unknown in validation.
         """
         own = self.fold == k
-        spoilt = np.zeros(len(known), np.bool_)
+        leaks = np.zeros(len(known), np.bool_)
         if (extra := known.extra).any():
             hidden = known.classes[own & (known.classes >= 0) & (self.classes(known) == UNKNOWN)]
-            spoilt = extra & (np.isin(known.groups, known.groups[own]) | np.isin(known.classes, hidden))
-            rows = np.flatnonzero(extra & ~spoilt)
+            leaks = extra & (np.isin(known.groups, known.groups[own]) | np.isin(known.classes, hidden))
+            rows = np.flatnonzero(extra & ~leaks)
             validation = [path for path, is_own in zip(known.paths, own, strict=True) if is_own]
-            spoilt[rows] = among([known.paths[row] for row in rows], validation)
-        return ~own & ~spoilt
+            leaks[rows] = among([known.paths[row] for row in rows], validation)
+        return ~own & ~leaks
 
 
 def classes_by(known: Collection, fold: Int64[np.ndarray, " photo"]) -> Int64[np.ndarray, " photo"]:
-    """The class of each known photo as validation by these folds counts it; see ``Folds.classes``."""
+    """Return the class of each known photo for validation with these folds; see ``Folds.classes``."""
     classes = known.classes.copy()
     for k in range(int(fold.max()) + 1):
         own = (fold == k) & (classes >= 0)

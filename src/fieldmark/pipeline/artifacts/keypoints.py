@@ -1,4 +1,4 @@
-"""A ranking by matching keypoints, with the pairs of photos that were compared."""
+"""A ranking by keypoint matching, with all compared pairs of photos."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ MATCHES = "keypoint_matches.parquet"
 
 @dataclass(frozen=True, eq=False)
 class ShortlistMatches:
-    """What matching keypoints found out about each query and each individual on its shortlist.
+    """The keypoint matches of each query with each individual on its shortlist.
 
     Attributes:
-        names: Individuals, the likeliest first; below 0: nobody.
-        numbers: Ranking's score, log(1 + matches), log(1 + inliers), inliers as a share of matches; of the photo with
-            most inliers. -inf and zeros where there is nobody or no photo.
-        photo: That photo's row among the known photos; -1 where there is none.
-        n_matches: Its matches.
-        n_inliers: Its inliers.
+        names: Class numbers of the individuals, the likeliest first; negative where the shortlist is shorter.
+        numbers: Ranking score, log(1 + matches), log(1 + inliers), and inliers as a share of matches, for the photo
+            with most inliers. -inf and zeros where there is no individual or no photo.
+        photo: Row of that photo among the known photos; -1 if there is none.
+        n_matches: Number of matches of that photo.
+        n_inliers: Number of inliers of that photo.
     """
 
     names: Int64[np.ndarray, "query rank"]
@@ -44,27 +44,27 @@ class ShortlistMatches:
 
 
 class KeypointRanking(Ranking):
-    """A ranking, the weights by which scores and keypoints were fused, and a table of all pairs of photos compared."""
+    """A ranking, the weights that combine scores and keypoint matches, and a table of all compared pairs."""
 
     def write_fusion(self, fusion: Fusion) -> None:
-        """Write the weights."""
+        """Write the fusion weights."""
         write_json(self.folder / FUSION, fusion.model_dump(mode="json"))
 
     @cached_property
     def fusion(self) -> Fusion:
-        """The weights."""
+        """The fusion weights."""
         return read_spec(Fusion, self.folder / FUSION)
 
     def write_matches(self, validation: pl.DataFrame) -> None:
-        """Write the pairs of validation photos; see ``counted``."""
+        """Write the compared pairs of the validation photos; see ``keypoint_pairs``."""
         validation.write_parquet(self.folder / MATCHES)
 
     def matches(self, part: Literal["validation", "new"]) -> pl.DataFrame:
-        """The pairs of validation or new photos; see ``counted``."""
+        """Return the compared pairs of the validation or the new photos; see ``keypoint_pairs``."""
         return pl.read_parquet(self.folder / MATCHES).filter(pl.col("part") == part)
 
     def keep(self, value: RankedPhotos, context: Context) -> str:
-        """Write scores, candidates and pairs of the new photos."""
+        """Write the scores, candidates and compared pairs of the new photos."""
         if context.new is not None and isinstance(value.keypoints, ShortlistMatches):
             table = keypoint_pairs("new", context.new, value.keypoints, context.known)
             pl.concat([pl.read_parquet(self.folder / MATCHES), table]).write_parquet(self.folder / MATCHES)
@@ -72,13 +72,20 @@ class KeypointRanking(Ranking):
 
 
 def agreeing(counts: pl.DataFrame) -> dict[tuple[str, str], str]:
-    """The known photo that each photo and name agree by, if any point fits; of a table that ``counted`` made."""
+    """Return the best matching known photo of each image and identity, if it has at least one inlier.
+
+    Args:
+        counts: Table made by ``keypoint_pairs``.
+    """
     fits = counts.filter(pl.col("inliers") > 0).select("image", "identity", "photo")
     return {(image, name): photo for image, name, photo in fits.iter_rows()}
 
 
 def keypoint_pairs(part: str, queries: Collection, found: ShortlistMatches, known: Collection) -> pl.DataFrame:
-    """One row a pair of photos: part, image, identity, photo (the best of that individual), matches, inliers."""
+    """Return a table with one row per query and individual.
+
+    The columns are part, image, identity, photo (the best matching photo of that individual), matches and inliers.
+    """
     query, place = np.nonzero(found.photo >= 0)
     images, names = np.array(known.images, dtype=object), known.vocabulary.identities
     return pl.DataFrame(

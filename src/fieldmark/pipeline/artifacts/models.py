@@ -1,4 +1,4 @@
-"""Trained networks, one a fold, with everything they need to look at a photo."""
+"""Trained networks, one per fold, with their preprocessing and labels."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ HISTORY = "history.json"
 
 
 class Models(Artifact):
-    """The networks of a train stage: a folder ``fold<k>`` each, with weights, settings and what each epoch brought."""
+    """The networks of a train stage, one folder ``fold<k>`` each, with weights, settings and training history."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._nets: dict[str, list[SavedNet]] = {}
 
     def place(self, k: int) -> Path:
-        """The folder of the network of fold ``k``."""
+        """Return the folder of the network of fold ``k``."""
         return self.folder / f"fold{k}"
 
     def checkpoints(self, k: int) -> Path:
-        """Where a training that goes on keeps its checkpoints; gone when the stage is finished."""
+        """Return the folder of the checkpoints of an unfinished training. It is deleted when the stage is finished."""
         return self.folder / f".fold{k}-checkpoints"
 
     def trained(self, k: int) -> bool:
-        """Whether the training of fold ``k`` has ended."""
+        """Return whether the training of fold ``k`` is finished."""
         return (self.place(k) / HISTORY).exists()
 
     def write_history(self, k: int, history: list[dict[str, Any]]) -> None:
-        """Note what each epoch brought; the last file of a fold to be written."""
+        """Write the metrics of each epoch. This is the last file that is written for a fold."""
         write_json(self.place(k) / HISTORY, history)
 
     def write_labels(self, k: int, labels: list[str]) -> None:
-        """Note the names of the labels that the network of fold ``k`` predicts, in the order of its logits."""
+        """Write the names of the labels that the network of fold ``k`` predicts, in the order of its logits."""
         write_json(self.place(k) / LABELS, labels)
 
     @cached_property
@@ -50,20 +50,20 @@ class Models(Artifact):
 
     @property
     def predicts_labels(self) -> bool:
-        """Whether the networks predict labels, rather than individuals."""
+        """Whether the networks predict labels, not individuals."""
         return (self.place(0) / LABELS).exists()
 
     @property
     def n_folds(self) -> int:
-        """How many networks there are."""
+        """The number of networks."""
         return len(list(self.folder.glob("fold*")))
 
     def histories(self) -> list[list[dict[str, Any]]]:
-        """What each epoch brought, fold by fold."""
+        """Return the training history of each fold: one dictionary of metrics per epoch."""
         return [read_json(self.place(k) / HISTORY) for k in range(self.n_folds)]
 
     def nets(self, device: str) -> list[SavedNet]:
-        """The networks, one a fold, ready to look at photos; loaded once for a device."""
+        """Return the networks, one per fold, ready for prediction. They are loaded once per device."""
         from fieldmark.pipeline.networks import open_net
 
         if device not in self._nets:

@@ -1,4 +1,4 @@
-"""Labels that photos are given, and answers to questions about them."""
+"""Predicted labels of photos, and predicted answers to questions."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ SHIFT = "shift.json"
 
 @dataclass(frozen=True)
 class LabelledPhotos:
-    """Which labels photos are given.
+    """The predicted labels of photos.
 
     Attributes:
-        proba: The probability of each label.
-        given: Whether the thresholds give it to the photo.
+        proba: Probability of each label.
+        given: Whether the label is predicted for the photo.
     """
 
     proba: Float32[np.ndarray, "photo label"]
@@ -42,11 +42,11 @@ class LabelledPhotos:
 
 @dataclass(frozen=True)
 class AnsweredPhotos:
-    """The answers to all questions about photos.
+    """The predicted answers to all questions for some photos.
 
     Attributes:
-        proba: The probability of each answer.
-        decoded: The answer (its column) to each question; -2 where the question does not apply.
+        proba: Probability of each answer.
+        decoded: Column of the predicted answer to each question; -2 if the question does not apply.
     """
 
     proba: Float32[np.ndarray, "photo answer"]
@@ -54,25 +54,25 @@ class AnsweredPhotos:
 
 
 class AnswerTable(Predictions):
-    """Answers about known and new photos in one table, ``answers.parquet``; its rows are those of the subclass."""
+    """Predictions for known and new photos in one table, ``answers.parquet``. The subclass defines the rows."""
 
     reads_back = False
 
     def write_table(self, table: pl.DataFrame) -> None:
-        """Write the rows about the known photos."""
+        """Write the rows of the known photos."""
         table.write_parquet(self.folder / ANSWERS)
 
     def append(self, table: pl.DataFrame) -> None:
-        """Add the rows about the new photos."""
+        """Append the rows of the new photos."""
         pl.concat([pl.read_parquet(self.folder / ANSWERS), table]).write_parquet(self.folder / ANSWERS)
 
     def table(self, part: Literal["known", "new"]) -> pl.DataFrame:
-        """The rows about known or new photos."""
+        """Return the rows of the known or the new photos."""
         return pl.read_parquet(self.folder / ANSWERS).filter(pl.col("part") == part)
 
 
 class LabelAnswers(AnswerTable):
-    """Thresholds, and the labels that they give to known and new photos."""
+    """Thresholds, and the predicted labels of known and new photos."""
 
     def write_thresholds(self, found: LabelThresholds) -> None:
         """Write the thresholds."""
@@ -84,48 +84,48 @@ class LabelAnswers(AnswerTable):
         return read_spec(LabelThresholds, self.folder / THRESHOLDS)
 
     def write(self, images: list[str], value: LabelledPhotos, vocabulary: Vocabulary) -> None:
-        """Write the labels of the known photos."""
+        """Write the predicted labels of the known photos."""
         self.write_table(_label_table("known", images, value.proba, value.given, list(vocabulary.tags)))
 
     def keep(self, value: LabelledPhotos, context: Context) -> str:
-        """Write the labels of the new photos."""
+        """Write the predicted labels of the new photos."""
         images = [] if context.new is None else context.new.images
         self.append(_label_table("new", images, value.proba, value.given, list(context.known.vocabulary.tags)))
         return ""
 
     def write_submission(self, folder: Path, context: Context) -> str:
-        """Write ``submission.csv`` in the form of the iMet contest."""
+        """Write ``submission.csv`` in the format of the iMet contest."""
         images = [] if context.new is None else context.new.images
         content = label_submission(self.table("new"), images=images, labels=context.known.vocabulary.tags)
         write_text(folder / SUBMISSION, content)
-        return f"{len(images)} photos answered in {SUBMISSION}"
+        return f"{len(images)} photos in {SUBMISSION}"
 
 
 class QuestionAnswers(AnswerTable):
-    """One answer to each question about known and new photos."""
+    """One predicted answer to each question for known and new photos."""
 
     def write(self, images: list[str], value: AnsweredPhotos, vocabulary: Vocabulary) -> None:
-        """Write the answers about the known photos."""
+        """Write the predicted answers for the known photos."""
         self.write_table(_question_table("known", images, value.proba, value.decoded, vocabulary))
 
     def write_shift(self, shift: list[tuple[str, float, float]]) -> None:
-        """Note how common each answer is among known photos, and by estimate among the new ones."""
+        """Write the share of each answer among the known photos, and its estimated share among the new photos."""
         write_json(self.folder / SHIFT, [list(row) for row in shift])
 
     def keep(self, value: AnsweredPhotos, context: Context) -> str:
-        """Write the answers about the new photos."""
+        """Write the predicted answers for the new photos."""
         images = [] if context.new is None else context.new.images
         self.append(_question_table("new", images, value.proba, value.decoded, context.known.vocabulary))
-        return f"and about {len(images):,} new photos"
+        return f"{len(images):,} new photos"
 
     def write_submission(self, folder: Path, context: Context) -> str:
-        """Write ``submission.csv`` in the form of the iMaterialist 2017 contest."""
+        """Write ``submission.csv`` in the format of the iMaterialist 2017 contest."""
         write_text(folder / SUBMISSION, question_submission(self.table("new"), vocabulary=context.known.vocabulary))
-        return f"{context.n_new} photos answered in {SUBMISSION}"
+        return f"{context.n_new} photos in {SUBMISSION}"
 
 
 def _label_table(part: str, images: list[str], proba: np.ndarray, answer: np.ndarray, names: list[str]) -> pl.DataFrame:
-    """One row a photo and label that it was given, the likeliest label first."""
+    """Return a table with one row per photo and predicted label, the likeliest label first."""
     rows, columns = np.nonzero(answer)
     values = proba[rows, columns]
     order = np.lexsort((-values, rows))
@@ -141,10 +141,13 @@ def _label_table(part: str, images: list[str], proba: np.ndarray, answer: np.nda
 
 
 def _question_table(
-    part: str, images: list[str], proba: np.ndarray, settled: np.ndarray, vocabulary: Vocabulary
+    part: str, images: list[str], proba: np.ndarray, decoded: np.ndarray, vocabulary: Vocabulary
 ) -> pl.DataFrame:
-    """One row a photo and question; a question that does not apply has its likeliest answer all the same."""
-    columns = filled(settled, proba, vocabulary.question_of)
+    """Return a table with one row per photo and question.
+
+    A question that does not apply has its likeliest answer too, and False in the column ``applies``.
+    """
+    columns = filled(decoded, proba, vocabulary.question_of)
     n_photos, n_questions = columns.shape
     names = np.array(vocabulary.every_answer, dtype=object)
     questions = [one.name for one in vocabulary.questions]
@@ -155,6 +158,6 @@ def _question_table(
             "question": pl.Series(questions * n_photos, dtype=pl.String),
             "answer": pl.Series(names[columns].ravel().tolist(), dtype=pl.String),
             "proba": pl.Series(np.take_along_axis(proba, columns, axis=1).ravel(), dtype=pl.Float32),
-            "applies": pl.Series((settled >= 0).ravel(), dtype=pl.Boolean),
+            "applies": pl.Series((decoded >= 0).ravel(), dtype=pl.Boolean),
         }
     )

@@ -1,4 +1,4 @@
-"""Individuals ranked for each photo, with the threshold below which it shows an unknown one."""
+"""Rankings of individuals for each photo, and the threshold for unknown individuals."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ RANKED = "answers.csv"
 
 @dataclass(frozen=True)
 class RankedPhotos:
-    """What a ranking stage says of some photos.
+    """The result of a ranking stage for some photos.
 
     Attributes:
-        scores: Of each individual; larger is likelier, -inf for one that cannot be compared.
-        k: Candidates a photo.
-        learnt: Which of the photos some network behind the scores was trained on, as a pseudo-labelled new photo.
-        keypoints: What matching keypoints found, where the stage matches them.
+        scores: Score of each individual; a larger score is likelier, -inf if there is no photo to compare with.
+        k: Number of candidates per photo.
+        learnt: Whether a network behind the scores was trained on the photo, as a pseudo-labelled new photo.
+        keypoints: Keypoint matches, if the stage matches keypoints.
     """
 
     scores: Float32[np.ndarray, "photo identity"]
@@ -55,12 +55,12 @@ class RankedPhotos:
 
 @dataclass(frozen=True)
 class Decision:
-    """Where "nobody we know" stands, and how sure answers are.
+    """The threshold for unknown individuals, and the model of confidence.
 
     Attributes:
-        threshold: For all photos.
-        groups: Of groups of photos; None without.
-        confidence_model: Scores to probabilities; None where it was not learnt.
+        threshold: Threshold for all photos.
+        groups: Thresholds per group of photos; None if there are none.
+        confidence_model: Model that maps scores to probabilities; None if it was not fitted.
     """
 
     threshold: UnknownThreshold
@@ -69,55 +69,55 @@ class Decision:
 
     @classmethod
     def read(cls, place: Path) -> Decision:
-        """The decision in a stage's folder.
+        """Read the decision from a stage's folder.
 
         Raises:
-            RunError: Another version of fieldmark wrote it.
+            RunError: Another version of fieldmark wrote it, and it cannot be read.
         """
-        told = dict(read_json(place / DECISION))
-        groups, confidence = told.pop("groups", None), told.pop("confidence_model", None)
+        content = dict(read_json(place / DECISION))
+        groups, confidence = content.pop("groups", None), content.pop("confidence_model", None)
         try:
             return cls(
-                UnknownThreshold.model_validate(told),
+                UnknownThreshold.model_validate(content),
                 None if groups is None else GroupThresholds.model_validate(groups),
                 None
                 if confidence is None
-                else ConfidenceModel.model_validate_json(json.dumps(confidence)),  # JSON lists are its tuples
+                else ConfidenceModel.model_validate_json(json.dumps(confidence)),  # JSON lists become tuples
             )
         except ValidationError as error:
             raise RunError(
-                "This run was decided by another version of fieldmark.",
+                "This run was made by another version of fieldmark, and its threshold cannot be read.",
                 got=place / DECISION,
-                fix=f"delete the folder {place} and run the same `fieldmark train` command again; networks stay.",
+                fix=f"delete the folder {place} and run the same `fieldmark train` command; networks are kept.",
             ) from error
 
     def write(self, folder: Path) -> None:
-        """Put it into a stage's folder."""
-        told = self.threshold.model_dump(mode="json")
+        """Write the decision into a stage's folder."""
+        content = self.threshold.model_dump(mode="json")
         if self.groups is not None:
-            told["groups"] = self.groups.model_dump(mode="json")
+            content["groups"] = self.groups.model_dump(mode="json")
         if self.confidence_model is not None:
-            told["confidence_model"] = self.confidence_model.model_dump(mode="json")
-        write_json(folder / DECISION, told)
+            content["confidence_model"] = self.confidence_model.model_dump(mode="json")
+        write_json(folder / DECISION, content)
 
     def at(self, photos: Collection) -> UnknownScore:
-        """The threshold of each photo, or the one of all."""
+        """Return the threshold of each photo, or the common threshold."""
         return self.threshold.at if self.groups is None else self.groups.at(names_of(photos, self.groups.column))
 
     def confidence(self, scores: Float32[np.ndarray, "photo identity"]) -> Confidence | None:
-        """How sure the answers from these scores are."""
+        """Return the confidence of the answers from these scores; None without a model of confidence."""
         return None if self.confidence_model is None or not len(scores) else self.confidence_model.of(scores)
 
 
 def names_of(photos: Collection, column: str) -> list[str | None]:
-    """The group of each photo; None where the photos' table does not tell."""
+    """Return the value of a table column for each photo; None if the value or the column is missing."""
     if column not in photos.table.columns:
         return [None] * len(photos)
     return photos.table[column].cast(pl.String).to_list()
 
 
 class Ranking(Predictions):
-    """Scores of validation and new photos, the threshold found on validation, and the first candidates of both."""
+    """Scores and first candidates of validation and new photos, and the threshold fitted on validation photos."""
 
     def write(
         self,
@@ -128,14 +128,14 @@ class Ranking(Predictions):
         k: int,
         confidence: Confidence | None = None,
     ) -> None:
-        """Write what is said of the validation photos.
+        """Write the ranking of the validation photos.
 
         Args:
-            known: The validation photos.
-            scores: Theirs.
+            known: Validation photos.
+            scores: Scores of the validation photos.
             decision: Threshold and calibration.
-            k: Candidates a photo.
-            sure: How sure the answers are, by curves that have not seen the photos.
+            k: Number of candidates per photo.
+            confidence: Out-of-fold confidence of the answers.
         """
         decision.write(self.folder)
         np.save(self.folder / SCORES, scores)
@@ -146,23 +146,23 @@ class Ranking(Predictions):
 
     @cached_property
     def scores(self) -> Float32[np.ndarray, "photo identity"]:
-        """Scores of the validation photos, in the order of their rows."""
+        """The scores of the validation photos, in row order."""
         return np.load(self.folder / SCORES, allow_pickle=False)
 
     @cached_property
     def decision(self) -> Decision:
-        """Threshold and calibration."""
+        """The threshold and the calibration."""
         return Decision.read(self.folder)
 
     def table(self, part: Literal["validation", "new"]) -> pl.DataFrame:
-        """The first candidates of validation or new photos; see ``ranking_table``."""
+        """Return the first candidates of the validation or the new photos; see ``ranking_table``."""
         return pl.read_parquet(self.folder / RANKING).filter(pl.col("part") == part)
 
     def keep(self, value: RankedPhotos, context: Context) -> str:
-        """Write scores and candidates of the new photos.
+        """Write the scores and candidates of the new photos.
 
-        How sure an answer is was learnt on photos that no network had seen: of new photos that one was trained on, it
-        is left out.
+        The model of confidence is fitted on out-of-fold scores. It does not hold for new photos that a network was
+        trained on, so their confidence is left out.
         """
         new = context.new
         if new is None:
@@ -178,29 +178,29 @@ class Ranking(Predictions):
         return ""
 
     def kept(self, context: Context) -> RankedPhotos:
-        """Scores of the new photos.
+        """Return the scores of the new photos.
 
         Raises:
-            RunError: The stage was run by an older version, which did not keep them.
+            RunError: An older version ran the stage and did not store the scores.
         """
         del context
         if not (self.folder / NEW_SCORES).exists():
             raise RunError(
-                "The ranking's scores of the new photos were not kept by the version that made them.",
+                "The run lacks the ranking scores of the new photos: an older version of fieldmark made it.",
                 got=self.folder,
                 fix=f"delete the folder {self.folder} and run the same `fieldmark train` command again.",
             )
         return RankedPhotos(np.load(self.folder / NEW_SCORES, allow_pickle=False), k=self.decision.threshold.k)
 
     def write_submission(self, folder: Path, context: Context) -> str:
-        """Write ``submission.csv``, the Humpback contest's; names with blanks cannot stand in it, they get a table."""
+        """Write ``submission.csv`` in the format of the Humpback contest, or a table if names have spaces."""
         ranking, images = self.table("new"), [] if context.new is None else context.new.images
         if with_blanks(ranking):
             table = ranking.sort("image", "place").drop("part")
             write_answers_csv(folder / RANKED, table.iter_rows(), table.columns, for_people=True)
-            return f"{len(images)} photos answered in {RANKED}; no {SUBMISSION}, as some names have blanks"
+            return f"{len(images)} photos in {RANKED}; no {SUBMISSION}, because some names have spaces"
         write_text(folder / SUBMISSION, ranking_submission(ranking, images=images))
-        return f"{len(images)} photos answered in {SUBMISSION}"
+        return f"{len(images)} photos in {SUBMISSION}"
 
 
 def ranking_table(
@@ -213,10 +213,11 @@ def ranking_table(
     *,
     confidence: Confidence | None = None,
 ) -> pl.DataFrame:
-    """One row a photo and place: part, image, place (1 is first), identity (by name), score, known_proba, right_proba.
+    """Return a table with one row per photo and candidate.
 
-    The last two are the photo's: the probability that its animal is one we know, and that the first name is right; of
-    validation photos by curves that have not seen them. Null where they were not learnt.
+    The columns are part, image, place (1 is first), identity (name), score, known_proba and right_proba. The last two
+    are per photo: the probability that the individual is a known one, and that the first candidate is right. They are
+    out-of-fold for validation photos, and null if they were not fitted.
     """
     names = vocabulary.identities
     known, right = (None, None) if confidence is None else (confidence.known.tolist(), confidence.right.tolist())

@@ -1,4 +1,4 @@
-"""Boxes, masks and landmarks that were found on photos."""
+"""Boxes, masks and landmarks found on photos."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class FoundRegions:
     """Regions found on some photos.
 
     Attributes:
-        marks: Box, mask and landmarks of each photo; None if its table has those of this finder already.
-        source: Under which name the table of photos keeps them.
-        notes: Of the finder on each photo, as why it has no box.
+        marks: Box, mask and landmarks of each photo; None if the table of photos already has those of this finder.
+        source: Name of these regions in the table of photos.
+        notes: The finder's note on each photo, such as the reason why it has no box.
     """
 
     marks: Marks | None
@@ -36,23 +36,23 @@ class FoundRegions:
     notes: tuple[str, ...] = ()
 
     def marked(self, photos: Collection) -> Collection:
-        """The photos with these regions beside their other columns."""
+        """Return the photos with these regions added to their table."""
         return photos if self.marks is None else marked(photos, self.marks, source=self.source)
 
     def said(self) -> str:
-        """How many photos have a box, and why others have none."""
+        """Return how many photos have a box, and why others have none."""
         if self.marks is None:
-            return "the table has the boxes already"
+            return "the table already has the boxes"
         lacking = self.marks.table[BOX[0]].is_null().to_list()
         notes = (note for note, lacks in zip(self.notes, lacking, strict=True) if lacks)
         counts = Counter((note or "without a box").split(":")[0].split(" (")[0] for note in notes)
-        told = ", ".join(f"{count} {note}" for note, count in counts.most_common())
-        said = f"{len(lacking) - counts.total()} of {len(lacking)} photos have a box"
-        return f"{said}; full frame: {told}" if told else said
+        reasons = ", ".join(f"{count} {note}" for note, count in counts.most_common())
+        summary = f"{len(lacking) - counts.total()} of {len(lacking)} photos have a box"
+        return f"{summary}; full frame: {reasons}" if reasons else summary
 
 
 class Regions(Artifact):
-    """Box, mask and landmarks of each known photo and of the run's new ones: a Parquet table each."""
+    """Boxes, masks and landmarks of the known and the new photos, in one Parquet table each."""
 
     of_photos = True
     each_fold = True
@@ -66,25 +66,25 @@ class Regions(Artifact):
         """Write the regions of the new photos."""
         del context
         self._write("new", value)
-        return f"of the new photos {value.said()}"
+        return f"new photos: {value.said()}"
 
     def kept(self, context: Context) -> FoundRegions:
-        """The regions of the new photos."""
+        """Return the regions of the new photos."""
         del context
         return FoundRegions(self._read("new"), self.source)
 
     @property
     def source(self) -> str:
-        """Under which name tables of photos keep these regions."""
+        """The name of these regions in tables of photos."""
         return str(read_json(self.folder / SOURCE))
 
     def marked(self, photos: Collection, *, part: Literal["known", "new"]) -> Collection:
-        """The known or the new photos with their regions."""
+        """Return the known or the new photos with their regions."""
         return marked(photos, self._read(part), source=self.source)
 
     def _write(self, part: str, found: FoundRegions) -> None:
         if found.marks is None:
-            raise TypeError("regions are written once, by the stage that finds them")
+            raise TypeError("only the stage that finds regions can write them")
         table = found.marks.table.with_columns(pl.Series(NOTE, list(found.notes), dtype=pl.String))
         table.write_parquet(self._path(part))
 

@@ -1,4 +1,4 @@
-"""Probabilities of labels for all photos: of each model of an ensemble and of their mean."""
+"""Label probabilities of all photos: of each member of an ensemble, and of their mean."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 MEAN = "mean"
 NEW = ".new.npy"
 ABSENT, KNOWN_ABSENT = "absent.npy", "known_absent.npy"
-"""Which new and which known photos the models know nothing of: no file, no text. Absent where they know all."""
+"""Files that mark the new and the known photos without input for the models (no image file, no text).
+
+They are not written if every photo has an input."""
 
 
 @dataclass(frozen=True)
 class MemberScores:
-    """What one member of an ensemble, or their mean, says of some photos.
+    """The label probabilities of one member of an ensemble, or of the mean, for some photos.
 
     Attributes:
-        labels: The labels it predicts.
-        by_fold: Their probabilities by the models of each fold alone; a single one where no fold has its own.
+        labels: Labels that the member predicts.
+        by_fold: Probabilities by the models of each fold; a single entry if there are none by fold.
     """
 
     labels: tuple[str, ...]
@@ -38,22 +40,27 @@ class MemberScores:
 
     @cached_property
     def mean(self) -> Float32[np.ndarray, "photo label"]:
-        """The mean over folds."""
+        """The mean probabilities over the folds."""
         return np.asarray(self.by_fold.mean(axis=0))
 
     def of(self, tags: Sequence[str], k: int | None = None) -> Float32[np.ndarray, "photo label"]:
-        """A column for each of ``tags``, 0 for labels it does not predict; ``k``: by the models of one fold alone."""
+        """Return the probabilities with one column per tag; 0 for labels that the member does not predict.
+
+        Args:
+            tags: Labels of the columns.
+            k: Use only the models of this fold; None: the mean over folds.
+        """
         return all_columns(self.mean if k is None else np.asarray(self.by_fold[k]), self.labels, tags)
 
 
 @dataclass(frozen=True)
 class ScoredPhotos:
-    """What a stage with label scores says of some photos.
+    """The label probabilities of a stage for some photos.
 
     Attributes:
-        mean: Of all members.
-        members: Each of them by name, in the order of their names; empty where there is but one.
-        absent: Photos of which nothing is known: no file, no text.
+        mean: Mean of all members.
+        absent: Whether a photo has no input for the models (no image file, no text).
+        members: Members by name, sorted by name; empty if the mean is the only one.
     """
 
     mean: MemberScores
@@ -62,15 +69,15 @@ class ScoredPhotos:
 
     @property
     def members_or_mean(self) -> Mapping[str, MemberScores]:
-        """The members by name; the mean where it is all."""
+        """The members by name, or the mean if there are no members."""
         return self.members or {MEAN: self.mean}
 
 
 class LabelScores(Artifact):
-    """Out-of-fold probabilities of the known photos, and those of the new ones by fold.
+    """Out-of-fold probabilities of the known photos, and probabilities of the new photos by fold.
 
-    An out-of-fold store for each member and for their ``mean``. What is trained again for fold k (pseudo-labels) may
-    only use new photos' scores of fold k, as the other models have seen the photos that validate fold k.
+    Each member has an out-of-fold store, and so has the ``mean``. Pseudo-labels for the training of fold k use only the
+    scores of fold k, because the models of other folds were trained on the validation photos of fold k.
     """
 
     of_photos = True
@@ -88,11 +95,11 @@ class LabelScores(Artifact):
         """Write the out-of-fold probabilities of a member, or of the ``mean``.
 
         Args:
-            member: Its name.
-            known: The known photos.
-            labels: Those it predicts, in the order of the columns.
-            fold: Of each photo.
-            proba: Each photo's by models that have not seen it.
+            member: Name of the member.
+            known: Known photos.
+            labels: Labels that the member predicts, in the order of the columns.
+            fold: Fold of each photo.
+            proba: Out-of-fold probabilities of each photo.
         """
         images = np.array(known.images, dtype=object)
         with OutOfFold.create(self.folder / member, labels) as store:
@@ -101,31 +108,31 @@ class LabelScores(Artifact):
                 store.add(list(images[own]), proba[own], fold=k, trained_on=list(images[~own]))
 
     def write_known_absent(self, absent: Bool[np.ndarray, " photo"]) -> None:
-        """Note the known photos of which nothing is known."""
+        """Write which known photos have no input for the models."""
         if absent.any():
             np.save(self.folder / KNOWN_ABSENT, absent)
 
     @property
     def members(self) -> list[str]:
-        """The names of the members, sorted; the mean where it is all."""
+        """The names of the members, sorted; the mean if there are no members."""
         found = sorted(path.parent.name for path in self.folder.glob("*/columns.json"))
         return [member for member in found if member != MEAN] or found
 
     def labels(self, member: str = MEAN) -> tuple[str, ...]:
-        """The labels that a member predicts."""
+        """Return the labels that a member predicts."""
         return Scores.open(self.folder / member).columns
 
     def known(self, photos: Collection, member: str = MEAN) -> Float32[np.ndarray, "photo label"]:
-        """The out-of-fold probabilities of known photos; a column for each tag, 0 for labels that are not predicted."""
+        """Return the out-of-fold probabilities of known photos, one column per tag; 0 for labels not predicted."""
         scores = Scores.open(self.folder / member)
         return all_columns(scores.rows(photos.images), scores.columns, photos.vocabulary.tags)
 
     def known_absent(self, photos: Collection) -> Bool[np.ndarray, " photo"]:
-        """The known photos of which nothing is known."""
+        """Return which known photos have no input for the models."""
         return _absent(self.folder / KNOWN_ABSENT, len(photos))
 
     def keep(self, value: ScoredPhotos, context: Context) -> str:
-        """Write the probabilities of the new photos by fold, and of which nothing is known."""
+        """Write the probabilities of the new photos by fold, and which photos have no input."""
         for name, member in {**value.members, MEAN: value.mean}.items():
             np.save(self._new(name), member.by_fold)
         if value.absent.any():
@@ -133,7 +140,7 @@ class LabelScores(Artifact):
         return f"{context.n_new:,} new photos"
 
     def kept(self, context: Context) -> ScoredPhotos:
-        """The probabilities of the new photos; arrays stay on disk until they are used."""
+        """Return the probabilities of the new photos as memory-mapped arrays."""
         names = self.members
         mean = self._member(MEAN)
         members = {} if names == [MEAN] else {name: self._member(name) for name in names}
@@ -149,7 +156,7 @@ class LabelScores(Artifact):
 def all_columns(
     rows: Float32[np.ndarray, "photo label"], labels: Sequence[str], tags: Sequence[str]
 ) -> Float32[np.ndarray, "photo tag"]:
-    """Rows with a column for each of ``tags``: 0 for those that are not among ``labels``."""
+    """Return the rows with one column per tag; 0 for tags that are not among ``labels``."""
     if tuple(labels) == tuple(tags):
         return np.asarray(rows)
     place = {name: column for column, name in enumerate(tags)}

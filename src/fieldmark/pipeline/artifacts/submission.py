@@ -1,4 +1,4 @@
-"""The file that a contest takes."""
+"""The submission file of a contest."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fieldmark.reporting.submissions import SUBMISSION
 
 
 class Submission(Artifact):
-    """The answers to the run's new photos, in the contest's form if they fit into it."""
+    """The predictions for the run's new photos, in the contest's format if it allows them."""
 
     @property
     def file(self) -> Path | None:
-        """The submission; None where there were no new photos, or names that do not fit into it."""
+        """The submission file; None without new photos, or if the format does not allow some names."""
         path = self.folder / SUBMISSION
         return path if path.exists() else None

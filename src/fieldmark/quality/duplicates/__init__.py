@@ -1,1 +1,1 @@
-"""The same picture in several rows of a table, and what that says about names."""
+"""Find near-duplicate photos and report conflicts between their names."""

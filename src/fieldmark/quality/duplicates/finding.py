@@ -1,4 +1,4 @@
-"""Photos of one picture in one table or two, what their names say together, and identities that may be one."""
+"""Find near-duplicate photos in one or two tables, conflicts between their names, and duplicate identities."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fieldmark.images.hashes import hashes, seen
 from fieldmark.quality.duplicates.conflicts import (
     UNKNOWN_INDIVIDUAL,
     UNLABELLED,
-    OneIdentity,
+    IdentityPair,
     Verdict,
-    both,
+    merge_pairs,
     sharing,
     similar,
     taken_over,
@@ -33,22 +33,22 @@ from fieldmark.reporting.contents import SkippedFile
 
 Source = Literal["known", "new"]
 ORDER: tuple[Verdict, ...] = ("two names", "unknown and named", "same name", "no name")
-"""In which pictures are told: what must be wrong comes first."""
+"""Sort order of pictures by verdict: definite conflicts come first."""
 
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicate:
-    """A photo that shows a picture which other photos show too.
+    """A photo that has at least one near-duplicate.
 
     Attributes:
-        source: The table it stands in.
-        row: Its row there, from 0.
-        image: Its id.
-        file: Below the table's folder of photos.
-        name: What the table calls it: its identity, else its labels; empty if nothing.
-        width_px: Of the upright file.
-        height_px: Likewise.
-        largest: Whether it is the first with the most pixels of its picture: the one to keep.
+        source: Table of the photo: ``known`` or ``new``.
+        row: Row in that table, counted from 0.
+        image: Image id.
+        file: File path, relative to the photo folder of the table.
+        name: Identity in the table, else its labels; empty if the table has neither.
+        width_px: Width in pixels, after applying the EXIF orientation.
+        height_px: Height in pixels, after applying the EXIF orientation.
+        largest: Whether to keep this photo: the first one with the most pixels among its near-duplicates.
     """
 
     source: Source
@@ -63,7 +63,7 @@ class NearDuplicate:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture that lies in several photos; ``verdict`` tells what their names say together."""
+    """A group of near-duplicate photos; ``verdict`` compares their names."""
 
     duplicates: tuple[NearDuplicate, ...]
     verdict: Verdict
@@ -75,13 +75,13 @@ class Picture:
 
     @property
     def crosses(self) -> bool:
-        """Whether photos of both tables show it."""
+        """Whether the group contains photos of both tables."""
         return len({duplicate.source for duplicate in self.duplicates}) > 1
 
 
 @dataclass(frozen=True, slots=True)
 class PerhapsOne:
-    """Two identities, by name, that may be one; see ``fieldmark.quality.duplicates.conflicts.OneIdentity``."""
+    """Two names that may belong to one individual; see ``fieldmark.quality.duplicates.conflicts.IdentityPair``."""
 
     first: str
     second: str
@@ -92,17 +92,17 @@ class PerhapsOne:
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """What was found; nothing was changed.
+    """Result of a search for near-duplicates. The tables are not changed.
 
     Attributes:
-        n_known: Photos of the table that could be read.
-        n_new: Photos of the other table that could be read.
+        n_known: Number of readable photos in the first table.
+        n_new: Number of readable photos in the second table.
         broken: Files that cannot be read.
-        pictures: Those that lie in several photos: by ``ORDER``, then in the order of the tables.
-        suggested: Identities that may be one, the surest first.
-        taken_over: (image id, name) of new photos without a name that a near-duplicate would give one.
-        n_looked: Pairs of photos that are near by hash, whose pixels were compared.
-        n_refused: Those of them that are other pictures.
+        pictures: Groups of near-duplicate photos, sorted by ``ORDER``, then in table order.
+        suggested: Pairs of names that may belong to one individual, the strongest evidence first.
+        taken_over: (image id, name) of new photos without a name that have a named near-duplicate.
+        n_compared: Number of photo pairs with near hashes, whose pixels were compared.
+        n_different: Number of these pairs that show different pictures.
     """
 
     n_known: int
@@ -111,18 +111,18 @@ class NearDuplicates:
     pictures: tuple[Picture, ...]
     suggested: tuple[PerhapsOne, ...]
     taken_over: tuple[tuple[str, str], ...]
-    n_looked: int
-    n_refused: int
+    n_compared: int
+    n_different: int
 
     @property
     def conflicts(self) -> tuple[Picture, ...]:
-        """The pictures of which at least one name must be wrong."""
+        """The groups in which at least one name must be wrong."""
         return tuple(picture for picture in self.pictures if picture.is_conflict)
 
 
 @dataclass(frozen=True, eq=False)
 class IdentityLikeness:
-    """How similar identities look: ``of[a, b]`` for names ``names[a]`` and ``names[b]``; nan where unknown."""
+    """Similarity between identities: ``of[a, b]`` compares ``names[a]`` with ``names[b]``; nan where unknown."""
 
     names: tuple[str, ...]
     of: Float[np.ndarray, "identity identity"]
@@ -137,26 +137,27 @@ def find_duplicates(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> NearDuplicates:
-    """The photos of one picture, across both tables, and what follows for names.
+    """Find near-duplicate photos in one or two tables and compare their names.
 
     Args:
-        known: A table; names may be missing.
-        new: Another table; its photos may repeat the first's under other ids.
-        within: Bits in which the hashes of photos may differ that are compared.
-        likeness: How similar identities look, as a run sees them; None suggests only identities that share a picture.
-        n_workers: Threads that read photos.
-        progress: Told as photos are done.
+        known: The first table; names may be missing.
+        new: The second table; its photos may repeat photos of the first table under other ids.
+        within: Largest number of bits in which the hashes of two compared photos may differ.
+        likeness: Similarity between identities, as computed by a run. With None, only identities that share a
+            picture are suggested.
+        n_workers: Number of image-loading threads.
+        progress: Receives the number of finished photos.
     """
     listed = [*_listed("known", known), *(_listed("new", new) if new is not None else [])]
     hashed = hashes([one.path for one in listed], n_threads=max(1, n_workers), progress=progress)
     good = np.array([fault is None for fault in hashed.fault], bool)
     whole = [one for one, is_good in zip(listed, good, strict=True) if is_good]
     width_px, height_px = hashed.width_px[good], hashed.height_px[good]
-    told = np.array([one.shape for one in whole])
+    table_shape = np.array([one.shape for one in whole])
     found = same_pictures(
         near(hashed.phash[good], within=within),
-        lambda rows: _seen([whole[row].path for row in rows.tolist()], n_workers=n_workers),
-        np.where(np.isfinite(told), told, np.divide(width_px, height_px)),
+        lambda rows: _grey_pixels([whole[row].path for row in rows.tolist()], n_workers=n_workers),
+        np.where(np.isfinite(table_shape), table_shape, np.divide(width_px, height_px)),
         copies=same_bytes.same_bytes([one.path for one in whole]),
     )
     classes, name_of = _numbered([one.name for one in whole], unknown=known.vocabulary.unknown)
@@ -165,7 +166,7 @@ def find_duplicates(
     ]
     given = taken_over(found.group, classes)
     is_new = np.array([one.source == "new" for one in whole], bool)
-    learnt = np.flatnonzero(is_new & (classes == UNLABELLED) & (given != UNLABELLED)).tolist()
+    fillable = np.flatnonzero(is_new & (classes == UNLABELLED) & (given != UNLABELLED)).tolist()
     shared = sharing(found.group, classes) if "identity" in known.table.columns else []
     return NearDuplicates(
         n_known=int(np.count_nonzero(~is_new)),
@@ -177,15 +178,15 @@ def find_duplicates(
         ),
         pictures=tuple(sorted(pictures, key=lambda one: ORDER.index(one.verdict))),
         suggested=_suggested(shared, likeness, name_of),
-        taken_over=tuple((whole[row].image, name_of[int(given[row])]) for row in learnt),
-        n_looked=found.n_looked,
-        n_refused=found.n_refused,
+        taken_over=tuple((whole[row].image, name_of[int(given[row])]) for row in fillable),
+        n_compared=found.n_compared,
+        n_different=found.n_different,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A photo of one of the tables; ``shape`` is its true width to height where the table tells it, else nan."""
+    """A photo of one of the tables; ``shape`` is width divided by height as given in the table, else nan."""
 
     source: Source
     row: int
@@ -197,7 +198,7 @@ class _Listed:
 
 
 def _listed(source: Source, photos: Collection) -> Iterator[_Listed]:
-    """What is known of every photo of a table before it is looked at."""
+    """Yield what the table gives for every photo, before any file is read."""
     columns = (photos.images, photos.table["file"], photos.paths, names_given(photos), _true_shape(photos).tolist())
     for row, cells in enumerate(zip(*columns, strict=True)):
         yield _Listed(source, row, *cells)
@@ -206,7 +207,7 @@ def _listed(source: Source, photos: Collection) -> Iterator[_Listed]:
 def _duplicates(
     rows: Int64[np.ndarray, " row"], whole: Sequence[_Listed], width_px: np.ndarray, height_px: np.ndarray
 ) -> tuple[NearDuplicate, ...]:
-    """The photos of one picture, the largest marked."""
+    """Return the photos of one group, with the largest one marked."""
     largest = int(rows[np.argmax(width_px[rows] * height_px[rows])])
     return tuple(
         NearDuplicate(
@@ -224,40 +225,40 @@ def _duplicates(
 
 
 def _suggested(
-    shared: Sequence[OneIdentity], likeness: IdentityLikeness | None, names: dict[int, str]
+    shared: Sequence[IdentityPair], likeness: IdentityLikeness | None, names: dict[int, str]
 ) -> tuple[PerhapsOne, ...]:
-    """Identities that share a picture or look similar, by name."""
-    looks: list[OneIdentity] = []
+    """Return pairs of names that share a picture or have similar photos."""
+    by_similarity: list[IdentityPair] = []
     if likeness is not None:
         number = {name: one for one, name in names.items()}
         for one in similar(likeness.of):
             pair = [number.get(likeness.names[end], -1) for end in (one.first, one.second)]
             if min(pair) >= 0:
-                looks.append(OneIdentity(min(pair), max(pair), cosine=one.cosine, score=one.score))
+                by_similarity.append(IdentityPair(min(pair), max(pair), cosine=one.cosine, score=one.score))
     return tuple(
         PerhapsOne(names[one.first], names[one.second], one.n_shared, one.cosine, one.score)
-        for one in both(shared, looks)
+        for one in merge_pairs(shared, by_similarity)
     )
 
 
 def _numbered(names: Sequence[str], *, unknown: str) -> tuple[np.ndarray, dict[int, str]]:
-    """A class for every name, whatever it names, and the name of every class."""
+    """Return a class number for every name, and the name of every class."""
     number = {name: place for place, name in enumerate(sorted(set(names) - {"", unknown}))}
     codes = {**number, "": UNLABELLED, unknown: UNKNOWN_INDIVIDUAL}
     return np.array([codes[name] for name in names], np.int64), {code: name for name, code in codes.items()}
 
 
 def _true_shape(photos: Collection) -> Float[np.ndarray, " image"]:
-    """Width to height as the table tells it, where a file was squashed; nan where it does not."""
+    """Return width divided by height from the table, as a resized file may be distorted; nan where it is not given."""
     if not {"width", "height"} <= set(photos.table.columns):
         return np.full(len(photos), np.nan)
     width, height = (
         photos.table[side].fill_null(0).to_numpy().astype(np.float64, copy=False) for side in ("width", "height")
     )
-    told = (width > 0) & (height > 0)
-    return np.divide(width, height, out=np.full(len(photos), np.nan), where=told)
+    is_given = (width > 0) & (height > 0)
+    return np.divide(width, height, out=np.full(len(photos), np.nan), where=is_given)
 
 
-def _seen(paths: Sequence[Path], *, n_workers: int) -> Float[np.ndarray, "row pixel"]:
+def _grey_pixels(paths: Sequence[Path], *, n_workers: int) -> Float[np.ndarray, "row pixel"]:
     with ThreadPoolExecutor(max(1, n_workers)) as pool:
         return np.stack(list(pool.map(seen, paths)))

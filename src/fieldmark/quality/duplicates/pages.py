@@ -1,4 +1,4 @@
-"""What the page about near-duplicates shows, and the tables of them."""
+"""Content of the near-duplicates page, and the CSV files with the same results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DUPLICATES = (
     *("picture", "table", "image", "file", "name", "verdict"),
     *("width_px", "height_px", "largest"),
 )
-"""The columns of the table of near-duplicates."""
+"""Columns of the CSV file of near-duplicates."""
 IDENTITIES = ("first", "second", "pictures_shared", "cosine", "score", "decision")
 TAKEN_OVER = ("image", "identity")
 
@@ -31,47 +31,49 @@ N_EACH = 3
 
 
 def duplicate_facts(found: NearDuplicates) -> tuple[Fact, ...]:
-    """The counts, for the page and for the terminal."""
+    """Return the counts for the page and the terminal."""
     n_photos = sum(len(one.duplicates) for one in found.pictures)
     verdicts = [one.verdict for one in found.pictures]
     both = f"{found.n_known:,} and {found.n_new:,} new" if found.n_new else ""
     lines = [
         Fact("Photos", f"{found.n_known + found.n_new:,}", both),
-        Fact("Pictures in several photos", f"{len(found.pictures):,}", f"{n_photos:,} photos show them"),
-        Fact("Under two names", f"{verdicts.count('two names'):,}", "pictures; at least one of the names is wrong"),
+        Fact("Groups of near-duplicates", f"{len(found.pictures):,}", f"{n_photos:,} photos in total"),
+        Fact("Groups with two names", f"{verdicts.count('two names'):,}", "at least one of the names is wrong"),
         Fact(
-            "Named, and of an unknown individual",
+            "Groups both named and unknown",
             f"{verdicts.count('unknown and named'):,}",
-            "pictures; both cannot be right",
+            "the name or the unknown label is wrong",
         ),
-        Fact("Perhaps one individual", f"{len(found.suggested):,}", "pairs of names, for you to judge"),
+        Fact("Possible duplicate names", f"{len(found.suggested):,}", "pairs of names; check them by eye"),
         Fact(
-            "Near and yet others",
-            f"{found.n_refused:,}",
-            f"of {found.n_looked:,} pairs with near hashes, told apart by their pixels",
+            "Similar but different pictures",
+            f"{found.n_different:,}",
+            f"of {found.n_compared:,} pairs with near hashes; their pixels differ",
         ),
     ]
     if found.n_new:
         n_across = sum(one.crosses for one in found.pictures)
-        lines.insert(2, Fact("In both tables", f"{n_across:,}", "pictures: what is learnt from one tells the other"))
+        lines.insert(
+            2, Fact("Groups in both tables", f"{n_across:,}", "the same picture is in the known and the new photos")
+        )
     if found.broken:
         lines.append(Fact("Broken files", f"{len(found.broken):,}", "left out"))
     return tuple(lines)
 
 
 def duplicate_page(found: NearDuplicates, known: Collection, new: Collection | None = None) -> DuplicatesPage:
-    """What the page shows: conflicts first, suggested identities with photos of each.
+    """Return the content of the page: conflicts first, then pairs of names with photos of each.
 
     Args:
-        found: In ``known`` and ``new``.
-        known: The table.
-        new: The other table, if there was one.
+        found: Result of the search in ``known`` and ``new``.
+        known: The first table.
+        new: The second table, if there was one.
     """
     tables = {"known": known} | ({"new": new} if new is not None else {})
     n_conflicts = len(found.conflicts)
-    summary = f"{counted(len(found.pictures), 'picture lies', 'pictures lie')} in several photos."
+    summary = f"{counted(len(found.pictures), 'group', 'groups')} of near-duplicate photos."
     if n_conflicts:
-        summary += f" {counted(n_conflicts, 'of them carries', 'of them carry')} names that contradict each other."
+        summary += f" {counted(n_conflicts, 'group has', 'groups have')} names that contradict each other."
     return DuplicatesPage(
         title=" and ".join(photos.name for photos in tables.values()),
         summary=summary,
@@ -85,14 +87,14 @@ def duplicate_page(found: NearDuplicates, known: Collection, new: Collection | N
 
 
 def why(one: PerhapsOne) -> str:
-    """Why two names may be one, in words."""
+    """Return the reasons why two names may belong to one individual."""
     reasons = [f"{counted(one.n_shared, 'picture')} in common"] if one.n_shared else []
-    reasons += [f"similar: {one.cosine:.3f}"] if math.isfinite(one.cosine) else []
+    reasons += [f"cosine similarity {one.cosine:.3f}"] if math.isfinite(one.cosine) else []
     return ", ".join(reasons)
 
 
 def write_duplicates(path: Path, found: NearDuplicates) -> None:
-    """Write one row a photo, harmless in a spreadsheet; photos of one picture share its number."""
+    """Write one row per photo; near-duplicates share a picture number. Formulas are escaped for spreadsheets."""
     rows = [
         (
             number,
@@ -113,7 +115,7 @@ def write_duplicates(path: Path, found: NearDuplicates) -> None:
 
 
 def write_identities(path: Path, found: NearDuplicates) -> None:
-    """Write pairs of names that may be one, with an empty column for what a person decides."""
+    """Write pairs of names that may belong to one individual, with an empty column for the decision of a person."""
     rows = [
         (
             one.first,
@@ -129,7 +131,7 @@ def write_identities(path: Path, found: NearDuplicates) -> None:
 
 
 def write_taken_over(path: Path, found: NearDuplicates) -> None:
-    """Write the names that new photos take over from their near-duplicates, to the letter."""
+    """Write the names that new photos can take from their near-duplicates. Names are written unchanged."""
     write_answers_csv(path, found.taken_over, TAKEN_OVER, for_people=False)
 
 

@@ -1,1 +1,1 @@
-"""Labels that are doubtful, left out, or guessed for photos that have none."""
+"""Find label issues, drop noisy samples, and select pseudo-labels."""

@@ -1,4 +1,4 @@
-"""Which given labels are doubtful, cell by cell: labels that were forgotten, and labels that are wrong."""
+"""Find label issues, one image and label at a time: missing labels and wrong labels."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ MISSING, WRONG = "missing", "wrong"
 def label_error_proba(
     proba: Proba, truth: Truth, *, groups: Groups | None = None, others: bool = True
 ) -> Float32[np.ndarray, "image label"]:
-    """How likely each given label is a mistake: missing where it was not given, wrong where it was.
+    """Return the probability that each label is a mistake: missing if it was not given, wrong if it was given.
 
-    The numbers can be compared between images, labels and both kinds of mistake, and their sum is the number of
-    mistakes to expect. |truth - proba| cannot: a rare label never scores high, so all its given labels look wrong
-    and none of its forgotten ones is found.
+    The probabilities are comparable between images, labels and both kinds of mistake. Their sum is the expected
+    number of mistakes. The simple measure |truth - proba| has neither property. A rare label never gets a high score,
+    so all its given labels look wrong and its missing labels are not found.
 
     Args:
-        proba: Out-of-fold probabilities; networks that have seen the label in training have made up excuses for it.
+        proba: Out-of-fold probabilities. A network trained on a wrong label would predict it again.
         truth: The given labels, 0 and 1.
-        groups: A number for each image, similar for copies of a picture, as ``Collection.groups``.
-        others: Whether the image's other labels are heard, beside the scores.
+        groups: Group number of each image, equal for copies of a picture, as in ``Collection.groups``.
+        others: Whether to use the other labels of the image in addition to its scores.
 
     Returns:
-        0 (surely right) to 1 (surely a mistake).
+        Probabilities from 0 (correct) to 1 (mistake).
 
     Raises:
-        ShapeError: The matrices differ in shape or are empty, or there is not one group for each image.
-        FieldmarkError: A value is no probability or no truth.
+        ShapeError: The matrices differ in shape or are empty, or the number of groups differs from the number of
+            images.
+        FieldmarkError: ``proba`` has values outside 0 to 1, or ``truth`` has values other than 0 and 1.
 
     Source:
-        Ours; see ``judge``.
+        Ours; see ``fit_label_noise``.
     """
-    opinion = fit_label_noise(proba, truth, groups=groups, others=others)
+    model = fit_label_noise(proba, truth, groups=groups, others=others)
     proba, truth = np.asarray(proba), np.asarray(truth)
     issues = np.empty(truth.shape, np.float32)
     for rows in row_blocks(len(truth)):
-        issues[rows] = _sigmoid(opinion.log_odds(proba, truth, rows))
+        issues[rows] = _sigmoid(model.log_odds(proba, truth, rows))
     return issues
 
 
@@ -56,41 +57,43 @@ def likely_label_errors(
     groups: Groups | None = None,
     others: bool = True,
 ) -> pl.DataFrame:
-    """The most doubtful given labels, for people to look at.
+    """Return the most likely label issues, for a person to check.
 
     Args:
         proba: Out-of-fold probabilities.
         truth: The given labels, 0 and 1.
         labels: Name of each column.
-        most: How many to list.
-        groups: As for ``label_error_proba``.
-        others: As for ``label_error_proba``.
+        most: Maximum number of issues.
+        groups: See ``label_error_proba``.
+        others: See ``label_error_proba``.
 
     Returns:
-        ``row`` (of the image), ``label``, ``kind`` ("missing": not given and perhaps there; "wrong": given and
-        perhaps not there), ``given`` (whether it was), ``proba`` and ``label_error_proba``. The most doubtful first; of equal ones
-        the earlier image, then the earlier label.
+        A table with the columns ``row`` (of the image), ``label``, ``kind`` ("missing": not given but probably
+        present; "wrong": given but probably absent), ``given``, ``proba`` and ``label_error_proba``. The rows are
+        sorted by ``label_error_proba``, largest first; equal rows are in the order of images, then labels.
 
     Raises:
-        ShapeError: As ``label_error_proba``, or there is not one name for each column.
-        FieldmarkError: As ``label_error_proba``, or ``most`` is below 1.
+        ShapeError: As for ``label_error_proba``, or the number of names differs from the number of columns.
+        FieldmarkError: As for ``label_error_proba``, or ``most`` is below 1.
     """
     proba, truth = np.asarray(proba), np.asarray(truth)
     if truth.ndim == 2 and len(labels) != truth.shape[1]:
         raise ShapeError(
-            "likely_label_errors() needs one name for every label.",
+            "Argument 'labels' of likely_label_errors() needs one name for every column of 'truth'.",
             got=f"{len(labels)} names, truth {truth.shape}",
             fix="pass vocabulary.tags of the collection that truth comes from.",
         )
     if most < 1:
-        raise FieldmarkError("likely_label_errors() lists at least one label.", got=most, fix="use most=1 or more.")
-    opinion = fit_label_noise(proba, truth, groups=groups, others=others)
+        raise FieldmarkError(
+            "Setting 'most' of likely_label_errors() must be at least 1.", got=most, fix="use most=1000."
+        )
+    model = fit_label_noise(proba, truth, groups=groups, others=others)
     n_labels = truth.shape[1]
     cell, odds = np.empty(0, np.int64), np.empty(0, np.float32)
     for rows in row_blocks(len(truth)):
-        fresh = opinion.log_odds(proba, truth, rows).ravel()
-        worst = np.arange(len(fresh)) if len(fresh) <= most else _largest(fresh, most)
-        cell, odds = np.concatenate([cell, worst + rows[0] * n_labels]), np.concatenate([odds, fresh[worst]])
+        log_odds = model.log_odds(proba, truth, rows).ravel()
+        worst = np.arange(len(log_odds)) if len(log_odds) <= most else _largest(log_odds, most)
+        cell, odds = np.concatenate([cell, worst + rows[0] * n_labels]), np.concatenate([odds, log_odds[worst]])
         first = np.lexsort((cell, -odds))[:most]
         cell, odds = cell[first], odds[first]
     row, column = np.divmod(cell, n_labels)
@@ -108,7 +111,7 @@ def likely_label_errors(
 
 
 def _largest(values: Float32[np.ndarray, " cell"], n: int) -> np.ndarray:
-    """Places of the ``n`` largest, of equal ones the first."""
+    """Return the positions of the ``n`` largest values; of equal values the first."""
     least = np.partition(values, len(values) - n)[len(values) - n]
     above, equal = np.flatnonzero(values > least), np.flatnonzero(values == least)
     return np.concatenate([above, equal[: n - len(above)]])

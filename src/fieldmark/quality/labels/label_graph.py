@@ -1,4 +1,4 @@
-"""What the names of labels say about each other: "A and B" implies A, "north indian" is indian, two are one."""
+"""Find relations between label names: "A and B" implies A, "north indian" implies "indian", similar spellings."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ class Implication:
     """An image with ``label`` should also have ``implied``.
 
     Attributes:
-        label: The more special label.
-        implied: The label it brings along.
-        rule: ``"and"``, ``"or"``: ``label`` is "A and B" or "A or B". ``"contains"``: its words contain the other's.
-        n: Images with ``label``.
-        n_missing: Those of them without ``implied``. Where it is some of them, some were forgotten; where it is all,
-            whoever labelled them took the two for alternatives.
+        label: The more specific label.
+        implied: The more general label.
+        rule: ``"and"``, ``"or"``: ``label`` is "A and B" or "A or B". ``"contains"``: the words of ``label`` contain
+            the words of ``implied``.
+        n: Number of images with ``label``.
+        n_missing: Number of these images without ``implied``. If some lack it, it was probably forgotten. If all
+            lack it, the annotators probably used the two labels as alternatives.
     """
 
     label: str
@@ -44,7 +45,7 @@ class Implication:
 
     @property
     def n_kept(self) -> int:
-        """Images that have both, as the names want it."""
+        """Number of images that have both labels."""
         return self.n - self.n_missing
 
 
@@ -53,12 +54,12 @@ class SimilarLabels:
     """Two labels of one group whose names differ by a few letters.
 
     Attributes:
-        first: The commoner one.
-        second: The rarer one.
-        ratio: 1 for equal names, 0 for names without a letter in common place.
-        n_first: Images with the first.
-        n_second: Images with the second.
-        n_both: Images with both; two spellings of one thing rarely meet.
+        first: The more frequent label.
+        second: The less frequent label.
+        ratio: Levenshtein similarity of the names, 0 to 1; 1 for equal names.
+        n_first: Number of images with the first label.
+        n_second: Number of images with the second label.
+        n_both: Number of images with both labels, which is small for two spellings of one label.
     """
 
     first: str
@@ -71,14 +72,14 @@ class SimilarLabels:
 
 @dataclass(frozen=True)
 class Apart:
-    """Two labels of one group that no image has together, though chance alone would have brought them together.
+    """Two labels of one group that never occur together, although some images with both are expected by chance.
 
     Attributes:
-        first: The commoner one.
-        second: The rarer one.
-        n_first: Images with the first.
-        n_second: Images with the second.
-        expected: Images with both if labels were given independently.
+        first: The more frequent label.
+        second: The less frequent label.
+        n_first: Number of images with the first label.
+        n_second: Number of images with the second label.
+        expected: Expected number of images with both, if labels were independent.
     """
 
     first: str
@@ -90,13 +91,13 @@ class Apart:
 
 @dataclass(frozen=True)
 class LabelGraph:
-    """Findings for a person to judge; nothing is changed.
+    """Relations between labels, for a person to check. The labels are not changed.
 
     Attributes:
-        names: Of the labels, in column order.
-        implications: The one with the most images that lack what is implied first.
-        similar: The most similar first.
-        apart: The most surprising first.
+        names: Label names, in column order.
+        implications: Implied labels, sorted by the number of images that lack the implied label, largest first.
+        similar: Labels with similar names, the most similar first.
+        apart: Labels that never occur together, sorted by the expected number of images with both, largest first.
     """
 
     names: tuple[str, ...]
@@ -108,35 +109,38 @@ class LabelGraph:
 def inspect_labels(
     names: Sequence[str], truth: Bool[np.ndarray, "image label"], *, ratio: float = 0.8, expected: float = 10.0
 ) -> LabelGraph:
-    """Look for labels that imply, repeat or exclude each other; only labels of one group are compared.
+    """Find labels that imply, repeat or exclude each other. Only labels of the same group are compared.
 
     Args:
-        names: Of the labels; the text before "::" is the group.
+        names: Label names; the text before "::" is the group.
         truth: The given labels, 0 and 1.
-        ratio: Names at least so similar are told, 0-1: 1 minus the edits from one to the other over the longer length.
-        expected: Labels never together are told where chance would have given at least so many images both.
+        ratio: Smallest similarity of reported names, 0 to 1: 1 minus the edit distance divided by the longer length.
+        expected: Smallest expected number of images with both labels, for reported labels that never occur together.
 
     Returns:
-        Findings with counts.
+        The relations, with counts.
 
     Raises:
-        ShapeError: There is not one name for each column.
-        FieldmarkError: ``truth`` holds other values than 0 and 1, or ``ratio`` is not above 0 and at most 1.
+        ShapeError: The number of names differs from the number of columns.
+        FieldmarkError: ``truth`` has values other than 0 and 1, or ``ratio`` is not above 0 and at most 1.
 
     Source:
         Public cleaning of the labels of iMet 2020 ("A and B" implies A and B, names compared by Levenshtein ratio and
-        then by eye, a name within a name is the wider one); counts and the test of chance are ours.
+        then manually; a name contained in another name is the more general one). The counts and the comparison with
+        chance are ours.
     """
     truth = np.asarray(truth)
     if truth.ndim != 2 or len(names) != truth.shape[1]:
         raise ShapeError(
-            "inspect_labels() needs one name for every label.",
+            "Argument 'names' of inspect_labels() needs one name for every column of 'truth'.",
             got=f"{len(names)} names, truth {truth.shape}",
             fix="pass vocabulary.tags and truth of one collection.",
         )
     if not 0 < ratio <= 1:
-        raise FieldmarkError("inspect_labels() compares names by a ratio.", got=ratio, fix="use 0.8, or up to 1.")
-    check_truth(truth, who="inspect_labels()")
+        raise FieldmarkError(
+            "Setting 'ratio' of inspect_labels() must be above 0 and at most 1.", got=ratio, fix="use ratio=0.8."
+        )
+    check_truth(truth, function="inspect_labels()")
     together = _together(truth)
     parts = [_parts(name) for name in names]
     return LabelGraph(
@@ -150,20 +154,20 @@ def inspect_labels(
 def implied(
     truth: Bool[np.ndarray, "image label"], graph: LabelGraph, *, rules: Collection[Rule] = BOTH
 ) -> Bool[np.ndarray, "image label"]:
-    """The truth with the labels that others imply added, until nothing more follows.
+    """Return the labels with all implied labels added, including indirectly implied ones.
 
     Args:
-        truth: The given labels, 0 and 1; left as it is.
-        graph: What ``inspect_labels`` found.
-        rules: Which findings to believe; names that merely contain each other are worth a look before.
+        truth: The given labels, 0 and 1; not changed.
+        graph: Result of ``inspect_labels``.
+        rules: Rules to apply. Check the implications of the rule "contains" before you use it.
 
     Raises:
-        ShapeError: The truth has another number of labels than the graph.
+        ShapeError: The number of labels differs between ``truth`` and ``graph``.
     """
     truth = np.asarray(truth)
     if truth.ndim != 2 or truth.shape[1] != len(graph.names):
         raise ShapeError(
-            "implied() needs the truth of the labels that were inspected.",
+            "Argument 'truth' of implied() must have the labels of 'graph'.",
             got=f"truth {truth.shape}, graph of {len(graph.names)} labels",
             fix="call inspect_labels() with the same names and truth.",
         )
@@ -181,13 +185,13 @@ def implied(
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Group and own name."""
+    """Return the group and the name without the group."""
     group, mark, own = name.partition(GROUP_MARK)
     return (group, own.strip()) if mark else ("", name.strip())
 
 
 def _together(truth: np.ndarray) -> Int[np.ndarray, "label label"]:
-    """Images that have both labels; on the diagonal those that have the label."""
+    """Return the number of images with both labels; the diagonal holds the number of images with each label."""
     both = np.zeros((truth.shape[1], truth.shape[1]))
     for start in range(0, len(truth), ROW_BLOCK):
         block = truth[start : start + ROW_BLOCK].astype(np.float32)  # whole numbers below 2^24: exact
@@ -213,7 +217,7 @@ def _implications(
 
 
 def _wider(own: str) -> Iterator[tuple[Rule, str]]:
-    """Phrases a name implies, with the rule: the sides of a joint, else every run of its words."""
+    """Yield the phrases that a name implies, with the rule: sides of "and" or "or", else shorter word sequences."""
     for rule, joint in _JOINTS:
         sides = [side for side in joint.split(own) if side]
         if len(sides) > 1:
@@ -226,7 +230,7 @@ def _wider(own: str) -> Iterator[tuple[Rule, str]]:
 
 
 def _forms(phrase: str) -> tuple[str, ...]:
-    """The phrase, its plural and its singular: "bow and arrow" implies "bows"."""
+    """Return the phrase, its plural and its singular; "bow and arrow" implies "bows"."""
     return phrase, f"{phrase}s", f"{phrase}es", phrase.removesuffix("s")
 
 
@@ -241,7 +245,7 @@ def _similar(
     groups = np.array([group for group, _ in parts])
     found = []
     for at in range(len(folded) - 1):
-        # No score_threshold: it also drops names that are exactly at the threshold.
+        # cdist() gets no score threshold: it would also drop names exactly at the threshold.
         closeness = cdist([folded[at]], folded[at + 1 :], scorer=likeness, dtype=np.float64)[0]
         for other in np.flatnonzero((closeness >= ratio - 1e-9) & (groups[at + 1 :] == groups[at])).tolist():
             first, second = _commoner(at, at + 1 + other, together)

@@ -1,9 +1,10 @@
-"""How often each label is forgotten or made up: a small model of labelling, fitted to scores and given labels.
+"""Fit the rates of missing and wrong labels: a small model of the annotators, fitted to scores and given labels.
 
-Each cell (image, label) has a hidden truth. The score says how likely it is: ``sigmoid(intercept + slope * reading)``.
-Whoever labelled the image forgot some true labels and made up some false ones. From these four numbers a label follows
-how likely each given label is a mistake. A label of eight images cannot tell its four numbers; it leans on what the
-labels have in common.
+Each cell (image, label) has a hidden true value. The score gives its probability:
+``sigmoid(intercept + slope * reading)``. The annotators missed some true labels and added some wrong ones. Each label
+has four parameters: intercept, slope, rate of missing and rate of wrong labels. They give the probability that a given
+label is a mistake. Rare labels have too few images for four parameters, so their parameters are shrunk towards the
+values of all labels.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from jaxtyping import Float64
 
 ROUNDS = 40
 WARM_UP = 5
-"""Rounds before the labels' common intercept and slope are learned from the labels themselves."""
-USUAL = 0.1
-"""Rate of mistakes believed before the data speak, with the weight of ``USUAL_WEIGHT`` labels given."""
-USUAL_WEIGHT = 200.0
-LEAN = 20.0
-"""So many given labels of its own weigh as much to a label as what is usual among all labels."""
-MOST = 0.5
-"""A label that is forgotten more often than given cannot be told from a rarer one that is not."""
+"""Rounds before the mean intercept and slope over the labels are estimated from the data."""
+PRIOR_RATE = 0.1
+"""Prior rate of mistakes, with the weight of ``PRIOR_WEIGHT`` given labels."""
+PRIOR_WEIGHT = 200.0
+SHRINKAGE = 20.0
+"""Weight of the rate over all labels, in given labels of one label."""
+MAX_RATE = 0.5
+"""Largest rate of mistakes. A label that is missing more often than given looks the same as a rarer label."""
 ENOUGH = 30
-"""Given labels from which on a label has a say in what is usual, where ``ENOUGH_LABELS`` have so many."""
+"""Smallest number of given labels for a label to be used in the priors, if ``ENOUGH_LABELS`` labels have as many."""
 ENOUGH_LABELS = 10
 LEAST_DEVIATION = np.array([0.3, 0.1])
-"""Of intercepts and slopes between labels: labels are never quite similar."""
+"""Smallest standard deviation of intercepts and slopes between labels."""
 TINY = 1e-12
 
 ByLabel = Float64[np.ndarray, " label"]
@@ -36,14 +37,13 @@ ByBin = Float64[np.ndarray, "label bin"]
 
 @dataclass(frozen=True)
 class Counts:
-    """Images in each bin of the score of each label.
+    """Number of images in each score bin, for each label.
 
     Attributes:
-        absent: Those the label was not given.
-        given: Those it was given.
-        reading: What a score in that bin says, rising from bin to bin.
-        slope: Mean and deviation of what ``reading`` is to be multiplied with to become log-odds of the truth, as
-            believed before the data speak.
+        absent: Images without the label.
+        given: Images with the label.
+        reading: Value of the score in each bin, increasing from bin to bin.
+        slope: Prior mean and standard deviation of the slope that converts ``reading`` to log-odds of the true label.
     """
 
     absent: ByBin
@@ -54,14 +54,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """What was found about each label.
+    """Fitted rates of mistakes of each label.
 
     Attributes:
-        missing: Share of the images that show the label and were not given it.
-        wrong: Share of the images given the label that do not show it.
-        if_absent: Log-odds that the label is missing where it was not given, for each bin of the score.
-        if_given: Log-odds that it is wrong where it was given.
-        log_likelihood: Of the given labels, in nats; of two readings that of the likelier.
+        missing: Share of the images that truly have the label but were not given it.
+        wrong: Share of the images with the given label that do not truly have it.
+        if_absent: Log-odds of a missing label where the label was not given, for each score bin.
+        if_given: Log-odds of a wrong label where the label was given, for each score bin.
+        log_likelihood: Log-likelihood of the given labels, in nats; the larger one of two averaged fits.
     """
 
     missing: ByLabel
@@ -73,34 +73,34 @@ class LabelNoise:
 
 @dataclass
 class _Link:
-    """Intercept and slope of each label (rows of ``own``), and their mean and deviation over the labels."""
+    """Intercept and slope of each label (rows of ``own``), and their mean and standard deviation over the labels."""
 
     own: Float64[np.ndarray, "2 label"]
     mean: Float64[np.ndarray, " 2"]
     deviation: Float64[np.ndarray, " 2"]
 
     def log_odds(self, reading: ByBin) -> ByBin:
-        """Log-odds that the label is true in each bin."""
+        """Return the log-odds of the true label in each bin."""
         return np.clip(self.own[0][:, None] + self.own[1][:, None] * reading, -50, 50)
 
     def true(self, reading: ByBin) -> ByBin:
-        """How likely the label is true in each bin."""
+        """Return the probability of the true label in each bin."""
         return 1 / (1 + np.exp(-self.log_odds(reading)))
 
 
 def fit_rates(counts: Counts) -> LabelNoise:
-    """The likeliest rates, by expectation and maximisation, with priors learned from all labels.
+    """Fit the rates of mistakes by expectation-maximisation, with priors estimated from all labels.
 
     Returns:
-        Rates and issues, finite also for labels that nobody or everybody has.
+        The rates, and the log-odds of a mistake. They are finite also for labels that no image or every image has.
 
     Source:
-        The errors are those of Dawid and Skene 1979 with one annotator, and a logistic of the score is the truth's
-        prior as in Raykar et al. 2010 (JMLR 11, section 2); the priors between labels are ours.
+        The error model is that of Dawid and Skene 1979 with one annotator. A logistic function of the score is the
+        prior of the true label, as in Raykar et al. 2010 (JMLR 11, section 2). The priors between labels are ours.
     """
     n_given, n = counts.given.sum(axis=1), (counts.absent + counts.given).sum(axis=1)
     link = _start(counts, n_given)
-    missing, wrong = np.full(len(n), USUAL), np.full(len(n), USUAL)
+    missing, wrong = np.full(len(n), PRIOR_RATE), np.full(len(n), PRIOR_RATE)
     for number in range(ROUNDS):
         made_up = _made_up(wrong, n_given, n)
         forgotten, invented = _expected(link.true(counts.reading), missing, made_up)
@@ -117,18 +117,18 @@ def fit_rates(counts: Counts) -> LabelNoise:
 
     made_up = _made_up(wrong, n_given, n)
     log_odds, true = link.log_odds(counts.reading), link.true(counts.reading)
-    says_yes = np.clip((1 - missing)[:, None] * true + made_up[:, None] * (1 - true), TINY, 1 - TINY)
+    given_proba = np.clip((1 - missing)[:, None] * true + made_up[:, None] * (1 - true), TINY, 1 - TINY)
     return LabelNoise(
         missing=missing,
         wrong=wrong,
         if_absent=(np.log(missing) - np.log1p(-made_up))[:, None] + log_odds,
         if_given=(np.log(made_up) - np.log1p(-missing))[:, None] - log_odds,
-        log_likelihood=float((counts.given * np.log(says_yes) + counts.absent * np.log1p(-says_yes)).sum()),
+        log_likelihood=float((counts.given * np.log(given_proba) + counts.absent * np.log1p(-given_proba)).sum()),
     )
 
 
 def mean(one: LabelNoise, other: LabelNoise) -> LabelNoise:
-    """What two readings of the same scores say together: the mean of their rates and of their issues."""
+    """Return the average of two fits of the same scores: mean rates and mean probabilities of mistakes."""
     return LabelNoise(
         missing=(one.missing + other.missing) / 2,
         wrong=(one.wrong + other.wrong) / 2,
@@ -139,14 +139,14 @@ def mean(one: LabelNoise, other: LabelNoise) -> LabelNoise:
 
 
 def _between(one: ByBin, other: ByBin) -> ByBin:
-    """Log-odds of the mean of two probabilities, both given as log-odds; exact also near 0 and 1."""
+    """Return the log-odds of the mean of two probabilities given as log-odds; exact also near 0 and 1."""
     yes = np.logaddexp(-np.logaddexp(0, -one), -np.logaddexp(0, -other))
     no = np.logaddexp(-np.logaddexp(0, one), -np.logaddexp(0, other))
     return yes - no
 
 
 def _start(counts: Counts, n_given: ByLabel) -> _Link:
-    """A link with the believed slope, and intercepts by which as many labels are true as are given."""
+    """Return a link with the prior slope, and intercepts for which as many labels are true as are given."""
     slope, spread = counts.slope
     own = np.stack([np.zeros(len(n_given)), np.full(len(n_given), slope)])
     link = _Link(own, np.array([0.0, slope]), np.array([2.0, spread]))
@@ -161,25 +161,25 @@ def _start(counts: Counts, n_given: ByLabel) -> _Link:
 
 
 def _made_up(wrong: ByLabel, n_given: ByLabel, n: ByLabel) -> ByLabel:
-    """Share of the images without the label that are given it, from the share of wrong ones among the given."""
-    return np.clip(wrong * n_given / np.maximum(n - n_given, 1), 1e-9, MOST)
+    """Return the share of images without the label that were given it, from the share of wrong given labels."""
+    return np.clip(wrong * n_given / np.maximum(n - n_given, 1), 1e-9, MAX_RATE)
 
 
 def _expected(true: ByBin, missing: ByLabel, made_up: ByLabel) -> tuple[ByBin, ByBin]:
-    """How likely a label that was not given is forgotten, and one that was given invented."""
+    """Return the probability that an absent label is missing, and that a given label is wrong."""
     forgotten, rightly_absent = missing[:, None] * true, (1 - made_up)[:, None] * (1 - true)
     invented, rightly_given = made_up[:, None] * (1 - true), (1 - missing)[:, None] * true
     return forgotten / (forgotten + rightly_absent), invented / (invented + rightly_given)
 
 
 def _rate(n_mistakes: ByLabel, of: ByLabel) -> ByLabel:
-    """The rate of each label, leaning on the rate of all."""
-    usual = (n_mistakes.sum() + USUAL_WEIGHT * USUAL) / (of.sum() + USUAL_WEIGHT)
-    return np.clip((n_mistakes + LEAN * usual) / (of + LEAN), 1e-4, MOST)
+    """Return the rate of each label, shrunk towards the rate over all labels."""
+    usual = (n_mistakes.sum() + PRIOR_WEIGHT * PRIOR_RATE) / (of.sum() + PRIOR_WEIGHT)
+    return np.clip((n_mistakes + SHRINKAGE * usual) / (of + SHRINKAGE), 1e-4, MAX_RATE)
 
 
 def _improve(link: _Link, counts: Counts, n_true: ByBin) -> None:
-    """Two careful Newton steps of every label's intercept and slope towards the expected number of true labels."""
+    """Do two damped Newton steps for the intercept and slope of every label, towards the expected true labels."""
     total, x = counts.absent + counts.given, counts.reading
     for _ in range(2):
         true = link.true(x)
@@ -191,5 +191,5 @@ def _improve(link: _Link, counts: Counts, n_true: ByBin) -> None:
         h11 = (weight * x * x).sum(axis=1) + stiff[1]
         step = np.stack([h11 * g0 - h01 * g1, h00 * g1 - h01 * g0]) / (h00 * h11 - h01**2)
         link.own += step / np.maximum(np.abs(step).max(axis=0), 1)
-        # A rising reading never speaks against its label; a little slope keeps the order within a label.
+        # The slope stays positive: a higher score never makes the label less likely, and the order of images is kept.
         np.maximum(link.own[1], 0.01, out=link.own[1])

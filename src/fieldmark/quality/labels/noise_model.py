@@ -1,4 +1,4 @@
-"""An opinion of every given label, from out-of-fold scores and from the labels that stand beside it."""
+"""Fit the label-noise model: the probability of a mistake for every label, from out-of-fold scores and other labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
 
 from fieldmark.core.errors import ShapeError
-from fieldmark.quality.labels.company import Company, company
+from fieldmark.quality.labels.co_occurrence import CoOccurrence, fit_co_occurrence
 from fieldmark.quality.labels.inputs import ROW_BLOCK, SMALLEST, check_pair
 from fieldmark.quality.labels.label_noise import ByBin, ByLabel, Counts, LabelNoise, fit_rates, mean
 
@@ -22,43 +22,44 @@ Rows = Int64[np.ndarray, " row"]
 LogOdds = Float32[np.ndarray, "row label"]
 
 LOGIT_SLOPE, RANK_SLOPE = (1.0, 0.7), (3.0, 2.0)
-"""Mean and deviation of the slope believed at first. The logits of a calibrated network need one of 1."""
-HEARD = (0.5, 1.0, 1.5, 2.0, 3.0)
-"""How much the other labels of an image may count beside its score, tried in this order while it helps."""
+"""Prior mean and standard deviation of the slope, for logits and for ranks. Calibrated logits have slope 1."""
+OTHER_LABEL_WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0)
+"""Weights of the other labels of an image. They are tried in this order until the likelihood no longer improves."""
 N_BINS = 257
 N_TRIAL_ROWS = 20_000
-"""Images on which it is settled how much other labels count."""
-NARROWEST = 1e-3
-"""Range of the evidence of a label whose scores are all similar."""
+"""Number of images used to choose the weight of the other labels."""
+LEAST_RANGE = 1e-3
+"""Smallest range of the evidence of a label, used where its scores are nearly equal."""
 
 
 @dataclass(frozen=True)
 class LabelNoiseModel:
-    """A fitted opinion of every given label. Made by ``judge``.
+    """A fitted label-noise model, returned by ``fit_label_noise``.
 
     Attributes:
-        noise: Rates of mistakes of each label (``missing``, ``wrong``), and its issues for each bin of the evidence.
+        noise: Rates of mistakes of each label (``missing``, ``wrong``), and log-odds of a mistake for each bin of the
+            evidence.
         low: Evidence in the first bin of each label.
-        step: Width of its bins.
-        heard: How much the other labels of an image count beside its score; 0: not at all.
-        company: What labels say about each other; None where that is not heard.
+        step: Width of the bins of each label.
+        weight: Weight of the other labels of an image, relative to its score; 0 means not used.
+        co_occurrence: Co-occurrence model of the labels; None if it is not used.
     """
 
     noise: LabelNoise
     low: ByLabel
     step: ByLabel
-    heard: float
-    company: Company | None
+    weight: float
+    co_occurrence: CoOccurrence | None
 
     def log_odds(self, proba: Proba, truth: Truth, rows: Rows) -> LogOdds:
-        """Log-odds that a given label is a mistake, for some of the images that were judged.
+        """Return the log-odds that each label is a mistake, for some of the fitted images.
 
         Args:
-            proba: The matrix that was judged.
-            truth: Its given labels.
-            rows: Which images to tell of.
+            proba: The probabilities that the model was fitted on.
+            truth: The given labels that the model was fitted on.
+            rows: Rows of the images to compute.
         """
-        place = (_evidence(proba, truth, rows, self.company, self.heard) - self.low) / self.step
+        place = (_evidence(proba, truth, rows, self.co_occurrence, self.weight) - self.low) / self.step
         place = np.clip(place, 0, N_BINS - 1.001)
         below = place.astype(np.int64)
         share = place - below
@@ -74,67 +75,70 @@ class LabelNoiseModel:
 def fit_label_noise(
     proba: Proba, truth: Truth, *, groups: Groups | None = None, others: bool = True
 ) -> LabelNoiseModel:
-    """Learn how far each given label is to be trusted.
+    """Fit a label-noise model to out-of-fold probabilities and given labels.
 
-    What is known about a cell is its score, and what the image's other labels let expect. How much the others count
-    is settled by the data: the measure under which the given labels are likeliest is taken. This evidence is read in
-    two ways, as log-odds and as a mere order, and the issues of both are averaged. Log-odds are right for networks
-    that know little of the noise; those that have learned it put a floor under their scores, which only an order does
-    not see. The mean is never far from the better of the two.
+    The evidence for a label is its score plus a term from the other labels of the image. The weight of this term
+    maximises the likelihood of the given labels. The model is fitted twice, once with the evidence as log-odds and
+    once with its ranks, and the two probabilities of a mistake are averaged. Log-odds fit networks that did not
+    learn the label noise. Networks that learned it never output very low scores; ranks are not affected by this. The
+    average is always close to the better of the two.
 
     Args:
-        proba: Out-of-fold: a network that was trained on a wrong label repeats it.
+        proba: Out-of-fold probabilities. A network trained on a wrong label would predict it again.
         truth: The given labels, 0 and 1.
-        groups: A number for each image, similar for copies of a picture, as ``Collection.groups``; copies carry the
-            same mistakes and are not asked about each other.
-        others: Whether to hear the other labels of an image at all.
+        groups: Group number of each image, equal for copies of a picture, as in ``Collection.groups``. Copies carry
+            the same mistakes, so a co-occurrence model is never fitted and applied to copies of one picture.
+        others: Whether to use the other labels of an image.
 
     Raises:
-        ShapeError: The matrices differ in shape or are empty, or there is not one group for each image.
-        FieldmarkError: A value is no probability or no truth.
+        ShapeError: The matrices differ in shape or are empty, or the number of groups differs from the number of
+            images.
+        FieldmarkError: ``proba`` has values outside 0 to 1, or ``truth`` has values other than 0 and 1.
 
     Source:
-        Ours; the parts are in ``label_noise`` and ``company``.
+        Ours; the parts are in ``label_noise`` and ``co_occurrence``.
     """
-    proba, truth = check_pair(proba, truth, who="judge()")
+    proba, truth = check_pair(proba, truth, function="fit_label_noise()")
     if groups is not None and np.shape(groups) != (len(truth),):
         raise ShapeError(
-            "judge() needs one group for every image.",
+            "Argument 'groups' of fit_label_noise() needs one number for every image.",
             got=f"groups {np.shape(groups)}, truth {truth.shape}",
             fix="pass Collection.groups of the same photos, or leave groups out.",
         )
-    learned = company(truth, groups=groups) if others and truth.shape[1] > 1 else None
+    learned = fit_co_occurrence(truth, groups=groups) if others and truth.shape[1] > 1 else None
     trial = np.unique(np.linspace(0, len(truth) - 1, min(N_TRIAL_ROWS, len(truth))).astype(np.int64))
 
-    best = _judge(proba, truth, trial, None, 0.0)
-    for heard in HEARD if learned is not None else ():
-        louder = _judge(proba, truth, trial, learned, heard)
-        if louder.noise.log_likelihood <= best.noise.log_likelihood:
+    best = _fit(proba, truth, trial, None, 0.0)
+    for weight in OTHER_LABEL_WEIGHTS if learned is not None else ():
+        candidate = _fit(proba, truth, trial, learned, weight)
+        if candidate.noise.log_likelihood <= best.noise.log_likelihood:
             break
-        best = louder
+        best = candidate
     if len(trial) == len(truth):
         return best
-    return _judge(proba, truth, np.arange(len(truth)), best.company, best.heard)
+    return _fit(proba, truth, np.arange(len(truth)), best.co_occurrence, best.weight)
 
 
 def row_blocks(n_images: int) -> Iterator[Rows]:
-    """Row numbers, some thousand at a time."""
+    """Yield row numbers in blocks of ``ROW_BLOCK``."""
     for start in range(0, n_images, ROW_BLOCK):
         yield np.arange(start, min(start + ROW_BLOCK, n_images))
 
 
-def _judge(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | None, heard: float) -> LabelNoiseModel:
-    """The opinion that hears other labels so much, learned from those images."""
+def _fit(
+    proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: CoOccurrence | None, weight: float
+) -> LabelNoiseModel:
+    """Fit the model on some images, with a fixed weight of the other labels."""
     n_labels = truth.shape[1]
     low, high = np.full(n_labels, np.inf), np.full(n_labels, -np.inf)
     for block in row_blocks(len(rows)):
-        evidence = _evidence(proba, truth, rows[block], learned, heard)
+        evidence = _evidence(proba, truth, rows[block], learned, weight)
         low, high = np.minimum(low, evidence.min(axis=0)), np.maximum(high, evidence.max(axis=0))
-    step = np.maximum(high - low, NARROWEST) / (N_BINS - 1)
+    step = np.maximum(high - low, LEAST_RANGE) / (N_BINS - 1)
 
     counts = np.zeros((2, n_labels * N_BINS))
     for block in row_blocks(len(rows)):
-        evidence = _evidence(proba, truth, rows[block], learned, heard)
+        evidence = _evidence(proba, truth, rows[block], learned, weight)
         cell = np.rint((evidence - low) / step).astype(np.int64) + N_BINS * np.arange(n_labels)
         given = np.asarray(truth[rows[block]], dtype=bool)
         for number, cells in enumerate((cell[~given], cell[given])):
@@ -145,32 +149,32 @@ def _judge(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | 
         fit_rates(Counts(absent=absent, given=given, reading=bins, slope=LOGIT_SLOPE)),
         fit_rates(Counts(absent=absent, given=given, reading=_normal_score(absent, given), slope=RANK_SLOPE)),
     )
-    return LabelNoiseModel(noise=noise, low=low, step=step, heard=heard, company=learned)
+    return LabelNoiseModel(noise=noise, low=low, step=step, weight=weight, co_occurrence=learned)
 
 
-def _evidence(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: Company | None, heard: float) -> LogOdds:
-    """The log-odds of the score, and on top what the other labels let expect."""
+def _evidence(proba: np.ndarray, truth: np.ndarray, rows: Rows, learned: CoOccurrence | None, weight: float) -> LogOdds:
+    """Return the log-odds of the score plus the weighted term from the other labels."""
     clipped = np.clip(proba[rows].astype(np.float32, copy=False), SMALLEST, 1 - SMALLEST)
     evidence = np.log(clipped) - np.log1p(-clipped)
     if learned is not None:
-        evidence += np.float32(heard) * learned.lift(truth, rows)
+        evidence += np.float32(weight) * learned.lift(truth, rows)
     return evidence
 
 
 def _normal_score(absent: ByBin, given: ByBin) -> ByBin:
-    """Where a bin stands among the images on the scale of a normal law; 0 where as many lie above as have the label."""
+    """Return the normal score of the rank of each bin; 0 where as many images rank above as have the label."""
     total = absent + given
     n = total.sum(axis=1, keepdims=True)
     below = (np.cumsum(total, axis=1) - total / 2 + 0.25) / (n + 0.5)
     share = (given.sum(axis=1, keepdims=True) + 0.5) / (n + 1)
-    log_odds, scores = _normal_law()
+    log_odds, scores = _normal_table()
     place = np.interp(np.log(below) - np.log1p(-below), log_odds, scores)
     return place - np.interp(np.log1p(-share) - np.log(share), log_odds, scores)
 
 
 @cache
-def _normal_law() -> tuple[Float64[np.ndarray, " knot"], Float64[np.ndarray, " knot"]]:
-    """Log-odds of a share, and the point of the normal law that has so much below it."""
+def _normal_table() -> tuple[Float64[np.ndarray, " knot"], Float64[np.ndarray, " knot"]]:
+    """Return a table of log-odds of a share, and the matching quantiles of the normal distribution."""
     left = np.linspace(-25, 0, 1001)
     below = [NormalDist().inv_cdf(1 / (1 + float(np.exp(-log_odds)))) for log_odds in left]
     return np.concatenate([left, -left[-2::-1]]), np.concatenate([below, -np.array(below)[-2::-1]])

@@ -1,4 +1,4 @@
-"""Sure guesses: which photos without labels may join the training, and as what."""
+"""Select pseudo-labels: confident predictions on unlabelled photos, used as training targets."""
 
 from __future__ import annotations
 
@@ -17,69 +17,70 @@ from fieldmark.quality.specs import (
     TopShare,
 )
 
-NEVER = -1.0
-"""Surety of an image that must not be taken."""
+REJECTED = -1.0
+"""Confidence of an image that must not be selected."""
 
 
 def confidence(proba: Float[np.ndarray, "image label"], rule: ConfidenceMeasure) -> Float32[np.ndarray, " image"]:
-    """How sure the scores of each image are.
+    """Return the confidence of the predictions for each image.
 
     Args:
-        proba: Of photos no network was trained on.
-        rule: Over which labels to look.
+        proba: Probabilities for photos that were not used for training.
+        rule: Confidence measure, which selects the labels to average.
 
     Returns:
-        0 (no idea) to 0.5 (every label looked at is certain); -1 for an image that ``PlausibleConfidence`` refuses.
+        One confidence per image, 0 (undecided) to 0.5 (certain about every averaged label); -1 for an image that
+        ``PlausibleConfidence`` rejects.
 
     Raises:
-        ShapeError: ``proba`` is no matrix or is empty.
-        FieldmarkError: A value is no probability.
+        ShapeError: ``proba`` is not a matrix, or is empty.
+        FieldmarkError: ``proba`` has values outside 0 to 1.
 
     Source:
-        ``MeanConfidence``: iMet 2019, 1st place, stage 3. ``PlausibleConfidence``: ours, as the mean over 1,103 labels is
-        largest for an image with none.
+        ``MeanConfidence``: iMet 2019, 1st place, stage 3. ``PlausibleConfidence``: ours, because the mean
+        over 1,103 labels is largest for an image without any label.
     """
-    proba = check_proba(proba, who="confidence()")
-    sure = np.empty(len(proba), np.float32)
+    proba = check_proba(proba, function="confidence()")
+    confidences = np.empty(len(proba), np.float32)
     for start in range(0, len(proba), ROW_BLOCK):
         rows = slice(start, start + ROW_BLOCK)
         block = proba[rows].astype(np.float32, copy=False)
-        sure[rows] = (
+        confidences[rows] = (
             np.abs(block - np.float32(0.5)).mean(axis=1)
             if isinstance(rule, MeanConfidence)
             else _plausible(block, rule)
         )
-    return sure
+    return confidences
 
 
 def pick(
     proba: Float[np.ndarray, "image label"], rule: LabelPseudoLabelRule
 ) -> tuple[Int64[np.ndarray, " picked"], Float32[np.ndarray, "picked label"]]:
-    """The surest photos and what to teach of them.
+    """Return the photos with the most confident predictions, and their training targets.
 
-    They join the training only: a guess among the validation photos would be marked by its own author.
+    Use them for training only. In validation, a model would be scored against its own predictions.
 
     Args:
-        proba: Of photos without labels.
-        rule: How surety is measured, how many photos are taken, and the form of the targets.
+        proba: Probabilities for photos without labels.
+        rule: Confidence measure, number of photos, and form of the targets.
 
     Returns:
-        Rows of ``proba``, the surest first (of equal surety the earlier row), and a row of targets for each. Fewer
-        than asked for where the rule refuses the rest or ``most_per_label`` is met.
+        Rows of ``proba``, the most confident first (of equal confidence the earlier row), and one row of targets for
+        each. There are fewer rows than requested if the rule rejects the rest or ``most_per_label`` is reached.
 
     Raises:
-        ShapeError: ``proba`` is no matrix or is empty.
-        FieldmarkError: A value is no probability.
+        ShapeError: ``proba`` is not a matrix, or is empty.
+        FieldmarkError: ``proba`` has values outside 0 to 1.
 
     Source:
-        iMet 2019, 1st place, stage 3; the source tells neither the share nor whether targets are hard or soft. The cap
-        and its order are ours.
+        iMet 2019, 1st place, stage 3; the source gives neither the share nor the form of the targets (hard or soft).
+        The limit per label and its order are ours.
     """
-    sure = confidence(proba, rule.confidence)
-    n = len(sure)
+    confidences = confidence(proba, rule.confidence)
+    n = len(confidences)
     n = math.floor(rule.amount.share * n + 1e-9) if isinstance(rule.amount, TopShare) else min(rule.amount.n, n)
-    order = np.argsort(-sure, kind="stable")
-    order = order[sure[order] > NEVER]
+    order = np.argsort(-confidences, kind="stable")
+    order = order[confidences[order] > REJECTED]
     rows = order[:n] if rule.most_per_label is None else _capped(proba, order, n, rule)
     taken = np.asarray(proba)[rows]
     if isinstance(rule.targets, HardTargets):
@@ -88,7 +89,7 @@ def pick(
 
 
 def _plausible(proba: Float32[np.ndarray, "image label"], rule: PlausibleConfidence) -> Float32[np.ndarray, " image"]:
-    """Mean of |p - 0.5| over each image's plausible labels."""
+    """Return the mean of |p - 0.5| over the plausible labels of each image."""
     n_labels = proba.shape[1]
     plausible = proba > rule.tau
     if rule.top:
@@ -97,19 +98,19 @@ def _plausible(proba: Float32[np.ndarray, "image label"], rule: PlausibleConfide
         plausible[np.arange(len(proba))[:, None], likeliest] = True
     n_plausible = plausible.sum(axis=1)
     total = np.where(plausible, np.abs(proba - np.float32(0.5)), np.float32(0)).sum(axis=1)
-    says_something = (proba > rule.at).any(axis=1) & (n_plausible > 0)
-    return np.where(says_something, total / np.maximum(n_plausible, 1), np.float32(NEVER)).astype(np.float32)
+    has_label = (proba > rule.at).any(axis=1) & (n_plausible > 0)
+    return np.where(has_label, total / np.maximum(n_plausible, 1), np.float32(REJECTED)).astype(np.float32)
 
 
 def _capped(proba: np.ndarray, order: np.ndarray, n: int, rule: LabelPseudoLabelRule) -> Int64[np.ndarray, " picked"]:
-    """The first ``n`` of ``order`` that give no label more than its share of photos."""
-    room = np.full(proba.shape[1], rule.most_per_label)
+    """Return the first ``n`` rows of ``order`` that keep every label within ``most_per_label`` photos."""
+    remaining = np.full(proba.shape[1], rule.most_per_label)
     picked: list[int] = []
     for row in order:
         if len(picked) == n:
             break
         labels = np.flatnonzero(proba[row] > rule.cap_at)
-        if (room[labels] > 0).all():
-            room[labels] -= 1
+        if (remaining[labels] > 0).all():
+            remaining[labels] -= 1
             picked.append(int(row))
     return np.array(picked, dtype=np.int64)

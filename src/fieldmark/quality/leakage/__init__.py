@@ -1,1 +1,1 @@
-"""What gives answers away without a look at the picture: columns, file names, copies, texts in photos."""
+"""Leakage audit: predict labels from columns, file names, copies and texts in photos instead of pictures."""

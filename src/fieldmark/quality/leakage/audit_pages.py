@@ -1,4 +1,4 @@
-"""What the page and the table of an audit show."""
+"""Content of the page and the CSV file of a leakage audit."""
 
 from __future__ import annotations
 
@@ -16,59 +16,63 @@ GAINS = (
     *("target", "side_feature", "photos", "with_side_feature", "values"),
     *("blind", "guessed", "gain", "low", "high", "verdict"),
 )
-"""The columns of the table of gains."""
+"""Columns of the CSV file of gains."""
 MOST_LEFT_OUT = 3
-"""Targets that cannot be audited are told with the reason, up to so many."""
+"""Maximum number of targets without an audit that are listed with the reason."""
 
 
 def summary(found: Audit) -> str:
-    """The outcome in a sentence or two."""
+    """Return the result in one or two sentences."""
     if not found.is_leaky:
-        return f"No side feature beside the pictures is seen to tell the answers of {found.name} ({found.n_tried:,} photos tried)."
+        return (
+            f"No side feature of {found.name} predicts the labels better than chance ({found.n_tried:,} photos tested)."
+        )
     side_features = list(dict.fromkeys(one.side_feature for one in found.leaks))
-    words = f"{counted(len(side_features), 'side_feature tells', 'side_features tell')} answers without a look at the picture"
-    words = f"{words}: {', '.join(side_features)}." if side_features else "No side feature tells answers."
-    return words if not found.crossings else f"{words} Parts of the table share pictures."
+    words = counted(len(side_features), "side feature predicts", "side features predict")
+    words = f"{words} labels without the pictures: {', '.join(side_features)}."
+    if not side_features:
+        words = "No side feature predicts labels."
+    return words if not found.crossings else f"{words} Some parts of the table have pictures in common."
 
 
 def facts(found: Audit) -> tuple[Fact, ...]:
-    """The counts, for the page and for the terminal."""
-    drawn = f"drawn by lot from {found.n_photos:,}" if found.n_tried < found.n_photos else ""
-    lines = [Fact("Photos tried", f"{found.n_tried:,}", drawn)]
+    """Return the counts for the page and the terminal."""
+    drawn = f"a random sample of {found.n_photos:,}" if found.n_tried < found.n_photos else ""
+    lines = [Fact("Photos tested", f"{found.n_tried:,}", drawn)]
     lines.append(
-        Fact("Files read", f"{found.n_files:,}", "headers and notes, not the pictures" if found.n_files else "")
+        Fact("Files read", f"{found.n_files:,}", "headers and metadata, not the pixels" if found.n_files else "")
     )
     if found.n_hashed:
-        lines.append(Fact("Photos looked at from afar", f"{found.n_hashed:,}", "by their hashes, for copies alone"))
+        lines.append(Fact("Photos hashed", f"{found.n_hashed:,}", "only to find copies"))
     if found.left_out:
-        told = [f"{name}: {why}" for name, why in found.left_out[:MOST_LEFT_OUT]]
-        rest = len(found.left_out) - len(told)
-        note = "; ".join(told) + (f"; and {rest} more" if rest else "")
-        lines.append(Fact("Not asked about", f"{len(found.left_out)}", note))
+        listed = [f"{name}: {why}" for name, why in found.left_out[:MOST_LEFT_OUT]]
+        rest = len(found.left_out) - len(listed)
+        note = "; ".join(listed) + (f"; and {rest} more" if rest else "")
+        lines.append(Fact("Labels not audited", f"{len(found.left_out)}", note))
     if found.same_everywhere:
-        lines.append(Fact("The same everywhere", f"{len(found.same_everywhere)}", ", ".join(found.same_everywhere)))
+        lines.append(Fact("Constant side features", f"{len(found.same_everywhere)}", ", ".join(found.same_everywhere)))
     return tuple(lines)
 
 
 def copied(found: Audit) -> list[str]:
-    """What rows of one picture say of each other, a line each."""
+    """Return one line for each kind of copy and target: how often the labels of copies agree."""
     return [
-        f"{kind}: {one.n_same + one.n_other:,} photos can be looked up in other rows; "
-        f"{one.gain.target}: {one.n_same:,} as there, {one.n_other:,} otherwise"
+        f"{kind}: {one.n_same + one.n_other:,} photos have a copy in other rows; "
+        f"{one.gain.target}: {one.n_same:,} equal, {one.n_other:,} different"
         for kind, one in found.copies
     ]
 
 
 def crossed_parts(found: Audit) -> list[str]:
-    """Which parts of the table share pictures, a line each."""
+    """Return one line for each two parts of the table that share pictures."""
     return [
-        f"{kind}: {one.n_copied:,} of {one.n_photos:,} photos of {one.part!r} lie in {one.other!r} too"
+        f"{kind}: {one.n_copied:,} of {one.n_photos:,} photos of {one.part!r} are also in {one.other!r}"
         for kind, one in found.crossings
     ]
 
 
 def audit_page(found: Audit) -> LeaksPage:
-    """What the page shows."""
+    """Return the content of the page."""
     return LeaksPage(
         title=found.name,
         summary=summary(found),
@@ -99,7 +103,7 @@ def audit_page(found: Audit) -> LeaksPage:
 
 
 def write_gains(path: Path, found: Audit) -> None:
-    """Write one row for each target and side feature, harmless in a spreadsheet; the largest gain first."""
+    """Write one row for each target and side feature, the largest gain first. Formulas are escaped for spreadsheets."""
     rows = [
         (
             *(one.target, one.side_feature, one.n_photos, one.n_given, one.n_distinct),

@@ -1,4 +1,4 @@
-"""How well answers can be guessed from what is not the picture: each side feature beside the photos, tried on each target."""
+"""Leakage audit: measure how well each side feature of the photos predicts each target without the pictures."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from fieldmark.data.folds import assign
 from fieldmark.data.specs import PlainFolds
 from fieldmark.images.hashes import hashes
 from fieldmark.images.traces import traces
-from fieldmark.quality.leakage.copies import Copied, Crossing, ask_copies, crossings, joined
-from fieldmark.quality.leakage.leaks import LEAST_GROUPS, Gain, Target, guess, untellable
+from fieldmark.quality.leakage.copies import Copied, Crossing, compare_copies, crossings, joined
+from fieldmark.quality.leakage.leaks import LEAST_GROUPS, Gain, Target, guess, reason_not_auditable
 from fieldmark.quality.leakage.side_columns import perhaps_known, side_features, targets
 
 N_FOLDS = 5
 MOST_PHOTOS = 20_000
 SPLIT, PHASH = "split", "phash"
-"""Columns that are understood where a table has them: the part a photo belongs to, and its perceptual hash in hex."""
+"""Optional columns of a table: the part of each photo, such as train or test, and its perceptual hash in hex digits."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found; nothing was changed.
+    """Result of a leakage audit. The table is not changed.
 
     Attributes:
-        name: Of the table.
-        n_photos: Of the table.
-        n_tried: Photos that side features were tried on: all, or a random part of a large table.
-        n_files: Of those, photos whose file could be read.
-        n_hashed: Photos, of both tables, whose look from afar is known.
-        gains: Each side feature on each target, the largest gain first.
-        copies: What rows of one picture say of each other, for each kind of copy and target; their gains are among
+        name: Name of the table.
+        n_photos: Number of photos in the table.
+        n_tried: Number of photos used to test side features: all, or a random sample of a large table.
+        n_files: Number of these photos whose file could be read.
+        n_hashed: Number of photos, in both tables, with a perceptual hash.
+        gains: Gain of each side feature on each target, the largest first.
+        copies: How often the labels of copies agree, for each kind of copy and target. The gains are also in
             ``gains``.
-        crossings: Photos of one part of the table (or of the new photos) that lie in another part, by kind of copy.
-        same_everywhere: Side features that have one value on all photos, and so tell nothing.
-        left_out: Targets that cannot be audited, and why.
+        crossings: Number of photos of one part (or of the new photos) that are also in another part, by kind of copy.
+        same_everywhere: Side features with the same value on all photos, which predict nothing.
+        left_out: Targets that cannot be audited, with the reasons.
     """
 
     name: str
@@ -60,18 +60,18 @@ class Audit:
 
     @property
     def leaks(self) -> tuple[Gain, ...]:
-        """The gains that are worth a warning."""
+        """The gains that are large enough for a warning."""
         return tuple(one for one in self.gains if one.verdict == "leak")
 
     @property
     def is_leaky(self) -> bool:
-        """Whether anything is worth a warning."""
+        """Whether any result needs a warning."""
         return bool(self.leaks or self.crossings)
 
 
 @dataclass(frozen=True, eq=False)
 class AuditPhotos:
-    """A table and where its files lie; None for a photo without one."""
+    """A table and the path of each photo; None for a photo without a file."""
 
     collection: Collection
     paths: Sequence[Path | None]
@@ -89,48 +89,50 @@ def audit_side_features(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Audit:
-    """Guess every target from every side feature, and look photos up that lie in several rows.
+    """Predict every target from every side feature, and compare the labels of copies.
 
-    Groups of the table and files with the same bytes stay together when photos are held back, so that a side feature cannot
-    merely know a photo again.
+    Photos of one group and files with the same bytes are always in the same fold. A side feature therefore cannot
+    gain by recognising a photo of the training folds.
 
     Args:
-        known: The table.
-        new: New photos, of which only is asked whether they lie in the table already.
-        only: Targets to guess; empty for all.
-        columns: Further columns of the table to take for side features.
-        within: Bits of 64 in which the hashes of photos of one look may differ.
-        most_photos: Of a larger table so many photos are drawn by lot; rows with the same bytes, address or ``phash``
-            are looked up among all.
-        seed: Of the lot and the folds.
-        n_workers: Threads that read files.
-        progress: Told as files are read and side features are tried.
+        known: The table to audit.
+        new: New photos; the audit only counts how many of them are already in the table.
+        only: Names of the targets to audit; empty means all.
+        columns: Further columns of the table to use as side features.
+        within: Largest number of bits, of 64, in which the hashes of copies may differ.
+        most_photos: Size of the random sample from a larger table. Copies by bytes, address or ``phash`` are searched
+            in all rows.
+        seed: Random seed of the sample and the folds.
+        n_workers: Number of threads that read files.
+        progress: Receives the number of files read and side features tested.
 
     Raises:
-        DataError: The table tells nothing that can be guessed, or lacks a column.
-        FieldmarkError: There is no target of a name in ``only``.
+        DataError: The table has no labels to predict, or a column is missing.
+        FieldmarkError: A name in ``only`` is not a target.
     """
     photos = known.collection
-    asked, left_out = _asked(photos, only)
+    requested, left_out = _requested(photos, only)
     chance = generator(seed, "audit")
     some = np.sort(chance.permutation(len(photos))[:most_photos])
     similar = _similar(known, new, some, within=within, n_workers=n_workers, progress=progress)
     same = {kind: joined(len(photos), _within(groups, len(photos))) for kind, groups in similar.groups.items()}
-    apart = photos.groups
-    together = joined(len(photos), [*_rows(apart.tolist()), *_within(similar.groups["same bytes"], len(photos))])[some]
+    own_groups = photos.groups
+    together = joined(len(photos), [*_rows(own_groups.tolist()), *_within(similar.groups["same bytes"], len(photos))])[
+        some
+    ]
     found = traces([known.paths[row] for row in some.tolist()], n_threads=max(1, n_workers), progress=progress)
     beside = side_features(photos.take(some), found, some, columns)
-    usable, tried = [], [Target(one.name, one.truth[some], ranked=one.ranked) for one in asked]
-    for whole, part in zip(asked, tried, strict=True):
-        if why := untellable(part, together):
+    usable, tried = [], [Target(one.name, one.truth[some], ranked=one.ranked) for one in requested]
+    for whole, part in zip(requested, tried, strict=True):
+        if why := reason_not_auditable(part, together):
             left_out.append((part.name, why))
         else:
             usable.append((whole, part))
     if not usable:
         raise DataError(
-            "Nothing can be audited.",
+            "No target of this table can be audited.",
             got=several([f"{name}: {why}" for name, why in left_out]),
-            fix="give a table with more photos, in more groups, that have different answers.",
+            fix="use a table with more photos, more groups and at least two different labels.",
         )
     fold = assign(
         PlainFolds(n_folds=min(N_FOLDS, LEAST_GROUPS)), classes=photos.classes[some], groups=together, seed=seed
@@ -138,9 +140,11 @@ def audit_side_features(
     pairs = [(name, part) for name in beside for _, part in usable if beside[name].n_distinct > 1]
     gains = [
         guess(beside[name], part, name=name, fold=fold, groups=together)
-        for name, part in progress.track(pairs, total=len(pairs), what="trying side features")
+        for name, part in progress.track(pairs, total=len(pairs), what="testing side features")
     ]
-    copies = [(kind, ask_copies(same[kind], whole, name=kind, groups=apart)) for kind in same for whole, _ in usable]
+    copies = [
+        (kind, compare_copies(same[kind], whole, name=kind, groups=own_groups)) for kind in same for whole, _ in usable
+    ]
     copies = [(kind, one) for kind, one in copies if one.gain.n_given]
     return Audit(
         name=photos.name,
@@ -161,38 +165,38 @@ def audit_side_features(
 
 
 def judged(one: Gain) -> str:
-    """The verdict on a side feature in words; the same for all that prints it."""
+    """Return the verdict on a side feature as printed on the page, in the CSV file and in the terminal."""
     if one.verdict == "leak":
-        return "leak or source: you decide" if perhaps_known(one.side_feature) else "leak"
+        return "possible leak: you decide" if perhaps_known(one.side_feature) else "leak"
     return "slight" if one.verdict == "slight" else ""
 
 
-def _asked(photos: Collection, only: Sequence[str]) -> tuple[list[Target], list[tuple[str, str]]]:
-    """The targets to guess, and a list for those that cannot be.
+def _requested(photos: Collection, only: Sequence[str]) -> tuple[list[Target], list[tuple[str, str]]]:
+    """Return the targets to audit, and an empty list for the targets that cannot be audited.
 
     Raises:
-        DataError: The table tells nothing that can be guessed.
-        FieldmarkError: There is no target of a name in ``only``.
+        DataError: The table has no labels to predict.
+        FieldmarkError: A name in ``only`` is not a target.
     """
     there = targets(photos)
     if not there:
         raise DataError(
-            "The table tells nothing that could be guessed.",
+            "The table has no labels to audit.",
             got=f"columns {', '.join(photos.table.columns)}",
-            fix="name a column of answers: --question COLUMN, or --column identity=COLUMN.",
+            fix="name a column with labels: --question COLUMN, or --column identity=COLUMN.",
         )
     names = [one.name for one in there]
-    strange = [name for name in only if name not in names]
-    if strange:
+    unknown = [name for name in only if name not in names]
+    if unknown:
         raise FieldmarkError(
-            "There is nothing of that name to guess.", got=several(strange), fix=nearest(strange[0], names)
+            "Setting --target names an unknown target.", got=several(unknown), fix=nearest(unknown[0], names)
         )
     return [one for one in there if not only or one.name in only], []
 
 
 @dataclass(frozen=True, eq=False)
 class _Similar:
-    """Rows of both tables (the new ones after the known ones) that are one picture, by kind of copy."""
+    """Groups of rows that are copies, by kind of copy; rows of the new table follow those of the known table."""
 
     n_photos: int
     n_hashed: int
@@ -203,7 +207,7 @@ class _Similar:
 def _similar(
     known: AuditPhotos, new: AuditPhotos | None, some: np.ndarray, *, within: int, n_workers: int, progress: Progress
 ) -> _Similar:
-    """Rows with the same bytes or file, with the same address, and of near hashes."""
+    """Find rows with the same bytes or file, with the same address, and with near hashes."""
     tables = [known] if new is None else [known, new]
     paths = [path for one in tables for path in one.paths]
     have = [row for row, path in enumerate(paths) if path is not None]
@@ -227,7 +231,7 @@ def _similar(
 
 
 def _hashed(tables: Sequence[AuditPhotos], some: np.ndarray, *, n_workers: int, progress: Progress) -> dict[int, int]:
-    """The hash of each row whose look is known: by the table's own column, else by a look at its file."""
+    """Return the perceptual hash of each row, from the column ``phash`` of the table, else from the file."""
     found: dict[int, int] = {}
     start = 0
     for number, one in enumerate(tables):
@@ -239,25 +243,25 @@ def _hashed(tables: Sequence[AuditPhotos], some: np.ndarray, *, n_workers: int, 
             rows = some.tolist() if number == 0 else range(min(len(one.paths), max(1, len(some))))
             rows = [row for row in rows if one.paths[row] is not None]
             made = hashes([one.paths[row] for row in rows], n_threads=max(1, n_workers), progress=progress)  # type: ignore[misc]
-            looks = zip(rows, made.phash.tolist(), made.fault, strict=True)
-            found |= {start + row: value for row, value, fault in looks if fault is None}
+            results = zip(rows, made.phash.tolist(), made.fault, strict=True)
+            found |= {start + row: value for row, value, fault in results if fault is None}
         start += len(one.paths)
     return found
 
 
 def _near(hashed: dict[int, int], *, within: int) -> list[list[int]]:
-    """Rows of equal or near hashes; a picture without light and dark (hash 0) is like no other."""
+    """Return groups of rows with equal or near hashes. Uniform pictures (hash 0) never match."""
     rows = np.array([row for row, value in hashed.items() if value], np.int64)
     values = np.array([value for value in hashed.values() if value], np.uint64)
     if within == 0 or not len(rows):
         return [rows[np.array(some)].tolist() for some in _rows(values.tolist())]
-    from fieldmark.quality.duplicates.near_hashes import near  # needs numba, which equal hashes do not
+    from fieldmark.quality.duplicates.near_hashes import near  # needs numba; equal hashes do not
 
     return [rows[pair].tolist() for pair in near(values, within=within).image_pairs()]
 
 
 def _rows(keys: Iterable[Hashable | None]) -> list[list[int]]:
-    """The rows of each key that several rows have; None and "" are no keys."""
+    """Return the rows of each key that at least two rows have; None and "" are ignored."""
     of_key: dict[Hashable, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         if key is not None and key != "":
@@ -266,7 +270,7 @@ def _rows(keys: Iterable[Hashable | None]) -> list[list[int]]:
 
 
 def _within(groups: Sequence[Sequence[int]], n_photos: int) -> list[list[int]]:
-    """The same groups without the rows of new photos."""
+    """Return the groups without the rows of new photos."""
     known = ([row for row in rows if row < n_photos] for rows in groups)
     return [rows for rows in known if len(rows) > 1]
 
@@ -278,7 +282,7 @@ def _cells(photos: Collection, column: str) -> list[str | None]:
 
 
 def _hex(cell: str | None) -> int | None:
-    """A hash of 16 hex digits; None for anything else."""
+    """Return the hash of 16 hex digits as an integer; None for any other text."""
     try:
         return int(cell, 16) if cell and len(cell) == 16 else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Copies as a side feature: one picture in several rows tells the answer of one row by the other's."""
+"""Copies as a side feature: predict the label of a photo from the labels of its copies in other rows."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fieldmark.quality.leakage.side_features import check_lengths
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What copies in other groups say of one target.
+    """Prediction of one target from copies in other groups.
 
     Attributes:
-        gain: Of asking a photo's copies; photos without any get the commonest answer.
-        n_same: Photos of which the copies' commonest answer is right.
-        n_other: Photos of which it is wrong: at least one of the two tables' answers must be, if the pictures are one.
+        gain: Gain of using the labels of copies; photos without copies get the commonest label.
+        n_same: Number of photos whose label equals the commonest label of their copies.
+        n_other: Number of photos whose label differs. If the pictures are the same, one of the labels is wrong.
     """
 
     gain: Gain
@@ -35,10 +35,10 @@ class Crossing:
     """Photos of one part of a table that have a copy in another part.
 
     Attributes:
-        part: The part whose photos are counted.
-        other: The part where their copies lie.
-        n_photos: Photos of ``part``.
-        n_copied: Those that have a copy in ``other``.
+        part: Part whose photos are counted.
+        other: Part that contains the copies.
+        n_photos: Number of photos in ``part``.
+        n_copied: Number of these photos with a copy in ``other``.
     """
 
     part: str
@@ -48,11 +48,11 @@ class Crossing:
 
 
 def joined(n_photos: int, similar: Iterable[Sequence[int] | np.ndarray]) -> Int64[np.ndarray, " photo"]:
-    """A number that photos share which any of the groups, or a chain of them, puts together.
+    """Return a group number for each photo; overlapping groups are joined.
 
     Args:
-        n_photos: How many there are.
-        similar: Rows that belong together; rows in none stay alone.
+        n_photos: Number of photos.
+        similar: Groups of rows. A row in no group gets its own number.
     """
     pairs = np.array([(rows[0], row) for rows in similar for row in rows[1:]], np.int64).reshape(-1, 2)
     ones = np.ones(len(pairs), np.int8)
@@ -60,57 +60,57 @@ def joined(n_photos: int, similar: Iterable[Sequence[int] | np.ndarray]) -> Int6
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def ask_copies(
+def compare_copies(
     content: Int64[np.ndarray, " photo"], target: Target, *, name: str, groups: Int64[np.ndarray, " photo"]
 ) -> Copied:
-    """How well a target can be guessed by looking a photo's copies up.
+    """Measure how well the labels of copies predict a target.
 
-    Copies of the photo's own group do not count: whoever keeps groups together has taken care of them.
+    Copies in the group of the photo are ignored, because groups are never split between training and validation.
 
     Args:
-        content: A number that copies of one picture share.
-        target: The right answers.
-        name: What this side feature is called.
-        groups: A number that photos share that are kept together.
+        content: Picture number of each photo, equal for copies.
+        target: The true labels.
+        name: Name of this side feature.
+        groups: Group number of each photo.
 
     Raises:
-        ShapeError: The arrays are of other photos than the target.
+        ShapeError: The arrays and the target have different numbers of photos.
     """
     check_lengths(len(target), content=content, groups=groups)
-    told = target.told
-    votes = _sums(content, told, target)[content[told]]
+    labelled = target.labelled
+    votes = _sums(content, labelled, target)[content[labelled]]
     own, member = np.unique(np.stack([content, groups]), axis=1, return_inverse=True)
     member = member.ravel()
-    others: Sparse = csr_matrix(votes - _sums(member, told, target, n=own.shape[1])[member[told]])
+    others: Sparse = csr_matrix(votes - _sums(member, labelled, target, n=own.shape[1])[member[labelled]])
     others.eliminate_zeros()
-    asked = np.flatnonzero(np.diff(others.indptr) > 0)
+    with_copies = np.flatnonzero(np.diff(others.indptr) > 0)
     floor = blind(target)
     found = floor.copy()
-    for start in range(0, len(asked), 1024):
-        some = asked[start : start + 1024]
-        found[some] = reached(others[some].toarray(), told[some], target)
-    right = found[asked] >= 0.5
+    for start in range(0, len(with_copies), 1024):
+        some = with_copies[start : start + 1024]
+        found[some] = reached(others[some].toarray(), labelled[some], target)
+    right = found[with_copies] >= 0.5
     gain = weighed(
         target,
         name,
         floor,
         found,
         groups=joined(len(target), [*_members(content), *_members(groups)]),
-        n_given=len(asked),
-        n_distinct=len(np.unique(content[told[asked]])),
+        n_given=len(with_copies),
+        n_distinct=len(np.unique(content[labelled[with_copies]])),
     )
     return Copied(gain, int(right.sum()), int((~right).sum()))
 
 
 def crossings(content: Int64[np.ndarray, " photo"], parts: Sequence[str]) -> list[Crossing]:
-    """For each two parts of a table (its training and its test photos) how many photos of one lie in the other too.
+    """Count the photos of one part of a table, such as the test photos, that have a copy in another part.
 
     Args:
-        content: A number that copies of one picture share.
-        parts: The part of each photo; "" is none.
+        content: Picture number of each photo, equal for copies.
+        parts: Part of each photo; "" means no part.
 
     Returns:
-        Every ordered pair of parts that share a picture, in the order of names.
+        One entry for every ordered pair of parts that share a picture, sorted by name.
     """
     check_lengths(len(content), parts=parts)
     names = sorted(set(parts) - {""})
@@ -127,7 +127,7 @@ def crossings(content: Int64[np.ndarray, " photo"], parts: Sequence[str]) -> lis
 
 
 def _sums(of: Int64[np.ndarray, " photo"], rows: np.ndarray, target: Target, *, n: int | None = None) -> Sparse:
-    """How many of the photos ``rows`` with each number have each answer."""
+    """Count how many of the photos ``rows`` with each number have each label."""
     n = int(of.max(initial=-1)) + 1 if n is None else n
     member: Sparse = csr_matrix(
         (np.ones(len(rows), np.float32), (of[rows], np.arange(len(rows)))), shape=(n, len(rows))
@@ -136,7 +136,7 @@ def _sums(of: Int64[np.ndarray, " photo"], rows: np.ndarray, target: Target, *, 
 
 
 def _members(numbers: Int64[np.ndarray, " photo"]) -> list[np.ndarray]:
-    """The rows of each number that several share."""
+    """Return the rows of each number that at least two photos have."""
     order = np.argsort(numbers, kind="stable")
     ends = np.flatnonzero(np.diff(numbers[order])) + 1
     return [rows for rows in np.split(order, ends) if len(rows) > 1]

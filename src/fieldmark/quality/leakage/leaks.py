@@ -1,8 +1,8 @@
-"""How well answers can be guessed from what is not the picture, and by how much that beats guessing blindly.
+"""Measure how well a side feature predicts a target, compared with always predicting the commonest label.
 
-Each side feature is tried by cross-validation: what is learnt from four fifths of the photos is asked of the others, whole
-groups of photos at a time. What counts is the gain over the best that a guess without any side feature can do: the commonest
-answer.
+Each side feature is tested by cross-validation over groups of photos: a simple model is fitted on four fifths of the
+photos and predicts the others. The result is the gain over the baseline, which predicts the commonest label for every
+photo.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from jaxtyping import Float64, Int64
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.metrics.intervals import Interval
 from fieldmark.quality.leakage.ngrams import Sparse
-from fieldmark.quality.leakage.side_features import Rows, Scores, SideFeature, StackedTrees, check_lengths
+from fieldmark.quality.leakage.side_features import Rows, Scorer, Scores, SideFeature, check_lengths
 
 WORTH = 0.01
-"""One right answer more among a hundred photos is worth a warning."""
+"""Smallest gain for a warning: one more correct label in a hundred photos."""
 WORTH_TIMES = 1.5
-"""So is being right half as often again as blindly: of thousands of individuals a blind guess finds one in hundreds."""
+"""Smallest ratio to the baseline for a warning. It matters with thousands of individuals, where the baseline is below
+1 %."""
 LEAST_PHOTOS = 20
 LEAST_GROUPS = 10
 SCORES_AT_ONCE = 2**22
@@ -33,13 +34,13 @@ Verdict = Literal["leak", "slight", "none"]
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What may be guessed: for each photo its right answers among all.
+    """A target of the audit: the true labels of each photo.
 
     Attributes:
-        name: Of the question.
-        truth: (photo, answer) with 1 where an answer is right. Photos without any are not told, and not asked.
-        ranked: False where one answer is asked: it is right or not. True for tags, many a photo: they are ranked, and
-            a photo counts by the average precision of its own tags (1 where they lead the ranking).
+        name: Name of the target.
+        truth: (photo, label) matrix with 1 for true labels. Photos without any label are not used.
+        ranked: How a prediction is scored. False: the first label is right or wrong. True, for tags: all labels are
+            ranked, and a photo scores the average precision of its own tags (1 if they are ranked first).
     """
 
     name: str
@@ -50,25 +51,25 @@ class Target:
         return self.truth.shape[0]
 
     @property
-    def told(self) -> Rows:
-        """The photos that have an answer."""
+    def labelled(self) -> Rows:
+        """Rows of the photos that have a label."""
         return np.flatnonzero(np.diff(self.truth.indptr) > 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """How well a target can be guessed from one side feature.
+    """Gain of one side feature on one target.
 
     Attributes:
-        target: What was guessed.
-        side feature: From what.
-        n_photos: Photos that were asked.
-        n_given: Those of them that have the side feature; to lack it is a value too.
-        n_distinct: How many values it has in all.
-        blind: What the commonest answer reaches: the share of photos that it is right for, or (tags) the mean average
-            precision of the tags from the commonest to the rarest.
-        guessed: The same by the side feature.
-        gain: ``guessed - blind`` with its 95 % interval.
+        target: Name of the predicted target.
+        side_feature: Name of the side feature.
+        n_photos: Number of photos with a label.
+        n_given: Number of these photos with the side feature. A missing side feature is also a value.
+        n_distinct: Number of distinct values of the side feature.
+        blind: Score of the baseline, 0 to 1: the share of photos with the commonest label, or (tags) the mean average
+            precision of the tags ranked by frequency.
+        guessed: Score of the side feature, 0 to 1, in the same unit.
+        gain: ``guessed - blind`` with its 95 % confidence interval.
     """
 
     target: str
@@ -82,9 +83,10 @@ class Gain:
 
     @property
     def verdict(self) -> Verdict:
-        """``leak`` where the gain is surely above zero and worth a warning; ``slight`` where only the former.
+        """``leak``, ``slight`` or ``none``.
 
-        Worth it is a gain of ``WORTH``, or being right ``WORTH_TIMES`` as often as blindly.
+        ``none``: the confidence interval includes 0. ``leak``: the gain is at least ``WORTH``, or the score is at
+        least ``WORTH_TIMES`` the baseline. ``slight``: any other gain.
         """
         if self.gain.low <= 0:
             return "none"
@@ -92,28 +94,28 @@ class Gain:
         return "leak" if is_worth else "slight"
 
 
-def untellable(target: Target, groups: Int64[np.ndarray, " photo"]) -> str:
-    """Why a target cannot be audited; empty where it can."""
-    told = target.told
-    if len(told) < LEAST_PHOTOS:
-        return f"{len(told)} photos have an answer; {LEAST_PHOTOS} are needed"
-    if len(np.unique(groups[told])) < LEAST_GROUPS:
-        return f"{len(np.unique(groups[told]))} groups of photos have an answer; {LEAST_GROUPS} are needed"
+def reason_not_auditable(target: Target, groups: Int64[np.ndarray, " photo"]) -> str:
+    """Return why a target cannot be audited; an empty text if it can."""
+    labelled = target.labelled
+    if len(labelled) < LEAST_PHOTOS:
+        return f"{len(labelled)} photos have a label; {LEAST_PHOTOS} are needed"
+    if len(np.unique(groups[labelled])) < LEAST_GROUPS:
+        return f"{len(np.unique(groups[labelled]))} groups of photos have a label; {LEAST_GROUPS} are needed"
     if np.count_nonzero(np.asarray(target.truth.sum(axis=0))) < 2:
-        return "all photos have the same answer"
+        return "all photos have the same label"
     return ""
 
 
-def blind(target: Target) -> Float64[np.ndarray, " told"]:
-    """What each told photo gets from the commonest answers of all, without any side feature.
+def blind(target: Target) -> Float64[np.ndarray, " labelled"]:
+    """Return the score of the baseline for each labelled photo: the commonest labels, without any side feature.
 
-    They are those of all told photos and not of a fold's training part: there, a photo that is held back makes its own
-    answer rarer, and a guess by the commonest would seem worse than it is.
+    Label frequencies are counted over all labelled photos. In the training part of a fold, the labels of the
+    held-out photos are rarer, so frequencies from it would make the baseline look worse than it is.
     """
     scores = np.asarray(target.truth.sum(axis=0), np.float32).ravel()
-    told = target.told
-    found = np.zeros(len(told))
-    for start, some in _blocks(told, target):
+    labelled = target.labelled
+    found = np.zeros(len(labelled))
+    for start, some in _blocks(labelled, target):
         found[start : start + len(some)] = reached(np.broadcast_to(scores, (len(some), len(scores))), some, target)
     return found
 
@@ -126,62 +128,63 @@ def guess(
     fold: Int64[np.ndarray, " photo"],
     groups: Int64[np.ndarray, " photo"],
 ) -> Gain:
-    """How well the target can be guessed from the side feature, by photos that were not learnt from.
+    """Return the cross-validated gain of a side feature on a target.
 
-    For each fold the side feature learns from the others; how far to trust it is tried on one of these before.
+    The photos of each fold are predicted by a model fitted on the other folds. The strength of the model is chosen on
+    one of these other folds.
 
     Args:
-        side feature: One value a photo.
-        target: The right answers.
-        name: What the side feature is called.
-        fold: Of each photo, 0 and up; photos of a group share one.
-        groups: A number that photos share that are not independent; the interval counts them as one.
+        side_feature: One value per photo.
+        target: The true labels.
+        name: Name of the side feature.
+        fold: Fold of each photo, counted from 0; photos of a group are in one fold.
+        groups: Group number of each photo. The confidence interval counts a group as one unit.
 
     Raises:
-        ShapeError: Side feature, folds and groups are of other photos than the target.
+        ShapeError: Side feature, folds or groups and the target have different numbers of photos.
         FieldmarkError: There are fewer than three folds.
     """
     check_lengths(len(target), side_feature=side_feature, fold=fold, groups=groups)
     n_folds = int(fold.max(initial=-1)) + 1
     if n_folds < 3:
         raise FieldmarkError(
-            "An audit learns, tries and judges on different photos.", got=f"{n_folds} fold(s)", fix="use 5 folds."
+            "Argument 'fold' of guess() needs at least 3 folds.", got=f"{n_folds} fold(s)", fix="use 5 folds."
         )
-    told = target.told
+    labelled = target.labelled
     floor = blind(target)
     found = floor.copy()
     if side_feature.n_distinct > 1:
         for k in range(n_folds):
-            judged = np.flatnonzero(fold[told] == k)
-            learnt = told[fold[told] != k]
-            if len(judged) and len(learnt):
-                values = _crossed(side_feature, target, learnt, told[judged], fold[learnt] == (k + 1) % n_folds)
+            held_out = np.flatnonzero(fold[labelled] == k)
+            fitted = labelled[fold[labelled] != k]
+            if len(held_out) and len(fitted):
+                values = _crossed(side_feature, target, fitted, labelled[held_out], fold[fitted] == (k + 1) % n_folds)
                 if values is not None:
-                    found[judged] = values
-    n_given = int(side_feature.given[told].sum())
+                    found[held_out] = values
+    n_given = int(side_feature.given[labelled].sum())
     return weighed(target, name, floor, found, groups=groups, n_given=n_given, n_distinct=side_feature.n_distinct)
 
 
 def weighed(
     target: Target,
     side_feature: str,
-    floor: Float64[np.ndarray, " told"],
-    found: Float64[np.ndarray, " told"],
+    floor: Float64[np.ndarray, " labelled"],
+    found: Float64[np.ndarray, " labelled"],
     *,
     groups: Int64[np.ndarray, " photo"],
     n_given: int,
     n_distinct: int,
 ) -> Gain:
-    """The gain of what was found over what a blind guess gets, photo by photo.
+    """Return the gain of a side feature over the baseline, from the scores of single photos.
 
     Args:
-        target: What was guessed.
-        side feature: From what.
-        floor: What each told photo gets from a blind guess.
-        found: What it gets by the side feature.
-        groups: As for ``guess``.
-        n_given: Told photos that have the side feature.
-        n_distinct: Values of the side feature.
+        target: The predicted target.
+        side_feature: Name of the side feature.
+        floor: Baseline score of each labelled photo.
+        found: Score of each labelled photo with the side feature.
+        groups: Group number of each photo; see ``guess``.
+        n_given: Number of labelled photos with the side feature.
+        n_distinct: Number of distinct values of the side feature.
     """
     return Gain(
         target=target.name,
@@ -191,23 +194,23 @@ def weighed(
         n_distinct=n_distinct,
         blind=float(floor.mean()),
         guessed=float(found.mean()),
-        gain=paired(found - floor, groups[target.told]),
+        gain=paired(found - floor, groups[target.labelled]),
     )
 
 
 def paired(
     differences: Float64[np.ndarray, " photo"], groups: Int64[np.ndarray, " photo"], *, share: float = 0.95
 ) -> Interval:
-    """The mean difference with its interval; photos of a group count as one, as they rise and fall together.
+    """Return the mean difference with its confidence interval. A group counts as one unit, as its photos are similar.
 
     Args:
-        differences: Between -1 and 1.
-        groups: A number that photos of a group share.
-        share: How often such intervals hold the true difference.
+        differences: One difference per photo, between -1 and 1.
+        groups: Group number of each photo.
+        share: Confidence level of the interval.
 
     Source:
         Agresti & Min 2005, "Simple improved confidence intervals for comparing matched proportions": half a photo is
-        added to each of the four cases, so that few photos do not seem sure. Sums over groups are ours.
+        added to each of the four cases, which keeps the interval wide for few photos. Sums over groups are ours.
     """
     _, member = np.unique(groups, return_inverse=True)
     sums = np.bincount(member, weights=differences)
@@ -224,7 +227,7 @@ def paired(
 
 
 def reached(scores: Scores, rows: Rows, target: Target) -> Float64[np.ndarray, " row"]:
-    """What each photo gets: 1 where the first answer is right, or the average precision of its answers."""
+    """Return the score of each photo: 1 if the first label is right, else 0; or the average precision of its tags."""
     truth = target.truth[rows]
     if not target.ranked:
         first = scores.argmax(axis=1)
@@ -236,34 +239,34 @@ def reached(scores: Scores, rows: Rows, target: Target) -> Float64[np.ndarray, "
 
 
 def _crossed(
-    side_feature: SideFeature, target: Target, learnt: Rows, judged: Rows, tried: np.ndarray
-) -> Float64[np.ndarray, " judged"] | None:
-    """What the judged photos get at the strength that serves best where it is ``tried``; None where none helps."""
-    trial, rest = learnt[tried], learnt[~tried]
+    side_feature: SideFeature, target: Target, fitted: Rows, held_out: Rows, tried: np.ndarray
+) -> Float64[np.ndarray, " held_out"] | None:
+    """Return the scores of the held-out photos at the best strength on the photos ``tried``; None if none helps."""
+    trial, rest = fitted[tried], fitted[~tried]
     if not len(trial) or not len(rest):
         return None
     truth = target.truth[rest]
     commonest = np.asarray(truth.sum(axis=0), np.float32).ravel()
-    judge = side_feature.learn(rest, truth)
+    scorer = side_feature.fit(rest, truth)
     totals = np.zeros(1 + len(side_feature.STRENGTHS))
     for _, some in _blocks(trial, target):
         weakest = np.broadcast_to(commonest, (len(some), len(commonest)))
-        totals += [reached(scores, some, target).sum() for scores in (weakest, *judge(some))]
+        totals += [reached(scores, some, target).sum() for scores in (weakest, *scorer(some))]
     best = int(np.argmax(totals))
     if best == 0:
         return None
-    return _judged(side_feature.learn(learnt, target.truth[learnt]), best - 1, judged, target)
+    return _held_out_scores(side_feature.fit(fitted, target.truth[fitted]), best - 1, held_out, target)
 
 
-def _judged(judge: StackedTrees, strength: int, judged: Rows, target: Target) -> Float64[np.ndarray, " judged"]:
-    found = np.zeros(len(judged))
-    for start, some in _blocks(judged, target):
-        found[start : start + len(some)] = reached(judge(some)[strength], some, target)
+def _held_out_scores(scorer: Scorer, strength: int, held_out: Rows, target: Target) -> Float64[np.ndarray, " held_out"]:
+    found = np.zeros(len(held_out))
+    for start, some in _blocks(held_out, target):
+        found[start : start + len(some)] = reached(scorer(some)[strength], some, target)
     return found
 
 
 def _blocks(rows: Rows, target: Target) -> Iterator[tuple[int, Rows]]:
-    """Some rows at a time, and where they begin: scores of all photos never stand in memory at once."""
+    """Yield blocks of rows with their start, so that the scores of all photos are never in memory at once."""
     step = max(1, SCORES_AT_ONCE // target.truth.shape[1])
     for start in range(0, len(rows), step):
         yield start, rows[start : start + step]

@@ -1,4 +1,4 @@
-"""Texts as sets of short runs of letters: whatever a text has in common with others, whole words or parts of codes."""
+"""Convert texts to character n-grams and words: features shared by texts, such as words or parts of codes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from fieldmark.core.texts import readable
 
 LENGTHS = (2, 5)
 N_FEATURES = 2**18
-"""Two runs that fall together blur, and mislead nobody."""
-MOST_LETTERS = 200
+"""Number of hash buckets. A collision of two n-grams only weakens both."""
+MAX_LETTERS = 200
 START, END = "\x02", "\x03"
 Sparse: TypeAlias = Any
-"""A csr matrix of scipy, whose own types know neither its rows nor its products."""
+"""A csr matrix of scipy; the type hints of scipy do not cover row selection and products."""
 _WORD = re.compile(r"[^\W_]+")
 
 
 def ngrams(texts: Sequence[str | None]) -> Sparse:
-    """Which runs of 2 to 5 letters each text has, its start and its end among the letters, and which words.
+    """Return the character n-grams of length 2 to 5 and the words of each text.
 
-    Case and the ways in which Unicode writes one and the same letter are not told apart. Runs of a single text and
-    runs of all texts tell nothing of others and are left out; of runs that the very same texts have, as the letters of
-    a common beginning, one stands for all.
+    The start and the end of a text count as characters. Texts are compared in lower case and in Unicode form NFKC.
+    N-grams of a single text or of all texts predict nothing and are dropped. Of n-grams that occur in exactly the
+    same texts, such as parts of a common prefix, only one is kept.
 
     Args:
-        texts: One a photo; None is an empty text. Only the first 200 letters count.
+        texts: One text per photo; None is an empty text. Only the first 200 characters are used.
 
     Returns:
-        (text, run) with 1 where a text has a run.
+        (text, n-gram) matrix with 1 where a text has the n-gram.
     """
     from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -46,14 +46,14 @@ def ngrams(texts: Sequence[str | None]) -> Sparse:
     words = HashingVectorizer(tokenizer=_WORD.findall, token_pattern=None, lowercase=False, dtype=np.float32, **common)
     runs: Sparse = hstack([pieces.transform(plain), words.transform(plain)], format="csc")
     n_texts = np.diff(runs.indptr)
-    telling = np.flatnonzero((n_texts > 1) & (n_texts < len(plain)))
-    # A run is known by who has it: the sum of random numbers, one a text, tells sets of texts apart.
+    informative = np.flatnonzero((n_texts > 1) & (n_texts < len(plain)))
+    # The sum of one random number per text identifies the set of texts that have an n-gram.
     drawn = generator("ngrams").integers(0, 2**63, size=len(plain), dtype=np.uint64)
     sums = np.concatenate([[np.uint64(0)], np.cumsum(drawn[runs.indices], dtype=np.uint64)])
-    of_whom = sums[runs.indptr[1:]] - sums[runs.indptr[:-1]]
-    _, first = np.unique(of_whom[telling], return_index=True)
-    return csr_matrix(runs[:, telling[first]])
+    text_set = sums[runs.indptr[1:]] - sums[runs.indptr[:-1]]
+    _, first = np.unique(text_set[informative], return_index=True)
+    return csr_matrix(runs[:, informative[first]])
 
 
 def _plain(text: str) -> str:
-    return START + unicodedata.normalize("NFKC", readable(text, most=MOST_LETTERS)).casefold() + END
+    return START + unicodedata.normalize("NFKC", readable(text, most=MAX_LETTERS)).casefold() + END

@@ -1,4 +1,4 @@
-"""Ids that stand written in the photos of a table: what a model could read there instead of looking."""
+"""Find ids written in the photos of a table. A model could read them instead of using the picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = ("table", "image", "file", "name", "written", "is_name", "meaning", "l
 
 @dataclass(frozen=True, slots=True)
 class PhotoText:
-    """An id written in a photo; ``written``, ``is_name`` and ``meaning`` are those of ``clean.written_ids.Written``."""
+    """An id written in a photo; ``written``, ``is_name`` and ``meaning`` are those of ``WrittenId``."""
 
     source: Source
     image: str
@@ -40,19 +40,19 @@ def read_ids(
     pattern: str | None = None,
     progress: Progress = QUIET,
 ) -> tuple[PhotoText, ...]:
-    """The ids written in photos of one table or two; names of ``known`` are looked for in both.
+    """Return the ids written in the photos of one or two tables. The names of ``known`` are searched in both.
 
     Args:
-        known: A table; names may be missing.
-        new: Another table, or None.
-        reader: Of the text.
-        pattern: How ids look; see ``written_ids``.
-        progress: Told as photos are done.
+        known: The first table; names may be missing.
+        new: The second table, or None.
+        reader: Text recogniser.
+        pattern: Regular expression for ids; see ``written_ids``.
+        progress: Receives the number of finished photos.
 
     Raises:
-        FieldmarkError: ``pattern`` is no regular expression.
+        FieldmarkError: ``pattern`` is not a regular expression.
     """
-    written_ids([], [], [], pattern=pattern)  # a wrong pattern is told before hours of reading
+    written_ids([], [], [], pattern=pattern)  # reports a wrong pattern before hours of reading
     tables: tuple[tuple[Source, Collection | None], ...] = (("known", known), ("new", new))
     found: list[PhotoText] = []
     for source, photos in tables:
@@ -61,21 +61,21 @@ def read_ids(
         names, files = names_given(photos), photos.table["file"].to_list()
         lines = texts(photos.paths, reader, progress=progress)
         for one in written_ids(lines, names, known.vocabulary.identities, pattern=pattern):
-            told = (photos.images[one.row], files[one.row], names[one.row])
-            found.append(PhotoText(source, *told, one.found, one.name, one.meaning, one.text))
+            photo = (photos.images[one.row], files[one.row], names[one.row])
+            found.append(PhotoText(source, *photo, one.found, one.name, one.meaning, one.text))
     return tuple(found)
 
 
 def text_fact(found: tuple[PhotoText, ...]) -> Fact:
-    """In how many photos an id stands, and what that means."""
+    """Return the number of photos with a written id, and the number of ids of each meaning."""
     n = Counter(one.meaning for one in found)
     n_photos = len({(one.source, one.image) for one in found})
     note = ", ".join(f"{count:,} {meaning}" for meaning, count in n.most_common())
-    return Fact("Photos with an id in them", f"{n_photos:,}", f"{note}: a model may read them" if note else "")
+    return Fact("Photos with an id in them", f"{n_photos:,}", f"{note}; a model may read them" if note else "")
 
 
 def write_texts(path: Path, found: tuple[PhotoText, ...]) -> None:
-    """Write one row an id, harmless in a spreadsheet."""
+    """Write one row per id. Formulas are escaped for spreadsheets."""
     rows = [
         (one.source, one.image, one.file, one.name, one.written, one.is_name, one.meaning, one.line) for one in found
     ]

@@ -1,4 +1,4 @@
-"""What a table and its files tell beside the pictures, as side features; and what may be guessed from them."""
+"""Extract side features from the columns and files of a table, and list the targets to predict from them."""
 
 from __future__ import annotations
 
@@ -28,54 +28,58 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "URL": "the words and codes of the address, without its host",
         "host": "the host of the address",
         "text": "the description in the table",
-        "photo id": "letters and digits of the id",
-        "order of ids": "photos of neighbouring ids",
-        "order of rows": "photos of neighbouring rows",
-        "file name": "letters and digits of the file's name",
+        "photo id": "letters and digits of the photo id",
+        "order of ids": "photos with neighbouring ids",
+        "order of rows": "photos in neighbouring rows",
+        "file name": "letters and digits of the file name",
         "folder": "the folder of the file",
-        "date": "photos of neighbouring days",
-        "size in the table": "width and height as the table tells them",
-        "shape in the table": "width to height as the table tells them",
-        "size": "width and height of the file's picture",
-        "shape": "width to height of the file's picture",
-        "pixels": "how many pixels the file has",
-        "bytes": "how large the file is",
-        "format": "the kind of file, and colour or grey",
-        "encoder": "how a JPEG was saved: its quantisation tables and colour sampling",
-        "camera": "make and model in the file's notes",
-        "software": "the program named in the file's notes",
-        "time taken": "the time in the file's notes",
-        "notes": "which kinds of notes the file has, whatever they say",
-        "same bytes": "another row has the same file",
-        "same address": "another row has the same address",
-        "same hash": "another row's picture looks the same from afar",
+        "date": "photos of neighbouring dates",
+        "size in the table": "width and height in the table",
+        "shape in the table": "width divided by height, from the table",
+        "size": "width and height of the picture",
+        "shape": "width divided by height of the picture",
+        "pixels": "number of pixels in the picture",
+        "bytes": "size of the file",
+        "format": "file format, and colour or grey",
+        "encoder": "JPEG quantisation tables and colour sampling",
+        "camera": "camera make and model in the metadata of the file",
+        "software": "software in the metadata of the file",
+        "time taken": "time in the metadata of the file",
+        "notes": "kinds of metadata in the file, without their values",
+        "same bytes": "copies with the same file content",
+        "same address": "copies with the same address",
+        "same hash": "copies with the same perceptual hash",
     }
 )
-"""Every side feature with what it is."""
+"""Description of every side feature."""
 PERHAPS_KNOWN = frozenset({"URL", "text", "date", "time taken", "same address", "same hash"})
-"""Side features that may rightly be used where they will be known of new photos too: a person must say.
+"""Side features that are legitimate inputs if new photos also have them. A person must decide.
 
-A picture that looks the same may be a copy, or merely similar, which is for a model to see."""
+A picture with the same hash may be a copy, or only similar, which a model may use."""
 
 
 def side_features(
     photos: Collection, traces: Sequence[Trace | None], rows: np.ndarray, columns: Sequence[str] = ()
 ) -> dict[str, SideFeature]:
-    """Every side feature that there is beside the pictures, by name.
+    """Return all side features of the photos, by name.
 
     Args:
         photos: Some or all photos of a table.
-        traces: What their files tell; None for a photo without a file.
-        rows: Where they stand in the table.
-        columns: Further columns of the table to take for side features.
+        traces: File properties of each photo; None for a photo without a file.
+        rows: Row numbers of the photos in the table.
+        columns: Further columns of the table to use as side features.
 
     Raises:
-        DataError: There is no such column.
+        DataError: The table lacks a column.
     """
     absent = [f"{column!r}: {nearest(column, photos.table.columns)}" for column in columns]
-    absent = [said for said, column in zip(absent, columns, strict=True) if column not in photos.table.columns]
+    absent = [text for text, column in zip(absent, columns, strict=True) if column not in photos.table.columns]
     if absent:
-        raise DataError("There is no such column to guess from.", got=several(absent), fix="check --side-feature.")
+        raise DataError(
+            "Setting --side-feature names a column that the table lacks.",
+            got=several(absent),
+            fix="use --side-feature COLUMN with a column of the table.",
+        )
     found = {**_of_names(photos, rows), **_of_cells(photos), **_of_files(traces)}
     for column in columns:
         found[COLUMN + column] = _of_column(photos.table[column])
@@ -83,7 +87,7 @@ def side_features(
 
 
 def targets(photos: Collection) -> list[Target]:
-    """What may be guessed: who it is and whether it is anybody known, the labels, the answer to each question."""
+    """Return the targets of a table: identity, known or unknown individual, labels, and each question."""
     names, table = photos.vocabulary, photos.table
     found: list[Target] = []
     if "identity" in table.columns:
@@ -103,17 +107,17 @@ def targets(photos: Collection) -> list[Target]:
 
 
 def perhaps_known(side_feature: str) -> bool:
-    """Whether only a person can say if the side feature is a leak, as it may be known of new photos too."""
+    """Whether a person must decide if the side feature is a leak, because new photos may also have it."""
     return side_feature in PERHAPS_KNOWN or side_feature.startswith(COLUMN)
 
 
 def meaning(side_feature: str) -> str:
-    """What a side feature is, in words."""
+    """Return the description of a side feature."""
     return MEANINGS.get(side_feature, "a column of the table")
 
 
 def _truth(lists: pl.Series, names: Sequence[str]) -> Sparse:
-    """(photo, name) with 1 where a photo's list has the name; names that are not asked for are passed over."""
+    """Return the (photo, name) matrix with 1 where the list of a photo has the name; other names are ignored."""
     number = {name: place for place, name in enumerate(names)}
     pairs = pl.DataFrame({"name": lists}).with_row_index("row").explode("name").drop_nulls("name").unique()
     column = np.array([number.get(name, -1) for name in pairs["name"]], np.int64)
@@ -123,7 +127,7 @@ def _truth(lists: pl.Series, names: Sequence[str]) -> Sparse:
 
 
 def _of_names(photos: Collection, rows: np.ndarray) -> dict[str, SideFeature]:
-    """Ids, file names, folders, and the order in which photos stand."""
+    """Return side features of photo ids, file names, folders, and the order of photos."""
     files = [PurePosixPath(file or "") for file in photos.table["file"]]
     folders = [str(file.parent) for file in files]
     stems = [PurePosixPath(image).stem for image in photos.images]
@@ -136,14 +140,14 @@ def _of_names(photos: Collection, rows: np.ndarray) -> dict[str, SideFeature]:
         found["file name"] = TextSideFeatures([file.name for file in files])
     if not _names_are_folders(photos, files):
         found["folder"] = Categories(folders)
-    else:  # the id of such a photo is its path, and its folder is where its name was read
+    else:  # the id of such a photo is its path, and its folder gives its identity
         found["order of ids"] = Numbers(_ranks([file.name for file in files]))
         del found["order of rows"]
     return found
 
 
 def _of_cells(photos: Collection) -> dict[str, SideFeature]:
-    """What the table's own columns tell: addresses, descriptions, days, sizes."""
+    """Return side features of the table columns: addresses, descriptions, dates and sizes."""
     table, found = photos.table, dict[str, SideFeature]()
     if "url" in table.columns:
         parts = [_parted(url or "") for url in table["url"]]
@@ -162,7 +166,7 @@ def _of_cells(photos: Collection) -> dict[str, SideFeature]:
 
 
 def _of_files(traces: Sequence[Trace | None]) -> dict[str, SideFeature]:
-    """What files tell without their pictures; nothing where no photo has a file."""
+    """Return side features of the files; an empty dictionary if no photo has a file."""
     if not any(traces):
         return {}
 
@@ -188,7 +192,7 @@ def _of_files(traces: Sequence[Trace | None]) -> dict[str, SideFeature]:
 
 
 def _of_column(cells: pl.Series) -> SideFeature:
-    """A column of the user's: numbers where all its cells are, else texts."""
+    """Return the side feature of a column chosen by the user: numbers if all cells are numbers, else texts."""
     if isinstance(cells.dtype, pl.List):
         cells = cells.list.join("|")
     cells = cells.cast(pl.String)
@@ -199,7 +203,7 @@ def _of_column(cells: pl.Series) -> SideFeature:
 
 
 def _names_are_folders(photos: Collection, files: Sequence[PurePosixPath]) -> bool:
-    """Whether photos lie in folders of their individuals' names, so that the folder is the name."""
+    """Whether every photo is in a folder named after its individual, so that the folder is the label itself."""
     if "identity" not in photos.table.columns or not len(photos):
         return False
     names = photos.table["identity"].to_list()
@@ -207,7 +211,7 @@ def _names_are_folders(photos: Collection, files: Sequence[PurePosixPath]) -> bo
 
 
 def _parted(url: str) -> tuple[str, str]:
-    """Host and the rest of an address; what cannot be parted is all rest."""
+    """Return the host and the rest of an address; an invalid address has an empty host."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
@@ -217,7 +221,7 @@ def _parted(url: str) -> tuple[str, str]:
 
 
 def _ranks(names: Sequence[str]) -> np.ndarray:
-    """The place of each name in the order in which people sort: photo9 before photo10."""
+    """Return the rank of each name in natural sort order: photo9 before photo10."""
     keys = [
         [(len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (-1, part) for part in _DIGITS.split(name)]
         for name in names
@@ -231,7 +235,7 @@ _DIGITS = re.compile("([0-9]+)")
 
 
 def _seconds(taken: str) -> float:
-    """The time in a camera's notes as a number; nan where there is none."""
+    """Return the capture time in seconds since 1970; nan if it is missing."""
     try:
         at = datetime.strptime(taken[:19], "%Y:%m:%d %H:%M:%S")
     except ValueError:

@@ -1,8 +1,8 @@
-"""Side features: what stands beside a picture, and the simple model that guesses answers from each kind of it.
+"""Side features of photos, and a simple model for each kind that predicts labels from the side feature alone.
 
-All models answer similar: from what they have learnt, a score for every answer, at several *strengths*. At strength 0 a
-side feature says nothing, and every photo gets the commonest answers first. Whoever asks tries on other photos which strength
-helps; so a side feature that knows nothing comes to strength 0 instead of to noise.
+Every fitted model returns a score for each label, at several *strengths*. Strength 0 ignores the side feature and
+ranks labels by frequency. The caller chooses the strength on separate photos, so a side feature without information
+gets strength 0 instead of fitting noise.
 """
 
 from __future__ import annotations
@@ -20,28 +20,30 @@ from fieldmark.quality.leakage.ngrams import Sparse, ngrams
 
 Rows = Int64[np.ndarray, " row"]
 Scores = Float32[np.ndarray, "row answer"]
-StackedTrees = Callable[[Rows], list[Scores]]
-"""For some photos the scores at each of the side feature's strengths, the weakest first; strength 0 is not among them."""
+Scorer = Callable[[Rows], list[Scores]]
+"""A fitted model: returns the scores of some photos at each strength of the side feature, the weakest first.
+
+Strength 0 is not included."""
 
 SMALLEST_BIN = 4
 EXPECTED = 1.0
-"""Photos that are added to those counted and those expected, before the two are compared."""
+"""Number of photos added to the observed and the expected count before computing their ratio."""
 COMMON_STEPS = 4
-"""Runs are as common as each other whose photos differ by less than a factor of about 2 ** (1 / 4)."""
+"""Frequency bins per factor of 2: n-grams in one bin differ in frequency by a factor of at most about 2 ** (1 / 4)."""
 
 
 @dataclass(frozen=True, eq=False)
 class TextSideFeatures:
-    """A text a photo; guessed from by naive Bayes on short runs of letters.
+    """One text per photo. The model is naive Bayes on character n-grams.
 
-    For every run of letters and answer, the photos that have both are compared with those that would have both by
-    chance. Seldom runs say little. The runs of one text depend on each other, so strengths below 1 mute them.
+    For every n-gram and label, the number of photos with both is compared with the number expected by chance. Rare
+    n-grams have little effect. The n-grams of one text are not independent, so strengths below 1 reduce their sum.
 
     Attributes:
-        values: One a photo; "" where there is none.
+        values: One text per photo; "" if missing.
 
     Source:
-        Naive Bayes with the shrunk ratio of observed to expected counts of DuMouchel 1999, "Bayesian data mining in
+        Naive Bayes with the shrunken ratio of observed to expected counts of DuMouchel 1999, "Bayesian data mining in
         large frequency tables", in its simplest form (one gamma prior of shape and rate 1); strengths are ours.
     """
 
@@ -54,57 +56,59 @@ class TextSideFeatures:
 
     @property
     def given(self) -> Bool[np.ndarray, " photo"]:
-        """Which photos have the side feature."""
+        """Whether each photo has the side feature."""
         return np.array([bool(value) for value in self.values], bool)
 
     @property
     def n_distinct(self) -> int:
-        """Distinct values, a missing one among them."""
+        """Number of distinct values, including the missing value."""
         return len(set(self.values))
 
     @cached_property
-    def runs(self) -> Sparse:
-        """(photo, run) with 1 where the photo's text has the run."""
+    def ngram_matrix(self) -> Sparse:
+        """(photo, n-gram) matrix with 1 where the text of the photo has the n-gram."""
         return ngrams(self.values)
 
-    def learn(self, rows: Rows, truth: Sparse) -> StackedTrees:
-        """The judge that has seen the photos ``rows`` with their ``truth``, a row each."""
-        runs = self.runs[rows]
+    def fit(self, rows: Rows, truth: Sparse) -> Scorer:
+        """Fit the model on the photos ``rows`` with their labels ``truth``, one row each."""
+        grams = self.ngram_matrix[rows]
         n_photos = np.asarray(truth.sum(axis=0), np.float32).ravel()
-        n_having = np.asarray(runs.sum(axis=0), np.float32).ravel()
+        n_having = np.asarray(grams.sum(axis=0), np.float32).ravel()
         share = n_photos / max(1, len(rows))
-        counts: Sparse = csr_matrix(runs.T @ truth)  # (run, answer)
-        of_run = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        # Where an answer never goes with a run, its evidence depends on how common the run is alone. Runs about as
-        # common as each other are therefore put together, and only what does go together stands in the matrix.
+        counts: Sparse = csr_matrix(grams.T @ truth)  # (n-gram, label)
+        of_gram = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+        # If a label never occurs with an n-gram, its term depends only on the frequency of the n-gram. N-grams are
+        # therefore binned by frequency, and the sparse matrix holds only the pairs that occur.
         step = np.round(COMMON_STEPS * np.log2(np.maximum(1, n_having))).astype(np.int64)
         common = np.float32(2.0) ** (np.arange(step.max(initial=0) + 1, dtype=np.float32) / COMMON_STEPS)
         absent = -np.log1p(np.outer(common, share) / EXPECTED).astype(np.float32)
-        expected = n_having[of_run] * share[counts.indices]
+        expected = n_having[of_gram] * share[counts.indices]
         ratio = np.log((counts.data + EXPECTED) / (expected + EXPECTED))
-        counts.data = (ratio - absent[step[of_run], counts.indices]).astype(np.float32)
-        # A run that none of the learnt photos has tells nothing.
-        seen = np.flatnonzero(n_having > 0)
-        steps: Sparse = csr_matrix((np.ones(len(seen), np.float32), (seen, step[seen])), shape=(len(step), len(common)))
+        counts.data = (ratio - absent[step[of_gram], counts.indices]).astype(np.float32)
+        # An n-gram that no training photo has is ignored.
+        fitted = np.flatnonzero(n_having > 0)
+        steps: Sparse = csr_matrix(
+            (np.ones(len(fitted), np.float32), (fitted, step[fitted])), shape=(len(step), len(common))
+        )
         prior = np.where(n_photos > 0, np.log(np.maximum(n_photos, 1)), -np.inf).astype(np.float32)
 
-        def judge(asked: Rows) -> list[Scores]:
-            these = self.runs[asked]
+        def score(rows_to_score: Rows) -> list[Scores]:
+            these = self.ngram_matrix[rows_to_score]
             evidence = (these @ counts).toarray() + (these @ steps) @ absent
             return [prior + np.float32(strength) * evidence for strength in self.STRENGTHS]
 
-        return judge
+        return score
 
 
 @dataclass(frozen=True, eq=False)
 class Categories:
-    """One of several values a photo; guessed from by how often each answer goes with the value.
+    """One category per photo. The model counts how often each label occurs with the category.
 
-    Where a value was seldom seen, the commonest answers of all photos help out: they count as much as 1/strength
-    further photos.
+    The label frequencies of all photos are the prior, with the weight of 1/strength photos. They dominate for rare
+    categories.
 
     Attributes:
-        values: One a photo; "" where there is none, which is a value too.
+        values: One category per photo; "" if missing, which counts as a category.
     """
 
     values: Sequence[str]
@@ -116,35 +120,35 @@ class Categories:
 
     @property
     def given(self) -> Bool[np.ndarray, " photo"]:
-        """Which photos have the side feature."""
+        """Whether each photo has the side feature."""
         return np.array([bool(value) for value in self.values], bool)
 
     @property
     def n_distinct(self) -> int:
-        """Distinct values, a missing one among them."""
+        """Number of distinct values, including the missing value."""
         return int(self.codes.max(initial=-1)) + 1
 
     @cached_property
     def codes(self) -> Int64[np.ndarray, " photo"]:
-        """The number of each photo's value."""
+        """Number of the category of each photo."""
         number: dict[str, int] = {}
         return np.array([number.setdefault(value, len(number)) for value in self.values], np.int64)
 
-    def learn(self, rows: Rows, truth: Sparse) -> StackedTrees:
-        """The judge that has seen the photos ``rows`` with their ``truth``, a row each."""
+    def fit(self, rows: Rows, truth: Sparse) -> Scorer:
+        """Fit the model on the photos ``rows`` with their labels ``truth``, one row each."""
         return _counted([(self.codes[rows], self.codes)], truth, self.n_distinct, self.STRENGTHS)
 
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """A number a photo; guessed from by the answers of photos with like numbers.
+    """One number per photo. The model uses the labels of photos with similar numbers.
 
-    Photos are put into 4 bins of equal count, each bin into 4 again, and so on down to four photos, and last come the
-    two photos next to it. In each bin the answers are counted as for ``Categories``; what is common in the bin
-    around it helps out.
+    Photos are divided into 4 bins of equal count, each bin into 4 smaller bins, and so on down to four photos. The
+    last bin holds the two nearest photos. Labels are counted in each bin as for ``Categories``, and the
+    next larger bin is the prior.
 
     Attributes:
-        values: One a photo; nan where there is none.
+        values: One number per photo; nan if missing.
     """
 
     values: Float64[np.ndarray, " photo"]
@@ -156,39 +160,39 @@ class Numbers:
 
     @property
     def given(self) -> Bool[np.ndarray, " photo"]:
-        """Which photos have the side feature."""
+        """Whether each photo has the side feature."""
         return np.isfinite(self.values)
 
     @property
     def n_distinct(self) -> int:
-        """Distinct values, a missing one among them."""
+        """Number of distinct values, including the missing value."""
         return len(np.unique(self.values))
 
-    def learn(self, rows: Rows, truth: Sparse) -> StackedTrees:
-        """The judge that has seen the photos ``rows`` with their ``truth``, a row each."""
+    def fit(self, rows: Rows, truth: Sparse) -> Scorer:
+        """Fit the model on the photos ``rows`` with their labels ``truth``, one row each."""
         known = np.isfinite(self.values)
-        learnt = np.sort(self.values[rows][known[rows]])
+        fitted = np.sort(self.values[rows][known[rows]])
         levels, n_codes = [], 1
         n_bins = 4
-        while len(learnt) >= SMALLEST_BIN * n_bins:
-            edges = np.unique(np.quantile(learnt, np.arange(1, n_bins) / n_bins, method="higher"))
+        while len(fitted) >= SMALLEST_BIN * n_bins:
+            edges = np.unique(np.quantile(fitted, np.arange(1, n_bins) / n_bins, method="higher"))
             codes = np.where(known, 1 + np.searchsorted(edges, self.values, side="right"), 0)
             levels.append((codes[rows], codes))
             n_codes, n_bins = max(n_codes, len(edges) + 2), 4 * n_bins
-        beside = self._beside(rows, truth) if len(learnt) > 1 else None
+        beside = self._beside(rows, truth) if len(fitted) > 1 else None
         return _counted(levels, truth, n_codes, self.STRENGTHS, beside)
 
     def _beside(self, rows: Rows, truth: Sparse) -> Callable[[Rows], Sparse]:
-        """How often the two photos next to each asked one have each answer; none where the number is missing."""
+        """Return a function that counts the labels of the two nearest photos; zeros where the number is missing."""
         given = np.flatnonzero(np.isfinite(self.values[rows]))
         order = given[np.argsort(self.values[rows[given]], kind="stable")]
         value, answers = self.values[rows[order]], truth[order]
 
-        def beside(asked: Rows) -> Sparse:
-            place = np.searchsorted(value, self.values[asked])
+        def beside(rows_to_score: Rows) -> Sparse:
+            place = np.searchsorted(value, self.values[rows_to_score])
             left, right = np.clip(place - 1, 0, len(value) - 1), np.clip(place, 0, len(value) - 1)
             both: Sparse = csr_matrix(answers[left] + answers[right])
-            both.data *= np.repeat(np.isfinite(self.values[asked]), np.diff(both.indptr))
+            both.data *= np.repeat(np.isfinite(self.values[rows_to_score]), np.diff(both.indptr))
             return both
 
         return beside
@@ -198,59 +202,59 @@ SideFeature = TextSideFeatures | Categories | Numbers
 
 
 def _counted(
-    levels: Sequence[tuple[Int64[np.ndarray, " learnt"], Int64[np.ndarray, " photo"]]],
+    levels: Sequence[tuple[Int64[np.ndarray, " fitted"], Int64[np.ndarray, " photo"]]],
     truth: Sparse,
     n_codes: int,
     strengths: Sequence[float],
     beside: Callable[[Rows], Sparse] | None = None,
-) -> StackedTrees:
-    """Shares of answers in ever smaller bins, each helped out by the one around it.
+) -> Scorer:
+    """Fit label frequencies in smaller and smaller bins, each with the next larger bin as prior.
 
     Args:
-        levels: The bin of each photo that is learnt from, and of each photo at all; the largest bins first.
-        truth: Answers of the photos that are learnt from.
-        n_codes: More than the highest number of a bin.
-        strengths: How much a single photo in a bin counts.
-        beside: Answers of the two nearest photos, as a last and smallest bin.
+        levels: For each level the bins of the training photos, and the bins of all photos; the largest bins first.
+        truth: Labels of the training photos.
+        n_codes: Number of bins: larger than the highest bin number.
+        strengths: Weights of a single photo in a bin.
+        beside: Labels of the two nearest photos, used as the last and smallest bin.
     """
     n_learnt, n_answers = truth.shape
     prior = np.asarray(truth.sum(axis=0), np.float32).ravel() / max(1, n_learnt)
     counted: list[tuple[Sparse, np.ndarray, np.ndarray]] = []
-    for learnt, codes in levels:
+    for fitted, codes in levels:
         member: Sparse = csr_matrix(
-            (np.ones(n_learnt, np.float32), (learnt, np.arange(n_learnt))), shape=(n_codes, n_learnt)
+            (np.ones(n_learnt, np.float32), (fitted, np.arange(n_learnt))), shape=(n_codes, n_learnt)
         )
-        n = np.bincount(learnt, minlength=n_codes).astype(np.float32)
+        n = np.bincount(fitted, minlength=n_codes).astype(np.float32)
         counted.append((csr_matrix(member @ truth), n, codes))
 
-    def judge(asked: Rows) -> list[Scores]:
+    def score(rows_to_score: Rows) -> list[Scores]:
         bins: list[tuple[np.ndarray, np.ndarray]] = [
-            (counts[codes[asked]].toarray(), n[codes[asked]][:, None]) for counts, n, codes in counted
+            (counts[codes[rows_to_score]].toarray(), n[codes[rows_to_score]][:, None]) for counts, n, codes in counted
         ]
         if beside is not None:
-            bins.append((beside(asked).toarray(), np.full((1, 1), 2, np.float32)))
+            bins.append((beside(rows_to_score).toarray(), np.full((1, 1), 2, np.float32)))
         scores = []
         for strength in strengths:
-            help_out = np.float32(1 / strength)
-            share = np.broadcast_to(prior, (len(asked), n_answers))
+            prior_weight = np.float32(1 / strength)
+            share = np.broadcast_to(prior, (len(rows_to_score), n_answers))
             for counts, n in bins:
-                share = (counts + help_out * share) / (n + help_out)
+                share = (counts + prior_weight * share) / (n + prior_weight)
             scores.append(share)
         return scores
 
-    return judge
+    return score
 
 
 def check_lengths(n_photos: int, **others: Sequence[object] | np.ndarray | SideFeature) -> None:
-    """Refuse side features, folds or groups that are not of the same photos.
+    """Check that side features, folds and groups have one value for every photo.
 
     Raises:
-        ShapeError: Lengths differ.
+        ShapeError: The lengths differ.
     """
     wrong = {name: len(one) for name, one in others.items() if len(one) != n_photos}
     if wrong:
         raise ShapeError(
-            "A side feature, and folds and groups, need one value for every photo.",
+            f"Argument {', '.join(map(repr, wrong))} needs one value for every photo.",
             got=f"{n_photos} photos; {', '.join(f'{name}: {n}' for name, n in wrong.items())}",
-            fix="pass values of the same photos, None or nan where a photo has none.",
+            fix="pass values of the same photos; use None or nan for a missing value.",
         )

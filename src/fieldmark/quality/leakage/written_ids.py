@@ -1,4 +1,4 @@
-"""Ids written in photos, beside what the table says: a leak where they agree, a hint or a mistake where they do not."""
+"""Compare ids written in photos with the table. An equal id is a leak; another id is a hint or a mistake."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class WrittenId:
     """An id written in a photo.
 
     Attributes:
-        row: The photo.
-        text: The line it was read in.
-        found: Its letters and digits, in capitals.
-        name: The known name that it is; empty if it is none.
-        meaning: ``its name``: what the table says of the photo, so that a model may learn to read instead of to look.
-            ``another name``: the table says otherwise. ``a name``: of a photo without one. ``an id``: it fits the
-            pattern, and nobody is called so.
+        row: Row of the photo.
+        text: Line of text that contains the id.
+        found: Letters and digits of the id, in capitals.
+        name: Known name with these letters and digits; empty if there is none.
+        meaning: ``its name``: the name of the photo in the table, so a model may learn to read it. ``another name``:
+            the table has a different name. ``a name``: the photo has no name in the table. ``an id``: the text
+            matches the pattern, but is not a known name.
     """
 
     row: int
@@ -35,10 +35,10 @@ class WrittenId:
 
 
 def letters_and_digits(text: str) -> str:
-    """The letters and digits of a text, in capitals: readers of text drop blanks and underscores, or make some up.
+    """Return the letters and digits of a text, in capitals. Text recognisers often drop or add spaces and underscores.
 
     Example:
-        >>> plain("w_0a1b 2c3!")
+        >>> letters_and_digits("w_0a1b 2c3!")
         'W0A1B2C3'
     """
     return "".join(letter for letter in text.upper() if letter.isalnum())
@@ -47,42 +47,46 @@ def letters_and_digits(text: str) -> str:
 def written_ids(
     lines: Sequence[Sequence[str]], names: Sequence[str], known: Iterable[str], *, pattern: str | None = None
 ) -> list[WrittenId]:
-    """The ids among what was read in photos, in the order of photos.
+    """Return the ids in the text read from photos, in the order of photos.
 
     Args:
-        lines: Of each photo, as read.
-        names: What the table calls each photo; empty where it says nothing.
-        known: All names there are; those of fewer than four letters and digits are not looked for.
-        pattern: How ids look, as a regular expression over capitals and digits alone: ``HWC[0-9]{3}``. None: only known
-            names are looked for.
+        lines: Recognised lines of text of each photo.
+        names: Name of each photo in the table; empty if it has none.
+        known: All known names. Names with fewer than four letters and digits are not searched.
+        pattern: Regular expression for ids, over capitals and digits only, such as ``HWC[0-9]{3}``. With None, only
+            known names are searched.
 
     Raises:
-        FieldmarkError: ``pattern`` is no regular expression.
+        FieldmarkError: ``pattern`` is not a regular expression.
 
     Source:
-        Ours; catalogue numbers stand in the margin of many photos of the whale contests.
+        Ours; many photos of the whale contests have a catalogue number in the margin.
     """
     try:
         wanted = None if pattern is None else re.compile(pattern)
     except re.error as error:
         raise FieldmarkError(
-            "The pattern of ids is no regular expression.", got=f"{pattern}: {error}", fix="for instance 'HWC[0-9]{3}'."
+            "Setting 'pattern' is not a regular expression.",
+            got=f"{pattern}: {error}",
+            fix="use, for example, 'HWC[0-9]{3}'.",
         ) from error
     of_plain = {letters_and_digits(name): name for name in known if len(letters_and_digits(name)) >= LEAST_LETTERS}
-    told = re.compile("|".join(re.escape(one) for one in sorted(of_plain, key=len, reverse=True))) if of_plain else None
+    known_names = (
+        re.compile("|".join(re.escape(one) for one in sorted(of_plain, key=len, reverse=True))) if of_plain else None
+    )
     found = []
     for row, (texts, own) in enumerate(zip(lines, names, strict=True)):
-        seen: set[str] = set()
+        found_here: set[str] = set()
         for text in texts:
             hits = [
                 hit[0]
-                for search in (told, wanted)
+                for search in (known_names, wanted)
                 if search is not None
                 for hit in search.finditer(letters_and_digits(text))
             ]
             for hit in hits:
-                if hit and hit not in seen:
-                    seen.add(hit)
+                if hit and hit not in found_here:
+                    found_here.add(hit)
                     name = of_plain.get(hit, "")
                     found.append(WrittenId(row, text, hit, name, _meaning(name, own)))
     return found

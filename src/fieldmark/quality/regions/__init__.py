@@ -1,1 +1,1 @@
-"""Where the subject is on a photo: boxes, masks and landmarks, found or learnt from clicks."""
+"""Find the subject on photos: boxes, masks and landmarks, by fixed methods or trained on clicks."""

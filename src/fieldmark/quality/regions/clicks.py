@@ -1,4 +1,4 @@
-"""Clicks on photos to a finder of boxes and landmarks that knows how far it is off."""
+"""Train a finder of boxes and landmarks on clicked photos, with cross-validated errors."""
 
 from __future__ import annotations
 
@@ -41,69 +41,70 @@ def learn_clicks(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> tuple[TrainedFinder, PinpointPredictions]:
-    """A finder that has learnt from the clicked photos, and what it says of photos it has not seen (five folds).
+    """Train a finder on the clicked photos, and evaluate it by five-fold cross-validation.
 
     Args:
-        photos: All photos; those with a click are learnt from.
-        marks: Boxes, landmarks or both.
-        folder: Where the finder is written.
-        backbone: Frozen; the packaged one by default.
-        n_steps: Batches of each training.
-        seed: Of folds and orders.
-        device: Where the backbone computes.
-        n_workers: Threads.
-        progress: Told what goes on.
+        photos: All photos; those with a click are used for training.
+        marks: Clicked boxes, landmarks or both.
+        folder: Folder to write the finder to.
+        backbone: Frozen backbone; the packaged one by default.
+        n_steps: Number of batches of each training.
+        seed: Random seed of the folds and the batch order.
+        device: Device of the backbone.
+        n_workers: Number of image-loading threads.
+        progress: Receives progress messages.
 
     Returns:
-        Its settings, as a plan takes them, and its cross-validated errors.
+        The settings of the finder for use in a plan, and its out-of-fold predictions with their errors.
 
     Raises:
-        DataError: Fewer than ten photos are clicked, nothing is clicked at all, or clicks lie outside of their photos.
+        DataError: Fewer than ten photos have clicks, no box or landmark column is given, or clicks are outside their
+            photos.
     """
     if not (marks.has_boxes or marks.points):
         raise DataError(
-            "There is neither a box nor a landmark to learn.",
-            got=f"{marks.source}: columns {', '.join(marks.table.columns)}",
-            fix="give columns x0, y0, x1, y1, or x_NAME and y_NAME for each landmark.",
+            f"{marks.source} has neither boxes nor landmarks to train on.",
+            got=f"columns {', '.join(marks.table.columns)}",
+            fix="add the columns x0, y0, x1 and y1, or x_NAME and y_NAME for each landmark.",
         )
     clicked = marked(photos.take(_clicked(photos, marks)), marks)
     _refuse_outside(clicked, marks)
     coordinates = _coordinates(clicked, marks)
     source = PhotoSource(clicked.paths, square(backbone.name, SIDE_PX))
     at = ranks(device).device
-    eye = PinpointBackbone(backbone, side_px=SIDE_PX).to(at)
-    maps = see(eye, source, items=np.arange(2 * len(clicked)), device=at, n_workers=n_workers, progress=progress)
+    network = PinpointBackbone(backbone, side_px=SIDE_PX).to(at)
+    maps = see(network, source, items=np.arange(2 * len(clicked)), device=at, n_workers=n_workers, progress=progress)
     both = np.concatenate((coordinates, mirrored_coordinates(coordinates, marks.points, has_box=marks.has_boxes)))
     lesson = PinpointLesson(maps, both, marks.points, marks.has_boxes)
-    progress.say(f"learning from {len(clicked)} photos, five folds ...")
+    progress.say(f"training on {len(clicked)} photos in five folds ...")
     with torch.enable_grad():
-        judged = cross_validate(lesson, n_steps=n_steps, seed=seed)
+        out_of_fold = cross_validate(lesson, n_steps=n_steps, seed=seed)
         pinpointer = fit_clicks(lesson, n_steps=n_steps, seed=seed)
-    digest = save_pinpointer(pinpointer, folder, backbone=backbone, side_px=SIDE_PX, errors=judged.errors)
-    return TrainedFinder(folder=str(folder), sha256=digest), judged
+    digest = save_pinpointer(pinpointer, folder, backbone=backbone, side_px=SIDE_PX, errors=out_of_fold.errors)
+    return TrainedFinder(folder=str(folder), sha256=digest), out_of_fold
 
 
 def _clicked(photos: Collection, marks: Marks) -> np.ndarray:
-    """Which photos have any coordinate.
+    """Return which photos have a click.
 
     Raises:
-        DataError: No click is of these photos.
+        DataError: No click belongs to these photos.
     """
     all_ = marked(photos, marks)
-    has = np.zeros(len(photos), dtype=bool)
+    is_clicked = np.zeros(len(photos), dtype=bool)
     if marks.has_boxes:
         boxes = boxes_of(all_)
-        has |= np.isfinite(boxes).all(axis=1) if boxes is not None else False
+        is_clicked |= np.isfinite(boxes).all(axis=1) if boxes is not None else False
     if marks.points:
-        has |= np.isfinite(points_of(all_, marks.points).sum(axis=2)).any(axis=1)
-    return has
+        is_clicked |= np.isfinite(points_of(all_, marks.points).sum(axis=2)).any(axis=1)
+    return is_clicked
 
 
 def _refuse_outside(photos: Collection, marks: Marks) -> None:
-    """Refuse boxes that mark nothing of their pictures, and landmarks more than a pixel outside of theirs.
+    """Reject boxes that do not overlap their picture, and landmarks more than a pixel outside their picture.
 
     Raises:
-        DataError: There are some.
+        DataError: There are such boxes or landmarks.
     """
     if marks.has_boxes:
         refuse_outside(photos, (TableBoxes(),))
@@ -113,7 +114,7 @@ def _refuse_outside(photos: Collection, marks: Marks) -> None:
     outside = np.argwhere(((places < -1) | (places > sizes[:, None] + 1)).any(axis=2))
     if len(outside):
         raise DataError(
-            "Some landmarks lie outside of their photos.",
+            f"{len(outside)} landmark(s) are outside their photos.",
             got=several(
                 [
                     "{}: {} at {:g}, {:g} in {:g} x {:g} pixels".format(
@@ -122,13 +123,13 @@ def _refuse_outside(photos: Collection, marks: Marks) -> None:
                     for row, at in outside.tolist()
                 ]
             ),
-            fix="write pixels of the upright picture (of width and height, where the table tells those), "
-            "or leave these landmarks empty.",
+            fix="write coordinates in pixels of the upright picture, or of the columns width and height if the table "
+            "has them; or leave these landmarks empty.",
         )
 
 
 def _coordinates(photos: Collection, marks: Marks) -> np.ndarray:
-    """Clicks as shares of the picture: left, top, right, bottom, then x and y of each landmark."""
+    """Return clicks as fractions of the picture size: left, top, right, bottom, then x and y of each landmark."""
     sizes = true_sizes(photos)
     parts = []
     if marks.has_boxes:

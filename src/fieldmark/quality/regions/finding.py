@@ -1,4 +1,4 @@
-"""Finders set to work on photos: boxes, masks and landmarks, found once and kept beside the photos' other columns."""
+"""Run finders on photos: boxes, masks and landmarks are computed once and stored as columns of the table."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ if TYPE_CHECKING:
 
 
 def source_name(finder: Finder) -> str:
-    """Under which name a finder's marks are kept: its kind and a hash of its settings; a table's by its own."""
+    """Return the name under which the marks of a finder are stored: its kind and a hash of its settings."""
     return finder.source if isinstance(finder, TableBoxes) else f"{finder.kind}-{finder.fingerprint()[:8]}"
 
 
 def find_subjects(
     photos: Collection, finder: Finder, *, device: str = "auto", n_workers: int = 2, progress: Progress = QUIET
 ) -> list[FoundSubject]:
-    """Where a finder thinks each photo's subject is.
+    """Find the subject of each photo.
 
     Args:
-        photos: Any.
-        finder: Any but the table, in which nothing needs to be found.
-        device: Where networks compute.
-        n_workers: Threads.
-        progress: Told as photos are done.
+        photos: A collection.
+        finder: Any finder except the table, whose boxes already exist.
+        device: Device of the networks.
+        n_workers: Number of image-loading threads.
+        progress: Receives the number of finished photos.
 
     Raises:
         PlanError: The finder is the table.
         ImageError: A photo cannot be read.
         WeightsError: The trained finder's folder is missing or damaged.
-        FieldmarkError: OpenCV is needed and not installed.
+        FieldmarkError: OpenCV is required but not installed.
     """
     pace = {"n_workers": n_workers, "progress": progress}
     match finder:
@@ -76,7 +76,7 @@ def find_subjects(
             return _by_clicks(photos.paths, finder, device=device, **pace)
         case TableBoxes():
             raise PlanError(
-                "The boxes of a table need no finding.",
+                "Finder 'table' has nothing to find: its boxes are already in the table.",
                 got=f"kind = {finder.kind}",
                 fix="use grabcut, feature_norm, agreed or trained.",
             )
@@ -85,13 +85,13 @@ def find_subjects(
 def marks_of(
     photos: Collection, found: Sequence[FoundSubject], *, points: Sequence[str] = (), source: str = ""
 ) -> Marks:
-    """What was found as marks: in pixels of each photo's true size.
+    """Convert found subjects to marks, in pixels of the true size of each photo.
 
     Args:
-        photos: Those that were looked at.
-        found: One for each photo.
-        points: Names of the landmarks that the finder tells.
-        source: What to call the finder.
+        photos: The photos that the finder was run on.
+        found: One subject for each photo.
+        points: Names of the landmarks that the finder predicts.
+        source: Name of the finder.
     """
     sizes = true_sizes(photos)
     boxes = np.array([one.box or (np.nan,) * 4 for one in found], dtype=np.float64).reshape(-1, 4) * np.tile(sizes, 2)
@@ -107,7 +107,7 @@ def marks_of(
 
 
 def has_marks(photos: Collection, finder: Finder) -> bool:
-    """Whether the photos' table has the marks of this finder; those of a table are always there, or nowhere."""
+    """Whether the table already has the marks of this finder; always true for boxes of the table itself."""
     return isinstance(finder, TableBoxes) or f"box.{source_name(finder)}" in photos.table.columns
 
 
@@ -119,7 +119,7 @@ def with_found(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Collection:
-    """The photos with the marks of these finders; what a table tells, or was found before, is not looked for again."""
+    """Return the photos with the marks of these finders added. Existing marks are not computed again."""
     for finder in finders:
         if not has_marks(photos, finder):
             name = source_name(finder)
@@ -129,10 +129,9 @@ def with_found(
 
 
 def subjects_of(photos: Collection, preprocess: Preprocess) -> list[Subject] | None:
-    """What preprocessing needs to know of where each photo's subject is, in pixels of the file; None: nothing.
+    """Return the subject of each photo for preprocessing, in pixels of the file; None if it is not needed.
 
-    What the finders of the preprocessing have not found yet is looked for now, so that no photo comes to a network
-    without the box it was trained to have.
+    Finders that were not run yet are run now, so that every photo has the boxes that the network was trained with.
     """
     crop, align, mask = preprocess.crop, preprocess.align, preprocess.mask
     if not isinstance(crop, BoxCrop) and align is None and mask is None:
@@ -161,34 +160,34 @@ def subjects_of(photos: Collection, preprocess: Preprocess) -> list[Subject] | N
 
 
 def unlabelled(photos: Collection, preprocess: Preprocess) -> tuple[str, ...]:
-    """What preprocessing takes from the photos' table and the table tells of no photo: boxes, masks, landmarks."""
+    """Return the kinds of marks that preprocessing needs but the table lacks: boxes, masks, landmarks."""
     align, mask = preprocess.align, preprocess.mask
-    told = dict[str, bool]()
+    is_given = dict[str, bool]()
     if tables := box_tables(preprocess):
         boxes = [boxes_of(photos, table.source) for table in tables]
-        told["boxes"] = all(one is not None and not np.isnan(one).all() for one in boxes)
+        is_given["boxes"] = all(one is not None and not np.isnan(one).all() for one in boxes)
     if mask is not None and isinstance(mask.by, TableBoxes):
-        told["masks"] = any(masks_of(photos, mask.by.source))
+        is_given["masks"] = any(masks_of(photos, mask.by.source))
     if align is not None and isinstance(align.by, TableBoxes):
         end = f".{align.by.source}" if align.by.source else ""
         points = _landmarks(photos, [f"{point.name}{end}" for point in align.points])
-        told["landmarks"] = points is not None and not np.isnan(points).all()
-    return tuple(what for what, there in told.items() if not there)
+        is_given["landmarks"] = points is not None and not np.isnan(points).all()
+    return tuple(what for what, there in is_given.items() if not there)
 
 
 def box_tables(preprocess: Preprocess) -> tuple[TableBoxes, ...]:
-    """The tables whose boxes photos are looked into."""
+    """Return the finders of the crop that take boxes from the table."""
     crop = preprocess.crop
     return tuple(one.by for one in crop.sources if isinstance(one.by, TableBoxes)) if isinstance(crop, BoxCrop) else ()
 
 
 def refuse_outside(photos: Collection, tables: Sequence[Finder]) -> None:
-    """Refuse boxes of the photos' tables that mark nothing of their pictures, and cells that are no masks.
+    """Reject boxes in the table that do not overlap their picture, and cells that are not masks.
 
-    Of other finders nothing is asked.
+    Other finders are not checked.
 
     Raises:
-        DataError: There are some; names their photos.
+        DataError: There are such boxes or cells; the error names their photos.
         ImageError: A photo with a box cannot be read.
     """
     wrong = []
@@ -209,15 +208,15 @@ def refuse_outside(photos: Collection, tables: Sequence[Finder]) -> None:
                 )
     if wrong:
         raise DataError(
-            "Some boxes mark nothing of their pictures.",
+            f"{len(wrong)} box(es) are outside their photos.",
             got=several(wrong),
-            fix="write left, top, width, height in pixels of the upright picture (of width and height, where the table "
-            "tells those), or leave these boxes empty.",
+            fix="write left, top, width and height in pixels of the upright picture, or of the columns width and "
+            "height if the table has them; or leave these boxes empty.",
         )
 
 
 def landmarks_given(finder: Finder) -> tuple[str, ...]:
-    """Names of the landmarks that a finder tells."""
+    """Return the names of the landmarks that a finder predicts."""
     if not isinstance(finder, TrainedFinder):
         return ()
     from fieldmark.models.pinpoint import open_pinpointer
@@ -226,12 +225,12 @@ def landmarks_given(finder: Finder) -> tuple[str, ...]:
 
 
 def true_sizes(photos: Collection) -> np.ndarray:
-    """Width and height of each photo as the table tells them, else as the upright file has them."""
-    told = [(None, None)] * len(photos)
+    """Return width and height of each photo, from the table if given, else from the upright file."""
+    given = [(None, None)] * len(photos)
     if {"width", "height"} <= set(photos.table.columns):
-        told = photos.table.select("width", "height").rows()
+        given = photos.table.select("width", "height").rows()
     sizes = []
-    for path, size in zip(photos.paths, told, strict=True):
+    for path, size in zip(photos.paths, given, strict=True):
         file = probe(path) if None in size else None
         sizes.append(size if file is None else (file.width, file.height))
     return np.array(sizes, dtype=np.float64).reshape(-1, 2)
@@ -242,7 +241,7 @@ def _by_colour(paths: Sequence[Path], spec: GrabCut, *, n_workers: int, progress
         return grabcut(small_picture(path, longest_px=spec.side_px), spec)
 
     found = stream(paths, one, n_workers=n_workers)
-    return list(progress.track(found, total=len(paths), what="subjects by colour"))
+    return list(progress.track(found, total=len(paths), what="finding subjects by colour"))
 
 
 def _by_network(
@@ -252,13 +251,15 @@ def _by_network(
     from fieldmark.models.specs import Backbone
 
     backbone = Backbone(name=spec.backbone)
-    eye = PinpointBackbone(backbone, side_px=spec.side_px)
+    network = PinpointBackbone(backbone, side_px=spec.side_px)
     found: list[FoundSubject] = []
 
-    def note(maps: Maps) -> None:
+    def add_maps(maps: Maps) -> None:
         found.extend(by_strength(one) for one in strength(maps).cpu().numpy())
 
-    _shown(eye, paths, backbone.name, spec.side_px, note, device=device, n_workers=n_workers, progress=progress)
+    _run_network(
+        network, paths, backbone.name, spec.side_px, add_maps, device=device, n_workers=n_workers, progress=progress
+    )
     return found
 
 
@@ -270,21 +271,30 @@ def _by_clicks(
 
     stored = open_pinpointer(Path(spec.folder), sha256=spec.sha256)
     card = stored.card
-    eye = PinpointBackbone(card.backbone, side_px=card.side_px)
+    network = PinpointBackbone(card.backbone, side_px=card.side_px)
     found: list[FoundSubject] = []
 
-    def note(maps: Maps) -> None:
-        for said in tell(stored.pinpointer, Maps(maps.fine.cpu(), maps.coarse.cpu())).tolist():
-            box, rest = (tuple(said[:4]), said[4:]) if card.has_box else (None, said)
+    def add_maps(maps: Maps) -> None:
+        for values in tell(stored.pinpointer, Maps(maps.fine.cpu(), maps.coarse.cpu())).tolist():
+            box, rest = (tuple(values[:4]), values[4:]) if card.has_box else (None, values)
             places = tuple((rest[at], rest[at + 1]) for at in range(0, len(rest), 2))
             found.append(FoundSubject(box, points=places))  # type: ignore[arg-type]
 
-    _shown(eye, paths, card.backbone.name, card.side_px, note, device=device, n_workers=n_workers, progress=progress)
+    _run_network(
+        network,
+        paths,
+        card.backbone.name,
+        card.side_px,
+        add_maps,
+        device=device,
+        n_workers=n_workers,
+        progress=progress,
+    )
     return found
 
 
 def square(backbone: str, side_px: int) -> Preprocess:
-    """How finders look at photos: whole, squashed to a square, in the colours their backbone is used to."""
+    """Return the preprocessing of finders: the whole photo, resized to a square, normalised for the backbone."""
     from fieldmark.models.backbone import data_config
 
     config = data_config(backbone)
@@ -293,43 +303,43 @@ def square(backbone: str, side_px: int) -> Preprocess:
     )
 
 
-def _shown(
-    eye: PinpointBackbone,
+def _run_network(
+    network: PinpointBackbone,
     paths: Sequence[Path],
     backbone: str,
     side_px: int,
-    note: Callable[[Maps], None],
+    add_maps: Callable[[Maps], None],
     *,
     device: str,
     n_workers: int,
     progress: Progress,
 ) -> None:
-    """Show all photos to the eye, a few at a time, and have its maps noted."""
+    """Run the network on all photos in small batches, and pass its feature maps to ``add_maps``."""
     from fieldmark.images.batches import PhotoSource
     from fieldmark.images.preprocess import normalise
     from fieldmark.training.ranks import ranks
 
     at: torch.device = ranks(device).device
-    eye = eye.to(at)
+    network = network.to(at)
     few = 8 if at.type == "cpu" else 64
     preprocess = square(backbone, side_px)
     order = [np.arange(start, min(start + few, len(paths))) for start in range(0, len(paths), few)]
     if not order:
         return
     batches = PhotoSource(paths, preprocess).batches(order, epoch=0, n_workers=n_workers)
-    for batch in progress.track(batches, total=len(order), what="subjects by a network"):
-        note(eye(normalise(batch.to(at), preprocess)))
+    for batch in progress.track(batches, total=len(order), what="finding subjects by a network"):
+        add_maps(network(normalise(batch.to(at), preprocess)))
 
 
 def _landmarks(photos: Collection, names: Sequence[str]) -> Float32[np.ndarray, "image point 2"] | None:
-    """Landmarks of photos; None where the table has none of them, as a single photo at the door has none."""
+    """Return the landmarks of photos; None if the table has none of these columns."""
     if not any(f"x_{name}" in photos.table.columns for name in names):
         return None
     return points_of(photos, names)
 
 
 def _file_scale(photos: Collection, row: int) -> tuple[float, float]:
-    """Pixels of the file for one of the true size, across and down; files may have been resized since."""
+    """Return the scale from true size to file size, in x and y; the file may have been resized."""
     if not {"width", "height"} <= set(photos.table.columns):
         return 1.0, 1.0
     width, height = photos.table["width"][row], photos.table["height"][row]

@@ -1,4 +1,4 @@
-"""Photos with what was found drawn on them: a table for the reader, a sheet for the eye."""
+"""Write found boxes, masks and landmarks as a CSV file, and draw them on sample photos for a page."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from fieldmark.reporting.contents import Fact, InspectPage, Tile
 
 N_SHOWN = 60
 COLOURS = ((255, 214, 0), (0, 229, 255), (255, 64, 129), (118, 255, 3))
-"""Of the box, and of the landmarks in turn: seen on water, on savanna and on white."""
+"""RGB colours of the box and of the landmarks; visible on water, savanna and white backgrounds."""
 
 
 def write_marks(path: Path, marks: Marks, found: Sequence[FoundSubject], *, masks: bool = False) -> None:
-    """A CSV that ``data.marks.read_marks`` reads: image, x0, y0, x1, y1, landmarks, the mask if wanted, a note."""
+    """Write a CSV file for ``data.marks.read_marks``: image, x0, y0, x1, y1, landmarks, optional mask, note."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     points = [f"{axis}_{name}" for name in marks.points for axis in "xy"]
@@ -42,13 +42,13 @@ def write_marks(path: Path, marks: Marks, found: Sequence[FoundSubject], *, mask
 
 
 def sheet(photos: Collection, found: Sequence[FoundSubject], *, errors: Mapping[str, float], how: str) -> InspectPage:
-    """What a page about boxes shows: how many there are, how far they are off, and a sample with boxes drawn.
+    """Return the content of a page about boxes: counts, errors, and sample photos with drawn boxes.
 
     Args:
-        photos: Those that were looked at.
-        found: One for each.
-        errors: Of cross-validation, where the finder was trained; else empty.
-        how: The finder, in words.
+        photos: The photos that the finder was run on.
+        found: One subject for each photo.
+        errors: Cross-validated errors of a trained finder; else empty.
+        how: Description of the finder.
     """
     without = [row for row, one in enumerate(found) if one.box is None]
     notes = Counter(found[row].note.split(":")[0].split(" (")[0] or "only landmarks" for row in without)
@@ -56,21 +56,21 @@ def sheet(photos: Collection, found: Sequence[FoundSubject], *, errors: Mapping[
     facts = [Fact("Photos", f"{len(photos):,}"), Fact("With a box", f"{len(found) - len(without):,}", how)]
     facts += [Fact("Full frame", f"{count:,}", note) for note, count in notes.most_common()]
     if shares:
-        facts.append(Fact("Middle box", f"{float(np.median(shares)):.0%}", "of the picture"))
-    facts += [Fact(name.capitalize(), f"{value:.3f}", "on photos not learnt from") for name, value in errors.items()]
-    lot = sorted(generator("boxes", len(photos)).permutation(len(photos))[:N_SHOWN].tolist())
-    tiles = tuple(Tile(photos.images[row], drawn(photos, row, found[row]), found[row].note) for row in lot)
+        facts.append(Fact("Median box area", f"{float(np.median(shares)):.0%}", "of the picture area"))
+    facts += [Fact(name.capitalize(), f"{value:.3f}", "out-of-fold error") for name, value in errors.items()]
+    drawn_rows = sorted(generator("boxes", len(photos)).permutation(len(photos))[:N_SHOWN].tolist())
+    tiles = tuple(Tile(photos.images[row], drawn(photos, row, found[row]), found[row].note) for row in drawn_rows)
     return InspectPage(
         title=f"Boxes of {photos.name}",
         summary=f"{len(found) - len(without):,} of {len(photos):,} photos have a box."
-        + (" The others are looked at whole." if without else ""),
+        + (" The other photos are used without a crop." if without else ""),
         facts=tuple(facts),
         samples=tiles,
     )
 
 
 def drawn(photos: Collection, row: int, found: FoundSubject, *, longest_px: int = 320) -> bytes | None:
-    """A photo in its true shape with its box, landmarks and the outline of its mask; None if it cannot be read."""
+    """Return a JPEG of a photo with its box, landmarks and mask outline; None if the photo cannot be read."""
     width, height = true_sizes(photos.take(np.array([row])))[0]
     try:
         small = thumbnail(photos.paths[row], longest_px=longest_px, true_size=(int(width), int(height)))

@@ -1,4 +1,4 @@
-"""Photos of tables as the input of networks, each with where its subject is."""
+"""Create the network inputs of collections: photos with the boxes of their subjects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def photo_source(
     versions: int | None = None,
     seed: int = 0,
 ) -> PhotoSource:
-    """The photos of a collection, with their boxes, as the networks' input."""
+    """Return the photos of a collection, with their boxes, as network input."""
     subjects = subjects_of(photos, preprocess)
     return PhotoSource(photos.paths, preprocess, subjects=subjects, augment=augment, versions=versions, seed=seed)
 
@@ -32,13 +32,13 @@ def label_source(
     versions: int | None = None,
     seed: int = 0,
 ) -> PhotoSource:
-    """The photos of several collections, one after the other, as the networks' input.
+    """Return the concatenated photos of several collections as network input.
 
-    Training and scoring ask for the same photos in the same order, so that kept features serve both.
+    Training and prediction use the same photos in the same order, so that both can share cached features.
     """
     photos = [part for part in parts if part is not None and len(part)]
-    told = [subjects_of(part, preprocess) or [ANYWHERE] * len(part) for part in photos]
-    subjects = [subject for part in told for subject in part]
+    of_parts = [subjects_of(part, preprocess) or [ANYWHERE] * len(part) for part in photos]
+    subjects = [subject for part in of_parts for subject in part]
     return PhotoSource(
         [path for part in photos for path in part.paths],
         preprocess,

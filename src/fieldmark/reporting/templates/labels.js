@@ -1,8 +1,8 @@
 "use strict";
-/* The list of labels can be searched and sorted; without this script it is a list in order of frequency. */
+/* Search and sort the list of labels. Without this script the list is sorted by frequency. */
 for (const box of document.querySelectorAll("[data-find]")) {
   const field = box.querySelector("input");
-  const told = box.querySelector("output");
+  const output = box.querySelector("output");
   const body = box.querySelector("tbody");
   const rows = [...body.rows];
   const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
@@ -15,7 +15,7 @@ for (const box of document.querySelectorAll("[data-find]")) {
       row.hidden = !words.every((word) => names.get(row).includes(word));
       shown += row.hidden ? 0 : 1;
     }
-    told.textContent = words.length ? `${shown} of ${rows.length}` : "";
+    output.textContent = words.length ? `${shown} of ${rows.length}` : "";
   };
 
   const amount = (row, column) => {

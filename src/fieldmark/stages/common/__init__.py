@@ -1,1 +1,1 @@
-"""Stages that all tasks use: folds, regions, training, the submission."""
+"""Stages that all tasks use: folds, image regions, training and the submission."""

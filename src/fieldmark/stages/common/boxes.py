@@ -1,4 +1,4 @@
-"""The kind *boxes*: where the subject is on every photo, found once for all stages that crop by it."""
+"""The stage *boxes*: finds the subject on every photo, once for all stages that crop to it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fieldmark.pipeline.stage import Stage, stage
 
 @stage
 class Boxes(Stage):
-    """Find the subject on photos; later stages crop by it where their preprocessing names this finder.
+    """Find the subject on every photo. Later stages crop to it if their preprocessing names the same finder.
 
     Attributes:
-        finder: ``grabcut``, ``feature_norm``, ``agreed`` or ``trained``.
+        finder: Method that finds the subject: ``grabcut``, ``feature_norm``, ``agreed`` or ``trained``.
     """
 
     output = Regions
@@ -27,13 +27,13 @@ class Boxes(Stage):
     finder: Finder = Agreed()
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write box, mask and landmarks of each known photo, or why it has none."""
+        """Write the box, mask and landmarks of each known photo, or the reason why it has none."""
         found = self._found(context.known, context)
         Regions(folder).write(found)
         return found.said()
 
     def apply(self, ask: Ask) -> FoundRegions:
-        """The same of any photos; what their table has of this finder is not looked for again."""
+        """Return the regions of any photos. Regions of this finder that their table already has are not computed."""
         from fieldmark.quality.regions.finding import has_marks, source_name
 
         if has_marks(ask.photos, self.finder):

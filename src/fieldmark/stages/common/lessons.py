@@ -1,4 +1,4 @@
-"""What a network is given to learn from: items, truth and how it is watched, for individuals and for labels."""
+"""Training data of one fold's network: items, ground truth and the validation metric, for identities and labels."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 1024
-"""Unknown individuals that teachers are asked about together: each answer is a probability for every individual."""
+"""Photos of unknown individuals per teacher batch. Each teacher output is one probability per known individual."""
 
 
 def identity_lesson(stage: Train, context: Context, *, k: int) -> Lesson:
-    """Individuals for network ``k``: items are known photos, then new ones with pseudo-labels; all mirrored follow."""
+    """Return the training data of network ``k`` for identification.
+
+    The items are the known photos, then the new photos with pseudo-labels, then the mirrored copies of all of them.
+    """
     from fieldmark.quality.regions.sources import label_source
     from fieldmark.training.loop import Lesson
 
@@ -43,10 +46,10 @@ def identity_lesson(stage: Train, context: Context, *, k: int) -> Lesson:
     if stage.enlarged is not None and context.new is not None and len(context.new):
         picked = context.artifact(IdentityPseudoLabels, stage.enlarged)
         rows = picked.rows(k)
-        of_new = np.full(len(context.new), UNLABELLED, dtype=np.int64)
-        of_new[rows] = picked.classes(k)
+        new_classes = np.full(len(context.new), UNLABELLED, dtype=np.int64)
+        new_classes[rows] = picked.classes(k)
         items = np.concatenate([items, len(known) + np.sort(rows)])
-        parts, classes = [known, context.new], np.concatenate([classes, of_new])
+        parts, classes = [known, context.new], np.concatenate([classes, new_classes])
     images = [image for part in parts for image in part.images]
     n = len(images)
     if stage.flip_identity or stage.mirrored:
@@ -73,9 +76,10 @@ def identity_lesson(stage: Train, context: Context, *, k: int) -> Lesson:
 
 
 def _taught(stage: Train, context: Context, *, k: int, items: np.ndarray, n_items: int) -> SparseProba | None:
-    """What the networks ``k`` of other stages say of the unknown individuals among known photos, mirrored ones as such.
+    """Return the teachers' mean probabilities for the known photos of unknown individuals, or None without teachers.
 
-    All of them are known photos, as new ones teach only as individuals; item ``i + n`` is item ``i`` mirrored.
+    The teachers are the networks of fold ``k`` of other stages. Item ``i + n`` is item ``i`` mirrored, and its teachers
+    predict the mirrored photo. New photos are not among the items: a pseudo-label always names an individual.
     """
     from fieldmark.training.sparse_proba import SparseProba
 
@@ -90,18 +94,19 @@ def _taught(stage: Train, context: Context, *, k: int, items: np.ndarray, n_item
     def views() -> Iterator[np.ndarray]:
         for block in blocks:
             photos = context.known.take(block)
-            said = [net.competing(photos, flip=mirrored, n_workers=context.n_workers) for net in nets]
-            yield from np.asarray(np.mean(said, axis=0, dtype=np.float32))
+            proba = [net.competing(photos, flip=mirrored, n_workers=context.n_workers) for net in nets]
+            yield from np.asarray(np.mean(proba, axis=0, dtype=np.float32))
 
     order = [view for block in blocks for view in ((block, block + n) if mirrored else (block,))]
     return SparseProba.of(np.concatenate(order), views(), n_items=n_items)
 
 
 def label_lesson(stage: Train, context: Context, *, k: int) -> Lesson:
-    """Labels for network ``k``: items are the known photos, then the new ones; all of them mirrored follow.
+    """Return the training data of network ``k`` for labels.
 
-    Without augmentation the mirrored photos are items of their own, so that features of a frozen backbone can be
-    kept; with one, mirroring is the augmentation's own business.
+    The items are the known photos, then the new photos with pseudo-labels. Without augmentation the mirrored photos are
+    separate items, so that the features of a frozen backbone can be cached. With augmentation no mirrored items are
+    added, because the augmentation itself mirrors photos at random.
     """
     from fieldmark.quality.regions.sources import label_source
     from fieldmark.training.loop import Lesson
@@ -140,7 +145,10 @@ def label_lesson(stage: Train, context: Context, *, k: int) -> Lesson:
 
 
 def _targets(stage: Train, context: Context) -> Float32[np.ndarray, "photo label"]:
-    """What the known photos teach: their labels, forgotten ones filled in, NaN where a question is not answered."""
+    """Return the training targets of the known photos.
+
+    Missing labels are filled in where the stage asks for it. Questions without an answer in the table are NaN.
+    """
     known = context.known
     truth = known.truth
     if stage.filled is not None:
@@ -154,12 +162,15 @@ def _targets(stage: Train, context: Context) -> Float32[np.ndarray, "photo label
 
 
 def visible(new: Collection | None) -> Collection | None:
-    """The new photos that have a file."""
+    """Return the new photos that have an image file."""
     return new if new is None or new.present.all() else new.take(new.present)
 
 
 def identity_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> Watch | None:
-    """MAP@5 among identities on this fold's validation photos of individuals it learns, by the head's logits."""
+    """Return a function that measures MAP@5 of the head's logits on this fold's validation photos.
+
+    Only photos of individuals that the network is trained on are counted. None if there is nothing to measure.
+    """
     from fieldmark.quality.regions.sources import photo_source
     from fieldmark.training.embed import embed_photos
 
@@ -171,8 +182,8 @@ def identity_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> W
     truth, n_identities = known.classes[rows], len(known.vocabulary.identities)
 
     def watch(network: Network) -> dict[str, float]:
-        seen = embed_photos(network, source, device=group.device, n_workers=context.n_workers, logits=True)
-        if (logits := seen.logits) is None:  # the head gives none; there is nothing to watch
+        outputs = embed_photos(network, source, device=group.device, n_workers=context.n_workers, logits=True)
+        if (logits := outputs.logits) is None:  # the head has no logits: nothing to measure
             return {}
         own = np.take_along_axis(logits[0], truth[:, None], axis=1)
         place = (logits[0][:, :n_identities] > own).sum(axis=1) + 1
@@ -182,7 +193,10 @@ def identity_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> W
 
 
 def answer_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> Watch | None:
-    """The share of this fold's validation questions that the head's likeliest answer is right for."""
+    """Return a function that measures the accuracy of the head's likeliest answers on this fold's validation photos.
+
+    Only questions that the table answers are counted. None if there is nothing to measure.
+    """
     from fieldmark.decisions.hierarchy import likeliest
     from fieldmark.quality.regions.sources import photo_source
     from fieldmark.training.embed import embed_photos
@@ -190,24 +204,24 @@ def answer_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> Wat
     known, columns = context.known, columns_of(stage.groups, context.known.vocabulary)
     rows = np.flatnonzero((context.artifact(Folds, stage.on).fold == k) & known.present)
     if not len(rows) or not stage.training.phases or stage.training.spares_backbone:
-        return None  # a head alone is trained in seconds, and looking would take longer than learning
+        return None  # training a head alone takes seconds; measuring would take longer than training
     source = photo_source(known.take(rows), stage.preprocess)
     truth = known.truth[np.ix_(rows, columns)] > 0
     numbers, question_of = np.unique(known.vocabulary.question_of[columns], return_inverse=True)
-    told = known.told[np.ix_(rows, numbers)]
+    has_answer = known.told[np.ix_(rows, numbers)]
 
     def watch(network: Network) -> dict[str, float]:
-        seen = embed_photos(network, source, device=group.device, n_workers=context.n_workers, logits=True)
-        if (logits := seen.logits) is None:  # the head gives none; there is nothing to watch
+        outputs = embed_photos(network, source, device=group.device, n_workers=context.n_workers, logits=True)
+        if (logits := outputs.logits) is None:  # the head has no logits: nothing to measure
             return {}
         right = np.take_along_axis(truth, likeliest(logits[0], question_of), axis=1)
-        return {"validation right": float(right[told].mean())}
+        return {"validation right": float(right[has_answer].mean())}
 
     return watch
 
 
 def columns_of(groups: Sequence[str], vocabulary: Vocabulary) -> Int64[np.ndarray, " column"]:
-    """The columns of the labels in these groups, in column order; of all labels if none is named."""
+    """Return the columns of the labels in these groups, in column order. Without groups, return all columns."""
     if not groups:
         return np.arange(len(vocabulary.tags), dtype=np.int64)
     return np.array(sorted(column for group in groups for column in vocabulary.groups[group]), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Which learning rate a plan's first training stands, found by trying."""
+"""The learning-rate finder for a train stage of a plan."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def search_learning_rate(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> tuple[Train, LrCurve]:
-    """Train a network of the plan on its first fold while the learning rate grows; nothing is kept.
+    """Run the learning-rate finder on the first fold of a train stage. Nothing is written to a run.
 
     Args:
-        plan: Checked.
-        known: Photos with names or labels.
-        stage: A train stage that needs no other training before it; None for the first.
-        n_updates: How many rates are tried.
-        seed: Of everything random.
-        device: Where to compute.
-        n_workers: Threads that read photos ahead.
-        progress: Told how far it is.
+        plan: Checked plan.
+        known: Photos with identities or labels.
+        stage: Name of a train stage that reads only a split stage; None for the first one.
+        n_updates: Number of learning rates to try.
+        seed: Random seed.
+        device: Device, such as ``auto``, ``cpu`` or ``cuda``.
+        n_workers: Number of image-loading threads.
+        progress: Progress reporter.
 
     Returns:
-        The stage, and the loss at each rate.
+        The train stage, and the loss at each learning rate.
 
     Raises:
-        PlanError: There is no such stage, or it needs networks that are not trained yet; or the photos are
-            not what the plan needs.
+        PlanError: No train stage has this name, the stage needs networks that are not trained yet, or the photos do not
+            fit the plan.
     """
     from fieldmark.models.network import build
     from fieldmark.training.features import FeatureStore
@@ -80,19 +80,21 @@ def search_learning_rate(
 
 
 def _chosen(plan: Plan, name: str | None) -> Train:
-    """The train stage of that name that needs a split and nothing else."""
+    """Return the train stage of this name, if it reads only a split stage."""
     training = [stage for stage in plan.stages if isinstance(stage, Train) and stage.training.phases]
     ready = {stage.name: stage for stage in training if stage.reads() == (stage.on,)}
     if not ready:
         raise PlanError(
-            f"The plan '{plan.name}' trains nothing.", got=f"{len(plan.stages)} stages", fix="choose another recipe."
+            f"The plan '{plan.name}' has no train stage that the learning-rate finder can use.",
+            got=f"{len(plan.stages)} stages",
+            fix="choose another recipe.",
         )
     if name is None:
         return next(iter(ready.values()))
     if name not in ready:
         other = any(stage.name == name for stage in training)
         raise PlanError(
-            "Rates are tried for stages that need no other training before them."
+            "The learning-rate finder only runs on train stages that need no other trained stage."
             if other
             else f"The plan '{plan.name}' has no train stage of that name.",
             got=name,

@@ -1,4 +1,4 @@
-"""The kind *train*: one network a fold, that has not seen its validation photos."""
+"""The stage *train*: trains one network per fold, without the fold's validation photos."""
 
 from __future__ import annotations
 
@@ -33,31 +33,36 @@ if TYPE_CHECKING:
 
 @stage
 class Train(Stage):
-    """Train a network for each fold of ``on``: of labels, of answers, or of individuals, as its head has it.
+    """Train one network for each fold of the split stage ``on``.
+
+    The head of ``net`` decides what the networks are trained on: individuals, labels, or answers to questions.
 
     Attributes:
-        on: The split stage.
-        net: Backbone, neck and head.
-        preprocess: How a file becomes the network's input; stored with the network.
-        augment: What training does to photos on top of it.
-        versions: Vary each photo in so many fixed ways instead of anew each time; then features of frozen lower stages
-            are computed once a version and kept, which makes training of the upper ones several times quicker.
-        losses: Their weighted sum is minimised.
-        sampler: How an epoch's order is drawn.
-        training: Phases, optimiser and the rest.
-        warm: A train stage on the same split whose networks these start from, each fold from its own.
-        flip_identity: Individuals: a mirrored photo of identity k is one of identity k + N; unknown individuals stay unknown individuals.
-        mirrored: Individuals: mirrored photos teach too, as photos of the same individual.
-        unknowns: Individuals: whether photos of the unknown identity are trained on, as a no to every identity. A
-            unknown individual whose file is a copy of one with a name is nobody to learn "no" from and is left out.
-        groups: Labels: only those of these groups; none named means all.
-        trusted: Labels: a drop stage; the photos it dropped do not teach (and are validated on all the same).
-        enlarged: An enlarge stage (labels) or a recruit stage (individuals); the new photos it picked teach too.
-        taught: Individuals: train stages on the same split; the mean of what their networks of this fold say of each
-            unknown individual is its truth for the loss ``distilled``.
-        filled: Labels: a stage with out-of-fold scores; a label it is sure of counts ``fill_times`` its probability
-            where the table lacks it.
-        fill_times: See ``filled``.
+        on: Split stage.
+        net: Backbone, neck and head of the network.
+        preprocess: Preprocessing of image files; stored with the network.
+        augment: Augmentation of training photos, after the preprocessing.
+        versions: Number of fixed variants of each photo, instead of a new random variant in each epoch. The features of
+            frozen lower stages are then computed once per variant and cached: training is several times faster.
+        losses: Training losses; their weighted sum is minimised.
+        sampler: Order of the photos in an epoch.
+        training: Training phases, optimiser, batch size and other training settings.
+        warm: Train stage on the same split whose networks provide the initial weights, fold by fold.
+        flip_identity: Identification only: whether a mirrored photo of identity k is a photo of identity k + N, where N
+            is the number of identities. Photos of unknown individuals stay unknown when mirrored.
+        mirrored: Identification only: whether mirrored photos are added as training photos of the same individual.
+        unknowns: Identification only: whether photos of unknown individuals are training photos, as negatives for every
+            identity. A photo whose file is a copy of a photo of a known individual is left out.
+        groups: Labels only: label groups to train on; empty: all labels.
+        trusted: Labels only: ``drop_noisy`` stage. The photos it dropped are left out of training, but not out of
+            validation.
+        enlarged: ``pseudo_label`` stage (labels) or ``pseudo_label_identities`` stage (identification). The new photos
+            it picked are added to the training photos.
+        taught: Identification only: train stages on the same split. The mean prediction of their networks of this fold
+            is the target of the loss ``distilled`` for photos of unknown individuals.
+        filled: Labels only: stage with out-of-fold scores that fills in missing labels. A missing label with a high
+            score gets the target ``fill_times`` times its probability.
+        fill_times: Factor on the probabilities of ``filled``.
     """
 
     output = Models
@@ -85,32 +90,32 @@ class Train(Stage):
 
     @property
     def learns_labels(self) -> bool:
-        """Whether it learns labels (answers among them) rather than individuals."""
+        """Whether its networks predict labels or answers, not individuals."""
         return self.net.head.kind in {"sigmoid", "questions"}
 
     @property
     def learns_answers(self) -> bool:
-        """Whether it learns to answer questions."""
+        """Whether its networks predict answers to questions."""
         return self.net.head.kind == "questions"
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """Losses, samplers and heads that do not go together; stages of other individuals or labels."""
+        """Return incompatible combinations of losses, samplers and heads, and references to stages of another task."""
         return training_mistakes(self, earlier)
 
     def ready(self, known: Collection, new: Collection | None) -> None:
-        """Look for the label groups, and for the boxes, masks and landmarks that the photos' table should have.
+        """Check that the photos have the label groups, boxes, masks and landmarks that this stage uses.
 
         Raises:
-            PlanError: The table has none of them: the network would see all photos whole, though asked not to; or its
-                labels have no such groups.
-            DataError: Some boxes mark nothing of their pictures.
+            PlanError: The table has no boxes, masks or landmarks although the preprocessing uses them, or the labels do
+                not have the named groups.
+            DataError: Some boxes lie outside their photos.
         """
         from fieldmark.quality.regions.finding import box_tables, refuse_outside, unlabelled
 
         if lacking := unlabelled(known, self.preprocess):
             what, maker = " and ".join(lacking), "fieldmark boxes" + (" --masks" if "masks" in lacking else "")
             raise PlanError(
-                f"{self.name}: photos are to be looked at by the {what} of their table, which tells none.",
+                f"Stage '{self.name}' uses the {what} of the photos' table, but the table has none.",
                 got=f"columns {', '.join(known.table.columns)}",
                 fix=f"give {what} with --boxes TABLE (`{maker}` makes one)"
                 + ("." if lacking == ("landmarks",) else f", or set {lacking[0]}=none."),
@@ -121,15 +126,15 @@ class Train(Stage):
         if lacking := sorted(set(self.groups) - set(known.vocabulary.groups)):
             groups = [name for name in known.vocabulary.groups if name]
             raise PlanError(
-                f"{self.name}: these photos do not have the label groups it names.",
+                f"Stage '{self.name}' names label groups that these photos do not have.",
                 got=several(lacking),
                 fix=nearest(lacking[0], groups)
                 if groups
-                else "leave out specialise: these labels have no groups (a group is the text before '::').",
+                else "leave out specialise: these labels have no groups (the group is the text before '::').",
             )
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write a network and its history for each fold; say how the last epochs went."""
+        """Write a network and its training history for each fold. Return the metrics of the last epoch."""
         from fieldmark.training.ranks import ranks
 
         group, models = ranks(context.device), Models(folder)
@@ -138,14 +143,14 @@ class Train(Stage):
             for k in range(context.artifact(Folds, self.on).n_folds)
             if not models.trained(k)
         ]
-        return said[-1] if said else "all folds were trained already"
+        return said[-1] if said else "all folds were already trained"
 
     def lesson(self, context: Context, *, k: int) -> Lesson:
-        """What network ``k`` learns from."""
+        """Return the training data of network ``k``."""
         return label_lesson(self, context, k=k) if self.learns_labels else identity_lesson(self, context, k=k)
 
     def fitted(self, lesson: Lesson) -> Training:
-        """Its training, with the batch that so many photos ask for."""
+        """Return the training settings with the batch size adapted to the number of items."""
         return self.training.fitting(len(lesson.items), multiple=self.sampler.multiple)
 
     def _fold(self, context: Context, models: Models, *, k: int, group: Ranks) -> str:
@@ -169,8 +174,8 @@ class Train(Stage):
             features=None if context.features is None else FeatureStore(context.features),
         )
         lesson = self.lesson(context, k=k)
-        begun = self.warm is not None or checkpoint.load_checkpoint(work_directory.folder) is not None
-        if getattr(self.net.head, "imprinted", False) and self.training.phases and not begun:
+        started = self.warm is not None or checkpoint.load_checkpoint(work_directory.folder) is not None
+        if getattr(self.net.head, "imprinted", False) and self.training.phases and not started:
             imprint(network, lesson, self.training.phases[0], at=work_directory, seed=seed)
         history = fit(
             network,
@@ -190,7 +195,7 @@ class Train(Stage):
         return _last(history)
 
     def net_for(self, context: Context) -> Net:
-        """The network's settings, a head for questions with the layout of its answers."""
+        """Return the network settings. A head for questions gets the layout of its answers."""
         head = self.net.head
         if not isinstance(head, QuestionsHead):
             return self.net
@@ -199,26 +204,26 @@ class Train(Stage):
         return self.net.model_copy(update={"head": head.model_copy(update={"layout": layout})})
 
     def n_classes(self, context: Context) -> int:
-        """How many answers its networks give."""
+        """Return the number of outputs of its networks."""
         if self.learns_labels:
             return len(self._labels(context))
         return len(context.known.vocabulary.identities) * (2 if self.flip_identity else 1)
 
     def _labels(self, context: Context) -> list[str]:
-        """The labels its networks answer, in the order of their logits."""
+        """Return the labels that its networks predict, in the order of their logits."""
         tags = context.known.vocabulary.tags
         return [tags[column] for column in columns_of(self.groups, context.known.vocabulary)]
 
     def _warm_up(self, context: Context, network: Network, *, k: int) -> None:
-        """Start from network ``k`` of another stage: backbone, neck, and the head's answers to the labels in common."""
+        """Copy weights from network ``k`` of another stage: backbone, neck, and head weights of shared labels."""
         from fieldmark.models.warm import start_from
 
         other = context.artifact(Models, self.warm or "")
-        # A head without logits, as a pair head, is taken over whole.
+        # A head without logits, such as a pair head, is copied as a whole.
         columns: Sequence[int] | None = range(network.n_classes) if network.head is not None else None
         if self.learns_labels:
-            theirs = {name: column for column, name in enumerate(other.labels)}
-            columns = [theirs[name] for name in self._labels(context)]
+            column_of = {name: column for column, name in enumerate(other.labels)}
+            columns = [column_of[name] for name in self._labels(context)]
         start_from(network, other.place(k), columns=columns)
 
     def _watch(self, context: Context, *, k: int, group: Ranks) -> Watch | None:
@@ -228,7 +233,7 @@ class Train(Stage):
 
 
 def _scalars(context: Context, name: str) -> Any:
-    """A TensorBoard writer's ``add_scalar`` if TensorBoard is installed, else None."""
+    """Return the ``add_scalar`` method of a TensorBoard writer, or None if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -238,11 +243,11 @@ def _scalars(context: Context, name: str) -> Any:
 
 def _last(history: list[dict[str, Any]]) -> str:
     if not history:
-        return "the network as it was built (no phases)"
+        return "untrained network (no training phases)"
     row = history[-1]
-    told = ", ".join(
+    metrics = ", ".join(
         f"{name} {value:.3f}"
         for name, value in row.items()
         if name in {"loss", "map5", "validation right"} or "map5 (" in name
     )
-    return f"{len(history)} epochs, {row['update']} updates; {told}"
+    return f"{len(history)} epochs, {row['update']} updates; {metrics}"

@@ -1,4 +1,4 @@
-"""The kind *answer*: the contest's submission."""
+"""The stage *write_submission*: writes the submission file of a contest."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fieldmark.pipeline.stage import Ref, Stage, stage
 
 @stage
 class WriteSubmission(Stage):
-    """Write what new photos show: ranked individuals, labels, or answers to questions.
+    """Write the predictions for the new photos: ranked individuals, labels, or answers to questions.
 
     Attributes:
-        reads_from: A stage that leaves predictions: rank, cut or settle.
+        reads_from: Stage with predictions, such as a ``rank``, ``threshold`` or ``resolve_hierarchy`` stage.
     """
 
     output = Submission
@@ -24,10 +24,11 @@ class WriteSubmission(Stage):
     reads_from: Annotated[str, Ref(Predictions)]
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write ``submission.csv`` in the contest's form for the new photos, if there are any.
+        """Write ``submission.csv`` in the contest's format for the new photos, if there are any.
 
-        Names with blanks cannot stand in it: then ``answers.csv`` has a row for each photo and candidate.
+        The format does not allow names with spaces. With such names, ``answers.csv`` is written instead: one row per
+        photo and candidate.
         """
         if not context.n_new:
-            return "no new photos to answer"
+            return "no new photos"
         return context.artifact(Predictions, self.reads_from).write_submission(folder, context)

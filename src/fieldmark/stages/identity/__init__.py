@@ -1,1 +1,1 @@
-"""Stages that tell individuals apart: embedding, ranking, re-ranking, ensembles, pseudo-labels."""
+"""Stages for identification: embedding, ranking, re-ranking, ensembles and pseudo-labels."""

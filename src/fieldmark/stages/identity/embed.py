@@ -1,4 +1,4 @@
-"""The kind *embed*: what each network says of the photos it has not seen, and a gallery of the known ones."""
+"""The stage *embed*: out-of-fold embeddings and probabilities of photos, and a gallery of the known photos."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @stage
 class Embed(Stage):
-    """Show every photo to the networks of ``of``.
+    """Compute embeddings and probabilities of all photos with the networks of a train stage.
 
-    Validation photos are answered by the network that has not learnt from them, and the head's probabilities for them
-    go to the out-of-fold store; new photos are answered by each network. Embeddings of known photos go to one gallery a
-    network.
+    The network of each fold predicts the fold's validation photos, which it was not trained on. The probabilities of
+    its head are written to the out-of-fold store. Every network predicts the new photos. The embeddings of the known
+    photos are written to one gallery per network.
 
     Attributes:
-        of: The train stage.
-        on: Its split stage.
-        flip: Look at each photo mirrored too (test-time augmentation).
+        of: Train stage.
+        on: Split stage of the train stage.
+        flip: Whether to embed each photo mirrored too (test-time augmentation).
     """
 
     output = Embeddings
@@ -43,14 +43,14 @@ class Embed(Stage):
     flip: bool = True
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """Networks of labels."""
+        """Return a mistake if the networks predict labels."""
         source = earlier.get(self.of)
         if isinstance(source, Train) and source.learns_labels:
-            return [f"{self.name}: '{self.of}' learns labels; embed is for individuals, use score"]
+            return [f"{self.name}: '{self.of}' is trained on labels, but embed is for identification: use score"]
         return []
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write galleries, embeddings of validation photos, and the heads' probabilities for those."""
+        """Write the galleries, and the embeddings and probabilities of the validation photos."""
         from fieldmark.training.features import FeatureStore
 
         known, folds, left = context.known, context.artifact(Folds, self.on), Embeddings(folder)
@@ -67,13 +67,13 @@ class Embed(Stage):
         return f"{len(nets)} network(s), {len(known)} known photos"
 
     def apply(self, ask: Ask) -> Embedded:
-        """What each network says of any photos."""
+        """Return each network's embeddings and probabilities of any photos."""
         from fieldmark.pipeline.networks import look
 
         nets, left = ask.artifact(Models, self.of).nets(ask.context.device), ask.fitted(Embeddings)
         for k, net in enumerate(nets):
-            left.gallery(k, made_by=net.sha256)  # opened now, it must be of these very networks
-        looked = look(
+            left.gallery(k, made_by=net.sha256)  # raises if another network made the gallery
+        embedded = look(
             nets,
             ask.photos,
             flip=self.flip,
@@ -82,8 +82,8 @@ class Embed(Stage):
             what="photos",
             **ask.context.pace,
         )
-        proba = [one.proba for one in looked if one.proba is not None]
-        return Embedded([one.embedding for one in looked], proba if len(proba) == len(looked) else None)
+        proba = [one.proba for one in embedded if one.proba is not None]
+        return Embedded([one.embedding for one in embedded], proba if len(proba) == len(embedded) else None)
 
     def _known(
         self,
@@ -95,14 +95,14 @@ class Embed(Stage):
         *,
         k: int,
     ) -> Float32[np.ndarray, "photo identity"] | None:
-        """Write the gallery of network k and its validation photos' embeddings; give its probabilities for them."""
+        """Write the gallery of network k and the embeddings of its validation photos. Return their probabilities."""
         from fieldmark.pipeline.networks import look, share_backbone
 
         known, net = context.known, nets[k]
         validation, training = np.flatnonzero(folds.fold == k), np.flatnonzero(folds.fold != k)
         shared = features if share_backbone(nets) else None
         n_identities = len(known.vocabulary.identities)
-        looked = [
+        embedded = [
             look(
                 [net],
                 known.take(rows),
@@ -114,11 +114,11 @@ class Embed(Stage):
             )[0]
             for rows, part, wanted in ((training, "training", None), (validation, "validation", n_identities))
         ]
-        views, _, dim = looked[0].embedding.shape
+        views, _, dim = embedded[0].embedding.shape
         embedding = np.zeros((views, len(known), dim), dtype=np.float32)
-        embedding[:, training], embedding[:, validation] = looked[0].embedding, looked[1].embedding
-        # Unlabelled photos (class -2) and extra ones are nobody to compare with, as unknown individuals are.
+        embedding[:, training], embedding[:, validation] = embedded[0].embedding, embedded[1].embedding
+        # Unlabelled photos (class -2) and extra photos are not compared with, like photos of unknown individuals.
         classes = np.where(known.extra, -1, np.maximum(known.classes, -1))
         left.write_gallery(k, embedding, images=known.images, classes=classes, made_by=net.sha256)
-        left.write_validation(k, looked[1].embedding)
-        return looked[1].proba
+        left.write_validation(k, embedded[1].embedding)
+        return embedded[1].proba

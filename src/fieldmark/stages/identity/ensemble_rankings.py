@@ -1,4 +1,4 @@
-"""The kind *blend*: an ensemble of several rankings of one plan."""
+"""The stage *ensemble_rankings*: averages several rankings of one plan."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SCALES = "scales.json"
 
 @stage
 class EnsembleRankings(RankingStage):
-    """Average the scores of several ranking stages of one plan, and decide anew.
+    """Average the scores of several ranking stages of one plan, and fit a new threshold.
 
     Attributes:
         reads_from: Ranking stages of the same split.
-        by: By score (each model on its own scale), by rank, or by vote.
-        weights: Of each stage, in their order; empty: all the same.
+        by: Averaging method: by score (each model on its own scale), by rank, or by vote.
+        weights: Weight of each ranking stage, in the same order; empty: equal weights.
     """
 
     kind: Literal["ensemble_rankings"] = "ensemble_rankings"
@@ -42,45 +42,51 @@ class EnsembleRankings(RankingStage):
     weights: tuple[Positive, ...] = ()
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """Weights that do not fit."""
+        """Return a mistake if the number of weights is wrong."""
         found = super().check(earlier)
         if len(self.weights) not in {0, len(self.reads_from)}:
             found.append(f"{self.name}: {len(self.weights)} weights for {len(self.reads_from)} rankings")
         return found
 
     def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
-        """Averaged scores of validation photos; the scale of each model is written into ``folder``."""
+        """Return the averaged scores of the validation photos, and write the scale of each model into ``folder``."""
         rankings = [context.artifact(Ranking, name) for name in self.reads_from]
         scores = [one.scores for one in rankings]
         if any(len(one) != len(folds.rows) for one in scores):
             raise PlanError(
-                f"{self.name}: the rankings are of other validation photos.",
+                f"Stage '{self.name}' averages rankings of different validation photos.",
                 got=", ".join(f"{name}: {len(one)}" for name, one in zip(self.reads_from, scores, strict=True)),
-                fix=f"blend stages whose split is '{self.on}' ({len(folds.rows)} photos).",
+                fix=f"name ranking stages with on = '{self.on}' ({len(folds.rows)} validation photos).",
             )
         depth = self.by.depth if isinstance(self.by, ByScore) else 20
         scales = [ScoreScale.of(one, depth=depth) for one in scores]
         write_json(folder / SCALES, [scale.model_dump(mode="json") for scale in scales])
         photos = context.known.take(folds.rows)
-        mixed = self.mixed(scores, [one.decision.at(photos) for one in rankings], scales)
-        return mixed, f"{len(scores)} rankings by {self.by.kind}"
+        averaged = self.averaged(scores, [one.decision.at(photos) for one in rankings], scales)
+        return averaged, f"{len(scores)} rankings averaged by {self.by.kind}"
 
     def scores(self, ask: Ask) -> Scores:
-        """Averaged scores of any photos, on the scales of validation."""
+        """Return the averaged scores of any photos, on the scales found on the validation photos."""
         scores = [ask.value(RankedPhotos, name).scores for name in self.reads_from]
         at = [ask.artifact(Ranking, name).decision.at(ask.photos) for name in self.reads_from]
-        return self.mixed(scores, at, scales_of(ask.context.folder(self.name)))
+        return self.averaged(scores, at, scales_of(ask.context.folder(self.name)))
 
-    def mixed(
+    def averaged(
         self,
         scores: Sequence[Float32[np.ndarray, "photo identity"]],
         unknown_at: Sequence[UnknownScore],
         scales: Sequence[ScoreScale],
     ) -> Scores:
-        """The averaged scores of any photos."""
+        """Return the average of the scores of several rankings.
+
+        Args:
+            scores: Scores of each ranking.
+            unknown_at: Threshold of each ranking for unknown individuals.
+            scales: Scale of each ranking's scores.
+        """
         return average_rankings(scores, by=self.by, weights=self.weights or None, unknown_at=unknown_at, scales=scales)
 
 
 def scales_of(folder: Path) -> list[ScoreScale]:
-    """The scales that a finished stage found."""
+    """Return the scales that a finished stage wrote."""
     return [ScoreScale.model_validate(one) for one in read_json(folder / SCALES)]

@@ -1,4 +1,4 @@
-"""Keypoints of photos matched with those of the individuals on their shortlists."""
+"""Keypoint matching of photos with the individuals on their shortlists."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from fieldmark.pipeline.artifacts.keypoints import ShortlistMatches
 from fieldmark.quality.regions.finding import source_name
 
 KEPT = ".keypoints"
-"""Folder in a run where points of photos are kept; whoever removes it loses time and nothing else."""
+"""Folder in a run that caches the keypoints of photos. It can be deleted: the keypoints are then computed again."""
 N_NUMBERS = 4
 BLOCK = 256
 
 
 class KeypointComparer:
-    """Compares photos of collections point by point.
+    """Compares photos by their keypoints.
 
     Args:
-        evidence: Which points, and what counts.
-        kept: Where points are kept; None keeps nothing.
-        within: Whose boxes and masks points must lie in; what is not in the tables of photos is left aside.
+        matching: Keypoint method, and rules for counting matches.
+        kept: Folder that caches keypoints; None: no cache.
+        within: Finder whose boxes and masks limit the keypoints. Photos without them in their table are not limited.
     """
 
     def __init__(self, matching: KeypointMatching, kept: Path | None, *, within: Finder = TableBoxes()) -> None:  # noqa: B008 - a frozen value
         self.matching = matching
         self._store = KeypointStore(kept, matching.points)
         self._source = source_name(within)
-        self._told: list[tuple[Collection, tuple[np.ndarray | None, list[str | None]]]] = []
+        self._marks_read: list[tuple[Collection, tuple[np.ndarray | None, list[str | None]]]] = []
 
     def points(self, photos: Collection, row: int) -> Keypoints:
-        """The points of a photo, within its mask or box if it has one, in its true shape if the table tells it.
+        """Return the keypoints of a photo, limited to its mask or box, at its original size if the table has it.
 
         Raises:
             ImageError: The photo cannot be read.
@@ -59,19 +59,19 @@ class KeypointComparer:
         return self._store.of(file, true_size=true_size(photos, row), box=corners, mask=masks[row])
 
     def _marks(self, photos: Collection) -> tuple[np.ndarray | None, list[str | None]]:
-        """Boxes and masks of all photos of a collection; read from its table once."""
-        for known, marks in self._told:
+        """Return the boxes and masks of all photos of a collection. The table is read once."""
+        for known, marks in self._marks_read:
             if known is photos:
                 return marks
         marks = boxes_of(photos, self._source), masks_of(photos, self._source)
-        self._told.append((photos, marks))
+        self._marks_read.append((photos, marks))
         return marks
 
     def agreement(self, query: Collection, row: int, known: Collection, other: int) -> PointAgreement:
-        """How well a photo agrees with a known one."""
+        """Return the keypoint matches of a photo with a known photo."""
         return agreement(self.points(query, row), self.points(known, other), self.matching)
 
-    def recheck(
+    def compare(
         self,
         queries: Collection,
         scores: Float32[np.ndarray, "query identity"],
@@ -83,17 +83,17 @@ class KeypointComparer:
         n_photos: int,
         progress: Progress = QUIET,
     ) -> ShortlistMatches:
-        """Compare each query with the most similar photos of its likeliest individuals.
+        """Match the keypoints of each query with the most similar photos of its highest-ranked individuals.
 
         Args:
-            queries: The photos.
-            scores: Who is likely; -inf: nobody to compare with.
-            embedding: Of the queries, in the gallery's views.
-            gallery: Photos to compare with; no query is among them.
-            known: The collection they are of.
-            shortlist: Individuals a query.
-            n_photos: Photos an individual, at most.
-            progress: Told as queries are done.
+            queries: Query photos.
+            scores: Score of each individual; -inf if there is no photo to compare with.
+            embedding: Embeddings of the queries, in the gallery's views.
+            gallery: Known photos to compare with, without the queries.
+            known: Collection of the gallery's photos.
+            shortlist: Number of individuals per query.
+            n_photos: Largest number of photos per individual.
+            progress: Progress reporter.
         """
         names = top(scores, k=shortlist)[0]
         row_of = {image: row for row, image in enumerate(known.images)}
@@ -121,7 +121,7 @@ class KeypointComparer:
     def _best(
         self, made: ShortlistMatches, mine: Keypoints, known: Collection, query: int, place: int, photos: np.ndarray
     ) -> None:
-        """Note the best agreement of one query and one individual."""
+        """Write the matches of one query with the best photo of one individual into ``made``."""
         best: tuple[int, int] = (-1, -1)
         for photo in photos[photos != UNKNOWN].tolist():
             one = agreement(mine, self.points(known, photo), self.matching)
@@ -133,7 +133,7 @@ class KeypointComparer:
 
 
 def try_out(matching: KeypointMatching) -> None:
-    """Lay a picture of noise beside itself: all that looking for points takes is then known to be there.
+    """Match a noise image with itself, to check that all packages and weights are installed.
 
     Raises:
         FieldmarkError: OpenCV or weights are missing.
@@ -145,16 +145,17 @@ def try_out(matching: KeypointMatching) -> None:
 
 
 def numbers_of(one: PointAgreement) -> tuple[float, float, float]:
-    """What a fusion is told of an agreement: log(1 + matches), log(1 + inliers), inliers as a share of matches."""
+    """Return the fusion features of a match: log(1 + matches), log(1 + inliers), and inliers as a share of matches."""
     return math.log1p(one.n_matches), math.log1p(one.n_inliers), one.inlier_share
 
 
 def fused(
     scores: Float32[np.ndarray, "query identity"], found: ShortlistMatches, fusion: Fusion
 ) -> Float32[np.ndarray, "query identity"]:
-    """The probability of each individual, keypoints counted; who was not looked at counts as without any match.
+    """Return the probability of each individual, from its score and its keypoint matches.
 
-    As no weight is negative, nobody off the shortlist can overtake who is on it. -inf stays -inf.
+    Individuals off the shortlist count as having no match. No weight is negative, so they cannot overtake those on the
+    shortlist. -inf stays -inf.
     """
     plain = np.zeros((*scores.shape, 1))
     plain[:, :, 0] = scores
@@ -166,7 +167,7 @@ def fused(
 
 
 def true_size(photos: Collection, row: int) -> Size | None:
-    """Height and width a photo once had, where the table tells."""
+    """Return the original height and width of a photo in pixels; None if the table does not have them."""
     if not {"width", "height"} <= set(photos.table.columns):
         return None
     height, width = photos.table["height"][row], photos.table["width"][row]

@@ -1,4 +1,4 @@
-"""The kind *think_again*: post-processing of the answers to a batch of photos as a whole."""
+"""The stage *post_process*: assignment post-processing of the ranking of a whole batch of photos."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from fieldmark.stages.identity.ranking import RankingStage, learnt
 
 @stage
 class PostProcess(Stage):
-    """Spread names over the photos of a batch, and let individuals known from one photo choose theirs.
+    """Change the ranking of a batch of photos with rules that use all photos of the batch together.
 
-    The threshold stays where the ranking put it. Photos asked about one by one later are answered by the ranking that
-    this stage reads.
+    Examples of rules are the class-balance swap and the transposed ranking of individuals known from one photo. The
+    threshold of the ranking does not change. Photos that are predicted one by one later get the ranking that this stage
+    reads.
 
     Attributes:
-        reads_from: A ranking stage.
-        on: Its split stage.
-        rules: What is done, in this order.
-        k: How many candidates a photo gets.
+        reads_from: Ranking stage.
+        on: Split stage of the ranking stage.
+        rules: Post-processing rules, applied in this order.
+        k: Number of candidates per photo.
     """
 
     output = Ranking
@@ -47,19 +48,19 @@ class PostProcess(Stage):
     k: Count = 5
 
     def predicts_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
-        """It does not: a batch is looked at as a whole."""
+        """Return False: the rules use the whole batch."""
         del earlier
         return False
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """A ranking of another split."""
+        """Return a mistake if the ranking uses another split."""
         source = earlier.get(self.reads_from)
         if isinstance(source, RankingStage) and source.on != self.on:
-            return [f"{self.name}: '{self.reads_from}' was split by another stage than '{self.on}'"]
+            return [f"{self.name}: '{self.reads_from}' uses another split than '{self.on}'"]
         return []
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write what a ranking stage writes; say what it did to validation."""
+        """Write the changed ranking. Return its validation MAP@k, and the one before."""
         known, source, folds = (
             context.known,
             context.artifact(Ranking, self.reads_from),
@@ -69,7 +70,7 @@ class PostProcess(Stage):
         before, decision, photos = source.scores, source.decision, known.take(rows)
         at = decision.at(photos)
         after, at_each = before.copy(), np.broadcast_to(-np.inf if at is None else np.asarray(at), len(rows))
-        for k in range(folds.n_folds):  # each fold's photos were compared with the photos of the others
+        for k in range(folds.n_folds):  # photos of a fold were compared with photos of the other folds
             own, counts = fold[rows] == k, _counts(known, fold != k)
             after[own] = apply_post_processing(before[own], self.rules, unknown_at=at_each[own], n_photos=counts)
         truth = folds.classes(known)[rows]
@@ -78,10 +79,10 @@ class PostProcess(Stage):
         was, now = (fit_unknown_threshold(same, one[has_label], truth[has_label], k=self.k) for one in (before, after))
         decided = Decision(now, decision.groups, decision.confidence_model)
         Ranking(folder).write(photos, scores=after, decision=decided, k=self.k)
-        return f"validation MAP@{self.k} {now.map_at_k:.4f}, {was.map_at_k:.4f} before"
+        return f"validation MAP@{self.k} {now.map_at_k:.4f} ({was.map_at_k:.4f} before)"
 
     def apply(self, ask: Ask) -> RankedPhotos:
-        """Scores of a batch of photos, changed in view of each other."""
+        """Return the post-processed scores of a batch of photos."""
         before = ask.value(RankedPhotos, self.reads_from).scores
         known = ask.context.known
         at, counts = ask.fitted(Ranking).decision.at(ask.photos), _counts(known, np.ones(len(known), np.bool_))
@@ -89,11 +90,11 @@ class PostProcess(Stage):
         if len(before):
             first = [rank(one, unknown_at=at, k=1)[:, 0] for one in (before, after)]
             changed = int((first[0] != first[1]).sum())
-            ask.context.progress.say(f"{self.name}: {changed} first names of new photos changed")
+            ask.context.progress.say(f"{self.name}: {changed} new photos have another first candidate")
         return RankedPhotos(after, self.k, learnt=learnt(ask))
 
 
 def _counts(known: Collection, compared: Bool[np.ndarray, " photo"]) -> Int64[np.ndarray, " identity"]:
-    """How many photos of each individual there are to compare with."""
+    """Return the number of photos of each individual to compare with."""
     there = compared & (known.classes >= 0) & ~known.extra
     return np.bincount(known.classes[there], minlength=len(known.vocabulary.identities))

@@ -1,4 +1,4 @@
-"""The kind *recruit*: new photos whose individual is sure join the training."""
+"""The stage *pseudo_label_identities*: adds confidently identified new photos to the training photos."""
 
 from __future__ import annotations
 
@@ -23,23 +23,25 @@ from fieldmark.quality.specs import IdentityPseudoLabelRule
 from fieldmark.stages.identity.ranking import RankingStage
 
 COPY_BITS = 6
-"""Two photos whose hashes of 64 bits differ in no more are taken for copies of one picture."""
+"""Two photos whose 64-bit hashes differ in at most this many bits count as copies of one picture."""
 
 
 @stage
 class PseudoLabelIdentities(Stage):
-    """Pseudo-labels for individuals: take the first name of new photos for the truth where it is sure enough.
+    """Use the first candidate of confidently ranked new photos as a pseudo-label.
 
-    What network k learns from is picked by the networks of fold k alone, as those of other folds have seen the photos
-    that validate network k; and by comparison with the photos it learnt from alone: a name that comes from a validation
-    photo is never taken. Nor is a new photo picked that shows the same picture as a validation photo, or is of its
-    group, nor as an individual of whom network k has no photo to learn from. Such photos are never validated on and
-    never in a gallery, where they did harm in the contests.
+    The pseudo-labels of network k come from the networks of fold k alone, because networks of other folds were trained
+    on the validation photos of network k. The new photos are compared only with the training photos of network k. A
+    validation photo therefore never provides a pseudo-label.
+
+    Three kinds of new photos are never picked: copies of a validation photo, photos of the group of a validation photo,
+    and photos of an individual without training photos in the fold. Pseudo-labelled photos are never used for
+    validation and never added to a gallery, where they lowered the scores in the contests.
 
     Attributes:
-        judges: Ranking stages; their mean score counts, and for ``agreement`` whom each of them names.
-        on: Their split stage.
-        rule: When a name is believed, and how many photos an individual may get.
+        judges: Ranking stages whose mean score is used. The rule ``agreement`` compares their first candidates.
+        on: Split stage of the ranking stages.
+        rule: Confidence that a pseudo-label needs, and the largest number of photos per individual.
     """
 
     output = IdentityPseudoLabels
@@ -49,17 +51,19 @@ class PseudoLabelIdentities(Stage):
     rule: IdentityPseudoLabelRule = IdentityPseudoLabelRule()
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """Agreement of one ranking, rankings of another split."""
+        """Return mistakes: the rule ``agreement`` with one ranking, and rankings of another split."""
         found = []
         if self.rule.rule.kind == "agreement" and len(self.judges) < 2:
-            found.append(f"{self.name}: one ranking alone cannot agree with others: name two judges, or use sure")
+            found.append(
+                f"{self.name}: the rule 'agreement' needs two rankings: name two in 'judges', or use another rule"
+            )
         others = [
             name for name in self.judges if isinstance(one := earlier.get(name), RankingStage) and one.on != self.on
         ]
-        return found + [f"{self.name}: '{name}' was split by another stage than '{self.on}'" for name in others]
+        return found + [f"{self.name}: '{name}' uses another split than '{self.on}'" for name in others]
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write the rows of the new photos that each fold's network may learn from, and the individual of each."""
+        """Write the rows and the identities of the new photos that are added to each fold's training photos."""
         known, new, folds, left = (
             context.known,
             context.new,
@@ -69,7 +73,7 @@ class PseudoLabelIdentities(Stage):
         if new is None or not len(new):
             for k in range(folds.n_folds):
                 left.write(k, np.zeros(0, np.int64), np.zeros(0, np.int64))
-            return "no new photos to learn from"
+            return "no new photos"
         n_picked, n_named = [], []
         for k in range(folds.n_folds):
             teaches = (folds.fold != k) & ~known.extra
@@ -77,7 +81,10 @@ class PseudoLabelIdentities(Stage):
             left.write(k, rows, classes)
             n_picked.append(len(rows))
             n_named.append(len(np.unique(classes)))
-        return f"{min(n_picked)} to {max(n_picked)} of {len(new)} new photos joined, as {max(n_named)} individuals"
+        return (
+            f"{min(n_picked)} to {max(n_picked)} of {len(new)} new photos added per fold, "
+            f"of up to {max(n_named)} individuals"
+        )
 
     def _picked(
         self,
@@ -88,7 +95,7 @@ class PseudoLabelIdentities(Stage):
         teaches: Bool[np.ndarray, " photo"],
         k: int,
     ) -> tuple[Int64[np.ndarray, " picked"], Int64[np.ndarray, " picked"]]:
-        """Rows of the new photos that network ``k`` may learn from, and the individual of each."""
+        """Return the rows and identities of the new photos that are added to the training photos of network ``k``."""
         known = application.context.known
         classes = known.classes
         counts = np.bincount(classes[teaches & (classes >= 0)], minlength=len(known.vocabulary.identities))
@@ -103,14 +110,19 @@ class PseudoLabelIdentities(Stage):
 
 
 def shares_group(photos: Collection, others: Collection) -> Bool[np.ndarray, " photo"]:
-    """Which photos are of a group (copies, an encounter) that some of the others are of, too."""
-    theirs = {name for name in names_of(others, "group") if name}
-    return np.array([name in theirs for name in names_of(photos, "group")], dtype=np.bool_)
+    """Return which photos share a group (such as copies, or an encounter) with any of the others."""
+    other_groups = {name for name in names_of(others, "group") if name}
+    return np.array([name in other_groups for name in names_of(photos, "group")], dtype=np.bool_)
 
 
 def shares_picture(paths: Sequence[Path], others: Sequence[Path]) -> Bool[np.ndarray, " photo"]:
-    """Which files show, by their hashes, the same picture as some of the others; a few that only look so as well."""
+    """Return which files show the same picture as any of the others, by their perceptual hashes.
+
+    A few merely similar pictures are included.
+    """
     if not len(paths):
         return np.zeros(0, np.bool_)
-    theirs = np.unique(hashes(others).phash)
-    return np.array([(np.bitwise_count(theirs ^ one) <= COPY_BITS).any() for one in hashes(paths).phash], np.bool_)
+    other_hashes = np.unique(hashes(others).phash)
+    return np.array(
+        [(np.bitwise_count(other_hashes ^ one) <= COPY_BITS).any() for one in hashes(paths).phash], np.bool_
+    )

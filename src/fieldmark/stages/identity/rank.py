@@ -1,4 +1,4 @@
-"""The kind *rank*: identities in order for each photo, unknown individuals where they belong."""
+"""The stage *rank*: ranks the known individuals for each photo, and "unknown" by a score threshold."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from fieldmark.stages.identity.ranking import RankingStage, Scores, gallery_of
 
 
 class ByLogits(Spec):
-    """The head's own opinion of each identity (mean over views and networks).
+    """The head's score of each identity (mean over views and networks).
 
     Attributes:
-        form: ``proba``: its probability. ``logit``: the logit of that, divided by ``scale``; for a one-vs-rest head
-            that is the cosine with the identity's own weights (and a bias), which adds up with cosines of photos.
-        scale: What the head multiplies cosines by.
+        form: ``proba``: the head's probability. ``logit``: the logit of the probability, divided by ``scale``. For a
+            one-vs-rest head this is the cosine with the identity's weights (plus a bias), so it can be added to cosines
+            of photos.
+        scale: Factor by which the head multiplies cosines.
     """
 
     kind: Literal["logits"] = "logits"
@@ -39,7 +40,12 @@ class ByLogits(Spec):
 
 
 class Vote(Spec):
-    """One way to score identities, and its weight in the sum."""
+    """One way to score identities, and its weight in the mean.
+
+    Attributes:
+        by: Scoring method.
+        weight: Weight in the weighted mean of all methods.
+    """
 
     by: Annotated[ByLogits | Best | MeanTop | Nearest | SumAbove | Centroid, Field(discriminator="kind")]
     weight: Positive = 1.0
@@ -47,12 +53,12 @@ class Vote(Spec):
 
 @stage
 class Rank(RankingStage):
-    """Rank all individuals for each photo; "unknown" stands where the score falls below a threshold.
+    """Rank all known individuals for each photo. "Unknown" is ranked above all with a score below the threshold.
 
     Attributes:
-        reads_from: The embed stage.
-        votes: Ways to score an individual; their weighted mean is the score.
-        reciprocal: Count neighbours in common as likeness too, in all votes by photos; None: not.
+        reads_from: Embed stage.
+        votes: Scoring methods; the score of an individual is their weighted mean.
+        reciprocal: Re-ranking by reciprocal neighbours, for all methods that compare photos; None: off.
     """
 
     kind: Literal["rank"] = "rank"
@@ -61,16 +67,16 @@ class Rank(RankingStage):
     reciprocal: Reciprocal | None = None
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """A vote that the head cannot cast."""
+        """Return a mistake if a scoring method needs logits that the head does not have."""
         embed = earlier.get(self.reads_from)
         train = earlier.get(embed.of) if isinstance(embed, Embed) else None
         by_logits = any(isinstance(vote.by, ByLogits) for vote in self.votes)
         if by_logits and isinstance(train, Train) and train.net.head.kind in {"embedding", "pair"}:
-            return [f"{self.name}: ranks by logits, but the head of '{train.name}' gives none"]
+            return [f"{self.name}: 'votes' uses logits, but the head of '{train.name}' has none"]
         return []
 
     def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
-        """Scores of the validation photos, compared with the photos of the other folds."""
+        """Return the scores of the validation photos, compared with the photos of the other folds."""
         del folder
         known, embeddings = context.known, context.artifact(Embeddings, self.reads_from)
         scores = np.zeros((len(folds.rows), len(known.vocabulary.identities)), dtype=np.float32)
@@ -85,7 +91,7 @@ class Rank(RankingStage):
         return scores, ""
 
     def scores(self, ask: Ask) -> Scores:
-        """The mean over networks of each individual's score."""
+        """Return the score of each individual, averaged over the networks."""
         embedded, embeddings = ask.value(Embedded, self.reads_from), ask.artifact(Embeddings, self.reads_from)
         n_classes, folds = len(ask.context.known.vocabulary.identities), ask.folds(embeddings.n_folds)
         scores = np.zeros((len(ask.photos), n_classes), dtype=np.float32)
@@ -103,7 +109,7 @@ class Rank(RankingStage):
         *,
         n_classes: int,
     ) -> Float32[np.ndarray, "query identity"]:
-        """By one network and its gallery, none of whose photos is a query."""
+        """Return the scores from one network and its gallery. No query is in the gallery."""
         return identity_scores(
             self.votes, query=query, proba=proba, gallery=gallery, n_classes=n_classes, reciprocal=self.reciprocal
         )
@@ -118,10 +124,12 @@ def identity_scores(
     n_classes: int,
     reciprocal: Reciprocal | None = None,
 ) -> Float32[np.ndarray, "query identity"]:
-    """The weighted mean of the votes: larger is likelier; -inf for an identity without photos in the gallery.
+    """Return the weighted mean of the scoring methods for each query and identity.
+
+    A larger score means a likelier identity. The score is -inf for an identity without photos in the gallery.
 
     Raises:
-        PlanError: A vote needs the head's probabilities, and the head has none.
+        PlanError: A scoring method needs the head's probabilities, and the head has none.
     """
     total = np.zeros((query.shape[1], n_classes), dtype=np.float32)
     for vote in votes:
@@ -132,15 +140,15 @@ def identity_scores(
             scores = proba if vote.by.form == "proba" else _logit(proba) / np.float32(vote.by.scale)
         else:
             raise PlanError(
-                "The network's head gives no probabilities to rank by.",
-                got="a vote by logits",
-                fix="rank by best, mean_top or centroid, or train with a one_vs_rest head.",
+                "The scoring method 'logits' needs a head with probabilities, and this network's head has none.",
+                got="votes with by = logits",
+                fix="use best, mean_top or centroid in votes, or train with a one_vs_rest head.",
             )
         total += vote.weight * scores
     return total / sum(vote.weight for vote in votes)
 
 
 def _logit(proba: np.ndarray) -> np.ndarray:
-    """The logit, within what float32 probabilities can tell apart."""
+    """Return the logit, clipped to the resolution of float32 probabilities."""
     clipped = np.clip(proba, 1e-7, 1 - 1e-7, dtype=np.float64)
     return np.log(clipped / (1 - clipped)).astype(np.float32)

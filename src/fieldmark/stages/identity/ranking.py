@@ -1,4 +1,4 @@
-"""What all stages that rank individuals have in common: a decision on validation photos, and the ranking they leave."""
+"""The base class of all ranking stages: it fits the threshold on validation photos and writes the ranking."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Scores = Float32[np.ndarray, "photo identity"]
 
 
 class RankingStage(Stage):
-    """A stage that scores individuals for each photo. A subclass gives the scores of validation and of other photos.
+    """A stage that scores individuals for each photo. A subclass computes the scores.
 
     Attributes:
-        on: The split stage.
-        unknown: How the threshold is found on the validation photos.
-        k: How many candidates a photo gets.
-        per_group: Thresholds for each group of photos (a species); None: one for all.
-        calibration: How scores become probabilities; None: they do not.
+        on: Split stage.
+        unknown: Method that fits the threshold for unknown individuals on the validation photos.
+        k: Number of candidates per photo.
+        per_group: Settings of separate thresholds per group of photos, such as a species; None: one threshold for all.
+        calibration: Method that maps scores to probabilities; None: no probabilities.
     """
 
     output = Ranking
@@ -48,17 +48,20 @@ class RankingStage(Stage):
 
     @abstractmethod
     def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
-        """Scores of the validation photos (``folds.rows``), each by models that have not seen it; and what was done.
+        """Return out-of-fold scores of the validation photos (``folds.rows``), and a summary in one line.
 
-        What ``scores`` needs is written into ``folder``.
+        Files that ``scores`` reads later are written into ``folder``.
         """
 
     @abstractmethod
     def scores(self, ask: Ask) -> Scores:
-        """Scores of any photos."""
+        """Return the scores of any photos."""
 
     def shown(self, earlier: Mapping[str, Stage]) -> str | None:
-        """The embed stage by which the most similar photo of each candidate is found; None in a plan with mistakes."""
+        """Return the name of the embed stage that finds the most similar photo of each candidate.
+
+        None if the plan has mistakes.
+        """
         names = (name for setting, names in self.named().items() if setting != "on" for name in names)
         for name in names:
             source = earlier.get(name)
@@ -69,41 +72,41 @@ class RankingStage(Stage):
         return None
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """Rankings of other validation photos."""
+        """Return mistakes: rankings that use another split."""
         others = [
             name
             for names in self.named().values()
             for name in names
             if isinstance(one := earlier.get(name), RankingStage) and one.on != self.on
         ]
-        return [f"{self.name}: '{name}' was split by another stage than '{self.on}'" for name in others]
+        return [f"{self.name}: '{name}' uses another split than '{self.on}'" for name in others]
 
     def predicts_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
-        """Where all rankings that it reads do."""
+        """Return whether all rankings that it reads predict by fold."""
         sources = (earlier.get(name) for name in self.reads())
         return all(
             one.predicts_by_fold(earlier) for one in sources if one is not None and issubclass(one.output, Ranking)
         )
 
     def usable(self, context: Context) -> None:
-        """Read the decision, which another version may have written.
+        """Read the decision, to check that this version can read it.
 
         Raises:
-            RunError: It cannot be read.
+            RunError: Another version wrote the decision, and it cannot be read.
         """
-        context.artifact(Ranking, self.name).decision  # noqa: B018 - read now, and kept by the artifact
+        context.artifact(Ranking, self.name).decision  # noqa: B018 - read now; the artifact caches it
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write scores, threshold and candidates of the validation photos; say where the threshold stands."""
+        """Write scores, threshold and candidates of the validation photos. Return the threshold in one line."""
         folds = context.artifact(Folds, self.on)
-        scores, did = self.validation(context, folder, folds)
+        scores, summary = self.validation(context, folder, folds)
         photos, truth = context.known.take(folds.rows), folds.classes(context.known)[folds.rows]
         decision, confidence = self._decided(photos, truth, scores)
         Ranking(folder).write(photos, scores=scores, decision=decision, k=self.k, confidence=confidence)
-        return f"{did}; {stored_decision(decision)}" if did else stored_decision(decision)
+        return f"{summary}; {stored_decision(decision)}" if summary else stored_decision(decision)
 
     def apply(self, ask: Ask) -> RankedPhotos:
-        """Scores of any photos."""
+        """Return the scores of any photos."""
         if not len(ask.photos):
             n_classes = len(ask.context.known.vocabulary.identities)
             return RankedPhotos(np.zeros((0, n_classes), np.float32), self.k)
@@ -112,14 +115,14 @@ class RankingStage(Stage):
     def _decided(
         self, photos: Collection, truth: Int64[np.ndarray, " photo"], scores: Scores
     ) -> tuple[Decision, Confidence | None]:
-        """Threshold and calibration found on validation photos, and how sure their own answers are by other photos'."""
-        has_label = truth >= -1  # of photos without a name nothing can be learnt
+        """Return the threshold and calibration, and the out-of-fold confidence of the validation photos."""
+        has_label = truth >= -1  # photos without an identity in the table are left out
         groups = None
         if self.per_group is not None:
             names = names_of(photos, self.per_group.column)
-            some = [names[row] for row in np.flatnonzero(has_label)]
+            labelled = [names[row] for row in np.flatnonzero(has_label)]
             groups = find_by_group(
-                self.unknown, scores[has_label], truth[has_label], some, per=self.per_group, k=self.k
+                self.unknown, scores[has_label], truth[has_label], labelled, per=self.per_group, k=self.k
             )
         common = (
             fit_unknown_threshold(self.unknown, scores[has_label], truth[has_label], k=self.k)
@@ -137,18 +140,18 @@ class RankingStage(Stage):
 
 
 def stored_decision(decision: Decision) -> str:
-    """A decision in one line."""
+    """Return a decision in one line."""
     threshold = decision.threshold
-    groups = "" if decision.groups is None else f" ({len(decision.groups.groups)} group(s) with one of their own)"
+    groups = "" if decision.groups is None else f" ({len(decision.groups.groups)} group(s) with a separate threshold)"
     reached = "" if threshold.map_at_k is None else f"; validation MAP@{threshold.k} {threshold.map_at_k:.4f}"
-    return f"unknown below a score of {threshold.at:.4f}{groups}{reached}"
+    return f"answered as unknown below a score of {threshold.at:.4f}{groups}{reached}"
 
 
 def gallery_of(ask: Ask, embedded: str, on: str, *, k: int) -> GalleryStore:
-    """The photos that network ``k`` compares with: all known ones.
+    """Return the gallery of network ``k``: all known photos.
 
-    Where only the models of one fold are heard, those that validate it are left out: a name that a photo gets because
-    it is like a validation photo is that photo's own label.
+    If only the models of one fold predict, the validation photos of the fold are left out: a candidate that is found
+    through a validation photo would leak the label of that photo.
     """
     embeddings = ask.artifact(Embeddings, embedded)
     if ask.fold is None:
@@ -157,7 +160,10 @@ def gallery_of(ask: Ask, embedded: str, on: str, *, k: int) -> GalleryStore:
 
 
 def learnt(ask: Ask) -> Bool[np.ndarray, " photo"] | None:
-    """Which of the run's new photos some network behind a stage was trained on, with a pseudo-label; None of others."""
+    """Return which of the run's new photos were training photos of a network behind this stage, by a pseudo-label.
+
+    None for photos that are not the run's new photos.
+    """
     if not ask.application.own:
         return None
     found = np.zeros(len(ask.photos), np.bool_)
@@ -167,6 +173,7 @@ def learnt(ask: Ask) -> Bool[np.ndarray, " photo"] | None:
 
 
 def _spread(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return an array with ``values`` where ``at`` is true, and NaN elsewhere."""
     whole = np.full(len(at), np.nan)
     whole[at] = values
     return whole

@@ -1,4 +1,4 @@
-"""The kind *recheck*: the first candidates of a ranking, compared again keypoint by keypoint."""
+"""The stage *rerank_keypoints*: re-ranks the first candidates of a ranking by keypoint matching."""
 
 from __future__ import annotations
 
@@ -34,21 +34,22 @@ N_PARTS = 5
 
 @stage
 class RerankKeypoints(RankingStage):
-    """Lay each photo beside photos of its likeliest individuals, and count the keypoints that fit.
+    """Match the keypoints of each photo with photos of its highest-ranked individuals, and re-rank them.
 
-    An embedding says what a photo is like as a whole; keypoints say that this very scar is on both. Matching them takes
-    a hundredth of a second a pair, so the ranking of a quicker model makes a shortlist. Both become one probability, by
-    weights learnt from the validation photos; each validation photo gets its own from weights learnt from others, never
-    from its own copies.
+    An embedding describes a photo as a whole. Keypoints show that two photos share a detail, such as a scar. Matching
+    one pair takes about 0.01 s, so only the individuals on the shortlist of a faster ranking are compared. Ranking
+    score and keypoint matches are combined into one probability, with weights that are fitted on the validation photos.
+    The probability of a validation photo comes from weights that are fitted without it and without its copies.
 
     Attributes:
-        reads_from: The ranking stage whose scores make the shortlist.
-        embedded: The embed stage behind it (of an ensemble, any): which photos of an individual are most similar.
-        evidence: Which keypoints, and when they agree.
-        within: Whose masks and boxes keypoints must lie in: the table's, or those of a boxes stage with this very
-            finder.
-        shortlist: Individuals a photo.
-        photos: Photos an individual, at most: the most similar.
+        reads_from: Ranking stage whose scores make the shortlist.
+        embedded: Embed stage behind the ranking (any of them for an ensemble). It finds the most similar photos of an
+            individual.
+        matching: Keypoint method, and rules for counting matches.
+        within: Finder whose masks and boxes limit the keypoints: those of the photos' table, or those of a ``boxes``
+            stage with the same finder.
+        shortlist: Number of individuals per photo.
+        photos: Largest number of photos per individual; the most similar ones are compared.
     """
 
     output = KeypointRanking
@@ -61,24 +62,26 @@ class RerankKeypoints(RankingStage):
     photos: Count = 2
 
     def shown(self, earlier: Mapping[str, Stage]) -> str | None:
-        """The embed stage whose most similar photos are compared."""
+        """Return the name of the embed stage that finds the most similar photos."""
         del earlier
         return self.embedded
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """Boxes that no stage finds; photos that are not similar by the networks behind the ranking."""
+        """Return mistakes: boxes that no stage finds, and an embed stage that the ranking does not use."""
         found = super().check(earlier) + unfound(self.name, (self.within,), earlier)
         source = earlier.get(self.reads_from)
         behind = _behind(source, earlier)
         if behind and self.embedded not in behind and isinstance(earlier.get(self.embedded), Stage):
-            found.append(f"{self.name}: '{self.reads_from}' ranks by {' and '.join(behind)}, not by '{self.embedded}'")
+            found.append(
+                f"{self.name}: 'embedded' names '{self.embedded}', but '{self.reads_from}' uses {' and '.join(behind)}"
+            )
         return found
 
     def ready(self, known: Collection, new: Collection | None) -> None:
-        """Match keypoints once: what is missing is missed before any training.
+        """Match keypoints once, so that a missing package or weights file is reported before training.
 
         Raises:
-            FieldmarkError: OpenCV or weights are missing, or boxes mark nothing of their pictures.
+            FieldmarkError: OpenCV or weights are missing, or some boxes lie outside their photos.
         """
         from fieldmark.quality.regions.finding import refuse_outside
 
@@ -88,19 +91,19 @@ class RerankKeypoints(RankingStage):
                 refuse_outside(photos, (self.within,))
 
     def usable(self, context: Context) -> None:
-        """Look for the known photos, with which keypoints are matched.
+        """Check that the files of the known photos exist, because their keypoints are matched.
 
         Raises:
-            RunError: Some are missing; says how to tell where they are. Or the decision cannot be read.
+            RunError: Some files are missing, or the decision cannot be read.
         """
         super().usable(context)
         refuse_lost(context)
 
     def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
-        """Probabilities of validation photos; weights and all pairs are written into ``folder``.
+        """Return the probabilities of the validation photos. Write the weights and all compared pairs into ``folder``.
 
         Raises:
-            FieldmarkError: OpenCV or weights are missing; or the validation photos have too few of the known.
+            FieldmarkError: OpenCV or weights are missing, or too few validation photos show known individuals.
         """
         scores, truth = context.artifact(Ranking, self.reads_from).scores, folds.classes(context.known)[folds.rows]
         photos = context.known.take(folds.rows)
@@ -114,7 +117,7 @@ class RerankKeypoints(RankingStage):
         return proba, f"{table.height:,} pairs of photos compared; MAP@{self.k} {before:.4f} before"
 
     def apply(self, ask: Ask) -> RankedPhotos:
-        """Probabilities of any photos, and what matching found."""
+        """Return the probabilities and keypoint matches of any photos."""
         scores = ask.value(RankedPhotos, self.reads_from).scores
         if not len(ask.photos):
             return RankedPhotos(scores, self.k)
@@ -127,11 +130,11 @@ class RerankKeypoints(RankingStage):
         return RankedPhotos(fused(scores, found, fusion), self.k, learnt=learnt(ask), keypoints=found)
 
     def scores(self, ask: Ask) -> Scores:
-        """Probabilities of any photos."""
+        """Return the probabilities of any photos."""
         return self.apply(ask).scores
 
     def _of_validation(self, context: Context, scores: Scores, folds: Folds) -> ShortlistMatches:
-        """What is found about the photos of each fold among the photos of the others."""
+        """Return the keypoint matches of each fold's validation photos with the photos of the other folds."""
         embeddings, fold = context.artifact(Embeddings, self.embedded), folds.fold[folds.rows]
         order, found = [], []
         for k in range(folds.n_folds):
@@ -156,7 +159,7 @@ class RerankKeypoints(RankingStage):
         embedding: Float32[np.ndarray, "view query dim"],
         gallery: GalleryStore,
     ) -> ShortlistMatches:
-        return KeypointComparer(self.matching, context.run.path / KEPT, within=self.within).recheck(
+        return KeypointComparer(self.matching, context.run.path / KEPT, within=self.within).compare(
             queries,
             scores,
             embedding,
@@ -176,20 +179,20 @@ class RerankKeypoints(RankingStage):
         *,
         seed: int,
     ) -> tuple[Fusion, Scores]:
-        """The weights of all validation photos, and each photo's probabilities by the weights of the others."""
+        """Return weights fitted on all validation photos, and out-of-fold probabilities of these photos."""
         distinct, at = np.unique(groups, return_inverse=True)
-        part = (generator(seed, "rerank_keypoints").permutation(len(distinct)) % N_PARTS)[at]
-        there = (found.photo >= 0) & (truth >= -1)[:, None]  # of photos without a name nothing can be learnt
+        part = (generator(seed, "recheck").permutation(len(distinct)) % N_PARTS)[at]
+        there = (found.photo >= 0) & (truth >= -1)[:, None]  # photos without an identity are left out
         numbers, same = found.numbers[there], (found.names == truth[:, None])[there]
         proba = np.empty_like(scores)
         for one, fusion in fit_by_part(numbers, same, np.broadcast_to(part[:, None], there.shape)[there]).items():
             own = part == one
-            proba[own] = fused(scores[own], _some(found, own), fusion)
+            proba[own] = fused(scores[own], _take(found, own), fusion)
         return fit_fusion(numbers, same), proba
 
 
 def _behind(source: Stage | None, earlier: Mapping[str, Stage]) -> list[str]:
-    """The embed stages by which the rankings of a stage find similar photos; of an ensemble those of all members."""
+    """Return the names of the embed stages behind a ranking stage; for an ensemble, those of all members."""
     if not isinstance(source, RankingStage):
         return []
     members = [one for one in (earlier.get(name) for name in source.reads()) if isinstance(one, RankingStage)]
@@ -197,7 +200,8 @@ def _behind(source: Stage | None, earlier: Mapping[str, Stage]) -> list[str]:
     return [one for one in shown if one is not None]
 
 
-def _some(found: ShortlistMatches, rows: np.ndarray) -> ShortlistMatches:
+def _take(found: ShortlistMatches, rows: np.ndarray) -> ShortlistMatches:
+    """Return the matches of some queries."""
     return ShortlistMatches(
         found.names[rows], found.numbers[rows], found.photo[rows], found.n_matches[rows], found.n_inliers[rows]
     )

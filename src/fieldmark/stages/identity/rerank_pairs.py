@@ -1,4 +1,4 @@
-"""The kind *rescore*: the first candidates of a ranking, compared again by a pair head."""
+"""The stage *rerank_pairs*: re-ranks the first candidates of a ranking with a pair head."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from fieldmark.stages.identity.ranking import RankingStage, Scores, gallery_of
 if TYPE_CHECKING:
     from fieldmark.pipeline.networks import SavedNet
 
-RESCORING = "rescoring.json"
+RERANKING = "rescoring.json"
 WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
-"""Weights of the pair head that are tried."""
+"""Candidate weights of the pair head."""
 
 
 @stage
 class RerankPairs(RankingStage):
-    """Compare each photo with its likeliest individuals by a pair head, and average its scores with the ranking's.
+    """Score each photo's highest-ranked individuals with a pair head, and average these scores with the ranking's.
 
-    An embedding is made of one photo alone; a pair head sees what two photos have in common, but must be asked about
-    each pair. So the ranking of a quicker model makes a shortlist. An individual is as likely as the one of its photos
-    that the pair head scores highest; those that are not on the shortlist get 0.
+    An embedding is computed from one photo. A pair head compares two photos directly, but has to be computed for each
+    pair, so only the individuals on the shortlist of a faster ranking are compared. The score of an individual is the
+    highest pair probability among its photos. Individuals off the shortlist get 0.
 
     Attributes:
-        reads_from: The ranking stage whose scores make the shortlist; any network may be behind it.
-        of: The train stage with the pair heads.
-        embedded: The embed stage of that train stage.
-        shortlist: Individuals a photo; None: everybody.
-        weight: Of the pair head's probability; the ranking's own score has the rest. 1: the pair head alone; None: what
-            serves validation photos best.
+        reads_from: Ranking stage whose scores make the shortlist, from any network.
+        of: Train stage with the pair heads.
+        embedded: Embed stage of that train stage.
+        shortlist: Number of individuals per photo; None: all.
+        weight: Weight of the pair head's probability; the ranking's score has the rest. 1: the pair head alone; None:
+            the weight with the highest validation MAP@k.
     """
 
     kind: Literal["rerank_pairs"] = "rerank_pairs"
@@ -59,17 +59,17 @@ class RerankPairs(RankingStage):
     weight: Fraction | None = None
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """Networks without a pair head, or embeddings of others."""
+        """Return mistakes: networks without a pair head, and embeddings of other networks."""
         found = super().check(earlier)
         train, embed = earlier.get(self.of), earlier.get(self.embedded)
         if isinstance(train, Train) and train.net.head.kind != "pair":
-            found.append(f"{self.name}: '{train.name}' has no pair head: give it head = {{kind = 'pair'}}")
+            found.append(f"{self.name}: '{train.name}' has no pair head: set its head = {{kind = 'pair'}}")
         if isinstance(embed, Embed) and embed.of != self.of:
-            found.append(f"{self.name}: '{embed.name}' embeds by '{embed.of}', not by '{self.of}'")
+            found.append(f"{self.name}: '{embed.name}' uses the networks of '{embed.of}', not those of '{self.of}'")
         return found
 
     def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
-        """Scores of validation photos; the weight of the pair head is written into ``folder``."""
+        """Return the scores of the validation photos, and write the weight of the pair head into ``folder``."""
         scores, truth = context.artifact(Ranking, self.reads_from).scores, folds.classes(context.known)[folds.rows]
         paired = self._of_validation(context, scores, folds)
         has_label = truth >= -1
@@ -77,25 +77,28 @@ class RerankPairs(RankingStage):
         if weight is None:
             weight = self._best_weight(scores[has_label], paired[has_label], truth[has_label])
         before = fit_unknown_threshold(self.unknown, scores[has_label], truth[has_label], k=self.k).map_at_k
-        write_json(folder / RESCORING, {"weight": weight, "map_before": before})
+        write_json(folder / RERANKING, {"weight": weight, "map_before": before})
         was = "unknown" if before is None else f"{before:.4f}"
-        return mix_scores(scores, paired, weight=weight), f"the pair head weighs {weight:g}; MAP@{self.k} {was} before"
+        return (
+            mix_scores(scores, paired, weight=weight),
+            f"weight of the pair head {weight:g}; MAP@{self.k} {was} before",
+        )
 
     def scores(self, ask: Ask) -> Scores:
-        """Scores of any photos: the pair heads' mean beside the ranking's."""
+        """Return the scores of any photos: the weighted mean of pair heads and ranking."""
         scores = ask.value(RankedPhotos, self.reads_from).scores
         embedded, nets = ask.value(Embedded, self.embedded), ask.artifact(Models, self.of).nets(ask.context.device)
         folds = ask.folds(len(nets))
         paired = np.zeros_like(scores)
         for k in folds:
-            gallery, by = gallery_of(ask, self.embedded, self.on, k=k), pair_judge(nets[k])
+            gallery, by = gallery_of(ask, self.embedded, self.on, k=k), pair_scorer(nets[k])
             one = pair_scores(embedded.embedding[k], scores, gallery=gallery, by=by, shortlist=self.shortlist)
             paired += one / len(folds)
-        weight = float(read_json(ask.context.folder(self.name) / RESCORING)["weight"])
+        weight = float(read_json(ask.context.folder(self.name) / RERANKING)["weight"])
         return mix_scores(scores, paired, weight=weight)
 
     def _of_validation(self, context: Context, scores: Scores, folds: Folds) -> Scores:
-        """What the pair head of each fold says of the photos that validate it."""
+        """Return the scores of each fold's validation photos from the pair head of the fold."""
         embeddings, fold = context.artifact(Embeddings, self.embedded), folds.fold[folds.rows]
         paired = np.zeros_like(scores)
         for k, net in enumerate(context.artifact(Models, self.of).nets(context.device)):
@@ -103,15 +106,15 @@ class RerankPairs(RankingStage):
                 embeddings.validation(k),
                 scores[fold == k],
                 gallery=embeddings.gallery_apart(k, folds, context.known),
-                by=pair_judge(net),
+                by=pair_scorer(net),
                 shortlist=self.shortlist,
             )
         return paired
 
     def _best_weight(self, scores: Scores, paired: Scores, truth: Int64[np.ndarray, " photo"]) -> float:
-        """The weight of highest MAP@k on validation photos, the threshold being the best for it; of equals the least.
+        """Return the weight with the highest validation MAP@k, each with its best threshold; of equals the smallest.
 
-        One number is chosen among 21 on hundreds of photos: it can hardly fit their noise.
+        One number is chosen among 21 on hundreds of photos, so overfitting is unlikely.
         """
         reached = [
             fit_unknown_threshold(self.unknown, mix_scores(scores, paired, weight=one), truth, k=self.k).map_at_k
@@ -120,18 +123,20 @@ class RerankPairs(RankingStage):
         return WEIGHTS[int(np.argmax([0.0 if one is None else one for one in reached]))]
 
 
-def pair_judge(net: SavedNet) -> Callable[[np.ndarray, np.ndarray], Float32[np.ndarray, " pair"]]:
-    """A network's pair head as a function of arrays: the probability that two embeddings are of one individual.
+def pair_scorer(net: SavedNet) -> Callable[[np.ndarray, np.ndarray], Float32[np.ndarray, " pair"]]:
+    """Return a network's pair head as a function of two arrays of embeddings.
+
+    The function returns the probability that two embeddings show the same individual.
 
     Raises:
-        PlanError: The network has none.
+        PlanError: The network has no pair head.
     """
     import torch
 
     pair = net.network.pair
     if pair is None:
         raise PlanError(
-            "The network has no pair head to judge pairs by.",
+            "The network has no pair head.",
             got=f"a {net.network.net.head.kind} head",
             fix='name a train stage with head = {kind = "pair"}.',
         )
@@ -152,31 +157,31 @@ def pair_scores(
     by: Callable[[np.ndarray, np.ndarray], Float32[np.ndarray, " pair"]],
     shortlist: int | None,
 ) -> Float32[np.ndarray, "query identity"]:
-    """What a judge of pairs says of each query and the individuals on its shortlist; 0 for all others.
+    """Return the pair probability of each query with the individuals on its shortlist; 0 for all others.
 
     Args:
-        query: Embeddings in the gallery's views.
-        scores: Who is likely; -inf: nobody to compare with.
-        gallery: Photos of the individuals; no query is among them.
-        by: The judge: 0 to 1.
-        shortlist: So many of the likeliest; None: all.
+        query: Embeddings of the queries, in the gallery's views.
+        scores: Score of each individual; -inf if there is no photo to compare with.
+        gallery: Photos of the known individuals, without the queries.
+        by: Pair function: probability from 0 to 1 for pairs of embeddings.
+        shortlist: Number of individuals per query; None: all.
     """
     names = top(scores, k=shortlist or scores.shape[1])[0]
     best = gallery.judged(query, None, names, by=by)
-    judged = np.zeros(scores.shape, np.float32)
+    paired = np.zeros(scores.shape, np.float32)
     at, place = np.nonzero(best > -np.inf)
-    judged[at, names[at, place]] = best[at, place]
-    return judged
+    paired[at, names[at, place]] = best[at, place]
+    return paired
 
 
 def mix_scores(
-    scores: Float32[np.ndarray, "query identity"], judged: Float32[np.ndarray, "query identity"], *, weight: float
+    scores: Float32[np.ndarray, "query identity"], paired: Float32[np.ndarray, "query identity"], *, weight: float
 ) -> Float32[np.ndarray, "query identity"]:
-    """The weighted mean of both; who had no score (-inf) still has none.
+    """Return the weighted mean of ranking scores and pair scores. -inf stays -inf.
 
-    Who is off the shortlist had a lower score and is judged 0: he cannot overtake anybody on it.
+    Individuals off the shortlist have a lower ranking score and a pair score of 0, so they cannot overtake those on it.
     """
     there = scores > -np.inf
-    mixed = np.full(scores.shape, -np.inf, np.float32)
-    mixed[there] = (1 - weight) * scores[there] + weight * judged[there]
-    return mixed
+    averaged = np.full(scores.shape, -np.inf, np.float32)
+    averaged[there] = (1 - weight) * scores[there] + weight * paired[there]
+    return averaged

@@ -1,4 +1,4 @@
-"""The kind *stack_identities*: gradient-boosted trees score the individuals among a photo's nearest neighbours."""
+"""The stage *rerank_trees*: re-ranks the individuals among a photo's nearest neighbours with gradient boosting."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ from fieldmark.stages.identity.ranking import RankingStage, Scores, gallery_of
 TREES = "trees"
 IMPORTANCE = "importance.json"
 HEAD = ("head", "head's rank")
-"""Columns of the head's own score: its probability, and the candidate's rank by it among the candidates."""
+"""Columns from the head: its probability, and the candidate's rank by it among the candidates."""
 
 
 @stage
 class RerankTrees(RankingStage):
-    """The second level for individuals; its probability also tells unknown ones.
+    """Second-level model for identification: gradient-boosted trees score the candidates of each photo.
 
-    Trees learn from validation photos only, as described by the network that has not seen them, and each photo is
-    scored by trees that have not seen it either. Numbers of training photos are refused where they would be made.
+    The probability of the best candidate is also the score that separates known from unknown individuals. The trees are
+    trained on out-of-fold columns of the validation photos only, and each validation photo is scored by trees that were
+    not trained on it. Columns of training photos raise an error.
 
     Attributes:
-        reads_from: The embed stage.
-        settings: Of candidates, columns and trees.
+        reads_from: Embed stage.
+        settings: Settings of candidates, columns and trees.
     """
 
     kind: Literal["rerank_trees"] = "rerank_trees"
@@ -47,19 +48,19 @@ class RerankTrees(RankingStage):
     calibration: Calibration | None = Isotonic()
 
     def validation(self, context: Context, folder: Path, folds: Folds) -> tuple[Scores, str]:
-        """Scores of validation photos; the trees and what they went by are written into ``folder``."""
+        """Return the scores of the validation photos. Write the trees and their column importance into ``folder``."""
         from fieldmark.stacking.identity_trees import grow_identity_trees
 
         known, rows = context.known, folds.rows
         truth, n_classes = folds.classes(known)[rows], len(known.vocabulary.identities)
         described = [self._validation(context, folds, k) for k in range(folds.n_folds)]
-        whose = [np.flatnonzero(folds.fold == k)[one.query] for k, one in enumerate(described)]
-        row, name = np.concatenate(whose), np.concatenate([one.identity for one in described])
+        query_rows = [np.flatnonzero(folds.fold == k)[one.query] for k, one in enumerate(described)]
+        row, identity = np.concatenate(query_rows), np.concatenate([one.identity for one in described])
         part = np.full(len(known), -1)
         part[rows] = even_parts(truth, known.groups[rows], n_parts=self.settings.n_parts)
         grown = grow_identity_trees(
             np.concatenate([one.table for one in described]),
-            known.classes[row] == name,
+            known.classes[row] == identity,
             part[row],
             names=described[0].names,
             by=self.settings,
@@ -67,16 +68,16 @@ class RerankTrees(RankingStage):
             n_threads=os.cpu_count() or 1,
         )
         scores = np.full((len(rows), n_classes), -np.inf, np.float32)
-        scores[np.searchsorted(rows, row), name] = grown.proba
+        scores[np.searchsorted(rows, row), identity] = grown.proba
         (folder / TREES).mkdir(exist_ok=True)
         grown.trees.save(folder / TREES)
         write_json(folder / IMPORTANCE, [{"column": column, "share": share} for column, share in grown.importance])
         there = truth >= 0
         reached = np.isfinite(scores[there, truth[there]]).mean() if there.any() else 1.0
-        return scores, f"{len(row):,} candidates scored; they hold {reached:.1%} of the right names"
+        return scores, f"{len(row):,} candidates scored; they include {reached:.1%} of the right individuals"
 
     def scores(self, ask: Ask) -> Scores:
-        """The mean over networks."""
+        """Return the scores of any photos, averaged over the networks."""
         from fieldmark.stacking.identity_trees import IdentityTrees
 
         trees = IdentityTrees.load(ask.context.folder(self.name) / TREES)
@@ -98,7 +99,7 @@ class RerankTrees(RankingStage):
         return mean_of(scored)
 
     def _validation(self, context: Context, folds: Folds, k: int) -> Rivals:
-        """The candidates of the photos that validate network k."""
+        """Return the candidates of the validation photos of network k."""
         known, embeddings = context.known, context.artifact(Embeddings, self.reads_from)
         own = folds.validation(known, k=k)
         return rivals_of(
@@ -120,7 +121,7 @@ def rivals_of(
     trained_on: Sequence[str],
     proba: Float32[np.ndarray, "query identity"] | None,
 ) -> Rivals:
-    """The candidates with the columns that the settings ask for, and the head's opinion where there is one."""
+    """Return the candidates with the columns of the settings, and the columns of the head if it has probabilities."""
     n_components = 0 if settings.columns == "likeness" else settings.n_components
     found = gallery.rivals(query, images, trained_on=trained_on, n_photos=settings.n_photos, n_components=n_components)
     table, names = found.table, found.names
@@ -139,17 +140,17 @@ def rivals_of(
 def scattered(
     found: Rivals, proba: Float32[np.ndarray, " rival"], n_classes: int
 ) -> Float32[np.ndarray, "query identity"]:
-    """Candidates' probabilities as a matrix; -inf for everybody else."""
+    """Return the candidates' probabilities as a matrix; -inf for all other individuals."""
     scores = np.full((found.n_queries, n_classes), -np.inf, np.float32)
     scores[found.query, found.identity] = proba
     return scores
 
 
-def mean_of(judged: Sequence[Float32[np.ndarray, "query identity"]]) -> Float32[np.ndarray, "query identity"]:
-    """The mean over networks; who is no candidate for one of them has probability 0 there."""
-    total = np.zeros(judged[0].shape, np.float32)
+def mean_of(scored: Sequence[Float32[np.ndarray, "query identity"]]) -> Float32[np.ndarray, "query identity"]:
+    """Return the mean over networks. An individual that is no candidate of a network has probability 0 there."""
+    total = np.zeros(scored[0].shape, np.float32)
     there = np.zeros(total.shape, bool)
-    for one in judged:
-        total += np.where(np.isfinite(one), one, 0) / np.float32(len(judged))
+    for one in scored:
+        total += np.where(np.isfinite(one), one, 0) / np.float32(len(scored))
         there |= np.isfinite(one)
     return np.where(there, total, -np.inf).astype(np.float32)

@@ -1,1 +1,1 @@
-"""Stages that score labels and answers, and decide which a photo gets."""
+"""Stages that score labels and answers, and decide which of them each photo gets."""

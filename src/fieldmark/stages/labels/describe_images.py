@@ -1,4 +1,4 @@
-"""The kind *look*: what can be said of each photo before anything is learnt from these photos."""
+"""The stage *describe_images*: image features of each photo that do not depend on the labels."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BATCH = 16
 
 @stage
 class DescribeImages(Stage):
-    """Note brightness, colourfulness and shape of each photo, and what a pretrained network takes it for.
+    """Compute the brightness, colourfulness and shape of each photo, and the output of a pretrained network.
 
-    Nothing here has seen a label of these photos, so it may be used for all of them.
+    These features do not depend on the labels of the photos, so they cannot leak labels between folds.
 
     Attributes:
-        backbone: A network with packaged weights and its 1,000 ImageNet classes.
-        preprocess: How a file becomes its input.
+        backbone: Pretrained network with packaged weights and the 1,000 ImageNet classes.
+        preprocess: Preprocessing of image files for this network.
     """
 
     output = Features
@@ -35,15 +35,15 @@ class DescribeImages(Stage):
     preprocess: Preprocess = Preprocess(height_px=224, width_px=224)
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write looks (4 numbers a photo), ImageNet probabilities and features of the known photos."""
-        Features(folder).write(self._seen(context.known, context))
+        """Write the image statistics (4 numbers per photo), ImageNet probabilities and features of the known photos."""
+        Features(folder).write(self._features(context.known, context))
         return f"{len(context.known)} known photos"
 
     def apply(self, ask: Ask) -> PhotoFeatures:
-        """The same of any photos."""
-        return self._seen(ask.photos, ask.context)
+        """Return the image features of any photos."""
+        return self._features(ask.photos, ask.context)
 
-    def _seen(self, photos: Collection, context: Context) -> PhotoFeatures:
+    def _features(self, photos: Collection, context: Context) -> PhotoFeatures:
         import torch
 
         from fieldmark.images.preprocess import normalise
@@ -64,5 +64,5 @@ class DescribeImages(Stage):
                 feature, proba = network(normalise(pictures.to(at), self.preprocess))
                 features.append(feature.float().cpu())
                 classes.append(proba.float().cpu())
-        seen = image_statistics(photos.paths, n_threads=max(1, context.n_workers))
-        return PhotoFeatures(seen, torch.cat(classes)[:n].numpy(), torch.cat(features)[:n].numpy())
+        statistics = image_statistics(photos.paths, n_threads=max(1, context.n_workers))
+        return PhotoFeatures(statistics, torch.cat(classes)[:n].numpy(), torch.cat(features)[:n].numpy())

@@ -1,4 +1,4 @@
-"""The kind *drop*: photos whose labels cannot be right, by networks that have not seen them."""
+"""The stage *drop_noisy*: leaves photos with noisy labels out of training, by their out-of-fold error."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fieldmark.quality.specs import ErrorMeasure, NoiseRule, Percentile
 
 @stage
 class DropNoisy(Stage):
-    """Leave out of further training the photos whose out-of-fold error is too large.
+    """Leave photos with a large out-of-fold error out of further training.
 
-    They stay in validation: a filter must not choose what it is measured by.
+    The dropped photos stay in validation. Otherwise the filter would remove the photos that measure its effect.
 
     Attributes:
-        judge: A stage with out-of-fold scores.
-        by: The error of a photo: mean binary cross-entropy over its labels, or mean |truth - probability|.
-        rule: What is too large.
+        judge: Stage with out-of-fold scores.
+        by: Error of a photo: mean binary cross-entropy over its labels, or mean |truth - probability|.
+        rule: Rule that decides which errors are too large.
     """
 
     output = DroppedPhotos
@@ -33,7 +33,7 @@ class DropNoisy(Stage):
     rule: NoiseRule = Percentile()
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write ids and errors of the photos left out, the largest error first."""
+        """Write the ids and errors of the dropped photos, the largest error first."""
         from fieldmark.quality.labels.noise import image_error, noisy
 
         known = context.known
@@ -42,5 +42,5 @@ class DropNoisy(Stage):
         rows = rows[np.argsort(-error[rows], kind="stable")]
         DroppedPhotos(folder).write([known.images[row] for row in rows], error[rows])
         return f"{len(rows)} of {len(known)} photos dropped" + (
-            f", error above {error[rows[-1]]:.4g}" if len(rows) else ""
+            f", with errors of at least {error[rows[-1]]:.4g}" if len(rows) else ""
         )

@@ -1,4 +1,4 @@
-"""The kind *merge*: the weighted average of what several stages say of an answer, as pictures and texts."""
+"""The stage *ensemble_scores*: the weighted average of the scores of several stages, such as images and texts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ WEIGHTS = "weights.json"
 
 @stage
 class EnsembleScores(Stage):
-    """Average the scores of several stages; where one knows nothing of a photo the others count, at last the prior.
+    """Average the scores of several stages.
+
+    A stage without a score for a photo is left out of the average. If no stage has a score for the photo, it gets the
+    share of each answer among the known photos.
 
     Attributes:
-        reads_from: Stages with label scores, of one split.
-        on: The split stage.
-        by: How values become one.
-        weights: Of each stage; empty: those of least error on out-of-fold scores.
+        reads_from: Stages with label scores, on the same split.
+        on: Split stage.
+        by: Averaging method.
+        weights: Weight of each stage; empty: the weights with the smallest error on out-of-fold scores.
     """
 
     output = LabelScores
@@ -42,18 +45,18 @@ class EnsembleScores(Stage):
     weights: tuple[Fraction, ...] = ()
 
     def predicts_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
-        """Where all stages that it reads do."""
+        """Return whether all stages that it reads predict by fold."""
         return all(earlier[name].predicts_by_fold(earlier) for name in self.reads_from if name in earlier)
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """Weights that do not fit."""
+        """Return a mistake if the number of weights is wrong."""
         del earlier
         if len(self.weights) not in {0, len(self.reads_from)}:
             return [f"{self.name}: {len(self.weights)} weights for {len(self.reads_from)} stages"]
         return []
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write averaged out-of-fold scores and the weights."""
+        """Write the averaged out-of-fold scores and the weights."""
         from fieldmark.decisions.score_averages import find_weights
 
         known, fold = context.known, context.artifact(Folds, self.on).fold
@@ -74,20 +77,20 @@ class EnsembleScores(Stage):
             noted |= {"error": found.error, "crossed_error": found.crossed, "alone": found.alone.tolist()}
         noted["weights"] = weights.tolist()
         write_json(folder / WEIGHTS, noted)
-        proba = self._merged(parts, absent, question_of=vocabulary.question_of, noted=noted)
+        proba = self._averaged(parts, absent, question_of=vocabulary.question_of, noted=noted)
         LabelScores(folder).write(MEAN, known, labels=vocabulary.tags, fold=fold, proba=proba)
         means = weights.mean(axis=1) / weights.mean(axis=1).sum()
         return ", ".join(f"{name} {weight:.2f}" for name, weight in zip(self.reads_from, means, strict=True))
 
     def apply(self, ask: Ask) -> ScoredPhotos:
-        """The average for any photos, fold by fold where all stages have scores of each fold's models alone."""
+        """Return the average for any photos, fold by fold if all stages predict by fold."""
         vocabulary = ask.context.known.vocabulary
         scored = [ask.value(ScoredPhotos, name) for name in self.reads_from]
         noted, absent = read_json(ask.context.folder(self.name) / WEIGHTS), [one.absent for one in scored]
         n_folds = min(len(one.mean.by_fold) for one in scored)
         folds: list[int | None] = list(range(n_folds)) if n_folds > 1 else [None]
         by_fold = [
-            self._merged(
+            self._averaged(
                 [one.mean.of(vocabulary.tags, k) for one in scored],
                 absent,
                 question_of=vocabulary.question_of,
@@ -97,7 +100,7 @@ class EnsembleScores(Stage):
         ]
         return ScoredPhotos(MemberScores(vocabulary.tags, np.stack(by_fold)), np.all(absent, axis=0))
 
-    def _merged(
+    def _averaged(
         self,
         parts: Sequence[Float32[np.ndarray, "photo answer"]],
         absent: Sequence[Bool[np.ndarray, " photo"]],

@@ -1,4 +1,4 @@
-"""The kind *enlarge*: new photos whose labels the networks are sure of join the training part."""
+"""The stage *pseudo_label*: adds new photos with confident predictions to the training photos."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from fieldmark.quality.specs import LabelPseudoLabelRule
 
 @stage
 class PseudoLabel(Stage):
-    """Pseudo-labels: pick new photos by the confidence of a stage's scores, and take its answers for their truth.
+    """Use confident predictions for new photos as pseudo-labels.
 
-    What network k learns from is picked by the networks of fold k alone: those of other folds have seen the photos
-    that validate network k. Pseudo-labelled photos are never validated on and never in a gallery.
+    The pseudo-labels of network k come from the networks of fold k alone, because networks of other folds were trained
+    on the validation photos of network k. Pseudo-labelled photos are never used for validation.
 
     Attributes:
-        judge: A stage with scores of the new photos.
-        on: Its split stage.
-        rule: How sure it must be, how many are taken, and whether targets are answers or probabilities.
+        judge: Stage with scores of the new photos.
+        on: Split stage of that stage.
+        rule: Confidence that a photo needs, number of photos, and whether the targets are labels or probabilities.
     """
 
     output = LabelPseudoLabels
@@ -35,7 +35,7 @@ class PseudoLabel(Stage):
     rule: LabelPseudoLabelRule = LabelPseudoLabelRule()
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write the rows of the new photos that each fold's network learns from, and their targets."""
+        """Write the rows and targets of the new photos that are added to each fold's training photos."""
         from fieldmark.quality.labels.pseudo import pick
 
         left, tags = LabelPseudoLabels(folder), context.known.vocabulary.tags
@@ -48,5 +48,5 @@ class PseudoLabel(Stage):
             left.write(k, rows, targets)
             counts.append(len(rows))
         if scored is None:
-            return "no new photos to learn from"
-        return f"{min(counts)} to {max(counts)} of {context.n_new} new photos joined"
+            return "no new photos"
+        return f"{min(counts)} to {max(counts)} of {context.n_new} new photos added per fold"

@@ -1,4 +1,4 @@
-"""The kind *settle*: one answer a question."""
+"""The stage *resolve_hierarchy*: one predicted answer per question, consistent across the hierarchy."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fieldmark.stages.common.questions import prior_of
 
 @stage
 class ResolveHierarchy(Stage):
-    """Answer every question about every photo, photos that are gone among them.
+    """Predict one answer to every question for every photo, photos without a file included.
 
     Attributes:
-        reads_from: A stage with scores of answers.
-        consistent: The likeliest answers that fit together (no skirt below "shoes"), and say which questions do not
-            apply; else the likeliest answer to each question by itself.
-        shift: New photos may show answers in other shares than the known ones: ``none`` believes they do not,
-            ``estimated`` estimates their shares from the new photos' own scores and corrects by them.
+        reads_from: Stage with scores of answers.
+        consistent: True: the likeliest consistent set of answers (no "skirt" as a child of "shoes"), which also says
+            which questions do not apply. False: the likeliest answer to each question by itself.
+        shift: Correction for answer shares of new photos that differ from those of known photos. ``none``: no
+            correction. ``estimated``: estimate the shares from the scores of the new photos, and correct the scores.
     """
 
     output = QuestionAnswers
@@ -38,15 +38,15 @@ class ResolveHierarchy(Stage):
     shift: Literal["none", "estimated"] = "none"
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write the answers about the known photos."""
+        """Write the predicted answers for the known photos."""
         known = context.known
         proba = context.artifact(LabelScores, self.reads_from).known(known)
         value = AnsweredPhotos(proba, self.decoded(proba, known.vocabulary))
         QuestionAnswers(folder).write(known.images, value, known.vocabulary)
-        return f"{len(known.vocabulary.questions)} questions about {len(known):,} known photos"
+        return f"{len(known.vocabulary.questions)} questions for {len(known):,} known photos"
 
     def apply(self, ask: Ask) -> AnsweredPhotos:
-        """The answers about any photos; of photos of which nothing is known, the commonest answers."""
+        """Return the predicted answers for any photos. Photos without scores get the most common answers."""
         vocabulary = ask.context.known.vocabulary
         scored, prior = ask.value(ScoredPhotos, self.reads_from), prior_of(ask.context.known)
         proba = np.where(scored.absent[:, None], prior, scored.mean.of(vocabulary.tags)).astype(np.float32)
@@ -61,12 +61,12 @@ class ResolveHierarchy(Stage):
     def decoded(
         self, proba: Float[np.ndarray, "photo answer"], vocabulary: Vocabulary
     ) -> Int64[np.ndarray, "photo question"]:
-        """The answer (column) to each question; -2 where it does not apply."""
+        """Return the column of the predicted answer to each question; -2 if the question does not apply."""
         return resolve(proba, tree_of(vocabulary)) if self.consistent else likeliest(proba, vocabulary.question_of)
 
 
 def tree_of(vocabulary: Vocabulary) -> Tree:
-    """How the questions hang together, as the settling reads it."""
+    """Return the hierarchy of the questions: parent question, parent answers, and conditions of each."""
     return Tree.of(
         [(one.name, one.answers) for one in vocabulary.questions],
         below={

@@ -1,4 +1,4 @@
-"""The kind *score*: the probability of every label for every photo, by networks that have not seen it."""
+"""The stage *score*: out-of-fold probability of every label for every photo."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from fieldmark.stages.common.train import Train
 
 @stage
 class Score(Stage):
-    """Show every photo to the networks of some train stages, the members of an ensemble.
+    """Predict label probabilities with the networks of one or more train stages, and average them.
 
-    Known photos are answered by the networks of the fold that held them back, new photos by all. A label's
-    probability is the mean over the networks that answer it (a network for one group of labels answers only those).
+    The networks of fold k predict the validation photos of fold k. All networks predict the new photos. The probability
+    of a label is the mean over the networks that predict the label: a network for one label group predicts only the
+    labels of that group.
 
     Attributes:
-        of: The train stages.
-        on: Their split stage.
-        also: Stages with label scores whose members count in the mean too.
-        flip: Look at each photo mirrored too (test-time augmentation).
+        of: Train stages.
+        on: Split stage of the train stages.
+        also: Stages with label scores whose members are added to the mean.
+        flip: Whether to predict each photo mirrored too (test-time augmentation).
     """
 
     output = LabelScores
@@ -42,16 +43,16 @@ class Score(Stage):
     flip: bool = True
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """Networks of individuals."""
+        """Return mistakes: networks that predict individuals."""
         sources = [one for name in self.of if isinstance(one := earlier.get(name), Train)]
         return [
-            f"{self.name}: '{one.name}' learns individuals; score needs networks with a sigmoid head"
+            f"{self.name}: '{one.name}' is trained on individuals, but score needs networks with a sigmoid head"
             for one in sources
             if not one.learns_labels
         ]
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write an out-of-fold store for each train stage, and for the ``mean`` of all."""
+        """Write an out-of-fold store for each train stage, and one for their ``mean``."""
         known, fold, left = context.known, context.artifact(Folds, self.on).fold, LabelScores(folder)
         tags = known.vocabulary.tags
         total = _Total(tags, shape=(len(known), len(tags)))
@@ -66,13 +67,13 @@ class Score(Stage):
                 labels = list(scores.labels(member))
                 total.add(labels, scores.known(known, member)[:, total.columns(labels)])
         left.write(MEAN, known, labels=tags, fold=fold, proba=total.mean())
-        silent = int((total.n_members == 0).sum())
-        return f"{len(self.of)} network(s) a fold, {len(fold)} known photos" + (
-            f"; {silent} labels answered by none" if silent else ""
+        n_missing = int((total.n_members == 0).sum())
+        return f"{len(self.of)} network(s) per fold, {len(fold)} known photos" + (
+            f"; {n_missing} labels that no network predicts" if n_missing else ""
         )
 
     def apply(self, ask: Ask) -> ScoredPhotos:
-        """Probabilities of any photos by the networks of each fold; 0 for photos without a file."""
+        """Return the probabilities of any photos by the networks of each fold; 0 for photos without a file."""
         tags = ask.context.known.vocabulary.tags
         total: _Total | None = None
         members: dict[str, MemberScores] = {}
@@ -94,13 +95,13 @@ class Score(Stage):
     def _known(
         self, context: Context, name: str, *, fold: np.ndarray, n_labels: int
     ) -> Float32[np.ndarray, "photo label"]:
-        """What the networks of one train stage say of the known photos, each the one that has not seen it."""
+        """Return the out-of-fold probabilities of the known photos, from the networks of one train stage."""
         from fieldmark.pipeline.networks import label_proba, share_backbone
         from fieldmark.quality.regions.sources import label_source
         from fieldmark.training.features import FeatureStore
 
         nets = context.artifact(Models, name).nets(context.device)
-        # The photos that training asked for, in its order, so that kept features serve both.
+        # The same photos in the same order as in training, so that its cached features are used.
         source = label_source((context.known, visible(context.new)), nets[0].preprocess)
         features = FeatureStore(context.features) if context.features is not None and share_backbone(nets) else None
         proba = np.zeros((len(context.known), n_labels), dtype=np.float32)
@@ -113,7 +114,7 @@ class Score(Stage):
         return proba
 
     def _each_fold(self, ask: Ask, name: str, *, n_labels: int) -> Float32[np.ndarray, "fold photo label"]:
-        """What the networks of one train stage say of any photos."""
+        """Return the probabilities of any photos, from each network of one train stage."""
         from fieldmark.pipeline.networks import label_proba, share_backbone
         from fieldmark.quality.regions.sources import label_source
 
@@ -121,7 +122,7 @@ class Score(Stage):
         there = np.flatnonzero(ask.photos.present)
         by_fold = np.zeros((len(nets), len(ask.photos), n_labels), dtype=np.float32)
         if len(there):
-            # Of the run's own photos features may be kept since training, where they follow the known ones.
+            # Training may have cached the features of the run's own new photos, which follow the known ones.
             parts = (ask.context.known, ask.photos.take(there)) if ask.application.own else (ask.photos.take(there),)
             source = label_source(parts, nets[0].preprocess)
             found = label_proba(
@@ -138,7 +139,7 @@ class Score(Stage):
 
 
 class _Total:
-    """A sum over members that need not answer all labels."""
+    """A sum over members that may predict only some of the labels."""
 
     def __init__(self, tags: tuple[str, ...], *, shape: tuple[int, ...]) -> None:
         self._column = {name: at for at, name in enumerate(tags)}
@@ -146,15 +147,15 @@ class _Total:
         self.n_members = np.zeros(len(tags), dtype=np.float32)
 
     def columns(self, labels: list[str]) -> list[int]:
-        """Where labels stand."""
+        """Return the columns of some labels."""
         return [self._column[label] for label in labels]
 
     def add(self, labels: list[str], proba: np.ndarray) -> None:
-        """One more member, which answers ``labels``."""
+        """Add the probabilities of one member, which predicts ``labels``."""
         columns = self.columns(labels)
         self._sum[..., columns] += proba
         self.n_members[columns] += 1
 
     def mean(self) -> np.ndarray:
-        """The mean over the members of each label; 0 where there is none."""
+        """Return the mean over the members that predict each label; 0 for labels without a member."""
         return self._sum / np.maximum(self.n_members, 1)

@@ -1,4 +1,4 @@
-"""The kind *stack*: gradient-boosted trees score image x label from what all networks say."""
+"""The stage *stack*: gradient-boosted trees score each image and label from the scores of all networks."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ TREES = "judge"
 
 @stage
 class Stack(Stage):
-    """The second level: trees learn when to trust which network, and score no photo they have learnt from.
+    """Second-level model: gradient-boosted trees combine the scores of several networks (stacking).
+
+    The trees are trained on out-of-fold scores, and no photo is scored by trees that were trained on it.
 
     Attributes:
-        reads_from: Stages with label scores; each of their members is a column.
-        on: Their split stage.
-        image_features: A ``describe_images`` stage: brightness, shape, ImageNet classes and similarity of photos. Without one those columns are
-            left out.
-        settings: Of candidates, columns and trees.
+        reads_from: Stages with label scores; each of their members is one column.
+        on: Split stage of these stages.
+        image_features: ``describe_images`` stage that adds columns of brightness, shape, ImageNet classes and image
+            similarity; None: without these columns.
+        settings: Settings of candidates, columns and trees.
     """
 
     output = LabelScores
@@ -49,30 +51,30 @@ class Stack(Stage):
     settings: Stacking = Stacking()
 
     def predicts_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
-        """It does not: its trees have learnt from the photos of all folds."""
+        """Return False: the trees are trained on the photos of all folds."""
         del earlier
         return False
 
     def check(self, earlier: Mapping[str, Stage]) -> list[str]:
-        """Too few folds for a second level."""
+        """Return a mistake if there are too few folds for a second level."""
         folds = getattr(earlier.get(self.on), "folds", None)
         if getattr(folds, "n_folds", 3) < 3:
-            return [f"{self.name}: trees need three folds or more, '{self.on}' has two"]
+            return [f"{self.name}: stack needs at least three folds, but '{self.on}' has two"]
         return []
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write out-of-fold scores, the trees, and what they went by."""
+        """Write the out-of-fold scores, the trees and their column importance."""
         from fieldmark.stacking.second_level import second_level
 
         known, fold = context.known, context.artifact(Folds, self.on).fold
         truth = known.truth
-        seen = None if self.image_features is None else context.artifact(Features, self.image_features).known()
+        features = None if self.image_features is None else context.artifact(Features, self.image_features).known()
         made = second_level(
-            second_level_inputs(self._known(context), seen),
+            second_level_inputs(self._known(context), features),
             truth > 0,
             fold,
             is_told=~np.isnan(truth),
-            by=settled(self.settings, statistics=self.image_features is not None),
+            by=available_columns(self.settings, statistics=self.image_features is not None),
             label_groups=group_numbers(known.vocabulary),
             seed=context.seed,
             n_threads=os.cpu_count() or 1,
@@ -84,10 +86,10 @@ class Stack(Stage):
         made.judge.save(folder / TREES)
         write_json(folder / IMPORTANCE, [{"column": name, "share": share} for name, share in made.importance])
         write_json(folder / CEILING, {"recall_ceiling": made.recall_ceiling, "n_judged": made.n_judged})
-        return f"{made.n_judged:,} cells scored; they hold {made.recall_ceiling:.1%} of the true labels"
+        return f"{made.n_judged:,} candidate labels scored; they include {made.recall_ceiling:.1%} of the true labels"
 
     def apply(self, ask: Ask) -> ScoredPhotos:
-        """The trees' probabilities for any photos."""
+        """Return the trees' probabilities for any photos."""
         from fieldmark.stacking.stacked_trees import StackedTrees
 
         tags = ask.context.known.vocabulary.tags
@@ -96,13 +98,13 @@ class Stack(Stage):
             for name in self.reads_from
             for member, scored in ask.value(ScoredPhotos, name).members_or_mean.items()
         }
-        seen = None if self.image_features is None else ask.value(PhotoFeatures, self.image_features)
+        features = None if self.image_features is None else ask.value(PhotoFeatures, self.image_features)
         trees = StackedTrees.load(ask.context.folder(self.name) / TREES)
-        proba = trees.judge(second_level_inputs(scores, seen), n_threads=os.cpu_count() or 1)
+        proba = trees.judge(second_level_inputs(scores, features), n_threads=os.cpu_count() or 1)
         return ScoredPhotos(MemberScores(tuple(tags), proba[None]), ~ask.photos.present)
 
     def _known(self, context: Context) -> dict[str, np.ndarray]:
-        """The out-of-fold scores of each member."""
+        """Return the out-of-fold scores of each member."""
         return {
             f"{name}/{member}": scores.known(context.known, member)
             for name in self.reads_from
@@ -111,17 +113,19 @@ class Stack(Stage):
         }
 
 
-def second_level_inputs(scores: Mapping[str, np.ndarray], seen: PhotoFeatures | None = None) -> SecondLevelInputs:
-    """What trees may know of photos: the networks' scores, and image features."""
+def second_level_inputs(scores: Mapping[str, np.ndarray], features: PhotoFeatures | None = None) -> SecondLevelInputs:
+    """Return the inputs of the trees: the scores of the networks, and image features if there are any."""
     from fieldmark.stacking.inputs import SecondLevelInputs
 
-    if seen is None:
+    if features is None:
         return SecondLevelInputs(scores=scores)
-    return SecondLevelInputs(scores=scores, statistics=seen.statistics, imagenet=seen.classes, embeddings=seen.unit)
+    return SecondLevelInputs(
+        scores=scores, statistics=features.statistics, imagenet=features.classes, embeddings=features.unit
+    )
 
 
-def settled(settings: Stacking, *, statistics: bool) -> Stacking:
-    """The settings without the columns that need a look stage where there is none."""
+def available_columns(settings: Stacking, *, statistics: bool) -> Stacking:
+    """Return the settings without the columns that need a ``describe_images`` stage, if the plan has none."""
     if statistics:
         return settings
     features = settings.features.model_copy(update={"statistics": False, "imagenet": "off", "relevance": None})
@@ -129,7 +133,7 @@ def settled(settings: Stacking, *, statistics: bool) -> Stacking:
 
 
 def group_numbers(vocabulary: Vocabulary) -> Int64[np.ndarray, " label"]:
-    """The group of each label as a number."""
+    """Return the group number of each label."""
     numbers = np.zeros(len(vocabulary.tags), dtype=np.int64)
     for number, columns in enumerate(vocabulary.groups.values()):
         numbers[list(columns)] = number

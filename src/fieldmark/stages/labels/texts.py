@@ -1,4 +1,4 @@
-"""The kind *texts*: answers guessed from what is written about a photo, without looking at it."""
+"""The stage *texts*: predicts answers from the text columns of the table, without the image."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ URL = "url"
 
 @stage
 class Texts(Stage):
-    """Answer questions from the table's texts: product names, descriptions, and whatever leaks if it is named.
+    """Predict answers from text columns of the table, such as product names and descriptions.
 
     Attributes:
-        on: The split stage.
-        columns: Of text that will be there for new photos too, and may be used.
-        leaks: Columns of text that tell the answer without being meant to, as the words of an address do. They are used
-            only where they are named here.
-        by: The model.
+        on: Split stage.
+        columns: Text columns that new photos will have too.
+        leaks: Text columns that leak the answer unintentionally, such as the words of a URL. They are used only if they
+            are named here.
+        by: Text model.
     """
 
     output = LabelScores
@@ -45,16 +45,16 @@ class Texts(Stage):
     by: TextModel = NGrams()
 
     def ready(self, known: Collection, new: Collection | None) -> None:
-        """Look for the columns, and load what understands the texts: what is missing is missed before any training.
+        """Check that the columns exist and that the text encoder can be loaded, before any training.
 
         Raises:
-            PlanError: The table has not all columns of ``leaks``.
+            PlanError: The table lacks a column of ``leaks``.
             FieldmarkError: A package or weights are missing.
         """
         del new
         if lacking := [column for column in self.leaks if column not in known.table.columns]:
             raise PlanError(
-                f"{self.name}: the table has no column of that name to answer from.",
+                f"Stage '{self.name}' names columns in 'leaks' that the table does not have.",
                 got=f"{', '.join(lacking)}; the table has {', '.join(known.table.columns)}",
                 fix=f"{nearest(lacking[0], known.table.columns)} Or --column {lacking[0]}=NAME.",
             )
@@ -64,7 +64,7 @@ class Texts(Stage):
             TextEncoder.load()
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write out-of-fold scores, and the text models of each fold."""
+        """Write the out-of-fold scores, and the text model of each fold."""
         from fieldmark.stacking.texts import cross
 
         known, vocabulary, left = context.known, context.known.vocabulary, LabelScores(folder)
@@ -79,17 +79,17 @@ class Texts(Stage):
         left.write_known_absent(absent)
         left.write(MEAN, known, labels=vocabulary.tags, fold=fold, proba=proba)
         n_absent = int(absent.sum())
-        leaks = f", leaks used: {', '.join(self.leaks)}" if self.leaks else ""
+        leaks = f"; leaking columns used: {', '.join(self.leaks)}" if self.leaks else ""
         return f"{len(known) - n_absent:,} of {len(known):,} photos have a text{leaks}"
 
     def apply(self, ask: Ask) -> ScoredPhotos:
-        """What the models of each fold say of any photos, from their texts."""
+        """Return the probabilities of any photos from their texts, by the model of each fold."""
         texts = self.read(ask.photos)
         by_fold = np.stack([one.proba(texts) for one in self._models(ask.context.folder(self.name))])
         return ScoredPhotos(MemberScores(ask.context.known.vocabulary.tags, by_fold), self.absent(ask.photos))
 
     def written(self, photos: Collection) -> list[str]:
-        """The text of each photo; empty where its columns are missing or empty."""
+        """Return the text of each photo; empty if its columns are missing or empty."""
         from fieldmark.stacking.texts import url_text
 
         table = photos.table
@@ -103,7 +103,7 @@ class Texts(Stage):
         return [" ".join(part for part in cells if part) for cells in zip(*parts, strict=True)]
 
     def read(self, photos: Collection) -> list[str] | Float32[np.ndarray, "photo dim"]:
-        """The texts as the model takes them: as they are, or as the language model understands them."""
+        """Return the input of the text model: the texts themselves, or their embeddings."""
         written = self.written(photos)
         if not isinstance(self.by, MiniLm):
             return written
@@ -112,11 +112,11 @@ class Texts(Stage):
         return TextEncoder.load().encode(written, max_tokens=self.by.max_tokens)
 
     def absent(self, photos: Collection) -> Bool[np.ndarray, " photo"]:
-        """Which photos have no text."""
+        """Return which photos have no text."""
         return np.array([not one.strip() for one in self.written(photos)], dtype=np.bool_)
 
     def _models(self, folder: Path) -> list[FittedTextModel]:
-        """The models, one a fold."""
+        """Return the text models, one per fold."""
         from fieldmark.stacking.texts import FittedTextModel
 
         places = sorted(folder.glob("judge*"), key=lambda path: int(path.name[len("judge") :]))

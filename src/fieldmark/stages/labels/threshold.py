@@ -1,4 +1,4 @@
-"""The kind *cut*: probabilities become labels, by thresholds."""
+"""The stage *threshold*: turns label probabilities into predicted labels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fieldmark.pipeline.stage import Ref, Stage, stage
 
 @stage
 class Threshold(Stage):
-    """Say which labels a photo has: thresholds given, or found on out-of-fold scores.
+    """Predict the labels of each photo with fixed thresholds, or with thresholds fitted on out-of-fold scores.
 
     Attributes:
-        reads_from: A stage with label scores.
-        rule: The thresholds, or how to find them.
+        reads_from: Stage with label scores.
+        rule: Thresholds, or the method that fits them.
     """
 
     output = LabelAnswers
@@ -31,7 +31,7 @@ class Threshold(Stage):
     rule: ThresholdRule = GroupF2()
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write the thresholds and the labels that they give to the known photos."""
+        """Write the thresholds, and the predicted labels of the known photos."""
         from fieldmark.decisions.label_thresholds import cut, fit_label_thresholds
 
         known, left = context.known, LabelAnswers(folder)
@@ -52,7 +52,7 @@ class Threshold(Stage):
         return str(found)
 
     def apply(self, ask: Ask) -> LabelledPhotos:
-        """The labels that the thresholds give to any photos."""
+        """Return the predicted labels of any photos."""
         from fieldmark.decisions.label_thresholds import cut
 
         vocabulary = ask.context.known.vocabulary
@@ -62,5 +62,5 @@ class Threshold(Stage):
 
 
 def label_groups(vocabulary: Vocabulary) -> dict[str, np.ndarray]:
-    """The columns of each label group."""
+    """Return the columns of each label group."""
     return {name: np.array(columns, dtype=np.int64) for name, columns in vocabulary.groups.items()}

@@ -1,4 +1,4 @@
-"""The kind *lend*: the labels of similar photos averaged with the networks' scores."""
+"""The stage *transfer_labels*: averages scores with the labels of the most similar known photos (k-NN)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ CHOSEN = "chosen.json"
 
 
 class Chosen(Spec):
-    """What was found best: which neighbours are heard, their weight, and the mean F2 at each weight tried."""
+    """The best settings of the search.
+
+    Attributes:
+        relevance: Number and weighting of the neighbours.
+        weight: Weight of the neighbours' labels in the average.
+        f2: Mean F2 at each weight tried.
+    """
 
     relevance: Relevance
     weight: float
@@ -31,16 +37,17 @@ class Chosen(Spec):
 
 @stage
 class TransferLabels(Stage):
-    """Average a stage's scores with the labels of the most similar photos, by features that no label went into.
+    """Average the scores of a stage with the labels of the most similar known photos (k-nearest neighbours).
 
-    A known photo hears none of its own fold, so the average is out-of-fold as the scores are. Which neighbours are
-    heard, and how much, is found on the out-of-fold scores.
+    The similarity comes from features that do not depend on labels. The neighbours of a known photo are photos of other
+    folds, so the average is out-of-fold like the scores. The number of neighbours and their weight are fitted on the
+    out-of-fold scores.
 
     Attributes:
-        reads_from: A stage with label scores.
-        on: The split stage.
-        image_features: A ``describe_images`` stage, whose features say which photos are similar.
-        settings: What to try.
+        reads_from: Stage with label scores.
+        on: Split stage.
+        image_features: ``describe_images`` stage whose features measure similarity.
+        settings: Settings to try.
 
     Source:
         iMet 2019, fourth place (neighbours' labels averaged with the network's); the choice of the weight is ours.
@@ -54,29 +61,29 @@ class TransferLabels(Stage):
     settings: TransferSearch = TransferSearch()
 
     def predicts_by_fold(self, earlier: Mapping[str, Stage]) -> bool:
-        """It does not: new photos hear known ones of all folds."""
+        """Return False: new photos get labels from known photos of all folds."""
         del earlier
         return False
 
     def fit(self, context: Context, folder: Path) -> str:
-        """Write out-of-fold scores and what was chosen."""
+        """Write the out-of-fold scores and the chosen settings."""
         known, fold = context.known, context.artifact(Folds, self.on).fold
         truth, proba = known.truth > 0, context.artifact(LabelScores, self.reads_from).known(known)
-        seen = context.artifact(Features, self.image_features).known().unit
-        widest = max(one.k for one in self.settings.relevance)
-        nearest = neighbours(seen, seen, k=widest, groups=(fold, fold))
+        features = context.artifact(Features, self.image_features).known().unit
+        most = max(one.k for one in self.settings.relevance)
+        nearest = neighbours(features, features, k=most, groups=(fold, fold))
         settings, weight, f2 = choose_transfer(proba, nearest, truth, self.settings)
         write_text(folder / CHOSEN, Chosen(relevance=settings, weight=weight, f2=f2).model_dump_json(indent=1) + "\n")
         averaged = with_neighbours(proba, relevance(nearest, truth, settings), weight=weight)
         LabelScores(folder).write(MEAN, known, labels=known.vocabulary.tags, fold=fold, proba=averaged)
-        return f"the {settings.k} most similar photos weigh {weight:g}, {self.reads_from} {1 - weight:g}"
+        return f"weight of the {settings.k} most similar photos {weight:g}, of {self.reads_from} {1 - weight:g}"
 
     def apply(self, ask: Ask) -> ScoredPhotos:
-        """The average for any photos, who hear all known ones."""
+        """Return the average for any photos, with neighbours among all known photos."""
         tags, known = ask.context.known.vocabulary.tags, ask.artifact(Features, self.image_features).known().unit
         chosen: Chosen = read_spec(Chosen, ask.context.folder(self.name) / CHOSEN)
         nearest = neighbours(ask.value(PhotoFeatures, self.image_features).unit, known, k=chosen.relevance.k)
-        lent = relevance(nearest, ask.context.known.truth > 0, chosen.relevance)
+        transferred = relevance(nearest, ask.context.known.truth > 0, chosen.relevance)
         scored = ask.value(ScoredPhotos, self.reads_from)
-        proba = with_neighbours(scored.mean.of(tags), lent, weight=chosen.weight)
+        proba = with_neighbours(scored.mean.of(tags), transferred, weight=chosen.weight)
         return ScoredPhotos(MemberScores(tuple(tags), proba[None]), scored.absent)

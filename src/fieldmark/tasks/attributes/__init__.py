@@ -1,1 +1,1 @@
-"""Attributes: one answer to each question about a photo."""
+"""The attributes task: one answer to each question about a photo."""

@@ -1,4 +1,4 @@
-"""Other photos by which a run for attributes is evaluated."""
+"""Selection of other photos for evaluating a run of the attributes task."""
 
 from __future__ import annotations
 
@@ -10,25 +10,34 @@ import polars as pl
 from fieldmark.core.errors import DataError, several
 from fieldmark.core.progress import Progress
 from fieldmark.data.collection import Collection
-from fieldmark.tasks.evaluation import unseen
+from fieldmark.tasks.evaluation import evaluation_rows
 
 
 def evaluation_photos(
     photos: Collection, known: Collection, *, progress: Progress
 ) -> tuple[Collection, np.ndarray, np.ndarray]:
-    """The photos by which a run that answers can be judged, their right answers, and which questions they tell.
+    """Return the photos to evaluate on, their right answers, and which questions have a label.
 
-    An answer that the run does not know counts as a wrong one of its own: the question is told, and nothing is right.
+    An answer in the table that is not one of the run's answers counts as an error: the question has a label, and no
+    predicted answer is right.
+
+    Args:
+        photos: Photos to choose from.
+        known: Known photos of the run.
+        progress: Receives the number of answers that the run does not have.
+
+    Returns:
+        The photos; a (photo, answer) matrix of right answers; a (photo, question) matrix of questions with a label.
 
     Raises:
-        DataError: None is left, or no column is one of the run's questions.
+        DataError: No photo is left, or no column is one of the run's questions.
     """
     questions = [one for one in known.vocabulary.questions if one.name in photos.table.columns]
     if not questions:
         raise DataError(
-            "No column is one of the run's questions.",
-            got=several(photos.table.columns),
-            fix=f"name the columns as the run's table does: {several([q.name for q in known.vocabulary.questions])}.",
+            "The table of DATA has no column with a question of the run.",
+            got=f"columns {several(photos.table.columns)}",
+            fix=f"rename columns to the run's questions: {several([q.name for q in known.vocabulary.questions])}.",
         )
     lists = {
         one.name: photos.table[one.name]
@@ -37,19 +46,19 @@ def evaluation_photos(
         for one in questions
     }
     anything = [any(cells) for cells in zip(*(column.to_list() for column in lists.values()), strict=True)]
-    rows = unseen(photos, known, [one or None for one in anything], "answers", progress=progress)
+    rows = evaluation_rows(photos, known, [one or None for one in anything], "answers", progress=progress)
     truth = np.zeros((len(rows), len(known.vocabulary.question_of)), np.bool_)
-    told = np.zeros((len(rows), len(known.vocabulary.questions)), np.bool_)
+    labelled = np.zeros((len(rows), len(known.vocabulary.questions)), np.bool_)
     column = {name: at for at, name in enumerate(known.vocabulary.answer_names)}
     number = {one.name: at for at, one in enumerate(known.vocabulary.questions)}
-    unheard: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
     for name, cells in lists.items():
         for at, cell in enumerate(cells.gather(rows).to_list()):
             given = [column.get(f"{name}::{answer}") for answer in cell or []]
-            told[at, number[name]] = bool(given)
+            labelled[at, number[name]] = bool(given)
             truth[at, [one for one in given if one is not None]] = True
-            unheard[name] += given.count(None)
-    if n_unheard := sum(unheard.values()):
-        often = ", ".join(f"{name} ({n:,})" for name, n in unheard.most_common(3) if n)
-        progress.say(f"never right: {n_unheard:,} answers that the run does not know, of {often}")
-    return photos.take(rows), truth, told
+            unknown[name] += given.count(None)
+    if n_unknown := sum(unknown.values()):
+        often = ", ".join(f"{name} ({n:,})" for name, n in unknown.most_common(3) if n)
+        progress.say(f"counted as errors: {n_unknown:,} answers that the run does not have, of {often}")
+    return photos.take(rows), truth, labelled

@@ -1,4 +1,4 @@
-"""Answers of runs for attributes: one answer to each question about a photo."""
+"""Answers of runs of the attributes task: one answer to each question about a photo."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Reply:
     """The answer to one question.
 
     Attributes:
-        question: Its name.
-        answer: What is answered; where the question does not apply, the likeliest answer all the same.
-        proba: How likely it is right.
-        applies: Whether the question is asked of such a photo at all.
-        depth: How many questions it hangs from.
-        others: The next likeliest answers, each with its probability.
+        question: Name of the question.
+        answer: Predicted answer. If the question does not apply, this is still its most probable answer.
+        proba: Probability of the answer, 0 to 1.
+        applies: Whether the question applies to the photo.
+        depth: Level of the question in the hierarchy: 0 for a question without a parent, 1 for its children.
+        others: The next most probable answers, each with its probability.
     """
 
     question: str
@@ -38,7 +38,13 @@ class Reply:
 
 @dataclass(frozen=True)
 class Answered:
-    """All answers about one photo, in the order of the questions."""
+    """All answers about one photo, in the order of the questions.
+
+    Attributes:
+        image: Id of the photo.
+        file: Image file.
+        replies: One answer per question.
+    """
 
     image: str
     file: Path
@@ -46,16 +52,16 @@ class Answered:
 
     @property
     def answer(self) -> dict[str, str]:
-        """What is answered to the questions that apply."""
+        """Return the predicted answer to each question that applies."""
         return {one.question: one.answer for one in self.replies if one.applies}
 
 
 def answered(application: Application, *, most: int | None = None) -> list[Answered]:
-    """The answers about each photo.
+    """Return the answers about each photo.
 
     Args:
         application: The stages of a run, applied to the photos.
-        most: Other answers beside each; None for 2.
+        most: Maximum number of other answers listed with each answer; None for 2.
     """
     photos, vocabulary = application.photos, application.context.known.vocabulary
     value: AnsweredPhotos = application.value(application.context.plan.answering().name)
@@ -87,7 +93,7 @@ def answered(application: Application, *, most: int | None = None) -> list[Answe
 def _depths(vocabulary: Vocabulary) -> dict[str, int]:
     depth: dict[str, int] = {}
     for one in vocabulary.questions:
-        above = [one.below] if one.below is not None else []
-        above += [one.applies.question] if one.applies is not None else []
-        depth[one.name] = 1 + max((depth[name] for name in above), default=-1)
+        parents = [one.below] if one.below is not None else []
+        parents += [one.applies.question] if one.applies is not None else []
+        depth[one.name] = 1 + max((depth[name] for name in parents), default=-1)
     return depth

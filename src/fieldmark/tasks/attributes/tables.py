@@ -1,4 +1,4 @@
-"""Answers of runs for attributes as JSON, as a table for people, in the contest's form."""
+"""Answers of runs of the attributes task as JSON, as a table for people, and as a submission."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ COLUMNS = ("image", "question", "answer", "proba", "applies")
 
 
 def as_json(one: Answered) -> dict[str, Any]:
-    """The answers about a photo as JSON values; keys are added in later versions, never renamed.
+    """Return the answers about a photo as JSON values. Later versions add keys, but never rename them.
 
-    ``photo`` (as typed), ``answers`` (question to answer, of those that apply), and ``questions``, each with
-    ``question``, ``answer``, ``proba`` (0 to 1), ``applies`` and ``others`` (answer and ``proba``).
+    The keys are ``photo`` (as typed), ``answers`` (question to answer, for questions that apply) and ``questions``.
+    Each question has ``question``, ``answer``, ``proba`` (0 to 1), ``applies`` and ``others`` (``answer`` and
+    ``proba``).
     """
     return {
         "photo": one.image,
@@ -46,25 +47,26 @@ def write(
     """Write the answers about photos as CSV.
 
     Args:
-        path: The file.
-        found: The photos, in the order of their rows.
-        form: ``people``: one row a photo and question, harmless in a spreadsheet. ``submission``: ``id,predicted``.
-        vocabulary: Of the run.
+        path: CSV file to write.
+        found: Answers about each photo, in the order of the rows.
+        form: ``people``: one row per photo and question, without cells that a spreadsheet would run as formulas.
+            ``submission``: the columns ``id`` and ``predicted``.
+        vocabulary: Vocabulary of the run.
 
     Source:
-        The submission is that of the iMaterialist Challenge at FGVC4 2017.
+        The submission format is that of the iMaterialist Challenge at FGVC4 2017.
     """
-    told = [(one.image, reply) for one in found for reply in one.replies]
     if form == "people":
         write_answers_csv(path, rows_of(found), COLUMNS, for_people=True)
         return
     schema = {"image": pl.String, "question": pl.String, "answer": pl.String}
-    answers = pl.DataFrame([(image, one.question, one.answer) for image, one in told], schema=schema, orient="row")
+    rows = [(one.image, reply.question, reply.answer) for one in found for reply in one.replies]
+    answers = pl.DataFrame(rows, schema=schema, orient="row")
     write_text(path, question_submission(answers, vocabulary=vocabulary))
 
 
 def rows_of(found: Sequence[Answered]) -> list[tuple[Any, ...]]:
-    """One row a photo and question, its cells in the order of ``COLUMNS``."""
+    """Return one row per photo and question, with the cells in the order of ``COLUMNS``."""
     return [
         (one.image, reply.question, reply.answer, rounded(reply.proba), reply.applies)
         for one in found

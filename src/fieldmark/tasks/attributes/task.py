@@ -1,4 +1,4 @@
-"""Attributes as a task: one answer to each question, from a hierarchy."""
+"""The attributes task: one answer to each question of a hierarchy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fieldmark.tasks.base import Form, Task, TaskName, refuse_extra, refuse_k
 
 
 class Attributes(Task):
-    """The answer to each question about a photo."""
+    """The attributes task: predict the answer to each question about a photo."""
 
     name: ClassVar[TaskName] = "attributes"
     command: ClassVar[str] = "attributes"
@@ -32,35 +32,39 @@ class Attributes(Task):
     needs_files: ClassVar[bool] = False
 
     def prepared(self, known: Collection) -> Collection:
-        """The known photos with every answer as a label: whatever learns labels learns answers."""
+        """Return the known photos with every answer as a label, so that stages for labels can be trained on them."""
         return known.answering()
 
     def check(self, plan: Plan, known: Collection) -> None:
-        """Refuse photos without questions."""
+        """Check that the photos have questions."""
         if not known.vocabulary.questions:
             raise PlanError(
-                f"The plan '{plan.name}' answers questions, but these photos have none.",
+                f"The plan '{plan.name}' answers questions, but the table has no questions.",
                 got=f"{known.name}: columns {', '.join(known.table.columns)}",
-                fix="say which columns are questions: --question COLUMN, or write a questions.toml beside the table.",
+                fix="name the columns that are questions: --question COLUMN, or write questions.toml beside the table.",
             )
         refuse_extra(known)
 
     def refuse_options(self, *, k: int | None, most: int | None) -> None:
-        """Refuse a number of candidates."""
+        """Refuse ``k``, a number of candidates."""
         del most
-        refuse_k(k, problem="A question has one answer.", fix="use --most 2 for other answers beside it.")
+        refuse_k(
+            k,
+            problem="The option k is for identification: a question has one answer.",
+            fix="use --most 2 to list other answers.",
+        )
 
     def results(self, application: Application, *, k: int | None = None, most: int | None = None) -> list[Answered]:
-        """The answers about each photo."""
+        """Return the answers about each photo."""
         del k
         return answered(application, most=most)
 
     def as_json(self, result: Answered) -> dict[str, Any]:
-        """The answers about a photo as JSON values."""
+        """Return the answers about a photo as JSON values."""
         return tables.as_json(result)
 
     def table(self, results: Sequence[Answered], context: Context) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
-        """The table for people: ``attributes/tables.py`` names its columns."""
+        """Return the table for people, with the columns ``tables.COLUMNS``."""
         del context
         return tables.COLUMNS, tables.rows_of(results)
 
@@ -69,13 +73,13 @@ class Attributes(Task):
         tables.write(path, results, form=form, vocabulary=context.known.vocabulary)
 
     def validated(self, context: Context) -> tuple[Measure, ...]:
-        """How good the answers about the known photos are, out of fold."""
+        """Return the measures of the out-of-fold answers about the known photos."""
         from fieldmark.tasks.attributes.validation import OutOfFoldAnswers
 
         return OutOfFoldAnswers(context).measures()
 
     def evaluated(self, context: Context, photos: Collection, progress: Progress) -> tuple[Measure, ...]:
-        """How good the answers about other photos are."""
+        """Return the measures of the answers about other photos."""
         vocabulary = context.known.vocabulary
         photos, truth, has_answer = evaluation_photos(photos, context.known, progress=progress)
         value: AnsweredPhotos = Application(context, photos).value(context.plan.answering().name)
@@ -83,7 +87,7 @@ class Attributes(Task):
         return measure_answers(answer, truth, has_answer, vocabulary, groups=photos.groups)
 
     def report(self, context: Context) -> tuple[tuple[Measure, ...], str]:
-        """The measures of a finished run, and its page as HTML."""
+        """Return the measures of a finished run, and its page as HTML."""
         from fieldmark.tasks.attributes.report import answer_report
 
         return answer_report(context)

@@ -1,1 +1,1 @@
-"""Identification: which individual is on a photo, or an unknown one."""
+"""The identification task: rank known individuals for each photo, or answer that the individual is unknown."""

@@ -1,4 +1,4 @@
-"""Photos of a run's table that perhaps show another individual than their label says, by matching keypoints."""
+"""Identity issues: photos that may show another individual than the table says, found by matching keypoints."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ def identity_issues(
     *,
     most: int = 200,
 ) -> list[LabelIssue]:
-    """The photos of a run's table that perhaps show an individual of another name there, the likeliest first.
+    """Return the photos of a run's table that may show another individual than the table says, most probable first.
 
-    Photos that judged the run are told by networks that have not seen them, and by weights learnt from others. Of
-    those that taught, unknown individuals are compared here: their networks may have learnt that they are nobody, so what
-    speaks for a name is mainly points, which learn nothing. Photos with a name that taught are not doubted.
+    Validation photos are scored by networks that were not trained on them, with fusion weights from other photos. Of
+    the training photos, only those of unknown individuals are compared. Their networks may have learnt that these
+    individuals are unknown, so the evidence for a name is mainly keypoint matches, which involve no training on these
+    photos. Training photos with a name are not checked.
 
     Args:
-        context: A finished run whose last ranking matches points.
-        most: How many.
+        context: A finished run whose last ranking stage matches keypoints.
+        most: Maximum number of issues.
 
     Raises:
-        PlanError: The run matches no points.
+        PlanError: The run does not match keypoints.
         RunError: A stage is not finished.
     """
     final = _matching(context)
     if final is None:
         raise PlanError(
-            "Names are doubted by keypoints, which this run does not match.",
-            got=f"{context.run.path}: no recheck stage ranks last",
-            fix="train with --set keypoints=xfeat (--reuse this run), or blend runs with --run and --points.",
+            "Identity issues need a run that matches keypoints.",
+            got=f"{context.run.path}: the last ranking stage is not a rerank_keypoints stage",
+            fix="train with --set keypoints=xfeat (--reuse this run), or use `fieldmark ensemble --run --points`.",
         )
     found, known = validation_issues(context), context.known
     fold = context.folds(final).fold
@@ -57,7 +58,7 @@ def identity_issues(
 
 
 def validation_issues(context: Context) -> list[LabelIssue]:
-    """The issues of photos that validated a run, the likeliest first; none where it matches no keypoints.
+    """Return the issues of validation photos, most probable first; an empty list if the run matches no keypoints.
 
     Raises:
         RunError: A stage is not finished.
@@ -73,7 +74,7 @@ def validation_issues(context: Context) -> list[LabelIssue]:
 
 
 def _matching(context: Context) -> Stage | None:
-    """The stage whose keypoints have the last word on single photos."""
+    """Return the last ranking stage if it matches keypoints, else None."""
     final = context.plan.answering()
     return final if issubclass(final.output, KeypointRanking) else None
 
@@ -81,20 +82,20 @@ def _matching(context: Context) -> Stage | None:
 def _named_otherwise(
     known: Collection, rows: np.ndarray, scores: np.ndarray, beside: Mapping[tuple[str, str], str]
 ) -> list[LabelIssue]:
-    """For each photo the likeliest name that it does not have and that some point speaks for."""
+    """Return, for each photo, the most probable name with matching keypoints that is not its name in the table."""
     images, names = known.images, known.vocabulary.identities
     column = {name: number for number, name in enumerate(names)}
-    rivals: dict[str, list[str]] = {}
+    matched: dict[str, list[str]] = {}
     for image, name in beside:
-        rivals.setdefault(image, []).append(name)
+        matched.setdefault(image, []).append(name)
     found = []
     for row, score in zip(rows.tolist(), scores, strict=True):
         given = known.classes[row]
-        others = [name for name in rivals.get(images[row], []) if column[name] != given]
+        others = [name for name in matched.get(images[row], []) if column[name] != given]
         if not others:
             continue
         name = max(others, key=lambda one: score[column[one]])
         proba = float(score[column[name]])
-        kind = "two names" if given >= 0 else "stranger"
+        kind = "two names" if given >= 0 else "unknown"
         found.append(LabelIssue(images[row], name, kind, proba, proba, beside[images[row], name]))
     return found

@@ -1,4 +1,4 @@
-"""Finished runs joined to one run: the stages of each, a blend of their rankings, and points if asked."""
+"""Joining of finished runs to one run: all their stages, an ensemble of their rankings, and optional keypoints."""
 
 from __future__ import annotations
 
@@ -44,35 +44,37 @@ def join_runs(
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> RunFolder:
-    """Make one run of several: it holds all their stages, blends their rankings, and answers like any other run.
+    """Join several runs to one run that averages their rankings and predicts new photos like any other run.
 
-    Nothing is learnt anew. Interrupted, the same call goes on.
+    The joined run contains all stages of the given runs. Nothing is trained again. If the call is interrupted, repeat
+    it: it continues where it stopped.
 
     Args:
-        folders: Finished runs that tell individuals, of the same photos, seed and split, with or without new ones.
-        folder: The run to make.
-        by: By score, place or vote.
-        weights: One a run; None: all similar.
-        points: Match points on the first of the blend. Where a run has matched points already, its ranking before that
-            is blended: points in a run leave nothing to a blend after them (lab book, "With matching points").
-        k: Answers a photo.
-        device: Where to compute.
-        n_workers: Threads that read photos ahead.
-        progress: Told what goes on.
+        folders: Finished runs of the identification task with the same photos, seed and split.
+        folder: Folder of the joined run.
+        by: How to average: by score, by place or by vote.
+        weights: One weight per run; None for equal weights.
+        points: Whether to match keypoints for the first candidates of the ensemble. If a run has matched keypoints
+            already, its ranking before that stage is used: an ensemble after keypoint matching has nothing to add
+            (lab book, "With matching points").
+        k: Number of candidates per photo.
+        device: Device to compute on.
+        n_workers: Number of image-loading threads.
+        progress: Receives progress messages.
 
     Raises:
-        RunError: A run is not finished, they are of other photos, seeds or splits, two of them are the same, or the
-            folder holds another run.
-        PlanError: Weights do not fit.
-        FieldmarkError: OpenCV or weights of networks are missing for points.
+        RunError: A run is not finished, the runs differ in photos, seed or split, two runs are the same, or the
+            folder contains another run.
+        PlanError: The number of weights is wrong.
+        FieldmarkError: OpenCV or network weights for keypoints are missing.
     """
     runs = [_wanted(Context.open(one), points=points) for one in folders]
     check_same(runs)
     if len({one.seed for one in runs}) > 1:
         raise RunError(
-            "Runs of different seeds cannot be joined to one.",
+            "The runs have different seeds and cannot be joined to one run.",
             got=", ".join(f"{one.run.path}: seed {one.seed}" for one in runs),
-            fix="blend their answers to new photos instead: --out answers.csv without --run.",
+            fix="average their answers to new photos instead: --out answers.csv without --run.",
         )
     names, stages = _named(runs)
     plan = _plan(runs, names, stages, by=by or ByScore(), weights=weights, points=points, k=k)
@@ -101,22 +103,24 @@ def join_runs(
 
 
 def _wanted(opened: Context, *, points: bool) -> Context:
-    """The run with the stages that its ranking is made of; with points to come, without its own."""
+    """Return the run with only the stages that its ranking needs; with ``points``, without its own keypoint stage."""
     final = opened.plan.final()
     stages = {stage.name: stage for stage in opened.plan.stages}
     while points and isinstance(final, RerankKeypoints):
         final = stages[final.reads_from]
     wanted = opened.up_to(final.name)
     for stage in wanted.plan.stages:
-        opened.run.stage(stage.name)  # finished and whole, or it is told now
+        opened.run.stage(stage.name)  # raises now if the stage is not finished
     return wanted
 
 
 def _named(runs: Sequence[Context]) -> tuple[list[dict[str, str]], dict[str, Stage]]:
-    """What the stages of each run are called in the joined one, and those; who left the very same files is one stage.
+    """Return the names of each run's stages in the joined run, and the stages of the joined run by name.
+
+    Stages that wrote exactly the same files become one stage.
 
     Raises:
-        RunError: They were split otherwise, or two runs are the same.
+        RunError: The runs have different splits, or two runs are the same.
     """
     stages: dict[str, Stage] = {}
     left: dict[str, object] = {}
@@ -125,27 +129,27 @@ def _named(runs: Sequence[Context]) -> tuple[list[dict[str, str]], dict[str, Sta
         names: dict[str, str] = {}
         for stage in opened.plan.stages:
             files = opened.run.receipt(stage.name)["files"]
-            similar = (
+            same = (
                 one for one in stages if left[one] == files and renamed(stage, names | {stage.name: one}) == stages[one]
             )
-            name = names[stage.name] = next(similar, None) or _free(stage.name, stages, number)
+            name = names[stage.name] = next(same, None) or _free(stage.name, stages, number)
             stages[name], left[name] = renamed(stage, names), files
         found.append(names)
     finals = [names[one.plan.final().name] for one, names in zip(runs, found, strict=True)]
     if len(set(finals)) < len(finals):
         twice = next(n for n, name in enumerate(finals) if name in finals[:n])
         raise RunError(
-            "Two of these runs are the same.",
-            got=f"{runs[finals.index(finals[twice])].run.path} and {runs[twice].run.path} rank similar",
+            "Two of the runs have the same ranking.",
+            got=f"{runs[finals.index(finals[twice])].run.path} and {runs[twice].run.path}",
             fix="leave one of them out, or give it more weight with --weight.",
         )
     splits = {names[_on(one.plan.final())] for one, names in zip(runs, found, strict=True)}
     if len(splits) > 1:
         raise RunError(
-            "These runs were judged by different validation photos, so none can judge a run joined of them.",
+            "The runs have different validation photos, so the joined run cannot be validated.",
             got=", ".join(f"{one.run.path}" for one in runs),
-            fix="train them with one --seed and one way to split (reidentify: --set validation=humpback, as the "
-            "whales' recipes), or blend their answers alone: --by vote --out answers.csv without --run.",
+            fix="train them with the same --seed and split (reidentify: --set validation=humpback, as the humpback "
+            "recipes), or average only their answers: --by vote --out answers.csv without --run.",
         )
     return found, stages
 
@@ -160,14 +164,14 @@ def _plan(
     points: bool,
     k: int,
 ) -> Plan:
-    """All stages of all runs, the blend, and what comes after it."""
-    # What is found on photos stands first: later stages of any run may look into it.
+    """Return the plan of the joined run: all stages of all runs, the ensemble, and the stages after it."""
+    # Stages that find boxes or landmarks come first: later stages of any run may read their regions.
     ordered = sorted(stages.values(), key=lambda stage: not (issubclass(stage.output, Folds) or stage.changes_photos))
     finals = [one.plan.final() for one in runs]
     on = names[0][_on(finals[0])]
     ends: list[EnsembleRankings | RerankKeypoints] = [
         EnsembleRankings(
-            name=_free("ensemble_lines", stages),
+            name=_free("ensemble", stages),
             reads_from=tuple(called[final.name] for final, called in zip(finals, names, strict=True)),
             on=on,
             by=by,
@@ -178,14 +182,14 @@ def _plan(
     if points:
         first = cast("RankingStage", stages[ends[0].reads_from[0]])
         embedded = cast("Embed", stages[cast("str", first.shown(stages))])
-        looks_into = cast("Train", stages[embedded.of]).preprocess.finders()
+        finders = cast("Train", stages[embedded.of]).preprocess.finders()
         ends.append(
             RerankKeypoints(
                 name=_free("points", stages),
                 reads_from=ends[0].name,
                 embedded=embedded.name,
                 on=on,
-                within=looks_into[0] if looks_into else TableBoxes(),
+                within=finders[0] if finders else TableBoxes(),
                 k=k,
             )
         )
@@ -194,12 +198,12 @@ def _plan(
 
 
 def _on(final: Stage) -> str:
-    """The split stage that a ranking stage names."""
+    """Return the name of the split stage that a ranking stage reads."""
     return str(getattr(final, "on", ""))
 
 
 def _free(name: str, taken: Container[str], number: int = 1) -> str:
-    """The name, or the same with a number where a stage has it."""
+    """Return the name, or the name with a number if a stage already has it."""
     tries = itertools.chain(
         [name] if number == 1 else [name, f"{name}-{number}"], (f"{name}-{n}" for n in itertools.count(2))
     )
@@ -207,7 +211,7 @@ def _free(name: str, taken: Container[str], number: int = 1) -> str:
 
 
 def _linked(source: str, target: str) -> None:
-    """The same file under another name, or a copy where that cannot be; a file that is there stays."""
+    """Link a file to another name, or copy it if links are not possible. An existing file is kept."""
     if Path(target).exists():
         return
     try:

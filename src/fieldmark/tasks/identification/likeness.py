@@ -1,4 +1,4 @@
-"""How similar the individuals of a run look to its networks."""
+"""Similarity between the individuals of a run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from fieldmark.stages.identity.embed import Embed
 
 
 def likeness_of(context: Context) -> IdentityLikeness:
-    """How similar a run's identities look to networks that have not learnt from the photos they look at.
+    """Return the mean similarity between the identities of a run, measured on its validation photos.
 
-    Each validation photo is compared with the photos of all identities, the most similar one counting, and that is
-    averaged over an identity's validation photos. Where only one of two identities has such photos, its view counts.
+    Each validation photo is compared with the photos of every identity, and the most similar photo counts. The network
+    was not trained on the validation photo. The result is the mean over the validation photos of an identity; it is
+    NaN for an identity without validation photos.
 
     Raises:
         PlanError: The run embeds no photos.

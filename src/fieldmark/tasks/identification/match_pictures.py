@@ -1,4 +1,4 @@
-"""Pictures of what a recheck found: a photo beside the known photo it agrees with, lines between their points."""
+"""Pictures of keypoint matches: a photo beside the known photo it matches, with lines between matching points."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
 
 
 class MatchPictures:
-    """Draws the matches of validation photos of a finished run; nothing where its plan has no recheck.
+    """Draws the keypoint matches of validation photos of a finished run.
+
+    It draws nothing if the plan has no ``rerank_keypoints`` stage.
 
     Args:
         context: The run.
@@ -28,7 +30,7 @@ class MatchPictures:
 
     @cached_property
     def _photos(self) -> dict[tuple[str, str], str]:
-        """The known photo that each validation photo and name of its shortlist agree by, if any point fits."""
+        """Return the best matching known photo for each pair of validation photo and shortlisted name."""
         if self._stage is None:
             return {}
         return agreeing(self._context.artifact(KeypointRanking, self._stage.name).matches("validation"))
@@ -38,18 +40,26 @@ class MatchPictures:
         return self._context.with_regions().known
 
     def of(self, image: str, identity: str) -> bytes | None:
-        """The lines between a validation photo and its best photo of ``identity`` as a JPEG; None if nothing fits."""
+        """Draw the matches between a validation photo and its best photo of ``identity``.
+
+        Args:
+            image: Id of the validation photo.
+            identity: Name of the individual.
+
+        Returns:
+            The bytes of a JPEG; None if no keypoints match or a file cannot be read.
+        """
         photo = self._photos.get((image, identity))
         if photo is None or self._stage is None:
             return None
         known = self._known
-        looker = KeypointComparer(self._stage.matching, self._context.run.path / KEPT, within=self._stage.within)
+        comparer = KeypointComparer(self._stage.matching, self._context.run.path / KEPT, within=self._stage.within)
         rows = [known.images.index(one) for one in (image, photo)]
         try:
-            points = [looker.points(known, row) for row in rows]
-            found = looker.agreement(known, rows[0], known, rows[1])
+            points = [comparer.points(known, row) for row in rows]
+            found = comparer.agreement(known, rows[0], known, rows[1])
             pixels = [read_pixels(known.paths[row]) for row in rows]
-        except FieldmarkError:  # a photo that is gone, or OpenCV: a page is not refused for a picture
+        except FieldmarkError:  # a missing photo or a missing OpenCV must not stop the report
             return None
         left, right = (Side(pixels[side], points[side].xy[found.pairs[:, side]], points[side].size) for side in (0, 1))
         return encoded(match_lines(left, right, found.inlier, height_px=240, most=60))

@@ -1,4 +1,4 @@
-"""How good ranked identities are: the numbers of metrics.json, of the report and of `fieldmark evaluate`."""
+"""Measures of ranked identities, as in metrics.json, the report and `fieldmark evaluate`."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ def measure(
     k: int = 5,
     groups: Int64[np.ndarray, " query"] | None = None,
 ) -> tuple[Measure, ...]:
-    """All numbers for photos whose identity is known to us (-1: an unknown individual).
+    """Return the measures of a ranking and its threshold.
 
-    Measures of unknown individuals are left out where there are none, and likewise for the known.
+    Measures of known individuals are left out if ``truth`` has no known individuals, and likewise for unknown ones.
 
     Args:
-        scores: Of each identity; larger is likelier.
+        scores: Score of each identity; a larger score is more probable.
         truth: Class of each photo, -1 for unknown individuals.
-        unknown_at: The threshold of "nobody we know", one for all or one each.
-        k: Places an answer.
-        groups: A number that photos of one group share; intervals resample groups. None: photos.
+        unknown_at: Threshold of the answer "unknown": one number, or one per photo.
+        k: Number of candidates per photo.
+        groups: Group number of each photo; intervals resample groups. None to resample photos.
+
+    Returns:
+        MAP@k; for known individuals top-1, top-k, MAP@k and FNIR (false-negative identification rate); for unknown
+        individuals FPIR (false-positive identification rate); AUC; and the false discovery rate of the given names.
     """
     of = Units.of(groups, len(truth))
     answers = rank(scores, unknown_at=unknown_at, k=k)
@@ -44,7 +48,7 @@ def measure(
         of.mean(
             f"MAP@{k}",
             average_precision(answers, truth, k=k),
-            "unknown individuals included; 1 if the right answer is always first",
+            "mean average precision with unknown individuals; 1 if the right answer is always first",
         )
     ]
     if known.any():
@@ -53,7 +57,7 @@ def measure(
             of_known.share(
                 "top-1 of known",
                 some[:, 0] == right,
-                "share of known individuals whose right name is the first name",
+                "share of known individuals whose right name comes first",
             ),
             of_known.share(
                 f"top-{k} of known",
@@ -61,9 +65,11 @@ def measure(
                 f"share of known individuals whose right name is among the first {k} names",
             ),
             of_known.mean(
-                f"MAP@{k} of known", average_precision(some, right, k=k), "known individuals only, nobody called new"
+                f"MAP@{k} of known",
+                average_precision(some, right, k=k),
+                "mean average precision for known individuals, without the answer “unknown”",
             ),
-            of_known.share("turned away", first[known] == -1, "share of known individuals called new"),
+            of_known.share(FNIR, first[known] == -1, "share of known individuals answered as unknown"),
         ]
     if known.any() and not known.all():
         rows.append(
@@ -71,24 +77,24 @@ def measure(
                 "AUC known/new",
                 lambda at: roc_auc(best[at], known[at]),
                 known,
-                "chance that a known one scores above an unknown individual",
+                "probability that a known individual scores higher than an unknown one; 0.5 is chance",
             )
         )
     if not known.all():
-        rows.append(
-            of.at(~known).share(
-                "false matches", first[~known] != -1, "share of unknown individuals given somebody's name"
-            )
-        )
+        rows.append(of.at(~known).share(FPIR, first[~known] != -1, "share of unknown individuals answered with a name"))
     named_first = first >= 0
     if named_first.any():
         wrong = first[named_first] != truth[named_first]
-        rows.append(of.at(named_first).share("wrong names", wrong, "share of the given first names that are wrong"))
+        meaning = "share of photos with a wrong name, among photos answered with a name"
+        rows.append(of.at(named_first).share("false discovery rate", wrong, meaning))
     return tuple(rows)
 
 
-BUDGETS = (0.01, 0.05)
-"""False-match budgets whose price is always told."""
+FNIR, FPIR = "FNIR", "FPIR"
+"""Names of the false-negative and the false-positive identification rate."""
+
+FPIR_TARGETS = (0.01, 0.05)
+"""Values of FPIR at which TPIR (true-positive identification rate) is always measured."""
 
 
 def measure_decision(
@@ -102,17 +108,19 @@ def measure_decision(
     per_group: PerGroup | None = None,
     k: int = 5,
 ) -> tuple[Measure, ...]:
-    """What to expect of the decision with other photos: each photo is judged by a threshold found without it.
+    """Return cross-fitted measures of a decision: no photo is decided by a threshold that was found on it.
+
+    These are the values to expect on other photos.
 
     Args:
-        scores: Of each identity; larger is likelier.
+        scores: Score of each identity; a larger score is more probable.
         truth: Class of each photo, -1 for unknown individuals.
-        unknown: The rule of the threshold.
-        sure: How sure the answers were, by curves that have not seen the photo.
-        groups: Photos of one number are left out together, and resampled together for intervals.
-        names: The group of each photo, for thresholds a group.
-        per_group: How groups are made.
-        k: Places an answer.
+        unknown: Rule that finds the threshold.
+        confidence: Cross-fitted probabilities of the answers; None to leave their measures out.
+        groups: Group number of each photo. Photos of a group are left out together and resampled together.
+        names: Group name of each photo, for thresholds per group.
+        per_group: Settings of thresholds per group.
+        k: Number of candidates per photo.
     """
     known, rows, of = truth >= 0, [], Units.of(groups, len(truth))
     if known.all() or not known.any():
@@ -121,53 +129,57 @@ def measure_decision(
     def thresholds(rule: UnknownAt) -> np.ndarray | None:
         try:
             at = crossed(rule, scores, truth, names=names, per=per_group, groups=groups, k=k)
-        except FieldmarkError:  # too few photos to find one on a part of them: nothing is told
+        except FieldmarkError:  # too few photos to find a threshold on a part of them: no measure
             return None
         return None if np.isnan(at).any() else at
 
     at = thresholds(unknown)
     if at is not None:
         answers = rank(scores, unknown_at=at, k=k)
-        meaning = "each photo judged by a threshold found without it"
+        meaning = "the threshold for each photo was found on other photos"
         rows += [
-            of.mean(f"MAP@{k}, crossed", average_precision(answers, truth, k=k), meaning),
-            of.at(~known).share("false matches, crossed", answers[~known, 0] != -1, meaning),
-            of.at(known).share("turned away, crossed", answers[known, 0] == -1, meaning),
+            of.mean(f"MAP@{k}, cross-fitted", average_precision(answers, truth, k=k), meaning),
+            of.at(~known).share(f"{FPIR}, cross-fitted", answers[~known, 0] != -1, meaning),
+            of.at(known).share(f"{FNIR}, cross-fitted", answers[known, 0] == -1, meaning),
         ]
-    for budget in BUDGETS:
-        at = thresholds(FalseMatchBudget(budget=budget))
+    for target in FPIR_TARGETS:
+        at = thresholds(FalseMatchBudget(budget=target))
         if at is not None:
-            first = rank(scores, unknown_at=at, k=1)[:, 0]
-            rule = f"a threshold that kept {budget:.0%} on other photos"
+            first, percentage = rank(scores, unknown_at=at, k=1)[:, 0], f"{100 * target:.0f} %"
+            rule = f"at a threshold that gave FPIR = {percentage} on other photos"
             rows += [
-                of.at(~known).share(f"false matches at {budget:.0%}", first[~known] != -1, f"observed with {rule}"),
+                of.at(~known).share(f"FPIR, target {percentage}", first[~known] != -1, f"measured FPIR {rule}"),
                 of.at(known).share(
-                    f"found at {budget:.0%}", first[known] == truth[known], f"known ones rightly named with {rule}"
+                    f"TPIR at FPIR = {percentage}",
+                    first[known] == truth[known],
+                    f"share of known individuals answered with the right name, {rule}",
                 ),
             ]
     if confidence is not None:
         right = rank(scores, unknown_at=None, k=1)[:, 0] == truth
-        rows += _honesty(of, "known", confidence.known, known) + _honesty(of, "right", confidence.right, right & known)
+        rows += _calibration(of, "known", confidence.known, known)
+        rows += _calibration(of, "right", confidence.right, right & known)
     return tuple(rows)
 
 
-def _honesty(of: Units, what: str, proba: np.ndarray, happened: np.ndarray) -> list[Measure]:
-    """How far probabilities and shares lie apart, and whether the likelier ones happened."""
-    told = ~np.isnan(proba)
-    proba, happened, of = proba[told], happened[told], of.at(told)
+def _calibration(of: Units, what: str, proba: np.ndarray, happened: np.ndarray) -> list[Measure]:
+    """Return the calibration error and the AUC of predicted probabilities."""
+    finite = ~np.isnan(proba)
+    proba, happened, of = proba[finite], happened[finite], of.at(finite)
     if not len(proba) or happened.all() or not happened.any():
         return []
+    event = {"known": "the individual is known", "right": "the first name is right"}[what]
     return [
         of.function(
             f"calibration error, {what}",
             lambda at: calibration_error(proba[at], happened[at], n_bins=10, bins="mass"),
             happened,
-            f"how far the probability of being {what} and the true share lie apart, in ten groups of answers",
+            f"mean difference between the probability that {event} and the true share, in ten bins of equal size",
         ),
         of.function(
             f"AUC of {what}",
             lambda at: roc_auc(proba[at], happened[at]),
             happened,
-            f"chance that the probability of being {what} is higher where it is so",
+            f"how well the probability that {event} separates photos where it is true from others; 0.5 is chance",
         ),
     ]

@@ -1,4 +1,4 @@
-"""Answers of runs that identify: ranked individuals for each photo, each with its most similar known photo."""
+"""Answers of runs of the identification task: ranked individuals for each photo."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from fieldmark.stages.identity.ranking import RankingStage
 
 @dataclass(frozen=True)
 class Match:
-    """One place of an answer.
+    """One candidate of an answer.
 
     Attributes:
-        place: 1 is first.
-        identity: Name; the word for an unknown individual where that stands.
-        score: Larger is likelier; the threshold where an unknown individual stands.
-        is_new: Whether this place says that the individual is unknown.
-        photo: The most similar photo of this individual in the gallery; None for an unknown one.
-        similarity: Its cosine (mean over views), -1 to 1.
-        proba: Probability that this answer is right; given for the first name and for an unknown individual, if the run
-            learnt it.
+        place: Place in the ranking, from 1.
+        identity: Name of the individual, or the label of unknown individuals.
+        score: Score of the individual; a larger score is more probable. For "unknown" it is the threshold.
+        is_new: Whether this candidate is the answer "unknown individual".
+        photo: Most similar photo of this individual in the gallery; None for "unknown".
+        similarity: Cosine similarity to that photo (mean over views), -1 to 1; None for "unknown".
+        proba: Probability that this candidate is right, 0 to 1. Only the first name and "unknown" have one, and only
+            if the run is calibrated.
     """
 
     place: int
@@ -43,14 +43,14 @@ class Match:
 
 @dataclass(frozen=True)
 class Identification:
-    """Which individual is on one photo: the candidates, best first.
+    """The answer for one photo: candidates, best first.
 
     Attributes:
-        image: The photo's id.
-        file: Its file.
-        matches: The answers.
-        known_proba: Probability that the animal is one we know; None where the run could not learn it.
-        right_proba: Probability that the first name is right; None likewise.
+        image: Id of the photo.
+        file: Image file.
+        matches: Candidates, best first.
+        known_proba: Probability that the individual is known, 0 to 1; None if the run is not calibrated.
+        right_proba: Probability that the first name is right, 0 to 1; None if the run is not calibrated.
     """
 
     image: str
@@ -61,16 +61,16 @@ class Identification:
 
     @property
     def is_new(self) -> bool:
-        """Whether the first answer is that the individual is unknown."""
+        """Return whether the first candidate is "unknown individual"."""
         return bool(self.matches) and self.matches[0].is_new
 
 
 def identifications(application: Application, *, k: int | None = None) -> list[Identification]:
-    """Ranked individuals for each photo, "unknown" where it stands, each with its most similar known photo.
+    """Return the ranked candidates for each photo, each with the most similar known photo.
 
     Args:
         application: The stages of a run, applied to the photos.
-        k: Candidates a photo; None for as many as the run was made with.
+        k: Number of candidates per photo; None for the number used in training.
     """
     context, photos = application.context, application.photos
     known, vocabulary = context.known, context.known.vocabulary
@@ -109,7 +109,7 @@ def identifications(application: Application, *, k: int | None = None) -> list[I
 
 
 class _Similar:
-    """The most similar known photos, as the first network behind a ranking sees them."""
+    """The most similar known photos, by the embedding of the first network of a ranking."""
 
     def __init__(self, application: Application, final: object) -> None:
         context = application.context
@@ -122,7 +122,7 @@ class _Similar:
             self._query = embedded.embedding[0]
 
     def photos(self, row: int, identities: Sequence[int]) -> dict[int, tuple[str | None, float | None]]:
-        """Id and cosine of the most similar known photo of each individual."""
+        """Return the id and the cosine similarity of the most similar known photo of each individual."""
         if not identities or self._gallery is None or self._query is None:
             return dict.fromkeys(identities, (None, None))
         rows, cosine = self._gallery.best_photos(self._query[:, row : row + 1], None, np.asarray([identities]))

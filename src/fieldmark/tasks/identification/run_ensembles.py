@@ -1,4 +1,4 @@
-"""Blending the rankings of finished runs."""
+"""Ensembles of the rankings of finished runs."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ def ensemble_runs(
     unknown: UnknownAt | None = None,
     k: int = 5,
 ) -> tuple[pl.DataFrame, Decision]:
-    """Blend what finished runs say of the same new photos: their last ranking stages, each on its own scale.
+    """Average the last rankings of finished runs for the same new photos. Each ranking keeps its own score scale.
 
-    The runs may be of different recipes, sizes and seeds. Where they were judged by the same validation photos, the
-    threshold is found on those; elsewhere it must not look at truth.
+    The runs may use different recipes, sizes and seeds. If they have the same validation photos, the threshold is
+    found on these photos. Otherwise the rule of the threshold must not need ground truth.
 
     Args:
-        folders: Run folders, two or more, of the same known and new photos.
-        by: By score, place or vote.
-        weights: One a run; None: all similar.
-        unknown: The rule of the threshold; None: the best MAP@k where validation is the same, else, for places and
-            votes, the vote itself.
-        k: Answers a photo.
+        folders: Two or more run folders with the same known and new photos.
+        by: How to average: by score, by place or by vote.
+        weights: One weight per run; None for equal weights.
+        unknown: Rule of the threshold. None for the best MAP@k if the validation photos are the same; otherwise, with
+            places and votes, "unknown" is ranked by its own average.
+        k: Number of candidates per photo.
 
     Returns:
         The ranking table of the new photos, and the decision.
 
     Raises:
-        RunError: A run is not finished, or they are of other photos.
-        FieldmarkError: The rule needs truth and validation differs, or weights do not fit.
+        RunError: A run is not finished, or the runs have different photos.
+        FieldmarkError: The rule needs ground truth and the validation photos differ, or the number of weights is wrong.
     """
     by = by or ByScore()
     runs = [Context.open(folder) for folder in folders]
     check_same(runs)
     first = runs[0]
     if first.new is None or not len(first.new):
-        raise RunError("These runs answered no new photos.", got=first.run.path, fix="train with --new.")
+        raise RunError("The runs have no new photos.", got=first.run.path, fix="train with --new PHOTOS.")
     rankings = [one.artifact(Ranking, one.plan.final().name) for one in runs]
     decisions, scores = [one.decision for one in rankings], [one.scores for one in rankings]
     of_new: list[RankedPhotos] = [ranking.kept(one) for one, ranking in zip(runs, rankings, strict=True)]
     scales = [ScoreScale.of(one, depth=by.depth if isinstance(by, ByScore) else 20) for one in scores]
-    mixed = average_rankings(
+    averaged = average_rankings(
         [one.scores for one in of_new],
         by=by,
         weights=weights,
@@ -66,9 +66,9 @@ def ensemble_runs(
     rows = [one.rows for one in folds]
     confidence = None
     if all(np.array_equal(rows[0], other) for other in rows[1:]):
-        judges = first.known.take(rows[0])
+        validation_photos = first.known.take(rows[0])
         truth = folds[0].classes(first.known)[rows[0]]
-        at = [one.at(judges) for one in decisions]
+        at = [one.at(validation_photos) for one in decisions]
         validation = average_rankings(scores, by=by, weights=weights, unknown_at=at, scales=scales)
         threshold = fit_unknown_threshold(unknown or MaxMap(), validation, truth, k=k)
         confidence = confidence_model(validation, truth)
@@ -76,28 +76,30 @@ def ensemble_runs(
         rule = unknown or (None if isinstance(by, ByScore) else Fixed(at=0.0))
         if not isinstance(rule, TargetShare | Fixed):
             raise FieldmarkError(
-                "These runs were judged by different validation photos, so none can judge their blend.",
+                "The runs have different validation photos, so no threshold can be found for their ensemble.",
                 got=", ".join(f"{one.run.path.name}: {len(own)} photos" for one, own in zip(runs, rows, strict=True)),
-                fix="blend with --by vote, or train them with one --seed and one way to split "
-                "(reidentify: --set validation=humpback, as the whales' recipes).",
+                fix="use --by vote, or train the runs with the same --seed and split "
+                "(reidentify: --set validation=humpback, as the humpback recipes).",
             )
-        threshold = fit_unknown_threshold(rule, mixed, k=k)
+        threshold = fit_unknown_threshold(rule, averaged, k=k)
     decision = Decision(threshold, confidence_model=confidence)
     vocabulary = first.known.vocabulary
     table = ranking_table(
-        "new", first.new.images, mixed, threshold.at, k, vocabulary, confidence=decision.confidence(mixed)
+        "new", first.new.images, averaged, threshold.at, k, vocabulary, confidence=decision.confidence(averaged)
     )
     return table, decision
 
 
 def check_same(runs: Sequence[Context]) -> None:
-    """Refuse fewer than two runs, and runs of other photos than the first's.
+    """Check that there are at least two runs, and that all have the same photos as the first.
 
     Raises:
-        RunError: Those it has.
+        RunError: There are fewer than two runs, or the photos differ.
     """
     if len(runs) < 2:
-        raise RunError("One run is no blend.", got=f"{len(runs)} folder(s)", fix="give two run folders or more.")
+        raise RunError(
+            "An ensemble needs at least two runs.", got=f"{len(runs)} folder(s)", fix="pass two run folders or more."
+        )
     differ = [
         f"{one.run.path}: other {what} photos"
         for one in runs[1:]
@@ -107,7 +109,7 @@ def check_same(runs: Sequence[Context]) -> None:
     ]
     if differ:
         raise RunError(
-            "The runs cannot be blended.",
+            "The runs have different photos and cannot be combined.",
             got="\n".join(differ),
-            fix=f"blend runs of the same photos as {runs[0].run.path}.",
+            fix=f"use only runs with the same photos as {runs[0].run.path}.",
         )

@@ -1,4 +1,4 @@
-"""Answers of runs that identify as JSON, as a table for people, in the contest's form."""
+"""Answers of runs of the identification task as JSON, as a table for people, and as a submission."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ COLUMNS = (
 
 
 def as_json(one: Identification) -> dict[str, Any]:
-    """An answer as JSON values; keys are added in later versions, never renamed.
+    """Return an answer as JSON values. Later versions add keys, but never rename them.
 
-    ``photo`` (as typed), ``is_new``, ``known_proba`` (that the animal is one we know, or null), ``right_proba`` (that
-    the first name is right, or null), and ``matches``, each with ``place`` (1 is first), ``identity``, ``score``,
-    ``is_new``, ``photo`` (the most similar known photo, or null) and ``similarity`` (-1 to 1, or null). No other word of
-    the photo gets out: neither where nor when nor by whom it was taken.
+    The keys are ``photo`` (as typed), ``is_new``, ``known_proba`` (probability that the individual is known, or null),
+    ``right_proba`` (probability that the first name is right, or null) and ``matches``. Each match has ``place`` (from
+    1), ``identity``, ``score``, ``is_new``, ``photo`` (most similar known photo, or null) and ``similarity`` (-1 to 1,
+    or null). The answer contains no metadata of photos: no place, no time and no photographer.
     """
     return {
         "photo": one.image,
@@ -55,17 +55,17 @@ def write(path: Path, found: Sequence[Identification], *, form: Literal["submiss
     """Write answers as CSV.
 
     Args:
-        path: The file.
-        found: The answers, in the order of their rows.
-        form: ``people``: one row a photo and place, harmless in a spreadsheet. ``submission``: ``Image,Id`` with the
-            names separated by blanks, best first, exactly as they are.
-        root: Known photos are named as they lie below this folder.
+        path: CSV file to write.
+        found: Answers, in the order of the rows.
+        form: ``people``: one row per photo and candidate, without cells that a spreadsheet would run as formulas.
+            ``submission``: the columns ``Image`` and ``Id``; ``Id`` holds the names, best first, separated by blanks.
+        root: Folder to which the paths of known photos are relative.
 
     Raises:
-        DataError: A name has a blank in it, so that the contest's form would read it as two.
+        DataError: A name contains a blank, so that the submission format would read it as two names.
 
     Source:
-        The submission is that of Kaggle Humpback Whale Identification 2018/19.
+        The submission format is that of Kaggle Humpback Whale Identification 2018/19.
     """
     if form == "submission":
         split = sorted(
@@ -73,7 +73,7 @@ def write(path: Path, found: Sequence[Identification], *, form: Literal["submiss
         )
         if split:
             raise DataError(
-                "The contest's form separates names by blanks, and some names have blanks.",
+                "The submission format separates names by blanks, but some names contain blanks.",
                 got=several(split),
                 fix="use --format people.",
             )
@@ -84,14 +84,14 @@ def write(path: Path, found: Sequence[Identification], *, form: Literal["submiss
 
 
 def below(match: Match, root: Path) -> str | None:
-    """The most similar known photo as its table names it."""
+    """Return the path of the most similar known photo relative to ``root``; None for "unknown"."""
     if match.photo is None:
         return None
     return str(match.photo.relative_to(root) if match.photo.is_relative_to(root) else match.photo)
 
 
 def rows_of(found: Sequence[Identification], root: Path) -> list[tuple[Any, ...]]:
-    """One row a photo and candidate, its cells in the order of ``COLUMNS``; known photos as their table names them."""
+    """Return one row per photo and candidate, with the cells in the order of ``COLUMNS``."""
     return [
         (
             one.image,

@@ -1,4 +1,4 @@
-"""Identification as a task: ranked individuals, with a threshold for unknown ones."""
+"""The identification task: ranked individuals, with a threshold for unknown ones."""
 
 from __future__ import annotations
 
@@ -24,53 +24,57 @@ from fieldmark.tasks.identification.results import Identification, identificatio
 
 
 class Identifying(Task):
-    """Which individual is on a photo, or an unknown one."""
+    """The identification task: predict which known individual a photo shows, or that it is unknown."""
 
     name: ClassVar[TaskName] = "identification"
     command: ClassVar[str] = "identify"
     predictions: ClassVar[type[Predictions]] = Ranking
 
     def check(self, plan: Plan, known: Collection) -> None:
-        """Refuse photos without named individuals."""
+        """Check that the photos name individuals."""
         if known.extra.all():
             raise PlanError(
-                "Every photo is for training alone: none is left to validate by, or to compare with.",
+                "The column 'extra' marks every photo as training only, so none is left for validation.",
                 got=f"{known.name}: yes in all {len(known)} rows of the column 'extra'",
-                fix="add photos of your own, or empty the column.",
+                fix="add photos of your own, or leave the column 'extra' empty.",
             )
         if known.vocabulary.identities:
             return
         if (known.classes == UNKNOWN).any():
             raise PlanError(
-                f"The plan '{plan.name}' identifies individuals, but these photos all show unknown ones.",
-                got=f"{known.name}: {len(known):,} photos, none of them labelled but '{known.vocabulary.unknown}'",
-                fix="label the individuals you know, or name the label of unknown ones: --unknown WORD.",
+                f"The plan '{plan.name}' identifies individuals, but all photos show unknown individuals.",
+                got=f"{known.name}: {len(known):,} photos, all labelled '{known.vocabulary.unknown}'",
+                fix="label the individuals you know, or set the label of unknown individuals: --unknown LABEL.",
             )
         raise PlanError(
-            f"The plan '{plan.name}' identifies individuals, but these photos name none.",
+            f"The plan '{plan.name}' identifies individuals, but the table names none.",
             got=f"{known.name}: columns {', '.join(known.table.columns)}",
-            fix="say which column holds the individual's name: --column identity=NAME.",
+            fix="name the column with the individuals' names: --column identity=NAME.",
         )
 
     def refuse_options(self, *, k: int | None, most: int | None) -> None:
-        """Refuse a number of labels."""
+        """Refuse ``most``, a number of labels."""
         del k
         if most is not None:
-            raise FieldmarkError("This run identifies; it gives no labels.", got=f"most={most}", fix="use --k 5.")
+            raise FieldmarkError(
+                "The option most is for labels and questions: this run identifies individuals.",
+                got=f"most={most}",
+                fix="use --k 5.",
+            )
 
     def results(
         self, application: Application, *, k: int | None = None, most: int | None = None
     ) -> list[Identification]:
-        """Ranked individuals for each photo."""
+        """Return the ranked candidates for each photo."""
         del most
         return identifications(application, k=k)
 
     def as_json(self, result: Identification) -> dict[str, Any]:
-        """An answer as JSON values."""
+        """Return an answer as JSON values."""
         return tables.as_json(result)
 
     def table(self, results: Sequence[Identification], context: Context) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
-        """The table for people: ``identification/tables.py`` names its columns."""
+        """Return the table for people, with the columns ``tables.COLUMNS``."""
         return tables.COLUMNS, tables.rows_of(results, context.known.root)
 
     def write(self, path: Path, results: Sequence[Identification], *, form: Form, context: Context) -> None:
@@ -78,13 +82,13 @@ class Identifying(Task):
         tables.write(path, results, form=form, root=context.known.root)
 
     def validated(self, context: Context) -> tuple[Measure, ...]:
-        """How good the ranking is on validation photos, and what to expect of the decision with others."""
+        """Return the measures of the ranking on validation photos, and cross-fitted measures of its threshold."""
         from fieldmark.tasks.identification.validation import ValidatedPhotos
 
         return ValidatedPhotos(context).measures()
 
     def evaluated(self, context: Context, photos: Collection, progress: Progress) -> tuple[Measure, ...]:
-        """How good the ranking and its decision are on other photos."""
+        """Return the measures of the ranking and its threshold on other photos."""
         photos, truth = evaluation_photos(photos, context.known, progress=progress)
         final = context.plan.answering()
         ranked: RankedPhotos = Application(context.up_to(final.name), photos).value(final.name)
@@ -92,7 +96,7 @@ class Identifying(Task):
         return measure(ranked.scores, truth, unknown_at=at, k=ranked.k, groups=photos.groups)
 
     def report(self, context: Context) -> tuple[tuple[Measure, ...], str]:
-        """The measures of a finished run, and its page as HTML."""
+        """Return the measures of a finished run, and its page as HTML."""
         from fieldmark.tasks.identification.report import identity_report
 
         return identity_report(context)

@@ -1,4 +1,4 @@
-"""The validation photos of a finished run that identifies: scores, truth, threshold and candidates."""
+"""Validation photos of a finished run of the identification task: scores, truth, threshold and candidates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from fieldmark.tasks.identification.measures import measure, measure_decision
 
 
 class ValidatedPhotos:
-    """The validation photos of a finished run that have a name or show an unknown individual, with scores, truth and ranking."""
+    """The labelled validation photos of a finished run, with their scores, truth and candidates.
+
+    Labelled photos have the name of a known individual, or the label of unknown individuals.
+    """
 
     def __init__(self, context: Context) -> None:
         self.final = context.plan.final()
@@ -48,39 +51,39 @@ class ValidatedPhotos:
         }
 
     def measures(self) -> tuple[Measure, ...]:
-        """How good the ranking is, and what to expect of the decision with other photos."""
-        return self.seen() + self.expected()
+        """Return the measures of the ranking, followed by cross-fitted measures of its threshold."""
+        return self.measured() + self.expected()
 
-    def seen(self) -> tuple[Measure, ...]:
-        """How good the ranking is on the photos that the threshold was found on."""
+    def measured(self) -> tuple[Measure, ...]:
+        """Return the measures of the ranking on the photos that the threshold was found on."""
         groups = self.known.take(self.rows).groups
         return measure(self.scores, self.truth, unknown_at=self.at, k=self.k, groups=groups)
 
     def expected(self) -> tuple[Measure, ...]:
-        """What to expect of the decision with other photos; nothing where the last stage does not decide anew."""
+        """Return the cross-fitted measures of the threshold; none if the last stage does not find a threshold."""
         return self.measured_decision() if self.decides else ()
 
     @property
     def decides(self) -> bool:
-        """Whether the last ranking stage finds a threshold; post-processing keeps that of the ranking it reads."""
+        """Return whether the last ranking stage finds a threshold. Post-processing keeps the threshold it reads."""
         return isinstance(self.final, RankingStage)
 
     def measured_decision(self) -> tuple[Measure, ...]:
-        """What to expect of the decision with other photos."""
-        per_group, judges = getattr(self.final, "per_group", None), self.known.take(self.rows)
+        """Return the cross-fitted measures of the threshold and of the probabilities."""
+        per_group, photos = getattr(self.final, "per_group", None), self.known.take(self.rows)
         return measure_decision(
             self.scores,
             self.truth,
             unknown=self.final.unknown if isinstance(self.final, RankingStage) else MaxMap(),
-            confidence=self._sure(judges.images),
-            groups=judges.groups,
-            names=None if per_group is None else names_of(judges, per_group.column),
+            confidence=self._confidence(photos.images),
+            groups=photos.groups,
+            names=None if per_group is None else names_of(photos, per_group.column),
             per_group=per_group,
             k=self.k,
         )
 
-    def _sure(self, images: list[str]) -> Confidence | None:
-        """How sure the answers were, by curves that have not seen them; None where the ranking does not tell."""
+    def _confidence(self, images: list[str]) -> Confidence | None:
+        """Return the cross-fitted probabilities of the answers; None if the ranking table has none."""
         if not {"known_proba", "right_proba"} <= set(self.table.columns):
             return None
         firsts = pl.DataFrame({"image": images}).join(
@@ -93,13 +96,13 @@ class ValidatedPhotos:
 
     @cached_property
     def galleries(self) -> list[GalleryStore]:
-        """For each fold, the photos its network was trained on; none where no embeddings are behind the ranking."""
+        """Return, for each fold, the gallery of its training photos; an empty list for rankings without embeddings."""
         if self.embeddings is None:
             return []
         return [self.embeddings.gallery_apart(k, self.folds, self.known) for k in range(self.folds.n_folds)]
 
     def most_similar(self, row: int, classes: list[int]) -> dict[int, str]:
-        """Id of the photo of each of some individuals that is most similar to a validation photo."""
+        """Return the id of the photo of each given individual that is most similar to a validation photo."""
         if not classes or self.embeddings is None:
             return {}
         k, image = int(self.folds.fold[row]), self.known.images[row]
@@ -109,16 +112,16 @@ class ValidatedPhotos:
         return {one: gallery.images[at] for one, at in zip(classes, rows, strict=True)}
 
     def name(self, truth: int) -> str:
-        """The name of a class."""
+        """Return the name of a class."""
         return class_name(truth, self.known.vocabulary)
 
 
 def class_name(truth: int, vocabulary: Vocabulary) -> str:
-    """The name of a class; the word for "nobody we know" for -1."""
+    """Return the name of a class; for -1, the label of unknown individuals."""
     return vocabulary.identities[truth] if truth >= 0 else vocabulary.unknown
 
 
 def _shown(context: Context, final: Stage) -> str | None:
-    """The embed stage whose most similar photos stand beside answers."""
+    """Return the name of the embed stage that finds the most similar photos; None if there is none."""
     final = context.plan.alone(final)
     return final.shown(context.stages) if isinstance(final, RankingStage) else None

@@ -1,1 +1,1 @@
-"""Tagging: many labels a photo."""
+"""The tagging task: predict the labels of each photo."""

@@ -1,4 +1,4 @@
-"""Other photos by which a run that tags is evaluated."""
+"""Selection of other photos for evaluating a run of the tagging task."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 
 from fieldmark.core.progress import Progress
 from fieldmark.data.collection import Collection
-from fieldmark.tasks.evaluation import truth_of, unseen
+from fieldmark.tasks.evaluation import evaluation_rows, truth_of
 
 
 def evaluation_photos(photos: Collection, known: Collection, *, progress: Progress) -> tuple[Collection, np.ndarray]:
-    """The photos by which a run that tells labels can be judged, and which of its labels they have.
+    """Return the photos to evaluate on, and their labels as a (photo, label) matrix.
 
-    Labels that the run does not know are told and then not looked at: it could not have given them.
+    Labels that the run does not have are reported and then ignored, because the run cannot predict them.
 
     Raises:
-        DataError: None is left, or no column holds labels.
+        DataError: No photo is left, or the table has no column with labels.
     """
     labels = truth_of(photos, "labels", "what is on the photos", "labels")
-    rows = unseen(photos, known, labels, "labels", progress=progress)
+    rows = evaluation_rows(photos, known, labels, "labels", progress=progress)
     tags = set(known.vocabulary.tags)
-    unheard = Counter(name for row in rows for name in labels[row] if name not in tags)
-    if unheard:
-        often = ", ".join(f"{name} ({n:,})" for name, n in unheard.most_common(3))
-        progress.say(f"not judged: {len(unheard):,} labels that the run does not know, such as {often}")
+    unknown = Counter(name for row in rows for name in labels[row] if name not in tags)
+    if unknown:
+        often = ", ".join(f"{name} ({n:,})" for name, n in unknown.most_common(3))
+        progress.say(f"ignored: {len(unknown):,} labels that the run does not have, such as {often}")
     return photos.take(rows), known.vocabulary.truth([[name for name in labels[row] if name in tags] for row in rows])

@@ -1,4 +1,4 @@
-"""Labels of a run's table that are likeliest wrong or missing, by out-of-fold scores."""
+"""Label issues: labels of a run's table that are probably wrong or missing, by out-of-fold scores."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from fieldmark.tasks.issues import LabelIssue
 
 
 def label_issues(context: Context, *, stage: str | None = None, most: int = 200) -> list[LabelIssue]:
-    """The cells of a run's table that are likeliest wrong, the most doubtful first.
+    """Return the cells of a run's table that are most probably wrong, most probable first.
 
     Args:
-        context: The run; its stages up to the scores must be finished.
-        stage: Whose out-of-fold scores to go by; None for the last score stage (boosted trees give unlikely cells no
-            probability of their own).
-        most: How many.
+        context: The run. Its stages up to the scores must be finished.
+        stage: Name of the stage whose out-of-fold scores are used. None for the last ``score`` stage: boosted trees
+            have no individual probabilities for improbable labels.
+        most: Maximum number of issues.
 
     Raises:
-        PlanError: The run has no such stage with scores.
+        PlanError: The run has no stage of that name with label scores.
         RunError: The stage is not finished.
     """
     from fieldmark.quality.labels.issues import likely_label_errors
@@ -37,12 +37,12 @@ def label_issues(context: Context, *, stage: str | None = None, most: int = 200)
 
 
 def scoring(context: Context, name: str) -> str:
-    """The name of a stage of a run that leaves scores of labels.
+    """Check that a stage of a run writes label scores, and return its name.
 
     Raises:
-        PlanError: There is none of that name.
+        PlanError: No stage of that name writes label scores.
     """
     names = [stage.name for stage in context.plan.leaving(LabelScores)]
     if name not in names:
-        raise PlanError("The run has no stage of that name that scores labels.", got=name, fix=nearest(name, names))
+        raise PlanError("The run has no stage of that name with label scores.", got=name, fix=nearest(name, names))
     return name

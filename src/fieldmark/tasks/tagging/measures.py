@@ -1,4 +1,4 @@
-"""How good answers with many labels are: the numbers of metrics.json, of the report and of `fieldmark evaluate`."""
+"""Measures of predicted labels, as in metrics.json, the report and `fieldmark evaluate`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.metrics.measure import Measure, Units
 
 MOST_CONSTANT = 30
-"""Longer constant answers are not tried."""
+"""Maximum number of labels of the baseline, which gives every photo the same labels."""
 LABELS_AT_ONCE = 64
+"""Number of labels processed in one block."""
 
 
 def measure_labels(
@@ -23,27 +24,27 @@ def measure_labels(
     groups: Mapping[str, np.ndarray],
     photo_groups: Int64[np.ndarray, " image"] | None = None,
 ) -> tuple[Measure, ...]:
-    """All numbers of answers to photos whose labels are known to us.
+    """Return the measures of predicted labels of photos with ground truth.
 
-    Intervals resample photos, as the labels of one photo are right or wrong together; or groups of photos, where the
-    table has groups.
+    Intervals resample photos, because errors on labels of one photo are not independent. If the table has groups of
+    photos, intervals resample groups.
 
     Args:
-        answer: Which labels each photo was given.
-        truth: Which labels it has.
-        groups: The columns of each label group; a group of its own is measured where there are several.
-        photo_groups: A number that photos of one group share (``Collection.groups``); None: each photo by itself.
+        answer: Whether each label is predicted for each photo.
+        truth: Whether each photo has each label (above 0).
+        groups: Columns of each label group. If there are several groups, each is also measured separately.
+        photo_groups: Group number of each photo (``Collection.groups``); None to treat each photo as a group.
 
     Returns:
-        Mean F2, of all labels and of each group; precision, recall and F1 of all decisions in one pot; labels a photo;
-        and what the best answer that is the same for every photo would reach.
+        Mean F2, over all labels and per label group; precision, recall and micro F1 over all pairs of photo and label;
+        labels per photo; and the mean F2 of the best baseline that predicts the same labels for every photo.
 
     Raises:
         ShapeError: The matrices differ in shape or are empty.
     """
     right = truth > 0
     units = Units.of(photo_groups, len(right))
-    rows = [_f2("mean F2", answer, right, units, "mean over photos; a missed label weighs four times an added one")]
+    rows = [_f2("mean F2", answer, right, units, "mean over photos; a missed label counts four times an extra one")]
     if len(groups) > 1:
         for name, columns in groups.items():
             some = right[:, columns].any(axis=1) | answer[:, columns].any(axis=1)
@@ -54,26 +55,29 @@ def measure_labels(
                         answer[some][:, columns],
                         right[some][:, columns],
                         units.at(np.asarray(some)),
-                        "over photos that have or were given a label of this group",
+                        "over photos with a label of this group, in the table or predicted",
                     )
                 )
     found, given, wanted = ((one.sum(axis=1)).astype(np.float64) for one in (answer & right, answer, right))
     rows += [
-        *_ratio("precision", found, given, units, "share of the given labels that are in the table"),
-        *_ratio("recall", found, wanted, units, "share of the table's labels that were given"),
-        *_ratio("micro F1", 2 * found, given + wanted, units, "precision and recall in one, all decisions in one pot"),
-        units.mean("labels a photo", given, f"given; the table has {wanted.mean():.2f}", at_most_1=False),
+        *_ratio("precision", found, given, units, "share of the predicted labels that are in the table"),
+        *_ratio("recall", found, wanted, units, "share of the labels in the table that were predicted"),
+        *_ratio("micro F1", 2 * found, given + wanted, units, "harmonic mean of precision and recall over all labels"),
+        units.mean("labels per photo", given, f"predicted; the table has {wanted.mean():.2f}", at_most_1=False),
     ]
     constant, length = constant_f2(right)
     if length:
-        words = "what every photo" if length == 1 else f"what giving every photo the {length} commonest labels"
-        words += " being given the commonest label would reach" if length == 1 else " would reach"
-        rows.append(units.mean("mean F2 without looking", constant, words, at_most_1=False))
+        labels = "the most frequent label" if length == 1 else f"the {length} most frequent labels"
+        meaning = f"mean F2 if every photo gets {labels}"
+        rows.append(units.mean("baseline mean F2", constant, meaning, at_most_1=False))
     return tuple(rows)
 
 
 def constant_f2(right: Bool[np.ndarray, "image label"]) -> tuple[Float64[np.ndarray, " image"], int]:
-    """F2 of each photo if all were given the same commonest labels, as many as are best; and how many those are."""
+    """Return the F2 of each photo for the best baseline, and its number of labels.
+
+    The baseline gives every photo the same n most frequent labels; n is chosen for the highest mean F2.
+    """
     order = np.argsort(-right.sum(axis=0), kind="stable")[:MOST_CONSTANT]
     wanted = right.sum(axis=1)
     found = np.cumsum(right[:, order], axis=1)
@@ -88,14 +92,14 @@ def constant_f2(right: Bool[np.ndarray, "image label"]) -> tuple[Float64[np.ndar
 def average_precisions(
     proba: Float[np.ndarray, "image label"], truth: Float[np.ndarray, "image label"]
 ) -> Float64[np.ndarray, " label"]:
-    """Average precision of each label, NaN where no photo has it.
+    """Return the average precision of each label; NaN for labels that no photo has.
 
-    Photos are put in the order of the label's score; average precision is the mean, over the photos that have the
-    label, of the precision down to that photo. Photos of equal score stand at the same place.
+    Photos are sorted by the score of the label. Average precision is the mean, over photos with the label, of the
+    precision among the photos sorted down to it. Photos with equal scores share one place.
 
     Args:
-        proba: Scores; only their order counts.
-        truth: Above 0 where the photo has the label.
+        proba: Scores; only their order matters.
+        truth: Above 0 if the photo has the label.
 
     Raises:
         ShapeError: The matrices differ in shape.
@@ -105,7 +109,7 @@ def average_precisions(
     """
     if proba.shape != truth.shape:
         raise ShapeError(
-            "Average precision needs one score for every image and label.",
+            "The scores and the truth have different shapes; average precision needs one score per image and label.",
             got=f"scores {proba.shape}, truth {truth.shape}",
             fix="pass two (image, label) matrices of the same shape.",
         )
@@ -117,7 +121,7 @@ def average_precisions(
 
 
 def _columns(proba: np.ndarray, truth: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Scores and truth of each label, turned block by block: columns of a large matrix are slow to walk."""
+    """Yield scores and truth of each label. Blocks are transposed, because reading columns of a matrix is slow."""
     for start in range(0, proba.shape[1], LABELS_AT_ONCE):
         block = slice(start, start + LABELS_AT_ONCE)
         scores, hits = np.ascontiguousarray(proba[:, block].T), np.ascontiguousarray(truth[:, block].T > 0)
@@ -128,7 +132,7 @@ def _columns(proba: np.ndarray, truth: np.ndarray) -> Iterator[tuple[int, np.nda
 def _average_precision(score: np.ndarray, hit: np.ndarray) -> float:
     order = np.argsort(-score, kind="stable")
     ordered = score[order]
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # of each run of equal scores
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # last place of each run of equal scores
     found = np.cumsum(hit[order])[last]
     return float((np.diff(found, prepend=0) * found / (last + 1)).sum() / found[-1])
 
@@ -138,9 +142,9 @@ def _f2(name: str, answer: np.ndarray, right: np.ndarray, units: Units, meaning:
 
 
 def _ratio(name: str, part: np.ndarray, whole: np.ndarray, units: Units, meaning: str) -> list[Measure]:
-    """A ratio of sums over photos; nothing where there is nothing to divide by.
+    """Return a ratio of sums over photos; an empty list if the denominator is 0.
 
-    Of a ratio of 0 or 1, where resampling says nothing, the interval is Wilson's, with a photo (or group) as one trial.
+    A bootstrap of a ratio of 0 or 1 has no width. Its interval is Wilson's, with a photo (or group) as one trial.
     """
     some = whole > 0
     part, whole, units = part[some], whole[some], units.at(some)

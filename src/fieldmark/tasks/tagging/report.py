@@ -1,4 +1,4 @@
-"""The page and the numbers of a run that tags: what it finds, what each stage brought, what to look at again."""
+"""The report page and the measures of a run of the tagging task."""
 
 from __future__ import annotations
 
@@ -18,129 +18,141 @@ from fieldmark.reporting.label_contents import (
 from fieldmark.reporting.label_pages import labels_page
 from fieldmark.reporting.wording import counted, number, percent
 from fieldmark.stages.labels.stack import CEILING, IMPORTANCE, Stack
-from fieldmark.tasks.courses import courses, learning_rates
 from fieldmark.tasks.page_ends import page_end, score_rows
-from fieldmark.tasks.tagging.ladder import score_ladder
 from fieldmark.tasks.tagging.marked_photos import added, dropped, examples, label_issue_rows
 from fieldmark.tasks.tagging.measures import average_precisions
+from fieldmark.tasks.tagging.stage_scores import scores_by_stage
 from fieldmark.tasks.tagging.validation import CROSSED, OutOfFoldLabels
+from fieldmark.tasks.training_histories import learning_rates, training_histories
 
 MOST_COLUMNS = 25
-"""Of the trees' columns, the weightiest are shown."""
+"""Maximum number of columns of the trees on the page, the most important first."""
+
+
+RELIABLE_PRECISION = 0.8
+"""Precision from which the summary does not call predicted labels mere suggestions."""
 
 
 def label_report(context: Context) -> tuple[tuple[Measure, ...], str]:
-    """The measures of a finished run that tags, and its page as HTML.
+    """Return the measures of a finished run of the tagging task, and its page as HTML.
 
     Raises:
         RunError: The run is not finished.
     """
-    judged = OutOfFoldLabels(context)
-    measures = judged.measures()
-    return measures, labels_page(_page(context, judged, measures))
+    oof = OutOfFoldLabels(context)
+    measures = oof.measures()
+    return measures, labels_page(_page(context, oof, measures))
 
 
-def _page(context: Context, judged: OutOfFoldLabels, measures: tuple[Measure, ...]) -> LabelsPage:
-    best, worst = examples(judged)
-    likely_label_errors, issues_note = label_issue_rows(context, judged)
-    left_out, taken_in = dropped(context, judged), added(context, judged)
+def _page(context: Context, oof: OutOfFoldLabels, measures: tuple[Measure, ...]) -> LabelsPage:
+    best, worst = examples(oof)
+    likely_label_errors, issues_note = label_issue_rows(context, oof)
+    removed, new_photos = dropped(context, oof), added(context, oof)
     return LabelsPage(
         title=f"{context.plan.name} on {context.known.name}",
         recipe=context.plan.name,
-        summary=_summary(judged, measures),
+        summary=_summary(oof, measures),
         scores=score_rows(measures),
-        scores_note=_scores_note(judged, measures),
-        ladder=score_ladder(context, judged),
-        ladder_note=(
-            "Mean F2 on the known photos, each judged by networks that have not seen it, with the best threshold of each "
-            "group of labels for photos of other folds. “Better” and “worse” where the whole 95 % interval of the mean "
-            f"difference, photo by photo, over {measures[0].over} lies on that side of zero."
+        scores_note=_scores_note(oof, measures),
+        stage_scores=scores_by_stage(context, oof),
+        stage_scores_note=(
+            "Mean F2 on the known photos, with out-of-fold scores and the best threshold per label group, found on "
+            "the photos of the other folds. “Better” and “worse” mean that the whole 95 % interval of the mean "
+            f"difference per photo, over {measures[0].over}, lies above or below zero."
         ),
-        courses=courses(context),
+        training_histories=training_histories(context),
         learning_rates=learning_rates(context),
-        thresholds=_thresholds(judged),
-        thresholds_note=_thresholds_note(judged),
-        labels=_labels(judged),
+        thresholds=_thresholds(oof),
+        thresholds_note=_thresholds_note(oof),
+        labels=_labels(oof),
         best=best,
         worst=worst,
         issues=likely_label_errors,
         issues_note=issues_note,
-        dropped=left_out,
-        added=taken_in,
+        dropped=removed,
+        added=new_photos,
         trees=_trees(context),
-        facts=_facts(context, judged, left_out, taken_in),
+        facts=_facts(context, oof, removed, new_photos),
         **page_end(context),
     )
 
 
-def _summary(judged: OutOfFoldLabels, measures: tuple[Measure, ...]) -> str:
+def _summary(oof: OutOfFoldLabels, measures: tuple[Measure, ...]) -> str:
     value = {one.name: one.value for one in measures}
-    photos = counted(len(judged.known), "photo")
+    photos = counted(len(oof.known), "photo")
     if "recall" not in value:
-        return f"The table of these {photos} has no labels to judge by."
+        return f"The table of these {photos} has no labels, so the run cannot be measured."
     if "precision" not in value:
-        return f"On {photos} that its networks had not seen, the run gave no label at all."
-    return (
-        f"On {photos} that its networks had not seen, the run found {100 * value['recall']:.0f} of every 100 labels in "
-        f"the table, and of every 100 labels that it gave {100 * value['precision']:.0f} are in the table."
+        return f"On {photos} that its networks were not trained on, the run predicted no label."
+    verdict = (
+        f"The run found {100 * value['recall']:.0f} of every 100 labels in the table, on {photos} that its networks "
+        f"were not trained on. Of every 100 labels that it predicted, {100 * value['precision']:.0f} are in the table."
     )
+    advice = (
+        "Use the predicted labels as suggestions for a person to confirm: many of them are not in the table."
+        if value["precision"] < RELIABLE_PRECISION
+        else "Check the section “Label by label” for labels with a low precision before you use their predictions."
+    )
+    return f"{verdict} {advice}"
 
 
-def _scores_note(judged: OutOfFoldLabels, measures: tuple[Measure, ...]) -> str:
+def _scores_note(oof: OutOfFoldLabels, measures: tuple[Measure, ...]) -> str:
     note = (
-        f"Measured on all {counted(len(judged.known), 'known photo')}, each by networks that have not seen it; 95 % "
-        f"intervals over {measures[0].over}. A label that the table lacks counts as wrong even where it is right. "
+        f"Measured on all {counted(len(oof.known), 'known photo')}, each scored by networks that were not trained on "
+        f"it. 95 % intervals over {measures[0].over}. A label that is missing in the table counts as wrong, even if "
+        "the photo shows it. "
     )
-    honest = next((one for one in measures if one.name == CROSSED), None)
-    if not judged.looked:
-        return note + "The thresholds were not found on these photos' labels."
-    note += "The thresholds were found on these same photos, which flatters the numbers a little"
-    if honest is None:
-        return note + "."
-    return note + f": with thresholds found on other photos, mean F2 is {number(honest.value)}."
+    cross_fitted = next((one for one in measures if one.name == CROSSED), None)
+    if not oof.fitted_on_labels:
+        return note + "The thresholds were not found on the labels of these photos."
+    note += "The thresholds were found on the same photos, so the numbers are slightly too good."
+    if cross_fitted is None:
+        return note
+    return note + f" With thresholds found on other photos, mean F2 is {number(cross_fitted.value)}."
 
 
-def _thresholds(judged: OutOfFoldLabels) -> tuple[ThresholdRow, ...]:
+def _thresholds(oof: OutOfFoldLabels) -> tuple[ThresholdRow, ...]:
     rows = []
-    for name, threshold in judged.thresholds.groups.items():
-        members = {judged.names[column] for column in judged.groups[name]}
-        own = sum(label in members for label in judged.thresholds.labels)
+    for name, threshold in oof.thresholds.groups.items():
+        members = {oof.names[column] for column in oof.groups[name]}
+        own = sum(label in members for label in oof.thresholds.labels)
         rows.append(
             ThresholdRow(
-                group=name or ("all labels" if len(judged.groups) == 1 else "other labels"),
+                group=name or ("all labels" if len(oof.groups) == 1 else "other labels"),
                 n_labels=len(members),
                 at=threshold.at,
                 least=threshold.least,
                 most=threshold.most,
-                note=f"{counted(own, 'label')} with a threshold of its own" if own else "",
-                scan=LabelThresholdScan(*judged.scan(name), threshold.at),
+                note=f"{counted(own, 'label')} with a separate threshold" if own else "",
+                scan=LabelThresholdScan(*oof.scan(name), threshold.at),
             )
         )
     return tuple(rows)
 
 
-def _thresholds_note(judged: OutOfFoldLabels) -> str:
-    thresholds = judged.thresholds
+def _thresholds_note(oof: OutOfFoldLabels) -> str:
+    thresholds = oof.thresholds
     if thresholds.times is not None:
         return (
-            f"Here a label is given where it is above the photo's most probable label divided by {thresholds.times:g}."
+            "A label is predicted if its probability is above that of the photo's most probable label divided by "
+            f"{thresholds.times:g}."
         )
     kinds = {
-        "preset": "They were given beforehand.",
-        "global_f2": "One for all labels, the best for mean F2.",
-        "group_f2": "Those that are best for mean F2 together.",
-        "label_f2": "Those that are best for mean F2, where it is sure also for single labels.",
-        "count_match": "They were set to give a certain number of labels a photo.",
+        "preset": "The thresholds were set in the plan.",
+        "global_f2": "One threshold for all labels, chosen for the highest mean F2.",
+        "group_f2": "One threshold per label group, chosen together for the highest mean F2.",
+        "label_f2": "Thresholds per label group, and per label where enough photos have it, for the highest mean F2.",
+        "count_match": "The thresholds were set for a fixed number of labels per photo.",
     }
-    return f"{kinds[thresholds.kind]} They give {thresholds.mean_labels:.2f} labels a photo."
+    return f"{kinds[thresholds.kind]} They predict {thresholds.mean_labels:.2f} labels per photo."
 
 
-def _labels(judged: OutOfFoldLabels) -> tuple[LabelRow, ...]:
-    precisions = average_precisions(judged.proba, judged.truth)
-    count, given = judged.truth.sum(axis=0), judged.answer.sum(axis=0)
-    found = (judged.truth & judged.answer).sum(axis=0)
+def _labels(oof: OutOfFoldLabels) -> tuple[LabelRow, ...]:
+    precisions = average_precisions(oof.proba, oof.truth)
+    count, given = oof.truth.sum(axis=0), oof.answer.sum(axis=0)
+    found = (oof.truth & oof.answer).sum(axis=0)
     rows = []
-    for column, name in enumerate(judged.names):
+    for column, name in enumerate(oof.names):
         has, gets, right = int(count[column]), int(given[column]), int(found[column])
         rows.append(
             LabelRow(
@@ -170,7 +182,7 @@ def _trees(context: Context) -> tuple[TreesSection, ...]:
                     tuple(columns[:MOST_COLUMNS]),
                     len(columns),
                     recall_ceiling=ceiling["recall_ceiling"],
-                    n_judged=ceiling["n_judged"],
+                    n_scored=ceiling["n_judged"],
                 )
             )
     return tuple(found)
@@ -178,20 +190,22 @@ def _trees(context: Context) -> tuple[TreesSection, ...]:
 
 def _facts(
     context: Context,
-    judged: OutOfFoldLabels,
-    left_out: tuple[DroppedPhotosSection, ...],
-    taken_in: tuple[AddedPhotos, ...],
+    oof: OutOfFoldLabels,
+    removed: tuple[DroppedPhotosSection, ...],
+    new_photos: tuple[AddedPhotos, ...],
 ) -> tuple[Fact, ...]:
-    count, a_photo = judged.truth.sum(axis=0), judged.truth.sum(axis=1)
-    groups = ", ".join(f"{len(columns):,} {name}" for name, columns in judged.groups.items() if name)
-    rare = f"{counted(int((count < 10).sum()), 'label')} with fewer than ten photos; the commonest has {count.max():,}"
-    bare = int((a_photo == 0).sum())
+    count, per_photo = oof.truth.sum(axis=0), oof.truth.sum(axis=1)
+    groups = ", ".join(f"{len(columns):,} {name}" for name, columns in oof.groups.items() if name)
+    rare = (
+        f"{counted(int((count < 10).sum()), 'label')} with fewer than 10 photos; the most frequent has {count.max():,}"
+    )
+    bare = int((per_photo == 0).sum())
     facts = [
-        Fact("photos", f"{len(judged.known):,}", f"{counted(bare, 'photo')} without any label" if bare else ""),
-        Fact("labels", f"{len(judged.names):,}", f"{groups}; {rare}" if groups else rare),
-        Fact("labels a photo", f"{a_photo.mean():.2f}", f"in the table; at most {a_photo.max():,}"),
-        *(Fact(f"left out by {one.stage}", f"{one.n:,}", percent(one.n / len(judged.known))) for one in left_out),
-        *(Fact(f"taken in by {one.stage}", one.said) for one in taken_in),
+        Fact("photos", f"{len(oof.known):,}", f"{counted(bare, 'photo')} without labels" if bare else ""),
+        Fact("labels", f"{len(oof.names):,}", f"{groups}; {rare}" if groups else rare),
+        Fact("labels per photo", f"{per_photo.mean():.2f}", f"mean in the table; maximum {per_photo.max():,}"),
+        *(Fact(f"removed by {one.stage}", f"{one.n:,}", percent(one.n / len(oof.known))) for one in removed),
+        *(Fact(f"added by {one.stage}", one.message) for one in new_photos),
         Fact("new photos answered", f"{len(context.new) if context.new is not None else 0:,}"),
     ]
     return tuple(facts)

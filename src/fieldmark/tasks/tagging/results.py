@@ -1,4 +1,4 @@
-"""Answers of runs that tag: the labels of each photo, with their probabilities."""
+"""Answers of runs of the tagging task: the labels of each photo, with their probabilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ MOST_TAGS = 15
 
 @dataclass(frozen=True)
 class Tag:
-    """A label of a photo: its group, its probability, and whether the thresholds give it to the photo."""
+    """A label of a photo.
+
+    Attributes:
+        label: Name of the label.
+        group: Label group; empty if it has none.
+        proba: Probability of the label, 0 to 1.
+        given: Whether the label is predicted, by the thresholds of the run.
+    """
 
     label: str
     group: str
@@ -25,7 +32,13 @@ class Tag:
 
 @dataclass(frozen=True)
 class Tagged:
-    """What is on one photo: the likeliest labels, best first; those that are ``given`` are the answer."""
+    """The most probable labels of one photo.
+
+    Attributes:
+        image: Id of the photo.
+        file: Image file.
+        tags: Labels, most probable first. Those with ``given`` are the predicted labels.
+    """
 
     image: str
     file: Path
@@ -33,16 +46,16 @@ class Tagged:
 
     @property
     def answer(self) -> tuple[str, ...]:
-        """The labels that the photo is given."""
+        """Return the predicted labels."""
         return tuple(tag.label for tag in self.tags if tag.given)
 
 
 def tagged(application: Application, *, most: int | None = None) -> list[Tagged]:
-    """The labels of each photo: all that are given, and the likeliest others up to ``most``.
+    """Return the labels of each photo: all predicted labels, and the most probable others up to ``most``.
 
     Args:
         application: The stages of a run, applied to the photos.
-        most: Labels a photo, given or not; None for 15.
+        most: Number of labels per photo in the output, predicted or not; None for 15.
     """
     photos, vocabulary = application.photos, application.context.known.vocabulary
     value: LabelledPhotos = application.value(application.context.plan.answering().name)

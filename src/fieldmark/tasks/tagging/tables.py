@@ -1,4 +1,4 @@
-"""Answers of runs that tag as JSON, as a table for people, in the contest's form."""
+"""Answers of runs of the tagging task as JSON, as a table for people, and as a submission."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ COLUMNS = ("image", "label", "proba", "given")
 
 
 def as_json(one: Tagged) -> dict[str, Any]:
-    """The labels of a photo as JSON values; keys are added in later versions, never renamed.
+    """Return the labels of a photo as JSON values. Later versions add keys, but never rename them.
 
-    ``photo`` (as typed), ``given`` (the labels it is given), and ``labels``, the likeliest first, each with ``label``,
-    ``group`` (empty without one), ``proba`` (0 to 1) and ``given``.
+    The keys are ``photo`` (as typed), ``given`` (predicted labels) and ``labels``, the most probable first. Each label
+    has ``label``, ``group`` (empty if it has none), ``proba`` (0 to 1) and ``given`` (whether it is predicted).
     """
     return {
         "photo": one.image,
@@ -40,14 +40,14 @@ def write(
     """Write the labels of photos as CSV.
 
     Args:
-        path: The file.
-        found: The photos, in the order of their rows.
-        form: ``people``: one row a photo and label, harmless in a spreadsheet. ``submission``: ``id,attribute_ids``
-            with the numbers of the given labels.
-        vocabulary: Of the run; a label's number is its place there.
+        path: CSV file to write.
+        found: Labels of each photo, in the order of the rows.
+        form: ``people``: one row per photo and label, without cells that a spreadsheet would run as formulas.
+            ``submission``: the columns ``id`` and ``attribute_ids`` with the numbers of the predicted labels.
+        vocabulary: Vocabulary of the run; the number of a label is its index there.
 
     Source:
-        The submission is that of Kaggle iMet Collection 2019.
+        The submission format is that of Kaggle iMet Collection 2019.
     """
     if form == "people":
         write_answers_csv(path, rows_of(found), COLUMNS, for_people=True)
@@ -58,5 +58,5 @@ def write(
 
 
 def rows_of(found: Sequence[Tagged]) -> list[tuple[Any, ...]]:
-    """One row a photo and label, its cells in the order of ``COLUMNS``."""
+    """Return one row per photo and label, with the cells in the order of ``COLUMNS``."""
     return [(one.image, tag.label, rounded(tag.proba), tag.given) for one in found for tag in one.tags]

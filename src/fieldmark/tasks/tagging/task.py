@@ -1,4 +1,4 @@
-"""Tagging as a task: many labels a photo, given by thresholds."""
+"""The tagging task: many labels per photo, predicted by thresholds."""
 
 from __future__ import annotations
 
@@ -24,38 +24,42 @@ from fieldmark.tasks.tagging.results import Tagged, tagged
 
 
 class Tagging(Task):
-    """Which labels a photo has."""
+    """The tagging task: predict the labels of a photo."""
 
     name: ClassVar[TaskName] = "tagging"
     command: ClassVar[str] = "tag"
     predictions: ClassVar[type[Predictions]] = LabelAnswers
 
     def check(self, plan: Plan, known: Collection) -> None:
-        """Refuse photos without labels."""
+        """Check that the photos have labels."""
         if not known.vocabulary.tags:
             raise PlanError(
-                f"The plan '{plan.name}' gives labels, but these photos have none.",
+                f"The plan '{plan.name}' predicts labels, but the table has no labels.",
                 got=f"{known.name}: columns {', '.join(known.table.columns)}",
-                fix="say which column holds the labels: --column labels=NAME.",
+                fix="name the column with the labels: --column labels=NAME.",
             )
         refuse_extra(known)
 
     def refuse_options(self, *, k: int | None, most: int | None) -> None:
-        """Refuse a number of candidates."""
+        """Refuse ``k``, a number of candidates."""
         del most
-        refuse_k(k, problem="Labels have no places; thresholds give them.", fix="use --most 15.")
+        refuse_k(
+            k,
+            problem="The option k is for identification: this run predicts labels.",
+            fix="use --most 15.",
+        )
 
     def results(self, application: Application, *, k: int | None = None, most: int | None = None) -> list[Tagged]:
-        """The labels of each photo."""
+        """Return the labels of each photo."""
         del k
         return tagged(application, most=most)
 
     def as_json(self, result: Tagged) -> dict[str, Any]:
-        """The labels of a photo as JSON values."""
+        """Return the labels of a photo as JSON values."""
         return tables.as_json(result)
 
     def table(self, results: Sequence[Tagged], context: Context) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
-        """The table for people: ``tagging/tables.py`` names its columns."""
+        """Return the table for people, with the columns ``tables.COLUMNS``."""
         del context
         return tables.COLUMNS, tables.rows_of(results)
 
@@ -64,20 +68,20 @@ class Tagging(Task):
         tables.write(path, results, form=form, vocabulary=context.known.vocabulary)
 
     def validated(self, context: Context) -> tuple[Measure, ...]:
-        """How good the labels of the known photos are, out of fold."""
+        """Return the measures of the out-of-fold labels of the known photos."""
         from fieldmark.tasks.tagging.validation import OutOfFoldLabels
 
         return OutOfFoldLabels(context).measures()
 
     def evaluated(self, context: Context, photos: Collection, progress: Progress) -> tuple[Measure, ...]:
-        """How good the labels of other photos are."""
+        """Return the measures of the labels of other photos."""
         photos, truth = evaluation_photos(photos, context.known, progress=progress)
         value: LabelledPhotos = Application(context, photos).value(context.plan.answering().name)
         groups = label_groups(context.known.vocabulary)
         return measure_labels(value.given, truth, groups=groups, photo_groups=photos.groups)
 
     def report(self, context: Context) -> tuple[tuple[Measure, ...], str]:
-        """The measures of a finished run, and its page as HTML."""
+        """Return the measures of a finished run, and its page as HTML."""
         from fieldmark.tasks.tagging.report import label_report
 
         return label_report(context)

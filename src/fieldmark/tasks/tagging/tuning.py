@@ -1,4 +1,4 @@
-"""What each rule for thresholds is worth on a run's out-of-fold scores, found on some photos and tried on others."""
+"""Comparison of threshold rules on the out-of-fold scores of a run, with cross-fitting."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ RULES: tuple[RuleName, ...] = get_args(RuleName)
 
 @dataclass(frozen=True)
 class Tuned:
-    """One rule for thresholds and what it is worth.
+    """One threshold rule with its mean F2.
 
     Attributes:
-        name: As typed after ``--rule``; ``own`` is the run's own rule where it is none of the others.
-        rule: With its settings, as a cut stage takes it.
-        is_own: Whether the run itself cuts by this rule.
-        thresholds: What the rule finds on all photos.
+        name: Name of the rule, as typed after ``--rule``. ``own`` is the run's rule if it is none of the others.
+        rule: The rule with its settings, as in a ``threshold`` stage.
+        is_own: Whether the run uses this rule.
+        thresholds: Thresholds that the rule finds on all photos.
     """
 
     name: RuleName
@@ -49,38 +49,41 @@ class Tuned:
 
     @property
     def as_found(self) -> MeanWithInterval:
-        """Mean F2 on the very photos the thresholds were found on: too hopeful, the more thresholds the more."""
+        """Return the mean F2 on the photos that the thresholds were found on.
+
+        It is too high; the more thresholds, the more so.
+        """
         return _measured(self.thresholds.fitted)
 
     @property
     def honest(self) -> MeanWithInterval:
-        """Mean F2 where each photo's thresholds were found on the photos of the other folds."""
+        """Return the cross-fitted mean F2: the thresholds for each photo were found on the other folds."""
         return _measured(self.thresholds.crossed)
 
 
 def _measured(found: MeanWithInterval | None) -> MeanWithInterval:
     if found is None:
-        raise TypeError("thresholds found with truth have figures")
+        raise TypeError("thresholds fitted on ground truth must have measures")
     return found
 
 
 def tuned_rules(
     context: Context, *, rules: Sequence[RuleName] = (), stage: str | None = None, progress: Progress = QUIET
 ) -> tuple[Tuned, ...]:
-    """Each rule's worth on the out-of-fold scores of a stage.
+    """Compare threshold rules on the out-of-fold scores of a stage.
 
     Args:
         context: The run.
-        rules: Which to try; none named means all that fit the labels.
-        stage: Whose scores; None for those that the run's cut stage reads.
-        progress: Told as rules are done.
+        rules: Names of the rules to compare; empty for all rules that fit the labels.
+        stage: Name of the stage with the scores; None for the stage that the run's ``threshold`` stage reads.
+        progress: Receives the number of finished rules.
 
     Raises:
-        PlanError: The run has no such stage with scores, or a rule does not fit its labels.
+        PlanError: The run has no stage of that name with label scores, or a rule does not fit the labels.
         RunError: The stage is not finished.
 
     Source:
-        Ours; Stone 1974, cross-validatory choice: a choice is judged by what had no part in it.
+        Ours; Stone 1974, cross-validatory choice: a choice is measured on data that were not used for it.
     """
     from fieldmark.decisions.label_thresholds import fit_label_thresholds
 
@@ -107,32 +110,32 @@ def tuned_rules(
 
 
 def with_rule(plan: Plan, rule: ThresholdRule, *, stage: str | None = None) -> Plan:
-    """The plan with another rule in its cut stage; all stages before it stay as they are.
+    """Return the plan with another rule in its ``threshold`` stage; earlier stages stay the same.
 
     Args:
-        plan: Of a run.
-        rule: For its last cut stage.
-        stage: Whose scores it cuts; None for those it cut before.
+        plan: Plan of a run.
+        rule: Rule for the last ``threshold`` stage.
+        stage: Name of the stage whose scores it reads; None to keep the present one.
     """
-    cut = plan.only(Threshold)
-    other = cut.model_copy(update={"rule": rule, "reads_from": stage or cut.reads_from})
-    stages = tuple(other if one == cut else one for one in plan.stages)
+    present = plan.only(Threshold)
+    other = present.model_copy(update={"rule": rule, "reads_from": stage or present.reads_from})
+    stages = tuple(other if one == present else one for one in plan.stages)
     return plan.model_copy(update={"stages": stages}).check()
 
 
 def _chosen(
     names: Sequence[RuleName], own: ThresholdRule, *, groups: set[str], mean: float
 ) -> dict[RuleName, ThresholdRule]:
-    """The rules to try, by name.
+    """Return the rules to compare, by name.
 
     Args:
-        names: As the user chose; none means all.
-        own: The run's.
-        groups: Of the labels.
-        mean: Labels a photo in the table.
+        names: Names that the user chose; empty for all.
+        own: Rule of the run.
+        groups: Names of the label groups.
+        mean: Mean number of labels per photo in the table.
 
     Raises:
-        PlanError: One does not exist, or does not fit.
+        PlanError: A rule does not exist, or does not fit the label groups.
     """
     fitting: dict[RuleName, ThresholdRule] = {
         "preset": Preset(),
@@ -149,11 +152,11 @@ def _chosen(
         del fitting["group"]
     if own not in fitting.values():
         fitting["own"] = own
-    strange = [name for name in names if name not in fitting]
-    if strange:
+    unfit = [name for name in names if name not in fitting]
+    if unfit:
         raise PlanError(
-            "There is no such rule, or none for labels of these groups.",
-            got=several(strange),
-            fix=nearest(strange[0], fitting),
+            "The option rule names a rule that does not exist or does not fit the label groups of the run.",
+            got=several(unfit),
+            fix=nearest(unfit[0], fitting),
         )
     return {name: rule for name, rule in fitting.items() if not names or name in names}

@@ -1,4 +1,4 @@
-"""The photos of a finished run that tags, with truth, out-of-fold probabilities, thresholds and answers."""
+"""Out-of-fold labels and measures of a finished run of the tagging task."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from fieldmark.tasks.tagging.measures import measure_labels
 
 CROSSED = "mean F2, cross-fitted"
 FOUND = ("global_f2", "group_f2", "label_f2")
-"""Kinds of thresholds that were found by looking at the truth."""
+"""Kinds of thresholds that are fitted on ground truth."""
 
 
 class OutOfFoldLabels:
-    """All known photos, each answered by networks that have not seen it.
+    """Out-of-fold labels of all known photos: no photo is scored by a network that was trained on it.
 
     Args:
         context: The run.
 
     Raises:
-        PlanError: The run tells no labels.
-        RunError: Its stages up to the thresholds are not finished.
+        PlanError: The run predicts no labels.
+        RunError: A stage that the thresholds need is not finished.
     """
 
     def __init__(self, context: Context) -> None:
@@ -42,46 +42,46 @@ class OutOfFoldLabels:
 
     @cached_property
     def truth(self) -> Bool[np.ndarray, "image label"]:
-        """Which labels the table has."""
+        """Return which labels each photo has in the table."""
         return self.known.truth > 0
 
     @cached_property
     def proba(self) -> Float32[np.ndarray, "image label"]:
-        """Out-of-fold probabilities of the stage that was cut."""
+        """Return the out-of-fold probabilities to which the thresholds apply."""
         return self.scores(self.cut.reads_from)
 
     def scores(self, name: str) -> Float32[np.ndarray, "image label"]:
-        """Out-of-fold probabilities of any stage with label scores."""
+        """Return the out-of-fold probabilities of a stage with label scores."""
         return self.context.artifact(LabelScores, name).known(self.known)
 
     @cached_property
     def answer(self) -> Bool[np.ndarray, "image label"]:
-        """Which labels the run's thresholds give."""
-        return self.cut_by(self.thresholds, self.proba)
+        """Return which labels the thresholds of the run predict."""
+        return self.labels_above(self.thresholds, self.proba)
 
     @cached_property
     def f2(self) -> Float64[np.ndarray, " image"]:
-        """F2 of each photo."""
+        """Return the F2 of each photo."""
         return f_beta_per_image(self.answer, self.truth)
 
     @property
-    def looked(self) -> bool:
-        """Whether the thresholds were found by looking at these photos' labels."""
+    def fitted_on_labels(self) -> bool:
+        """Return whether the thresholds were fitted on the labels of these photos."""
         return self.thresholds.kind in FOUND
 
-    def cut_by(
+    def labels_above(
         self, thresholds: LabelThresholds, proba: Float32[np.ndarray, "photo label"]
     ) -> Bool[np.ndarray, "photo label"]:
-        """Which labels some thresholds give."""
+        """Return which labels the given thresholds predict."""
         return cut(thresholds, proba, groups=self.groups, names=self.names)
 
     def measures(self) -> tuple[Measure, ...]:
-        """All numbers; where thresholds were found on these photos, mean F2 with thresholds from others comes second."""
+        """Return all measures. If the thresholds were fitted on these photos, the cross-fitted mean F2 comes second."""
         rows = list(measure_labels(self.answer, self.truth, groups=self.groups, photo_groups=self.known.groups))
         crossed = self.thresholds.crossed
-        if self.looked and crossed is not None:
-            meaning = "each photo cut where it is best for other photos: what to expect of new ones"
-            honest = Measure(
+        if self.fitted_on_labels and crossed is not None:
+            meaning = "mean F2 to expect on new photos: the thresholds for each photo were found on other photos"
+            cross_fitted = Measure(
                 name=CROSSED,
                 value=crossed.value,
                 low=crossed.low,
@@ -91,19 +91,19 @@ class OutOfFoldLabels:
                 unit=crossed.unit,
                 n_units=crossed.n_units,
             )
-            rows.insert(1, honest)
+            rows.insert(1, cross_fitted)
         return tuple(rows)
 
     def scan(self, group: str, *, n_points: int = 33, most_photos: int = 4000) -> tuple[np.ndarray, np.ndarray]:
-        """Mean F2 at many thresholds of one group, all else as chosen.
+        """Return the mean F2 at many thresholds of one label group, with the thresholds of other groups unchanged.
 
         Args:
-            group: Its name.
-            n_points: Thresholds between 0 and 1 that are tried, besides the chosen one and some near it.
-            most_photos: Of more photos, so many evenly spread ones are looked at.
+            group: Name of the label group.
+            n_points: Number of thresholds between 0 and 1, besides the chosen one and some near it.
+            most_photos: Maximum number of photos; of more, evenly spaced ones are used.
 
         Returns:
-            Thresholds, ascending, and mean F2 at each.
+            Thresholds, ascending, and the mean F2 at each.
         """
         rows = np.unique(np.linspace(0, len(self.known) - 1, min(most_photos, len(self.known))).astype(np.int64))
         proba, truth = self.proba[rows], self.truth[rows]
@@ -116,30 +116,30 @@ class OutOfFoldLabels:
         for place, value in enumerate(at.tolist()):
             other = LabelThreshold(at=value, least=chosen.least, most=chosen.most)
             thresholds = self.thresholds.model_copy(update={"groups": {**self.thresholds.groups, group: other}})
-            found[place] = f_beta_per_image(self.cut_by(thresholds, proba), truth).mean()
+            found[place] = f_beta_per_image(self.labels_above(thresholds, proba), truth).mean()
         return at, found
 
 
 def crossed_f2(
-    judged: OutOfFoldLabels, proba: Float32[np.ndarray, "image label"], part: np.ndarray
+    oof: OutOfFoldLabels, proba: Float32[np.ndarray, "image label"], part: np.ndarray
 ) -> Float64[np.ndarray, " image"]:
-    """F2 of each photo by the best threshold of each label group, found on the photos of other parts.
+    """Return the cross-fitted F2 of each photo: the thresholds per label group were found on the other parts.
 
     Args:
-        judged: The photos.
+        oof: The known photos with their labels.
         proba: Out-of-fold probabilities of any stage.
-        part: A number for each photo; photos that belong together share it. Its fold will do.
+        part: Part number of each photo, for example its fold. Photos that belong together must share a part.
     """
     found = np.zeros(len(proba))
     for one in np.unique(part):
         here = part == one
-        thresholds = plain_thresholds(judged, proba[~here], judged.truth[~here])
-        found[here] = f_beta_per_image(judged.cut_by(thresholds, proba[here]), judged.truth[here])
+        thresholds = plain_thresholds(oof, proba[~here], oof.truth[~here])
+        found[here] = f_beta_per_image(oof.labels_above(thresholds, proba[here]), oof.truth[here])
     return found
 
 
-def plain_thresholds(judged: OutOfFoldLabels, proba: np.ndarray, truth: np.ndarray) -> LabelThresholds:
-    """The best threshold of each label group for some photos, without least and most."""
+def plain_thresholds(oof: OutOfFoldLabels, proba: np.ndarray, truth: np.ndarray) -> LabelThresholds:
+    """Fit the best threshold per label group on some photos, without limits on the number of labels."""
     return fit_label_thresholds(
-        GroupF2(limits=False), proba, truth, groups=judged.groups, names=judged.names, parts=0, n_boot=1
+        GroupF2(limits=False), proba, truth, groups=oof.groups, names=oof.names, parts=0, n_boot=1
     )

@@ -1,9 +1,9 @@
-"""Claim: thresholds for the whole iMet 2019 table are found in seconds: two groups with limits in 15, each label in 20.
+"""Claim: thresholds for the whole iMet 2019 table take seconds: 15 s for two groups with limits, 20 s for each label.
 
-Run ``OMP_NUM_THREADS=1 python benchmarks/thresholds.py [--rows N] [--data FOLDER]``. The labels are the real ones
-(``meta_imet2019``: 109,237 images, 1,103 labels, 3.2 an image); the scores of three models are simulated from them (see
-``simulated``) and averaged, so F2 says how the rules compare, not how good a network is. Every rule is timed without
-and with its honest number: five parts, each judged by thresholds found on the other four.
+Run ``OMP_NUM_THREADS=1 python benchmarks/thresholds.py [--rows N] [--data FOLDER]``. The labels are real
+(``meta_imet2019``: 109,237 images, 1,103 labels, 3.2 per image). The scores of three models are simulated from them
+(see ``simulated``) and averaged, so F2 compares the rules and does not measure a network. Every rule is timed without
+and with five-fold cross-validation, in which each part is scored with thresholds fitted on the other four.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from fieldmark.metrics.labels import f_beta_per_image
 RULES = {
     "preset of the winner": Preset(),
     "relative, highest / 7": Relative(),
-    "count match, 5.2 labels an image": CountMatch(),
+    "count match, 5.2 labels per image": CountMatch(),
     "one threshold": GlobalF2(),
-    "one a group": GroupF2(limits=False),
-    "one a group, least and most": GroupF2(),
-    "one a label": LabelF2(limits=False),
-    "one a label, not drawn to its group's": LabelF2(shrink=0, limits=False),
-    "one a label, least and most": LabelF2(),
+    "one per group": GroupF2(limits=False),
+    "one per group, least and most": GroupF2(),
+    "one per label": LabelF2(limits=False),
+    "one per label, without shrinkage": LabelF2(shrink=0, limits=False),
+    "one per label, least and most": LabelF2(),
 }
 
 
 def imet(folder: Path) -> tuple[np.ndarray, list[str], dict[str, np.ndarray]]:
-    """The real label table: truth, label names, columns of the two groups."""
+    """Return the real label table: truth, label names, columns of the two groups."""
     with (folder / "labels.csv").open(encoding="utf-8") as file:
         names = [row["attribute_name"] for row in csv.DictReader(file)]
     with (folder / "train.csv").open(encoding="utf-8") as file:
@@ -54,13 +54,13 @@ def imet(folder: Path) -> tuple[np.ndarray, list[str], dict[str, np.ndarray]]:
 
 
 def simulated(truth: np.ndarray, *, seed: int, n_models: int = 3) -> list[np.ndarray]:
-    """Probabilities of several models for real labels.
+    """Simulate probabilities of several models for real labels.
 
-    Each label has a strength (1 to 3.8): by so many standard deviations its evidence is higher where it is right. The
-    noise of a cell is shared by the models (correlation 0.8), and labels are confused with those similar: labels have a
-    place in 16 dimensions, and what lies near the right labels of an image gets more evidence. Evidence becomes
-    log-odds by Bayes with the label's frequency; then each model distorts every label by its own slope (0.7 to 1.1)
-    and shift (standard deviation 0.6), as focal loss and sampling do.
+    Each label has a strength (1 to 3.8): the difference of its evidence between positive and negative images, in
+    standard deviations. The models share the noise of a cell (correlation 0.8). Labels are confused with similar
+    labels: each label has a position in 16 dimensions, and labels near the true labels of an image get more evidence.
+    Evidence becomes log-odds by Bayes' rule with the frequency of the label. Each model then distorts every label by
+    its own slope (0.7 to 1.1) and shift (standard deviation 0.6), similar to the effects of focal loss and sampling.
     """
     n_images, n_labels = truth.shape
     chance = np.random.default_rng(seed)
@@ -83,10 +83,10 @@ def simulated(truth: np.ndarray, *, seed: int, n_models: int = 3) -> list[np.nda
     return proba
 
 
-def timed(job: Callable[[], Any]) -> tuple[Any, float]:
-    """What a job gives and its CPU seconds, all threads together."""
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    """Return the result of a function and its CPU seconds over all threads."""
     start = time.process_time()
-    result = job()
+    result = function()
     return result, time.process_time() - start
 
 
@@ -99,7 +99,7 @@ def main() -> None:
     here = Path(__file__).resolve().parent
     data = Path(os.environ.get("FIELDMARK_DATA", here.parent.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=data / "meta_imet2019")
-    parser.add_argument("--rows", type=int, help="only the first images")
+    parser.add_argument("--rows", type=int, help="number of images (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     choice = parser.parse_args()
 
@@ -107,11 +107,11 @@ def main() -> None:
     truth = truth[: choice.rows]
     models = simulated(truth, seed=choice.seed)
     proba = np.mean(models, axis=0)
-    print(f"{truth.shape[0]:,} images x {truth.shape[1]:,} labels, {truth.sum() / len(truth):.2f} labels an image")
+    print(f"{truth.shape[0]:,} images x {truth.shape[1]:,} labels, {truth.sum() / len(truth):.2f} labels per image")
 
     options = {"groups": groups, "names": names}
     small = slice(0, 500)
-    for rule in RULES.values():  # compiles, or reads what was compiled before
+    for rule in RULES.values():  # compiles, or loads compiled code from the cache
         fit_label_thresholds(rule, proba[small], truth[small], **options, parts=0)
     for number, one in enumerate(models, start=1):
         found, seconds = timed(lambda one=one: fit_label_thresholds(GlobalF2(), one, truth, **options, parts=0))
@@ -124,8 +124,8 @@ def main() -> None:
         alone, seconds = timed(lambda rule=rule: fit_label_thresholds(rule, proba, truth, **options, parts=0))
         crossed, more = timed(lambda rule=rule: fit_label_thresholds(rule, proba, truth, **options, parts=5))
         print(f"{what:<40} {seconds:6.1f} {alone.fitted.value:10.4f} {more:6.1f}  {crossed.crossed.value:.4f} ", end="")
-        print(f"({crossed.crossed.low:.4f} to {crossed.crossed.high:.4f}), {crossed.mean_labels:.2f} labels an image")
-        for name, group in alone.groups.items():  # of a label rule: where a label has none of its own
+        print(f"({crossed.crossed.low:.4f} to {crossed.crossed.high:.4f}), {crossed.mean_labels:.2f} labels per image")
+        for name, group in alone.groups.items():  # for a rule per label: labels without their own threshold
             print(f"    {name}: above {group.at:.4f}, least {group.least}, most {group.most}")
 
     answer, seconds = timed(lambda: cut(crossed, proba, **options))

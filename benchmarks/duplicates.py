@@ -1,13 +1,13 @@
-"""Claim: hashing photos and finding all near pairs costs seconds, and misses no pair.
+"""Claim: hashing photos and finding all pairs of similar hashes takes seconds, and misses no pair.
 
 Run ``OMP_NUM_THREADS=1 python benchmarks/duplicates.py`` (``$FIELDMARK_DATA`` must hold ``meta_humpback2019`` and
-``humpback2018_100px``; the peers need the extra ``bench``). Prints
+``humpback2018_100px``; the comparisons need the extra ``bench``). The script prints
 
-* bits in which our hash differs from that of the whole picture and from ``imagehash.phash``, and photos hashed in a
-  second of CPU, on real flukes: the contest's originals, and photos of 100 x 100 px enlarged to their true sizes;
-* seconds of CPU for all pairs within 6 bits: of the 33,321 hashes of the whale contest and of a million simulated
-  ones with planted copies, compared with all pairs by numpy; and for ``imagededup`` on a part that it can finish;
-* how many of the 89 lists of doubled whale ids share a near hash.
+* the number of bits in which our hash differs from that of the full image and from ``imagehash.phash``, and photos
+  hashed per CPU-second, on real flukes: the contest's originals, and photos of 100 x 100 px resized to their true size;
+* CPU seconds for all pairs within 6 bits: of the 33,321 hashes of the whale contest, and of a million simulated hashes
+  with planted copies, compared with all pairs by numpy; and for ``imagededup`` on a part that it can finish;
+* the number of the 89 lists of duplicate whale ids that share a similar hash.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def spread(ours: list[int], theirs: list[int]) -> str:
     return ", ".join(f"{n} of {count}" for n, count in sorted(bits.items()))
 
 
-def enlarged(folder: Path, n_photos: int) -> list[Path]:
-    """Real flukes of 100 x 100 px, saved in their true sizes as cameras and contests do."""
+def resized(folder: Path, n_photos: int) -> list[Path]:
+    """Return real flukes of 100 x 100 px, saved at their true size."""
     photos = read_table(DATA / "humpback2018_100px" / "labels.csv")
     some = photos.take(np.random.default_rng(0).choice(len(photos), n_photos, replace=False))
     paths = []
@@ -71,10 +71,10 @@ def hashing(paths: list[Path], what: str) -> None:
     theirs, their_s = timed(lambda: [int(str(imagehash.phash(Image.open(path))), 16) for path in paths])
     whole = [phash(read_pixels(path, colour="grey")) for path in paths]
     print(f"\n{what}: {len(paths)} photos")
-    print(f"  photos a CPU-second: ours {len(paths) / our_s:.0f}, imagehash {len(paths) / their_s:.0f}", end="")
+    print(f"  photos per CPU-second: ours {len(paths) / our_s:.0f}, imagehash {len(paths) / their_s:.0f}", end="")
     print(f" ({their_s / our_s:.1f} times)")
-    print(f"  differing bits, ours and ours of the whole picture: {spread(ours, whole)}")
-    print(f"  differing bits, ours of the whole picture and imagehash: {spread(whole, theirs)}", flush=True)
+    print(f"  differing bits, ours and ours of the full image: {spread(ours, whole)}")
+    print(f"  differing bits, ours of the full image and imagehash: {spread(whole, theirs)}", flush=True)
 
 
 def numpy_pairs(words: np.ndarray) -> int:
@@ -82,7 +82,7 @@ def numpy_pairs(words: np.ndarray) -> int:
 
 
 def simulated(n: int, n_copies: int) -> np.ndarray:
-    """Random hashes; some are copies of others with 0 to 6 bits flipped."""
+    """Return random hashes, of which some are copies of others with 0 to 6 bits flipped."""
     rng = np.random.default_rng(0)
     words = rng.integers(0, 2**64, n, dtype=np.uint64)
     for place in range(n_copies):
@@ -109,17 +109,20 @@ def index(n_dedup: int) -> None:
     warm = np.random.default_rng(1).integers(0, 2**64, 50_000, dtype=np.uint64)
     _, first_s = timed(lambda: (near(warm), near(warm[:9])))
     _, again_s = timed(lambda: (near(warm), near(warm[:9])))
-    print(f"\ncompiling, or loading what was compiled: {first_s - again_s:.2f} CPU-s")
+    print(f"\ncompiling, or loading compiled code: {first_s - again_s:.2f} CPU-s")
     found, seconds = timed(lambda: near(real))
     print(f"{len(real):,} hashes of whales: {found.n_image_pairs:,} pairs in {seconds:.3f} CPU-s", flush=True)
     n_pairs, seconds = timed(lambda: numpy_pairs(real))
-    print(f"  numpy, all with all: {n_pairs:,} pairs in {seconds:.1f} CPU-s", flush=True)
+    print(f"  numpy, all pairs: {n_pairs:,} pairs in {seconds:.1f} CPU-s", flush=True)
     many = simulated(1_000_000, 10_000)
     found, seconds = timed(lambda: near(many))
     print(f"1,000,000 simulated: {found.n_image_pairs:,} pairs in {seconds:.2f} CPU-s, 10,000 planted", flush=True)
     blank = np.concatenate([real, np.full(500_000, real[0])])
     found, seconds = timed(lambda: near(blank))
-    print(f"and 500,000 times one hash more: {found.n_image_pairs:,} pairs counted in {seconds:.2f} CPU-s", flush=True)
+    print(
+        f"the real hashes and 500,000 copies of one: {found.n_image_pairs:,} pairs counted in {seconds:.2f} CPU-s",
+        flush=True,
+    )
     if n_dedup:
         part = real[:n_dedup]
         found, seconds = timed(lambda: near(part))
@@ -138,7 +141,7 @@ def doubled_ids() -> None:
     known = [image for image in photos if names.get(image, "new_whale") != "new_whale"]
     words = np.array([int(photos[image]["phash"], 16) for image in known], np.uint64)
     shape = np.array([int(photos[image]["width"]) / int(photos[image]["height"]) for image in known])
-    print(f"\ndoubled ids: {len(lists)} lists, {len(known):,} named photos (no pixels, so nothing is verified)")
+    print(f"\nduplicate ids: {len(lists)} lists, {len(known):,} named photos (no pixels, so pairs are not verified)")
     for within in (0, 3, 6, 10):
         pairs = near(words, within=within).image_pairs()
         same_shape = np.abs(np.log(shape[pairs[:, 0]] / shape[pairs[:, 1]])) <= np.log(1.02)
@@ -148,18 +151,20 @@ def doubled_ids() -> None:
             if names[known[one]] != names[known[other]]
         }
         n_lists = sum(any(double <= ids for double in doubles) for ids in lists)
-        print(f"  within {within:2} bits and of one shape: {len(doubles):5,} pairs of ids, {n_lists} lists among them")
+        print(
+            f"  within {within:2} bits and of one aspect ratio: {len(doubles):5,} pairs of ids, {n_lists} of the lists"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=150, help="photos to hash")
-    parser.add_argument("--dedup", type=int, default=4000, help="hashes to give to imagededup; 0 for none")
+    parser.add_argument("--photos", type=int, default=150, help="number of photos to hash")
+    parser.add_argument("--dedup", type=int, default=4000, help="number of hashes for imagededup; 0 skips it")
     chosen = parser.parse_args()
 
     hashing(sorted((WHALES / "images_fullres").glob("*.jpg")) * 10, "originals, 1050 px wide, each ten times")
     with TemporaryDirectory() as folder:
-        hashing(enlarged(Path(folder), chosen.photos), "flukes enlarged to their true sizes")
+        hashing(resized(Path(folder), chosen.photos), "flukes resized to their true size")
     index(chosen.dedup)
     doubled_ids()
 

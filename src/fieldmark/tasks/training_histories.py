@@ -1,4 +1,4 @@
-"""How the networks of a run learned, stage by stage, for its page."""
+"""Training histories of the networks of a run, for its report page."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 from fieldmark.pipeline.artifacts.models import Models
 from fieldmark.pipeline.context import Context
 from fieldmark.reporting.contents import Curve
-from fieldmark.reporting.label_contents import TrainingCourse
+from fieldmark.reporting.label_contents import TrainingHistory
 from fieldmark.stages.common.train import Train
 
 LOSS, RATE = "loss", "lr"
 
 
-def courses(context: Context) -> tuple[TrainingCourse, ...]:
-    """The training loss of each train stage, a curve a fold.
+def training_histories(context: Context) -> tuple[TrainingHistory, ...]:
+    """Return the training loss of each ``train`` stage, with one curve per fold.
 
-    Stages share a scale where they minimise the same losses over as many labels: other losses are other numbers.
+    Stages share a scale if they minimise the same losses over the same number of labels. Values of different losses
+    cannot be compared.
     """
     found = []
     for stage in _trained(context):
@@ -30,12 +31,12 @@ def courses(context: Context) -> tuple[TrainingCourse, ...]:
         if folds:
             n_labels = len(context.artifact(Models, stage.name).labels)
             losses = ", ".join(loss.model_dump_json() for loss in stage.losses)
-            found.append(TrainingCourse(stage.name, folds, f"{losses} over {n_labels}"))
+            found.append(TrainingHistory(stage.name, folds, f"{losses} over {n_labels}"))
     return tuple(found)
 
 
 def learning_rates(context: Context) -> tuple[Curve, ...]:
-    """One curve for each different schedule, named after the first stage that has it."""
+    """Return one learning-rate curve per distinct schedule, named after the first stage that uses it."""
     named: dict[tuple[tuple[float, float], ...], list[str]] = {}
     curves: dict[tuple[tuple[float, float], ...], Curve] = {}
     for stage in _trained(context):

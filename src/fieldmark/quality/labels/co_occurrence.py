@@ -1,7 +1,7 @@
-"""What the other labels of an image say about each of its labels.
+"""Predict each label of an image from its other labels.
 
-"Lute" makes "musical instruments" likely, "men" makes "women" a little less so. This is evidence about a label that
-no score of the picture holds: people who forgot one label of an image rarely forgot the one that goes with it.
+For example, "lute" makes "musical instruments" likely, and "men" makes "women" slightly less likely. This adds
+information to the scores of the picture: people who forgot one label of an image rarely also forgot a related label.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from fieldmark.quality.labels.inputs import ROW_BLOCK
 
 N_PARTS = 4
 RIDGE = 5.0
-"""Images without any label that are added in thought; they keep labels of few images from being sure of each other."""
+"""Ridge penalty, in images without any label. It prevents overconfident predictions between rare labels."""
 FLOOR = 0.5
-"""Smallest expectation, as a part of the label's own share: other labels are a hint, not a proof of absence."""
+"""Smallest expected value, relative to the frequency of the label. Other labels never prove that a label is absent."""
 
 
 @dataclass(frozen=True)
-class Company:
-    """Expectations of each label from the others, learned on other images than those they are asked about.
+class CoOccurrence:
+    """A fitted model that predicts each label from the other labels, cross-fitted over parts of the images.
 
     Attributes:
-        weights: For each part of the images a matrix learned on the other parts; a label has no say about itself.
-        share: Share of the images that have the label.
-        part: Part of each image.
+        weights: One weight matrix for each part, fitted on the other parts. The weight of a label for itself is 0.
+        share: Share of the images that have each label, 0 to 1.
+        part: Number of the part of each image.
     """
 
     weights: Float32[np.ndarray, "part label label"]
@@ -37,11 +37,11 @@ class Company:
     def lift(
         self, truth: Bool[np.ndarray, "image label"], rows: Int[np.ndarray, " row"]
     ) -> Float32[np.ndarray, "row label"]:
-        """How much likelier than usual each label is beside the image's other labels, as a logarithm.
+        """Return the log ratio between the expected value of each label, given the other labels, and its frequency.
 
         Args:
-            truth: The matrix it was learned from.
-            rows: Which of its images to tell of.
+            truth: The matrix that the model was fitted on.
+            rows: Rows of the images to compute.
         """
         given = truth[rows].astype(np.float32)
         expected = np.empty_like(given)
@@ -54,20 +54,22 @@ class Company:
         return np.log(expected, out=expected)
 
 
-def company(truth: Bool[np.ndarray, "image label"], *, groups: Int[np.ndarray, " image"] | None = None) -> Company:
-    """Learn what labels keep company with each other.
+def fit_co_occurrence(
+    truth: Bool[np.ndarray, "image label"], *, groups: Int[np.ndarray, " image"] | None = None
+) -> CoOccurrence:
+    """Fit the co-occurrence of labels.
 
     Args:
         truth: The given labels, 0 and 1.
-        groups: Images of one number (copies of a picture, an encounter) are never learned from to judge one another:
-            copies carry the same mistakes.
+        groups: Group number of each image, such as copies of a picture or one encounter. The images of a group are in
+            the same part, because copies carry the same mistakes.
 
     Returns:
-        Expectations, learned on three quarters of the images for the fourth.
+        The fitted model. The values of each quarter of the images come from the other three quarters.
 
     Source:
         Steck 2019, arXiv:1905.03375, equation 8 (EASE: ridge regression of each label on all others, in one
-        inversion); parts and the logarithm are ours.
+        inversion). The parts and the logarithm are ours.
     """
     n_images, n_labels = truth.shape
     part = (np.arange(n_images) if groups is None else np.asarray(groups)) % N_PARTS
@@ -85,4 +87,4 @@ def company(truth: Bool[np.ndarray, "image label"], *, groups: Int[np.ndarray, "
         weights[number] = -inverse / np.diag(inverse)
         np.fill_diagonal(weights[number], 0)
     share = (np.diag(total) + 1) / (n_images + 2)
-    return Company(weights=weights, share=share.astype(np.float32), part=part)
+    return CoOccurrence(weights=weights, share=share.astype(np.float32), part=part)
