@@ -329,12 +329,12 @@ def test_tables_without_known_individuals_give_an_error_with_a_fix(
     table.write_text("image,identity\n" + "".join(f"{name},\n" for name in photos))
     output = error_of(capsys, *words)
     assert "--unlabelled" not in output[-1]
-    assert "--unknown '' if no name means nobody we know. `fieldmark inspect" in output[-1]
+    assert "--unknown '' if an empty name means an unknown individual. `fieldmark inspect" in output[-1]
     output = error_of(capsys, *words, "--unknown", "")
-    assert "all show unknown ones" in output[0]
-    assert "--unknown WORD" in output[-1]
+    assert "all photos show unknown individuals" in output[0]
+    assert "--unknown LABEL" in output[-1]
     table.write_text("image,identity\n" + "".join(f"{name},new_whale\n" for name in photos))
-    assert "all show unknown ones" in error_of(capsys, *words)[0]
+    assert "all photos show unknown individuals" in error_of(capsys, *words)[0]
     assert not (tmp_path / "run").exists()
 
 
@@ -442,7 +442,7 @@ def test_train_copies_equal_stages_of_another_run(capsys: Printed, trained: Path
 def test_new_photos_may_be_inspected_without_names(capsys: Printed, whales: Path, tmp_path: Path) -> None:
     words = ["inspect", whales / "test", "--html", tmp_path / "page.html"]
     assert output_of(capsys, *words, "--unlabelled").startswith("3 photos. No mistakes or broken files were found.")
-    assert "must be mended" in output_of(capsys, *words, "--force").splitlines()[0]
+    assert "must be corrected" in output_of(capsys, *words, "--force").splitlines()[0]
 
 
 @pytest.mark.usefixtures("one_recipe")

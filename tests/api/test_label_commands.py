@@ -52,12 +52,12 @@ def test_training_again_prints_measures_and_the_next_command(capsys: Printed, mu
     assert lines[2].startswith("mean F2 ")
     assert lines[-3:] == [
         f"report: {museum_run / 'report.html'}",
-        f"submission: {museum_run / 'answers/submission.csv'}",
+        f"submission: {museum_run / 'submission/submission.csv'}",
         f"next: fieldmark tag {museum_run} PHOTO.jpg",
     ]
     assert f"new photos to predict: 6 in {museum / 'test'}" in output.err
     assert "train ..." not in output.err
-    header, first, *rest = (museum_run / "answers/submission.csv").read_text().splitlines()
+    header, first, *rest = (museum_run / "submission/submission.csv").read_text().splitlines()
     assert header == "id,attribute_ids"
     assert [line.split(",")[0] for line in (first, *rest)] == [f"{n:016x}" for n in range(55, 49, -1)]
 
@@ -156,7 +156,7 @@ def test_predict_writes_the_same_submission_as_the_run(
         *(capsys, "predict", museum_run, museum / "sample_submission.csv", "--photos", museum / "test"),
         *("--out", out, "--format", "submission"),
     )
-    assert out.read_text() == (museum_run / "answers/submission.csv").read_text()
+    assert out.read_text() == (museum_run / "submission/submission.csv").read_text()
 
 
 def test_evaluate_prints_the_measures_of_the_run(capsys: Printed, museum_run: Path) -> None:
@@ -189,7 +189,7 @@ def test_an_evaluation_without_photos_gives_an_error(museum: Path) -> None:
     with pytest.raises(DataError) as caught:
         evaluation_photos(known, known, progress=QUIET)
     assert "50 of them known to the run" in str(caught.value.got)
-    assert "has not learnt from" in caught.value.fix
+    assert "was not trained on" in caught.value.fix
     bare = Collection.of({"image": ["x.png"]}, root=museum)
     with pytest.raises(DataError) as caught:
         evaluation_photos(bare, known, progress=QUIET)
@@ -215,7 +215,8 @@ def test_issues_prints_a_table_and_writes_one(capsys: Printed, museum_run: Path,
         assert (one.kind == "wrong") == (one.label in known[one.image])
     assert [one.label_error_proba for one in found] == sorted((one.label_error_proba for one in found), reverse=True)
     assert len(rows_of(out)) == len(found)
-    assert error_of(capsys, "issues", museum_run, "--out", out)[-1].startswith("  fix: give another name, or --force")
+    *_, fix = error_of(capsys, "issues", museum_run, "--out", out)
+    assert fix == "  fix: give another name, or add --force to overwrite it."
     problem, got, fix = error_of(capsys, "issues", museum_run, "--stage", "zo")
     assert problem == "The run has no stage of that name with label scores."
     assert (got, fix) == ("  got: zo", "  fix: did you mean 'zoo'?")
@@ -227,7 +228,7 @@ def test_a_patch_trains_a_run_with_changed_labels(
     out, run = tmp_path / "issues.csv", tmp_path / "patched"
     output_of(capsys, "issues", museum_run, "--most", 6, "--out", out)
     header, *rows = out.read_text(encoding="utf-8-sig").splitlines()
-    assert header == "image,file,label,kind,given,proba,doubt,decision"
+    assert header == "image,file,label,kind,given,proba,label_error_proba,decision"
     flipped = [row + ("remove" if row.split(",")[3] == "wrong" else "add") for row in rows[:4]]
     out.write_text("\n".join([header, *flipped, rows[4] + "keep", *rows[5:]]) + "\n", encoding="utf-8")
 
@@ -304,7 +305,7 @@ def test_a_plan_with_other_thresholds_runs_without_training(
     words = ["train", out, museum, "--run", run, "--reuse", museum_run, "--workers", "0"]
     assert main([str(word) for word in words]) == 0
     output = capsys.readouterr().err
-    assert [line.split(":")[0] for line in output.splitlines() if line.endswith(" ...")] == ["thresholds", "answers"]
+    assert [line.split(":")[0] for line in output.splitlines() if line.endswith(" ...")] == ["thresholds", "submission"]
     weights = "zoo-tiny32/fold0/weights.safetensors"
     assert sha256(run / weights) == sha256(museum_run / weights)
     (tuned,) = fieldmark.thresholds(museum_run, rules=["global"], stage="zoo3")

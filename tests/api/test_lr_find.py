@@ -54,7 +54,7 @@ def test_invalid_stages_and_files_are_refused(museum: Path, settings: dict[str, 
 
 
 def test_photos_without_labels_are_refused_before_training(whales: Path) -> None:
-    with pytest.raises(PlanError, match="have none"):
+    with pytest.raises(PlanError, match="has no labels"):
         fieldmark.lr_find("imet2019", whales, size="toy", n_workers=0)
 
 

@@ -85,7 +85,7 @@ class Photos:
         warn_unmarked(self.collection, plan, progress)
 
 
-def warn_unmarked(photos: Collection, plan: Plan, progress: Progress, *, whose: str = "these photos") -> None:
+def warn_unmarked(photos: Collection, plan: Plan, progress: Progress, *, of: str = "these photos") -> None:
     """Report boxes, masks or landmarks that the networks of ``plan`` use and the table lacks."""
     from fieldmark.quality.regions.finding import unlabelled
     from fieldmark.stages.common.train import Train
@@ -94,7 +94,7 @@ def warn_unmarked(photos: Collection, plan: Plan, progress: Progress, *, whose: 
     crops = [crop for net in nets for crop in net.preprocess.in_use()]
     for what in sorted({one for crop in crops for one in unlabelled(photos, crop)}):
         progress.say(
-            f"missing {what} of {whose}: this run crops photos by a table of {what}; add it with --boxes TABLE"
+            f"missing {what} of {of}: this run crops photos by a table of {what}; add it with --boxes TABLE"
         )
 
 

@@ -162,7 +162,7 @@ def train(
     # Attributes are also predicted for photos without a file, from their texts.
     answered = new_photos(data, new, reading, keep_missing=not task.needs_files, n_workers=n_workers, progress=progress)
     if answered is not None:
-        warn_unmarked(answered.collection, plan, progress, whose="the new photos")
+        warn_unmarked(answered.collection, plan, progress, of="the new photos")
     folder = Path(run)
     execute(
         plan,

@@ -42,11 +42,11 @@ class CommandGroup(click.Group):
         """Return the name, the command and the remaining words.
 
         Raises:
-            FieldmarkError: There is no command of that name; ``fix`` suggests one.
+            UnknownCommandError: There is no command of that name.
         """
         found = self.get_command(ctx, args[0])
         if found is None and not args[0].startswith("-") and not ctx.resilient_parsing:
-            raise unknown_command(args[0])
+            raise UnknownCommandError(args[0])
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -67,19 +67,21 @@ class CommandGroup(click.Group):
         click.Command.format_options(self, ctx, formatter)
 
 
-class UnknownCommandError(FieldmarkError):
-    """There is no command of the name that was typed."""
+class UnknownCommandError(click.UsageError):
+    """There is no command of the name that was typed.
 
+    Args:
+        name: The word in place of a command.
 
-def unknown_command(name: str) -> UnknownCommandError:
-    """Return the error for a command that does not exist, with the nearest name as a suggestion."""
-    close = nearest(name, application.commands)
-    suggestion = f"{close} " if close.startswith("did you mean") else ""
-    return UnknownCommandError(
-        f"There is no command '{name}'.",
-        got=shlex.join(["fieldmark", name]),
-        fix=f"{suggestion}`fieldmark help` lists all commands.",
-    )
+    Attributes:
+        fix: What to type instead, with the nearest name if there is one.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no command '{name}'.")
+        close = nearest(name, application.commands)
+        suggestion = f"{close} " if close.startswith("did you mean") else ""
+        self.fix = f"{suggestion}`fieldmark help` lists all commands."
 
 
 @click.group(
@@ -108,7 +110,7 @@ def help_command(context: click.Context, name: str | None) -> None:
         return
     found = application.get_command(parent, name)
     if found is None:
-        raise unknown_command(name)
+        raise UnknownCommandError(name)
     with click.Context(found, info_name=name, parent=parent, **found.context_settings) as of_command:
         click.echo(found.get_help(of_command))
 
@@ -148,26 +150,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if message is None or "--debug" in typed:
             raise
         _print_error(str(message))
-        return _exit_status(error)
+        return error.exit_code if isinstance(error, click.ClickException) else 1
     return status if isinstance(status, int) else 0
-
-
-def _exit_status(error: Exception) -> int:
-    if isinstance(error, UnknownCommandError):
-        return 2
-    return error.exit_code if isinstance(error, click.ClickException) else 1
 
 
 def _as_three_lines(error: Exception, typed: Sequence[str]) -> FieldmarkError | None:
     """Return the error as problem, got and fix; None for a fault of the program, which needs its traceback."""
-    if isinstance(error, UnknownCommandError):
-        return UnknownCommandError(error.problem, got=shlex.join(["fieldmark", *typed]), fix=error.fix)
     if isinstance(error, FieldmarkError):
         return error
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
         path = context.command_path if context else "fieldmark"
-        return FieldmarkError(error.format_message(), got=shlex.join(["fieldmark", *typed]), fix=f"{path} --help")
+        fix = error.fix if isinstance(error, UnknownCommandError) else f"{path} --help"
+        return FieldmarkError(error.format_message(), got=shlex.join(["fieldmark", *typed]), fix=fix)
     name = (getattr(error, "name", None) or "").partition(".")[0]
     if name in NEEDED:
         return FieldmarkError("Networks need packages that are not installed.", got=name, fix=INSTALL)

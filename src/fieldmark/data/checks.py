@@ -86,7 +86,7 @@ def check_labels(made: Draft, options: Options) -> list[Mistake]:
     columns = made.table.columns
     fix = "fill it in or delete the row (new photos need none: `fieldmark predict`, --new; in Python labelled=False)"
     if "identity" in columns and options.labelled and options.unknown != "":
-        fix_identity = f"{fix}; --unknown '' if no name means nobody we know"
+        fix_identity = f"{fix}; --unknown '' if an empty name means an unknown individual"
         mistakes += made.mark(_blank("identity"), column="identity", problem="empty label", fix=fix_identity)
     for column in ("labels", *made.questions):
         if column not in columns:
