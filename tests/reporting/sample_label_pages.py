@@ -97,7 +97,9 @@ def sample_labels(*, n_examples: int = 12, n_labels: int = 485, noise: float = 8
             StageScore(
                 "zoo3", 0.577, 0.570, 0.584, Difference(-0.004, -0.007, -0.001), ("with 512 new photos",), "said"
             ),
-            StageScore("special", 0.578, 0.571, 0.585, Difference(0.001, -0.002, 0.004), ("networks for tag",), "said"),
+            StageScore(
+                "special", 0.578, 0.571, 0.585, Difference(0.001, -0.002, 0.004), ("networks for tag",), "5 folds"
+            ),
             StageScore(
                 "trees", 0.609, 0.602, 0.616, Difference(0.031, 0.027, 0.035), ("boosted trees",), "93.1 % of labels"
             ),
