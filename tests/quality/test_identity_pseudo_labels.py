@@ -57,7 +57,9 @@ def test_an_identity_that_cannot_be_compared_is_never_selected() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 4), st.integers(0, 9))
-def test_the_limit_keeps_the_most_confident_photos_of_each_identity(n: int, n_identities: int, most: int, seed: int) -> None:
+def test_the_limit_keeps_the_most_confident_photos_of_each_identity(
+    n: int, n_identities: int, most: int, seed: int
+) -> None:
     scores = np.random.default_rng(seed).random((n, n_identities)).astype(np.float32)
     all_rows, names = pick_identity_pseudo_labels(
         [scores], np.ones(n_identities, np.int64), IdentityPseudoLabelRule(rule=ConfidentIdentity(at=0.0))

@@ -57,7 +57,9 @@ def test_counts_are_those_of_the_table(page: InspectPage) -> None:
         "6 photos of 2 individuals and 1 of unknown individuals. 1 mistake in the table must be corrected before training. "
         "1 file cannot be read."
     )
-    assert fact(page, "Individuals") == Fact("Individuals", "2", "0 with a single photo; at most 3 photos of one individual")
+    assert fact(page, "Individuals") == Fact(
+        "Individuals", "2", "0 with a single photo; at most 3 photos of one individual"
+    )
     assert fact(page, "Unknown individuals").value == "1"
     assert page.photos_per_identity.tolist() == [2, 3]
 

@@ -217,7 +217,11 @@ def test_true_rates_are_recovered_and_rare_labels_are_shrunk():
             "Collection.groups",
         ),
         (lambda: likely_label_errors(np.zeros((2, 2)), np.zeros((2, 2)), ["a"]), ShapeError, "vocabulary.tags"),
-        (lambda: likely_label_errors(np.zeros((2, 2)), np.zeros((2, 2)), ["a", "b"], most=0), FieldmarkError, "most=1000"),
+        (
+            lambda: likely_label_errors(np.zeros((2, 2)), np.zeros((2, 2)), ["a", "b"], most=0),
+            FieldmarkError,
+            "most=1000",
+        ),
     ],
 )
 def test_refusals(call, kind, fix):

@@ -33,7 +33,7 @@ DNS_CACHE_S, IDLE_S = 60, 10.0
 CHECK_EVERY_S = 0.25
 """Seconds between searches for silent connections. One timer for all saves CPU time."""
 LATE_S, GRACE_S = 0.25, 0.5
-"""If a deadline fires more than ``LATE_S`` late, the event loop was blocked. Waiting data is then read for ``GRACE_S``."""
+"""A deadline more than ``LATE_S`` late means that the event loop was blocked; waiting data is read for ``GRACE_S``."""
 
 
 class Connection(ResponseHandler):
