@@ -99,7 +99,7 @@ class BadWeb:
         self._cut = asyncio.Event()
         app = web.Application()
         app.router.add_get("/robots.txt", self._robots)
-        app.router.add_get("/asked.json", self._told)
+        app.router.add_get("/asked.json", self._counts)
         app.router.add_get("/{kind}/{number}.jpg", self._answer)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
         await runner.setup()
@@ -116,7 +116,7 @@ class BadWeb:
         self.robots_headers.append(dict(request.headers))
         return web.Response(text=self.robots) if self.robots is not None else web.Response(status=404)
 
-    async def _told(self, request: web.Request) -> web.Response:
+    async def _counts(self, request: web.Request) -> web.Response:
         return web.json_response(self.asked)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

@@ -100,7 +100,7 @@ class Connection(ResponseHandler):
         if not data or not self._is_requested:  # the parser continues after a pause, or no parser is set yet
             super().data_received(data)
             return
-        if self.is_idle:  # nobody asked for these bytes: they must not become the next answer
+        if self.is_idle:  # no request was sent: these bytes must not become the next response
             self.close()
             return
         at = self._read_head(data) if self.body is None else 0

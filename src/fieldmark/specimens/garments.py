@@ -117,8 +117,8 @@ def _pants(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
     )
     widths = {"skinny": (0.27, 0.19), "straight": (0.37, 0.34), "wide": (0.5, 0.6), "flared": (0.3, 0.6)}
     knee, foot = widths[answers["fit"][0]]
-    apart, y = float(chance.uniform(0.3, 0.38)), np.array([0, 0.45, 0.95, 2.05, 3.4]) * upper
-    middle, half = np.array([0.21, 0.25, 0.28, apart, 1.15 * apart]), np.array([0.21, 0.25, 0.26, knee / 2, foot / 2])
+    spread, y = float(chance.uniform(0.3, 0.38)), np.array([0, 0.45, 0.95, 2.05, 3.4]) * upper
+    middle, half = np.array([0.21, 0.25, 0.28, spread, 1.15 * spread]), np.array([0.21, 0.25, 0.26, knee / 2, foot / 2])
     down = np.linspace(0, 1, 40)
     outer, inner = (np.stack([np.interp(down, y, (middle + s * half) * upper), down], 1) for s in (1, -1))
     yield from ((tube, dyes[0], 0.8) for tube in _mirrored(np.concatenate([outer, inner[::-1]])))
