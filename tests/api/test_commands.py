@@ -437,7 +437,7 @@ def test_train_takes_over_equal_stages_of_another_run(capsys: Printed, trained: 
 def test_new_photos_may_be_inspected_without_names(capsys: Printed, whales: Path, tmp_path: Path) -> None:
     words = ["inspect", whales / "test", "--html", tmp_path / "page.html"]
     assert ran(capsys, *words, "--unlabelled").startswith("3 photos. No mistakes or broken files were found.")
-    assert "must be mended" in ran(capsys, *words, "--force").splitlines()[0]
+    assert "must be corrected" in ran(capsys, *words, "--force").splitlines()[0]
 
 
 @pytest.mark.usefixtures("shelf")
