@@ -30,11 +30,11 @@ def shop(tmp_path: Path) -> Path:
 
 def test_the_table_of_gains_to_the_letter(capsys: Printed, shop: Path) -> None:
     assert main(["audit", str(shop), "--question", "kind", "--target", "kind", "--workers", "1"]) == 0
-    rule = "\u2500" * 99
+    rule = "\u2500" * 107
     assert capsys.readouterr().out == (
         "to guess   side feature   with it   blind   guessed     gain      95 % interval   verdict\n"
         f"{rule}\n"
-        "kind       URL       100%   0.389     0.933   +0.544   +0.430 to +0.636   possible leak: you decide\n"
+        "kind       URL               100%   0.389     0.933   +0.544   +0.430 to +0.636   possible leak: you decide\n"
         "tell nothing: photo id, same address, order of ids, order of rows\n"
         "photos tested: 90\n"
         "files read: 0\n"

@@ -166,7 +166,7 @@ def test_photos_are_compared_and_names_doubted(catalogue: Path, runs: Path, tmp_
     told = said(
         capsys, "duplicates", catalogue / "table.csv", *words, "--out", tmp_path / "duplicates.csv", "--workers", 0
     )
-    assert "Groups both named and unknown            0" in told
+    assert "Groups both named and unknown     0" in told
     told = said(capsys, "match", catalogue / "photos" / "a0_0.png", catalogue / "photos" / "a0_1.png", "--by", "sift")
     assert "inliers:" in told
     told = said(capsys, "symmetry", catalogue / "table.csv", "--photos", catalogue / "photos", "--workers", 0)

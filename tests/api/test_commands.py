@@ -341,7 +341,7 @@ def test_training_says_which_names_are_perhaps_slips(capsys: Printed, whales: Pa
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines[:1], lines[1].replace("w_0", "W_0"), *lines[2:]]))
     assert main(["train", "tiny", str(whales), "--run", str(tmp_path / "run"), "--workers", "0"]) == 0
-    assert "look at the name 'W_0' is written nearly as 'w_0': 1 and 2 photos" in capsys.readouterr().err
+    assert "look at the name 'W_0' has nearly the same spelling as 'w_0': 1 and 2 photos" in capsys.readouterr().err
 
 
 def test_report_writes_the_page_anew(capsys: Printed, trained: Path, tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ def test_train_takes_over_equal_stages_of_another_run(capsys: Printed, trained: 
 def test_new_photos_may_be_inspected_without_names(capsys: Printed, whales: Path, tmp_path: Path) -> None:
     words = ["inspect", whales / "test", "--html", tmp_path / "page.html"]
     assert ran(capsys, *words, "--unlabelled").startswith("3 photos. No mistakes or broken files were found.")
-    assert "must be mended" in ran(capsys, *words, "--force").splitlines()[0]
+    assert "must be corrected" in ran(capsys, *words, "--force").splitlines()[0]
 
 
 @pytest.mark.usefixtures("shelf")

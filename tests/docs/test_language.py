@@ -117,7 +117,7 @@ def test_no_retired_word_is_used(path: Path) -> None:
     name = str(path.relative_to(HOME))
     wrong = found(path.read_text(encoding="utf-8"), name=name)
     if path.suffix == ".py":
-        wrong += [one for one in _retired(path.stem, name=name, line=0)]
+        wrong += _retired(path.stem, name=name, line=0)
     assert not wrong, "\n".join(wrong)
 
 
