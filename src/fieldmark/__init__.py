@@ -1,9 +1,9 @@
-"""Tell who or what is on the photograph: fine-grained recognition that gives a decision with a known error.
+"""Identify, tag and describe photographs, with measured error rates.
 
-The commands of ``fieldmark`` are functions here under the same names: ``inspect``, ``train``, ``identify``, ``tag``
-and so on; ``read`` gives a ``Collection`` of photos, which all of them take. The modules ``losses``,
-``samplers``, ``folds``, ``metrics``, ``thresholding``, ``assignment``, ``calibration``, ``near_duplicates`` and
-``keypoints`` hold their parts, for programs of your own. Nothing heavy is loaded before one of them is used.
+The commands of ``fieldmark`` are functions of the same names: ``inspect``, ``train``, ``identify``, ``tag`` and so on.
+``read`` returns a ``Collection`` of photos, which all of them accept. The modules ``losses``, ``samplers``, ``folds``,
+``metrics``, ``thresholding``, ``assignment``, ``calibration``, ``near_duplicates`` and ``keypoints`` hold the parts for
+your own programs. Large packages such as torch are imported at first use.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ _MODULES = {
     "samplers",
     "thresholding",
 }
-_KINDS = "fieldmark.api.functions"
-_HOME = {
+_FUNCTIONS = "fieldmark.api.functions"
+_OTHER_MODULES = {
     "Collection": "fieldmark.data.collection",
     "FieldmarkError": "fieldmark.core.errors",
     "read": "fieldmark.data.reading",
@@ -123,12 +123,12 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name from its room when it is first asked for."""
+    """Import a public name at its first use."""
     if name not in __all__:
         raise AttributeError(f"module 'fieldmark' has no attribute '{name}'")
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    return getattr(importlib.import_module(_HOME.get(name, _KINDS)), name)
+    return getattr(importlib.import_module(_OTHER_MODULES.get(name, _FUNCTIONS)), name)
 
 
 def __dir__() -> list[str]:

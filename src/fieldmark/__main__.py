@@ -1,4 +1,4 @@
-"""``python -m fieldmark`` is ``fieldmark``; ``torchrun -m -- fieldmark train ...`` trains on many processes."""
+"""``python -m fieldmark`` is the command ``fieldmark``; with ``torchrun -m --`` it trains in several processes."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""From embeddings to answers: identities by nearest neighbours, labels of similar photos, and post-processing.
+"""Identities by nearest neighbours, label transfer between similar photos, and post-processing of scores.
 
 Arrays may be lists, numpy arrays, tensors, or columns. Embeddings have length 1, as ``fieldmark.embed`` returns them.
 Classes are whole numbers, -1 for unknown individuals.
@@ -45,24 +45,24 @@ def identity_scores(
     by: By | IdentityScore = "best",
     **settings: Any,
 ) -> Float32[np.ndarray, "query class"]:
-    """The score of every known individual for every query.
+    """Return the score of each known individual for each query.
 
     Args:
         query: Embeddings to identify.
         gallery: Embeddings of photos of known individuals.
-        gallery_classes: The individual of each gallery photo; photos with -1 are no candidates.
-        n_classes: Number of individuals; None: the highest class + 1.
+        gallery_classes: The individual of each gallery photo; photos of class -1 are ignored.
+        n_classes: Number of known individuals; None: the highest class + 1.
         by: ``best``: cosine to the individual's most similar photo. ``mean_top``: mean of the best few. ``nearest``:
             best photo among the nearest of all. ``sum_above``: sum of cosines above a floor. ``centroid``: cosine to
             the individual's mean.
-        **settings: Of ``by``, such as ``m=3`` for ``mean_top``.
+        **settings: Settings of ``by``, such as ``m=3`` for ``mean_top``.
 
     Returns:
-        Scores, larger is more likely; -inf where an individual has no photo.
+        Scores; larger is more likely, -inf for an individual without photos.
 
     Raises:
-        ShapeError: The arrays do not fit each other, are empty, or rows are not of length 1.
-        PlanError: A setting is not one of ``by``'s.
+        ShapeError: The shapes differ, an array is empty, or rows do not have length 1.
+        PlanError: ``by`` has no setting of that name, or the value is not valid.
         FieldmarkError: A class is out of range.
 
     Source:
@@ -84,20 +84,20 @@ def nearest_identities(
     k: int = 5,
     own: Int[np.ndarray, " query"] | None = None,
 ) -> NearestIdentities:
-    """The ``k`` individuals with the most similar photo, without holding all similarities in memory.
+    """Return the ``k`` nearest individuals of each query, without storing all similarities in memory.
 
     Args:
         query: Embeddings to identify.
         gallery: Embeddings of photos of known individuals; may be a memory map.
-        gallery_classes: The individual of each gallery photo; photos with -1 are no candidates.
-        k: Individuals per query.
-        own: The gallery row of the query itself, which is left out; -1 where it is not in the gallery.
+        gallery_classes: The individual of each gallery photo; photos of class -1 are ignored.
+        k: Number of individuals per query.
+        own: Gallery row of the query itself, which is left out; -1 if it is not in the gallery.
 
     Returns:
-        ``identities``, their most similar ``photos`` (gallery rows) and its ``similarity`` (cosine), best first.
+        ``identities``, their most similar ``photos`` (gallery rows) and the ``similarity`` (cosine), best first.
 
     Raises:
-        ShapeError: The arrays do not fit each other, are empty, or rows are not of length 1.
+        ShapeError: The shapes differ, an array is empty, or rows do not have length 1.
         FieldmarkError: ``k`` is below 1, or a class below -1.
     """
     from fieldmark.gallery.identities import best_identities
@@ -112,19 +112,19 @@ def rank(
     unknown_at: float | Float[np.ndarray, " query"] | None = None,
     k: int = 5,
 ) -> Int64[np.ndarray, "query rank"]:
-    """The first ``k`` answers of each query, best first; -1 is unknown.
+    """Return the ``k`` best classes of each query, best first; -1 is an unknown individual.
 
     Args:
-        scores: Score of each known individual, larger is more likely; -inf: never.
-        unknown_at: The threshold: individuals must score above it to be answered before -1. One number, or one per
-            query; None: -1 is never answered.
-        k: Answers per query.
+        scores: Score of each known individual; larger is more likely, -inf: never.
+        unknown_at: Threshold for unknown individuals: classes that score above it are ranked before -1. One number, or
+            one per query; None: -1 is never returned.
+        k: Number of classes per query.
 
     Returns:
-        Classes; -2 where no candidate is left.
+        Classes; -2 if no candidate is left.
 
     Raises:
-        ShapeError: ``scores`` is no matrix or is empty.
+        ShapeError: ``scores`` is not a matrix or is empty.
         FieldmarkError: ``k`` is below 1, or a score or threshold is NaN.
 
     Example:
@@ -148,21 +148,21 @@ def transfer_labels(
     query_groups: Int[np.ndarray, " query"] | None = None,
     gallery_groups: Int[np.ndarray, " gallery"] | None = None,
 ) -> Float32[np.ndarray, "query label"]:
-    """The probability of each label by the labels of the most similar photos (k nearest neighbours).
+    """Return the probability of each label from the labels of the k nearest photos.
 
     Args:
         query: Embeddings of photos to label.
         gallery: Embeddings of labelled photos.
         truth: 1 where a gallery photo has a label, else 0.
-        k: Neighbours per query.
+        k: Number of neighbours per query.
         sharpness: A neighbour's weight is ``exp(-sharpness * (1 - cosine))``.
-        noise: How often a photo has, or lacks, a label by mistake, 0 to 0.5.
-        query_groups: Queries take no labels from gallery photos of their own group. Give the fold as the group of both
-            for out-of-fold probabilities.
-        gallery_groups: See ``query_groups``; both or neither.
+        noise: Probability that a gallery label is wrong, 0 to 0.5.
+        query_groups: Group of each query; gallery photos of the same group are ignored. Use the fold as the group for
+            out-of-fold probabilities.
+        gallery_groups: Group of each gallery photo; needed with ``query_groups``.
 
     Raises:
-        ShapeError: The arrays do not fit each other, or rows are not of length 1.
+        ShapeError: The shapes differ, or rows do not have length 1.
         PlanError: A setting is out of range.
 
     Source:
@@ -174,10 +174,10 @@ def transfer_labels(
 
     if len(truth) != len(gallery) or (query_groups is None) != (gallery_groups is None):
         raise ShapeError(
-            "transfer_labels() needs the labels of each gallery photo, and groups of both sides or of neither.",
+            "transfer_labels() needs one row of truth per gallery photo, and both groups or none.",
             got=f"{len(truth)} rows of truth, {len(gallery)} gallery photos, "
             f"query_groups {query_groups is not None}, gallery_groups {gallery_groups is not None}",
-            fix="pass one row of truth for each gallery photo, and query_groups together with gallery_groups.",
+            fix="pass one row of truth per gallery photo, and query_groups together with gallery_groups.",
         )
     groups = None if query_groups is None or gallery_groups is None else (query_groups, gallery_groups)
     weights = {"k": k, "sharpness": sharpness, "noise": noise}
@@ -195,23 +195,23 @@ def post_process(
     n_photos: Int[np.ndarray, " class"] | None = None,
     **settings: Any,
 ) -> Float32[np.ndarray, "query class"]:
-    """The scores after rules that look at all queries together; rank them anew.
+    """Return the scores after post-processing rules that use all queries together; rank them again.
 
-    For a set of photos that is answered as one, such as a contest or a survey.
+    Use this for a set of photos that is predicted as a whole, such as a contest or a survey.
 
     Args:
-        scores: Score of each known individual, larger is more likely.
-        rules: ``swap``: a nearly equal second answer comes first where the first is used often and it is not used at
-            all. ``transposed``: individuals known from few photos claim the photo most similar to them. One or several,
-            as names or settings of a plan.
-        unknown_at: The threshold of unknown individuals.
-        n_photos: Known photos of each individual, for ``transposed``; None: one each.
-        **settings: Of the rule, where there is one: ``lead=0.3, used=2``.
+        scores: Score of each known individual; larger is more likely.
+        rules: ``swap``: a nearly equal second class becomes first if the first class is predicted often and the second
+            never (class balance). ``transposed``: individuals with few photos receive the photo most similar to them.
+            One rule or several, as names or settings of a plan.
+        unknown_at: Threshold for unknown individuals, as in ``rank``.
+        n_photos: Number of known photos per individual, for ``transposed``; None: one each.
+        **settings: Settings of the rule, if there is one: ``lead=0.3, used=2``.
 
     Raises:
-        ShapeError: The arrays do not fit each other.
-        PlanError: A setting is not one of the rule's.
-        FieldmarkError: A score is NaN, or there is no such rule.
+        ShapeError: The shapes differ.
+        PlanError: The rule has no setting of that name, or the value is not valid.
+        FieldmarkError: A score is NaN, or the rule does not exist.
 
     Source:
         Humpback Whale Identification 2018/19, first, fourth and fifth place.

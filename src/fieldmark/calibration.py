@@ -1,4 +1,4 @@
-"""Scores to probabilities that hold: how likely an answer is right, and what changed class shares do to it.
+"""Calibrated probabilities from scores, and their correction for changed class shares.
 
 Arrays may be lists, numpy arrays, tensors, or columns. Classes are whole numbers, -1 for unknown individuals.
 """
@@ -40,22 +40,22 @@ def fit_confidence(
     method: Method | Calibration = "logistic",
     **settings: Any,
 ) -> ConfidenceModel:
-    """A model of how likely the individual is known, and the first answer right, given its scores.
+    """Fit a model of the probability that an individual is known, and that the first candidate is correct.
 
     Args:
-        scores: Score of each known individual for validation queries, by models not trained on them.
-        truth: The individual (column) of each query, -1 for unknown.
+        scores: Out-of-fold score of each known individual for validation queries.
+        truth: Individual (column) of each query, -1 for unknown.
         method: ``logistic``: from the best score and its lead; for any number of queries. ``isotonic``: from the best
             score alone; for hundreds of queries.
-        **settings: Of the method, such as ``pull=1.0``.
+        **settings: Settings of the method, such as ``pull=1.0``.
 
     Returns:
-        A model whose ``of(scores)`` gives the probabilities ``known`` and ``right`` of each query, 0 to 1; NaN where
-        ``truth`` had no unknown, or no known individuals.
+        A model. Its ``of(scores)`` returns the probabilities ``known`` and ``right`` of each query, 0 to 1; NaN if
+        ``truth`` has no unknown or no known individuals.
 
     Raises:
-        ShapeError: ``truth`` does not fit, or there are no queries.
-        PlanError: A setting is not one of the method's.
+        ShapeError: The shape of ``truth`` differs, or there are no queries.
+        PlanError: The method has no setting of that name, or the value is not valid.
         FieldmarkError: A score is NaN or infinite.
 
     Source:
@@ -78,21 +78,21 @@ def cross_fitted_confidence(
     groups: Int[np.ndarray, " query"] | None = None,
     **settings: Any,
 ) -> Confidence:
-    """The probabilities of each query by a model fitted without it: to check calibration with ``calibration_error``.
+    """Return the probabilities of each query by a model fitted without it, to check with ``calibration_error``.
 
     Args:
-        scores: As in ``fit_confidence``.
-        truth: As in ``fit_confidence``.
-        method: As in ``fit_confidence``.
-        groups: A number that queries of one group share (copies, an encounter); they are left out together.
-        **settings: Of the method.
+        scores: Scores, as in ``fit_confidence``.
+        truth: Individuals, as in ``fit_confidence``.
+        method: Method, as in ``fit_confidence``.
+        groups: Group number of each query (copies, an encounter); a group is held out as a whole.
+        **settings: Settings of the method.
 
     Returns:
-        ``known`` and ``right``, a probability per query.
+        The probabilities ``known`` and ``right`` of each query.
 
     Raises:
-        ShapeError: ``truth`` does not fit, or there are no queries.
-        PlanError: A setting is not one of the method's.
+        ShapeError: The shape of ``truth`` differs, or there are no queries.
+        PlanError: The method has no setting of that name, or the value is not valid.
         FieldmarkError: A score is NaN or infinite.
     """
     from fieldmark.decisions.confidence import crossed_confidence
@@ -107,18 +107,18 @@ def class_shares(
     question_of: Int[np.ndarray, " class"] | None = None,
     smooth: float = 0.0,
 ) -> Float64[np.ndarray, " class"]:
-    """The share of each class among photos with ground truth.
+    """Return the share of each class among labelled photos.
 
     Args:
-        truth: Above 0 where a class is right, else 0; NaN: not labelled.
-        question_of: The question of each class, where classes answer several questions: 0, 0, 0, 1, 1 ...; None: one.
-        smooth: Photos added to each class, so that none has the share 0.
+        truth: Above 0 if the photo has the class, else 0; NaN: not labelled.
+        question_of: Question of each class, such as 0, 0, 0, 1, 1; None: one question for all classes.
+        smooth: Number of photos added to each class, so that no share is 0.
 
     Returns:
-        Sums to 1 within each question.
+        Shares, which sum to 1 within each question.
 
     Raises:
-        ShapeError: The arrays do not fit each other.
+        ShapeError: The shapes differ.
         FieldmarkError: ``smooth`` is negative.
     """
     from fieldmark.decisions.priors import shares
@@ -134,19 +134,19 @@ def estimate_class_shares(
     question_of: Int[np.ndarray, " class"] | None = None,
     n_rounds: int = 1000,
 ) -> Float64[np.ndarray, " class"]:
-    """The share of each class among photos without ground truth, from calibrated probabilities (EM).
+    """Estimate the share of each class among unlabelled photos from calibrated probabilities (EM).
 
     Args:
-        proba: Sums to 1 within each question.
-        have: Shares in training, as ``class_shares`` gives them.
-        question_of: As in ``class_shares``.
-        n_rounds: At most so many rounds.
+        proba: Probability of each class; sums to 1 within each question.
+        have: Class shares in training, as ``class_shares`` returns them.
+        question_of: Question of each class, as in ``class_shares``.
+        n_rounds: Maximum number of EM iterations.
 
     Returns:
-        Sums to 1 within each question.
+        Shares, which sum to 1 within each question.
 
     Raises:
-        ShapeError: The arrays do not fit each other, or there is no photo.
+        ShapeError: The shapes differ, or there is no photo.
         FieldmarkError: ``have`` holds no shares, or ``n_rounds`` is below 1.
 
     Source:
@@ -166,21 +166,21 @@ def recalibrate(
     question_of: Int[np.ndarray, " class"] | None = None,
     form: Literal["bayes", "per_class"] = "bayes",
 ) -> Float32[np.ndarray, "photo class"]:
-    """The probabilities for photos among which classes have other shares than in training.
+    """Correct probabilities for photos whose class shares differ from those in training.
 
     Args:
-        proba: Sums to 1 within each question.
-        have: Shares in training, as ``class_shares`` gives them.
-        want: Shares among these photos, as ``estimate_class_shares`` gives them.
-        question_of: As in ``class_shares``.
-        form: ``bayes``: exact where one class is right. ``per_class``: each class against the rest.
+        proba: Probability of each class; sums to 1 within each question.
+        have: Class shares in training, as ``class_shares`` returns them.
+        want: Class shares among these photos, as ``estimate_class_shares`` returns them.
+        question_of: Question of each class, as in ``class_shares``.
+        form: ``bayes``: exact if one class is correct. ``per_class``: each class against the rest.
 
     Returns:
-        Sums to 1 within each question.
+        Corrected probabilities, which sum to 1 within each question.
 
     Raises:
-        ShapeError: The arrays do not fit each other.
-        FieldmarkError: A share is no share, or ``have`` is 0 where ``want`` is not.
+        ShapeError: The shapes differ.
+        FieldmarkError: A share is not valid, or ``have`` is 0 for a class whose ``want`` is not 0.
 
     Source:
         Saerens, Latinne and Decaestecker 2002, equation 2.4; iMaterialist Furniture 2018, first place.
@@ -191,7 +191,7 @@ def recalibrate(
 
 
 def _questions(question_of: np.ndarray | None, columns: np.ndarray) -> np.ndarray:
-    """One question for all classes where nothing is said."""
+    """Return the question of each class; one question for all by default."""
     return np.zeros(columns.shape[1], np.int64) if question_of is None else question_of
 
 

@@ -1,7 +1,7 @@
-"""Parts of your own: base classes and decorators for losses, stages, recipes, backbones and table readers.
+"""Base classes and decorators for your own losses, stages, recipes, backbones and table readers.
 
-A part is known by its name once the module that has it is imported. Parts that a package lists as entry points are
-found without that, when a plan or a command names them. ``docs/extending.md`` shows one of each kind.
+Importing the module of a part registers its name. Parts that a package lists as entry points are imported when a plan
+or a command uses their names. ``docs/extending.md`` shows one example of each kind.
 """
 
 from fieldmark.core.spec import Spec

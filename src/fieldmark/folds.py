@@ -1,7 +1,7 @@
-"""Validation folds: which photos are held out together, for training loops of your own.
+"""Validation folds for your own training loops.
 
-A fold is a number per photo: photos of fold k validate the model that is trained on all others; -1 is in every training
-part. Columns may be lists, numpy arrays, tensors, or pandas and polars columns.
+A fold is one number per photo. Photos of fold k validate the model that is trained on all others; photos of fold -1 are
+in every training part. Columns may be lists, numpy arrays, tensors, or pandas and polars columns.
 """
 
 from __future__ import annotations
@@ -52,33 +52,33 @@ def assign(
     seed: int = 0,
     **settings: Any,
 ) -> Int64[np.ndarray, " photo"]:
-    """The fold of each photo.
+    """Assign each photo to a validation fold.
 
     Args:
-        strategy: ``plain``: at random. ``stratified``: equal shares of every class or label. ``identity``: every
-            validation photo is of an individual that is in the training part, or unknown. ``humpback``,
-            ``open_set``: one fold of known and unknown individuals. ``disjoint``: whole individuals. ``by_date``:
-            the latest photos. Or a setting of a plan, such as ``IdentityFolds(n_folds=4)``.
-        classes: The individual or class of each photo: names, or whole numbers with -1 for unknown and -2 for none.
-        truth: For ``stratified``, instead of classes: a matrix (photo, label) of 0 and 1.
-        groups: What photos of one group share (an encounter, a sender, copies), names or numbers; a group is never
-            split. None: every photo by itself. A missing value is a group of its own.
+        strategy: ``plain``: at random. ``stratified``: equal shares of each class or label. ``identity``: individuals
+            of validation photos also occur in the training part, or are unknown. ``humpback``, ``open_set``: one fold
+            of known and unknown individuals. ``disjoint``: no individual in two folds. ``by_date``: the latest photos.
+            Or a setting of a plan, such as ``IdentityFolds(n_folds=4)``.
+        classes: Individual or class of each photo: names, or whole numbers with -1 for unknown and -2 for unlabelled.
+        truth: Matrix (photo, label) of 0 and 1, for ``stratified`` instead of ``classes``.
+        groups: Name or number of the group of each photo (an encounter, a sender, copies); a group is never split.
+            A photo with a missing value is its own group. None: no groups.
         dates: Day of each photo, for ``by_date``: dates, or texts such as ``2024-05-31``.
-        unknown: The name in ``classes`` that stands for unknown individuals.
+        unknown: Label of unknown individuals in ``classes``.
         seed: Random seed.
-        **settings: Of the strategy, such as ``n_folds=5``.
+        **settings: Settings of the strategy, such as ``n_folds=5``.
 
     Returns:
-        One whole number per photo: k >= 0 is validation of fold k and training of the others; -1 is training in all.
+        One whole number per photo. k >= 0: validation in fold k, training in all others. -1: training in all folds.
 
     Raises:
-        DataError: The photos do not allow the strategy; ``fix`` says which one they allow.
+        DataError: The photos do not allow the strategy; ``fix`` names one that they allow.
         ShapeError: The columns differ in length.
-        PlanError: A setting is not one of the strategy's.
-        FieldmarkError: There is no such strategy, or a column is of a wrong type.
+        PlanError: The strategy has no setting of that name, or the value is not valid.
+        FieldmarkError: The strategy does not exist, or a column has a wrong type.
 
     Source:
-        Stratified: Sechidis et al. 2011; the holdouts: Humpback Whale Identification 2018/19.
+        Stratified: Sechidis et al. 2011; ``humpback`` and ``open_set``: Humpback Whale Identification 2018/19.
     """
     given = next((column for column in (classes, truth, groups, dates) if column is not None), None)
     n_photos = 0 if given is None else _length(given)
@@ -96,13 +96,13 @@ def assign(
 def splits(
     fold: Int[np.ndarray, " photo"],
 ) -> Iterator[tuple[Int64[np.ndarray, " row"], Int64[np.ndarray, " row"]]]:
-    """The rows of the training part and of the validation part of each fold, in order of folds.
+    """Yield the rows of the training part and of the validation part of each fold, in order.
 
     Args:
-        fold: As ``assign`` returns it.
+        fold: Fold of each photo, as ``assign`` returns it.
 
     Raises:
-        FieldmarkError: ``fold`` holds no whole numbers.
+        FieldmarkError: ``fold`` does not hold whole numbers.
 
     Example:
         ``for training, validation in folds.splits(fold): ...``
@@ -122,7 +122,7 @@ def _length(column: Column) -> int:
 
 
 def _values(column: Column, *, name: str) -> list[Any]:
-    """The values of a column as Python objects; missing ones as None."""
+    """Return the values of a column as Python objects; missing values as None."""
     if isinstance(column, str) or not hasattr(column, "__iter__") or isinstance(column, dict):
         raise FieldmarkError(
             f"assign() needs one value per photo for {name}.",

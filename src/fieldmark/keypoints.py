@@ -1,4 +1,4 @@
-"""Keypoints of photos and how two photos match point by point.
+"""Keypoints of photos, and keypoint matching of two photos.
 
 Photos are paths, bytes of image files, PIL images, or arrays (height, width, 3) of uint8.
 """
@@ -28,13 +28,12 @@ class PointMatches:
     """The matched keypoints of two photos.
 
     Attributes:
-        left: Column and row of each matched point in the left photo, in px of the photo; the middle of the first pixel
-            is 0, 0.
-        right: Its counterpart in the right photo.
+        left: Column and row of each matched keypoint in the left photo, in px; the centre of the first pixel is 0, 0.
+        right: Column and row of the matching keypoint in the right photo.
         is_inlier: Whether one change of viewpoint explains the match.
-        homography: From the left photo to the right, (3, 3), in px; None where there are too few matches.
-        plausible: Whether a camera that moved round the object could have seen it so.
-        n_points: Keypoints found in each photo.
+        homography: Matrix (3, 3) that maps the left photo to the right one, in px; None with too few matches.
+        plausible: Whether a camera moving around the object could have taken both photos.
+        n_points: Number of keypoints in each photo.
     """
 
     left: Float32[np.ndarray, "match 2"]
@@ -49,7 +48,7 @@ class PointMatches:
 
     @property
     def n_inliers(self) -> int:
-        """Matches that one change of viewpoint explains: the score of the pair."""
+        """Number of matches that one change of viewpoint explains: the score of the pair."""
         return int(self.is_inlier.sum())
 
     @property
@@ -59,40 +58,40 @@ class PointMatches:
 
 
 def find(photo: Photo, *, by: By | KeypointMatching = "xfeat") -> Keypoints:
-    """The keypoints of a photo, the strongest first.
+    """Find the keypoints of a photo, the strongest first.
 
     Args:
         photo: A path, bytes, a PIL image, or an array (height, width, 3) of uint8.
-        by: ``xfeat`` (learned), ``lighterglue`` (the same points, matched by a second network), ``sift`` or ``akaze``;
-            or all settings.
+        by: ``xfeat`` (a network), ``lighterglue`` (the same keypoints, matched by a second network), ``sift`` or
+            ``akaze`` (no network); or all settings.
 
     Returns:
-        ``xy``, ``score`` and ``descriptors``, one row per point; places are in px of the resized photo (``size``),
-        ``on((height, width))`` gives them in px of another size.
+        ``xy``, ``score`` and ``descriptors``, one row per keypoint. Positions are in px of the resized photo
+        (``size``); ``on((height, width))`` converts them to another size.
 
     Raises:
         ImageError: The file cannot be read.
         WeightsError: The weights of the network are not installed.
-        FieldmarkError: OpenCV is not installed, ``by`` is unknown, or the photo is of a type that cannot be read.
+        FieldmarkError: OpenCV is not installed, ``by`` is unknown, or the photo has an unsupported type.
     """
     return _points(pixels_of(photo), matching_of(by))
 
 
 def match(left: Photo, right: Photo, *, by: By | KeypointMatching = "xfeat") -> PointMatches:
-    """The points of one photo found again in the other, in places that one change of viewpoint explains.
+    """Match the keypoints of two photos, and find the matches that one change of viewpoint explains.
 
     Args:
         left: A path, bytes, a PIL image, or an array (height, width, 3) of uint8.
         right: The other photo.
-        by: As in ``find``.
+        by: Keypoint method, as in ``find``.
 
     Returns:
-        The matches; ``n_inliers`` is large where both photos show the same marks.
+        The matches; ``n_inliers`` is large if both photos show the same marks.
 
     Raises:
         ImageError: A file cannot be read.
         WeightsError: The weights of the network are not installed.
-        FieldmarkError: OpenCV is not installed, ``by`` is unknown, or a photo is of a type that cannot be read.
+        FieldmarkError: OpenCV is not installed, ``by`` is unknown, or a photo has an unsupported type.
 
     Source:
         Humpback Whale Identification 2018/19, fourth place; XFeat: Potje et al. 2024, arXiv:2404.19174.
@@ -129,7 +128,7 @@ def _points(pixels: np.ndarray, matching: KeypointMatching) -> Keypoints:
 
 
 def _to_resized(size: Size, resized: Size) -> Float64[np.ndarray, "3 3"]:
-    """From px of the photo to px of the resized one; the middle of the first pixel is 0, 0 in both."""
+    """Return the map from px of the photo to px of the resized photo; the centre of the first pixel is 0, 0 in both."""
     across, down = resized[1] / size[1], resized[0] / size[0]
     return np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]])
 

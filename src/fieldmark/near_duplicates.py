@@ -1,4 +1,4 @@
-"""Photos that show the same picture, resized, saved anew or renamed: perceptual hashes and groups.
+"""Perceptual hashes, and groups of photos of the same picture, resized, saved again or renamed.
 
 Photos are paths, bytes of image files, PIL images, or arrays (height, width, 3) of uint8.
 """
@@ -28,17 +28,18 @@ __all__ = ["groups", "near_pairs", "phash", "phashes"]
 
 
 def phash(photo: Photo) -> int:
-    """The 64-bit perceptual hash of a photo; copies of one picture differ in few bits.
+    """Return the 64-bit perceptual hash of a photo; hashes of copies differ in few bits.
 
     Args:
         photo: A path, bytes, a PIL image, or an array (height, width, 3) of uint8.
 
     Returns:
-        0 to 2**64 - 1; ``f"{phash(photo):016x}"`` is what ``imagehash.phash`` prints, but for a few bits.
+        A number from 0 to 2**64 - 1. ``f"{phash(photo):016x}"`` equals ``str(imagehash.phash(...))``
+        up to a few bits.
 
     Raises:
         ImageError: The file cannot be read.
-        FieldmarkError: It is of a type that is no photo.
+        FieldmarkError: The photo has an unsupported type.
 
     Source:
         Zauner 2010, the DCT hash, as in the package imagehash; shrinking by area is ours.
@@ -53,37 +54,39 @@ def phash(photo: Photo) -> int:
 def phashes(
     photos: Photo | Sequence[Photo], *, n_workers: int = 2, progress: ShowProgress = None
 ) -> UInt64[np.ndarray, " photo"]:
-    """The perceptual hashes of many photos. Image files are decoded at low resolution, which may change a bit or two.
+    """Return the perceptual hashes of many photos, with image files decoded at low resolution.
+
+    The low resolution may change a bit or two compared with ``phash``.
 
     Args:
         photos: A list, a column of paths, or an array (photo, height, width, 3) of uint8.
         n_workers: Number of image-loading threads.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Returns:
         One hash per photo, in their order.
 
     Raises:
-        DataError: A path is no file.
-        ImageError: A file cannot be read; it names the first.
-        FieldmarkError: A photo is of a type that cannot be read.
+        DataError: A path is not a file.
+        ImageError: A file cannot be read; the error names the first.
+        FieldmarkError: A photo has an unsupported type.
     """
     with files_of(as_list(photos)) as paths:
         return _hashed(paths, n_workers=n_workers, progress=progress).phash
 
 
 def near_pairs(hashes: Any, *, within: int = 6) -> Int64[np.ndarray, "pair 2"]:
-    """All pairs of photos whose hashes differ in at most ``within`` bits; none is missed.
+    """Return all pairs of photos whose hashes differ in at most ``within`` bits (exact search).
 
     Args:
-        hashes: One per photo: whole numbers 0 to 2**64 - 1, as ``phash`` and ``phashes`` give them.
-        within: Bits, 0 to 64. Pairs grow steeply above about 12.
+        hashes: One whole number from 0 to 2**64 - 1 per photo, as ``phash`` and ``phashes`` return them.
+        within: Maximum number of differing bits, 0 to 64. The number of pairs grows steeply above about 12.
 
     Returns:
         Two row numbers per pair, the smaller first, in order.
 
     Raises:
-        FieldmarkError: ``hashes`` is no list of whole numbers from 0, or ``within`` is not between 0 and 64.
+        FieldmarkError: ``hashes`` is not a list of whole numbers from 0, or ``within`` is not between 0 and 64.
 
     Source:
         Norouzi, Punjani and Fleet 2012 (multi-index hashing).
@@ -97,42 +100,42 @@ def near_pairs(hashes: Any, *, within: int = 6) -> Int64[np.ndarray, "pair 2"]:
 def groups(
     photos: Photo | Sequence[Photo], *, within: int = 6, n_workers: int = 2, progress: ShowProgress = None
 ) -> Int64[np.ndarray, " photo"]:
-    """A number per photo that photos of the same picture share; usable as ``groups`` of ``fieldmark.folds.assign``.
+    """Return a group number per photo; photos of the same picture share it.
 
-    Near hashes propose pairs, and the pixels decide.
+    Similar hashes propose pairs, and the pixels decide. Use the numbers as ``groups`` of ``fieldmark.folds.assign``.
 
     Args:
         photos: A list, a column of paths, or an array (photo, height, width, 3) of uint8.
-        within: Bits of 64 in which the hashes of compared photos may differ.
+        within: Maximum number of differing bits (of 64) between the hashes of compared photos.
         n_workers: Number of image-loading threads.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Returns:
-        Whole numbers from 0, in the order of each group's first photo.
+        Whole numbers from 0, in the order of the first photo of each group.
 
     Raises:
-        DataError: A path is no file.
-        ImageError: A file cannot be read; it names the first.
-        FieldmarkError: A photo is of a type that cannot be read, or ``within`` is not between 0 and 64.
+        DataError: A path is not a file.
+        ImageError: A file cannot be read; the error names the first.
+        FieldmarkError: A photo has an unsupported type, or ``within`` is not between 0 and 64.
 
     Source:
         A public kernel of Humpback Whale Identification 2018/19; see ``fieldmark.duplicates`` for whole tables.
     """
     _need_numba()
     from fieldmark.data.copies import same_bytes
-    from fieldmark.images.hashes import seen
+    from fieldmark.images.hashes import seen as thumbnail
     from fieldmark.quality.duplicates.near_hashes import near
     from fieldmark.quality.duplicates.same_pictures import same_pictures
 
     with files_of(as_list(photos)) as paths:
         hashed = _hashed(paths, n_workers=n_workers, progress=progress)
 
-        def look(rows: np.ndarray) -> np.ndarray:
+        def thumbnails(rows: np.ndarray) -> np.ndarray:
             with ThreadPoolExecutor(max(1, n_workers)) as pool:
-                return np.stack(list(pool.map(seen, [paths[row] for row in rows.tolist()])))
+                return np.stack(list(pool.map(thumbnail, [paths[row] for row in rows.tolist()])))
 
         shape = np.divide(hashed.width_px, hashed.height_px)
-        return same_pictures(near(hashed.phash, within=within), look, shape, copies=same_bytes(paths)).group
+        return same_pictures(near(hashed.phash, within=within), thumbnails, shape, copies=same_bytes(paths)).group
 
 
 def _hashed(paths: Sequence[Path], *, n_workers: int, progress: ShowProgress) -> Hashed:
@@ -158,4 +161,4 @@ def _unsigned(hashes: Any) -> UInt64[np.ndarray, " photo"]:
 
 def _need_numba() -> None:
     if find_spec("numba") is None:
-        raise FieldmarkError("Comparing hashes needs a package that is not installed.", got="numba", fix=INSTALL)
+        raise FieldmarkError("near_duplicates needs a package that is not installed.", got="numba", fix=INSTALL)

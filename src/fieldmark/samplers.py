@@ -1,7 +1,7 @@
-"""Batch samplers for a ``torch.utils.data.DataLoader``: which photos come together in a training batch.
+"""Batch samplers for a ``torch.utils.data.DataLoader``, which select the photos of each training batch.
 
-Each is given to ``DataLoader(dataset, batch_sampler=...)`` and yields lists of row numbers. Every pass is the next
-epoch; the same seed gives the same epochs. Classes may be lists, numpy arrays, tensors, or columns.
+Pass one to ``DataLoader(dataset, batch_sampler=...)``; it yields lists of row numbers. Each pass is the next epoch, and
+the same seed gives the same epochs. Classes may be lists, numpy arrays, tensors, or columns.
 """
 
 from typing import TYPE_CHECKING

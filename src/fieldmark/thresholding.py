@@ -1,7 +1,7 @@
-"""Thresholds found on photos with ground truth: for labels (mean F-beta), and for unknown individuals.
+"""Thresholds for labels (mean F-beta) and for unknown individuals, fitted on labelled photos.
 
-Scores and truth may be lists, numpy arrays, tensors, or columns. Use out-of-fold scores: of models that were not
-trained on these photos.
+Scores and truth may be lists, numpy arrays, tensors, or columns. Use out-of-fold scores: those of models that
+were not trained on these photos.
 """
 
 from __future__ import annotations
@@ -64,31 +64,31 @@ def find_label_thresholds(
     seed: int = 0,
     **settings: Any,
 ) -> LabelThresholds:
-    """The thresholds with the highest mean F-beta, and how good they are.
+    """Find the label thresholds with the highest mean F-beta, and measure their quality.
 
     Args:
         proba: Probability of each label.
-        truth: 1 where a photo has a label, else 0. Not needed for ``preset``, ``relative`` and ``count_match``.
-        rule: ``global_f2``: one threshold. ``group_f2``: one per label group, with least and most labels per photo.
-            ``label_f2``: one per label, drawn towards its group's where photos are few. ``relative``: a share of the
-            photo's highest score. ``count_match``: by the mean number of labels. ``preset``: given ones. Or a setting
-            of a plan, such as ``GroupF2(limits=False)``.
-        names: Name of each label; None: their numbers.
+        truth: 1 if the photo has the label, else 0. Not needed for ``preset``, ``relative`` and ``count_match``.
+        rule: ``global_f2``: one threshold. ``group_f2``: one per label group, with a minimum and maximum number of
+            labels per photo. ``label_f2``: one per label, shrunk towards that of its group if photos are few.
+            ``relative``: a share of the highest score of the photo. ``count_match``: by the mean number of labels.
+            ``preset``: fixed values. Or a setting of a plan, such as ``GroupF2(limits=False)``.
+        names: Name of each label; None: the numbers of the columns.
         label_groups: Group of each label, such as ``culture`` or ``tag``; None: one group.
-        beta: A missing label weighs ``beta`` squared times as much as a wrong one.
-        n_parts: Parts of the cross-fitted estimate ``crossed``; 0 leaves it out.
-        photo_groups: A number that photos of one group share; they are resampled together.
-        seed: Random seed of parts and interval.
-        **settings: Of the rule, such as ``times=7`` for ``relative``.
+        beta: Weight of recall: a missing label counts ``beta`` squared times as much as a wrong one.
+        n_parts: Number of parts of the cross-fitted estimate ``crossed``; 0: no estimate.
+        photo_groups: Group number of each photo; a group is resampled as a whole.
+        seed: Random seed of the parts and the interval.
+        **settings: Settings of the rule, such as ``times=7`` for ``relative``.
 
     Returns:
-        Thresholds for ``apply_label_thresholds``, with ``fitted`` (mean F-beta on these photos, optimistic) and
-        ``crossed`` (on photos the thresholds were not found on), each with a 95 % interval.
+        Thresholds for ``apply_label_thresholds``, with the mean F-beta ``fitted`` (on these photos, too optimistic) and
+        ``crossed`` (cross-fitted), each with a 95 % interval.
 
     Raises:
-        ShapeError: The arrays, names or groups do not fit each other.
-        PlanError: A setting is not one of the rule's.
-        FieldmarkError: A score is not finite, truth is missing, or an option is impossible.
+        ShapeError: The shapes of arrays, names or groups differ.
+        PlanError: The rule has no setting of that name, or the value is not valid.
+        FieldmarkError: A score is not finite, ``truth`` is missing, or an option is not valid.
 
     Source:
         iMet Collection 2019, 1st, 6th and 22nd place; Fan and Lin 2007; the exact searches are ours.
@@ -116,17 +116,17 @@ def apply_label_thresholds(
     names: Sequence[str] | None = None,
     label_groups: Sequence[str] | None = None,
 ) -> Bool[np.ndarray, "photo label"]:
-    """Which labels each photo is given.
+    """Apply label thresholds: return whether each photo gets each label.
 
     Args:
-        thresholds: From ``find_label_thresholds``.
+        thresholds: Thresholds from ``find_label_thresholds``.
         proba: Probability of each label.
-        names: As when the thresholds were found.
-        label_groups: As when the thresholds were found.
+        names: Names of the labels, as in ``find_label_thresholds``.
+        label_groups: Groups of the labels, as in ``find_label_thresholds``.
 
     Raises:
-        ShapeError: Scores, names and groups do not fit each other.
-        FieldmarkError: A score is not finite, or the thresholds are of other labels or groups.
+        ShapeError: The shapes of scores, names or groups differ.
+        FieldmarkError: A score is not finite, or the thresholds belong to other labels or groups.
     """
     from fieldmark.decisions.label_thresholds import cut
 
@@ -142,23 +142,24 @@ def find_unknown_threshold(
     k: int = 5,
     **settings: Any,
 ) -> UnknownThreshold:
-    """The score below which an individual is answered as unknown, and what this threshold does.
+    """Find the score below which an individual is predicted as unknown, and its error rates.
 
     Args:
-        scores: Score of each known individual, larger is more likely; -inf: never.
-        truth: The individual (column) of each query, -1 for unknown. Not needed for ``target_share`` and ``fixed``.
-        rule: ``max_map``: highest MAP@k. ``false_match_budget``: at most a share ``budget`` of the unknown are given a
-            name. ``target_share``: a share ``share`` of the queries is answered as unknown. ``fixed``: ``at``.
-        k: Answers per query.
-        **settings: Of the rule, such as ``budget=0.01``.
+        scores: Score of each known individual; larger is more likely, -inf: never.
+        truth: Individual (column) of each query, -1 for unknown. Not needed for ``target_share`` and ``fixed``.
+        rule: ``max_map``: highest MAP@k (mean average precision of the first k candidates). ``false_match_budget``: an
+            FPIR (share of unknown individuals answered with a name) of at most ``budget``. ``target_share``: the share
+            ``share`` of the queries is predicted as unknown. ``fixed``: the value ``at``.
+        k: Number of candidates per query.
+        **settings: Settings of the rule, such as ``budget=0.01``.
 
     Returns:
-        The threshold ``at`` with its MAP@k and error rates on these queries, which are optimistic:
-        ``cross_fitted_unknown_thresholds`` gives honest ones.
+        The threshold ``at`` with its MAP@k and error rates on these queries. They are too optimistic; use
+        ``cross_fitted_unknown_thresholds`` for an unbiased estimate.
 
     Raises:
-        ShapeError: ``scores`` and ``truth`` do not fit or are empty.
-        PlanError: A setting is not one of the rule's.
+        ShapeError: The shapes of ``scores`` and ``truth`` differ, or they are empty.
+        PlanError: The rule has no setting of that name, or the value is not valid.
         FieldmarkError: ``truth`` is missing, there are no unknown individuals, or too few for the confidence.
 
     Source:
@@ -177,16 +178,16 @@ def unknown_threshold_curve(
     *,
     k: int = 5,
 ) -> ThresholdCurve:
-    """MAP@k and error rates at many thresholds, for a plot.
+    """Return MAP@k and error rates at many thresholds, for a plot.
 
     Args:
-        scores: As in ``find_unknown_threshold``.
-        truth: As in ``find_unknown_threshold``.
+        scores: Scores, as in ``find_unknown_threshold``.
+        truth: Individuals, as in ``find_unknown_threshold``.
         at: Thresholds; None: 201 even steps.
-        k: Answers per query.
+        k: Number of candidates per query.
 
     Raises:
-        ShapeError: The arrays do not fit or are empty.
+        ShapeError: The shapes differ, or the arrays are empty.
         FieldmarkError: A value is NaN, or a class is unknown.
     """
     from fieldmark.decisions.unknown_thresholds import curve
@@ -204,23 +205,23 @@ def cross_fitted_unknown_thresholds(
     k: int = 5,
     **settings: Any,
 ) -> Float[np.ndarray, " query"]:
-    """For each query the threshold that is found on the others, to measure error rates to expect of new photos.
+    """Return for each query the threshold found on the other queries, to measure error rates for new photos.
 
     Args:
-        scores: As in ``find_unknown_threshold``.
-        truth: As in ``find_unknown_threshold``.
-        rule: As in ``find_unknown_threshold``.
-        groups: A number that queries of one group share (copies, an encounter); they are left out together.
-        k: Answers per query.
-        **settings: Of the rule.
+        scores: Scores, as in ``find_unknown_threshold``.
+        truth: Individuals, as in ``find_unknown_threshold``.
+        rule: Rule, as in ``find_unknown_threshold``.
+        groups: Group number of each query (copies, an encounter); a group is held out as a whole.
+        k: Number of candidates per query.
+        **settings: Settings of the rule.
 
     Returns:
-        One threshold per query, for ``fieldmark.assignment.rank(..., unknown_at=...)``; NaN where there are no others.
+        One threshold per query, for ``fieldmark.assignment.rank(..., unknown_at=...)``; NaN without other queries.
 
     Raises:
-        ShapeError: The arrays do not fit.
-        PlanError: A setting is not one of the rule's.
-        FieldmarkError: The rule cannot be followed on the rest, as without unknown individuals.
+        ShapeError: The shapes differ.
+        PlanError: The rule has no setting of that name, or the value is not valid.
+        FieldmarkError: The rule does not apply to the other queries, for instance without unknown individuals.
     """
     from fieldmark.decisions.grouped import crossed
 
@@ -232,15 +233,15 @@ def _names(names: Sequence[str] | None, proba: np.ndarray) -> list[str]:
 
 
 def _groups(label_groups: Sequence[str] | None, proba: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns of each label group."""
+    """Return the columns of each label group."""
     if label_groups is None:
         return {"": np.arange(proba.shape[1])}
     groups = np.array([str(one) for one in label_groups])
     if len(groups) != proba.shape[1]:
         raise ShapeError(
-            "Every label needs the name of its group.",
+            "label_groups needs the group name of every label.",
             got=f"{len(groups)} groups, {proba.shape[1]} labels",
-            fix="pass one group a column of the scores, or leave out label_groups.",
+            fix="pass one group per column of the scores, or leave out label_groups.",
         )
     return {name: np.flatnonzero(groups == name) for name in dict.fromkeys(groups.tolist())}
 

@@ -1,4 +1,4 @@
-"""A dozen drawn photos of five individuals, a shelf with one recipe, and a run that was trained once."""
+"""Fixtures: drawn photos of five individuals, a registry with one recipe, and a run that is trained once."""
 
 import csv
 from collections.abc import Callable
@@ -31,9 +31,9 @@ class Tiny(Settings):
 
 
 def _tiny(size: str, settings: Tiny) -> Plan:
-    """The smallest plan that does all there is to do.
+    """The smallest plan with every step.
 
-    More of it.
+    A second paragraph.
     """
     return Plan(
         name="tiny",
@@ -60,29 +60,29 @@ tiny_plan = Recipe("tiny", Tiny, _tiny, sizes=("toy", "small"), size="toy")
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one recipe ``tiny``."""
-    RECIPES.names()  # nothing is registered later
+def one_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace all recipes by ``tiny``."""
+    RECIPES.names()  # registers all recipes first
     monkeypatch.setattr(RECIPES, "_parts", {"tiny": tiny_plan})
 
 
-def draw_photo(path: Path, who: int, *, shot: int) -> None:
-    """One photo of an individual: its own coarse pattern under the noise of the shot."""
-    pattern = np.random.default_rng(who).integers(0, 255, (4, 8, 3), dtype=np.uint8)
+def draw_photo(path: Path, identity: int, *, shot: int) -> None:
+    """Draw one photo of an individual: its coarse pattern with the noise of the shot."""
+    pattern = np.random.default_rng(identity).integers(0, 255, (4, 8, 3), dtype=np.uint8)
     large = np.asarray(Image.fromarray(pattern).resize((64, 32))).astype(int)
-    noisy = large + np.random.default_rng((who, shot)).normal(0, 12, large.shape)
+    noisy = large + np.random.default_rng((identity, shot)).normal(0, 12, large.shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
 
 
 def write_whales(folder: Path) -> Path:
-    """A folder as the whale contest gives it: train.csv, train/, test/, sample_submission.csv."""
+    """Write a folder in the layout of the whale contest: train.csv, train/, test/, sample_submission.csv."""
     rows = []
-    for who in range(5):
-        rows += [(f"w{who}_{shot}.jpg", f"w_{who}", who, shot) for shot in range(3)]
-    rows += [(f"n{who}.jpg", "new_whale", 100 + who, 0) for who in range(3)]
-    for image, _, who, shot in rows:
-        draw_photo(folder / "train" / image, who, shot=shot)
+    for identity in range(5):
+        rows += [(f"w{identity}_{shot}.jpg", f"w_{identity}", identity, shot) for shot in range(3)]
+    rows += [(f"n{number}.jpg", "new_whale", 100 + number, 0) for number in range(3)]
+    for image, _, identity, shot in rows:
+        draw_photo(folder / "train" / image, identity, shot=shot)
     for number in range(3):
         draw_photo(folder / "test" / f"t{number}.jpg", number, shot=9)
     write_rows(folder / "train.csv", [("Image", "Id"), *((image, name) for image, name, _, _ in rows)])

@@ -1,4 +1,4 @@
-"""``fieldmark audit`` as typed: what it prints, writes and refuses."""
+"""``fieldmark audit`` on the command line: output, files, errors."""
 
 import csv
 from pathlib import Path
@@ -16,7 +16,7 @@ Printed = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """Ninety garments of which only addresses are there; the folder of an address names the garment."""
+    """Ninety garments with addresses but no files; the folder of an address names the garment."""
     chance = np.random.default_rng(5)
     rows = [("id", "kind", "colour", "url")]
     for number in chance.permutation(1000)[:90].tolist():
@@ -28,14 +28,14 @@ def shop(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_table_of_gains_to_the_letter(capsys: Printed, shop: Path) -> None:
+def test_the_table_of_gains_is_printed(capsys: Printed, shop: Path) -> None:
     assert main(["audit", str(shop), "--question", "kind", "--target", "kind", "--workers", "1"]) == 0
-    rule = "\u2500" * 107
+    rule = "\u2500" * 108
     assert capsys.readouterr().out == (
-        "to guess   side feature   with it   blind   guessed     gain      95 % interval   verdict\n"
+        "target   side feature   present   baseline   predicted     gain      95 % interval   verdict\n"
         f"{rule}\n"
-        "kind       URL               100%   0.389     0.933   +0.544   +0.430 to +0.636   possible leak: you decide\n"
-        "tell nothing: photo id, same address, order of ids, order of rows\n"
+        "kind     URL               100%      0.389       0.933   +0.544   +0.430 to +0.636   possible leak: you decide\n"
+        "no gain: photo id, same address, order of ids, order of rows\n"
         "photos tested: 90\n"
         "files read: 0\n"
         "constant side features: 2 (folder, host)\n"
@@ -44,7 +44,9 @@ def test_the_table_of_gains_to_the_letter(capsys: Printed, shop: Path) -> None:
     )
 
 
-def test_everything_is_told_and_written_when_asked(capsys: Printed, shop: Path, tmp_path: Path) -> None:
+def test_all_side_features_are_printed_and_files_written_on_request(
+    capsys: Printed, shop: Path, tmp_path: Path
+) -> None:
     out, html = tmp_path / "audit.csv", tmp_path / "audit.html"
     words = ["audit", str(shop), "--question", "kind", "--question", "colour", "--all"]
     assert main([*words, "--out", str(out), "--html", str(html)]) == 0
@@ -62,7 +64,7 @@ def test_everything_is_told_and_written_when_asked(capsys: Printed, shop: Path, 
     assert "the words and codes of the address" in page
 
 
-def test_a_shop_with_photos_in_the_table_already(capsys: Printed, shop: Path, tmp_path: Path) -> None:
+def test_new_photos_that_the_table_already_holds_are_counted(capsys: Printed, shop: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.csv"
     address = shop.read_text(encoding="utf-8").splitlines()[1].split(",")[-1]
     new.write_text(f"id,url\nn1,{address}\nn2,http://shop.example/other\n", encoding="utf-8")
@@ -70,11 +72,11 @@ def test_a_shop_with_photos_in_the_table_already(capsys: Printed, shop: Path, tm
     assert "same address: 1 of 2 photos of 'new' are also in 'known'" in capsys.readouterr().out
 
 
-def test_too_few_photos_are_told_with_how_many_are_needed(whales: Path) -> None:
-    with pytest.raises(FieldmarkError) as told:
+def test_too_few_photos_give_an_error_with_the_required_number(whales: Path) -> None:
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.audit(whales, n_workers=1)
-    assert "18 photos have a label; 20 are needed" in str(told.value.got)
-    assert "more photos" in told.value.fix
+    assert "18 photos have a label; 20 are needed" in str(caught.value.got)
+    assert "more photos" in caught.value.fix
 
 
 def test_a_table_without_answers_is_refused(capsys: Printed, shop: Path) -> None:
@@ -89,10 +91,10 @@ def test_a_table_without_answers_is_refused(capsys: Printed, shop: Path) -> None
     ("options", "fix"),
     [({"within": 17}, "--within 0"), ({"within": -1}, "--within 0"), ({"most_photos": 9}, "--most 20000")],
 )
-def test_impossible_numbers_are_refused(shop: Path, options: dict[str, int], fix: str) -> None:
-    with pytest.raises(FieldmarkError) as told:
+def test_numbers_out_of_range_are_refused(shop: Path, options: dict[str, int], fix: str) -> None:
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.audit(shop, questions=["kind"], **options)
-    assert fix in told.value.fix
+    assert fix in caught.value.fix
 
 
 def test_an_existing_file_is_kept(capsys: Printed, shop: Path, tmp_path: Path) -> None:
@@ -103,14 +105,16 @@ def test_an_existing_file_is_kept(capsys: Printed, shop: Path, tmp_path: Path) -
     assert out.read_text() == "mine"
 
 
-def test_what_is_missing_is_told_with_what_to_install(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_give_an_error_with_the_command_to_install(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fieldmark.api.audit.find_spec", lambda name: None)
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.audit(shop, within=2)
-    assert (told.value.got, told.value.fix) == ("sklearn, numba", INSTALL)
+    assert (caught.value.got, caught.value.fix) == ("sklearn, numba", INSTALL)
 
 
-def test_no_table_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FieldmarkError) as told:
+def test_a_missing_table_gives_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.audit(tmp_path / "nothing.csv")
-    assert "check" in told.value.fix or "did you mean" in told.value.fix
+    assert "check" in caught.value.fix or "did you mean" in caught.value.fix

@@ -1,4 +1,4 @@
-"""Batch samplers in a ``DataLoader`` of torch: what lies in a batch, epochs, seeds."""
+"""Batch samplers in a ``DataLoader`` of torch: contents of batches, epochs, seeds."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from fieldmark.core.errors import DataError, FieldmarkError, PlanError, ShapeError
 from fieldmark.samplers import AssignmentBatchSampler, LogWeightBatchSampler, PkBatchSampler, TupleBatchSampler
 
-CLASSES = [who for who in range(6) for _ in range(3 + who % 2)] + [-1] * 7
+CLASSES = [identity for identity in range(6) for _ in range(3 + identity % 2)] + [-1] * 7
 
 
 def unit(n: int, *, seed: int = 0) -> np.ndarray:
@@ -28,7 +28,7 @@ MAKERS: dict[str, Callable[..., object]] = {
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_a_data_loader_takes_it(make: Callable[..., object]) -> None:
+def test_a_data_loader_accepts_each_sampler(make: Callable[..., object]) -> None:
     sampler = make(seed=3)
     data = TensorDataset(torch.arange(len(CLASSES)), torch.tensor(CLASSES))
     loader = DataLoader(data, batch_sampler=sampler)
@@ -52,22 +52,22 @@ def test_an_epoch_can_be_chosen() -> None:
 
 def test_pk_batches_hold_k_photos_of_each_individual_and_their_share_of_unknowns() -> None:
     for batch in PkBatchSampler(CLASSES, batch=8, k=2, unknown_share=0.25):
-        whose = Counter(CLASSES[row] for row in batch)
-        assert whose.pop(-1) == 2
-        assert set(whose.values()) == {2}
+        counts = Counter(CLASSES[row] for row in batch)
+        assert counts.pop(-1) == 2
+        assert set(counts.values()) == {2}
 
 
 def test_tuples_are_photo_same_other_unknown() -> None:
-    seen = []
+    anchors = []
     for batch in TupleBatchSampler(torch.tensor(CLASSES), batch=8):
         for anchor, same, other, unknown in np.reshape([CLASSES[row] for row in batch], (-1, 4)).tolist():
             assert anchor == same != other
             assert unknown == -1
-            seen.append(anchor)
-    assert set(seen) == set(range(6))
+            anchors.append(anchor)
+    assert set(anchors) == set(range(6))
 
 
-def test_rare_labels_are_drawn_more_often_than_they_are() -> None:
+def test_rare_labels_are_drawn_more_often_than_their_share() -> None:
     truth = np.zeros((100, 2), np.float32)
     truth[:, 0], truth[:10, 1] = 1, 1
     sampler = LogWeightBatchSampler(truth=truth, batch=50)
@@ -76,7 +76,7 @@ def test_rare_labels_are_drawn_more_often_than_they_are() -> None:
 
 
 @pytest.mark.parametrize("solver", ["exact", "nearest"])
-def test_assignment_brings_each_photo_its_partner_and_one_hard_other(solver: str) -> None:
+def test_assignment_pairs_each_photo_with_a_partner_and_a_hard_negative(solver: str) -> None:
     embedding = unit(len(CLASSES))
     sampler = AssignmentBatchSampler(CLASSES, embedding, batch=4, solver=solver)
     opponents = []
@@ -85,11 +85,11 @@ def test_assignment_brings_each_photo_its_partner_and_one_hard_other(solver: str
         assert CLASSES[photo] == CLASSES[partner] >= 0
         assert CLASSES[opponent] not in {CLASSES[photo], -1}
         opponents.append((photo, opponent))
-    known = [row for row, who in enumerate(CLASSES) if who >= 0]
+    known = [row for row, identity in enumerate(CLASSES) if identity >= 0]
     assert sorted(photo for photo, _ in opponents) == sorted(other for _, other in opponents) == known
     hard = np.mean([embedding[one] @ embedding[other] for one, other in opponents])
-    everybody = [embedding[a] @ embedding[b] for a in known for b in known if CLASSES[a] != CLASSES[b]]
-    assert hard > np.mean(everybody) + 0.2
+    all_pairs = [embedding[a] @ embedding[b] for a in known for b in known if CLASSES[a] != CLASSES[b]]
+    assert hard > np.mean(all_pairs) + 0.2
     assert not {tuple(sorted(pair)) for pair in opponents} & {
         tuple(sorted((photo, opponent))) for photo, _, _, opponent in sampler
     }
@@ -118,6 +118,6 @@ def test_new_embeddings_give_other_pairs() -> None:
         ),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(make: Callable[[], object], error: type[Exception], words: str) -> None:
+def test_impossible_batches_are_refused(make: Callable[[], object], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         make()

@@ -1,4 +1,4 @@
-"""The command ``boxes``: what it says to type next works as it stands."""
+"""The command ``boxes``: the next command that it prints is valid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fieldmark.quality.regions import clicks
 
 pytest.importorskip("cv2", reason="OpenCV is an extra")
 FEW_STEPS = 40
-"""Of learning where landmarks are; 400 by default."""
+"""Training steps of the landmark finder; 400 by default."""
 
 Printed = pytest.CaptureFixture[str]
 
@@ -33,37 +33,37 @@ def write(path: Path, rows: list[tuple[object, ...]]) -> Path:
     return path
 
 
-def ran(capsys: Printed, *words: object) -> list[str]:
+def output_of(capsys: Printed, *words: object) -> list[str]:
     assert main(["boxes", *map(str, words), "--by", "grabcut", "--workers", "0"]) == 0
     return capsys.readouterr().out.splitlines()
 
 
-def test_what_to_type_next_reads_the_photos_as_they_were_read(capsys: Printed, tmp_path: Path) -> None:
+def test_the_next_command_reads_the_photos_with_the_same_options(capsys: Printed, tmp_path: Path) -> None:
     for number in range(4):
         draw(tmp_path / f"far/p{number}.png", left=10 + 4 * number)
     (tmp_path / "here").mkdir()
-    rows = [("image", "who"), *((f"../far/p{number}.png", f"w{number % 2}") for number in range(4))]
+    rows = [("image", "name"), *((f"../far/p{number}.png", f"w{number % 2}") for number in range(4))]
     table, out = write(tmp_path / "here/whales.csv", rows), tmp_path / "b.csv"
-    found, following = ran(capsys, table, "--column", "identity=who", "--allow-outside", "--out", out)
-    assert found == f"4 of 4 photos have a box: {out}"
+    found, following = output_of(capsys, table, "--column", "identity=name", "--allow-outside", "--out", out)
+    assert found == f"boxes of 4 of 4 photos: {out}"
     assert following.startswith(
-        f"next: fieldmark train reidentify {table} --column identity=who --allow-outside --boxes "
+        f"next: fieldmark train reidentify {table} --column identity=name --allow-outside --boxes "
     )
-    told = shlex.split(following.removeprefix("next: fieldmark "))
-    told[-1:] = [str(tmp_path / "run"), "--size", "toy", "--workers", "0", "--set", "validation=nobody"]
-    assert main(told) == 1  # read and understood: it is the setting that is refused
+    words = shlex.split(following.removeprefix("next: fieldmark "))
+    words[-1:] = [str(tmp_path / "run"), "--size", "toy", "--workers", "0", "--set", "validation=unknown"]
+    assert main(words) == 1  # all words are valid except the setting
     assert "validation=open_set or humpback" in capsys.readouterr().err
 
 
-def test_photos_without_names_are_not_to_be_learnt_from(capsys: Printed, tmp_path: Path) -> None:
+def test_without_names_the_next_command_is_predict(capsys: Printed, tmp_path: Path) -> None:
     draw(tmp_path / "new/p.png", left=20)
     out = tmp_path / "b.csv"
-    assert ran(capsys, tmp_path / "new/p.png", "--out", out)[-1] == (
+    assert output_of(capsys, tmp_path / "new/p.png", "--out", out)[-1] == (
         f"next: fieldmark predict RUN {tmp_path / 'new/p.png'} --boxes {out} --out answers.csv"
     )
 
 
-def test_landmarks_alone_are_told_as_landmarks(
+def test_landmarks_without_boxes_are_reported_as_landmarks(
     capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(clicks.learn_clicks.__kwdefaults__, "n_steps", FEW_STEPS)
@@ -72,8 +72,8 @@ def test_landmarks_alone_are_told_as_landmarks(
         draw(tmp_path / f"p/{number}.png", left=4 * number)
         rows.append((f"{number}.png", 4 * number, 16, 4 * number + 40, 50))
     marks, out = write(tmp_path / "clicks.csv", rows), tmp_path / "b.csv"
-    lines = ran(capsys, tmp_path / "p", "--clicks", marks, "--save", tmp_path / "finder", "--out", out)
-    shares = dict(line.removesuffix(" (on photos not learnt from)").split(": ") for line in lines[:2])
+    lines = output_of(capsys, tmp_path / "p", "--clicks", marks, "--save", tmp_path / "finder", "--out", out)
+    shares = dict(line.removesuffix(" (cross-validated)").split(": ") for line in lines[:2])
     assert list(shares) == ["error of left, share of the landmarks", "error of right, share of the landmarks"]
     assert all(float(share) < 2 for share in shares.values())
     assert lines[2] == f"landmarks of 10 photos: {out}"

@@ -1,4 +1,4 @@
-"""The option ``--boxes``: tables of boxes beside the photos, under names or their own, for new photos too."""
+"""The option ``--boxes``: tables of boxes, with or without a name, also for new photos."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_boxes_come_with_the_photos_and_beside_them(folder: Path) -> None:
+def test_boxes_are_read_as_first_and_second_source(folder: Path) -> None:
     tables = (str(folder / "boxes.csv"), f"fin={folder / 'known.csv'}")
     found = gather(folder / "table.csv", labelled=True, reading={"boxes": tables}, n_workers=0).collection
     assert found.boxes is not None
@@ -42,7 +42,7 @@ def test_new_photos_take_their_boxes_from_the_same_table(folder: Path) -> None:
     assert found.collection.boxes[0].tolist() == [5, 6, 20, 20]
     without = new_photos(folder / "table.csv", folder / "t", {"boxes": (str(folder / "known.csv"),)}, n_workers=0)
     assert without is not None
-    assert without.collection.boxes is None  # the table is of the known photos alone
+    assert without.collection.boxes is None  # the table holds the training photos only
 
 
 def test_a_table_of_other_photos_is_refused(folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""Catalogues without unknown individuals, through every command that takes them, in every recipe that identifies.
+"""Catalogues without unknown individuals, with every command and every recipe that identifies.
 
-Photos lie in groups (encounters), so the runs also show what intervals are over.
+Photos belong to groups (encounters), so that the runs also show what the intervals resample.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from once import Once
 from shrinking import shrunk
 
 RECIPES = ("humpback-nearest", "humpback-classify", "humpback-siamese", "reidentify")
-IDENTITIES = [f"animal_{who}" for who in range(6)]
+IDENTITIES = [f"animal_{number}" for number in range(6)]
 NEW = ["t0.png", "t1.png", "t2.png", "t3.png"]
 UNKNOWN = "new_individual"
 
 Printed = pytest.CaptureFixture[str]
 
 
-def draw(path: Path, who: int, shot: int) -> None:
-    tiles = np.random.default_rng(who).integers(0, 255, (4, 8, 3), dtype=np.uint8)
+def draw(path: Path, identity: int, shot: int) -> None:
+    tiles = np.random.default_rng(identity).integers(0, 255, (4, 8, 3), dtype=np.uint8)
     large = np.asarray(Image.fromarray(tiles).resize((64, 32))).astype(int)
-    noisy = large + np.random.default_rng((who, shot)).normal(0, 12, large.shape)
+    noisy = large + np.random.default_rng((identity, shot)).normal(0, 12, large.shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path)
 
@@ -43,16 +43,16 @@ def write(path: Path, rows: list[tuple[str, ...]]) -> Path:
 
 @pytest.fixture(scope="session")
 def catalogue(once: Once) -> Path:
-    """Six individuals with three photos of two encounters each; four new photos, two of them of others."""
+    """Six individuals with three photos of two encounters each; four new photos, two of unknown individuals."""
     return once("closed", write_catalogue)
 
 
 def write_catalogue(folder: Path) -> None:
     rows = [("file", "identity", "encounter")]
-    for who, name in enumerate(IDENTITIES):
+    for number, name in enumerate(IDENTITIES):
         for shot in range(3):
-            draw(folder / "photos" / f"a{who}_{shot}.png", who, shot)
-            rows.append((f"a{who}_{shot}.png", name, f"{who}-{shot // 2}"))
+            draw(folder / "photos" / f"a{number}_{shot}.png", number, shot)
+            rows.append((f"a{number}_{shot}.png", name, f"{number}-{shot // 2}"))
     for number, name in enumerate(NEW):
         draw(folder / "new" / name, number if number < 2 else 50 + number, 9)
     write(folder / "table.csv", rows)
@@ -60,7 +60,7 @@ def write_catalogue(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def runs(catalogue: Path, once: Once) -> Path:
-    """A finished toy run of each recipe, in a folder of its name, that answered the new photos."""
+    """A finished toy run of each recipe, in a folder of its name, with predictions for the new photos."""
 
     def train(folder: Path) -> None:
         for recipe in RECIPES:
@@ -77,13 +77,13 @@ def runs(catalogue: Path, once: Once) -> Path:
     return once("closed-runs", train)
 
 
-def said(capsys: Printed, *words: object) -> str:
+def output_of(capsys: Printed, *words: object) -> str:
     assert main([*map(str, words)]) == 0, capsys.readouterr().err
     return capsys.readouterr().out
 
 
 def check_submission(path: Path, unknown: str = UNKNOWN) -> list[list[str]]:
-    """The ranked names of a submission, all of them identities or the label of unknown individuals."""
+    """Return the ranked names of a submission; all are identities or the label of unknown individuals."""
     table = pl.read_csv(path)
     assert table["Image"].to_list() == NEW
     names = [row.split() for row in table["Id"]]
@@ -92,17 +92,17 @@ def check_submission(path: Path, unknown: str = UNKNOWN) -> list[list[str]]:
     return names
 
 
-def test_inspect_finds_nothing_to_mend(catalogue: Path, tmp_path: Path, capsys: Printed) -> None:
+def test_inspect_finds_no_errors(catalogue: Path, tmp_path: Path, capsys: Printed) -> None:
     words = ("--photos", catalogue / "photos", "--html", tmp_path / "page.html", "--workers", 0)
-    told = said(capsys, "inspect", catalogue / "table.csv", *words)
-    assert "18 photos of 6 individuals. No mistakes or broken files were found." in told
-    assert UNKNOWN not in told
+    output = output_of(capsys, "inspect", catalogue / "table.csv", *words)
+    assert "18 photos of 6 individuals. No mistakes or broken files were found." in output
+    assert UNKNOWN not in output
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_answers_new_photos_and_may_call_them_unknown(recipe: str, runs: Path) -> None:
+def test_every_recipe_predicts_new_photos_and_may_predict_unknown(recipe: str, runs: Path) -> None:
     names = check_submission(runs / recipe / "answers" / "submission.csv")
-    assert recipe == "humpback-classify" or any(UNKNOWN in row for row in names)  # its threshold lies below all
+    assert recipe == "humpback-classify" or any(UNKNOWN in row for row in names)  # its threshold is below all scores
     stage = "evidence" if recipe == "reidentify" else "pairs" if recipe == "humpback-siamese" else "ranking"
     ranking = pl.read_parquet(runs / recipe / stage / "ranking.parquet")
     assert not ranking["identity"].null_count()
@@ -110,22 +110,22 @@ def test_every_recipe_answers_new_photos_and_may_call_them_unknown(recipe: str, 
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_run_is_evaluated_asked_and_reported(
+def test_every_run_evaluates_identifies_and_reports(
     recipe: str, catalogue: Path, runs: Path, tmp_path: Path, capsys: Printed
 ) -> None:
     run = runs / recipe
-    told = said(capsys, "evaluate", run)
-    assert "unknown individuals given" not in told
-    assert " groups (n = " in told
-    photos = NEW[:1] if recipe == "reidentify" else NEW  # points take their time
-    asked = fieldmark.identify(run, [catalogue / "new" / name for name in photos], n_workers=0)
+    output = output_of(capsys, "evaluate", run)
+    assert "unknown individuals given" not in output
+    assert " groups (n = " in output
+    photos = NEW[:1] if recipe == "reidentify" else NEW  # keypoint matching is slow
+    found = fieldmark.identify(run, [catalogue / "new" / name for name in photos], n_workers=0)
     names = check_submission(run / "answers" / "submission.csv")
-    assert [[match.identity for match in one.matches] for one in asked] == names[: len(photos)]
-    assert [one.is_new for one in asked] == [row[0] == UNKNOWN for row in names[: len(photos)]]
+    assert [[match.identity for match in one.matches] for one in found] == names[: len(photos)]
+    assert [one.is_new for one in found] == [row[0] == UNKNOWN for row in names[: len(photos)]]
     out = tmp_path / "answers.csv"
-    said(capsys, "predict", run, catalogue / "new", "--out", out, "--format", "submission", "--workers", 0)
+    output_of(capsys, "predict", run, catalogue / "new", "--out", out, "--format", "submission", "--workers", 0)
     assert check_submission(out) == names
-    page = Path(said(capsys, "report", run).strip()).read_text(encoding="utf-8")
+    page = Path(output_of(capsys, "report", run).strip()).read_text(encoding="utf-8")
     measures = read_json(run / "metrics.json")
     assert {(one["unit"], one["n_units"]) for one in measures} == {("group", 3)}
     assert "95 % intervals over 3 groups" in page.replace("\xa0", " ")
@@ -133,66 +133,70 @@ def test_every_run_is_evaluated_asked_and_reported(
 
 
 def test_individuals_that_the_run_does_not_know_are_unknown_in_evaluate(runs: Path, tmp_path: Path) -> None:
-    shown = [("animal_0", 0), ("animal_1", 1), ("somebody", 77), ("somebody", 77)]
+    shown = [("animal_0", 0), ("animal_1", 1), ("other", 77), ("other", 77)]
     rows = [("file", "identity", "encounter")]
-    for number, (name, who) in enumerate(shown):
-        draw(tmp_path / "photos" / f"s{number}.png", who, 30 + number)
+    for number, (name, identity) in enumerate(shown):
+        draw(tmp_path / "photos" / f"s{number}.png", identity, 30 + number)
         rows.append((f"s{number}.png", name, f"{min(number, 2)}"))
     table = write(tmp_path / "table.csv", rows)
     measures = fieldmark.evaluate(runs / "humpback-nearest", table, photos=tmp_path / "photos", n_workers=0)
     found = {one.name: one for one in measures}
     assert (found["MAP@5"].n, found["MAP@5"].over) == (4, "3 groups")
-    assert (found["FPIR"].n, found["false matches"].over) == (2, "1 group")
+    assert (found["FPIR"].n, found["FPIR"].over) == (2, "1 group")
     assert (found["top-1 of known"].value, found["top-1 of known"].over) == (1.0, "2 groups")
 
 
-def test_runs_are_blended(runs: Path, tmp_path: Path, capsys: Printed) -> None:
+def test_ensembles_of_runs(runs: Path, tmp_path: Path, capsys: Printed) -> None:
     pair, out = [runs / "humpback-nearest", runs / "humpback-classify"], tmp_path / "answers.csv"
-    told = said(capsys, "ensemble", *pair, "--by", "vote", "--out", out)
+    output = output_of(capsys, "ensemble", *pair, "--by", "vote", "--out", out)
     names = check_submission(out)
     n_new = sum(row[0] == UNKNOWN for row in names)
-    assert f"4 photos answered by 2 runs, {n_new} of them by nobody we know first" in told
-    said(capsys, "ensemble", *pair, "--run", tmp_path / "both", "--out", tmp_path / "both.csv")
+    assert f"4 photos predicted by 2 runs, {n_new} of them as unknown individuals" in output
+    output_of(capsys, "ensemble", *pair, "--run", tmp_path / "both", "--out", tmp_path / "both.csv")
     check_submission(tmp_path / "both" / "answers" / "submission.csv")
     check_submission(tmp_path / "both.csv")
 
 
-def test_photos_are_compared_and_names_doubted(catalogue: Path, runs: Path, tmp_path: Path, capsys: Printed) -> None:
-    said(capsys, "issues", runs / "reidentify", "--out", tmp_path / "issues.csv", "--workers", 0)
+def test_photos_are_compared_and_name_issues_listed(
+    catalogue: Path, runs: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    output_of(capsys, "issues", runs / "reidentify", "--out", tmp_path / "issues.csv", "--workers", 0)
     issues = pl.read_csv(tmp_path / "issues.csv")
     assert set(issues["kind"]) == {"two names"}
     assert set(issues["label"]) <= set(IDENTITIES)
     words = ("--photos", catalogue / "photos", "--new", catalogue / "new", "--run", runs / "humpback-nearest")
-    told = said(
+    output = output_of(
         capsys, "duplicates", catalogue / "table.csv", *words, "--out", tmp_path / "duplicates.csv", "--workers", 0
     )
-    assert "Groups both named and unknown     0" in told
-    told = said(capsys, "match", catalogue / "photos" / "a0_0.png", catalogue / "photos" / "a0_1.png", "--by", "sift")
-    assert "inliers:" in told
-    told = said(capsys, "symmetry", catalogue / "table.csv", "--photos", catalogue / "photos", "--workers", 0)
-    assert "6 individuals with two photos" in told
+    assert "Groups both named and unknown     0" in output
+    output = output_of(
+        capsys, "match", catalogue / "photos" / "a0_0.png", catalogue / "photos" / "a0_1.png", "--by", "sift"
+    )
+    assert "inliers:" in output
+    output = output_of(capsys, "symmetry", catalogue / "table.csv", "--photos", catalogue / "photos", "--workers", 0)
+    assert "6 individuals with two photos" in output
 
 
-def test_without_new_photos_a_run_is_trained_and_asked(catalogue: Path, tmp_path: Path, capsys: Printed) -> None:
+def test_a_run_without_new_photos_is_trained_and_identifies(catalogue: Path, tmp_path: Path, capsys: Printed) -> None:
     words = ("--photos", catalogue / "photos", "--size", "toy", "--run", tmp_path / "run", "--workers", 0)
-    told = said(capsys, "train", "humpback-nearest", catalogue / "table.csv", *words)
-    assert "submission:" not in told
-    told = said(capsys, "identify", tmp_path / "run", catalogue / "new" / "t3.png", "--workers", 0)
-    assert f"1   {UNKNOWN} (nobody we know)" in told
+    output = output_of(capsys, "train", "humpback-nearest", catalogue / "table.csv", *words)
+    assert "submission:" not in output
+    output = output_of(capsys, "identify", tmp_path / "run", catalogue / "new" / "t3.png", "--workers", 0)
+    assert f"1   {UNKNOWN} (unknown individual)" in output
 
 
 @pytest.mark.parametrize(
     ("header", "options", "unknown"),
     [
         (("Image", "Id"), {}, "new_whale"),
-        (("Image", "Id"), {"--unknown": "nobody"}, "nobody"),
+        (("Image", "Id"), {"--unknown": "stray"}, "stray"),
         (("file", "identity"), {"--unknown": ""}, "new_individual"),
     ],
 )
 def test_the_label_of_unknown_individuals_is_that_of_the_table_or_its_form(
     header: tuple[str, str], options: dict[str, str], unknown: str, catalogue: Path, tmp_path: Path, capsys: Printed
 ) -> None:
-    rows = [header, *((f"a{who}_{shot}.png", name) for who, name in enumerate(IDENTITIES) for shot in range(3))]
+    rows = [header, *((f"a{number}_{shot}.png", name) for number, name in enumerate(IDENTITIES) for shot in range(3))]
     if options.get("--unknown") == "":
         for number in range(3):
             draw(tmp_path / "photos" / f"u{number}.png", 70 + number, 0)
@@ -203,6 +207,6 @@ def test_the_label_of_unknown_individuals_is_that_of_the_table_or_its_form(
     table = write(tmp_path / "train.csv", rows)
     words = ("--photos", tmp_path / "photos", "--new", catalogue / "new", "--size", "toy", "--workers", 0)
     typed = [word for pair in options.items() for word in pair]
-    said(capsys, "train", "humpback-nearest", table, *words, *typed, "--run", tmp_path / "run")
+    output_of(capsys, "train", "humpback-nearest", table, *words, *typed, "--run", tmp_path / "run")
     assert any(unknown in row for row in check_submission(tmp_path / "run" / "answers" / "submission.csv", unknown))
     assert {one["unit"] for one in read_json(tmp_path / "run" / "metrics.json")} == {"photo"}

@@ -1,4 +1,4 @@
-"""Photos that are answered are decoded once; broken ones are told as if all had been looked at before."""
+"""Each predicted photo is decoded once, and all broken photos are reported together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fieldmark.quality import inspecting
 
 @pytest.fixture
 def some(trained: Path, tmp_path: Path) -> list[Path]:
-    """Copies of four photos; the second and the last are cut short behind their headers."""
+    """Copies of four photos; the second and the last are truncated after their headers."""
     files = []
     for number, path in enumerate(sorted((trained / "whales").rglob("*.jpg"))[:4]):
         files.append(Path(shutil.copy(path, tmp_path / f"{number}.jpg")))
@@ -27,7 +27,7 @@ def some(trained: Path, tmp_path: Path) -> list[Path]:
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of photos as they are decoded."""
+    """Return a list that collects the names of decoded photos."""
     names: list[str] = []
     decode = reading.decode
 
@@ -53,12 +53,12 @@ def test_all_broken_photos_are_named_at_once(trained: Path, some: list[Path]) ->
     assert str(some[3]) in str(caught.value.got)
 
 
-def test_broken_photos_are_left_out_and_told_once(trained: Path, some: list[Path]) -> None:
+def test_broken_photos_are_left_out_and_reported_once(trained: Path, some: list[Path]) -> None:
     lines: list[str] = []
-    told = type("Told", (type(QUIET),), {"say": lambda _, text: lines.append(text)})()
+    progress = type("Recorder", (type(QUIET),), {"say": lambda _, text: lines.append(text)})()
     (some[0].parent / "none.jpg").write_bytes(b"not a photo")
     files = [*some, some[0].parent / "none.jpg"]
-    answers = fieldmark.identify(trained / "run", files, skip_broken=True, progress=told)
+    answers = fieldmark.identify(trained / "run", files, skip_broken=True, progress=progress)
     assert [one.file for one in answers] == [some[0], some[2]]
     left_out = [line for line in lines if line.startswith("left out")]
     assert len(left_out) == len(set(left_out)) == 3

@@ -1,4 +1,4 @@
-"""``fieldmark download``: what is typed, printed, written and refused."""
+"""``fieldmark download`` on the command line: output, files, errors."""
 
 import csv
 import subprocess
@@ -29,11 +29,13 @@ def table(web: BadWeb, tmp_path: Path) -> Path:
     return path
 
 
-def test_what_came_and_what_did_not_is_printed(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_downloaded_and_missing_photos_are_printed(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     assert main(["download", str(table), "--out", str(out), "--allow-private", "--tries", "1", "--resize", "50"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("2 of 4 photos are here")
+    assert lines[0].startswith("2 of 4 photos are downloaded")
     assert {"not_found 1", "web_page 1"} <= {" ".join(line.split()[:2]) for line in lines}
     assert ["127.0.0.1", "4", "2"] in [line.split() for line in lines]
     assert lines[-1] == f"next: fieldmark inspect {out}"
@@ -64,7 +66,7 @@ def test_private_addresses_are_refused_unless_allowed(table: Path, web: BadWeb, 
         (["--manifest", "none.csv"], "manifest.csv"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_invalid_options_are_refused(
     words: list[str], fix: str, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["download", str(table), "--out", str(tmp_path / "out"), *words]) == 1
@@ -76,12 +78,12 @@ def test_the_missing_package_is_named(table: Path, tmp_path: Path, monkeypatch: 
     import fieldmark.api.download as module
 
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.download(table, out=tmp_path / "out")
-    assert told.value.fix == 'pip install "fieldmark[download]"'
+    assert caught.value.fix == 'pip install "fieldmark[download]"'
 
 
-def test_the_room_is_the_kind_too_and_wakes_nothing() -> None:
+def test_the_package_has_the_name_of_the_function_and_imports_nothing_large() -> None:
     code = (
         "import sys, fieldmark, fieldmark.downloads.specs; assert callable(fieldmark.download); "
         "sys.exit(any(name in sys.modules for name in ('aiohttp', 'yarl', 'torch', 'polars')))"

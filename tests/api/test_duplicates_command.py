@@ -1,4 +1,4 @@
-"""``fieldmark duplicates`` as typed: what it prints, writes and refuses."""
+"""``fieldmark duplicates`` on the command line: output, files, errors."""
 
 import csv
 from pathlib import Path
@@ -25,7 +25,7 @@ def copied(whales: Path) -> Path:
     return whales
 
 
-def test_counts_contradictions_and_files_are_told(
+def test_counts_conflicts_and_files_are_printed(
     capsys: Printed, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -47,7 +47,7 @@ def test_counts_contradictions_and_files_are_told(
         "written: duplicates.csv",
         "page: duplicates.html",
         "names: names.csv",
-        "taken over: over.csv",
+        "transferred names: over.csv",
     ]
     with (tmp_path / "duplicates.csv").open(encoding="utf-8-sig") as file:
         pictures = [row for row in csv.DictReader(file) if row["verdict"] == "unknown and named"]
@@ -64,7 +64,7 @@ def test_an_existing_table_is_kept(capsys: Printed, copied: Path, tmp_path: Path
     assert out.read_text() == "mine"
 
 
-def test_python_writes_nothing_unasked(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_function_writes_no_file_by_default(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     found = fieldmark.duplicates(copied, n_workers=1)
@@ -72,27 +72,29 @@ def test_python_writes_nothing_unasked(copied: Path, tmp_path: Path, monkeypatch
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_run_suggests_names_that_look_similar(trained: Path) -> None:
-    """What a net trained for one epoch finds similar is noise: it must be told by name and never raise."""
+def test_a_run_suggests_names_of_similar_photos(trained: Path) -> None:
+    """The similarity of a network trained for one epoch is noise: suggestions have valid names, and none raises."""
     found = fieldmark.duplicates(trained / "whales", run=trained / "run", n_workers=1)
-    names = {f"w_{who}" for who in range(5)}
+    names = {f"w_{number}" for number in range(5)}
     assert all({one.first, one.second} <= names and one.score < 1 for one in found.suggested if not one.n_shared)
 
 
-def test_names_are_not_taken_over_by_unknown(copied: Path) -> None:
-    with pytest.raises(FieldmarkError) as told:
+def test_transferred_names_need_new_photos(copied: Path) -> None:
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.duplicates(copied, transfer="over.csv")
-    assert "--new PHOTOS" in told.value.fix
+    assert "--new PHOTOS" in caught.value.fix
 
 
-def test_a_pattern_without_reading_is_refused(copied: Path) -> None:
-    with pytest.raises(FieldmarkError) as told:
+def test_a_pattern_without_text_recognition_is_refused(copied: Path) -> None:
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.duplicates(copied, pattern="HWC[0-9]+")
-    assert "--texts texts.csv" in told.value.fix
+    assert "--texts texts.csv" in caught.value.fix
 
 
-def test_ids_in_photos_are_told_beside_names(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a made reader; names as short as these whales' are not looked for."""
+def test_identifiers_in_photos_are_written_beside_names(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a fake text reader; names as short as those of these whales are not searched."""
     read = iter([["W 4"], ["HWC 034"], *[[]] * 99])
     monkeypatch.setattr("fieldmark.images.texts.text_reader", lambda by: lambda pixels: next(read))
     fieldmark.duplicates(copied, texts=tmp_path / "texts.csv", pattern="HWC[0-9]{3}", n_workers=1)
@@ -103,20 +105,22 @@ def test_ids_in_photos_are_told_beside_names(copied: Path, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("within", [-1, 17])
-def test_impossible_distances_are_refused(copied: Path, within: int) -> None:
-    with pytest.raises(FieldmarkError) as told:
+def test_distances_out_of_range_are_refused(copied: Path, within: int) -> None:
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.duplicates(copied, within=within)
-    assert "--within 6" in told.value.fix
+    assert "--within 6" in caught.value.fix
 
 
-def test_what_is_missing_is_told_with_what_to_install(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_give_an_error_with_the_command_to_install(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fieldmark.api.duplicates.find_spec", lambda name: None)
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.duplicates(copied)
-    assert told.value.got == "numba"
-    assert told.value.fix == INSTALL
+    assert caught.value.got == "numba"
+    assert caught.value.fix == INSTALL
 
 
-def test_where_no_run_lies_is_told(copied: Path, tmp_path: Path) -> None:
+def test_a_missing_run_gives_an_error(copied: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError):
         fieldmark.duplicates(copied, run=tmp_path / "nothing")

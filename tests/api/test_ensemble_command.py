@@ -1,4 +1,4 @@
-"""Several runs give one answer: by the command and by the kind, and what they refuse."""
+"""Ensembles of runs: the command, the function, and their errors."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def runs(trained: Path, once: Once, tiny: Callable[..., Plan]) -> list[Path]:
     return [trained / "run", once("unflipped", train)]
 
 
-def test_the_command_writes_one_answer_a_photo_and_says_what_it_is_worth(
+def test_the_command_writes_one_prediction_per_photo_and_prints_the_quality(
     runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "answers.csv"
     assert main(["ensemble", *map(str, runs), "--by", "vote", "--weight", "2", "--weight", "1", "--out", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("3 photos answered by 2 runs, ")
-    assert "MAP@5 on their validation photos" in said
+    output = capsys.readouterr().out
+    assert output.startswith("3 photos predicted by 2 runs, ")
+    assert "MAP@5 on their validation photos" in output
     answers = pl.read_csv(out)
     assert answers["Image"].to_list() == ["t2.jpg", "t0.jpg", "t1.jpg"]
     assert all(len(set(names.split())) == 5 for names in answers["Id"])
     assert main(["ensemble", *map(str, runs), "--out", str(out)]) == 1
 
 
-def test_a_run_with_all_the_weight_has_its_way(runs: list[Path]) -> None:
+def test_a_run_with_all_the_weight_decides(runs: list[Path]) -> None:
     for own in (0, 1):
         weights = [1e-6, 1e-6]
         weights[own] = 1.0
@@ -54,19 +54,19 @@ def test_a_run_with_all_the_weight_has_its_way(runs: list[Path]) -> None:
         assert found.n_new == (found.answers.filter(pl.col("place") == 1)["identity"] == "new_whale").sum()
 
 
-def test_the_command_makes_a_run_that_can_be_asked(
+def test_the_command_makes_a_run_that_identifies(
     runs: list[Path], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, out = tmp_path / "both", tmp_path / "answers.csv"
     assert main(["ensemble", *map(str, runs), "--run", str(made), "--out", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert "MAP@5" in said
-    assert f"next: fieldmark identify {made} PHOTO.jpg" in said
+    output = capsys.readouterr().out
+    assert "MAP@5" in output
+    assert f"next: fieldmark identify {made} PHOTO.jpg" in output
     assert (made / "report.html").stat().st_size > 10_000
     photo = trained / "whales" / "test" / "t0.jpg"
-    (asked,) = fieldmark.identify(made, [photo], n_workers=0)
+    (found,) = fieldmark.identify(made, [photo], n_workers=0)
     row = pl.read_csv(out).filter(pl.col("Image") == "t0.jpg")["Id"].item().split()
-    assert [match.identity for match in asked.matches] == row
+    assert [match.identity for match in found.matches] == row
     assert main(["evaluate", str(made)]) == 0
     assert main(["ensemble", *map(str, runs)]) == 1
     assert "--run runs/together" in capsys.readouterr().err
@@ -74,18 +74,18 @@ def test_the_command_makes_a_run_that_can_be_asked(
     assert "--points without --run" in capsys.readouterr().err
 
 
-def test_refusals_say_what_to_do(runs: list[Path], tmp_path: Path) -> None:
+def test_errors_name_a_fix(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(RunError) as one:
         fieldmark.ensemble(runs[:1])
     assert "two run folders" in one.value.fix
     with pytest.raises(RunError) as one:
         fieldmark.ensemble([])
     assert "two run folders" in one.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.ensemble(runs, weights=[1.0])
-    assert "one --weight for each run" in told.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    assert "one --weight for each run" in caught.value.fix
+    with pytest.raises(FieldmarkError) as caught:
         fieldmark.ensemble(runs, by="mean")  # type: ignore[arg-type]
-    assert "--by score" in told.value.fix
+    assert "--by score" in caught.value.fix
     with pytest.raises(RunError):
         fieldmark.ensemble([runs[0], tmp_path / "nothing"])

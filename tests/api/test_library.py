@@ -1,4 +1,4 @@
-"""The public modules for programs of one's own: every function takes what the ecosystem passes around."""
+"""The public modules: every function accepts lists, numpy arrays, tensors and columns."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ CALLS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, Any]]] = {
     calibration.recalibrate: (arrays(proba=[[0.6, 0.4]], have=[0.5, 0.5], want=[0.2, 0.8]), {}),
     near_duplicates.near_pairs: (arrays(hashes=[0, 1, 2**40, 3]), {"within": 2}),
 }
-"""Every public function that takes arrays: those by name, and its other arguments."""
+"""Every public function with array arguments: its arrays by name, and its other arguments."""
 NO_ARRAYS = {
     losses.ramp,
     metrics.share_interval,
@@ -121,14 +121,14 @@ TESTED_BELOW = {thresholding.apply_label_thresholds}
 
 
 def column(values: Any) -> Any:
-    """A polars column, or a frame of one column for each of the matrix's."""
+    """Return a polars column, or a frame for a matrix."""
     array = np.asarray(values)
     if array.ndim == 1:
         return pl.Series(values)
     return pl.DataFrame({str(at): one for at, one in enumerate(array.T)}) if array.ndim == 2 else array
 
 
-KINDS: dict[str, Callable[[Any], Any]] = {
+FORMS: dict[str, Callable[[Any], Any]] = {
     "numpy": np.asarray,
     "float32": lambda values: np.asarray(values, np.float32) if max(np.ravel(values)) < 2**24 else np.asarray(values),
     "torch": torch.tensor,
@@ -137,8 +137,8 @@ KINDS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
-    """A result as nested lists and numbers, for comparisons."""
+def plain(value: Any) -> Any:  # noqa: PLR0911 - one return for each type
+    """Return a result as nested lists and numbers, for comparisons."""
     if isinstance(value, torch.Tensor):
         return plain(value.detach().numpy())
     if isinstance(value, np.ndarray):
@@ -154,21 +154,21 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
     return round(value, 5) if isinstance(value, float) else value
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("function", CALLS, ids=lambda one: one.__name__)
-def test_every_function_takes_what_the_ecosystem_passes_around(function: Callable[..., Any], kind: str) -> None:
+def test_every_function_accepts_arrays_of_any_form(function: Callable[..., Any], form: str) -> None:
     given, others = CALLS[function]
     expected = plain(function(**given, **others))
     assert expected not in (None, [], {})
-    converted = {name: KINDS[kind](values) for name, values in given.items()}
+    converted = {name: FORMS[form](values) for name, values in given.items()}
     assert np.array_equal(np.array(str(plain(function(**converted, **others)))), np.array(str(expected))), (
-        "another result"
+        "the result differs"
     )
 
 
 @pytest.mark.parametrize("wrong", ["text", None, {"a": 1}, object()], ids=["text", "none", "mapping", "object"])
 @pytest.mark.parametrize("function", CALLS, ids=lambda one: one.__name__)
-def test_every_function_refuses_what_holds_no_numbers(function: Callable[..., Any], wrong: object) -> None:
+def test_every_function_refuses_values_without_numbers(function: Callable[..., Any], wrong: object) -> None:
     given, others = CALLS[function]
     for name in given:
         optional = inspect.signature(function).parameters[name].default is None
@@ -178,7 +178,7 @@ def test_every_function_refuses_what_holds_no_numbers(function: Callable[..., An
             function(**{**given, name: wrong}, **others)
 
 
-def test_every_public_function_is_among_these() -> None:
+def test_every_public_function_is_tested_here() -> None:
     modules = [getattr(fieldmark, name) for name in (*MODULES, "near_duplicates")]
     functions = {
         getattr(module, name)
@@ -186,12 +186,12 @@ def test_every_public_function_is_among_these() -> None:
         for name in module.__all__
         if inspect.isfunction(getattr(module, name))
     }
-    again = {calibration.calibration_error, calibration.reliability}
-    assert functions - again - NO_ARRAYS - TESTED_BELOW == set(CALLS)
+    repeated = {calibration.calibration_error, calibration.reliability}
+    assert functions - repeated - NO_ARRAYS - TESTED_BELOW == set(CALLS)
 
 
 def test_every_loss_of_the_package_is_public() -> None:
-    """Whatever takes logits, embeddings, stripes or pairs of the batch and gives a scalar is a loss."""
+    """A function that takes logits, embeddings, stripes or pairs of a batch and returns a scalar is a loss."""
     package = Path(losses.__file__ or "").parent
     found = set()
     for path in package.glob("*.py"):
@@ -206,7 +206,7 @@ def test_every_loss_of_the_package_is_public() -> None:
 
 
 @pytest.mark.parametrize("name", [*MODULES, *PHOTOS])
-def test_a_public_module_tells_all_its_names(name: str) -> None:
+def test_dir_lists_all_names_of_a_public_module(name: str) -> None:
     module = getattr(fieldmark, name)
     assert isinstance(module, ModuleType)
     assert set(module.__all__) <= set(dir(module))
@@ -217,14 +217,14 @@ def test_a_public_module_tells_all_its_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["losses", "metrics"])
 def test_no_module_of_a_public_package_hides_a_function(name: str) -> None:
-    """A module that was imported would stand in the place of a function of its name."""
+    """An imported submodule would replace a function of the same name."""
     module = getattr(fieldmark, name)
     beside = {path.stem for path in Path(module.__file__).parent.glob("*.py")}
     assert not beside & set(module.__all__)
 
 
 @pytest.mark.parametrize("name", [*MODULES, *PHOTOS])
-def test_every_public_function_tells_what_it_raises(name: str) -> None:
+def test_every_public_function_documents_its_errors(name: str) -> None:
     module = getattr(fieldmark, name)
     refers = {"average_precision", "describe", "f_beta_per_image", "log_weights", "margins_by_count", "ramp"}
     refers |= {"reliability", "centre_spread", "top_k"}
@@ -234,38 +234,38 @@ def test_every_public_function_tells_what_it_raises(name: str) -> None:
     ] == []
 
 
-def test_gradients_flow_through_the_border() -> None:
+def test_gradients_pass_the_conversion_of_arrays() -> None:
     logits = torch.tensor(LOGITS, requires_grad=True)
     losses.focal(logits, TRUTH).backward()
     assert logits.grad is not None
     assert float(logits.grad.abs().sum()) > 0
 
 
-def test_tensors_are_made_like_the_others_of_a_call() -> None:
+def test_arrays_take_the_type_of_the_tensors_of_a_call() -> None:
     logits = torch.tensor(LOGITS, dtype=torch.float64, requires_grad=True)
     assert losses.bce(logits, np.asarray(TRUTH, np.float32)).dtype == torch.float64
     assert losses.bce(LOGITS, TRUTH).dtype == torch.float32
 
 
-def test_numbers_of_the_wrong_kind_are_named() -> None:
-    with pytest.raises(FieldmarkError, match=r"false_match_rate\(\) needs whole numbers for answer") as told:
+def test_numbers_of_the_wrong_type_are_reported() -> None:
+    with pytest.raises(FieldmarkError, match=r"false_match_rate\(\) needs whole numbers for answer") as caught:
         metrics.false_match_rate(pl.Series([1, None]), [1, -1])
-    assert "1 of 2 missing" in str(told.value)
-    with pytest.raises(FieldmarkError, match=r"f_beta\(\) needs truth values for answer") as told:
+    assert "1 of 2 missing" in str(caught.value)
+    with pytest.raises(FieldmarkError, match=r"f_beta\(\) needs truth values for answer") as caught:
         metrics.f_beta([[0.3]], [[1]])
-    assert "proba > 0.5" in told.value.fix
+    assert "proba > 0.5" in caught.value.fix
     with pytest.raises(ShapeError, match=r"f_beta\(\) needs answer with 2 axes: \(image, label\)"):
         metrics.f_beta([0, 1], [0, 1])
     with pytest.raises(ShapeError, match="rows of equal length"):
         metrics.f_beta([[0, 1], [1]], [[0, 1], [1, 1]])
 
 
-def test_ranked_answers_may_be_of_different_length() -> None:
+def test_rankings_may_have_different_lengths() -> None:
     assert metrics.map_at_k([[3], [5, 7]], [3, 7]) == 0.75
     assert metrics.map_at_k(pl.Series([[3], [5, 7]]), pl.Series([3, 7])) == 0.75
 
 
-def test_folds_take_names_and_missing_values() -> None:
+def test_folds_accept_names_and_missing_values() -> None:
     names = ["a", "a", "b", "b", "unknown", None]
     numbers = [0, 0, 1, 1, -1, -2]
     for given in (names, pl.Series(names)):
@@ -277,7 +277,7 @@ def test_folds_take_names_and_missing_values() -> None:
     assert sorted([*training, *validation]) == list(range(6))
 
 
-def test_folds_by_date_take_days_in_any_form() -> None:
+def test_folds_by_date_accept_days_in_any_form() -> None:
     days = pl.Series(["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-04"])
     for given in (days, days.to_list(), days.str.to_date(), days.str.to_date().to_numpy()):
         assert folds.assign("by_date", dates=given, share=0.25).tolist() == [-1, -1, -1, 0]
@@ -295,10 +295,10 @@ def test_every_strategy_has_a_name(strategy: str) -> None:
     assert fold.max() >= 0
 
 
-def test_a_setting_that_a_rule_does_not_have_is_refused_with_those_it_has() -> None:
-    with pytest.raises(PlanError) as told:
+def test_an_unknown_setting_of_a_rule_gives_an_error_with_its_settings() -> None:
+    with pytest.raises(PlanError) as caught:
         thresholding.find_label_thresholds(PROBA, rule="relative", tims=3)
-    assert told.value.fix == "the settings with their defaults are: times=7.0."
+    assert caught.value.fix == "the settings with their defaults are: times=7.0."
     with pytest.raises(FieldmarkError, match="no rule of that name") as near:
         thresholding.find_label_thresholds(PROBA, LABELS, rule="gobal_f2")
     assert near.value.fix == "did you mean 'global_f2'?"
@@ -310,11 +310,11 @@ def test_label_thresholds_by_group_are_found_and_applied() -> None:
     assert set(found.groups) == {"culture", "tag"}
     given = thresholding.apply_label_thresholds(found, pl.DataFrame(PROBA, orient="row"), label_groups=groups)
     assert given.tolist() == np.asarray(LABELS, bool).tolist()
-    with pytest.raises(ShapeError, match="name of its group"):
+    with pytest.raises(ShapeError, match="group name of every label"):
         thresholding.apply_label_thresholds(found, PROBA, label_groups=["culture"])
 
 
-def test_a_name_that_a_module_does_not_list_is_no_attribute() -> None:
+def test_a_name_that_a_module_does_not_export_is_no_attribute() -> None:
     attribute, names = exports("fieldmark.example", {"map_at_k": "fieldmark.metrics.ranking"}, own=("own",))
     assert names() == ["map_at_k", "own"]
     assert attribute("map_at_k")([[1]], [1], k=1) == 1
@@ -322,7 +322,7 @@ def test_a_name_that_a_module_does_not_list_is_no_attribute() -> None:
         attribute("top_k")
 
 
-def test_whole_numbers_become_floats_where_floats_are_asked_for() -> None:
+def test_whole_numbers_become_floats_where_floats_are_expected() -> None:
     assert converted([1, 2], Float[np.ndarray, " row"], name="row", by="test").dtype == np.float64
     assert converted(np.float32([1, 2]), Float[np.ndarray, " row"], name="row", by="test").dtype == np.float32
 
@@ -332,11 +332,11 @@ def test_an_identity_counts_as_found_only_before_unknown() -> None:
     assert metrics.missed_identification_rate([[-1, 3]], [3], k=2) == 1
 
 
-def test_photos_without_a_group_are_not_one_group() -> None:
+def test_photos_without_a_group_are_separate_groups() -> None:
     assert sorted(folds.assign("plain", groups=[None] * 4, n_folds=2).tolist()) == [0, 0, 1, 1]
 
 
-def test_no_labels_come_from_the_own_group() -> None:
+def test_labels_of_the_same_group_are_not_transferred() -> None:
     own = {"query_groups": [0, 1, 2, 3], "gallery_groups": [0, 1, 2, 3]}
     with_own = assignment.transfer_labels(UNIT, UNIT, np.eye(4), k=1)
     without = assignment.transfer_labels(UNIT, UNIT, np.eye(4), k=1, **own)

@@ -1,4 +1,4 @@
-"""Embeddings, hashes and keypoints of photos in any form, without any run."""
+"""Embeddings, hashes and keypoints of photos in any form, without a run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -86,49 +86,49 @@ def test_embeddings_of_tables_folders_and_single_photos(files: list[str], weight
     assert fieldmark.embed([], **more).shape == (0, expected.shape[1])
 
 
-def test_the_default_network_comes_with_its_package_and_knows_copies(files: list[str]) -> None:
+def test_the_default_network_is_installed_and_finds_copies(files: list[str]) -> None:
     found = fieldmark.embed(files)
     assert found.shape == (4, 1280)
     similar = found @ found.T
     assert similar[0, 3] > max(similar[0, 1], similar[0, 2]) + 0.02
 
 
-def test_size_and_weights_matter(files: list[str], weights: Path, expected: np.ndarray) -> None:
+def test_the_input_size_changes_embeddings(files: list[str], weights: Path, expected: np.ndarray) -> None:
     wide = fieldmark.embed(files[:3], backbone=TINY, weights=weights, size_px=(64, 96))
     assert wide.shape == expected.shape
     assert not np.allclose(wide, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("ask", "error", "words"),
+    ("call", "error", "words"),
     [
-        (lambda files: fieldmark.embed([3]), FieldmarkError, "photo is of a type"),
-        (lambda files: fieldmark.embed(np.zeros((4, 4, 3))), FieldmarkError, "photo is of a type"),
-        (lambda files: fieldmark.embed(["no.jpg"]), DataError, "no photo of that name"),
+        (lambda files: fieldmark.embed([3]), FieldmarkError, "unsupported type"),
+        (lambda files: fieldmark.embed(np.zeros((4, 4, 3))), FieldmarkError, "unsupported type"),
+        (lambda files: fieldmark.embed(["no.jpg"]), DataError, "photo does not exist"),
         (lambda files: fieldmark.embed([b"nothing"]), ImageError, "0.png"),
         (lambda files: fieldmark.embed(files, backbone="resnet18"), WeightsError, "No installed package has weights"),
         (lambda files: fieldmark.embed(files, backbone="renset"), PlanError, "no backbone of that name"),
-        (lambda files: near_duplicates.phash(3), FieldmarkError, "photo is of a type"),
-        (lambda files: near_duplicates.phashes(["no.jpg"]), DataError, "no photo of that name"),
+        (lambda files: near_duplicates.phash(3), FieldmarkError, "unsupported type"),
+        (lambda files: near_duplicates.phashes(["no.jpg"]), DataError, "photo does not exist"),
         (lambda files: near_duplicates.groups([b"nothing"]), ImageError, "0.png"),
         (lambda files: near_duplicates.near_pairs([0.5]), FieldmarkError, "needs one hash per photo"),
         (lambda files: near_duplicates.near_pairs([1], within=65), FieldmarkError, "65"),
-        (lambda files: keypoints.match(files[0], 4), FieldmarkError, "photo is of a type"),
-        (lambda files: keypoints.find(files[0], by="sfit"), FieldmarkError, "no points of that kind"),
+        (lambda files: keypoints.match(files[0], 4), FieldmarkError, "unsupported type"),
+        (lambda files: keypoints.find(files[0], by="sfit"), FieldmarkError, "no keypoint method of that name"),
     ],
 )
-def test_what_is_no_photo_or_setting_is_refused(
-    ask: Callable[[list[str]], object], error: type[Exception], words: str, files: list[str]
+def test_invalid_photos_and_settings_are_refused(
+    call: Callable[[list[str]], object], error: type[Exception], words: str, files: list[str]
 ) -> None:
-    with pytest.raises(error) as told:
-        ask(files)
-    assert words in str(told.value)
+    with pytest.raises(error) as caught:
+        call(files)
+    assert words in str(caught.value)
 
 
-def test_a_picture_is_seen_upright_as_its_file_is(files: list[str], tmp_path: Path) -> None:
+def test_a_rotated_image_has_the_hash_of_its_file(files: list[str], tmp_path: Path) -> None:
     turned = tmp_path / "turned.jpg"
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
+    exif[0x0112] = 6  # to be rotated by 90 degrees
     Image.open(files[0]).save(turned, exif=exif, quality=95)
     assert near_duplicates.phash(Image.open(turned)) == near_duplicates.phash(turned)
     assert near_duplicates.phash(turned) != near_duplicates.phash(files[0])
@@ -145,7 +145,7 @@ def test_hashes_find_copies_and_groups_share_numbers(files: list[str], pixels: l
 
 
 @pytest.mark.parametrize("by", ["sift", "akaze", "xfeat"])
-def test_keypoints_of_a_copy_match_where_they_are(by: str, files: list[str], pixels: list[np.ndarray]) -> None:
+def test_keypoints_of_a_copy_match_at_their_positions(by: str, files: list[str], pixels: list[np.ndarray]) -> None:
     found = keypoints.match(pixels[0], Image.open(files[3]), by=by)
     assert found.plausible
     assert found.n_inliers > 20

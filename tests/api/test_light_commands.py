@@ -1,4 +1,4 @@
-"""What works where only the base install is there: the extras' packages cannot be found at all in these processes."""
+"""Commands in the base installation: these processes cannot import the packages of the extras."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ EXTRAS = [
     "yarl",
     "aiohttp",
 ]
-"""Everything that a command of the base install must do without."""
+"""Packages that the base installation lacks."""
 
 BARE = f"""
 import contextlib, io, json, sys
@@ -34,7 +34,7 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec
 
 class BaseInstall(PathFinder):
-    \"\"\"The usual search for modules, which does not find the extras' packages.\"\"\"
+    \"\"\"The default search for modules, without the packages of the extras.\"\"\"
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -45,7 +45,7 @@ assert find_spec("torch") is None
 
 from fieldmark.cli.main import main
 
-told = []
+results = []
 for words in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -53,13 +53,13 @@ for words in json.loads(sys.argv[1]):
             status = main(words)
         except BaseException as error:
             status = repr(error)
-    told.append([status, out.getvalue(), err.getvalue()])
-print(json.dumps(told))
+    results.append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(results))
 """
 
 
 def in_base_install(*commands: list[object]) -> list[tuple[int, str, str]]:
-    """Exit status, output and errors of each command, run in one process that has the base install alone."""
+    """Run commands in one process with the base installation; return exit status, output and errors of each."""
     words = json.dumps([[str(word) for word in command] for command in commands])
     done = subprocess.run([sys.executable, "-c", BARE, words], capture_output=True, text=True, check=True)
     return [(status, out, err) for status, out, err in json.loads(done.stdout.splitlines()[-1])]
@@ -96,7 +96,7 @@ def test_individuals_labels_and_questions_are_inspected(tmp_path: Path, whales: 
         assert (tmp_path / f"{number}.html").stat().st_size > 10_000
 
 
-def test_every_command_tells_its_help() -> None:
+def test_every_command_prints_its_help() -> None:
     from fieldmark.cli import main, shell
 
     assert main.application.commands
@@ -104,10 +104,10 @@ def test_every_command_tells_its_help() -> None:
         in_base_install(["--help"], *([name, "--help"] for name in shell.ALL)), ["", *shell.ALL], strict=True
     ):
         assert (status, err) == (0, "")
-        assert out.startswith(f"Usage: fieldmark {name}")
+        assert f"Usage: fieldmark {name}" in out
 
 
-def test_a_plan_is_estimated_as_with_torch_but_for_backbones_of_no_recipe(tmp_path: Path, whales: Path) -> None:
+def test_estimates_without_torch_are_equal_except_for_other_backbones(tmp_path: Path, whales: Path) -> None:
     import fieldmark
 
     plan = fieldmark.plan("humpback-classify", size="small").model_dump(mode="json")
@@ -115,16 +115,16 @@ def test_a_plan_is_estimated_as_with_torch_but_for_backbones_of_no_recipe(tmp_pa
     known.write_text(json.dumps(plan))
     plan["stages"][1]["net"]["backbone"] |= {"name": "resnet18", "weights": {"kind": "random"}}
     other.write_text(json.dumps(plan))
-    (_, out, _), (status, told, _) = in_base_install(
+    (_, out, _), (status, output, _) = in_base_install(
         ["plan", known, "--data", whales, "--device", "cpu", "--json"], ["plan", other, "--device", "cpu"]
     )
     here = fieldmark.estimate(known, whales, device="cpu")
     assert json.loads(out)["estimate"]["stages"][0]["parameters"] == here.stages[0].parameters
     assert status == 0
-    assert "unknown without torch" in told
+    assert "unknown without torch" in output
 
 
-def test_other_commands_say_which_extra_they_need(tmp_path: Path, whales: Path, trained: Path) -> None:
+def test_other_commands_name_the_extra_that_they_need(tmp_path: Path, whales: Path, trained: Path) -> None:
     new, run, photo = tmp_path / "new", trained / "run", whales / "test" / "t0.jpg"
     needed: list[tuple[list[object], str]] = [
         (["train", "humpback-nearest", whales, "--run", new, "--size", "toy"], "train"),

@@ -1,4 +1,4 @@
-"""``fieldmark lr-find``: a recipe's first training, tried with a growing learning rate."""
+"""``fieldmark lr-find``: a short training of a recipe with a rising learning rate."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from fieldmark.cli.main import main
 from fieldmark.core.errors import FieldmarkError, PlanError
 
 
-def test_the_loss_falls_somewhere_and_nothing_is_kept(tmp_path: Path, whales: Path, tiny: Any) -> None:
+def test_the_loss_falls_and_no_network_is_saved(tmp_path: Path, whales: Path, tiny: Any) -> None:
     found = fieldmark.lr_find(tiny(), whales, n_updates=30, out=tmp_path / "rates.svg", n_workers=0)
     curve = found.curve
     assert (found.stage, found.planned) == ("net", 1e-3)
@@ -25,16 +25,16 @@ def test_the_loss_falls_somewhere_and_nothing_is_kept(tmp_path: Path, whales: Pa
     assert np.array_equal(curve.losses, again.curve.losses)
 
 
-@pytest.mark.usefixtures("shelf")
-def test_printed_with_the_planned_rate_marked(capsys: pytest.CaptureFixture[str], whales: Path) -> None:
-    assert main(["rates", "tiny", str(whales), "--updates", "12", "--workers", "0"]) == 0
+@pytest.mark.usefixtures("one_recipe")
+def test_the_planned_rate_is_marked(capsys: pytest.CaptureFixture[str], whales: Path) -> None:
+    assert main(["lr-find", "tiny", str(whales), "--updates", "12", "--workers", "0"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].strip() == "net"
     (planned,) = [line for line in lines if "planned" in line]
     assert 5e-4 < float(planned.split()[0]) < 2e-3
 
 
-def test_works_for_labels_where_the_stage_needs_no_other(museum: Path) -> None:
+def test_a_stage_of_a_tagging_recipe(museum: Path) -> None:
     found = fieldmark.lr_find("imet2019", museum, size="toy", stage="zoo-tiny48", n_updates=10, n_workers=0)
     assert (found.stage, len(found.curve.losses)) == ("zoo-tiny48", 10)
 
@@ -47,18 +47,18 @@ def test_works_for_labels_where_the_stage_needs_no_other(museum: Path) -> None:
         ({"out": "plot.png"}, FieldmarkError, "plot.svg"),
     ],
 )
-def test_refuses_what_cannot_be_tried(museum: Path, settings: dict[str, Any], error: type, fix: str) -> None:
-    with pytest.raises(error) as told:
+def test_invalid_stages_and_files_are_refused(museum: Path, settings: dict[str, Any], error: type, fix: str) -> None:
+    with pytest.raises(error) as caught:
         fieldmark.lr_find("imet2019", museum, size="toy", n_workers=0, **settings)
-    assert fix in told.value.fix
+    assert fix in caught.value.fix
 
 
-def test_refuses_photos_without_labels_before_anything_is_trained(whales: Path) -> None:
+def test_photos_without_labels_are_refused_before_training(whales: Path) -> None:
     with pytest.raises(PlanError, match="have none"):
         fieldmark.lr_find("imet2019", whales, size="toy", n_workers=0)
 
 
-def test_works_for_questions(shop: Path) -> None:
+def test_a_recipe_for_attributes(shop: Path) -> None:
     found = fieldmark.lr_find("imaterialist2017", shop, size="toy", n_updates=10, n_workers=0)
     assert len(found.curve.losses) == 10
     assert np.isfinite(found.curve.losses).all()

@@ -1,4 +1,4 @@
-"""The kind and the command that lay two photos side by side."""
+"""The function and the command ``match``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def photos(tmp_path):
     return tmp_path
 
 
-def test_the_same_agrees_and_another_does_not(photos):
+def test_photos_of_the_same_marks_match_and_others_do_not(photos):
     same = functions.match(photos / "one.png", photos / "same.png", by="sift")
     other = functions.match(photos / "one.png", photos / "other.png", by="sift")
     assert same.plausible
@@ -35,13 +35,13 @@ def test_the_same_agrees_and_another_does_not(photos):
 def test_the_command_prints_counts_and_draws_lines(photos):
     out = photos / "lines.png"
     typed = ["match", str(photos / "one.png"), str(photos / "same.png"), "--by", "sift", "--out", str(out)]
-    told = CliRunner().invoke(application, typed)
+    result = CliRunner().invoke(application, typed)
     found = functions.match(photos / "one.png", photos / "same.png", by="sift")
-    assert told.exit_code == 0
-    assert f"inliers: {found.n_inliers:,} ({found.inlier_share:.0%} of the matches)" in told.output
+    assert result.exit_code == 0
+    assert f"inliers:   {found.n_inliers:,} ({found.inlier_share:.0%} of the matches)" in result.output
     with Image.open(out) as drawn:
         pixels = np.asarray(drawn, int)
-    assert np.ptp(pixels, axis=2).max() > 100  # the photos are grey, lines are not
+    assert np.ptp(pixels, axis=2).max() > 100  # the photos are grey, the lines are coloured
     assert main(typed) == 1
 
 
@@ -50,14 +50,14 @@ def test_all_settings_can_be_given(photos):
     assert max(few.n_points) <= 50
 
 
-def test_refusals_tell_what_to_do(photos):
+def test_errors_name_a_fix(photos):
     one = photos / "one.png"
-    with pytest.raises(FieldmarkError) as told:
+    with pytest.raises(FieldmarkError) as caught:
         functions.match(one, one, by="shift")
-    assert told.value.fix == "did you mean 'sift'?"
-    with pytest.raises(FieldmarkError) as told:
+    assert caught.value.fix == "did you mean 'sift'?"
+    with pytest.raises(FieldmarkError) as caught:
         functions.match(one, one, out=photos / "lines.gif")
-    assert "lines.png" in told.value.fix
-    with pytest.raises(RunError) as told:
+    assert "lines.png" in caught.value.fix
+    with pytest.raises(RunError) as caught:
         functions.match(one, one, out=one)
-    assert "--force" in told.value.fix
+    assert "--force" in caught.value.fix

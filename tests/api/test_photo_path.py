@@ -1,4 +1,4 @@
-"""The way of one photo from ``identify`` to the network, as docs/design.md draws it."""
+"""The calls from ``identify`` to the network for one photo, as docs/design.md lists them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import fieldmark
 from fieldmark.models.sharing import Shared
 
 HOME = Path(__file__).parents[2]
-MOST_HOPS = 12
+MAX_CALLS = 12
 
 
-def drawn() -> list[tuple[str, str]]:
-    """Module and function of each line of the drawing."""
+def documented() -> list[tuple[str, str]]:
+    """Return module and function of each line of the listing."""
     text = (HOME / "docs" / "design.md").read_text(encoding="utf-8")
     block = text.partition("<!-- begin path -->")[2].partition("<!-- end path -->")[0]
     return re.findall(r"^ *\d+ +(\S+) +(\w+)", block, flags=re.MULTILINE)
 
 
-def walked(frame: FrameType | None) -> Iterator[tuple[str, str]]:
-    """Module and function of each frame of this package, from the innermost."""
+def frames(frame: FrameType | None) -> Iterator[tuple[str, str]]:
+    """Yield module and function of each frame of this package, from the innermost."""
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if name.startswith("fieldmark."):
@@ -33,19 +33,19 @@ def walked(frame: FrameType | None) -> Iterator[tuple[str, str]]:
         frame = frame.f_back
 
 
-def test_a_photo_goes_the_way_that_is_drawn(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_calls_are_those_of_the_listing(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stacks = []
     pooled = Shared.pooled
 
-    def watched(self: Shared, *given: object) -> object:
-        stacks.append(list(walked(sys._getframe(1))))
+    def recorded(self: Shared, *given: object) -> object:
+        stacks.append(list(frames(sys._getframe(1))))
         return pooled(self, *given)
 
-    monkeypatch.setattr(Shared, "pooled", watched)
+    monkeypatch.setattr(Shared, "pooled", recorded)
     fieldmark.identify(trained / "run", next((trained / "whales").rglob("*.jpg")))
-    way = stacks[0][::-1]
-    modules = [module for place, (module, _) in enumerate(way) if place == 0 or way[place - 1][0] != module]
-    assert [*modules, "models/sharing"] == [module for module, _ in drawn()]
-    assert len(drawn()) <= MOST_HOPS
-    functions = {(module, function) for module, function in way} | {("models/sharing", "pooled")}
-    assert set(drawn()) <= functions
+    calls = stacks[0][::-1]
+    modules = [module for place, (module, _) in enumerate(calls) if place == 0 or calls[place - 1][0] != module]
+    assert [*modules, "models/sharing"] == [module for module, _ in documented()]
+    assert len(documented()) <= MAX_CALLS
+    functions = {(module, function) for module, function in calls} | {("models/sharing", "pooled")}
+    assert set(documented()) <= functions

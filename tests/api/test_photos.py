@@ -1,4 +1,4 @@
-"""What a user points at becomes photos that can all be read, with the others told or left out."""
+"""Reading of photos from tables, folders and files; broken photos are reported or left out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,20 +12,20 @@ from fieldmark.data.collection import Collection
 from fieldmark.tasks.identification.evaluation import evaluation_photos
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
 
 
-def test_good_photos_pass_untouched(whales: Path) -> None:
+def test_readable_photos_are_kept(whales: Path) -> None:
     found = gather(whales, labelled=True, reading={})
     assert len(found.collection) == 18
     assert found.skipped == ()
     assert found.collection.vocabulary.unknown == "new_whale"
 
 
-def test_broken_photos_are_told_at_once(whales: Path) -> None:
-    cut(whales / "train/w0_0.jpg")
-    cut(whales / "train/w3_1.jpg")
+def test_all_broken_photos_are_reported_together(whales: Path) -> None:
+    truncate(whales / "train/w0_0.jpg")
+    truncate(whales / "train/w3_1.jpg")
     with pytest.raises(DataError) as caught:
         gather(whales, labelled=True, reading={})
     assert caught.value.problem == f"2 photo(s) of {whales} cannot be read."
@@ -35,7 +35,7 @@ def test_broken_photos_are_told_at_once(whales: Path) -> None:
 
 
 def test_broken_and_missing_photos_are_left_out_and_listed(whales: Path) -> None:
-    cut(whales / "train/w0_0.jpg")
+    truncate(whales / "train/w0_0.jpg")
     (whales / "train/w3_1.jpg").unlink()
     found = gather(whales, labelled=True, reading={"skip_broken": True})
     assert len(found.collection) == 16
@@ -43,15 +43,15 @@ def test_broken_and_missing_photos_are_left_out_and_listed(whales: Path) -> None
     assert all(one.reason for one in found.skipped)
 
 
-def test_unknown_stays_in_the_vocabulary_whose_photos_are_all_gone(whales: Path) -> None:
+def test_individuals_without_photos_are_removed_from_the_vocabulary(whales: Path) -> None:
     for shot in range(3):
-        cut(whales / f"train/w2_{shot}.jpg")
+        truncate(whales / f"train/w2_{shot}.jpg")
     found = gather(whales, labelled=True, reading={"skip_broken": True})
     assert found.collection.vocabulary.identities == ("w_0", "w_1", "w_3", "w_4")
     assert found.collection.vocabulary.unknown == "new_whale"
 
 
-def test_other_mistakes_are_refused_even_when_broken_photos_are_skipped(whales: Path) -> None:
+def test_other_errors_are_refused_even_if_broken_photos_are_skipped(whales: Path) -> None:
     rows = (whales / "train.csv").read_text().splitlines()
     (whales / "train.csv").write_text("\n".join([*rows, "w0_0.jpg,w_4"]) + "\n")
     with pytest.raises(DataError) as caught:
@@ -61,19 +61,19 @@ def test_other_mistakes_are_refused_even_when_broken_photos_are_skipped(whales: 
 
 def test_no_photo_left_is_an_error(tmp_path: Path, draw: Callable) -> None:
     draw(tmp_path / "w" / "a.jpg", 0, shot=0)
-    cut(tmp_path / "w" / "a.jpg")
+    truncate(tmp_path / "w" / "a.jpg")
     with pytest.raises(DataError) as caught:
         gather(tmp_path, labelled=True, reading={"skip_broken": True})
-    assert caught.value.fix.startswith("`fieldmark inspect")
+    assert caught.value.fix.startswith("run `fieldmark inspect")
 
 
 def test_reading_options_reach_the_reader(tmp_path: Path, draw: Callable, write_csv: Callable) -> None:
     draw(tmp_path / "elsewhere" / "a.jpg", 0, shot=0)
-    write_csv(tmp_path / "seen.csv", [("img", "who"), ("a.jpg", "nobody")])
+    write_csv(tmp_path / "other.csv", [("img", "name"), ("a.jpg", "stray")])
     found = gather(
-        tmp_path / "seen.csv",
+        tmp_path / "other.csv",
         labelled=True,
-        reading={"columns": {"identity": "who"}, "photos": tmp_path / "elsewhere", "unknown": "nobody"},
+        reading={"columns": {"identity": "name"}, "photos": tmp_path / "elsewhere", "unknown": "stray"},
     )
     assert found.collection.classes.tolist() == [-1]
 
@@ -93,23 +93,23 @@ def test_a_single_photo_and_a_flat_folder_are_photos_too(whales: Path) -> None:
     assert sorted(many.collection.images) == ["t0.jpg", "t1.jpg", "t2.jpg"]
 
 
-def test_files_are_called_what_was_typed(whales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_id_of_a_file_is_its_path_as_typed(whales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(whales)
     found = of_files([Path("test/t1.jpg"), Path("train/w0_0.jpg"), Path("test/t1.jpg")])
     assert found.images == ["test/t1.jpg", "train/w0_0.jpg"]
     assert found.paths == [whales / "test/t1.jpg", whales / "train/w0_0.jpg"]
 
 
-def test_a_missing_photo_and_a_folder_are_told(whales: Path) -> None:
+def test_missing_photos_and_folders_are_refused(whales: Path) -> None:
     with pytest.raises(DataError) as caught:
         of_files([whales / "nowhere.jpg"])
     assert caught.value.fix == "check the path."
     with pytest.raises(DataError) as caught:
         of_files([whales / "test"])
-    assert caught.value.fix == f"`fieldmark predict RUN {whales / 'test'} --out answers.csv` takes a folder."
+    assert caught.value.fix == f"for a folder, use `fieldmark predict RUN {whales / 'test'} --out answers.csv`."
 
 
-def test_a_name_that_is_no_text_is_refused(whales: Path) -> None:
+def test_a_file_name_that_is_not_unicode_is_refused(whales: Path) -> None:
     odd = whales / "t\udcff.jpg"
     odd.write_bytes((whales / "test/t0.jpg").read_bytes())
     with pytest.raises(DataError) as caught:
@@ -118,7 +118,7 @@ def test_a_name_that_is_no_text_is_refused(whales: Path) -> None:
     str(caught.value).encode()
 
 
-def test_the_contests_test_photos_are_found_in_its_order_and_without_the_samples_names(whales: Path) -> None:
+def test_the_test_photos_of_a_contest_have_its_order_and_no_names(whales: Path) -> None:
     for data in (whales, whales / "train.csv"):
         found = new_photos(data, None, {})
         assert found is not None
@@ -134,7 +134,7 @@ def test_other_folders_have_no_new_photos_unless_named(tmp_path: Path, whales: P
     assert len(named.collection) == 3
 
 
-def test_a_run_is_not_judged_by_photos_it_knows(whales: Path, draw: Callable) -> None:
+def test_training_photos_are_left_out_of_the_evaluation(whales: Path, draw: Callable) -> None:
     known = gather(whales, labelled=True, reading={}).collection
     draw(whales / "later" / "again.jpg", 0, shot=50)
     (whales / "later" / "copied.jpg").write_bytes((whales / "train/w1_1.jpg").read_bytes())
@@ -149,7 +149,7 @@ def test_a_run_is_not_judged_by_photos_it_knows(whales: Path, draw: Callable) ->
     assert truth.tolist() == [0, -1]
 
 
-def test_nothing_left_to_judge_by_is_an_error(whales: Path) -> None:
+def test_an_evaluation_without_photos_is_an_error(whales: Path) -> None:
     known = gather(whales, labelled=True, reading={}).collection
     with pytest.raises(DataError) as caught:
         evaluation_photos(known, known, progress=QUIET)

@@ -1,4 +1,4 @@
-"""``fieldmark.load``: a run that stays loaded, the photos it takes, and the answers it gives."""
+"""``fieldmark.load``: a run in memory, the photos it accepts, and its predictions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fieldmark.pipeline import networks
 from fieldmark.tasks.identification.results import Identification
 
 ROTATED = 6
-"""EXIF's orientation of a camera held upright: the first row of the file is the right side of the photo."""
+"""EXIF orientation of a camera held upright: the first row of the file is the right side of the photo."""
 
 Printed = pytest.CaptureFixture[str]
 
@@ -41,7 +41,7 @@ def museum_predictor(museum_run: Path) -> Predictor:
 
 @pytest.fixture
 def photos(trained: Path, tmp_path: Path) -> list[Path]:
-    """The three new photos without loss, so that every reader sees the same pixels."""
+    """The three new photos in a lossless format, so that every reader returns the same pixels."""
     files = [tmp_path / f"t{number}.png" for number in range(3)]
     for file in files:
         with Image.open(trained / "whales" / "test" / f"{file.stem}.jpg") as photo:
@@ -56,15 +56,15 @@ def opened(path: Path) -> Image.Image:
 
 
 def same(found: Iterable[Identification], expected: Iterable[Identification]) -> bool:
-    """Whether the answers agree, whatever the photos are called; a batch of another size moves the last digits."""
+    """Return whether predictions agree, whatever the ids of the photos; the batch size changes the last digits."""
 
-    def told(answers: Iterable[Identification]) -> list[list[tuple[str, Path | None]]]:
+    def identities(answers: Iterable[Identification]) -> list[list[tuple[str, Path | None]]]:
         return [[(match.identity, match.photo) for match in one.matches] for one in answers]
 
     def numbers(answers: Iterable[Identification]) -> list[list[float]]:
         return [[match.similarity or 0.0 for match in one.matches] for one in answers]
 
-    return told(found) == told(expected) and np.allclose(numbers(found), numbers(expected), atol=1e-5)
+    return identities(found) == identities(expected) and np.allclose(numbers(found), numbers(expected), atol=1e-5)
 
 
 def names(results: Any) -> list[str]:
@@ -81,31 +81,33 @@ def embedded_alone(photo: Any, predictor: Predictor) -> np.ndarray:
     [str, Path, Path.read_bytes, opened, read_pixels, lambda path: __import__("torch").from_numpy(read_pixels(path))],
     ids=["text", "path", "bytes", "pillow", "array", "tensor"],
 )
-def test_every_kind_of_photo_gets_the_answer_of_its_file(
+def test_every_form_of_a_photo_gets_the_prediction_of_its_file(
     of: Callable[[Path], Any], photos: list[Path], whales_run: Predictor
 ) -> None:
     expected = whales_run.answered(whales_run.gathered(photos[0].parent))
-    assert not any(same([one], [other]) for one, other in combinations(expected, 2))  # mixed-up photos would be seen
+    assert not any(
+        same([one], [other]) for one, other in combinations(expected, 2)
+    )  # otherwise swapped photos would not be noticed
     given = [of(path) for path in photos]
     assert same(whales_run(given), expected)
     assert same(whales_run(tuple(reversed(given))), expected[::-1])
     assert same(whales_run(given[1]), expected[1:2])
 
 
-def test_photos_are_named_by_path_or_by_place(photos: list[Path], whales_run: Predictor) -> None:
+def test_photos_are_named_by_path_or_position(photos: list[Path], whales_run: Predictor) -> None:
     assert names(whales_run(photos)) == [str(path) for path in photos]
     assert names(whales_run([opened(photos[0]), photos[1], photos[2].read_bytes()])) == ["0", str(photos[1]), "2"]
     assert names(whales_run(photos[0].parent)) == [path.name for path in photos]
     assert names(whales_run([photos[1], photos[0], photos[1]])) == [str(photos[1]), str(photos[0])]
 
 
-def test_mixed_photos_are_answered_in_their_order(photos: list[Path], whales_run: Predictor) -> None:
-    mixed = [read_pixels(photos[2]), str(photos[0]), opened(photos[1])]
+def test_photos_of_mixed_forms_keep_their_order(photos: list[Path], whales_run: Predictor) -> None:
+    photos_of_all_forms = [read_pixels(photos[2]), str(photos[0]), opened(photos[1])]
     first, second, third = whales_run(photos)
-    assert same(whales_run(mixed), [third, first, second])
+    assert same(whales_run(photos_of_all_forms), [third, first, second])
 
 
-def test_tables_are_answered_row_by_row(photos: list[Path], whales_run: Predictor) -> None:
+def test_tables_are_predicted_row_by_row(photos: list[Path], whales_run: Predictor) -> None:
     files = [str(path) for path in reversed(photos)]
     expected = whales_run(photos)[::-1]
     frame = whales_run(pl.DataFrame({"image": ["c", "b", "a"], "file": files}))
@@ -122,8 +124,8 @@ def test_tables_are_answered_row_by_row(photos: list[Path], whales_run: Predicto
     assert same(whales_run(collection), expected[::-1])
 
 
-def test_images_in_memory_are_seen_as_their_files_are(photos: list[Path], whales_run: Predictor) -> None:
-    """Upright, and over white where transparent."""
+def test_images_in_memory_have_the_pixels_of_their_files(photos: list[Path], whales_run: Predictor) -> None:
+    """Rotated upright, and over white where transparent."""
     picture = opened(photos[0])
     notes = Image.Exif()
     notes[0x0112] = ROTATED
@@ -140,7 +142,7 @@ def test_images_in_memory_are_seen_as_their_files_are(photos: list[Path], whales
 
 
 @pytest.mark.parametrize(
-    ("strange", "told"),
+    ("unsupported", "got"),
     [
         (3.5, "photo 0: float"),
         (None, "photo 0: NoneType"),
@@ -150,12 +152,14 @@ def test_images_in_memory_are_seen_as_their_files_are(photos: list[Path], whales
         ([b"", 7, {"a"}], "photo 1: int\nphoto 2: set"),
     ],
 )
-def test_what_is_no_photo_is_refused_by_type_and_place(strange: Any, told: str, whales_run: Predictor) -> None:
-    for ask in (whales_run, whales_run.embed):
+def test_unsupported_types_are_refused_with_type_and_position(
+    unsupported: Any, got: str, whales_run: Predictor
+) -> None:
+    for call in (whales_run, whales_run.embed):
         with pytest.raises(FieldmarkError) as refused:
-            ask(strange)
-        assert refused.value.problem == "A photo is of a type that cannot be read."
-        assert refused.value.got == told
+            call(unsupported)
+        assert refused.value.problem == "The photo has an unsupported type."
+        assert refused.value.got == got
         assert "PIL images" in refused.value.fix
 
 
@@ -171,17 +175,17 @@ def test_photos_that_cannot_be_read_are_refused_or_left_out(photos: list[Path], 
     assert names(left) == ["0", str(photos[2])]
 
 
-def test_options_of_another_task_and_impossible_numbers_are_refused(
+def test_options_of_another_task_and_numbers_out_of_range_are_refused(
     photos: list[Path], whales_run: Predictor, museum_predictor: Predictor
 ) -> None:
-    for ask, options in (
+    for predictor, options in (
         (whales_run, {"most": 3}),
         (museum_predictor, {"k": 3}),
         (whales_run, {"k": 0}),
         (museum_predictor, {"most": -1}),
     ):
         with pytest.raises(FieldmarkError):
-            ask(photos[0], **options)
+            predictor(photos[0], **options)
     assert [len(one.matches) for one in whales_run(photos, k=2)] == [2, 2, 2]
     (tagged,) = museum_predictor(photos[0], most=1)
     assert len(tagged.tags) == max(1, len(tagged.answer))
@@ -191,11 +195,11 @@ def test_networks_are_loaded_with_the_first_call_and_kept(
     trained: Path, museum_run: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[Path] = []
-    really = networks.open_net
+    original = networks.open_net
 
     def counted(folder: Path, **options: Any) -> Any:
         loaded.append(folder)
-        return really(folder, **options)
+        return original(folder, **options)
 
     monkeypatch.setattr(networks, "open_net", counted)
     for run in (trained / "run", museum_run):
@@ -206,13 +210,13 @@ def test_networks_are_loaded_with_the_first_call_and_kept(
         loaded.clear()
         assert predictor(photos).to_json() == first.to_json()
         assert loaded == []
-        predictor.embed(photos)  # may need a network that gives no answers
+        predictor.embed(photos)  # may load a network that is not used for predictions
         loaded.clear()
         predictor.embed(photos)
         assert loaded == []
 
 
-def test_a_batch_is_answered_like_its_photos_alone(
+def test_a_batch_gets_the_predictions_of_its_single_photos(
     photos: list[Path], whales_run: Predictor, museum_predictor: Predictor
 ) -> None:
     for predictor in (whales_run, museum_predictor):
@@ -255,8 +259,8 @@ def test_results_are_a_list_and_a_table(photos: list[Path], whales_run: Predicto
     assert table["score"].to_list() == pytest.approx([match.score for match in flat], abs=1e-4)
     for row, match in zip(table.iter_rows(named=True), flat, strict=True):
         assert row["most_similar_photo"] == (None if match.photo is None else f"{match.photo.name}")
-    told = [one["right_proba"] for one in found.to_json() for _ in range(2)]
-    assert table["right_proba"].to_list() == told
+    expected = [one["right_proba"] for one in found.to_json() for _ in range(2)]
+    assert table["right_proba"].to_list() == expected
     assert Results(whales_run.task, [], whales_run.context).to_polars().schema == table.schema
     assert [str(kind) for kind in table.dtypes] == [
         *("String", "Int64", "String", "Boolean", "Float64", "String", "Float64", "Float64", "Float64")
@@ -274,12 +278,10 @@ def test_tables_of_the_other_tasks_have_their_columns(
         *(("image", pl.String), ("question", pl.String), ("answer", pl.String)),
         *(("proba", pl.Float64), ("applies", pl.Boolean)),
     ]
-    assert replies["image"].n_unique() == 8  # the two whose photos are gone are answered too
+    assert replies["image"].n_unique() == 8  # including two photos without a file
 
 
-def test_results_show_themselves_in_a_notebook_without_running_anything(
-    photos: list[Path], whales_run: Predictor
-) -> None:
+def test_results_are_shown_in_a_notebook_with_escaped_html(photos: list[Path], whales_run: Predictor) -> None:
     odd = photos[0].with_name("<b>&.png")
     shutil.copy(photos[0], odd)
     page = whales_run([odd], k=2)._repr_html_()
@@ -292,7 +294,7 @@ def test_results_show_themselves_in_a_notebook_without_running_anything(
     assert "<p>4 more rows</p>" in many
 
 
-def test_results_are_written_as_the_command_writes_them(trained: Path, whales_run: Predictor, tmp_path: Path) -> None:
+def test_results_are_written_like_by_the_command(trained: Path, whales_run: Predictor, tmp_path: Path) -> None:
     sample, test = trained / "whales" / "sample_submission.csv", trained / "whales" / "test"
     found = whales_run(sample, photos=test)
     found.write(tmp_path / "submission.csv", form="submission")
@@ -302,7 +304,7 @@ def test_results_are_written_as_the_command_writes_them(trained: Path, whales_ru
     assert (tmp_path / "people.csv").read_bytes() == (tmp_path / "command.csv").read_bytes()
 
 
-def test_embeddings_are_what_the_gallery_compares(trained: Path, photos: list[Path], whales_run: Predictor) -> None:
+def test_embeddings_are_those_of_the_gallery(trained: Path, photos: list[Path], whales_run: Predictor) -> None:
     rows = whales_run.embed(photos)
     assert (rows.dtype, rows.shape[0]) == (np.float32, 3)
     assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
@@ -322,20 +324,20 @@ def test_a_run_that_tags_embeds_too(museum: Path, museum_predictor: Predictor) -
     assert len(np.unique(rows.round(4), axis=0)) == len(files)
 
 
-def test_evaluate_is_that_of_the_command(
+def test_evaluate_equals_the_command(
     trained: Path, whales_run: Predictor, tmp_path: Path, draw: Callable[..., None], write_csv: Callable[..., None]
 ) -> None:
-    rows = [("photo", "who"), *((f"p{who}.jpg", f"w_{who}") for who in (0, 3, 55))]
+    rows = [("photo", "name"), *((f"p{number}.jpg", f"w_{number}") for number in (0, 3, 55))]
     for file, name in rows[1:]:
         draw(tmp_path / file, int(name[2:]), shot=40)
-    write_csv(tmp_path / "seen.csv", rows)
-    reading = {"columns": {"identity": "who"}}
-    found = whales_run.evaluate(tmp_path / "seen.csv", **reading)
+    write_csv(tmp_path / "other.csv", rows)
+    reading = {"columns": {"identity": "name"}}
+    found = whales_run.evaluate(tmp_path / "other.csv", **reading)
     assert {one.name: one.n for one in found}["MAP@3"] == 3
-    assert found == fieldmark.evaluate(trained / "run", tmp_path / "seen.csv", n_workers=0, **reading)
+    assert found == fieldmark.evaluate(trained / "run", tmp_path / "other.csv", n_workers=0, **reading)
 
 
-def test_an_unfinished_or_damaged_run_is_told_when_it_is_loaded(trained: Path, tmp_path: Path) -> None:
+def test_an_unfinished_or_damaged_run_is_refused_at_loading(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError):
         fieldmark.load(tmp_path)
     run = shutil.copytree(trained / "run", tmp_path / "run")

@@ -1,4 +1,4 @@
-"""What is typed becomes the value that was meant, or an error that says what to type."""
+"""Typed words become recipes, settings and plans, or an error with a fix."""
 
 import json
 from collections.abc import Callable
@@ -19,18 +19,18 @@ def refused(what: object, **options: object) -> PlanError:
     return caught.value
 
 
-@pytest.mark.usefixtures("shelf")
-def test_a_recipe_takes_its_size_and_settings_as_typed(tiny: Callable) -> None:
+@pytest.mark.usefixtures("one_recipe")
+def test_a_recipe_accepts_size_and_settings_as_text(tiny: Callable) -> None:
     plan = choose("tiny", size="small", settings={"flip_identity": "false", "epochs": "3", "lr": "1e-4"})
     assert plan == tiny(size="small", flip_identity=False, epochs=3, lr=1e-4)
 
 
-@pytest.mark.usefixtures("shelf")
-def test_settings_may_be_values_as_well(tiny: Callable) -> None:
+@pytest.mark.usefixtures("one_recipe")
+def test_a_recipe_accepts_settings_as_values(tiny: Callable) -> None:
     assert choose("tiny", settings={"flip_identity": False, "lr": 1}) == tiny(flip_identity=False, lr=1.0)
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("one_recipe")
 def test_unknown_recipe_size_and_setting_name_the_nearest() -> None:
     assert refused("tinny").fix == "did you mean 'tiny'?"
     assert refused("tiny", size="smal").fix == "did you mean 'small'?"
@@ -39,8 +39,8 @@ def test_unknown_recipe_size_and_setting_name_the_nearest() -> None:
     assert error.got == "flip_identiy"
 
 
-@pytest.mark.usefixtures("shelf")
-def test_a_setting_of_the_wrong_kind_shows_one_that_works() -> None:
+@pytest.mark.usefixtures("one_recipe")
+def test_an_invalid_setting_gives_an_error_with_a_valid_value() -> None:
     assert (
         refused("tiny", settings={"flip_identity": "maybe"}).fix
         == "for instance --set flip_identity=true, or leave out flip_identity."
@@ -51,29 +51,29 @@ def test_a_setting_of_the_wrong_kind_shows_one_that_works() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".json", ".toml"])
-def test_a_file_is_the_plan_it_holds(tmp_path: Path, suffix: str, tiny: Callable) -> None:
+def test_a_file_is_read_as_a_plan(tmp_path: Path, suffix: str, tiny: Callable) -> None:
     file = tmp_path / f"mine{suffix}"
-    toml = 'name = "mine"\n[[stages]]\nverb = "split"\nfolds = {kind = "plain", n_folds = 3}\n'
+    toml = 'name = "mine"\n[[stages]]\nkind = "split"\nfolds = {kind = "plain", n_folds = 3}\n'
     file.write_text(tiny().model_dump_json() if suffix == ".json" else toml)
     plan = choose(file)
     assert plan.name == ("tiny" if suffix == ".json" else "mine")
 
 
-def test_a_file_takes_no_settings(tmp_path: Path) -> None:
+def test_a_file_accepts_no_settings(tmp_path: Path) -> None:
     error = refused(tmp_path / "mine.toml", size="toy", settings={"lr": "1"})
     assert error.got == "size=toy, lr=1"
     assert "fieldmark recipes" in error.fix
 
 
-def test_a_run_is_its_plan(trained: Path, tiny: Callable) -> None:
+def test_a_run_gives_its_plan(trained: Path, tiny: Callable) -> None:
     assert choose(trained / "run") == tiny()
 
 
-@pytest.mark.usefixtures("shelf")
-def test_the_shelf_tells_sizes_and_settings() -> None:
+@pytest.mark.usefixtures("one_recipe")
+def test_recipes_list_sizes_and_settings() -> None:
     (one,) = recipes()
     assert (one.name, one.sizes, one.size) == ("tiny", ("toy", "small"), "toy")
-    assert one.about == "The smallest plan that does all there is to do."
+    assert one.about == "The smallest plan with every step."
     assert {name: info.default for name, info in one.settings.items()} == {
         "flip_identity": True,
         "epochs": 1,
@@ -81,7 +81,7 @@ def test_the_shelf_tells_sizes_and_settings() -> None:
     }
 
 
-def test_pairs_keep_what_stands_after_the_first_sign() -> None:
+def test_pairs_are_split_at_the_first_sign() -> None:
     assert pairs(["identity=a=b", "group="], option="--column", example="x=y") == {"identity": "a=b", "group": ""}
 
 
@@ -89,10 +89,10 @@ def test_pairs_keep_what_stands_after_the_first_sign() -> None:
 def test_pairs_without_name_or_sign_or_twice_are_refused(typed: list[str]) -> None:
     with pytest.raises(FieldmarkError) as caught:
         pairs(typed, option="--column", example="identity=whale")
-    assert caught.value.fix == "--column identity=whale"
+    assert caught.value.fix == "type --column identity=whale"
 
 
-def test_a_setting_that_may_be_none_takes_its_own_kind_or_none() -> None:
+def test_an_optional_setting_accepts_a_value_or_none() -> None:
     (imet,) = [one for one in recipes() if one.name == "imet2019"]
     assert (imet.settings["networks"].default, imet.settings["networks"].kind) == (None, int)
     assert choose("imet2019", settings={"networks": "none"}) == choose("imet2019")
@@ -115,7 +115,7 @@ def defaults(one: Recipe) -> dict[str, Value]:
     return {name: info.default for name, info in one.settings.items()}
 
 
-def test_every_recipe_of_the_shelf_says_what_it_is_for_and_makes_a_plan_at_every_size() -> None:
+def test_every_recipe_has_a_description_and_a_plan_at_every_size() -> None:
     for one in recipes():
         assert one.about.endswith("."), one.name
         assert one.sizes, one.name
@@ -125,7 +125,7 @@ def test_every_recipe_of_the_shelf_says_what_it_is_for_and_makes_a_plan_at_every
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "problem"),
     [
         ({"max_fpir": "5"}, "a number from 0 to 1"),
         ({"head_weight": "-1"}, "a number at least 0"),
@@ -140,32 +140,32 @@ def test_every_recipe_of_the_shelf_says_what_it_is_for_and_makes_a_plan_at_every
     ],
     ids=str,
 )
-def test_a_value_that_a_setting_cannot_have_is_refused_in_three_lines(setting: dict[str, str], told: str) -> None:
-    """Before anything is trained, and not as a fault of the program."""
+def test_an_invalid_value_of_a_setting_is_refused_in_three_lines(setting: dict[str, str], problem: str) -> None:
+    """The error is raised before training, and it is not a fault of the program."""
     with pytest.raises(PlanError) as refused:
         choose("reidentify", size="small", settings=setting)
-    assert told in str(refused.value)
+    assert problem in str(refused.value)
     assert refused.value.fix
 
 
-def test_the_words_of_settings_hold_their_defaults() -> None:
-    with_words = 0
+def test_the_choices_of_a_setting_include_its_default() -> None:
+    n_with_choices = 0
     for recipe in recipes():
         for info in recipe.settings.values():
-            with_words += bool(info.words)
+            n_with_choices += bool(info.words)
             assert not info.words or info.default is None or info.default in info.words
-    assert with_words > 5
+    assert n_with_choices > 5
 
 
-def test_none_is_a_word_where_it_is_one_of_the_words() -> None:
-    """Boxes of the pairs' recipe are by its size where nothing is said; "none" says that there are none."""
+def test_none_is_a_choice_if_it_is_listed() -> None:
+    """By default the size of the recipe for pairs decides about boxes; "none" turns them off."""
     none = choose("humpback-siamese", size="full", settings={"boxes": "none"})
-    unsaid = choose("humpback-siamese", size="full", settings={"boxes": None})
+    by_default = choose("humpback-siamese", size="full", settings={"boxes": None})
     assert none.only(Train).preprocess.crop.kind == "full"
-    assert unsaid.only(Train).preprocess.crop.kind == "box"
+    assert by_default.only(Train).preprocess.crop.kind == "box"
 
 
-def test_the_estimate_in_a_written_plan_is_left_out_and_nothing_else_is(tmp_path: Path, tiny: Callable) -> None:
+def test_only_the_estimate_in_a_written_plan_is_ignored(tmp_path: Path, tiny: Callable) -> None:
     plan = tiny()
     file = tmp_path / "mine.json"
     file.write_text(json.dumps({**plan.model_dump(mode="json"), "estimate": {"anything": [1, 2]}}))

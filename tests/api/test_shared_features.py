@@ -1,4 +1,4 @@
-"""Features of frozen networks that two runs share: computed by the first alone."""
+"""Features of frozen networks that two runs share: only the first run computes them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from fieldmark.training.specs import Training
 
 
 def frozen(plan: Plan) -> Plan:
-    """The plan with a backbone that does not learn, and photos that are not varied."""
+    """Return the plan with a frozen backbone."""
 
-    def still(training: Training) -> Training:
+    def freeze_all(training: Training) -> Training:
         phases = tuple(phase.model_copy(update={"freeze": ("all",)}) for phase in training.phases)
         return training.model_copy(update={"phases": phases})
 
-    trained = {one.name: one.model_copy(update={"training": still(one.training)}) for one in plan.leaving(Models)}
+    trained = {one.name: one.model_copy(update={"training": freeze_all(one.training)}) for one in plan.leaving(Models)}
     return plan.model_copy(update={"stages": tuple(trained.get(one.name, one) for one in plan.stages)})
 
 
-def test_a_second_run_computes_no_features_again(
+def test_a_second_run_reads_the_stored_features(
     trained: Path, tiny: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, photos, kept = frozen(tiny()), trained / "whales", tmp_path / "features"  # type: ignore[operator]
@@ -42,7 +42,7 @@ def refuse(*_: object, **__: object) -> None:
     raise AssertionError("features are computed again")
 
 
-def test_the_command_takes_the_folder(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_accepts_the_folder(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tmp_path / "kept"
     words = ["train", "humpback-nearest", str(trained / "whales"), "--size", "toy", "--run", str(tmp_path / "run")]
     assert main([*words, "--features", str(kept), "--workers", "0"]) == 0

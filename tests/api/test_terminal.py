@@ -1,4 +1,4 @@
-"""Progress is told sparingly, and no name commands the terminal."""
+"""The progress display, and the removal of control characters."""
 
 import io
 import time
@@ -9,12 +9,12 @@ from fieldmark.cli.terminal import Lines, LiveBars, lasts, progress, safe_text
 from fieldmark.core.progress import QUIET
 
 
-class Watched(io.StringIO):
+class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
 
-def test_lines_tell_count_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_show_count_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     stream = io.StringIO()
@@ -28,43 +28,43 @@ def test_lines_tell_count_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) ->
     ]
 
 
-def test_quick_jobs_leave_no_line() -> None:
+def test_quick_tasks_print_no_line() -> None:
     stream = io.StringIO()
     assert list(Lines(stream).track("abc", total=3, what="letters")) == ["a", "b", "c"]
     assert stream.getvalue() == ""
 
 
-def test_bars_show_the_job_and_go_when_it_is_done() -> None:
-    stream = Watched()
+def test_bars_show_the_task_and_disappear_at_its_end() -> None:
+    stream = Terminal()
     bars = LiveBars(stream)
     outer = bars.track(range(2), total=2, what="epochs")
     assert next(outer) == 0
     assert list(bars.track(range(3), total=3, what="[bold]photos")) == [0, 1, 2]
-    bars.say("said in between")
+    bars.say("a message")
     assert list(outer) == [1]
     assert bars._bars is None
     text = stream.getvalue()
     assert "epochs" in text
     assert "[bold]photos" in text
-    assert "said in between" in text
+    assert "a message" in text
 
 
-def test_a_broken_off_job_leaves_no_bar() -> None:
-    bars = LiveBars(Watched())
-    job = bars.track(range(5), total=5, what="photos")
-    next(job)
-    job.close()
+def test_an_aborted_task_leaves_no_bar() -> None:
+    bars = LiveBars(Terminal())
+    task = bars.track(range(5), total=5, what="photos")
+    next(task)
+    task.close()
     assert bars._bars is None
 
 
-def test_bars_for_watchers_lines_for_files_nothing_for_those_who_train_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(progress(stream=Watched()), LiveBars)
+def test_bars_on_a_terminal_lines_in_files_nothing_in_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(progress(stream=Terminal()), LiveBars)
     assert isinstance(progress(stream=io.StringIO()), Lines)
     monkeypatch.setenv("RANK", "1")
     assert progress(stream=io.StringIO()) is QUIET
 
 
-def test_names_cannot_command_the_terminal() -> None:
+def test_control_characters_are_escaped() -> None:
     assert safe_text("a\x1b[31m\x07b\u202ec\udcff\td\ne 鯨") == "a\\x1b[31m\\x07b\\u202ec\\udcff\\td\ne 鯨"
 
 

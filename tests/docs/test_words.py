@@ -1,4 +1,4 @@
-"""The pages name everything there is, lead somewhere, and tell nothing of the machine they were written on."""
+"""The pages mention every command, stage, recipe, error and public name; their links are valid; no machine is named."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ from fieldmark.data.readers import READERS
 from fieldmark.pipeline.stage import STAGES
 from fieldmark.plans.recipe import RECIPES
 
-SHELF = dict(RECIPES.items())
-
 SOURCES = sorted((HOME / "src").rglob("*.py"))
 OPTIONS = {option for command in application.commands.values() for one in command.params for option in one.opts}
 OTHERS = {"--help", "--version", "--force-reinstall", "--no-deps", "--nproc-per-node", "--query-gpu"}
-"""Of every program, of pip, of torchrun and of nvidia-smi."""
+"""Options of every program, of pip, of torchrun and of nvidia-smi."""
 BY_HAND = ("labbook.md",)
-"""Pages that quote what was measured elsewhere."""
+"""Pages with measured numbers."""
 
 
 @cache
@@ -35,7 +33,7 @@ def site() -> str:
 
 
 def errors() -> Iterator[str]:
-    """The error classes, found without importing torch."""
+    """Yield the names of the error classes, found without importing torch."""
     for path in SOURCES:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and any(getattr(base, "id", "").endswith("Error") for base in node.bases):
@@ -44,12 +42,12 @@ def errors() -> Iterator[str]:
 
 
 def tracked() -> list[Path]:
-    """The files under version control; all but built ones where there is no git."""
-    told = subprocess.run(
+    """Return the files under version control; without git, all source files."""
+    listed = subprocess.run(
         ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=HOME, capture_output=True, check=False
     )
-    if told.returncode == 0:
-        found = [HOME / name for name in told.stdout.decode().split("\0") if name]
+    if listed.returncode == 0:
+        found = [HOME / name for name in listed.stdout.decode().split("\0") if name]
     else:
         found = [path for top in ("src", "tests", "docs", "benchmarks") for path in (HOME / top).rglob("*.*")]
     return [
@@ -72,7 +70,7 @@ def test_every_stage_kind_has_a_section(kind: str) -> None:
     assert kind in headings(HOME / "docs" / "reference" / "stages.md")
 
 
-@pytest.mark.parametrize("name", [*SHELF, *errors(), "auto", *READERS.names()])
+@pytest.mark.parametrize("name", [*RECIPES.names(), *errors(), "auto", *READERS.names()])
 def test_every_recipe_error_and_layout_is_mentioned(name: str) -> None:
     assert f"`{name}`" in site()
 
@@ -82,9 +80,11 @@ def test_every_public_name_is_on_the_page_about_python(name: str) -> None:
     page = (HOME / "docs" / "api.md").read_text(encoding="utf-8")
     if inspect.ismodule(module := getattr(fieldmark, name)):
         section = page.partition(f"### `fieldmark.{name}`\n")[2].partition("\n#")[0]
-        told = set(re.findall(r"^::: [\w.]*\.(\w+)$", page, flags=re.MULTILINE)) | set(re.findall(r"`(\w+)`", section))
+        described = set(re.findall(r"^::: [\w.]*\.(\w+)$", page, flags=re.MULTILINE)) | set(
+            re.findall(r"`(\w+)`", section)
+        )
         assert section
-        assert not set(module.__all__) - told
+        assert not set(module.__all__) - described
         return
     described = set(re.findall(r"^::: [\w.]*\.(\w+)$", page, flags=re.MULTILINE)) | set(
         re.findall(r"members: \[(.*)\]", page)[0].split(", ")
@@ -93,7 +93,7 @@ def test_every_public_name_is_on_the_page_about_python(name: str) -> None:
 
 
 def test_the_page_about_python_names_what_exists() -> None:
-    lost = []
+    missing = []
     for path in re.findall(r"^::: (\S+)$", (HOME / "docs" / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE):
         module, _, name = path.rpartition(".")
         if path == "fieldmark.api.running":
@@ -101,24 +101,24 @@ def test_the_page_about_python_names_what_exists() -> None:
         source = HOME / "src" / f"{module.replace('.', '/')}.py"
         tree = ast.parse(source.read_text(encoding="utf-8")) if source.is_file() else ast.Module([], [])
         if name not in {getattr(node, "name", None) for node in tree.body}:
-            lost.append(path)
-    assert not lost
+            missing.append(path)
+    assert not missing
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    lost = []
+def test_links_have_a_target(page: Path) -> None:
+    broken = []
     for link in re.findall(r"\]\(([^)\s]+)", prose(page)):
         file, _, anchor = link.partition("#")
         if re.match(r"[a-z]+:", link):
             continue
         target = page.parent / file if file else page
         if not target.exists() or (anchor and anchor not in headings(target)):
-            lost.append(link)
-    assert not lost
+            broken.append(link)
+    assert not broken
 
 
-def test_every_page_is_in_the_menu_and_the_menu_has_no_other() -> None:
+def test_the_menu_lists_exactly_the_pages() -> None:
     menu = set(
         re.findall(r"^ +- .*: ([\w/-]+\.md)$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
     )
@@ -126,50 +126,52 @@ def test_every_page_is_in_the_menu_and_the_menu_has_no_other() -> None:
     assert menu == {page.relative_to(docs).as_posix() for page in pages() if page.is_relative_to(docs)}
 
 
-def test_what_errors_tell_to_type_exists() -> None:
-    """``--option`` in a message of ours is an option, and `fieldmark command` a command."""
-    strays = []
+def test_options_and_commands_in_messages_exist() -> None:
+    """``--option`` in a message is an option of a command, and `fieldmark command` is a command."""
+    unknown = []
     for path in SOURCES:
         if path.parent.name == "reporting":  # its strings are style sheets
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 options = re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", node.value)
-                strays += [f"{path.name}: {one}" for one in options if one not in OPTIONS | OTHERS]
-                named = re.findall(r"`fieldmark (\w+)", node.value)
-                strays += [f"{path.name}: fieldmark {one}" for one in named if one not in application.commands]
-    assert not strays
+                unknown += [f"{path.name}: {one}" for one in options if one not in OPTIONS | OTHERS]
+                named = re.findall(r"`fieldmark ([a-z][a-z-]*)", node.value)
+                unknown += [
+                    f"{path.name}: fieldmark {one}" for one in named if one not in {*application.commands, "help"}
+                ]
+    assert not unknown
 
 
-def test_nothing_is_left_for_later() -> None:
-    """A number that was not measured says so in one way; nothing else is a promise."""
+def test_no_page_has_unfinished_parts() -> None:
+    """Unfinished work is not marked in pages or sources."""
     wrong = re.compile(
         r"\b(TODO|FIXME|XXX|TBD|tbd|WIP|lorem ipsum|coming soon)\b|<(not measured|to be measured|n/a|\?+)>"
     )
     assert not [path.name for path in [*SOURCES, *pages()] if wrong.search(path.read_text(encoding="utf-8"))]
 
 
-def test_no_file_names_the_machine_it_was_written_on() -> None:
-    places = re.compile(r"(?<![\w.])/(?:root|work|tmp|home/\w+)/")
+def test_no_file_names_a_folder_of_the_authors_machine() -> None:
+    folders = re.compile(r"(?<![\w.])/(?:root|work|tmp|home/\w+)/")
     found = [
         f"{path.relative_to(HOME)}: {match[0]}"
         for path in tracked()
         if path.is_relative_to(HOME / "src") or path.is_relative_to(HOME / "docs") or path.parent == HOME
-        for match in places.finditer(path.read_text(encoding="utf-8", errors="replace"))
+        for match in folders.finditer(path.read_text(encoding="utf-8", errors="replace"))
     ]
     assert not found
 
 
-def test_no_file_names_an_index_host_or_who_typed_it() -> None:
+def test_no_file_names_a_package_host_or_an_author_tool() -> None:
     hosts = re.compile(r"(pypi|pythonhosted|npmjs|debian|huggingface)\.(org|com|co)\b", re.IGNORECASE)
-    typists = re.compile(
+    tools = re.compile(
         r"\b(claude|anthropic|openai|chatgpt|copilot|subagents?|AI assistant|this session)\b", re.IGNORECASE
     )
     found = [
         f"{path.relative_to(HOME)}: {match[0]}"
         for path in tracked()
         if path != Path(__file__) and "naughty_strings" not in path.parts
-        for pattern in (hosts, typists)
+        for pattern in (hosts, tools)
         for match in pattern.finditer(path.read_text(encoding="utf-8", errors="replace"))
     ]
     assert not found
@@ -179,8 +181,8 @@ def test_contributing_is_short() -> None:
     assert len((HOME / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()) <= 60
 
 
-def test_tours_do_not_print_scores_that_the_next_change_moves() -> None:
-    """Measured numbers live in the lab book; blocks of other pages that print some would grow stale."""
+def test_only_the_lab_book_shows_measured_scores() -> None:
+    """Scores in blocks of other pages would become outdated."""
     scores = re.compile(r"MAP@5\s+0\.\d")
     found = [
         str(block)

@@ -1,1 +1,1 @@
-"""The commands as Python functions."""
+"""The Python functions behind the commands."""

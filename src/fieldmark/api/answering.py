@@ -1,4 +1,4 @@
-"""The commands that ask a finished run about photos: identify, tag, attributes."""
+"""Functions that predict single photos with a finished run: identify, tag, attributes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldmark.api.guards import run_of, sensible
+from fieldmark.api.guards import check_counts, open_run
 from fieldmark.api.photos import Reading, gather, of_files
 from fieldmark.api.predictor import Predictor
 from fieldmark.api.results import Results
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from fieldmark.tasks.task import TaskName
 
 MOST_TAGS = 15
+"""Default number of labels per photo."""
 MOST_OTHERS = 2
+"""Default number of alternative answers per question."""
 
 
 def identify(
@@ -34,28 +36,31 @@ def identify(
     n_workers: int = 2,
     progress: ShowProgress = None,
 ) -> Results:
-    """Who is on a photo: ranked names, each with its most similar known photo, and "new" where it stands.
+    """Identify the individual in each photo.
+
+    The candidates of a photo are ranked, each with its most similar known photo. "New" is one of the candidates: the
+    photo then shows an unknown individual.
 
     Args:
-        run: The folder of a finished run that tells individuals.
-        photos: One photo or several.
-        k: Places an answer; None for as many as the run was made with.
-        boxes: Tables of boxes, landmarks or masks of these photos, for runs that look into such: ``boxes.csv``, or
-            ``NAME=boxes.csv`` for a further source. Photos are named in them as here, or by their file's name.
-        skip_broken: Leave out photos that cannot be read.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads that read photos ahead.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        run: Folder of a finished run that identifies.
+        photos: Path of one photo, or several.
+        k: Number of candidates per photo; None: as trained.
+        boxes: Tables of boxes, landmarks or masks of these photos, for runs that use them: ``boxes.csv``, or
+            ``NAME=boxes.csv`` for a second source. They name a photo by its path as given here, or by its file name.
+        skip_broken: Whether to leave out photos that cannot be read.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Returns:
-        One answer a photo, in the order of ``photos``; a photo named twice is answered once.
+        One prediction per photo, in the order of ``photos``; a photo given twice is predicted once.
 
     Raises:
-        RunError: No finished run lies there, or it tells labels.
-        DataError: There is no such photo, or it cannot be read.
+        RunError: ``run`` holds no finished run, or a run for another task.
+        DataError: A photo does not exist or cannot be read.
     """
     progress = shown_by(progress)
-    sensible(k)
+    check_counts(k)
     collection = of_files(photos)
     predictor = predictor_of(run, "identification", device=device, n_workers=n_workers, progress=progress)
     return predictor.answered(predictor.gathered(collection, skip_broken=skip_broken, boxes=boxes), k=k)
@@ -71,26 +76,28 @@ def tag(
     n_workers: int = 2,
     progress: ShowProgress = None,
 ) -> Results:
-    """What is on a photo: its labels with probabilities; those that the run's thresholds give it are marked.
+    """Predict the labels of each photo, with probabilities.
+
+    Labels whose probability is above the threshold of the run are marked as ``given``.
 
     Args:
-        run: The folder of a finished run that tells labels.
-        photos: One photo or several.
-        most: How many labels a photo to tell, the likeliest first; given ones are always told.
-        skip_broken: Leave out photos that cannot be read.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads that read photos ahead.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        run: Folder of a finished run that tags.
+        photos: Path of one photo, or several.
+        most: Number of labels per photo, the most likely first; labels above the threshold are always included.
+        skip_broken: Whether to leave out photos that cannot be read.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Returns:
-        One answer a photo, in the order of ``photos``; a photo named twice is answered once.
+        One prediction per photo, in the order of ``photos``; a photo given twice is predicted once.
 
     Raises:
-        RunError: No finished run lies there, or it tells individuals.
-        DataError: There is no such photo, or it cannot be read.
+        RunError: ``run`` holds no finished run, or a run for another task.
+        DataError: A photo does not exist or cannot be read.
     """
     progress = shown_by(progress)
-    sensible(most=most)
+    check_counts(most=most)
     collection = of_files(photos)
     predictor = predictor_of(run, "tagging", device=device, n_workers=n_workers, progress=progress)
     return predictor.answered(predictor.gathered(collection, skip_broken=skip_broken), most=most)
@@ -107,30 +114,32 @@ def attributes(
     n_workers: int = 2,
     progress: ShowProgress = None,
 ) -> Results:
-    """What is asked about a photo, answered: one answer a question, with its probability and the next likeliest.
+    """Predict the attributes of each photo: one answer per question.
+
+    Each answer has a probability and the next most likely alternatives.
 
     Args:
-        run: The folder of a finished run that answers questions.
-        photos: One photo or several.
-        text: What is written about the photo (a product name), for runs that learnt from texts.
-        most: How many other answers to tell beside each.
-        skip_broken: Leave out photos that cannot be read.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads that read photos ahead.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        run: Folder of a finished run that predicts attributes.
+        photos: Path of one photo, or several.
+        text: Description of the photo, such as a product name, for runs trained with texts.
+        most: Number of alternative answers per question.
+        skip_broken: Whether to leave out photos that cannot be read.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Returns:
-        One answer a photo, in the order of ``photos``; a photo named twice is answered once.
+        One prediction per photo, in the order of ``photos``; a photo given twice is predicted once.
 
     Raises:
-        RunError: No finished run lies there, or it tells something else.
-        DataError: There is no such photo, or it cannot be read.
-        FieldmarkError: A text for several photos, or for a run that looks at no text.
+        RunError: ``run`` holds no finished run, or a run for another task.
+        DataError: A photo does not exist or cannot be read.
+        FieldmarkError: ``text`` is given for several photos, or for a run trained without texts.
     """
     progress = shown_by(progress)
-    sensible(most=most)
+    check_counts(most=most)
     collection = of_files(photos)
-    context = run_of(run, "attributes")
+    context = open_run(run, "attributes")
     if text is not None:
         collection = _with_text(collection, text, context)
     predictor = Predictor(context, device=device, n_workers=n_workers, progress=progress)
@@ -140,12 +149,12 @@ def attributes(
 
 
 def predictor_of(run: Path | str, task: TaskName, *, device: str, n_workers: int, progress: Progress) -> Predictor:
-    """The predictor of a run that must be for ``task``; torch is asked for only after the run was found.
+    """Return the predictor of a run for ``task``. A missing run is reported before a missing torch.
 
     Raises:
-        RunError: No finished run lies there, or it is for something else.
+        RunError: ``run`` holds no finished run, or a run for another task.
     """
-    return Predictor(run_of(run, task), device=device, n_workers=n_workers, progress=progress)
+    return Predictor(open_run(run, task), device=device, n_workers=n_workers, progress=progress)
 
 
 def _with_text(photos: Collection, text: str, context: Context) -> Collection:
@@ -156,8 +165,8 @@ def _with_text(photos: Collection, text: str, context: Context) -> Collection:
     columns = [column for one in context.plan.stages if isinstance(one, Texts) for column in (*one.columns, *one.leaks)]
     if not columns or len(photos) > 1:
         raise FieldmarkError(
-            "A text is for one photo, and for a run that learnt from texts.",
-            got=f"{len(photos)} photo(s); the run looks at {', '.join(columns) or 'no text'}",
-            fix="leave out --text, or `fieldmark predict RUN TABLE` with a table that has a text for each photo.",
+            "--text needs a single photo and a run trained with texts.",
+            got=f"{len(photos)} photo(s); text columns of the run: {', '.join(columns) or 'none'}",
+            fix="leave out --text, or use `fieldmark predict RUN TABLE` with a table that has a text for each photo.",
         )
     return replace(photos, table=photos.table.with_columns(pl.lit(text).alias(columns[0])))

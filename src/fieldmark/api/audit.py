@@ -1,4 +1,4 @@
-"""The kind *audit*: how well can answers be guessed from what is not the picture?"""
+"""The function ``audit``: how well do side features predict the labels without the image?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from fieldmark.api.duplicates import MOST_BITS
-from fieldmark.api.guards import INSTALL, vacant
+from fieldmark.api.guards import INSTALL, writable_path
 from fieldmark.api.photos import Reading
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import Progress, ShowProgress, shown_by
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
     from fieldmark.quality.leakage.auditing import Audit, AuditPhotos
 
-LEAST_MOST = 100
+MIN_PHOTOS = 100
+"""Smallest value of ``most_photos``."""
 
 
 def audit(
@@ -36,49 +37,50 @@ def audit(
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Audit:
-    """How well answers can be guessed from addresses, file names, sizes, cameras, encoders, order, and copies.
+    """Measure how well the labels of a table are predictable without the image, to find leaks.
 
-    Each side feature is tried on photos that it has not learnt from, and compared with always giving the commonest answer.
-    Pictures are looked at only for the hash by which copies are found. Files may be missing.
+    Side features are addresses, file names, sizes, cameras, encoders, the order of rows, and copies. Each is
+    cross-validated and compared with a baseline that always predicts the most common answer. Images are read only for
+    the hashes that find copies. Files may be missing.
 
     Args:
         data: A table, a folder of folders, or a collection: photos with names, labels or answers to questions.
-        new: New photos, to see whether they lie in the table already.
-        targets: What to guess: ``identity``, ``known or unknown individual``, ``labels``, or a question; empty for all there is.
-        side features: Further columns of the table to guess from.
-        within: Bits of 64 in which the hashes may differ of photos that look the same, 0 to 16. Above 0 merely similar
-            pictures are found too.
-        most_photos: Of a larger table so many photos are drawn by lot to try side features on; at least 100.
-        seed: Of the lot.
-        out: The CSV to write, a row for each target and side feature; None writes none, here and below.
-        html: The page to write.
-        force: Whether existing files may be written over.
-        n_workers: Threads that read files.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
-        **reading: How to read ``data``; see ``fieldmark.api.photos.Reading``. ``new`` shares the encoding, and whether
-            photos may lie outside.
+        new: New photos, to find those that ``data`` already holds.
+        targets: Targets to predict: ``identity``, ``known or unknown individual``, ``labels``, or a question; empty:
+            all targets of the table.
+        side_features: Additional columns of the table to predict from.
+        within: Maximum number of differing bits (of 64) between the hashes of copies, 0 to 16. Values above 0 also
+            find pictures that are only similar.
+        most_photos: Maximum number of photos for the side features, drawn at random from a larger table; at least 100.
+        seed: Random seed.
+        out: CSV file to write, one row per target and side feature; None: no file.
+        html: HTML page to write; None: no page.
+        force: Whether to overwrite existing files.
+        n_workers: Number of file-reading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
+        **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``. ``encoding`` and ``allow_outside``
+            also apply to ``new``.
 
     Raises:
-        DataError: There is no table at ``data``, or it tells nothing that could be guessed.
+        DataError: ``data`` does not exist, or has no labels to predict.
         RunError: A file to write exists.
-        FieldmarkError: ``within`` or ``most_photos`` is no such number, there is no target of a name, or a package is
-            missing.
+        FieldmarkError: ``within`` or ``most_photos`` is out of range, a target does not exist, or a package is missing.
     """
     progress = shown_by(progress)
     if not 0 <= within <= MOST_BITS:
         raise FieldmarkError(
-            "Photos look the same whose hashes differ in a few of 64 bits.",
+            f"--within must be from 0 to {MOST_BITS}.",
             got=f"within={within}",
             fix="use --within 0.",
         )
-    if most_photos < LEAST_MOST:
+    if most_photos < MIN_PHOTOS:
         raise FieldmarkError(
-            "Side features need photos to be tried on.", got=f"most_photos={most_photos}", fix="use --most 20000."
+            f"--most must be at least {MIN_PHOTOS} photos.", got=f"most_photos={most_photos}", fix="use --most 20000."
         )
     missing = [name for name in ("sklearn", *(["numba"] if within else [])) if find_spec(name) is None]
     if missing:
-        raise FieldmarkError("An audit needs packages that are not installed.", got=", ".join(missing), fix=INSTALL)
-    table, page_file = vacant(out, force=force), vacant(html, force=force)
+        raise FieldmarkError("audit needs packages that are not installed.", got=", ".join(missing), fix=INSTALL)
+    table, page_file = writable_path(out, force=force), writable_path(html, force=force)
     from fieldmark.quality.leakage import audit_pages, auditing
     from fieldmark.reporting.leak_pages import leaks_page
     from fieldmark.reporting.pages import write_page
@@ -103,10 +105,10 @@ def audit(
 
 
 def _photos(data: Collection | Path | str, reading: Reading, progress: Progress) -> AuditPhotos:
-    """All rows that say something, whether or not their files are there, and the files that are.
+    """Return the valid rows of a table and the path of each existing file.
 
     Raises:
-        FieldmarkError: Reading options were given for what is a collection already.
+        FieldmarkError: Reading options are given for a collection.
     """
     from fieldmark.api.photos import look_up
     from fieldmark.data.collection import Collection
@@ -115,26 +117,26 @@ def _photos(data: Collection | Path | str, reading: Reading, progress: Progress)
 
     if isinstance(data, Collection):
         found = look_up(data, labelled=False, reading=reading).collection
-        return AuditPhotos(found, _there(found))
+        return AuditPhotos(found, _existing(found))
     options: dict[str, Any] = {name: each for name, each in reading.items() if name not in {"skip_broken", "boxes"}}
-    options = {**_asked(Path(data)), **options}
+    options = {**_reader_options(Path(data)), **options}
     rows = survey(data, check_files=False, **options)
     if rows.mistakes:
-        progress.say(f"left out: {len(rows.mistakes):,} places in the table; `fieldmark inspect` shows them")
-    return AuditPhotos(rows.collection, _there(rows.collection))
+        progress.say(f"left out: {len(rows.mistakes):,} errors in the table; `fieldmark inspect` lists them")
+    return AuditPhotos(rows.collection, _existing(rows.collection))
 
 
-def _there(photos: Collection) -> list[Path | None]:
-    """The files of photos; None where there is none."""
+def _existing(photos: Collection) -> list[Path | None]:
+    """Return the path of each photo; None for a missing file."""
     return [path if path.is_file() else None for path in photos.paths]
 
 
-def _asked(path: Path) -> dict[str, Any]:
-    """How a path is read: names in a table may be missing, names that are folders may not."""
+def _reader_options(path: Path) -> dict[str, Any]:
+    """Return the reading options for a path: a table may lack names, and a folder of folders may not."""
     from fieldmark.data.layouts import recognise
     from fieldmark.data.questions import FILE
 
     if not path.exists() or recognise(path)[0] == "folders":
         return {"labelled": True}
-    beside = (path if path.is_dir() else path.parent) / FILE
-    return {"labelled": False, **({"questions": beside} if beside.is_file() else {})}
+    questions = (path if path.is_dir() else path.parent) / FILE
+    return {"labelled": False, **({"questions": questions} if questions.is_file() else {})}

@@ -1,4 +1,4 @@
-"""The demo: collections drawn by code and a recipe for each job; scores, one photo answered, a page about all."""
+"""The function ``demo``: drawn data sets, a short training for each task, error rates and predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fieldmark.tasks.identification.results import Identification
     from fieldmark.tasks.tagging.results import Tagged
 
-SaidT = TypeVar("SaidT")
+PredictionT = TypeVar("PredictionT")
 RECIPE = "humpback-classify"
 ANSWERS = "test_truth.csv"
 DRAWN: Mapping[str, Mapping[str, Any]] = {
@@ -29,36 +29,42 @@ DRAWN: Mapping[str, Mapping[str, Any]] = {
     "small": {"n_identities": 60, "n_unknown": 40, "n_test": 60, "n_near_duplicates": 6},
     "full": {"n_identities": 1000, "n_unknown": 400, "n_test": 400, "n_near_duplicates": 40},
 }
-"""What is drawn for each size of the recipe."""
+"""Numbers of drawn photos for each size of the recipe."""
 OTHERS: Mapping[str, Mapping[str, Any]] = {
     "imet2019": {"n_train": 150, "n_test": 12, "n_broken": 0, "shorter_px": 96},
     "imaterialist2017": {"n_train": 150, "n_test": 12, "size_px": 96},
 }
-"""What is drawn for the other two jobs, which are shown at toy size: how it looks, not how good it gets."""
+"""Numbers of drawn photos for the other two tasks, which are trained at toy size to show the output only."""
 
 
 @dataclass(frozen=True)
-class OtherJob(Generic[SaidT]):
-    """What the demo shows of another job: a toy run, and what it says of one new photo."""
+class TaskDemo(Generic[PredictionT]):
+    """A run at toy size and its prediction for one new photo.
+
+    Attributes:
+        trained: The run.
+        photo: Path of the new photo.
+        prediction: The prediction of the run for it.
+    """
 
     trained: running.Trained
     photo: Path
-    said: SaidT
+    prediction: PredictionT
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What the demo has to show.
+    """The results of the demo.
 
     Attributes:
-        trained: The run, judged by its validation photos.
-        tested: The measures on drawn test photos, which nothing in the run has learnt from.
-        identified: The answer for one test photo.
-        truth: Who is on it.
-        root: The folder of the known photos.
-        inspection: The page about the collection.
-        tagged: The second job: labels of museum objects.
-        answered: The third: questions about garments.
+        trained: The run that identifies, with the measures on its validation photos.
+        tested: Measures on drawn test photos, which the run was not trained on.
+        identified: Prediction for one test photo.
+        truth: Name of the individual in that photo.
+        root: Folder of the known photos.
+        inspection: Path of the page about the data set.
+        tagged: The second task: labels of museum objects.
+        answered: The third task: attributes of garments.
     """
 
     trained: running.Trained
@@ -67,8 +73,8 @@ class Demonstration:
     truth: str
     root: Path
     inspection: Path
-    tagged: OtherJob[Tagged]
-    answered: OtherJob[Answered]
+    tagged: TaskDemo[Tagged]
+    answered: TaskDemo[Answered]
 
 
 def demo(
@@ -79,17 +85,20 @@ def demo(
     n_workers: int = 2,
     progress: ShowProgress = None,
 ) -> Demonstration:
-    """Draw a collection of flukes, train on it, and identify a photo: a look at everything, with nothing to download.
+    """Try all three tasks on drawn photos, without any download.
+
+    Draws photos of whale flukes, trains on them, evaluates on test photos and identifies one. Then trains at toy size
+    to tag museum objects and to predict attributes of garments.
 
     Args:
-        folder: Where to draw and train; the same call again goes on where it was.
-        size: Of the recipe: ``toy``, ``small`` or ``full``.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        folder: Folder for the photos and runs. The same call continues an interrupted demo.
+        size: Size of the recipe: ``toy``, ``small`` or ``full``.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Raises:
-        RunError: The folder is in use by something else.
+        RunError: The folder holds another run.
     """
     progress = shown_by(progress)
     need_torch()
@@ -99,17 +108,19 @@ def demo(
 def demonstrate(
     folder: Path, *, size: str = "small", device: str = "auto", n_workers: int = 2, progress: ShowProgress = None
 ) -> Demonstration:
-    """Draw, inspect, train, score, identify; then tag and answer at toy size. What was done before is not done again.
+    """Draw, inspect, train, evaluate and identify; then tag and predict attributes at toy size.
+
+    Finished parts are not repeated.
 
     Args:
-        folder: Holds ``photos/``, ``inspect.html`` and ``run/`` afterwards, and the same in ``museum/`` and ``shop/``.
-        size: Of the recipe for flukes; larger ones get more photos.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        folder: Folder for ``photos/``, ``inspect.html`` and ``run/``, and for the same in ``museum/`` and ``shop/``.
+        size: Size of the recipe for flukes; larger sizes draw more photos.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Raises:
-        PlanError: The recipe has no such size.
+        PlanError: The recipe has no size of that name.
         RunError: The folder holds another run.
     """
     progress = shown_by(progress)
@@ -121,27 +132,27 @@ def demonstrate(
     pace = {"device": device, "n_workers": n_workers, "progress": progress}
     trained = running.train(plan, photos, run=folder / "run", skip_broken=True, **pace)  # type: ignore[arg-type]
     tested = running.evaluate(trained.folder, photos / ANSWERS, photos=photos / "test", **pace)  # type: ignore[arg-type]
-    image, truth = _a_known_one(photos)
+    image, truth = _example_photo(photos)
     (identified,) = answering.identify(trained.folder, photos / "test" / image, device=device, n_workers=n_workers)
     tagged = _tagging(folder / "museum", device=device, n_workers=n_workers, progress=progress)
     answered = _answering(folder / "shop", device=device, n_workers=n_workers, progress=progress)
     return Demonstration(trained, tested, identified, truth, photos / "train", inspection, tagged, answered)
 
 
-def _tagging(folder: Path, *, device: str, n_workers: int, progress: Progress) -> OtherJob[Tagged]:
-    """Museum objects: drawn, learnt at toy size, one new one tagged."""
+def _tagging(folder: Path, *, device: str, n_workers: int, progress: Progress) -> TaskDemo[Tagged]:
+    """Draw museum objects, train at toy size, and tag one new object."""
     from fieldmark.specimens.museum import draw_museum
 
     photos = _once(draw_museum, folder / "photos", OTHERS["imet2019"], n_workers=n_workers, progress=progress)
     pace = {"device": device, "n_workers": n_workers, "progress": progress}
     trained = running.train("imet2019", photos, run=folder / "run", size="toy", **pace)  # type: ignore[arg-type]
     photo = min((photos / "test").iterdir())
-    (said,) = answering.tag(trained.folder, photo, most=8, device=device, n_workers=n_workers)
-    return OtherJob(trained, photo, said)
+    (prediction,) = answering.tag(trained.folder, photo, most=8, device=device, n_workers=n_workers)
+    return TaskDemo(trained, photo, prediction)
 
 
-def _answering(folder: Path, *, device: str, n_workers: int, progress: Progress) -> OtherJob[Answered]:
-    """Garments: drawn, learnt at toy size from pictures and names, one new one asked about."""
+def _answering(folder: Path, *, device: str, n_workers: int, progress: Progress) -> TaskDemo[Answered]:
+    """Draw garments, train at toy size on images and names, and predict the attributes of one new garment."""
     from fieldmark.specimens.shop import write_garments
 
     photos = _once(
@@ -153,12 +164,12 @@ def _answering(folder: Path, *, device: str, n_workers: int, progress: Progress)
     with new.open(encoding="utf-8", newline="") as file:
         row = next(csv.DictReader(file))
     photo = photos / row["file"]
-    (said,) = answering.attributes(trained.folder, photo, text=row["text"], device=device, n_workers=n_workers)
-    return OtherJob(trained, photo, said)
+    (prediction,) = answering.attributes(trained.folder, photo, text=row["text"], device=device, n_workers=n_workers)
+    return TaskDemo(trained, photo, prediction)
 
 
 def _drawn(folder: Path, numbers: Mapping[str, Any], *, n_workers: int, progress: Progress) -> Path:
-    """The drawn collection, whole or not there: an interrupted drawing is begun again."""
+    """Draw the data set of flukes unless it exists; an interrupted drawing starts again."""
     from fieldmark.specimens.collections import draw_flukes
 
     return _once(draw_flukes, folder, numbers, n_workers=n_workers, progress=progress)
@@ -168,24 +179,24 @@ def _once(
     draw: Callable[..., Drawn], folder: Path, numbers: Mapping[str, Any], *, n_workers: int, progress: Progress
 ) -> Path:
     if not folder.exists():
-        aside = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(aside, ignore_errors=True)
-        drawn = draw(aside, n_workers=max(1, n_workers), progress=progress, **numbers)
-        aside.rename(folder)
+        temporary = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(temporary, ignore_errors=True)
+        drawn = draw(temporary, n_workers=max(1, n_workers), progress=progress, **numbers)
+        temporary.rename(folder)
         progress.say(f"drawn: {drawn.n_photos:,} photos in {folder}")
     return folder
 
 
-def _a_known_one(photos: Path) -> tuple[str, str]:
-    """A test photo of the whale with the most training photos, and its name; of several the first."""
+def _example_photo(photos: Path) -> tuple[str, str]:
+    """Return a test photo of the individual with the most training photos, and its name."""
     from fieldmark.specimens.collections import UNKNOWN_INDIVIDUAL
 
-    counts = Counter(who for _, who in _rows(photos / "train.csv"))
-    known = [(image, who) for image, who in _rows(photos / ANSWERS) if who != UNKNOWN_INDIVIDUAL]
+    counts = Counter(name for _, name in _rows(photos / "train.csv"))
+    known = [(image, name) for image, name in _rows(photos / ANSWERS) if name != UNKNOWN_INDIVIDUAL]
     return min(known, key=lambda one: (-counts[one[1]], one[0]))
 
 
 def _rows(table: Path) -> list[tuple[str, str]]:
-    """Image and name in each row of a contest's table."""
+    """Return the image and the name in each row of a contest table."""
     with table.open(encoding="utf-8", newline="") as file:
         return [(row["Image"], row["Id"]) for row in csv.DictReader(file)]

@@ -1,4 +1,4 @@
-"""The kind *download*: from a table of addresses to a folder of photos with a journal."""
+"""The function ``download``: photos from a table of web addresses, with a record of each address."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ PAGE = "survival.html"
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What a download left.
+    """The result of a download.
 
     Attributes:
-        folder: Where the photos lie.
-        table: The photos as a table that ``fieldmark.train`` reads.
-        tally: What this run asked and got.
-        holdings: What the folder holds now, with all that is missing, and why.
-        n_repeats: Rows of the table that named a photo again.
-        shards: Tar files made in this run.
-        verdict: How the photos stand to the manifest, or None without one.
-        page: The page about how addresses die.
+        folder: Folder of the photos.
+        table: Table of the photos, which ``fieldmark.train`` reads.
+        tally: Numbers of requests and photos in this call.
+        holdings: Contents of the folder: photos, missing photos, and the causes.
+        n_repeats: Number of rows that repeat a photo.
+        shards: Tar files written in this call.
+        verdict: Comparison of the photos with the manifest; None without a manifest.
+        page: HTML page about lost addresses.
     """
 
     folder: Path
@@ -61,32 +61,33 @@ def download(
     resolver: AbstractResolver | None = None,
     progress: ShowProgress = None,
 ) -> Downloaded:
-    """Get the photos that a table names by their addresses, and note what became of each address.
+    """Download the photos of a table of web addresses, and record the result for each address.
 
-    The same call again asks only for what failed. A kill at any moment loses no photo that was whole.
+    The same call retries only the failed addresses. After a kill at any moment, all complete photos are kept.
 
     Args:
-        table: A CSV, TSV, Parquet or JSON file (COCO, iMaterialist) with ids and addresses.
-        out: The folder of the download; made if absent.
-        again: ``failed`` asks for what is not here and may yet come; ``gone`` also for what is said to be gone for
-            good; ``all`` also asks whether the photos that are here are still the same.
-        urls: The columns of addresses, the preferred first; by default all that are called url, url2 and so on.
-        columns: Which column is the id: ``{"image": "photo_id"}``.
-        encoding: How a text table is written.
-        manifest: The ``manifest.csv`` of another download: no other pictures than it names are taken.
-        fetching: Limits and manners; see ``fieldmark.downloads.specs.Fetching``.
-        resolver: Who looks host names up; None for the system.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        table: CSV, TSV, Parquet or JSON file (COCO, iMaterialist) with ids and addresses.
+        out: Folder of the download; created if it does not exist.
+        again: Addresses to request in an existing folder. ``failed``: missing photos that may still be available.
+            ``gone``: also those that the host reports as permanently gone. ``all``: also checks whether the photos in
+            the folder have changed.
+        urls: Columns of addresses, the preferred first; empty: all columns named url, url2 and so on.
+        columns: Name of the id column in the table: ``{"image": "photo_id"}``.
+        encoding: Text encoding of the table.
+        manifest: ``manifest.csv`` of another download: only the pictures that it lists are accepted.
+        fetching: Limits and rules for requests; see ``fieldmark.downloads.specs.Fetching``.
+        resolver: Resolver of host names; None: that of the system.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Raises:
-        DataError: There is no such table, or rows lack an id or address; all are told.
-        RunError: The folder holds something else, another download works in it, or the disk is full.
+        DataError: The table does not exist, or rows lack an id or an address; the error lists all.
+        RunError: The folder holds other files, another download is using it, or the disk is full.
         FieldmarkError: The packages of the extra ``download`` are not installed.
     """
     progress = shown_by(progress)
     if find_spec("aiohttp") is None:
         raise FieldmarkError(
-            "Downloads need a package that is not installed.",
+            "download needs a package that is not installed.",
             got="aiohttp",
             fix='pip install "fieldmark[download]"',
         )
@@ -100,15 +101,15 @@ def download(
     from fieldmark.downloads.wanted import read_manifest, read_wanted
     from fieldmark.reporting.survival import survival_page
 
-    manners, folder = fetching or Fetching(), Path(out)
+    limits, folder = fetching or Fetching(), Path(out)
     wanted = read_wanted(Path(table), urls=urls, columns=columns, encoding=encoding)
     digests = {} if manifest is None else read_manifest(Path(manifest), encoding=encoding)
     with Journal(folder) as journal:
-        journal.want({image: also_at(each, manners.mirrors) for image, each in wanted.urls.items()})
+        journal.want({image: also_at(each, limits.mirrors) for image, each in wanted.urls.items()})
         photos = journal.to_ask(again)
         visit = journal.begin(again, at=time.time())
-        tally = fetch(photos, journal, manners, visit=visit, wanted=digests, resolver=resolver, progress=progress)
-        shards = () if manners.n_a_shard is None else tuple(pack(journal, n_a_shard=manners.n_a_shard))
+        tally = fetch(photos, journal, limits, visit=visit, wanted=digests, resolver=resolver, progress=progress)
+        shards = () if limits.n_a_shard is None else tuple(pack(journal, n_a_shard=limits.n_a_shard))
         verdict = None if manifest is None else verify(journal, digests, progress=progress)
         found = holdings(journal)
         write_tables(journal, wanted.table, found)
@@ -117,33 +118,33 @@ def download(
 
 
 def _page(found: Holdings, title: str) -> SurvivalPage:
-    """What the page about a download shows."""
+    """Return the contents of the page about a download."""
     from fieldmark.downloads.causes import CAUSES
     from fieldmark.reporting.contents import Fact
     from fieldmark.reporting.survival import CauseRow, CheckRow, HostRow, SurvivalPage
     from fieldmark.reporting.wording import number, percent
 
-    lives = found.survival
-    a_day = "not known yet" if lives.a_day is None else f"{100 * lives.a_day:.3g} %"
+    survival = found.survival
+    a_day = "not yet known" if survival.a_day is None else f"{100 * survival.a_day:.3g} %"
     share = percent(found.n_here / found.n_wanted) if found.n_wanted else ""
     return SurvivalPage(
         title=title,
-        summary=f"{found.n_here:,} of {found.n_wanted:,} photos are here.",
+        summary=f"{found.n_here:,} of {found.n_wanted:,} photos are downloaded.",
         facts=(
-            Fact("photos here", f"{found.n_here:,}", f"{share} of {found.n_wanted:,}"),
+            Fact("photos downloaded", f"{found.n_here:,}", f"{share} of {found.n_wanted:,}"),
             Fact(
-                "lost a day",
+                "addresses lost per day",
                 a_day,
-                f"{lives.n_lost:,} lost in {number(lives.days_watched)} days, summed over addresses",
+                f"{survival.n_lost:,} lost in {number(survival.days_watched)} days, summed over addresses",
             ),
-            Fact("other picture at the same address", f"{len(found.changed):,}", "the first one stays the photo"),
-            Fact("same picture under several ids", f"{len(found.duplicates):,}", "often a host's picture of nothing"),
+            Fact("changed pictures at the same address", f"{len(found.changed):,}", "the first picture is kept"),
+            Fact("pictures with several ids", f"{len(found.duplicates):,}", "often a placeholder of the host"),
         ),
         causes=tuple(CauseRow(name, n, CAUSES[name].meaning) for name, n in found.causes.items()),
         hosts=tuple(
             HostRow(one.host, one.n, one.n_here, ", ".join(f"{n:,} {cause}" for cause, n in one.causes.items()))
-            for one in lives.hosts
+            for one in survival.hosts
         ),
-        checks=tuple(CheckRow(one.at, one.again, one.n_asked, one.n_alive, one.n_lost) for one in lives.checks),
+        checks=tuple(CheckRow(one.at, one.again, one.n_asked, one.n_alive, one.n_lost) for one in survival.checks),
         duplicates=found.duplicates,
     )

@@ -1,4 +1,4 @@
-"""The kinds' half for near-duplicates: photos of one picture, whatever the files are called."""
+"""The function ``duplicates``: photos of the same picture, whatever their file names are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from fieldmark.api.guards import INSTALL, run_of, vacant
+from fieldmark.api.guards import INSTALL, open_run, writable_path
 from fieldmark.api.photos import Reading, look_up
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import Progress, ShowProgress, shown_by
@@ -37,61 +37,59 @@ def duplicates(
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> NearDuplicates:
-    """Photos that show one and the same picture, resized, saved anew or renamed; in one table or across two.
+    """Find near-duplicates: photos of the same picture, resized, saved again or renamed, in one table or across two.
 
-    Near hashes say where to look, the pixels decide. Nothing is changed: what contradicts itself, and which names may
-    be one individual, is listed for you to judge.
+    Similar hashes propose pairs, and the pixels decide. Nothing is changed. Conflicting names, and names that may be
+    one individual, are listed for you to decide.
 
     Args:
         data: A table, a folder of folders, or a collection; names may be missing.
-        new: Other photos, which may repeat those of ``data``.
-        out: The CSV to write, one row a photo that has a near-duplicate. None writes none, here and below.
-        html: The page to write, with photos side by side.
-        identities: The CSV to write of pairs of names that may be one individual.
-        transfer: The CSV to write of names that new photos take over from their near-duplicates. In a contest that is a leak.
-        texts: The CSV to write of ids that stand written in photos: names of the table, and what fits ``pattern``.
-            Every photo is read for text, which takes up to a second each.
-        pattern: How ids look in photos, as a regular expression over capitals and digits, such as ``HWC[0-9]{3}``.
-        ocr: Who reads them: ``rapidocr`` (the extra ``text``), or ``tesseract`` (a program of the machine).
-        run: A run of these individuals, to suggest also names that look like one to its networks.
-        within: Bits of 64 in which the hashes may differ of photos that are compared, 0 to 16.
-        force: Whether existing files may be written over.
-        n_workers: Threads that read photos.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
-        **reading: How to read ``data``; see ``fieldmark.api.photos.Reading``. ``new`` shares the encoding, and whether
-            photos may lie outside.
+        new: Other photos to compare with those of ``data``.
+        out: CSV file to write, one row per photo that has a near-duplicate; None: no file, here and below.
+        html: HTML page to write, with the photos side by side.
+        identities: CSV file to write: pairs of names that may be one individual.
+        transfer: CSV file to write: the names of near-duplicates for unnamed new photos. In a contest this is a leak.
+        texts: CSV file to write: identifiers that are visible in photos, which are names of the table or match
+            ``pattern``. Text recognition takes up to a second per photo.
+        pattern: Regular expression of identifiers over capitals and digits, such as ``HWC[0-9]{3}``.
+        ocr: Text recognition: ``rapidocr`` (the extra ``text``), or ``tesseract`` (a program of the machine).
+        run: Run of these individuals, whose networks also suggest names that may be one individual.
+        within: Maximum number of differing bits (of 64) between the hashes of compared photos, 0 to 16.
+        force: Whether to overwrite existing files.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
+        **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``. ``encoding`` and ``allow_outside``
+            also apply to ``new``.
 
     Returns:
-        The pictures, conflicts first, and the suggestions. Files that cannot be read are listed in it.
+        The groups of near-duplicates, conflicts first, the suggested names, and the files that cannot be read.
 
     Raises:
-        DataError: There is no table or folder of photos.
-        RunError: A file to write exists, or no run of individuals lies at ``run``.
-        FieldmarkError: ``within`` is no such number, ``transfer`` is asked for without ``new`` or ``pattern`` without
+        DataError: ``data`` or ``new`` does not exist.
+        RunError: A file to write exists, or ``run`` holds no run that identifies.
+        FieldmarkError: ``within`` is out of range, ``transfer`` is given without ``new``, ``pattern`` is given without
             ``texts``, or a package is missing.
     """
     progress = shown_by(progress)
     if not 0 <= within <= MOST_BITS:
         raise FieldmarkError(
-            "Photos are compared whose hashes differ in a few of 64 bits.",
+            f"--within must be from 0 to {MOST_BITS}.",
             got=f"within={within}",
             fix="use --within 6.",
         )
     if transfer is not None and new is None:
-        raise FieldmarkError(
-            "Names are taken over by new photos, and there are none.", got=transfer, fix="name them: --new PHOTOS."
-        )
+        raise FieldmarkError("--transfer needs new photos.", got=transfer, fix="add --new PHOTOS.")
     if pattern is not None and texts is None:
         raise FieldmarkError(
-            "A pattern is for ids read in photos, and they are not to be read.",
+            "--pattern needs --texts.",
             got=pattern,
             fix="add --texts texts.csv.",
         )
     if find_spec("numba") is None:
-        raise FieldmarkError("Comparing hashes needs a package that is not installed.", got="numba", fix=INSTALL)
+        raise FieldmarkError("duplicates needs a package that is not installed.", got="numba", fix=INSTALL)
     paths = (out, html, identities, transfer, texts)
-    table, page_file, names, given, written = (vacant(path, force=force) for path in paths)
-    opened = None if run is None else run_of(run, "identification", instead="leave out --run.")
+    table, page_file, names, given, written = (writable_path(path, force=force) for path in paths)
+    opened = None if run is None else open_run(run, "identification", instead="leave out --run.")
     from fieldmark.images.texts import text_reader
     from fieldmark.quality.duplicates import pages
     from fieldmark.quality.duplicates.finding import find_duplicates
@@ -99,7 +97,7 @@ def duplicates(
     from fieldmark.reporting.pages import write_page
     from fieldmark.tasks.identification.likeness import likeness_of
 
-    reader = None if written is None else text_reader(ocr)  # what it lacks is told before hours of comparing
+    reader = None if written is None else text_reader(ocr)  # reports missing packages before hours of comparing
     known = _photos(data, reading, progress)
     shared: Reading = {name: reading[name] for name in ("encoding", "allow_outside") if name in reading}  # type: ignore[misc, assignment]
     others = None if new is None else _photos(new, shared if isinstance(new, Path | str) else {}, progress)
@@ -127,7 +125,7 @@ def _write_ids(
     pattern: str | None,
     progress: Progress,
 ) -> None:
-    """Read the ids in photos, write them, and say how many there are."""
+    """Recognise identifiers in photos, write them, and report their number."""
     from fieldmark.quality.leakage.photo_texts import read_ids, text_fact, write_texts
 
     found = read_ids(known, others, reader, pattern=pattern, progress=progress)
@@ -137,8 +135,8 @@ def _write_ids(
 
 
 def _photos(data: Collection | Path | str, reading: Reading, progress: Progress) -> Collection:
-    """The good rows; how many others there are is told."""
+    """Return the valid rows, and report the number of errors in the table."""
     found = look_up(data, labelled=False, reading=reading)
     if found.mistakes:
-        progress.say(f"left out: {len(found.mistakes):,} places in the table; `fieldmark inspect` shows them")
+        progress.say(f"left out: {len(found.mistakes):,} errors in the table; `fieldmark inspect` lists them")
     return found.collection

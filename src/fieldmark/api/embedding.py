@@ -1,4 +1,4 @@
-"""Embeddings of photos by a pretrained network, without any run."""
+"""The function ``embed``: embeddings of photos by a pretrained network, without a run."""
 
 from __future__ import annotations
 
@@ -32,29 +32,30 @@ def embed(
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Float32[np.ndarray, "photo dim"]:
-    """Unit-length embeddings of photos by a pretrained network: the product of two rows is their cosine similarity.
+    """Return unit-length embeddings of photos by a pretrained network; the product of two rows is their cosine.
 
-    Nothing is downloaded: weights come from an installed package or from a file.
+    Nothing is downloaded. The weights come from an installed package or from a file.
 
     Args:
-        data: A path, bytes of an image file, a PIL image, an array (height, width, 3) of uint8, several of them, a
-            column of paths; a folder, a table, or a collection.
-        backbone: Name of a network of timm.
-        weights: A ``.safetensors`` or state-dict file of the backbone; None: the installed package with its weights.
-        size_px: Side, or height and width, to which photos are resized; None: as the weights were trained.
-        device: ``auto``, ``cpu``, ``cuda`` ...
+        data: A path, bytes of an image file, a PIL image, an array (height, width, 3) of uint8, a list or a column of
+            these, a folder, a table, or a collection.
+        backbone: Name of a timm network.
+        weights: File with the weights of the backbone (``.safetensors`` or state dict); None: those of an installed
+            package.
+        size_px: Input size in px, one number or (height, width); None: the size in pretraining.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         n_workers: Number of image-loading threads.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
-        **reading: How to read a table or folder; see ``fieldmark.api.photos.Reading``.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
+        **reading: Options to read a table or folder; see ``fieldmark.api.photos.Reading``.
 
     Returns:
         One row per photo, in their order; 1,280 columns for the default backbone.
 
     Raises:
         DataError: A photo does not exist or cannot be read.
-        ImageError: A file of a list cannot be read; it names the file.
-        WeightsError: The weights are missing, damaged, or of another network.
-        PlanError: There is no such network.
+        ImageError: A file of a list cannot be read; the error names the file.
+        WeightsError: The weights are missing, damaged, or belong to another network.
+        PlanError: timm has no network of that name.
         FieldmarkError: A photo is of a type that cannot be read, or torch is not installed.
 
     Example:
@@ -89,12 +90,16 @@ def _embedded(
     from fieldmark.training.embed import embed_photos as embedded
     from fieldmark.training.ranks import ranks
 
-    seen = data_config(backbone)
+    pretraining = data_config(backbone)
     height, width = (
-        seen.input_size[1:] if size_px is None else (size_px, size_px) if isinstance(size_px, int) else size_px
+        pretraining.input_size[1:] if size_px is None else (size_px, size_px) if isinstance(size_px, int) else size_px
     )
     preprocess = Preprocess(
-        height_px=height, width_px=width, mean=seen.mean, std=seen.std, interpolation=seen.interpolation
+        height_px=height,
+        width_px=width,
+        mean=pretraining.mean,
+        std=pretraining.std,
+        interpolation=pretraining.interpolation,
     )
     net = Net(backbone=Backbone(name=backbone, weights=_weights(backbone, weights)), neck="none", head=EmbeddingHead())
     network = build(net, n_classes=1, seed=0)
@@ -105,10 +110,10 @@ def _embedded(
 
 
 def _weights(backbone: str, weights: Path | str | None) -> FileWeights | PackageWeights:
-    """The weights that lie on this machine.
+    """Return the weights that are on this machine.
 
     Raises:
-        WeightsError: No package has weights for this backbone, and no file was named.
+        WeightsError: No installed package has weights for this backbone, and no file is given.
     """
     from fieldmark.models.packages import PACKAGES
     from fieldmark.models.specs import FileWeights, PackageWeights
@@ -119,6 +124,6 @@ def _weights(backbone: str, weights: Path | str | None) -> FileWeights | Package
         raise WeightsError(
             "No installed package has weights for this backbone.",
             got=backbone,
-            fix=f"pass weights='{backbone}.safetensors', a file of your own, or use backbone='{next(iter(PACKAGES))}'.",
+            fix=f"pass a file, weights='{backbone}.safetensors', or use backbone='{next(iter(PACKAGES))}'.",
         )
     return PackageWeights()

@@ -1,4 +1,4 @@
-"""The kind *blend*: one answer from several finished runs."""
+"""The function ``ensemble``: averaged predictions of several finished runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fieldmark.api.guards import run_of, sensible, vacant
+from fieldmark.api.guards import check_counts, open_run, writable_path
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import ShowProgress, shown_by
 
@@ -22,14 +22,14 @@ By = Literal["score", "rank", "vote"]
 
 @dataclass(frozen=True)
 class EnsembleResult:
-    """What several runs say together.
+    """The predictions of an ensemble of runs.
 
     Attributes:
-        answers: Of the new photos that all of them answered: ``image``, ``place``, ``identity`` ("nobody we know" among
-            them) and their scores.
-        unknown: Label of unknown individuals there.
-        decision: Below which score nobody is known, and what that is worth where the runs share validation photos.
-        measures: Of the run that was made of them; empty where none was asked for.
+        answers: Table of the ranked identities of the new photos that all runs predicted, with the columns ``image``,
+            ``place``, ``identity`` (unknown individuals included) and the scores.
+        unknown: Label of unknown individuals in ``answers``.
+        decision: Threshold for unknown individuals, with its error rates if the runs share validation photos.
+        measures: Measures of the combined run; empty if none was made.
     """
 
     answers: pl.DataFrame
@@ -39,12 +39,12 @@ class EnsembleResult:
 
     @property
     def n_photos(self) -> int:
-        """Photos that were answered."""
+        """Number of predicted photos."""
         return self.answers["image"].n_unique()
 
     @property
     def n_new(self) -> int:
-        """Photos whose first answer is nobody we know."""
+        """Number of photos whose first candidate is an unknown individual."""
         first = self.answers.filter(self.answers["place"] == 1)["identity"].to_list()
         return sum(one == self.unknown for one in first)
 
@@ -63,48 +63,50 @@ def ensemble(
     n_workers: int = 2,
     progress: ShowProgress = None,
 ) -> EnsembleResult:
-    """One answer, or one run, from several finished runs that tell individuals; nothing is learnt anew.
+    """Average the predictions of several finished runs that identify, or combine the runs into one.
+
+    No network is trained.
 
     Args:
-        runs: Folders of runs of the same photos with the same new ones, of any recipes and sizes; where no run is made
-            of them, of any seeds.
-        out: The CSV to write, in the contest's form; None writes none.
-        run: The folder of a run to make of them all: it ranks by the blend, and can be asked, reported and served as
-            any other. The runs must have one seed and split. None makes none.
-        points: Match points on the first of the blend; ``run`` must be given.
-        by: ``score``: the mean of the scores, each run's on its own scale; ``rank``: the mean place; ``vote``: the
-            first places are worth 1, 1/2, 1/3 ...
-        weights: One a run; None: all similar.
-        k: Places an answer.
-        force: Whether an existing ``out`` may be written over.
-        device: Where to compute.
-        n_workers: Threads that read photos ahead.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        runs: Folders of runs on the same photos with the same new photos. Recipes and sizes may differ. Seeds may
+            differ if ``run`` is None.
+        out: CSV file to write, as a contest submission; None: no file.
+        run: Folder of a new run that combines all runs and is used like any other run. The runs must share seed and
+            split. None: no run.
+        points: Whether to re-rank the first candidates of the ensemble by keypoint matching; needs ``run``.
+        by: ``score``: mean score, each run on its own scale. ``rank``: mean rank. ``vote``: the first ranks count 1,
+            1/2, 1/3 ...
+        weights: Weight of each run; None: equal weights.
+        k: Number of candidates per photo.
+        force: Whether to overwrite an existing ``out``.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Raises:
-        RunError: There are fewer than two runs, one is not finished or tells no individuals, two are the same, they are
-            of other photos, ``out`` exists, or ``run`` holds another run.
-        FieldmarkError: Weights do not fit, ``by`` is no such way, nothing can tell the threshold, as the runs were
-            judged by different photos, or points are asked for where no run is made or OpenCV is missing.
+        RunError: There are fewer than two runs, a run is not finished or does not identify, two runs are the same, the
+            runs have different photos, ``out`` exists, or ``run`` holds another run.
+        FieldmarkError: ``weights`` or ``by`` is not valid, the runs have different validation photos so that no
+            threshold can be found, ``points`` is given without ``run``, or OpenCV is missing.
     """
     progress = shown_by(progress)
-    sensible(k)
+    check_counts(k)
     if by not in {"score", "rank", "vote"}:
-        raise FieldmarkError("Runs are not blended that way.", got=by, fix="use --by score, rank or vote.")
+        raise FieldmarkError("--by is not a way to average runs.", got=by, fix="use --by score, rank or vote.")
     if weights is not None and (len(weights) != len(runs) or min(weights, default=1) <= 0):
         raise FieldmarkError(
-            "Every run needs its weight, above 0.",
+            "--weight must be given once for each run, above 0.",
             got=f"{len(runs)} run(s), weights {', '.join(f'{one:g}' for one in weights)}",
             fix="give one --weight for each run, in their order.",
         )
     if points and run is None:
         raise FieldmarkError(
-            "Points are matched by a run, which can then be asked about any photo.",
+            "--points needs --run.",
             got="--points without --run",
-            fix="name the folder of the run to make: --run runs/together",
+            fix="add the folder of the new run: --run runs/together",
         )
-    file = vacant(out, force=force)
-    opened = [run_of(one, "identification") for one in runs]
+    file = writable_path(out, force=force)
+    opened = [open_run(one, "identification") for one in runs]
     from fieldmark.decisions.specs import ByRank, ByScore, ByVote
 
     rule = {"score": ByScore(), "rank": ByRank(), "vote": ByVote()}[by]
@@ -136,7 +138,7 @@ def ensemble(
 
 
 def _joined(folders: Sequence[Path], folder: Path, **how: Any) -> EnsembleResult:
-    """The run made of all, reported."""
+    """Combine the runs into one, and write its report."""
     from fieldmark.pipeline.artifacts.ranking import Ranking
     from fieldmark.pipeline.context import Context
     from fieldmark.tasks.identification.joining import join_runs

@@ -1,4 +1,4 @@
-"""The kind *estimate*: what a plan would cost on this machine."""
+"""The function ``estimate``: the cost of training a plan on this machine."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ def estimate(
     device: str = "auto",
     **reading: Unpack[Reading],
 ) -> PlanEstimate:
-    """Networks, parameters, memory, time and downloads of a plan on this machine, without running any of it.
+    """Estimate the networks, parameters, memory, time and downloads of a plan on this machine. Nothing is trained.
 
-    No photo is opened and torch is not loaded, unless the plan names a backbone that no shipped recipe uses. Times and
-    memory are rough: half to twice of what is measured.
+    No photo is opened. Torch is loaded only for a backbone that no recipe of the package uses. Time and memory are
+    rough: half to twice the measured value.
 
     Args:
-        what: A plan, a recipe's name, a ``.toml`` or ``.json`` file, or a run folder.
-        data: The labelled photos; None: 1,000 photos, four of each individual.
-        size: Of a recipe: ``toy``, ``small`` or ``full``.
-        settings: Of a recipe.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        **reading: How to read ``data``; see ``fieldmark.api.photos.Reading``.
+        what: A plan, the name of a recipe, a ``.toml`` or ``.json`` file, or a run folder.
+        data: Labelled photos to estimate for; None: 1,000 photos, four per individual.
+        size: Size of a recipe: ``toy``, ``small`` or ``full``.
+        settings: Settings of a recipe.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``.
 
     Returns:
-        One entry for each train stage, with its phases; their sum; and the pretrained weights that are needed.
+        One entry per train stage with its phases, the totals, and the pretrained weights to download.
 
     Raises:
-        PlanError: There is no such recipe, size or setting, or the file holds no plan that works.
-        DataError: There is no table or folder of photos at ``data``, or no photo in it.
-        FieldmarkError: There is no such device.
+        PlanError: The recipe, size or setting does not exist, or the file holds no valid plan.
+        DataError: ``data`` does not exist or holds no photo.
+        FieldmarkError: The device does not exist.
     """
     from fieldmark.core.errors import DataError
     from fieldmark.core.machine import this_machine
@@ -55,5 +55,5 @@ def estimate(
         return estimated(plan, machine=machine)
     photos = look_up(data, labelled=True, reading=reading, check_files=False).collection
     if not len(photos):
-        raise DataError("There is no usable row in the data set.", got=data, fix=f"run `fieldmark inspect {data}`.")
+        raise DataError("The data set has no valid row.", got=data, fix=f"run `fieldmark inspect {data}`.")
     return estimated(plan, PhotoCounts.of(photos), machine=machine)

@@ -1,7 +1,7 @@
-"""The commands as Python functions of the same names; ``fieldmark.train(...)`` is ``train`` here.
+"""All commands as Python functions of the same names; ``fieldmark.train(...)`` is ``train`` here.
 
 Photos are given as a path, which is read with the options of ``fieldmark.api.photos.Reading``, or as a
-``fieldmark.data.collection.Collection`` that was read before.
+``fieldmark.data.collection.Collection``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is asked before a kind begins: is everything installed, would a file be lost, can this run answer that."""
+"""Checks before a command starts: installed packages, output files, counts, the task of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INSTALL = 'pip install "fieldmark[train]"'
 
 
 def need_torch() -> None:
-    """Tell at once what is missing, before photos are read.
+    """Check that torch is installed, before photos are read.
 
     Raises:
         FieldmarkError: torch, torchvision or timm is not installed.
@@ -28,70 +28,70 @@ def need_torch() -> None:
         raise FieldmarkError("Networks need packages that are not installed.", got=", ".join(missing), fix=INSTALL)
 
 
-def vacant(path: Path | str | None, *, force: bool) -> Path | None:
-    """The path, if nothing would be lost by writing there.
+def writable_path(path: Path | str | None, *, force: bool) -> Path | None:
+    """Return a path after checking that a file can be written there without loss.
 
     Raises:
-        RunError: It exists, and that is not allowed; or nothing can be written there.
+        RunError: The file exists and ``force`` is False, or the path is not writable.
     """
     if path is None:
         return None
     place = Path(path)
     if place.is_dir():
-        raise RunError(
-            "A file cannot be written where a folder is.", got=place, fix=f"name a file: {place / 'answers.csv'}"
-        )
+        raise RunError("The output path is a folder.", got=place, fix=f"give a file: {place / 'answers.csv'}")
     if place.exists() and not force:
-        raise RunError("That file exists already.", got=place, fix="give another name, or --force to write over it.")
-    above = next((one for one in place.absolute().parents if one.exists()), Path("/"))
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise RunError("A file cannot be written there.", got=place, fix="choose a folder that you may write to.")
+        raise RunError(
+            "The output file already exists.", got=place, fix="give another name, or add --force to overwrite it."
+        )
+    parent = next((one for one in place.absolute().parents if one.exists()), Path("/"))
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise RunError("The output file cannot be written.", got=place, fix="choose a folder with write permission.")
     return place
 
 
-def sensible(k: int | None = None, most: int | None = None) -> None:
-    """Tell an impossible number before photos are looked at.
+def check_counts(k: int | None = None, most: int | None = None) -> None:
+    """Check numbers of results before photos are read.
 
     Args:
-        k: Places an answer.
-        most: How many labels to tell.
+        k: Number of candidates per photo.
+        most: Number of labels or issues.
 
     Raises:
-        FieldmarkError: One is below 1.
+        FieldmarkError: A number is below 1.
     """
     if k is not None and k < 1:
-        raise FieldmarkError("An answer has at least one place.", got=f"k={k}", fix="use --k 5.")
+        raise FieldmarkError("--k must be at least 1.", got=f"k={k}", fix="use --k 5.")
     if most is not None and most < 1:
-        raise FieldmarkError("At least one is told.", got=f"most={most}", fix="use --most 15.")
+        raise FieldmarkError("--most must be at least 1.", got=f"most={most}", fix="use --most 15.")
 
 
-def run_of(run: Path | str, task: TaskName, *, instead: str | None = None) -> Context:
-    """The run that lies there, which must be for ``task``; torch is not asked for yet.
+def open_run(run: Path | str, task: TaskName, *, instead: str | None = None) -> Context:
+    """Return the run in a folder after checking its task. Torch is not needed.
 
     Args:
-        run: Its folder.
-        task: What it must be for.
-        instead: What to type where it is for something else; None: the command that asks it about a photo.
+        run: Folder of the run.
+        task: Task that the run must have.
+        instead: Text of ``fix`` for a run with another task; None: the command that predicts with that run.
 
     Raises:
-        RunError: No run lies there, or it is for something else.
+        RunError: The folder holds no run, or a run for another task.
     """
     from fieldmark.pipeline.context import Context
 
     context = Context.open(run)
-    must_be_for(context, task, instead=instead)
+    check_task(context, task, instead=instead)
     return context
 
 
-def must_be_for(context: Context, task: TaskName, *, instead: str | None = None) -> None:
-    """Refuse an opened run that is for another task; see ``run_of``.
+def check_task(context: Context, task: TaskName, *, instead: str | None = None) -> None:
+    """Check the task of an opened run; see ``open_run``.
 
     Raises:
-        RunError: It is for something else.
+        RunError: The run is for another task.
     """
     from fieldmark.tasks.task import task_of
 
     own, run = task_of(context.plan), context.run.path
     if own.name != task:
-        fix = instead or f"`fieldmark {own.command} {run} PHOTO` asks it about a photo."
-        raise RunError(f"That run is for {own.name}, not for {task}.", got=run, fix=fix)
+        fix = instead or f"use `fieldmark {own.command} {run} PHOTO` for this run."
+        raise RunError(f"The run is for {own.name}, not for {task}.", got=run, fix=fix)

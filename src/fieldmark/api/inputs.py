@@ -1,4 +1,4 @@
-"""Photos as users of Python have them: paths, bytes, PIL images, arrays; as a collection of files."""
+"""Conversion of photos in any form (paths, bytes, PIL images, arrays) to files and collections."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ uint8."""
 
 @contextmanager
 def photos_of(photos: Collection | Photo | Sequence[Photo]) -> Iterator[Collection | Path | str]:
-    """Photos as the reading functions take them; images in memory lie in a temporary folder meanwhile.
+    """Convert photos to a collection or path, with images in memory in a temporary folder.
 
-    Images in memory are named by their place: ``0``, ``1`` ...; paths by themselves.
+    An image in memory is named by its position: ``0``, ``1`` ... A file is named by its path.
 
     Raises:
-        FieldmarkError: One is of a type that is no photo.
+        FieldmarkError: A photo has an unsupported type.
     """
     from fieldmark.data.collection import Collection
 
@@ -53,9 +53,9 @@ def photos_of(photos: Collection | Photo | Sequence[Photo]) -> Iterator[Collecti
 
 
 def as_list(photos: Any, *, stacked: bool = True) -> Any:
-    """Several photos as a list: of a tuple, a column of paths, or (if ``stacked``) an array (photo, height, width, 3).
+    """Return a tuple, a column of paths, or (if ``stacked``) an array (photo, height, width, 3) as a list.
 
-    Anything else is returned as it is.
+    Any other value is returned unchanged.
     """
     if _is_frame(photos) or isinstance(photos, str | bytes | Path):
         return photos
@@ -66,14 +66,14 @@ def as_list(photos: Any, *, stacked: bool = True) -> Any:
 
 
 def pixels_of(photo: Photo) -> UInt8[np.ndarray, "height width 3"]:
-    """The upright pixels of one photo, 0-255.
+    """Return the pixels of one photo, 0-255, rotated upright by its EXIF data.
 
     Args:
         photo: A path, the bytes of an image file, a PIL image, or an array or tensor (height, width, 3) of uint8.
 
     Raises:
         ImageError: The file cannot be read.
-        FieldmarkError: It is of a type that is no photo.
+        FieldmarkError: The photo has an unsupported type.
     """
     import numpy as np
 
@@ -87,37 +87,37 @@ def pixels_of(photo: Photo) -> UInt8[np.ndarray, "height width 3"]:
     return np.ascontiguousarray(pixels)
 
 
-def _no_photo(strange: Sequence[str]) -> FieldmarkError:
+def _no_photo(unsupported: Sequence[str]) -> FieldmarkError:
     return FieldmarkError(
-        "A photo is of a type that cannot be read.",
-        got=several(strange),
+        "The photo has an unsupported type.",
+        got=several(unsupported),
         fix="pass paths, bytes of image files, PIL images, or arrays (height, width, 3) of uint8.",
     )
 
 
 def _is_frame(photos: Any) -> bool:
-    """Whether it is a polars or pandas frame, or a mapping of columns."""
+    """Return whether photos are given as a polars or pandas frame, or as a mapping of columns."""
     return isinstance(photos, Mapping) or hasattr(photos, "columns")
 
 
 @contextmanager
 def files_of(photos: Photo | Sequence[Photo]) -> Iterator[list[Path]]:
-    """A file per photo, in their order; images in memory lie in a temporary folder meanwhile.
+    """Return one file per photo, in their order, with images in memory in a temporary folder.
 
     Raises:
-        DataError: A path is no file.
-        FieldmarkError: One is of a type that is no photo.
+        DataError: A path is not a file.
+        FieldmarkError: A photo has an unsupported type.
     """
     several_of = photos if isinstance(photos, list) else [photos]
-    lost = [str(one) for one in several_of if isinstance(one, str | Path) and not Path(one).is_file()]
-    if lost:
-        raise DataError("There is no photo of that name.", got=several(lost), fix="check the path.")
+    missing = [str(one) for one in several_of if isinstance(one, str | Path) and not Path(one).is_file()]
+    if missing:
+        raise DataError("The photo does not exist.", got=several(missing), fix="check the path.")
     with tempfile.TemporaryDirectory(prefix="fieldmark-photos-") as folder:
         yield [file for _, file in _named_files(several_of, Path(folder))]
 
 
 def _written(photos: Sequence[Any], folder: Path) -> Collection:
-    """Images in memory as files of a folder, bytes as they are, pixels without loss."""
+    """Write images in memory to a folder (bytes unchanged, pixels without loss), and return the collection."""
     from fieldmark.data.collection import Collection
 
     named = _named_files(photos, folder)
@@ -126,16 +126,16 @@ def _written(photos: Sequence[Any], folder: Path) -> Collection:
 
 
 def _named_files(photos: Sequence[Any], folder: Path) -> list[tuple[str, Path]]:
-    """What each photo is called and its file, written to ``folder`` where it is an image in memory."""
+    """Return the name and the file of each photo; images in memory are written to ``folder``."""
     import numpy as np
 
-    strange = [
+    unsupported = [
         f"photo {number}: {type(one).__name__}{_shape(one)}"
         for number, one in enumerate(photos)
         if not isinstance(one, str | Path | bytes) and _pixels(one) is None
     ]
-    if strange:
-        raise _no_photo(strange)
+    if unsupported:
+        raise _no_photo(unsupported)
     named = []
     for number, one in enumerate(photos):
         if isinstance(one, str | Path):
@@ -153,9 +153,9 @@ def _named_files(photos: Sequence[Any], folder: Path) -> list[tuple[str, Path]]:
 
 
 def _pixels(photo: Any) -> np.ndarray | None:
-    """The pixels of a PIL image, array or tensor as (height, width, 3) of uint8; None for anything else.
+    """Return the pixels of a PIL image, array or tensor as (height, width, 3) of uint8; None for any other type.
 
-    A PIL image is seen as its file would be: upright by its EXIF orientation, transparent parts over white.
+    A PIL image gives the same pixels as its file: rotated by its EXIF orientation, transparent parts over white.
     """
     import numpy as np
 

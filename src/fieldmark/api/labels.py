@@ -1,4 +1,4 @@
-"""The commands about a run's own table: label issues, thresholds, patches."""
+"""Functions about the labels of a run: issues, thresholds, patches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldmark.api.guards import must_be_for, run_of, sensible, vacant
+from fieldmark.api.guards import check_counts, check_task, open_run, writable_path
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import Progress, ShowProgress, shown_by
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fieldmark.tasks.issues import LabelIssue
     from fieldmark.tasks.tagging.tuning import RuleName, Tuned
 
-OF_LABELS = "name a run that tags, such as one of `fieldmark train imet2019 DATA --run RUN`."
+TAGGING_RUN = "use a run that tags, such as one of `fieldmark train imet2019 DATA --run RUN`."
 
 
 def issues(
@@ -31,34 +31,34 @@ def issues(
     n_workers: int = 2,
     progress: ShowProgress = None,
 ) -> list[LabelIssue]:
-    """The labels of a run's table that are likeliest wrong or missing, or photos that perhaps show somebody else.
+    """List likely label errors: labels that may be wrong or missing, or photos that may show another individual.
 
-    Labels are judged by networks that have not seen their photos; names by networks and by matching points, which
-    are not learnt: photos of unknown individuals who perhaps have a name, and of individuals who perhaps have two.
+    Labels are compared with out-of-fold predictions. Names are compared with the ranking of the networks and with
+    keypoint matching: photos of unknown individuals that may have a name, and individuals that may have two names.
 
     Args:
-        run: The folder of a run that tells labels (its stages up to the scores must be finished), or of a finished one
-            that tells individuals and matches points.
-        out: The CSV to write, with a column ``decision`` for add, remove or keep; filled in, it is a patch for
-            ``train``. None writes none.
-        most: How many to tell.
-        stage: Of labels, whose scores to go by; None for the last score stage.
-        force: Whether an existing ``out`` may be written over.
-        device: Where to compute, of names.
-        n_workers: Threads that read photos ahead.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        run: Folder of a run that tags (finished at least up to its scores), or of a finished run that identifies and
+            matches keypoints.
+        out: CSV file to write, with a column ``decision`` for add, remove or keep. With your decisions it is a patch
+            for ``train``. None: no file.
+        most: Maximum number of issues.
+        stage: Stage whose scores are used, for labels; None: the last stage with scores.
+        force: Whether to overwrite an existing ``out``.
+        device: Device for networks, for names: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Returns:
-        The most doubtful first.
+        The issues, the most likely errors first.
 
     Raises:
-        RunError: No such run, it answers questions, or ``out`` exists.
-        PlanError: The run has no such stage with scores, or matches no points.
-        FieldmarkError: ``stage`` is given for names.
+        RunError: The run does not exist or predicts attributes, or ``out`` exists.
+        PlanError: The stage does not exist or has no scores, or the run matches no keypoints.
+        FieldmarkError: ``stage`` is given for a run that identifies.
     """
     progress = shown_by(progress)
-    sensible(most=most)
-    table = vacant(out, force=force)
+    check_counts(most=most)
+    table = writable_path(out, force=force)
     from fieldmark.pipeline.context import Context
     from fieldmark.tasks.identification.issues import identity_issues
     from fieldmark.tasks.issues import write_issues
@@ -69,11 +69,13 @@ def issues(
     if task_of(context.plan).name == "identification":
         if stage is not None:
             raise FieldmarkError(
-                "Names are doubted by the run's last ranking.", got=f"--stage {stage}", fix="leave out --stage."
+                "--stage needs a run that tags; issues of names use the last ranking.",
+                got=f"--stage {stage}",
+                fix="leave out --stage.",
             )
         found = identity_issues(context.computing(device=device, n_workers=n_workers, progress=progress), most=most)
     else:
-        must_be_for(context, "tagging", instead=OF_LABELS)
+        check_task(context, "tagging", instead=TAGGING_RUN)
         found = label_issues(context, stage=stage, most=most)
     if table is not None:
         write_issues(table, found, context.known)
@@ -89,30 +91,30 @@ def thresholds(
     force: bool = False,
     progress: ShowProgress = None,
 ) -> tuple[Tuned, ...]:
-    """What each rule for thresholds would be worth on a run's out-of-fold scores; nothing is trained.
+    """Compare rules for label thresholds by their F2 score on out-of-fold scores. Nothing is trained.
 
     Args:
-        run: The folder of a run that tells labels; its stages up to the scores must be finished.
-        rules: Which to try; none named means all that fit the labels.
-        stage: Whose scores to cut; None for those that the run itself cuts.
-        out: A ``.json`` file for the run's plan with the best of these rules in it; trained with ``reuse=run`` it
-            costs no training.
-        force: Whether an existing ``out`` may be written over.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        run: Folder of a run that tags, finished at least up to its scores.
+        rules: Names of rules to compare; empty: all that fit the labels.
+        stage: Stage whose scores are used; None: that of the run's own thresholds.
+        out: ``.json`` file to write: the plan of the run with the best of these rules. ``train`` with ``reuse=run``
+            then trains no network.
+        force: Whether to overwrite an existing ``out``.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Raises:
-        RunError: No such run, or ``out`` exists.
-        PlanError: The run has no such stage, or no such rule fits its labels.
-        FieldmarkError: ``out`` is no ``.json`` file.
+        RunError: The run does not exist, or ``out`` exists.
+        PlanError: The stage or a rule does not exist, or the rule does not fit the labels.
+        FieldmarkError: ``out`` is not a ``.json`` file.
     """
     progress = shown_by(progress)
     from fieldmark.core.files import write_text
     from fieldmark.tasks.tagging.tuning import tuned_rules, with_rule
 
     if out is not None and Path(out).suffix != ".json":
-        raise FieldmarkError("A plan is written as .json.", got=out, fix=f"use --out {Path(out).with_suffix('.json')}.")
-    plan_file = vacant(out, force=force)
-    context = run_of(run, "tagging", instead=OF_LABELS)
+        raise FieldmarkError("--out must be a .json file.", got=out, fix=f"use --out {Path(out).with_suffix('.json')}.")
+    plan_file = writable_path(out, force=force)
+    context = open_run(run, "tagging", instead=TAGGING_RUN)
     found = tuned_rules(context, rules=rules, stage=stage, progress=progress)
     if plan_file is not None:
         best = max(found, key=lambda one: one.honest.value)
@@ -123,13 +125,13 @@ def thresholds(
 
 
 def patched(photos: Photos, patch: Patch, *, progress: Progress) -> Photos:
-    """The photos with labels added and removed as a patch has it.
+    """Return the photos with the labels of a patch added and removed.
 
     Raises:
-        DataError: There are no labels, or the patch names photos or labels that are not there; all are told.
+        DataError: The photos have no labels, or the patch names unknown photos or labels; the error lists all.
     """
     from fieldmark.quality.patches import apply
 
     changed = replace(photos, collection=apply(patch, photos.collection))
-    progress.say(f"patch: {len(patch.changes):,} decisions of {patch.name}")
+    progress.say(f"patch: {len(patch.changes):,} changes of {patch.name}")
     return changed

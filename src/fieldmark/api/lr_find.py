@@ -1,4 +1,4 @@
-"""The kind *rates*: which learning rates a recipe stands on some photos."""
+"""The function ``lr_find``: a learning-rate finder for a recipe on given photos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from fieldmark.api.guards import need_torch, vacant
+from fieldmark.api.guards import need_torch, writable_path
 from fieldmark.api.photos import Reading, gather
 from fieldmark.api.recipe_plans import Setting, choose
 from fieldmark.core.errors import FieldmarkError
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LrSearch:
-    """What learning rates did to a training.
+    """The result of a learning-rate search.
 
     Attributes:
-        stage: The train stage.
-        planned: The rate its first phase has in the plan.
-        curve: The loss at each rate, and the one suggested.
+        stage: Name of the train stage.
+        planned: Learning rate of its first phase in the plan.
+        curve: Loss at each learning rate, and the suggested rate.
     """
 
     stage: str
@@ -50,35 +50,35 @@ def lr_find(
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> LrSearch:
-    """The loss of a short training whose learning rate grows: which rates a recipe stands on these photos.
+    """Find a learning rate for a recipe: a short training in which the rate rises, with the loss at each rate.
 
-    Nothing is kept. A good rate lies where the loss falls fastest, well before it leaps.
+    The trained network is discarded. A good rate is where the loss falls fastest, well before it diverges.
 
     Args:
-        recipe: As for ``train``.
+        recipe: Recipe, plan or file, as for ``train``.
         data: Photos with names or labels.
-        stage: A train stage that needs no other training before it; None for the first.
-        n_updates: How many rates are tried, from 0.000001 to 1.
-        out: An ``.svg`` file for the plot; None writes none.
-        size: As for ``train``.
-        settings: As for ``train``.
-        seed: Of everything random.
-        force: Whether an existing ``out`` may be written over.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads that read photos ahead.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
-        **reading: See ``fieldmark.api.photos.Reading``.
+        stage: Name of a train stage that does not build on another one; None: the first.
+        n_updates: Number of learning rates, from 0.000001 to 1.
+        out: ``.svg`` file for the plot; None: no file.
+        size: Size of the recipe, as for ``train``.
+        settings: Settings of the recipe, as for ``train``.
+        seed: Random seed.
+        force: Whether to overwrite an existing ``out``.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
+        **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``.
 
     Raises:
-        PlanError: The recipe, a setting or the stage does not exist, or cannot be tried.
-        DataError: The photos have mistakes; all are told.
+        PlanError: The recipe, a setting or the stage does not exist, or the stage builds on another one.
+        DataError: The photos have errors; the error lists all.
         RunError: ``out`` exists.
-        FieldmarkError: ``out`` is no ``.svg`` file.
+        FieldmarkError: ``out`` is not an ``.svg`` file.
     """
     progress = shown_by(progress)
     if out is not None and Path(out).suffix != ".svg":
-        raise FieldmarkError("The plot is written as .svg.", got=out, fix=f"use --out {Path(out).with_suffix('.svg')}.")
-    plot_file = vacant(out, force=force)
+        raise FieldmarkError("--out must be an .svg file.", got=out, fix=f"use --out {Path(out).with_suffix('.svg')}.")
+    plot_file = writable_path(out, force=force)
     chosen = choose(recipe, size=size, settings=settings)
     need_torch()
     from fieldmark.core.files import write_text

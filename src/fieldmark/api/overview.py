@@ -1,4 +1,4 @@
-"""Runs at a glance, without reading their photos or loading what they are made of."""
+"""Summaries of runs, without their photos and networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from fieldmark.core.errors import RunError
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run folder at a glance; ``headline`` is the name and value of its first measure, once it has a report."""
+    """The summary of one run.
+
+    Attributes:
+        folder: Folder of the run.
+        recipe: Name of the recipe or plan; ``?`` if the plan cannot be read.
+        n_finished: Number of finished stages.
+        n_stages: Number of stages.
+        headline: Name and value of the first measure; None before the first report.
+        began: Start time; None if it was not recorded.
+    """
 
     folder: Path
     recipe: str
@@ -24,17 +33,15 @@ class RunSummary:
 
 
 def list_runs(folder: Path) -> tuple[RunSummary, ...]:
-    """The runs in a folder and below it, the latest first; hidden folders are passed over.
+    """Return the runs in a folder and its subfolders, the latest first. Hidden folders are skipped.
 
     Raises:
-        RunError: There is no such folder.
+        RunError: The folder does not exist.
     """
     from fieldmark.core.run import KEY
 
     if not folder.is_dir():
-        raise RunError(
-            "There is no folder of that name.", got=folder, fix="give a folder that has runs in it or below it."
-        )
+        raise RunError("The folder does not exist.", got=folder, fix="give a folder that contains runs.")
     found = []
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -46,18 +53,18 @@ def list_runs(folder: Path) -> tuple[RunSummary, ...]:
 
 
 def _summary(folder: Path) -> RunSummary:
-    """What can be told of a run without reading its photos; a damaged file of it counts as absent."""
+    """Return the summary of a run; a damaged file counts as missing."""
     from fieldmark.core.files import read_json
     from fieldmark.core.run import RunFolder
     from fieldmark.pipeline.engine import MANIFEST, METRICS
 
-    def told(name: str) -> object:
+    def read(name: str) -> object:
         try:
             return read_json(folder / name)
         except RunError:
             return None
 
-    written, measures, manifest = told(PLAN), told(METRICS), told(MANIFEST)
+    written, measures, manifest = read(PLAN), read(METRICS), read(MANIFEST)
     stages = written.get("stages", []) if isinstance(written, dict) else []
     finished = set(RunFolder(folder).stages())
     first = measures[0] if isinstance(measures, list) and measures else None

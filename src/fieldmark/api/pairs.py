@@ -1,4 +1,4 @@
-"""The kinds' half for pairs of photos: do they agree point by point?"""
+"""The function ``match``: keypoint matching of two photos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fieldmark.api.guards import need_torch, vacant
+from fieldmark.api.guards import need_torch, writable_path
 from fieldmark.core.errors import FieldmarkError, nearest
 
 if TYPE_CHECKING:
@@ -18,17 +18,17 @@ FORMS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 @dataclass(frozen=True)
 class Matched:
-    """How two photos agree.
+    """The keypoint matches of two photos.
 
     Attributes:
-        n_points: Points found in each.
-        n_matches: Points of one whose nearest in the other has them as its nearest.
-        n_inliers: Matches that one change of viewpoint explains; 0 where there is none that a camera could make, unless
-            ``by`` counts others, too (``views_only=False``).
-        inlier_share: Inliers as a share of the matches.
-        plausible: Whether a camera that went round the animal could have seen it so.
-        took_s: Seconds for the comparison itself.
-        out: The picture written, or None.
+        n_points: Number of keypoints in each photo.
+        n_matches: Number of pairs of keypoints that are mutual nearest neighbours.
+        n_inliers: Number of matches that one change of viewpoint explains. 0 if no camera could make that change,
+            unless ``by`` also counts other changes (``views_only=False``).
+        inlier_share: Inliers as a share of the matches, 0 to 1.
+        plausible: Whether a camera moving around the animal could have taken both photos.
+        took_s: Time of the comparison in seconds.
+        out: Path of the picture; None if none was written.
     """
 
     n_points: tuple[int, int]
@@ -48,27 +48,27 @@ def match(
     out: Path | str | None = None,
     force: bool = False,
 ) -> Matched:
-    """Whether two photos show the same marks: points of one found again in the other, in places that fit together.
+    """Match the keypoints of two photos; many inliers mean that both show the same marks.
 
     Args:
-        left: A photo.
-        right: Another.
-        by: Which points: ``xfeat`` (learnt), ``lighterglue`` (the same, paired by a second network), ``sift`` or
-            ``akaze`` (both without any network); or all settings.
-        out: A ``.png`` or ``.jpg`` file for a picture of both photos with lines between their points; None writes none.
-        force: Whether an existing ``out`` may be written over.
+        left: Path of a photo.
+        right: Path of the other photo.
+        by: Keypoint method: ``xfeat`` (a network), ``lighterglue`` (the same keypoints, matched by a second network),
+            ``sift`` or ``akaze`` (no network); or all settings.
+        out: ``.png`` or ``.jpg`` file to write: both photos with lines between matches; None: no file.
+        force: Whether to overwrite an existing ``out``.
 
     Raises:
         ImageError: A photo cannot be read.
         RunError: ``out`` exists.
-        WeightsError: The weights of the learnt points are not installed.
-        FieldmarkError: OpenCV is not installed; ``by`` or the ending of ``out`` is unknown.
+        WeightsError: The weights of the keypoint network are not installed.
+        FieldmarkError: OpenCV is not installed, or ``by`` or the suffix of ``out`` is unknown.
     """
     matching = matching_of(by)
-    picture_file = vacant(out, force=force)
+    picture_file = writable_path(out, force=force)
     if picture_file is not None and picture_file.suffix.lower() not in FORMS:
         raise FieldmarkError(
-            "Lines are drawn as .png or .jpg.", got=out, fix=f"use --out {picture_file.with_suffix('.png')}."
+            "--out must be a .png or .jpg file.", got=out, fix=f"use --out {picture_file.with_suffix('.png')}."
         )
     if matching.points.kind in {"xfeat", "superpoint"}:
         need_torch()
@@ -100,10 +100,10 @@ def match(
 
 
 def matching_of(by: By | KeypointMatching) -> KeypointMatching:
-    """The settings of keypoint matching that a name stands for.
+    """Return the settings of keypoint matching for the name of a method.
 
     Raises:
-        FieldmarkError: There is none of that name.
+        FieldmarkError: There is no method of that name.
     """
     from fieldmark.gallery.specs import Akaze, KeypointMatching, Sift, Xfeat
 
@@ -111,5 +111,5 @@ def matching_of(by: By | KeypointMatching) -> KeypointMatching:
         return by
     kinds = {"xfeat": Xfeat(), "lighterglue": Xfeat(matcher="lighterglue", most=512), "sift": Sift(), "akaze": Akaze()}
     if by not in kinds:
-        raise FieldmarkError("There are no points of that kind.", got=by, fix=nearest(by, kinds))
+        raise FieldmarkError("There is no keypoint method of that name.", got=by, fix=nearest(by, kinds))
     return KeypointMatching(points=kinds[by], views_only=True)

@@ -1,4 +1,4 @@
-"""What a user points at, as photos: tables, folders and single files, with the broken ones told or left out."""
+"""Reading of photos from tables, folders and single files; broken files are reported or left out."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from fieldmark.reporting.contents import SkippedFile
 
 CONTESTS = ("humpback", "imet2019")
-"""Layouts in which photos to answer lie beside the training table."""
+"""Layouts whose folder also holds the new photos of the contest."""
 SAMPLE = "sample_submission.csv"
 TEST = "test"
-OF_NEW = ("image", "file", "url", "text", "width", "height")
-"""Columns that a table of new photos shares with that of known ones; who or what is on them it does not tell."""
+NEW_COLUMNS = ("image", "file", "url", "text", "width", "height")
+"""Columns that a table of new photos may share with the training table; labels are not among them."""
 
 
 class Reading(TypedDict, total=False):
-    """How to read a table of photos; every kind that takes photos takes these by keyword.
+    """Keyword options to read a table of photos, accepted by every function that takes photos.
 
     Attributes:
-        layout: ``auto`` goes by the looks; else ``table``, ``folders``, ``coco``, ``coco_identities``, ``humpback``,
+        layout: ``auto`` (recognised), ``table``, ``folders``, ``coco``, ``coco_identities``, ``humpback``,
             ``imet2019``, ``imaterialist2017`` or ``imaterialist2018``.
-        columns: Our column names with the table's: ``{"identity": "whale"}``.
-        photos: The folder of the photos, if it is not one that is usual beside the table.
-        unknown: The name that stands for "nobody we know"; without it new_whale, unknown and new_individual are
-            understood.
-        encoding: How a text table is written.
-        allow_outside: Photos may lie outside of the folder of photos.
-        skip_broken: Leave out photos that are missing or cannot be read, instead of refusing the table.
-        questions: The columns that are questions, or a TOML file about them; without it ``questions.toml`` beside the
-            table, if there is one.
-        boxes: Tables of boxes, landmarks or masks of these photos: ``boxes.csv``, or ``NAME=boxes.csv`` for a further
-            source under that name.
+        columns: Names of columns in the table: ``{"identity": "whale"}``.
+        photos: Folder of the photos; without it, the usual folders beside the table are tried.
+        unknown: Label used in the table for unknown individuals. Without it, ``new_whale``, ``unknown`` and
+            ``new_individual`` are recognised.
+        encoding: Text encoding of the table.
+        allow_outside: Whether photos may be outside the folder of photos.
+        skip_broken: Whether to leave out photos that are missing or cannot be read, instead of raising an error.
+        questions: Columns that hold the answers to questions, or a TOML file that describes them. Without it,
+            ``questions.toml`` beside the table is read if it exists.
+        boxes: Tables of boxes, landmarks or masks of these photos: ``boxes.csv``, or ``NAME=boxes.csv`` for a second
+            source of that name.
     """
 
     layout: str
@@ -57,12 +57,12 @@ class Reading(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos that can be read, and the files that were left out.
+    """The readable photos of a data set, and the files that were left out.
 
     Attributes:
         collection: The photos.
-        skipped: Files that were left out, and why.
-        decoded: Gathers the same photos again and decodes every file, where only headers were read; else None.
+        skipped: Files that were left out, each with the reason.
+        decoded: Function that reads the same photos again and decodes every file; None if they were decoded.
     """
 
     collection: Collection
@@ -70,41 +70,43 @@ class Photos:
     decoded: Callable[[], Photos] | None = field(default=None, compare=False)
 
     def further(self) -> Photos:
-        """The same photos, every file decoded; ``skipped`` holds those that were not among the skipped before.
+        """Decode every file; ``skipped`` of the result holds only newly skipped files.
 
         Raises:
-            DataError: Some cannot be decoded, and are not to be skipped; all are named.
+            DataError: Photos cannot be decoded and ``skip_broken`` is False; the error lists all.
         """
         found = self if self.decoded is None else self.decoded()
         return replace(found, skipped=tuple(one for one in found.skipped if one not in self.skipped))
 
-    def tell(self, progress: Progress, plan: Plan) -> None:
-        """Say which files were left out, and what a run of ``plan`` looks for in a table and this one does not have."""
+    def report(self, progress: Progress, plan: Plan) -> None:
+        """Report the skipped files, and boxes, masks or landmarks that ``plan`` uses and the table lacks."""
         for one in self.skipped:
             progress.say(f"left out: {one.file}: {one.reason}")
         warn_unmarked(self.collection, plan, progress)
 
 
 def warn_unmarked(photos: Collection, plan: Plan, progress: Progress, *, whose: str = "these photos") -> None:
-    """Say what networks take from a table of photos (boxes, masks, landmarks) and this table does not have."""
+    """Report boxes, masks or landmarks that the networks of ``plan`` use and the table lacks."""
     from fieldmark.quality.regions.finding import unlabelled
     from fieldmark.stages.common.train import Train
 
     nets = [stage for stage in plan.stages if isinstance(stage, Train)]
-    ways = [way for net in nets for way in net.preprocess.in_use()]
-    for what in sorted({one for way in ways for one in unlabelled(photos, way)}):
-        progress.say(f"no {what} of {whose}: this run looks at photos by {what} of a table; name it with --boxes TABLE")
+    crops = [crop for net in nets for crop in net.preprocess.in_use()]
+    for what in sorted({one for crop in crops for one in unlabelled(photos, crop)}):
+        progress.say(
+            f"missing {what} of {whose}: this run crops photos by a table of {what}; add it with --boxes TABLE"
+        )
 
 
 def warn_odd_names(photos: Collection, progress: Progress, *, most: int = 5) -> None:
-    """Say which names of individuals are perhaps slips; nothing is refused for them."""
+    """Report names of individuals that may be misspelled."""
     from fieldmark.quality.inspecting import names_to_look_at
 
     hints = names_to_look_at(photos)
     for one in hints[:most]:
-        progress.say(f"look at the name {' '.join(filter(None, (one.label, one.relation, one.other)))}: {one.seen}")
+        progress.say(f"check the name {' '.join(filter(None, (one.label, one.relation, one.other)))}: {one.seen}")
     if len(hints) > most:
-        progress.say(f"... and {len(hints) - most:,} more names; `fieldmark inspect` shows them")
+        progress.say(f"... and {len(hints) - most:,} more names; `fieldmark inspect` lists them")
 
 
 def gather(
@@ -112,58 +114,61 @@ def gather(
     *,
     labelled: bool,
     reading: Reading,
-    gone_too: bool = False,
+    keep_missing: bool = False,
     decode: bool = True,
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Photos:
-    """The photos at ``data``, all of which can be read.
+    """Read the photos of ``data``, and check that every file can be read.
 
     Args:
-        data: A collection, or where to read one: a table, a folder, or a single photo.
-        labelled: Whether the table must say who or what is on them.
-        reading: The reader's options; only ``skip_broken`` has a meaning for a collection.
-        gone_too: Keep the rows of photos that are missing or broken, with an empty file name: texts may answer.
-        decode: Decode every file whole. False reads headers alone: for photos that are decoded soon after anyway, and
-            gathered by ``Photos.decoded`` if that fails.
-        n_workers: Threads that look at the files.
-        progress: Told as photos are done.
+        data: A collection, or the path of a table, a folder, or a single photo.
+        labelled: Whether the table must have names or labels.
+        reading: Options of the reader; only ``skip_broken`` and ``boxes`` apply to a collection.
+        keep_missing: Whether to keep the rows of missing and broken photos, with an empty file name, so that texts
+            can be used for them.
+        decode: Whether to decode every file completely. False reads only the headers, for photos that are decoded
+            soon afterwards; ``Photos.decoded`` reads them again if that fails.
+        n_workers: Number of image-loading threads.
+        progress: Display that counts the photos.
 
     Raises:
-        DataError: The table has mistakes, or photos cannot be read (and are not to be skipped); all are told.
+        DataError: The table has errors, or photos cannot be read and ``skip_broken`` is False; the error lists all.
     """
     from fieldmark.data.mistakes import refusal
     from fieldmark.data.photos import MISSING, NOT_A_FILE
     from fieldmark.reporting.contents import SkippedFile
 
     pace: dict[str, Any] = {"n_workers": n_workers, "progress": progress}
-    again = None if decode else partial(gather, data, labelled=labelled, reading=reading, gone_too=gone_too, **pace)
-    if gone_too:
-        return replace(_with_the_gone(data, labelled=labelled, reading=reading, decode=decode, **pace), decoded=again)
+    again = (
+        None if decode else partial(gather, data, labelled=labelled, reading=reading, keep_missing=keep_missing, **pace)
+    )
+    if keep_missing:
+        return replace(_with_missing(data, labelled=labelled, reading=reading, decode=decode, **pace), decoded=again)
     skip_broken = reading.get("skip_broken", False)
     found, name = (
         look_up(data, labelled=labelled, reading=reading),
         str(data) if isinstance(data, Path | str) else data.name,
     )
-    lost = [mistake for mistake in found.mistakes if skip_broken and mistake.problem in {MISSING, NOT_A_FILE}]
-    wrong = [mistake for mistake in found.mistakes if mistake not in lost]
+    missing = [mistake for mistake in found.mistakes if skip_broken and mistake.problem in {MISSING, NOT_A_FILE}]
+    wrong = [mistake for mistake in found.mistakes if mistake not in missing]
     if wrong:
         raise refusal(name, wrong)
-    skipped = tuple(SkippedFile(mistake.value, mistake.problem) for mistake in lost)
+    skipped = tuple(SkippedFile(mistake.value, mistake.problem) for mistake in missing)
     collection, faulty = _decodable(found.collection, name, skip_broken=skip_broken, decode=decode, **pace)
     skipped += faulty
     if not len(collection):
         raise DataError(
             f"No photo of {name} can be read.",
             got=several([f"{one.file}: {one.reason}" for one in skipped]),
-            fix=f"`fieldmark inspect {name}` shows what is wrong."
+            fix=f"run `fieldmark inspect {name}`, which lists the errors."
             if isinstance(data, Path | str)
             else "give photos that can be read.",
         )
-    return Photos(_without_the_gone(collection) if skipped else collection, skipped, again)
+    return Photos(_present_vocabulary(collection) if skipped else collection, skipped, again)
 
 
-def _with_the_gone(
+def _with_missing(
     data: Collection | Path | str,
     *,
     labelled: bool,
@@ -172,43 +177,45 @@ def _with_the_gone(
     n_workers: int,
     progress: Progress,
 ) -> Photos:
-    """All rows; those whose photo is missing or broken without a file."""
+    """Return all rows; those of missing or broken photos have an empty file name."""
     import polars as pl
 
     from fieldmark.data.mistakes import refusal
     from fieldmark.quality.inspecting import broken, look_at_files
 
     name = str(data) if isinstance(data, Path | str) else data.name
-    unlooked: Reading = {**reading}
-    unlooked.pop("skip_broken", None)
-    found = look_up(data, labelled=labelled, reading=unlooked, check_files=False)
+    unchecked: Reading = {**reading}
+    unchecked.pop("skip_broken", None)
+    found = look_up(data, labelled=labelled, reading=unchecked, check_files=False)
     if found.mistakes:
         raise refusal(name, found.mistakes)
     photos = found.collection
-    there = [path.is_file() for path in photos.paths]
-    files = [path for path, is_there in zip(photos.paths, there, strict=True) if is_there]
-    seen = look_at_files(files, decode=decode, n_workers=n_workers, progress=progress)
-    faulty = broken(photos.take(there), seen)
-    kept = iter(one.fault is None for one in seen)
-    good = [is_there and next(kept) for is_there in there]
+    exists = [path.is_file() for path in photos.paths]
+    files = [path for path, is_file in zip(photos.paths, exists, strict=True) if is_file]
+    checked = look_at_files(files, decode=decode, n_workers=n_workers, progress=progress)
+    faulty = broken(photos.take(exists), checked)
+    readable = iter(one.fault is None for one in checked)
+    good = [is_file and next(readable) for is_file in exists]
     if not any(good):
         raise DataError(
             f"No photo of {name} can be read.",
             got=several([str(path) for path in photos.paths]),
-            fix="say where the photos are: --photos FOLDER.",
+            fix="give the folder of the photos: --photos FOLDER.",
         )
-    if n_gone := good.count(False):
-        progress.say(f"gone: {n_gone:,} of {len(good):,} photos have no file that can be read; texts answer, if any")
+    if n_missing := good.count(False):
+        progress.say(
+            f"missing: {n_missing:,} of {len(good):,} photos have no readable file; predictions use their texts, if any"
+        )
     table = photos.table.with_columns(file=pl.when(pl.Series(good)).then("file").otherwise(pl.lit("")))
     return Photos(replace(photos, table=table), faulty)
 
 
 def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading, check_files: bool = True) -> Survey:
-    """The good rows of ``data`` and its mistakes.
+    """Return the valid rows of ``data`` and its errors.
 
     Raises:
-        DataError: There is nothing to read.
-        FieldmarkError: Reading options were given for what is a collection already.
+        DataError: ``data`` does not exist.
+        FieldmarkError: Reading options are given for a collection.
     """
     from fieldmark.data.collection import Collection
     from fieldmark.data.photos import is_photo
@@ -219,9 +226,9 @@ def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading, 
     if isinstance(data, Collection):
         if options:
             raise FieldmarkError(
-                "A collection is read already; options of reading have no meaning for it.",
+                "Reading options do not apply to a collection.",
                 got=", ".join(options),
-                fix="give them to fieldmark.read(), or give the path instead of the collection.",
+                fix="pass them to fieldmark.read(), or pass the path instead of the collection.",
             )
         return Survey(_with_marks(data, marks), ())
     path = Path(data)
@@ -232,10 +239,10 @@ def look_up(data: Collection | Path | str, *, labelled: bool, reading: Reading, 
 
 
 def _with_marks(photos: Collection, tables: Sequence[str], *, strict: bool = True) -> Collection:
-    """The photos with what tables of boxes say of them; unless ``strict``, a table may be of other photos.
+    """Return the photos with boxes, landmarks and masks from tables; unless ``strict``, a table may have none of them.
 
     Raises:
-        DataError: A table has mistakes, or names none of these photos.
+        DataError: A table has errors, or names none of these photos.
     """
     from fieldmark.data.marks import marked, read_marks
 
@@ -247,34 +254,36 @@ def _with_marks(photos: Collection, tables: Sequence[str], *, strict: bool = Tru
 
 
 def of_files(photos: Path | str | Sequence[Path | str]) -> Collection:
-    """One photo or several as a collection; each is called what the user typed.
+    """Return photo files as a collection; the id of a photo is its path as given.
 
     Raises:
-        DataError: A path is no file.
+        DataError: A path is not a file.
     """
     from fieldmark.data.collection import Collection
 
     typed = [photos] if isinstance(photos, Path | str) else photos
     files = list(dict.fromkeys(Path(photo) for photo in typed))
-    lost = [path for path in files if not path.is_file()]
-    folders = [path for path in lost if path.is_dir()]
-    if lost or not files:
+    missing = [path for path in files if not path.is_file()]
+    folders = [path for path in missing if path.is_dir()]
+    if missing or not files:
         raise DataError(
-            "There is no photo of that name.",
-            got=several(lost) or "no photo at all",
-            fix=f"`fieldmark predict RUN {folders[0]} --out answers.csv` takes a folder."
+            "The photo does not exist.",
+            got=several(missing) or "no photo",
+            fix=f"for a folder, use `fieldmark predict RUN {folders[0]} --out answers.csv`."
             if folders
             else "check the path.",
         )
-    strange = [repr(str(path)) for path in files if not _is_text(path)]
-    if strange:
-        raise DataError("A photo's name is no Unicode text.", got=several(strange), fix="rename the photo.")
+    undecodable = [repr(str(path)) for path in files if not _is_unicode(path)]
+    if undecodable:
+        raise DataError(
+            "The file name of a photo is not valid Unicode.", got=several(undecodable), fix="rename the photo."
+        )
     table = {"image": [str(path) for path in files], "file": [str(path.absolute()) for path in files]}
     return Collection.of(table, root=Path("/"), name="photos")
 
 
-def _is_text(path: Path) -> bool:
-    """Whether the path is Unicode; Linux takes any bytes for a name."""
+def _is_unicode(path: Path) -> bool:
+    """Return whether the path is valid Unicode; Linux accepts any bytes as a file name."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
@@ -287,60 +296,63 @@ def new_photos(
     new: Collection | Path | str | None,
     reading: Reading,
     *,
-    gone_too: bool = False,
+    keep_missing: bool = False,
     n_workers: int = 2,
     progress: Progress = QUIET,
 ) -> Photos | None:
-    """The photos to answer: those that were named, else those that lie beside the contest's table; None without any.
+    """Return the new photos to predict: ``new``, else those in the folder of a contest; None if there are none.
 
     Args:
-        data: The photos to learn from.
-        new: The photos to answer, if the user named any.
-        reading: How ``data`` is read; of it, ``new`` shares the encoding and what is done with broken files, the names
-            of columns that both tables have, and the folder of photos where its own are not beside it.
-        gone_too: Keep the rows of photos that are missing or broken.
-        n_workers: Threads that look at the files.
-        progress: Told as photos are done.
+        data: Photos to train on.
+        new: New photos; None: those of the contest's folder.
+        reading: Options of the reader for ``data``. Encoding and the treatment of broken files also apply to ``new``,
+            as do the names of columns that both tables have, and the folder of photos if those of ``new`` are not
+            beside their table.
+        keep_missing: Whether to keep the rows of missing and broken photos.
+        n_workers: Number of image-loading threads.
+        progress: Display that counts the photos.
 
     Raises:
-        DataError: The photos have mistakes; all are told.
+        DataError: The table has errors, or photos cannot be read; the error lists all.
     """
     options = _shared(reading, new)
     if new is None:
-        new = _beside(data)
+        new = _contest_photos(data)
         if new is None:
             return None
-        progress.say(f"new photos to answer: {len(new):,} in {new.root}")
-    found = gather(new, labelled=False, reading=options, gone_too=gone_too, n_workers=n_workers, progress=progress)
-    # One table may hold the boxes of both, or of the known ones alone.
+        progress.say(f"new photos to predict: {len(new):,} in {new.root}")
+    found = gather(
+        new, labelled=False, reading=options, keep_missing=keep_missing, n_workers=n_workers, progress=progress
+    )
+    # One table of boxes may cover both the training photos and the new ones, or only the training photos.
     marked = _with_marks(found.collection, reading.get("boxes", ()), strict=False)
     return replace(found, collection=_unnamed(marked))
 
 
 def _shared(reading: Reading, new: Collection | Path | str | None) -> Reading:
-    """Of the options for the known photos, those that hold for the new ones."""
+    """Return the reading options of the training photos that also apply to the new photos."""
     if not isinstance(new, Path | str):
         return {"skip_broken": reading["skip_broken"]} if "skip_broken" in reading else {}
     from fieldmark.data.sheets import read_sheet
 
-    names = ("skip_broken", "encoding", "allow_outside")
-    options: Reading = {name: reading[name] for name in names if name in reading}  # type: ignore[misc, assignment]
+    shared = ("skip_broken", "encoding", "allow_outside")
+    options: Reading = {name: reading[name] for name in shared if name in reading}  # type: ignore[misc, assignment]
     path = Path(new)
     if path.is_file() and path.suffix.lower() in {".csv", ".tsv", ".parquet"} and reading.get("columns"):
-        there = read_sheet(path, encoding=reading.get("encoding", "utf-8")).names
-        both = {ours: theirs for ours, theirs in reading["columns"].items() if theirs in there and ours in OF_NEW}
+        names = read_sheet(path, encoding=reading.get("encoding", "utf-8")).names
+        both = {ours: theirs for ours, theirs in reading["columns"].items() if theirs in names and ours in NEW_COLUMNS}
         if both:
             options["columns"] = both
     folder = reading.get("photos")
     if folder is not None and path.is_file():
-        seen = look_up(path, labelled=False, reading=options, check_files=False).collection
-        if not any(one.is_file() for one in seen.paths):
+        found = look_up(path, labelled=False, reading=options, check_files=False).collection
+        if not any(one.is_file() for one in found.paths):
             options["photos"] = folder
     return options
 
 
-def _beside(data: Collection | Path | str) -> Collection | None:
-    """The photos to answer that lie beside the training table in a contest's folder, in the contest's order.
+def _contest_photos(data: Collection | Path | str) -> Collection | None:
+    """Return the test photos in the folder of a contest, in the order of its sample submission.
 
     Source:
         Kaggle Humpback Whale Identification 2018/19 and iMet Collection 2019: ``train.csv``, ``train/``, ``test/``,
@@ -360,7 +372,7 @@ def _beside(data: Collection | Path | str) -> Collection | None:
 
 
 def _unnamed(photos: Collection) -> Collection:
-    """The same photos without names and labels: a sample submission's are mere examples, and new photos need none."""
+    """Return the photos without names and labels; those of a sample submission are only examples."""
     from fieldmark.data.collection import Collection
 
     table = photos.table.drop("identity", "labels", strict=False)
@@ -370,22 +382,22 @@ def _unnamed(photos: Collection) -> Collection:
 def _decodable(
     collection: Collection, name: str, *, skip_broken: bool, decode: bool, n_workers: int, progress: Progress
 ) -> tuple[Collection, tuple[SkippedFile, ...]]:
-    """The photos that can be decoded (or have a header, without ``decode``), and the others."""
+    """Return the photos that can be decoded (or whose header can be read, without ``decode``), and the others."""
     from fieldmark.quality.inspecting import broken, look_at_files
 
-    seen = look_at_files(collection.paths, decode=decode, n_workers=n_workers, progress=progress)
-    faulty = broken(collection, seen)
+    checked = look_at_files(collection.paths, decode=decode, n_workers=n_workers, progress=progress)
+    faulty = broken(collection, checked)
     if faulty and not skip_broken:
         raise DataError(
             f"{len(faulty)} photo(s) of {name} cannot be read.",
             got=several([f"{one.file}: {one.reason}" for one in faulty]),
-            fix="mend or replace them, or leave them out with --skip-broken.",
+            fix="replace them, or leave them out with --skip-broken.",
         )
-    return collection.take([row for row, one in enumerate(seen) if one.fault is None]), faulty
+    return collection.take([row for row, one in enumerate(checked) if one.fault is None]), faulty
 
 
-def _without_the_gone(collection: Collection) -> Collection:
-    """The vocabulary without individuals of whom no photo is left."""
+def _present_vocabulary(collection: Collection) -> Collection:
+    """Return the photos with a vocabulary of the individuals and labels that still occur."""
     from fieldmark.data.collection import occurring
 
     vocabulary = occurring(

@@ -1,4 +1,4 @@
-"""A finished run that answers photos: networks and galleries are loaded once."""
+"""The class ``Predictor``: a finished run in memory that predicts photos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from fieldmark.api.guards import need_torch, sensible
+from fieldmark.api.guards import check_counts, need_torch
 from fieldmark.api.inputs import Photo, photos_of
 from fieldmark.api.photos import Photos, Reading, gather
 from fieldmark.api.results import Results
@@ -27,18 +27,18 @@ ValueT = TypeVar("ValueT")
 
 
 class Predictor:
-    """A finished run, ready to answer photos.
+    """A finished run that predicts photos.
 
-    Networks, galleries and second levels are loaded when they are first needed, and stay in memory.
+    Networks, galleries and second-level models are loaded at the first call, and stay in memory.
 
     Args:
-        context: The run.
-        device: ``auto``, ``cpu``, ``cuda`` ...
+        context: Context of the run.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         n_workers: Number of image-loading threads.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Raises:
-        RunError: The run is not finished, or lacks something it needs to answer.
+        RunError: The run is not finished, or a file or package that it needs is missing.
 
     Example:
         ``predictor = fieldmark.load("runs/whales"); predictor(["a.jpg", "b.jpg"])``
@@ -53,7 +53,7 @@ class Predictor:
         final = context.plan.answering()
         context = context.up_to(final.name).computing(device=device, n_workers=n_workers, progress=shown_by(progress))
         for stage in context.plan.stages:
-            context.folder(stage.name)  # finished and whole, or it is told now
+            context.folder(stage.name)  # raises an error now if the stage is unfinished or damaged
             stage.usable(context)
         self.context = context.with_regions()
         self.task: Task = task_of(context.plan)
@@ -63,10 +63,10 @@ class Predictor:
     def open(
         cls, run: Path | str, *, device: str = "auto", n_workers: int = 2, progress: ShowProgress = None
     ) -> Predictor:
-        """The predictor of the run in a folder.
+        """Load the run in a folder.
 
         Raises:
-            RunError: No run lies there, or it is not finished.
+            RunError: The folder holds no finished run.
         """
         from fieldmark.pipeline.context import Context
 
@@ -80,24 +80,25 @@ class Predictor:
         most: int | None = None,
         **reading: Unpack[Reading],
     ) -> Results:
-        """Answer photos.
+        """Predict photos.
 
         Args:
-            data: A path, bytes of a file, a PIL image, an array (height, width, 3) of uint8, several of them; a
+            data: A path, bytes of a file, a PIL image, an array (height, width, 3) of uint8, a list of these, a
                 folder, a table or a collection.
-            k: Identification: number of candidates per photo; None for as many as the run was trained with.
-            most: Number of labels per photo, or of other answers beside each; None for 15 and 2.
-            **reading: How to read a table or folder; see ``fieldmark.api.photos.Reading``.
+            k: Identification: number of candidates per photo; None: as trained.
+            most: Tagging: number of labels per photo; None: 15. Attributes: number of alternatives per question;
+                None: 2.
+            **reading: Options to read a table or folder; see ``fieldmark.api.photos.Reading``.
 
         Returns:
-            One answer per photo, in their order: ``Identification``, ``Tagged`` or ``Answered``; a path that is given
-            twice is answered once. They are a list that also becomes a data frame (``to_polars()``, ``to_pandas()``).
+            One prediction per photo, in their order: ``Identification``, ``Tagged`` or ``Answered``. A path that is
+            given twice is predicted once. ``to_polars()`` and ``to_pandas()`` convert the list to a data frame.
 
         Raises:
             DataError: A photo does not exist or cannot be read.
-            FieldmarkError: A photo is of a type that cannot be read, or ``k`` or ``most`` has no meaning for the run.
+            FieldmarkError: A photo has an unsupported type, or ``k`` or ``most`` does not apply to the task.
         """
-        sensible(k, most)
+        check_counts(k, most)
         self.task.refuse_options(k=k, most=most)
         with photos_of(data) as given:
             return self.answered(self.gathered(given, **reading), k=k, most=most)
@@ -105,14 +106,14 @@ class Predictor:
     def embed(
         self, data: Collection | Photo | Sequence[Photo], **reading: Unpack[Reading]
     ) -> Float32[np.ndarray, "photo dim"]:
-        """Unit-length embeddings of photos, by the first network of the run.
+        """Return unit-length embeddings of photos by the first network of the run.
 
-        Of a run that identifies those of all views side by side, as its gallery compares them: the product of two rows
-        is the mean cosine over views.
+        For a run that identifies, a row concatenates the embeddings of all views of a photo, as in its gallery: the
+        product of two rows is the mean cosine over views.
 
         Args:
-            data: As for a call.
-            **reading: As for a call.
+            data: Photos, as for a call.
+            **reading: Reading options, as for a call.
         """
         import numpy as np
 
@@ -123,7 +124,7 @@ class Predictor:
         return np.ascontiguousarray(rows / np.float32(np.sqrt(len(views))), np.float32)
 
     def _views(self, application: Application) -> Float32[np.ndarray, "view photo dim"]:
-        """The embeddings of photos by the first network."""
+        """Return the embeddings of photos by the first network, for each view."""
         from fieldmark.pipeline.artifacts.models import Models
         from fieldmark.pipeline.networks import look
 
@@ -134,7 +135,7 @@ class Predictor:
         models = self.context.plan.leaving(Models)
         if not models:
             raise RunError(
-                "This run has no network that embeds photos.",
+                "The run has no network that embeds photos.",
                 got=", ".join(stage.kind for stage in self.context.plan.stages),
                 fix="use a run that trains on photos.",
             )
@@ -142,65 +143,67 @@ class Predictor:
         return look(nets[:1], application.photos, flip=False, **self.context.pace)[0].embedding
 
     def evaluate(self, data: Collection | Path | str, **reading: Unpack[Reading]) -> tuple[Measure, ...]:
-        """How good the run is on photos with ground truth; those it was trained on are left out.
+        """Return the measures of the run on labelled photos, without the photos it was trained on.
 
         Args:
             data: A table, a folder of folders, or a collection.
-            **reading: How to read it.
+            **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``.
 
         Raises:
-            DataError: The photos have mistakes, or none is left to evaluate by.
+            DataError: The table has errors, or no photo is left for the evaluation.
         """
         photos = gather(data, labelled=True, reading=reading, **self.context.pace)
-        photos.tell(self.context.progress, self.context.plan)
+        photos.report(self.context.progress, self.context.plan)
         return self.task.evaluated(self.context, photos.collection, self.context.progress)
 
     def gathered(self, data: Collection | Path | str, **reading: Unpack[Reading]) -> Photos:
-        """Photos to answer; those without a file among them where the task answers such.
+        """Return the photos of ``data``, including those without a file if the task can predict them.
 
-        Only their headers are read: the stages decode them.
+        Only the headers are read; the stages decode the photos.
         """
-        gone_too = not self.task.needs_files
-        return gather(data, labelled=False, reading=reading, gone_too=gone_too, decode=False, **self.context.pace)
+        keep_missing = not self.task.needs_files
+        return gather(
+            data, labelled=False, reading=reading, keep_missing=keep_missing, decode=False, **self.context.pace
+        )
 
     def answered(self, photos: Photos, *, k: int | None = None, most: int | None = None) -> Results:
-        """The answers to photos that were gathered before; says which could not be read.
+        """Return the predictions for photos of ``gathered``, and report photos that cannot be read.
 
         Raises:
-            DataError: Photos cannot be decoded, and are not to be left out; all are named.
+            DataError: Photos cannot be decoded and ``skip_broken`` is False; the error lists all.
         """
-        photos.tell(self.context.progress, self.context.plan)
+        photos.report(self.context.progress, self.context.plan)
 
         def results(application: Application) -> list[Any]:
             return self.task.results(application, k=k, most=most)
 
         return Results(self.task, self._applied(photos, results), self.context)
 
-    def _applied(self, photos: Photos, what: Callable[[Application], ValueT]) -> ValueT:
-        """``what`` of photos; where some cannot be decoded, of the others, or all that cannot are named."""
+    def _applied(self, photos: Photos, compute: Callable[[Application], ValueT]) -> ValueT:
+        """Apply ``compute`` to photos. If some cannot be decoded, skip them, or raise an error that lists all."""
         from fieldmark.pipeline.application import Application
 
         try:
-            return what(Application(self.context, photos.collection))
+            return compute(Application(self.context, photos.collection))
         except ImageError:
             if photos.decoded is None:
                 raise
         further = photos.further()
-        further.tell(self.context.progress, self.context.plan)
-        return what(Application(self.context, further.collection))
+        further.report(self.context.progress, self.context.plan)
+        return compute(Application(self.context, further.collection))
 
 
 def load(run: Path | str, *, device: str = "auto", n_workers: int = 2, progress: ShowProgress = None) -> Predictor:
-    """A finished run, ready to answer photos; networks are loaded once.
+    """Load a finished run once, to predict photos many times.
 
     Args:
-        run: The folder of a finished run.
-        device: ``auto``, ``cpu``, ``cuda`` ...
+        run: Folder of a finished run.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         n_workers: Number of image-loading threads.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
 
     Raises:
-        RunError: No run lies there, or it is not finished.
+        RunError: The folder holds no finished run.
 
     Example:
         ``fieldmark.load("runs/whales")("photo.jpg")[0].matches``

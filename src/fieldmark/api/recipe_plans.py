@@ -1,4 +1,4 @@
-"""What a user types, as values: recipes by name with their settings, plans by recipe, file or run."""
+"""Conversion of typed words to recipes, settings and plans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAN = "plan.json"
 
 
 def recipes(name: str | None = None) -> tuple[Recipe[Any], ...]:
-    """All recipes by name, or the one of a name; those of installed packages among them.
+    """Return all recipes, or the recipe of a name, including those of installed packages.
 
     Raises:
         PlanError: There is no recipe of that name.
@@ -29,15 +29,15 @@ def recipes(name: str | None = None) -> tuple[Recipe[Any], ...]:
 
 
 def choose(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None) -> Plan:
-    """The plan that is meant.
+    """Return the plan of a recipe, a file or a run.
 
     Args:
         what: A plan, the name of a recipe, a ``.toml`` or ``.json`` file, or a run folder.
-        size: Of a recipe: ``toy``, ``small`` or ``full``.
-        settings: Of a recipe; texts are understood as the setting's own kind.
+        size: Size of a recipe: ``toy``, ``small`` or ``full``.
+        settings: Of a recipe; texts are converted to the type of the setting.
 
     Raises:
-        PlanError: There is no such recipe, size or setting, or the file holds no plan that works.
+        PlanError: The recipe, size or setting does not exist, or the file holds no valid plan.
     """
     from fieldmark.pipeline.plan import Plan, read_plan
 
@@ -46,9 +46,9 @@ def choose(what: str | Path | Plan, *, size: str | None = None, settings: Mappin
         if size or settings:
             chosen = [f"size={size}"] if size else []
             raise PlanError(
-                "Only recipes have sizes and settings; a plan that is written down says all itself.",
+                "--size and --set apply to recipes only; a plan in a file or run is complete.",
                 got=", ".join([*chosen, *(f"{name}={value}" for name, value in (settings or {}).items())]),
-                fix="leave out --size and --set, or name a recipe: `fieldmark recipes` lists them.",
+                fix="leave out --size and --set, or give a recipe: `fieldmark recipes` lists them.",
             )
         if isinstance(what, Plan):
             return what.check()
@@ -56,7 +56,7 @@ def choose(what: str | Path | Plan, *, size: str | None = None, settings: Mappin
         return read_plan(path / PLAN if path.is_dir() else path)
     if settings and "size" in settings:
         raise PlanError(
-            "The size is no setting.", got=f"size={settings['size']}", fix=f"use --size {settings['size']}."
+            "The size is not a setting.", got=f"size={settings['size']}", fix=f"use --size {settings['size']}."
         )
     return _recipe(str(what))(size=size, **(settings or {}))
 
@@ -71,10 +71,10 @@ def _recipe(name: str) -> Recipe[Any]:
 
 
 def pairs(typed: Iterable[str], *, option: str, example: str) -> dict[str, str]:
-    """The texts ``name=value`` as a mapping.
+    """Return texts of the form ``name=value`` as a mapping.
 
     Raises:
-        FieldmarkError: One has no ``=``, or a name stands twice.
+        FieldmarkError: A text has no ``=``, or a name occurs twice.
 
     Example:
         >>> pairs(["identity=whale"], option="--column", example="identity=whale")
@@ -89,6 +89,6 @@ def pairs(typed: Iterable[str], *, option: str, example: str) -> dict[str, str]:
         found[name] = value
     if wrong:
         raise FieldmarkError(
-            f"{option} takes a name, =, and a value, each name once.", got=several(wrong), fix=f"{option} {example}"
+            f"{option} needs the form NAME=VALUE, each name once.", got=several(wrong), fix=f"type {option} {example}"
         )
     return found

@@ -1,4 +1,4 @@
-"""Answers to photos as a list that becomes a data frame and shows itself in a notebook."""
+"""The class ``Results``: predictions as a list, a data frame, JSON, CSV, and a table in a notebook."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ TYPES = {
     **dict.fromkeys(("is_new", "given", "applies"), "Boolean"),
     **dict.fromkeys(("score", "similarity", "known_proba", "right_proba", "proba"), "Float64"),
 }
-"""The polars types of columns that hold no texts."""
+"""Polars types of the columns that do not hold text."""
 
 
 class Results(list[Any]):
-    """The answers to some photos, in their order: a list of ``Identification``, ``Tagged`` or ``Answered``.
+    """The predictions for photos, in their order: a list of ``Identification``, ``Tagged`` or ``Answered``.
 
     Args:
-        task: What the run is for.
-        answers: One per photo.
-        context: The run.
+        task: Task of the run.
+        answers: One prediction per photo.
+        context: Context of the run.
     """
 
     def __init__(self, task: Task, answers: Iterable[Any], context: Context) -> None:
@@ -36,11 +36,11 @@ class Results(list[Any]):
         self._task, self._context = task, context
 
     def to_polars(self) -> pl.DataFrame:
-        """A table with one row per photo and candidate, label or question.
+        """Return a table with one row per photo and candidate, label or question.
 
         Columns: identification ``image, place, identity, is_new, score, most_similar_photo, similarity, known_proba,
         right_proba``; tagging ``image, label, proba, given``; attributes ``image, question, answer, proba, applies``.
-        Their types do not depend on the answers.
+        The column types do not depend on the predictions.
         """
         import polars as pl
 
@@ -49,27 +49,28 @@ class Results(list[Any]):
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def to_pandas(self) -> Any:
-        """The same table as a pandas frame; needs pandas and pyarrow."""
+        """Return the same table as a pandas frame; needs pandas and pyarrow."""
         return self.to_polars().to_pandas()
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The answers as JSON values, as the commands print them with ``--json``."""
+        """Return the predictions as JSON values, as the commands print them with ``--json``."""
         return [self._task.as_json(one) for one in self]
 
     def write(self, path: Path | str, *, form: Form = "people") -> None:
-        """Write the answers as CSV.
+        """Write the predictions as CSV.
 
         Args:
-            path: The file.
-            form: ``people``: the table of ``to_polars``, harmless in a spreadsheet; ``submission``: the contest's.
+            path: CSV file to write.
+            form: ``people``: the table of ``to_polars``, with spreadsheet formulas disabled. ``submission``: the format
+                of the contest.
 
         Raises:
-            DataError: Names do not fit into the contest's form.
+            DataError: Names do not fit the format of the contest.
         """
         self._task.write(Path(path), self, form=form, context=self._context)
 
     def _repr_html_(self) -> str:
-        """The first rows of the table, for notebooks."""
+        """Return the first rows of the table as HTML, for notebooks."""
         table = self.to_polars()
         head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
         rows = "".join(

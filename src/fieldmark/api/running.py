@@ -1,4 +1,4 @@
-"""The commands about runs: inspect, train, plan, recipes, runs, evaluate, predict, report, relocate."""
+"""Functions about data sets, plans and runs, from ``inspect`` and ``train`` to ``report`` and ``relocate``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fieldmark.api.guards import need_torch, sensible, vacant
+from fieldmark.api.guards import check_counts, need_torch, writable_path
 from fieldmark.api.labels import patched
 from fieldmark.api.overview import RunSummary, list_runs
 from fieldmark.api.photos import Reading, gather, look_up, new_photos, warn_odd_names, warn_unmarked
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training left.
+    """The result of a training.
 
     Attributes:
-        folder: The run.
-        measures: How good it is on photos it has not learnt from.
-        report: The page about it.
-        task: What the run is for: ``identification``, ``tagging`` or ``attributes``.
-        submission: The answers for new photos in the contest's form, or None without new photos.
-        skipped: Files that were left out.
+        folder: Folder of the run.
+        measures: Measures on the validation photos.
+        report: Path of the report page.
+        task: Task of the run: ``identification``, ``tagging`` or ``attributes``.
+        submission: File with the predictions for new photos, as a contest submission; None without new photos.
+        skipped: Files that were left out, each with the reason.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class Trained:
 
     @property
     def command(self) -> str:
-        """The command that asks the run about a photo."""
+        """Name of the command that predicts single photos with the run."""
         return {"identification": "identify", "tagging": "tag", "attributes": "attributes"}[self.task]
 
 
@@ -64,31 +64,31 @@ def inspect(
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> InspectPage:
-    """What lies in a collection: counts, sizes, samples, duplicates, broken files, and all that would be refused.
+    """Summarise a data set: counts, sizes, samples, duplicates, broken files, and errors in the table.
 
     Every photo is decoded once. Nothing is changed.
 
     Args:
         data: A table, a folder of folders, or a collection.
-        html: Where to write the page about it; None writes none.
-        labelled: False for new photos: names may be missing.
-        force: Whether an existing page may be written over.
-        n_workers: Threads that look at the photos.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
-        **reading: See ``fieldmark.api.photos.Reading``.
+        html: HTML page to write; None: no page.
+        labelled: Whether photos must have names or labels; False for new photos.
+        force: Whether to overwrite an existing page.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
+        **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``.
 
     Returns:
-        What the page shows.
+        The contents of the page.
 
     Raises:
-        DataError: There is no table or folder of photos at ``data``.
+        DataError: ``data`` does not exist.
         RunError: The page exists.
     """
     progress = shown_by(progress)
     from fieldmark.quality import inspecting
     from fieldmark.reporting.pages import inspect_page, write_page
 
-    page_file = vacant(html, force=force)
+    page_file = writable_path(html, force=force)
     page = inspecting.inspection(
         look_up(data, labelled=labelled, reading=reading), n_workers=n_workers, progress=progress
     )
@@ -114,31 +114,31 @@ def train(
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Trained:
-    """Run a recipe on photos with names or labels; the same call again goes on where it was interrupted.
+    """Train a recipe or a plan on labelled photos. The same call continues an interrupted training.
 
     Args:
-        recipe: A recipe's name, a plan, or a ``.toml`` or ``.json`` file that holds one.
+        recipe: Name of a recipe, a plan, or a ``.toml`` or ``.json`` file with a plan.
         data: Photos with names or labels.
-        run: The folder of the run; made if absent.
-        new: Photos to answer. In a folder as the whale contests and iMet give it, the ``test/`` beside ``train.csv``
-            is taken.
-        size: Of the recipe: ``toy``, ``small`` or ``full``.
-        settings: Of the recipe, such as ``{"flip_identity": False}``.
-        patch: A CSV of decisions about doubtful labels, which change the photos' labels before training.
-        seed: Of everything random.
-        reuse: Another run of the same photos, patch and seed: stages that are equal in both plans, and read only
-            such stages, are taken over.
-        features: Folder in which features of frozen networks are kept for other runs on the same photos, which then
-            do not compute them again; None: in the run, until it is finished.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads that read photos ahead.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
-        **reading: How to read ``data``; see ``fieldmark.api.photos.Reading``.
+        run: Folder of the run; created if it does not exist.
+        new: New photos to predict after training. In a folder of the whale contests or iMet, None uses the ``test/``
+            beside ``train.csv``.
+        size: Size of the recipe: ``toy``, ``small`` or ``full``.
+        settings: Settings of the recipe, such as ``{"flip_identity": False}``.
+        patch: CSV of decisions about label issues, which change the labels before training.
+        seed: Random seed.
+        reuse: Folder of a run with the same photos, patch and seed. Stages that are equal in both plans, and read only
+            such stages, are copied from it.
+        features: Folder that stores features of frozen networks, so that other runs on the same photos need not
+            compute them again. None: a temporary folder in the run.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
+        **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``.
 
     Raises:
-        PlanError: The recipe or a setting does not exist, or cannot work.
-        DataError: The photos have mistakes; all are told.
-        RunError: The folder holds another run, or another process works in it.
+        PlanError: The recipe or a setting does not exist or is not valid.
+        DataError: The photos have errors; the error lists all.
+        RunError: The folder holds another run, or another process is using it.
     """
     progress = shown_by(progress)
     plan = choose(recipe, size=size, settings=settings)
@@ -159,8 +159,8 @@ def train(
     task = task_of(plan)
     photos = task.prepared(known.collection)
     task.check(plan, photos)
-    # Questions are answered about photos that are gone, too.
-    answered = new_photos(data, new, reading, gone_too=not task.needs_files, n_workers=n_workers, progress=progress)
+    # Attributes are also predicted for photos without a file, from their texts.
+    answered = new_photos(data, new, reading, keep_missing=not task.needs_files, n_workers=n_workers, progress=progress)
     if answered is not None:
         warn_unmarked(answered.collection, plan, progress, whose="the new photos")
     folder = Path(run)
@@ -185,24 +185,24 @@ def train(
 
 
 def plan(what: str | Path | Plan, *, size: str | None = None, settings: Mapping[str, Setting] | None = None) -> Plan:
-    """The stages of a recipe, of a plan in a file, or of a run, without running any.
+    """Return the plan of a recipe, of a file, or of a run. Nothing is trained.
 
     Args:
-        what: A recipe's name, a ``.toml`` or ``.json`` file, or a run folder.
-        size: Of a recipe: ``toy``, ``small`` or ``full``.
-        settings: Of a recipe.
+        what: Name of a recipe, a ``.toml`` or ``.json`` file, or a run folder.
+        size: Size of a recipe: ``toy``, ``small`` or ``full``.
+        settings: Settings of a recipe.
 
     Raises:
-        PlanError: There is no such recipe, size or setting, or the file holds no plan that works.
+        PlanError: The recipe, size or setting does not exist, or the file holds no valid plan.
     """
     return choose(what, size=size, settings=settings)
 
 
 def recipes(name: str | None = None) -> tuple[Recipe[Any], ...]:
-    """The recipes there are, or the one of a name, with what each does, its sizes and its settings.
+    """Return all recipes, or the recipe of a name, with descriptions, sizes and settings.
 
     Args:
-        name: Of a recipe; None for all.
+        name: Name of a recipe; None: all recipes.
 
     Raises:
         PlanError: There is no recipe of that name.
@@ -211,10 +211,10 @@ def recipes(name: str | None = None) -> tuple[Recipe[Any], ...]:
 
 
 def runs(folder: Path | str = ".") -> tuple[RunSummary, ...]:
-    """The runs in a folder and below it, the latest first; hidden folders are passed over.
+    """Return summaries of the runs in a folder and its subfolders, the latest first. Hidden folders are skipped.
 
     Raises:
-        RunError: There is no such folder.
+        RunError: The folder does not exist.
     """
     return list_runs(Path(folder))
 
@@ -228,22 +228,22 @@ def evaluate(
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> tuple[Measure, ...]:
-    """How good a run is: on its own validation photos, or on other photos with names or labels.
+    """Measure the error rates of a run on its validation photos, or on other labelled photos.
 
-    Individuals that the run does not know count as unknown individuals; labels that it does not know are told and left out.
-    Photos that are, byte for byte, photos the run has learnt from are left out, as it cannot be judged by them.
+    Individuals that are not in the run count as unknown individuals. Labels that are not in the run are reported and
+    left out. Files that are identical to training photos are left out, because they would make the measures too good.
 
     Args:
-        run: The folder of a finished run.
-        data: Other photos with names or labels; None for the run's validation photos.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads that read photos ahead.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
-        **reading: How to read ``data``; see ``fieldmark.api.photos.Reading``.
+        run: Folder of a finished run.
+        data: Other photos with names or labels; None: the validation photos of the run.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
+        **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``.
 
     Raises:
-        RunError: No finished run lies there.
-        DataError: The photos have mistakes, or none is left to judge by.
+        RunError: The folder holds no finished run.
+        DataError: The table has errors, or no photo is left for the evaluation.
     """
     progress = shown_by(progress)
     from fieldmark.pipeline.context import Context
@@ -269,33 +269,34 @@ def predict(
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Results:
-    """Who or what is on each of many photos, and a table of it.
+    """Predict many photos, and write the predictions to a CSV file.
 
     Args:
-        run: The folder of a finished run.
-        data: A table, a folder, a single photo or a collection; names and labels in it are not looked at.
-        out: The CSV to write; None writes none.
-        form: ``people``: a row for each photo and place (or label), harmless in a spreadsheet; ``submission``: the
-            contest's.
-        k: Individuals: places an answer; None for as many as the run was made with.
-        most: Labels: how many a photo to tell, the likeliest first; given ones are always told. None for 15.
-        force: Whether an existing ``out`` may be written over.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads that read photos ahead.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
-        **reading: See ``fieldmark.api.photos.Reading``.
+        run: Folder of a finished run.
+        data: A table, a folder, a single photo or a collection; its names and labels are not used.
+        out: CSV file to write; None: no file.
+        form: ``people``: one row per photo and candidate (or label), with spreadsheet formulas disabled.
+            ``submission``: the format of the contest.
+        k: Identification: number of candidates per photo; None: as trained.
+        most: Tagging: number of labels per photo, the most likely first; labels above the threshold are always
+            included. None: 15.
+        force: Whether to overwrite an existing ``out``.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
+        **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``.
 
     Raises:
-        RunError: No finished run lies there, or ``out`` exists.
-        DataError: The photos have mistakes, or names do not fit the form.
-        FieldmarkError: ``k`` was given for labels, or ``most`` for individuals.
+        RunError: The folder holds no finished run, or ``out`` exists.
+        DataError: The table has errors, photos cannot be read, or names do not fit the format.
+        FieldmarkError: ``k`` or ``most`` does not apply to the task of the run.
     """
     progress = shown_by(progress)
     from fieldmark.pipeline.context import Context
     from fieldmark.tasks.task import task_of
 
-    table = vacant(out, force=force)
-    sensible(k, most)
+    table = writable_path(out, force=force)
+    check_counts(k, most)
     context = Context.open(run)
     task_of(context.plan).refuse_options(k=k, most=most)
     predictor = Predictor(context, device=device, n_workers=n_workers, progress=progress)
@@ -306,10 +307,10 @@ def predict(
 
 
 def report(run: Path | str) -> Path:
-    """Write ``metrics.json`` and ``report.html`` of a finished run anew; give the page's path.
+    """Write ``metrics.json`` and ``report.html`` of a finished run again, and return the path of the page.
 
     Raises:
-        RunError: No finished run lies there.
+        RunError: The folder holds no finished run.
     """
     from fieldmark.pipeline.context import Context
     from fieldmark.tasks.reporting import REPORT, write_report
@@ -319,24 +320,29 @@ def report(run: Path | str) -> Path:
 
 
 def relocate(run: Path | str, *, photos: Path | str | None = None, new: Path | str | None = None) -> tuple[int, int]:
-    """Tell a run that its photos were moved; pages, most similar photos and points are looked up there from now on.
+    """Update the photo folders of a run after its photos were moved.
 
-    The photos must be the run's own: all there, under the names that its tables give them, with the same sizes.
+    Report pages, most similar photos and keypoint matching then read the photos from there. The photos must be the
+    same: all present, under the names in the tables of the run, with the same sizes.
 
     Args:
-        run: The folder of a run.
-        photos: The folder in which the photos that it knows lie now; None: they are where they were.
-        new: The same of the new photos that it was trained with.
+        run: Folder of a run.
+        photos: New folder of the photos the run was trained on; None: not moved.
+        new: New folder of the new photos that the run predicted; None: not moved.
 
     Returns:
-        How many known and new photos were found.
+        The numbers of training photos and of new photos found.
 
     Raises:
-        RunError: No run lies there, or those are not its photos; nothing is changed then.
-        FieldmarkError: Neither folder was named.
+        RunError: The folder holds no run, or the photos are not those of the run. Nothing is changed.
+        FieldmarkError: Neither ``photos`` nor ``new`` is given.
     """
     if photos is None and new is None:
-        raise FieldmarkError("Which photos were moved?", got="no folder", fix="name it: --photos FOLDER, --new FOLDER.")
+        raise FieldmarkError(
+            "relocate needs a new folder: --photos, --new, or both.",
+            got="neither",
+            fix="add --photos FOLDER or --new FOLDER.",
+        )
     from fieldmark.pipeline.context import Context
     from fieldmark.pipeline.relocating import note_places as move
 
@@ -346,7 +352,7 @@ def relocate(run: Path | str, *, photos: Path | str | None = None, new: Path | s
 
 
 def _submission(context: Context) -> Path | None:
-    """The contest's file that the run's plan left, if it had new photos."""
+    """Return the submission file that the run wrote for new photos; None without new photos."""
     from fieldmark.pipeline.artifacts.submission import Submission
 
     files = (context.artifact(Submission, stage.name).file for stage in context.plan.leaving(Submission))

@@ -1,4 +1,4 @@
-"""The kind *boxes*: where the subject is on photos, found by the tool itself or learnt from clicks."""
+"""The function ``boxes``: boxes around the subject of photos, by a ready method or a finder trained on clicks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from fieldmark.api.guards import need_torch, vacant
+from fieldmark.api.guards import need_torch, writable_path
 from fieldmark.api.photos import Reading, gather
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.progress import ShowProgress, shown_by
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from fieldmark.data.collection import Collection
     from fieldmark.images.specs import Finder
 
-WAYS = ("agreed", "grabcut", "features")
-"""Finders that need nobody's clicks."""
+METHODS = ("agreed", "grabcut", "features")
+"""Methods that need no clicks."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """What ``boxes`` found.
+    """The result of ``boxes``.
 
     Attributes:
-        n_photos: Photos looked at.
-        n_boxes: Photos that have a box.
-        named: Whether the photos' table says which individuals they show.
-        finder: The settings that found them, as a plan's boxes stage and ``BoxCrop`` take them.
-        errors: Of cross-validation, where clicks were learnt from.
-        out: The table that was written, or None.
-        page: The page that was written, or None.
+        n_photos: Number of photos.
+        n_boxes: Number of photos with a box.
+        named: Whether the table of the photos has names of individuals.
+        finder: Settings of the finder, for a ``boxes`` stage or ``BoxCrop`` in a plan.
+        errors: Cross-validated errors of a finder trained on clicks; empty otherwise.
+        out: Path of the table; None if none was written.
+        page: Path of the page; None if none was written.
     """
 
     n_photos: int
@@ -58,34 +58,32 @@ def boxes(
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> Located:
-    """Find the subject on every photo, and write a table of boxes that ``--boxes`` reads.
+    """Find the subject in each photo, and write a table of boxes that ``--boxes`` reads.
 
     Args:
         data: A table, a folder, a single photo or a collection; names and labels are not needed.
-        out: The CSV to write; None writes none.
-        by: ``agreed`` (GrabCut, checked by a network), ``grabcut``, ``features``, or the folder of a finder that was
-            saved before.
-        clicks: A table of boxes or landmarks of some of these photos, to learn a finder from; ``by`` then has no
-            meaning.
-        save: The folder of the learnt finder; needed with ``clicks``.
-        html: A page with a sample of photos, boxes drawn; None writes none.
-        masks: Also write masks into the table.
-        force: Whether existing files may be written over.
-        device: Where networks compute.
-        n_workers: Threads.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
-        **reading: See ``fieldmark.api.photos.Reading``.
+        out: CSV file to write; None: no file.
+        by: ``agreed`` (GrabCut, checked by a network), ``grabcut``, ``features``, or the folder of a saved finder.
+        clicks: Table of boxes or landmarks of some of these photos, to train a finder; ``by`` is then ignored.
+        save: Folder for the trained finder; needed with ``clicks``.
+        html: HTML page to write, with a sample of photos and their boxes; None: no page.
+        masks: Whether to also write masks to the table.
+        force: Whether to overwrite existing files.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
+        **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``.
 
     Raises:
-        DataError: The photos or the clicks have mistakes; all are told.
+        DataError: The photos or the clicks have errors; the error lists all.
         RunError: A file exists.
-        FieldmarkError: There is no such finder, or a package is missing.
+        FieldmarkError: ``by`` is neither a method nor the folder of a finder, or a package is missing.
     """
     progress = shown_by(progress)
-    table, page = vacant(out, force=force), vacant(html, force=force)
+    table, page = writable_path(out, force=force), writable_path(html, force=force)
     if clicks is not None and save is None:
         raise FieldmarkError(
-            "A finder that learns from clicks needs a folder to lie in.", got="no folder", fix="add --save finder."
+            "--clicks needs --save, a folder for the trained finder.", got="no --save", fix="add --save finder."
         )
     need_torch()
     from fieldmark.quality.regions.finding import find_subjects, landmarks_given, marks_of
@@ -97,10 +95,10 @@ def boxes(
         from fieldmark.data.marks import read_marks
         from fieldmark.quality.regions.clicks import learn_clicks
 
-        finder, judged = learn_clicks(photos, read_marks(clicks), Path(save), **pace)  # type: ignore[arg-type]
-        errors = judged.errors
+        finder, validated = learn_clicks(photos, read_marks(clicks), Path(save), **pace)  # type: ignore[arg-type]
+        errors = validated.errors
     else:
-        finder = chosen(by)
+        finder = finder_of(by)
     found = find_subjects(photos, finder, **pace)  # type: ignore[arg-type]
     if table is not None:
         from fieldmark.quality.regions.finding_pages import write_marks
@@ -115,22 +113,22 @@ def boxes(
     return Located(len(photos), n_boxes, bool(photos.vocabulary.identities), finder, errors, table, page)
 
 
-def chosen(by: str) -> Finder:
-    """The finder of that name, or the one that was saved in that folder.
+def finder_of(by: str) -> Finder:
+    """Return the finder of a method, or the saved finder in a folder.
 
     Raises:
-        FieldmarkError: There is none.
+        FieldmarkError: ``by`` is neither.
     """
     from fieldmark.images.specs import Agreed, FeatureNorm, GrabCut, TrainedFinder
     from fieldmark.models.pinpoint import CARD, open_pinpointer
 
-    if by in WAYS:
+    if by in METHODS:
         return {"agreed": Agreed(), "grabcut": GrabCut(), "features": FeatureNorm()}[by]
     folder = Path(by)
     if not (folder / CARD).is_file():
         raise FieldmarkError(
-            "There is no finder of that name.",
+            "--by is neither a method nor the folder of a finder.",
             got=by,
-            fix=f"use {', '.join(WAYS)}, or the folder of a finder that `fieldmark boxes --clicks ... --save` wrote.",
+            fix=f"use {', '.join(METHODS)}, or a folder that `fieldmark boxes --clicks ... --save` wrote.",
         )
     return TrainedFinder(folder=by, sha256=open_pinpointer(folder).card.weights_sha256)

@@ -1,4 +1,4 @@
-"""The kind *flips*: whether mirrored photos show other individuals."""
+"""The function ``symmetry``: whether mirrored photos show other individuals."""
 
 from __future__ import annotations
 
@@ -25,27 +25,29 @@ def symmetry(
     progress: ShowProgress = None,
     **reading: Unpack[Reading],
 ) -> SymmetryVerdict:
-    """Whether mirrored photos show other individuals (flukes) or the same ones, asked before anything is trained.
+    """Test whether mirrored photos show other individuals (flukes) or the same individuals, before training.
 
-    A pretrained network looks at photos and their mirror images column by column. The verdict is a hint for the
-    settings ``flip_identity`` and ``symmetry``; whoever knows the species knows better.
+    A pretrained network embeds photos and their mirror images column by column. The result helps to choose the
+    settings ``horizontal_flip`` and ``flip_identity``; knowledge of the species has priority.
 
     Args:
         data: Photos with individuals.
-        most_photos: So many are looked at.
-        seed: Of the lot by which they are drawn, and of the interval.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        n_workers: Threads that read photos ahead.
-        progress: Show a bar: None in a terminal or notebook only, True always, False never.
-        **reading: See ``fieldmark.api.photos.Reading``.
+        most_photos: Maximum number of photos, drawn at random; at least 20.
+        seed: Random seed of the draw and of the interval.
+        device: Device for networks: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        n_workers: Number of image-loading threads.
+        progress: Whether to show a progress bar; None: only in a terminal or notebook.
+        **reading: Options to read ``data``; see ``fieldmark.api.photos.Reading``.
 
     Raises:
-        DataError: The photos have mistakes, or no individual has two photos.
+        DataError: The photos have errors, or no individual has two photos.
         FieldmarkError: Too few individuals have two photos, or ``most_photos`` is below 20.
     """
     progress = shown_by(progress)
     if most_photos < 20:
-        raise FieldmarkError("So few photos tell nothing.", got=f"most_photos={most_photos}", fix="use --most 600.")
+        raise FieldmarkError(
+            "--most must be at least 20 photos.", got=f"most_photos={most_photos}", fix="use --most 600."
+        )
     need_torch()
     from fieldmark.quality.symmetry import photo_symmetry
 

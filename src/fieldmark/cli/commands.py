@@ -61,7 +61,7 @@ def demo(folder: Path, size: str | None, device: str, workers: int) -> None:
 
 @command(
     "fieldmark train humpback-classify whales/ --run runs/whales",
-    "fieldmark train reidentify lions.csv --run runs/lions --set budget=0.05",
+    "fieldmark train reidentify lions.csv --run runs/lions --set max_fpir=0.05",
 )
 @click.argument("recipe")
 @click.argument("data", type=options.PATH)

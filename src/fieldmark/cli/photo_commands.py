@@ -298,7 +298,7 @@ def symmetry(data: Path, most: int, seed: int, device: str, workers: int, **type
     """Test whether mirrored photos show other individuals.
 
     A pretrained network embeds photos of DATA and their mirror images. The result helps to choose the settings
-    `mirror` and `flip_identity` before training. Some individuals need two photos.
+    `horizontal_flip` and `flip_identity` before training. Some individuals need two photos.
     """
     from fieldmark.api import functions
     from fieldmark.cli import tables
