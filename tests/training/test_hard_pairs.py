@@ -277,4 +277,4 @@ def test_what_cannot_be_mined_is_refused(photos: list[Path]) -> None:
         assert lonely.value.fix == "use sampler = {kind = 'pk'}, or give more photos of more individuals."
     with pytest.raises(PlanError) as drawn:
         draw(EXACT, classes=UNEVEN, batch=8, seed=0, epoch=0)
-    assert drawn.value.fix == "train with it, or draw with kind='pk'."
+    assert drawn.value.fix == "use it in a training stage, or draw with kind='pk'."
