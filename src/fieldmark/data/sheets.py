@@ -136,15 +136,15 @@ def _header(header: list[str], name: str, *, row: int) -> tuple[list[tuple[int, 
     """Position and name of the usable columns, and mistakes for columns without a name and repeated columns."""
     kept: list[tuple[int, str]] = []
     mistakes = []
-    seen: set[str] = set()
+    used: set[str] = set()
     for at, label in enumerate(header):
         if not label:
             fix = "name every column, or delete the unnamed one (pandas: to_csv(index=False))"
             mistakes.append(Mistake(name, row, f"number {at + 1}", "column without a name", label, fix))
-        elif label in seen:
+        elif label in used:
             mistakes.append(Mistake(name, row, label, "two columns with the same name", label, "rename one of them"))
         else:
-            seen.add(label)
+            used.add(label)
             kept.append((at, label))
     return kept, mistakes
 

@@ -332,7 +332,9 @@ def _not_found(kind: str, name: object, known: Iterable[str]) -> DataError:
             f"use one of the {len(known)} known names, such as {', '.join(repr(each) for each in sorted(known)[:3])}."
         )
     return DataError(
-        f"The vocabulary has no {kind} of that name.", got=name, fix=hint if known else f"use a table with at least one {kind}."
+        f"The vocabulary has no {kind} of that name.",
+        got=name,
+        fix=hint if known else f"use a table with at least one {kind}.",
     )
 
 
