@@ -34,7 +34,8 @@ def test_the_table_of_gains_is_printed(capsys: Printed, shop: Path) -> None:
     assert capsys.readouterr().out == (
         "target   side feature   present   baseline   predicted     gain      95 % interval   verdict\n"
         f"{rule}\n"
-        "kind     URL               100%      0.389       0.933   +0.544   +0.430 to +0.636   possible leak: you decide\n"
+        "kind     URL               100%      0.389       0.933   +0.544   +0.430 to +0.636   "
+        "possible leak: you decide\n"
         "no gain: photo id, same address, order of ids, order of rows\n"
         "photos tested: 90\n"
         "files read: 0\n"

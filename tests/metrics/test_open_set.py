@@ -1,4 +1,4 @@
-"""Unknown individuals: false matches, wrong names, ROC-AUC."""
+"""Open-set metrics: false-match rate (FPIR), false rejection rate, wrong names, ROC AUC."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRUTH = np.array([-1, -1, 4, 4, 3, -1])
 
 def test_the_three_rates_by_hand():
     assert false_match_rate(ANSWER, TRUTH) == pytest.approx(2 / 3)  # unknown individuals 0, 1, 5; named: 0 and 5
-    assert false_rejection_rate(ANSWER, TRUTH) == pytest.approx(1 / 3)  # known 2, 3, 4; turned away: 4
+    assert false_rejection_rate(ANSWER, TRUTH) == pytest.approx(1 / 3)  # known 2, 3, 4; rejected: 4
     assert wrong_name_rate(ANSWER, TRUTH) == pytest.approx(3 / 4)  # names given to 0, 2, 3, 5; right: 2
 
 

@@ -179,9 +179,7 @@ def _enough(number: int, n_folds: int, what: str) -> None:
         raise DataError(
             f"There are fewer {what} than folds.",
             got=f"{number} {what}, {n_folds} folds",
-            fix=f"use n_folds={number} or fewer."
-            if number >= 2
-            else f"add photos; two folds need at least two {what}.",
+            fix=f"use n_folds={number} or fewer." if number >= 2 else f"add photos; two folds need two {what}.",
         )
 
 
