@@ -329,7 +329,7 @@ def test_tables_without_known_individuals_give_an_error_with_a_fix(
     table.write_text("image,identity\n" + "".join(f"{name},\n" for name in photos))
     output = error_of(capsys, *words)
     assert "--unlabelled" not in output[-1]
-    assert "--unknown '' if no name means nobody we know. `fieldmark inspect" in output[-1]
+    assert "--unknown '' if no name means unknown individual. `fieldmark inspect" in output[-1]
     output = error_of(capsys, *words, "--unknown", "")
     assert "all show unknown ones" in output[0]
     assert "--unknown WORD" in output[-1]

@@ -227,7 +227,7 @@ def test_a_patch_trains_a_run_with_changed_labels(
     out, run = tmp_path / "issues.csv", tmp_path / "patched"
     output_of(capsys, "issues", museum_run, "--most", 6, "--out", out)
     header, *rows = out.read_text(encoding="utf-8-sig").splitlines()
-    assert header == "image,file,label,kind,given,proba,doubt,decision"
+    assert header == "image,file,label,kind,given,proba,label_error_proba,decision"
     flipped = [row + ("remove" if row.split(",")[3] == "wrong" else "add") for row in rows[:4]]
     out.write_text("\n".join([header, *flipped, rows[4] + "keep", *rows[5:]]) + "\n", encoding="utf-8")
 

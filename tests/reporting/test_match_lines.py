@@ -57,7 +57,7 @@ def test_it_can_be_written_as_a_file(form):
         assert (back.format, back.size) == (form, drawn.size)
 
 
-def test_refusals_tell_what_to_do():
+def test_refusals_have_a_fix():
     with pytest.raises(ShapeError) as caught:
         match_lines(side([[1, 2]]), side([]), np.array([True]))
     assert "pairs[:, 1]" in caught.value.fix

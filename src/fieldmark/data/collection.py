@@ -215,7 +215,7 @@ class Collection:
         )
 
     @property
-    def told(self) -> Bool[np.ndarray, "image question"]:
+    def has_answer(self) -> Bool[np.ndarray, "image question"]:
         """Whether each photo is labelled for each question. For unlabelled questions the right answer is unknown."""
         lists = [self.table[one.name].list.len().fill_null(0) > 0 for one in self.vocabulary.questions]
         return np.stack([one.to_numpy() for one in lists], axis=1) if lists else np.zeros((len(self), 0), np.bool_)

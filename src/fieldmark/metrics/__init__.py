@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         false_match_rate,
         false_rejection_rate,
         roc_auc,
-        wrong_name_rate,
+        false_discovery_rate,
     )
     from fieldmark.metrics.questions import QuestionError, error_per_question
     from fieldmark.metrics.ranking import average_precision, map_at_k, missed_identification_rate, top_k
@@ -39,7 +39,7 @@ __all__ = [
     "roc_auc",
     "share_interval",
     "top_k",
-    "wrong_name_rate",
+    "false_discovery_rate",
 ]
 __getattr__, __dir__ = exports(
     __name__,
@@ -62,6 +62,6 @@ __getattr__, __dir__ = exports(
         "roc_auc": "fieldmark.metrics.open_set",
         "share_interval": "fieldmark.metrics.intervals",
         "top_k": "fieldmark.metrics.ranking",
-        "wrong_name_rate": "fieldmark.metrics.open_set",
+        "false_discovery_rate": "fieldmark.metrics.open_set",
     },
 )
