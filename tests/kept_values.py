@@ -28,7 +28,7 @@ def opened(run: Path) -> Context:
     return Context.open(run).with_regions().computing(device="cpu", n_workers=0)
 
 
-def applied_again(context: Context) -> Application:
+def anew(context: Context) -> Application:
     """The stages of the run, applied to its new photos as to any other photos."""
     new = Context.open(context.run.path).new  # without regions, because these are computed again
     assert new is not None
@@ -71,7 +71,7 @@ def stored_again(context: Context, stage: Stage, value: Any, folder: Path) -> Ar
 
 def assert_applied_as_kept(context: Context, scratch: Path) -> None:
     """Fail unless the stages give the stored results again for the new photos, and the same answers."""
-    application, stages = applied_again(context), [stage for stage in context.plan.stages if stage.output.of_photos]
+    application, stages = anew(context), [stage for stage in context.plan.stages if stage.output.of_photos]
     assert len(stages) >= 2
     for stage in stages:
         value = application.value(stage.name)

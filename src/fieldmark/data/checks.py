@@ -81,7 +81,7 @@ def _boxes(made: Draft) -> tuple[Draft, list[Mistake]]:
 
 
 def check_labels(made: Draft, options: Options) -> list[Mistake]:
-    """Report rows without a label and empty names among labels."""
+    """Mistakes of labels: rows without a label, and empty names among labels."""
     mistakes = []
     columns = made.table.columns
     fix = (

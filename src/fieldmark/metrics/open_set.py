@@ -13,7 +13,7 @@ UNKNOWN = -1
 def false_match_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
     """FPIR (false positive identification rate): share of unknown individuals answered with a name.
 
-    Biometrics also calls it the false-match rate of identification (ISO/IEC 19795-1).
+    The name FPIR comes from biometrics (ISO/IEC 19795-1). The pages of fieldmark call it the false-match rate.
 
     Args:
         answer: First answer to each query, -1 for unknown.
