@@ -189,7 +189,7 @@ def test_an_evaluation_without_photos_gives_an_error(museum: Path) -> None:
     with pytest.raises(DataError) as caught:
         evaluation_photos(known, known, progress=QUIET)
     assert "50 of them known to the run" in str(caught.value.got)
-    assert "has not learnt from" in caught.value.fix
+    assert "was not trained on" in caught.value.fix
     bare = Collection.of({"image": ["x.png"]}, root=museum)
     with pytest.raises(DataError) as caught:
         evaluation_photos(bare, known, progress=QUIET)

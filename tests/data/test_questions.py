@@ -43,7 +43,12 @@ def test_a_file_in_the_folder_of_the_table_defines_the_relations_of_questions(sh
     )
     assert model.below == "kind"
     assert model.parents == (("shoe",), ("dress",))
-    assert photos.has_answer.tolist() == [[True, True, True], [True, False, True], [True, False, False], [True, True, True]]
+    assert photos.has_answer.tolist() == [
+        [True, True, True],
+        [True, False, True],
+        [True, False, False],
+        [True, True, True],
+    ]
 
 
 def test_new_photos_need_no_answers(shop):

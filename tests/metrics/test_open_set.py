@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.metrics.open_set import false_match_rate, false_rejection_rate, roc_auc, false_discovery_rate
+from fieldmark.metrics.open_set import false_discovery_rate, false_match_rate, false_rejection_rate, roc_auc
 
 ANSWER = np.array([4, -1, 4, 5, -1, 2])
 TRUTH = np.array([-1, -1, 4, 4, 3, -1])

@@ -159,7 +159,9 @@ def sample_run(photos: list[Photo], *, n_examples: int = 40) -> RunPage:
                 "share of known individuals whose right name is among the first 5 names",
                 "314 groups",
             ),
-            ScoreRow("FNIR", 0.388, 0.346, 0.431, "share of known individuals not answered with their name", "314 groups"),
+            ScoreRow(
+                "FNIR", 0.388, 0.346, 0.431, "share of known individuals not answered with their name", "314 groups"
+            ),
             ScoreRow("FPIR", 0.257, 0.203, 0.317, "share of unknown individuals answered with a name", "230 groups"),
             ScoreRow(
                 "AUC known/new",

@@ -62,7 +62,9 @@ def test_a_peak_of_the_map_is_predicted_at_its_place() -> None:
         pinpointer.fine.weight.fill_(1.0)
     fine = torch.zeros(1, 1, 10, 20)
     fine[0, 0, 3, 12] = 60.0
-    assert np.allclose(predict_coordinates(pinpointer, Maps(fine, torch.zeros(1, 1, 5, 10))), [[12.5 / 20, 3.5 / 10]], atol=1e-3)
+    assert np.allclose(
+        predict_coordinates(pinpointer, Maps(fine, torch.zeros(1, 1, 5, 10))), [[12.5 / 20, 3.5 / 10]], atol=1e-3
+    )
 
 
 def test_boxes_and_landmarks_are_learnt_deterministically() -> None:

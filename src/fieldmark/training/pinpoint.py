@@ -166,7 +166,9 @@ def cross_validate(
     for k in range(n_folds):
         pinpointer = fit_clicks(lesson, photos=np.flatnonzero(fold != k), n_steps=n_steps, seed=seed)
         held_out = np.flatnonzero(fold == k)
-        predicted[held_out] = predict_coordinates(pinpointer, Maps(lesson.maps.fine[held_out], lesson.maps.coarse[held_out]))
+        predicted[held_out] = predict_coordinates(
+            pinpointer, Maps(lesson.maps.fine[held_out], lesson.maps.coarse[held_out])
+        )
     return PinpointPredictions(
         predicted, errors(predicted, lesson.coordinates[: lesson.n_photos], lesson.points, has_box=lesson.has_box)
     )

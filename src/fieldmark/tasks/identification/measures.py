@@ -36,8 +36,9 @@ def measure(
         groups: Group number of each photo; intervals resample groups. None to resample photos.
 
     Returns:
-        MAP@k; for known individuals top-1, top-k, MAP@k, FNIR (false-negative identification rate) and the false rejection rate; for unknown
-        individuals FPIR (false-positive identification rate); AUC; and the false discovery rate of the given names.
+        MAP@k; for known individuals top-1, top-k, MAP@k, FNIR (false-negative identification rate) and the false
+        rejection rate; for unknown individuals FPIR (false-positive identification rate); AUC; and the false discovery
+        rate of the given names.
     """
     of = Units.of(groups, len(truth))
     answers = rank(scores, unknown_at=unknown_at, k=k)
