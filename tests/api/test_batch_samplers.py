@@ -111,15 +111,11 @@ def test_new_embeddings_give_other_pairs() -> None:
         (lambda: LogWeightBatchSampler(batch=4), PlanError, "either classes or truth"),
         (lambda: AssignmentBatchSampler(CLASSES, unit(len(CLASSES)), batch=6), PlanError, "multiple of 4"),
         (lambda: AssignmentBatchSampler(CLASSES, unit(3), batch=4), ShapeError, "one embedding for each row"),
-<<<<<<< HEAD
         (
             lambda: AssignmentBatchSampler([0, 1, -1], unit(3), batch=4),
             DataError,
             "two individuals with at least two photos",
         ),
-=======
-        (lambda: AssignmentBatchSampler([0, 1, -1], unit(3), batch=4), DataError, "two individuals with at least two"),
->>>>>>> we
     ],
 )
 def test_impossible_batches_are_refused(make: Callable[[], object], error: type[Exception], words: str) -> None:

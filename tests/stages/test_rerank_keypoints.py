@@ -294,8 +294,4 @@ def test_a_whole_run_reranks_and_its_predictor_and_report_agree(
     predictor = fieldmark.load(tmp_path / "run", device="cpu", n_workers=0)
     assert predictor(context.new)[0].matches[0].identity == "a2"
     write_report(opened)
-<<<<<<< HEAD
-    assert "Keypoint matches between" in (tmp_path / "run" / REPORT).read_text()
-=======
     assert 'class="lines"' in (tmp_path / "run" / REPORT).read_text()
->>>>>>> we
